@@ -1,0 +1,182 @@
+"""Keypoint sets as named tables: names, skeleton links, flip pairs, OKS sigmas, parts.
+
+The figures are COCO's (17 points) and COCO-WholeBody's (133 points: 0-16 body, 17-22 feet, 23-90 face, 91-111 left
+hand, 112-132 right hand). "Left" is the person's left. The order of OpenPose is in `openpose.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class KeypointSet:
+    """A named set of K keypoints.
+
+    Attributes:
+        name: what `.pose.npz`, checkpoints and errors call it.
+        names: K keypoint names, in order.
+        links: pairs of indices that a skeleton joins.
+        flip_pairs: pairs (left, right) that change places when the picture is mirrored.
+        sigmas: K OKS sigmas (fraction of the person's scale), or empty where none are known.
+        upper_body, lower_body: indices for half-body augmentation.
+        parts: part name -> indices; a part that the set lacks is absent.
+        joint_weights: K weights of the heatmap loss (all 1 if empty).
+    """
+
+    name: str
+    names: tuple[str, ...]
+    links: tuple[tuple[int, int], ...] = ()
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] = ()
+    upper_body: tuple[int, ...] = ()
+    lower_body: tuple[int, ...] = ()
+    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    joint_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if len(set(self.names)) != count:
+            raise InputError(f"keypoint set {self.name!r}: names are not unique")
+        for what, values in (("sigmas", self.sigmas), ("joint_weights", self.joint_weights)):
+            if values and len(values) != count:
+                raise InputError(f"keypoint set {self.name!r}: expected {count} {what}, got {len(values)}")
+        pairs = [i for pair in self.flip_pairs for i in pair]
+        used = [*pairs, *(i for link in self.links for i in link), *self.upper_body, *self.lower_body]
+        used += [i for indices in self.parts.values() for i in indices]
+        if any(not 0 <= i < count for i in used):
+            raise InputError(f"keypoint set {self.name!r}: an index lies outside 0..{count - 1}")
+        if len(set(pairs)) != len(pairs):
+            raise InputError(f"keypoint set {self.name!r}: a keypoint is in more than one flip pair")
+        object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __reduce__(self):
+        values = (self.links, self.flip_pairs, self.sigmas, self.upper_body, self.lower_body)
+        return KeypointSet, (self.name, self.names, *values, dict(self.parts), self.joint_weights)
+
+    def index(self, name: str) -> int:
+        """Index of a keypoint by name; raises `InputError` for an unknown one."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            near = difflib.get_close_matches(name, self.names, n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"keypoint set {self.name!r} has no keypoint {name!r}{hint}") from None
+
+    @property
+    def flip_indices(self) -> np.ndarray:
+        """(K,) int: where each channel of a mirrored picture's result belongs."""
+        indices = np.arange(len(self))
+        for left, right in self.flip_pairs:
+            indices[left], indices[right] = right, left
+        return indices
+
+
+_BODY_NAMES = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+_BODY_LINKS = (
+    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10),
+    (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+)  # fmt: skip
+_BODY_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
+_BODY_SIGMAS = (
+    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089,
+    0.089,
+)  # fmt: skip
+_BODY_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5)
+
+_FEET_NAMES = (
+    "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
+)  # fmt: skip
+_FEET_LINKS = ((15, 17), (15, 18), (15, 19), (16, 20), (16, 21), (16, 22))
+_FEET_PAIRS = ((17, 20), (18, 21), (19, 22))
+_FEET_SIGMAS = (0.068, 0.066, 0.066, 0.092, 0.094, 0.094)
+
+_FACE_PAIRS = (
+    (23, 39), (24, 38), (25, 37), (26, 36), (27, 35), (28, 34), (29, 33), (30, 32), (40, 49), (41, 48), (42, 47),
+    (43, 46), (44, 45), (54, 58), (55, 57), (59, 68), (60, 67), (61, 66), (62, 65), (63, 70), (64, 69), (71, 77),
+    (72, 76), (73, 75), (78, 82), (79, 81), (83, 87), (84, 86), (88, 90),
+)  # fmt: skip
+_FACE_SIGMAS = (
+    0.042, 0.043, 0.044, 0.043, 0.040, 0.035, 0.031, 0.025, 0.020, 0.023, 0.029, 0.032, 0.037, 0.038, 0.043, 0.041,
+    0.045, 0.013, 0.012, 0.011, 0.011, 0.012, 0.012, 0.011, 0.011, 0.013, 0.015, 0.009, 0.007, 0.007, 0.007, 0.012,
+    0.009, 0.008, 0.016, 0.010, 0.017, 0.011, 0.009, 0.011, 0.009, 0.007, 0.013, 0.008, 0.011, 0.012, 0.010, 0.034,
+    0.008, 0.008, 0.009, 0.008, 0.008, 0.007, 0.010, 0.008, 0.009, 0.009, 0.009, 0.007, 0.007, 0.008, 0.011, 0.008,
+    0.008, 0.008, 0.010, 0.008,
+)  # fmt: skip
+
+_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+_HAND_SIGMAS = (
+    0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018, 0.024, 0.022, 0.026, 0.017, 0.021, 0.021,
+    0.032, 0.020, 0.019, 0.022, 0.031,
+)  # fmt: skip
+
+
+def _hand_names(side: str) -> tuple[str, ...]:
+    return (f"{side}_hand_root", *(f"{side}_{finger}{joint}" for finger in _FINGERS for joint in (1, 2, 3, 4)))
+
+
+def _hand_links(root: int) -> tuple[tuple[int, int], ...]:
+    tips = [(root + 4 * finger + joint, root + 4 * finger + joint + 1) for finger in range(5) for joint in range(4)]
+    return tuple((root, b) if (a - root) % 4 == 0 else (a, b) for a, b in tips)
+
+
+COCO_17 = KeypointSet(
+    name="coco_17",
+    names=_BODY_NAMES,
+    links=_BODY_LINKS,
+    flip_pairs=_BODY_PAIRS,
+    sigmas=_BODY_SIGMAS,
+    upper_body=tuple(range(0, 11)),
+    lower_body=tuple(range(11, 17)),
+    parts={"body": tuple(range(17))},
+    joint_weights=_BODY_WEIGHTS,
+)
+
+COCO_WHOLEBODY_133 = KeypointSet(
+    name="coco_wholebody_133",
+    names=(
+        *_BODY_NAMES,
+        *_FEET_NAMES,
+        *(f"face-{i}" for i in range(68)),
+        *_hand_names("left"),
+        *_hand_names("right"),
+    ),
+    links=(*_BODY_LINKS, *_FEET_LINKS, *_hand_links(91), *_hand_links(112)),
+    flip_pairs=(*_BODY_PAIRS, *_FEET_PAIRS, *_FACE_PAIRS, *((i, i + 21) for i in range(91, 112))),
+    sigmas=(*_BODY_SIGMAS, *_FEET_SIGMAS, *_FACE_SIGMAS, *_HAND_SIGMAS, *_HAND_SIGMAS),
+    upper_body=tuple(range(0, 11)),
+    lower_body=tuple(range(11, 23)),
+    parts={
+        "body": tuple(range(17)),
+        "feet": tuple(range(17, 23)),
+        "face": tuple(range(23, 91)),
+        "left_hand": tuple(range(91, 112)),
+        "right_hand": tuple(range(112, 133)),
+    },
+)
+
+KEYPOINT_SETS: Mapping[str, KeypointSet] = MappingProxyType({s.name: s for s in (COCO_17, COCO_WHOLEBODY_133)})
+
+
+def keypoint_set(name: str) -> KeypointSet:
+    """The table called `name` (or the short words `body`, `wholebody`); `InputError` names the known ones."""
+    known = {**KEYPOINT_SETS, "body": COCO_17, "wholebody": COCO_WHOLEBODY_133}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"unknown keypoint set {name!r}: known are {', '.join(sorted(known))}{hint}")
+    return known[name]

@@ -30,7 +30,9 @@ def require(module: str, what_for: str) -> ModuleType:
         extra = _EXTRA_OF.get(package)
         how = f'pip install "sdpose-annotator[{extra}]"' if extra else f"pip install {package}"
         found = "it is not installed" if not installed(package) else f"importing it failed: {error}"
-        raise MissingDependency(f"{what_for} needs the package {package!r}, but {found}. Install it with: {how}") from error
+        raise MissingDependency(
+            f"{what_for} needs the package {package!r}, but {found}. Install it with: {how}"
+        ) from error
 
 
 def installed(module: str) -> bool:

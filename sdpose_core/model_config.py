@@ -53,8 +53,8 @@ class UNetConfig:
     )
 
     def __post_init__(self) -> None:
-        n = len(self.block_out_channels)
-        if n != 4 or len(self.attention_head_dim) != n or len(self.down_block_types) != n or len(self.up_block_types) != n:
+        per_level = (self.block_out_channels, self.attention_head_dim, self.down_block_types, self.up_block_types)
+        if any(len(values) != 4 for values in per_level):
             raise InputError("U-Net: expected four levels in block_out_channels, attention_head_dim and block types")
 
 

@@ -251,7 +251,9 @@ class PoseSequence:
         except InputError:
             raise
         except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} cannot be read as .pose.npz ({error}): it is damaged or of another kind") from None
+            raise InputError(
+                f"{path} cannot be read as .pose.npz ({error}): it is damaged or of another kind"
+            ) from None
         return cls._from_arrays(data, path)
 
     @classmethod

@@ -140,7 +140,7 @@ COCO_17 = KeypointSet(
     links=_BODY_LINKS,
     flip_pairs=_BODY_PAIRS,
     sigmas=_BODY_SIGMAS,
-    upper_body=tuple(range(0, 11)),
+    upper_body=tuple(range(11)),
     lower_body=tuple(range(11, 17)),
     parts={"body": tuple(range(17))},
     joint_weights=_BODY_WEIGHTS,
@@ -158,7 +158,7 @@ COCO_WHOLEBODY_133 = KeypointSet(
     links=(*_BODY_LINKS, *_FEET_LINKS, *_hand_links(91), *_hand_links(112)),
     flip_pairs=(*_BODY_PAIRS, *_FEET_PAIRS, *_FACE_PAIRS, *((i, i + 21) for i in range(91, 112))),
     sigmas=(*_BODY_SIGMAS, *_FEET_SIGMAS, *_FACE_SIGMAS, *_HAND_SIGMAS, *_HAND_SIGMAS),
-    upper_body=tuple(range(0, 11)),
+    upper_body=tuple(range(11)),
     lower_body=tuple(range(11, 23)),
     parts={
         "body": tuple(range(17)),

@@ -1,0 +1,390 @@
+"""`PoseEstimator`: crops of all people of all pictures through SDPose in batches; and the choice of an estimator.
+
+The preview estimator (`preview.py`) has the same interface: `.name`, `.keypoint_set`, `.estimate(images, boxes)`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from . import boxes as box_tools
+from .crops import CROP_MODES, Crop, make_crop
+from .dependencies import installed
+from .errors import CheckpointError, InputError, MissingDependency, SDPoseError
+from .poses import Poses
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model import SDPose
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZE_OF_DEVICE = {"cuda": 8, "mps": 2, "cpu": 1}
+"""Crops per batch when none is asked for. Fixed per kind of device, so that the same command gives the same bytes."""
+
+OnBatch = Callable[[int, int], None]
+
+
+class Estimator(Protocol):
+    """What turns pictures and boxes into poses."""
+
+    name: str
+    keypoint_set: str
+
+    def estimate(
+        self,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
+        *,
+        masks: Sequence[np.ndarray | None] | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> list[Poses]:
+        """See `PoseEstimator.estimate`."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One crop to make: which picture, which of its boxes."""
+
+    image: int
+    box: np.ndarray  # (5,) x1, y1, x2, y2, score
+    mask: np.ndarray | None
+
+
+@dataclass
+class _Result:
+    keypoints: list[np.ndarray] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+class PoseEstimator:
+    """SDPose over boxes.
+
+    Args:
+        model: an `SDPose` module, already on its device.
+        name: what results call it.
+        weights: path and sha256 of the weights, for `meta`.
+        batch_size: crops per forward pass; None takes `BATCH_SIZE_OF_DEVICE`. Halved, and kept so, when memory runs
+            out; the size in force is recorded in the result's `meta`.
+        flip_test: average with the mirrored crop (evaluation does; twice the cost).
+        crop: one of `crops.CROP_MODES`; "affine" is the crop of training.
+    """
+
+    def __init__(
+        self,
+        model: SDPose,
+        *,
+        name: str = "SDPose",
+        weights: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        flip_test: bool = False,
+        crop: str = "affine",
+    ) -> None:
+        if crop not in CROP_MODES:
+            raise InputError(f"unknown crop mode {crop!r}: choose one of {', '.join(CROP_MODES)}")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch size: expected at least 1, got {batch_size}")
+        self.model = model
+        self.name = name
+        self.weights = dict(weights or {})
+        self.flip_test = flip_test
+        self.crop = crop
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(self.device.type, 1)
+
+    @property
+    def keypoint_set(self) -> str:
+        """Name of the keypoint set of the results."""
+        return self.model.config.keypoint_set
+
+    def estimate(
+        self,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
+        *,
+        masks: Sequence[np.ndarray | None] | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> list[Poses]:
+        """Poses of the people in `boxes` of each picture.
+
+        Args:
+            images: RGB uint8 (H, W, 3), sizes may differ.
+            boxes: for each picture (N, 4) x1, y1, x2, y2 or (N, 5) with a score, in pixels. N = 0: nobody.
+            masks: for each picture (N, H, W) bool or None: what is not the person is blacked out in its crop.
+            on_batch: called with (crops done, crops in all) after each batch; may raise to stop.
+
+        Returns:
+            One `Poses` per picture. A box that cannot be used (empty, not finite, outside) is left out, with the
+            reason in `meta["dropped_boxes"]`.
+
+        Raises:
+            InputError: pictures and boxes do not belong together, or have the wrong shape or type.
+            SDPoseError: not even one crop fits into memory.
+        """
+        jobs, results = plan_crops(images, boxes, masks)
+        done = 0
+        while done < len(jobs):
+            batch = jobs[done : done + self.batch_size]
+            try:
+                found = self._run(images, batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                found = None  # the error holds the frames of the failed pass: leave the block before going on
+            if found is None:
+                self._halve_batch()
+                continue
+            for job, keypoints, scores in zip(batch, *found, strict=True):
+                results[job.image].keypoints.append(keypoints)
+                results[job.image].scores.append(scores)
+                results[job.image].boxes.append(job.box)
+            done += len(batch)
+            if on_batch:
+                on_batch(done, len(jobs))
+        return [self._poses(image, result) for image, result in zip(images, results, strict=True)]
+
+    def heatmaps(self, crops: np.ndarray) -> torch.Tensor:
+        """RGB crops (N, H, W, 3) uint8 at the model's input size -> heatmaps (N, K, H/4, W/4) float32 on the device."""
+        import torch
+
+        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).to(self.dtype)
+        with torch.inference_mode():
+            return self.model.heatmaps(images, flip_test=self.flip_test)
+
+    def _run(self, images: Sequence[np.ndarray], batch: Sequence[_Job]) -> tuple[list[np.ndarray], np.ndarray]:
+        from .heatmaps import decode_dark_udp
+
+        size = self.model.config.input_size
+        made = [make_crop(masked(images[job.image], job.mask), job.box[:4], size, mode=self.crop) for job in batch]
+        crops: list[Crop] = [crop for _, crop in made]
+        keypoints, scores = decode_dark_udp(self.heatmaps(np.stack([pixels for pixels, _ in made])), size)
+        return [crop.to_image(points) for crop, points in zip(crops, keypoints, strict=True)], scores
+
+    def _halve_batch(self) -> None:
+        if self.batch_size == 1:
+            w, h = self.model.config.input_size
+            raise SDPoseError(
+                f"{self.name} ran out of memory on {self.device} with a single {w} x {h} crop in {self.dtype}: close "
+                "other programs, use a half-precision dtype (fp16 or bf16), a smaller input size, or the CPU"
+            )
+        self.batch_size //= 2
+        log.warning("out of memory on %s: going on with %d crops per batch", self.device, self.batch_size)
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def _poses(self, image: np.ndarray, result: _Result) -> Poses:
+        size = (image.shape[1], image.shape[0])
+        meta = self.meta() | ({"dropped_boxes": result.dropped} if result.dropped else {})
+        if not result.keypoints:
+            count = self.model.config.num_keypoints
+            return Poses(
+                np.zeros((0, count, 2)), np.zeros((0, count)), np.zeros((0, 5)), size, self.keypoint_set, meta=meta
+            )
+        keypoints, scores = np.stack(result.keypoints), np.stack(result.scores)
+        return Poses(keypoints, scores, np.stack(result.boxes), size, self.keypoint_set, meta=meta)
+
+    def meta(self) -> dict[str, Any]:
+        """What made the poses: model, weights and every setting that moves a keypoint."""
+        from . import __version__
+
+        config = self.model.config
+        return {
+            "model": self.name,
+            "preview": False,
+            "weights": self.weights,
+            "library_version": __version__,
+            "settings": {
+                "batch_size": self.batch_size,
+                "crop": self.crop,
+                "device": self.device.type,
+                "dtype": str(self.dtype).removeprefix("torch."),
+                "feature_levels": list(config.feature_levels),
+                "flip_test": self.flip_test,
+                "input_size": list(config.input_size),
+            },
+        }
+
+
+def plan_crops(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray | None] | None,
+) -> tuple[list[_Job], list[_Result]]:
+    """Check the input of `estimate` and list the crops to make; unusable boxes are noted in the results."""
+    if len(images) != len(boxes) or (masks is not None and len(masks) != len(images)):
+        counts = f"{len(images)} pictures, {len(boxes)} lists of boxes"
+        counts += f", {len(masks)} masks" if masks is not None else ""
+        raise InputError(f"expected one list of boxes (and one mask array, if any) per picture, got {counts}")
+    jobs: list[_Job] = []
+    results = [_Result() for _ in images]
+    for index, (image, image_boxes) in enumerate(zip(images, boxes, strict=True)):
+        check_image(image)
+        scored = with_scores(image_boxes)
+        image_masks = masks[index] if masks is not None else None
+        if image_masks is not None and image_masks.shape != (len(scored), *image.shape[:2]):
+            wanted = (len(scored), *image.shape[:2])
+            raise InputError(f"masks of picture {index}: expected shape {wanted}, got {image_masks.shape}")
+        for number, box in enumerate(scored):
+            problem = box_tools.box_problem(box, (image.shape[1], image.shape[0]))
+            if problem:
+                log.warning("picture %d: %s: left out", index, problem)
+                results[index].dropped.append(problem)
+            else:
+                jobs.append(_Job(index, box, None if image_masks is None else image_masks[number]))
+    return jobs, results
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raise `InputError` unless `image` is RGB uint8 (H, W, 3) of at least one pixel."""
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        shape = getattr(image, "shape", type(image).__name__)
+        raise InputError(f"picture: expected an RGB array of shape (height, width, 3), got {shape}")
+    if image.dtype != np.uint8:
+        raise InputError(f"picture: expected uint8 values of 0..255, got {image.dtype}")
+
+
+def with_scores(boxes: Any) -> np.ndarray:
+    """(N, 4) or (N, 5) -> (N, 5) float32; a box without a score gets 1."""
+    array = np.asarray(boxes, dtype=np.float32)
+    if array.ndim == 2 and array.shape[1] == 5:
+        return array
+    plain = box_tools.as_boxes_xyxy(boxes)
+    return np.concatenate([plain, np.ones((len(plain), 1), np.float32)], axis=1)
+
+
+def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The picture (H, W, 3) with black where `mask` (H, W) is false; the picture itself without a mask."""
+    return image if mask is None else np.where(np.asarray(mask, bool)[..., None], image, np.uint8(0))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of a device, or of the machine, ran out."""
+    import torch
+
+    known: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError)
+    text = str(error).lower()
+    return isinstance(error, known) or "out of memory" in text or "can't allocate memory" in text
+
+
+def load_estimator(
+    name_or_path: str | Path = "auto",
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    batch_size: int | None = None,
+    flip_test: bool = False,
+    crop: str = "affine",
+    keypoint_set: str | None = None,
+    feature_level: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    channels_last: bool = False,
+    compile: bool = False,
+    search: Sequence[str | Path] = (),
+) -> Estimator:
+    """The estimator called `name_or_path`.
+
+    Args:
+        name_or_path: "auto" (SDPose weights if they are on this machine, whole body before body; else the preview,
+            which is said in the log and in every result), "preview", "body", "wholebody", or a checkpoint's path.
+        dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
+        batch_size, flip_test, crop: as in `PoseEstimator`.
+        channels_last, compile: memory format and `torch.compile`, for speed.
+        search: more folders in which to look for weights.
+
+    Raises:
+        CheckpointError: the weights are missing or of another kind.
+        MissingDependency: SDPose was asked for without torch or diffusers.
+    """
+    name = str(name_or_path)
+    if name == "preview":
+        return _preview()
+    if name == "auto":
+        path, why = _find_any(search)
+        if path is None:
+            log.info("%s", why)
+            return _preview(note=why)
+        name_or_path = path
+    _need_torch(name)
+    from .model import load_sdpose
+    from .weights import find_weights
+
+    path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(name, search=search)
+    model = load_sdpose(
+        path, keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size, dtype=dtype, device=device
+    )
+    model = _accelerated(model, channels_last, compile)
+    return PoseEstimator(
+        model,
+        name=f"SDPose {model.config.keypoint_set}",
+        weights=_identity(path),
+        batch_size=batch_size,
+        flip_test=flip_test,
+        crop=crop,
+    )
+
+
+def _preview(note: str | None = None) -> Estimator:
+    from .preview import PreviewEstimator
+
+    return PreviewEstimator(note=note)
+
+
+def _need_torch(name: str) -> None:
+    absent = [package for package in ("torch", "diffusers") if not installed(package)]
+    if absent:
+        raise MissingDependency(
+            f"SDPose ({name!r}) needs {' and '.join(absent)}, not installed here: "
+            'pip install "sdpose-annotator[torch]" (or use the preview: --model preview)'
+        )
+
+
+def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
+    """The best SDPose weights of this machine, or None and one line that says why the preview runs."""
+    from .weights import find_weights
+
+    for name in ("wholebody", "body"):
+        try:
+            path = find_weights(name, search=search)
+        except CheckpointError:
+            continue
+        if installed("torch") and installed("diffusers"):
+            return path, ""
+        return None, (
+            f"SDPose weights are here ({path}) but torch or diffusers is not installed: using the 17-point preview "
+            '(MoveNet), not SDPose; pip install "sdpose-annotator[torch]"'
+        )
+    return None, (
+        "no SDPose weights on this machine: using the 17-point preview (MoveNet), not SDPose; "
+        "'sdpose download wholebody' fetches them"
+    )
+
+
+def _accelerated(model: SDPose, channels_last: bool, compile: bool) -> SDPose:
+    import torch
+
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if compile:
+        model.compile_backbone()
+    return model
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    """Name and sha256 of a checkpoint (of each safetensors file of a folder)."""
+    from .weights import identify
+
+    return identify(path)

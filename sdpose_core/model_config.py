@@ -15,6 +15,9 @@ FEATURE_LEVELS = ("F1", "F2", "F3", "F4")
 
 UP_BLOCK_OF_LEVEL = {"F1": 3, "F2": 2, "F3": 1, "F4": 0}
 
+STRIDE_OF_LEVEL = {"F1": 1, "F2": 1, "F3": 2, "F4": 4}
+"""Latent pixels per feature pixel, after the up-block's upsampler."""
+
 
 def _known(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
     """`values` if every key is a field of `cls`; otherwise an error that suggests the nearest one."""
@@ -24,7 +27,12 @@ def _known(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
             near = difflib.get_close_matches(key, names, n=1)
             hint = f": did you mean {near[0]!r}?" if near else f": known are {', '.join(names)}"
             raise InputError(f"unknown {what} key {key!r}{hint}")
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return {k: _tuples(v) for k, v in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON and TOML have them, to tuples, nested ones too."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,8 @@ class SDPoseConfig:
         input_size: (w, h) of the crop in pixels, multiples of 64; the heatmap is a quarter of it.
         heatmap_sigma: of the training target, in heatmap pixels.
         timestep: fixed (the paper's t = 1000 of 1..1000 is 999 of 0..999).
+        flip_pairs: (left, right) channels that change places in a mirrored picture. None: those of the known
+            keypoint set; a custom set needs its own (or () for none) before a flip test can be run.
     """
 
     keypoint_set: str = "coco_17"
@@ -92,6 +102,7 @@ class SDPoseConfig:
     input_size: tuple[int, int] = (768, 1024)
     heatmap_sigma: float = 6.0
     timestep: int = 999
+    flip_pairs: tuple[tuple[int, int], ...] | None = None
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
 
@@ -104,6 +115,9 @@ class SDPoseConfig:
             raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {self.feature_levels}")
         if len(self.input_size) != 2 or any(int(v) < 64 or int(v) % 64 for v in self.input_size):
             raise InputError(f"input size: expected (width, height) as multiples of 64, got {self.input_size}")
+        flipped = [i for pair in self.flip_pairs or () for i in pair]
+        if len(set(flipped)) != len(flipped) or any(not 0 <= i < self.num_keypoints for i in flipped):
+            raise InputError(f"flip pairs: expected each of 0..{self.num_keypoints - 1} at most once, got {flipped}")
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
@@ -115,9 +129,37 @@ class SDPoseConfig:
         """(w, h) of the latent."""
         return self.input_size[0] // 8, self.input_size[1] // 8
 
+    @property
+    def finest_level(self) -> str:
+        """The level whose width and size the (fused) feature has."""
+        return min(self.feature_levels, key=FEATURE_LEVELS.index)
+
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        """Channels of each configured level."""
+        widths = self.unet.block_out_channels[::-1]
+        return {level: widths[UP_BLOCK_OF_LEVEL[level]] for level in self.feature_levels}
+
+    @property
+    def flip_indices(self) -> tuple[int, ...]:
+        """Where each of the K channels of a mirrored picture's result belongs; `InputError` if that is unknown."""
+        pairs = self.flip_pairs
+        if pairs is None and self.keypoint_set in KEYPOINT_SETS:
+            pairs = KEYPOINT_SETS[self.keypoint_set].flip_pairs
+        if pairs is None:
+            raise InputError(
+                f"keypoint set {self.keypoint_set!r} has no flip pairs, so its mirrored result cannot be swapped back: "
+                "set flip_pairs in the model's configuration, or switch the flip test off"
+            )
+        partner = {a: b for left, right in pairs for a, b in ((left, right), (right, left))}
+        return tuple(partner.get(i, i) for i in range(self.num_keypoints))
+
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, for JSON or TOML."""
-        return asdict(self)
+        """Nested plain values, for JSON or TOML (so without the flip pairs where they are None)."""
+        values = asdict(self)
+        if self.flip_pairs is None:
+            del values["flip_pairs"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SDPoseConfig:

@@ -1,0 +1,61 @@
+"""Heatmap head: U-Net features to K heatmaps of a quarter of the input size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .model_config import STRIDE_OF_LEVEL, SDPoseConfig
+
+
+class HeatmapHead(nn.Module):
+    """Deconvolution(s) to heatmap size, then two 1x1 convolutions; as wide as the feature it reads.
+
+    The released head (F1 or F2) has one deconvolution, from latent size to twice that. F3 and F4 are two and four
+    times smaller and get one and two more. Several levels are fused before: a 1x1 convolution each to the width of the
+    finest, enlarged to its size, summed.
+    """
+
+    def __init__(self, config: SDPoseConfig) -> None:
+        super().__init__()
+        self.finest_level = config.finest_level
+        widths = config.feature_widths
+        width = widths[self.finest_level]
+        deconvolutions = 1 + int(math.log2(STRIDE_OF_LEVEL[self.finest_level]))
+        self.deconv_layers = nn.Sequential(*(layer for _ in range(deconvolutions) for layer in _deconvolution(width)))
+        self.conv_layers = nn.Sequential(nn.Conv2d(width, width, kernel_size=1), nn.InstanceNorm2d(width), nn.SiLU())
+        self.final_layer = nn.Conv2d(width, config.num_keypoints, kernel_size=1)
+        self.fusion = nn.ModuleDict()
+        if len(widths) > 1:
+            self.fusion.update({level: nn.Conv2d(w, width, kernel_size=1) for level, w in widths.items()})
+        # Near-zero first heatmaps, as usual for heatmap heads: the paper does not say.
+        nn.init.normal_(self.final_layer.weight, std=0.001)
+        nn.init.zeros_(self.final_layer.bias)
+
+    def fuse(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Features of each configured level -> one (N, C, h, w) of the finest level's width and size."""
+        if not self.fusion:
+            return features[self.finest_level]
+        size = features[self.finest_level].shape[-2:]
+        parts = [layer(features[level]) for level, layer in self.fusion.items()]
+        return torch.stack([_enlarged(part, size) for part in parts]).sum(dim=0)
+
+    def forward(self, feature: torch.Tensor) -> torch.Tensor:
+        """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
+        return self.final_layer(self.conv_layers(self.deconv_layers(feature)))
+
+
+def _deconvolution(width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """Twice the size."""
+    deconvolution = nn.ConvTranspose2d(width, width, kernel_size=4, stride=2, padding=1, bias=False)
+    return deconvolution, nn.InstanceNorm2d(width), nn.SiLU()
+
+
+def _enlarged(feature: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    if feature.shape[-2:] == size:
+        return feature
+    return F.interpolate(feature, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,243 @@
+"""SDPose: pictures -> latents -> U-Net features -> heatmaps; and its RGB branch, for training."""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .dependencies import require
+
+# Before anything that imports them: whoever asks for SDPose without them is told which extra to install.
+require("torch", "SDPose")
+require("diffusers", "SDPose")
+
+import torch
+from torch import nn
+
+from .backbone import POSE, RGB, PoseUNet, VAEEncoder
+from .errors import CheckpointError, InputError
+from .head import HeatmapHead
+from .model_config import SDPoseConfig
+
+EMPTY_PROMPT_FILE = Path(__file__).parent / "assets" / "empty_prompt_embedding.safetensors"
+EMPTY_PROMPT_WIDTH = 1024
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Prediction(NamedTuple):
+    """What one pass of `SDPose.forward` gives; None for a task that was not asked for."""
+
+    heatmaps: torch.Tensor | None
+    """(N, K, H/4, W/4) float32."""
+    rgb_latents: torch.Tensor | None
+    """(N, 4, H/8, W/8)."""
+
+
+class SDPose(nn.Module):
+    """The network of SDPose (arXiv 2509.24980), with random weights; `load_sdpose` gives a trained one.
+
+    State dict: `vae.*`, `unet.*` (both with diffusers' names), `head.*` and `empty_prompt_embedding`.
+
+    Args:
+        config: what to build.
+        with_rgb_branch: also build what only the RGB task needs (later up-blocks, output convolution).
+    """
+
+    empty_prompt_embedding: torch.Tensor
+    """(1, T, cross_attention_dim): the text encoder's answer to "", a constant."""
+
+    def __init__(self, config: SDPoseConfig, *, with_rgb_branch: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.with_rgb_branch = with_rgb_branch
+        self.vae = VAEEncoder(config.vae)
+        self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch)
+        self.head = HeatmapHead(config)
+        self.register_buffer("empty_prompt_embedding", torch.randn(1, 2, config.unet.cross_attention_dim))
+        if config.unet.cross_attention_dim == EMPTY_PROMPT_WIDTH and not self.empty_prompt_embedding.is_meta:
+            self.empty_prompt_embedding = empty_prompt_embedding()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is."""
+        return self.unet.conv_in.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the U-Net's weights."""
+        return self.unet.conv_in.weight.dtype
+
+    def latents(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, H, W) in [-1, 1], RGB, H and W multiples of 64 -> (N, 4, H/8, W/8): VAE mean x 0.18215.
+
+        The VAE stays frozen (paper, section 4): no gradient, and its own dtype, whatever autocast says.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or any(side < 64 or side % 64 for side in images.shape[2:]):
+            raise InputError(
+                f"images: expected (N, 3, H, W) with H and W multiples of 64, got {tuple(images.shape)}; "
+                f"this model was made for (W, H) = {self.config.input_size}"
+            )
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            return self.vae(images.to(self.vae.quant_conv.weight.dtype)).to(self.dtype)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
+        features, _ = self._unet(self.latents(images), (POSE,))
+        return self.head.fuse(features)
+
+    def heatmaps(self, images: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
+        """Images as in `latents` -> (N, K, H/4, W/4) float32.
+
+        Args:
+            images: see `latents`.
+            flip_test: average with the result of the mirrored images, left and right channels swapped back, in the
+                same batch.
+        """
+        if not flip_test:
+            return self._heatmaps(images)
+        indices = self.config.flip_indices
+        straight, mirrored = self._heatmaps(torch.cat([images, images.flip(-1)])).chunk(2)
+        return (straight + mirrored[:, list(indices)].flip(-1)) * 0.5
+
+    def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's latent for the RGB task, class label [0, 1]."""
+        _, latents = self._unet(self.latents(images), (RGB,))
+        return latents
+
+    def train_forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents (N, 4, h, w) -> heatmaps (N, K, 2h, 2w) and RGB latents (N, 4, h, w), in one U-Net pass."""
+        return self(latents=latents, tasks=(POSE, RGB))
+
+    def forward(
+        self,
+        images: torch.Tensor | None = None,
+        *,
+        latents: torch.Tensor | None = None,
+        tasks: Sequence[str] = (POSE,),
+    ) -> Prediction:
+        """Run the tasks "pose", "rgb" or both, as one U-Net batch; the entry for DDP and FSDP.
+
+        Args:
+            images: as in `latents`, or None where `latents` are given.
+            latents: (N, 4, h, w), h and w multiples of 8.
+            tasks: which.
+        """
+        if (images is None) == (latents is None):
+            raise InputError("expected either images or latents")
+        if latents is None:
+            latents = self.latents(images)
+        features, rgb_latents = self._unet(latents, tasks)
+        heatmaps = self.head(self.head.fuse(features)).float() if features else None
+        return Prediction(heatmaps, rgb_latents)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute the U-Net's activations in the backward pass: less memory, more time."""
+        self.unet.enable_gradient_checkpointing()
+
+    def compile_backbone(self) -> None:
+        """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay."""
+        self.vae.compile()
+        self.unet.compile()
+
+    def _heatmaps(self, images: torch.Tensor) -> torch.Tensor:
+        heatmaps = self(images).heatmaps
+        return heatmaps
+
+    def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Features and RGB latents of the asked tasks; pose comes first in the batch."""
+        wanted = [task for task in (POSE, RGB) if task in tasks]
+        if len(wanted) != len(tasks) or not wanted:
+            raise InputError(f'tasks: expected "pose", "rgb" or both, got {tuple(tasks)}')
+        if RGB in wanted and not self.with_rgb_branch:
+            raise InputError("this SDPose was built without its RGB branch: build it with with_rgb_branch=True")
+        count = len(latents)
+        embedding = self.unet.embedding(self.config.timestep, [task for task in wanted for _ in range(count)])
+        batch = torch.cat([latents.to(self.dtype)] * len(wanted))
+        text = self.empty_prompt_embedding.expand(len(batch), -1, -1)
+        return self.unet(batch, embedding, text, num_pose=count if POSE in wanted else 0)
+
+
+def load_sdpose(
+    path_or_name: str | Path,
+    *,
+    keypoint_set: str | None = None,
+    feature_level: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+) -> SDPose:
+    """A trained SDPose, frozen and in evaluation mode.
+
+    Args:
+        path_or_name: a checkpoint in any of the known layouts, or the name of one that was downloaded.
+        keypoint_set, feature_level, input_size: override what the checkpoint says.
+        dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto"): bf16 on CUDA devices that have it, else fp32.
+        device: None takes cuda, mps, cpu in that order.
+
+    Raises:
+        CheckpointError: no such file, another kind of file, missing or unexpected tensors.
+        InputError: an override or a dtype that does not exist.
+    """
+    from .checkpoints import find_weights, read_checkpoint
+
+    device = pick_device(device)
+    chosen = pick_dtype(dtype, device)
+    path = Path(path_or_name) if Path(path_or_name).exists() else find_weights(str(path_or_name))
+    config, state, _ = read_checkpoint(
+        path, keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size, with_rgb_branch=True
+    )
+    return from_state(config, state, str(path)).to(device=device, dtype=chosen).eval().requires_grad_(False)
+
+
+def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPose:
+    """A model with exactly these tensors (not copied); with the RGB branch if they have it.
+
+    Raises:
+        CheckpointError: names the tensors that are missing, unexpected or of another shape.
+    """
+    state = dict(state)
+    if "empty_prompt_embedding" not in state:
+        if config.unet.cross_attention_dim != EMPTY_PROMPT_WIDTH:
+            raise CheckpointError(
+                f"{source} has no embedding of the empty prompt, and its text width is "
+                f"{config.unet.cross_attention_dim} (the one we ship is {EMPTY_PROMPT_WIDTH}): add "
+                "empty_prompt_embedding.safetensors"
+            )
+        state["empty_prompt_embedding"] = empty_prompt_embedding()
+    with torch.device("meta"):  # no time and no memory for random weights
+        model = SDPose(config, with_rgb_branch="unet.conv_out.weight" in state)
+    try:
+        model.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{source} does not hold the tensors of this SDPose: {error}") from error
+    return model
+
+
+def empty_prompt_embedding() -> torch.Tensor:
+    """(1, 2, 1024) float32: SD2's text encoder for the empty prompt, as shipped."""
+    from safetensors.torch import load_file
+
+    return load_file(EMPTY_PROMPT_FILE)["empty_prompt_embedding"]
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """The asked device, or the best there is: cuda, mps, cpu."""
+    if device is not None:
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The asked dtype, or for None and "auto": bf16 on CUDA devices that compute in it, fp32 elsewhere."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype in (None, "auto"):
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}: choose auto, {', '.join(DTYPES)}, or a torch.dtype")
+    return DTYPES[dtype]

@@ -48,10 +48,10 @@ def _torch() -> Iterator[str]:
     if absent:
         yield f'SDPose: cannot run, {" and ".join(absent)} missing: pip install "sdpose-annotator[torch]"'
         return
-    from .model import choose_device, choose_dtype
+    from .model import pick_device, pick_dtype
 
-    device = choose_device(None)
-    yield f"SDPose: would run on {device} in {str(choose_dtype(None, device)).removeprefix('torch.')}"
+    device = pick_device(None)
+    yield f"SDPose: would run on {device} in {str(pick_dtype(None, device)).removeprefix('torch.')}"
 
 
 def _onnx() -> Iterator[str]:

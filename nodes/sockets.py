@@ -1,0 +1,191 @@
+"""The only converter of ComfyUI's values: IMAGE, BOUNDING_BOX, POSE_KEYPOINT to the core's types and back.
+
+What comes in is never modified. Foreign kinds of boxes and masks (BBOX, SEGS, MASK, ...) are in `box_sources.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from comfy_api.latest import io
+
+from ..sdpose_core.boxes import box_problem
+from ..sdpose_core.errors import InputError
+from ..sdpose_core.poses import Poses
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+PoseModel = io.Custom("SDPOSE_MODEL")
+PoseFrames = io.Custom("SDPOSE_POSES")
+PoseKeypoint = io.Custom("POSE_KEYPOINT")
+
+COCO_OBJECTS = frozenset(
+    "bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,bird,"
+    "cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,"
+    "sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,"
+    "spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,"
+    "dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,"
+    "vase,scissors,teddy bear,hair drier,toothbrush".split(",")
+)
+"""COCO's 79 classes that are not a person: core's detector lists them too unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class FrameBoxes:
+    """Boxes of each frame, as the core wants them.
+
+    Attributes:
+        boxes: per frame (N, 5) float32 x1, y1, x2, y2, score, in pixels.
+        track_ids: per frame the N track ids, or None where a box has none.
+        notes: what was out of the ordinary, for the info text.
+    """
+
+    boxes: list[np.ndarray]
+    track_ids: list[list[int] | None]
+    notes: list[str] = field(default_factory=list)
+
+
+def images_from_tensor(image: torch.Tensor) -> list[np.ndarray]:
+    """IMAGE (B, H, W, C) float 0..1 -> B RGB uint8 arrays (H, W, 3). An alpha channel is left out, grey is repeated.
+
+    Raises `InputError` for a tensor of another shape or an empty batch.
+    """
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) != 4 or shape[-1] not in (1, 3, 4) or 0 in shape:
+        raise InputError(f"image: expected an IMAGE of shape (frames, height, width, 3), got {shape or type(image)}")
+    pixels = image[..., :3].detach().float().nan_to_num(0.0).mul(255.0).round().clamp(0, 255)
+    array = pixels.byte().cpu().numpy()
+    return list(np.repeat(array, 3, axis=-1) if shape[-1] == 1 else array)
+
+
+def tensor_from_images(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """RGB uint8 arrays (H, W, 3) of one size -> IMAGE (B, H, W, 3) float 0..1 on ComfyUI's intermediate device."""
+    import comfy.model_management
+    import torch
+
+    sizes = {image.shape for image in images}
+    if len(sizes) != 1:
+        raise InputError(f"pictures of one batch must have one size, got {sorted(sizes)}: set width and height")
+    batch = torch.from_numpy(np.stack(images)).to(torch.float32).div_(255.0)
+    return batch.to(comfy.model_management.intermediate_device())
+
+
+def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
+    """BOUNDING_BOX in any of the shapes that nodes produce -> boxes of each of `frames` frames.
+
+    One dict, or a flat list of dicts, holds for every frame; so does a list of a single list, which is noted. An empty
+    list is nobody. Boxes labelled as one of COCO's objects are left out, which is noted.
+
+    Raises `InputError` for another number of lists than frames, and for boxes that are none.
+    """
+    lists, notes = _per_frame(value, frames)
+    boxes: list[np.ndarray] = []
+    ids: list[list[int] | None] = []
+    dropped: dict[str, int] = {}
+    for number, entries in enumerate(lists):
+        kept = []
+        for entry in entries:
+            label = str(entry.get("label", "")) if isinstance(entry, Mapping) else ""
+            if label in COCO_OBJECTS:
+                dropped[label] = dropped.get(label, 0) + 1
+            else:
+                kept.append(entry)
+        rows = [_box_row(entry, number) for entry in kept]
+        boxes.append(np.asarray(rows, np.float32).reshape(-1, 5))
+        ids.append(_track_ids(kept))
+    if dropped:
+        left_out = ", ".join(f"{count} x {label}" for label, count in sorted(dropped.items()))
+        notes.append(f"boxes that are no person were left out: {left_out}")
+    for note in notes:
+        log.info("%s", note)
+    return FrameBoxes(boxes, ids, notes)
+
+
+def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
+    if isinstance(value, Mapping):
+        return [[value]] * frames, []
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"boxes: expected a BOUNDING_BOX (a dict, or lists of dicts), got {type(value).__name__}")
+    if not value:
+        return [[]] * frames, []
+    if all(isinstance(entry, Mapping) for entry in value):
+        return [list(value)] * frames, []
+    if not all(isinstance(entry, (list, tuple)) for entry in value):
+        raise InputError("boxes: expected a list of boxes, or one list of boxes per frame, got a mixture of both")
+    if len(value) == frames:
+        return [list(entry) for entry in value], []
+    if len(value) == 1:
+        return [list(value[0])] * frames, [f"one list of boxes was given: it is used for all {frames} frames"]
+    raise InputError(
+        f"boxes were given for {len(value)} frames, but there are {frames} pictures: connect the boxes of the same frames"
+    )
+
+
+def _box_row(entry: Any, frame: int) -> list[float]:
+    """One BOUNDING_BOX entry -> x1, y1, x2, y2, score."""
+    try:
+        x, y, w, h = (float(entry[key]) for key in ("x", "y", "width", "height"))
+        return [x, y, x + w, y + h, float(entry.get("score", 1.0))]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}; "
+            "for boxes of another kind use the node 'Boxes From ...'"
+        ) from None
+
+
+def _track_ids(entries: Sequence[Any]) -> list[int] | None:
+    ids = [entry.get("track_id") for entry in entries]
+    return [int(track) for track in ids] if ids and all(track is not None for track in ids) else None
+
+
+def boxes_to_socket(
+    boxes: Sequence[np.ndarray], track_ids: Sequence[Sequence[int] | None] | None = None
+) -> list[list[dict[str, Any]]]:
+    """Per frame (N, 5) x1, y1, x2, y2, score -> BOUNDING_BOX as core's detector makes it, with `track_id` if known."""
+    ids = track_ids or [None] * len(boxes)
+    return [_entries(rows, own) for rows, own in zip(boxes, ids, strict=True)]
+
+
+def _entries(rows: np.ndarray, ids: Sequence[int] | None) -> list[dict[str, Any]]:
+    entries = []
+    for index, (x1, y1, x2, y2, score) in enumerate(np.asarray(rows, np.float64).tolist()):
+        entry = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "label": "person", "score": score}
+        entries.append(entry if ids is None else entry | {"track_id": int(ids[index])})
+    return entries
+
+
+def with_track_ids(poses: Poses, boxes: np.ndarray, ids: Sequence[int] | None) -> Poses:
+    """Poses that were estimated from `boxes`, with the boxes' track ids (unusable boxes have no pose)."""
+    if ids is None:
+        return poses
+    kept = [track for track, box in zip(ids, boxes, strict=True) if box_problem(box, poses.size) is None]
+    return replace(poses, track_ids=np.asarray(kept, np.int32))
+
+
+def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Poses], list[str]]:
+    """SDPOSE_POSES or POSE_KEYPOINT of any origin -> the poses of each frame, and notes of the tolerant reader.
+
+    Raises `InputError` for something else, or for no frame at all.
+    """
+    if isinstance(value, (list, tuple)) and value and all(hasattr(frame, "keypoint_set") for frame in value):
+        return list(value), []
+    from ..sdpose_core.openpose_reader import read_pose_keypoint
+
+    poses, notes = read_pose_keypoint(value, swap_hands=swap_hands)
+    if not poses:
+        raise InputError("poses: expected at least one frame, got an empty list")
+    return poses, notes
+
+
+def keypoints_to_socket(poses: Sequence[Poses], threshold: float) -> list[dict[str, Any]]:
+    """Poses of each frame -> POSE_KEYPOINT, in the form that core's and controlnet_aux's nodes read."""
+    from ..sdpose_core.openpose import to_openpose
+
+    return [to_openpose(frame, threshold) for frame in poses]

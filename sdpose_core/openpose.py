@@ -1,182 +1,206 @@
-"""Poses in OpenPose's form: its point orders, and POSE_KEYPOINT / OpenPose JSON as we write them.
+"""OpenPose's forms of poses: POSE_KEYPOINT and OpenPose JSON, written strictly here and read tolerantly.
 
-Reading is in `openpose_reader.py`. The official SDPose scripts write other JSON than this, in ways that other tools do
-not expect: the body model's 17 COCO points without a neck under the name of OpenPose's, the whole-body model's points
-shifted by one (no neck was inserted before cutting), and left and right hand exchanged. Ours follows OpenPose.
+Point orders are in `openpose_order.py`, the reader in `openpose_reader.py`; both are offered here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .errors import InputError
+from .files import atomic_write
+from .openpose_order import (
+    BODY_25_FROM_COCO_WHOLEBODY_133,
+    BODY_25_NAMES,
+    FACE_70_FROM_COCO_WHOLEBODY_133,
+    FEET_FROM_COCO_WHOLEBODY_133,
+    FOOT_NAMES,
+    LEFT_HAND_FROM_COCO_WHOLEBODY_133,
+    OPENPOSE_18_FROM_COCO_17,
+    OPENPOSE_18_NAMES,
+    PART_KEYS,
+    PART_SIZES,
+    RIGHT_HAND_FROM_COCO_WHOLEBODY_133,
+    OpenPosePerson,
+    Source,
+    gather,
+    people,
+    present_points,
+)
+from .openpose_reader import PoseKeypointFrame, read_openpose_json, read_pose_keypoint
 from .poses import Poses
 
-Source = int | tuple[int, int]
-"""Where a point comes from: an index, or the two indices whose middle it is."""
+__all__ = [
+    "BODY_25_FROM_COCO_WHOLEBODY_133",
+    "BODY_25_NAMES",
+    "FACE_70_FROM_COCO_WHOLEBODY_133",
+    "FEET_FROM_COCO_WHOLEBODY_133",
+    "FOOT_NAMES",
+    "LEFT_HAND_FROM_COCO_WHOLEBODY_133",
+    "OPENPOSE_18_FROM_COCO_17",
+    "OPENPOSE_18_NAMES",
+    "PART_KEYS",
+    "PART_SIZES",
+    "RIGHT_HAND_FROM_COCO_WHOLEBODY_133",
+    "OpenPosePerson",
+    "PoseKeypointFrame",
+    "people",
+    "read_openpose_json",
+    "read_pose_keypoint",
+    "to_openpose",
+    "to_pose_keypoint",
+    "to_poses",
+    "write_openpose_json",
+]
 
-OPENPOSE_18_FROM_COCO_17: Mapping[str, Source] = MappingProxyType(
-    {
-        "nose": 0,
-        "neck": (5, 6),
-        "right_shoulder": 6,
-        "right_elbow": 8,
-        "right_wrist": 10,
-        "left_shoulder": 5,
-        "left_elbow": 7,
-        "left_wrist": 9,
-        "right_hip": 12,
-        "right_knee": 14,
-        "right_ankle": 16,
-        "left_hip": 11,
-        "left_knee": 13,
-        "left_ankle": 15,
-        "right_eye": 2,
-        "left_eye": 1,
-        "right_ear": 4,
-        "left_ear": 3,
-    }
-)
-"""OpenPose's 18 body points, in its order, from COCO's 17 (the first 17 of COCO-WholeBody)."""
+JSON_VERSION = 1.3
+"""Version of OpenPose's JSON format that our keys follow."""
 
-FEET_FROM_COCO_WHOLEBODY_133: Mapping[str, Source] = MappingProxyType(
-    {
-        "left_big_toe": 17,
-        "left_small_toe": 18,
-        "left_heel": 19,
-        "right_big_toe": 20,
-        "right_small_toe": 21,
-        "right_heel": 22,
-    }
-)
-
-_HEAD_AND_ARMS = ("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
-                  "left_wrist")  # fmt: skip
-_LEGS_AND_FACE = ("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye",
-                  "left_eye", "right_ear", "left_ear")  # fmt: skip
-
-BODY_25_FROM_COCO_WHOLEBODY_133: Mapping[str, Source] = MappingProxyType(
-    {
-        **{name: OPENPOSE_18_FROM_COCO_17[name] for name in _HEAD_AND_ARMS},
-        "mid_hip": (11, 12),
-        **{name: OPENPOSE_18_FROM_COCO_17[name] for name in _LEGS_AND_FACE},
-        **FEET_FROM_COCO_WHOLEBODY_133,
-    }
-)
-"""OpenPose's BODY_25, in its order, from COCO-WholeBody's 133."""
-
-FACE_70_FROM_COCO_WHOLEBODY_133: Mapping[str, Source] = MappingProxyType(
-    {**{f"face-{i}": 23 + i for i in range(68)}, "right_eye": 2, "left_eye": 1}
-)
-"""The 68 face points, then the right and the left eye of the body in place of the pupils."""
-
-LEFT_HAND_FROM_COCO_WHOLEBODY_133: tuple[int, ...] = tuple(range(91, 112))
-RIGHT_HAND_FROM_COCO_WHOLEBODY_133: tuple[int, ...] = tuple(range(112, 133))
-"""21 points each: the root, then thumb to little finger, four each from root to tip. Left is the person's left."""
-
-OPENPOSE_18_NAMES: tuple[str, ...] = tuple(OPENPOSE_18_FROM_COCO_17)
-BODY_25_NAMES: tuple[str, ...] = tuple(BODY_25_FROM_COCO_WHOLEBODY_133)
-FOOT_NAMES: tuple[str, ...] = tuple(FEET_FROM_COCO_WHOLEBODY_133)
-
-PART_SIZES: Mapping[str, int] = MappingProxyType({"body": 18, "feet": 6, "face": 70, "left_hand": 21, "right_hand": 21})
+BODIES = ("openpose_18", "body_25")
 
 
-@dataclass(frozen=True, eq=False)
-class OpenPosePerson:
-    """One person in OpenPose's order. Rows are (x, y, score) in pixels of the canvas; absent points are 0, 0, 0.
-
-    Attributes:
-        body: (18, 3) float32, order `OPENPOSE_18_NAMES`.
-        feet: (6, 3) float32, order `FOOT_NAMES`.
-        face: (70, 3) float32: 68 points, right eye, left eye.
-        left_hand, right_hand: (21, 3) float32; left is the person's left.
-        person_id: track id, or None where it is unknown.
-        box: (5,) float32 x1, y1, x2, y2, score, or None.
-
-    Raises `InputError` for an array of another shape.
-    """
-
-    body: np.ndarray
-    feet: np.ndarray
-    face: np.ndarray
-    left_hand: np.ndarray
-    right_hand: np.ndarray
-    person_id: int | None = None
-    box: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        shapes = {name: (count, 3) for name, count in PART_SIZES.items()}
-        for name, shape in ({**shapes, "box": (5,)} if self.box is not None else shapes).items():
-            array = np.array(getattr(self, name), np.float32)
-            if array.shape != shape:
-                raise InputError(f"OpenPose person, {name}: expected shape {shape}, got {array.shape}")
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
-
-    def parts(self) -> dict[str, np.ndarray]:
-        """Part name -> its (N, 3) array, in the order of `PART_SIZES`."""
-        return {name: getattr(self, name) for name in PART_SIZES}
-
-
-def people(poses: Poses, threshold: float) -> list[OpenPosePerson]:
-    """The people of `poses` in OpenPose's order.
-
-    A point is present if it is finite and its score is above 0 and at least `threshold`. The neck is the middle of the
-    shoulders, present only if both are, with the lower of their scores. Parts that the keypoint set lacks are absent;
-    without the 68 face points the face is absent altogether (the eyes stay in the body).
-
-    Raises `InputError` for a keypoint set other than coco_17 and coco_wholebody_133.
-    """
-    points = present_points(poses, threshold)
-    ids = poses.track_ids if poses.track_ids is not None else np.arange(len(poses))
+def to_pose_keypoint(
+    frames: Poses | Sequence[Poses], threshold: float = 0.3, scores: bool = False, body: str = "openpose_18"
+) -> list[dict[str, Any]]:
+    """ComfyUI's POSE_KEYPOINT: one dict per frame, see `to_openpose`."""
     return [
-        OpenPosePerson(**_parts(own), person_id=int(track), box=box)
-        for own, track, box in zip(points, ids, poses.boxes, strict=True)
+        to_openpose(poses, threshold, scores, body) for poses in ([frames] if isinstance(frames, Poses) else frames)
     ]
 
 
-def present_points(poses: Poses, threshold: float) -> np.ndarray:
-    """(P, 133, 3) float32 x, y, score in COCO-WholeBody's order; absent points (also a body model's) are 0, 0, 0."""
-    if poses.keypoint_set not in ("coco_17", "coco_wholebody_133"):
-        raise InputError(
-            f"keypoint set {poses.keypoint_set!r} has no OpenPose form: expected coco_17 or coco_wholebody_133; "
-            "save such poses as .pose.npz instead"
-        )
-    count = poses.keypoints.shape[1]
-    points = np.zeros((len(poses), 133, 3), np.float32)
-    seen = np.isfinite(poses.keypoints).all(axis=-1) & (poses.scores > 0) & (poses.scores >= threshold)
-    points[:, :count, :2] = poses.keypoints
-    points[:, :count, 2] = poses.scores
-    points[:, :count][~seen] = 0
-    return points
+def to_openpose(
+    poses: Poses, threshold: float = 0.3, scores: bool = False, body: str = "openpose_18"
+) -> dict[str, Any]:
+    """One frame as OpenPose's dict of plain lists and floats: what POSE_KEYPOINT and OpenPose JSON hold.
 
+    Coordinates are pixels of the source picture. Every part of every person is there, never None: pose 18 (or 25)
+    points, face 70, hands 21 each, feet 6, each x, y and a third value of exactly 1.0, or 0, 0, 0.0 for an absent
+    point. Beside OpenPose's keys a person has `sdpose`: the box (x1, y1, x2, y2, score), the threshold, and the real
+    scores of all its points, also of those below the threshold.
 
-def _parts(points: np.ndarray) -> dict[str, np.ndarray]:
-    """(133, 3) COCO-WholeBody points of a person -> the arrays of an `OpenPosePerson`."""
-    face = gather(points, FACE_70_FROM_COCO_WHOLEBODY_133)
-    if not face[:68, 2].any():
-        face[:] = 0
+    Args:
+        threshold: points of a lower score are absent.
+        scores: write real scores as the third values. (controlnet_aux then drops every point below 1.)
+        body: "openpose_18", which the tools of ComfyUI expect, or "body_25".
+
+    Raises:
+        InputError: the keypoint set has no OpenPose form, or `body` is unknown.
+    """
+    if body not in BODIES:
+        raise InputError(f"body: expected one of {', '.join(BODIES)}, got {body!r}")
+    shown, complete = _part_arrays(poses, threshold, body), _part_arrays(poses, 0.0, body)
+    w, h = poses.size
     return {
-        "body": gather(points, OPENPOSE_18_FROM_COCO_17),
-        "feet": gather(points, FEET_FROM_COCO_WHOLEBODY_133),
-        "face": face,
-        "left_hand": points[list(LEFT_HAND_FROM_COCO_WHOLEBODY_133)],
-        "right_hand": points[list(RIGHT_HAND_FROM_COCO_WHOLEBODY_133)],
+        "version": JSON_VERSION,
+        "people": [
+            _person(own, whole, person, threshold, scores)
+            for own, whole, person in zip(shown, complete, people(poses, threshold), strict=True)
+        ],
+        "canvas_width": w,
+        "canvas_height": h,
     }
 
 
-def gather(points: np.ndarray, table: Mapping[str, Source]) -> np.ndarray:
-    """(K, 3) x, y, score -> (len(table), 3) float32 by an order table; a middle is present only if both ends are."""
-    return np.stack([_middle(points, s) if isinstance(s, tuple) else points[s] for s in table.values()])
+def write_openpose_json(
+    path: str | Path,
+    poses: Poses,
+    threshold: float = 0.3,
+    json_scores: bool = False,
+    body: str = "openpose_18",
+) -> None:
+    """Write one frame as an OpenPose JSON file, atomically. Arguments and errors as in `to_openpose`."""
+    frame = to_openpose(poses, threshold, json_scores, body)
+    with atomic_write(path, "w") as handle:
+        json.dump(frame, handle, allow_nan=False)
+        handle.write("\n")
 
 
-def _middle(points: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    first, second = points[pair[0]], points[pair[1]]
-    score = min(first[2], second[2])
-    if score <= 0:
-        return np.zeros(3, np.float32)
-    return np.asarray([*(first[:2] + second[:2]) / 2, score], np.float32)
+def _part_arrays(poses: Poses, threshold: float, body: str) -> list[dict[str, np.ndarray]]:
+    """Part name -> (N, 3) of each person, with the body in the order asked for."""
+    parts = [person.parts() for person in people(poses, threshold)]
+    if body == "body_25":
+        for own, points in zip(parts, present_points(poses, threshold), strict=True):
+            own["body"] = gather(points, BODY_25_FROM_COCO_WHOLEBODY_133)
+    return parts
+
+
+def _person(
+    shown: dict[str, np.ndarray],
+    complete: dict[str, np.ndarray],
+    person: OpenPosePerson,
+    threshold: float,
+    scores: bool,
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"person_id": [-1 if person.person_id is None else person.person_id]}
+    for part, key in PART_KEYS.items():
+        points = np.array(shown[part])
+        if not scores:
+            points[:, 2] = points[:, 2] > 0
+        entry[key] = _floats(points)
+    box = np.zeros(5) if person.box is None else np.nan_to_num(person.box)
+    real = {PART_KEYS[part]: _floats(points[:, 2]) for part, points in complete.items()}
+    entry["sdpose"] = {"box": _floats(box), "threshold": float(threshold), "scores": real}
+    return entry
+
+
+def _floats(array: np.ndarray) -> list[float]:
+    """Plain floats with the shortest digits that give back the same float32."""
+    return [float(str(value)) for value in np.asarray(array, np.float32).ravel()]
+
+
+def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses:
+    """A read frame as `Poses`; the neck, and the eyes among the face points, are left out.
+
+    Args:
+        keypoint_set: "coco_17" or "coco_wholebody_133"; None takes the whole body if any of its points is there.
+
+    Boxes are those of our own files, else the smallest around the points (score 1). Track ids are those of the file if
+    every person has one of its own, else 0, 1, ...
+    """
+    if keypoint_set is None:
+        more = any(person.parts()[part][:, 2].any() for person in frame.people for part in PART_SIZES if part != "body")
+        keypoint_set = "coco_wholebody_133" if more else "coco_17"
+    if keypoint_set not in ("coco_17", "coco_wholebody_133"):
+        raise InputError(f"keypoint set: expected coco_17 or coco_wholebody_133, got {keypoint_set!r}")
+    meta = {"source": "POSE_KEYPOINT", "notes": list(frame.notes)}
+    if not frame.people:
+        return Poses.empty(frame.size, keypoint_set, meta)
+    count = 17 if keypoint_set == "coco_17" else 133
+    points = np.stack([_coco_points(person)[:count] for person in frame.people])
+    keypoints, scores = points[..., :2], points[..., 2]
+    boxes = np.stack([_box(person, own) for person, own in zip(frame.people, keypoints, strict=True)])
+    ids = [person.person_id for person in frame.people]
+    own_ids = None not in ids and len(set(ids)) == len(ids)
+    return Poses(keypoints, scores, boxes, frame.size, keypoint_set, np.array(ids) if own_ids else None, meta)
+
+
+def _coco_points(person: OpenPosePerson) -> np.ndarray:
+    """(133, 3) COCO-WholeBody x, y, score; x and y of absent points NaN."""
+    points = np.zeros((133, 3), np.float32)
+    tables: dict[str, list[Source]] = {
+        "body": list(OPENPOSE_18_FROM_COCO_17.values()),
+        "feet": list(FEET_FROM_COCO_WHOLEBODY_133.values()),
+        "face": list(FACE_70_FROM_COCO_WHOLEBODY_133.values())[:68],
+        "left_hand": list(LEFT_HAND_FROM_COCO_WHOLEBODY_133),
+        "right_hand": list(RIGHT_HAND_FROM_COCO_WHOLEBODY_133),
+    }
+    for part, sources in tables.items():
+        for row, source in zip(person.parts()[part], sources, strict=False):
+            if isinstance(source, int):
+                points[source] = row
+    points[points[:, 2] <= 0, :2] = np.nan
+    return points
+
+
+def _box(person: OpenPosePerson, keypoints: np.ndarray) -> np.ndarray:
+    if person.box is not None:
+        return person.box
+    seen = keypoints[np.isfinite(keypoints).all(axis=1)]
+    if not len(seen):
+        return np.zeros(5, np.float32)
+    return np.asarray([*seen.min(axis=0), *seen.max(axis=0), 1], np.float32)

@@ -52,6 +52,7 @@ __all__ = [
     "people",
     "read_openpose_json",
     "read_pose_keypoint",
+    "read_poses",
     "to_openpose",
     "to_pose_keypoint",
     "to_poses",
@@ -153,6 +154,22 @@ def _floats(array: np.ndarray) -> list[float]:
     return [float(str(value)) for value in np.asarray(array, np.float32).ravel()]
 
 
+def read_poses(
+    obj: Any,
+    *,
+    swap_hands: bool = False,
+    size: tuple[int, int] | None = None,
+    keypoint_set: str | None = None,
+) -> tuple[list[Poses], list[str]]:
+    """POSE_KEYPOINT of any origin -> the poses of each frame, all of one keypoint set, and the reader's notes.
+
+    Arguments and errors as in `read_pose_keypoint` and `to_poses`.
+    """
+    frames = read_pose_keypoint(obj, swap_hands=swap_hands, size=size)
+    keypoint_set = keypoint_set or ("coco_wholebody_133" if any(map(_more_than_body, frames)) else "coco_17")
+    return [to_poses(frame, keypoint_set) for frame in frames], [note for frame in frames for note in frame.notes]
+
+
 def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses:
     """A read frame as `Poses`; the neck, and the eyes among the face points, are left out.
 
@@ -162,9 +179,7 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     Boxes are those of our own files, else the smallest around the points (score 1). Track ids are those of the file if
     every person has one of its own, else 0, 1, ...
     """
-    if keypoint_set is None:
-        more = any(person.parts()[part][:, 2].any() for person in frame.people for part in PART_SIZES if part != "body")
-        keypoint_set = "coco_wholebody_133" if more else "coco_17"
+    keypoint_set = keypoint_set or ("coco_wholebody_133" if _more_than_body(frame) else "coco_17")
     if keypoint_set not in ("coco_17", "coco_wholebody_133"):
         raise InputError(f"keypoint set: expected coco_17 or coco_wholebody_133, got {keypoint_set!r}")
     meta = {"source": "POSE_KEYPOINT", "notes": list(frame.notes)}
@@ -177,6 +192,11 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     ids = [person.person_id for person in frame.people]
     own_ids = None not in ids and len(set(ids)) == len(ids)
     return Poses(keypoints, scores, boxes, frame.size, keypoint_set, np.array(ids) if own_ids else None, meta)
+
+
+def _more_than_body(frame: PoseKeypointFrame) -> bool:
+    parts = [points for person in frame.people for part, points in person.parts().items() if part != "body"]
+    return any(points[:, 2].any() for points in parts)
 
 
 def _coco_points(person: OpenPosePerson) -> np.ndarray:

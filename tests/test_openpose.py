@@ -33,7 +33,6 @@ from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 
 GOLDEN = Path(__file__).parent / "golden"
-POINTS_IN_PARTS = sum(PART_SIZES.values())
 
 # OpenPose's published orders, written out once more so that a slip in the tables cannot hide.
 OPENPOSE_18 = (
@@ -457,9 +456,7 @@ def test_the_size_is_the_frames_own_or_the_one_given():
 
 def test_people_without_points_are_left_out_and_said():
     empty = {"pose_keypoints_2d": [0.0] * 54, "face_keypoints_2d": None}
-    content = {"people": [empty, {"pose_keypoints_2d": flat(18), "person_id": [4]}], **frame({})} | {
-        "people": [empty, {"pose_keypoints_2d": flat(18), "person_id": [4]}]
-    }
+    content = frame({}) | {"people": [empty, {"pose_keypoints_2d": flat(18), "person_id": [4]}]}
     read = read_pose_keypoint(content)[0]
     assert [person.person_id for person in read.people] == [4]
     assert read.notes == ("person 0 has no points: left out",)
@@ -492,10 +489,17 @@ def test_what_cannot_be_understood_names_its_place(person, message: str):
 
 
 @pytest.mark.parametrize(
-    "value", [None, 3, "text", {"foo": 1}, [3], [{"people": 3, "canvas_width": 9, "canvas_height": 9}]]
+    ("value", "message"),
+    [
+        (None, "expected a dict with 'people' or a list of such, got NoneType"),
+        ("text", "expected a dict with 'people' or a list of such, got str"),
+        ([3], "frame 0: expected a dict with 'people' or a list of such, got int"),
+        ({"foo": 1}, r"frame: no 'people' among its keys \(foo\)"),
+        ([frame({}) | {"people": 3}], "frame 0: 'people' should be a list, got int"),
+    ],
 )
-def test_other_things_are_refused(value):
-    with pytest.raises(InputError):
+def test_other_things_are_refused(value, message: str):
+    with pytest.raises(InputError, match=message):
         read_pose_keypoint(value)
 
 

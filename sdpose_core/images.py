@@ -1,0 +1,236 @@
+"""Reading pictures of every kind as RGB, and writing PNG.
+
+Colour profiles (ICC) are ignored: the numbers of the file are taken as sRGB, as the datasets of pose estimation do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from .errors import InputError
+from .files import atomic_path
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm", ".tga"}
+)
+"""What a folder of pictures is searched for (lower case)."""
+
+MAX_PIXELS = 178_000_000
+"""Pictures of more pixels are refused unless a larger limit is given: 13,341 pixels square, 0.5 GB as RGB."""
+
+WHITE = (255, 255, 255)
+"""What transparent pictures are laid on: drawn figures are mostly cut out of white paper."""
+
+# Formats that Pillow decodes by itself. (EPS would start another program, and pictures come from anywhere.)
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "DDS")
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+"""What Pillow raises for damaged files, besides its own errors."""
+
+_pillow_settings = threading.Lock()
+
+
+def read_image(
+    source: str | Path | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    background: tuple[int, int, int] = WHITE,
+    notes: list[str] | None = None,
+) -> np.ndarray:
+    """Read a picture file, or its bytes, as RGB uint8 (H, W, 3), upright.
+
+    The EXIF orientation is applied; CMYK, grey, palette and 16-bit pictures are converted (16 bits scaled to 8, not
+    clipped); transparent ones are laid on `background` (RGB); of an animation or a multi-page file the first picture is
+    taken.
+
+    Args:
+        max_pixels: larger pictures are refused after reading their header, before anything is decoded.
+        notes: receives a line for everything that was left out (further frames, an unreadable orientation); such lines
+            are also logged.
+
+    Raises:
+        InputError: the file is missing, unreadable, empty, damaged, cut off, no picture, or too large.
+    """
+    from PIL import Image
+
+    name = f"picture ({len(source):,} bytes)" if isinstance(source, bytes) else str(source)
+    with _opened(source, name) as file:
+        image = _read_header(file, name, max_pixels)
+        try:
+            notes_here = _notes(image)
+            image.load()
+            pixels = to_rgb(_upright(image, notes_here), background)
+        except MemoryError:
+            raise InputError(f"{name}: {_size(image)} pixels do not fit into memory: make it smaller") from None
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+        except (*_DAMAGE, Image.DecompressionBombError) as error:
+            raise InputError(
+                f"{name} is damaged or cut off: its header says {image.format} of {_size(image)} pixels, but decoding "
+                f"failed ({error}): get the file anew"
+            ) from None
+    for note in notes_here:
+        log.warning("%s: %s", name, note)
+    if notes is not None:
+        notes += notes_here
+    return pixels
+
+
+def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> np.ndarray:
+    """A Pillow picture of any mode -> RGB uint8 (H, W, 3). Transparency is laid on `background`.
+
+    Raises `InputError` for numbers whose range is unknown (floating point or 32 bit beyond 16 bits).
+    """
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        grey = _to_8_bits(np.asarray(image))
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        canvas = Image.new("RGBA", image.size, (*background, 255))
+        canvas.alpha_composite(image.convert("RGBA"))
+        image = canvas
+    return np.array(image.convert("RGB"))
+
+
+def write_png(path: str | Path, rgb: np.ndarray) -> None:
+    """Write RGB uint8 (H, W, 3) as PNG, atomically. Raises `InputError` for another array or an unwritable folder."""
+    from PIL import Image
+
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
+        raise InputError(f"{path}: expected a picture of shape (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(rgb)).save(temporary, format="PNG")
+
+
+@contextlib.contextmanager
+def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
+    """The source as a binary file that is not empty."""
+    if isinstance(source, bytes):
+        file: BinaryIO = io.BytesIO(source)
+    else:
+        path = Path(source)
+        try:
+            if path.is_dir():
+                raise InputError(f"{name} is a folder: expected a picture file")
+            if path.exists() and not path.is_file():  # a pipe or a device would block, or never end
+                raise InputError(f"{name} is no regular file: expected a picture file")
+            file = open(path, "rb")
+        except InputError:
+            raise
+        except FileNotFoundError:
+            raise InputError(f"{name}: no such file") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{name} cannot be read ({reason}): check its permissions and its name") from None
+    with file:
+        if not file.read(1):
+            raise InputError(f"{name} is empty (0 bytes): expected a picture, get the file anew")
+        file.seek(0)
+        yield file
+
+
+def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """The opened, not yet decoded picture. Raises `InputError` for no picture and for one that is too large."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.init()
+    formats = [known for known in _FORMATS if known in Image.OPEN]
+    try:
+        with _pixel_limit(max_pixels):
+            image = Image.open(file, formats=formats)
+    except Image.DecompressionBombError:
+        raise InputError(f"{name} has more than {2 * max_pixels:,} pixels, {_limit(max_pixels)}") from None
+    except UnidentifiedImageError:
+        file.seek(0)
+        raise InputError(
+            f"{name} is no picture that can be read (it begins with {file.read(16)!r}): expected PNG, JPEG, WebP, GIF, "
+            "TIFF, BMP or alike; convert other formats to PNG"
+        ) from None
+    except _DAMAGE as error:
+        raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file anew") from None
+    if image.width * image.height > max_pixels:
+        raise InputError(f"{name} has {_size(image)} = {image.width * image.height:,} pixels, {_limit(max_pixels)}")
+    return image
+
+
+@contextlib.contextmanager
+def _pixel_limit(max_pixels: int) -> Iterator[None]:
+    """Pillow's own limit set to ours, its warnings silent, both only for the time of reading a header."""
+    from PIL import Image
+
+    with _pillow_settings, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _notes(image: Image.Image) -> list[str]:
+    # Photos of phones (MPO) carry further views of the same picture: nothing is lost with them.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        return ["an animation or a file of several pages: only its first picture is used"]
+    return []
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """The picture turned as its EXIF orientation (tag 0x0112) says."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            orientation = image.getexif().get(0x0112, 1)
+    except _DAMAGE:
+        notes.append("its EXIF data cannot be read: the picture is used as it lies")
+        return image
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Grey of 16 bits (also inside 32-bit or floating-point numbers), or of 0..1, -> uint8 (H, W)."""
+    top, bottom = float(values.max()), float(values.min())
+    if values.dtype.kind in "ui" and 0 <= bottom and top <= 65535:
+        scale = 255 / 65535
+    elif values.dtype.kind == "f" and 0 <= bottom and top <= 65535:
+        scale = 255.0 if top <= 1 else 1.0 if top <= 255 else 255 / 65535
+    else:
+        raise InputError(
+            f"grey values from {bottom:g} to {top:g}, of unknown range: convert the picture to 8 or 16 bits"
+        )
+    return np.rint(values * scale).astype(np.uint8)
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width:,} x {image.height:,}"
+
+
+def _limit(max_pixels: int) -> str:
+    return f"the limit is {max_pixels:,}: make it smaller, or raise the limit if you trust the file"

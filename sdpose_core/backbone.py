@@ -6,7 +6,6 @@ folders, less what pose estimation never computes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -183,5 +182,5 @@ def _run(block: nn.Module, sample: torch.Tensor, embedding: torch.Tensor, text: 
 
 def class_embedding_input(tasks: Sequence[str]) -> torch.Tensor:
     """N tasks -> (N, 4): (sin c, cos c) of each task's class label, what the U-Net's class embedding projects."""
-    labels = [CLASS_LABEL_OF_TASK[task] for task in tasks]
-    return torch.tensor([[*map(math.sin, label), *map(math.cos, label)] for label in labels])
+    labels = torch.tensor([CLASS_LABEL_OF_TASK[task] for task in tasks])
+    return torch.cat([labels.sin(), labels.cos()], dim=1)

@@ -27,7 +27,9 @@ class HeatmapHead(nn.Module):
         width = widths[self.finest_level]
         deconvolutions = 1 + int(math.log2(STRIDE_OF_LEVEL[self.finest_level]))
         self.deconv_layers = nn.Sequential(*(layer for _ in range(deconvolutions) for layer in _deconvolution(width)))
-        self.conv_layers = nn.Sequential(nn.Conv2d(width, width, kernel_size=1), nn.InstanceNorm2d(width), nn.SiLU())
+        self.conv_layers = nn.Sequential(
+            nn.Conv2d(width, width, kernel_size=1), nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
+        )
         self.final_layer = nn.Conv2d(width, config.num_keypoints, kernel_size=1)
         self.fusion = nn.ModuleDict()
         if len(widths) > 1:
@@ -49,10 +51,14 @@ class HeatmapHead(nn.Module):
         return self.final_layer(self.conv_layers(self.deconv_layers(feature)))
 
 
-def _deconvolution(width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+def _deconvolution(width: int) -> tuple[nn.Module, ...]:
     """Twice the size."""
     deconvolution = nn.ConvTranspose2d(width, width, kernel_size=4, stride=2, padding=1, bias=False)
-    return deconvolution, nn.InstanceNorm2d(width), nn.SiLU()
+    return deconvolution, *_norm_and_silu(width)
+
+
+def _norm_and_silu(width: int) -> tuple[nn.Module, nn.Module]:
+    return nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
 
 
 def _enlarged(feature: torch.Tensor, size: torch.Size) -> torch.Tensor:

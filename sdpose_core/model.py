@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +81,9 @@ class SDPose(nn.Module):
                 f"images: expected (N, 3, H, W) with H and W multiples of 64, got {tuple(images.shape)}; "
                 f"this model was made for (W, H) = {self.config.input_size}"
             )
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
+        as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
+        with torch.no_grad(), as_is:
             return self.vae(images.to(self.vae.quant_conv.weight.dtype)).to(self.dtype)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -97,9 +100,9 @@ class SDPose(nn.Module):
                 same batch.
         """
         if not flip_test:
-            return self._heatmaps(images)
+            return self(images).heatmaps
         indices = self.config.flip_indices
-        straight, mirrored = self._heatmaps(torch.cat([images, images.flip(-1)])).chunk(2)
+        straight, mirrored = self(torch.cat([images, images.flip(-1)])).heatmaps.chunk(2)
         return (straight + mirrored[:, list(indices)].flip(-1)) * 0.5
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
@@ -142,10 +145,6 @@ class SDPose(nn.Module):
         self.vae.compile()
         self.unet.compile()
 
-    def _heatmaps(self, images: torch.Tensor) -> torch.Tensor:
-        heatmaps = self(images).heatmaps
-        return heatmaps
-
     def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Features and RGB latents of the asked tasks; pose comes first in the batch."""
         wanted = [task for task in (POSE, RGB) if task in tasks]
@@ -156,7 +155,7 @@ class SDPose(nn.Module):
         count = len(latents)
         embedding = self.unet.embedding(self.config.timestep, [task for task in wanted for _ in range(count)])
         batch = torch.cat([latents.to(self.dtype)] * len(wanted))
-        text = self.empty_prompt_embedding.expand(len(batch), -1, -1)
+        text = self.empty_prompt_embedding.repeat(len(batch), 1, 1)
         return self.unet(batch, embedding, text, num_pose=count if POSE in wanted else 0)
 
 

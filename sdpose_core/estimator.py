@@ -108,6 +108,12 @@ class PoseEstimator:
         """Name of the keypoint set of the results."""
         return self.model.config.keypoint_set
 
+    def to(self, device: Any) -> PoseEstimator:
+        """Move the model to a device; the batch size stays as it is."""
+        self.model.to(device)
+        self.device = next(self.model.parameters()).device
+        return self
+
     def estimate(
         self,
         images: Sequence[np.ndarray],

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..sdpose_core.boxes import xywh_to_xyxy
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
-from .sockets import PoseFrames, PoseKeypoint, boxes_from_socket, poses_from_socket
+from .sockets import PoseFrames, PoseKeypoint, boxes_from_socket, poses_from_socket, resized_masks
 
 SOURCE_TYPES = (
     io.BoundingBox,
@@ -32,7 +32,7 @@ MIN_PART_SHARE = 0.0005
 
 @dataclass(frozen=True)
 class FramePeople:
-    """The people of one frame: boxes (N, 5) x1, y1, x2, y2, score; N track ids or None; masks (N, H, W) bool or None."""
+    """The people of a frame: boxes (N, 5) x1, y1, x2, y2, score; N track ids or None; masks (N, H, W) bool or None."""
 
     boxes: np.ndarray
     track_ids: list[int] | None = None
@@ -130,7 +130,7 @@ def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
 def _from_masks(source: Any, frames: int, size: tuple[int, int], meaning: str) -> list[FramePeople]:
     """MASK (B, H, W): one per frame, or, for a single picture, all of them its people."""
     masks = source.detach().cpu().numpy() > 0.5
-    masks = _resized(masks.reshape(-1, *masks.shape[-2:]), size)
+    masks = resized_masks(masks.reshape(-1, *masks.shape[-2:]), size)
     if meaning == MASK_MEANINGS[1]:
         return [_from_mask_stack(_connected_parts(mask)) for mask in masks]
     if frames == 1:
@@ -162,15 +162,6 @@ def _mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _resized(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(N, h, w) bool -> (N, H, W) bool, each pixel from the nearest."""
-    h, w = masks.shape[-2:]
-    if (w, h) == size:
-        return masks
-    rows, columns = (np.arange(size[1]) * h // size[1]), (np.arange(size[0]) * w // size[0])
-    return masks[:, rows][:, :, columns]
-
-
 def _from_sam3(source: Mapping[str, Any], size: tuple[int, int]) -> list[FramePeople]:
     """SAM 3's tracks: the object's number is the track id; an object that is not seen has an empty mask."""
     packed = source["packed_masks"]
@@ -179,7 +170,7 @@ def _from_sam3(source: Mapping[str, Any], size: tuple[int, int]) -> list[FramePe
     scores = [float(score) for score in source.get("scores", [])]
     people = []
     for frame in packed.cpu().numpy():
-        masks = _resized(np.unpackbits(frame, axis=-1, bitorder="little").astype(bool), size)
+        masks = resized_masks(np.unpackbits(frame, axis=-1, bitorder="little").astype(bool), size)
         people.append(_from_mask_stack(masks, range(len(masks)), scores))
     return people
 
@@ -213,7 +204,7 @@ def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
             mask[y1:y2, x1:x2] = True
         else:
             mask[y1:y2, x1:x2] = np.asarray(cropped).reshape(y2 - y1, x2 - x1) > 0.5
-    return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, _resized(masks, size))
+    return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, resized_masks(masks, size))
 
 
 def _from_poses(poses: Poses, size: tuple[int, int]) -> FramePeople:

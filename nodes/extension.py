@@ -4,10 +4,38 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import host
+from .annotate_node import Annotate
+from .boxes import BoxesFrom
+from .detect import DetectPersons
+from .draw import DrawPoses
+from .estimate import EstimatePoses
+from .files import LoadPoses, SavePoses
+from .load import DownloadWeights, LoadModel
+from .select import FilterPoses, SelectPerson
+
+NODES: tuple[type[io.ComfyNode], ...] = (
+    Annotate,
+    LoadModel,
+    DownloadWeights,
+    DetectPersons,
+    BoxesFrom,
+    EstimatePoses,
+    SelectPerson,
+    FilterPoses,
+    DrawPoses,
+    SavePoses,
+    LoadPoses,
+)
+
 
 class SDPoseAnnotatorExtension(ComfyExtension):
     """What ComfyUI asks for our nodes."""
 
+    async def on_load(self) -> None:
+        """Before the first list of nodes: their menus show the files of models/sdpose."""
+        host.register_folder()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes, in the order of the menu."""
-        return []
+        return list(NODES)

@@ -7,15 +7,10 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..sdpose_core.model import SDPose
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +28,7 @@ def register_folder() -> None:
 
 
 def weight_files(suffix: str = ".safetensors", folders: Sequence[str] = WEIGHT_FOLDERS) -> list[str]:
-    """Names of the files of weights in the folders, those that sound like SDPose first; folders of diffusers' layout."""
+    """Names of the files (and folders of diffusers' layout) of weights, those that sound like SDPose first."""
     import folder_paths
 
     names = {name for folder in folders for name in folder_paths.get_filename_list(folder) if name.endswith(suffix)}
@@ -50,6 +45,15 @@ def _diffusers_folders() -> list[Path]:
     return [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if (path / "unet").is_dir()]
 
 
+def transformers_folders() -> list[str]:
+    """Names of the folders of models/sdpose that hold a model of transformers, as RT-DETR and D-FINE come."""
+    import folder_paths
+
+    roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
+    found = {path.parent.name for root in roots if root.is_dir() for path in root.glob("*/config.json")}
+    return sorted(found - {path.name for path in _diffusers_folders()})
+
+
 def _inside_a_diffusers_folder(name: str) -> bool:
     return any(Path(name).parts[0] == path.name and len(Path(name).parts) > 1 for path in _diffusers_folders())
 
@@ -62,9 +66,9 @@ def weight_path(name: str) -> Path:
         found = folder_paths.get_full_path(folder, name)
         if found:
             return Path(found)
-    for path in _diffusers_folders():
-        if path.name == name:
-            return path
+    for root in folder_paths.get_folder_paths(FOLDER):
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
     raise InputError(f"{name!r} is no longer in models/{', models/'.join(WEIGHT_FOLDERS)}: choose another model")
 
 
@@ -73,6 +77,14 @@ def weights_folder() -> Path:
     import folder_paths
 
     return Path(folder_paths.get_folder_paths(FOLDER)[0])
+
+
+def file_stamp(path: Path | None) -> tuple[float, int] | None:
+    """Time and size of a file (of a folder: its own), to notice that it was replaced; None without one."""
+    if path is None:
+        return None
+    stat = path.stat()
+    return stat.st_mtime, stat.st_size
 
 
 def stop_if_interrupted() -> None:
@@ -110,113 +122,21 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
+    def speed(self, frames: int) -> str:
+        """Seconds since the start, and frames per second."""
+        seconds = max(time.perf_counter() - self._start, 1e-6)
+        return f"{seconds:.2f} s, {frames / seconds:.2f} frames/s"
+
     def describe(self, poses: Sequence[Poses], notes: Sequence[str] = ()) -> str:
         """Model, device, dtype, people, seconds, frames per second; then the notes, one a line."""
-        seconds = max(time.perf_counter() - self._start, 1e-6)
         meta = poses[0].meta if poses else {}
         settings = meta.get("settings", {})
         people = sum(len(frame) for frame in poses)
         where = " ".join(str(settings[key]) for key in ("device", "dtype") if key in settings)
-        parts = [str(meta.get("model", "unknown model")), where, f"{people} people in {len(poses)} frames"]
-        parts += [f"{seconds:.2f} s, {len(poses) / seconds:.2f} frames/s"]
+        count = f"{people} people in {len(poses)} frames"
+        parts = [str(meta.get("model", "unknown model")), where, count, self.speed(len(poses))]
         left_out = [f"left out: {reason}" for frame in poses for reason in frame.meta.get("dropped_boxes", [])]
         return "\n".join([" | ".join(part for part in parts if part), *notes, *left_out])
-
-
-class LoadedModel:
-    """What travels on an SDPOSE_MODEL wire: the embedded preview, or an SDPose in the care of the memory manager."""
-
-    def __init__(self, name: str, sdpose: SDPose | None = None, weights: dict[str, Any] | None = None) -> None:
-        self.name = name
-        self._sdpose = sdpose
-        self._weights = weights or {}
-        self._patcher = _patcher_of(sdpose) if sdpose is not None else None
-
-    @property
-    def keypoint_set(self) -> str:
-        """Name of the keypoint set of its poses."""
-        return "coco_17" if self._sdpose is None else self._sdpose.config.keypoint_set
-
-    def estimator(self, *, batch_size: int = 0, flip_test: bool = False, crop: str = "affine") -> Any:
-        """The core's estimator, with the weights where the memory manager put them. `batch_size` 0: by device."""
-        if self._sdpose is None or self._patcher is None:
-            from ..sdpose_core.estimator import load_estimator
-
-            return load_estimator("preview")
-        from ..sdpose_core.estimator import BATCH_SIZE_OF_DEVICE, PoseEstimator
-
-        device = self._patcher.load_device
-        batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(device.type, 1)
-        self._to_device(batch_size * (2 if flip_test else 1))
-        estimator = PoseEstimator(
-            self._sdpose,
-            name=self.name,
-            weights=self._weights,
-            batch_size=batch_size,
-            flip_test=flip_test,
-            crop=crop,
-        )
-        estimator.device = device  # its first weight may be offloaded
-        return estimator
-
-    def _to_device(self, batch: int) -> None:
-        import comfy.model_management
-
-        assert self._sdpose is not None and self._patcher is not None
-        (w, h), item = self._sdpose.config.input_size, self._sdpose.dtype.itemsize
-        widest = self._sdpose.config.vae.block_out_channels[0]
-        comfy.model_management.load_models_gpu([self._patcher], memory_required=4 * batch * w * h * widest * item)
-        device = self._patcher.load_device
-        self._sdpose.unet.time_embedding.to(device)
-        self._sdpose.unet.class_embedding.to(device)
-        self._sdpose.empty_prompt_embedding = self._sdpose.empty_prompt_embedding.to(device)
-
-
-def _patcher_of(sdpose: SDPose) -> Any:
-    """SDPose as the memory manager wants a model: layers that can stay offloaded, a settable `device`."""
-    import comfy.model_management
-    import comfy.model_patcher
-    import torch
-
-    _use_comfy_layers(sdpose)
-    managed = torch.nn.Module()
-    managed.sdpose = sdpose
-    return comfy.model_patcher.CoreModelPatcher(
-        managed,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
-
-
-def _use_comfy_layers(sdpose: SDPose) -> None:
-    """Give the layers ComfyUI's classes, which fetch their weights when they run, so that a part may stay in RAM.
-
-    Except the two embeddings of constants: they have no input on the device to follow, and are always loaded.
-    """
-    import comfy.ops
-    import torch
-
-    ours = comfy.ops.disable_weight_init
-    class_of = {
-        getattr(torch.nn, name): getattr(ours, name)
-        for name in ("Linear", "Conv2d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
-    }
-    for name, module in sdpose.named_modules():
-        if not name.startswith(("unet.time_embedding", "unet.class_embedding")) and type(module) in class_of:
-            module.__class__ = class_of[type(module)]
-
-
-def load_device_dtype(choice: str) -> torch.dtype:
-    """"auto" -> what ComfyUI computes in on its device: bf16, else fp16, else fp32; or "fp32", "bf16", "fp16"."""
-    import comfy.model_management
-    import torch
-
-    if choice != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[choice]
-    device = comfy.model_management.get_torch_device()
-    if comfy.model_management.should_use_bf16(device):
-        return torch.bfloat16
-    return torch.float16 if comfy.model_management.should_use_fp16(device) else torch.float32
 
 
 def each_frame(items: Sequence[Any]) -> Iterator[Any]:

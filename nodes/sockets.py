@@ -20,6 +20,8 @@ from ..sdpose_core.poses import Poses
 if TYPE_CHECKING:
     import torch
 
+    from ..sdpose_core.openpose import PoseKeypointFrame
+
 log = logging.getLogger(__name__)
 
 PoseModel = io.Custom("SDPOSE_MODEL")
@@ -27,12 +29,14 @@ PoseFrames = io.Custom("SDPOSE_POSES")
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
 COCO_OBJECTS = frozenset(
-    "bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,bird,"
-    "cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,"
-    "sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,"
-    "spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,"
-    "dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,"
-    "vase,scissors,teddy bear,hair drier,toothbrush".split(",")
+    "bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking "
+    "meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,"
+    "frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis "
+    "racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot "
+    "dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
+    "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush".split(
+        ","
+    )
 )
 """COCO's 79 classes that are not a person: core's detector lists them too unless it is told otherwise."""
 
@@ -124,7 +128,8 @@ def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
     if len(value) == 1:
         return [list(value[0])] * frames, [f"one list of boxes was given: it is used for all {frames} frames"]
     raise InputError(
-        f"boxes were given for {len(value)} frames, but there are {frames} pictures: connect the boxes of the same frames"
+        f"boxes were given for {len(value)} frames, but there are {frames} pictures: connect the boxes of the same "
+        "frames"
     )
 
 
@@ -169,6 +174,43 @@ def with_track_ids(poses: Poses, boxes: np.ndarray, ids: Sequence[int] | None) -
     return replace(poses, track_ids=np.asarray(kept, np.int32))
 
 
+def tensor_from_masks(masks: Sequence[np.ndarray]) -> torch.Tensor:
+    """Per frame (N, H, W) bool -> MASK (all boxes, H, W) float, frame after frame; one empty mask for nobody."""
+    import comfy.model_management
+    import torch
+
+    flat = np.concatenate(list(masks))
+    flat = flat if len(flat) else np.zeros((1, *flat.shape[1:]), bool)
+    return torch.from_numpy(flat).to(torch.float32).to(comfy.model_management.intermediate_device())
+
+
+def masks_from_tensor(
+    masks: torch.Tensor, counts: Sequence[int], images: Sequence[np.ndarray]
+) -> list[np.ndarray | None]:
+    """MASK, one per box, frame after frame -> per frame (N, H, W) bool of the picture's size.
+
+    Raises `InputError` for another number of masks than boxes.
+    """
+    if sum(counts) == 0:
+        return [None] * len(images)
+    if masks.ndim != 3 or len(masks) != sum(counts):
+        raise InputError(
+            f"masks: expected one per box, {sum(counts)} in all, got {tuple(masks.shape)}: connect the masks and the "
+            "boxes of the same 'Boxes From ...' node"
+        )
+    flat = resized_masks(masks.detach().cpu().numpy() > 0.5, (images[0].shape[1], images[0].shape[0]))
+    return list(np.split(flat, np.cumsum(counts)[:-1]))
+
+
+def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(N, h, w) -> (N, H, W) of `size` (w, h), each pixel from the nearest."""
+    h, w = masks.shape[-2:]
+    if (w, h) == size:
+        return masks
+    rows, columns = (np.arange(size[1]) * h // size[1]), (np.arange(size[0]) * w // size[0])
+    return masks[:, rows][:, :, columns]
+
+
 def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Poses], list[str]]:
     """SDPOSE_POSES or POSE_KEYPOINT of any origin -> the poses of each frame, and notes of the tolerant reader.
 
@@ -176,16 +218,25 @@ def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Pos
     """
     if isinstance(value, (list, tuple)) and value and all(hasattr(frame, "keypoint_set") for frame in value):
         return list(value), []
-    from ..sdpose_core.openpose_reader import read_pose_keypoint
+    from ..sdpose_core.openpose import read_pose_keypoint
 
-    poses, notes = read_pose_keypoint(value, swap_hands=swap_hands)
-    if not poses:
+    return poses_from_frames(read_pose_keypoint(value, swap_hands=swap_hands))
+
+
+def poses_from_frames(frames: Sequence[PoseKeypointFrame]) -> tuple[list[Poses], list[str]]:
+    """Frames as the tolerant reader gives them -> poses of one keypoint set, and the reader's notes, each once."""
+    from ..sdpose_core.openpose import to_poses
+
+    if not frames:
         raise InputError("poses: expected at least one frame, got an empty list")
-    return poses, notes
+    poses = [to_poses(frame) for frame in frames]
+    if len({frame.keypoint_set for frame in poses}) > 1:
+        poses = [to_poses(frame, "coco_wholebody_133") for frame in frames]
+    return poses, list(dict.fromkeys(note for frame in frames for note in frame.notes))
 
 
 def keypoints_to_socket(poses: Sequence[Poses], threshold: float) -> list[dict[str, Any]]:
     """Poses of each frame -> POSE_KEYPOINT, in the form that core's and controlnet_aux's nodes read."""
-    from ..sdpose_core.openpose import to_openpose
+    from ..sdpose_core.openpose import to_pose_keypoint
 
-    return [to_openpose(frame, threshold) for frame in poses]
+    return to_pose_keypoint(poses, threshold)

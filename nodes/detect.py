@@ -1,0 +1,122 @@
+"""Detect Persons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from comfy_api.latest import io
+
+from . import host
+from .sockets import boxes_to_socket, images_from_tensor
+from .widgets import ALIASES, CATEGORY
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..sdpose_core.detector import PersonDetector
+
+EMBEDDED = {"yolox (embedded)": "yolox", "whole picture": "full"}
+
+
+def detector_choices() -> list[str]:
+    """The embedded detectors, ONNX files and RT-DETR or D-FINE folders of models/sdpose."""
+    return [*EMBEDDED, *host.weight_files(".onnx", (host.FOLDER,)), *host.transformers_folders()]
+
+
+def load(choice: str, threshold: float) -> PersonDetector:
+    """The detector called `choice` in `detector_choices`."""
+    from ..sdpose_core.detector import load_detector
+
+    source = EMBEDDED.get(choice) or host.weight_path(choice)
+    return load_detector(source, threshold=threshold)
+
+
+def find_people(
+    detector: PersonDetector, images: Sequence[np.ndarray], *, max_people: int = 0, min_size: int = 0
+) -> list[np.ndarray]:
+    """Per picture (N, 5) x1, y1, x2, y2, score, best first; with a progress bar, may be cancelled."""
+    found = []
+    for image in host.each_frame(images):
+        boxes, scores = detector.detect(image)
+        rows = np.concatenate([boxes, scores[:, None]], axis=1).astype(np.float32)
+        rows = rows[(rows[:, 2:4] - rows[:, :2]).min(axis=1, initial=np.inf) >= min_size]
+        found.append(rows[:max_people] if max_people else rows)
+    return found
+
+
+def threshold_input(name: str = "threshold") -> io.Float.Input:
+    return io.Float.Input(
+        name,
+        default=0.3,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="Detections with a lower score are left out. Lower it for paintings, anime and half-hidden people.",
+    )
+
+
+def max_people_input() -> io.Int.Input:
+    return io.Int.Input(
+        "max_people",
+        default=0,
+        min=0,
+        max=1000,
+        tooltip="At most so many people in a frame, the surest first; 0 is all.",
+    )
+
+
+def detector_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "detector",
+        options=detector_choices(),
+        default="yolox (embedded)",
+        tooltip="Who finds the people. yolox comes with the pack; whole picture takes each picture for one person; "
+        "YOLOX .onnx files and RT-DETR or D-FINE folders in models/sdpose are listed by name.",
+    )
+
+
+class DetectPersons(io.ComfyNode):
+    """Detect Persons."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorDetect",
+            display_name="Detect Persons",
+            category=CATEGORY,
+            description="Finds people and gives a box for each, per frame, the surest first. The boxes fit every node "
+            "that takes core's detections, and core's detections fit ours.",
+            search_aliases=[*ALIASES, "person detection", "bounding box", "bbox", "yolox", "rt-detr", "multi-person"],
+            inputs=[
+                io.Image.Input("image", tooltip="One picture or a batch of frames."),
+                detector_input(),
+                threshold_input(),
+                max_people_input(),
+                io.Int.Input(
+                    "min_size",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    tooltip="Leave out people whose box is narrower or lower than so many pixels.",
+                ),
+            ],
+            outputs=[
+                io.BoundingBox.Output("boxes", tooltip="Per frame a list of x, y, width, height, label, score."),
+                io.String.Output("info", tooltip="How many people were found, and how fast."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: torch.Tensor, detector: str, threshold: float, max_people: int, min_size: int
+    ) -> io.NodeOutput:
+        watch = host.Stopwatch()
+        finder: Any = load(detector, threshold)
+        found = find_people(finder, images_from_tensor(image), max_people=max_people, min_size=min_size)
+        count = sum(len(rows) for rows in found)
+        info = f"{finder.name} | {count} people in {len(found)} frames | {watch.speed(len(found))}"
+        host.show_text(cls, info)
+        return io.NodeOutput(boxes_to_socket(found), info)

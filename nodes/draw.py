@@ -1,0 +1,137 @@
+"""Draw Poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from comfy_api.latest import io, ui
+
+from ..sdpose_core.annotate import FITS, place
+from ..sdpose_core.errors import InputError
+from ..sdpose_core.poses import Poses
+from . import host, widgets
+from .select import poses_input
+from .sockets import images_from_tensor, poses_from_socket, tensor_from_images
+
+if TYPE_CHECKING:
+    import torch
+
+BACKGROUNDS = ("black", "picture", "colour")
+
+
+def draw(poses: Sequence[Poses], pictures: Sequence[np.ndarray] | None = None, **settings: Any) -> list[np.ndarray]:
+    """A pose map of each frame, over its picture if there are any; with a progress bar, may be cancelled."""
+    from ..sdpose_core.drawing import draw_poses
+
+    pairs = list(zip(poses, pictures or [None] * len(poses), strict=True))
+    return [draw_poses(frame, background=below, **settings) for frame, below in host.each_frame(pairs)]
+
+
+def canvas_size(poses: Poses, width: int, height: int) -> tuple[int, int]:
+    """(w, h) of the pose map: what is asked for; 0 keeps the source's side, or its proportions if one is given."""
+    w, h = poses.size
+    if width and height:
+        return width, height
+    if width or height:
+        scale = width / w if width else height / h
+        return width or max(round(w * scale), 1), height or max(round(h * scale), 1)
+    return w, h
+
+
+def _pictures(image: torch.Tensor | None, frames: int) -> list[np.ndarray]:
+    """The pictures to draw on; one picture serves for all frames. Raises `InputError` for another number."""
+    if image is None:
+        raise InputError(
+            "background 'picture' needs the frames: connect the input 'image', or choose another background"
+        )
+    pictures = images_from_tensor(image)
+    if len(pictures) not in (1, frames):
+        raise InputError(f"there are {frames} frames of poses and {len(pictures)} pictures: connect the same frames")
+    return pictures * frames if len(pictures) == 1 else pictures
+
+
+class DrawPoses(io.ComfyNode):
+    """Draw Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorDraw",
+            display_name="Draw Poses",
+            category=widgets.CATEGORY,
+            description="The pose map that a ControlNet or animation model reads, drawn at the size it is wanted, in "
+            "the style it was trained with. Takes POSE_KEYPOINT of any node.",
+            search_aliases=[*widgets.ALIASES, "pose map", "render pose", "controlnet", "xinsir", "animateanyone"],
+            inputs=[
+                poses_input(),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="For the background 'picture': one per frame of poses, or one for all. Its size is used.",
+                ),
+                widgets.style(),
+                *widgets.part_switches(),
+                widgets.threshold(),
+                io.Int.Input(
+                    "width", default=0, min=0, max=16384, tooltip="Of the pose map in pixels; 0 is that of the source."
+                ),
+                io.Int.Input(
+                    "height", default=0, min=0, max=16384, tooltip="Of the pose map in pixels; 0 is that of the source."
+                ),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FITS),
+                    default="pad",
+                    tooltip="For another size. pad: everything visible, in proportion; crop: canvas filled, in "
+                    "proportion; stretch: neither.",
+                ),
+                io.Combo.Input(
+                    "background", options=list(BACKGROUNDS), default="black", tooltip="What the pose is drawn on."
+                ),
+                io.Color.Input("colour", default="#000000", tooltip="For the background 'colour'."),
+                io.Boolean.Input(
+                    "swap_hands",
+                    default=False,
+                    tooltip="Exchange left and right hand of a POSE_KEYPOINT: for core's SDPose node and the community "
+                    "pack, which exchange them.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Image.Output("pose_map", tooltip="One picture per frame."),
+                io.String.Output("info", tooltip="People and frames, and what the reader had to mend."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        poses: Any,
+        style: str,
+        threshold: float,
+        width: int,
+        height: int,
+        fit: str,
+        background: str,
+        colour: str,
+        swap_hands: bool,
+        image: torch.Tensor | None = None,
+        **switches: bool,
+    ) -> io.NodeOutput:
+        frames, notes = poses_from_socket(poses, swap_hands=swap_hands)
+        size = canvas_size(frames[0], width, height)
+        pictures = None
+        if background == "picture":
+            pictures = _pictures(image, len(frames))
+            size = (pictures[0].shape[1], pictures[0].shape[0])
+        elif background == "colour":
+            pictures = [np.full((size[1], size[0], 3), widgets.rgb_of(colour), np.uint8)] * len(frames)
+        frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]
+        maps = draw(frames, pictures, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
+        result = tensor_from_images(maps)
+        info = "\n".join([f"{sum(map(len, frames))} people in {len(frames)} frames, {size[0]} x {size[1]}", *notes])
+        host.show_text(cls, info)
+        return io.NodeOutput(result, info, ui=ui.PreviewImage(result, cls=cls))

@@ -1,0 +1,117 @@
+"""Estimate Poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from comfy_api.latest import io
+
+from ..sdpose_core.poses import Poses
+from . import host, widgets
+from .sockets import (
+    FrameBoxes,
+    PoseFrames,
+    PoseKeypoint,
+    PoseModel,
+    boxes_from_socket,
+    images_from_tensor,
+    keypoints_to_socket,
+    masks_from_tensor,
+    with_track_ids,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+def estimate(
+    estimator: Any,
+    images: Sequence[np.ndarray],
+    boxes: FrameBoxes,
+    masks: Sequence[np.ndarray] | None = None,
+) -> list[Poses]:
+    """Poses in the boxes of each picture, with the boxes' track ids; with a progress bar, may be cancelled."""
+    progress = host.Progress(sum(len(rows) for rows in boxes.boxes))
+    poses = estimator.estimate(images, boxes.boxes, masks=masks, on_batch=progress)
+    return [with_track_ids(*row) for row in zip(poses, boxes.boxes, boxes.track_ids, strict=True)]
+
+
+def fill_empty_frames(boxes: FrameBoxes, images: Sequence[np.ndarray], policy: str) -> FrameBoxes:
+    """The boxes with those of frames without any put in, as the no-person policy `policy` of the widgets says."""
+    filled, ids, count = list(boxes.boxes), list(boxes.track_ids), 0
+    for index, (rows, image) in enumerate(zip(boxes.boxes, images, strict=True)):
+        if len(rows) or policy == "empty" or (policy == "previous" and (index == 0 or not len(filled[index - 1]))):
+            continue
+        h, w = image.shape[:2]
+        whole = np.asarray([[0, 0, w, h, 1]], np.float32)
+        filled[index] = whole if policy == "full-image" else filled[index - 1]
+        ids[index] = None if policy == "full-image" else ids[index - 1]
+        count += 1
+    note = [f"{count} frames without boxes: {policy} boxes used"] if count else []
+    return FrameBoxes(filled, ids, [*boxes.notes, *note])
+
+
+class EstimatePoses(io.ComfyNode):
+    """Estimate Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorEstimate",
+            display_name="Estimate Poses",
+            category=widgets.CATEGORY,
+            description="The pose of the person in each box, many people and frames in one batch. Frames without boxes "
+            "have nobody in them unless if_nobody says otherwise.",
+            search_aliases=[*widgets.ALIASES, "multi-person", "whole body", "hands", "face landmarks"],
+            inputs=[
+                io.Image.Input("image", tooltip="One picture or a batch of frames."),
+                PoseModel.Input("model", tooltip="From Load SDPose Model."),
+                widgets.boxes(
+                    tooltip="People's boxes: from Detect Persons, Boxes From ..., core's RT-DETR, or any other node."
+                ),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="One mask per box, frame after frame, as Boxes From ... gives them: what is outside is "
+                    "blacked out. Keeps people apart who overlap.",
+                ),
+                widgets.threshold(),
+                widgets.if_nobody(),
+                widgets.crop(),
+                widgets.flip_test(),
+                widgets.batch_size(),
+            ],
+            outputs=[
+                PoseFrames.Output("poses", tooltip="All points with their scores, for our other nodes."),
+                PoseKeypoint.Output("keypoints", tooltip="For core's, controlnet_aux's and editors' nodes."),
+                io.String.Output("info", tooltip="Model, device, people, speed, and what was unusual."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        model: Any,
+        boxes: Any,
+        threshold: float,
+        if_nobody: str,
+        crop: str,
+        flip_test: bool,
+        batch_size: int,
+        masks: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        images = images_from_tensor(image)
+        given = boxes_from_socket(boxes, len(images))
+        per_frame = masks_from_tensor(masks, [len(rows) for rows in given.boxes], images) if masks is not None else None
+        if per_frame is None:
+            given = fill_empty_frames(given, images, if_nobody)
+        watch = host.Stopwatch()
+        estimator = model.estimator(batch_size=batch_size, flip_test=flip_test, crop=crop)
+        poses = estimate(estimator, images, given, per_frame)
+        info = watch.describe(poses, given.notes)
+        host.show_text(cls, info)
+        return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info)

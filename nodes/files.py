@@ -1,0 +1,181 @@
+"""Save Poses, Load Poses: OpenPose JSON and .pose.npz in ComfyUI's output and input folders."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..sdpose_core.errors import InputError
+from ..sdpose_core.files import atomic_write
+from ..sdpose_core.poses import Poses, PoseSequence
+from . import host, widgets
+from .select import pose_outputs, pose_values, poses_input
+from .sockets import keypoints_to_socket, poses_from_frames, poses_from_socket
+
+FORMATS = ("pose.npz", "OpenPose JSON, one file per frame", "OpenPose JSON, one file")
+PLACES = ("input", "output")
+SUFFIXES = (".json", ".pose.npz")
+FRAME_SUFFIX = "_keypoints.json"
+DEPTH = 3
+NO_FILE = "(no pose file found)"
+
+
+class SavePoses(io.ComfyNode):
+    """Save Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorSave",
+            display_name="Save Poses",
+            category=widgets.CATEGORY,
+            description="Writes poses into ComfyUI's output folder: .pose.npz keeps everything (scores, boxes, ids); "
+            "OpenPose JSON is for editors and other tools.",
+            search_aliases=[*widgets.ALIASES, "save keypoints", "export json", "openpose json"],
+            inputs=[
+                poses_input(),
+                io.String.Input(
+                    "filename_prefix",
+                    default="poses/SDPose",
+                    tooltip="Name in the output folder, a subfolder before '/'. %date% and the like work as in Save "
+                    "Image.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default=FORMATS[0],
+                    tooltip="pose.npz: one file, nothing lost. JSON per frame: what OpenPose tools read. One JSON: a "
+                    "list of frames, as POSE_KEYPOINT has it.",
+                ),
+                widgets.threshold(),
+            ],
+            outputs=[io.String.Output("path", tooltip="The file, or the first of several.")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, poses: Any, filename_prefix: str, format: str, threshold: float) -> io.NodeOutput:
+        import folder_paths
+
+        frames, _ = poses_from_socket(poses)
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), *frames[0].size
+        )
+        base = Path(folder) / f"{name}_{counter:05}"
+        written = _write(base, frames, format, threshold)
+        host.show_text(cls, f"{len(frames)} frames -> {written[0]}")
+        return io.NodeOutput(str(written[0]))
+
+
+def _write(base: Path, frames: Sequence[Poses], format: str, threshold: float) -> list[Path]:
+    """Write the frames beside `base` (a name without a suffix); returns the files."""
+    if format == FORMATS[0]:
+        path = base.with_name(base.name + "_.pose.npz")
+        PoseSequence.from_poses(frames).save(path)
+        return [path]
+    openpose = keypoints_to_socket(frames, threshold)
+    if format == FORMATS[2]:
+        return [_write_json(base.with_name(base.name + "_.json"), openpose)]
+    folder = base.with_name(base.name + "_")
+    return [
+        _write_json(folder / f"{base.name}_{number:012}{FRAME_SUFFIX}", frame)
+        for number, frame in enumerate(host.each_frame(openpose))
+    ]
+
+
+def _write_json(path: Path, content: Any) -> Path:
+    with atomic_write(path, "w") as handle:
+        json.dump(content, handle, allow_nan=False)
+    return path
+
+
+def pose_files() -> list[str]:
+    """.pose.npz and JSON files in ComfyUI's input and output folders, and folders of frames, as `name [output]`."""
+    import folder_paths
+
+    found = []
+    for place in PLACES:
+        root = Path(folder_paths.get_directory_by_type(place))
+        found += [f"{name} [{place}]" for name in sorted(_pose_files_below(root))]
+    return found or [NO_FILE]
+
+
+def _pose_files_below(root: Path) -> set[str]:
+    """Names relative to `root`, at most three folders deep; of a folder of frames the folder's alone, with / behind."""
+    names = set()
+    for folder, subfolders, files in os.walk(root):
+        place = Path(folder).relative_to(root)
+        if len(place.parts) == DEPTH:
+            subfolders.clear()
+        for file in files:
+            if file.endswith(FRAME_SUFFIX) and place.parts:
+                names.add(f"{place.as_posix()}/")
+            elif file.endswith(SUFFIXES):
+                names.add((place / file).as_posix())
+    return names
+
+
+def pose_path(choice: str) -> Path:
+    """Where an entry of `pose_files` lies."""
+    import folder_paths
+
+    if choice == NO_FILE:
+        raise InputError(
+            "there is no pose file: put .json or .pose.npz files into ComfyUI's input folder, then refresh"
+        )
+    return Path(folder_paths.get_annotated_filepath(choice))
+
+
+class LoadPoses(io.ComfyNode):
+    """Load Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorLoad",
+            display_name="Load Poses",
+            category=widgets.CATEGORY,
+            description="Reads .pose.npz, and the JSON of OpenPose, of editors and of other nodes, from ComfyUI's "
+            "input and output folders. A folder is read as one file per frame.",
+            search_aliases=[*widgets.ALIASES, "load keypoints", "import json", "openpose editor"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=pose_files(),
+                    tooltip="Pose files in the input and output folders; a name with / at its end is a folder of "
+                    "frames. Press R to refresh the list.",
+                ),
+                io.Boolean.Input(
+                    "swap_hands",
+                    default=False,
+                    tooltip="Exchange left and right hand: for JSON of core's SDPose node and of the community pack.",
+                    advanced=True,
+                ),
+            ],
+            outputs=pose_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, swap_hands: bool) -> tuple:
+        """Read again when a file was changed."""
+        path = pose_path(file)
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        return file, swap_hands, tuple(host.file_stamp(part) for part in files)
+
+    @classmethod
+    def execute(cls, file: str, swap_hands: bool) -> io.NodeOutput:
+        from ..sdpose_core.openpose import read_openpose_json
+
+        path = pose_path(file)
+        if path.name.endswith(SUFFIXES[1]):
+            poses, notes = PoseSequence.load(path).frames(), []
+        else:
+            poses, notes = poses_from_frames(read_openpose_json(path, swap_hands=swap_hands))
+        return pose_values(cls, poses, 0.3, notes)

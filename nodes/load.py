@@ -1,0 +1,114 @@
+"""Load SDPose Model, Download SDPose Weights."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import host
+from .loaded_model import PreviewModel, load_model
+from .sockets import PoseModel
+from .widgets import ALIASES, CATEGORY
+
+PREVIEW = "preview (embedded)"
+DTYPES = ("auto", "fp32", "bf16", "fp16")
+KEYPOINT_SETS = {"auto": None, "body (17 points)": "coco_17", "whole body (133 points)": "coco_wholebody_133"}
+
+
+class LoadModel(io.ComfyNode):
+    """Load SDPose Model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        files = host.weight_files()
+        named = [name for name in files if "sdpose" in name.lower()]
+        return io.Schema(
+            node_id="SDPoseAnnotatorLoadModel",
+            display_name="Load SDPose Model",
+            category=CATEGORY,
+            description="Loads SDPose weights in any of the three layouts (ours, the authors' folder, Comfy-Org's "
+            "single file), or the small preview model that comes with the pack. Never downloads.",
+            search_aliases=[*ALIASES, "checkpoint", "sdpose wholebody", "load pose model"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=[PREVIEW, *files],
+                    default=named[0] if named else PREVIEW,
+                    tooltip="Files of models/sdpose, models/checkpoints and models/diffusion_models (and of the extra "
+                    "model paths). The preview finds 17 points and needs no weights; it is not SDPose.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=list(DTYPES),
+                    default="auto",
+                    tooltip="Number format of the weights. auto: bf16 or fp16 where the device computes in it, else "
+                    "fp32. Heatmaps are always read in fp32.",
+                ),
+                io.Combo.Input(
+                    "keypoints",
+                    options=list(KEYPOINT_SETS),
+                    default="auto",
+                    tooltip="Which points the checkpoint was trained on. auto reads it from the checkpoint.",
+                    advanced=True,
+                ),
+                io.Boolean.Input(
+                    "compile",
+                    default=False,
+                    tooltip="torch.compile the network: slow first run, faster afterwards. For many frames on a GPU.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                PoseModel.Output("model", tooltip="For SDPose Annotator and Estimate Poses."),
+                io.String.Output("info", tooltip="Which file was loaded, its keypoints and number format."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, dtype: str, keypoints: str, compile: bool) -> tuple:
+        """Load again when the file was replaced."""
+        return model, dtype, keypoints, compile, host.file_stamp(None if model == PREVIEW else host.weight_path(model))
+
+    @classmethod
+    def execute(cls, model: str, dtype: str, keypoints: str, compile: bool) -> io.NodeOutput:
+        if model == PREVIEW:
+            loaded = PreviewModel()
+        else:
+            path = host.weight_path(model)
+            loaded = load_model(path, dtype=dtype, keypoint_set=KEYPOINT_SETS[keypoints], compile=compile)
+        info = loaded.describe()
+        host.show_text(cls, info)
+        return io.NodeOutput(loaded, info)
+
+
+class DownloadWeights(io.ComfyNode):
+    """Download SDPose Weights."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        from ..sdpose_core.download import DOWNLOADS
+
+        return io.Schema(
+            node_id="SDPoseAnnotatorDownload",
+            display_name="Download SDPose Weights",
+            category=CATEGORY,
+            description="Downloads weights into models/sdpose when it is run, and only then. A file that is there "
+            "already, with the right size, is kept.",
+            search_aliases=[*ALIASES, "download model", "weights"],
+            inputs=[
+                io.Combo.Input(
+                    "weights",
+                    options=list(DOWNLOADS),
+                    tooltip="What to download. The whole-body model finds body, feet, face and hands (133 points).",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    tooltip="Off: only say what would be downloaded, from where, and how large it is.",
+                ),
+            ],
+            outputs=[io.String.Output("path", tooltip="Where the weights are; Load SDPose Model lists them by name.")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            not_idempotent=True,
+        )

@@ -1,0 +1,142 @@
+"""Select Person, Filter Poses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+from ..sdpose_core.selection import ORDERS, keep_people, keep_points, select_person
+from . import host, widgets
+from .sockets import PoseFrames, PoseKeypoint, keypoints_to_socket, poses_from_socket
+
+if TYPE_CHECKING:
+    from ..sdpose_core.poses import Poses
+
+
+def poses_input(name: str = "poses") -> io.MultiType.Input:
+    return io.MultiType.Input(
+        name,
+        types=[PoseFrames, PoseKeypoint],
+        tooltip="Poses of ours, or POSE_KEYPOINT of any node: core's, controlnet_aux's, an editor's.",
+    )
+
+
+def pose_outputs() -> list[io.Output]:
+    return [
+        PoseFrames.Output("poses", tooltip="For our other nodes."),
+        PoseKeypoint.Output("keypoints", tooltip="For core's, controlnet_aux's and editors' nodes."),
+        io.String.Output("info", tooltip="How many people are left, and what was unusual."),
+    ]
+
+
+def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str]) -> io.NodeOutput:
+    """What `pose_outputs` declares."""
+    info = "\n".join([f"{sum(map(len, poses))} people in {len(poses)} frames", *notes])
+    host.show_text(node, info)
+    return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info)
+
+
+class SelectPerson(io.ComfyNode):
+    """Select Person."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorSelectPerson",
+            display_name="Select Person",
+            category=widgets.CATEGORY,
+            description="Keeps one person of each frame: by id, or the largest, leftmost, best, nearest to a point. "
+            "A frame without that person has nobody.",
+            search_aliases=[*widgets.ALIASES, "choose person", "person id", "largest person", "multi-person"],
+            inputs=[
+                poses_input(),
+                io.Combo.Input("by", options=list(ORDERS), default="largest", tooltip="What decides who is kept."),
+                io.Int.Input(
+                    "number",
+                    default=0,
+                    min=0,
+                    max=2**31 - 1,
+                    tooltip="With id: the person's id. Otherwise the place: 0 is the first, 1 the second.",
+                ),
+                io.Int.Input(
+                    "x",
+                    default=0,
+                    min=-65536,
+                    max=65536,
+                    tooltip="Pixels from the left, for nearest point.",
+                    advanced=True,
+                ),
+                io.Int.Input(
+                    "y",
+                    default=0,
+                    min=-65536,
+                    max=65536,
+                    tooltip="Pixels from the top, for nearest point.",
+                    advanced=True,
+                ),
+            ],
+            outputs=pose_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, poses: Any, by: str, number: int, x: int, y: int) -> io.NodeOutput:
+        frames, notes = poses_from_socket(poses)
+        return pose_values(cls, [select_person(frame, by, number, (x, y)) for frame in frames], 0.3, notes)
+
+
+class FilterPoses(io.ComfyNode):
+    """Filter Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorFilter",
+            display_name="Filter Poses",
+            category=widgets.CATEGORY,
+            description="Keeps the parts and points you want, and the people who have enough of them.",
+            search_aliases=[*widgets.ALIASES, "remove face", "body only", "hands only", "confidence threshold"],
+            inputs=[
+                poses_input(),
+                *widgets.part_switches(),
+                widgets.threshold(),
+                io.Float.Input(
+                    "min_person_score",
+                    default=0.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.01,
+                    tooltip="Leave out people whose points, those that are kept, score less on average.",
+                ),
+                io.Int.Input(
+                    "min_points",
+                    default=1,
+                    min=0,
+                    max=133,
+                    tooltip="Leave out people with fewer kept points than this.",
+                ),
+                io.Int.Input(
+                    "max_people", default=0, min=0, max=1000, tooltip="Keep so many people, the largest; 0 is all."
+                ),
+            ],
+            outputs=pose_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, poses: Any, threshold: float, min_person_score: float, min_points: int, max_people: int, **switches: bool
+    ) -> io.NodeOutput:
+        frames, notes = poses_from_socket(poses)
+        parts = widgets.chosen_parts(switches)
+        kept = [
+            keep_people(
+                keep_points(frame, parts, threshold),
+                min_score=min_person_score,
+                min_points=min_points,
+                max_people=max_people,
+            )
+            for frame in frames
+        ]
+        return pose_values(cls, kept, threshold, notes)

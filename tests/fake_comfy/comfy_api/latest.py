@@ -1,0 +1,124 @@
+"""Stand-in for `comfy_api.latest`; see the README beside this folder for what it does not cover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+
+
+class Input:
+    """Any input: keeps what it was declared with."""
+
+    io_type = ""
+
+    def __init__(self, id: str, *, optional: bool = False, tooltip: str | None = None, **settings: Any) -> None:
+        self.id, self.optional, self.tooltip, self.settings = id, optional, tooltip, settings
+
+    def get_io_type(self) -> str:
+        return self.io_type
+
+
+class Output:
+    """Any output."""
+
+    io_type = ""
+
+    def __init__(self, id: str, *, tooltip: str | None = None) -> None:
+        self.id, self.tooltip = id, tooltip
+
+
+def Custom(io_type: str) -> type:
+    """A type of sockets."""
+    inner = {"io_type": io_type}
+    return type(
+        io_type, (), {**inner, "Input": type("Input", (Input,), inner), "Output": type("Output", (Output,), inner)}
+    )
+
+
+class MultiType:
+    """An input that takes several types."""
+
+    class Input(Input):
+        def __init__(self, id: str, types: list[type], **settings: Any) -> None:
+            super().__init__(id, **settings)
+            self.io_type = ",".join(dict.fromkeys(kind.io_type for kind in types))
+
+
+class Hidden(str, Enum):
+    unique_id = "UNIQUE_ID"
+
+
+@dataclass
+class Schema:
+    """A node's declaration."""
+
+    node_id: str
+    display_name: str = ""
+    category: str = ""
+    inputs: list[Input] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
+    description: str = ""
+    search_aliases: list[str] = field(default_factory=list)
+    is_output_node: bool = False
+    not_idempotent: bool = False
+    essentials_category: str | None = None
+
+    def __post_init__(self) -> None:
+        for what, entries in (("input", self.inputs), ("output", self.outputs)):
+            ids = [entry.id for entry in entries]
+            if len(set(ids)) != len(ids):
+                raise ValueError(f"{self.node_id}: {what} ids are not unique: {ids}")
+
+
+class ComfyNode:
+    """Base of nodes; a test may put a value under `hidden`."""
+
+    hidden = SimpleNamespace(unique_id="1")
+
+
+class NodeOutput:
+    """What `execute` returns."""
+
+    def __init__(self, *args: Any, ui: Any = None) -> None:
+        self.args, self.ui = args, ui
+
+
+class ComfyExtension:
+    """Base of a pack's extension."""
+
+    async def on_load(self) -> None: ...
+
+
+class PreviewImage:
+    """The preview of a picture: keeps it."""
+
+    def __init__(self, image: Any, cls: type | None = None) -> None:
+        self.image = image
+
+
+_TYPES = {
+    "Image": "IMAGE",
+    "Mask": "MASK",
+    "Boolean": "BOOLEAN",
+    "Int": "INT",
+    "Float": "FLOAT",
+    "String": "STRING",
+    "Combo": "COMBO",
+    "Color": "COLOR",
+    "BoundingBox": "BOUNDING_BOX",
+}
+io = SimpleNamespace(
+    **{name: Custom(io_type) for name, io_type in _TYPES.items()},
+    Custom=Custom,
+    MultiType=MultiType,
+    Hidden=Hidden,
+    Schema=Schema,
+    ComfyNode=ComfyNode,
+    NodeOutput=NodeOutput,
+    Input=Input,
+    Output=Output,
+)
+ui = SimpleNamespace(PreviewImage=PreviewImage)

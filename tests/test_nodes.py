@@ -1,0 +1,487 @@
+"""The ComfyUI nodes over a small stand-in for ComfyUI (`fake_comfy/README.md` says what it leaves out)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pack_loading import FAKE_COMFY, FOLDER_NAME, ROOT, load_pack, nodes_of
+
+GOLDEN = Path(__file__).parent / "golden" / "node_schemas.json"
+ASTRONAUT = Path(__file__).parent / "data" / "astronaut.png"
+WHOLE_DRAWING = {"style": "controlnet", "threshold": 0.3, "body": True, "hands": True, "face": True, "feet": True}
+DRAW = WHOLE_DRAWING | {
+    "width": 0, "height": 0, "fit": "pad", "background": "black", "colour": "#000000", "swap_hands": False,
+}  # fmt: skip
+ESTIMATE = {"threshold": 0.3, "if_nobody": "empty", "crop": "affine", "flip_test": False, "batch_size": 0}
+ANNOTATE = WHOLE_DRAWING | ESTIMATE | {
+    "background": "black", "detector": "yolox (embedded)", "detect_threshold": 0.3, "max_people": 0,
+}  # fmt: skip
+BOXES_FROM = {"bbox_format": "x, y, width, height", "mask_meaning": "each mask is a person", "with_masks": False}
+BOX = {"x": 10.0, "y": 5.0, "width": 20.0, "height": 40.0}
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """The pack, in a ComfyUI of its own, in a folder with a space and a dot in its name."""
+    base = tmp_path_factory.mktemp("comfy")
+    folder = base / "custom_nodes" / FOLDER_NAME
+    folder.parent.mkdir()
+    folder.symlink_to(ROOT, target_is_directory=True)
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FAKE_COMFY))
+        import folder_paths
+
+        folder_paths.use(base)
+        yield load_pack(folder)
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("comfy", "comfy_api", "folder_paths") or name.startswith(str(base)[:5]):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def nodes(pack: ModuleType) -> dict[str, type]:
+    return nodes_of(pack)
+
+
+@pytest.fixture(scope="module")
+def inside(pack: ModuleType) -> Any:
+    """A module of the loaded pack by its name, as `inside("nodes.sockets")`."""
+    return lambda name: sys.modules[f"{pack.__name__}.{name}"]
+
+
+@pytest.fixture
+def input_error(inside: Any) -> type[Exception]:
+    return inside("sdpose_core.errors").InputError
+
+
+@pytest.fixture
+def base(nodes: dict[str, type]) -> Path:
+    import folder_paths
+
+    return Path(folder_paths.base)
+
+
+def picture(height: int = 64, width: int = 48, frames: int = 1, channels: int = 3) -> torch.Tensor:
+    return torch.rand(frames, height, width, channels, generator=torch.Generator().manual_seed(0))
+
+
+class EchoModel:
+    """Stands for a loaded model: finds in each box one person whose points fill its diagonal."""
+
+    def __init__(self, poses_type: type, batch: int = 1) -> None:
+        self.poses_type, self.batch, self.seen = poses_type, batch, []
+
+    def estimator(self, **settings: Any) -> EchoModel:
+        self.settings = settings
+        return self
+
+    def estimate(self, images: list, boxes: list, *, masks: Any = None, on_batch: Any = None) -> list:
+        self.seen.append((images, boxes, masks))
+        total = sum(map(len, boxes))
+        for done in range(0, total, self.batch):
+            on_batch(min(done + self.batch, total), total)
+        return [self._poses(image, rows) for image, rows in zip(images, boxes, strict=True)]
+
+    def _poses(self, image: np.ndarray, rows: np.ndarray) -> Any:
+        along = np.linspace(0, 1, 17)[:, None]
+        keypoints = np.stack([row[:2] * (1 - along) + row[2:4] * along for row in rows]) if len(rows) else ()
+        size, meta = (image.shape[1], image.shape[0]), {"model": "echo", "settings": {"device": "cpu", "dtype": "x"}}
+        return self.poses_type(
+            np.reshape(keypoints, (-1, 17, 2)), np.ones((len(rows), 17)), rows, size, "coco_17", meta=meta
+        )
+
+
+@pytest.fixture
+def echo(inside: Any) -> EchoModel:
+    return EchoModel(inside("sdpose_core.poses").Poses)
+
+
+@pytest.fixture
+def estimate(nodes: dict[str, type], echo: EchoModel) -> Any:
+    """Estimate Poses with the echo model: boxes (and more) in, (poses, keypoints, info) out."""
+
+    def run(boxes: Any, image: torch.Tensor | None = None, **settings: Any) -> tuple:
+        values = {"image": picture() if image is None else image, "model": echo, "boxes": boxes, **ESTIMATE, **settings}
+        return nodes["SDPoseAnnotatorEstimate"].execute(**values).args
+
+    return run
+
+
+# --- registering -----------------------------------------------------------------------------------------------------
+
+
+def test_schemas_are_as_written_down(nodes: dict[str, type]) -> None:
+    """Renaming an input breaks saved graphs: change the golden file only with an entry in the changelog."""
+    found = {name: schema_of(node) for name, node in nodes.items()}
+    assert found == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def schema_of(node: type) -> dict[str, Any]:
+    schema = node.define_schema()
+    inputs = {
+        entry.id: {"type": entry.get_io_type(), "optional": entry.optional}
+        | {key: entry.settings[key] for key in ("default", "min", "max", "options") if key in entry.settings}
+        for entry in schema.inputs
+    }
+    outputs = {entry.id: entry.io_type for entry in schema.outputs}
+    return {"display_name": schema.display_name, "inputs": inputs, "outputs": outputs}
+
+
+def test_every_node_is_described(nodes: dict[str, type]) -> None:
+    for name, node in nodes.items():
+        schema = node.define_schema()
+        assert name.startswith("SDPoseAnnotator")
+        assert schema.category == "SDPose Annotator"
+        assert schema.description and schema.search_aliases
+        assert all(entry.tooltip for entry in [*schema.inputs, *schema.outputs]), name
+
+
+def test_execute_takes_exactly_the_inputs(nodes: dict[str, type]) -> None:
+    import inspect
+
+    for name, node in nodes.items():
+        parameters = inspect.signature(node.execute).parameters.values()
+        named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        declared = {entry.id for entry in node.define_schema().inputs}
+        switches = {"body", "hands", "face", "feet"} if any(p.kind is p.VAR_KEYWORD for p in parameters) else set()
+        assert named | switches == declared, name
+        optional = {entry.id for entry in node.define_schema().inputs if entry.optional}
+        assert {p.name for p in parameters if p.default is not p.empty} == optional, name
+
+
+def test_registering_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path[:0] = [{str(FAKE_COMFY)!r}, {str(Path(__file__).parent)!r}]
+import pathlib, folder_paths
+from pack_loading import load_pack, nodes_of
+folder_paths.use(pathlib.Path({str(tmp_path)!r}))
+before = list(sys.path)
+print(len(nodes_of(load_pack(pathlib.Path({str(ROOT)!r})))))
+assert sys.path == before
+heavy = {{"torch", "cv2", "diffusers", "transformers", "onnxruntime", "scipy", "av", "PIL", "huggingface_hub"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 11
+
+
+# --- mixed inputs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("boxes", "counts", "note"),
+    [
+        (BOX, [1, 1, 1], None),
+        ([BOX, BOX], [2, 2, 2], None),
+        ([], [0, 0, 0], None),
+        ([[], [BOX], [BOX, BOX]], [0, 1, 2], None),
+        ([[BOX]], [1, 1, 1], "used for all 3"),
+        ([[BOX, BOX | {"label": "chair"}], [], [BOX | {"label": "dog"}]], [1, 0, 0], "1 x chair, 1 x dog"),
+    ],
+)
+def test_boxes_of_every_shape(estimate: Any, boxes: Any, counts: list[int], note: str | None) -> None:
+    given = copy.deepcopy(boxes)
+    poses, keypoints, info = estimate(boxes, picture(frames=3))
+    assert [len(frame) for frame in poses] == counts
+    assert [len(frame["people"]) for frame in keypoints] == counts
+    assert (note in info) if note else ("\n" not in info)
+    assert boxes == given
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[BOX], [BOX]], "2 frames, but there are 3"),
+        ([[BOX]] * 4, "4 frames, but there are 3"),
+        ([{"x": 1}], "expected numbers x, y, width, height"),
+        ([(1, 2, 3, 4)] * 3, "Boxes From"),
+        ([BOX, [BOX]], "mixture"),
+        ("box", "got str"),
+    ],
+)
+def test_wrong_boxes_are_one_clear_message(
+    estimate: Any, input_error: type[Exception], boxes: Any, message: str
+) -> None:
+    with pytest.raises(input_error, match=message):
+        estimate(boxes, picture(frames=3))
+
+
+@pytest.mark.parametrize(
+    ("policy", "counts"), [("empty", [0, 1, 0]), ("full-image", [1, 1, 1]), ("previous", [0, 1, 1])]
+)
+def test_no_person_policy(estimate: Any, policy: str, counts: list[int]) -> None:
+    poses, _, _ = estimate([[], [BOX], []], picture(frames=3), if_nobody=policy)
+    assert [len(frame) for frame in poses] == counts
+
+
+@pytest.mark.parametrize(
+    "image",
+    [picture(), picture(53, 37), picture(1, 1), picture(channels=4), picture(channels=1), picture(33, 65, frames=2)],
+    ids=["one", "odd", "pixel", "alpha", "grey", "two"],
+)
+def test_pictures_of_every_shape(nodes: dict, image: torch.Tensor) -> None:
+    before = image.clone()
+    result = nodes["SDPoseAnnotator"].execute(image=image, **ANNOTATE).args[0]
+    assert result.shape == (*image.shape[:3], 3)
+    assert result.dtype == torch.float32
+    assert torch.equal(image, before)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3), (0, 4, 4, 3), (1, 4, 4, 2)])
+def test_what_is_no_picture_is_refused(nodes: dict, input_error: type[Exception], shape: tuple[int, ...]) -> None:
+    with pytest.raises(input_error, match="expected an IMAGE"):
+        nodes["SDPoseAnnotator"].execute(image=torch.zeros(shape), **ANNOTATE)
+
+
+def test_pixels_survive_the_sockets(inside: Any) -> None:
+    sockets = inside("nodes.sockets")
+    pixels = np.arange(256 * 3, dtype=np.uint8).reshape(1, 256, 3)
+    assert np.array_equal(sockets.images_from_tensor(sockets.tensor_from_images([pixels]))[0], pixels)
+
+
+def test_annotator_finds_the_astronaut_and_says_which_model_ran(nodes: dict, inside: Any) -> None:
+    read = inside("sdpose_core.images").read_image(ASTRONAUT)
+    image = torch.from_numpy(read)[None].float() / 255
+    pose_map, keypoints, boxes, info, poses = nodes["SDPoseAnnotator"].execute(image=image, **ANNOTATE).args
+    assert len(keypoints) == len(boxes) == len(poses) == 1
+    assert len(keypoints[0]["people"]) == len(boxes[0]) >= 1
+    assert boxes[0][0]["label"] == "person"
+    assert pose_map.max() > 0.5
+    assert "MoveNet" in info and "not SDPose" in info
+
+
+def test_normalised_keypoints_draw_as_pixels_do(nodes: dict, estimate: Any) -> None:
+    _, keypoints, _ = estimate(BOX)
+    normalised = copy.deepcopy(keypoints)
+    for person in normalised[0]["people"]:
+        person.pop("sdpose")
+        for key in [key for key in person if key.endswith("_2d")]:
+            person[key] = (np.reshape(person[key], (-1, 3)) / [48, 64, 1]).ravel().tolist()
+    draw = nodes["SDPoseAnnotatorDraw"].execute
+    in_pixels, _ = draw(poses=keypoints, **DRAW).args
+    assert in_pixels.max() > 0
+    assert torch.equal(draw(poses=normalised, **DRAW).args[0], in_pixels)
+
+
+def test_keypoints_with_missing_parts_are_drawn(nodes: dict, estimate: Any) -> None:
+    _, keypoints, _ = estimate(BOX)
+    sparse = copy.deepcopy(keypoints)
+    person = sparse[0]["people"][0]
+    person |= {"face_keypoints_2d": None, "hand_left_keypoints_2d": [], "foot_keypoints_2d": None}
+    del person["hand_right_keypoints_2d"]
+    given = copy.deepcopy(sparse)
+    result = nodes["SDPoseAnnotatorDraw"].execute(poses=sparse, **DRAW).args[0]
+    assert torch.equal(result, nodes["SDPoseAnnotatorDraw"].execute(poses=keypoints, **DRAW).args[0])
+    assert sparse == given
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({}, (64, 48)),
+        ({"width": 96}, (128, 96)),
+        ({"height": 32}, (32, 24)),
+        ({"width": 101, "height": 33}, (33, 101)),
+    ],
+)
+def test_size_of_the_pose_map(nodes: dict, estimate: Any, settings: dict, size: tuple[int, int]) -> None:
+    poses, _, _ = estimate(BOX)
+    assert nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **(DRAW | settings)).args[0].shape[1:3] == size
+
+
+def test_backgrounds(nodes: dict, estimate: Any, input_error: type[Exception]) -> None:
+    image, draw = picture(), nodes["SDPoseAnnotatorDraw"].execute
+    nobody, _, _ = estimate([], image)
+    assert draw(poses=nobody, **DRAW).args[0].max() == 0
+    green = draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "#00ff00"})).args[0]
+    assert green.reshape(-1, 3).unique(dim=0).tolist() == [[0.0, 1.0, 0.0]]
+    over = draw(poses=nobody, image=image, **(DRAW | {"background": "picture"})).args[0]
+    assert torch.allclose(over, image, atol=0.5 / 255 + 1e-6)
+    with pytest.raises(input_error, match="connect the input 'image'"):
+        draw(poses=nobody, **(DRAW | {"background": "picture"}))
+    with pytest.raises(input_error, match="#00ff00"):
+        draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "green"}))
+
+
+# --- progress, cancelling, memory ------------------------------------------------------------------------------------
+
+
+def test_cancelling_takes_effect_after_one_batch(nodes: dict, estimate: Any) -> None:
+    import comfy.model_management as management
+    import comfy.utils
+
+    comfy.utils.updates.clear()
+    comfy.utils.on_update.append(lambda done, total: setattr(management, "interrupted", True))
+    try:
+        with pytest.raises(management.InterruptProcessingException):
+            estimate([BOX] * 5)
+    finally:
+        comfy.utils.on_update.clear()
+    assert comfy.utils.updates == [(1, 5)]
+
+
+# --- boxes from other nodes ------------------------------------------------------------------------------------------
+
+
+def sam3_track(masks: np.ndarray) -> dict[str, Any]:
+    packed = np.packbits(masks, axis=-1, bitorder="little")
+    size = masks.shape[-2:]
+    return {"packed_masks": torch.from_numpy(packed), "n_frames": len(masks), "scores": [0.9, 0.8], "orig_size": size}
+
+
+def two_squares() -> np.ndarray:
+    """(2 objects, 32, 32): one at the top left, one at the bottom right."""
+    masks = np.zeros((2, 32, 32), bool)
+    masks[0, 2:10, 4:12] = True
+    masks[1, 20:30, 16:24] = True
+    return masks
+
+
+SQUARES = [(4, 2, 8, 8), (16, 20, 8, 10)]
+
+
+def segs() -> Any:
+    parts = [
+        SimpleNamespace(
+            bbox=(x, y, x + w, y + h), crop_region=(x, y, x + w, y + h), cropped_mask=np.ones((h, w)), confidence=0.5
+        )
+        for x, y, w, h in SQUARES
+    ]
+    return ((32, 32), parts)
+
+
+SOURCES = {
+    "bbox xywh": SQUARES,
+    "bbox nested": [SQUARES],
+    "mask stack": torch.from_numpy(two_squares()).float(),
+    "segs": segs(),
+    "sam3": sam3_track(two_squares()[None]),
+    "bounding box": [[{"x": x, "y": y, "width": w, "height": h} for x, y, w, h in SQUARES]],
+    "mhr": {"frames": [[{"bbox": np.asarray([x, y, x + w, y + h])} for x, y, w, h in SQUARES]], "image_size": (32, 32)},
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_boxes_from(nodes: dict, kind: str) -> None:
+    settings = BOXES_FROM | {"with_masks": True}
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes, masks, info = execute(source=SOURCES[kind], image=picture(32, 32), **settings).args
+    assert [[(b["x"], b["y"], b["width"], b["height"]) for b in frame] for frame in boxes] == [SQUARES]
+    assert np.array_equal(masks.numpy() > 0, two_squares())
+    assert "2 people" in info
+
+
+def test_boxes_from_corners_parts_and_keypoints(nodes: dict, estimate: Any) -> None:
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    corners = [[x, y, x + w, y + h] for x, y, w, h in SQUARES]
+    as_corners = execute(source=corners, image=picture(32, 32), **(BOXES_FROM | {"bbox_format": "x1, y1, x2, y2"}))
+    assert [(b["width"], b["height"]) for b in as_corners.args[0][0]] == [(8, 8), (8, 10)]
+    union = torch.from_numpy(two_squares().any(axis=0))[None].float()
+    parts = execute(
+        source=union, image=picture(32, 32), **(BOXES_FROM | {"mask_meaning": "each connected part is a person"})
+    )
+    assert [(b["x"], b["y"]) for b in parts.args[0][0]] == [(4, 2), (16, 20)]
+    _, keypoints, _ = estimate(BOX)
+    box = execute(source=keypoints, image=picture(), **BOXES_FROM).args[0][0][0]
+    assert {key: box[key] for key in BOX} == BOX
+
+
+def test_tracks_keep_their_ids_where_an_object_is_hidden(nodes: dict, estimate: Any) -> None:
+    masks = np.stack([two_squares(), two_squares() * np.asarray([False, True])[:, None, None]])
+    image = picture(32, 32, frames=2)
+    boxes, _, _ = nodes["SDPoseAnnotatorBoxesFrom"].execute(source=sam3_track(masks), image=image, **BOXES_FROM).args
+    assert [[box["track_id"] for box in frame] for frame in boxes] == [[0, 1], [1]]
+    poses, _, _ = estimate(boxes, image)
+    assert [frame.track_ids.tolist() for frame in poses] == [[0, 1], [1]]
+
+
+def test_masks_reach_the_estimator_one_per_box(
+    nodes: dict, estimate: Any, echo: EchoModel, input_error: type[Exception]
+) -> None:
+    settings = BOXES_FROM | {"with_masks": True}
+    image = picture(32, 32)
+    boxes, masks, _ = nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=image, **settings).args
+    estimate(boxes, image, masks=masks)
+    assert np.array_equal(echo.seen[-1][2][0], two_squares())
+    with pytest.raises(input_error, match="one per box, 2 in all"):
+        estimate(boxes, image, masks=masks[:1])
+
+
+def test_boxes_from_refuses_other_frames(nodes: dict, input_error: type[Exception]) -> None:
+    with pytest.raises(input_error, match="1 frames, the pictures are 2"):
+        nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=picture(frames=2), **BOXES_FROM)
+
+
+# --- selecting, saving -----------------------------------------------------------------------------------------------
+
+
+def test_select_and_filter(nodes: dict, estimate: Any) -> None:
+    small, large = BOX | {"track_id": 4}, BOX | {"x": 0.0, "width": 48.0, "track_id": 9}
+    poses, _, _ = estimate([[small, large], [small]], picture(frames=2))
+    select = nodes["SDPoseAnnotatorSelectPerson"].execute
+    ids = {
+        by: [frame.track_ids.tolist() for frame in select(poses=poses, by=by, number=number, x=0, y=0).args[0]]
+        for by, number in (("largest", 0), ("id", 9))
+    }
+    assert ids == {"largest": [[9], [4]], "id": [[9], []]}
+    kept = nodes["SDPoseAnnotatorFilter"].execute(
+        poses=poses, threshold=0.3, min_person_score=0.0, min_points=18, max_people=0, body=True, hands=True, face=True,
+        feet=True,
+    )  # fmt: skip
+    assert [len(frame) for frame in kept.args[0]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("format", "where"),
+    [
+        ("pose.npz", "a/b_00001_.pose.npz"),
+        ("OpenPose JSON, one file", "a/b_00001_.json"),
+        ("OpenPose JSON, one file per frame", "a/b_00001_/b_00001_000000000000_keypoints.json"),
+    ],
+)
+def test_save_and_load(nodes: dict, estimate: Any, base: Path, format: str, where: str) -> None:
+    poses, _, _ = estimate([[BOX, BOX | {"x": 1.0}], [], [BOX]], picture(frames=3))
+    save = nodes["SDPoseAnnotatorSave"].execute
+    path = save(poses=poses, filename_prefix="a/b", format=format, threshold=0.3).args[0]
+    assert Path(path) == base / "output" / where
+    loader = nodes["SDPoseAnnotatorLoad"]
+    choice = (where if "per frame" not in format else "a/b_00001_/") + " [output]"
+    assert choice in next(entry for entry in loader.define_schema().inputs if entry.id == "file").settings["options"]
+    loaded = loader.execute(file=choice, swap_hands=False).args[0]
+    assert [len(frame) for frame in loaded] == [2, 0, 1]
+    for one, other in zip(poses, loaded, strict=True):
+        np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-3)
+        assert one.size == other.size
+    before = loader.fingerprint_inputs(file=choice, swap_hands=False)
+    Path(path).write_bytes(Path(path).read_bytes() + b" ")
+    assert loader.fingerprint_inputs(file=choice, swap_hands=False) != before
+    for file in (base / "output" / "a").rglob("*.*"):
+        if file.is_file():
+            file.unlink()
+    for folder in (base / "output" / "a").glob("*/"):
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("prefix", ["../outside", "/tmp/outside", "a/../../outside"])
+def test_saving_outside_the_output_folder_is_refused(nodes: dict, estimate: Any, prefix: str) -> None:
+    poses, _, _ = estimate(BOX)
+    with pytest.raises(Exception, match="outside"):
+        nodes["SDPoseAnnotatorSave"].execute(poses=poses, filename_prefix=prefix, format="pose.npz", threshold=0.3)
+
+
+def test_load_without_files_says_where_to_put_them(nodes: dict, input_error: type[Exception]) -> None:
+    with pytest.raises(input_error, match="input folder"):
+        nodes["SDPoseAnnotatorLoad"].execute(file="(no pose file found)", swap_hands=False)

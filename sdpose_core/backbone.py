@@ -48,7 +48,7 @@ class VAEEncoder(nn.Module):
         return (mean * self.scaling_factor).contiguous()
 
 
-def _encode_in_strips(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
+def _encode_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
     """`encoder(images)` with less memory; equal but for rounding."""
     sample = encoder.conv_in(images.contiguous(memory_format=torch.channels_last))
     for block in encoder.down_blocks:
@@ -59,7 +59,7 @@ def _encode_in_strips(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
     return encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(encoder.mid_block(sample))))
 
 
-def _resnet_in_strips(resnet: nn.Module, sample: torch.Tensor) -> torch.Tensor:
+def _resnet_in_strips(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
     """A residual block of the VAE; overwrites `sample` where the shortcut is the identity."""
     hidden = conv_in_strips(resnet.conv1, sample, (1, 1, 1, 1), before=group_norm_silu(resnet.norm1, sample))
     if resnet.conv_shortcut is not None:
@@ -102,7 +102,7 @@ class PoseUNet(UNet2DConditionModel):
             self.up_blocks = self.up_blocks[: self.last_pose_block + 1]
             del self.conv_norm_out, self.conv_out
         self._embeddings: dict[tuple[Any, ...], torch.Tensor] = {}
-        self.register_load_state_dict_post_hook(lambda module, _keys: module._embeddings.clear())
+        self.register_load_state_dict_post_hook(_forget_embeddings)
 
     def _apply(self, *args: Any, **kwargs: Any) -> PoseUNet:
         self._embeddings.clear()  # a new dtype or device
@@ -171,6 +171,10 @@ class PoseUNet(UNet2DConditionModel):
             sample, own = _run(block, sample, embedding, text)
             skips += own
         return sample, skips
+
+
+def _forget_embeddings(unet: PoseUNet, _keys: Any) -> None:
+    unet._embeddings.clear()
 
 
 def _run(block: nn.Module, sample: torch.Tensor, embedding: torch.Tensor, text: torch.Tensor, **skips: Any) -> Any:

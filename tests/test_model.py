@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,13 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
-from safetensors.torch import load_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from sdpose_core import strips  # noqa: E402
 from sdpose_core.backbone import class_embedding_input  # noqa: E402
 from sdpose_core.errors import CheckpointError, InputError  # noqa: E402
-from sdpose_core.model import SDPose, empty_prompt_embedding, from_state, pick_dtype  # noqa: E402
+from sdpose_core.model import SDPose, empty_prompt_embedding, from_state, load_sdpose, pick_device, pick_dtype  # noqa: E402
 from sdpose_core.model_config import (  # noqa: E402
     BODY,
     FEATURE_LEVELS,
@@ -410,6 +411,26 @@ def test_names_of_dtypes() -> None:
         pick_dtype("fp8", cpu)
 
 
+def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device(None) == pick_device("auto") == pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(InputError, match="no device 'cuda:1'.*cpu"):
+        pick_device("cuda:1")
+    with pytest.raises(InputError, match="unknown device"):
+        pick_device("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device(None) == torch.device("cuda")
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((9, 0), torch.bfloat16), ((7, 5), torch.float16)])
+def test_automatic_dtype_on_cuda(
+    capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert pick_dtype("auto", torch.device("cuda")) == expected
+
+
 # --- VAE in strips -------------------------------------------------------------------------------------------------
 
 
@@ -450,6 +471,25 @@ def test_loading_without_the_rgb_branch(golden: dict[str, np.ndarray], images: t
     state = {k: v for k, v in tiny_state(golden, "wholebody").items() if not k.startswith(later)}
     model = from_state(TINY_WHOLEBODY, state, "tiny").eval().requires_grad_(False)
     close(model.heatmaps(images)[:1, ::9], golden["wholebody_mode_noflip_heatmaps"])
+
+
+@pytest.mark.parametrize("name", ["body", "wholebody"])
+def test_load_sdpose_from_an_official_folder(
+    name: str, golden: dict[str, np.ndarray], images: torch.Tensor, tmp_path: Path
+) -> None:
+    pytest.importorskip("sdpose_core.checkpoints")
+    for part in ("unet", "vae", "scheduler"):
+        shutil.copytree(GOLDEN / "tiny_ckpt" / part, tmp_path / part)
+    shutil.copytree(GOLDEN / "tiny_ckpt" / f"decoder_{name}", tmp_path / "decoder")
+    prompt = {"empty_prompt_embedding": torch.from_numpy(golden["text_embed"].copy())}
+    save_file(prompt, tmp_path / "empty_prompt_embedding.safetensors")
+    level = {"body": "F1", "wholebody": "F2"}[name]
+    model = load_sdpose(tmp_path, feature_level=level, input_size=(192, 256), device="cpu")
+    assert model.dtype == torch.float32 and not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    stride = {"body": 1, "wholebody": 9}[name]
+    close(model.heatmaps(images)[:1, ::stride], golden[f"{name}_mode_noflip_heatmaps"])
+    close(model.reconstruct(images), golden["rgb_recon_unet_out_class01"])
 
 
 def test_full_size_models_take_the_shipped_prompt() -> None:

@@ -112,3 +112,16 @@ class DownloadWeights(io.ComfyNode):
             is_output_node=True,
             not_idempotent=True,
         )
+
+    @classmethod
+    def execute(cls, weights: str, download: bool) -> io.NodeOutput:
+        from ..sdpose_core import download as hub
+
+        folder = host.weights_folder()
+        if not download:
+            text = f"{hub.describe(weights)}\nSwitch 'download' on to fetch it into {folder}"
+            host.show_text(cls, text)
+            return io.NodeOutput(text)
+        path = hub.download(weights, to=folder, on_progress=host.Progress(1))
+        host.show_text(cls, f"{weights} is in {path}")
+        return io.NodeOutput(str(path))

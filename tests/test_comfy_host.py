@@ -1,0 +1,284 @@
+"""The nodes in a real ComfyUI: `COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/test_comfy_host.py`.
+
+ComfyUI runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it. It is started
+on the CPU with folders of its own (nothing in the checkout is written to) and this pack under a name with a space.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+FOLDER_NAME = "ComfyUI-SDPose Annotator v1.0"
+COMFYUI_PATH = os.environ.get("COMFYUI_PATH")
+SCHEMAS = json.loads((Path(__file__).parent / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
+PICTURE = "astronaut.png"
+
+pytestmark = [
+    pytest.mark.comfy,
+    pytest.mark.skipif(not COMFYUI_PATH, reason="COMFYUI_PATH is not set: no real ComfyUI to test against"),
+]
+
+
+class Server:
+    """A running ComfyUI."""
+
+    def __init__(self, base: Path, port: int, process: subprocess.Popen, log: Path) -> None:
+        self.base, self.port, self.process, self.log = base, port, process, log
+
+    def call(self, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data)
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return json.loads(error.read())
+
+    def queue(self, prompt: dict[str, Any]) -> str:
+        answer = self.call("/prompt", {"prompt": prompt})
+        assert "prompt_id" in answer, answer
+        return answer["prompt_id"]
+
+    def wait(self, prompt_id: str, seconds: float = 300) -> dict[str, Any]:
+        """The history entry of a prompt that ended; after the queue says so, as the history may lag behind."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            entry = self.call(f"/history/{prompt_id}").get(prompt_id)
+            if entry and entry["status"]["status_str"] in ("success", "error"):
+                return entry
+            time.sleep(0.1)
+        raise TimeoutError(f"prompt {prompt_id} did not end; log:\n{self.log.read_text()[-2000:]}")
+
+    def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """Outputs of a prompt that succeeds, by node."""
+        entry = self.wait(self.queue(prompt))
+        assert entry["status"]["status_str"] == "success", entry["status"]["messages"]
+        return entry["outputs"]
+
+    def error(self, prompt: dict[str, Any]) -> str:
+        """The message of a prompt that fails while it runs."""
+        entry = self.wait(self.queue(prompt))
+        return next(message["exception_message"] for kind, message in entry["status"]["messages"] if "error" in kind)
+
+    def picture(self, outputs: dict[str, Any], node: str) -> np.ndarray:
+        """The last picture that a node showed or saved."""
+        found = outputs[node]["images"][-1]
+        with Image.open(self.base / found["type"] / found["subfolder"] / found["filename"]) as image:
+            return np.asarray(image.convert("RGB"))
+
+
+def interpreter(comfyui: Path) -> str:
+    """The Python that has ComfyUI's packages."""
+    found = os.environ.get("COMFYUI_PYTHON")
+    candidates = [
+        folder / name / "bin" / "python" for folder in (comfyui, comfyui.parent) for name in ("venv", ".venv")
+    ]
+    return found or next((str(path) for path in candidates if path.exists()), sys.executable)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("comfy")
+    for name in ("input", "output", "temp", "user", "custom_nodes", "models/checkpoints", "models/sdpose"):
+        (base / name).mkdir(parents=True)
+    (base / "custom_nodes" / FOLDER_NAME).symlink_to(ROOT, target_is_directory=True)
+    shutil.copy(ROOT / "tests" / "data" / PICTURE, base / "input")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    comfyui, log = Path(str(COMFYUI_PATH)).resolve(), base / "comfy.log"
+    command = [interpreter(comfyui), str(comfyui / "main.py"), "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
+    command += ["--base-directory", str(base), "--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=base, stdout=out, stderr=subprocess.STDOUT)
+    running = Server(base, port, process, log)
+    try:
+        _wait_until_it_serves(running)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait_until_it_serves(server: Server, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            server.call("/system_stats")
+            return
+        except OSError:
+            assert server.process.poll() is None, server.log.read_text()[-4000:]
+            time.sleep(0.5)
+    raise TimeoutError(server.log.read_text()[-4000:])
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    """A node of a prompt, with the defaults of its schema for what is not given."""
+    declared = SCHEMAS.get(kind, {"inputs": {}})["inputs"]
+    defaults = {name: entry["default"] for name, entry in declared.items() if "default" in entry}
+    return {"class_type": kind, "inputs": {**defaults, **inputs}}
+
+
+def image_node() -> dict[str, Any]:
+    return {"class_type": "LoadImage", "inputs": {"image": PICTURE}}
+
+
+def test_the_pack_loads_without_a_complaint(server: Server) -> None:
+    log = server.log.read_text()
+    assert FOLDER_NAME in log
+    assert "IMPORT FAILED" not in log
+    assert "Traceback" not in log
+
+
+def test_the_schemas_are_those_written_down(server: Server) -> None:
+    """Holds the stand-in of the other tests, and the golden schemas, against the real thing."""
+    info = {name: entry for name, entry in server.call("/object_info").items() if name.startswith("SDPoseAnnotator")}
+    assert sorted(info) == sorted(SCHEMAS)
+    for name, entry in info.items():
+        declared = SCHEMAS[name]
+        inputs = {
+            key: kind for group in ("required", "optional") for key, kind in entry["input"].get(group, {}).items()
+        }
+        assert list(entry["output"]) == list(declared["outputs"].values()), name
+        assert set(inputs) == set(declared["inputs"]), name
+        for key, (kind, settings) in inputs.items():
+            assert kind == declared["inputs"][key]["type"], (name, key)
+            assert settings["tooltip"], (name, key)
+            assert (key in entry["input"].get("optional", {})) == declared["inputs"][key]["optional"], (name, key)
+
+
+def test_one_node_gives_a_pose_map(server: Server) -> None:
+    prompt = {
+        "1": image_node(),
+        "2": node("SDPoseAnnotator", image=["1", 0]),
+        "3": node("SaveImage", images=["2", 0], filename_prefix="one"),
+        "4": {"class_type": "PreviewAny", "inputs": {"source": ["2", 3]}},
+    }
+    outputs = server.run(prompt)
+    pose_map = server.picture(outputs, "3")
+    assert pose_map.shape == (512, 512, 3)
+    assert 500 < (pose_map.max(axis=-1) > 0).sum() < pose_map.size // 6
+    assert np.array_equal(server.picture(outputs, "2"), pose_map)
+    assert "MoveNet" in outputs["4"]["text"][0]
+
+
+def chain() -> dict[str, Any]:
+    return {
+        "1": image_node(),
+        "2": node("SDPoseAnnotatorLoadModel", model="preview (embedded)"),
+        "3": node("SDPoseAnnotatorDetect", image=["1", 0]),
+        "4": node("SDPoseAnnotatorEstimate", image=["1", 0], model=["2", 0], boxes=["3", 0]),
+    }
+
+
+def test_chain_of_nodes_draws_what_the_one_node_draws(server: Server) -> None:
+    prompt = chain() | {
+        "5": node("SDPoseAnnotatorFilter", poses=["4", 0]),
+        "6": node("SDPoseAnnotatorSelectPerson", poses=["5", 0]),
+        "7": node("SDPoseAnnotatorDraw", poses=["6", 0]),
+        "8": node("SaveImage", images=["7", 0], filename_prefix="chain"),
+        "9": node("SDPoseAnnotator", image=["1", 0], max_people=1),
+        "10": node("SaveImage", images=["9", 0], filename_prefix="one"),
+    }
+    outputs = server.run(prompt)
+    assert np.array_equal(server.picture(outputs, "8"), server.picture(outputs, "10"))
+
+
+def test_our_keypoints_go_through_the_native_draw_node(server: Server) -> None:
+    prompt = chain() | {
+        "5": {
+            "class_type": "SDPoseDrawKeypoints",
+            "inputs": {
+                "keypoints": ["4", 1],
+                "draw_body": True,
+                "draw_hands": True,
+                "draw_face": True,
+                "draw_feet": True,
+                "stick_width": 4,
+                "face_point_size": 3,
+                "score_threshold": 0.3,
+                "draw_head": True,
+            },
+        },
+        "6": node("SaveImage", images=["5", 0], filename_prefix="native"),
+        "7": node("SDPoseAnnotatorDraw", poses=["4", 1], style="sdpose_native"),
+        "8": node("SaveImage", images=["7", 0], filename_prefix="ours"),
+    }
+    outputs = server.run(prompt)
+    native, ours = (server.picture(outputs, name) for name in ("6", "8"))
+    seen = native.max(axis=-1) > 0
+    assert seen.sum() > 500
+    assert (seen != (ours.max(axis=-1) > 0)).sum() < 0.02 * seen.sum()
+
+
+def test_boxes_of_a_mask_and_native_crops_of_our_boxes(server: Server) -> None:
+    prompt = {
+        "1": image_node(),
+        "2": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 512, "height": 512}},
+        "3": node("SDPoseAnnotatorBoxesFrom", source=["2", 0], image=["1", 0]),
+        "4": {"class_type": "DrawBBoxes", "inputs": {"bboxes": ["3", 0], "image": ["1", 0]}},
+        "5": node("SaveImage", images=["4", 0], filename_prefix="boxes"),
+    }
+    assert server.picture(server.run(prompt), "5").shape == (512, 512, 3)
+
+
+@pytest.mark.parametrize("format", ["pose.npz", "OpenPose JSON, one file per frame"])
+def test_save_and_load(server: Server, format: str) -> None:
+    prefix = f"saved/{format[:4]}"
+    server.run(chain() | {"5": node("SDPoseAnnotatorSave", poses=["4", 0], filename_prefix=prefix, format=format)})
+    options = server.call("/object_info/SDPoseAnnotatorLoad")["SDPoseAnnotatorLoad"]["input"]["required"]["file"]
+    names = options[1]["options"] if isinstance(options[0], str) else options[0]
+    saved = next(name for name in names if name.startswith(prefix))
+    prompt = chain() | {
+        "5": node("SDPoseAnnotatorLoad", file=saved),
+        "6": node("SDPoseAnnotatorDraw", poses=["5", 0]),
+        "7": node("SDPoseAnnotatorDraw", poses=["4", 0]),
+        "8": node("SaveImage", images=["6", 0], filename_prefix="loaded"),
+        "9": node("SaveImage", images=["7", 0], filename_prefix="direct"),
+    }
+    outputs = server.run(prompt)
+    assert np.array_equal(server.picture(outputs, "8"), server.picture(outputs, "9"))
+
+
+def test_an_error_is_one_readable_message(server: Server) -> None:
+    prompt = {
+        "1": image_node(),
+        "2": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 64, "height": 64}},
+        "3": {"class_type": "RepeatImageBatch", "inputs": {"image": ["1", 0], "amount": 3}},
+        "4": node("SDPoseAnnotatorBoxesFrom", source=["2", 0], image=["3", 0]),
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}},
+    }
+    assert "1 frames, the pictures are 3" in server.error(prompt)
+
+
+def test_interrupt_takes_effect(server: Server) -> None:
+    """Five hundred frames would take minutes; the run ends soon after the interrupt instead."""
+    prompt = {
+        "1": image_node(),
+        "2": {"class_type": "RepeatImageBatch", "inputs": {"image": ["1", 0], "amount": 500}},
+        "3": node("SDPoseAnnotator", image=["2", 0]),
+        "4": {"class_type": "PreviewAny", "inputs": {"source": ["3", 3]}},
+    }
+    prompt_id = server.queue(prompt)
+    time.sleep(4)
+    assert server.call("/queue")["queue_running"]
+    server.call("/interrupt", {})
+    entry = server.wait(prompt_id, seconds=20)
+    assert "execution_interrupted" in [kind for kind, _ in entry["status"]["messages"]]

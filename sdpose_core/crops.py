@@ -132,9 +132,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) ->
     return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
-def _needed_part(
-    image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The part of a very large picture that a warp reads, and the matrix for it.
 
     Where even that part is too large for OpenCV, it is reduced by averaging first: it is shown much smaller anyway.

@@ -67,9 +67,7 @@ def encode_udp(
     return heatmaps.astype(np.float32), weights
 
 
-def decode_dark_udp(
-    heatmaps: torch.Tensor | np.ndarray, input_size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def decode_dark_udp(heatmaps: torch.Tensor | np.ndarray, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints from heatmaps; the inverse of `encode_udp`.
 
     The maximum, refined by one Newton step on the logarithm of the blurred map.

@@ -20,6 +20,7 @@ from torch import nn
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
 from .errors import CheckpointError, InputError
 from .head import HeatmapHead
+from .heatmaps import flip_back
 from .model_config import SDPoseConfig
 
 EMPTY_PROMPT_FILE = Path(__file__).parent / "assets" / "empty_prompt_embedding.safetensors"
@@ -101,9 +102,9 @@ class SDPose(nn.Module):
         """
         if not flip_test:
             return self(images).heatmaps
-        indices = self.config.flip_indices
+        indices = list(self.config.flip_indices)
         straight, mirrored = self(torch.cat([images, images.flip(-1)])).heatmaps.chunk(2)
-        return (straight + mirrored[:, list(indices)].flip(-1)) * 0.5
+        return (straight + flip_back(mirrored, indices)) * 0.5
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's latent for the RGB task, class label [0, 1]."""
@@ -181,7 +182,8 @@ def load_sdpose(
         CheckpointError: no such file, another kind of file, missing or unexpected tensors.
         InputError: an override, dtype or device that does not exist.
     """
-    from .checkpoints import find_weights, read_checkpoint
+    from .checkpoints import read_checkpoint
+    from .weights import find_weights
 
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)

@@ -1,7 +1,7 @@
 """From a box to the crop that the model sees, and keypoints back: both are one 2 x 3 matrix per crop.
 
-Input pixels are pixel centres of the crop: 0 is the first column, w - 1 the last, as in the UDP convention ("The Devil is
-in the Details", arXiv 1911.07524), which SDPose was trained with.
+Input pixels are pixel centres of the crop: 0 is the first column, w - 1 the last, as in the UDP convention ("The Devil
+is in the Details", arXiv 1911.07524), which SDPose was trained with.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def fix_aspect(scale: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
 def udp_warp_matrix(
     center: np.ndarray, scale: np.ndarray, rotation_deg: float, output_size: tuple[int, int]
 ) -> np.ndarray:
-    """(2, 3) float64 from picture pixels to output pixels: turn about `center`, then map `scale` (w, h) onto the output.
+    """(2, 3) float64, picture pixels to output pixels: turn about `center`, then map `scale` (w, h) onto the output.
 
     Pixel centres meet pixel centres: the factor is (output - 1) / scale (UDP, section 3).
     """

@@ -66,6 +66,22 @@ class _Result:
     boxes: list[np.ndarray] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
+    def add(self, keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray) -> None:
+        self.keypoints.append(keypoints)
+        self.scores.append(scores)
+        self.boxes.append(box)
+
+    def poses(self, image: np.ndarray, keypoint_set: str, count: int, meta: Mapping[str, Any]) -> Poses:
+        """All people found in `image`, as one `Poses`."""
+        return Poses(
+            np.asarray(self.keypoints, np.float32).reshape(-1, count, 2),
+            np.asarray(self.scores, np.float32).reshape(-1, count),
+            np.asarray(self.boxes, np.float32).reshape(-1, 5),
+            (image.shape[1], image.shape[0]),
+            keypoint_set,
+            meta={**meta, **({"dropped_boxes": self.dropped} if self.dropped else {})},
+        )
+
 
 class PoseEstimator:
     """SDPose over boxes.
@@ -152,13 +168,14 @@ class PoseEstimator:
                 self._halve_batch()
                 continue
             for job, keypoints, scores in zip(batch, *found, strict=True):
-                results[job.image].keypoints.append(keypoints)
-                results[job.image].scores.append(scores)
-                results[job.image].boxes.append(job.box)
+                results[job.image].add(keypoints, scores, job.box)
             done += len(batch)
             if on_batch:
                 on_batch(done, len(jobs))
-        return [self._poses(image, result) for image, result in zip(images, results, strict=True)]
+        count, meta = self.model.config.num_keypoints, self.meta()
+        return [
+            result.poses(image, self.keypoint_set, count, meta) for image, result in zip(images, results, strict=True)
+        ]
 
     def heatmaps(self, crops: np.ndarray) -> torch.Tensor:
         """RGB crops (N, H, W, 3) uint8 at the model's input size -> heatmaps (N, K, H/4, W/4) float32 on the device."""
@@ -191,17 +208,6 @@ class PoseEstimator:
             import torch
 
             torch.cuda.empty_cache()
-
-    def _poses(self, image: np.ndarray, result: _Result) -> Poses:
-        size = (image.shape[1], image.shape[0])
-        meta = self.meta() | ({"dropped_boxes": result.dropped} if result.dropped else {})
-        if not result.keypoints:
-            count = self.model.config.num_keypoints
-            return Poses(
-                np.zeros((0, count, 2)), np.zeros((0, count)), np.zeros((0, 5)), size, self.keypoint_set, meta=meta
-            )
-        keypoints, scores = np.stack(result.keypoints), np.stack(result.scores)
-        return Poses(keypoints, scores, np.stack(result.boxes), size, self.keypoint_set, meta=meta)
 
     def meta(self) -> dict[str, Any]:
         """What made the poses: model, weights and every setting that moves a keypoint."""

@@ -45,8 +45,8 @@ def encode_udp(
         sigma: of the Gaussian, in heatmap pixels.
 
     Returns:
-        Heatmaps (N, K, h, w) float32, each a Gaussian of height 1 about the sub-pixel keypoint, cut to a square patch of
-        3 sigma about the rounded one; weights (N, K) float32: the visibility, 0 where the whole patch lies outside.
+        Heatmaps (N, K, h, w) float32, each a Gaussian of height 1 about the sub-pixel keypoint, cut to a square patch
+        of 3 sigma about the rounded one; weights (N, K) float32: the visibility, 0 where the whole patch lies outside.
     """
     w, h = heatmap_size
     mean = np.asarray(keypoints, np.float32) / heatmap_factor(input_size, heatmap_size).astype(np.float32)
@@ -77,9 +77,9 @@ def decode_dark_udp(heatmaps: torch.Tensor | np.ndarray, input_size: tuple[int, 
         input_size: (w, h) of the crop they belong to.
 
     Returns:
-        Keypoints (N, K, 2) float32 input pixels (x, y); scores (N, K) float32, the map's maximum before the blur, which
-        may exceed 1. A map without a positive maximum (or with NaN) gives score 0 and NaN. On a map without a clear peak
-        the step is cut to `MAX_STEP`; the released code can jump by tens of pixels there.
+        Keypoints (N, K, 2) float32 input pixels (x, y); scores (N, K) float32, the map's maximum before the blur,
+        which may exceed 1. A map without a positive maximum (or with NaN) gives score 0 and NaN. On a map without a
+        clear peak the step is cut to `MAX_STEP`; the released code can jump by tens of pixels there.
     """
     import torch
 

@@ -98,7 +98,7 @@ class Annotate(io.ComfyNode):
         watch = host.Stopwatch()
         images = images_from_tensor(image)
         if boxes is None:
-            people = detect.find_people(detect.load(detector, detect_threshold), images, max_people=max_people)
+            people = detect.find_people(detect.load(detector, detect_threshold, max_people), images)
             given = FrameBoxes(people, [None] * len(images))
         else:
             given = boxes_from_socket(boxes, len(images))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from comfy_api.latest import io
@@ -25,25 +25,18 @@ def detector_choices() -> list[str]:
     return [*EMBEDDED, *host.weight_files(".onnx", (host.FOLDER,)), *host.transformers_folders()]
 
 
-def load(choice: str, threshold: float) -> PersonDetector:
-    """The detector called `choice` in `detector_choices`."""
+def load(choice: str, threshold: float, max_people: int, min_size: int = 0) -> PersonDetector:
+    """The detector called `choice` in `detector_choices`; `max_people` 0 is all."""
     from ..sdpose_core.detector import load_detector
 
     source = EMBEDDED.get(choice) or host.weight_path(choice)
-    return load_detector(source, threshold=threshold)
+    return load_detector(source, threshold=threshold, max_people=max_people or None, min_size=min_size)
 
 
-def find_people(
-    detector: PersonDetector, images: Sequence[np.ndarray], *, max_people: int = 0, min_size: int = 0
-) -> list[np.ndarray]:
+def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Per picture (N, 5) x1, y1, x2, y2, score, best first; with a progress bar, may be cancelled."""
-    found = []
-    for image in host.each_frame(images):
-        boxes, scores = detector.detect(image)
-        rows = np.concatenate([boxes, scores[:, None]], axis=1).astype(np.float32)
-        rows = rows[(rows[:, 2:4] - rows[:, :2]).min(axis=1, initial=np.inf) >= min_size]
-        found.append(rows[:max_people] if max_people else rows)
-    return found
+    found = (detector.detect(image) for image in host.each_frame(images))
+    return [np.concatenate([boxes, scores[:, None]], axis=1) for boxes, scores in found]
 
 
 def threshold_input(name: str = "threshold") -> io.Float.Input:
@@ -114,8 +107,8 @@ class DetectPersons(io.ComfyNode):
         cls, image: torch.Tensor, detector: str, threshold: float, max_people: int, min_size: int
     ) -> io.NodeOutput:
         watch = host.Stopwatch()
-        finder: Any = load(detector, threshold)
-        found = find_people(finder, images_from_tensor(image), max_people=max_people, min_size=min_size)
+        finder = load(detector, threshold, max_people, min_size)
+        found = find_people(finder, images_from_tensor(image))
         count = sum(len(rows) for rows in found)
         info = f"{finder.name} | {count} people in {len(found)} frames | {watch.speed(len(found))}"
         host.show_text(cls, info)

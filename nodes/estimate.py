@@ -30,7 +30,7 @@ def estimate(
     estimator: Any,
     images: Sequence[np.ndarray],
     boxes: FrameBoxes,
-    masks: Sequence[np.ndarray] | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Poses]:
     """Poses in the boxes of each picture, with the boxes' track ids; with a progress bar, may be cancelled."""
     progress = host.Progress(sum(len(rows) for rows in boxes.boxes))
@@ -106,9 +106,8 @@ class EstimatePoses(io.ComfyNode):
     ) -> io.NodeOutput:
         images = images_from_tensor(image)
         given = boxes_from_socket(boxes, len(images))
-        per_frame = masks_from_tensor(masks, [len(rows) for rows in given.boxes], images) if masks is not None else None
-        if per_frame is None:
-            given = fill_empty_frames(given, images, if_nobody)
+        per_frame = masks_from_tensor(masks, [len(rows) for rows in given.boxes], images)
+        given = fill_empty_frames(given, images, if_nobody)
         watch = host.Stopwatch()
         estimator = model.estimator(batch_size=batch_size, flip_test=flip_test, crop=crop)
         poses = estimate(estimator, images, given, per_frame)

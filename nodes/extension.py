@@ -34,6 +34,7 @@ class SDPoseAnnotatorExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         """Before the first list of nodes: their menus show the files of models/sdpose."""
+        host.warn_if_old()
         host.register_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

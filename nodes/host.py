@@ -19,6 +19,24 @@ WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
 WEIGHT_SUFFIXES = (".safetensors", ".onnx")
 
 
+OLDEST_COMFYUI = (0, 26)
+"""The oldest version that the tests were run in; also `requires-comfyui` of pyproject.toml."""
+
+
+def warn_if_old() -> None:
+    """One line in the log under a ComfyUI that is older than what the pack was tried in."""
+    try:
+        from comfyui_version import __version__
+    except ImportError:
+        return
+    numbers = tuple(int(part) for part in __version__.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST_COMFYUI:
+        wanted = ".".join(map(str, OLDEST_COMFYUI))
+        log.warning(
+            "SDPose Annotator was tried in ComfyUI %s and newer; this is %s: please update", wanted, __version__
+        )
+
+
 def register_folder() -> None:
     """Make models/sdpose a folder of ComfyUI, for weights and ONNX detectors; extra_model_paths.yaml may add more."""
     import folder_paths
@@ -136,6 +154,8 @@ class Stopwatch:
         count = f"{people} people in {len(poses)} frames"
         parts = [str(meta.get("model", "unknown model")), where, count, self.speed(len(poses))]
         left_out = [f"left out: {reason}" for frame in poses for reason in frame.meta.get("dropped_boxes", [])]
+        absent = sum(frame.meta.get("not_there", 0) for frame in poses)
+        left_out += [f"left out: {absent} boxes in which the preview saw nobody"] if absent else []
         return "\n".join([" | ".join(part for part in parts if part), *notes, *left_out])
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..sdpose_core.boxes import box_problem
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
 
@@ -167,10 +166,11 @@ def _entries(rows: np.ndarray, ids: Sequence[int] | None) -> list[dict[str, Any]
 
 
 def with_track_ids(poses: Poses, boxes: np.ndarray, ids: Sequence[int] | None) -> Poses:
-    """Poses that were estimated from `boxes`, with the boxes' track ids (unusable boxes have no pose)."""
+    """Poses that were estimated from `boxes`, with the boxes' track ids; a box may have given no pose."""
     if ids is None:
         return poses
-    kept = [track for track, box in zip(ids, boxes, strict=True) if box_problem(box, poses.size) is None]
+    rest = zip(boxes, ids, strict=True)
+    kept = [next(track for box, track in rest if np.array_equal(box, row)) for row in poses.boxes]
     return replace(poses, track_ids=np.asarray(kept, np.int32))
 
 
@@ -185,13 +185,13 @@ def tensor_from_masks(masks: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 def masks_from_tensor(
-    masks: torch.Tensor, counts: Sequence[int], images: Sequence[np.ndarray]
+    masks: torch.Tensor | None, counts: Sequence[int], images: Sequence[np.ndarray]
 ) -> list[np.ndarray | None]:
-    """MASK, one per box, frame after frame -> per frame (N, H, W) bool of the picture's size.
+    """MASK, one per box, frame after frame -> per frame (N, H, W) bool of the picture's size; None: no masks.
 
     Raises `InputError` for another number of masks than boxes.
     """
-    if sum(counts) == 0:
+    if masks is None or sum(counts) == 0:
         return [None] * len(images)
     if masks.ndim != 3 or len(masks) != sum(counts):
         raise InputError(
@@ -199,7 +199,7 @@ def masks_from_tensor(
             "boxes of the same 'Boxes From ...' node"
         )
     flat = resized_masks(masks.detach().cpu().numpy() > 0.5, (images[0].shape[1], images[0].shape[0]))
-    return list(np.split(flat, np.cumsum(counts)[:-1]))
+    return [own if len(own) else None for own in np.split(flat, np.cumsum(counts)[:-1])]
 
 
 def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -183,11 +183,14 @@ def load_sdpose(
         InputError: an override, dtype or device that does not exist.
     """
     from .checkpoints import read_checkpoint
-    from .weights import find_weights
 
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
-    path = Path(path_or_name) if Path(path_or_name).exists() else find_weights(str(path_or_name))
+    path = Path(path_or_name)
+    if not path.exists():
+        from .weights import find_weights
+
+        path = find_weights(str(path_or_name))
     config, state, _ = read_checkpoint(
         path, keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size, with_rgb_branch=True
     )

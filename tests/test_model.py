@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,15 @@ RELEASED_HEAD = {
     "head.final_layer.weight",
     "head.final_layer.bias",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny matrices on many threads spend their time waiting, above all where other programs run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -477,7 +487,6 @@ def test_loading_without_the_rgb_branch(golden: dict[str, np.ndarray], images: t
 def test_load_sdpose_from_an_official_folder(
     name: str, golden: dict[str, np.ndarray], images: torch.Tensor, tmp_path: Path
 ) -> None:
-    pytest.importorskip("sdpose_core.checkpoints")
     for part in ("unet", "vae", "scheduler"):
         shutil.copytree(GOLDEN / "tiny_ckpt" / part, tmp_path / part)
     shutil.copytree(GOLDEN / "tiny_ckpt" / f"decoder_{name}", tmp_path / "decoder")

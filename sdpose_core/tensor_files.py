@@ -1,0 +1,131 @@
+"""Reading safetensors by name, with errors that say what is wrong with a file; and pickles, once, for conversion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+_UNFINISHED = (".incomplete", ".part", ".tmp", ".crdownload")
+_LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Tensors of one or more files, read when asked for.
+
+    Attributes:
+        shapes: name -> shape.
+        metadata: text entries of the file.
+        read: name -> tensor.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], torch.Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def open_tensors(*paths: Path) -> Iterator[Tensors]:
+    """The tensors of safetensors files, as one. Raises `CheckpointError` for anything else."""
+    from safetensors import SafetensorError, safe_open
+
+    with ExitStack() as stack:
+        shapes: dict[str, tuple[int, ...]] = {}
+        metadata: dict[str, str] = {}
+        files = {}
+        for path in paths:
+            check_file(path)
+            try:
+                file = stack.enter_context(safe_open(path, framework="pt"))
+                names = list(file.keys())
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(
+                    f"{path} cannot be read as safetensors ({error}): it is damaged or half-downloaded; fetch it again"
+                ) from None
+            metadata |= file.metadata() or {}
+            for name in names:
+                shapes[name] = tuple(file.get_slice(name).get_shape())
+                files[name] = file
+        yield Tensors(shapes, lambda name: files[name].get_tensor(name), metadata)
+
+
+def check_file(path: Path) -> None:
+    """Raise `CheckpointError` if `path` cannot be a whole safetensors file, with the way out."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file")
+    if path.suffix in _UNFINISHED:
+        raise CheckpointError(f"{path} is an unfinished download: let the download finish (it resumes)")
+    if path.suffix in PICKLES:
+        raise CheckpointError(
+            f"{path} is a pickle, which can run code when it is opened: convert it once with 'sdpose convert "
+            f"{path.name} {path.stem}.safetensors' and use the result"
+        )
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: expected a .safetensors file or a folder, found a {path.suffix or 'bare'} file")
+    with path.open("rb") as handle:
+        start = handle.read(len(_LFS_POINTER))
+    if start == _LFS_POINTER:
+        raise CheckpointError(f"{path} is a git-lfs pointer, not the weights themselves: run 'git lfs pull'")
+    if not start:
+        raise CheckpointError(f"{path} is empty: fetch it again")
+
+
+def read_pickle(path: Path) -> Tensors:
+    """A pickle of tensors, through torch's restricted loader: no code is run."""
+    import pickle
+
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a plain pickle of tensors ({' '.join(str(error).split())[:160]}); refused, as loading it "
+            "otherwise could run code"
+        ) from None
+    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    state = {k: v.contiguous() for k, v in content.items() if isinstance(v, torch.Tensor)} if content else {}
+    if not state:
+        raise CheckpointError(f"{path} holds no tensors")
+    return Tensors({name: tuple(value.shape) for name, value in state.items()}, state.__getitem__)
+
+
+def files_of(folder: Path, stem: str) -> list[Path]:
+    """The safetensors files of a diffusers folder: whole, of a variant (fp16), or sharded with an index.
+
+    Raises `CheckpointError` when there are none, or a shard is missing.
+    """
+    whole = [*folder.glob(f"{stem}.safetensors"), *sorted(folder.glob(f"{stem}.*.safetensors"))]
+    if whole:
+        return whole[:1]
+    for index in sorted(folder.glob(f"{stem}*.safetensors.index*.json")):
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        missing = [name for name in names if not (folder / name).exists()]
+        if missing or not names:
+            raise CheckpointError(f"{index} names {', '.join(missing) or 'no files'}, missing in {folder}")
+        return [folder / name for name in names]
+    pickles = [path.name for path in folder.glob(f"{stem}*.bin")]
+    hint = f" (found {pickles[0]}, a pickle: convert it to safetensors)" if pickles else ""
+    raise CheckpointError(f"{folder}: expected {stem}.safetensors, or its shards{hint}")
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object of a file; `CheckpointError` if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content

@@ -76,6 +76,6 @@ class BoxesFrom(io.ComfyNode):
         people, notes = people_of(source, frames, size, bbox_format=bbox_format, mask_meaning=mask_meaning)
         boxes = boxes_to_socket([frame.boxes for frame in people], [frame.track_ids for frame in people])
         masks = tensor_from_masks([frame.filled_masks(size) for frame in people]) if with_masks else None
-        info = "\n".join([f"{sum(map(len, boxes))} people in {frames} frames", *notes])
+        info = "\n".join([host.tally(sum(map(len, boxes)), frames), *notes])
         host.show_text(cls, info)
         return io.NodeOutput(boxes, masks, info)

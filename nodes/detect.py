@@ -109,7 +109,6 @@ class DetectPersons(io.ComfyNode):
         watch = host.Stopwatch()
         finder = load(detector, threshold, max_people, min_size)
         found = find_people(finder, images_from_tensor(image))
-        count = sum(len(rows) for rows in found)
-        info = f"{finder.name} | {count} people in {len(found)} frames | {watch.speed(len(found))}"
+        info = f"{finder.name} | {host.tally(sum(map(len, found)), len(found))} | {watch.speed(len(found))}"
         host.show_text(cls, info)
         return io.NodeOutput(boxes_to_socket(found), info)

@@ -132,6 +132,6 @@ class DrawPoses(io.ComfyNode):
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]
         maps = draw(frames, pictures, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
         result = tensor_from_images(maps)
-        info = "\n".join([f"{sum(map(len, frames))} people in {len(frames)} frames, {size[0]} x {size[1]}", *notes])
+        info = "\n".join([f"{host.tally(sum(map(len, frames)), len(frames))}, {size[0]} x {size[1]}", *notes])
         host.show_text(cls, info)
         return io.NodeOutput(result, info, ui=ui.PreviewImage(result, cls=cls))

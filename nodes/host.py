@@ -134,6 +134,11 @@ def show_text(node: Any, text: str) -> None:
         PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
 
 
+def tally(people: int, frames: int) -> str:
+    """ "3 people in 1 frame"."""
+    return f"{people} {'person' if people == 1 else 'people'} in {frames} {'frame' if frames == 1 else 'frames'}"
+
+
 class Stopwatch:
     """Seconds of a run, and the one line that tells about it."""
 
@@ -149,9 +154,8 @@ class Stopwatch:
         """Model, device, dtype, people, seconds, frames per second; then the notes, one a line."""
         meta = poses[0].meta if poses else {}
         settings = meta.get("settings", {})
-        people = sum(len(frame) for frame in poses)
         where = " ".join(str(settings[key]) for key in ("device", "dtype") if key in settings)
-        count = f"{people} people in {len(poses)} frames"
+        count = tally(sum(map(len, poses)), len(poses))
         parts = [str(meta.get("model", "unknown model")), where, count, self.speed(len(poses))]
         left_out = [f"left out: {reason}" for frame in poses for reason in frame.meta.get("dropped_boxes", [])]
         absent = sum(frame.meta.get("not_there", 0) for frame in poses)

@@ -11,6 +11,7 @@ from .widgets import ALIASES, CATEGORY
 
 PREVIEW = "preview (embedded)"
 DTYPES = ("auto", "fp32", "bf16", "fp16")
+DOWNLOADS = ("wholebody-comfy", "wholebody", "body")
 KEYPOINT_SETS = {"auto": None, "body (17 points)": "coco_17", "whole body (133 points)": "coco_wholebody_133"}
 
 
@@ -86,8 +87,6 @@ class DownloadWeights(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        from ..sdpose_core.download import DOWNLOADS
-
         return io.Schema(
             node_id="SDPoseAnnotatorDownload",
             display_name="Download SDPose Weights",
@@ -99,7 +98,9 @@ class DownloadWeights(io.ComfyNode):
                 io.Combo.Input(
                     "weights",
                     options=list(DOWNLOADS),
-                    tooltip="What to download. The whole-body model finds body, feet, face and hands (133 points).",
+                    default=DOWNLOADS[0],
+                    tooltip="What to download. wholebody-comfy: body, feet, face and hands (133 points), one file in half "
+                    "precision; wholebody: the same from its authors; body: 17 points.",
                 ),
                 io.Boolean.Input(
                     "download",
@@ -115,13 +116,14 @@ class DownloadWeights(io.ComfyNode):
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
-        from ..sdpose_core import download as hub
+        from ..sdpose_core.download import download as fetch
+        from ..sdpose_core.weights import KNOWN
 
-        folder = host.weights_folder()
+        folder, known = host.weights_folder(), KNOWN[weights]
         if not download:
-            text = f"{hub.describe(weights)}\nSwitch 'download' on to fetch it into {folder}"
-            host.show_text(cls, text)
-            return io.NodeOutput(text)
-        path = hub.download(weights, to=folder, on_progress=host.Progress(1))
-        host.show_text(cls, f"{weights} is in {path}")
-        return io.NodeOutput(str(path))
+            size = f"about {known.size_gb:g} GB, " if known.size_gb else ""
+            text = f"{known.repo}, {size}{known.licence}. Switch 'download' on to fetch it into {folder}"
+        else:
+            text = str(fetch(weights, to=folder, on_progress=host.Progress(1)))
+        host.show_text(cls, text)
+        return io.NodeOutput(text)

@@ -32,7 +32,7 @@ def pose_outputs() -> list[io.Output]:
 
 def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str]) -> io.NodeOutput:
     """What `pose_outputs` declares."""
-    info = "\n".join([f"{sum(map(len, poses))} people in {len(poses)} frames", *notes])
+    info = "\n".join([host.tally(sum(map(len, poses)), len(poses)), *notes])
     host.show_text(node, info)
     return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info)
 

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
-BLUR_TAPS = 11
-BLUR_SIGMA = 2.0
-"""Of the blur before the refinement; the released code does not adapt it to the sigma of the target."""
-
 MAX_STEP = 2.0
-"""Heatmap pixels. A refinement that wants to go farther has met a map without a clear maximum."""
+"""Heatmap pixels. How far an unreliable refinement may go."""
 
-_CLIP = (1e-3, 50.0)
-_MAPS_AT_ONCE = 2048
+_CLIP = (1e-3, 50.0)  # of the blurred map, before the logarithm
+_MAX_GAIN = 6e4  # heatmap pixels that a refined point moves per unit of noise: at 2e-5 of noise more than a pixel
+_PIXELS_AT_ONCE = 1 << 20  # of maps that are blurred as a whole: these fit into a processor's cache
 
 
 def heatmap_factor(input_size: tuple[int, int], heatmap_size: tuple[int, int]) -> np.ndarray:
@@ -39,7 +38,7 @@ def encode_udp(
     """Training targets.
 
     Args:
-        keypoints: (N, K, 2) input pixels (x, y).
+        keypoints: (N, K, 2) input pixels (x, y); NaN counts as outside.
         visibility: (N, K); below 0.5 no Gaussian is drawn, but the weight is kept.
         input_size, heatmap_size: (w, h).
         sigma: of the Gaussian, in heatmap pixels.
@@ -61,38 +60,59 @@ def encode_udp(
         """(N, K, length): the Gaussian along one axis, 0 outside the patch."""
         position = np.arange(length)
         value = np.exp(-((position - mean[..., axis, None]) ** 2) / (2 * sigma**2))
-        return np.where(np.abs(position - middle[..., axis, None]) <= radius, value, 0) * drawn[..., None]
+        inside_patch = np.abs(position - middle[..., axis, None]) <= radius
+        return np.where(inside_patch & drawn[..., None], value, 0).astype(np.float32)
 
-    heatmaps = profile(h, 1)[..., :, None] * profile(w, 0)[..., None, :]
-    return heatmaps.astype(np.float32), weights
+    return profile(h, 1)[..., :, None] * profile(w, 0)[..., None, :], weights
 
 
-def decode_dark_udp(heatmaps: torch.Tensor | np.ndarray, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def decode_dark_udp(
+    heatmaps: torch.Tensor | np.ndarray, input_size: tuple[int, int], *, blur_kernel: int = 11
+) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints from heatmaps; the inverse of `encode_udp`.
 
-    The maximum, refined by one Newton step on the logarithm of the blurred map.
+    The maximum, refined by one Newton step on the logarithm of the blurred map (DARK). The step is the reference's also
+    where it is long, as long as the map decides it; where its last digits would (`_MAX_GAIN`: plateaus, ridges), it is
+    cut to `MAX_STEP`.
 
     Args:
-        heatmaps: (N, K, h, w), a tensor on any device or an array; computed in float32 where it lies.
+        heatmaps: (N, K, h, w), a tensor of any float type on any device, or an array; needs torch for both. The large
+            reductions run where the maps lie, only the surroundings of the maxima are moved.
         input_size: (w, h) of the crop they belong to.
+        blur_kernel: taps of the blur, odd; 11 is a sigma of 2 heatmap pixels, whatever the sigma of the target.
 
     Returns:
-        Keypoints (N, K, 2) float32 input pixels (x, y); scores (N, K) float32, the map's maximum before the blur,
-        which may exceed 1. A map without a positive maximum (or with NaN) gives score 0 and NaN. On a map without a
-        clear peak the step is cut to `MAX_STEP`; the released code can jump by tens of pixels there.
+        Keypoints (N, K, 2) float32 input pixels (x, y); scores (N, K) float32, the map's maximum before the blur, which
+        may exceed 1. A map without a finite positive maximum, or with one value everywhere, gives NaN and score 0.
+
+    Raises:
+        InputError: another shape, or an even kernel.
     """
     import torch
 
-    maps = torch.as_tensor(heatmaps)
-    count, points, h, w = maps.shape
-    flat = maps.reshape(count * points, h, w)
-    if not len(flat):
-        return np.zeros((count, points, 2), np.float32), np.zeros((count, points), np.float32)
-    with torch.no_grad():
-        parts = [_decode(part.float()) for part in flat.split(_MAPS_AT_ONCE)]
-        result = torch.cat(parts).cpu().numpy().reshape(count, points, 3)
-    keypoints = result[..., :2] * heatmap_factor(input_size, (w, h)).astype(np.float32)
-    return keypoints, np.ascontiguousarray(result[..., 2])
+    if heatmaps.ndim != 4 or 0 in heatmaps.shape[1:]:
+        raise InputError(f"heatmaps: expected shape (N, K, h, w), got {tuple(heatmaps.shape)}")
+    if isinstance(heatmaps, np.ndarray):
+        heatmaps = torch.from_numpy(np.require(heatmaps, requirements=["C", "W"]))
+    count, points, h, w = heatmaps.shape
+    kernel = gaussian_kernel(blur_kernel)
+    maps = heatmaps.detach().reshape(count * points, h, w)
+    peak, x, y = _maxima(maps)
+    around = _surroundings(maps, peak, x, y, kernel)
+    scores = _array(peak)
+    step = _newton_step(np.log(np.clip(around, *_CLIP)), scores)
+    position = np.where(scores[:, None] > 0, np.stack([_array(x), _array(y)], axis=1) + step, np.nan)
+    keypoints = position.reshape(count, points, 2) * heatmap_factor(input_size, (w, h))
+    return keypoints.astype(np.float32), scores.reshape(count, points).astype(np.float32)
+
+
+def gaussian_kernel(taps: int) -> np.ndarray:
+    """(taps,) float64 Gaussian summing to 1, of the sigma that OpenCV derives from the number of taps."""
+    if taps < 3 or taps % 2 == 0:
+        raise InputError(f"blur kernel: expected an odd number of taps, at least 3, got {taps}")
+    sigma = 0.3 * ((taps - 1) * 0.5 - 1) + 0.8
+    values = np.exp(-((np.arange(taps) - taps // 2) ** 2) / (2 * sigma**2))
+    return values / values.sum()
 
 
 def flip_back(heatmaps: Any, flip_indices: Any) -> Any:
@@ -101,94 +121,113 @@ def flip_back(heatmaps: Any, flip_indices: Any) -> Any:
     return swapped[..., ::-1] if isinstance(swapped, np.ndarray) else swapped.flip(-1)
 
 
-def _decode(maps: torch.Tensor) -> torch.Tensor:
-    """Maps (M, h, w) float32 -> (M, 3): x, y in heatmap pixels, score."""
+def _maxima(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Maps (M, h, w) -> maximum (M,) float32, 0 where there is none to find; its column x and row y (M,)."""
     import torch
 
-    rows = maps.amax(dim=2)  # in two steps: many times faster than one arg-max over the whole map
-    score, y = rows.amax(dim=1), rows.argmax(dim=1)
+    rows = maps.amax(dim=2)  # row by row: several times faster than the arg-max of whole maps
+    peak, y = rows.amax(dim=1), rows.argmax(dim=1)
     x = maps[torch.arange(len(maps), device=maps.device), y].argmax(dim=1)
-    usable = torch.isfinite(score) & (score > 0)
-    around = _blurred_around(maps, x, y, score)
-    step = _newton_step(around.clamp(*_CLIP).log())
-    position = torch.stack([x, y], dim=1).float() + step
-    position[~usable] = torch.nan
-    return torch.cat([position, torch.where(usable, score, 0)[:, None]], dim=1)
+    usable = (peak > 0) & torch.isfinite(peak) & (peak > maps.amin(dim=2).amin(dim=1))
+    return torch.where(usable, peak, 0).float(), x, y
 
 
-def _blurred_around(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
-    """(M, 3, 3) values of the blurred, rescaled maps about (x, y); beyond the border the nearest value.
+def _surroundings(
+    maps: torch.Tensor, peak: torch.Tensor, x: torch.Tensor, y: torch.Tensor, kernel: np.ndarray
+) -> np.ndarray:
+    """(M, 3, 3) float64: the blurred and rescaled maps (M, h, w) about their maxima.
 
-    The reference blurs the whole map and scales it so that its maximum is the old one. A common factor changes
-    neither step nor curvature of the logarithm, so only the nine values are blurred, except where the factor decides
-    about the clipping: those maps are blurred as a whole.
+    The reference blurs the whole map and scales it so that its maximum is the old one. A factor changes neither
+    gradient nor curvature of the logarithm, so only the nine values are blurred, except where the factor decides what
+    is clipped: those maps are blurred as a whole.
     """
+    around = _blurred_about(_windows(maps, x, y, len(kernel) // 2 + 1), kernel)
+    _repeat_border(around, _array(x), _array(y), (maps.shape[2], maps.shape[1]))
+    height = _array(peak)
+    # The factor is at least 1, and a blurred value times it at most the maximum: within the limits nothing is clipped.
+    chosen = np.flatnonzero((height > 0) & ((around.min(axis=(1, 2)) < _CLIP[0]) | (height > _CLIP[1])))
+    blurred_peak = _blurred_maximum(maps, chosen, kernel)
+    # Negative for a map that is negative everywhere once blurred: as the reference.
+    factor = height[chosen] / np.where(blurred_peak == 0, np.inf, blurred_peak)
+    around[chosen] *= factor[:, None, None]
+    return around
+
+
+def _windows(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor, radius: int) -> np.ndarray:
+    """(M, 2 radius + 1, 2 radius + 1): the maps about (x, y); 0 beyond their borders and for what is not finite."""
     import torch
 
-    kernel = _kernel(maps)
-    pad = BLUR_TAPS // 2
-    m = torch.arange(len(maps), device=maps.device)[:, None, None]
-    offsets = torch.arange(-pad - 1, pad + 2, device=maps.device)
+    h, w = maps.shape[1:]
+    offsets = torch.arange(-radius, radius + 1, device=maps.device)
     rows, columns = y[:, None] + offsets, x[:, None] + offsets
-    inside = _inside(rows, maps.shape[1])[:, :, None] & _inside(columns, maps.shape[2])[:, None, :]
-    window = maps[m, rows.clamp(0, maps.shape[1] - 1)[:, :, None], columns.clamp(0, maps.shape[2] - 1)[:, None, :]]
-    window = torch.where(inside, window, 0)  # (M, 13, 13), zeros outside as the reference pads
-    band = torch.stack([torch.nn.functional.pad(kernel, (i, 2 - i)) for i in range(3)])  # (3, 13)
-    blurred = band @ window @ band.T
+    index = rows.clamp(0, h - 1)[:, :, None] * w + columns.clamp(0, w - 1)[:, None, :]
+    window = maps.reshape(len(maps), h * w).gather(1, index.flatten(1)).view(index.shape)
+    inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None, :]
+    return _array(torch.where(inside & torch.isfinite(window), window, 0))
 
-    # Beyond the border the derivatives see the border's own value.
-    one = torch.arange(-1, 2, device=maps.device)
-    i = (y[:, None] + one).clamp(0, maps.shape[1] - 1) - y[:, None] + 1
-    j = (x[:, None] + one).clamp(0, maps.shape[2] - 1) - x[:, None] + 1
-    blurred = blurred[m, i[:, :, None], j[:, None, :]]
 
-    low, middle, high = blurred.amin(dim=(1, 2)), blurred[:, 1, 1], blurred.amax(dim=(1, 2))
-    largest_factor = peak / middle
-    decided = (low < _CLIP[0]) | ~(high * largest_factor < _CLIP[1]) | ~(middle > 0)
-    clipped = decided.nonzero()[:, 0]
-    for part in clipped.split(_MAPS_AT_ONCE // 8):
-        blurred[part] *= (peak[part] / _blurred_maximum(maps[part], kernel))[:, None, None]
+def _blurred_about(windows: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Windows (M, taps + 2, taps + 2) -> (M, 3, 3): their blurred centres."""
+    band = np.stack([np.pad(kernel, (i, 2 - i)) for i in range(3)])
+    return (band @ windows) @ band.T
+
+
+def _repeat_border(around: np.ndarray, x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> None:
+    """Beyond the borders of the map of `size` (w, h), the derivatives see the border's own value. In place."""
+    w, h = size
+    for outside, beyond, border in (
+        (y == 0, np.s_[:, 0, :], np.s_[:, 1, :]),
+        (y == h - 1, np.s_[:, 2, :], np.s_[:, 1, :]),
+        (x == 0, np.s_[:, :, 0], np.s_[:, :, 1]),
+        (x == w - 1, np.s_[:, :, 2], np.s_[:, :, 1]),
+    ):
+        around[beyond] = np.where(outside[:, None], around[border], around[beyond])
+
+
+def _blurred_maximum(maps: torch.Tensor, chosen: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Maximum (len(chosen),) of each chosen map of (M, h, w) after the blur, zeros beyond the borders."""
+    import torch
+
+    found = [np.zeros(0)]
+    for part in torch.from_numpy(chosen).to(maps.device).split(max(1, _PIXELS_AT_ONCE // maps.shape[1:].numel())):
+        down = _blurred(maps[part].float(), kernel)
+        found.append(_array(_blurred(down.transpose(1, 2), kernel).amax(dim=(1, 2))))
+    return np.concatenate(found)
+
+
+def _blurred(maps: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
+    """Maps (M, a, b) blurred along a. Sums of shifted maps: torch's convolution of one channel is ten times slower."""
+    import torch
+
+    half, length = len(kernel) // 2, maps.shape[1]
+    padded = torch.nn.functional.pad(maps, (0, 0, half, half))
+    blurred = padded[:, half : half + length] * float(kernel[half])
+    for i in range(half):
+        pair = padded[:, i : i + length] + padded[:, 2 * half - i : 2 * half - i + length]
+        blurred.add_(pair, alpha=float(kernel[i]))
     return blurred
 
 
-def _newton_step(values: torch.Tensor) -> torch.Tensor:
-    """(M, 3, 3) logarithms about the maximum -> (M, 2) bounded step (x, y) to where the fitted paraboloid is level."""
-    import torch
-
-    dx = (values[:, 1, 2] - values[:, 1, 0]) / 2
-    dy = (values[:, 2, 1] - values[:, 0, 1]) / 2
-    dxx = values[:, 1, 2] - 2 * values[:, 1, 1] + values[:, 1, 0]
-    dyy = values[:, 2, 1] - 2 * values[:, 1, 1] + values[:, 0, 1]
-    # The mixed derivative of the reference: forward and backward differences averaged.
-    dxy = (
-        values[:, 2, 2] - values[:, 1, 2] - values[:, 2, 1] + 2 * values[:, 1, 1]
-        - values[:, 1, 0] - values[:, 0, 1] + values[:, 0, 0]
-    ) / 2  # fmt: skip
-    tiny = torch.finfo(torch.float32).eps
-    dxx, dyy = dxx + tiny, dyy + tiny
-    determinant = dxx * dyy - dxy * dxy
-    step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=1) / determinant[:, None]
-    return step.nan_to_num(0, MAX_STEP, -MAX_STEP).clamp(-MAX_STEP, MAX_STEP)
-
-
-def _kernel(like: torch.Tensor) -> torch.Tensor:
-    """(11,) Gaussian of sigma 2, summing to 1."""
-    import torch
-
-    taps = torch.arange(BLUR_TAPS, dtype=torch.float64) - BLUR_TAPS // 2
-    kernel = torch.exp(-(taps**2) / (2 * BLUR_SIGMA**2))
-    return (kernel / kernel.sum()).to(like)
+def _newton_step(values: np.ndarray, peak: np.ndarray) -> np.ndarray:
+    """Logarithms (M, 3, 3) about maxima of height `peak` (M,) -> step (M, 2) (x, y) to its level point."""
+    tiny = np.finfo(np.float32).eps  # as the reference: a level surface gives no step
+    v = values
+    dx, dy = (v[:, 1, 2] - v[:, 1, 0]) / 2, (v[:, 2, 1] - v[:, 0, 1]) / 2
+    dxx = v[:, 1, 2] - 2 * v[:, 1, 1] + v[:, 1, 0] + tiny
+    dyy = v[:, 2, 1] - 2 * v[:, 1, 1] + v[:, 0, 1] + tiny
+    # Half the sum of the mixed differences towards (+x, +y) and (-x, -y).
+    forward = v[:, 2, 2] - v[:, 1, 2] - v[:, 2, 1] + v[:, 1, 1]
+    backward = v[:, 1, 1] - v[:, 1, 0] - v[:, 0, 1] + v[:, 0, 0]
+    dxy = (forward + backward) / 2
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        step = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], axis=1) / (dxx * dyy - dxy**2)[:, None]
+        length = np.hypot(step[:, 0], step[:, 1])
+        # Smaller absolute eigenvalue of the Hessian: how firmly the surface holds the point along its weaker axis.
+        hold = np.abs(np.abs(dxx + dyy) / 2 - np.hypot((dxx - dyy) / 2, dxy))
+        reliable = (length <= MAX_STEP) | (1 + length < _MAX_GAIN * hold * peak)
+        step = np.where(reliable[:, None], step, step * (MAX_STEP / length)[:, None])
+    return np.where(np.isfinite(step), step, 0.0)
 
 
-def _blurred_maximum(maps: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """(M,) maximum of each blurred map."""
-    import torch
-
-    pad = BLUR_TAPS // 2
-    blurred = torch.nn.functional.conv2d(maps[:, None], kernel.view(1, 1, -1, 1), padding=(pad, 0))
-    blurred = torch.nn.functional.conv2d(blurred, kernel.view(1, 1, 1, -1), padding=(0, pad))
-    return blurred.flatten(1).amax(dim=1)
-
-
-def _inside(index: torch.Tensor, length: int) -> torch.Tensor:
-    return (index >= 0) & (index < length)
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy().astype(np.float64)

@@ -99,8 +99,8 @@ class DownloadWeights(io.ComfyNode):
                     "weights",
                     options=list(DOWNLOADS),
                     default=DOWNLOADS[0],
-                    tooltip="What to download. wholebody-comfy: body, feet, face and hands (133 points), one file in half "
-                    "precision; wholebody: the same from its authors; body: 17 points.",
+                    tooltip="What to download. wholebody-comfy: body, feet, face and hands (133 points), one file in "
+                    "half precision; wholebody: the same from its authors; body: 17 points.",
                 ),
                 io.Boolean.Input(
                     "download",
@@ -116,14 +116,15 @@ class DownloadWeights(io.ComfyNode):
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
-        from ..sdpose_core.download import download as fetch
-        from ..sdpose_core.weights import KNOWN
+        from ..sdpose_core import download as hub
 
-        folder, known = host.weights_folder(), KNOWN[weights]
-        if not download:
-            size = f"about {known.size_gb:g} GB, " if known.size_gb else ""
-            text = f"{known.repo}, {size}{known.licence}. Switch 'download' on to fetch it into {folder}"
+        folder = host.weights_folder() / weights
+        if download:
+            text = str(hub.download(weights, folder, on_bytes=host.Progress(1)))
         else:
-            text = str(fetch(weights, to=folder, on_progress=host.Progress(1)))
+            made = hub.plan(weights, folder)
+            text = (
+                f"{made.repo}, {made.size / 1e9:.2f} GB, {made.licence}. Switch 'download' on to fetch it into {folder}"
+            )
         host.show_text(cls, text)
         return io.NodeOutput(text)

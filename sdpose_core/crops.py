@@ -17,7 +17,7 @@ CROP_MODES = ("affine", "stretch_native", "stretch_demo")
 """The crop of training; and, for comparison, what ComfyUI's own node and the official demo do."""
 
 PADDING = 1.25
-_OPENCV_SIDE = 32_000  # cv2.warpAffine takes source pictures of less than 32,768 pixels a side
+_OPENCV_SIDE = 32_766  # cv2.warpAffine takes source pictures of less than 32,767 pixels a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ class Crop:
 
 def box_to_center_scale(boxes_xyxy: np.ndarray, padding: float = PADDING) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (..., 4) -> center (..., 2) and scale (..., 2) = padded (w, h), in picture pixels."""
-    boxes = np.asarray(boxes_xyxy, dtype=np.float32)
-    return (boxes[..., :2] + boxes[..., 2:4]) * 0.5, (boxes[..., 2:4] - boxes[..., :2]) * np.float32(padding)
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    return (boxes[..., :2] + boxes[..., 2:4]) * 0.5, (boxes[..., 2:4] - boxes[..., :2]) * padding
 
 
 def fix_aspect(scale: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
@@ -89,7 +89,7 @@ def make_crop(
         padding: of the box, for "affine".
 
     Returns:
-        The crop (h, w, 3) of values 0..255 (uint8; float32 for "stretch_native", which does not round) and its `Crop`.
+        The crop (h, w, 3) uint8 and its `Crop`.
 
     Raises:
         InputError: a box that is empty, inverted, not finite or outside the picture; an unknown mode.
@@ -124,47 +124,48 @@ def tight_box(box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, in
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
-    """Affine warp of (H, W, C), bilinear, black outside; `matrix` (2, 3) maps picture to output pixels."""
-    import cv2
+    """Affine warp of (H, W, C), bilinear, black outside; `matrix` (2, 3) maps picture to output pixels.
 
-    if max(image.shape[:2]) > _OPENCV_SIDE:
-        image, matrix = _needed_part(image, matrix, output_size)
-    return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-
-
-def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a very large picture that a warp reads, and the matrix for it.
-
-    Where even that part is too large for OpenCV, it is reduced by averaging first: it is shown much smaller anyway.
+    Of pictures that are too large for OpenCV only the part that is read goes there; where even that is too large, the
+    output is made in two halves.
     """
     import cv2
 
+    if max(image.shape[:2]) <= _OPENCV_SIDE:
+        return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    part, part_matrix = _needed_part(image, matrix, output_size)
+    if max(part.shape[:2]) <= _OPENCV_SIDE:
+        return warp(part, part_matrix, output_size)
+    axis = 0 if output_size[0] >= output_size[1] else 1
+    first, second = list(output_size), list(output_size)
+    first[axis] //= 2
+    second[axis] -= first[axis]
+    shifted = matrix.copy()
+    shifted[axis, 2] -= first[axis]
+    halves = [warp(image, matrix, (first[0], first[1])), warp(image, shifted, (second[0], second[1]))]
+    return np.concatenate(halves, axis=1 - axis)
+
+
+def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture that a warp reads, and the matrix for it."""
     w, h = output_size
     corners = np.array([[0, 0], [w - 1, 0], [0, h - 1], [w - 1, h - 1]]) - matrix[:, 2]
     seen = corners @ np.linalg.inv(matrix[:, :2]).T
-    low = np.clip(np.floor(seen.min(axis=0)).astype(int) - 1, 0, [image.shape[1] - 1, image.shape[0] - 1])
-    high = np.clip(np.ceil(seen.max(axis=0)).astype(int) + 2, low + 1, [image.shape[1], image.shape[0]])
-    part = image[low[1] : high[1], low[0] : high[0]]
-    matrix = np.concatenate([matrix[:, :2], matrix[:, 2:] + matrix[:, :2] @ low[:, None]], axis=1)
-    if max(part.shape[:2]) > _OPENCV_SIDE:
-        old = np.array([part.shape[1], part.shape[0]])
-        new = np.maximum(old * _OPENCV_SIDE // old.max(), 1)
-        part = cv2.resize(part, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA)
-        linear = matrix[:, :2] * (old / new)
-        # A pixel centre p of the reduced part lies at (p + 0.5) * old / new - 0.5 of the original.
-        offset = matrix[:, :2] @ (0.5 * old / new - 0.5)[:, None]
-        matrix = np.concatenate([linear, matrix[:, 2:] + offset], axis=1)
-    return np.ascontiguousarray(part), matrix
+    last = np.array([image.shape[1], image.shape[0]]) - 1
+    low = np.clip(np.floor(seen.min(axis=0)) - 2, 0, last).astype(int)
+    high = np.clip(np.ceil(seen.max(axis=0)) + 2, low, last).astype(int)
+    part = image[low[1] : high[1] + 1, low[0] : high[0] + 1]
+    return part, np.concatenate([matrix[:, :2], matrix[:, 2:] + matrix[:, :2] @ low[:, None]], axis=1)
 
 
 def _resize_native(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As ComfyUI's own SDPose node: area where the crop is shrunk in both axes, else bilinear; float32, not rounded."""
+    """As ComfyUI's own SDPose node: area where the crop is shrunk in both axes, else bilinear; then rounded."""
     import torch
 
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
     shrunk = size[0] <= image.shape[1] and size[1] <= image.shape[0]
     resized = torch.nn.functional.interpolate(pixels, size=(size[1], size[0]), mode="area" if shrunk else "bilinear")
-    return resized[0].permute(1, 2, 0).numpy()
+    return resized[0].permute(1, 2, 0).round().byte().numpy()
 
 
 def _resize_demo(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

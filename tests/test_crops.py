@@ -192,14 +192,81 @@ def test_sides_beyond_opencvs_limit(turned: bool) -> None:
     np.testing.assert_allclose(crop.to_image(crop.to_input(box[:2])), box[:2], atol=1e-6)
 
 
-def test_a_box_as_long_as_such_a_picture() -> None:
-    image = np.zeros((1000, 70_000, 3), np.uint8)
-    image[:, 35_000:] = 255
-    pixels, crop = make_crop(image, np.array([0, 0, 70_000, 1000]), (192, 256))
-    brightest = pixels[..., 0].max(axis=0).astype(int)
-    edge, end = (int(crop.to_input(np.array([x, 500.0]))[0]) for x in (35_000.0, 69_000.0))
-    assert brightest[: edge - 2].max() == 0
-    assert brightest[edge + 3 : end].min() > 150
+def bilinear(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Values (..., 3) of a picture at (x, y), black outside, by the definition."""
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0))).astype(np.float64)
+    points = np.clip(points + 1, 0, [image.shape[1] + 0.999, image.shape[0] + 0.999])
+    x, y = np.floor(points).astype(int).transpose(2, 0, 1)
+    fx, fy = (points - np.floor(points)).transpose(2, 0, 1)[..., None]
+    above = padded[y, x] * (1 - fx) + padded[y, x + 1] * fx
+    return above * (1 - fy) + (padded[y + 1, x] * (1 - fx) + padded[y + 1, x + 1] * fx) * fy
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("box", [(0.0, 0.0, 70_000.0, 100.0), (-9000.0, 20.0, 50_000.0, 70.0)])
+def test_a_box_as_long_as_such_a_picture(box: tuple, turned: bool) -> None:
+    """Even what the crop reads is too long for OpenCV. Smooth, so that 1/32 of a pixel (OpenCV 4) does not matter."""
+    x, y = np.arange(70_000), np.arange(100)[:, None]
+    image = np.stack([np.sin(x / 5000) + 0 * y, np.cos(x / 3000) + 0 * y, np.sin(x / 9000 + y / 10)], axis=-1)
+    image, corners = (127 + 100 * image).astype(np.uint8), np.array(box)
+    if turned:
+        image, corners = image.transpose(1, 0, 2), corners[[1, 0, 3, 2]]
+    pixels, crop = make_crop(image, corners, (192, 256))
+    columns, rows = np.meshgrid(np.arange(192.0), np.arange(256.0))
+    expected = bilinear(image, crop.to_image(np.stack([columns, rows], axis=-1)))
+    difference = np.abs(pixels - expected)
+    assert np.quantile(difference, 0.99) <= 2  # the borders of the picture are steps: there a 1/32 pixel shows
+    assert expected.max() > 200
+
+
+def test_a_turned_crop_of_such_a_picture() -> None:
+    image = np.zeros((300, 40_000, 3), np.uint8)
+    image[:, 35_000:35_200] = np.random.default_rng(2).integers(0, 255, (300, 200, 3))
+    matrix = udp_warp_matrix(np.array([35_100.0, 150.0]), np.array([150.0, 200.0]), 30, (192, 256))
+    from_part = matrix.copy()
+    from_part[:, 2] += matrix[:, 0] * 34_900
+    expected = warp(np.ascontiguousarray(image[:, 34_900:35_400]), from_part, (192, 256))
+    assert np.abs(warp(image, matrix, (192, 256)).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_native_shrinking_is_the_mean_of_each_block(factor: int) -> None:
+    pytest.importorskip("torch", reason="stretch_native resizes with torch")
+    image = np.random.default_rng(4).integers(0, 256, (64 * factor, 32 * factor, 3), dtype=np.uint8)
+    pixels, _ = make_crop(image, np.array([0, 0, 32 * factor, 64 * factor]), (32, 64), "stretch_native")
+    blocks = image.reshape(64, factor, 32, factor, 3).mean(axis=(1, 3))
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels - blocks).max() <= 0.5
+
+
+@pytest.mark.parametrize("height", [64, 256])
+def test_native_stretching_is_plain_bilinear(height: int) -> None:
+    """Enlarged in x; in y enlarged, or shrunk without averaging: area is for crops that shrink in both axes."""
+    pytest.importorskip("torch", reason="stretch_native resizes with torch")
+    image = np.random.default_rng(4).integers(0, 256, (height, 32, 3), dtype=np.uint8)
+    pixels, _ = make_crop(image, np.array([0.9, 0.9, 32.9, height + 0.9]), (64, 128), "stretch_native")
+    x, y = (np.arange(64) + 0.5) / 2 - 0.5, (np.arange(128) + 0.5) * height / 128 - 0.5
+    points = np.stack(np.meshgrid(np.clip(x, 0, 31), np.clip(y, 0, height - 1)), axis=-1)
+    assert np.abs(pixels - bilinear(image, points)).max() <= 0.51
+
+
+def test_the_modes_map_back_as_their_originals() -> None:
+    """The decoded point x of heatmap pixel p is p * (in - 1) / (heatmap - 1); the demo uses p * in / (heatmap - 1)."""
+    image = np.zeros((300, 400, 3), np.uint8)
+    box, decoded = np.array([40.7, 30.2, 240.9, 230.1]), np.array([95.5, 127.5])
+    native = make_crop(image, box, (192, 256), "stretch_native")[1].to_image(decoded)
+    demo = make_crop(image, box, (192, 256), "stretch_demo")[1].to_image(decoded)
+    np.testing.assert_allclose(native, np.array([40, 30]) + decoded / np.array([192 / 200, 256 / 200]))
+    np.testing.assert_allclose(demo, [140, 130])
+
+
+@pytest.mark.parametrize("mode", CROP_MODES)
+@pytest.mark.parametrize("box", [(0.25, 0.75, 0.5, 1.0), (159.5, 119.5, 900, 900), (-3e38, -3e38, 3e38, 3e38)])
+def test_extreme_boxes_give_a_crop(mode: str, box: tuple) -> None:
+    pytest.importorskip("torch", reason="stretch_native resizes with torch")
+    pixels, crop = make_crop(AFFINE["img0"], np.array(box, np.float32), (192, 256), mode)
+    assert (pixels.shape, pixels.dtype) == ((256, 192, 3), np.uint8)
+    assert np.isfinite(crop.to_image(np.zeros(2))).all()
 
 
 def test_a_warp_that_turns_keeps_its_parts_together() -> None:

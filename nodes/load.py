@@ -122,9 +122,6 @@ class DownloadWeights(io.ComfyNode):
         if download:
             text = str(hub.download(weights, folder, on_bytes=host.Progress(1)))
         else:
-            made = hub.plan(weights, folder)
-            text = (
-                f"{made.repo}, {made.size / 1e9:.2f} GB, {made.licence}. Switch 'download' on to fetch it into {folder}"
-            )
+            text = f"{hub.plan(weights, folder).describe()}\nSwitch 'download' on to fetch it."
         host.show_text(cls, text)
         return io.NodeOutput(text)

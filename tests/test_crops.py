@@ -194,7 +194,7 @@ def test_sides_beyond_opencvs_limit(turned: bool) -> None:
 
 def bilinear(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Values (..., 3) of a picture at (x, y), black outside, by the definition."""
-    padded = np.pad(image, ((1, 1), (1, 1), (0, 0))).astype(np.float64)
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
     points = np.clip(points + 1, 0, [image.shape[1] + 0.999, image.shape[0] + 0.999])
     x, y = np.floor(points).astype(int).transpose(2, 0, 1)
     fx, fy = (points - np.floor(points)).transpose(2, 0, 1)[..., None]
@@ -203,20 +203,19 @@ def bilinear(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("box", [(0.0, 0.0, 70_000.0, 100.0), (-9000.0, 20.0, 50_000.0, 70.0)])
+@pytest.mark.parametrize("box", [(0.0, 0.0, 70_000.0, 1000.0), (-9000.0, 200.0, 50_000.0, 700.0)])
 def test_a_box_as_long_as_such_a_picture(box: tuple, turned: bool) -> None:
     """Even what the crop reads is too long for OpenCV. Smooth, so that 1/32 of a pixel (OpenCV 4) does not matter."""
-    x, y = np.arange(70_000), np.arange(100)[:, None]
-    image = np.stack([np.sin(x / 5000) + 0 * y, np.cos(x / 3000) + 0 * y, np.sin(x / 9000 + y / 10)], axis=-1)
-    image, corners = (127 + 100 * image).astype(np.uint8), np.array(box)
+    x = np.arange(70_000)
+    line = 127 + 100 * np.stack([np.sin(x / 5000), np.cos(x / 3000), np.sin(x / 9000)], axis=-1)
+    image, corners = np.broadcast_to(line.astype(np.uint8), (1000, 70_000, 3)), np.array(box)
     if turned:
         image, corners = image.transpose(1, 0, 2), corners[[1, 0, 3, 2]]
     pixels, crop = make_crop(image, corners, (192, 256))
     columns, rows = np.meshgrid(np.arange(192.0), np.arange(256.0))
     expected = bilinear(image, crop.to_image(np.stack([columns, rows], axis=-1)))
-    difference = np.abs(pixels - expected)
-    assert np.quantile(difference, 0.99) <= 2  # the borders of the picture are steps: there a 1/32 pixel shows
-    assert expected.max() > 200
+    assert np.abs(pixels - expected).max() <= 8  # the borders of the picture are steps: there 1/32 of a pixel shows
+    assert (expected > 100).sum() > 100
 
 
 def test_a_turned_crop_of_such_a_picture() -> None:

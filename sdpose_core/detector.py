@@ -1,27 +1,31 @@
-"""Finding people: the embedded YOLOX-Nano, any ONNX file of YOLOX layout, RT-DETR or D-FINE, or the whole picture.
+"""Finding people: the embedded YOLOX-Nano, any ONNX file of YOLOX's layout, RT-DETR and D-FINE, or the whole picture.
 
-A detector has a `name` and `detect(image_rgb) -> boxes_xyxy (N, 4) float32, scores (N,) float32`, best score first.
+YOLOX: Ge et al., "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from . import boxes as box_tools
-from .errors import CheckpointError, InputError, MissingDependency
+from .errors import CheckpointError, InputError
+from .estimator import check_image
+from .files import sha256_of
 from .onnx_runtime import OnnxModel
 
-EMBEDDED = Path(__file__).parent / "assets" / "yolox_nano.onnx"
-THRESHOLD = 0.35
-NMS_IOU = 0.5
-_EMBEDDED_SIZE = (416, 416)
-_STRIDES = (8, 16, 32)
-_PADDING_VALUE = 114
+log = logging.getLogger(__name__)
+
+EMBEDDED_YOLOX = Path(__file__).parent / "assets" / "yolox_nano.onnx"
+
+Detections = tuple[np.ndarray, np.ndarray]
+"""boxes_xyxy (N, 4) float32 pixels, scores (N,) float32."""
 
 
 class PersonDetector(Protocol):
@@ -29,247 +33,245 @@ class PersonDetector(Protocol):
 
     name: str
 
-    def detect(self, image_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """RGB uint8 (H, W, 3) -> boxes_xyxy (N, 4) float32 in pixels, scores (N,) float32, best first."""
+    def detect(self, image: np.ndarray) -> Detections:
+        """RGB uint8 (H, W, 3) -> boxes_xyxy (N, 4) float32 in pixels, inside the picture; scores (N,), best first."""
         ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Which of the boxes found are kept.
+    """Which detections count as people.
 
     Attributes:
         threshold: least score.
-        max_people: at most so many, best first; None: all.
-        min_size: least shorter side, in pixels.
+        nms_iou: of two boxes that overlap more than this, the surer one stays (detectors that need it).
+        max_people: at most so many, the surest; None: all.
+        min_size: least width and least height of a box in pixels, measured inside the picture.
     """
 
-    threshold: float = THRESHOLD
+    threshold: float = 0.35
+    nms_iou: float = 0.5
     max_people: int | None = None
-    min_size: float = 0.0
+    min_size: float = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"detector threshold: expected 0..1, got {self.threshold}")
+        for name, value in (("threshold", self.threshold), ("nms_iou", self.nms_iou)):
+            if not 0 <= value <= 1:
+                raise InputError(f"detector {name}: expected 0 to 1, got {value}")
         if self.max_people is not None and self.max_people < 1:
-            raise InputError(f"max_people: expected at least 1, got {self.max_people}")
+            raise InputError(f"detector max_people: expected at least 1, or None for all, got {self.max_people}")
+        if not self.min_size >= 0:
+            raise InputError(f"detector min_size: expected at least 0 pixels, got {self.min_size}")
 
-    def apply(self, boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (N, 4) clipped to a picture of `size` (w, h) and chosen, best score first."""
-        clipped = box_tools.clip(boxes, size)
-        sides = (clipped[:, 2:] - clipped[:, :2]).min(axis=1, initial=np.inf)
-        kept = np.flatnonzero((scores >= self.threshold) & (sides > 0) & (sides >= self.min_size))
-        kept = kept[np.argsort(-scores[kept], kind="stable")][: self.max_people]
-        return clipped[kept].astype(np.float32), scores[kept].astype(np.float32)
+    def apply(self, boxes_xyxy: np.ndarray, scores: np.ndarray, size: tuple[int, int], *, nms: bool) -> Detections:
+        """Candidates (N, 4), (N,) of a picture of `size` (w, h) -> the people, best first, clipped to the picture."""
+        usable = (scores >= self.threshold) & np.isfinite(boxes_xyxy).all(axis=1)
+        best = np.argsort(-scores[usable], kind="stable")[:_MOST_CANDIDATES]
+        boxes, scores = boxes_xyxy[usable][best], scores[usable][best]
+        if nms:
+            kept = box_tools.nms(boxes, scores, self.nms_iou)
+            boxes, scores = boxes[kept], scores[kept]
+        boxes = box_tools.clip(boxes, size)
+        sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
+        large = (sides > 0) & (sides >= self.min_size)
+        boxes, scores = boxes[large][: self.max_people], scores[large][: self.max_people]
+        return boxes.astype(np.float32), scores.astype(np.float32)
+
+
+_MOST_CANDIDATES = 1000
+"""Kept before suppression, which compares all with all; a picture has fewer people."""
 
 
 class WholePicture:
-    """One person who fills the picture."""
+    """One box, the whole picture, score 1: for pictures of one person, and for art that detectors do not know."""
 
-    name = "full"
+    name = "full (the whole picture)"
 
-    def detect(self, image_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One box of the whole picture, score 1."""
-        h, w = image_rgb.shape[:2]
-        return np.array([[0, 0, w, h]], np.float32), np.ones(1, np.float32)
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`."""
+        check_image(image)
+        h, w = image.shape[:2]
+        return np.asarray([[0, 0, w, h]], np.float32), np.ones(1, np.float32)
+
+    def meta(self) -> dict[str, Any]:
+        """What found the boxes."""
+        return {"name": self.name}
 
 
-class YOLOX:
-    """A detector of YOLOX layout in ONNX (arXiv 2107.08430).
+class YoloxDetector:
+    """A YOLOX model in ONNX.
 
-    Understood are outputs (1, A, 5 + classes) on the grid of strides 8, 16, 32, with or without the grid decoded, and
-    (1, N, 5) with suppression done inside, as mmdeploy exports it. Class 0 is the person.
+    Takes what YOLOX's own export writes, raw or with `decode_in_inference`, and what mmdeploy writes (boxes and labels,
+    after suppression). Class 0 is taken for the person, as in COCO and HumanArt.
+
+    Args:
+        path: the ONNX file; its input size is the model's (640 x 640 where it is not fixed).
+        limits: which detections count.
+        name: what results call it, followed by the backend; None: the file's name.
+        backend: see `OnnxModel`.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or has no picture as its only input.
+        MissingDependency: nothing here runs ONNX.
     """
 
     def __init__(
-        self, path: str | Path, limits: Limits, *, nms_iou: float = NMS_IOU, backend: str | None = None
+        self,
+        path: str | Path,
+        limits: Limits | None = None,
+        *,
+        name: str | None = None,
+        backend: str | None = None,
     ) -> None:
-        self.limits, self.nms_iou = limits, nms_iou
+        self.path = Path(path)
+        self.limits = limits or Limits()
         self.model = OnnxModel(path, backend=backend)
-        embedded = Path(path) == EMBEDDED
-        self.input_name, self.input_size = ("images", _EMBEDDED_SIZE) if embedded else self._input()
-        label = "YOLOX-Nano (embedded)" if embedded else Path(path).name
-        self.name = f"{label}, {self.model.backend}"
-
-    def detect(self, image_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `PersonDetector`."""
-        pixels, ratio = letterbox(image_rgb, self.input_size)
-        outputs = self.model.run({self.input_name: pixels})
-        boxes, scores = self._people(outputs[0])
-        likely = scores >= max(self.limits.threshold, 1e-3)
-        boxes, scores = boxes[likely], scores[likely]
-        kept = box_tools.nms(boxes, scores, self.nms_iou)
-        size = (image_rgb.shape[1], image_rgb.shape[0])
-        return self.limits.apply(boxes[kept] / ratio, scores[kept], size)
-
-    def _input(self) -> tuple[str, tuple[int, int]]:
-        """Name and (w, h) of the input of a file that is not ours."""
-        if not self.model.inputs:
-            raise MissingDependency(
-                f"a detector of your own ({self.model.path.name}) needs onnxruntime: OpenCV does not tell its input "
-                'size. pip install "sdpose-annotator[onnx]"'
-            )
-        name, shape = next(iter(self.model.inputs.items()))
-        if len(shape) != 4 or shape[1] != 3 or not all(isinstance(side, int) for side in shape[2:]):
+        self.name = f"{name or self.path.name}, {self.model.backend}"
+        shapes = [port.shape for port in self.model.inputs]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (3, None) or shapes[0][0] not in (1, None):
             raise CheckpointError(
-                f"{self.model.path} has an input of shape {shape}; expected a YOLOX export (1, 3, height, width) with "
-                "fixed height and width"
+                f"{path} is no YOLOX model: expected one input of shape (1, 3, height, width), its inputs are {shapes}"
             )
-        return name, (shape[3], shape[2])
+        h, w = shapes[0][2:]
+        self.input_size = (w or _FREE_INPUT_SIZE, h or _FREE_INPUT_SIZE)
 
-    def _people(self, output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (N, 4) in input pixels and scores (N,) of class 0."""
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`. Raises `CheckpointError` when the model's output is not of a known layout."""
+        check_image(image)
+        pixels, ratio = letterbox(image, self.input_size)
+        blob = np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32)  # BGR, 0..255
+        boxes, scores, nms = self._read(self.model.run({self.model.inputs[0].name: blob}))
+        return self.limits.apply(boxes / ratio, scores, (image.shape[1], image.shape[0]), nms=nms)
+
+    def meta(self) -> dict[str, Any]:
+        """What found the boxes: model, sha256 of the weights, backend, settings."""
+        return {
+            "name": self.name,
+            "sha256": sha256_of(self.path),
+            "backend": self.model.backend,
+            "notes": list(self.model.notes),
+            "settings": asdict(self.limits),
+        }
+
+    def _read(self, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Outputs -> boxes_xyxy (N, 4) in input pixels, person scores (N,), whether they still need suppression."""
+        shapes = [output.shape for output in outputs]
+        if len(shapes[0]) == 3 and shapes[0][2] == 5 and len(shapes) <= 2:
+            found = np.asarray(outputs[0][0], np.float32)
+            person = outputs[1].reshape(-1) == 0 if len(outputs) == 2 else np.ones(len(found), bool)
+            return found[person, :4], found[person, 4], False
+        strides = strides_of(shapes[0][1], self.input_size) if len(shapes[0]) == 3 else None
+        if len(shapes) == 1 and strides and shapes[0][2] > 5:
+            boxes, scores = decode_yolox(np.asarray(outputs[0][0], np.float32), self.input_size, strides)
+            return boxes, scores, True
         w, h = self.input_size
-        cells = sum((w // stride) * (h // stride) for stride in _STRIDES)
-        if output.ndim == 3 and output.shape[2] == 5:
-            return output[0, :, :4], output[0, :, 4]
-        if output.ndim == 3 and output.shape[1] == cells and output.shape[2] > 5:
-            values = output[0].astype(np.float32)
-            boxes = values[:, :4] if values[:, :2].max() > max(w, h) / 4 else _decode_grid(values[:, :4], (w, h))
-            middle, size = boxes[:, :2], boxes[:, 2:]
-            corners = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
-            return corners, values[:, 4] * values[:, 5]
         raise CheckpointError(
-            f"{self.model.path} gives an output of shape {output.shape}; expected YOLOX: (1, {cells}, 5 + classes) or "
-            "(1, N, 5)"
+            f"{self.path} is no YOLOX model: its outputs have the shapes {shapes}; expected (1, N, 5 + classes) with "
+            f"N = {len(grid(self.input_size, (8, 16, 32))[0])} (the cells of strides 8, 16, 32 on {w} x {h}), or "
+            "mmdeploy's (1, N, 5) boxes and (1, N) labels"
         )
 
 
-class TransformersDetector:
-    """RT-DETR, RT-DETRv2 or D-FINE through transformers, by name on the hub or by folder.
+_FREE_INPUT_SIZE = 640
+"""What YOLOX-S to X were trained at, for files that leave the size open."""
 
-    The preparation is our own (resize, divide by 255, normalise if the model asks for it): the library's needs
-    torchvision.
+_PADDING_GREY = 114
+
+
+def letterbox(image: np.ndarray, input_size: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """Scale a picture to fit `input_size` (w, h), at the top left, grey 114 around -> (h, w, 3) uint8, the scale."""
+    import cv2
+
+    (h, w), (out_w, out_h) = image.shape[:2], input_size
+    ratio = min(out_w / w, out_h / h)
+    new_w, new_h = max(1, int(w * ratio)), max(1, int(h * ratio))
+    canvas = np.full((out_h, out_w, 3), _PADDING_GREY, np.uint8)
+    canvas[:new_h, :new_w] = cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_LINEAR)
+    return canvas, ratio
+
+
+def strides_of(cells: int, input_size: tuple[int, int]) -> tuple[int, ...] | None:
+    """The strides whose grids have `cells` cells on `input_size` (w, h), or None."""
+    known = ((8, 16, 32), (8, 16, 32, 64))
+    return next((strides for strides in known if len(grid(input_size, strides)[0]) == cells), None)
+
+
+def grid(input_size: tuple[int, int], strides: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """All cells of all strides, row by row -> cells (N, 2) as x, y; strides (N, 1)."""
+    cells, steps = [], []
+    for stride in strides:
+        columns, rows = input_size[0] // stride, input_size[1] // stride
+        y, x = np.mgrid[:rows, :columns]
+        cells.append(np.stack([x.ravel(), y.ravel()], axis=1))
+        steps.append(np.full((rows * columns, 1), stride))
+    return np.concatenate(cells), np.concatenate(steps)
+
+
+def decode_yolox(
+    output: np.ndarray, input_size: tuple[int, int], strides: Sequence[int] = (8, 16, 32)
+) -> tuple[np.ndarray, np.ndarray]:
+    """YOLOX's output (N, 5 + classes) -> boxes_xyxy (N, 4) in input pixels, person scores (N,).
+
+    Raw columns are cx, cy relative to the cell and log width, log height, all in strides. Exports with decoding
+    included give pixels: told by sizes above 10, which as a logarithm would be e^10 strides. Score = objectness x
+    class 0.
     """
+    center, size = output[:, :2], output[:, 2:4]
+    if size.max(initial=0) <= _LARGEST_LOG_SIZE:
+        cells, steps = grid(input_size, strides)
+        center, size = (center + cells) * steps, np.exp(size) * steps
+    boxes = np.concatenate([center - size / 2, center + size / 2], axis=1)
+    return boxes, output[:, 4] * output[:, 5]
 
-    _KINDS = ("rt_detr", "rt_detr_v2", "d_fine")
 
-    def __init__(self, name_or_path: str | Path, limits: Limits, *, device: Any = None) -> None:
-        from .dependencies import require
-
-        what = f"the detector {str(name_or_path)!r}"
-        torch = require("torch", what)
-        transformers = require("transformers", what)
-        try:
-            config = transformers.AutoConfig.from_pretrained(name_or_path)
-            if config.model_type not in self._KINDS:
-                raise CheckpointError(
-                    f"{name_or_path} is a {config.model_type!r} model; expected one of {', '.join(self._KINDS)}"
-                )
-            model = transformers.AutoModelForObjectDetection.from_pretrained(name_or_path, use_safetensors=True)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{name_or_path} cannot be loaded as a detector: {' '.join(str(error).split())[:300]}"
-            ) from None
-        self.limits = limits
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.eval().to(self.device)
-        self.person = _person_label(config, name_or_path)
-        self.preparation = _preparation(name_or_path)
-        self.name = f"{config.model_type} {name_or_path}"
-
-    def detect(self, image_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `PersonDetector`."""
-        import torch
-
-        with torch.inference_mode():
-            result = self.model(pixel_values=torch.from_numpy(self.preparation(image_rgb)).to(self.device))
-        scores = result.logits[0, :, self.person].sigmoid().float().cpu().numpy()
-        middle_size = result.pred_boxes[0].float().cpu().numpy()
-        h, w = image_rgb.shape[:2]
-        corners = np.concatenate(
-            [middle_size[:, :2] - middle_size[:, 2:] / 2, middle_size[:, :2] + middle_size[:, 2:] / 2], axis=1
-        )
-        return self.limits.apply(corners * [w, h, w, h], scores, (w, h))
+_LARGEST_LOG_SIZE = 10.0
 
 
 def load_detector(
     name_or_path: str | Path = "yolox",
     *,
-    threshold: float = THRESHOLD,
+    threshold: float = 0.35,
+    nms_iou: float = 0.5,
     max_people: int | None = None,
-    min_size: float = 0.0,
-    nms_iou: float = NMS_IOU,
-    device: Any = None,
+    min_size: float = 0,
     backend: str | None = None,
+    device: str | None = None,
 ) -> PersonDetector:
     """The detector called `name_or_path`.
 
     Args:
-        name_or_path: "yolox" (embedded), "full" (the whole picture), an ONNX file of YOLOX layout, or an RT-DETR /
-            D-FINE model of transformers: a folder, or a name on the hub (which is then fetched).
-        threshold, max_people, min_size: see `Limits`.
-        nms_iou: boxes that overlap more than this are one person (YOLOX).
-        device: for transformers models.
-        backend: for ONNX files, see `OnnxModel`.
+        name_or_path: "yolox" (embedded YOLOX-Nano, no download), "full" (the whole picture), the path of an ONNX file
+            of YOLOX's layout, the folder of an RT-DETR, RT-DETRv2 or D-FINE model in transformers' layout, or its name
+            on the Hugging Face hub ("owner/model"), which is downloaded.
+        threshold: least score of a person.
+        nms_iou: overlap above which the less sure of two boxes is dropped; RT-DETR and D-FINE need no suppression.
+        max_people: at most so many, the surest first; None: all.
+        min_size: people whose box is narrower or lower than this many pixels are left out.
+        backend: for ONNX files, "onnxruntime" or "cv2"; None: the first that is here.
+        device: where RT-DETR and D-FINE run; None: CUDA if there is one, else the CPU.
 
     Raises:
-        CheckpointError: the file is missing or of another kind.
+        InputError: an unknown name or an impossible setting.
+        CheckpointError: the weights are missing, damaged or of another kind.
         MissingDependency: a package is missing; the message names the extra.
+        DownloadError: the hub does not have the model, or cannot be reached.
     """
-    limits = Limits(threshold, max_people, min_size)
+    limits = Limits(threshold, nms_iou, max_people, min_size)
     name = str(name_or_path)
     if name == "full":
         return WholePicture()
     if name == "yolox":
-        return YOLOX(EMBEDDED, limits, nms_iou=nms_iou, backend=backend)
+        return YoloxDetector(EMBEDDED_YOLOX, limits, name="YOLOX-Nano (embedded)", backend=backend)
     if name.lower().endswith(".onnx"):
-        return YOLOX(name, limits, nms_iou=nms_iou, backend=backend)
-    if not Path(name).is_dir() and "/" not in name:
-        raise InputError(
-            f"unknown detector {name!r}: choose yolox, full, an .onnx file, or an RT-DETR / D-FINE folder or hub name"
-        )
-    return TransformersDetector(name_or_path, limits, device=device)
+        return YoloxDetector(name_or_path, limits, backend=backend)
+    if Path(name).is_dir() or _HUB_NAME.fullmatch(name):
+        from .detector_detr import DetrDetector
 
-
-def letterbox(image_rgb: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """RGB uint8 (H, W, 3) -> (1, 3, h, w) float32 BGR 0..255, shrunk into the top left corner; and the ratio used."""
-    import cv2
-
-    w, h = size
-    ratio = min(w / image_rgb.shape[1], h / image_rgb.shape[0])
-    inner = max(round(image_rgb.shape[1] * ratio), 1), max(round(image_rgb.shape[0] * ratio), 1)
-    canvas = np.full((h, w, 3), _PADDING_VALUE, np.uint8)
-    canvas[: inner[1], : inner[0]] = cv2.resize(image_rgb, inner, interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None], dtype=np.float32), ratio
-
-
-def _decode_grid(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Raw (A, 4) offsets and log sizes on the grid -> centre x, y, width, height in input pixels."""
-    parts = []
-    for stride in _STRIDES:
-        x, y = np.meshgrid(np.arange(size[0] // stride), np.arange(size[1] // stride))
-        parts.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)], axis=1))
-    grid = np.concatenate(parts).astype(np.float32)
-    middle = (values[:, :2] + grid[:, :2]) * grid[:, 2:]
-    return np.concatenate([middle, np.exp(values[:, 2:]) * grid[:, 2:]], axis=1)
-
-
-def _person_label(config: Any, name: str | Path) -> int:
-    for index, label in config.id2label.items():
-        if str(label).lower() == "person":
-            return int(index)
-    raise CheckpointError(f"{name} has no class 'person': its classes are {', '.join(config.id2label.values())[:200]}")
-
-
-def _preparation(name_or_path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
-    """What the model wants done to a picture, from its preprocessor_config.json: RGB (H, W, 3) -> (1, 3, h, w)."""
-    from transformers.image_processing_utils import BaseImageProcessor
-
-    settings, _ = BaseImageProcessor.get_image_processor_dict(name_or_path)
-    size = settings.get("size", {"height": 640, "width": 640})
-    if not {"height", "width"} <= set(size):
-        raise CheckpointError(f"{name_or_path}: expected a fixed height and width in its preprocessor, got {size}")
-    factor = np.float32(settings.get("rescale_factor", 1 / 255))
-    mean, std = (
-        np.asarray(settings[f"image_{what}"], np.float32) if settings.get("do_normalize") else np.float32(default)
-        for what, default in (("mean", 0), ("std", 1))
+        return DetrDetector(name, limits, device=device)
+    raise InputError(
+        f"unknown detector {name!r}: expected yolox, full, the path of a YOLOX .onnx file, or the folder or hub name "
+        "(owner/model) of an RT-DETR or D-FINE model"
     )
 
-    def prepare(image: np.ndarray) -> np.ndarray:
-        import cv2
 
-        resized = cv2.resize(image, (size["width"], size["height"]), interpolation=cv2.INTER_LINEAR)
-        return ((resized * factor - mean) / std).transpose(2, 0, 1)[None].astype(np.float32)
-
-    return prepare
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")

@@ -1,9 +1,17 @@
-"""Running small ONNX models: onnxruntime where it is installed, else OpenCV's own DNN module (OpenCV 5 and later)."""
+"""`OnnxModel`: an ONNX file on whatever of this machine can run it, onnxruntime or OpenCV 5, with one interface.
+
+The choice is logged and can be asked for (`.backend`, `.notes`): a result should be able to say what computed it.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,94 +21,230 @@ from .errors import CheckpointError, InputError, MissingDependency
 log = logging.getLogger(__name__)
 
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider")
-"""onnxruntime's execution providers, in the order in which they are tried."""
+"""onnxruntime's ways to compute, in the order in which they are tried."""
 
 BACKENDS = ("onnxruntime", "cv2")
 
+MAX_THREADS = 8
+"""These small models gain nothing from more."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input of a model: its name, and its shape with None for every length that is not fixed."""
+
+    name: str
+    shape: tuple[int | None, ...]
+
+
+class _Engine(Protocol):
+    description: str
+    inputs: tuple[Port, ...]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]: ...
+
 
 class OnnxModel:
-    """One ONNX file, ready to run.
+    """An ONNX file, loaded and ready.
 
     Args:
-        path: the file.
-        backend: "onnxruntime" or "cv2"; None takes the first that is there.
+        path: the `.onnx` file.
+        providers: onnxruntime's providers to try, in order; None takes `PROVIDERS`. Those that this machine lacks are
+            passed over; one that does not start is logged, noted in `.notes`, and the next one is tried.
+        backend: "onnxruntime" or "cv2" (cv2.dnn of OpenCV 5); None takes onnxruntime if it is installed, else cv2.
 
     Attributes:
-        backend: what runs it, in words, such as "onnxruntime CPUExecutionProvider".
-        notes: what did not go as first tried (a provider that could not start, say).
-        inputs: name -> shape of each input; empty on OpenCV, which does not tell.
+        backend: what computes: "onnxruntime 1.x CPUExecutionProvider" or "cv2.dnn 5.x".
+        inputs: a `Port` per input.
+        notes: a line for everything that was tried and did not work.
 
     Raises:
-        CheckpointError: the file is missing or no ONNX model.
-        MissingDependency: neither backend is there.
+        CheckpointError: the file is missing, damaged, or uses what the backend cannot run.
+        MissingDependency: neither onnxruntime nor OpenCV 5 is here.
+        InputError: an unknown backend, or none of `providers` on this machine.
     """
 
-    def __init__(self, path: str | Path, *, backend: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, providers: Sequence[str] | None = None, backend: str | None = None) -> None:
+        if backend not in (None, *BACKENDS):
+            raise InputError(f"ONNX backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
         self.path = Path(path)
         self.notes: list[str] = []
-        self.inputs: dict[str, tuple] = {}
         if not self.path.is_file():
-            raise CheckpointError(f"{path}: no such file; expected an ONNX model")
-        if backend not in (None, *BACKENDS):
-            raise InputError(f"ONNX backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-        if backend == "onnxruntime" or (backend is None and installed("onnxruntime")):
-            self._open_onnxruntime()
-        else:
-            self._open_cv2()
+            raise CheckpointError(f"{self.path}: no such file: expected an ONNX model (.onnx)")
+        self._engine = self._start(providers or PROVIDERS, backend)
+        self.backend = self._engine.description
+        self.inputs = self._engine.inputs
         log.info("%s runs on %s", self.path.name, self.backend)
 
-    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The model's outputs, in its own order, for named input arrays."""
-        if self._session is not None:
-            return self._session.run(None, inputs)
-        for name, array in inputs.items():
-            self._net.setInput(array, name if len(inputs) > 1 else "")
-        return list(self._net.forward(self.output_names))
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """All outputs, in the file's order, for arrays by input name.
 
-    def _open_onnxruntime(self) -> None:
-        import onnxruntime
-
-        available = onnxruntime.get_available_providers()
-        for provider in (name for name in PROVIDERS if name in available):
-            try:
-                session = onnxruntime.InferenceSession(str(self.path), providers=[provider])
-            except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common class
-                if provider == PROVIDERS[-1]:
-                    raise CheckpointError(
-                        f"{self.path} cannot be loaded as an ONNX model: {_one_line(error)}"
-                    ) from None
-                self._note(f"{provider} could not start: {_one_line(error)}")
-                continue
-            used = session.get_providers()[0]
-            if used != provider:
-                self._note(f"{provider} could not start: {used} is used")
-            self._session, self._net = session, None
-            self.backend = f"onnxruntime {used}"
-            self.inputs = {value.name: tuple(value.shape) for value in session.get_inputs()}
-            self.output_names = [value.name for value in session.get_outputs()]
-            return
-        raise MissingDependency(f"onnxruntime has none of {', '.join(PROVIDERS)}; it has {', '.join(available)}")
-
-    def _open_cv2(self) -> None:
-        import cv2
-
-        if int(cv2.__version__.split(".")[0]) < 5:
-            raise MissingDependency(
-                f"running {self.path.name} needs onnxruntime or OpenCV 5; found OpenCV {cv2.__version__} and no "
-                'onnxruntime: pip install "sdpose-annotator[onnx]"'
+        Raises `InputError` for a name that the model does not have or lacks, `CheckpointError` if it cannot compute.
+        """
+        wanted = [port.name for port in self.inputs]
+        if sorted(inputs) != sorted(wanted):
+            raise InputError(
+                f"{self.path.name} takes the inputs {', '.join(wanted)}, got {', '.join(inputs) or 'none'}"
             )
-        try:
-            net = cv2.dnn.readNetFromONNX(str(self.path))
-        except cv2.error as error:
-            raise CheckpointError(f"{self.path} cannot be loaded as an ONNX model: {_one_line(error)}") from None
-        self._session, self._net = None, net
-        self.backend = f"cv2.dnn {cv2.__version__}"
-        self.output_names = list(net.getUnconnectedOutLayersNames())
+        return self._engine.run(inputs)
+
+    def _start(self, providers: Sequence[str], backend: str | None) -> _Engine:
+        if backend != "cv2" and installed("onnxruntime"):
+            try:
+                import onnxruntime
+            except ImportError as error:  # built for another system, or a shared library is missing
+                self._note(f"onnxruntime is installed but importing it failed: {error}")
+            else:
+                return _OnnxRuntime(onnxruntime, self.path, providers, self._note)
+        if backend != "onnxruntime" and _opencv_major() >= 5:
+            return _OpenCV(self.path)
+        raise self._nothing_runs_it(backend)
+
+    def _nothing_runs_it(self, backend: str | None) -> MissingDependency:
+        needed = {"onnxruntime": "onnxruntime", "cv2": "OpenCV 5 or later"}.get(backend or "")
+        found = [*self.notes, f"OpenCV is of version {_opencv_major()}"]
+        how = "-U opencv-python" if backend == "cv2" else '"sdpose-annotator[onnx]"'
+        return MissingDependency(
+            f"running {self.path.name} needs {needed or 'onnxruntime, or OpenCV 5 or later'}, which is not here "
+            f"({'; '.join(found)}). Install it with: pip install {how}"
+        )
 
     def _note(self, text: str) -> None:
         log.warning("%s: %s", self.path.name, text)
         self.notes.append(text)
 
 
+def _opencv_major() -> int:
+    """OpenCV 4 is of no use: its importer lacks operators of MoveNet (GatherND)."""
+    import cv2
+
+    return int(cv2.__version__.partition(".")[0])
+
+
+class _OnnxRuntime:
+    def __init__(self, onnxruntime: Any, path: Path, providers: Sequence[str], note: Note) -> None:
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        # onnxruntime's errors share no base class of their own
+        self._errors = tuple(e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
+        self._path = path
+        available = onnxruntime.get_available_providers()
+        wanted = [name for name in providers if name in available]
+        if not wanted:
+            raise InputError(f"onnxruntime here has {', '.join(available)}: none of {', '.join(providers)}")
+        self._session = self._first_that_starts(onnxruntime, wanted, note)
+        self.description = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+        ports = self._session.get_inputs()
+        self.inputs = tuple(
+            Port(port.name, tuple(n if isinstance(n, int) and n > 0 else None for n in port.shape)) for port in ports
+        )
+        self._types = {port.name: _NUMPY_TYPES.get(port.type) for port in ports}
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """See `OnnxModel.run`."""
+        typed = {name: np.asarray(array, dtype=self._types[name]) for name, array in inputs.items()}
+        try:
+            return [np.asarray(output) for output in self._session.run(None, typed)]
+        except self._errors as error:
+            raise _cannot_run(self._path, self.description, error) from error
+
+    def _first_that_starts(self, onnxruntime: Any, wanted: Sequence[str], note: Note) -> Any:
+        for provider in wanted[:-1]:
+            try:
+                session = self._session_on(onnxruntime, provider)
+            except self._errors as error:
+                if type(error).__name__ in _FAULTS_OF_THE_FILE:
+                    raise _unusable(self._path, "onnxruntime", error) from None
+                note(f"{provider} did not start ({_one_line(error)})")
+                continue
+            # onnxruntime puts the CPU in place of a provider whose libraries are missing, without an error
+            if session.get_providers()[0] == provider:
+                return session
+            note(f"{provider} did not start (its libraries are missing or do not fit)")
+        try:
+            return self._session_on(onnxruntime, wanted[-1])
+        except self._errors as error:
+            raise _unusable(self._path, "onnxruntime", error) from None
+
+    def _session_on(self, onnxruntime: Any, provider: str) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = min(MAX_THREADS, _cpus())
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn whole cores
+        options.log_severity_level = 4  # what goes wrong comes as an error too, and is reported by us
+        # onnxruntime's own fallback to the CPU prints and forgets; ours is logged and noted
+        return onnxruntime.InferenceSession(str(self._path), options, providers=[provider], enable_fallback=0)
+
+
+_FAULTS_OF_THE_FILE = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile")
+
+_NUMPY_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+def _cpus() -> int:
+    """CPUs that this process may use: a container or a job has fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _OpenCV:
+    def __init__(self, path: Path) -> None:
+        import cv2
+
+        self._path = path
+        self.description = f"cv2.dnn {cv2.__version__}"
+        try:
+            # from memory: OpenCV on Windows cannot open names outside the system's code page
+            self._net = cv2.dnn.readNetFromONNX(np.fromfile(path, dtype=np.uint8))
+        except cv2.error as error:
+            raise _unusable(path, self.description, error) from None
+        self.inputs = ports_of_dump(self._net.dump())
+        if not self.inputs:
+            raise CheckpointError(f"{path}: {self.description} does not tell the model's inputs: install onnxruntime")
+        self._outputs = self._net.getUnconnectedOutLayersNames()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """See `OnnxModel.run`."""
+        import cv2
+
+        try:
+            for name, array in inputs.items():
+                self._net.setInput(np.ascontiguousarray(array), name)
+            return [np.array(output) for output in self._net.forward(self._outputs)]
+        except cv2.error as error:
+            raise _cannot_run(self._path, self.description, error) from error
+
+
+def ports_of_dump(dump: str) -> tuple[Port, ...]:
+    """The inputs that `cv2.dnn.Net.dump()` lists first, the only place where OpenCV tells them; () if it does not."""
+    head = re.search(r"main_graph:.*?inputs: \[(.*?)\n\s*\],\n", dump, re.DOTALL)
+    lines = re.findall(r'"(.+?)" // <Input> \w+ \[([^]]*)]', head.group(1)) if head else []
+    return tuple(
+        Port(name, tuple(int(n) if n.isdigit() and int(n) > 0 else None for n in shape.split(" x ")))
+        for name, shape in lines
+    )
+
+
+def _unusable(path: Path, by: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} cannot be loaded by {by} ({_one_line(error)}): the file is damaged, cut off, or no ONNX model that it "
+        "can run; get it anew"
+    )
+
+
+def _cannot_run(path: Path, by: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be run by {by} ({_one_line(error)}): another backend may do")
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:200] or type(error).__name__

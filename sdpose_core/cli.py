@@ -232,11 +232,11 @@ def _convert_parser(commands: Any) -> None:
     sub = commands.add_parser("convert", help="write a checkpoint in another layout")
     sub.add_argument("input", type=Path, metavar="IN", help="checkpoint: a file or a folder")
     sub.add_argument("output", type=Path, metavar="OUT")
-    sub.add_argument("--layout", choices=("ours", "diffusers", "comfy"), default="ours")
+    sub.add_argument("--layout", choices=("ours", "diffusers", "comfy"), default="ours", help="default: ours")
     sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: as it is")
     sub.add_argument("--keypoint-set", help="where the checkpoint does not say")
     sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where the checkpoint does not say")
-    sub.add_argument("--overwrite", action="store_true")
+    sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     sub.set_defaults(run=_run_convert)
 
 
@@ -256,11 +256,25 @@ def _bench_parser(commands: Any) -> None:
 
 
 def _run_convert(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from .checkpoints import convert
+    from .model import DTYPES
+
+    report = convert(
+        args.input, args.output, args.layout, dtype=DTYPES[args.dtype] if args.dtype else None,
+        keypoint_set=args.keypoint_set, feature_level=args.feature_level, overwrite=args.overwrite,
+    )  # fmt: skip
+    for note in report.notes:
+        _say(f"note: {note}")
+    _say(f"{report.tensors} tensors written in layout {report.layout!r}")
+    print(report.path)
+    return OK
 
 
 def _run_download(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from .download import download
+
+    print(download(args.name, args.to, on_plan=lambda plan: _say(plan.describe())))
+    return OK
 
 
 def _run_doctor(args: argparse.Namespace) -> int:

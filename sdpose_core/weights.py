@@ -119,7 +119,8 @@ def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:
     known = KNOWN[name]
     for folder in (home(), *map(Path, search)):
         for part in (name, known.repo.partition("/")[2]):
-            yield folder / part / known.entry
+            inside = sorted((folder / part).rglob(known.entry)) if known.entry else []
+            yield from inside or [folder / part / known.entry]
         if known.entry:
             yield folder / known.entry
 

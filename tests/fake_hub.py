@@ -1,0 +1,125 @@
+"""A model hub on this machine: as much of the Hugging Face hub's protocol as a download uses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeHub(ThreadingHTTPServer):
+    """Serves `repos`: {repository: {file name: content}}.
+
+    Attributes:
+        log: (method, file name, Range header) of each request for a file.
+        cut_after: a GET of this file name breaks off after so many bytes, once.
+        promised: SHA-256 to promise for a file instead of the true one.
+        refuse: status code to answer everything with.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, repos: dict[str, dict[str, bytes]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.repos = repos
+        self.log: list[tuple[str, str, str | None]] = []
+        self.cut_after: dict[str, int] = {}
+        self.promised: dict[str, str] = {}
+        self.refuse: int | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def sha256(self, name: str, content: bytes) -> str:
+        return self.promised.get(name, hashlib.sha256(content).hexdigest())
+
+
+@contextmanager
+def serve(repos: dict[str, dict[str, bytes]]) -> Iterator[FakeHub]:
+    hub = FakeHub(repos)
+    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.shutdown()
+        hub.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, with_body: bool) -> None:
+        path = self.path.partition("?")[0].strip("/").split("/")
+        if self.server.refuse:
+            code = {404: {"X-Error-Code": "RepoNotFound"}}.get(self.server.refuse, {})
+            self._send(self.server.refuse, b"refused", code)
+        elif path[:2] == ["api", "models"]:
+            self._model(path[2:])
+        elif len(path) > 4 and path[2] == "resolve":
+            self._file("/".join(path[:2]), "/".join(path[4:]), with_body)
+        else:
+            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def _model(self, path: list[str]) -> None:
+        files = self.server.repos.get("/".join(path[:2]))
+        if files is None:
+            return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        siblings = []
+        for name, content in files.items():
+            entry: dict = {"rfilename": name, "size": len(content), "blobId": "b" * 40}
+            if name.endswith(".safetensors"):
+                digest = self.server.sha256(name, content)
+                entry["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 130}
+            siblings.append(entry)
+        answer = {"id": "/".join(path[:2]), "modelId": "/".join(path[:2]), "sha": COMMIT, "siblings": siblings}
+        return self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+
+    def _file(self, repo: str, name: str, with_body: bool) -> None:
+        content = self.server.repos.get(repo, {}).get(name)
+        wanted = self.headers.get("Range")
+        self.server.log.append((self.command, name, wanted))
+        if content is None:
+            return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+        }
+        start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
+        if wanted:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        return self._send(206 if wanted else 200, content[start:], headers, with_body, self._cut(name))
+
+    def _cut(self, name: str) -> int | None:
+        return self.server.cut_after.pop(name, None) if self.command == "GET" else None
+
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str], with_body: bool = True, cut: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body and self.command == "GET":
+            self.wfile.write(body[:cut])
+            if cut is not None:
+                self.wfile.flush()
+                self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Silence."""

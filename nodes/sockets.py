@@ -63,9 +63,12 @@ def images_from_tensor(image: torch.Tensor) -> list[np.ndarray]:
     shape = tuple(getattr(image, "shape", ()))
     if len(shape) != 4 or shape[-1] not in (1, 3, 4) or 0 in shape:
         raise InputError(f"image: expected an IMAGE of shape (frames, height, width, 3), got {shape or type(image)}")
-    pixels = image[..., :3].detach().float().nan_to_num(0.0).mul(255.0).round().clamp(0, 255)
-    array = pixels.byte().cpu().numpy()
-    return list(np.repeat(array, 3, axis=-1) if shape[-1] == 1 else array)
+    return [_rgb(frame[..., :3]) for frame in image.detach()]
+
+
+def _rgb(frame: torch.Tensor) -> np.ndarray:
+    pixels = frame.float().nan_to_num(0.0).mul_(255.0).round_().clamp_(0, 255).byte().cpu().numpy()
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
 
 def tensor_from_images(images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -76,7 +79,9 @@ def tensor_from_images(images: Sequence[np.ndarray]) -> torch.Tensor:
     sizes = {image.shape for image in images}
     if len(sizes) != 1:
         raise InputError(f"pictures of one batch must have one size, got {sorted(sizes)}: set width and height")
-    batch = torch.from_numpy(np.stack(images)).to(torch.float32).div_(255.0)
+    batch = torch.empty((len(images), *images[0].shape), dtype=torch.float32)
+    for frame, image in zip(batch, images, strict=True):
+        frame.copy_(torch.from_numpy(image)).div_(255.0)
     return batch.to(comfy.model_management.intermediate_device())
 
 

@@ -1,7 +1,8 @@
 """The nodes in a real ComfyUI: `COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/test_comfy_host.py`.
 
-ComfyUI runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it. It is started
-on the CPU with folders of its own (nothing in the checkout is written to) and this pack under a name with a space.
+ComfyUI runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it. It is
+started on the CPU with folders of its own (nothing in the checkout is written to) and this pack under a name with a
+space in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
+
+from sdpose_core.checkpoints import save_checkpoint
+from sdpose_core.model import SDPose
+from sdpose_core.model_config import WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.poses import PoseSequence
+from sdpose_core.skeletons import COCO_WHOLEBODY_133
 
 ROOT = Path(__file__).parents[1]
 FOLDER_NAME = "ComfyUI-SDPose Annotator v1.0"
@@ -257,6 +266,71 @@ def test_save_and_load(server: Server, format: str) -> None:
     assert np.array_equal(server.picture(outputs, "8"), server.picture(outputs, "9"))
 
 
+TINY_UNET = UNetConfig((16, 32, 32, 32), 2, (1, 2, 2, 2), cross_attention_dim=16, norm_num_groups=8)
+TINY_VAE = VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4)
+TINY = SDPoseConfig(input_size=(192, 256), unet=TINY_UNET, vae=TINY_VAE)
+
+
+@pytest.mark.parametrize("layout", ["ours", "diffusers", "comfy"])
+def test_a_tiny_checkpoint_of_each_layout_runs(server: Server, layout: str) -> None:
+    name = f"tiny_{layout}" + ("" if layout == "diffusers" else ".safetensors")
+    torch.manual_seed(0)
+    save_checkpoint(SDPose(TINY).state_dict(), TINY, server.base / "models" / "sdpose" / name, layout=layout)
+    server.call("/object_info/SDPoseAnnotatorLoadModel")
+    prompt = chain() | {
+        "2": node("SDPoseAnnotatorLoadModel", model=name, dtype="fp32"),
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 2]}},
+        "6": {"class_type": "PreviewAny", "inputs": {"source": ["2", 1]}},
+    }
+    outputs = server.run(prompt)
+    assert "1 person in 1 frame" in outputs["5"]["text"][0]
+    assert "17 points" in outputs["6"]["text"][0] and "192 x 256" in outputs["6"]["text"][0]
+
+
+def test_a_checkpoint_that_is_no_sdpose_is_one_readable_message(server: Server) -> None:
+    save_file({"model.weight": torch.zeros(2, 2)}, server.base / "models" / "checkpoints" / "other.safetensors")
+    prompt = chain() | {"2": node("SDPoseAnnotatorLoadModel", model="other.safetensors")}
+    message = server.error(prompt | {"5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 2]}}})
+    assert "other.safetensors is no SDPose checkpoint" in message
+
+
+@pytest.mark.slow
+def test_native_nodes_run_our_export_and_agree_with_our_stretched_crop(server: Server) -> None:
+    """Full size, random weights, Comfy-Org's layout: their loader, their extractor, against ours on the same box."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    model = SDPose(WHOLEBODY, with_rgb_branch=True)
+    torch.nn.init.normal_(model.head.final_layer.weight, std=0.05)
+    widths = WHOLEBODY.vae.block_out_channels
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    decoder = AutoencoderKL(block_out_channels=widths, layers_per_block=2, latent_channels=4, **blocks).state_dict()
+    parts = {f"vae.{name}": v for name, v in decoder.items() if name.startswith(("decoder.", "post_quant_conv."))}
+    path = server.base / "models" / "checkpoints" / "random.safetensors"
+    save_checkpoint(model.state_dict() | parts, WHOLEBODY, path, layout="comfy", dtype=torch.float16)
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": path.name}}
+    native = {"model": ["5", 0], "vae": ["5", 2], "image": ["1", 0], "bboxes": ["3", 0], "batch_size": 1}
+    prompt = chain() | {
+        "2": node("SDPoseAnnotatorLoadModel", model=path.name, dtype="fp32"),
+        "4": node("SDPoseAnnotatorEstimate", image=["1", 0], model=["2", 0], boxes=["3", 0], crop="stretch_native"),
+        "5": loader,
+        "6": {"class_type": "SDPoseKeypointExtractor", "inputs": native},
+        "7": node("SDPoseAnnotatorSave", poses=["4", 0], filename_prefix="compare/ours"),
+        "8": node("SDPoseAnnotatorSave", poses=["6", 0], filename_prefix="compare/native"),
+    }
+    server.wait(server.queue(prompt), seconds=1800)
+    folder = server.base / "output" / "compare"
+    ours, theirs = (PoseSequence.load(folder / f"{name}_00001_.pose.npz") for name in ("ours", "native"))
+    left, right = (list(COCO_WHOLEBODY_133.parts[f"{side}_hand"]) for side in ("left", "right"))
+    exchanged = np.arange(133)
+    exchanged[left], exchanged[right] = right, left
+    distance = np.linalg.norm(ours.keypoints[0, 0] - theirs.keypoints[0, 0][exchanged], axis=-1)
+    assert np.isfinite(distance).mean() > 0.9
+    assert np.nanmedian(distance) < 0.05
+    hands = np.linalg.norm(ours.keypoints[0, 0] - theirs.keypoints[0, 0], axis=-1)[left + right]
+    assert np.nanmedian(hands) > 1
+
+
 def test_an_error_is_one_readable_message(server: Server) -> None:
     prompt = {
         "1": image_node(),
@@ -269,10 +343,10 @@ def test_an_error_is_one_readable_message(server: Server) -> None:
 
 
 def test_interrupt_takes_effect(server: Server) -> None:
-    """Five hundred frames would take minutes; the run ends soon after the interrupt instead."""
+    """Two hundred frames take most of a minute; the run is broken off instead."""
     prompt = {
         "1": image_node(),
-        "2": {"class_type": "RepeatImageBatch", "inputs": {"image": ["1", 0], "amount": 500}},
+        "2": {"class_type": "RepeatImageBatch", "inputs": {"image": ["1", 0], "amount": 200}},
         "3": node("SDPoseAnnotator", image=["2", 0]),
         "4": {"class_type": "PreviewAny", "inputs": {"source": ["3", 3]}},
     }
@@ -280,5 +354,5 @@ def test_interrupt_takes_effect(server: Server) -> None:
     time.sleep(4)
     assert server.call("/queue")["queue_running"]
     server.call("/interrupt", {})
-    entry = server.wait(prompt_id, seconds=20)
+    entry = server.wait(prompt_id, seconds=60)
     assert "execution_interrupted" in [kind for kind, _ in entry["status"]["messages"]]

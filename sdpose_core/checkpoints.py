@@ -50,7 +50,7 @@ class CheckpointInfo:
     Attributes:
         path: file or folder.
         layout: one of `LAYOUTS`, or "pickle".
-        metadata: text entries of our own layout (training step, recipe, ...); empty otherwise.
+        metadata: text entries of a single file (training step, recipe, ...); empty for a folder.
     """
 
     path: Path
@@ -262,7 +262,7 @@ def _from_comfy(
             origin[ours] = (tensors, name)
     if unknown:
         raise CheckpointError(f"{path} has tensors that no SDPose has: {_some(unknown)}")
-    return _Source(CheckpointInfo(path, "comfy"), _renamed_tensors(origin), settings, unet, vae)
+    return _Source(CheckpointInfo(path, "comfy", dict(tensors.metadata)), _renamed_tensors(origin), settings, unet, vae)
 
 
 def _from_comfy_name(name: str, unet: Mapping[str, str], vae: Mapping[str, str]) -> str | None:
@@ -343,8 +343,8 @@ def _config(
     vae = source.vae or _vae_from_shapes(shapes, path)
     count, width = shapes["head.final_layer.weight"][:2]
     said = dict(source.settings)
-    if "feature_level" in said:
-        said["feature_levels"] = [said.pop("feature_level")]
+    if (level := said.pop("feature_level", None)) is not None:
+        said["feature_levels"] = [level]
     said = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items() if v is not None}
     levels = (feature_level,) if feature_level else said.get("feature_levels")
     if levels is None:

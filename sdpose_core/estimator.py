@@ -336,7 +336,13 @@ def load_estimator(
 
     path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(name, search=search)
     model = load_sdpose(
-        path, keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size, dtype=dtype, device=device
+        path,
+        keypoint_set=keypoint_set,
+        feature_level=feature_level,
+        input_size=input_size,
+        dtype=dtype,
+        device=device,
+        with_rgb_branch=False,
     )
     model = _accelerated(model, channels_last, compile)
     return PoseEstimator(

@@ -168,6 +168,7 @@ def load_sdpose(
     input_size: tuple[int, int] | None = None,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
+    with_rgb_branch: bool = True,
 ) -> SDPose:
     """A trained SDPose, frozen and in evaluation mode.
 
@@ -177,6 +178,7 @@ def load_sdpose(
         dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto"): see `pick_dtype`. It holds for the
             VAE too; for the official evaluation's fp32 VAE call `model.vae.float()`.
         device: None ("auto") takes cuda, mps, cpu in that order.
+        with_rgb_branch: also load what only `reconstruct` needs, where the checkpoint has it.
 
     Raises:
         CheckpointError: no such file, another kind of file, missing or unexpected tensors.
@@ -192,7 +194,11 @@ def load_sdpose(
 
         path = find_weights(str(path_or_name))
     config, state, _ = read_checkpoint(
-        path, keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size, with_rgb_branch=True
+        path,
+        keypoint_set=keypoint_set,
+        feature_level=feature_level,
+        input_size=input_size,
+        with_rgb_branch=with_rgb_branch,
     )
     model = from_state(config, state, str(path))
     del state  # or a cast would hold the weights twice

@@ -144,8 +144,10 @@ def _surroundings(
     around = _blurred_about(_windows(maps, x, y, len(kernel) // 2 + 1), kernel)
     _repeat_border(around, _array(x), _array(y), (maps.shape[2], maps.shape[1]))
     height = _array(peak)
-    # The factor is at least 1, and a blurred value times it at most the maximum: within the limits nothing is clipped.
-    chosen = np.flatnonzero((height > 0) & ((around.min(axis=(1, 2)) < _CLIP[0]) | (height > _CLIP[1])))
+    # The factor is at least 1, and a blurred value times it at most the maximum: so the lower limit clips all of a map,
+    # or none of its nine values, or it must be known.
+    unknown = (height > _CLIP[0]) & (around.min(axis=(1, 2)) < _CLIP[0]) | (height > _CLIP[1])
+    chosen = np.flatnonzero(unknown)
     blurred_peak = _blurred_maximum(maps, chosen, kernel)
     # Negative for a map that is negative everywhere once blurred: as the reference.
     factor = height[chosen] / np.where(blurred_peak == 0, np.inf, blurred_peak)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from .errors import DownloadError, InputError
 from .files import atomic_write, sha256_of
-from .weights import KNOWN, KnownCheckpoint, home
+from .weights import KNOWN, UNFINISHED, KnownCheckpoint, home
 
 log = logging.getLogger(__name__)
 
@@ -121,16 +122,24 @@ def download(
         on_plan(made)
     before = _record(made.target)
     missing = [file for file in made.files if not _is_here(file, made, before)]
-    _need_space(made, sum(file.size for file in missing))
+    _need_space(made, sum(file.size - _length(_part(file, made)) for file in missing))
+    report = on_bytes or _ignore
     finished = made.size - sum(file.size for file in missing)
     for file in missing:
-        (made.target / file.name).unlink(missing_ok=True)  # a damaged one, which the hub's library would take as done
-        _fetch(file, made, _progress(on_bytes, finished, made.size))
+        _fetch(file, made, partial(_report_part, report, finished, made.size))
         finished += file.size
-        if on_bytes:
-            on_bytes(finished, made.size)
+        report(finished, made.size)
+    shutil.rmtree(made.target / UNFINISHED, ignore_errors=True)
     _write_record(made)
     return made.entry
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def _report_part(report: Callable[[int, int], None], before: int, total: int, length: int) -> None:
+    report(before + length, total)
 
 
 def _needed(known: KnownCheckpoint, siblings: list[Any]) -> Iterator[RemoteFile]:
@@ -153,23 +162,57 @@ def _has_plain_twin(name: str, names: set[str]) -> bool:
     return plain != name and plain in names
 
 
-def _fetch(file: RemoteFile, made: Plan, progress: type | None) -> None:
-    with _hub_errors(made.repo, file.name):
-        from huggingface_hub import hf_hub_download
+def _fetch(file: RemoteFile, made: Plan, on_length: Callable[[int], None]) -> None:
+    """One file, going on where an earlier attempt stopped; it gets its name once its bytes are verified.
 
-        path = Path(
-            hf_hub_download(
-                made.repo,
-                file.name,
-                revision=made.revision,
-                local_dir=made.target,
-                endpoint=_endpoint(),
-                **({"tqdm_class": progress} if progress else {}),
+    Not by `hf_hub_download`: since huggingface-hub 1.x that begins a file anew in each process.
+    """
+    part = _part(file, made)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    if file.sha256 is None or _length(part) > file.size:
+        part.unlink(missing_ok=True)  # nothing tells whether the rest would fit
+    with _hub_errors(made.repo, file.name), open(part, "ab") as handle:
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.file_download import http_get
+        from huggingface_hub.utils import build_hf_headers
+
+        if handle.tell() < file.size or not file.size:
+            http_get(
+                hf_hub_url(made.repo, file.name, revision=made.revision, endpoint=_endpoint()),
+                cast("BinaryIO", _Watched(handle, on_length)),
+                resume_size=handle.tell(),
+                headers={**build_hf_headers(), "Accept-Encoding": "identity"},
+                expected_size=file.size or None,
             )
-        )
-    if problem := _mismatch(path, file):
-        path.unlink()
+    if problem := _mismatch(part, file):
+        part.unlink()
         raise DownloadError(f"{made.repo}/{file.name}: {problem}; the file is removed, try again or another mirror")
+    (made.target / file.name).parent.mkdir(parents=True, exist_ok=True)
+    os.replace(part, made.target / file.name)
+
+
+def _part(file: RemoteFile, made: Plan) -> Path:
+    """Where the bytes of a file gather; the name holds what they are to become."""
+    return made.target / UNFINISHED / f"{file.name.replace('/', '--')}.{(file.sha256 or made.revision)[:16]}.part"
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+class _Watched:
+    """A file that says how long it is whenever something was written to it."""
+
+    def __init__(self, handle: BinaryIO, on_length: Callable[[int], None]) -> None:
+        self._handle, self._on_length = handle, on_length
+
+    def write(self, data: bytes) -> int:
+        written = self._handle.write(data)
+        self._on_length(self._handle.tell())
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name)
 
 
 def _mismatch(path: Path, file: RemoteFile) -> str | None:
@@ -233,30 +276,6 @@ def _need_space(made: Plan, needed: int) -> None:
 def _endpoint() -> str | None:
     """The hub or its mirror; read at each call, as the hub's own library reads it only when it is imported."""
     return os.environ.get("HF_ENDPOINT") or None
-
-
-def _progress(on_bytes: Callable[[int, int], None] | None, before: int, total: int) -> type | None:
-    """A progress bar class for the hub's library that reports to `on_bytes` instead of the screen."""
-    if on_bytes is None:
-        return None
-    from tqdm import tqdm
-
-    class Report(tqdm):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs.pop("name", None)  # an argument of the hub's own bar
-            super().__init__(*args, **{**kwargs, "disable": False, "file": open(os.devnull, "w")})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            shown = super().update(n)
-            on_bytes(before + int(self.n), total)
-            return shown
-
-        def close(self) -> None:
-            super().close()
-            if not self.fp.closed:
-                self.fp.close()
-
-    return Report
 
 
 @contextmanager

@@ -57,6 +57,9 @@ KNOWN: dict[str, KnownCheckpoint] = {
     ),
 }
 
+UNFINISHED = ".sdpose_download"
+"""Folder inside a checkpoint's, where its files gather while they are fetched; gone when all are there."""
+
 _STANDS_FOR = {"wholebody": ("wholebody", "wholebody-comfy")}
 """Either file serves who asks for the whole body."""
 
@@ -89,7 +92,7 @@ def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
     looked: list[str] = []
     for each in _STANDS_FOR.get(name, (name,)):
         for candidate in _candidates(each, search):
-            if _is_whole(candidate):
+            if _is_whole(candidate, KNOWN[each]):
                 return candidate
             looked.append(str(candidate))
         if (cached := _in_hub_cache(KNOWN[each])) is not None:
@@ -125,12 +128,12 @@ def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:
             yield folder / known.entry
 
 
-def _is_whole(path: Path) -> bool:
-    """A file, or a folder with the three parts of a model, and no download under way in it."""
-    if path.suffix:
+def _is_whole(path: Path, known: KnownCheckpoint) -> bool:
+    """A file, or a folder with every part that it is known for and no download under way in it."""
+    if known.entry:
         return path.is_file()
-    parts = ("unet", "vae") if not (path / "decoder").is_dir() else ("unet", "vae", "decoder")
-    return path.is_dir() and all(any((path / part).glob("*.safetensors")) for part in parts)
+    parts = [part for part in ("unet", "vae", "decoder") if f"{part}/*" in known.files]
+    return not (path / UNFINISHED).exists() and all(any((path / part).glob("*.safetensors")) for part in parts)
 
 
 def _in_hub_cache(known: KnownCheckpoint) -> Path | None:
@@ -140,6 +143,6 @@ def _in_hub_cache(known: KnownCheckpoint) -> Path | None:
     folder = Path(os.environ.get("HF_HUB_CACHE", HF_HUB_CACHE)) / f"models--{known.repo.replace('/', '--')}"
     snapshots = sorted((folder / "snapshots").glob("*"), key=lambda p: p.stat().st_mtime, reverse=True)
     for snapshot in snapshots:
-        if _is_whole(snapshot / known.entry) and (known.entry or (snapshot / "decoder").is_dir()):
+        if _is_whole(snapshot / known.entry, known):
             return snapshot / known.entry
     return None

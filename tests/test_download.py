@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from sdpose_core import download as download_module
 from sdpose_core.cli import main
 from sdpose_core.download import RECORD, download, plan
 from sdpose_core.errors import CheckpointError, DownloadError, InputError
-from sdpose_core.weights import KNOWN, find_weights, home
+from sdpose_core.weights import KNOWN, UNFINISHED, find_weights, home
 
 BIG = bytes(range(256)) * 4000
 FOLDER = {
@@ -110,6 +112,43 @@ def test_a_broken_download_is_resumed(hub: fake_hub.FakeHub) -> None:
     starts = [int(wanted[6:-1]) for method, file, wanted in hub.log if method == "GET" and file == name and wanted]
     assert len(starts) == 1
     assert 0 < starts[0] <= 15_000_000
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+def test_an_interrupted_download_goes_on_where_it_stopped(hub: fake_hub.FakeHub, end: str) -> None:
+    name = "unet/diffusion_pytorch_model.safetensors"
+    large = bytes(range(256)) * 100_000
+    hub.repos["teemosliang/SDPose-Body"][name] = large
+    code = f"""
+import os
+from sdpose_core.download import download
+def interrupt(done, total):
+    if done > 15_000_000:
+        {"raise KeyboardInterrupt" if end == "stopped" else "os._exit(9)"}
+download("body", on_bytes=interrupt)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Interrupt" in done.stderr or done.returncode == 9, done.stderr
+    with pytest.raises(CheckpointError):
+        find_weights("body")
+    hub.log.clear()
+    entry = download("body")
+    assert (entry / name).read_bytes() == large
+    assert files_in(entry) == NEEDED | {RECORD}
+    [start] = [int(wanted[6:-1]) for method, file, wanted in hub.log if file == name and wanted]
+    assert 10_000_000 < start < len(large)
+
+
+def test_a_damaged_part_is_not_built_upon_twice(hub: fake_hub.FakeHub) -> None:
+    name = "unet/diffusion_pytorch_model.safetensors"
+    folder = home() / "body" / UNFINISHED
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256(BIG).hexdigest()
+    (folder / f"{name.replace('/', '--')}.{digest[:16]}.part").write_bytes(b"x" * 1000)
+    with pytest.raises(DownloadError, match="SHA-256"):
+        download("body")
+    assert (download("body") / name).read_bytes() == BIG
 
 
 def test_other_bytes_than_promised_are_refused_and_removed(hub: fake_hub.FakeHub) -> None:

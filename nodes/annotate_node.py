@@ -105,8 +105,8 @@ class Annotate(io.ComfyNode):
         given = fill_empty_frames(given, images, if_nobody)
         estimator = (model or PreviewModel()).estimator(batch_size=batch_size, flip_test=flip_test, crop=crop)
         poses = estimate(estimator, images, given)
-        pictures = images if background == "picture" else None
-        maps = draw(poses, pictures, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
+        below = images if background == "picture" else [None] * len(images)
+        maps = draw(poses, below, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
         info = watch.describe(poses, [*given.notes, *([NO_MODEL] if model is None else [])])
         host.show_text(cls, info)
         result = tensor_from_images(maps)

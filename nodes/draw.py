@@ -9,6 +9,7 @@ import numpy as np
 from comfy_api.latest import io, ui
 
 from ..sdpose_core.annotate import FITS, place
+from ..sdpose_core.drawing import draw_poses
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
 from . import host, widgets
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 BACKGROUNDS = ("black", "picture", "colour")
 
 
-def draw(poses: Sequence[Poses], pictures: Sequence[np.ndarray] | None = None, **settings: Any) -> list[np.ndarray]:
-    """A pose map of each frame, over its picture if there are any; with a progress bar, may be cancelled."""
-    from ..sdpose_core.drawing import draw_poses
-
-    pairs = list(zip(poses, pictures or [None] * len(poses), strict=True))
+def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], **settings: Any) -> list[np.ndarray]:
+    """A pose map of each frame over its background (see `draw_poses`); with a progress bar, may be cancelled."""
+    pairs = list(zip(poses, backgrounds, strict=True))
     return [draw_poses(frame, background=below, **settings) for frame, below in host.each_frame(pairs)]
 
 
@@ -123,14 +122,12 @@ class DrawPoses(io.ComfyNode):
     ) -> io.NodeOutput:
         frames, notes = poses_from_socket(poses, swap_hands=swap_hands)
         size = canvas_size(frames[0], width, height)
-        pictures = None
+        below: list[Any] = [widgets.rgb_of(colour) if background == "colour" else None] * len(frames)
         if background == "picture":
-            pictures = _pictures(image, len(frames))
-            size = (pictures[0].shape[1], pictures[0].shape[0])
-        elif background == "colour":
-            pictures = [np.full((size[1], size[0], 3), widgets.rgb_of(colour), np.uint8)] * len(frames)
+            below = _pictures(image, len(frames))
+            size = (below[0].shape[1], below[0].shape[0])
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]
-        maps = draw(frames, pictures, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
+        maps = draw(frames, below, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
         result = tensor_from_images(maps)
         info = "\n".join([f"{host.tally(sum(map(len, frames)), len(frames))}, {size[0]} x {size[1]}", *notes])
         host.show_text(cls, info)

@@ -13,7 +13,13 @@ from ..sdpose_core.errors import InputError
 CATEGORY = "SDPose Annotator"
 ALIASES = ["SDPose", "pose estimation", "openpose", "dwpose", "keypoints", "skeleton"]
 IF_NOBODY = ("empty", "full-image", "previous")
-_PARTS = {"body": ("body",), "hands": ("left_hand", "right_hand"), "face": ("face",), "feet": ("feet",)}
+_PARTS = {
+    "body": "Keep the body: trunk, arms and legs.",
+    "head": "Keep nose, eyes and ears. Off for people seen from behind.",
+    "hands": "Keep the hands.",
+    "face": "Keep the 68 points of the face.",
+    "feet": "Keep the feet. They are drawn only by styles that have them.",
+}
 
 
 def style() -> io.Combo.Input:
@@ -39,18 +45,13 @@ def threshold() -> io.Float.Input:
 
 
 def part_switches() -> list[io.Boolean.Input]:
-    """Four switches: body, hands, face, feet."""
-    return [
-        io.Boolean.Input(part, default=True, tooltip=f"Keep the {part}. Feet are drawn only by styles that have them.")
-        if part == "feet"
-        else io.Boolean.Input(part, default=True, tooltip=f"Keep the {part}.")
-        for part in _PARTS
-    ]
+    """A switch for each part."""
+    return [io.Boolean.Input(part, default=True, tooltip=tooltip) for part, tooltip in _PARTS.items()]
 
 
 def chosen_parts(switches: Mapping[str, bool]) -> tuple[str, ...]:
-    """The parts whose switch is on, by the core's names."""
-    return tuple(name for part, names in _PARTS.items() if switches[part] for name in names)
+    """The parts whose switch is on."""
+    return tuple(part for part in _PARTS if switches[part])
 
 
 def crop() -> io.Combo.Input:

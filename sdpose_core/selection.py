@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 
 from . import boxes as box_tools
+from .drawing import PARTS
 from .errors import InputError
 from .poses import Poses
-from .skeletons import keypoint_set
+from .skeletons import KEYPOINT_SETS
 
 ORDERS = ("id", "largest", "leftmost", "rightmost", "best score", "nearest point")
-PARTS = ("body", "feet", "face", "left_hand", "right_hand")
+HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+"""The points of the body that `drawing.PARTS` calls the head."""
 
 
 def people_order(poses: Poses, by: str, point: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
@@ -53,28 +55,38 @@ def select_person(poses: Poses, by: str, number: int = 0, point: tuple[float, fl
     return poses.select(people_order(poses, by, point)[number : number + 1])
 
 
-def keep_points(poses: Poses, parts: Sequence[str] = PARTS, threshold: float = 0.0) -> Poses:
+def keep_points(poses: Poses, parts: Collection[str] = PARTS, threshold: float = 0.0) -> Poses:
     """The same people with only the points of `parts` whose score is at least `threshold`; others become NaN, score 0.
 
-    Points of a keypoint set without named parts are judged by their score alone. Raises `InputError` for an unknown
-    part.
+    Args:
+        poses: of one picture.
+        parts: of `drawing.PARTS`, as for drawing: "body" without "head" is a body without nose, eyes and ears. Points
+            of a keypoint set without named parts are judged by their score alone.
+        threshold: least score.
+
+    Raises `InputError` for an unknown part.
     """
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise InputError(f"unknown part {unknown[0]!r}: choose from {', '.join(PARTS)}")
     kept = poses.scores >= threshold
-    known = _parts_of(poses.keypoint_set)
-    for part in set(known) - set(parts):
-        kept[:, list(known[part])] = False
+    for part, indices in _parts_of(poses.keypoint_set).items():
+        if part not in parts:
+            kept[:, indices] = False
     keypoints = np.where(kept[..., None], poses.keypoints, np.nan)
     return replace(poses, keypoints=keypoints, scores=np.where(kept, poses.scores, 0.0))
 
 
-def _parts_of(name: str) -> dict[str, tuple[int, ...]]:
-    try:
-        return dict(keypoint_set(name).parts)
-    except InputError:  # a set of the user's own
+def _parts_of(name: str) -> dict[str, list[int]]:
+    """Part, by the words of drawing -> its points; empty for a keypoint set of the user's own."""
+    if name not in KEYPOINT_SETS:
         return {}
+    points = KEYPOINT_SETS[name]
+    own = {part: list(indices) for part, indices in points.parts.items()}
+    head = [points.index(each) for each in HEAD]
+    hands = own.get("left_hand", []) + own.get("right_hand", [])
+    body = [index for index in own["body"] if index not in head]
+    return {"body": body, "head": head, "hands": hands, "face": own.get("face", []), "feet": own.get("feet", [])}
 
 
 def keep_people(poses: Poses, *, min_score: float = 0.0, min_points: int = 0, max_people: int = 0) -> Poses:

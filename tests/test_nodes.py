@@ -20,7 +20,8 @@ from pack_loading import FAKE_COMFY, FOLDER_NAME, ROOT, load_pack, nodes_of
 
 GOLDEN = Path(__file__).parent / "golden" / "node_schemas.json"
 ASTRONAUT = Path(__file__).parent / "data" / "astronaut.png"
-WHOLE_DRAWING = {"style": "controlnet", "threshold": 0.3, "body": True, "hands": True, "face": True, "feet": True}
+PARTS = dict.fromkeys(("body", "head", "hands", "face", "feet"), True)
+WHOLE_DRAWING = {"style": "controlnet", "threshold": 0.3, **PARTS}
 DRAW = WHOLE_DRAWING | {
     "width": 0, "height": 0, "fit": "pad", "background": "black", "colour": "#000000", "swap_hands": False,
 }  # fmt: skip
@@ -154,7 +155,7 @@ def test_execute_takes_exactly_the_inputs(nodes: dict[str, type]) -> None:
         parameters = inspect.signature(node.execute).parameters.values()
         named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
         declared = {entry.id for entry in node.define_schema().inputs}
-        switches = {"body", "hands", "face", "feet"} if any(p.kind is p.VAR_KEYWORD for p in parameters) else set()
+        switches = set(PARTS) if any(p.kind is p.VAR_KEYWORD for p in parameters) else set()
         assert named | switches == declared, name
         optional = {entry.id for entry in node.define_schema().inputs if entry.optional}
         assert {p.name for p in parameters if p.default is not p.empty} == optional, name
@@ -461,8 +462,7 @@ def test_select_and_filter(nodes: dict, estimate: Any) -> None:
     }
     assert ids == {"largest": [[9], [4]], "id": [[9], []]}
     kept = nodes["SDPoseAnnotatorFilter"].execute(
-        poses=poses, threshold=0.3, min_person_score=0.0, min_points=18, max_people=0, body=True, hands=True, face=True,
-        feet=True,
+        poses=poses, threshold=0.3, min_person_score=0.0, min_points=18, max_people=0, **PARTS
     )  # fmt: skip
     assert [len(frame) for frame in kept.args[0]] == [0, 0]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sdpose_core import drawing
 from sdpose_core.errors import InputError
 from sdpose_core.poses import Poses
 from sdpose_core.selection import keep_people, keep_points, people_order, select_person
-from sdpose_core.skeletons import COCO_WHOLEBODY_133
 
 
 def three_people(keypoint_set: str = "coco_17", count: int = 17) -> Poses:
@@ -52,12 +52,25 @@ def test_nobody_stays_nobody() -> None:
     assert len(keep_people(nobody, max_people=1)) == 0
 
 
-@pytest.mark.parametrize("part", ["body", "feet", "face", "left_hand", "right_hand"])
+PARTS = {
+    "body": range(5, 17),
+    "head": range(5),
+    "feet": range(17, 23),
+    "face": range(23, 91),
+    "hands": range(91, 133),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_keep_points_keeps_exactly_the_part(part: str) -> None:
     kept = keep_points(three_people("coco_wholebody_133", 133), [part])
     seen = np.flatnonzero(np.isfinite(kept.keypoints[0, :, 0]))
-    assert seen.tolist() == list(COCO_WHOLEBODY_133.parts[part])
+    assert seen.tolist() == list(PARTS[part])
     assert np.flatnonzero(kept.scores[0]).tolist() == seen.tolist()
+
+
+def test_the_parts_are_those_of_drawing() -> None:
+    assert set(PARTS) == set(drawing.PARTS)
 
 
 def test_keep_points_by_score_and_of_an_unknown_set() -> None:
@@ -66,7 +79,7 @@ def test_keep_points_by_score_and_of_an_unknown_set() -> None:
 
 
 def test_keep_points_refuses_an_unknown_part() -> None:
-    with pytest.raises(InputError, match="left_hand"):
+    with pytest.raises(InputError, match="hands"):
         keep_points(three_people(), ["tail"])
 
 

@@ -85,11 +85,16 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", default="auto", help="auto, preview, body, wholebody, or a checkpoint (default: auto)"
     )
-    group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
+    group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
     group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: the best there is)")
     group.add_argument("--batch-size", type=_count, metavar="N", help="crops per pass (default: by device)")
     group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; twice the time")
-    group.add_argument("--crop", choices=("affine", "stretch_native", "stretch_demo"), default="affine")
+    group.add_argument(
+        "--crop",
+        choices=("affine", "stretch_native", "stretch_demo"),
+        default="affine",
+        help="affine: as trained; the others, for comparison: as ComfyUI's own node, as the official demo",
+    )
     group.add_argument("--keypoint-set", help="where a checkpoint does not say: coco_17 or coco_wholebody_133")
     group.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where a checkpoint does not say")
     group.add_argument("--input-size", type=_size, metavar="WxH", help="crop size, multiples of 64")
@@ -152,7 +157,7 @@ def _run_image(args: argparse.Namespace) -> int:
     @functools.cache
     def estimator() -> Any:
         made = make_estimator(args)
-        bar.write(f"model: {made.name}" + (f" ({made.note})" if getattr(made, "note", None) else ""), file=sys.stderr)
+        bar.write("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]), file=sys.stderr)
         return made
 
     @functools.cache

@@ -20,10 +20,11 @@ DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(autouse=True)
-def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_weights(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No SDPose weights of this machine may leak into these tests."""
+    empty = tmp_path_factory.mktemp("empty")
     for name in ("SDPOSE_HOME", "HF_HOME", "XDG_CACHE_HOME", "HF_HUB_CACHE"):
-        monkeypatch.setenv(name, str(tmp_path / "no weights here"))
+        monkeypatch.setenv(name, str(empty))
 
 
 def names(folder: Path) -> list[str]:

@@ -264,7 +264,7 @@ def load_detector(
         return YoloxDetector(EMBEDDED_YOLOX, limits, name="YOLOX-Nano (embedded)", backend=backend)
     if name.lower().endswith(".onnx"):
         return YoloxDetector(name_or_path, limits, backend=backend)
-    if Path(name).is_dir() or _HUB_NAME.fullmatch(name):
+    if (name and Path(name).is_dir()) or _HUB_NAME.fullmatch(name):
         from .detector_detr import DetrDetector
 
         return DetrDetector(name, limits, device=device)

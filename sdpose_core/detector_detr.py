@@ -91,7 +91,6 @@ class DetrDetector:
         self.model, self.preparation = self._load(name)
         kind = self.model.config.model_type
         self.name = f"{Path(name).name if self._local else name} ({kind}), torch on {self.device.type}"
-        self._person = person_class(self.model.config.id2label, name)
 
     def detect(self, image: np.ndarray) -> Detections:
         """See `PersonDetector.detect`."""
@@ -129,6 +128,7 @@ class DetrDetector:
                 raise CheckpointError(
                     f"{name} is a model of type {config.model_type!r}: expected one of {', '.join(MODEL_TYPES)}"
                 )
+            self._person = person_class(config.id2label, name)
             preparation = self._preparation(name)
             model, report = AutoModelForObjectDetection.from_pretrained(
                 name, config=config, local_files_only=self._local, use_safetensors=True, output_loading_info=True

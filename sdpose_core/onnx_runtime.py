@@ -38,6 +38,12 @@ class Port:
     name: str
     shape: tuple[int | None, ...]
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of `shape` fits."""
+        return len(shape) == len(self.shape) and all(
+            want in (None, n) for want, n in zip(self.shape, shape, strict=True)
+        )
+
 
 class _Engine(Protocol):
     description: str
@@ -81,13 +87,17 @@ class OnnxModel:
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """All outputs, in the file's order, for arrays by input name.
 
-        Raises `InputError` for a name that the model does not have or lacks, `CheckpointError` if it cannot compute.
+        Raises `InputError` for other names or shapes than the model's, `CheckpointError` if it cannot compute.
         """
         wanted = [port.name for port in self.inputs]
         if sorted(inputs) != sorted(wanted):
-            raise InputError(
-                f"{self.path.name} takes the inputs {', '.join(wanted)}, got {', '.join(inputs) or 'none'}"
-            )
+            got = ", ".join(inputs) or "none"
+            raise InputError(f"{self.path.name} takes the inputs {', '.join(wanted)}, got {got}")
+        for port in self.inputs:
+            if not port.takes(inputs[port.name].shape):  # OpenCV would compute something
+                expected = ", ".join("any" if n is None else str(n) for n in port.shape)
+                got = inputs[port.name].shape
+                raise InputError(f"{self.path.name}: input {port.name} has the shape ({expected}), got {got}")
         return self._engine.run(inputs)
 
     def _start(self, providers: Sequence[str], backend: str | None) -> _Engine:

@@ -1,0 +1,226 @@
+"""ONNX files on onnxruntime and on OpenCV: the same numbers, the choice said, one line for what cannot be used."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+import sdpose_core.onnx_runtime as rooms
+from sdpose_core.errors import CheckpointError, InputError, MissingDependency
+from sdpose_core.onnx_runtime import OnnxModel, Port, ports_of_dump
+
+cv2 = pytest.importorskip("cv2")
+ASSETS = Path(rooms.__file__).parent / "assets"
+YOLOX, MOVENET = ASSETS / "yolox_nano.onnx", ASSETS / "movenet_thunder_f16.onnx"
+
+needs_opencv_5 = pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason=f"OpenCV is {cv2.__version__}")
+BACKENDS = ["onnxruntime", pytest.param("cv2", marks=needs_opencv_5)]
+
+
+def message(number: int, content: bytes | str | int) -> bytes:
+    """One field of a protobuf message (short ones: lengths and numbers below 128)."""
+    if isinstance(content, int):
+        return bytes([number << 3, content])
+    data = content.encode() if isinstance(content, str) else content
+    assert len(data) < 128
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def model_of(operator: str, *shape: int | str) -> bytes:
+    """An ONNX file of one operator, x -> y (x with itself for a product); a length given by name is free."""
+    lengths = b"".join(message(1, message(2 if isinstance(n, str) else 1, n)) for n in shape)
+    tensor = message(1, message(1, 1) + message(2, lengths))
+    inputs = message(1, "x") * (2 if operator == "MatMul" else 1)
+    node = inputs + message(2, "y") + message(4, operator)
+    ports = message(11, message(1, "x") + message(2, tensor)) + message(12, message(1, "y") + message(2, tensor))
+    graph = message(1, node) + message(2, "g") + ports
+    return message(1, 8) + message(8, message(2, 17)) + message(7, graph)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_inputs_and_backend_are_told(backend: str) -> None:
+    yolox, movenet = OnnxModel(YOLOX, backend=backend), OnnxModel(MOVENET, backend=backend)
+    assert yolox.inputs == (Port("images", (1, 3, 416, 416)),)
+    assert movenet.inputs == (Port("input:0", (1, 256, 256, 3)),)
+    version = {"onnxruntime": f"onnxruntime {onnxruntime.__version__}", "cv2": f"cv2.dnn {cv2.__version__}"}[backend]
+    assert yolox.backend.startswith(version)
+    assert yolox.notes == []
+
+
+@needs_opencv_5
+def test_both_backends_give_the_same_numbers() -> None:
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 255, (1, 3, 416, 416)).astype(np.float32)
+    crop = random.integers(0, 256, (1, 256, 256, 3)).astype(np.int32)
+    for path, inputs in ((YOLOX, {"images": images}), (MOVENET, {"input:0": crop})):
+        [expected] = OnnxModel(path, backend="onnxruntime").run(inputs)
+        [found] = OnnxModel(path, backend="cv2").run(inputs)
+        assert expected.std() > 0.01
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_free_lengths_and_names_beyond_ascii(tmp_path: Path, backend: str) -> None:
+    path = tmp_path / "モデル ü.onnx"
+    path.write_bytes(model_of("Relu", "batch", 3, "h", "w"))
+    model = OnnxModel(path, backend=backend)
+    assert model.inputs == (Port("x", (None, 3, None, None)),)
+    x = np.linspace(-1, 1, 2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    [y] = model.run({"x": x})
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_inputs_of_other_names_are_refused(backend: str) -> None:
+    with pytest.raises(InputError, match=r"takes the inputs images, got picture"):
+        OnnxModel(YOLOX, backend=backend).run({"picture": np.zeros((1, 3, 416, 416), np.float32)})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(1, 5, 416, 416), (1, 3, 32, 32), (3, 416, 416)], ids=str)
+def test_inputs_of_other_shapes_are_refused(backend: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"yolox_nano\.onnx: input images has the shape \(1, 3, 416, 416\), got"):
+        OnnxModel(YOLOX, backend=backend).run({"images": np.zeros(shape, np.float32)})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_the_backend_cannot_compute_is_one_clear_error(tmp_path: Path, backend: str) -> None:
+    """A matrix product whose free lengths do not meet."""
+    path = tmp_path / "product.onnx"
+    path.write_bytes(model_of("MatMul", "a", "b"))
+    with pytest.raises(CheckpointError, match="cannot be run by") as caught:
+        OnnxModel(path, backend=backend).run({"x": np.ones((2, 3), np.float32)})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "content", [b"", b"no model at all " * 50, YOLOX.read_bytes()[:100_000]], ids=["empty", "text", "cut off"]
+)
+def test_damaged_files_are_one_clear_error(tmp_path: Path, backend: str, content: bytes) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"broken\.onnx cannot be loaded by .*damaged, cut off") as caught:
+        OnnxModel(path, backend=backend)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", [None, "onnxruntime", "cv2"])
+def test_a_missing_file_or_a_folder(tmp_path: Path, backend: str | None) -> None:
+    for path in (tmp_path / "none.onnx", tmp_path):
+        with pytest.raises(CheckpointError, match="no such file"):
+            OnnxModel(path, backend=backend)
+
+
+def test_unknown_backends_and_absent_providers_are_refused() -> None:
+    with pytest.raises(InputError, match="onnxruntime, cv2, got 'tensorrt'"):
+        OnnxModel(YOLOX, backend="tensorrt")
+    with pytest.raises(InputError, match="none of NoSuchProvider"):
+        OnnxModel(YOLOX, providers=["NoSuchProvider"])
+
+
+class Sessions:
+    """Stands for onnxruntime's session class on a machine with more providers than this one."""
+
+    def __init__(self, behaviour: dict[str, str]) -> None:
+        self.behaviour = behaviour
+        self.asked: list[str] = []
+        self.real = onnxruntime.InferenceSession
+
+    def __call__(self, path: str, options: object, *, providers: list[str], enable_fallback: int):
+        assert enable_fallback == 0
+        self.asked += providers
+        what = self.behaviour.get(providers[0])
+        if what == "fails":
+            raise Fail("no driver\nand more lines")
+        session = self.real(path, options, providers=["CPUExecutionProvider"])
+        if what == "works":
+            session.get_providers = lambda: [*providers, "CPUExecutionProvider"]
+        return session
+
+
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch):
+    def set_up(**behaviour: str) -> Sessions:
+        here = ["CPUExecutionProvider", *(f"{name}ExecutionProvider" for name in behaviour)]
+        sessions = Sessions({f"{name}ExecutionProvider": what for name, what in behaviour.items()})
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: here)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", sessions)
+        return sessions
+
+    return set_up
+
+
+def test_the_first_provider_that_works_is_taken(providers, caplog: pytest.LogCaptureFixture) -> None:
+    sessions = providers(Dml="works", CoreML="works", CUDA="works", Azure="works")
+    with caplog.at_level(logging.INFO):
+        model = OnnxModel(YOLOX)
+    assert sessions.asked == ["CUDAExecutionProvider"]
+    assert model.backend.endswith("CUDAExecutionProvider")
+    assert model.notes == []
+    assert "yolox_nano.onnx runs on onnxruntime" in caplog.text
+
+
+def test_providers_that_do_not_start_are_noted_and_the_next_is_tried(
+    providers, caplog: pytest.LogCaptureFixture
+) -> None:
+    sessions = providers(Dml="silently the CPU", CoreML="fails", CUDA="fails")
+    model = OnnxModel(YOLOX)
+    names = ["CUDA", "CoreML", "Dml", "CPU"]
+    assert sessions.asked == [f"{name}ExecutionProvider" for name in names]
+    assert model.backend.endswith("CPUExecutionProvider")
+    assert len(model.notes) == 3
+    assert model.notes[0] == "CUDAExecutionProvider did not start (no driver and more lines)"
+    assert "libraries are missing" in model.notes[2]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+
+
+def test_a_damaged_file_is_not_blamed_on_a_provider(providers, tmp_path: Path) -> None:
+    sessions = providers(CUDA="silently the CPU")
+    (tmp_path / "broken.onnx").write_bytes(b"text " * 20)
+    with pytest.raises(CheckpointError, match="cannot be loaded by onnxruntime"):
+        OnnxModel(tmp_path / "broken.onnx")
+    assert sessions.asked == ["CUDAExecutionProvider"]
+
+
+@needs_opencv_5
+def test_opencv_runs_it_where_onnxruntime_is_absent_or_broken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libgomp.so.1 is missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    broken = OnnxModel(YOLOX)
+    assert broken.backend == f"cv2.dnn {cv2.__version__}"
+    assert broken.notes == ["onnxruntime is installed but importing it failed: libgomp.so.1 is missing"]
+    assert broken.notes[0] in caplog.text
+    monkeypatch.setattr(rooms, "installed", lambda name: False)
+    absent = OnnxModel(YOLOX)
+    assert (absent.backend, absent.notes) == (broken.backend, [])
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        (None, r"needs onnxruntime, or OpenCV 5.*OpenCV is of version 4.*sdpose-annotator\[onnx\]"),
+        ("onnxruntime", r"needs onnxruntime, which.*sdpose-annotator\[onnx\]"),
+        ("cv2", r"needs OpenCV 5 or later, which.*pip install -U opencv-python"),
+    ],
+)
+def test_nothing_to_run_it_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, backend: str | None, expected: str
+) -> None:
+    monkeypatch.setattr(cv2, "__version__", "4.12.0")
+    monkeypatch.setattr(rooms, "installed", lambda name: False)
+    with pytest.raises(MissingDependency, match=expected):
+        OnnxModel(YOLOX, backend=backend)
+
+
+def test_a_dump_without_inputs_gives_none() -> None:
+    assert ports_of_dump("{ model_format: 'ONNX' }") == ()

@@ -286,7 +286,8 @@ class _Renderer:
         (x1, y1), (x2, y2) = _pixel(start), _pixel(end)
         width = self.style.hand_line(self.canvas, math.hypot(x1 - x2, y1 - y2))
         light = int(255 * self._light(start, end)) / 255
-        cv2.line(self.pixels, (x1, y1), (x2, y2), self._channels([c * light for c in colour]), thickness=width)
+        shade = [int(c) if self.style.cut_colours else c * light for c in colour]
+        cv2.line(self.pixels, (x1, y1), (x2, y2), self._channels(shade), thickness=width)
 
     def _face(self, people: Sequence[_Person]) -> None:
         if "face" not in self.parts or self.style.face is None:

@@ -73,7 +73,9 @@ class Style:
         by_layer: the limbs of all people, then all joints, hands, faces; otherwise person by person.
         one_person: only the person with the best body.
         inside_only: nothing is drawn for joints outside of the canvas, nor limbs shorter than a pixel.
-        by_score: colours are dimmed by the scores of their points.
+        cut_colours: the colours of fingers are cut to whole numbers instead of rounded.
+        by_score: colours are dimmed by the scores of their points. (MimicMotion draws even hands and faces of low
+            scores, so; here points below the threshold are left out.)
         swap_red_blue: the project wrote its RGB colours as BGR.
         short_side: drawn at this short side and reduced, as the project does; None: drawn at its size.
     """
@@ -90,6 +92,7 @@ class Style:
     by_layer: bool = False
     one_person: bool = False
     inside_only: bool = False
+    cut_colours: bool = False
     by_score: bool = False
     swap_red_blue: bool = False
     short_side: int | None = None
@@ -106,7 +109,9 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "animate_anyone": _DWPOSE,
         "xinsir": replace(_CONTROLNET, source="xinsir SDXL ControlNets, model card", stick=_xinsir, joint=_xinsir),
         "xinsir_aux": replace(_CONTROLNET, source="xinsir scaling of controlnet_aux", stick=_xinsir),
-        "sdpose_native": replace(_CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True),
+        "sdpose_native": replace(
+            _CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True, cut_colours=True
+        ),
         "sdpose_gradio": replace(
             _CONTROLNET,
             source="gradio app of SDPose",
@@ -129,10 +134,23 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             one_person=True,
         ),
         "musepose": replace(
-            _SWAPPED, source="MusePose", stick=_by_length, hand_line=_by_length, hand_dot=_fixed(3), face=None
+            _SWAPPED,
+            source="MusePose",
+            stick=_by_length,
+            hand_line=_by_length,
+            hand_dot=_fixed(3),
+            face=None,
+            one_person=True,
         ),
         "mimicmotion": replace(_SWAPPED, source="MimicMotion", by_score=True, short_side=2160),
-        "unianimate": replace(_SWAPPED, source="UniAnimate", feet="toes", toe_colours=((170, 255, 255), (255, 255, 0))),
+        "unianimate": replace(
+            _SWAPPED,
+            source="UniAnimate",
+            face=None,
+            feet="toes",
+            toe_colours=((170, 255, 255), (255, 255, 0)),
+            one_person=True,
+        ),
         "open_animate_anyone": replace(_SWAPPED, source="Open-AnimateAnyone"),
     }
 )

@@ -96,8 +96,8 @@ class OnnxModel:
         for port in self.inputs:
             if not port.takes(inputs[port.name].shape):  # OpenCV would compute something
                 expected = ", ".join("any" if n is None else str(n) for n in port.shape)
-                got = inputs[port.name].shape
-                raise InputError(f"{self.path.name}: input {port.name} has the shape ({expected}), got {got}")
+                found = inputs[port.name].shape
+                raise InputError(f"{self.path.name}: input {port.name} has the shape ({expected}), got {found}")
         return self._engine.run(inputs)
 
     def _start(self, providers: Sequence[str], backend: str | None) -> _Engine:

@@ -33,9 +33,10 @@ class SDPoseAnnotatorExtension(ComfyExtension):
     """What ComfyUI asks for our nodes."""
 
     async def on_load(self) -> None:
-        """Before the first list of nodes: their menus show the files of models/sdpose."""
+        """Before the first list of nodes, whose menus show the files of models/sdpose."""
         host.warn_if_old()
         host.register_folder()
+        host.serve_help_pages()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes, in the order of the menu."""

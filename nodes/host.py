@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
@@ -95,6 +97,24 @@ def weights_folder() -> Path:
     import folder_paths
 
     return Path(folder_paths.get_folder_paths(FOLDER)[0])
+
+
+def serve_help_pages() -> None:
+    """Serve `web/` of a pack whose folder's name needs quoting in an address, like a space: ComfyUI's own route to it
+    never matches then, and the help pages would be missing."""
+    pack = Path(__file__).parents[1]
+    if quote(pack.name) == pack.name:
+        return
+    with contextlib.suppress(ImportError, AttributeError):
+        from aiohttp import web
+        from server import PromptServer
+
+        async def page(request: web.Request) -> web.StreamResponse:
+            root = (pack / "web").resolve()
+            path = (root / request.match_info["path"]).resolve()
+            return web.FileResponse(path) if path.is_relative_to(root) and path.is_file() else web.HTTPNotFound()
+
+        PromptServer.instance.routes.get(f"/extensions/{{pack:{re.escape(pack.name)}}}/{{path:.*}}")(page)
 
 
 def file_stamp(path: Path | None) -> tuple[float, int] | None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,6 +172,15 @@ def test_the_schemas_are_those_written_down(server: Server) -> None:
             assert kind == declared["inputs"][key]["type"], (name, key)
             assert settings["tooltip"], (name, key)
             assert (key in entry["input"].get("optional", {})) == declared["inputs"][key]["optional"], (name, key)
+
+
+@pytest.mark.parametrize("file", ["docs/SDPoseAnnotator.md", "docs/images/SDPoseAnnotator.jpg"])
+def test_help_pages_are_served_though_the_folder_has_a_space(server: Server, file: str) -> None:
+    address = f"http://127.0.0.1:{server.port}/extensions/{urllib.parse.quote(FOLDER_NAME)}/{file}"
+    with urllib.request.urlopen(address) as response:
+        assert response.read() == (ROOT / "web" / file).read_bytes()
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(address.replace("docs/", "%2e%2e/", 1))
 
 
 def test_one_node_gives_a_pose_map(server: Server) -> None:

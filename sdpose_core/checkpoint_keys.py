@@ -16,6 +16,12 @@ COMFY_VAE = "first_stage_model."
 COMFY_TEXT = "sdpose_annotator.empty_prompt_embedding"
 """Ours, ignored by ComfyUI: written only where it is not the constant that we ship."""
 
+TEXT = "empty_prompt_embedding"
+VAE_DECODER = ("vae.decoder.", "vae.post_quant_conv.")
+"""Ours; kept when a checkpoint is converted, never loaded."""
+RGB_OUTPUT = ("unet.conv_norm_out.", "unet.conv_out.")
+"""Ours; what only the RGB task needs, beside the later up-blocks."""
+
 _RESNET = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _UNFINISHED = (".incomplete", ".part", ".tmp", ".crdownload")
 _LFS_POINTER = b"version https://git-lfs"
+# What torch's restricted loader raises for harmful, damaged and other files: it interprets whatever bytes there are.
+_UNPICKLING_ERRORS = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,23 @@ class Tensors:
 
 
 @contextmanager
-def open_tensors(*paths: Path) -> Iterator[Tensors]:
-    """The tensors of safetensors files, as one. Raises `CheckpointError` for anything else."""
+def open_tensors(*paths: Path, pickles: bool = False) -> Iterator[Tensors]:
+    """The tensors of safetensors files (and of pickles, where they are allowed), as one.
+
+    Raises `CheckpointError` for anything else.
+    """
     from safetensors import SafetensorError, safe_open
 
     with ExitStack() as stack:
         shapes: dict[str, tuple[int, ...]] = {}
         metadata: dict[str, str] = {}
-        files = {}
+        readers: dict[str, Callable[[str], torch.Tensor]] = {}
         for path in paths:
+            if pickles and path.suffix in PICKLES and path.is_file():
+                found = read_pickle(path)
+                shapes |= found.shapes
+                readers |= dict.fromkeys(found.shapes, found.read)
+                continue
             check_file(path)
             try:
                 file = stack.enter_context(safe_open(path, framework="pt"))
@@ -55,8 +68,8 @@ def open_tensors(*paths: Path) -> Iterator[Tensors]:
             metadata |= file.metadata() or {}
             for name in names:
                 shapes[name] = tuple(file.get_slice(name).get_shape())
-                files[name] = file
-        yield Tensors(shapes, lambda name: files[name].get_tensor(name), metadata)
+                readers[name] = file.get_tensor
+        yield Tensors(shapes, lambda name: readers[name](name), metadata)
 
 
 def check_file(path: Path) -> None:
@@ -82,13 +95,11 @@ def check_file(path: Path) -> None:
 
 def read_pickle(path: Path) -> Tensors:
     """A pickle of tensors, through torch's restricted loader: no code is run."""
-    import pickle
-
     import torch
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except _UNPICKLING_ERRORS as error:
         raise CheckpointError(
             f"{path} is not a plain pickle of tensors ({' '.join(str(error).split())[:160]}); refused, as loading it "
             "otherwise could run code"
@@ -101,8 +112,9 @@ def read_pickle(path: Path) -> Tensors:
     return Tensors({name: tuple(value.shape) for name, value in state.items()}, state.__getitem__)
 
 
-def files_of(folder: Path, stem: str) -> list[Path]:
-    """The safetensors files of a diffusers folder: whole, of a variant (fp16), or sharded with an index.
+def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
+    """The safetensors files of a diffusers folder: whole, of a variant (fp16), or sharded with an index; else a pickle,
+    where it is allowed.
 
     Raises `CheckpointError` when there are none, or a shard is missing.
     """
@@ -115,8 +127,11 @@ def files_of(folder: Path, stem: str) -> list[Path]:
         if missing or not names:
             raise CheckpointError(f"{index} names {', '.join(missing) or 'no files'}, missing in {folder}")
         return [folder / name for name in names]
-    pickles = [path.name for path in folder.glob(f"{stem}*.bin")]
-    hint = f" (found {pickles[0]}, a pickle: convert it to safetensors)" if pickles else ""
+    found = sorted(folder.glob(f"{stem}*.bin"))
+    if found and pickles:
+        return found[:1]
+    convert = f"sdpose convert {folder.parent.name} {folder.parent.name}.safetensors"
+    hint = f" (found {found[0].name}, a pickle: convert the folder once with '{convert}')" if found else ""
     raise CheckpointError(f"{folder}: expected {stem}.safetensors, or its shards{hint}")
 
 

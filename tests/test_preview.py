@@ -146,6 +146,16 @@ def test_a_mirrored_picture_exchanges_left_and_right(preview: PreviewEstimator) 
     np.testing.assert_allclose(back[upper], poses.keypoints[0, upper], atol=12)
 
 
+def test_averaging_with_the_mirror_image_has_no_left_and_right(preview: PreviewEstimator) -> None:
+    """Of the mirrored picture it gives exactly the mirrored points, near those of the picture alone."""
+    points, scores = preview._run(ASTRONAUT, (256.0, 256.0), 512.0, mirror=True)
+    mirrored, mirrored_scores = preview._run(ASTRONAUT[:, ::-1], (256.0, 256.0), 512.0, mirror=True)
+    np.testing.assert_allclose(mirrored[COCO_17.flip_indices] * [-1, 1] + [512, 0], points, atol=0.01)
+    np.testing.assert_allclose(mirrored_scores[COCO_17.flip_indices], scores, atol=1e-4)
+    alone, _ = preview._run(ASTRONAUT, (256.0, 256.0), 512.0)
+    np.testing.assert_allclose(points[:7], alone[:7], atol=12)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (12000, 5), (40000, 20)], ids=str)
 def test_pictures_of_any_size(preview: PreviewEstimator, size: tuple[int, int]) -> None:
     w, h = size

@@ -122,10 +122,9 @@ def _check_parts(parts: Collection[str] | None) -> frozenset[str]:
 
 
 def _check_size(size: Sequence[int]) -> tuple[int, int]:
-    w, h = (int(side) for side in size)
-    if min(w, h) < 1:
-        raise InputError(f"size of a pose map: expected (w, h) of at least 1 pixel, got {(w, h)}")
-    return w, h
+    if len(size) != 2 or min(size) < 1:
+        raise InputError(f"size of a pose map: expected (w, h) of at least 1 pixel, got {tuple(size)}")
+    return int(size[0]), int(size[1])
 
 
 def _check_picture(image: np.ndarray, size: tuple[int, int], what: str) -> None:

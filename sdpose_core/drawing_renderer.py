@@ -36,6 +36,9 @@ ANKLES = (OPENPOSE_18_NAMES.index("left_ankle"), OPENPOSE_18_NAMES.index("right_
 TOES = ((0, 1), (3, 4))
 """The big and the small toe of the left and the right foot, among `FOOT_NAMES`."""
 
+FARTHEST = 2.0**20
+"""Pixels. Points farther out are drawn there: OpenCV is slow with huge coordinates and takes none beyond 32 bits."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -51,7 +54,8 @@ class Figure:
 
     @classmethod
     def of(cls, person: OpenPosePerson, scale: tuple[float, float]) -> Figure:
-        part = {name: points * np.array([*scale, 1.0]) for name, points in person.parts().items()}
+        scaled = {name: points * np.array([*scale, 1.0]) for name, points in person.parts().items()}
+        part = {name: points.clip(-FARTHEST, FARTHEST) for name, points in scaled.items()}
         return cls(part["body"], part["feet"], part["face"][:68], (part["left_hand"], part["right_hand"]))
 
     def toes(self) -> list[np.ndarray]:

@@ -210,3 +210,13 @@ def test_errors_say_what_to_do() -> None:
         overlay(np.zeros((768, 512, 3), np.uint8), one, opacity=2)
     with pytest.raises(InputError, match="at least 1 pixel"):
         draw_poses(one, size=(0, 10))
+    with pytest.raises(InputError, match="at least 1 pixel"):
+        draw_poses(one, size=(10,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("style", sorted(STYLES))
+@pytest.mark.parametrize("far", [1e8, 1e12, 3e38])
+def test_points_far_out_are_no_obstacle(style: str, far: float) -> None:
+    points = {"body": {4: (50, 50), 3: (far, -far)}, "left_hand": {0: (20, 20), 1: (far, far)}, "face": {0: (far, 9)}}
+    seen = draw_people([person(**points)], (100, 100), style=style)
+    assert seen[50, 50].any() and seen[20, 20].any()

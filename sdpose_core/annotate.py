@@ -53,7 +53,11 @@ def annotate_images(
         raise InputError(f"expected one list of boxes per picture, got {len(given)} for {len(images)} pictures")
     pairs = [_boxes_for(image, own, detector, if_nobody) for image, own in zip(images, given, strict=True)]
     results = estimator.estimate(images, [found for found, _ in pairs], on_batch=on_batch)
-    return [poses.with_meta(boxes_from=source) for poses, (_, source) in zip(results, pairs, strict=True)]
+    how = {"detector": detector.meta()} if detector is not None and hasattr(detector, "meta") else {}
+    return [
+        poses.with_meta(boxes_from=source, **(how if source != "given" else {}))
+        for poses, (_, source) in zip(results, pairs, strict=True)
+    ]
 
 
 def _boxes_for(
@@ -315,5 +319,7 @@ def describe(poses: Poses) -> str:
     source = str(poses.meta.get("boxes_from", ""))
     if "nobody found" in source:
         notes.append(source)
+    if absent := poses.meta.get("not_there"):
+        notes.append(f"{absent} more not believed, scores too low")
     notes += [f"left out: {reason}" for reason in poses.meta.get("dropped_boxes", [])]
     return "; ".join(notes)

@@ -267,3 +267,20 @@ def test_boxes_must_name_the_picture(tmp_path: Path) -> None:
     )
     assert [o.status for o in outcomes] == ["failed", "done"]
     assert "it names b.png" in outcomes[0].message
+
+
+def test_what_the_detector_was_is_recorded() -> None:
+    class Described(FixedDetector):
+        def meta(self) -> dict:
+            return {"threshold": 0.5}
+
+    found = annotate_images(
+        [GREY, GREY], estimator=CornerEstimator(), detector=Described(), boxes=[None, np.array([[1, 2, 3, 4]])]
+    )
+    assert found[0].meta["detector"] == {"threshold": 0.5}
+    assert "detector" not in found[1].meta
+
+
+def test_people_who_were_not_believed_are_counted() -> None:
+    poses = Poses.empty((4, 4), "coco_17", meta={"not_there": 2})
+    assert "2 more not believed" in describe(poses)

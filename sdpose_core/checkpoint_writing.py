@@ -135,7 +135,7 @@ def _incomplete(state: Tensors, why: str) -> list[str]:
     absent = [
         what
         for what, prefix in (
-            ("the VAE decoder (take it from any Stable Diffusion 1 or 2 with --vae)", keys.VAE_DECODER),
+            ("the VAE decoder (--vae takes it from Stable Diffusion 2's)", keys.VAE_DECODER),
             ("the RGB branch", keys.RGB_OUTPUT),
         )
         if not any(name.startswith(prefix) for name in state)

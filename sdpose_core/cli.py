@@ -241,6 +241,7 @@ def _convert_parser(commands: Any) -> None:
     sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: as it is")
     sub.add_argument("--keypoint-set", help="where the checkpoint does not say")
     sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where the checkpoint does not say")
+    sub.add_argument("--vae", type=Path, metavar="PATH", help="take the VAE decoder from here, where IN has none")
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     sub.set_defaults(run=_run_convert)
 
@@ -266,7 +267,7 @@ def _run_convert(args: argparse.Namespace) -> int:
 
     report = convert(
         args.input, args.output, args.layout, dtype=DTYPES[args.dtype] if args.dtype else None,
-        keypoint_set=args.keypoint_set, feature_level=args.feature_level, overwrite=args.overwrite,
+        keypoint_set=args.keypoint_set, feature_level=args.feature_level, vae=args.vae, overwrite=args.overwrite,
     )  # fmt: skip
     for note in report.notes:
         _say(f"note: {note}")

@@ -78,8 +78,8 @@ def home() -> Path:
 def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
     """The checkpoint called `name` on this machine.
 
-    Looked for in this order: a path; our own folder (`SDPOSE_HOME`, or the user's cache); `search` (ComfyUI's model
-    folders, when run there); the Hugging Face cache.
+    Looked for in this order: a path; our own folder (`SDPOSE_HOME`, or the user's cache), where NAME.safetensors of any
+    layout will do too; `search` (ComfyUI's model folders, when run there); the Hugging Face cache.
 
     Raises:
         CheckpointError: it is nowhere; the message lists the places and how to get it.
@@ -120,6 +120,7 @@ def _is_own(file: Path, folder: Path) -> bool:
 
 def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:
     known = KNOWN[name]
+    yield home() / f"{name}.safetensors"
     for folder in (home(), *map(Path, search)):
         for part in (name, known.repo.partition("/")[2]):
             inside = sorted((folder / part).rglob(known.entry)) if known.entry else []
@@ -130,7 +131,7 @@ def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:
 
 def _is_whole(path: Path, known: KnownCheckpoint) -> bool:
     """A file, or a folder with every part that it is known for and no download under way in it."""
-    if known.entry:
+    if path.suffix == ".safetensors":
         return path.is_file()
     parts = [part for part in ("unet", "vae", "decoder") if f"{part}/*" in known.files]
     return not (path / UNFINISHED).exists() and all(any((path / part).glob("*.safetensors")) for part in parts)

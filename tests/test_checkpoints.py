@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="checkpoints are read with torch")
 pytest.importorskip("diffusers", reason="the model's tensors are diffusers'")
 
+from safetensors import SafetensorError  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from sdpose_core import SDPose, load_sdpose  # noqa: E402
@@ -20,6 +21,7 @@ from sdpose_core.checkpoints import (  # noqa: E402
     LAYOUTS,
     convert,
     inspect_checkpoint,
+    read_base,
     read_checkpoint,
     save_checkpoint,
 )
@@ -43,6 +45,11 @@ def one_thread():
 @pytest.fixture(params=["body", "wholebody"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tiny_folder(tmp_path / request.param, request.param)
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> Path:
+    return tiny_folder(tmp_path / "body", "body")
 
 
 def tiny_folder(path: Path, kind: str) -> Path:
@@ -198,12 +205,12 @@ def test_every_layout_gives_the_same_heatmaps(folder: Path, tmp_path: Path, layo
     assert torch.equal(expected, found)
 
 
-def test_a_dtype_is_kept_or_chosen(folder: Path, tmp_path: Path) -> None:
-    convert(folder, tmp_path / "half.safetensors", dtype=torch.float16)
+def test_a_dtype_is_kept_or_chosen(body: Path, tmp_path: Path) -> None:
+    convert(body, tmp_path / "half.safetensors", dtype=torch.float16)
     convert(tmp_path / "half.safetensors", tmp_path / "half2.safetensors", "comfy")
     assert {v.dtype for v in load_file(tmp_path / "half2.safetensors").values()} == {torch.float16}
     half = read_checkpoint(tmp_path / "half.safetensors")[1]
-    assert all(torch.equal(value.half(), half[name]) for name, value in read_checkpoint(folder)[1].items())
+    assert all(torch.equal(value.half(), half[name]) for name, value in read_checkpoint(body)[1].items())
 
 
 CUSTOM = SDPoseConfig(
@@ -217,12 +224,11 @@ def test_a_custom_model_keeps_its_configuration(tmp_path: Path, layout: str) -> 
     torch.manual_seed(0)
     model = SDPose(CUSTOM, with_rgb_branch=True)
     path = target(tmp_path, layout)
-    report = save_checkpoint(model.state_dict(), CUSTOM, path, layout=layout, metadata={"training_step": "12"})
+    report = save_checkpoint(model.state_dict(), CUSTOM, path, layout=layout, metadata={"training_step": 12})
     config, state, info = read_checkpoint(path, with_rgb_branch=True)
     assert config == CUSTOM
     assert same(state, dict(model.state_dict()))
-    if layout != "diffusers":
-        assert info.metadata["training_step"] == "12"
+    assert info.metadata["training_step"] == "12"
     assert ("decoder" in " ".join(report.notes)) == (layout != "ours")
 
 
@@ -234,10 +240,10 @@ def test_the_notes_say_what_the_result_lacks(folder: Path, tmp_path: Path) -> No
     assert "our nodes read it" in " ".join(native) or native == ()
 
 
-def test_the_shipped_constant_stands_in_for_width_1024_only(folder: Path, tmp_path: Path) -> None:
-    (folder / "empty_prompt_embedding.safetensors").unlink()
+def test_the_shipped_constant_stands_in_for_width_1024_only(body: Path, tmp_path: Path) -> None:
+    (body / "empty_prompt_embedding.safetensors").unlink()
     with pytest.raises(CheckpointError, match="empty_prompt_embedding"):
-        load_sdpose(folder)
+        load_sdpose(body)
     unet = UNetConfig((16, 16, 32, 32), 1, (1, 1, 1, 1), 1024, 8)
     config = SDPoseConfig(unet=unet, vae=CUSTOM.vae)
     state = {k: v for k, v in SDPose(config).state_dict().items() if k != "empty_prompt_embedding"}
@@ -253,22 +259,67 @@ def test_settings_beside_a_folder(folder: Path) -> None:
     (folder / "sdpose.json").write_text('{"input_siez": [256, 256]}')
     with pytest.raises(CheckpointError, match="input_size"):
         inspect_checkpoint(folder)
+    level, kind = ("F1", "body") if folder.name == "body" else ("F2", "wholebody")
+    (folder / "sdpose.json").write_text(json.dumps({"keypoint_set": kind, "level": level, "sigma": 2.5}))
+    config, _ = inspect_checkpoint(folder)
+    assert (config.feature_levels, config.heatmap_sigma) == ((level,), 2.5)
+    assert config.keypoint_set == {"body": "coco_17", "wholebody": "coco_wholebody_133"}[kind]
 
 
-def test_shards_variants_and_old_names(folder: Path) -> None:
-    expected = read_checkpoint(folder)[1]
-    whole = folder / "unet" / "diffusion_pytorch_model.safetensors"
+def test_the_shipped_constant_is_no_extra_tensor_for_comfyui(tmp_path: Path) -> None:
+    unet = UNetConfig((16, 16, 32, 32), 1, (1, 1, 1, 1), 1024, 8)
+    config = SDPoseConfig(unet=unet, vae=CUSTOM.vae)
+    state = SDPose(config, with_rgb_branch=True).state_dict()
+    path = tmp_path / "native.safetensors"
+    for dtype in (torch.float16, torch.bfloat16, None):
+        save_checkpoint(state, config, path, layout="comfy", dtype=dtype)
+        assert keys.COMFY_TEXT not in load_file(path)
+    state["empty_prompt_embedding"] = state["empty_prompt_embedding"] + 1
+    save_checkpoint(state, config, path, layout="comfy")
+    assert torch.equal(read_checkpoint(path)[1]["empty_prompt_embedding"], state["empty_prompt_embedding"])
+
+
+def test_the_vae_decoder_may_come_from_elsewhere(body: Path, tmp_path: Path) -> None:
+    """What training writes has none, and ComfyUI finds a VAE by it."""
+    config, state, _ = read_checkpoint(body, with_rgb_branch=True)
+    save_checkpoint(state, config, tmp_path / "trained.safetensors")
+    notes = convert(tmp_path / "trained.safetensors", tmp_path / "without.safetensors", "comfy").notes
+    assert "VAE decoder" in " ".join(notes)
+    convert(body, tmp_path / "expected.safetensors", "comfy")
+    for number, source in enumerate((body, tmp_path / "expected.safetensors")):
+        path = tmp_path / f"native{number}.safetensors"
+        notes = convert(tmp_path / "trained.safetensors", path, "comfy", vae=source).notes
+        assert "VAE decoder" not in " ".join(notes)
+        assert same(load_file(path), load_file(tmp_path / "expected.safetensors"))
+    with pytest.raises(CheckpointError, match="no VAE decoder"):
+        convert(body, tmp_path / "x.safetensors", vae=tmp_path / "trained.safetensors")
+
+
+def test_base_weights_for_training(body: Path) -> None:
+    shutil.rmtree(body / "decoder")
+    unet, vae, state = read_base(body)
+    assert (unet.attention_head_dim, vae.layers_per_block) == ((1, 2, 2, 2), 1)
+    assert {name.partition(".")[0] for name in state} == {"unet", "vae"}
+    assert torch.equal(state["unet.conv_in.weight"], load_file(body / f"{PARTS[0]}.safetensors")["conv_in.weight"])
+    shutil.rmtree(body / "vae")
+    with pytest.raises(CheckpointError, match="vae"):
+        read_base(body)
+
+
+def test_shards_variants_and_old_names(body: Path) -> None:
+    expected = read_checkpoint(body)[1]
+    whole = body / "unet" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(whole)
     names = sorted(tensors)
     weight_map = {}
     for number, part in enumerate((names[::2], names[1::2]), start=1):
         file = f"diffusion_pytorch_model-0000{number}-of-00002.safetensors"
-        save_file({name: tensors[name] for name in part}, folder / "unet" / file)
+        save_file({name: tensors[name] for name in part}, body / "unet" / file)
         weight_map |= dict.fromkeys(part, file)
     whole.unlink()
-    index = folder / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    index = body / "unet" / "diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": weight_map}))
-    vae = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    vae = body / "vae" / "diffusion_pytorch_model.safetensors"
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     renamed = {}
     for name, value in load_file(vae).items():
@@ -277,10 +328,10 @@ def test_shards_variants_and_old_names(folder: Path) -> None:
         renamed[name] = value
     save_file(renamed, vae)
     vae.rename(vae.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    assert same(read_checkpoint(folder)[1], expected)
-    (folder / "unet" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
+    assert same(read_checkpoint(body)[1], expected)
+    (body / "unet" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match="00002-of-00002"):
-        read_checkpoint(folder)
+        read_checkpoint(body)
 
 
 def test_a_file_without_configuration_follows_stable_diffusion_2(tmp_path: Path) -> None:
@@ -302,9 +353,9 @@ def test_a_file_without_configuration_follows_stable_diffusion_2(tmp_path: Path)
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-def test_missing_unexpected_and_misshapen_tensors_are_named(folder: Path, tmp_path: Path) -> None:
+def test_missing_unexpected_and_misshapen_tensors_are_named(body: Path, tmp_path: Path) -> None:
     path = tmp_path / "ours.safetensors"
-    convert(folder, path)
+    convert(body, path)
     with_metadata = inspect_checkpoint(path)[1].metadata
     good = load_file(path)
 
@@ -323,6 +374,30 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(folder: Path, tmp_pa
     assert "no SDPose checkpoint" in headless
 
 
+def test_incomplete_models_are_not_written(body: Path, tmp_path: Path) -> None:
+    config, state, _ = read_checkpoint(body)
+    del state["head.final_layer.bias"]
+    for layout in LAYOUTS:
+        with pytest.raises(CheckpointError, match=r"missing: head\.final_layer\.bias"):
+            save_checkpoint(state, config, target(tmp_path, layout), layout=layout)
+    assert [p.name for p in tmp_path.iterdir()] == [body.name]
+
+
+@pytest.mark.parametrize("entries", [{"format_version": "2"}, {"format_version": "new"}, {"config": "{"}])
+def test_metadata_that_cannot_be_understood(body: Path, tmp_path: Path, entries: dict[str, str]) -> None:
+    path = tmp_path / "x.safetensors"
+    convert(body, path)
+    save_file(load_file(path), path, metadata={**inspect_checkpoint(path)[1].metadata, **entries})
+    with pytest.raises(CheckpointError, match="format version 2|cannot be read"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_points_to_its_folder(body: Path, part: str) -> None:
+    with pytest.raises(CheckpointError, match=f"choose the folder {body}"):
+        read_checkpoint(body / f"{part}.safetensors")
+
+
 @pytest.mark.parametrize(
     ("names", "kind"),
     [
@@ -339,9 +414,9 @@ def test_other_kinds_of_weights_are_recognised(tmp_path: Path, names: list[str],
         read_checkpoint(tmp_path / "x.safetensors")
 
 
-def test_files_that_are_no_whole_checkpoint(folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_whole_checkpoint(body: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole.safetensors"
-    convert(folder, whole)
+    convert(body, whole)
     cases = {
         "cut.safetensors": (whole.read_bytes()[:-1000], "half-downloaded"),
         "short.safetensors": (whole.read_bytes()[:100], "half-downloaded"),
@@ -360,13 +435,13 @@ def test_files_that_are_no_whole_checkpoint(folder: Path, tmp_path: Path) -> Non
         read_checkpoint(tmp_path / "missing.safetensors")
 
 
-def test_folders_that_are_no_sdpose(folder: Path, tmp_path: Path) -> None:
+def test_folders_that_are_no_sdpose(body: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="missing unet, vae, decoder"):
         read_checkpoint(tmp_path / "empty")
-    shutil.rmtree(folder / "decoder")
+    shutil.rmtree(body / "decoder")
     with pytest.raises(CheckpointError, match="no heatmap head"):
-        read_checkpoint(folder)
+        read_checkpoint(body)
 
 
 def test_a_level_that_does_not_follow_is_asked_for(tmp_path: Path) -> None:
@@ -380,15 +455,15 @@ def test_a_level_that_does_not_follow_is_asked_for(tmp_path: Path) -> None:
     assert inspect_checkpoint(path, feature_level="F2")[0].feature_levels == ("F2",)
 
 
-def test_overrides_that_do_not_exist(folder: Path) -> None:
+def test_overrides_that_do_not_exist(body: Path) -> None:
     with pytest.raises(CheckpointError, match="F1, F2, F3, F4"):
-        inspect_checkpoint(folder, feature_level="F9")
+        inspect_checkpoint(body, feature_level="F9")
     with pytest.raises(CheckpointError, match="multiples of 64"):
-        inspect_checkpoint(folder, input_size=(100, 100))
+        inspect_checkpoint(body, input_size=(100, 100))
 
 
-def test_a_pickle_is_converted_once_and_only_if_it_is_harmless(folder: Path, tmp_path: Path) -> None:
-    convert(folder, tmp_path / "ours.safetensors")
+def test_a_pickle_is_converted_once_and_only_if_it_is_harmless(body: Path, tmp_path: Path) -> None:
+    convert(body, tmp_path / "ours.safetensors")
     state = load_file(tmp_path / "ours.safetensors")
     torch.save({"state_dict": {k: v for k, v in state.items() if k != "empty_prompt_embedding"}}, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match="not Stable Diffusion 2's"):
@@ -414,41 +489,64 @@ def test_a_pickle_of_standard_widths(tmp_path: Path) -> None:
     assert same(load_file(tmp_path / "x.safetensors"), dict(state))
 
 
-def test_converting_never_overwrites_by_itself(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"hello", b"", b"PK\x03\x04 half a zip", b"\x80\x02}q\x00."])
+def test_pickles_that_hold_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        convert(tmp_path / "x.ckpt", tmp_path / "x.safetensors")
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_with_pickles(body: Path, tmp_path: Path) -> None:
+    expected = read_checkpoint(body)[1]
+    whole = body / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(whole), whole.with_suffix(".bin"))
+    whole.unlink()
+    with pytest.raises(CheckpointError, match="sdpose convert body body.safetensors"):
+        read_checkpoint(body)
+    convert(body, tmp_path / "body.safetensors")
+    assert same(read_checkpoint(tmp_path / "body.safetensors")[1], expected)
+
+
+def test_converting_never_overwrites_by_itself(body: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"precious")
     with pytest.raises(InputError, match="exists"):
-        convert(folder, path)
+        convert(body, path)
     assert path.read_bytes() == b"precious"
-    convert(folder, path, overwrite=True)
-    convert(folder, tmp_path / "folder", "diffusers")
+    convert(body, path, overwrite=True)
+    convert(body, tmp_path / "folder", "diffusers")
     convert(path, tmp_path / "folder", "diffusers", overwrite=True)
-    assert same(all_tensors(tmp_path / "folder"), all_tensors(folder))
+    assert same(all_tensors(tmp_path / "folder"), all_tensors(body))
     with pytest.raises(InputError, match="itself"):
-        convert(folder, folder, "diffusers", overwrite=True)
+        convert(body, body, "diffusers", overwrite=True)
     with pytest.raises(InputError, match=r"\.safetensors"):
-        convert(folder, tmp_path / "no suffix", "ours")
+        convert(body, tmp_path / "no suffix", "ours")
     left = {p.name for p in tmp_path.iterdir()}
-    assert left == {folder.name, "x.safetensors", "folder"}
+    assert left == {body.name, "x.safetensors", "folder"}
 
 
-def test_a_failed_write_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_failed_write_leaves_nothing(
+    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def full_disk(*_, **__):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("safetensors.torch.save_file", full_disk)
     for layout in LAYOUTS:
         with pytest.raises(InputError, match="No space left"):
-            convert(folder, target(tmp_path, layout), layout)
-    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
+            convert(body, target(tmp_path, layout), layout)
+    assert [p.name for p in tmp_path.iterdir()] == [body.name]
 
 
-def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command(body: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "x.safetensors"
-    assert main(["convert", str(folder), str(out), "--layout", "comfy", "--dtype", "bf16"]) == 0
+    assert main(["convert", str(body), str(out), "--layout", "comfy", "--dtype", "bf16"]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     assert {v.dtype for v in load_file(out).values()} == {torch.bfloat16}
-    assert main(["convert", str(folder), str(out)]) == 1
+    assert main(["convert", str(body), str(out)]) == 1
+    assert main(["convert", str(body), str(out), "--overwrite", "--vae", str(body)]) == 0
     assert "Traceback" not in capsys.readouterr().err
 
 

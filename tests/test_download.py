@@ -263,6 +263,10 @@ def test_places_where_weights_are_found(
         (folder / part).mkdir(parents=True)
         (folder / part / "x.safetensors").write_bytes(b"x")
     assert find_weights("body", search=[tmp_path / "models" / "sdpose"]) == folder
+    own = home() / "wholebody.safetensors"
     with pytest.raises(CheckpointError, match="sdpose download wholebody") as error:
         find_weights("wholebody")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_bytes(b"x")
+    assert find_weights("wholebody") == own
     assert str(tmp_path / "home") in str(error.value)

@@ -51,10 +51,11 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
                 ("decoder", "decoder", "head."),
             ):
                 part = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-                (temporary / folder).mkdir()
-                save_file(part, temporary / folder / f"{stem}.safetensors", metadata={"format": "pt"})
+                with atomic_path(temporary / folder / f"{stem}.safetensors") as file:  # for the usual permissions
+                    save_file(part, file, metadata={"format": "pt"})
             if keys.TEXT in state:
-                save_file({keys.TEXT: state[keys.TEXT]}, temporary / f"{keys.TEXT}.safetensors")
+                with atomic_path(temporary / f"{keys.TEXT}.safetensors") as file:
+                    save_file({keys.TEXT: state[keys.TEXT]}, file)
             for name, content in _folder_configs(config, metadata).items():
                 (temporary / name).parent.mkdir(exist_ok=True)
                 (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

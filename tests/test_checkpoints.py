@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -538,6 +539,17 @@ def test_a_failed_write_leaves_nothing(
         with pytest.raises(InputError, match="No space left"):
             convert(body, target(tmp_path, layout), layout)
     assert [p.name for p in tmp_path.iterdir()] == [body.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_others_may_read_what_is_written(body: Path, tmp_path: Path, layout: str) -> None:
+    """safetensors itself makes files that only their owner may read."""
+    before = os.umask(0o022)
+    convert(body, target(tmp_path, layout), layout)
+    os.umask(before)
+    written = [target(tmp_path, layout), *target(tmp_path, layout).rglob("*")]
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in written)
 
 
 def test_the_command(body: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -22,6 +23,7 @@ COMMANDS = [
     if language == "bash"
     for line in code.splitlines()
     for command in line.split("&&")
+    if command.strip()
 ]
 
 
@@ -41,7 +43,20 @@ def test_commands_parse(command: str) -> None:
 
 def test_every_other_command_is_known() -> None:
     others = {command.partition("#")[0].strip() for command in COMMANDS if not command.startswith("sdpose ")}
-    assert others == {"pip install -e .", 'pip install -e ".[test]"', "pytest", 'pip install -e ".[torch]"'}
+    into_comfyui = {
+        "cd ComfyUI/custom_nodes",
+        "git clone REPOSITORY sdpose-annotator",
+        "python -m pip install -r sdpose-annotator/requirements.txt",
+    }
+    here = {"pip install -e .", 'pip install -e ".[test]"', "pytest", 'pip install -e ".[torch]"'}
+    assert others == here | into_comfyui
+    assert (ROOT / "requirements.txt").exists()
+
+
+def test_every_node_is_in_the_table_with_its_picture() -> None:
+    schemas = json.loads((ROOT / "tests" / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
+    rows = dict(re.findall(r'^\| \*\*(.+?)\*\* \|.*<img src="(.+?)"', README, flags=re.MULTILINE))
+    assert rows == {schema["display_name"]: f"web/docs/images/{name}.jpg" for name, schema in schemas.items()}
 
 
 def test_ci_runs_exactly_the_test_command_of_the_readme() -> None:
@@ -49,6 +64,6 @@ def test_ci_runs_exactly_the_test_command_of_the_readme() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == 'pip install -e ".[test]" && pytest'
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r'(?:\]\(|src=")([^)"#:]+)[)"]', README))))
 def test_links_lead_somewhere(target: str) -> None:
     assert (ROOT / target).exists()

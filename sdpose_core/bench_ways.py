@@ -133,4 +133,5 @@ def _plain_vae(model: SDPose) -> AutoencoderKL:
             up_block_types=("UpDecoderBlock2D",) * levels,
         )
     vae.load_state_dict(model.vae.state_dict(), strict=False, assign=True)  # the decoder stays random, and unused
-    return vae.to(model.dtype).eval().requires_grad_(False)
+    vae.decoder.to(model.dtype)
+    return vae.eval().requires_grad_(False)

@@ -17,6 +17,7 @@ require("diffusers", "SDPose")
 import torch
 from torch import nn
 
+from .acceleration import optimize_for_cpu
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
 from .errors import CheckpointError, InputError
 from .head import HeatmapHead
@@ -202,7 +203,7 @@ def load_sdpose(
     )
     model = from_state(config, state, str(path))
     del state  # or a cast would hold the weights twice
-    return model.to(device=device, dtype=chosen).eval().requires_grad_(False)
+    return optimize_for_cpu(model.to(device=device, dtype=chosen).eval().requires_grad_(False))
 
 
 def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPose:

@@ -19,14 +19,28 @@ STRIP_ELEMENTS = 1 << 21
 
 def group_norm_silu(norm: nn.GroupNorm, x: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """SiLU of the group norm of `x` (N, C, H, W), as a function of any rows of `x`; needs an affine norm."""
-    n, c, h, w = x.shape
-    grouped = x.permute(0, 2, 3, 1).reshape(n, h * w, norm.num_groups, c // norm.num_groups)  # a view if channels-last
-    variance, mean = torch.var_mean(grouped, dim=(1, 3), correction=0)
-    per_group = torch.rsqrt(variance + norm.eps).repeat_interleave(c // norm.num_groups, dim=1)
+    channels_per_group = x.shape[1] // norm.num_groups
+    mean, variance = _group_statistics(x, norm.num_groups)
+    per_group = torch.rsqrt(variance + norm.eps).repeat_interleave(channels_per_group, dim=1)
     scale = per_group * norm.weight
-    shift = norm.bias - mean.repeat_interleave(c // norm.num_groups, dim=1) * scale
+    shift = norm.bias - mean.repeat_interleave(channels_per_group, dim=1) * scale
     scale, shift = scale[:, :, None, None], shift[:, :, None, None]
     return lambda rows: F.silu(torch.addcmul(shift, rows, scale), inplace=True)
+
+
+def _group_statistics(x: torch.Tensor, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance (N, groups) of (N, C, H, W): first the mean, then the squared distance from it.
+
+    Sums over pixels, strip by strip, take a quarter of the time of `torch.var_mean` over groups.
+    """
+    n, c, h, w = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)  # a view if channels-last
+    mean = pixels.mean(dim=1).view(n, groups, -1).mean(dim=2)
+    center = mean.repeat_interleave(c // groups, dim=1)[:, None]
+    squares = x.new_zeros(n, c, dtype=torch.float64)  # for many parts
+    for part in pixels.split(max(1, STRIP_ELEMENTS // (4 * n * c)), dim=1):
+        squares += (part - center).square_().sum(dim=1)
+    return mean, (squares.view(n, groups, -1).mean(dim=2) / (h * w)).to(mean.dtype)
 
 
 def conv_in_strips(
@@ -54,6 +68,7 @@ def conv_in_strips(
     n, c, h, w = x.shape
     out_h = (h + above + below - kernel_h) // stride + 1
     out_w = (w + left + right - kernel_w) // stride + 1
+    sides = min(left, right)  # which the convolution pads without a copy
     out = add_to
     if out is None:
         out = x.new_empty((n, conv.out_channels, out_h, out_w)).to(memory_format=torch.channels_last)
@@ -62,8 +77,11 @@ def conv_in_strips(
         bottom = min(top + step, out_h)
         first, last = top * stride - above, (bottom - 1) * stride + kernel_h - above  # input rows; may lie outside
         rows = x[:, :, max(first, 0) : min(last, h)]
-        rows = F.pad(before(rows) if before else rows, (left, right, max(-first, 0), max(last - h, 0)))
-        strip = F.conv2d(rows, conv.weight, conv.bias, stride=conv.stride)
+        rows = before(rows) if before else rows
+        beyond = (left - sides, right - sides, max(-first, 0), max(last - h, 0))
+        if any(beyond):
+            rows = F.pad(rows, beyond)
+        strip = F.conv2d(rows, conv.weight, conv.bias, stride=conv.stride, padding=(0, sides))
         if add_to is None:
             out[:, :, top:bottom] = strip
         else:

@@ -1,0 +1,142 @@
+"""The benchmark, on a tiny model; counted operations at full size; faster kernels."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+from sdpose_core import bench, bench_ways  # noqa: E402
+from sdpose_core.acceleration import OneDNNLinear, has_fast_onednn, optimize_for_cpu  # noqa: E402
+from sdpose_core.cli import main  # noqa: E402
+from sdpose_core.errors import InputError  # noqa: E402
+from sdpose_core.model import SDPose  # noqa: E402
+
+FLOPS = Path(__file__).parent / "golden" / "flops.json"
+CPU = torch.device("cpu")
+STAGES = ["crop", "vae", "unet", "head", "decode"]
+
+
+@pytest.fixture(scope="module")
+def flops() -> dict[str, float]:
+    return json.loads(FLOPS.read_text())
+
+
+@pytest.mark.parametrize(("model", "ceiling"), [("wholebody", 0.86), ("body", 1.0)])
+def test_operations_at_full_size(model: str, ceiling: float, flops: dict[str, float]) -> None:
+    """The released way is the real one (6,891 GFLOP whole body), stage by stage; ours leaves out what nobody reads."""
+    released = bench.count_gflop("released", bench.CONFIGS[model])
+    assert released == pytest.approx(
+        {"vae": flops["vae_encode_GF"], "unet": flops["unet_total_GF"], "head": flops[f"head_{model}_GF"]}, rel=0.01
+    )
+    if model == "wholebody":
+        assert sum(released.values()) == pytest.approx(6891, rel=0.01)
+    ours = bench.count_gflop("ours", bench.CONFIGS[model])
+    assert sum(ours.values()) <= ceiling * sum(released.values())
+    assert bench.count_gflop("native", bench.CONFIGS[model]) == released
+
+
+@pytest.fixture(scope="module", params=["body", "wholebody"])
+def config(request: pytest.FixtureRequest):
+    return bench.Settings(model=request.param, tiny=True).config
+
+
+def test_every_way_gives_the_same_heatmaps(config) -> None:
+    """On the crop of the released way: same weights, same answer."""
+    images = bench_ways.crop_tensor(config, "affine", CPU)
+    heatmaps = {}
+    with torch.no_grad():
+        for way in bench_ways.WAYS:
+            value = images
+            for name, step in bench_ways.build(way, config, CPU, torch.float32):
+                value = step(value) if name in bench_ways.NETWORK_STAGES else value
+            heatmaps[way] = value
+    w, h = config.heatmap_size
+    assert heatmaps["released"].shape == (1, config.num_keypoints, h, w)
+    assert heatmaps["released"].abs().max() > 0.5, "a difference must not hide in maps that are nearly zero"
+    for way in ("native", "ours"):
+        torch.testing.assert_close(heatmaps[way], heatmaps["released"], rtol=0, atol=1e-4)
+
+
+def test_native_way_stretches_the_tight_box() -> None:
+    config = bench.Settings(tiny=True).config
+    affine, native = (bench_ways.crop_tensor(config, mode, CPU) for mode in ("affine", "stretch_native"))
+    assert affine.shape == native.shape == (1, 3, 256, 192)
+    assert (affine - native).abs().max() > 0.1
+
+
+@pytest.mark.skipif(not has_fast_onednn(), reason="this PyTorch has not both MKL and oneDNN")
+def test_faster_kernels_keep_state_dict_and_answer() -> None:
+    torch.manual_seed(0)
+    config = bench.Settings(tiny=True).config
+    plain = SDPose(config).eval().requires_grad_(False)
+    fast = optimize_for_cpu(copy.deepcopy(plain))
+    assert any(type(module) is OneDNNLinear for module in fast.unet.modules())
+    assert fast.state_dict().keys() == plain.state_dict().keys()
+    assert all(torch.equal(value, plain.state_dict()[key]) for key, value in fast.state_dict().items())
+    images = torch.rand(2, 3, 256, 192) * 2 - 1
+    torch.testing.assert_close(fast.features(images), plain.features(images), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(64, 24), (2, 50, 24), (3, 24), (24,), (1, 1, 100, 24)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_through_onednn(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(24, 40, bias=bias)
+    fast = OneDNNLinear(24, 40, bias=bias)
+    fast.load_state_dict(plain.state_dict())
+    x = torch.randn(shape)
+    torch.testing.assert_close(fast(x), plain(x), rtol=0, atol=1e-5)
+    fast(x).sum().backward()
+    plain(x).sum().backward()
+    torch.testing.assert_close(fast.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-4)
+
+
+def test_models_in_training_or_half_precision_are_left_alone() -> None:
+    config = bench.Settings(tiny=True).config
+    for model in (SDPose(config), SDPose(config).requires_grad_(False).bfloat16()):
+        assert not any(type(module) is OneDNNLinear for module in optimize_for_cpu(model).modules())
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "bench.json"
+    assert main(["bench", "--tiny", "--model", "body", "--device", "cpu", "--json", str(file)]) == 0
+    result = json.loads(file.read_text())
+    table = capsys.readouterr().out
+    assert list(result["ways"]) == ["released", "native", "ours"]
+    for way, measured in result["ways"].items():
+        assert list(measured["stages"]) == STAGES
+        assert sum(stage.get("gflop", 0) for stage in measured["stages"].values()) == pytest.approx(measured["gflop"])
+        assert measured["peak_memory_bytes"] is None or measured["peak_memory_bytes"] > 50e6
+        assert way in table
+    ours, released, native = (result["ways"][way] for way in ("ours", "released", "native"))
+    assert {key: result[key] for key in ours} == ours, "the top level is ours"
+    assert result["ratio_to_released"] == pytest.approx(ours["cpu_seconds"] / released["cpu_seconds"])
+    assert result["ratio_to_native"] == pytest.approx(ours["cpu_seconds"] / native["cpu_seconds"])
+    assert result["gflop_ratio_to_released"] == pytest.approx(ours["gflop"] / released["gflop"])
+    assert result["gemm_gflops"] > 0
+    assert result["heatmap_difference"] < 1e-4
+    assert result["decode"]["shape"] == [64, 133, 64, 48]
+
+
+def test_peak_memory_is_of_one_process() -> None:
+    """What the parent has used does not count."""
+    here = np.ones(40_000_000)  # 320 MB
+    measured = bench._in_own_process(bench.peak_memory, CPU)
+    assert here.sum() == 40_000_000
+    if measured is None:
+        pytest.skip("peak memory is not known on this system")
+    assert measured < 320e6 + 50e6
+
+
+@pytest.mark.parametrize(("change", "words"), [({"model": "face"}, "body, wholebody"), ({"runs": 0}, "at least 1")])
+def test_wrong_settings(change: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        dataclasses.replace(bench.Settings(), **change)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from pack_loading import FAKE_COMFY, FOLDER_NAME, ROOT, load_pack, nodes_of
+from pack_loading import FAKE_COMFY, ROOT
 
 GOLDEN = Path(__file__).parent / "golden" / "node_schemas.json"
 ASTRONAUT = Path(__file__).parent / "data" / "astronaut.png"
@@ -31,48 +29,6 @@ ANNOTATE = WHOLE_DRAWING | ESTIMATE | {
 }  # fmt: skip
 BOXES_FROM = {"bbox_format": "x, y, width, height", "mask_meaning": "each mask is a person", "with_masks": False}
 BOX = {"x": 10.0, "y": 5.0, "width": 20.0, "height": 40.0}
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    """The pack, in a ComfyUI of its own, in a folder with a space and a dot in its name."""
-    base = tmp_path_factory.mktemp("comfy")
-    folder = base / "custom_nodes" / FOLDER_NAME
-    folder.parent.mkdir()
-    folder.symlink_to(ROOT, target_is_directory=True)
-    before = set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FAKE_COMFY))
-        import folder_paths
-
-        folder_paths.use(base)
-        yield load_pack(folder)
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] in ("comfy", "comfy_api", "folder_paths"):
-            del sys.modules[name]
-
-
-@pytest.fixture(scope="module")
-def nodes(pack: ModuleType) -> dict[str, type]:
-    return nodes_of(pack)
-
-
-@pytest.fixture(scope="module")
-def inside(pack: ModuleType) -> Any:
-    """A module of the loaded pack by its name, as `inside("nodes.sockets")`."""
-    return lambda name: importlib.import_module(f"{pack.__name__}.{name}")
-
-
-@pytest.fixture
-def input_error(inside: Any) -> type[Exception]:
-    return inside("sdpose_core.errors").InputError
-
-
-@pytest.fixture
-def base(nodes: dict[str, type]) -> Path:
-    import folder_paths
-
-    return Path(folder_paths.base)
 
 
 def picture(height: int = 64, width: int = 48, frames: int = 1, channels: int = 3) -> torch.Tensor:

@@ -1,0 +1,108 @@
+"""Download SDPose Weights against a hub on this machine, over the stand-in for ComfyUI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fake_hub
+import pytest
+
+NODE = "SDPoseAnnotatorDownload"
+FILE = "split/sdpose_wholebody_fp16.safetensors"
+WEIGHTS = bytes(range(256)) * 100_000  # the hub's library reads in blocks of 10 MB: three of them
+NAME = f"wholebody-comfy/{FILE}"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_hub.FakeHub]:
+    with fake_hub.serve({"Comfy-Org/SDPose": {FILE: WEIGHTS, "other.safetensors": b"x"}}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        yield server
+
+
+@pytest.fixture
+def comfy_home(pack: Any, inside: Any, tmp_path: Path) -> Iterator[Path]:
+    import folder_paths
+
+    before = Path(folder_paths.base)
+    folder_paths.use(tmp_path)
+    inside("nodes.host").register_folder()
+    yield tmp_path
+    folder_paths.use(before)
+    inside("nodes.host").register_folder()
+
+
+def gets(hub: fake_hub.FakeHub) -> list[tuple[str, str | None]]:
+    return [(name, wanted) for method, name, wanted in hub.log if method == "GET"]
+
+
+def menu(nodes: dict[str, Any]) -> list[str]:
+    inputs = nodes["SDPoseAnnotatorLoadModel"].define_schema().inputs
+    return next(entry.settings["options"] for entry in inputs if entry.id == "model")
+
+
+def test_switched_off_it_says_what_it_would_fetch(nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path) -> None:
+    text = nodes[NODE].execute(weights="wholebody-comfy", download=False).args[0]
+    for expected in ("Comfy-Org/SDPose", "1 files, 0.03 GB", "RAIL", str(comfy_home / "models" / "sdpose")):
+        assert expected in text
+    assert hub.log == []
+    assert list((comfy_home / "models" / "sdpose").iterdir()) == []
+
+
+def test_fetched_weights_are_in_the_menu_of_load_model(nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path) -> None:
+    import comfy.utils
+
+    comfy.utils.updates.clear()
+    path = nodes[NODE].execute(weights="wholebody-comfy", download=True).args[0]
+    assert Path(path) == comfy_home / "models" / "sdpose" / NAME
+    assert Path(path).read_bytes() == WEIGHTS
+    assert menu(nodes)[1:] == [NAME]
+    done = [done for done, _ in comfy.utils.updates]
+    assert done == sorted(done) and done[-1] == len(WEIGHTS) and len(set(done)) >= 3
+    assert {total for _, total in comfy.utils.updates} == {len(WEIGHTS)}
+
+
+def test_a_cancelled_download_stops_at_once_and_goes_on_later(
+    nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path
+) -> None:
+    import comfy.model_management as management
+    import comfy.utils
+
+    comfy.utils.updates.clear()
+    comfy.utils.on_update.append(lambda done, total: setattr(management, "interrupted", True))
+    try:
+        with pytest.raises(management.InterruptProcessingException):
+            nodes[NODE].execute(weights="wholebody-comfy", download=True)
+    finally:
+        comfy.utils.on_update.clear()
+    [(stopped_at, _)] = comfy.utils.updates
+    assert 0 < stopped_at < len(WEIGHTS)
+    assert menu(nodes)[1:] == []
+    hub.log.clear()
+    path = nodes[NODE].execute(weights="wholebody-comfy", download=True).args[0]
+    assert Path(path).read_bytes() == WEIGHTS
+    assert gets(hub) == [(FILE, f"bytes={stopped_at}-")]
+
+
+def test_what_is_here_is_not_fetched_again(nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path) -> None:
+    first = nodes[NODE].execute(weights="wholebody-comfy", download=True).args
+    hub.log.clear()
+    assert nodes[NODE].execute(weights="wholebody-comfy", download=True).args == first
+    assert gets(hub) == []
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_no_network_is_one_clear_message(
+    nodes: dict, inside: Any, hub: fake_hub.FakeHub, comfy_home: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    if offline:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    else:
+        hub.refuse = 503
+    with pytest.raises(inside("sdpose_core.errors").DownloadError, match="Comfy-Org/SDPose") as caught:
+        nodes[NODE].execute(weights="wholebody-comfy", download=True)
+    assert "\n" not in str(caught.value)

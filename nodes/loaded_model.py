@@ -109,7 +109,7 @@ def _patcher_of(sdpose: SDPose) -> Any:
     import comfy.model_patcher
     import torch
 
-    _use_comfy_layers(sdpose)
+    _use_comfy_layers(sdpose, on_cpu=comfy.model_management.get_torch_device().type == "cpu")
     managed = torch.nn.Module()
     managed.sdpose = sdpose
     return comfy.model_patcher.CoreModelPatcher(
@@ -119,12 +119,17 @@ def _patcher_of(sdpose: SDPose) -> Any:
     )
 
 
-def _use_comfy_layers(sdpose: SDPose) -> None:
-    """Give the layers ComfyUI's classes: they fetch their weights as they run, so that a part may stay in RAM."""
+def _use_comfy_layers(sdpose: SDPose, on_cpu: bool) -> None:
+    """Give the layers ComfyUI's classes: they fetch their weights as they run, so that a part may stay in RAM.
+
+    The core's faster linear layers are for the CPU and stay where the model runs there: nothing is to be fetched.
+    """
     import comfy.ops
     import torch
 
     class_of = {getattr(torch.nn, name): getattr(comfy.ops.disable_weight_init, name) for name in COMFY_LAYERS}
     for name, module in sdpose.named_modules():
-        if type(module) in class_of and not name.startswith(ALWAYS_LOADED):
-            module.__class__ = class_of[type(module)]
+        kinds = (type(module),) if on_cpu else type(module).__mro__
+        kind = next((kind for kind in kinds if kind in class_of), None)
+        if kind and not name.startswith(ALWAYS_LOADED):
+            module.__class__ = class_of[kind]

@@ -9,15 +9,16 @@ besides numpy, OpenCV and matplotlib. Runs add to the file: one per version of O
 """
 
 from __future__ import annotations
-import __future__
 
 import ast
 import hashlib
+import importlib.util
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,9 +99,21 @@ def functions(path: Path, names: set[str], **context: Any) -> SimpleNamespace:
         if (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in names)
         or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "eps")
     ]
-    found = {"np": np, "cv2": cv2, "math": math, "matplotlib": matplotlib, "colorsys": colorsys, **context}
-    exec(compile(tree, str(path), "exec", __future__.annotations.compiler_flag), found)
-    return SimpleNamespace(**{name: found[name] for name in names})
+    found = _module(ast.unparse(tree), np=np, cv2=cv2, math=math, matplotlib=matplotlib, colorsys=colorsys, **context)
+    return SimpleNamespace(**{name: getattr(found, name) for name in names})
+
+
+def _module(source: str, **names: Any) -> ModuleType:
+    """A module of `source`, which finds `names` as if it had imported them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "drawing_functions.py"
+        path.write_text(f"from __future__ import annotations\n{source}\n", encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        vars(module).update(names)
+        spec.loader.exec_module(module)
+    return module
 
 
 DRAWING = {"draw_bodypose", "draw_handpose", "draw_facepose"}

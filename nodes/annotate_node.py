@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from . import detect, host, widgets
 from .draw import draw
@@ -78,6 +78,11 @@ class Annotate(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, detector: str, **_others: Any) -> tuple[float, int] | None:
+        """Run again when the detector's file was replaced."""
+        return detect.detector_stamp(detector)
+
+    @classmethod
     def execute(
         cls,
         image: torch.Tensor,
@@ -111,4 +116,4 @@ class Annotate(io.ComfyNode):
         host.show_text(cls, info)
         result = tensor_from_images(maps)
         keypoints, found = keypoints_to_socket(poses, threshold), boxes_to_socket(given.boxes, given.track_ids)
-        return io.NodeOutput(result, keypoints, found, info, poses, ui=ui.PreviewImage(result, cls=cls))
+        return io.NodeOutput(result, keypoints, found, info, poses, ui=host.preview(cls, result))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from comfy_api.latest import io
@@ -31,6 +31,11 @@ def load(choice: str, threshold: float, max_people: int, min_size: int = 0) -> P
 
     source = EMBEDDED.get(choice) or host.weight_path(choice)
     return load_detector(source, threshold=threshold, max_people=max_people or None, min_size=min_size)
+
+
+def detector_stamp(choice: str) -> tuple[float, int] | None:
+    """Changes when the file of a detector is replaced; None for an embedded one."""
+    return host.file_stamp(None if choice in EMBEDDED else host.weight_path(choice))
 
 
 def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -101,6 +106,11 @@ class DetectPersons(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, detector: str, **_others: Any) -> tuple[float, int] | None:
+        """Detect again when the detector's file was replaced."""
+        return detector_stamp(detector)
 
     @classmethod
     def execute(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..sdpose_core.annotate import FITS, place
 from ..sdpose_core.drawing import draw_poses
@@ -131,4 +131,4 @@ class DrawPoses(io.ComfyNode):
         result = tensor_from_images(maps)
         info = "\n".join([f"{host.tally(sum(map(len, frames)), len(frames))}, {size[0]} x {size[1]}", *notes])
         host.show_text(cls, info)
-        return io.NodeOutput(result, info, ui=ui.PreviewImage(result, cls=cls))
+        return io.NodeOutput(result, info, ui=host.preview(cls, result))

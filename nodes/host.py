@@ -6,20 +6,25 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
 
+if TYPE_CHECKING:
+    import torch
+
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 FOLDER = "sdpose"
 WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
 WEIGHT_SUFFIXES = (".safetensors", ".onnx")
-
+PREVIEWED = 64
 
 OLDEST_COMFYUI = (0, 26)
 """The oldest version that the tests were run in; also `requires-comfyui` of pyproject.toml."""
@@ -132,6 +137,13 @@ def stop_if_interrupted() -> None:
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
+def stoppable(items: Iterable[Item]) -> Iterator[Item]:
+    """The items one by one, cancelling between them when the user asks for it."""
+    for item in items:
+        stop_if_interrupted()
+        yield item
+
+
 class Progress:
     """The node's progress bar, as a callback `(done, total)` that also cancels when the user asks for it."""
 
@@ -152,6 +164,14 @@ def show_text(node: Any, text: str) -> None:
         from server import PromptServer
 
         PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
+
+
+def preview(node: Any, images: torch.Tensor) -> Any:
+    """What the node shows of its pictures (B, H, W, 3): the first `PREVIEWED` of them, as writing them to disk takes
+    time and cannot be cancelled."""
+    from comfy_api.latest import ui
+
+    return ui.PreviewImage(images[:PREVIEWED], cls=node)
 
 
 def tally(people: int, frames: int) -> str:

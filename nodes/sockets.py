@@ -15,6 +15,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
+from . import host
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,7 @@ def images_from_tensor(image: torch.Tensor) -> list[np.ndarray]:
     shape = tuple(getattr(image, "shape", ()))
     if len(shape) != 4 or shape[-1] not in (1, 3, 4) or 0 in shape:
         raise InputError(f"image: expected an IMAGE of shape (frames, height, width, 3), got {shape or type(image)}")
-    return [_rgb(frame[..., :3]) for frame in image.detach()]
+    return [_rgb(frame[..., :3]) for frame in host.stoppable(image.detach())]
 
 
 def _rgb(frame: torch.Tensor) -> np.ndarray:
@@ -80,7 +81,7 @@ def tensor_from_images(images: Sequence[np.ndarray]) -> torch.Tensor:
     if len(sizes) != 1:
         raise InputError(f"pictures of one batch must have one size, got {sorted(sizes)}: set width and height")
     batch = torch.empty((len(images), *images[0].shape), dtype=torch.float32)
-    for frame, image in zip(batch, images, strict=True):
+    for frame, image in host.stoppable(list(zip(batch, images, strict=True))):
         frame.copy_(torch.from_numpy(image)).div_(255.0)
     return batch.to(comfy.model_management.intermediate_device())
 

@@ -290,6 +290,26 @@ def test_cancelling_takes_effect_after_one_batch(nodes: dict, estimate: Any) -> 
     assert comfy.utils.updates == [(1, 5)]
 
 
+@pytest.mark.parametrize("convert", ["images_from_tensor", "tensor_from_images"])
+def test_cancelling_takes_effect_between_the_frames_of_a_conversion(inside: Any, convert: str) -> None:
+    import comfy.model_management as management
+
+    frames = {"images_from_tensor": picture(frames=2), "tensor_from_images": [np.zeros((4, 4, 3), np.uint8)] * 2}
+    management.interrupted = True
+    with pytest.raises(management.InterruptProcessingException):
+        getattr(inside("nodes.sockets"), convert)(frames[convert])
+    assert len(getattr(inside("nodes.sockets"), convert)(frames[convert])) == 2
+
+
+def test_pictures_that_are_made_are_shown_on_the_node_and_not_too_many_of_them(nodes: dict, estimate: Any) -> None:
+    poses, _, _ = estimate(BOX, picture(8, 8, frames=70))
+    drawn = nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **DRAW)
+    assert len(drawn.args[0]) == 70
+    assert torch.equal(drawn.ui.image, drawn.args[0][:64])
+    made = nodes["SDPoseAnnotator"].execute(image=picture(), **ANNOTATE)
+    assert torch.equal(made.ui.image, made.args[0])
+
+
 def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: Any) -> None:
     """In ComfyUI's layers, all but those that have no input on the device, and with the weights asked for first."""
     import comfy.model_management as management
@@ -311,6 +331,35 @@ def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: An
     assert len(management.loaded) == 1
     assert np.array_equal(found.keypoints, bare.keypoints) and np.array_equal(found.scores, bare.scores)
     assert "17 points" in managed.describe()
+
+
+# --- files on disk ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        (
+            "SDPoseAnnotatorLoadModel",
+            {"model": "x.safetensors", "dtype": "fp32", "keypoints": "auto", "compile": False},
+        ),
+        ("SDPoseAnnotatorDetect", {"detector": "x.onnx", "threshold": 0.3, "image": None}),
+        ("SDPoseAnnotator", {"detector": "x.onnx", "threshold": 0.3, "image": None}),
+    ],
+)
+def test_a_node_runs_again_when_its_file_was_replaced(nodes: dict, base: Path, name: str, inputs: dict) -> None:
+    path = base / "models" / "sdpose" / (inputs.get("model") or inputs["detector"])
+    path.write_bytes(b"1")
+    before = nodes[name].fingerprint_inputs(**inputs)
+    assert nodes[name].fingerprint_inputs(**inputs) == before
+    path.write_bytes(b"22")
+    assert nodes[name].fingerprint_inputs(**inputs) != before
+    path.unlink()
+
+
+@pytest.mark.parametrize("name", ["SDPoseAnnotatorDetect", "SDPoseAnnotator"])
+def test_an_embedded_detector_never_changes(nodes: dict, name: str) -> None:
+    assert nodes[name].fingerprint_inputs(detector="yolox (embedded)", image=None) is None
 
 
 # --- boxes from other nodes ------------------------------------------------------------------------------------------
@@ -403,6 +452,35 @@ def test_masks_reach_the_estimator_one_per_box(
 def test_boxes_from_refuses_other_frames(nodes: dict, input_error: type[Exception]) -> None:
     with pytest.raises(input_error, match="1 frames, the pictures are 2"):
         nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=picture(frames=2), **BOXES_FROM)
+
+
+# --- nothing that comes in is changed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["poses", "keypoints"])
+def test_poses_that_come_in_are_not_modified(nodes: dict, estimate: Any, kind: str) -> None:
+    made = estimate([[BOX, BOX | {"x": 1.0}], [BOX]], picture(frames=2))
+    given = made[0] if kind == "poses" else made[1]
+    before = copy.deepcopy(given)
+    filters = {"threshold": 0.5, "min_person_score": 0.1, "min_points": 1, "max_people": 1}
+    nodes["SDPoseAnnotatorSelectPerson"].execute(poses=given, by="leftmost", number=0, x=0, y=0)
+    nodes["SDPoseAnnotatorFilter"].execute(poses=given, **filters, **PARTS | {"head": False})
+    nodes["SDPoseAnnotatorDraw"].execute(poses=given, **(DRAW | {"width": 100, "height": 30, "swap_hands": True}))
+    if kind == "keypoints":
+        assert given == before
+        return
+    for frame, kept in zip(given, before, strict=True):
+        for name in ("keypoints", "scores", "boxes"):
+            np.testing.assert_array_equal(getattr(frame, name), getattr(kept, name))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_sources_of_boxes_are_not_modified(nodes: dict, kind: str) -> None:
+    before = copy.deepcopy(SOURCES[kind])
+    nodes["SDPoseAnnotatorBoxesFrom"].execute(
+        source=SOURCES[kind], image=picture(32, 32), **BOXES_FROM | {"with_masks": True}
+    )
+    assert repr(SOURCES[kind]) == repr(before)
 
 
 # --- selecting, saving -----------------------------------------------------------------------------------------------

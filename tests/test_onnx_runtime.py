@@ -67,7 +67,7 @@ def test_both_backends_give_the_same_numbers() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_free_lengths_and_names_beyond_ascii(tmp_path: Path, backend: str) -> None:
-    path = tmp_path / "モデル ü.onnx"
+    path = tmp_path / "\u30e2\u30c7\u30eb \u00fc.onnx"
     path.write_bytes(model_of("Relu", "batch", 3, "h", "w"))
     model = OnnxModel(path, backend=backend)
     assert model.inputs == (Port("x", (None, 3, None, None)),)

@@ -48,6 +48,7 @@ class HeatmapHead(nn.Module):
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
+        feature = feature.contiguous()  # instance norm would copy anything else, twice
         return self.final_layer(self.conv_layers(self.deconv_layers(feature)))
 
 

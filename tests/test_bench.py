@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from sdpose_core import bench, bench_ways  # noqa: E402
-from sdpose_core.acceleration import OneDNNLinear, has_fast_onednn, optimize_for_cpu  # noqa: E402
+from sdpose_core import acceleration, bench, bench_ways  # noqa: E402
+from sdpose_core.acceleration import OneDNNLinear, has_fast_onednn, optimize_for_cpu, self_attention  # noqa: E402
 from sdpose_core.cli import main  # noqa: E402
 from sdpose_core.errors import InputError  # noqa: E402
 from sdpose_core.model import SDPose  # noqa: E402
@@ -73,7 +73,9 @@ def test_native_way_stretches_the_tight_box() -> None:
 
 
 @pytest.mark.skipif(not has_fast_onednn(), reason="this PyTorch has not both MKL and oneDNN")
-def test_faster_kernels_keep_state_dict_and_answer() -> None:
+@pytest.mark.parametrize("min_tokens", [acceleration.MIN_TOKENS, 1])
+def test_faster_kernels_keep_state_dict_and_answer(min_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceleration, "MIN_TOKENS", min_tokens)
     torch.manual_seed(0)
     config = bench.Settings(tiny=True).config
     plain = SDPose(config).eval().requires_grad_(False)
@@ -82,7 +84,10 @@ def test_faster_kernels_keep_state_dict_and_answer() -> None:
     assert fast.state_dict().keys() == plain.state_dict().keys()
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in fast.state_dict().items())
     images = torch.rand(2, 3, 256, 192) * 2 - 1
-    torch.testing.assert_close(fast.features(images), plain.features(images), rtol=0, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(fast.latents(images), plain.latents(images), rtol=0, atol=1e-5)
+        torch.testing.assert_close(fast.features(images), plain.features(images), rtol=0, atol=1e-4)
+        assert fast.heatmaps(images).is_contiguous()
 
 
 @pytest.mark.parametrize("shape", [(64, 24), (2, 50, 24), (3, 24), (24,), (1, 1, 100, 24)])
@@ -97,6 +102,13 @@ def test_linear_through_onednn(shape: tuple[int, ...], bias: bool) -> None:
     fast(x).sum().backward()
     plain(x).sum().backward()
     torch.testing.assert_close(fast.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-4)
+
+
+def test_self_attention_in_chunks() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 1000, 3, 16) for _ in range(3))
+    expected = torch.nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)))
+    torch.testing.assert_close(self_attention(query, key, value), expected.transpose(1, 2), rtol=0, atol=1e-5)
 
 
 def test_models_in_training_or_half_precision_are_left_alone() -> None:

@@ -1,0 +1,58 @@
+"""Hard cuts of a video, found from pictures in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+GRID, BLOCK, BINS = 3, 12, 16
+"""A frame is judged by GRID x GRID blocks of BLOCK x BLOCK grey pixels, each a histogram of BINS bins."""
+
+
+class SceneCuts:
+    """Tells, picture by picture, whether a new scene begins.
+
+    A cut is a jump of the block histograms: half the sum of their absolute differences, averaged over the blocks, of at
+    least `threshold` (0 the same, 1 nothing in common), and at least three times its running mean, so that a shaking
+    camera makes no cuts.
+    """
+
+    def __init__(self, threshold: float = 0.4) -> None:
+        self.threshold = threshold
+        self._last: np.ndarray | None = None
+        self._usual = 0.0
+
+    def update(self, image: np.ndarray) -> bool:
+        """Whether a scene begins with `image`, RGB uint8 (H, W, 3); False for the first picture."""
+        histograms = _block_histograms(image)
+        last, self._last = self._last, histograms
+        if last is None:
+            return False
+        jump = float(np.abs(histograms - last).sum(axis=1).mean() / 2)
+        cut = jump >= max(self.threshold, 3 * self._usual)
+        self._usual = 0.0 if cut else 0.9 * self._usual + 0.1 * jump
+        return cut
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, JSON-able."""
+        return {"usual": self._usual, "last": None if self._last is None else self._last.tolist()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._usual = float(state["usual"])
+        self._last = None if state["last"] is None else np.asarray(state["last"])
+
+
+def _block_histograms(image: np.ndarray) -> np.ndarray:
+    """(GRID * GRID, BINS) shares of grey values, blurred so that a small change of brightness is a small change."""
+    import cv2
+
+    side = GRID * BLOCK
+    grey = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    blocks = grey.reshape(GRID, BLOCK, GRID, BLOCK).transpose(0, 2, 1, 3).reshape(GRID * GRID, -1)
+    bins = blocks.astype(np.int64) * BINS // 256
+    shares = np.stack([(bins == value).mean(axis=1) for value in range(BINS)], axis=1)
+    padded = np.pad(shares, ((0, 0), (1, 1)), mode="edge")
+    return 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]

@@ -60,8 +60,8 @@ def figure(x: float, ground: float, height: float, phase: float, direction: floa
         3: (0.0, 0.94), 4: (-0.03 * direction, 0.94),
         5: (side, 0.82), 6: (-side, 0.82), 7: (side + swing * 0.6, 0.67), 8: (-side - swing * 0.6, 0.67),
         9: (side + swing * 1.2, 0.53), 10: (-side - swing * 1.2, 0.53),
-        11: (side * 0.8, 0.52), 12: (-side * 0.8, 0.52), 13: (side - swing * knee, 0.27), 14: (-side + swing * knee, 0.27),
-        15: (side - swing, 0.03), 16: (-side + swing, 0.03),
+        11: (side * 0.8, 0.52), 12: (-side * 0.8, 0.52), 13: (side - swing * knee, 0.27),
+        14: (-side + swing * knee, 0.27), 15: (side - swing, 0.03), 16: (-side + swing, 0.03),
     }  # fmt: skip
     points = np.asarray([rows[i] for i in range(17)]) * height
     return np.stack([x + points[:, 0], ground - points[:, 1]], axis=1)
@@ -78,7 +78,7 @@ def backdrop(seed: int) -> np.ndarray:
     """RGB uint8 picture of soft blocks."""
     import cv2
 
-    noise = np.random.default_rng(seed).integers(40, 216, (9, 16, 3), dtype=np.uint8)
+    noise = np.random.default_rng(seed).integers(30, 226, (4, 6, 3), dtype=np.uint8)
     return cv2.resize(noise, SIZE, interpolation=cv2.INTER_CUBIC)
 
 

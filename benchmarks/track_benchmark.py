@@ -78,7 +78,7 @@ def _rates(clip: Clip, ids: Sequence[np.ndarray], switches: int) -> tuple[float,
 
 
 def _own_rates(clip: Clip, ids: Sequence[np.ndarray], switches: int) -> tuple[float, float]:
-    """MOTA = 1 - (misses + false positives + switches) / truth; IDF1 = 2 IDTP / (truth + found), best one-to-one ids."""
+    """MOTA = 1 - (misses + switches) / truth, as nothing is invented; IDF1 = 2 IDTP / (truth + found)."""
     from scipy.optimize import linear_sum_assignment
 
     truth, found = sum(len(own) for own, _ in clip.truth), sum(map(len, ids))

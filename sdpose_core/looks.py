@@ -23,6 +23,8 @@ def looks(image: np.ndarray, poses: Poses) -> np.ndarray:
     Args:
         image: RGB uint8 (H, W, 3).
         poses: in pixels of the image. Keypoint sets other than COCO's have one region: the middle of the box.
+
+    What lies inside the box of somebody nearer (whose box ends lower) does not count.
     """
     return np.stack([_look(image, poses, index) for index in range(len(poses))]) if len(poses) else no_looks(0)
 
@@ -41,7 +43,14 @@ def no_looks(count: int) -> np.ndarray:
 
 def _look(image: np.ndarray, poses: Poses, index: int) -> np.ndarray:
     regions = _regions(poses.keypoints[index].astype(np.float64), poses.boxes[index, :4], poses.keypoint_set)
-    return np.stack([_colours(image, points) for points in regions])
+    nearer = poses.boxes[poses.boxes[:, 3] > poses.boxes[index, 3], :4]
+    return np.stack([_colours(image, _outside(points, nearer)) for points in regions])
+
+
+def _outside(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The points (N, 2) that lie in none of the boxes (M, 4)."""
+    within = (points[:, None] >= boxes[:, :2]) & (points[:, None] <= boxes[:, 2:])
+    return points[~within.all(axis=-1).any(axis=1)]
 
 
 def _regions(keypoints: np.ndarray, box: np.ndarray, keypoint_set: str) -> list[np.ndarray]:

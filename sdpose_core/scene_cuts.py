@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-GRID, BLOCK, BINS = 3, 12, 16
+GRID, BLOCK, BINS = 6, 8, 16
 """A frame is judged by GRID x GRID blocks of BLOCK x BLOCK grey pixels, each a histogram of BINS bins."""
 
 
@@ -19,7 +19,7 @@ class SceneCuts:
     camera makes no cuts.
     """
 
-    def __init__(self, threshold: float = 0.4) -> None:
+    def __init__(self, threshold: float = 0.3) -> None:
         self.threshold = threshold
         self._last: np.ndarray | None = None
         self._usual = 0.0

@@ -1,9 +1,10 @@
 """Who is who from frame to frame: stable track ids through crossings, short occlusions and detector misses.
 
 Every track predicts where its person is (constant velocity); predictions and people found are matched at the least
-total cost (Hungarian method) by overlap of boxes, likeness of poses (OKS) and nearness. A track that finds nobody waits;
-when it has waited too long it is forgotten, but with pictures at hand its person is known again by the clothes. At a hard
-cut all ids end. Causal: a frame's ids depend on that frame and those before it.
+total cost (Hungarian method) by overlap of boxes, likeness of poses (OKS), nearness and clothes. A track that finds
+nobody waits; when it has waited too long it predicts no more, but its person is known again by the clothes, or, as long
+as these cannot be seen, by the edge of the picture where it left. At a hard cut all ids end. Causal: a frame's ids
+depend on that frame and those before it.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ class TrackerOptions:
 
     Attributes:
         lost_seconds: how long a track goes on predicting without being seen.
-        remember_seconds: how long after that a person is still known again by the clothes (needs pictures).
+        remember_seconds: how long after that a person is still known again.
         least_similarity: 0..1; pairs of a track and a person below it are never joined.
-        least_likeness: 0..1; least likeness of clothes to be known again, and by `likeness_lead` more than anybody else.
+        least_likeness: 0..1; least likeness of clothes to be known again (needs pictures).
+        likeness_lead: by how much the likeness must exceed that of anybody else.
+        clothes_weight: how much the likeness of clothes adds to the similarity (0: not used while tracking).
         point_threshold: points of a lower score are not used.
         trust_ids: take the track ids of the poses as they come (from SAM3 tracks, say).
         cuts: end all ids at hard cuts (needs pictures).
@@ -50,15 +53,19 @@ class TrackerOptions:
     least_similarity: float = 0.2
     least_likeness: float = 0.8
     likeness_lead: float = 0.05
+    clothes_weight: float = 0.5
     point_threshold: float = 0.3
     trust_ids: bool = False
     cuts: bool = True
-    cut_threshold: float = 0.4
+    cut_threshold: float = 0.3
 
 
 @dataclass
 class _Track:
-    """A person: the last box (4,), keypoints (K, 2) and velocity (2,) in pixels per frame, and the look (2, C)."""
+    """A person: the last box (4,), keypoints (K, 2) and velocity (2,) in pixels per frame, and the look (2, C).
+
+    `guessed`: taken for one who left by the same edge; the clothes, once seen, must agree.
+    """
 
     id: int
     box: np.ndarray
@@ -67,6 +74,7 @@ class _Track:
     last_frame: int
     hits: int
     look: np.ndarray
+    guessed: bool = False
 
     def shift(self, frame_index: int, size: tuple[int, int]) -> np.ndarray:
         """(2,) pixels from the last place to the predicted one; the centre stays inside the picture."""
@@ -81,7 +89,7 @@ class _Track:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> _Track:
         arrays = {name: _array(state[name]) for name in ("box", "keypoints", "velocity", "look")}
-        return cls(id=state["id"], last_frame=state["last_frame"], hits=state["hits"], **arrays)
+        return cls(**{**state, **arrays})
 
 
 def _plain(value: Any) -> Any:
@@ -111,6 +119,7 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._gone: list[_Track] = []
         self._next_id = 0
+        self._before: int | None = None
         self._last_frame: int | None = None
         self._cuts = SceneCuts(self.options.cut_threshold)
 
@@ -128,7 +137,7 @@ class Tracker:
         frame_index = int(frame_index)
         self._check(poses, frame_index)
         cut = self.options.cuts and image is not None and self._cuts.update(image)
-        self._last_frame = frame_index
+        self._before, self._last_frame = self._last_frame, frame_index
         if self.options.trust_ids:
             return _in_order(poses.with_meta(scene_cut=cut))
         if cut:
@@ -158,11 +167,13 @@ class Tracker:
         """(P,) ids; the tracks are brought up to date."""
         from scipy.optimize import linear_sum_assignment
 
-        seen = _looks(image, poses)
+        seen = no_looks(len(poses)) if image is None else looks(image, poses)
         similarity = self._similarity(poses, frame_index, seen)
         ids = np.full(len(poses), -1)
-        for row, person in zip(*linear_sum_assignment(-similarity), strict=True):
+        worth = similarity - self._penalty(frame_index)[:, None]
+        for row, person in zip(*linear_sum_assignment(-worth), strict=True):
             if similarity[row, person] >= self.options.least_similarity:
+                self._confirm(self._tracks[row], seen[person])
                 ids[person] = self._tracks[row].id
                 _follow(self._tracks[row], poses, person, frame_index, self._points(poses)[person], seen[person])
         for person in np.flatnonzero(ids < 0):
@@ -176,7 +187,7 @@ class Tracker:
         return np.where(sure[..., None], poses.keypoints[:, :count], np.nan).astype(np.float64)
 
     def _similarity(self, poses: Poses, frame_index: int, seen: np.ndarray) -> np.ndarray:
-        """(tracks, people) in 0..1: the mean of box overlap, OKS and nearness, less for a track that waits."""
+        """(tracks, people) the mean of box overlap, OKS and nearness, 0..1, more for like clothes, less for others."""
         if not self._tracks or not len(poses):
             return np.zeros((len(self._tracks), len(poses)))
         shifts = np.stack([track.shift(frame_index, self.size) for track in self._tracks])
@@ -185,13 +196,17 @@ class Tracker:
         found = poses.boxes[:, :4].astype(np.float64)
         areas = box_tools.area(boxes)
         sigmas = body_sigmas(poses.keypoint_set, poses.keypoints.shape[1])
-        alike = oks(points, self._points(poses), areas, sigmas, spread=2.0)
+        alike = oks(points, self._points(poses), areas, sigmas, spread=1.5)
         near = _nearness(boxes, found)
-        waited = np.asarray([frame_index - track.last_frame for track in self._tracks]) / float(self.frame_rate)
-        penalty = 0.1 * np.minimum(waited / max(self.options.lost_seconds, 1e-9), 1)
         colours = np.asarray([[likeness(track.look, look) for look in seen] for track in self._tracks])
-        preference = 0.2 * np.nan_to_num(colours - 0.75)  # decides between people who stand on one spot
-        return (box_tools.iou(boxes, found) + alike + near) / 3 - penalty[:, None] + preference
+        clothes = self.options.clothes_weight * np.nan_to_num(colours - 0.75)
+        return (box_tools.iou(boxes, found) + alike + near) / 3 + clothes
+
+    def _penalty(self, frame_index: int) -> np.ndarray:
+        """(tracks,) a track that waits gives way to one that was just seen, the more the longer it has waited."""
+        waited = np.asarray([(frame_index - track.last_frame) / self.frame_rate for track in self._tracks], np.float64)
+        seen_last = np.asarray([track.last_frame == self._before for track in self._tracks], bool)
+        return np.where(seen_last, 0, 0.2 + 0.1 * np.minimum(waited / max(self.options.lost_seconds, 1e-9), 1))
 
     # --- life of tracks --------------------------------------------------------------------------------------------
 
@@ -205,18 +220,23 @@ class Tracker:
 
     def _begin(self, poses: Poses, person: int, frame_index: int, look: np.ndarray) -> int:
         """A track for somebody new, or for somebody known again; returns its id."""
-        known = self._known_again(look)
+        box = poses.boxes[person, :4].astype(np.float64)
+        guessed = bool(np.isnan(look).all())
+        known = self._by_edge(box) if guessed else self._by_clothes(look)
+        track_id = self._new_id() if known is None else known.id
         if known is not None:
             self._gone.remove(known)
-            track_id = known.id
-        else:
-            track_id, self._next_id = self._next_id, self._next_id + 1
-        box = poses.boxes[person, :4].astype(np.float64)
-        look = look if known is None else known.look
-        self._tracks.append(_Track(track_id, box, self._points(poses)[person], np.zeros(2), frame_index, 1, look))
+            look = known.look
+        points = self._points(poses)[person]
+        guessed = guessed and known is not None
+        self._tracks.append(_Track(track_id, box, points, np.zeros(2), frame_index, 1, look, guessed))
         return track_id
 
-    def _known_again(self, look: np.ndarray) -> _Track | None:
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _by_clothes(self, look: np.ndarray) -> _Track | None:
         """Whoever of those who left looks like this, unless another looks nearly as much like it."""
         others = [likeness(track.look, look) for track in self._tracks]
         scores = [likeness(track.look, look) for track in self._gone]
@@ -226,6 +246,26 @@ class Tracker:
         rivals = [score for i, score in enumerate(scores) if i != best] + others
         clear = all(not score > scores[best] - self.options.likeness_lead for score in rivals)
         return self._gone[best] if scores[best] >= self.options.least_likeness and clear else None
+
+    def _by_edge(self, box: np.ndarray) -> _Track | None:
+        """The only one of about this height who left by the edge of the picture that this box touches."""
+        height = box[3] - box[1]
+        able = [
+            track
+            for track in self._gone
+            if _edges(track.box, self.size) & _edges(box, self.size)
+            and abs(np.log((track.box[3] - track.box[1]) / height)) < 0.25
+            and abs(track.box[3] - box[3]) + abs(track.box[0] - box[0]) < 1.5 * height
+        ]
+        return able[0] if len(able) == 1 else None
+
+    def _confirm(self, track: _Track, look: np.ndarray) -> None:
+        """End a wrong guess: who wears other clothes is somebody else, and gets a new id."""
+        alike = likeness(track.look, look)
+        if track.guessed and np.isfinite(alike):
+            track.guessed = False
+            if alike < self.options.least_likeness - 0.2:
+                track.id, track.look = self._new_id(), look
 
     # --- resuming --------------------------------------------------------------------------------------------------
 
@@ -270,6 +310,26 @@ def _nearness(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
     return np.exp(-((distance / extent) ** 2))
 
 
+def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
+    """Edges of the picture that a box reaches, to a tenth of its own size."""
+    reach_x, reach_y = 0.1 * (box[2:] - box[:2])
+    near = {
+        "left": box[0] <= reach_x, "top": box[1] <= reach_y,
+        "right": box[2] >= size[0] - reach_x, "bottom": box[3] >= size[1] - reach_y,
+    }  # fmt: skip
+    return {edge for edge, reached in near.items() if reached}
+
+
+def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
+    """Edges of the picture that a box reaches, to a tenth of its own size."""
+    reach_x, reach_y = 0.1 * (box[2:] - box[:2])
+    near = {
+        "left": box[0] <= reach_x, "top": box[1] <= reach_y,
+        "right": box[2] >= size[0] - reach_x, "bottom": box[3] >= size[1] - reach_y,
+    }  # fmt: skip
+    return {edge for edge, reached in near.items() if reached}
+
+
 def _looks(image: np.ndarray | None, poses: Poses) -> np.ndarray:
     """(P, 2, C) looks, NaN without a picture and for people who cover each other."""
     if image is None:
@@ -285,14 +345,9 @@ def _follow(track: _Track, poses: Poses, person: int, frame_index: int, points: 
     box = poses.boxes[person, :4].astype(np.float64)
     moved = points - track.keypoints
     shared = np.isfinite(moved).all(axis=1)
-    step = (
-        np.median(moved[shared], axis=0)
-        if shared.sum() >= 3
-        else (box[:2] + box[2:] - track.box[:2] - track.box[2:]) / 2
-    )
+    step = np.median(moved[shared], axis=0) if shared.sum() >= 3 else (box - track.box).reshape(2, 2).mean(axis=0)
     gain = max(1 / track.hits, 0.3)
     track.velocity = track.velocity + gain * (step / (frame_index - track.last_frame) - track.velocity)
     track.box, track.keypoints, track.last_frame, track.hits = box, points, frame_index, track.hits + 1
-    track.look = np.where(
-        np.isnan(track.look), look, np.where(np.isnan(look), track.look, 0.9 * track.look + 0.1 * look)
-    )
+    blended = np.where(np.isnan(look), track.look, 0.9 * track.look + 0.1 * look)
+    track.look = np.where(np.isnan(track.look), look, blended)

@@ -48,7 +48,7 @@ class TrackerOptions:
         cut_threshold: see `SceneCuts`.
     """
 
-    lost_seconds: float = 1.0
+    lost_seconds: float = 2.0
     remember_seconds: float = 20.0
     least_similarity: float = 0.2
     least_likeness: float = 0.8

@@ -27,6 +27,10 @@ from .scene_cuts import SceneCuts
 log = logging.getLogger(__name__)
 
 STATE_VERSION = 1
+FEWEST_POINTS = 4
+"""Poses that share fewer points are compared by their boxes."""
+LEAST_NEARNESS = 0.1
+"""Mean of box overlap and nearness below which a person is too far from a prediction."""
 DEFAULT_RATE = Fraction(25)
 """Frames per second assumed where the source does not say."""
 
@@ -77,11 +81,15 @@ class _Track:
     guessed: bool = False
 
     def shift(self, frame_index: int, size: tuple[int, int]) -> np.ndarray:
-        """(2,) pixels from the last place to the predicted one; the centre stays inside the picture."""
-        centre = (self.box[:2] + self.box[2:]) / 2
-        target = centre + self.velocity * (frame_index - self.last_frame)
+        """(2,) pixels from the last place to the predicted one.
+
+        At most a body's length, as a velocity is not known well, and no further than the edge of the picture.
+        """
+        centre, length = (self.box[:2] + self.box[2:]) / 2, (self.box[2:] - self.box[:2]).max()
+        way = self.velocity * (frame_index - self.last_frame)
+        way = way * min(1, length / max(float(np.linalg.norm(way)), 1e-9))
         low, high = np.minimum(centre, 0), np.maximum(centre, size)
-        return np.clip(target, low, high) - centre
+        return np.clip(centre + way, low, high) - centre
 
     def state(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in vars(self).items()}
@@ -170,9 +178,11 @@ class Tracker:
         seen = no_looks(len(poses)) if image is None else looks(image, poses)
         similarity = self._similarity(poses, frame_index, seen)
         ids = np.full(len(poses), -1)
-        worth = similarity - self._penalty(frame_index)[:, None]
+        possible = similarity >= self.options.least_similarity
+        # A pair that must not be joined is worth nothing, not less: else it would push others into worse pairs.
+        worth = np.where(possible, np.maximum(similarity - self._penalty(frame_index)[:, None], 1e-6), 0)
         for row, person in zip(*linear_sum_assignment(-worth), strict=True):
-            if similarity[row, person] >= self.options.least_similarity:
+            if possible[row, person]:
                 self._confirm(self._tracks[row], seen[person])
                 ids[person] = self._tracks[row].id
                 _follow(self._tracks[row], poses, person, frame_index, self._points(poses)[person], seen[person])
@@ -187,20 +197,24 @@ class Tracker:
         return np.where(sure[..., None], poses.keypoints[:, :count], np.nan).astype(np.float64)
 
     def _similarity(self, poses: Poses, frame_index: int, seen: np.ndarray) -> np.ndarray:
-        """(tracks, people) the mean of box overlap, OKS and nearness, 0..1, more for like clothes, less for others."""
+        """(tracks, people) the mean of box overlap, OKS and nearness, 0..1, more for like clothes, less for others.
+
+        0 for those too far apart: no clothes and no pose make up for a jump across the picture.
+        """
         if not self._tracks or not len(poses):
             return np.zeros((len(self._tracks), len(poses)))
         shifts = np.stack([track.shift(frame_index, self.size) for track in self._tracks])
         boxes = np.stack([track.box for track in self._tracks]) + np.tile(shifts, 2)
         points = np.stack([track.keypoints for track in self._tracks]) + shifts[:, None]
-        found = poses.boxes[:, :4].astype(np.float64)
-        areas = box_tools.area(boxes)
+        found, found_points = poses.boxes[:, :4].astype(np.float64), self._points(poses)
+        overlap, near = box_tools.iou(boxes, found), _nearness(boxes, found)
         sigmas = body_sigmas(poses.keypoint_set, poses.keypoints.shape[1])
-        alike = oks(points, self._points(poses), areas, sigmas, spread=1.5)
-        near = _nearness(boxes, found)
+        alike = oks(points, found_points, box_tools.area(boxes), sigmas, spread=1.5)
+        shared = np.isfinite(points[:, None] - found_points[None]).all(axis=-1).sum(axis=-1)
+        place = (overlap + np.where(shared >= FEWEST_POINTS, alike, overlap) + near) / 3
         colours = np.asarray([[likeness(track.look, look) for look in seen] for track in self._tracks])
         clothes = self.options.clothes_weight * np.nan_to_num(colours - 0.75)
-        return (box_tools.iou(boxes, found) + alike + near) / 3 + clothes
+        return np.where((overlap + near) / 2 < LEAST_NEARNESS, 0.0, place + clothes)
 
     def _penalty(self, frame_index: int) -> np.ndarray:
         """(tracks,) a track that waits gives way to one that was just seen, the more the longer it has waited."""
@@ -345,7 +359,11 @@ def _follow(track: _Track, poses: Poses, person: int, frame_index: int, points: 
     box = poses.boxes[person, :4].astype(np.float64)
     moved = points - track.keypoints
     shared = np.isfinite(moved).all(axis=1)
-    step = np.median(moved[shared], axis=0) if shared.sum() >= 3 else (box - track.box).reshape(2, 2).mean(axis=0)
+    step = (
+        np.median(moved[shared], axis=0)
+        if shared.sum() >= FEWEST_POINTS
+        else (box - track.box).reshape(2, 2).mean(axis=0)
+    )
     gain = max(1 / track.hits, 0.3)
     track.velocity = track.velocity + gain * (step / (frame_index - track.last_frame) - track.velocity)
     track.box, track.keypoints, track.last_frame, track.hits = box, points, frame_index, track.hits + 1

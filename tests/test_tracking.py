@@ -80,7 +80,11 @@ def test_a_prediction_goes_on_at_constant_velocity_and_stays_inside() -> None:
     assert ids.tolist() == [0]
     np.testing.assert_allclose(later - last, [[20, 0, 20, 0]], atol=0.1)
     far, _ = tracker.predict(1000)
-    assert far[0, [0, 2]].mean() == pytest.approx(clips.SIZE[0])
+    length = last[0, 3] - last[0, 1]
+    assert far[0, [0, 2]].mean() == pytest.approx(last[0, [0, 2]].mean() + length, abs=1)
+    for frame in range(10, 80):
+        tracker.update(standing(100 + 4.0 * frame), frame)
+    assert tracker.predict(1000)[0][0, [0, 2]].mean() == pytest.approx(clips.SIZE[0])
 
 
 @pytest.mark.parametrize("make", [clips.flicker, clips.returning, clips.hard_cut], ids=lambda make: make.__name__)

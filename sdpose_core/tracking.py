@@ -334,16 +334,6 @@ def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
     return {edge for edge, reached in near.items() if reached}
 
 
-def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
-    """Edges of the picture that a box reaches, to a tenth of its own size."""
-    reach_x, reach_y = 0.1 * (box[2:] - box[:2])
-    near = {
-        "left": box[0] <= reach_x, "top": box[1] <= reach_y,
-        "right": box[2] >= size[0] - reach_x, "bottom": box[3] >= size[1] - reach_y,
-    }  # fmt: skip
-    return {edge for edge, reached in near.items() if reached}
-
-
 def _looks(image: np.ndarray | None, poses: Poses) -> np.ndarray:
     """(P, 2, C) looks, NaN without a picture and for people who cover each other."""
     if image is None:

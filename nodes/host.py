@@ -105,10 +105,14 @@ def weights_folder() -> Path:
 
 
 def serve_help_pages() -> None:
-    """Serve `web/` of a pack whose folder's name needs quoting in an address, like a space: ComfyUI's own route to it
-    never matches then, and the help pages would be missing."""
+    """Serve `web/` where ComfyUI's own route to it never matches: of a pack whose folder's name needs quoting in an
+    address, like a space, and under the name up to the first dot, by which the page asks for the help of a node."""
     pack = Path(__file__).parents[1]
-    if quote(pack.name) == pack.name:
+    short = pack.name.split(".")[0]
+    names = {pack.name} if quote(pack.name) != pack.name else set()
+    if short and not (pack.parent / short).exists():
+        names.add(short)
+    if not names:
         return
     with contextlib.suppress(ImportError, AttributeError):
         from aiohttp import web
@@ -119,7 +123,8 @@ def serve_help_pages() -> None:
             path = (root / request.match_info["path"]).resolve()
             return web.FileResponse(path) if path.is_relative_to(root) and path.is_file() else web.HTTPNotFound()
 
-        PromptServer.instance.routes.get(f"/extensions/{{pack:{re.escape(pack.name)}}}/{{path:.*}}")(page)
+        pattern = "|".join(map(re.escape, sorted(names)))
+        PromptServer.instance.routes.get(f"/extensions/{{pack:{pattern}}}/{{path:.*}}")(page)
 
 
 def file_stamp(path: Path | None) -> tuple[float, int] | None:

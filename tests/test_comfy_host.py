@@ -38,6 +38,7 @@ FOLDER_NAME = "ComfyUI-SDPose Annotator v1.0"
 COMFYUI_PATH = os.environ.get("COMFYUI_PATH")
 SCHEMAS = json.loads((Path(__file__).parent / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
 PICTURE = "astronaut.png"
+TWINS = ROOT / "tests" / "workflows_api"
 
 pytestmark = [
     pytest.mark.comfy,
@@ -109,7 +110,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name in ("input", "output", "temp", "user", "custom_nodes", "models/checkpoints", "models/sdpose"):
         (base / name).mkdir(parents=True)
     (base / "custom_nodes" / FOLDER_NAME).symlink_to(ROOT, target_is_directory=True)
-    shutil.copy(ROOT / "tests" / "data" / PICTURE, base / "input")
+    for picture in (PICTURE, "anime_sylvie.png"):
+        shutil.copy(ROOT / "tests" / "data" / picture, base / "input")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -175,8 +177,10 @@ def test_the_schemas_are_those_written_down(server: Server) -> None:
 
 
 @pytest.mark.parametrize("file", ["docs/SDPoseAnnotator.md", "docs/images/SDPoseAnnotator.jpg"])
-def test_help_pages_are_served_though_the_folder_has_a_space(server: Server, file: str) -> None:
-    address = f"http://127.0.0.1:{server.port}/extensions/{urllib.parse.quote(FOLDER_NAME)}/{file}"
+@pytest.mark.parametrize("name", [FOLDER_NAME, FOLDER_NAME.split(".")[0]], ids=["folder", "as the page asks"])
+def test_help_pages_are_served_though_the_folder_has_a_space_and_a_dot(server: Server, name: str, file: str) -> None:
+    """The page asks under the folder's name up to the first dot."""
+    address = f"http://127.0.0.1:{server.port}/extensions/{urllib.parse.quote(name)}/{file}"
     with urllib.request.urlopen(address) as response:
         assert response.read() == (ROOT / "web" / file).read_bytes()
     with pytest.raises(urllib.error.HTTPError):
@@ -339,6 +343,32 @@ def test_native_nodes_run_our_export_and_agree_with_our_stretched_crop(server: S
     assert np.nanmedian(distance) < 0.05
     hands = np.linalg.norm(ours.keypoints[0, 0] - theirs.keypoints[0, 0], axis=-1)[left + right]
     assert np.nanmedian(hands) > 1
+
+
+def test_the_graph_for_anime_runs_to_a_pose_map(server: Server) -> None:
+    """As it is in the template browser: it needs no weights."""
+    outputs = server.run(json.loads((TWINS / "5_anime_and_paintings.json").read_text()))
+    assert server.picture(outputs, "7").any(), "a black pose map"
+
+
+def test_the_graph_for_editing_saves_and_after_an_edit_draws_the_edited_file(server: Server) -> None:
+    """The second half of that graph is muted at first, so it is put together here as the user wakes it."""
+    saved = server.run(json.loads((TWINS / "6_save_edit_reload.json").read_text()))
+    file = next((server.base / "output" / "poses").glob("astronaut_*.json"))
+    frames = json.loads(file.read_text())
+    body = frames[0]["people"][0]["pose_keypoints_2d"]
+    body[0] += 40
+    file.write_text(json.dumps(frames))
+    again = {
+        "1": node("SDPoseAnnotatorLoad", file=f"poses/{file.name} [output]"),
+        "2": node("SDPoseAnnotatorDraw", poses=["1", 0]),
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "edited"}},
+    }
+    edited = server.picture(server.run(again), "3").astype(int)
+    before = server.picture(saved, "3").astype(int)
+    changed = np.argwhere(np.abs(edited - before).sum(axis=2) > 0)
+    assert len(changed), "the edit is not to be seen"
+    assert changed[:, 0].max() < body[4] + 8, "more than the nose and its limbs (to the neck) moved"
 
 
 def test_an_error_is_one_readable_message(server: Server) -> None:

@@ -36,7 +36,7 @@ class SDPoseAnnotatorExtension(ComfyExtension):
         """Before the first list of nodes, whose menus show the files of models/sdpose."""
         host.warn_if_old()
         host.register_folder()
-        host.serve_help_pages()
+        host.serve_help_and_graphs()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes, in the order of the menu."""

@@ -104,27 +104,31 @@ def weights_folder() -> Path:
     return Path(folder_paths.get_folder_paths(FOLDER)[0])
 
 
-def serve_help_pages() -> None:
-    """Serve `web/` where ComfyUI's own route to it never matches: of a pack whose folder's name needs quoting in an
-    address, like a space, and under the name up to the first dot, by which the page asks for the help of a node."""
+def serve_help_and_graphs() -> None:
+    """Serve `web/` and `workflows/` where ComfyUI's own routes to them never match: of a pack whose folder's name needs
+    quoting in an address, like a space. The page asks for the help of a node under the name up to the first dot."""
     pack = Path(__file__).parents[1]
+    quoted = {pack.name} if quote(pack.name) != pack.name else set()
     short = pack.name.split(".")[0]
-    names = {pack.name} if quote(pack.name) != pack.name else set()
-    if short and not (pack.parent / short).exists():
-        names.add(short)
-    if not names:
-        return
+    free = {short} if short and not (pack.parent / short).exists() else set()
     with contextlib.suppress(ImportError, AttributeError):
-        from aiohttp import web
-        from server import PromptServer
+        _serve("extensions", quoted | free, pack / "web")
+        _serve("workflow_templates", quoted, pack / "workflows")
 
-        async def page(request: web.Request) -> web.StreamResponse:
-            root = (pack / "web").resolve()
-            path = (root / request.match_info["path"]).resolve()
-            return web.FileResponse(path) if path.is_relative_to(root) and path.is_file() else web.HTTPNotFound()
 
+def _serve(prefix: str, names: set[str], folder: Path) -> None:
+    """Answer /prefix/NAME/FILE (and /api/prefix/NAME/FILE) with the files of `folder`, for each of the names."""
+    from aiohttp import web
+    from server import PromptServer
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        root = folder.resolve()
+        path = (root / request.match_info["path"]).resolve()
+        return web.FileResponse(path) if path.is_relative_to(root) and path.is_file() else web.HTTPNotFound()
+
+    if names:
         pattern = "|".join(map(re.escape, sorted(names)))
-        PromptServer.instance.routes.get(f"/extensions/{{pack:{pattern}}}/{{path:.*}}")(page)
+        PromptServer.instance.routes.get(f"/{prefix}/{{pack:{pattern}}}/{{path:.*}}")(file)
 
 
 def file_stamp(path: Path | None) -> tuple[float, int] | None:

@@ -187,6 +187,15 @@ def test_help_pages_are_served_though_the_folder_has_a_space_and_a_dot(server: S
         urllib.request.urlopen(address.replace("docs/", "%2e%2e/", 1))
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "workflows").iterdir()), ids=lambda path: path.name)
+def test_the_template_browser_gets_graph_and_thumbnail(server: Server, path: Path) -> None:
+    pack = urllib.parse.quote(FOLDER_NAME)
+    assert path.stem in server.call("/api/workflow_templates")[FOLDER_NAME]
+    address = f"http://127.0.0.1:{server.port}/api/workflow_templates/{pack}/{path.name}"
+    with urllib.request.urlopen(address) as response:
+        assert response.read() == path.read_bytes()
+
+
 def test_one_node_gives_a_pose_map(server: Server) -> None:
     prompt = {
         "1": image_node(),

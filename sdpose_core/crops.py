@@ -89,7 +89,8 @@ def make_crop(
         padding: of the box, for "affine".
 
     Returns:
-        The crop (h, w, 3) uint8 and its `Crop`.
+        The crop (h, w, 3) and its `Crop`. Values 0..255: uint8; float32 for "stretch_native", as that node never rounds
+        (rounded, its heatmaps are met to 6e-3 of their maximum only, else to 4e-4).
 
     Raises:
         InputError: a box that is empty, inverted, not finite or outside the picture; an unknown mode.
@@ -159,13 +160,13 @@ def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, 
 
 
 def _resize_native(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As ComfyUI's own SDPose node: area where the crop is shrunk in both axes, else bilinear; then rounded."""
+    """As ComfyUI's own SDPose node: area where the crop is shrunk in both axes, else bilinear; float32, not rounded."""
     import torch
 
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
     shrunk = size[0] <= image.shape[1] and size[1] <= image.shape[0]
     resized = torch.nn.functional.interpolate(pixels, size=(size[1], size[0]), mode="area" if shrunk else "bilinear")
-    return resized[0].permute(1, 2, 0).round().byte().numpy()
+    return resized[0].permute(1, 2, 0).numpy()
 
 
 def _resize_demo(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

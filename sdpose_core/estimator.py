@@ -178,7 +178,7 @@ class PoseEstimator:
         ]
 
     def heatmaps(self, crops: np.ndarray) -> torch.Tensor:
-        """RGB crops (N, H, W, 3) uint8 at the model's input size -> heatmaps (N, K, H/4, W/4) float32 on the device."""
+        """RGB crops (N, H, W, 3) of 0..255, at the model's input size -> heatmaps (N, K, H/4, W/4) float32 there."""
         import torch
 
         pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)

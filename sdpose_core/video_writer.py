@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -48,13 +48,20 @@ class VideoWriter:
             which `notes` says.
         frame_rate: frames per second, exactly.
         codec: a name of `CODECS`.
+        pts: times of the frames in seconds, rising, where the rate varies; as many as frames will be written.
 
     Raises `InputError` for an unknown codec, an encoder that this PyAV lacks, and a folder or disk that cannot be
     written to; then no file is left behind.
     """
 
     def __init__(
-        self, path: str | Path, size: tuple[int, int], frame_rate: Fraction, *, codec: str = "lossless"
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        frame_rate: Fraction,
+        *,
+        codec: str = "lossless",
+        pts: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         if codec not in CODECS:
             raise InputError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
@@ -67,7 +74,10 @@ class VideoWriter:
         self._padding = (h % 2, w % 2) if CODECS[codec].even else (0, 0)
         widened = f"{w} x {h} became {w + w % 2} x {h + h % 2}: {codec} needs even sides"
         self.notes = [widened] if any(self._padding) else []
-        self._frames, self._last_pts = 0, -1
+        self._ticks = None if pts is None else [round(float(time) / TIME_BASE) for time in pts]
+        if self._ticks and any(a >= b for a, b in zip(self._ticks, self._ticks[1:], strict=False)):
+            raise InputError(f"{self.path}: the times of the frames do not rise")
+        self._frames = 0
         self._container: Any = None
         self._stream: Any = None
 
@@ -102,6 +112,8 @@ class VideoWriter:
         self._stream = self._container.add_stream(kind.encoder, rate=self.frame_rate, options=dict(kind.options))
         self._stream.width, self._stream.height = self.size[0] + self._padding[1], self.size[1] + self._padding[0]
         self._stream.pix_fmt = kind.pixel_format
+        if self._ticks is not None:
+            self._stream.codec_context.time_base = TIME_BASE
         if kind.pixel_format.startswith("yuv"):  # limited range, BT.709, as players expect
             self._stream.color_range, self._stream.colorspace = 1, 1
             self._stream.color_primaries, self._stream.color_trc = 1, 1
@@ -113,12 +125,8 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
             self._container.close()
 
-    def write(self, image: np.ndarray, pts: float | None = None) -> None:
-        """Add a frame, RGB uint8 (H, W, 3).
-
-        Args:
-            pts: its time in seconds, for a variable rate: give it for every frame, rising, or for none.
-        """
+    def write(self, image: np.ndarray) -> None:
+        """Add a frame, RGB uint8 (H, W, 3)."""
         w, h = self.size
         if image.shape != (h, w, 3) or image.dtype != np.uint8:
             raise InputError(
@@ -129,7 +137,7 @@ class VideoWriter:
             image = np.pad(image, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
         with self._as_input_errors():
             frame = self._frame_of(np.ascontiguousarray(image))
-            frame.pts, frame.time_base = self._next_time(pts)
+            frame.pts, frame.time_base = self._next_time()
             self._container.mux(self._stream.encode(frame))
         self._frames += 1
 
@@ -142,16 +150,12 @@ class VideoWriter:
             return frame.reformat(format=kind, dst_colorspace="ITU709", dst_color_range="MPEG")
         return frame
 
-    def _next_time(self, pts: float | None) -> tuple[int, Fraction]:
-        if pts is None:
+    def _next_time(self) -> tuple[int, Fraction]:
+        if self._ticks is None:
             return self._frames, 1 / self.frame_rate
-        ticks = round(pts / TIME_BASE)
-        if ticks <= self._last_pts:
-            raise InputError(f"{self.path}, frame {self._frames}: its time {pts} s does not come after the one before")
-        if self._frames == 0:
-            self._stream.codec_context.time_base = TIME_BASE
-        self._last_pts = ticks
-        return ticks, TIME_BASE
+        if self._frames >= len(self._ticks):
+            raise InputError(f"{self.path}: {len(self._ticks)} times were given, and more frames than that")
+        return self._ticks[self._frames], TIME_BASE
 
     @contextlib.contextmanager
     def _as_input_errors(self) -> Iterator[None]:

@@ -75,9 +75,9 @@ def test_h264_is_near_and_says_when_it_widens(tmp_path: Path) -> None:
 
 def test_times_of_frames_are_kept(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.1, 0.5, 0.5125, 2.0]
-    with VideoWriter(tmp_path / "v.mp4", (64, 48), Fraction(25)) as writer:
-        for frame, pts in zip(pictures(6), times, strict=True):
-            writer.write(frame, pts)
+    with VideoWriter(tmp_path / "v.mp4", (64, 48), Fraction(25), pts=times) as writer:
+        for frame in pictures(6):
+            writer.write(frame)
     assert [frame.pts for frame in read(tmp_path / "v.mp4")] == pytest.approx(times, abs=1e-4)
 
 
@@ -300,11 +300,13 @@ def test_frames_of_another_kind_are_refused(tmp_path: Path, image: np.ndarray, m
     assert not list(tmp_path.iterdir())
 
 
-def test_times_must_rise_and_a_video_needs_a_frame(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not come after"):
-        with VideoWriter(tmp_path / "v.mp4", (64, 48), Fraction(25)) as writer:
-            writer.write(pictures(1)[0], 1.0)
-            writer.write(pictures(1)[0], 1.0)
+def test_times_must_rise_and_suffice_and_a_video_needs_a_frame(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="do not rise"):
+        VideoWriter(tmp_path / "v.mp4", (64, 48), Fraction(25), pts=[0.0, 1.0, 1.0])
+    with pytest.raises(InputError, match="2 times were given"):
+        with VideoWriter(tmp_path / "v.mp4", (64, 48), Fraction(25), pts=[0.0, 1.0]) as writer:
+            for frame in pictures(3):
+                writer.write(frame)
     with pytest.raises(InputError, match="at least one frame"), VideoWriter(tmp_path / "v.mp4", (64, 48), Fraction(25)):
         pass
     assert not list(tmp_path.iterdir())

@@ -39,6 +39,8 @@ def _say(text: str) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
+    from . import cli_sequence
+
     parser = argparse.ArgumentParser(prog="sdpose", description="Human poses with SDPose, as OpenPose-compatible maps.")
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
@@ -47,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _convert_parser(commands)
     _download_parser(commands)
     _bench_parser(commands)
+    cli_sequence.add_parser(commands)
     doctor = commands.add_parser("doctor", help="what is installed, which weights are here, what is missing")
     doctor.set_defaults(run=_run_doctor)
     for sub in commands.choices.values():

@@ -13,7 +13,7 @@ from .errors import InputError
 from .poses import Poses, PoseSequence
 from .retarget_affine import Similarity, fit_affine, fit_canvas
 from .retarget_body import Figure, measure
-from .retarget_limbs import Fit, fit_limbs, matching_frame, refit
+from .retarget_limbs import Fit, fit_limbs, refit
 from .sequence_selection import parse_person, select_people
 from .smoothing import drawing_threshold
 from .tracks import Track, split_tracks
@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 METHODS = ("limbs", "affine", "none")
 MATCHES = ("order", "same")
+FRAMES = ("typical", "first")
+CUT = 0.02
+"""Points of the reference this near to the edge of its picture, as a share of its shorter side, may be cut off there:
+limbs are not measured by them."""
 BODY_SETS = ("coco_17", "coco_wholebody_133")
 
 
@@ -32,6 +36,9 @@ class _Person:
     track: Track
     seen: np.ndarray
     figure: Figure
+
+
+_Pair = tuple[_Person, _Person | None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ def retarget(
     person: int | str | None = None,
     reference_person: int | str | None = None,
     match: str | None = None,
+    at: str = "typical",
     feet: bool = True,
     canvas: tuple[int, int] | None = None,
     threshold: float = 0.3,
@@ -62,16 +70,19 @@ def retarget(
     Args:
         sequence: coco_17 or coco_wholebody_133 (with "none" any set).
         reference: poses of a picture of the character, or a sequence of it, of either set: its 17 points of the body
-            count. A sequence gives steadier lengths of limbs; its first good frame gives place and size.
+            count. A sequence gives steadier lengths of limbs; its most typical frame gives place and size.
         method: "limbs": each limb gets the reference's length, by one ratio for all frames, from the root outwards, as
-            MusePose does it; the ways of the person are scaled by the ratio of the legs. "affine": the figure as a whole
-            is moved and scaled, by MimicMotion's least squares over 14 joints and all frames. "none": the clip's picture
-            is laid onto the canvas, as large as it goes.
+            MusePose does it; the ways of the person are scaled by the ratio of the legs. "affine": the figure as a
+            whole is moved and scaled, by MimicMotion's least squares over 14 joints and all frames. "none": the clip's
+            picture is laid onto the canvas, as large as it goes.
         person: who of the clip is kept, see `sequence_selection.parse_person`; None: everybody.
         reference_person: the same for the reference.
         match: "order": people of clip and reference from left to right, those of the first frame first; whoever has no
             partner is moved and scaled along with the first. "same": all get the proportions of the reference's largest
-            person, their sizes and places among themselves stay. None: "same" if the reference shows one person.
+            person, their sizes and places among themselves stay. None: "order" where both show several people.
+        at: the frame of the clip in which a person has the place and size of the reference: the "typical" one, nearest
+            to the medians over the clip, or the "first" in which most of the body is seen. (Of frames with the feet on
+            the ground. A frame that shows the very pose of the reference goes before.) "affine" takes all frames.
         feet: "limbs" only: the lower foot, not the hips, is held at the reference's height. Jumps remain, scaled.
         canvas: (w, h) of the result, onto which the reference is laid first; None: the reference's.
         threshold: points of a lower score are not measured, and nothing hangs on them; they are moved all the same.
@@ -81,11 +92,12 @@ def retarget(
     """
     _check(method, METHODS, "method")
     _check(match, (None, *MATCHES), "match")
+    _check(at, FRAMES, "at")
     if person is not None:
         sequence = _chosen(sequence, person, "the sequence")
     clip = reference if isinstance(reference, PoseSequence) else PoseSequence.from_poses([reference])
     size = canvas or clip.size
-    meta = {"method": method, "canvas": list(size), "reference": _described(clip)}
+    meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": _described(clip)}
     if method == "none":
         return _laid_on(sequence, fit_canvas(sequence.size, size), size, meta)
     for name, each in (("sequence", sequence), ("reference", clip)):
@@ -97,14 +109,14 @@ def retarget(
     if reference_person is not None:
         clip = _chosen(clip, reference_person, "the reference")
     clip = _laid_on(clip, fit_canvas(clip.size, size), size)
-    people, models = _people(sequence, threshold), _people(clip, threshold)
+    people, models = _people(sequence, threshold), _people(clip, threshold, CUT if method == "limbs" else 0)
     if not models:
         raise InputError("nobody is in the reference: choose a picture of a person, or lower the detector's threshold")
     if not people:
         return replace(sequence, size=size, meta={**sequence.meta, "retarget": {**meta, "people": {}}})
-    match = match or ("same" if len(models) == 1 else "order")
+    match = match or ("order" if len(models) > 1 and len(people) > 1 else "same")
     pairs = _pairs(people, models, match)
-    changes = _changes(pairs, method, feet, match)
+    changes = _changes(pairs, method, match, feet, at)
     meta |= {"match": match, "feet": feet, "people": {str(p.track.id): c.note for p, c in changes}}
     return _changed(sequence, changes, size, meta)
 
@@ -127,12 +139,18 @@ def _described(clip: PoseSequence) -> dict[str, Any]:
     return {"size": list(clip.size), "frames": len(clip), "keypoint_set": clip.keypoint_set, **words}
 
 
-def _people(sequence: PoseSequence, threshold: float) -> list[_Person]:
-    """Everybody of whom anything is there, from left to right, those of the first frame first."""
-    least = drawing_threshold(sequence.meta, threshold)
+def _people(sequence: PoseSequence, threshold: float, cut: float = 0) -> list[_Person]:
+    """Everybody of whom anything is there, from left to right, those of the first frame first.
+
+    With `cut`, points this near to the edge of the picture do not count.
+    """
+    least, margin = drawing_threshold(sequence.meta, threshold), cut * min(sequence.size)
     people = []
     for track in split_tracks(sequence):
         seen = np.isfinite(track.keypoints).all(axis=-1) & (track.scores >= least)
+        if cut:
+            to_edge = np.minimum(np.abs(track.keypoints), np.abs(track.keypoints - sequence.size))
+            seen &= (to_edge > margin).all(axis=-1)
         people.append(_Person(track, seen, measure(track.keypoints, seen)))
     first = min((one.track.start for one in people), default=0)
     return sorted(people, key=lambda one: (one.track.start > first, float(one.track.boxes[0, [0, 2]].sum())))
@@ -148,9 +166,7 @@ def _largest(people: Sequence[_Person]) -> _Person:
     return max(people, key=covered)
 
 
-def _pairs(
-    people: Sequence[_Person], models: Sequence[_Person], match: str
-) -> list[tuple[_Person, _Person | None]]:  # fmt: skip
+def _pairs(people: Sequence[_Person], models: Sequence[_Person], match: str) -> list[_Pair]:
     """(person, the reference's person or None); the first pair leads those who have no partner."""
     if match == "same":
         main, model = _largest(people), _largest(models)
@@ -162,12 +178,10 @@ def _pairs(
 # --- what is done to whom -------------------------------------------------------------------------------------------
 
 
-def _changes(
-    pairs: Sequence[tuple[_Person, _Person | None]], method: str, feet: bool, match: str
-) -> list[tuple[_Person, _Change]]:
+def _changes(pairs: Sequence[_Pair], method: str, match: str, feet: bool, at: str) -> list[tuple[_Person, _Change]]:
     main, model = pairs[0]
     assert model is not None
-    lead = _fitted(main, model, method, feet)
+    lead = _fitted(main, model, method, feet, at)
     if lead is None:
         raise InputError(
             f"the reference and person {main.track.id} of the clip show nothing in common: choose a reference in which "
@@ -175,43 +189,24 @@ def _changes(
         )
     changes = [(main, lead)]
     for one, partner in pairs[1:]:
-        own = None if partner is None or method == "affine" and match == "same" else _fitted(one, partner, method, feet)
-        if own is None:
-            changes.append((one, _along(lead)))
-        else:
-            changes.append((one, _beside(own, lead) if match == "same" else own))
+        own = _fitted(one, partner, method, feet, at) if partner is not None else None
+        if match == "same" and own is not None:
+            own = _beside(own, lead)
+        changes.append((one, own or _along(lead)))
     return changes
 
 
-def _fitted(person: _Person, model: _Person, method: str, feet: bool) -> _Change | None:
+def _fitted(person: _Person, model: _Person, method: str, feet: bool, at: str) -> _Change | None:
     """What makes a person into the reference's; None if they have nothing in common."""
     try:
         if method == "limbs":
-            fit = fit_limbs(person.figure, model.figure, feet)
+            fit = fit_limbs(person.figure, model.figure, feet, at)
             return _Change(fit, _note(fit))
-        return _affine(person.figure, model.figure)
+        place, note = fit_affine(person.figure, model.figure)
+        return _Change(place, {"scale": round(place.scale, 4), **note})
     except ValueError as error:
         log.info("person %d: %s", person.track.id, error)
         return None
-
-
-def _affine(clip: Figure, model: Figure) -> _Change:
-    """MimicMotion's fit; as far as the reference is a frame of the clip, the fit to that frame."""
-    still, _ = matching_frame(model, np.full((19, 2), np.nan))
-    pose = model.nodes[still]
-    frame, likeness = matching_frame(clip, pose)
-    fit, problem = fit_affine(clip.nodes, pose)
-    if likeness:
-        own, _ = fit_affine(clip.nodes[frame : frame + 1], pose)
-        scale = own.scale**likeness * fit.scale ** (1 - likeness)
-        middle = np.asarray(own.source)
-        target = likeness * own(middle) + (1 - likeness) * fit(middle)
-        fit = Similarity(float(scale), own.source, tuple(target.tolist()))
-    note = {"scale": round(fit.scale, 4), "frame": frame, "likeness": round(likeness, 4)}
-    if problem:
-        log.warning("%s", problem)
-        note["note"] = problem
-    return _Change(fit, note)
 
 
 def _note(fit: Fit) -> dict[str, Any]:
@@ -231,10 +226,10 @@ def _along(lead: _Change) -> _Change:
     return _Change(place, {"scale": round(place.scale, 4), "note": "moved and scaled along with the first person"})
 
 
-def _beside(own: _Change, lead: _Change) -> _Change:
+def _beside(own: _Change, lead: _Change) -> _Change | None:
     """The reference's proportions, at the size and place that the person has beside the first one."""
     if not (isinstance(own.fit, Fit) and isinstance(lead.fit, Fit)):
-        return lead
+        return None
     fit = own.fit.scaled(lead.fit.mean / own.fit.mean, lead.fit.place, own.fit.grounded and lead.fit.grounded)
     return _Change(fit, _note(fit))
 
@@ -286,4 +281,5 @@ def _laid_on(
     there = sequence.track_ids >= 0
     boxes[there, :4] = place(boxes[there, :4].reshape(-1, 2, 2)).reshape(-1, 4)
     own = dict(sequence.meta) if meta is None else {**sequence.meta, "retarget": {**meta, "scale": place.scale}}
-    return replace(sequence, keypoints=place(np.array(sequence.keypoints, np.float64)), boxes=boxes, size=size, meta=own)
+    keypoints = place(np.array(sequence.keypoints, np.float64))
+    return replace(sequence, keypoints=keypoints, boxes=boxes, size=size, meta=own)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .retarget_body import NECK
+from .retarget_body import NECK, Figure
+from .retarget_frame import matching_frame
+
+log = logging.getLogger(__name__)
 
 AFFINE_NODES = (0, NECK, 5, 6, 11, 12, 13, 14, 15, 16, 1, 2, 3, 4)
 """The 14 joints of MimicMotion's fit: all but elbows and wrists, which move too much."""
@@ -31,7 +36,29 @@ def fit_canvas(old: tuple[int, int], new: tuple[int, int]) -> Similarity:
     return Similarity(scale, (old[0] / 2, old[1] / 2), (new[0] / 2, new[1] / 2))
 
 
-def fit_affine(nodes: np.ndarray, pose: np.ndarray) -> tuple[Similarity, str | None]:
+def fit_affine(clip: Figure, reference: Figure) -> tuple[Similarity, dict[str, Any]]:
+    """The map that brings a clip nearest to a reference, and what is to be said about it.
+
+    That is MimicMotion's fit over all frames; as far as the reference is a frame of the clip, the fit to that frame.
+    Raises `ValueError` if they have fewer than two joints in common.
+    """
+    pose = reference.nodes[matching_frame(reference, None)[0]]
+    frame, likeness = matching_frame(clip, pose)
+    fit, problem = least_squares(clip.nodes, pose)
+    if likeness:
+        own, _ = least_squares(clip.nodes[frame : frame + 1], pose)
+        middle = np.asarray(own.source)
+        target = likeness * own(middle) + (1 - likeness) * fit(middle)
+        scale = own.scale**likeness * fit.scale ** (1 - likeness)
+        fit = Similarity(float(scale), own.source, tuple(target.tolist()))
+    note: dict[str, Any] = {"frame": frame, "likeness": round(likeness, 4)}
+    if problem:
+        log.warning("affine: %s", problem)
+        note["note"] = problem
+    return fit, note
+
+
+def least_squares(nodes: np.ndarray, pose: np.ndarray) -> tuple[Similarity, str | None]:
     """The map that brings a clip nearest to a reference pose, by the rule of MimicMotion's preprocessing.
 
     Over all frames and the joints of `AFFINE_NODES` that both show, y' = a y + b by least squares; x takes the same a,
@@ -44,7 +71,7 @@ def fit_affine(nodes: np.ndarray, pose: np.ndarray) -> tuple[Similarity, str | N
     Returns: the map, and a note if a came from the sizes of the figures, because the line fitted to y is level or falls
     (one of them lies, say, or stands on the head).
 
-    Raises `ValueError` if they have fewer than two joints in common.
+    Raises `ValueError` if they have fewer than two joints in common, or all of these in one place.
     """
     wanted = np.broadcast_to(pose[list(AFFINE_NODES)], (len(nodes), len(AFFINE_NODES), 2)).reshape(-1, 2)
     given = nodes[:, list(AFFINE_NODES)].reshape(-1, 2)
@@ -54,7 +81,9 @@ def fit_affine(nodes: np.ndarray, pose: np.ndarray) -> tuple[Similarity, str | N
     given, wanted = given[both], wanted[both]
     source, target = given.mean(axis=0), wanted.mean(axis=0)
     a, b = given - source, wanted - target
-    sizes = float(np.sqrt((b**2).sum() / max((a**2).sum(), 1e-9)))
+    if not a.any() or not b.any():
+        raise ValueError("all joints in one place")
+    sizes = float(np.sqrt((b**2).sum() / (a**2).sum()))
     slope = float((a[:, 1] @ b[:, 1]) / max(a[:, 1] @ a[:, 1], 1e-9))
     usable = slope > 0.1 * sizes
     note = None if usable else "the fit of y is level or falls: scaled by the sizes of the figures"

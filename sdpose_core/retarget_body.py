@@ -19,12 +19,12 @@ NECK, MID_HIP = 17, 18
 _MIDDLES = {NECK: (5, 6), MID_HIP: (11, 12)}
 
 QUANTILE = 0.8
-"""Share of the frames in which a limb looks shorter than the length taken for it. The median is too short for limbs that
-swing towards the camera (arms above all, and the result's arms become too long); the maximum is noise."""
+"""Share of the frames in which a limb looks shorter than the length taken for it. The median is too short for limbs
+that swing towards the camera (arms above all, and the result's arms become too long); the maximum is noise."""
 
-TOO_SHORT, TOO_SHORT_OF_PAIR = 0.55, 2 / 3
-"""A limb shorter than this, beside its neighbour and what is usual, or beside the same limb of the other side, points at
-the camera: by about 57 and 48 degrees."""
+TOO_SHORT = 0.6
+"""A limb shorter than this, beside what is usual and its neighbours or the same limb of the other side, points at the
+camera (by more than about 53 degrees)."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Limb:
         ends: the two nodes it is measured between.
         usual: its length in lengths of the trunk, among the people of COCO's pictures who stand upright.
         pair: the same limb of the other side.
-        beside: the limbs it is judged beside (the longest of them).
+        beside: the limbs it is judged beside (the longest of them): neighbours, and the same limb of the other side.
     """
 
     ends: tuple[int, int]
@@ -47,8 +47,8 @@ class Limb:
 def _sided(name: str, left: tuple[int, int], right: tuple[int, int], usual: float, beside: str) -> dict[str, Limb]:
     both = (f"left_{beside}", f"right_{beside}")
     return {
-        f"left_{name}": Limb(left, usual, f"right_{name}", both),
-        f"right_{name}": Limb(right, usual, f"left_{name}", both),
+        f"left_{name}": Limb(left, usual, f"right_{name}", (f"right_{name}", *both)),
+        f"right_{name}": Limb(right, usual, f"left_{name}", (f"left_{name}", *both)),
     }
 
 
@@ -59,7 +59,7 @@ LIMBS: Mapping[str, Limb] = MappingProxyType(
         "hips": Limb((11, 12), 0.43, beside=("trunk",)),
         "neck": Limb((NECK, NOSE), 0.4, beside=("trunk",)),
         "head": Limb((LEFT_EAR, RIGHT_EAR), 0.3),
-        "eyes": Limb((1, 2), 0.14),
+        "eyes": Limb((1, 2), 0.14, beside=("head", "trunk")),
         **_sided("upper_arm", (5, 7), (6, 8), 0.57, "forearm"),
         **_sided("forearm", (7, 9), (8, 10), 0.5, "upper_arm"),
         **_sided("thigh", (11, 13), (12, 14), 0.87, "shank"),
@@ -100,7 +100,11 @@ class Figure:
 
     def at(self, frame: int) -> np.ndarray:
         """(M,) pixels: the limbs' lengths as they would look unforeshortened in a frame; NaN where never seen."""
-        return believable(self.proportions * self.scale[frame])
+        return self.proportions * self.scale[frame]
+
+    def unit(self) -> float:
+        """Length of the trunk in pixels at scale 1, as the most limbs have it; NaN if none is seen."""
+        return float(quantile((self.proportions / USUAL)[:, None], 0.5)[0])
 
     def lowest(self) -> np.ndarray:
         """(N,) y of the lower ankle, NaN where neither is seen."""
@@ -169,14 +173,11 @@ def quantile(values: np.ndarray, share: float) -> np.ndarray:
     return np.take_along_axis(ordered, rank[None], axis=0)[0]
 
 
-def believable(lengths: np.ndarray) -> np.ndarray:
-    """(M,) pixels -> (M,), NaN for limbs that must point at the camera."""
-    against_usual = dict(zip(NAMES, lengths / USUAL, strict=True))
-    kept = np.array(lengths)
+def too_short(lengths: np.ndarray) -> np.ndarray:
+    """(M,) pixels -> (M,) bool: limbs that seem to point at the camera."""
+    usual = dict(zip(NAMES, lengths / USUAL, strict=True))
+    short = np.zeros(len(lengths), bool)
     for index, (name, limb) in enumerate(LIMBS.items()):
-        others = [against_usual[other] for other in limb.beside if np.isfinite(against_usual[other])]
-        pair = against_usual[limb.pair] if limb.pair else np.nan
-        own = against_usual[name]
-        if (others and own < TOO_SHORT * max(others)) or own < TOO_SHORT_OF_PAIR * pair:
-            kept[index] = np.nan
-    return kept
+        others = [usual[other] for other in limb.beside if np.isfinite(usual[other])]
+        short[index] = bool(others) and usual[name] < TOO_SHORT * max(others)
+    return short

@@ -212,6 +212,6 @@ def parse_person(text: str) -> dict[str, Any]:
     except ValueError:
         pass
     raise InputError(
-        f"person {text!r}: expected an id such as 3, largest, best, best-per-frame, leftmost or rightmost (with a place: "
-        "largest:1 is the second), point:X,Y or mask:FILE"
+        f"person {text!r}: expected an id such as 3, largest, best, best-per-frame, leftmost or rightmost (with a "
+        "place: largest:1 is the second), point:X,Y or mask:FILE"
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .retarget_body import MID_HIP, NECK, NOSE, Figure
+from .retarget_body import MID_HIP, NECK, NOSE, Figure, quantile
 
 ROOTS = (MID_HIP, NECK, NOSE)
 """Where a figure is held, the best first."""
 
-LIKE = 0.08
+LIKE = 0.02
 """Difference of two poses, in shares of the figure's spread, beyond which they are not taken for the same."""
 
 
@@ -57,18 +57,25 @@ def _differences(nodes: np.ndarray, pose: np.ndarray) -> np.ndarray:
     a, b = np.where(both[..., None], nodes[:, :17], 0), np.where(both[..., None], pose[:17], 0)
     a, b = a - (a * weights).sum(axis=1, keepdims=True), b - (b * weights).sum(axis=1, keepdims=True)
     spread, own = (b**2 * weights).sum(axis=(1, 2)), (a**2 * weights).sum(axis=(1, 2))
-    scale = (a * b * weights).sum(axis=(1, 2)) / np.maximum(own, 1e-9)
+    scale = np.maximum((a * b * weights).sum(axis=(1, 2)), 0) / np.maximum(own, 1e-9)
     left = ((scale[:, None, None] * a - b) ** 2 * weights).sum(axis=(1, 2))
     return np.where(enough, np.sqrt(left / np.maximum(spread, 1e-9)), np.nan)
 
 
 def _in_the_air(clip: Figure) -> np.ndarray:
-    """(N,) whether the feet are clearly above where they are at other times within a second or so."""
+    """(N,) whether the feet are clearly above where they are at other times within a second or so.
+
+    The ground on which somebody comes nearer goes down in the picture in proportion to the size of the person: that
+    part of the motion is taken out first.
+    """
     low = interpolated(clip.lowest())
     if np.isnan(low).any():
         return np.zeros(len(low), bool)
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(low, 25, constant_values=np.nan), 51)
-    return low < np.nanmedian(around, axis=1) - 0.15 * clip.unit() * interpolated(clip.scale)
+    scale = interpolated(clip.scale)
+    grown = scale - scale.mean()
+    level = low - grown * (grown @ (low - low.mean())) / (grown @ grown + 0.05**2 * len(low))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(level, 25, constant_values=np.nan), 51)
+    return level < quantile(around.T, 0.5) - 0.1 * clip.unit() * scale
 
 
 def interpolated(values: np.ndarray) -> np.ndarray:

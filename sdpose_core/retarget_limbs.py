@@ -123,30 +123,46 @@ def refit(keypoints: np.ndarray, seen: np.ndarray, fit: Fit) -> np.ndarray:
     one that is seen, its way scaled by the mean of the ratios in between.
     """
     nodes = body_nodes(keypoints, seen)
-    low = lowest(nodes)
-    start = root_path(nodes, fit.root)
-    hidden = np.zeros(len(nodes))
-    bases = {fit.root: (start, fit.place(start), hidden, hidden)}
-    result = np.full(keypoints.shape, np.nan)
-    if fit.root < 17:
-        result[:, fit.root] = fit.place(keypoints[:, fit.root])
-    for child, parent, limb in _tree(fit.root, keypoints.shape[1]):
-        point = nodes[:, child] if child in (NECK, MID_HIP) else keypoints[:, child if child < 17 else child - 2]
-        source, target, ratios, ways = bases[parent]
-        usual = LIMBS[limb].usual
-        ratios, ways = ratios + usual * fit.ratios[limb], ways + usual
-        moved = target + (ratios / ways)[:, None] * (point - source)
-        if child not in (NECK, MID_HIP):
-            result[:, child if child < 17 else child - 2] = moved
-        if child < 19:
-            there = np.isfinite(nodes[:, child]).all(axis=1)
-            bases[child] = (
-                np.where(there[:, None], nodes[:, child], source), np.where(there[:, None], moved, target),
-                np.where(there, 0, ratios), np.where(there, 0, ways),
-            )  # fmt: skip
+    points = np.concatenate([keypoints[:, :17], nodes[:, 17:], keypoints[:, 17:]], axis=1)
+    start, none = root_path(nodes, fit.root), np.zeros((len(nodes), 1))
+    moved = np.empty_like(points)
+    moved[:, fit.root] = fit.place(points[:, fit.root])
+    holds = {fit.root: _Hold(start, fit.place(start), none, none)}
+    for child, parent, limb in _tree(fit.root, points.shape[1]):
+        hold = holds[parent].onwards(LIMBS[limb].usual, fit.ratios[limb])
+        moved[:, child] = hold.carry(points[:, child])
+        if child < nodes.shape[1]:
+            holds[child] = hold.moved_to(nodes[:, child])
+    result = np.delete(moved, [NECK, MID_HIP], axis=1)
     if fit.grounded:
-        result[..., 1] += _to_the_ground(low, lowest(body_nodes(result, seen)), fit.place)[:, None]
+        result[..., 1] += _to_the_ground(lowest(nodes), lowest(body_nodes(result, seen)), fit.place)[:, None]
     return result
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """Where the next points hang: (N, 2) before and after, and (N, 1) ratios and lengths of the limbs since then."""
+
+    source: np.ndarray
+    target: np.ndarray
+    ratios: np.ndarray
+    lengths: np.ndarray
+
+    def onwards(self, length: float, ratio: float) -> _Hold:
+        """One limb further out."""
+        return replace(self, ratios=self.ratios + length * ratio, lengths=self.lengths + length)
+
+    def carry(self, points: np.ndarray) -> np.ndarray:
+        """(N, 2) -> (N, 2)."""
+        return self.target + self.ratios / self.lengths * (points - self.source)
+
+    def moved_to(self, node: np.ndarray) -> _Hold:
+        """A new hold at a joint, in the frames in which it is seen."""
+        there = np.isfinite(node).all(axis=1, keepdims=True)
+        return _Hold(
+            np.where(there, node, self.source), np.where(there, self.carry(node), self.target),
+            np.where(there, 0, self.ratios), np.where(there, 0, self.lengths),
+        )  # fmt: skip
 
 
 def _to_the_ground(before: np.ndarray, after: np.ndarray, place: Similarity) -> np.ndarray:
@@ -157,7 +173,7 @@ def _to_the_ground(before: np.ndarray, after: np.ndarray, place: Similarity) -> 
 
 
 def _tree(root: int, count: int) -> Iterator[tuple[int, int, str]]:
-    """(child, parent, limb) of all nodes from the root outwards; from 19 on they are COCO-WholeBody's points from 17."""
+    """(child, parent, limb) from the root outwards; after the 19 nodes come COCO-WholeBody's points from 17 on."""
     reached, waiting = {root}, list(BONES)
     while waiting:
         rest = []
@@ -168,8 +184,8 @@ def _tree(root: int, count: int) -> Iterator[tuple[int, int, str]]:
             else:
                 rest.append((a, b, limb))
         waiting = rest
-    for point in range(17, count):
-        yield point + 2, *_holder(point)
+    for node in range(19, count):
+        yield node, *_holder(node - 2)
 
 
 def _holder(point: int) -> tuple[int, str]:

@@ -146,7 +146,7 @@ def _read_mask(mask: np.ndarray | str | Path | None, people: PoseSequence) -> np
     if array.ndim != 3 or array.shape[1:] != (h, w) or len(array) not in (1, len(people)):
         raise InputError(
             f"mask: expected the size of the source, {w} x {h}, once or for each of the {len(people)} frames, "
-            f"got an array of shape {np.shape(mask)}"
+            f"got an array of shape {array.shape}"
         )
     return array
 
@@ -156,14 +156,14 @@ def _in_mask(people: PoseSequence, mask: np.ndarray) -> np.ndarray:
     count = people.track_ids.shape[1]
     if len(mask) == 1:
         frames = _standing(people)
-        return np.asarray([_covered(people, mask[0], frames[slot], slot) for slot in range(count)])
+        return np.asarray([_covered(people, mask[0], int(frames[slot]), slot) for slot in range(count)])
     there = people.track_ids >= 0
     return np.asarray(
         [np.mean([_covered(people, mask[t], t, slot) for t in np.flatnonzero(there[:, slot])]) for slot in range(count)]
     )
 
 
-def _covered(people: PoseSequence, mask: np.ndarray, t: int, slot: int) -> float:
+def _covered(people: PoseSequence, mask: np.ndarray, t: int | np.integer, slot: int) -> float:
     """Share of the points of one person in one frame that lie in the mask; of the box, if none is seen."""
     h, w = mask.shape
     points = people.keypoints[t, slot]

@@ -39,7 +39,7 @@ def _say(text: str) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from . import cli_sequence
+    from . import cli_export, cli_sequence
 
     parser = argparse.ArgumentParser(prog="sdpose", description="Human poses with SDPose, as OpenPose-compatible maps.")
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _download_parser(commands)
     _bench_parser(commands)
     cli_sequence.add_parser(commands)
+    cli_export.add_parser(commands)
     doctor = commands.add_parser("doctor", help="what is installed, which weights are here, what is missing")
     doctor.set_defaults(run=_run_doctor)
     for sub in commands.choices.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,34 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
+    """A temporary folder beside `path`; renamed to `path` when the block ends, removed when it fails.
+
+    A folder that stands at `path` is replaced, if all files in it match `pattern`: nothing of the user's is lost.
+    Raises `InputError` if it holds anything else, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and all(entry.match(pattern) for entry in path.iterdir())):
+        raise InputError(f"{path} is there and holds other things than {pattern}: choose another place")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.rename(temporary.with_suffix(".old"))
+        temporary.rename(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
 
 
 def _umask() -> int:

@@ -1,0 +1,133 @@
+"""COCO: results as its evaluation reads them, and the same as annotations, for training or correcting by hand.
+
+Whole bodies follow COCO-WholeBody: the first 17 points are `keypoints`, the others `foot_kpts`, `face_kpts`,
+`lefthand_kpts` and `righthand_kpts`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import atomic_write
+from ..poses import Poses
+from ..skeletons import KEYPOINT_SETS, KeypointSet
+from .profile import ExportProfile, Job
+
+_NAME_OF = {"feet": "foot", "face": "face", "left_hand": "lefthand", "right_hand": "righthand"}
+
+
+def write(job: Job) -> None:
+    if job.sequence.keypoint_set not in KEYPOINT_SETS:
+        raise InputError(f"coco: expected coco_17 or coco_wholebody_133, got {job.sequence.keypoint_set!r}")
+    job.add(job.out / f"{job.name}_results.json", lambda path: write_results(path, job))
+    job.add(job.out / f"{job.name}_annotations.json", lambda path: write_annotations(path, job))
+
+
+def write_results(path: Path, job: Job) -> None:
+    """A list of {image_id, category_id, keypoints, score, ...}: all points with their raw scores."""
+    points = KEYPOINT_SETS[job.sequence.keypoint_set]
+    entries = (
+        {"image_id": image, "category_id": 1, "score": score, "bbox": _xywh(box), **_parts(points, rows, "")}
+        for image, poses in _frames(job)
+        for rows, score, box in zip(_rows(poses), poses.mean_scores().tolist(), poses.boxes, strict=True)
+    )
+    with atomic_write(path, "w") as handle:
+        _write_list(handle, entries)
+
+
+def write_annotations(path: Path, job: Job) -> None:
+    """{images, categories, annotations}; points of at least the threshold are visible (2), others not labelled (0).
+
+    The pictures are called NAME_000000.png and so on, by the number of the frame in the source.
+    """
+    points = KEYPOINT_SETS[job.sequence.keypoint_set]
+    with atomic_write(path, "w") as handle:
+        handle.write('{"categories": ' + json.dumps([_category(points)]) + ', "images": ')
+        _write_list(handle, (_image(job, image) for image in _image_ids(job).tolist()))
+        handle.write(', "annotations": ')
+        _write_list(handle, _annotations(job, points))
+        handle.write("}\n")
+
+
+def _annotations(job: Job, points: KeypointSet) -> Iterator[dict[str, Any]]:
+    number = 0
+    for image, poses in _frames(job):
+        for rows, box, track in zip(_rows(poses), poses.boxes, poses.track_ids, strict=True):
+            number += 1  # COCO's evaluation takes the id 0 for none
+            rows = np.where(rows[:, 2:] >= job.threshold, rows, 0)
+            rows[:, 2] = np.where(rows[:, 2] > 0, 2, 0)
+            x, y, w, h = _xywh(box)
+            yield {
+                "id": number,
+                "image_id": image,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [x, y, w, h],
+                "area": w * h,
+                "num_keypoints": int((rows[:17, 2] > 0).sum()),
+                "track_id": int(track),
+                **_parts(points, rows, "valid"),
+            }
+
+
+def _image_ids(job: Job) -> np.ndarray:
+    return job.sequence.frame_index[job.timeline.nearest]
+
+
+def _frames(job: Job) -> Iterator[tuple[int, Poses]]:
+    return zip(_image_ids(job).tolist(), job.poses(), strict=True)
+
+
+def _rows(poses: Poses) -> np.ndarray:
+    """(P, K, 3) x, y, raw score; 0 where no point was found."""
+    rows = np.concatenate([poses.keypoints, poses.scores[..., None]], axis=-1)
+    return np.where(np.isfinite(poses.keypoints).all(-1, keepdims=True), rows, 0)
+
+
+def _parts(points: KeypointSet, rows: np.ndarray, valid: str) -> dict[str, Any]:
+    """`keypoints` and, of a whole body, the other parts; with `valid` also whether a part has any point."""
+    entry: dict[str, Any] = {"keypoints": _floats(rows[:17])}
+    for part, name in _NAME_OF.items():
+        if part in points.parts:
+            own = rows[list(points.parts[part])]
+            entry[f"{name}_kpts"] = _floats(own)
+            if valid:
+                entry[f"{name}_{valid}"] = bool((own[:, 2] > 0).any())
+    return entry
+
+
+def _floats(rows: np.ndarray) -> list[float]:
+    return [round(value, 3) for value in rows.ravel().tolist()]
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    x1, y1, x2, y2 = np.nan_to_num(box[:4]).tolist()
+    return [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+
+
+def _category(points: KeypointSet) -> dict[str, Any]:
+    links = [[a + 1, b + 1] for a, b in points.links if a < 17 and b < 17]
+    return {"id": 1, "name": "person", "keypoints": list(points.names[:17]), "skeleton": links}
+
+
+def _image(job: Job, image: int) -> dict[str, Any]:
+    w, h = job.size
+    return {"id": image, "file_name": f"{job.name}_{image:06d}.png", "width": w, "height": h}
+
+
+def _write_list(handle: Any, entries: Iterator[dict[str, Any]]) -> None:
+    """A JSON list, one entry at a time."""
+    handle.write("[")
+    for number, entry in enumerate(entries):
+        handle.write(",\n" if number else "\n")
+        json.dump(entry, handle, allow_nan=False)
+    handle.write("\n]")
+
+
+PROFILE = ExportProfile(tool="COCO", files="NAME_results.json, NAME_annotations.json", write=write)

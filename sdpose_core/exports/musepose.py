@@ -1,0 +1,82 @@
+"""MusePose: keypoints as .npy, and a pose video without face.
+
+Rules of TMElyralab/MusePose: draw_dwpose.py reads NAME.npy of the folder of keypoints with allow_pickle=True, a list of
+dicts `bodies` {candidate (18, 2), subset (1, 18)}, `hands` (2, 21, 2), `faces` (1, 68, 2), and draws the first person
+at a short side of 1024, reduced to 768; test_stage_2.py reads the video through PyAV. Coordinates are fractions of the
+picture, -1 where a point is not seen; a subset holds the row of each point in candidate, or -1.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import atomic_write
+from ..openpose_order import OpenPosePerson, people
+from ..poses import Poses
+from .profile import ExportProfile, Job
+from .streams import write_pose_video, write_training_pair
+
+
+def write(job: Job) -> None:
+    job.add(job.out / "dwpose_keypoints" / f"{job.name}.npy", lambda path: write_keypoints(path, job))
+    pose_video = job.out / "dwpose_without_face" / f"{job.name}.mp4"
+    job.add(pose_video, lambda path: write_pose_video(path, job))
+    write_training_pair(job, pose_video)
+
+
+def write_keypoints(path: Path, job: Job) -> None:
+    """The object array of dicts that MusePose unpickles; nothing of ours ever reads such a file."""
+    frames = np.empty(len(job.timeline), object)
+    for number, poses in enumerate(job.poses()):
+        frames[number] = frame_dict(poses, job.threshold)
+    with atomic_write(path) as handle:
+        handle.write(_npy(frames))
+
+
+def frame_dict(poses: Poses, threshold: float) -> dict[str, Any]:
+    """The first person of a frame as MusePose's dict, all points -1 where nobody is."""
+    found = people(poses, threshold)[:1]
+    parts = found[0].parts() if found else _nobody()
+    scale = np.asarray(poses.size, np.float64)
+    normal = {name: np.where(points[:, 2:] > 0, points[:, :2] / scale, -1.0) for name, points in parts.items()}
+    subset = np.where(parts["body"][:, 2] > 0, np.arange(18), -1).astype(np.float64)
+    return {
+        "bodies": {"candidate": normal["body"].tolist(), "subset": [subset.tolist()]},
+        "hands": [normal["left_hand"].tolist(), normal["right_hand"].tolist()],
+        "faces": [normal["face"][:68].tolist()],
+    }
+
+
+def _nobody() -> Mapping[str, np.ndarray]:
+    empty = {"body": 18, "feet": 6, "face": 70, "left_hand": 21, "right_hand": 21}
+    return OpenPosePerson(**{name: np.zeros((count, 3)) for name, count in empty.items()}).parts()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    """An object array as `numpy.save` writes it, in the words of numpy 1.
+
+    numpy 2 names its own module `numpy._core` in the pickle, which the numpy 1 of the tool's environment does not
+    have; every numpy knows `numpy.core`. The dicts hold plain lists, so that no data can look like such a name.
+    """
+    header = {"descr": "|O", "fortran_order": False, "shape": array.shape}
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + pickle.dumps(array, protocol=2).replace(b"cnumpy._core.", b"cnumpy.core.")
+
+
+PROFILE = ExportProfile(
+    tool="MusePose",
+    files="dwpose_keypoints/NAME.npy, dwpose_without_face/NAME.mp4; with --video NAME_meta.json",
+    write=write,
+    style="musepose",
+    one_person=True,
+    short_side=768,
+    multiple=2,
+    drawn_short_side=1024,
+)

@@ -1,0 +1,23 @@
+"""OpenPose: one JSON file per frame, named as its own program names them, see `openpose.write_openpose_json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..files import atomic_folder
+from ..openpose import write_openpose_json
+from .profile import ExportProfile, Job
+
+
+def write(job: Job) -> None:
+    job.add(job.out / f"{job.name}_openpose", lambda path: write_folder(path, job))
+
+
+def write_folder(path: Path, job: Job) -> None:
+    with atomic_folder(path, "*_keypoints.json") as folder:
+        for number, poses in enumerate(job.poses()):
+            file = folder / f"{job.name}_{number:012d}_keypoints.json"
+            write_openpose_json(file, poses, threshold=job.threshold)
+
+
+PROFILE = ExportProfile(tool="OpenPose JSON", files="NAME_openpose/NAME_000000000000_keypoints.json ...", write=write)

@@ -1,0 +1,79 @@
+"""What several targets write alike: pose videos, folders of pictures, the list of pairs for training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import atomic_folder, atomic_write
+from .profile import Job
+
+
+def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], job: Job, codec: str) -> None:
+    """A video of RGB frames of `size` (w, h) at the job's rate, one at a time."""
+    from ..video_writer import VideoWriter
+
+    with VideoWriter(path, size, job.frame_rate, codec=codec) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def write_pose_video(path: Path, job: Job) -> None:
+    """The pose video of a job, in its codec."""
+    if job.codec == "png":
+        raise InputError(f"codec png: {job.profile.tool} reads a video; choose lossless or h264")
+    write_frames(path, job.pose_maps(), job.pose_map_size(), job, job.codec)
+
+
+def write_pose_maps(job: Job, stem: str) -> None:
+    """OUT/STEM.mp4, or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
+    if job.codec != "png":
+        job.add(job.out / f"{stem}.mp4", lambda path: write_pose_video(path, job))
+        return
+    job.add(job.out / stem, lambda path: _write_pngs(path, job))
+
+
+def _write_pngs(path: Path, job: Job) -> None:
+    from ..images import write_png
+
+    with atomic_folder(path, "*.png") as folder:
+        for number, pose_map in enumerate(job.pose_maps()):
+            write_png(folder / f"{number:05d}.png", pose_map)
+
+
+def write_training_pair(job: Job, pose_video: Path) -> None:
+    """OUT/NAME_meta.json, `[{"video_path", "kps_path"}]`, where the source video is known.
+
+    Raises `InputError` unless both videos have the same number of frames, as the readers of the list demand.
+    """
+    if job.video is None:
+        return
+    video, frames = job.video.resolve(), count_frames(job.video)
+    if frames != len(job.timeline):
+        raise InputError(
+            f"{job.video} has {frames} frames and the pose video {len(job.timeline)}, but training wants as many of "
+            "both: export without --frames and --frame-rate, from poses of every frame"
+        )
+    job.add(
+        job.out / f"{job.name}_meta.json",
+        lambda path: write_json(path, [{"video_path": str(video), "kps_path": str(pose_video.resolve())}]),
+    )
+
+
+def count_frames(video: Path) -> int:
+    """How many frames decode."""
+    from ..video import open_video
+
+    with open_video(video) as source:
+        return sum(1 for _ in source.frames())
+
+
+def write_json(path: Path, content: object) -> None:
+    """A JSON file, atomically."""
+    with atomic_write(path, "w") as handle:
+        json.dump(content, handle, allow_nan=False)
+        handle.write("\n")

@@ -1,0 +1,44 @@
+"""UniAnimate: a folder of pose maps 0000.jpg ... and ref_pose.jpg.
+
+Rules of ali-vilab/UniAnimate: run_align_pose.py draws 512 by 768, without face, with toes, and writes RGB colours as
+BGR; tools/inferences/inference_unianimate_entrance.py takes every file but ref_pose.jpg for a frame, in the order of
+the names, and stretches pictures and pose maps alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..files import atomic_folder
+from .profile import ExportProfile, Job
+
+
+def write(job: Job) -> None:
+    job.add(job.out / job.name, lambda path: write_folder(path, job))
+
+
+def write_folder(path: Path, job: Job) -> None:
+    digits = max(4, len(str(len(job.timeline) - 1)))  # names sort as numbers do
+    with atomic_folder(path, "*.jpg") as folder:
+        for number, pose_map in enumerate(job.pose_maps()):
+            _write_jpg(folder / f"{number:0{digits}d}.jpg", pose_map)
+        _write_jpg(folder / "ref_pose.jpg", job.pose_map(job.reference_poses()))
+
+
+def _write_jpg(path: Path, rgb: np.ndarray) -> None:
+    from PIL import Image
+
+    Image.fromarray(rgb).save(path, quality=95, subsampling=0)
+
+
+PROFILE = ExportProfile(
+    tool="UniAnimate",
+    files="NAME/0000.jpg ..., NAME/ref_pose.jpg",
+    write=write,
+    style="unianimate",
+    one_person=True,
+    size=(512, 768),
+    reference="poses",
+)

@@ -1,0 +1,152 @@
+"""Wan-Animate: the folder that its generator reads, and the pose metas of its preprocessing as JSON.
+
+Rules of Wan-Video/Wan2.2: wan/animate.py reads src_pose.mp4, src_face.mp4 (512 by 512, as many frames) and src_ref.png
+from one folder; a black face means none. Its preprocessing draws on the canvas of the reference picture at 1280x720
+pixels or a little less, multiples of 16; clips have 4n+1 frames (77). A meta (pose2d_utils.py, and
+kijai/ComfyUI-WanAnimatePreprocess in POSEDATA) has width, height and fractions of them with a third value:
+keypoints_body (20: OpenPose-18, then the middle of the toes, left and right), keypoints_left_hand and
+keypoints_right_hand (21), keypoints_face (69: the right heel, then 68).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..face_crops import face_boxes, face_crops
+from ..openpose_order import OPENPOSE_18_FROM_COCO_17, Source
+from ..poses import Poses
+from .profile import ExportProfile, Job
+from .streams import write_frames, write_json, write_pose_video
+
+FACE_SIZE = 512
+
+BODY_20_FROM_COCO_WHOLEBODY_133: dict[str, Source] = {
+    **OPENPOSE_18_FROM_COCO_17,
+    "left_toe": (17, 18),
+    "right_toe": (20, 21),
+}
+"""Wan-Animate's body: OpenPose's 18 and the middle of each foot's two toes."""
+
+FACE_69 = (22, *range(23, 91))
+LEFT_HAND, RIGHT_HAND = tuple(range(91, 112)), tuple(range(112, 133))
+
+
+def write(job: Job) -> None:
+    folder = job.out / f"{job.name}_wan"
+    job.add(folder / "src_pose.mp4", lambda path: write_pose_video(path, job))
+    job.add(folder / "src_face.mp4", lambda path: write_face_video(path, job))
+    job.add(folder / "pose_metas.json", lambda path: write_metas(path, job))
+    if job.reference_picture is not None:
+        picture = job.reference_picture
+        job.add(folder / "src_ref.png", lambda path: _write_reference(path, picture))
+
+
+def write_face_video(path: Path, job: Job) -> None:
+    """The face of the person, cut from the source video; black where there is none, and throughout without a video."""
+    size = (FACE_SIZE, FACE_SIZE)
+    if job.video is None:
+        job.result.note("no --video was given: the face video is black, so the face is not driven")
+        black = np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8)
+        write_frames(path, (black for _ in job.numbers()), size, job, "h264")
+        return
+    nearest = job.timeline.nearest
+    boxes = _boxes(job)[nearest]
+    if not np.isfinite(boxes).any():
+        job.result.note("no face was found: the face video is black")
+    frames = source_frames(job.video, job.faces.frame_index[nearest], job.faces.size)
+    faces = face_crops(frames, (boxes[number] for number in job.numbers()), FACE_SIZE)
+    write_frames(path, faces, size, job, "h264")
+
+
+def _boxes(job: Job) -> np.ndarray:
+    """(T, 4) of the person shown; NaN where nobody is."""
+    ids = np.unique(job.sequence.track_ids[job.sequence.track_ids >= 0])
+    if not len(ids):
+        return np.full((len(job.faces), 4), np.nan)
+    return face_boxes(job.faces, int(ids[0]), threshold=job.threshold)
+
+
+def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The frames of those numbers, which must not fall, decoded once and one at a time.
+
+    Raises `InputError` if the video is of another size (w, h) than the poses, or ends too early.
+    """
+    from ..video import open_video
+
+    with open_video(video) as source:
+        if tuple(source.info.size) != tuple(size):
+            raise InputError(
+                f"{video} is {source.info.size}, the poses are of {tuple(size)}: faces are cut by the poses of the "
+                "video itself; give them with --face-poses where the exported ones were fitted to a character"
+            )
+        frames, current = source.frames(int(indices[0])), None
+        for index in indices.tolist():
+            while current is None or current.index < index:
+                current = next(frames, None)
+                if current is None:
+                    raise InputError(f"{video} ends before frame {index}, which the poses have: is it another video?")
+            yield current.image
+
+
+def write_metas(path: Path, job: Job) -> None:
+    """`pose_metas`, one per frame, and `refer_pose_meta`, or null where no poses of a reference are known."""
+    metas = [pose_meta(poses, job.threshold) for poses in job.poses()]
+    refer = pose_meta(job.reference_poses(), job.threshold) if job.reference is not None else None
+    write_json(path, {"pose_metas": metas, "refer_pose_meta": refer})
+
+
+def pose_meta(poses: Poses, threshold: float) -> dict[str, Any]:
+    """The first person of a frame as a meta: third values are 1 or 0 by the threshold, unknown points 0, 0, 0."""
+    w, h = poses.size
+    points = np.zeros((133, 3))
+    if len(poses):
+        keypoints, scores = poses.keypoints[0], poses.scores[0]
+        points[: len(scores), :2] = np.nan_to_num(keypoints / [w, h])
+        points[: len(scores), 2] = np.isfinite(keypoints).all(-1) & (scores >= threshold) & (scores > 0)
+    return {
+        "width": w,
+        "height": h,
+        "keypoints_body": _rounded([_middle(points, source) for source in BODY_20_FROM_COCO_WHOLEBODY_133.values()]),
+        "keypoints_left_hand": _rounded(points[list(LEFT_HAND)]),
+        "keypoints_right_hand": _rounded(points[list(RIGHT_HAND)]),
+        "keypoints_face": _rounded(points[list(FACE_69)]),
+    }
+
+
+def _middle(points: np.ndarray, source: Source) -> np.ndarray:
+    """A point, or the middle of two, which counts only where both do."""
+    if isinstance(source, int):
+        return points[source]
+    first, second = points[source[0]], points[source[1]]
+    return np.array([*(first[:2] + second[:2]) / 2, min(first[2], second[2])])
+
+
+def _rounded(rows: Any) -> list[list[float]]:
+    return np.asarray(rows).round(6).tolist()
+
+
+def _write_reference(path: Path, picture: Path) -> None:
+    from ..images import read_image, write_png
+
+    write_png(path, read_image(picture))
+
+
+PROFILE = ExportProfile(
+    tool="Wan-Animate",
+    files="NAME_wan/ src_pose.mp4, src_face.mp4, pose_metas.json; with a picture as --reference src_ref.png",
+    write=write,
+    style="wan_animate",
+    one_person=True,
+    area=1280 * 720,
+    multiple=16,
+    fit="pad",
+    frames="4n+1",
+    frame_rate=Fraction(16),
+    reference="picture",
+)

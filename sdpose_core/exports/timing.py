@@ -59,7 +59,7 @@ def at_rate(sequence: PoseSequence, frame_rate: Fraction) -> Timeline:
     after = np.minimum(before + 1, len(pts) - 1)
     gap = pts[after] - pts[before]
     weight = np.where(gap > 0, (times - pts[before]) / np.where(gap > 0, gap, 1), 0)
-    return Timeline(before, after, np.where(weight < 1e-6, 0, np.clip(weight, 0, 1)))
+    return Timeline(before, after, np.clip(weight, 0, 1).round(6))
 
 
 def frame_count(rule: str, available: int) -> int:

@@ -229,7 +229,7 @@ def test_resampling_takes_a_lone_point_or_person_from_the_nearest_frame() -> Non
 
 
 def test_animate_anyone(clip: PoseSequence, video: Path, tmp_path: Path) -> None:
-    """MooreThreads/Moore-AnimateAnyone, scripts/pose2vid.py: name ends in _kps, all frames through PyAV, average rate as
+    """MooreThreads/Moore-AnimateAnyone, scripts/pose2vid.py: a name in _kps, all frames through PyAV, average rate as
     a Fraction. src/dwpose/__init__.py: the person of the highest mean body score, points above 0.3, a short side of 512
     with both sides rounded to 64. Its own tool fails where nobody is seen; ours writes black."""
     result = export(clip, "animate_anyone", tmp_path, video=video)
@@ -365,7 +365,7 @@ def test_mimicmotion_cuts_the_reference_and_pads_what_was_not_fitted_to_it(clip:
 
 
 def test_unianimate(clip: PoseSequence, tmp_path: Path) -> None:
-    """ali-vilab/UniAnimate, tools/inferences/inference_unianimate_entrance.py: every file of the folder but ref_pose.jpg
+    """ali-vilab/UniAnimate, tools/inferences/inference_unianimate_entrance.py: all files of the folder but ref_pose.jpg
     is a frame, in the order of names, opened as RGB; run_align_pose.py: 0000.jpg ..., 512 by 768, no face, limbs to
     the middle of the toes, RGB colours written as BGR; pictures are stretched to the same size."""
     reference = frame_of({0: ((300, 200), 1.0)}, (600, 600))
@@ -452,7 +452,7 @@ def test_wan_faces_are_cut_from_the_frame_of_that_time(wan: Path, clip: PoseSequ
 
 def test_wan_metas(wan: Path, clip: PoseSequence) -> None:
     """Wan-Video/Wan2.2, wan/modules/animate/preprocess/pose2d_utils.py, AAPoseMeta.from_humanapi_meta, and
-    kijai/ComfyUI-WanAnimatePreprocess, pose_utils: arrays (20, 3), (21, 3), (21, 3), (69, 3) times width and height; the
+    kijai/ComfyUI-WanAnimatePreprocess, pose_utils: arrays (20, 3), (21, 3), (21, 3), (69, 3) by width, height; the
     20 are the mean of the 133 at [0,6,6,8,10,5,7,9,12,14,16,11,13,15,2,1,4,3,17,20] and [0,5,6,...,18,21], the face
     starts with point 22."""
     content = json.loads((wan / "pose_metas.json").read_text())

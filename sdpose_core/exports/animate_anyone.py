@@ -8,13 +8,11 @@ rounded to multiples of 64; src/dataset/dance_video.py wants as many pose frames
 from __future__ import annotations
 
 from .profile import ExportProfile, Job
-from .streams import write_pose_video, write_training_pair
+from .streams import write_with_training_pair
 
 
 def write(job: Job) -> None:
-    pose_video = job.out / f"{job.name}_kps.mp4"
-    job.add(pose_video, lambda path: write_pose_video(path, job))
-    write_training_pair(job, pose_video)
+    write_with_training_pair(job, job.out / f"{job.name}_kps.mp4")
 
 
 PROFILE = ExportProfile(

@@ -18,6 +18,7 @@ from ..files import atomic_write
 from ..poses import Poses
 from ..skeletons import KEYPOINT_SETS, KeypointSet
 from .profile import ExportProfile, Job
+from .streams import write_list
 
 _NAME_OF = {"feet": "foot", "face": "face", "left_hand": "lefthand", "right_hand": "righthand"}
 
@@ -38,7 +39,7 @@ def write_results(path: Path, job: Job) -> None:
         for rows, score, box in zip(_rows(poses), poses.mean_scores().tolist(), poses.boxes, strict=True)
     )
     with atomic_write(path, "w") as handle:
-        _write_list(handle, entries)
+        write_list(handle, entries)
 
 
 def write_annotations(path: Path, job: Job) -> None:
@@ -49,9 +50,9 @@ def write_annotations(path: Path, job: Job) -> None:
     points = KEYPOINT_SETS[job.sequence.keypoint_set]
     with atomic_write(path, "w") as handle:
         handle.write('{"categories": ' + json.dumps([_category(points)]) + ', "images": ')
-        _write_list(handle, (_image(job, image) for image in _image_ids(job).tolist()))
+        write_list(handle, (_image(job, image) for image in _image_ids(job).tolist()))
         handle.write(', "annotations": ')
-        _write_list(handle, _annotations(job, points))
+        write_list(handle, _annotations(job, points))
         handle.write("}\n")
 
 
@@ -119,15 +120,6 @@ def _category(points: KeypointSet) -> dict[str, Any]:
 def _image(job: Job, image: int) -> dict[str, Any]:
     w, h = job.size
     return {"id": image, "file_name": f"{job.name}_{image:06d}.png", "width": w, "height": h}
-
-
-def _write_list(handle: Any, entries: Iterator[dict[str, Any]]) -> None:
-    """A JSON list, one entry at a time."""
-    handle.write("[")
-    for number, entry in enumerate(entries):
-        handle.write(",\n" if number else "\n")
-        json.dump(entry, handle, allow_nan=False)
-    handle.write("\n]")
 
 
 PROFILE = ExportProfile(tool="COCO", files="NAME_results.json, NAME_annotations.json", write=write)

@@ -20,14 +20,12 @@ from ..files import atomic_write
 from ..openpose_order import OpenPosePerson, people
 from ..poses import Poses
 from .profile import ExportProfile, Job
-from .streams import write_pose_video, write_training_pair
+from .streams import write_with_training_pair
 
 
 def write(job: Job) -> None:
+    write_with_training_pair(job, job.out / "dwpose_without_face" / f"{job.name}.mp4")
     job.add(job.out / "dwpose_keypoints" / f"{job.name}.npy", lambda path: write_keypoints(path, job))
-    pose_video = job.out / "dwpose_without_face" / f"{job.name}.mp4"
-    job.add(pose_video, lambda path: write_pose_video(path, job))
-    write_training_pair(job, pose_video)
 
 
 def write_keypoints(path: Path, job: Job) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -45,23 +46,28 @@ def _write_pngs(path: Path, job: Job) -> None:
             write_png(folder / f"{number:05d}.png", pose_map)
 
 
-def write_training_pair(job: Job, pose_video: Path) -> None:
-    """OUT/NAME_meta.json, `[{"video_path", "kps_path"}]`, where the source video is known.
+def write_with_training_pair(job: Job, pose_video: Path) -> None:
+    """The pose video; where the source is known also OUT/NAME_meta.json, `[{"video_path", "kps_path"}]`.
 
-    Raises `InputError` unless both videos have the same number of frames, as the readers of the list demand.
+    Raises `InputError`, before anything is written, unless both videos have the same number of frames, as the readers
+    of the list demand.
     """
-    if job.video is None:
-        return
-    video, frames = job.video.resolve(), count_frames(job.video)
-    if frames != len(job.timeline):
+    video = job.video
+    if video is not None and (frames := count_frames(video)) != len(job.timeline):
         raise InputError(
-            f"{job.video} has {frames} frames and the pose video {len(job.timeline)}, but training wants as many of "
-            "both: export without --frames and --frame-rate, from poses of every frame"
+            f"{video} has {frames} frames and the pose video {len(job.timeline)}, but training wants as many of both: "
+            "export without --frames and --frame-rate, from poses of every frame, or leave out --video"
         )
-    job.add(
-        job.out / f"{job.name}_meta.json",
-        lambda path: write_json(path, [{"video_path": str(video), "kps_path": str(pose_video.resolve())}]),
-    )
+    job.add(pose_video, lambda path: write_pose_video(path, job))
+    if video is not None:
+        pair = {"video_path": str(video.resolve()), "kps_path": str(pose_video.resolve())}
+        job.add(job.out / f"{job.name}_meta.json", lambda path: _write_pairs(path, [pair]))
+
+
+def _write_pairs(path: Path, pairs: list[dict[str, str]]) -> None:
+    with atomic_write(path, "w") as handle:
+        json.dump(pairs, handle)
+        handle.write("\n")
 
 
 def count_frames(video: Path) -> int:
@@ -72,8 +78,10 @@ def count_frames(video: Path) -> int:
         return sum(1 for _ in source.frames())
 
 
-def write_json(path: Path, content: object) -> None:
-    """A JSON file, atomically."""
-    with atomic_write(path, "w") as handle:
-        json.dump(content, handle, allow_nan=False)
-        handle.write("\n")
+def write_list(handle: IO[str], entries: Iterable[Any]) -> None:
+    """A JSON list, one entry at a time."""
+    handle.write("[")
+    for number, entry in enumerate(entries):
+        handle.write(",\n" if number else "\n")
+        json.dump(entry, handle, allow_nan=False)
+    handle.write("\n]")

@@ -10,6 +10,7 @@ keypoints_right_hand (21), keypoints_face (69: the right heel, then 68).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,10 +20,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..face_crops import face_boxes, face_crops
+from ..files import atomic_write
 from ..openpose_order import OPENPOSE_18_FROM_COCO_17, Source
 from ..poses import Poses
 from .profile import ExportProfile, Job
-from .streams import write_frames, write_json, write_pose_video
+from .streams import write_frames, write_list, write_pose_video
 
 FACE_SIZE = 512
 
@@ -96,9 +98,11 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
 
 def write_metas(path: Path, job: Job) -> None:
     """`pose_metas`, one per frame, and `refer_pose_meta`, or null where no poses of a reference are known."""
-    metas = [pose_meta(poses, job.threshold) for poses in job.poses()]
     refer = pose_meta(job.reference_poses(), job.threshold) if job.reference is not None else None
-    write_json(path, {"pose_metas": metas, "refer_pose_meta": refer})
+    with atomic_write(path, "w") as handle:
+        handle.write(f'{{"refer_pose_meta": {json.dumps(refer)}, "pose_metas": ')
+        write_list(handle, (pose_meta(poses, job.threshold) for poses in job.poses()))
+        handle.write("}\n")
 
 
 def pose_meta(poses: Poses, threshold: float) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _middle(points: np.ndarray, source: Source) -> np.ndarray:
 
 
 def _rounded(rows: Any) -> list[list[float]]:
-    return np.asarray(rows).round(6).tolist()
+    return np.asarray(rows).round(9).tolist()
 
 
 def _write_reference(path: Path, picture: Path) -> None:

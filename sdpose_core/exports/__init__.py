@@ -96,7 +96,7 @@ def export(
         name=name or Path(str(sequence.meta.get("source") or "poses")).stem,
         out=Path(out),
         video=video,
-        faces=faces or sequence,
+        faces=sequence if faces is None else faces,
         reference=poses,
         reference_picture=picture,
         on_progress=on_progress,
@@ -135,13 +135,15 @@ def _people(
 def _timing(
     sequence: PoseSequence, profile: ExportProfile, options: ExportOptions, result: ExportResult
 ) -> tuple[Timeline, Fraction]:
-    rate = options.frame_rate or profile.frame_rate or "source"
-    if rate == "source" or sequence.frame_rate is None:
-        timeline, rate = every_frame(sequence), sequence.frame_rate or (_PICTURES_RATE if rate == "source" else rate)
-    elif isinstance(rate, Fraction) and rate > 0:
-        timeline = at_rate(sequence, rate)
+    asked = options.frame_rate or profile.frame_rate or "source"
+    if asked == "source":
+        rate = sequence.frame_rate or _PICTURES_RATE
+    elif isinstance(asked, Fraction) and asked > 0:
+        rate = asked
     else:
-        raise InputError(f"frame rate: expected a positive Fraction or 'source', got {rate!r}")
+        raise InputError(f"frame rate: expected a positive Fraction or 'source', got {asked!r}")
+    as_it_is = asked == "source" or sequence.frame_rate is None
+    timeline = every_frame(sequence) if as_it_is else at_rate(sequence, rate)
     count = frame_count(options.frames or profile.frames, len(timeline))
     if count < len(timeline):
         result.note(f"only the first {count} of {len(timeline)} frames are written")

@@ -59,6 +59,7 @@ def write_annotations(path: Path, job: Job) -> None:
 def _annotations(job: Job, points: KeypointSet) -> Iterator[dict[str, Any]]:
     number = 0
     for image, poses in _frames(job):
+        assert poses.track_ids is not None
         for rows, box, track in zip(_rows(poses), poses.boxes, poses.track_ids, strict=True):
             number += 1  # COCO's evaluation takes the id 0 for none
             rows = np.where(rows[:, 2:] >= job.threshold, rows, 0)

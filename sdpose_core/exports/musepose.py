@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import atomic_write
-from ..openpose_order import OpenPosePerson, people
+from ..openpose_order import PART_SIZES, people
 from ..poses import Poses
 from .profile import ExportProfile, Job
 from .streams import write_with_training_pair
@@ -40,7 +39,7 @@ def write_keypoints(path: Path, job: Job) -> None:
 def frame_dict(poses: Poses, threshold: float) -> dict[str, Any]:
     """The first person of a frame as MusePose's dict, all points -1 where nobody is."""
     found = people(poses, threshold)[:1]
-    parts = found[0].parts() if found else _nobody()
+    parts = found[0].parts() if found else {name: np.zeros((count, 3)) for name, count in PART_SIZES.items()}
     scale = np.asarray(poses.size, np.float64)
     normal = {name: np.where(points[:, 2:] > 0, points[:, :2] / scale, -1.0) for name, points in parts.items()}
     subset = np.where(parts["body"][:, 2] > 0, np.arange(18), -1).astype(np.float64)
@@ -49,11 +48,6 @@ def frame_dict(poses: Poses, threshold: float) -> dict[str, Any]:
         "hands": [normal["left_hand"].tolist(), normal["right_hand"].tolist()],
         "faces": [normal["face"][:68].tolist()],
     }
-
-
-def _nobody() -> Mapping[str, np.ndarray]:
-    empty = {"body": 18, "feet": 6, "face": 70, "left_hand": 21, "right_hand": 21}
-    return OpenPosePerson(**{name: np.zeros((count, 3)) for name, count in empty.items()}).parts()
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -96,17 +96,18 @@ def pose_at(sequence: PoseSequence, timeline: Timeline, number: int) -> Poses:
     if share == 0 or not len(poses):
         return poses
     other = sequence.frame(far)
+    assert poses.track_ids is not None and other.track_ids is not None
     mine, theirs = np.nonzero(poses.track_ids[:, None] == other.track_ids[None, :])
-    values = {name: np.array(getattr(poses, name)) for name in ("keypoints", "scores", "boxes")}
-    for name, own in values.items():
-        mixed = own[mine] * (1 - share) + getattr(other, name)[theirs] * share
-        own[mine] = np.where(_in_both(poses, other, mine, theirs, name), mixed, own[mine])
-    return replace(poses, **values)
+    both = np.isfinite(poses.keypoints[mine]).all(-1) & np.isfinite(other.keypoints[theirs]).all(-1)
 
+    def mixed(own: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
+        result = np.array(own)
+        result[mine] = np.where(where, own[mine] * (1 - share) + others[theirs] * share, own[mine])
+        return result
 
-def _in_both(poses: Poses, other: Poses, mine: np.ndarray, theirs: np.ndarray, name: str) -> np.ndarray:
-    """Which values of `name` may be mixed: all of the boxes, else those of points that both have."""
-    if name == "boxes":
-        return np.ones((len(mine), 1), bool)
-    seen = np.isfinite(poses.keypoints[mine]).all(-1) & np.isfinite(other.keypoints[theirs]).all(-1)
-    return seen[..., None] if name == "keypoints" else seen
+    return replace(
+        poses,
+        keypoints=mixed(poses.keypoints, other.keypoints, both[..., None]),
+        scores=mixed(poses.scores, other.scores, both),
+        boxes=mixed(poses.boxes, other.boxes, np.ones((len(mine), 1), bool)),
+    )

@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
         "--face-poses", type=Path, metavar="SEQ", help="the poses of SOURCE itself, where SEQ was retargeted"
     )
     group.add_argument(
-        "--person", type=_person, metavar="WHO", help="id of a track, or largest, leftmost, rightmost, best-score"
+        "--person", metavar="WHO", help="id, largest, best, leftmost, rightmost, point:X,Y, mask:FILE, best-per-frame"
     )
     group = sub.add_argument_group("what comes out (default: what the target wants)")
     group.add_argument("--name", help="NAME in the results (default: that of SEQ)")
@@ -125,10 +125,6 @@ def _estimated(args: argparse.Namespace, picture: Path) -> Poses:
         raise InputError(f"{picture}: nobody was found in it")
     print(f"{picture}: {describe(poses)}", file=sys.stderr)
     return poses
-
-
-def _person(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdigit() else text.replace("-", " ")
 
 
 def _rate(text: str) -> Fraction | str:

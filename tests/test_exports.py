@@ -273,7 +273,7 @@ def test_the_threshold_and_the_person_are_the_users(clip: PoseSequence, tmp_path
     [path] = export(clip, "animate_anyone", tmp_path / "b", options=ExportOptions(person=OTHER)).files
     shoulder = only(clip, OTHER, 0).keypoints[0, RIGHT_SHOULDER] * np.array((512, 896)) / SIZE
     assert colour_at(decoded(path)[0][0], shoulder) == SHOULDER_RGB
-    with pytest.raises(InputError, match="person 4 is not in the sequence: it has 3, 7"):
+    with pytest.raises(InputError, match="person 4: nobody.* the ids are 3, 7"):
         export(clip, "animate_anyone", tmp_path / "c", options=ExportOptions(person=4))
 
 

@@ -110,26 +110,26 @@ def _people(
     sequence: PoseSequence, profile: ExportProfile, options: ExportOptions, result: ExportResult
 ) -> PoseSequence:
     """The people to show: all, or the one asked for (AnimateAnyone's rule where the tool knows one only)."""
-    from ..sequence_selection import select_people
+    from ..sequence_selection import parse_person, select_people
 
-    person = options.person if options.person is not None else ("best score" if profile.one_person else None)
-    if person is None:
+    if options.person is None and not profile.one_person:
         return sequence
-    if isinstance(person, int):
-        own = select_people(sequence, by="id", number=person)
-    else:
-        own = select_people(sequence, by=person, max_people=1)
-    ids = sorted({int(track) for track in own.track_ids.ravel() if track >= 0})
-    there = {int(track) for track in sequence.track_ids.ravel() if track >= 0}
-    if isinstance(person, int) and not ids:
+    person = "best" if options.person is None else str(options.person)
+    own = select_people(sequence, **parse_person(person))
+    ids, there = _ids(own), _ids(sequence)
+    if options.person is not None and not ids:
         raise InputError(
-            f"person {person} is not in the sequence: it has {', '.join(map(str, sorted(there))) or 'nobody'}"
+            f"person {person}: nobody is chosen by that; the ids are {', '.join(map(str, there)) or 'none'}"
         )
     if not ids:
         result.note("nobody is in the sequence: all frames are empty")
     elif options.person is None and len(there) > 1:
         result.note(f"{profile.tool} takes one person: {ids[0]}, of the best score, of {len(there)}; --person chooses")
     return own
+
+
+def _ids(sequence: PoseSequence) -> list[int]:
+    return sorted({int(track) for track in sequence.track_ids.ravel() if track >= 0})
 
 
 def _timing(

@@ -109,7 +109,7 @@ class ExportOptions:
     """What the user asks for beside the target; None leaves it to the target's profile.
 
     Attributes:
-        person: the id of a track, or an order of `sequence_selection.select_people`, such as "largest".
+        person: the id of a track, or words of `sequence_selection.parse_person`, such as "largest" or "point:320,200".
         size: (w, h) of the canvas.
         fit: see `annotate.place`.
         threshold: points of a lower score are absent.

@@ -21,6 +21,8 @@ def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int]
     with VideoWriter(path, size, job.frame_rate, codec=codec) as writer:
         for frame in frames:
             writer.write(frame)
+    for note in writer.notes:
+        job.result.note(note)
 
 
 def write_pose_video(path: Path, job: Job) -> None:
@@ -31,9 +33,11 @@ def write_pose_video(path: Path, job: Job) -> None:
 
 
 def write_pose_maps(job: Job, stem: str) -> None:
-    """OUT/STEM.mp4, or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
+    """OUT/STEM.mp4 (.mkv for ffv1), or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
+    from ..video_writer import SUFFIX
+
     if job.codec != "png":
-        job.add(job.out / f"{stem}.mp4", lambda path: write_pose_video(path, job))
+        job.add(job.out / f"{stem}{SUFFIX.get(job.codec, '.mp4')}", lambda path: write_pose_video(path, job))
         return
     job.add(job.out / stem, lambda path: _write_pngs(path, job))
 
@@ -52,8 +56,10 @@ def write_with_training_pair(job: Job, pose_video: Path) -> None:
     Raises `InputError`, before anything is written, unless both videos have the same number of frames, as the readers
     of the list demand.
     """
+    from ..video import frame_count
+
     video = job.video
-    if video is not None and (frames := count_frames(video)) != len(job.timeline):
+    if video is not None and (frames := frame_count(video)) != len(job.timeline):
         raise InputError(
             f"{video} has {frames} frames and the pose video {len(job.timeline)}, but training wants as many of both: "
             "export without --frames and --frame-rate, from poses of every frame, or leave out --video"
@@ -68,14 +74,6 @@ def _write_pairs(path: Path, pairs: list[dict[str, str]]) -> None:
     with atomic_write(path, "w") as handle:
         json.dump(pairs, handle)
         handle.write("\n")
-
-
-def count_frames(video: Path) -> int:
-    """How many frames decode."""
-    from ..video import open_video
-
-    with open_video(video) as source:
-        return sum(1 for _ in source.frames())
 
 
 def write_list(handle: IO[str], entries: Iterable[Any]) -> None:

@@ -67,11 +67,15 @@ def write_face_video(path: Path, job: Job) -> None:
 
 
 def _boxes(job: Job) -> np.ndarray:
-    """(T, 4) of the person shown; NaN where nobody is."""
-    ids = np.unique(job.sequence.track_ids[job.sequence.track_ids >= 0])
-    if not len(ids):
-        return np.full((len(job.faces), 4), np.nan)
-    return face_boxes(job.faces, int(ids[0]), threshold=job.threshold)
+    """(T, 4) around the face of whoever is shown; the last box stays where nobody is."""
+    shown = job.sequence.track_ids.max(axis=1, initial=-1)
+    boxes, last = np.full((len(shown), 4), np.nan), np.full(4, np.nan)
+    of_each = {
+        int(one): face_boxes(job.faces, int(one), threshold=job.threshold) for one in np.unique(shown[shown >= 0])
+    }
+    for t, one in enumerate(shown.tolist()):
+        last = boxes[t] = of_each[one][t] if one >= 0 else last
+    return boxes
 
 
 def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:

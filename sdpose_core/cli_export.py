@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError, SDPoseError
 
 if TYPE_CHECKING:
+    from .exports import ExportProfile
     from .poses import Poses
 
 
@@ -19,7 +20,9 @@ def add_parser(commands: Any) -> None:
     from .cli import _size, add_detector_arguments, add_estimator_arguments
     from .exports import TARGETS
 
-    lines = [f"  {name:20} {profile.tool}: {profile.files}" for name, profile in TARGETS.items()]
+    lines = [
+        f"  {name}: {profile.tool} ({_wants(profile)})\n      {profile.files}" for name, profile in TARGETS.items()
+    ]
     sub = commands.add_parser(
         "export",
         help="write a pose sequence for another tool",
@@ -53,6 +56,23 @@ def add_parser(commands: Any) -> None:
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
     sub.set_defaults(run=run)
+
+
+def _wants(profile: ExportProfile) -> str:
+    """The numbers of a profile in words."""
+    size = f"{profile.size[0]}x{profile.size[1]}" if profile.size else ""
+    wants = {
+        "one person": profile.one_person,
+        f"style {profile.style}": profile.style,
+        size + (" or turned" if profile.turned else ""): profile.size,
+        f"short side {profile.short_side}": profile.short_side,
+        f"at most {profile.area} pixels": profile.area,
+        f"multiples of {profile.multiple}": profile.multiple > 1 and not profile.size,
+        f"at 1/{profile.shrink} of the size": profile.shrink > 1,
+        f"{profile.frames} frames": profile.frames != "all",
+        f"{profile.frame_rate} frames per second": profile.frame_rate,
+    }
+    return ", ".join(text for text, true in wants.items() if true) or "everybody, as it is"
 
 
 def run(args: argparse.Namespace) -> int:

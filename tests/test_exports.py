@@ -668,6 +668,16 @@ def test_the_command(saved: Callable[..., int], tmp_path: Path, capsys: pytest.C
     assert "the last of 31 frames is held, for 77 frames" in capsys.readouterr().err
 
 
+def test_the_help_says_what_each_target_wants(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    told = capsys.readouterr().out
+    assert (
+        "short side 512, multiples of 64" in told and "at most 921600 pixels, multiples of 16, 4n+1 frames, 16" in told
+    )
+    assert all(f"\n  {name}: {profile.tool} (" in told for name, profile in TARGETS.items())
+
+
 def test_the_command_estimates_a_reference_picture(
     saved: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

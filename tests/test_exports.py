@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sdpose_core.exports.timing import at_rate, frame_count, pose_at
 from sdpose_core.openpose import read_openpose_json
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.selection import select_person
+from sdpose_core.smoothing import decide_visibility
 
 SIZE = (540, 960)
 RATE = Fraction(30000, 1001)
@@ -277,6 +279,18 @@ def test_the_threshold_and_the_person_are_the_users(clip: PoseSequence, tmp_path
         export(clip, "animate_anyone", tmp_path / "c", options=ExportOptions(person=4))
 
 
+def test_what_cleaning_decided_is_what_is_drawn(clip: PoseSequence, tmp_path: Path) -> None:
+    """Cleaning makes points NaN that are not to be seen; those it leaves are drawn, whatever their scores."""
+    faint = replace(clip, scores=clip.scores * 0.3)
+    decided = decide_visibility(faint, threshold=0.2, hysteresis=0.05)
+    shoulder = only(clip, BEST, 0).keypoints[0, RIGHT_SHOULDER]
+    for name, sequence, seen in (("faint", faint, False), ("decided", decided, True)):
+        export(sequence, "controlnet", tmp_path, name=name, options=ExportOptions(frames="1"))
+        picture = decoded(tmp_path / f"{name}_pose.mp4")[0][0]
+        assert (colour_at(picture, shoulder) == SHOULDER_RGB) == seen
+    assert not picture[:, :250].any(), "the other person has scores of 0.15"
+
+
 # --- Open-AnimateAnyone ----------------------------------------------------------------------------------------------
 
 
@@ -501,6 +515,8 @@ def test_faces_come_from_the_poses_of_the_video(clip: PoseSequence, video: Path,
     fitted = PoseSequence.from_poses(frames, frame_rate=RATE)
     with pytest.raises(InputError, match="--face-poses"):
         export(fitted, "wan", tmp_path, video=video, name="a")
+    with pytest.raises(InputError, match="--face-poses"):
+        export(replace(clip, meta={"retarget": {}}), "wan", tmp_path, video=video, name="a")
     export(fitted, "wan", tmp_path, video=video, name="b", faces=clip)
     red, green, _ = decoded(tmp_path / "b_wan" / "src_face.mp4")[0][0, 256, 256].astype(float)
     assert abs(red - 350 / 539 * 255) < 6 and abs(green - 382 / 959 * 255) < 6

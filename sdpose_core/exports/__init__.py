@@ -90,7 +90,7 @@ def export(
         frame_rate=frame_rate,
         size=_canvas(profile, options, _size_of(sequence, poses, picture)),
         fit=_fit(profile, options, fitted=poses is not None and poses.size == sequence.size),
-        threshold=profile.threshold if options.threshold is None else options.threshold,
+        threshold=options.threshold,
         codec=options.codec or profile.codec,
         overwrite=options.overwrite,
         name=name or Path(str(sequence.meta.get("source") or "poses")).stem,

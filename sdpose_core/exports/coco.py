@@ -62,7 +62,7 @@ def _annotations(job: Job, points: KeypointSet) -> Iterator[dict[str, Any]]:
         assert poses.track_ids is not None
         for rows, box, track in zip(_rows(poses), poses.boxes, poses.track_ids, strict=True):
             number += 1  # COCO's evaluation takes the id 0 for none
-            rows = np.where(rows[:, 2:] >= job.threshold, rows, 0)
+            rows = np.where(rows[:, 2:] >= job.least_score(poses), rows, 0)
             rows[:, 2] = np.where(rows[:, 2] > 0, 2, 0)
             x, y, w, h = _xywh(box)
             yield {

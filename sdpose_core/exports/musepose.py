@@ -31,7 +31,7 @@ def write_keypoints(path: Path, job: Job) -> None:
     """The object array of dicts that MusePose unpickles; nothing of ours ever reads such a file."""
     frames = np.empty(len(job.timeline), object)
     for number, poses in enumerate(job.poses()):
-        frames[number] = frame_dict(poses, job.threshold)
+        frames[number] = frame_dict(poses, job.least_score(poses))
     with atomic_write(path) as handle:
         handle.write(_npy(frames))
 

@@ -17,7 +17,7 @@ def write_folder(path: Path, job: Job) -> None:
     with atomic_folder(path, "*_keypoints.json") as folder:
         for number, poses in enumerate(job.poses()):
             file = folder / f"{job.name}_{number:012d}_keypoints.json"
-            write_openpose_json(file, poses, threshold=job.threshold)
+            write_openpose_json(file, poses, threshold=job.least_score(poses))
 
 
 PROFILE = ExportProfile(tool="OpenPose JSON", files="NAME_openpose/NAME_000000000000_keypoints.json ...", write=write)

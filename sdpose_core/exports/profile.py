@@ -15,6 +15,7 @@ from ..annotate import place
 from ..drawing import STYLES, draw_poses
 from ..errors import InputError
 from ..poses import Poses, PoseSequence
+from ..smoothing import drawing_threshold
 from .timing import Timeline, pose_at
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,7 @@ class Job:
         frame_rate: of the result.
         size: (w, h) of the canvas.
         fit: how the frame of the sequence maps onto the canvas, see `annotate.place`.
+        threshold: the one asked for, or None; `least_score` tells which holds.
         name: of the sequence, for file names.
         out: folder.
         video: the source video, or None.
@@ -172,7 +174,7 @@ class Job:
     frame_rate: Fraction
     size: tuple[int, int]
     fit: str
-    threshold: float
+    threshold: float | None
     codec: str
     overwrite: bool
     name: str
@@ -191,6 +193,10 @@ class Job:
             return
         make(path)
         self.result.files.append(path)
+
+    def least_score(self, of: Poses | PoseSequence) -> float:
+        """The threshold for these poses: as asked, else the profile's, or 0 where cleaning decided who is seen."""
+        return drawing_threshold(of.meta, self.profile.threshold) if self.threshold is None else self.threshold
 
     def poses(self) -> Iterator[Poses]:
         """The people of each frame, in pixels of the canvas."""
@@ -212,13 +218,13 @@ class Job:
         """The pose map of people on the canvas: RGB uint8 (h, w, 3)."""
         import cv2
 
-        style, (w, h) = self.profile.style, self.pose_map_size()
+        style, (w, h), threshold = self.profile.style, self.pose_map_size(), self.least_score(poses)
         if style is None:
             raise InputError(f"{self.profile.tool} has no pose maps")
         if not self.profile.drawn_short_side:
-            return draw_poses(poses, style=style, size=(w, h), threshold=self.threshold)
+            return draw_poses(poses, style=style, size=(w, h), threshold=threshold)
         scale = self.profile.drawn_short_side / min(w, h)
-        drawn = draw_poses(poses, style=style, size=(int(w * scale), int(h * scale)), threshold=self.threshold)
+        drawn = draw_poses(poses, style=style, size=(int(w * scale), int(h * scale)), threshold=threshold)
         return cv2.resize(drawn, (w, h), interpolation=cv2.INTER_AREA)
 
     def pose_maps(self) -> Iterator[np.ndarray]:

@@ -57,6 +57,11 @@ def write_face_video(path: Path, job: Job) -> None:
         black = np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8)
         write_frames(path, (black for _ in job.numbers()), size, job, "h264")
         return
+    if "retarget" in job.faces.meta:
+        raise InputError(
+            "the poses were fitted to a character, so they do not show where faces are in the video: give the poses of "
+            "the video itself with --face-poses"
+        )
     nearest = job.timeline.nearest
     boxes = _boxes(job)[nearest]
     if not np.isfinite(boxes).any():
@@ -68,11 +73,9 @@ def write_face_video(path: Path, job: Job) -> None:
 
 def _boxes(job: Job) -> np.ndarray:
     """(T, 4) around the face of whoever is shown; the last box stays where nobody is."""
-    shown = job.sequence.track_ids.max(axis=1, initial=-1)
+    shown, least = job.sequence.track_ids.max(axis=1, initial=-1), job.least_score(job.faces)
     boxes, last = np.full((len(shown), 4), np.nan), np.full(4, np.nan)
-    of_each = {
-        int(one): face_boxes(job.faces, int(one), threshold=job.threshold) for one in np.unique(shown[shown >= 0])
-    }
+    of_each = {int(one): face_boxes(job.faces, int(one), threshold=least) for one in np.unique(shown[shown >= 0])}
     for t, one in enumerate(shown.tolist()):
         last = boxes[t] = of_each[one][t] if one >= 0 else last
     return boxes
@@ -102,10 +105,11 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
 
 def write_metas(path: Path, job: Job) -> None:
     """`pose_metas`, one per frame, and `refer_pose_meta`, or null where no poses of a reference are known."""
-    refer = pose_meta(job.reference_poses(), job.threshold) if job.reference is not None else None
+    character = job.reference_poses() if job.reference is not None else None
+    refer = pose_meta(character, job.least_score(character)) if character is not None else None
     with atomic_write(path, "w") as handle:
         handle.write(f'{{"refer_pose_meta": {json.dumps(refer)}, "pose_metas": ')
-        write_list(handle, (pose_meta(poses, job.threshold) for poses in job.poses()))
+        write_list(handle, (pose_meta(poses, job.least_score(poses)) for poses in job.poses()))
         handle.write("}\n")
 
 

@@ -516,7 +516,8 @@ def test_faces_come_from_the_poses_of_the_video(clip: PoseSequence, video: Path,
     with pytest.raises(InputError, match="--face-poses"):
         export(fitted, "wan", tmp_path, video=video, name="a")
     with pytest.raises(InputError, match="--face-poses"):
-        export(replace(clip, meta={"retarget": {}}), "wan", tmp_path, video=video, name="a")
+        export(replace(clip, meta={"retarget": {}}), "wan", tmp_path, video=video, name="c")
+    assert not (tmp_path / "c_wan").exists()
     export(fitted, "wan", tmp_path, video=video, name="b", faces=clip)
     red, green, _ = decoded(tmp_path / "b_wan" / "src_face.mp4")[0][0, 256, 256].astype(float)
     assert abs(red - 350 / 539 * 255) < 6 and abs(green - 382 / 959 * 255) < 6

@@ -40,6 +40,11 @@ LEFT_HAND, RIGHT_HAND = tuple(range(91, 112)), tuple(range(112, 133))
 
 
 def write(job: Job) -> None:
+    if job.video is not None and "retarget" in job.faces.meta:
+        raise InputError(
+            "the poses were fitted to a character, so they do not show where faces are in the video: give the poses of "
+            "the video itself with --face-poses"
+        )
     folder = job.out / f"{job.name}_wan"
     job.add(folder / "src_pose.mp4", lambda path: write_pose_video(path, job))
     job.add(folder / "src_face.mp4", lambda path: write_face_video(path, job))
@@ -57,11 +62,6 @@ def write_face_video(path: Path, job: Job) -> None:
         black = np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8)
         write_frames(path, (black for _ in job.numbers()), size, job, "h264")
         return
-    if "retarget" in job.faces.meta:
-        raise InputError(
-            "the poses were fitted to a character, so they do not show where faces are in the video: give the poses of "
-            "the video itself with --face-poses"
-        )
     nearest = job.timeline.nearest
     boxes = _boxes(job)[nearest]
     if not np.isfinite(boxes).any():

@@ -218,10 +218,10 @@ class PoseSequence:
         """All frames as `Poses`."""
         return [self.frame(t) for t in range(len(self))]
 
-    def save(self, path: str | Path) -> None:
-        """Write a `.pose.npz`, atomically; loadable with `allow_pickle=False`."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a `.pose.npz` holds, by name."""
         rate = self.frame_rate
-        arrays = {
+        return {
             "keypoints": self.keypoints,
             "scores": self.scores,
             "boxes": self.boxes,
@@ -233,8 +233,11 @@ class PoseSequence:
             "keypoint_set": np.asarray(self.keypoint_set),
             "meta": np.asarray(json.dumps({**self.meta, "format_version": FORMAT_VERSION}, sort_keys=True)),
         }
+
+    def save(self, path: str | Path) -> None:
+        """Write a `.pose.npz`, atomically; loadable with `allow_pickle=False`."""
         with atomic_write(path) as handle:
-            np.savez_compressed(handle, **arrays)
+            np.savez_compressed(handle, **self.arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> PoseSequence:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from .errors import InputError, SDPoseError
 
 if TYPE_CHECKING:
     from .clip_options import ClipOptions, Selection
+    from .clip_stream import ChunkResult
     from .smoothing import CleanOptions
     from .tracking import TrackerOptions
 
@@ -102,7 +104,7 @@ def _add_cleaning_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--outliers", type=_amount, metavar="SHARE",
-        help="points that jump further than this, and back, are removed; in sizes of the person (default: 0.12; 0: off)",
+        help="points that jump further than this and back are removed; in sizes of the person (default: 0.12; 0: off)",
     )  # fmt: skip
     group.add_argument(
         "--hysteresis", type=_amount, metavar="S",
@@ -174,8 +176,6 @@ def make_clip_detector(args: argparse.Namespace) -> Any:
 
 
 def _run_video(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from .box_files import BoxFile
     from .cli import INTERRUPTED, OK, WRONG_USAGE, make_estimator
     from .clip import ClipFiles, annotate_clip
@@ -190,15 +190,14 @@ def _run_video(args: argparse.Namespace) -> int:
 
     def estimator() -> Any:
         made = make_estimator(args)
-        bar.write("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]), file=sys.stderr)
+        _say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
         return made
 
-    with tqdm(unit="frame", file=sys.stderr, smoothing=0.05) as bar:
+    with _Bar() as bar:
         try:
             outcome = annotate_clip(
                 args.input, args.out, estimator=estimator, detector=lambda: make_clip_detector(args), options=options,
-                boxes=boxes, on_progress=_shown_by(bar), on_chunk=lambda chunk: _show_people(bar, chunk),
-                on_draw=_shown_by(bar, "drawing"),
+                boxes=boxes, on_progress=bar.shows("poses"), on_chunk=bar.show_people, on_draw=bar.shows("drawing"),
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.close()
@@ -211,23 +210,41 @@ def _run_video(args: argparse.Namespace) -> int:
     return OK
 
 
-def _shown_by(bar: Any, what: str = "") -> Any:
-    """A progress function that moves the bar; it starts anew when the count does."""
+class _Bar:
+    """A progress bar for each part of the work in turn."""
 
-    def show(done: int, total: int | None) -> None:
-        if done < bar.n or bar.desc.removesuffix(": ") != what:
-            bar.set_description(what, refresh=False)
-            bar.reset(total)
-            bar.initial = bar.n = done - 1 if not what else 0
-        bar.total = total
-        bar.update(done - bar.n)
+    def __init__(self) -> None:
+        self._bar: Any = None
 
-    return show
+    def __enter__(self) -> _Bar:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-def _show_people(bar: Any, chunk: Any) -> None:
-    people = (chunk.sequence.track_ids >= 0).sum(axis=1)
-    bar.set_postfix(people=int(people[-1]), refresh=False)
+    def shows(self, what: str) -> Callable[[int, int | None], None]:
+        """A progress function whose bar is called `what`."""
+        from tqdm import tqdm
+
+        def show(done: int, total: int | None) -> None:
+            if self._bar is None or self._bar.desc != f"{what}: " or done < self._bar.n:
+                self.close()
+                self._bar = tqdm(desc=what, total=total, initial=done, unit="frame", file=sys.stderr)
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+        return show
+
+    def show_people(self, chunk: ChunkResult) -> None:
+        """Beside the bar, how many people the last frame of a chunk shows."""
+        if self._bar is not None:
+            self._bar.set_postfix(people=int((chunk.sequence.track_ids[-1] >= 0).sum()), refresh=False)
+
+    def close(self) -> None:
+        """The bar stays as it is."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 # --- sdpose draw ---------------------------------------------------------------------------------------------------
@@ -255,8 +272,6 @@ def _add_draw(commands: Any) -> None:
 def _run_draw(args: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
-    from tqdm import tqdm
-
     from .cli import OK
     from .drawing import check_style
     from .poses import PoseSequence
@@ -275,10 +290,10 @@ def _run_draw(args: argparse.Namespace) -> int:
             from .video import open_video
 
             frames = stack.enter_context(open_video(args.background)).frames()
-        bar = stack.enter_context(tqdm(unit="frame", file=sys.stderr, disable=len(sequence) < 2))
+        bar = stack.enter_context(_Bar())
         draw_sequence(
             sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
-            codec=args.codec, background=frames, on_progress=_shown_by(bar),
+            codec=args.codec, background=frames, on_progress=bar.shows("drawing"),
         )  # fmt: skip
     print(out)
     return OK

@@ -215,6 +215,7 @@ class _Bar:
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._what = ""
 
     def __enter__(self) -> _Bar:
         return self
@@ -227,9 +228,10 @@ class _Bar:
         from tqdm import tqdm
 
         def show(done: int, total: int | None) -> None:
-            if self._bar is None or self._bar.desc != f"{what}: " or done < self._bar.n:
+            if self._bar is None or self._what != what or done < self._bar.n:
                 self.close()
-                self._bar = tqdm(desc=what, total=total, initial=done, unit="frame", file=sys.stderr)
+                self._what = what
+                self._bar = tqdm(desc=what, total=total, initial=done, unit="frame", disable=None, file=sys.stderr)
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 

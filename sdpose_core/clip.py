@@ -1,7 +1,7 @@
 """The application for one clip: frames in; pose sequence and pose video out. Resumable at any moment.
 
-While a clip is unfinished, `OUT/.NAME.sdpose/` holds its finished chunks (see `clip_work.py`). The results appear whole,
-then it goes away.
+While a clip is unfinished, `OUT/.NAME.sdpose/` holds its finished chunks (see `clip_work.py`); it goes away when the
+results are there, whole.
 """
 
 from __future__ import annotations

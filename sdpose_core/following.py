@@ -18,6 +18,8 @@ MARGIN = 0.1
 beyond the outermost joints, and people move."""
 TRUST = 0.7
 """A person whose mean score falls below this share of that of the last detection has been lost."""
+INSIDE = 0.7
+"""A person of whose sure points a smaller share lies inside the box may be somebody else, who stands nearby."""
 DOUBLE = 0.8
 """Two poses more alike than this (OKS) are one person, followed twice."""
 
@@ -68,12 +70,18 @@ class Following:
 
     def _box(self, poses: Poses, row: int, predicted: np.ndarray) -> np.ndarray:
         """(4,) the box around the sure points of a person (or their last box), moved like the predicted box."""
-        old = poses.boxes[row, :4].astype(np.float64)
-        sure = poses.keypoints[row][poses.scores[row] >= self.options.point_threshold].astype(np.float64)
-        box = np.concatenate([sure.min(axis=0), sure.max(axis=0)]) if len(sure) >= FEWEST_POINTS else old
+        box = old = poses.boxes[row, :4].astype(np.float64)
+        sure = self._sure_points(poses, row)
+        if len(sure) >= FEWEST_POINTS and _share_inside(sure, old) >= INSIDE:
+            box = np.concatenate([sure.min(axis=0), sure.max(axis=0)])
         margin = MARGIN * (box[2:] - box[:2]).max()
         shift = (predicted - old)[:2]
         return np.concatenate([box[:2] - margin + shift, box[2:] + margin + shift])
+
+    def _sure_points(self, poses: Poses, row: int) -> np.ndarray:
+        """(N, 2) points of a person, pixels."""
+        sure = (poses.scores[row] >= self.options.point_threshold) & np.isfinite(poses.keypoints[row]).all(axis=-1)
+        return poses.keypoints[row, sure].astype(np.float64)
 
     def doubtful(self, poses: Poses, expected: int) -> bool:
         """Whether poses found in `expected` following boxes call for the detector."""
@@ -81,7 +89,8 @@ class Following:
             return True
         assert self._last is not None
         known = [self._means.get(int(track_id), 0.0) for track_id in self._last.track_ids]
-        return bool((_means(poses) < TRUST * np.asarray(known)).any()) or _any_double(poses)
+        left = [_share_inside(self._sure_points(poses, row), box[:4]) < INSIDE for row, box in enumerate(poses.boxes)]
+        return any(left) or bool((_means(poses) < TRUST * np.asarray(known)).any()) or _any_double(poses)
 
     def accept(self, poses: Poses, detected: bool) -> None:
         """The tracked poses of the next frame; whether they were found in boxes of the detector."""
@@ -120,6 +129,11 @@ def _means(poses: Poses) -> np.ndarray:
     """(P,) mean score of the body's points."""
     count = len(body_sigmas(poses.keypoint_set, poses.scores.shape[1]))
     return poses.scores[:, :count].mean(axis=1) if len(poses) else np.zeros(0, np.float32)
+
+
+def _share_inside(points: np.ndarray, box: np.ndarray) -> float:
+    """Share of the points (N, 2) that lie in a box (4,); 1 without points."""
+    return float(((points >= box[:2]) & (points <= box[2:])).all(axis=1).mean()) if len(points) else 1.0
 
 
 def _any_double(poses: Poses) -> bool:

@@ -176,7 +176,7 @@ class _Stream:
 
     def _queue(self, job: _Job) -> None:
         """Plan a frame for the next call of the estimator, or first make that call where the plan depends on it."""
-        if self._pending and self._is_full(job):
+        if self.size[0] * self.size[1] * (len(self._pending) + 1) > CHUNK_PIXELS:
             self._estimate_pending()
         if self.given is not None:
             job = replace(job, people=self.given(job.frame), follows=False)
@@ -184,17 +184,14 @@ class _Stream:
             self.following.detect(job.number)
             job = replace(job, people=None, follows=False)
         else:
-            if any(not other.follows for other in self._pending):
-                self._estimate_pending()  # the poses to follow are among those that are waiting
+            following = [other.follows for other in self._pending]
+            if not all(following) or len(following) == FOLLOW:
+                self._estimate_pending()  # for the poses to follow, or for later ones
                 self._queue(job)
                 return
             boxes = self.following.boxes(self.tracker, job.frame.index)
             job = replace(job, people=FramePeople(boxes), follows=True)
         self._pending.append(job)
-
-    def _is_full(self, job: _Job) -> bool:
-        pixels = self.size[0] * self.size[1] * (len(self._pending) + 1)
-        return pixels > CHUNK_PIXELS or sum(other.follows for other in self._pending) >= FOLLOW
 
     def _estimate_pending(self) -> None:
         """Estimate what is waiting; from the first frame on whose following boxes fail, the detector is asked."""

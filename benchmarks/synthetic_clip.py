@@ -28,6 +28,7 @@ class SyntheticClip:
 
     def __init__(self, path: Path) -> None:
         length = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        self.damaged: list[int] = []
         self.info = VideoInfo(path=path, size=SIZE, frame_rate=RATE, frames=length, duration=length / float(RATE))
 
     @classmethod
@@ -35,6 +36,12 @@ class SyntheticClip:
         """Write the file that describes a clip of so many frames."""
         path.write_text(json.dumps({"frames": frames}), encoding="utf-8")
         return cls(path)
+
+    def __enter__(self) -> SyntheticClip:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is open."""
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """From frame `start` on."""

@@ -63,7 +63,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     _add_cleaning_arguments(parser)
     cli.add_drawing_arguments(parser)
     group = parser.add_argument_group("reading and writing")
-    group.add_argument("--codec", default="lossless", help="lossless, or h264 for players (default: lossless)")
+    _add_codec_argument(group)
     group.add_argument("--frame-rate", type=_rate, metavar="R", help="of a folder of pictures (default: 25)")
     group.add_argument("--alpha-color", type=cli.color, metavar="R,G,B", help="colour under transparent frames")
     group.add_argument(
@@ -117,6 +117,15 @@ def _add_cleaning_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--no-flip-repair", action="store_true", help="leave left and right as they were estimated")
     group.add_argument("--keep-hidden-faces", action="store_true", help="keep the faces of heads that are turned away")
+
+
+def _add_codec_argument(parser: Any) -> None:
+    from .video_writer import CODECS
+
+    parser.add_argument(
+        "--codec", choices=tuple(CODECS), default="lossless",
+        help="lossless, ffv1 (lossless, .mkv), or h264 for players (default: lossless)",
+    )  # fmt: skip
 
 
 def clip_options(args: argparse.Namespace) -> ClipOptions:
@@ -178,7 +187,7 @@ def make_clip_detector(args: argparse.Namespace) -> Any:
 def _run_video(args: argparse.Namespace) -> int:
     from .box_files import BoxFile
     from .cli import INTERRUPTED, OK, WRONG_USAGE, make_estimator
-    from .clip import ClipFiles, annotate_clip
+    from .clip import ClipFiles, annotate_clip, clip_name
     from .poses import PoseSequence
 
     try:
@@ -201,7 +210,7 @@ def _run_video(args: argparse.Namespace) -> int:
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.close()
-            partial = ClipFiles(args.out, args.input.stem).partial
+            partial = ClipFiles(args.out, clip_name(args.input)).partial
             done = len(PoseSequence.load(partial)) if partial.exists() else 0
             so_far = f"the {done} frames so far are in {partial}" if done else "no part of it is finished yet"
             _say(f"sdpose video: stopped; {so_far}; run the same command again to go on")
@@ -265,7 +274,7 @@ def _add_draw(commands: Any) -> None:
         "-o", "--out", type=Path, metavar="OUT", help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)"
     )
     sub.add_argument("--background", default="black", metavar="VIDEO", help="draw on this video (default: black)")
-    sub.add_argument("--codec", default="lossless", help="lossless, or h264 for players (default: lossless)")
+    _add_codec_argument(sub)
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     cli.add_drawing_arguments(sub)
     sub.set_defaults(run=_run_draw)
@@ -278,6 +287,7 @@ def _run_draw(args: argparse.Namespace) -> int:
     from .drawing import check_style
     from .poses import PoseSequence
     from .sequence_drawing import draw_sequence
+    from .video_writer import SUFFIX
 
     check_style(args.style)
     sequence = PoseSequence.load(args.sequence)

@@ -25,6 +25,7 @@ from .files import sha256_of
 from .poses import PoseSequence
 from .sequence_drawing import Progress, draw_sequence
 from .smoothing import clean
+from .video_writer import SUFFIX
 
 if TYPE_CHECKING:
     from .box_files import BoxFile
@@ -45,6 +46,7 @@ class ClipFiles:
 
     out: Path
     name: str
+    codec: str = "lossless"
 
     @property
     def sequence(self) -> Path:
@@ -54,12 +56,12 @@ class ClipFiles:
     @property
     def pose_video(self) -> Path:
         """The poses, drawn on black."""
-        return self.out / f"{self.name}_kps.mp4"
+        return self.out / f"{self.name}_kps{SUFFIX[self.codec]}"
 
     @property
     def overlay(self) -> Path:
         """The poses on the video."""
-        return self.out / f"{self.name}_overlay.mp4"
+        return self.out / f"{self.name}_overlay{SUFFIX[self.codec]}"
 
     @property
     def partial(self) -> Path:
@@ -123,7 +125,7 @@ def annotate_clip(
         source: a path for `open_video`, or a source like the one it returns.
         estimator, detector: called when the first frame needs them. Their errors are raised.
         boxes: people by frame number, instead of a detector.
-        name: NAME; None: the stem of the source's path.
+        name: NAME; None: see `clip_name`.
         on_progress: called with (frames estimated, all or None if not known); may raise to stop.
         on_chunk: called with each chunk when it is finished and kept.
         on_draw: called with (frames drawn, all), for each video; may raise to stop.
@@ -134,7 +136,7 @@ def annotate_clip(
     """
     with _opened(source, options) as video:
         path = Path(video.info.path)
-        files = ClipFiles(Path(out), name or path.stem)
+        files = ClipFiles(Path(out), name or clip_name(path), options.codec)
         wanted = files.wanted(options)
         missing = wanted if options.overwrite else [file for file in wanted if not file.exists()]
         if not missing:
@@ -152,18 +154,21 @@ def annotate_clip(
     return _done(path, sequence, missing, run.notes)
 
 
-@contextlib.contextmanager
-def _opened(source: str | Path | VideoSource, options: ClipOptions) -> Iterator[VideoSource]:
+def clip_name(path: Path) -> str:
+    """NAME of a source: the stem of a file, the name of a folder."""
+    path = path.absolute()
+    return path.name if path.is_dir() else path.stem
+
+
+def _opened(source: str | Path | VideoSource, options: ClipOptions) -> VideoSource:
     if not isinstance(source, (str, Path)):
-        yield source
-        return
+        return source
     from .video import open_video
 
     settings: dict[str, Any] = {"frame_rate": options.frame_rate}
     if options.background is not None:
         settings["background"] = options.background
-    with open_video(source, **settings) as video:
-        yield video
+    return open_video(source, **settings)
 
 
 def _load_kept(files: ClipFiles, video: VideoSource) -> PoseSequence:
@@ -339,8 +344,10 @@ def _meta(maker: Any) -> dict[str, Any]:
 
 
 def _damage(video: VideoSource) -> list[str]:
-    damaged = getattr(video, "damaged", None)
-    return [f"damaged frames: {damaged}"] if damaged else []
+    if not video.damaged:
+        return []
+    places = ", ".join(map(str, video.damaged[:10])) + (", ..." if len(video.damaged) > 10 else "")
+    return [f"parts of the video cannot be decoded, before frames {places}"]
 
 
 @contextlib.contextmanager

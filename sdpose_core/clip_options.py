@@ -10,6 +10,7 @@ from .annotate import FITS, IF_NOBODY
 from .errors import InputError
 from .smoothing import CleanOptions
 from .tracking import TrackerOptions
+from .video_writer import CODECS
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ClipOptions:
         person: who is kept.
         style, parts, threshold: of the pose video, see `draw_poses`.
         size, fit: (w, h) of the pose video and how the frame maps onto it; None: the source's size.
-        codec: of the pose video, see `VideoWriter`.
+        codec: of the videos, see `VideoWriter`.
         overlay: also write NAME_overlay.mp4, the poses on the video.
         overwrite: redo what is there; otherwise finished files are kept.
         frame_rate: of a folder of pictures; None: 25.
@@ -80,7 +81,7 @@ class ClipOptions:
         for name in ("every", "detect_every", "chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected a number of frames of at least 1, got {getattr(self, name)}")
-        for name, known in (("if_nobody", IF_NOBODY), ("fit", FITS)):
+        for name, known in (("if_nobody", IF_NOBODY), ("fit", FITS), ("codec", tuple(CODECS))):
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
 

@@ -12,7 +12,7 @@ import numpy as np
 from .clip_stream import ChunkResult
 from .errors import InputError
 from .poses import PoseSequence
-from .tracks import Track, join_tracks, split_tracks
+from .tracks import Track, iter_tracks, join_tracks
 
 
 def join_chunks(chunks: Iterable[ChunkResult]) -> PoseSequence:
@@ -81,7 +81,7 @@ def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
     rows = np.arange(len(sequence))
     before = np.maximum.accumulate(np.where(estimated, rows, 0))
     after = np.minimum.accumulate(np.where(estimated, rows, len(sequence) - 1)[::-1])[::-1]
-    tracks = [_between(track, before, after) for track in split_tracks(sequence)]
+    tracks = [_between(track, before, after).compact() for track in iter_tracks(sequence)]
     note = f"{int((~estimated).sum())} of {len(sequence)} frames: keypoints, boxes and scores on straight lines"
     return replace(join_tracks(sequence, tracks), meta={**sequence.meta, "interpolated": note})
 

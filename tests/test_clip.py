@@ -126,7 +126,9 @@ def test_frames_of_another_size_are_refused() -> None:
         list(estimate_frames(wrong, FigureEstimator(), ColourDetector(), ClipOptions()))
 
 
-@pytest.mark.parametrize("setting", [{"every": 0}, {"detect_every": 0}, {"chunk": 0}, {"fit": "x"}, {"if_nobody": "x"}])
+@pytest.mark.parametrize(
+    "setting", [{"every": 0}, {"detect_every": 0}, {"chunk": 0}, {"fit": "x"}, {"if_nobody": "x"}, {"codec": "x"}]
+)
 def test_settings_that_cannot_be(setting: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(setting))):
         ClipOptions(**setting)

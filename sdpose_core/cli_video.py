@@ -291,9 +291,8 @@ def _run_draw(args: argparse.Namespace) -> int:
 
     check_style(args.style)
     sequence = PoseSequence.load(args.sequence)
-    out = args.out or args.sequence.with_name(
-        args.sequence.name.removesuffix(".npz").removesuffix(".pose") + "_kps.mp4"
-    )
+    name = args.sequence.name.removesuffix(".npz").removesuffix(".pose")
+    out = args.out or args.sequence.with_name(f"{name}_kps{SUFFIX[args.codec]}")
     if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} is there: use --overwrite, or another name")
     with ExitStack() as stack:

@@ -56,6 +56,8 @@ class WorkFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.path.exists() and not (self.path / "settings.json").exists():
+            self.remove()  # nothing to go on with
         self.close()
 
     def __len__(self) -> int:
@@ -143,6 +145,8 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Throw the folder away."""
+        if self._lock.closed:
+            return
         self.clear()
         if os.name != "nt":  # Windows removes no open file; elsewhere nobody may take the lock in between
             (self.path / "lock").unlink(missing_ok=True)

@@ -574,6 +574,15 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4"]
 
 
+def test_a_model_that_is_missing_leaves_no_folder(tmp_path: Path) -> None:
+    def missing() -> Any:
+        raise InputError("no such model")
+
+    with pytest.raises(InputError, match="no such model"):
+        annotate(tmp_path / "out", estimator=missing)
+    assert names(tmp_path / "out") == []
+
+
 def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
     out = tmp_path / "out"
     annotate(out)

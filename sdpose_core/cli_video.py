@@ -56,8 +56,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_detector_arguments(parser)
     parser.add_argument_group("people of a clip").add_argument(
         "--person", type=_person, metavar="WHO",
-        help="keep one: largest, best-score, leftmost, rightmost (each with :1 for the second, ...), id:N, point:X,Y "
-        "(pixels), mask:FILE",
+        help="keep one: an id, largest, best, leftmost, rightmost (the second: largest:1), point:X,Y (pixels) or mask:FILE",
     )  # fmt: skip
     _add_time_arguments(parser)
     _add_cleaning_arguments(parser)
@@ -401,20 +400,9 @@ def _lines(name: str, value: Any, indent: str = "") -> list[str]:
 
 def _parse_person(text: str) -> Selection:
     from .clip_options import Selection
+    from .sequence_selection import parse_person
 
-    who, _, value = text.partition(":")
-    by = {"best-score": "best score", "point": "nearest point"}.get(who, who)
-    if by == "nearest point":
-        x, y = (float(part) for part in value.split(","))
-        return Selection(by, point=(x, y))
-    if by == "mask" and value:
-        return Selection(by, mask=value)
-    if by not in ("id", "largest", "best score", "leftmost", "rightmost") or (by == "id" and not value):
-        raise ValueError
-    number = int(value or 0)
-    if number < 0:
-        raise ValueError
-    return Selection(by, number=number)
+    return Selection(**parse_person(text))
 
 
 def _parse_rate(text: str) -> Fraction:
@@ -452,7 +440,8 @@ def _value(convert: Any, expected: str) -> Any:
 
 
 _person = _value(
-    _parse_person, "largest, best-score, leftmost or rightmost (perhaps with :N), id:N, point:X,Y or mask:FILE"
+    _parse_person,
+    "an id, largest, best, leftmost or rightmost (the second: largest:1), point:X,Y or mask:FILE",
 )
 _rate = _value(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
 _amount = _value(_parse_amount, "a number of at least 0")

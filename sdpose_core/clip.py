@@ -325,18 +325,10 @@ def finish_sequence(sequence: PoseSequence, options: ClipOptions) -> PoseSequenc
 
 def choose_people(sequence: PoseSequence, person: Selection) -> PoseSequence:
     """Only the people that the selection keeps, see `select_people`."""
-    from .images import read_image
     from .sequence_selection import select_people
 
-    mask = None if person.mask is None else read_image(person.mask).max(axis=2) > 127
-    return select_people(
-        sequence,
-        person.by or "largest",
-        number=person.number,
-        point=person.point,
-        mask=mask,
-        max_people=person.max_people,
-    )
+    settings = asdict(person)
+    return select_people(sequence, settings.pop("by") or "largest", **settings)
 
 
 def _meta(maker: Any) -> dict[str, Any]:

@@ -18,11 +18,11 @@ class Selection:
     """Which people of a clip are kept, in the words of `select_people`.
 
     Attributes:
-        by: "id", "largest", "best score", "leftmost", "rightmost", "nearest point" or "mask"; None: everybody.
+        by: the order in which they are chosen; None: everybody, or the `max_people` largest.
         number: with "id" the track id, else the place in the order (0 is the first).
         point: (x, y) in pixels of the source, for "nearest point".
         mask: path of a picture, white where the person is, for "mask".
-        max_people: at most so many.
+        max_people: so many from that place on; None: one.
     """
 
     by: str | None = None

@@ -183,11 +183,6 @@ OPTIONS: dict[str, tuple[Callable[[ClipOptions], Any], Any]] = {
     "--no-flip-repair": (lambda o: o.clean, CleanOptions(repair_flips=0)),
     "--keep-hidden-faces": (lambda o: o.clean, CleanOptions(hide_faces=False)),
     "--threshold 0.5": (lambda o: (o.threshold, o.clean.threshold), (0.5, 0.5)),
-    "--person largest": (lambda o: o.person, Selection("largest")),
-    "--person best-score:1": (lambda o: o.person, Selection("best score", number=1)),
-    "--person id:3": (lambda o: o.person, Selection("id", number=3)),
-    "--person point:10,20.5": (lambda o: o.person, Selection("nearest point", point=(10, 20.5))),
-    "--person mask:m.png": (lambda o: o.person, Selection("mask", mask="m.png")),
     "--max-people 2": (lambda o: o.person, Selection(max_people=2)),
     "--size 512x768 --fit crop": (lambda o: (o.size, o.fit), ((512, 768), "crop")),
     "--style xinsir --parts body,hands": (lambda o: (o.style, o.parts), ("xinsir", ("body", "hands"))),
@@ -205,14 +200,49 @@ def test_every_option_arrives(text: str, wanted: tuple[Callable[[ClipOptions], A
 
 @pytest.mark.parametrize(
     "text",
-    ["--every 0", "--detect-every x", "--smooth -1", "--fill-gaps -1", "--person tallest", "--person id",
-     "--person point:1", "--person largest:-1", "--frame-rate 1/0", "--frame-rate 0", "--lost nan"],
+    ["--every 0", "--detect-every x", "--smooth -1", "--fill-gaps -1", "--frame-rate 1/0", "--frame-rate 0", "--lost nan"],
 )  # fmt: skip
 def test_values_that_cannot_be_are_refused(text: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as error:
         parse(*text.split())
     assert error.value.code == 2
     assert "expected" in capsys.readouterr().err
+
+
+PEOPLE: dict[str, Selection] = {
+    "--person largest": Selection("largest"),
+    "--person best:1": Selection("best score", number=1),
+    "--person id:3": Selection("id", number=3),
+    "--person point:10,20.5": Selection("nearest point", point=(10, 20.5)),
+    "--person mask:m.png": Selection("mask", mask="m.png"),
+    "--person leftmost --max-people 2": Selection("leftmost", max_people=2),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), PEOPLE.items(), ids=PEOPLE)
+def test_who_is_chosen_arrives(text: str, expected: Selection) -> None:
+    pytest.importorskip("sdpose_core.sequence_selection")
+    assert cli_video.clip_options(parse(*text.split())).person == expected
+
+
+def test_somebody_who_cannot_be_chosen(capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("sdpose_core.sequence_selection")
+    with pytest.raises(SystemExit):
+        parse("--person", "tallest")
+    assert "expected an id, largest" in capsys.readouterr().err
+
+
+def test_one_person_is_kept(tmp_path: Path, clip: Path) -> None:
+    pytest.importorskip("sdpose_core.sequence_selection")
+    rows = [{"image_id": n, "bbox": [60 + 90 * k, 0, 300 - 90 * k, 512]} for n in range(6) for k in range(2)]
+    (tmp_path / "boxes.json").write_text(json.dumps(rows))
+    words = ["video", clip, "--boxes", tmp_path / "boxes.json", "-o"]
+    assert run(*words, tmp_path / "all") == 0
+    assert run(*words, tmp_path / "one", "--person", "largest") == 0
+    everybody, one = (PoseSequence.load(tmp_path / out / "photo.pose.npz") for out in ("all", "one"))
+    assert len(np.unique(everybody.track_ids)) == 2
+    assert len(np.unique(one.track_ids)) == 1
+    assert one.meta["clip_settings"]["person"]["by"] == "largest"
 
 
 def test_the_detector_of_a_clip_shows_everybody(monkeypatch: pytest.MonkeyPatch) -> None:

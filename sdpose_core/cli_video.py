@@ -56,7 +56,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_detector_arguments(parser)
     parser.add_argument_group("people of a clip").add_argument(
         "--person", type=_person, metavar="WHO",
-        help="keep one: an id, largest, best, leftmost, rightmost (largest:1 is second), point:X,Y in pixels, mask:FILE",
+        help="keep one: an id, largest, best, leftmost, rightmost (largest:1: second), point:X,Y in pixels, mask:FILE",
     )  # fmt: skip
     _add_time_arguments(parser)
     _add_cleaning_arguments(parser)

@@ -145,11 +145,11 @@ def annotate_clip(
             run = _Run(video, files, options, boxes, work, on_progress, on_chunk)
             if files.sequence in missing:
                 sequence = run.sequence(estimator, detector)
-                sequence.save(files.sequence)
-                files.partial.unlink(missing_ok=True)
+                run.save(sequence, files.sequence)
             else:
                 sequence = _load_kept(files, video)
             run.draw([file for file in missing if file != files.sequence], sequence, on_draw)
+            files.partial.unlink(missing_ok=True)
             work.remove()
     return _done(path, sequence, missing, run.notes)
 
@@ -285,24 +285,33 @@ class _Run:
 
     def _finished(self, meta: dict[str, Any]) -> PoseSequence:
         """All chunks so far, put together, cleaned and selected."""
+        return finish_sequence(self._joined(meta), self.options)
+
+    def _joined(self, meta: dict[str, Any]) -> PoseSequence:
         raw = join_chunks(self.work.chunks())
         self.notes += (damage := _damage(self.video))
         settings = {**self.options.estimation(), "person": asdict(self.options.person)}
         meta = {**raw.meta, **meta, "source": Path(self.video.info.path).name, "clip_settings": settings}
-        return finish_sequence(replace(raw, meta={**meta, **({"damage": damage} if damage else {})}), self.options)
+        return replace(raw, meta={**meta, **({"damage": damage} if damage else {})})
 
     def _save_partial(self) -> None:
         if not len(self.work):
             return
         try:
-            self._finished({"partial": True}).save(self.files.partial)
+            self.save(self._finished({"partial": True}), self.files.partial)
         except InputError as error:  # the disk is full, say: what stopped the run is told, this is only said
             log.warning("no partial result: %s", error)
         else:
             log.info("what is finished is in %s; run the same again to go on", self.files.partial)
 
+    def save(self, sequence: PoseSequence, file: Path) -> None:
+        """Write a sequence. All files are made in the work folder, so that a killed run leaves nothing else behind."""
+        made = self.work.path / file.name
+        sequence.save(made)
+        made.replace(file)
+
     def draw(self, files: list[Path], sequence: PoseSequence, on_draw: Progress | None) -> None:
-        """Write the videos asked for; they are made in the work folder, so that a killed run leaves nothing behind."""
+        """Write the videos asked for."""
         options = self.options
         look: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
         for file in files:

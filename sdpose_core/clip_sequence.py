@@ -49,6 +49,7 @@ def _stacked(parts: Sequence[np.ndarray], empty: float) -> np.ndarray:
         if part.size:
             result[(slice(start, start + len(part)), *(slice(length) for length in part.shape[1:]))] = part
         start += len(part)
+    result.setflags(write=False)
     return result
 
 

@@ -123,9 +123,12 @@ class WorkFolder:
         return self.path / f"chunk_{number:05d}.npz"
 
     def chunks(self) -> Iterator[ChunkResult]:
-        """The finished chunks, read one by one."""
-        for chunk, _ in self._read_all():
-            yield chunk
+        """The finished chunks, read one by one. Raises `InputError` if one was damaged since `begin`."""
+        try:
+            for chunk, _ in self._read_all():
+                yield chunk
+        except DamagedChunk as error:
+            raise InputError(f"{self.path}: {error}; run the same again, it is done anew") from None
 
     def add(self, chunk: ChunkResult) -> None:
         """Keep the next chunk. Raises `InputError` where it cannot be written."""

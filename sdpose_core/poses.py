@@ -28,7 +28,8 @@ _REQUIRED = (
 
 def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """`value` as a read-only array of `dtype` and `shape` (None: any length); `InputError` otherwise."""
-    array = np.array(value, dtype=dtype)
+    frozen = isinstance(value, np.ndarray) and not value.flags.writeable and value.base is None
+    array = np.asarray(value, dtype=dtype) if frozen else np.array(value, dtype=dtype)  # long clips are large
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise InputError(f"{what}: expected shape ({wanted}), got shape {array.shape}")

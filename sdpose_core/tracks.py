@@ -105,6 +105,8 @@ def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[s
         boxes[frames, slot] = track.boxes[track.present]
         ids[frames, slot] = track.id
         free[frames] += 1
+    for array in (keypoints, scores, boxes, ids):
+        array.setflags(write=False)
     return replace(
         sequence, keypoints=keypoints, scores=scores, boxes=boxes, track_ids=ids, meta={**sequence.meta, **(meta or {})}
     )

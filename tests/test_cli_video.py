@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sdpose_core import Poses, PoseSequence, cli_video
 from sdpose_core.cli import build_parser, main
@@ -127,6 +128,30 @@ def test_boxes_with_ids(tmp_path: Path, clip: Path) -> None:
     sequence = PoseSequence.load(tmp_path / "out" / "photo.pose.npz")
     assert sequence.track_ids.tolist() == [[9]] * 6
     assert sequence.meta["boxes_from"] == "given"
+
+
+def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
+    image = read_image(DATA / "astronaut.png")
+    for n in (1, 2, 10):
+        write_png(tmp_path / "my.frames" / f"frame{n}.png", image[:, 10 * n : 400 + 10 * n])
+    assert run("video", tmp_path / "my.frames", "-o", tmp_path / "out", "--frame-rate", "12", "--codec", "ffv1") == 0
+    assert names(tmp_path / "out") == ["my.frames.pose.npz", "my.frames_kps.mkv"]
+    sequence = PoseSequence.load(tmp_path / "out" / "my.frames.pose.npz")
+    assert sequence.pts.tolist() == [0, 1 / 12, 2 / 12]
+    assert np.abs(sequence.keypoints[:, 0, 0, 0] - [212, 202, 122]).max() < 12
+
+
+def test_an_animated_picture_keeps_its_times(tmp_path: Path) -> None:
+    image = Image.fromarray(read_image(DATA / "astronaut.png")).resize((256, 256))
+    image.save(
+        tmp_path / "a.gif", save_all=True, append_images=[image.rotate(n) for n in (2, 4, 6)],
+        duration=[100, 300, 100, 100],
+    )  # fmt: skip
+    assert run("video", tmp_path / "a.gif", "-o", tmp_path / "out") == 0
+    sequence = PoseSequence.load(tmp_path / "out" / "a.pose.npz")
+    np.testing.assert_allclose(sequence.pts, [0, 0.1, 0.4, 0.5])
+    with open_video(tmp_path / "out" / "a_kps.mp4") as video:
+        np.testing.assert_allclose([frame.pts for frame in video.frames()], sequence.pts, atol=1e-3)
 
 
 WRONG: dict[str, tuple[list[str], int, str]] = {

@@ -121,3 +121,20 @@ def test_a_constant_rate_is_told_from_a_changing_one() -> None:
     assert has_steady_rate(replace(sequence, pts=sequence.pts + 3.2))
     assert has_steady_rate(replace(sequence, pts=sequence.pts + np.asarray([0, 0.004, -0.004, 0])))
     assert not has_steady_rate(replace(sequence, pts=np.asarray([0, 1 / 24, 4 / 24, 5 / 24])))
+
+
+def test_times_of_a_changing_rate_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    times = np.asarray([0, 1 / 24, 4 / 24, 5 / 24])
+    draw_sequence(replace(walking(), pts=times + 7), tmp_path / "a.mp4")
+    with open_video(tmp_path / "a.mp4") as source:
+        np.testing.assert_allclose([frame.pts for frame in source.frames()], times, atol=1e-3)
+    draw_sequence(replace(walking(), pts=times[::-1].copy()), tmp_path / "b.mp4")
+    assert "do not rise" in caplog.text
+    with open_video(tmp_path / "b.mp4") as source:
+        np.testing.assert_allclose([frame.pts for frame in source.frames()], np.arange(4) / 24, atol=1e-3)
+
+
+def test_a_video_for_players_says_that_it_was_widened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    draw_sequence(walking(), tmp_path / "a.mp4", codec="h264", size=(81, 121))
+    assert "82 x 122" in caplog.text
+    assert len(video(tmp_path / "a.mp4")) == 4

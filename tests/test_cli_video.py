@@ -246,19 +246,16 @@ PEOPLE: dict[str, Selection] = {
 
 @pytest.mark.parametrize(("text", "expected"), PEOPLE.items(), ids=PEOPLE)
 def test_who_is_chosen_arrives(text: str, expected: Selection) -> None:
-    pytest.importorskip("sdpose_core.sequence_selection")
     assert cli_video.clip_options(parse(*text.split())).person == expected
 
 
 def test_somebody_who_cannot_be_chosen(capsys: pytest.CaptureFixture) -> None:
-    pytest.importorskip("sdpose_core.sequence_selection")
     with pytest.raises(SystemExit):
         parse("--person", "tallest")
     assert "expected an id, largest" in capsys.readouterr().err
 
 
 def test_one_person_is_kept(tmp_path: Path, clip: Path) -> None:
-    pytest.importorskip("sdpose_core.sequence_selection")
     rows = [{"image_id": n, "bbox": [60 + 90 * k, 0, 300 - 90 * k, 512]} for n in range(6) for k in range(2)]
     (tmp_path / "boxes.json").write_text(json.dumps(rows))
     words = ["video", clip, "--boxes", tmp_path / "boxes.json", "-o"]

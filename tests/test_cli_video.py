@@ -334,12 +334,12 @@ def test_info_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture) -
 # --- real clips ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "people"), [("dancer", 1), ("busker", 3)])
-def test_real_clips(tmp_path: Path, name: str, people: int) -> None:
+@pytest.mark.parametrize(("name", "people", "every"), [("dancer", 1, 3), ("busker", 3, 1)])
+def test_real_clips(tmp_path: Path, name: str, people: int, every: int) -> None:
     source = VIDEOS / f"{name}.mp4"
     if not source.exists():
         pytest.skip(f"{source} is not here")
-    assert run("video", source, "-o", tmp_path, "--model", "preview") == 0
+    assert run("video", source, "-o", tmp_path, "--model", "preview", "--every", every) == 0
     sequence = PoseSequence.load(tmp_path / f"{name}.pose.npz")
     assert (len(sequence), len(frames_of(tmp_path / f"{name}_kps.mp4"))) == (45, 45)
     assert len(np.unique(sequence.track_ids[sequence.track_ids >= 0])) >= people

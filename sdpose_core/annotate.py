@@ -32,6 +32,7 @@ def annotate_images(
     estimator: Estimator,
     detector: PersonDetector | None = None,
     boxes: Sequence[np.ndarray | None] | None = None,
+    masks: Sequence[np.ndarray | None] | None = None,
     if_nobody: str = "empty",
     on_batch: OnBatch | None = None,
 ) -> list[Poses]:
@@ -42,6 +43,7 @@ def annotate_images(
         estimator: `PoseEstimator`, `PreviewEstimator` or alike.
         detector: finds people where `boxes` does not say.
         boxes: for each picture (N, 4) or (N, 5), or None to ask the detector. An empty array means nobody.
+        masks: for each picture (N, H, W) that belong to its boxes, see `PoseEstimator.estimate`.
         if_nobody: what a picture gets in which the detector finds nobody: "empty" (no poses) or "full-image" (one box
             of the whole picture). The result's `meta["boxes_from"]` says which it was. Boxes given are never replaced.
         on_batch: called with (crops done, crops in all); may raise to stop.
@@ -52,7 +54,8 @@ def annotate_images(
     if len(given) != len(images):
         raise InputError(f"expected one list of boxes per picture, got {len(given)} for {len(images)} pictures")
     pairs = [_boxes_for(image, own, detector, if_nobody) for image, own in zip(images, given, strict=True)]
-    results = estimator.estimate(images, [found for found, _ in pairs], on_batch=on_batch)
+    found = [found for found, _ in pairs]
+    results = estimator.estimate(images, found, masks=masks, on_batch=on_batch)
     how = {"detector": detector.meta()} if detector is not None and hasattr(detector, "meta") else {}
     return [
         poses.with_meta(boxes_from=source, **(how if source != "given" else {}))

@@ -29,7 +29,10 @@ class BoxFile:
             raise InputError(f"cannot read {self.path}: {error.strerror or error}") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{self.path} is not JSON ({error}); expected {FORMATS}") from None
+        self._ids: dict[str, list[int]] = {}
         self._all, self._by_name = self._parse(content)
+        stems = {name: Path(name).stem for name in self._by_name}
+        self._by_frame = {int(stem): name for name, stem in stems.items() if stem.isdecimal()}
 
     def _parse(self, content: Any) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         if isinstance(content, Mapping):
@@ -61,6 +64,8 @@ class BoxFile:
                 raise InputError(f"{self.path}, detection {i}: score is {score!r:.40}, expected a number")
             corner = xywh_to_xyxy(np.asarray(box, np.float32))
             found.setdefault(str(name), []).append(np.append(corner, score).astype(np.float32))
+            if isinstance(row.get("track_id"), int):
+                self._ids.setdefault(str(name), []).append(row["track_id"])
         return {name: np.stack(boxes) for name, boxes in found.items()}
 
     def boxes_of(self, picture: Path, only_picture: bool) -> np.ndarray:
@@ -81,6 +86,20 @@ class BoxFile:
                 return self._by_name[key]
         known = ", ".join(sorted(self._by_name)[:5])
         raise InputError(f"{self.path} has no boxes for {picture.name}: it names {known or 'no picture at all'}")
+
+    def people_of_frame(self, frame_index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """(N, 5) boxes of a frame of a video, and ids (N,) where each of them has a `track_id`.
+
+        Frames are named by their number, counted from 0 (with leading zeros or a suffix, if need be). A frame that is
+        not named has nobody in it. Raises `InputError` for a file that names no frame by its number.
+        """
+        if not self._by_frame:
+            raise InputError(f"{self.path} names no frame of a video: expected boxes by frame number, from 0")
+        name = self._by_frame.get(frame_index)
+        if name is None:
+            return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
+        boxes, ids = self._by_name[name], self._ids.get(name, [])
+        return boxes, np.asarray(ids, np.int64) if len(ids) == len(boxes) else None
 
 
 def _is_number(value: Any) -> bool:

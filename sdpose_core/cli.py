@@ -39,7 +39,7 @@ def _say(text: str) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from . import cli_export, cli_sequence
+    from . import cli_export, cli_sequence, cli_video
 
     parser = argparse.ArgumentParser(prog="sdpose", description="Human poses with SDPose, as OpenPose-compatible maps.")
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _bench_parser(commands)
     cli_sequence.add_parser(commands)
     cli_export.add_parser(commands)
+    cli_video.add_parser(commands)
     doctor = commands.add_parser("doctor", help="what is installed, which weights are here, what is missing")
     doctor.set_defaults(run=_run_doctor)
     for sub in commands.choices.values():
@@ -76,9 +77,9 @@ def _image_parser(commands: Any) -> None:
     add_drawing_arguments(sub)
     group = sub.add_argument_group("reading and writing")
     group.add_argument("--json-scores", action="store_true", help="raw scores in the JSON instead of 1.0 and 0.0")
-    group.add_argument("--max-pixels", type=_count, metavar="N", help="refuse pictures of more pixels than this")
+    group.add_argument("--max-pixels", type=count, metavar="N", help="refuse pictures of more pixels than this")
     group.add_argument(
-        "--alpha-color", type=_color, metavar="R,G,B", help="colour under transparent pictures (default: white)"
+        "--alpha-color", type=color, metavar="R,G,B", help="colour under transparent pictures (default: white)"
     )
     sub.set_defaults(run=_run_image)
 
@@ -91,7 +92,7 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
     group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: the best there is)")
-    group.add_argument("--batch-size", type=_count, metavar="N", help="crops per pass (default: by device)")
+    group.add_argument("--batch-size", type=count, metavar="N", help="crops per pass (default: by device)")
     group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; twice the time")
     group.add_argument(
         "--crop",
@@ -113,7 +114,7 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector", default="yolox", help="yolox, full, FILE.onnx, or an RT-DETR / D-FINE name or folder"
     )
     group.add_argument("--detector-threshold", type=float, metavar="S", help="least score of a person")
-    group.add_argument("--max-people", type=_count, metavar="N", help="at most so many people, best score first")
+    group.add_argument("--max-people", type=count, metavar="N", help="at most so many people, best score first")
     group.add_argument("--min-size", type=float, default=0, metavar="PX", help="leave out boxes with a shorter side")
     group.add_argument("--boxes", type=Path, metavar="FILE", help="JSON with the boxes, instead of a detector")
     group.add_argument(
@@ -298,7 +299,7 @@ def _run_doctor(args: argparse.Namespace) -> int:
 # --- values of options ---------------------------------------------------------------------------------------------
 
 
-def _option(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
+def option(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
     """A type for argparse whose error says what was expected."""
 
     def read(text: str) -> Any:
@@ -337,10 +338,10 @@ def _parse_parts(text: str) -> tuple[str, ...]:
     return parts
 
 
-_size = _option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
-_count = _option(_parse_count, "a whole number of at least 1")
-_color = _option(_parse_color, "three numbers of 0..255, such as 255,255,255")
-_parts = _option(_parse_parts, f"a comma-separated list of {', '.join(_PARTS)}")
+_size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
+count = option(_parse_count, "a whole number of at least 1")
+color = option(_parse_color, "three numbers of 0..255, such as 255,255,255")
+_parts = option(_parse_parts, f"a comma-separated list of {', '.join(_PARTS)}")
 
 
 if __name__ == "__main__":

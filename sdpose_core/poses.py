@@ -28,7 +28,8 @@ _REQUIRED = (
 
 def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """`value` as a read-only array of `dtype` and `shape` (None: any length); `InputError` otherwise."""
-    array = np.array(value, dtype=dtype)
+    frozen = isinstance(value, np.ndarray) and not value.flags.writeable and value.base is None
+    array = np.asarray(value, dtype=dtype) if frozen else np.array(value, dtype=dtype)  # long clips are large
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise InputError(f"{what}: expected shape ({wanted}), got shape {array.shape}")
@@ -218,10 +219,10 @@ class PoseSequence:
         """All frames as `Poses`."""
         return [self.frame(t) for t in range(len(self))]
 
-    def save(self, path: str | Path) -> None:
-        """Write a `.pose.npz`, atomically; loadable with `allow_pickle=False`."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a `.pose.npz` holds, by name."""
         rate = self.frame_rate
-        arrays = {
+        return {
             "keypoints": self.keypoints,
             "scores": self.scores,
             "boxes": self.boxes,
@@ -233,8 +234,11 @@ class PoseSequence:
             "keypoint_set": np.asarray(self.keypoint_set),
             "meta": np.asarray(json.dumps({**self.meta, "format_version": FORMAT_VERSION}, sort_keys=True)),
         }
+
+    def save(self, path: str | Path) -> None:
+        """Write a `.pose.npz`, atomically; loadable with `allow_pickle=False`."""
         with atomic_write(path) as handle:
-            np.savez_compressed(handle, **arrays)
+            np.savez_compressed(handle, **self.arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> PoseSequence:

@@ -20,7 +20,7 @@ from .errors import InputError
 from .facing import drop_hidden_faces
 from .poses import PoseSequence
 from .skeletons import KEYPOINT_SETS
-from .tracks import Track, join_tracks, split_tracks
+from .tracks import Track, iter_tracks, join_tracks
 
 DECIDED = "visibility_decided"
 """Entry of a sequence's meta: absent points are NaN already, scores need not be asked."""
@@ -84,7 +84,8 @@ def drawing_threshold(meta: Mapping[str, Any], threshold: float) -> float:
 
 
 def _each(sequence: PoseSequence, change: Callable[[Track], Track], **meta: Any) -> PoseSequence:
-    return join_tracks(sequence, [change(track) for track in split_tracks(sequence)], meta)
+    """The sequence with every track changed; one at a time, so that a long clip takes little more than its arrays."""
+    return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence)], meta)
 
 
 # --- visibility ----------------------------------------------------------------------------------------------------
@@ -128,14 +129,20 @@ def reject_outliers(sequence: PoseSequence, distance: float = 0.12) -> PoseSeque
     def change(track: Track) -> Track:
         if len(track) < 3:
             return track
-        windows = _windows(track.keypoints)
-        middle = _nan_median(windows, axis=0)
-        spread = _nan_median(np.linalg.norm(windows - middle, axis=-1), axis=0)
-        away = np.linalg.norm(track.keypoints - middle, axis=-1)
-        out = away > np.maximum(distance * track.scale(), 3 * spread)
-        return replace(track, keypoints=np.where(out[..., None], np.nan, track.keypoints))
+        least = distance * track.scale()
+        out = [_outliers(points, least) for points in track.keypoints.swapaxes(0, 1)]  # at once they fill the memory
+        return replace(track, keypoints=np.where(np.stack(out, axis=1)[..., None], np.nan, track.keypoints))
 
     return _each(sequence, change)
+
+
+def _outliers(points: np.ndarray, least: float) -> np.ndarray:
+    """(N, 2) the way of one point, pixels -> (N,) where it is an outlier, at least `least` pixels away."""
+    windows = _windows(points)
+    middle = _nan_median(windows, axis=0)
+    spread = _nan_median(np.linalg.norm(windows - middle, axis=-1), axis=0)
+    away = np.linalg.norm(points - middle, axis=-1)
+    return away > np.maximum(least, 3 * spread)
 
 
 def _windows(values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,11 @@ class Track:
         last = np.maximum.accumulate(np.where(self.present, np.arange(len(self)), 0))
         return np.maximum(sides[last], 1)
 
+    def compact(self) -> Track:
+        """The same in single precision, as sequences hold it."""
+        names = ("keypoints", "scores", "boxes")
+        return replace(self, **{name: getattr(self, name).astype(np.float32) for name in names})
+
     def scale(self) -> float:
         """Size of the person in pixels: the median over the frames of the longer side of the box, at least 1."""
         sides = (self.boxes[self.present, 2:4] - self.boxes[self.present, :2]).max(axis=1)
@@ -50,8 +55,13 @@ class Track:
 
 def split_tracks(sequence: PoseSequence) -> list[Track]:
     """The tracks of a sequence, in the order of their ids. Keypoints, scores and boxes are float64 copies."""
+    return list(iter_tracks(sequence))
+
+
+def iter_tracks(sequence: PoseSequence) -> Iterator[Track]:
+    """The same, one by one."""
     ids = np.unique(sequence.track_ids)
-    return [_track(sequence, int(track_id)) for track_id in ids[ids >= 0]]
+    yield from (_track(sequence, int(track_id)) for track_id in ids[ids >= 0])
 
 
 def _track(sequence: PoseSequence, track_id: int) -> Track:
@@ -95,6 +105,8 @@ def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[s
         boxes[frames, slot] = track.boxes[track.present]
         ids[frames, slot] = track.id
         free[frames] += 1
+    for array in (keypoints, scores, boxes, ids):
+        array.setflags(write=False)
     return replace(
         sequence, keypoints=keypoints, scores=scores, boxes=boxes, track_ids=ids, meta={**sequence.meta, **(meta or {})}
     )

@@ -24,7 +24,7 @@ from .shards import Shard, in_order
 log = logging.getLogger(__name__)
 
 STATE_FOLDER = ".sdpose-batch"
-POLL = 5.0
+POLL = 1.0
 """Seconds between two looks at items that other processes are at, when nothing else is left to do."""
 MANIFEST_EVERY = 10.0
 """A running batch renews its manifest at most this often (seconds), and spends a twentieth of its time on that."""

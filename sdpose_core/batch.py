@@ -124,13 +124,13 @@ class Batch:
             CannotStart: `run` could not load what it needs.
             InputError: the record cannot be written (a full disk, say): the batch should end.
         """
-        with take(self._state(item, ".claim")) as claim:
+        with take(self.state_file(item, ".claim")) as claim:
             earlier, written = self._recorded(item)
             if earlier is not None and written > self.began:
                 return earlier
             record = self._do(item, run, claim.check, earlier)
             claim.check()
-            with atomic_write(self._state(item, ".json")) as file:
+            with atomic_write(self.state_file(item, ".json")) as file:
                 file.write(record.line())
             return record
 
@@ -179,7 +179,7 @@ class Batch:
         """Write this share's manifest and, once every item of the whole list has a record, `manifest.jsonl`."""
         own = self.shard.choose(items) if self.shard else items
         self._write_manifest(self.manifest(), own)
-        if self.shard and all(self._state(item, ".json").exists() for item in items):
+        if self.shard and all(self.state_file(item, ".json").exists() for item in items):
             self._write_manifest(self.out / "manifest.jsonl", items)
 
     def _write_manifest(self, path: Path, items: Sequence[Item]) -> None:
@@ -196,13 +196,14 @@ class Batch:
             if record is not None:
                 yield record.line()
 
-    def _state(self, item: Item, suffix: str) -> Path:
+    def state_file(self, item: Item, suffix: str) -> Path:
+        """Where something about an item is kept."""
         folder = item.folder(self.out / STATE_FOLDER)
         return folder / f"{item.stem}{suffix}"
 
     def _recorded(self, item: Item) -> tuple[Record | None, float]:
         """The record of an item and when it was written, by the clock of the file system."""
-        path = self._state(item, ".json")
+        path = self.state_file(item, ".json")
         try:
             return Record(**json.loads(path.read_bytes())), path.stat().st_mtime
         except FileNotFoundError:

@@ -36,9 +36,7 @@ class Item:
         return PurePosixPath(self.name).name
 
 
-def find_items(
-    inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), recursive: bool = False
-) -> list[Item]:
+def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), recursive: bool = False) -> list[Item]:
     """The items that the arguments of `sdpose batch` name, each source once.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .batch import Attempts, Batch, CannotStart, Record, Run
+from .batch import Attempts, Batch, CannotStart, ClipOutcome, Record, Run
 from .batch_inputs import Item
 from .claims import Claimed, ClaimLost
 from .dependencies import require
@@ -47,14 +47,13 @@ def on_ray(batch: Batch, make_run: Callable[[Batch], Run], *, actors: int | None
     log.info("Ray: %d actors with %s each", count, need)
 
     def attempts(items: Sequence[Item]) -> Iterator[tuple[Item, Record | str]]:
-        left = {item.relative: item for item in items}
+        by_name = {item.relative: item for item in items}
         for answer in _answers(items, batch, make_run, min(count, len(items)), need):
             if "cannot_start" in answer:
                 raise CannotStart(answer["cannot_start"])
-            item = left.pop(answer["item"])
-            yield item, answer["busy"] if "busy" in answer else Record(**answer["record"])
-        for item in left.values():
-            yield item, _died(batch, item)
+            if "error" in answer:
+                raise SDPoseError(answer["error"])
+            yield by_name[answer["item"]], answer["busy"] if "busy" in answer else Record(**answer["record"])
 
     return attempts
 
@@ -67,34 +66,22 @@ def _answers(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_no_progress_timeout_s = -1  # a video may take hours
-    context.max_errored_blocks = -1  # a video that kills its worker must not end the others
     rows = [{"relative": item.relative, "name": item.name, "source": os.path.abspath(item.source)} for item in items]
     data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         _Worker,
         fn_constructor_args=(batch, make_run),
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
-        max_restarts=-1,
-        max_task_retries=TRIES - 1,
         **need,
     )
     for row in data.iter_rows():
         yield json.loads(row["answer"])
 
 
-def _died(batch: Batch, item: Item) -> Record | str:
-    """The failed record of an item that no worker came back from."""
-
-    def run(*_: Any) -> Any:
-        raise SDPoseError(f"the worker process died {TRIES} times at it: out of memory, or a file that crashes a decoder")
-
-    try:
-        return batch.attempt(item, run)
-    except (Claimed, ClaimLost) as other:
-        return str(other)
-
-
 class _Worker:
-    """One actor: does items, answers in JSON (rows of Ray Data are tables: no place for records)."""
+    """One actor: does items, answers in JSON (rows of Ray Data are tables: no place for records).
+
+    Ray starts an actor that died again and repeats its item, for ever: how often is counted here.
+    """
 
     def __init__(self, batch: Batch, make_run: Callable[[Batch], Run]) -> None:
         self.batch = batch
@@ -103,10 +90,28 @@ class _Worker:
     def __call__(self, row: dict[str, Any]) -> dict[str, str]:
         item = Item(Path(row["source"]), row["relative"], row["name"])
         answer: dict[str, Any] = {"item": item.relative}
+        tries = self.batch.state_file(item, ".tries")
         try:
-            answer["record"] = json.loads(self.batch.attempt(item, self.run).line())
+            run = self.run if self._count(tries) <= TRIES else _died
+            answer["record"] = json.loads(self.batch.attempt(item, run).line())
         except (Claimed, ClaimLost) as other:
             answer["busy"] = str(other)
         except CannotStart as error:
             answer["cannot_start"] = str(error)
+        except SDPoseError as error:
+            answer["error"] = str(error)
+        tries.unlink(missing_ok=True)
         return {"answer": json.dumps(answer)}
+
+    def _count(self, tries: Path) -> int:
+        """Which try of an item this is, in this run of the batch; 1 is the first."""
+        this_run = f"{self.batch.began!r}\n"
+        tries.parent.mkdir(parents=True, exist_ok=True)
+        with open(tries, "a+", encoding="utf-8") as file:
+            file.write(this_run)
+            file.seek(0)
+            return file.readlines().count(this_run)
+
+
+def _died(*_: Any) -> ClipOutcome:
+    raise SDPoseError(f"its worker process died {TRIES} times (out of memory? a file that crashes a decoder?)")

@@ -177,7 +177,8 @@ def test_what_names_no_video_is_said(tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
 def test_a_list_is_read_line_by_line(tmp_path: Path, line_end: str, mark: str) -> None:
     (tmp_path / "in" / "frames.v1").mkdir(parents=True)
-    lines = ["# a comment", "", "  two words.mp4  ", "日本/踊り.mp4", "#also a comment", "./#1 hit.mp4", "[x].mp4", "frames.v1"]
+    lines = ["# a comment", "", "  two words.mp4  ", "日本/踊り.mp4", "#also a comment", "./#1 hit.mp4", "[x].mp4"]
+    lines.append("frames.v1")
     path = tmp_path / "in" / "list.txt"
     path.write_bytes((mark + line_end.join(lines)).encode())
     expected = {
@@ -205,7 +206,8 @@ def test_a_name_that_is_no_unicode_goes_through(tmp_path: Path) -> None:
     with open(source, "wb") as file:
         file.write(b"frames")
     (tmp_path / "in" / "list.txt").write_bytes(b"caf\xe9.mp4\n")
-    assert find_items([f"@{tmp_path}/in/list.txt"], tmp_path / "out") == find_items([f"{tmp_path}/in"], tmp_path / "out")
+    listed, in_folder = f"@{tmp_path}/in/list.txt", f"{tmp_path}/in"
+    assert find_items([listed], tmp_path / "out") == find_items([in_folder], tmp_path / "out")
 
     def run(item: Item, folder: Path, still_mine: object) -> object:
         return FakeRun.__call__(FakeRun(), Item(item.source, item.relative, "cafe"), folder, still_mine)
@@ -325,11 +327,11 @@ def test_one_damaged_video_does_not_stop_the_others_and_the_manifest_says_it(tmp
     assert lines["b"]["message"] == f"{folder}/b.mp4: no frame of it can be read"
     assert lines["b"]["files"] == {}
     size = (tmp_path / "out" / "x" / "c.pose.npz").stat().st_size
-    about = {key: lines["x/c"][key] for key in ("source", "frames", "people", "batch_size", "files", "settings", "shard")}
-    assert about == {
+    expected = {
         "source": f"{folder}/x/c.mp4", "frames": 3, "people": 1, "batch_size": 4, "files": {"x/c.pose.npz": size},
         "settings": "settings of the test", "shard": None,
     }  # fmt: skip
+    assert {key: lines["x/c"][key] for key in expected} == expected
     assert abs(lines["a"]["finished"] - time.time()) < 600
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import signal
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, SDPoseError
 
 if TYPE_CHECKING:
-    from .batch import Batch, Record
+    from .batch import Attempts, Batch, ClipOutcome, Record
     from .batch_inputs import Item
 
 _NOT_SETTINGS = (
@@ -24,6 +25,9 @@ _NOT_SETTINGS = (
     "shard", "verbose",
 )  # fmt: skip
 """Options that change no byte of a result, and those that `_ClipRun` compares on its own."""
+
+
+_DO = "use what it was begun with, or another OUT"
 
 
 def add_parser(commands: Any) -> None:
@@ -62,23 +66,131 @@ def _run_batch(args: argparse.Namespace) -> int:
     try:
         items = find_items(args.inputs, args.out, lists=args.lists, recursive=args.recursive)
         if not items:
-            raise InputError("no input: name videos, folders, patterns or lists")
+            raise InputError("nothing to do: name videos, folders, patterns or lists")
         shard = Shard.parse(args.shard) if args.shard else None
-        batch = Batch.begin(args.out.absolute() if args.ray else args.out, settings_hash(args), shard)
+        batch = Batch.begin(args.out.absolute(), settings_hash(args), shard)
     except SDPoseError as error:
         _say(f"sdpose batch: {error}")
         return WRONG_USAGE
+    attempts = _on_ray(args, batch) if args.ray else one_after_another(batch, ClipRun(args, batch))
+    count = len(shard.choose(items)) if shard else len(items)
+    records = annotate_videos(batch, items, attempts, on_wait=_waiting)
     try:
-        with _ended_by_sigterm():
-            if args.ray:
-                from .batch_ray import on_ray
-
-                attempts = on_ray(batch, _RunFactory(args), actors=args.actors)
-            else:
-                attempts = one_after_another(batch, ClipRun(args, batch))
-            with contextlib.closing(annotate_videos(batch, items, attempts, on_wait=_waiting)) as records:
-                failed = _report(records, len(shard.choose(items)) if shard else len(items))
+        with _stopped_by_sigterm(), contextlib.closing(records):
+            failed = _report(records, count)
     except CannotStart as error:
         _say(f"sdpose batch: {error}")
         return SOME_FAILED
+    print(batch.manifest())
     return SOME_FAILED if failed else OK
+
+
+def _on_ray(args: argparse.Namespace, batch: Batch) -> Attempts:
+    from .batch_ray import on_ray
+
+    return on_ray(batch, functools.partial(ClipRun, args), actors=args.actors)
+
+
+def settings_hash(args: argparse.Namespace) -> str:
+    """A name for the settings that change a result, the same in every process that was given the same options."""
+    settings = {name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+class ClipRun:
+    """`annotate_clip` with the options of the command: one model and one detector for all videos of this process.
+
+    The first process of a batch decides on the batch size and the model; the others take that size, and do not start
+    with another model, so that results do not depend on who made them.
+    """
+
+    def __init__(self, args: argparse.Namespace, batch: Batch) -> None:
+        self._args, self._batch = args, batch
+
+    def __call__(self, item: Item, folder: Path, still_mine: Callable[[], None]) -> ClipOutcome:
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _estimator(self) -> Any:
+        from .batch import CannotStart
+        from .cli import make_estimator
+
+        with _cannot_start():
+            made = make_estimator(self._args)
+        _say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
+        mine = _what_must_agree(made.meta())
+        agreed = self._batch.agree(mine)
+        size, asked = agreed.pop("batch_size"), self._args.batch_size
+        if asked is not None and asked != size:
+            raise CannotStart(
+                f"{self._batch.out} was begun with {size} crops per pass, {asked} are asked for now: {_DO}"
+            )
+        for key, value in agreed.items():
+            if mine[key] != value:
+                raise CannotStart(f"{self._batch.out} was begun with {key} {value}, here it is {mine[key]}: {_DO}")
+        if hasattr(made, "batch_size"):
+            made.batch_size = size
+        return made
+
+    @functools.cached_property
+    def _detector(self) -> Any:
+        from .cli import make_detector
+
+        with _cannot_start():
+            return make_detector(self._args)
+
+
+def _what_must_agree(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What the processes of a batch have to have in common, of an estimator's `meta()`; in JSON's own types."""
+    settings = {name: value for name, value in meta["settings"].items() if name not in ("batch_size", "device")}
+    mine = {"batch_size": meta["settings"]["batch_size"], "model": meta["model"], "settings": settings}
+    return json.loads(json.dumps(mine | {"weights": meta["weights"].get("sha256", {})}))
+
+
+@contextlib.contextmanager
+def _cannot_start() -> Iterator[None]:
+    """What is missing for one video is missing for all: end the batch instead of failing each."""
+    from .batch import CannotStart
+
+    try:
+        yield
+    except SDPoseError as error:
+        raise CannotStart(str(error)) from error
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """A job that is cancelled or out of time (SIGTERM) stops like Ctrl-C: its claims are let go at once."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(records: Iterable[Record], count: int) -> int:
+    """Print a line per item and a last one; returns how many failed."""
+    from tqdm import tqdm
+
+    statuses: Counter[str] = Counter()
+    with tqdm(total=count, unit="video", disable=None, file=sys.stderr) as bar:
+        for record in records:
+            statuses[record.status] += 1
+            bar.write(f"{record.source}: {record.status}: {record.message}", file=sys.stderr)
+            bar.update()
+    _say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))
+    return statuses["failed"]
+
+
+@functools.cache
+def _waiting(item: Item, who: str) -> None:
+    """Say it once."""
+    _say(f"waiting for {item.relative}: {who} is at it")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -20,8 +20,9 @@ PYTHON = [code for language, code in BLOCKS if language == "python"]
 COMMANDS = [
     command.strip()
     for language, code in BLOCKS
-    if language == "bash"
+    if language in ("bash", "slurm")
     for line in code.splitlines()
+    if not line.startswith("#")
     for command in line.split("&&")
     if command.strip()
 ]

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sdpose_core import cli, cli_batch
 from sdpose_core.batch import Batch, CannotStart
+from sdpose_core.dependencies import installed
 from sdpose_core.errors import CheckpointError
+from sdpose_core.images import read_image
+from sdpose_core.poses import PoseSequence
+
+ROOT = Path(__file__).resolve().parents[1]
+SUFFIXES = (".pose.npz", "_kps.mp4")
 
 
 class FakeEstimator:
@@ -67,3 +78,168 @@ def test_sigterm_stops_like_ctrl_c() -> None:
     with pytest.raises(KeyboardInterrupt), cli_batch._stopped_by_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- real videos, real processes, the preview as the model ----------------------------------------------------------
+
+
+def make_clip(path: Path, step: int, frames: int = 5) -> None:
+    """A photo that moves `step` pixels per frame."""
+    import av
+
+    picture = read_image(ROOT / "tests" / "data" / "astronaut.png")[::2, ::2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=12)
+        stream.width, stream.height = picture.shape[1] - 32, picture.shape[0]
+        for number in range(frames):
+            start = (number * step) % 32
+            view = np.ascontiguousarray(picture[:, start : start + stream.width])
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
+        file.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("in")
+    for number, name in enumerate(("a.mp4", "b c.mp4", "x/a.mp4", "x/a.avi")):
+        make_clip(folder / name, number + 1)
+    return folder
+
+
+def command(*arguments: object, hold: bool = False) -> Any:
+    """Run `sdpose batch`; the finished process, or with `hold` the running one."""
+    line = [sys.executable, "-m", "sdpose_core.cli", "batch", *map(str, arguments), "--model", "preview"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    if hold:
+        return process
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """All files that are results, with their bytes."""
+    found = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("manifest"))
+    results = {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
+    return {name: content for name, content in results.items() if not name.startswith(".sdpose-batch/")}
+
+
+@pytest.fixture(scope="module")
+def one_process(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one")
+    done = command(videos, "-o", out, "--recursive")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "4 done, 0 kept, 0 failed"
+    assert done.stdout == f"{out}/manifest.jsonl\n"
+    return out
+
+
+def manifest(out: Path) -> dict[str, dict[str, Any]]:
+    return {line["name"]: line for line in map(json.loads, (out / "manifest.jsonl").read_text().splitlines())}
+
+
+def test_each_video_gets_what_sdpose_video_writes_and_a_line(videos: Path, one_process: Path, tmp_path: Path) -> None:
+    names = ["a", "b c", "x/a.avi", "x/a.mp4"]
+    assert sorted(files_of(one_process)) == sorted(f"{n}{s}" for n in names for s in SUFFIXES)
+    lines = manifest(one_process)
+    assert list(lines) == names
+    for name, line in lines.items():
+        sequence = PoseSequence.load(one_process / f"{name}.pose.npz")
+        assert (line["status"], line["frames"], line["people"], line["batch_size"]) == ("done", 5, 1, 1)
+        assert len(sequence) == 5
+        expected = {f"{name}{suffix}": (one_process / f"{name}{suffix}").stat().st_size for suffix in SUFFIXES}
+        assert line["files"] == expected
+        assert line["seconds"] > 0
+    assert len({line["settings"] for line in lines.values()}) == 1
+    assert cli.main(["video", str(videos / "a.mp4"), "-o", str(tmp_path), "--model", "preview"]) == 0
+    assert files_of(tmp_path) == {name: data for name, data in files_of(one_process).items() if name.startswith("a")}
+
+
+def test_two_shards_side_by_side_make_the_same_bytes(videos: Path, one_process: Path, tmp_path: Path) -> None:
+    pair = [command(videos, "-o", tmp_path, "-r", "--shard", f"{n}/2", hold=True) for n in (1, 2)]
+    errors = [process.communicate()[1] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], errors
+    assert files_of(tmp_path) == files_of(one_process)
+    assert [line["shard"] for line in manifest(tmp_path).values()] == ["1/2", "2/2", "1/2", "2/2"]
+
+
+def test_ray_makes_the_same_bytes(videos: Path, one_process: Path, tmp_path: Path) -> None:
+    if not installed("ray"):
+        pytest.skip('Ray is not installed: pip install -e ".[ray]"')
+    done = command(videos, "-o", tmp_path, "-r", "--ray", "--actors", 2)
+    assert done.returncode == 0, done.stderr
+    assert files_of(tmp_path) == files_of(one_process)
+
+
+def test_a_damaged_video_fails_alone(videos: Path, one_process: Path, tmp_path: Path) -> None:
+    make_clip(tmp_path / "in" / "z.mp4", 1, frames=2)
+    (tmp_path / "in" / "bad.mp4").write_bytes((tmp_path / "in" / "z.mp4").read_bytes()[:100])
+    (tmp_path / "list.txt").write_text("in/bad.mp4\nin/gone.mp4\nin/z.mp4\n")
+    done = command(f"@{tmp_path}/list.txt", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "1 done, 0 kept, 2 failed"
+    assert "Traceback" not in done.stderr
+    lines = manifest(tmp_path / "out")
+    assert {name: line["status"] for name, line in lines.items()} == {
+        "in/bad": "failed", "in/gone": "failed", "in/z": "done",
+    }  # fmt: skip
+    assert "bad.mp4" in lines["in/bad"]["message"]
+    assert "gone.mp4" in lines["in/gone"]["message"]
+
+
+def test_a_run_killed_in_a_video_is_finished_by_the_rerun(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4", 1, frames=60)
+    killed = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2, hold=True)
+    wait_for(tmp_path / "out" / ".a.sdpose" / "chunk_00001.npz")
+    killed.kill()
+    killed.communicate()
+    assert files_of(tmp_path / "out").keys().isdisjoint({"a.pose.npz", "a_kps.mp4"})
+    again = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2)
+    assert again.returncode == 0, again.stderr
+    assert command(tmp_path / "a.mp4", "-o", tmp_path / "undisturbed", "--chunk", 2).returncode == 0
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "undisturbed")
+
+
+def test_a_cancelled_job_lets_its_claim_go(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4", 1, frames=60)
+    stopped = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2, hold=True)
+    wait_for(tmp_path / "out" / ".a.sdpose" / "chunk_00001.npz")
+    stopped.terminate()
+    assert "run the same command again" in stopped.communicate()[1]
+    assert stopped.returncode == cli.INTERRUPTED
+    assert not list((tmp_path / "out").rglob("*.claim"))
+    assert (tmp_path / "out" / "manifest.jsonl").exists()
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to do"),
+        (["nowhere/*.mp4"], "no video matches"),
+        (["@nowhere.txt"], "cannot be read"),
+        (["a.mp4", "--shard", "3/2"], "expected i/n"),
+        (["a.mp4", "--shard", "auto"], "no task of a SLURM job array"),
+        (["a.mp4", "--style", "nothing"], "style"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["batch", *arguments, "-o", str(tmp_path / "out")]) == cli.WRONG_USAGE
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_missing_weights_end_the_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_clip(tmp_path / "a.mp4", 1, frames=2)
+    code = cli.main(["batch", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--model", str(tmp_path / "none")])
+    assert code == cli.SOME_FAILED
+    assert "Traceback" not in capsys.readouterr().err

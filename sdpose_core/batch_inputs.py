@@ -65,7 +65,7 @@ def _named_by(text: str, out: Path, recursive: bool) -> Iterator[tuple[Path, str
         return _below(path, _videos_in(path, out, recursive), f"{path}: no video in this folder", recursive)
     if not path.exists() and glob.has_magic(text):
         matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
-        videos = [match for match in matches if match.is_file() and _is_input(match)]
+        videos = [match for match in matches if _is_input(match)]
         return _below(_fixed_part(text), videos, f"{text}: no video matches this pattern", True)
     return iter([(path, path.name)])
 
@@ -93,10 +93,10 @@ def _videos_in(folder: Path, out: Path, recursive: bool) -> list[Path]:
 
 def _is_input(path: Path) -> bool:
     """Whether a file found in a folder is a video to annotate: none of ours, nothing hidden or half written."""
-    from .video import VIDEO_SUFFIXES
+    from .video import is_video
 
     ours = path.stem.endswith("_kps") and path.with_name(f"{path.stem.removesuffix('_kps')}.pose.npz").exists()
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and not ours
+    return not path.name.startswith(".") and is_video(path) and not ours
 
 
 def _fixed_part(pattern: str) -> Path:

@@ -39,7 +39,7 @@ def _say(text: str) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from . import cli_export, cli_sequence, cli_video
+    from . import cli_batch, cli_export, cli_sequence, cli_video
 
     parser = argparse.ArgumentParser(prog="sdpose", description="Human poses with SDPose, as OpenPose-compatible maps.")
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_sequence.add_parser(commands)
     cli_export.add_parser(commands)
     cli_video.add_parser(commands)
+    cli_batch.add_parser(commands)
     doctor = commands.add_parser("doctor", help="what is installed, which weights are here, what is missing")
     doctor.set_defaults(run=_run_doctor)
     for sub in commands.choices.values():

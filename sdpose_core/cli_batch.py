@@ -68,6 +68,7 @@ def _run_batch(args: argparse.Namespace) -> int:
         if not items:
             raise InputError("nothing to do: name videos, folders, patterns or lists")
         shard = Shard.parse(args.shard) if args.shard else None
+        _check_options(args)
         batch = Batch.begin(args.out.absolute(), settings_hash(args), shard)
     except SDPoseError as error:
         _say(f"sdpose batch: {error}")
@@ -83,6 +84,14 @@ def _run_batch(args: argparse.Namespace) -> int:
         return SOME_FAILED
     print(batch.manifest())
     return SOME_FAILED if failed else OK
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    from .cli_video import clip_options
+
+    clip_options(args)
+    if args.boxes:
+        raise InputError("--boxes are those of one video: annotate it with 'sdpose video'")
 
 
 def _on_ray(args: argparse.Namespace, batch: Batch) -> Attempts:
@@ -105,10 +114,21 @@ class ClipRun:
     """
 
     def __init__(self, args: argparse.Namespace, batch: Batch) -> None:
+        from .cli_video import clip_options
+
         self._args, self._batch = args, batch
+        self._options = clip_options(args)
 
     def __call__(self, item: Item, folder: Path, still_mine: Callable[[], None]) -> ClipOutcome:
-        raise NotImplementedError
+        from .clip import annotate_clip
+
+        def check(*_: object) -> None:
+            still_mine()
+
+        return annotate_clip(
+            item.source, folder, estimator=lambda: self._estimator, detector=lambda: self._detector,
+            options=self._options, name=item.stem, on_progress=check, on_draw=check,
+        )  # fmt: skip
 
     @functools.cached_property
     def _estimator(self) -> Any:
@@ -134,10 +154,10 @@ class ClipRun:
 
     @functools.cached_property
     def _detector(self) -> Any:
-        from .cli import make_detector
+        from .cli_video import make_clip_detector
 
         with _cannot_start():
-            return make_detector(self._args)
+            return make_clip_detector(self._args)
 
 
 def _what_must_agree(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,8 +40,9 @@ class FakeEstimator:
         }  # fmt: skip
 
 
-def estimator_of(out: Path, made: Any, batch_size: int | None = None) -> Any:
+def estimator_of(out: Path, made: Any, *options: str) -> Any:
     """The estimator of a new process of the batch in `out`, where `made` is what its options load."""
+    args = cli.build_parser().parse_args(["batch", "a.mp4", "-o", str(out), *options])
 
     def make(args: argparse.Namespace) -> Any:
         if isinstance(made, Exception):
@@ -50,15 +51,16 @@ def estimator_of(out: Path, made: Any, batch_size: int | None = None) -> Any:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "make_estimator", make)
-        return cli_batch.ClipRun(argparse.Namespace(batch_size=batch_size), Batch.begin(out, "x"))._estimator
+        return cli_batch.ClipRun(args, Batch.begin(out, cli_batch.settings_hash(args)))._estimator
 
 
 def test_the_batch_size_of_the_first_process_holds_for_all(tmp_path: Path) -> None:
     assert estimator_of(tmp_path, FakeEstimator(8)).batch_size == 8
     assert estimator_of(tmp_path, FakeEstimator(1, device="cpu")).batch_size == 8
-    assert estimator_of(tmp_path, FakeEstimator(8), batch_size=8).batch_size == 8
+    assert estimator_of(tmp_path, FakeEstimator(8), "--batch-size", "8").batch_size == 8
     with pytest.raises(CannotStart, match="begun with 8 crops per pass, 4 are asked for now"):
-        estimator_of(tmp_path, FakeEstimator(4), batch_size=4)
+        estimator_of(tmp_path, FakeEstimator(4), "--batch-size", "4")
+    assert estimator_of(tmp_path, FakeEstimator(4), "--batch-size", "4", "--flip-test").batch_size == 4
 
 
 @pytest.mark.parametrize(("other", "what"), [({"sha": "bb"}, "weights"), ({"dtype": "float32"}, "settings")])
@@ -227,6 +229,7 @@ def wait_for(path: Path) -> None:
         (["a.mp4", "--shard", "3/2"], "expected i/n"),
         (["a.mp4", "--shard", "auto"], "no task of a SLURM job array"),
         (["a.mp4", "--style", "nothing"], "style"),
+        (["a.mp4", "--boxes", "b.json"], "one video"),
     ],
 )
 def test_wrong_usage_is_one_line(

@@ -10,16 +10,19 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .batch_inputs import Item
 from .claims import Claimed, ClaimLost, now_on, take
 from .errors import InputError, SDPoseError
 from .files import atomic_write
 from .shards import Shard, in_order
+
+if TYPE_CHECKING:
+    from .clip import ClipOutcome
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +37,7 @@ class CannotStart(Exception):
     """The model or detector cannot be had: no item's fault, and the same for all of them."""
 
 
-class ClipOutcome(Protocol):
-    """What `Run` returns, in the words of `annotate_clip`."""
-
-    status: str
-    message: str
-    people: int
-    frames: int
-    batch_size: int | None
-    files: Sequence[Path]
-
-
-Run = Callable[[Item, Path, Callable[[], None]], ClipOutcome]
+Run = Callable[[Item, Path, Callable[[], None]], "ClipOutcome"]
 """run(item, folder, still_mine): annotates one video into a folder, and calls `still_mine()`, which may raise to stop,
 now and then. Its `SDPoseError`s and defects are the item's; `CannotStart` ends the batch."""
 
@@ -159,7 +151,7 @@ class Batch:
 
     def agree(self, mine: Mapping[str, Any]) -> dict[str, Any]:
         """What the first process with these settings said with `agree`: the same for every process, rerun or shard."""
-        path = self.out / STATE_FOLDER / f"settings-{self.settings}.json"
+        path = self.agreement
         while True:
             try:
                 with take(path.with_suffix(".claim")):
@@ -169,6 +161,11 @@ class Batch:
                     return json.loads(path.read_bytes())
             except Claimed:
                 time.sleep(0.2)
+
+    @property
+    def agreement(self) -> Path:
+        """Where it is written what the processes agreed on."""
+        return self.out / STATE_FOLDER / f"settings-{self.settings}.json"
 
     def manifest(self) -> Path:
         """The manifest of this process's share."""
@@ -236,7 +233,7 @@ def annotate_videos(
     attempts: Attempts,
     *,
     on_wait: Callable[[Item, str], None] | None = None,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Do the items of this batch's shard; yields a `Record` per item, as they are finished.
 
     Items that other processes are at are looked at again in the end: the iteration ends when all are finished, by

@@ -10,13 +10,16 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .batch import Attempts, Batch, CannotStart, ClipOutcome, Record, Run
+from .batch import Attempts, Batch, CannotStart, Record, Run
 from .batch_inputs import Item
 from .claims import Claimed, ClaimLost
 from .dependencies import require
 from .errors import SDPoseError
+
+if TYPE_CHECKING:
+    from .clip import ClipOutcome
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +38,8 @@ def on_ray(batch: Batch, make_run: Callable[[Batch], Run], *, actors: int | None
     Raises `MissingDependency` without Ray.
     """
     require("ray.data", "--ray")
-    import ray
-
+    ray: Any = require("ray", "--ray")
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if not ray.is_initialized():
         ray.init(logging_level=logging.WARNING, include_dashboard=False, log_to_driver=log.isEnabledFor(logging.INFO))
     resources = ray.cluster_resources()

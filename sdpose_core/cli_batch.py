@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError, SDPoseError
 
 if TYPE_CHECKING:
-    from .batch import Attempts, Batch, ClipOutcome, Record
+    from .batch import Attempts, Batch, Record
     from .batch_inputs import Item
+    from .clip import ClipOutcome
 
 _NOT_SETTINGS = (
     "actors", "batch_size", "command", "device", "inputs", "lists", "out", "overwrite", "ray", "recursive", "run",
     "shard", "verbose",
 )  # fmt: skip
 """Options that change no byte of a result, and those that `_ClipRun` compares on its own."""
-
-
-_DO = "use what it was begun with, or another OUT"
 
 
 def add_parser(commands: Any) -> None:
@@ -140,16 +138,16 @@ class ClipRun:
         _say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
         mine = _what_must_agree(made.meta())
         agreed = self._batch.agree(mine)
-        size, asked = agreed.pop("batch_size"), self._args.batch_size
-        if asked is not None and asked != size:
-            raise CannotStart(
-                f"{self._batch.out} was begun with {size} crops per pass, {asked} are asked for now: {_DO}"
-            )
+        if self._args.batch_size is None:
+            mine["batch_size"] = agreed["batch_size"]
         for key, value in agreed.items():
             if mine[key] != value:
-                raise CannotStart(f"{self._batch.out} was begun with {key} {value}, here it is {mine[key]}: {_DO}")
+                raise CannotStart(
+                    f"{self._batch.out} was begun with {key.replace('_', ' ')} {value}, this is {mine[key]}: use what "
+                    f"it was begun with, another OUT, or, to mix them, delete {self._batch.agreement}"
+                )
         if hasattr(made, "batch_size"):
-            made.batch_size = size
+            made.batch_size = agreed["batch_size"]
         return made
 
     @functools.cached_property
@@ -200,7 +198,7 @@ def _report(records: Iterable[Record], count: int) -> int:
     with tqdm(total=count, unit="video", disable=None, file=sys.stderr) as bar:
         for record in records:
             statuses[record.status] += 1
-            bar.write(f"{record.source}: {record.status}: {record.message}", file=sys.stderr)
+            _say(f"{record.source}: {record.status}: {record.message}")
             bar.update()
     _say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))
     return statuses["failed"]
@@ -213,4 +211,6 @@ def _waiting(item: Item, who: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)  # above the bar, if there is one

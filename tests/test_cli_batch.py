@@ -58,7 +58,7 @@ def test_the_batch_size_of_the_first_process_holds_for_all(tmp_path: Path) -> No
     assert estimator_of(tmp_path, FakeEstimator(8)).batch_size == 8
     assert estimator_of(tmp_path, FakeEstimator(1, device="cpu")).batch_size == 8
     assert estimator_of(tmp_path, FakeEstimator(8), "--batch-size", "8").batch_size == 8
-    with pytest.raises(CannotStart, match="begun with 8 crops per pass, 4 are asked for now"):
+    with pytest.raises(CannotStart, match="begun with batch size 8, this is 4"):
         estimator_of(tmp_path, FakeEstimator(4), "--batch-size", "4")
     assert estimator_of(tmp_path, FakeEstimator(4), "--batch-size", "4", "--flip-test").batch_size == 4
 
@@ -66,7 +66,7 @@ def test_the_batch_size_of_the_first_process_holds_for_all(tmp_path: Path) -> No
 @pytest.mark.parametrize(("other", "what"), [({"sha": "bb"}, "weights"), ({"dtype": "float32"}, "settings")])
 def test_a_process_with_another_model_does_not_start(tmp_path: Path, other: dict[str, str], what: str) -> None:
     estimator_of(tmp_path, FakeEstimator())
-    with pytest.raises(CannotStart, match=f"begun with {what} .* here it is .*another OUT"):
+    with pytest.raises(CannotStart, match=f"begun with {what} .* this is .*another OUT"):
         estimator_of(tmp_path, FakeEstimator(**other))
 
 
@@ -238,6 +238,15 @@ def test_wrong_usage_is_one_line(
     assert cli.main(["batch", *arguments, "-o", str(tmp_path / "out")]) == cli.WRONG_USAGE
     error = capsys.readouterr().err
     assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(installed("ray"), reason="Ray is installed")
+def test_without_ray_one_line_names_the_extra(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_clip(tmp_path / "a.mp4", 1, frames=2)
+    assert cli.main(["batch", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--ray"]) == cli.SOME_FAILED
+    error = capsys.readouterr().err
+    assert 'pip install "sdpose-annotator[ray]"' in error
     assert error.count("\n") == 1
 
 

@@ -190,7 +190,7 @@ def test_a_damaged_video_fails_alone(videos: Path, one_process: Path, tmp_path: 
 
 
 def test_a_run_killed_in_a_video_is_finished_by_the_rerun(tmp_path: Path) -> None:
-    make_clip(tmp_path / "a.mp4", 1, frames=60)
+    make_clip(tmp_path / "a.mp4", 1, frames=24)
     killed = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2, hold=True)
     wait_for(tmp_path / "out" / ".a.sdpose" / "chunk_00001.npz")
     killed.kill()
@@ -203,7 +203,7 @@ def test_a_run_killed_in_a_video_is_finished_by_the_rerun(tmp_path: Path) -> Non
 
 
 def test_a_cancelled_job_lets_its_claim_go(tmp_path: Path) -> None:
-    make_clip(tmp_path / "a.mp4", 1, frames=60)
+    make_clip(tmp_path / "a.mp4", 1, frames=24)
     stopped = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2, hold=True)
     wait_for(tmp_path / "out" / ".a.sdpose" / "chunk_00001.npz")
     stopped.terminate()

@@ -12,6 +12,7 @@ from ..sdpose_core.annotate import FITS, place
 from ..sdpose_core.drawing import draw_poses
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
+from ..sdpose_core.smoothing import drawing_threshold
 from . import host, widgets
 from .select import poses_input
 from .sockets import images_from_tensor, poses_from_socket, tensor_from_images
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 BACKGROUNDS = ("black", "picture", "colour")
 
 
-def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], **settings: Any) -> list[np.ndarray]:
-    """A pose map of each frame over its background (see `draw_poses`); with a progress bar, may be cancelled."""
+def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], *, threshold: float, **settings: Any) -> list[np.ndarray]:
+    """A pose map of each frame over its background (see `draw_poses`); with a progress bar, may be cancelled.
+
+    In poses that were cleaned along time what is to be seen is decided already: `threshold` is for others.
+    """
     pairs = list(zip(poses, backgrounds, strict=True))
-    return [draw_poses(frame, background=below, **settings) for frame, below in host.each_frame(pairs)]
+    return [
+        draw_poses(frame, background=below, threshold=drawing_threshold(frame.meta, threshold), **settings)
+        for frame, below in host.each_frame(pairs)
+    ]
 
 
 def canvas_size(poses: Poses, width: int, height: int) -> tuple[int, int]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import host
+from .animate import AnimateAnyone
 from .annotate_node import Annotate
+from .annotate_video import AnnotateVideo
 from .boxes import BoxesFrom
 from .detect import DetectPersons
 from .draw import DrawPoses
 from .estimate import EstimatePoses
+from .faces import FaceCrops
 from .files import LoadPoses, SavePoses
 from .load import DownloadWeights, LoadModel
+from .retarget import RetargetPoses
 from .select import FilterPoses, SelectPerson
+from .sequence_files import ExportSequence, LoadSequence
+from .track import SmoothPoses, TrackPoses
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     Annotate,
@@ -26,6 +32,14 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     DrawPoses,
     SavePoses,
     LoadPoses,
+    AnnotateVideo,
+    AnimateAnyone,
+    TrackPoses,
+    SmoothPoses,
+    RetargetPoses,
+    ExportSequence,
+    LoadSequence,
+    FaceCrops,
 )
 
 

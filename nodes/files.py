@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.files import atomic_write
-from ..sdpose_core.poses import Poses, PoseSequence
+from ..sdpose_core.poses import PoseSequence
+from ..sdpose_core.smoothing import drawing_threshold
 from . import host, widgets
 from .select import pose_outputs, pose_values, poses_input
-from .sockets import keypoints_to_socket, poses_from_frames, poses_from_socket
+from .sockets import is_sequence, keypoints_to_socket, poses_from_frames, poses_from_socket
 
 FORMATS = ("pose.npz", "OpenPose JSON, one file per frame", "OpenPose JSON, one file")
 PLACES = ("input", "output")
@@ -68,18 +68,19 @@ class SavePoses(io.ComfyNode):
             filename_prefix, folder_paths.get_output_directory(), *frames[0].size
         )
         base = Path(folder) / f"{name}_{counter:05}"
-        written = _write(base, frames, format, threshold)
+        sequence = poses if is_sequence(poses) else PoseSequence.from_poses(frames)
+        written = _write(base, sequence, format, threshold)
         host.show_text(cls, f"{len(frames)} frames -> {written[0]}")
         return io.NodeOutput(str(written[0]))
 
 
-def _write(base: Path, frames: Sequence[Poses], format: str, threshold: float) -> list[Path]:
+def _write(base: Path, sequence: PoseSequence, format: str, threshold: float) -> list[Path]:
     """Write the frames beside `base` (a name without a suffix); returns the files."""
     if format == FORMATS[0]:
         path = base.with_name(base.name + "_.pose.npz")
-        PoseSequence.from_poses(frames).save(path)
+        sequence.save(path)
         return [path]
-    openpose = keypoints_to_socket(frames, threshold)
+    openpose = keypoints_to_socket(sequence.frames(), drawing_threshold(sequence.meta, threshold))
     if format == FORMATS[2]:
         return [_write_json(base.with_name(base.name + "_.json"), openpose)]
     folder = base.with_name(base.name + "_")

@@ -154,16 +154,20 @@ def stoppable(items: Iterable[Item]) -> Iterator[Item]:
 
 
 class Progress:
-    """The node's progress bar, as a callback `(done, total)` that also cancels when the user asks for it."""
+    """The node's progress bar, as a callback `(done, total)` that also cancels when the user asks for it.
+
+    A `total` of None is the one it was made with.
+    """
 
     def __init__(self, total: int) -> None:
         import comfy.utils
 
         stop_if_interrupted()
+        self._total = total
         self._bar = comfy.utils.ProgressBar(max(total, 1))
 
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.update_absolute(done, max(total, 1))
+    def __call__(self, done: int, total: int | None = None) -> None:
+        self._bar.update_absolute(done, max(self._total if total is None else total, done, 1))
         stop_if_interrupted()
 
 

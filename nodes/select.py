@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.selection import ORDERS, keep_people, keep_points, select_person
 from . import host, widgets
-from .sockets import PoseFrames, PoseKeypoint, keypoints_to_socket, poses_from_socket
+from .sockets import PoseClip, PoseFrames, PoseKeypoint, keypoints_to_socket, poses_from_socket
 
 if TYPE_CHECKING:
     from ..sdpose_core.poses import Poses
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def poses_input(name: str = "poses") -> io.MultiType.Input:
     return io.MultiType.Input(
         name,
-        types=[PoseFrames, PoseKeypoint],
-        tooltip="Poses of ours, or POSE_KEYPOINT of any node: core's, controlnet_aux's, an editor's.",
+        types=[PoseFrames, PoseClip, PoseKeypoint],
+        tooltip="Poses or a sequence of ours, or POSE_KEYPOINT of any node: core's, controlnet_aux's, an editor's.",
     )
 
 

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 PoseModel = io.Custom("SDPOSE_MODEL")
 PoseFrames = io.Custom("SDPOSE_POSES")
+PoseClip = io.Custom("SDPOSE_SEQUENCE")
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
 _OBJECTS = (
@@ -217,11 +218,18 @@ def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return masks[:, rows][:, :, columns]
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether this is an SDPOSE_SEQUENCE. (Its class may be another than ours, see `sdpose_core` installed as well.)"""
+    return hasattr(value, "frames") and hasattr(value, "track_ids")
+
+
 def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Poses], list[str]]:
-    """SDPOSE_POSES or POSE_KEYPOINT of any origin -> the poses of each frame, and notes of the tolerant reader.
+    """SDPOSE_POSES, SDPOSE_SEQUENCE or POSE_KEYPOINT of any origin -> the poses of each frame, and the reader's notes.
 
     Raises `InputError` for something else, or for no frame at all.
     """
+    if is_sequence(value):
+        return value.frames(), []
     if isinstance(value, (list, tuple)) and value and all(hasattr(frame, "keypoint_set") for frame in value):
         return list(value), []
     from ..sdpose_core.openpose import read_pose_keypoint

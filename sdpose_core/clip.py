@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,11 @@ from .video_writer import SUFFIX
 if TYPE_CHECKING:
     from .box_files import BoxFile
     from .detector import PersonDetector
-    from .video import VideoSource
+    from .video import Frame, VideoSource
 
 __all__ = [
     "ChunkResult", "ClipFiles", "ClipOptions", "ClipOutcome", "FramePeople", "Selection", "annotate_clip",
-    "draw_sequence", "estimate_frames", "finish_sequence", "join_chunks",
+    "annotate_frames", "draw_sequence", "estimate_frames", "finish_sequence", "join_chunks",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -323,6 +324,26 @@ class _Run:
                 look |= {"size": options.size, "fit": options.fit}
             draw_sequence(sequence, made, codec=options.codec, on_progress=on_draw, **look)
             made.replace(file)
+
+
+def annotate_frames(
+    frames: Iterable[Frame],
+    *,
+    estimator: Estimator,
+    detector: PersonDetector | None,
+    options: ClipOptions,
+    frame_rate: Fraction | None = None,
+    given: Given | None = None,
+    on_progress: Progress | None = None,
+) -> PoseSequence:
+    """The finished sequence of frames that are at hand: estimated, tracked, cleaned, people chosen. No files.
+
+    Arguments as in `estimate_frames`; `options` count as in `annotate_clip`, except those of files and drawing.
+    """
+    chunks = estimate_frames(
+        frames, estimator, detector, options, frame_rate=frame_rate, given=given, on_progress=on_progress
+    )
+    return finish_sequence(join_chunks(chunks), options)
 
 
 def finish_sequence(sequence: PoseSequence, options: ClipOptions) -> PoseSequence:

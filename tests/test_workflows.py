@@ -79,7 +79,7 @@ def test_links_join_matching_types(path: Path) -> None:
     for number, source, slot, target, place, kind in graph["links"]:
         output, entry = nodes[source]["outputs"][slot], nodes[target]["inputs"][place]
         assert output["type"] == kind
-        assert kind in entry["type"].split(",")
+        assert kind in entry["type"].split(",") or entry["type"] == "*"
         assert number in output["links"] and entry["link"] == number
 
 

@@ -50,6 +50,14 @@ def get_output_directory() -> str:
     return get_directory_by_type("output")
 
 
+def get_input_directory() -> str:
+    return get_directory_by_type("input")
+
+
+def get_temp_directory() -> str:
+    return get_directory_by_type("temp")
+
+
 def get_annotated_filepath(name: str) -> str:
     for kind in ("input", "output"):
         if name.endswith(f"[{kind}]"):

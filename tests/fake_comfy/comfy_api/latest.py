@@ -109,6 +109,7 @@ _TYPES = {
     "Combo": "COMBO",
     "Color": "COLOR",
     "BoundingBox": "BOUNDING_BOX",
+    "Video": "VIDEO",
 }
 io = SimpleNamespace(
     **{name: Custom(io_type) for name, io_type in _TYPES.items()},
@@ -122,3 +123,45 @@ io = SimpleNamespace(
     Output=Output,
 )
 ui = SimpleNamespace(PreviewImage=PreviewImage)
+
+
+class VideoFromFile:
+    """A video file, or a window of one."""
+
+    def __init__(self, file: Any, *, start_time: float = 0, duration: float = 0) -> None:
+        self._file, self._window = file, (float(start_time), float(duration))
+
+    def get_stream_source(self) -> Any:
+        return self._file
+
+    def get_active_trim_window(self) -> tuple[float, float]:
+        return self._window
+
+    def get_components(self) -> VideoComponents:
+        raise NotImplementedError("decoding into memory is what the nodes must not do")
+
+
+@dataclass
+class VideoComponents:
+    """Frames (T, H, W, 3), sound and frames per second."""
+
+    images: Any
+    audio: Any
+    frame_rate: Any
+
+
+class VideoFromComponents:
+    """A video in memory."""
+
+    def __init__(self, components: VideoComponents) -> None:
+        self._components = components
+
+    def get_active_trim_window(self) -> tuple[float, float]:
+        return 0.0, 0.0
+
+    def get_components(self) -> VideoComponents:
+        return self._components
+
+
+InputImpl = SimpleNamespace(VideoFromFile=VideoFromFile, VideoFromComponents=VideoFromComponents)
+Types = SimpleNamespace(VideoComponents=VideoComponents)

@@ -1,0 +1,127 @@
+"""AnimateAnyone Pose Sequence: a driving video as pose maps, one per frame, as AnimateAnyone was trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+from ..sdpose_core.annotate import place
+from ..sdpose_core.errors import InputError
+from . import clip_inputs, host, widgets
+from .annotate_node import NO_MODEL
+from .draw import draw
+from .sequence_sockets import describe, frame_rate_input, rate_from_socket
+from .sockets import PoseClip, images_from_tensor, tensor_from_images
+from .video_sockets import video_file, video_of_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+TARGET = "animate_anyone"
+USUAL_RATE = Fraction(25)
+
+
+class AnimateAnyone(io.ComfyNode):
+    """AnimateAnyone Pose Sequence."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorAnimateAnyone",
+            display_name="AnimateAnyone Pose Sequence",
+            category=widgets.CATEGORY,
+            description="Driving video or frames in; exactly one pose map per frame out, of one person, in the size "
+            "and style that AnimateAnyone wants. A frame without the person is black.",
+            search_aliases=[*widgets.ALIASES, "Moore AnimateAnyone", "driving video", "pose video", "dance"],
+            inputs=[
+                io.Image.Input("image", optional=True, tooltip="The frames. Or connect video."),
+                io.Video.Input("video", optional=True, tooltip="The driving video. Or connect image."),
+                frame_rate_input(tooltip="Of the frames of image, per second; 0: 25. A video has its own."),
+                clip_inputs.model_input(),
+                *clip_inputs.person_inputs("best score"),
+                clip_inputs.clean_input(),
+                widgets.threshold(),
+                io.Int.Input(
+                    "short_side",
+                    default=512,
+                    min=64,
+                    max=4096,
+                    step=64,
+                    tooltip="Pixels of the pose map's shorter side; both sides become multiples of 64.",
+                ),
+                *clip_inputs.detector_inputs(),
+                widgets.crop(),
+                widgets.flip_test(),
+                widgets.batch_size(),
+            ],
+            outputs=[
+                io.Image.Output("pose_map", tooltip="One per frame."),
+                io.Video.Output("video", tooltip="The pose maps at the source's rate."),
+                PoseClip.Output("sequence", tooltip="The poses in pixels of the source, for our other nodes."),
+                io.Float.Output("frame_rate", tooltip="Frames per second."),
+                io.String.Output("info", tooltip="Which model ran, who was kept, how fast."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        frame_rate: float,
+        person: str,
+        number: int,
+        smooth: bool,
+        threshold: float,
+        short_side: int,
+        detector: str,
+        detect_threshold: float,
+        max_people: int,
+        detect_every: int,
+        crop: str,
+        flip_test: bool,
+        batch_size: int,
+        image: torch.Tensor | None = None,
+        video: Any = None,
+        model: Any = None,
+    ) -> io.NodeOutput:
+        from ..sdpose_core.clip import annotate_frames
+        from ..sdpose_core.exports import TARGETS
+
+        if (image is None) == (video is None):
+            raise InputError("connect either image or video")
+        watch = host.Stopwatch()
+        options = clip_inputs.clip_options(person, number, smooth, threshold, detect_every=detect_every)
+        estimator, finder = clip_inputs.makers(
+            model, detector, detect_threshold, max_people, crop=crop, flip_test=flip_test, batch_size=batch_size
+        )
+        with video_file(video) as path:
+            frames, rate, total = _frames(path, image, frame_rate)
+            sequence = annotate_frames(
+                frames, estimator=estimator(), detector=finder(), options=options, frame_rate=rate,
+                on_progress=host.Progress(total or 1),
+            )  # fmt: skip
+        size = replace(TARGETS[TARGET], short_side=short_side).canvas_size(sequence.size)
+        placed = [place(poses, size, "stretch") for poses in sequence.frames()]
+        maps = tensor_from_images(draw(placed, [None] * len(placed), style=TARGET, threshold=threshold))
+        notes = [f"{size[0]} x {size[1]}; {watch.speed(len(sequence))}", *([NO_MODEL] if model is None else [])]
+        info = describe(sequence, [str(sequence.meta.get("model", "")), *notes])
+        host.show_text(cls, info)
+        clip = video_of_images(maps, rate)
+        return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=host.preview(cls, maps))
+
+
+def _frames(path: Any, image: torch.Tensor | None, frame_rate: float) -> tuple[Iterator, Fraction, int | None]:
+    """The frames of the file or of the batch, their rate, and how many are stated."""
+    from ..sdpose_core.video import Frame, open_video
+
+    if image is None:
+        source = open_video(path)
+        return source.frames(), source.info.frame_rate, source.info.frames
+    rate = rate_from_socket(frame_rate) or USUAL_RATE
+    images = images_from_tensor(image)
+    return (Frame(n, float(n / rate), each) for n, each in enumerate(images)), rate, len(images)

@@ -1,0 +1,73 @@
+"""Inputs and steps that the nodes for driving videos share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import detect
+from .loaded_model import PreviewModel
+from .sockets import PoseModel
+
+PERSONS = ("everybody", "best score", "largest", "leftmost", "rightmost", "id")
+
+
+def model_input() -> io.Custom:
+    return PoseModel.Input("model", optional=True, tooltip="From Load SDPose Model. Not connected: the preview.")
+
+
+def person_inputs(default: str) -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "person",
+            options=list(PERSONS),
+            default=default,
+            tooltip="Who is kept, decided over the whole clip. AnimateAnyone's rule is the best score.",
+        ),
+        io.Int.Input("number", default=0, min=0, max=2**31 - 1, tooltip="With id: the id. Else the place, 0 is first."),
+    ]
+
+
+def clean_input() -> io.Boolean.Input:
+    return io.Boolean.Input(
+        "smooth",
+        default=True,
+        tooltip="Clean along time: no jitter, no blinking limbs, short gaps filled, left and right kept apart. Off: as "
+        "estimated; Smooth Poses has every setting.",
+    )
+
+
+def detector_inputs() -> list[io.Input]:
+    return [
+        detect.detector_input(),
+        detect.threshold_input("detect_threshold"),
+        detect.max_people_input(),
+        io.Int.Input(
+            "detect_every",
+            default=1,
+            min=1,
+            max=1000,
+            tooltip="Look for people in every Nth frame; between, boxes follow the poses. Faster with large detectors.",
+            advanced=True,
+        ),
+    ]
+
+
+def clip_options(person: str, number: int, smooth: bool, threshold: float, **settings: Any) -> Any:
+    """The core's options for a clip."""
+    from ..sdpose_core.clip import ClipOptions, Selection
+    from ..sdpose_core.smoothing import CleanOptions
+
+    return ClipOptions(
+        person=Selection(by=None if person == PERSONS[0] else person, number=number),
+        clean=CleanOptions(threshold=threshold) if smooth else None,
+        threshold=threshold,
+        **settings,
+    )
+
+
+def makers(model: Any, detector: str, detect_threshold: float, max_people: int, **settings: Any) -> tuple[Any, Any]:
+    """What makes the estimator and the detector when the first frame needs them."""
+    chosen = model or PreviewModel()
+    return lambda: chosen.estimator(**settings), lambda: detect.load(detector, detect_threshold, max_people)

@@ -1,0 +1,85 @@
+"""Face Crops for Wan-Animate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+from . import host, widgets
+from .sequence_sockets import clip_input, sequence_from_socket
+from .sockets import boxes_to_socket, images_from_tensor, tensor_from_images
+
+if TYPE_CHECKING:
+    import torch
+
+
+class FaceCrops(io.ComfyNode):
+    """Face Crops for Wan-Animate."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorFaceCrops",
+            display_name="Face Crops for Wan-Animate",
+            category=widgets.CATEGORY,
+            description="The face of one person in each frame, square and steady: the face video of Wan-Animate. While "
+            "the face is turned away the last place stays; black before it is first seen.",
+            search_aliases=[*widgets.ALIASES, "face video", "face bbox", "Wan Animate", "crop face"],
+            inputs=[
+                io.Image.Input("image", tooltip="The frames of the driving video."),
+                clip_input(tooltip="The poses of the same frames."),
+                io.Int.Input(
+                    "person", default=-1, min=-1, max=2**31 - 1, tooltip="Id of the person; -1 is the best score."
+                ),
+                io.Int.Input(
+                    "size", default=512, min=64, max=2048, step=64, tooltip="Pixels of each side; Wan-Animate: 512."
+                ),
+                io.Float.Input(
+                    "smooth",
+                    default=0.2,
+                    min=0.0,
+                    max=5.0,
+                    step=0.05,
+                    tooltip="Seconds over which the place is averaged, to both sides.",
+                    advanced=True,
+                ),
+                widgets.threshold(),
+            ],
+            outputs=[
+                io.Image.Output("faces", tooltip="One square picture per frame."),
+                io.BoundingBox.Output("boxes", tooltip="Where the faces are; empty before the face is first seen."),
+                io.String.Output("info", tooltip="Whose face, and in how many frames."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: torch.Tensor, sequence: Any, person: int, size: int, smooth: float, threshold: float
+    ) -> io.NodeOutput:
+        import numpy as np
+
+        from ..sdpose_core.errors import InputError
+        from ..sdpose_core.face_crops import face_boxes, face_crops
+        from ..sdpose_core.sequence_selection import select_people
+
+        images = images_from_tensor(image)
+        clip, notes = sequence_from_socket(sequence)
+        if len(images) != len(clip):
+            raise InputError(
+                f"there are {len(clip)} frames of poses and {len(images)} pictures: connect the same frames"
+            )
+        chosen = {"by": "best score"} if person < 0 else {"by": "id", "number": person}
+        own = select_people(clip, **chosen, max_people=1)
+        ids = own.track_ids[own.track_ids >= 0]
+        track_id = int(ids[0]) if ids.size else -1
+        boxes = face_boxes(clip, track_id, threshold=threshold, smooth_seconds=smooth)
+        faces = tensor_from_images(list(face_crops(host.each_frame(images), boxes, size)))
+        found = np.isfinite(boxes).all(axis=1)
+        rows = [
+            np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)
+        ]
+        info = "\n".join([f"id {track_id}: a face in {int(found.sum())} of {len(clip)} frames", *notes])
+        host.show_text(cls, info)
+        return io.NodeOutput(faces, boxes_to_socket(rows), info, ui=host.preview(cls, faces))

@@ -1,0 +1,67 @@
+"""Retarget Poses: a clip's poses on another body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import widgets
+from .sequence_sockets import clip_input, clip_outputs, clip_values, sequence_from_socket
+from .sockets import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
+
+METHODS = ("limbs", "affine", "none")
+
+
+class RetargetPoses(io.ComfyNode):
+    """Retarget Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorRetarget",
+            display_name="Retarget Poses",
+            category=widgets.CATEGORY,
+            description="Fits the poses of a clip to the character of a reference: its place, its size, the length of "
+            "its limbs. The result has the size of the reference's picture.",
+            search_aliases=[*widgets.ALIASES, "align pose", "fit character", "bone length", "proportion", "reference"],
+            inputs=[
+                clip_input(),
+                io.MultiType.Input(
+                    "reference",
+                    types=[PoseFrames, PoseClip, PoseKeypoint],
+                    tooltip="The poses of the character's picture (SDPose Annotator, Estimate Poses, an editor); of "
+                    "several frames the first.",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default="limbs",
+                    tooltip="limbs: each limb gets the reference's length, the motion stays. affine: the whole figure "
+                    "is moved and stretched. none: only the canvas changes.",
+                ),
+                io.Int.Input(
+                    "person",
+                    default=-1,
+                    min=-1,
+                    max=2**31 - 1,
+                    tooltip="Id of the person to fit; -1 is everybody, each to the reference.",
+                ),
+                io.Boolean.Input(
+                    "feet_on_ground",
+                    default=True,
+                    tooltip="The feet stand where the reference's stand; a jump stays a jump.",
+                ),
+            ],
+            outputs=clip_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, sequence: Any, reference: Any, method: str, person: int, feet_on_ground: bool) -> io.NodeOutput:
+        from ..sdpose_core.retarget import retarget
+
+        clip, notes = sequence_from_socket(sequence)
+        character, more = poses_from_socket(reference)
+        fitted = retarget(clip, character[0], method=method, person=None if person < 0 else person, feet=feet_on_ground)
+        return clip_values(cls, fitted, 0.3, [*notes, *more])

@@ -1,0 +1,220 @@
+"""Track Poses, Smooth Poses: who is who over time, and no jitter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+from . import host, widgets
+from .select import poses_input
+from .sequence_sockets import (
+    clip_input,
+    clip_outputs,
+    clip_values,
+    frame_rate_input,
+    rate_from_socket,
+    sequence_from_socket,
+)
+from .sockets import images_from_tensor, poses_from_socket
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TrackPoses(io.ComfyNode):
+    """Track Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorTrack",
+            display_name="Track Poses",
+            category=widgets.CATEGORY,
+            description="Gives the people of the frames of a clip stable ids: through crossings, short occlusions and "
+            "frames in which a detector missed somebody. A hard cut ends all ids.",
+            search_aliases=[*widgets.ALIASES, "multi-person", "person id", "tracking", "identity", "video pose"],
+            inputs=[
+                poses_input(),
+                frame_rate_input(),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The frames. With them hard cuts are seen, and people are known again by their clothes.",
+                ),
+                io.Boolean.Input(
+                    "keep_ids",
+                    default=False,
+                    tooltip="Take the ids as they come: from SAM 3 tracks through Boxes From ..., say.",
+                ),
+                io.Float.Input(
+                    "lost_seconds",
+                    default=2.0,
+                    min=0.0,
+                    max=60.0,
+                    step=0.1,
+                    tooltip="How long somebody who is not seen is still expected where they were heading.",
+                    advanced=True,
+                ),
+                io.Float.Input(
+                    "remember_seconds",
+                    default=20.0,
+                    min=0.0,
+                    max=3600.0,
+                    step=1.0,
+                    tooltip="How long after that somebody who returns gets the old id back.",
+                    advanced=True,
+                ),
+                widgets.threshold(),
+            ],
+            outputs=clip_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        poses: Any,
+        frame_rate: float,
+        keep_ids: bool,
+        lost_seconds: float,
+        remember_seconds: float,
+        threshold: float,
+        image: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        from ..sdpose_core.errors import InputError
+        from ..sdpose_core.track_frames import track_frames
+        from ..sdpose_core.tracking import TrackerOptions
+
+        frames, notes = poses_from_socket(poses)
+        images = None if image is None else images_from_tensor(image)
+        if images is not None and len(images) != len(frames):
+            raise InputError(
+                f"there are {len(frames)} frames of poses and {len(images)} pictures: connect the same frames"
+            )
+        options = TrackerOptions(
+            lost_seconds=lost_seconds, remember_seconds=remember_seconds, point_threshold=threshold, trust_ids=keep_ids
+        )
+        sequence = track_frames(host.each_frame(frames), rate_from_socket(frame_rate), images=images, options=options)
+        cuts = sequence.meta["clip"]["scene_cuts"]
+        found = [f"scenes begin at frames {', '.join(map(str, cuts))}"] if cuts else []
+        return clip_values(cls, sequence, threshold, [*notes, *found])
+
+
+def _hertz(name: str, default: float, what: str) -> io.Float.Input:
+    return io.Float.Input(
+        name,
+        default=default,
+        min=0.0,
+        max=30.0,
+        step=0.1,
+        tooltip=f"Hz: motion of {what} slower than this is kept, faster trembling is taken out. Lower is smoother; "
+        "0 switches it off.",
+    )
+
+
+class SmoothPoses(io.ComfyNode):
+    """Smooth Poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SDPoseAnnotatorSmooth",
+            display_name="Smooth Poses",
+            category=widgets.CATEGORY,
+            description="Cleans a clip's poses along time, person by person: no jitter, no blinking limbs, short gaps "
+            "filled, exchanged left and right put back, no face on the back of a head. Scores stay as they were.",
+            search_aliases=[
+                *widgets.ALIASES,
+                "jitter",
+                "flicker",
+                "one euro",
+                "stabilize",
+                "interpolate",
+                "video pose",
+            ],
+            inputs=[
+                clip_input(),
+                _hertz("body_hz", 1.2, "the body"),
+                _hertz("hands_hz", 0.8, "the hands"),
+                _hertz("face_hz", 1.0, "the face"),
+                io.Float.Input(
+                    "speed",
+                    default=2.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="How much more is let through when the motion is fast: Hz per (person's size per second). "
+                    "Higher follows fast moves more closely.",
+                    advanced=True,
+                ),
+                io.Int.Input(
+                    "fill_gaps",
+                    default=8,
+                    min=0,
+                    max=1000,
+                    tooltip="Frames: points that vanish for at most so long are put on the way between. 0: off.",
+                ),
+                io.Int.Input(
+                    "repair_flips",
+                    default=8,
+                    min=0,
+                    max=1000,
+                    tooltip="Frames: left and right that were exchanged for at most so long are put back. 0: off.",
+                ),
+                io.Float.Input(
+                    "outliers",
+                    default=0.12,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Shares of the person's size: a point that jumps further and back is removed. 0: off.",
+                    advanced=True,
+                ),
+                widgets.threshold(),
+                io.Float.Input(
+                    "hysteresis",
+                    default=0.08,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Score: a point appears at threshold + this and vanishes at threshold - this, so that "
+                    "limbs do not blink. 0: a plain threshold.",
+                    advanced=True,
+                ),
+                io.Boolean.Input(
+                    "hide_faces",
+                    default=True,
+                    tooltip="Remove nose, eyes and face where the head is turned away.",
+                ),
+                frame_rate_input(advanced=True),
+            ],
+            outputs=clip_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        sequence: Any,
+        body_hz: float,
+        hands_hz: float,
+        face_hz: float,
+        speed: float,
+        fill_gaps: int,
+        repair_flips: int,
+        outliers: float,
+        threshold: float,
+        hysteresis: float,
+        hide_faces: bool,
+        frame_rate: float,
+    ) -> io.NodeOutput:
+        from ..sdpose_core.smoothing import CleanOptions, clean
+
+        clip, notes = sequence_from_socket(sequence, frame_rate)
+        options = CleanOptions(
+            repair_flips=repair_flips, hysteresis=hysteresis, threshold=threshold, outliers=outliers,
+            fill_gaps=fill_gaps, smooth=body_hz, smooth_hands=hands_hz, smooth_face=face_hz, speed=speed,
+            hide_faces=hide_faces,
+        )  # fmt: skip
+        return clip_values(cls, clean(clip, options), 0.0, notes)

@@ -32,6 +32,10 @@ KEYPOINT_PADDING = 1.2
 FOUND = 0.2
 """A point of the first crop with this score helps to place the second."""
 FEWEST_FOUND = 4
+BELONGS = 0.6
+"""A pose of which a smaller share lies in the box is somebody else's."""
+NEARBY = 0.1
+"""What counts as in the box: so much beyond it too, in its longer sides."""
 PERSON_THRESHOLD = 0.25
 """A person whose mean keypoint score is lower is not there."""
 
@@ -107,7 +111,18 @@ class PreviewEstimator:
         }
 
     def _find(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints (17, 2) in picture pixels and scores (17,) of the person in a box."""
+        """Keypoints (17, 2) in picture pixels and scores (17,) of the person in a box.
+
+        The square around a narrow box shows neighbours too, and the model finds one person, the most prominent one: if
+        that is somebody else, it looks again at the box alone.
+        """
+        keypoints, scores = self._look(image, box)
+        if _share_inside(keypoints, scores, box) >= BELONGS:
+            return keypoints, scores
+        return self._look(_alone(image, box), box)
+
+    def _look(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints (17, 2) in picture pixels and scores (17,): of the square around a box, then around the pose."""
         x1, y1, x2, y2 = (float(v) for v in box[:4])
         side = max(x2 - x1, y2 - y1) * BOX_PADDING
         keypoints, scores = self._run(image, ((x1 + x2) / 2, (y1 + y2) / 2), side)
@@ -138,6 +153,30 @@ class PreviewEstimator:
         blob = np.ascontiguousarray(crop[None], dtype=np.int32)
         found = self.model.run({self.model.inputs[0].name: blob})[0].reshape(len(COCO_17), 3)
         return found[:, 1::-1].copy(), found[:, 2]
+
+
+def _share_inside(keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray) -> float:
+    """Share of the points found that lie in the box, widened by `NEARBY`; 1 where hardly any were found."""
+    found = keypoints[scores > FOUND]
+    if len(found) < FEWEST_FOUND:
+        return 1.0
+    low, high = _widened(box)
+    return float(((found >= low) & (found <= high)).all(axis=1).mean())
+
+
+def _widened(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    corners = np.asarray(box[:4], np.float64).reshape(2, 2)
+    margin = NEARBY * (corners[1] - corners[0]).max()
+    return corners[0] - margin, corners[1] + margin
+
+
+def _alone(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The picture, black outside of the box widened by `NEARBY`."""
+    low, high = _widened(box)
+    (x1, y1), (x2, y2) = np.maximum(np.floor(low), 0).astype(int), np.ceil(high).astype(int)
+    alone = np.zeros_like(image)
+    alone[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+    return alone
 
 
 def square_crop(image: np.ndarray, center: tuple[float, float], side: float) -> np.ndarray:

@@ -46,6 +46,24 @@ def test_the_points_of_a_photo(backend: str) -> None:
     assert 0.35 < poses.mean_scores()[0] < 0.8
 
 
+def test_a_small_person_beside_a_large_one_gets_a_pose_of_their_own(
+    preview: PreviewEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The square around a narrow box shows the neighbour too, whom the model finds first."""
+    side_by_side = ASTRONAUT.copy()
+    side_by_side[100:360, 372:422] = cv2.resize(ASTRONAUT[20:507, 11:369], (50, 260), interpolation=cv2.INTER_AREA)
+    box = np.array([[372, 100, 422, 360]], np.float32)
+
+    def share_inside() -> float:
+        [poses] = preview.estimate([side_by_side], [box])
+        points = poses.keypoints[0][poses.scores[0] > 0.2]
+        return float(((points >= box[0, :2] - 25) & (points <= box[0, 2:] + 25)).all(axis=1).mean())
+
+    assert share_inside() > 0.9
+    monkeypatch.setattr("sdpose_core.preview.BELONGS", 0.0)
+    assert share_inside() < 0.5, "this picture does not show the difference"
+
+
 @pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="needs OpenCV 5")
 def test_both_backends_give_the_same_poses() -> None:
     estimators = [PreviewEstimator(backend=backend) for backend in ("onnxruntime", "cv2")]

@@ -25,6 +25,9 @@ from .tracks import Track, iter_tracks, join_tracks
 DECIDED = "visibility_decided"
 """Entry of a sequence's meta: absent points are NaN already, scores need not be asked."""
 
+POINTS_AT_ONCE = 24
+"""Points of one person that are cleaned together, where each is looked at alone."""
+
 FLIP_COST = 0.05
 """Way that exchanging sides must save in a frame, in sizes of the person: what is smaller is noise."""
 
@@ -85,7 +88,30 @@ def drawing_threshold(meta: Mapping[str, Any], threshold: float) -> float:
 
 def _each(sequence: PoseSequence, change: Callable[[Track], Track], **meta: Any) -> PoseSequence:
     """The sequence with every track changed; one at a time, so that a long clip takes little more than its arrays."""
-    return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence)], meta)
+    return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence, np.float32)], meta)
+
+
+def _each_point(
+    sequence: PoseSequence,
+    change: Callable[[Track, slice], Track],
+    finish: Callable[[Track], Track] = lambda track: track,
+    **meta: Any,
+) -> PoseSequence:
+    """The same for a change that looks at every point alone: it gets some points at a time, and takes little memory.
+
+    `finish` gets the changed track whole, in single precision.
+    """
+
+    def whole(track: Track) -> Track:
+        keypoints, scores, present = track.keypoints.copy(), track.scores.copy(), track.present.copy()
+        for start in range(0, track.scores.shape[1], POINTS_AT_ONCE):
+            points = slice(start, start + POINTS_AT_ONCE)
+            part = change(track.of_points(points), points)
+            keypoints[:, points], scores[:, points] = part.keypoints, part.scores
+            present |= part.present
+        return finish(replace(track, keypoints=keypoints, scores=scores, present=present)).compact()
+
+    return join_tracks(sequence, [whole(track) for track in iter_tracks(sequence, np.float32)], meta)
 
 
 # --- visibility ----------------------------------------------------------------------------------------------------
@@ -98,11 +124,11 @@ def decide_visibility(sequence: PoseSequence, threshold: float = 0.3, hysteresis
     the beginning `threshold` decides. Absent points become NaN; scores stay.
     """
 
-    def change(track: Track) -> Track:
+    def change(track: Track, _: slice) -> Track:
         shown = _hysteresis(track.scores, threshold, hysteresis)
         return replace(track, keypoints=np.where(shown[..., None], track.keypoints, np.nan))
 
-    return _each(sequence, change, **{DECIDED: True})
+    return _each_point(sequence, change, **{DECIDED: True})
 
 
 def _hysteresis(scores: np.ndarray, threshold: float, margin: float) -> np.ndarray:
@@ -126,14 +152,14 @@ def reject_outliers(sequence: PoseSequence, distance: float = 0.12) -> PoseSeque
     medians on the way and loses nothing.
     """
 
-    def change(track: Track) -> Track:
+    def change(track: Track, _: slice) -> Track:
         if len(track) < 3:
             return track
         least = distance * track.scale()
         out = [_outliers(points, least) for points in track.keypoints.swapaxes(0, 1)]  # at once they fill the memory
         return replace(track, keypoints=np.where(np.stack(out, axis=1)[..., None], np.nan, track.keypoints))
 
-    return _each(sequence, change)
+    return _each_point(sequence, change)
 
 
 def _outliers(points: np.ndarray, least: float) -> np.ndarray:
@@ -164,16 +190,18 @@ def fill_gaps(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     the lesser of the two it lies between, so that it can be drawn.
     """
 
-    def change(track: Track) -> Track:
+    def change(track: Track, _: slice) -> Track:
         keypoints = _interpolate(track.keypoints.reshape(len(track), -1), track.times, frames)
         keypoints = keypoints.reshape(track.keypoints.shape)
         filled = np.isfinite(keypoints).all(axis=-1) & ~np.isfinite(track.keypoints).all(axis=-1)
-        present = track.present | filled.any(axis=1)
-        boxes = np.where(present[:, None], _interpolate(track.boxes, track.times, frames), np.nan)
         scores = np.where(filled & (track.scores <= 0), _lesser_neighbour(track), track.scores)
-        return replace(track, keypoints=keypoints, present=present, boxes=boxes, scores=scores)
+        return replace(track, keypoints=keypoints, present=track.present | filled.any(axis=1), scores=scores)
 
-    return _each(sequence, change)
+    def with_boxes(track: Track) -> Track:
+        boxes = _interpolate(track.boxes.astype(np.float64), track.times, frames)
+        return replace(track, boxes=np.where(track.present[:, None], boxes, np.nan))
+
+    return _each_point(sequence, change, with_boxes)
 
 
 def _interpolate(values: np.ndarray, times: np.ndarray, longest: int) -> np.ndarray:
@@ -221,10 +249,11 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     groups = _flip_groups(sequence.keypoint_set) if known else []
 
     def change(track: Track) -> Track:
-        keypoints, scores = track.keypoints.copy(), track.scores.copy()
+        keypoints, scores = track.keypoints, track.scores  # copies already
         for pairs in groups:
             left, right = pairs.T
-            flipped = _flipped(keypoints[:, left], keypoints[:, right], track.scale(), frames)
+            sides = (keypoints[:, side].astype(np.float64) for side in (left, right))
+            flipped = _flipped(*sides, track.scale(), frames)
             at = np.flatnonzero(flipped)[:, None]
             keypoints[at, left], keypoints[at, right] = keypoints[at, right], keypoints[at, left]
             scores[at, left], scores[at, right] = scores[at, right], scores[at, left]
@@ -299,17 +328,16 @@ def smooth(
     rate = float(sequence.frame_rate or 25)
     lowest = _cutoff_of_points(sequence, cutoffs)
 
-    def change(track: Track) -> Track:
+    def change(track: Track, points: slice) -> Track:
         weights = np.clip(track.scores, 0.05, 1)[..., None]
-        seconds, betas = track.times / rate, speed / track.sizes()
-        points = one_euro(track.keypoints, weights, seconds, lowest[:, None], betas)
+        seconds, betas, least = track.times / rate, speed / track.sizes(), lowest[points, None]
+        smoothed = one_euro(track.keypoints, weights, seconds, least, betas)
         if two_way:
-            back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], lowest[:, None], betas[::-1])
-            points = (points + back[::-1]) / 2
-        still = (lowest <= 0)[:, None]
-        return replace(track, keypoints=np.where(still, track.keypoints, points))
+            back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], least, betas[::-1])
+            smoothed = (smoothed + back[::-1]) / 2
+        return replace(track, keypoints=np.where(least <= 0, track.keypoints, smoothed))
 
-    return _each(sequence, change)
+    return _each_point(sequence, change)
 
 
 def _cutoff_of_points(sequence: PoseSequence, cutoffs: Mapping[str, float]) -> np.ndarray:

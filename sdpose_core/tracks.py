@@ -42,10 +42,19 @@ class Track:
         last = np.maximum.accumulate(np.where(self.present, np.arange(len(self)), 0))
         return np.maximum(sides[last], 1)
 
+    def of_points(self, points: slice) -> Track:
+        """Some of its points, in double precision, with boxes in double precision too."""
+        return replace(
+            self,
+            keypoints=self.keypoints[:, points].astype(np.float64),
+            scores=self.scores[:, points].astype(np.float64),
+            boxes=self.boxes.astype(np.float64),
+        )
+
     def compact(self) -> Track:
         """The same in single precision, as sequences hold it."""
         names = ("keypoints", "scores", "boxes")
-        return replace(self, **{name: getattr(self, name).astype(np.float32) for name in names})
+        return replace(self, **{name: getattr(self, name).astype(np.float32, copy=False) for name in names})
 
     def scale(self) -> float:
         """Size of the person in pixels: the median over the frames of the longer side of the box, at least 1."""
@@ -58,19 +67,19 @@ def split_tracks(sequence: PoseSequence) -> list[Track]:
     return list(iter_tracks(sequence))
 
 
-def iter_tracks(sequence: PoseSequence) -> Iterator[Track]:
-    """The same, one by one."""
+def iter_tracks(sequence: PoseSequence, dtype: type = np.float64) -> Iterator[Track]:
+    """The same, one by one, as copies of `dtype`."""
     ids = np.unique(sequence.track_ids)
-    yield from (_track(sequence, int(track_id)) for track_id in ids[ids >= 0])
+    yield from (_track(sequence, int(track_id), dtype) for track_id in ids[ids >= 0])
 
 
-def _track(sequence: PoseSequence, track_id: int) -> Track:
+def _track(sequence: PoseSequence, track_id: int, dtype: type) -> Track:
     frames, slots = np.nonzero(sequence.track_ids == track_id)
     start, count = int(frames[0]), int(frames[-1] - frames[0] + 1)
     points = sequence.keypoints.shape[2]
     present = np.zeros(count, bool)
-    keypoints, boxes = np.full((count, points, 2), np.nan), np.full((count, 5), np.nan)
-    scores = np.zeros((count, points))
+    keypoints, boxes = np.full((count, points, 2), np.nan, dtype), np.full((count, 5), np.nan, dtype)
+    scores = np.zeros((count, points), dtype)
     rows = frames - start
     present[rows] = True
     keypoints[rows], scores[rows], boxes[rows] = (

@@ -32,12 +32,14 @@ from sdpose_core.model import SDPose
 from sdpose_core.model_config import WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.poses import PoseSequence
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
+from sdpose_core.video import frame_count
 
 ROOT = Path(__file__).parents[1]
 FOLDER_NAME = "ComfyUI-SDPose Annotator v1.0"
 COMFYUI_PATH = os.environ.get("COMFYUI_PATH")
 SCHEMAS = json.loads((Path(__file__).parent / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
 PICTURE = "astronaut.png"
+CLIP = "dancer.mp4"
 TWINS = ROOT / "tests" / "workflows_api"
 
 pytestmark = [
@@ -110,8 +112,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name in ("input", "output", "temp", "user", "custom_nodes", "models/checkpoints", "models/sdpose"):
         (base / name).mkdir(parents=True)
     (base / "custom_nodes" / FOLDER_NAME).symlink_to(ROOT, target_is_directory=True)
-    for picture in (PICTURE, "anime_sylvie.png"):
-        shutil.copy(ROOT / "tests" / "data" / picture, base / "input")
+    for file in (PICTURE, "anime_sylvie.png", CLIP):
+        shutil.copy(ROOT / "tests" / "data" / file, base / "input")
+    shutil.copy(ROOT / "tests" / "data" / CLIP, base / "input" / "group.mp4")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -379,6 +382,54 @@ def test_the_graph_for_editing_saves_and_after_an_edit_draws_the_edited_file(ser
     changed = np.argwhere(np.abs(edited - before).sum(axis=2) > 0)
     assert len(changed), "the edit is not to be seen"
     assert changed[:, 0].max() < body[4] + 8, "more than the nose and its limbs (to the neck) moved"
+
+
+VIDEO_GRAPHS = {
+    "7_driving_video_to_animateanyone": ["SDPose/driving_00001_.mp4"],
+    "8_several_people_one_chosen": ["SDPose/one_person_00001_.mp4", "poses/group_kps.mp4"],
+    "9_fit_a_character": ["SDPose/fitted_00001_.mp4", "poses/fitted_00001/fitted_kps.mp4"],
+    "10_long_video": ["poses/dancer_kps.mp4", "poses/long_00001/long_pose.mp4"],
+}
+
+
+@pytest.mark.parametrize("graph", VIDEO_GRAPHS)
+def test_the_graphs_for_videos_run_and_write_one_frame_per_frame(server: Server, graph: str) -> None:
+    """As they are in the template browser, without the muted nodes of another pack."""
+    server.run(json.loads((TWINS / f"{graph}.json").read_text()))
+    for file in VIDEO_GRAPHS[graph]:
+        assert frame_count(server.base / "output" / file) == 45, file
+
+
+def test_the_steps_for_videos_one_by_one(server: Server) -> None:
+    prompt = {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": CLIP}},
+        "2": {"class_type": "Video Slice", "inputs": {
+            "video": ["1", 0], "start_time": 0.5, "duration": 0.75, "strict_duration": False}},
+        "3": {"class_type": "GetVideoComponents", "inputs": {"video": ["2", 0]}},
+        "4": node("SDPoseAnnotator", image=["3", 0]),
+        "5": node("SDPoseAnnotatorTrack", poses=["4", 4], image=["3", 0], frame_rate=["3", 2]),
+        "6": node("SDPoseAnnotatorSmooth", sequence=["5", 0]),
+        "7": node("SDPoseAnnotatorFaceCrops", image=["3", 0], sequence=["6", 0], size=128),
+        "8": node("SDPoseAnnotatorSave", poses=["6", 0], filename_prefix="steps/clip"),
+        "9": node("SDPoseAnnotatorVideo", video=["2", 0], folder="steps", smooth=False),
+        "10": {"class_type": "SDPoseDrawKeypoints", "inputs": {
+            "keypoints": ["6", 1], "draw_body": True, "draw_hands": True, "draw_face": True, "draw_feet": False,
+            "stick_width": 4, "face_point_size": 3, "score_threshold": 0.3, "draw_head": True}},
+        "11": {"class_type": "PreviewImage", "inputs": {"images": ["10", 0]}},
+        "12": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}},
+    }  # fmt: skip
+    outputs = server.run(prompt)
+    assert len(outputs["12"]["images"]) == 12 and server.picture(outputs, "12").any()
+    assert len(outputs["11"]["images"]) == 12 and server.picture(outputs, "11").any()
+    saved = PoseSequence.load(server.base / "output" / "steps" / "clip_00001_.pose.npz")
+    assert len(saved) == 12 and saved.frame_rate == 16
+    trimmed = PoseSequence.load(next((server.base / "output" / "steps").glob("dancer_*.pose.npz")))
+    assert len(trimmed) == 12, "our frames are not those that ComfyUI sees in the trimmed video"
+    again = {
+        "1": node("SDPoseAnnotatorLoadSequence", file="steps/clip_00001_.pose.npz [output]"),
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}},
+    }
+    assert "12 frames at 16 per second, 1 people" in server.run(again)["2"]["text"][0]
 
 
 def test_an_error_is_one_readable_message(server: Server) -> None:

@@ -78,17 +78,17 @@ def test_without_ray_one_line_names_the_extra(tmp_path: Path) -> None:
 def test_ray_makes_what_one_process_makes(tmp_path: Path, local_ray: None) -> None:
     from sdpose_core.batch_ray import on_ray
 
-    items = fill(tmp_path / "in", "a.mp4", "bad.mp4", "x/c 人.mp4", "d.mp4", "e.mp4")
+    items = fill(tmp_path / "in", "a.mp4", "bad.mp4", "x/c \u4eba.mp4", "d.mp4", "e.mp4")
     one, many = Batch.begin(tmp_path / "one"), Batch.begin(tmp_path / "many")
     expected = list(annotate_videos(one, items, one_after_another(one, FakeRun())))
     records = list(annotate_videos(many, items, on_ray(many, make_run, actors=2)))
     assert sorted((r.name, r.status, r.files) for r in records) == sorted((r.name, r.status, r.files) for r in expected)
     assert files(many.out) == files(one.out)
     lines = [json.loads(line) for line in (many.out / "manifest.jsonl").read_text().splitlines()]
-    assert [line["name"] for line in lines] == ["a", "bad", "d", "e", "x/c 人"]
+    assert [line["name"] for line in lines] == ["a", "bad", "d", "e", "x/c \u4eba"]
     again = Batch.begin(tmp_path / "many")
     statuses = {r.name: r.status for r in annotate_videos(again, items, on_ray(again, make_run))}
-    assert statuses == {"a": "kept", "bad": "failed", "x/c 人": "kept", "d": "kept", "e": "kept"}
+    assert statuses == {"a": "kept", "bad": "failed", "x/c \u4eba": "kept", "d": "kept", "e": "kept"}
 
 
 @needs_ray

@@ -17,6 +17,8 @@ from sdpose_core.poses import Poses
 
 SIZE = (480, 270)
 FRAME_RATE = Fraction(25)
+GROUP = -1
+"""Source of a box around several people at once: it is tracked, but not judged."""
 
 Path = Callable[[int], tuple[float, float] | None]
 """Frame -> (x of the hips, y of the ground) in pixels, None where the person is away."""

@@ -1,6 +1,6 @@
 """Counts what the tracker gets wrong on clips whose ids are known.
 
-    python benchmarks/track_benchmark.py [--no-pictures] [--json FILE]
+    python benchmarks/track_benchmark.py [--dancers] [--no-pictures] [--json FILE]
 
 MOTA and IDF1 come from the package `trackeval` where it is installed (pip install trackeval), else from our own count
 of the same definitions; the output says which.
@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from moving_people import CLIPS, FRAME_RATE, SIZE, Clip
+from moving_people import CLIPS, FRAME_RATE, GROUP, Clip
 
 from sdpose_core.boxes import iou
 from sdpose_core.tracking import Tracker
@@ -40,13 +40,24 @@ class Score:
 
 def track(clip: Clip, pictures: bool = True) -> list[np.ndarray]:
     """Per frame the track id (P,) of each detected person, in the clip's order."""
-    tracker = Tracker(FRAME_RATE, SIZE)
+    tracker = Tracker(FRAME_RATE, clip.poses[0].size)
     result = []
     for frame, (poses, image) in enumerate(zip(clip.poses, clip.images, strict=True)):
         tracked = tracker.update(poses, frame, image if pictures else None)
         row_of = {tuple(box): i for i, box in enumerate(tracked.boxes.tolist())}
         result.append(tracked.track_ids[[row_of[tuple(box)] for box in poses.boxes.tolist()]].astype(np.int64))
     return result
+
+
+def judged(clip: Clip, ids: Sequence[np.ndarray]) -> tuple[Clip, list[np.ndarray]]:
+    """The clip and the ids without the boxes around several people, of which nobody can say whose they are."""
+    single = [source != GROUP for source in clip.sources]
+    kept = replace(
+        clip,
+        poses=[poses.select(own) for poses, own in zip(clip.poses, single, strict=True)],
+        sources=[source[own] for source, own in zip(clip.sources, single, strict=True)],
+    )
+    return kept, [got[own] for got, own in zip(ids, single, strict=True)]
 
 
 def score(clip: Clip, ids: Sequence[np.ndarray]) -> Score:
@@ -106,17 +117,24 @@ def _trackeval_data(clip: Clip, ids: Sequence[np.ndarray]) -> dict:
     }  # fmt: skip
 
 
+def _dancers() -> Sequence[Callable[[], Clip]]:
+    import moving_dancers  # needs a minute, and what runs ONNX
+
+    return moving_dancers.CLIPS
+
+
 def main() -> int:
     """Print a table; exit code 1 if an id was switched."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--no-pictures", action="store_true", help="give the tracker keypoints and boxes only")
+    parser.add_argument("--dancers", action="store_true", help="clips out of a real video too, with the real detector")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")
     args = parser.parse_args()
     scores = []
     print(f"{'clip':24}{'people':>7}{'tracks':>7}{'switches':>9}{'fragments':>10}{'merges':>7}{'MOTA':>7}{'IDF1':>7}")
-    for make in CLIPS:
+    for make in (*CLIPS, *_dancers()) if args.dancers else CLIPS:
         clip = make()
-        own = score(clip, track(clip, not args.no_pictures))
+        own = score(*judged(clip, track(clip, not args.no_pictures)))
         scores.append(own)
         print(
             f"{own.clip:24}{own.people:7}{own.tracks:7}{own.switches:9}{own.fragments:10}{own.merges:7}"

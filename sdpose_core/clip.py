@@ -354,9 +354,12 @@ def finish_sequence(sequence: PoseSequence, options: ClipOptions) -> PoseSequenc
 
 
 def choose_people(sequence: PoseSequence, person: Selection) -> PoseSequence:
-    """Only the people that the selection keeps, see `select_people`."""
+    """Only the people whom the selection keeps. Raises `InputError` for an id that is not there."""
     from .sequence_selection import select_people
 
+    there = np.unique(sequence.track_ids[sequence.track_ids >= 0]).tolist()
+    if person.by == "id" and there and person.number not in there:
+        raise InputError(f"person {person.number} is not in the clip: it has {', '.join(map(str, there))}")
     settings = asdict(person)
     return select_people(sequence, settings.pop("by") or "largest", **settings)
 

@@ -267,6 +267,17 @@ def test_one_person_is_kept(tmp_path: Path, clip: Path) -> None:
     assert one.meta["clip_settings"]["person"]["by"] == "largest"
 
 
+def test_an_id_that_is_not_there_is_told_and_what_was_finished_stays(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("video", clip, "-o", tmp_path) == 0
+    finished = (tmp_path / "photo.pose.npz").read_bytes()
+    capsys.readouterr()
+    assert run("video", clip, "-o", tmp_path, "--person", "7", "--overwrite") == 1
+    assert "person 7 is not in the clip: it has 0" in capsys.readouterr().err
+    assert (tmp_path / "photo.pose.npz").read_bytes() == finished
+
+
 def test_the_detector_of_a_clip_shows_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     made = cli_video.make_clip_detector(parse("--max-people", "1", "--min-size", "7"))
     assert (made.meta()["settings"]["max_people"], made.meta()["settings"]["min_size"]) == (None, 7)

@@ -115,35 +115,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _reference(args: argparse.Namespace, wanted: str) -> Poses | Path | None:
     """The character as its target wants it: poses are estimated where only a picture is given."""
+    from .cli_sequence import read_reference
     from .images import IMAGE_SUFFIXES
-    from .openpose import read_openpose_json, to_poses
     from .poses import PoseSequence
 
     path: Path | None = args.reference
-    if path is None:
-        return None
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return path if wanted == "picture" else _estimated(args, path)
-    poses = to_poses(read_openpose_json(path)[0]) if path.suffix == ".json" else PoseSequence.load(path).frame(0)
+    if path is None or (wanted == "picture" and path.suffix.lower() in IMAGE_SUFFIXES):
+        return path
+    found = read_reference(args, path)
+    poses = found.frame(0) if isinstance(found, PoseSequence) else found
     if not len(poses):
         raise InputError(f"{path}: nobody is in it")
-    return poses
-
-
-def _estimated(args: argparse.Namespace, picture: Path) -> Poses:
-    from .annotate import annotate_images, describe
-    from .cli import make_detector, make_estimator
-    from .images import read_image
-
-    [poses] = annotate_images(
-        [read_image(picture)],
-        estimator=make_estimator(args),
-        detector=make_detector(args),
-        if_nobody=args.if_nobody or "full-image",
-    )
-    if not len(poses):
-        raise InputError(f"{picture}: nobody was found in it")
-    print(f"{picture}: {describe(poses)}", file=sys.stderr)
     return poses
 
 

@@ -65,9 +65,7 @@ def read_annotations(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-        raise InputError(
-            f"{path} is not in COCO's format: expected the lists 'images' and 'annotations'"
-        )
+        raise InputError(f"{path} is not in COCO's format: expected the lists 'images' and 'annotations'")
     return content
 
 

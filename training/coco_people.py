@@ -150,8 +150,12 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def one_thread(_worker: int) -> None:
-    """For the processes of a DataLoader: OpenCV's own threads would fight for the same cores."""
+def quiet_worker(_worker: int) -> None:
+    """For the processes of a DataLoader: one thread each, and no end before that of the process they work for."""
+    import signal
+
     import cv2
 
     cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the whole group: the trainer answers, and ends them
+        signal.signal(number, signal.SIG_IGN)

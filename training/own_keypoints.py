@@ -46,9 +46,7 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
             table = {key: category[key] for key in _KEYS if key in category}
             own = f"{category.get('name', 'own')}_{len(names)}"
             return from_table({**table, "name": own, "names": names, "links": links}, "the annotations' category")
-    raise InputError(
-        "the annotation file has no category with keypoint names: name a set in data.keypoint_set"
-    )
+    raise InputError("the annotation file has no category with keypoint names: name a set in data.keypoint_set")
 
 
 def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:

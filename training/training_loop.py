@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +16,7 @@ from accelerate.utils import gather_object
 from losses import heatmap_loss, rgb_loss, target_heatmaps
 from model_card import write_model_card
 from recipe import Recipe
+from run_endings import NonFiniteLoss, StopSignal, check_bad, check_finite
 from run_folder import RunFolder, git_commit
 from run_log import RunLog
 from run_pictures import prediction_sheet
@@ -28,16 +28,10 @@ from validation_ap import average_precision, predict
 
 from sdpose_core.backbone import POSE, RGB
 from sdpose_core.checkpoints import save_checkpoint
-from sdpose_core.errors import SDPoseError
-from sdpose_core.files import atomic_path
 from sdpose_core.images import write_png
 from sdpose_core.model import DTYPES
 
 log = logging.getLogger(__name__)
-
-
-class NonFiniteLoss(SDPoseError):
-    """The loss or the gradient is infinite or not a number; the batch is on disk."""
 
 
 class Trainer:
@@ -52,7 +46,7 @@ class Trainer:
         self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
         self.metrics: dict[str, float] = {}
         self._saved_step = progress.step
-        self._asked_to_stop = False
+        self._stop = StopSignal()
 
     def fit(self) -> bool:
         """Train to the end of the recipe; False if a signal asked to stop before (the state is saved then).
@@ -64,7 +58,7 @@ class Trainer:
         total = self.parts.stages[-1].end
         main = self.parts.accelerator.is_main_process
         self._report(self.parts.problems)
-        with self._signals(), tqdm(total=total, initial=self.progress.step, disable=not main, unit="step") as bar:
+        with self._stop, tqdm(total=total, initial=self.progress.step, disable=not main, unit="step") as bar:
             for plan in self.parts.stages:
                 if self.progress.step < plan.end and not self._fit_stage(plan, bar):
                     return False
@@ -108,7 +102,7 @@ class Trainer:
                 sums += terms.detach()
                 if accelerator.sync_gradients:
                     norm = self._clip()
-        asked = torch.tensor([float(self._asked_to_stop)], device=accelerator.device)
+        asked = torch.tensor([float(self._stop.asked)], device=accelerator.device)
         heatmap, rgb, stop = accelerator.reduce(torch.cat([sums / len(seen), asked]), "sum").tolist()
         heatmap, rgb = heatmap / accelerator.num_processes, rgb / accelerator.num_processes
         loss = self.recipe.loss.heatmap * heatmap + self.recipe.loss.rgb * rgb
@@ -239,7 +233,16 @@ class Trainer:
             epoch = samples / len(self.parts.train)
             self.log.write("step", step, **figures, samples=samples, epoch=round(epoch, 4), samples_per_second=rate)
 
-    # --- the ways to stop --------------------------------------------------------------------------------------------
+    def _check_finite(self, figures: dict[str, float], batches: list[dict[str, Any]]) -> None:
+        """Every process leaves its batch behind."""
+        step, process = self.progress.step + 1, self.parts.accelerator.process_index
+        path = self.folder.root / "non_finite" / f"{step_name(step)}-process-{process}.safetensors"
+        try:
+            check_finite(figures, batches, path)
+        except NonFiniteLoss:
+            if self.log:
+                self.log.write("non_finite", step, **{name: str(value) for name, value in figures.items()})
+            raise
 
     def _report(self, problems: list[str]) -> None:
         """Name each damaged file once, in all processes alike; raise `SDPoseError` past the limit."""
@@ -252,47 +255,7 @@ class Trainer:
             log.warning("skipped (%d so far): %s", len(self.progress.bad), problem)
             if self.log:
                 self.log.write("problem", self.progress.step, what=problem)
-        if len(self.progress.bad) > self.recipe.data.max_bad:
-            raise SDPoseError(
-                f"{len(self.progress.bad)} damaged pictures or annotations, more than data.max_bad "
-                f"{self.recipe.data.max_bad} allows; the last: {self.progress.bad[-1]}"
-            )
-
-    def _check_finite(self, figures: dict[str, float], batches: list[dict[str, Any]]) -> None:
-        """Stop before the weights are spoilt; every process leaves its batch behind."""
-        if all(math.isfinite(value) for value in figures.values()):
-            return
-        from safetensors.torch import save_file
-
-        step, process = self.progress.step + 1, self.parts.accelerator.process_index
-        path = self.folder.root / "non_finite" / f"{step_name(step)}-process-{process}.safetensors"
-        names = [name for name, value in batches[0].items() if isinstance(value, torch.Tensor)]
-        tensors = {name: torch.cat([batch[name] for batch in batches]).contiguous() for name in names}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"step": str(step), "figures": json.dumps(figures)})
-        if self.log:
-            self.log.write("non_finite", step, **{name: str(value) for name, value in figures.items()})
-        raise NonFiniteLoss(
-            f"step {step}: loss {figures['loss']}, gradient norm {figures['gradient_norm']}; the batch is in {path}, the "
-            f"last checkpoint is from step {self._saved_step}: lower the learning rate, or look at the batch"
-        )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM (a scheduler's notice) and the first Ctrl-C end the run after the step, with its state saved."""
-
-        def ask(number: int, _frame: Any) -> None:
-            if self._asked_to_stop and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self._asked_to_stop = True
-            log.warning("signal %d: stopping after this step", number)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        check_bad(self.progress.bad, self.recipe.data.max_bad)
 
 
 def _due(step: int, every: int, last: bool) -> bool:

@@ -251,9 +251,8 @@ def test_targets_are_products_of_their_factors() -> None:
 
 
 def test_stages_follow_each_other() -> None:
-    recipe = load_recipe(
-        DEBUG, ["--stages.1.epochs", "1.5", "--stages.1.samples", "0", "--optimizer.warmup-steps", "4"]
-    )
+    changes = ["--stages.1.epochs", "1.5", "--stages.1.samples", "0", "--optimizer.warmup-steps", "4"]
+    recipe = load_recipe(DEBUG, changes)
     first, second = plan_stages(recipe, people=12, processes=2)
     assert (first.first_step, first.steps, first.end) == (0, 8, 8)
     assert (second.first_step, second.steps, second.first_sample) == (8, 3, 64)
@@ -286,12 +285,11 @@ def test_starting_from_other_weights(tmp_path: Path) -> None:
     small = ["--model.base", str(path), "--model.feature-levels", "F2", "--seed", "5"]
     other = starting_model(load_recipe(DEBUG, small), COCO_17)  # another level: a new head on the same U-Net
     assert other.model.unet.conv_in.weight.equal(state["unet.conv_in.weight"])
-    pruned = {k: v for k, v in state.items() if not k.startswith("unet.conv_out") and "conv_norm_out" not in k[:18]}
-    save_checkpoint(
-        {k: v for k, v in pruned.items() if "post_quant" not in k}, first.model.config, tmp_path / "b.safetensors"
-    )
+    absent = ("unet.conv_out.", "unet.conv_norm_out.", "vae.post_quant_conv.")
+    poor = tmp_path / "poor.safetensors"
+    save_checkpoint({k: v for k, v in state.items() if not k.startswith(absent)}, first.model.config, poor)
     with pytest.raises(CheckpointError, match="--rgb-reconstruction off"):
-        starting_model(load_recipe(DEBUG, ["--model.base", str(tmp_path / "b.safetensors")]), COCO_17)
+        starting_model(load_recipe(DEBUG, ["--model.base", str(poor)]), COCO_17)
 
 
 def test_starting_from_stable_diffusion(tmp_path: Path) -> None:

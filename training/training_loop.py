@@ -199,26 +199,28 @@ class Trainer:
         """RUN/weights/NAME.safetensors and the model card, for inference."""
         parts, recipe = self.parts, self.recipe
         with parts.average.in_place() if parts.average else nullcontext():
-            state = parts.accelerator.get_state_dict(parts.trained)
-        if not parts.accelerator.is_main_process:
-            return
-        commit = git_commit() or "unknown"
-        metadata = {
-            "training_step": self.progress.step,
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "started_from": parts.start.origin,
-            "git_commit": commit,
-            "metrics": json.dumps(self.metrics),
-        }
-        path = self.folder.weights / f"{name}.safetensors"
-        config = parts.model.config
-        dtype = DTYPES[recipe.checkpoints.weights_dtype]
-        save_checkpoint({**state, **parts.start.kept}, config, path, dtype=dtype, metadata=metadata)
+            state = parts.accelerator.get_state_dict(parts.trained)  # the parameters themselves, no copies
+            if not parts.accelerator.is_main_process:
+                return
+            commit = git_commit() or "unknown"
+            save_checkpoint(
+                {**state, **parts.start.kept},
+                parts.model.config,
+                self.folder.weights / f"{name}.safetensors",
+                dtype=DTYPES[recipe.checkpoints.weights_dtype],
+                metadata={
+                    "training_step": self.progress.step,
+                    "recipe": recipe.name,
+                    "seed": recipe.seed,
+                    "started_from": parts.start.origin,
+                    "git_commit": commit,
+                    "metrics": json.dumps(self.metrics),
+                },
+            )
         write_model_card(
             self.folder.weights,
             recipe,
-            config,
+            parts.model.config,
             origin=parts.start.origin,
             step=self.progress.step,
             metrics=self.metrics,

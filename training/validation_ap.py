@@ -19,7 +19,7 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.heatmaps import decode_dark_udp
 from sdpose_core.model import SDPose
-from sdpose_core.oks import UNKNOWN_SIGMA
+from sdpose_core.oks import UNKNOWN_SIGMA, oks
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def predict(
 
 
 def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """COCO's figures, as fractions, of one prediction per person.
+    """COCO's figures, as fractions, of one prediction per person; and the mean OKS.
 
     Args:
         people: N with ground truth.
@@ -98,7 +98,19 @@ def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {name: float(value) for name, value in zip(_NAMES, evaluation.stats, strict=False)}
+    figures = {name: float(value) for name, value in zip(_NAMES, evaluation.stats, strict=False)}
+    return {**figures, "OKS": mean_oks(people, keypoints, np.asarray(sigmas))}
+
+
+def mean_oks(people: People, keypoints: np.ndarray, sigmas: np.ndarray) -> float:
+    """Mean similarity of each person's prediction to the truth: moves long before AP does."""
+    truth = np.where(people.visibility[..., None] > 0, people.keypoints, np.nan)
+    found = np.where(np.isfinite(keypoints), keypoints, 1e6)  # a point that was not found is far away
+    each = [
+        oks(own[None], other[None], area[None], sigmas)[0, 0]
+        for own, other, area in zip(truth, found, people.areas, strict=True)
+    ]
+    return float(np.mean(each))
 
 
 def _ground_truth(people: People) -> dict[str, Any]:

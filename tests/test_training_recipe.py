@@ -61,7 +61,7 @@ def test_the_command_line_wins() -> None:
         (["--stages.0.input_size", "192"], "expected 2 values"),
         (["--seed"], "--seed has no value"),
         (["seed", "5"], "expected --key value, got 'seed'"),
-        (["--optimizer.schedule", "step"], "'constant' or 'cosine'"),
+        (["--stages.0.schedule", "step"], "'constant' or 'cosine'"),
         (["--stages.0.epochs", "0"], "epochs or samples"),
         (["--data", "x"], "unknown recipe key 'data'"),
     ],

@@ -180,7 +180,7 @@ def test_too_many_damaged_files_stop_the_run(data: Path, tmp_path: Path, capsys:
 def test_everything_at_once(data: Path, tmp_path: Path) -> None:
     """Average of the weights, pictures, validation, trained encoder, one worker, trackers; weights that load."""
     out = tmp_path / "run"
-    more = ["--optimizer.ema-decay", "0.9", "--optimizer.schedule", "cosine", "--optimizer.warmup-steps", "2"]
+    more = ["--optimizer.ema-decay", "0.9", "--stages.0.schedule", "cosine", "--optimizer.warmup-steps", "2"]
     more += ["--model.train-vae", "on", "--hardware.workers", "1", "--checkpoints.weights-dtype", "fp16"]
     more += ["--stages.0.samples", "32", "--stages.1.samples", "16"]
     assert main(command(data, out, *more)) == 0

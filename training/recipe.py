@@ -99,22 +99,16 @@ class OptimizerRecipe:
     """AdamW. The paper states the learning rate only (a stage's); the rest is our choice.
 
     Attributes:
-        schedule: "constant" or "cosine" (to 0 at the end of each stage), after a linear warm-up.
-        warmup_steps: of each stage.
+        warmup_steps: of each stage, with a learning rate that rises in a straight line.
         max_grad_norm: longer gradients are cut to it; 0 never.
         ema_decay: of an average of the weights, which is then what is validated and saved; 0 for none.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
-    schedule: str = "constant"
     warmup_steps: int = 0
     max_grad_norm: float = 1.0
     ema_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.schedule not in ("constant", "cosine"):
-            raise InputError(f"optimizer.schedule: expected 'constant' or 'cosine', got {self.schedule!r}")
 
 
 @dataclass(frozen=True)
@@ -126,6 +120,7 @@ class Stage:
         heatmap_sigma: of the target, in heatmap pixels.
         epochs: passes over the data, unless `samples` says how long.
         samples: how many samples are seen; 0 leaves it to `epochs`.
+        schedule: of the learning rate: "constant", or "cosine" down to 0 at the end of the stage (our choice).
         total_batch: samples per optimizer step, over all processes and accumulated micro-batches.
     """
 
@@ -134,11 +129,14 @@ class Stage:
     epochs: float = 0.0
     samples: int = 0
     learning_rate: float = 3e-5
+    schedule: str = "constant"
     total_batch: int = 128
 
     def __post_init__(self) -> None:
         if self.epochs <= 0 and self.samples <= 0:
             raise InputError("a stage needs epochs or samples, to say how long it is")
+        if self.schedule not in ("constant", "cosine"):
+            raise InputError(f"a stage's schedule: expected 'constant' or 'cosine', got {self.schedule!r}")
         if self.total_batch < 1:
             raise InputError(f"a stage's total_batch must be at least 1, got {self.total_batch}")
 

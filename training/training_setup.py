@@ -152,7 +152,7 @@ def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe
 def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     """At a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
-    if recipe.schedule == "constant":
+    if plan.stage.schedule == "constant":
         return plan.stage.learning_rate * warm
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
 

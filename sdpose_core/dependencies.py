@@ -15,6 +15,8 @@ _EXTRA_OF = {
     "transformers": "transformers",
     "controlnet_aux": "aux",
     "ray": "ray",
+    "accelerate": "train",
+    "faster_coco_eval": "train",
 }
 
 

@@ -47,6 +47,21 @@ def encode_udp(
         Heatmaps (N, K, h, w) float32, each a Gaussian of height 1 about the sub-pixel keypoint, cut to a square patch
         of 3 sigma about the rounded one; weights (N, K) float32: the visibility, 0 where the whole patch lies outside.
     """
+    rows, columns, weights = encode_udp_profiles(keypoints, visibility, input_size, heatmap_size, sigma)
+    return rows[..., :, None] * columns[..., None, :], weights
+
+
+def encode_udp_profiles(
+    keypoints: np.ndarray,
+    visibility: np.ndarray,
+    input_size: tuple[int, int],
+    heatmap_size: tuple[int, int],
+    sigma: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The targets of `encode_udp` as rows (N, K, h) and columns (N, K, w) whose product they are, and the weights.
+
+    A hundredth of the numbers: what a data loader hands over, so that the maps are made where they are needed.
+    """
     w, h = heatmap_size
     mean = np.asarray(keypoints, np.float32) / heatmap_factor(input_size, heatmap_size).astype(np.float32)
     visibility = np.asarray(visibility, np.float32)
@@ -63,7 +78,7 @@ def encode_udp(
         inside_patch = np.abs(position - middle[..., axis, None]) <= radius
         return np.where(inside_patch & drawn[..., None], value, 0).astype(np.float32)
 
-    return profile(h, 1)[..., :, None] * profile(w, 0)[..., None, :], weights
+    return profile(h, 1), profile(w, 0), weights
 
 
 def decode_dark_udp(

@@ -56,6 +56,7 @@ class SDPose(nn.Module):
         super().__init__()
         self.config = config
         self.with_rgb_branch = with_rgb_branch
+        self.vae_is_frozen = True
         self.vae = VAEEncoder(config.vae)
         self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch)
         self.head = HeatmapHead(config)
@@ -76,13 +77,16 @@ class SDPose(nn.Module):
     def latents(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, H, W) in [-1, 1], RGB, H and W multiples of 64 -> (N, 4, H/8, W/8): VAE mean x 0.18215.
 
-        The VAE stays frozen (paper, section 4): no gradient, and its own dtype, whatever autocast says.
+        The VAE stays frozen (paper, section 4): no gradient, and its own dtype, whatever autocast says; unless
+        `vae_is_frozen` is set to False, to train it along where there is no pretrained one.
         """
         if images.ndim != 4 or images.shape[1] != 3 or any(side < 64 or side % 64 for side in images.shape[2:]):
             raise InputError(
                 f"images: expected (N, 3, H, W) with H and W multiples of 64, got {tuple(images.shape)}; "
                 f"this model was made for (W, H) = {self.config.input_size}"
             )
+        if not self.vae_is_frozen:
+            return self.vae(images)
         on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:

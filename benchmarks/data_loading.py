@@ -1,0 +1,149 @@
+"""How fast training samples are made: pictures per second and core, and which stage takes how much of it.
+
+    python benchmarks/data_loading.py [--annotations FILE --images DIR] [--keypoint-set wholebody] [--workers 2]
+
+Without annotations it makes samples from two photographs of tests/data at COCO's usual 640 x 480 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
+
+import coco_people  # noqa: E402
+from coco_annotations import People, read_annotations, read_people  # noqa: E402
+from coco_people import PeopleSamples, SampleSettings, collate, quiet_worker  # noqa: E402
+from recipe import AugmentationRecipe  # noqa: E402
+
+from sdpose_core.images import read_image  # noqa: E402
+from sdpose_core.skeletons import KeypointSet, keypoint_set  # noqa: E402
+
+STAGES = {
+    "augment": "placement (flip, half body, jitter)",
+    "read_picture": "read and decode",
+    "warp": "warp",
+    "distort": "photometric",
+    "occlude": "blur and hole",
+    "encode_udp_profiles": "targets",
+}
+"""Functions that `coco_people` calls, and what they do; the mirror and copies are what is left."""
+
+GOAL = 16.0
+"""Pictures per second that two cores should make at 768 x 1024."""
+
+
+def measure_stages(samples: PeopleSamples, count: int) -> tuple[dict[str, float], float]:
+    """Seconds per picture of each stage, and in all, in this process on one thread."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*args)
+            spent[name] += time.perf_counter() - began
+            return result
+
+        return call
+
+    originals = {name: getattr(coco_people, name) for name in STAGES}
+    try:
+        for name, function in originals.items():
+            setattr(coco_people, name, timed(name, function))
+        began = time.perf_counter()
+        for i in range(count):
+            samples[(i // len(samples), i % len(samples))]
+        total = time.perf_counter() - began
+    finally:
+        for name, function in originals.items():
+            setattr(coco_people, name, function)
+    spent["rest"] = total - sum(spent.values())
+    return {name: seconds / count for name, seconds in spent.items()}, total / count
+
+
+def measure_loader(samples: PeopleSamples, count: int, workers: int, batch: int = 4) -> float:
+    """Pictures per second of a DataLoader, its start not counted."""
+    from torch.utils.data import DataLoader
+
+    keys = [[(0, i % len(samples)) for i in range(start, start + batch)] for start in range(0, count, batch)]
+    loader = DataLoader(
+        samples, batch_sampler=keys, num_workers=workers, collate_fn=collate, worker_init_fn=quiet_worker
+    )
+    batches = iter(loader)
+    next(batches)
+    began = time.perf_counter()
+    seen = sum(len(each["index"]) for each in batches)
+    return seen / (time.perf_counter() - began)
+
+
+def stand_in_people(folder: Path, points: KeypointSet, count: int = 24) -> People:
+    """Photographs of 640 x 480 with people's boxes and keypoints anywhere in them."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    sources = [read_image(ROOT / "tests" / "data" / name) for name in ("astronaut.png", "grace_hopper.jpg")]
+    files = []
+    for i in range(count):
+        picture = np.roll(cv2.resize(sources[i % 2], (640, 480)), 20 * i, axis=1)
+        files.append(folder / f"{i}.jpg")
+        cv2.imwrite(str(files[-1]), picture[..., ::-1])
+    corners = rng.uniform((20, 20), (300, 150), (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform((100, 150), (300, 300), (count, 2))], axis=1)
+    places = boxes[:, None, :2] + rng.uniform(0, 1, (count, len(points), 2)) * (boxes[:, None, 2:] - boxes[:, None, :2])
+    seen, ids = np.ones((count, len(points)), np.float32), np.arange(count)
+    sizes, areas = np.tile([640, 480], (count, 1)), np.full(count, 1e4)
+    return People(points, tuple(files), sizes, boxes, places.astype(np.float32), seen, areas, ids, ids)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the figures; exit code 1 if two cores would not make 16 pictures per second."""
+    args = _parser().parse_args(argv)
+    points = keypoint_set(args.keypoint_set)
+    w, h = args.input_size
+    settings = SampleSettings((w, h), 6.0, 8 if len(points) > 17 else 3, with_clean=True, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.annotations:
+            people, _ = read_people(read_annotations(args.annotations), args.images or args.annotations.parent, points)
+        else:
+            people = stand_in_people(Path(folder), points)
+        samples = PeopleSamples(people, AugmentationRecipe(), settings)
+        seconds, total = measure_stages(samples, args.count)
+        loaded = measure_loader(samples, args.count, args.workers)
+    print(f"{w} x {h}, {len(points)} keypoints, {len(people)} people: {1 / total:.1f} pictures/s on one core")
+    for name in (*STAGES, "rest"):
+        print(f"  {STAGES.get(name, name):38}{1000 * seconds[name]:7.2f} ms {seconds[name] / total:6.1%}")
+    print(f"DataLoader with {args.workers} processes: {loaded:.1f} pictures/s (goal on two cores: {GOAL:g})")
+    if args.json:
+        figures = {"per_core": 1 / total, "loader": loaded, "workers": args.workers, "seconds": seconds}
+        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return int(2 / total < GOAL)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="COCO format")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="default: the folder of the annotations")
+    parser.add_argument("--keypoint-set", default="body")
+    parser.add_argument("--input-size", type=int, nargs=2, default=(768, 1024), metavar=("W", "H"))
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,325 @@
+"""Whole runs of a tiny model: interrupted, killed, on two processes, broken; and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+pytest.importorskip("faster_coco_eval")
+
+import run_log  # noqa: E402
+import training_loop  # noqa: E402
+from accelerate.state import AcceleratorState, PartialState  # noqa: E402
+from coco_annotations import read_annotations, read_people  # noqa: E402
+from drawn_people import make_people  # noqa: E402
+from losses import heatmap_loss, rgb_loss, target_heatmaps  # noqa: E402
+from recipe import load_recipe  # noqa: E402
+from run_log import RunLog, read_log  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from starting_weights import starting_model  # noqa: E402
+from train import main  # noqa: E402
+from training_setup import learning_rate, plan_stages  # noqa: E402
+from validation_ap import average_precision  # noqa: E402
+from weight_average import WeightAverage  # noqa: E402
+
+from sdpose_core.backbone import POSE, RGB  # noqa: E402
+from sdpose_core.checkpoints import inspect_checkpoint, read_checkpoint, save_checkpoint  # noqa: E402
+from sdpose_core.errors import CheckpointError  # noqa: E402
+from sdpose_core.model import from_state, load_sdpose  # noqa: E402
+from sdpose_core.skeletons import COCO_17  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
+QUICK = ["--log.tensorboard", "off", "--validation.people", "0", "--hardware.gradient-checkpointing", "off"]
+LONG = [*QUICK, "--stages.0.samples", "160", "--stages.1.samples", "16"]
+STEPS = 22
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_fresh_state() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_people(tmp_path_factory.mktemp("data") / "people")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert main(command(data, out, *LONG)) == 0
+    torch.set_num_threads(threads)
+    return out
+
+
+def command(data: Path, out: Path, *more: str) -> list[str]:
+    return ["--recipe", str(DEBUG), "--data.root", str(data), "--out", str(out), *more]
+
+
+def losses(out: Path) -> list[tuple[float, float, float]]:
+    return [(s["heatmap_loss"], s["rgb_loss"], s["gradient_norm"]) for s in read_log(out / "log.jsonl", "step")]
+
+
+def start(data: Path, out: Path, *more: str, **environment: str) -> subprocess.Popen:
+    arguments = [sys.executable, str(ROOT / "training" / "train.py"), *command(data, out, *more)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **environment}
+    return subprocess.Popen(arguments, env=env, stderr=subprocess.PIPE, text=True)
+
+
+# --- the ways a run goes -------------------------------------------------------------------------------------------
+
+
+def test_killed_and_resumed_is_bit_equal(data: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    process = start(data, out, *LONG)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:  # after the first checkpoint, between two others
+        if (out / "log.jsonl").exists() and len(losses(out)) >= 6:
+            break
+        time.sleep(0.01)
+    process.kill()
+    _, errors = process.communicate()
+    assert 6 <= len(losses(out)) < STEPS, errors
+    with (out / "log.jsonl").open("a") as file:
+        file.write('{"kind": "step", "step": 99')  # cut off in the middle of a line
+    assert main(command(data, out, *LONG, "--resume", "auto")) == 0
+    assert len(losses(out)) == STEPS and losses(out) == losses(undisturbed)
+    ours, theirs = (load_file(run / "weights" / f"step-{STEPS:08d}.safetensors") for run in (out, undisturbed))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    assert len(list((out / "checkpoints").iterdir())) == 2
+
+
+def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    out = tmp_path / "two"
+    more = (*LONG, "--validation.people", "8", "--validation.every", "0", "--log.pictures-every", "0")
+    both = [start(data, out, *more, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in (0, 1)]
+    for process in both:
+        _, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
+    one, two = np.array(losses(undisturbed)), np.array(losses(out))
+    assert one.shape == two.shape == (STEPS, 3)
+    np.testing.assert_allclose(two[:20, :2], one[:20, :2], rtol=0, atol=1e-5)
+    assert read_log(out / "log.jsonl", "validation")[-1]["people"] == 8
+
+
+def test_sigterm_saves_and_the_run_goes_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, write = tmp_path / "stopped", RunLog.write
+
+    def terminate_at_three(self: RunLog, kind: str, step: int, **values: object) -> None:
+        write(self, kind, step, **values)
+        if kind == "step" and step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(RunLog, "write", terminate_at_three)
+    assert main(command(data, out, *QUICK)) == 0
+    last = read_log(out / "log.jsonl")[-1]
+    assert (last["kind"], last["step"]) == ("checkpoint", 4)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert main(command(data, out, *QUICK)) == 1  # without --resume an existing run is not touched
+    assert main(command(data, out, *QUICK, "--resume", "auto")) == 0
+    assert [line["step"] for line in read_log(out / "log.jsonl", "step")] == list(range(1, 13))
+
+
+def test_a_loss_that_is_no_number_stops_with_the_batch(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = iter(range(100))
+
+    def spoilt(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return heatmap_loss(predicted, target, weights) * (float("nan") if next(calls) == 9 else 1)
+
+    monkeypatch.setattr(training_loop, "heatmap_loss", spoilt)
+    assert main(command(data, tmp_path / "run", *QUICK)) == 1
+    (path,) = (tmp_path / "run" / "non_finite").iterdir()
+    batch = load_file(path)
+    assert batch["input"].shape == (8, 128, 64, 3) and batch["index"].shape == (8,)
+    assert str(path) in capsys.readouterr().err
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["kind"] == "non_finite"
+    state = load_file(tmp_path / "run" / "checkpoints" / "step-00000004" / "model.safetensors")
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_too_many_damaged_files_stop_the_run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(data, folder)
+    for name in ("000.jpg", "001.jpg", "002.jpg"):
+        (folder / "images" / name).write_bytes(b"\xff\xd8 cut off")
+    assert main(command(folder, tmp_path / "a", *QUICK)) == 0
+    problems = [line["what"] for line in read_log(tmp_path / "a" / "log.jsonl", "problem")]
+    assert len(problems) == 3 and all("damaged" in problem for problem in problems)
+    assert main(command(folder, tmp_path / "b", *QUICK, "--data.max-bad", "2")) == 1
+    assert "data.max_bad allows 2" in capsys.readouterr().err
+
+
+def test_everything_at_once(data: Path, tmp_path: Path) -> None:
+    """Average of the weights, pictures, validation, trained encoder, one worker, trackers; weights that load."""
+    out = tmp_path / "run"
+    more = ["--optimizer.ema-decay", "0.9", "--stages.0.schedule", "cosine", "--optimizer.warmup-steps", "2"]
+    more += ["--model.train-vae", "on", "--hardware.workers", "1", "--checkpoints.weights-dtype", "fp16"]
+    more += ["--stages.0.samples", "32", "--stages.1.samples", "16"]
+    assert main(command(data, out, *more)) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "config.toml", "environment.json", "log.jsonl", "checkpoints", "weights", "pictures", "tensorboard",
+    }  # fmt: skip
+    names = {path.name for path in (out / "weights").iterdir()}
+    assert names == {"README.md", "best.safetensors", "step-00000004.safetensors", "step-00000006.safetensors"}
+    assert [line["step"] for line in read_log(out / "log.jsonl", "validation")] == [6]
+    card = (out / "weights" / "README.md").read_text()
+    assert "AP |" in card and "random values" in card and "photographers" in card
+    rates = [line["learning_rate"] for line in read_log(out / "log.jsonl", "step")]
+    assert rates[0] == pytest.approx(5e-4) and rates[3] == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 0.75)))
+    model = load_sdpose(out / "weights" / "best.safetensors", device="cpu")
+    assert model.config.input_size == (128, 192) and model.with_rgb_branch
+    _, info = inspect_checkpoint(out / "weights" / "step-00000006.safetensors")
+    assert (info.layout, info.metadata["training_step"], info.metadata["recipe"]) == ("ours", "6", "debug_cpu")
+    state = load_file(out / "weights" / "step-00000006.safetensors")
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    last = load_file(out / "checkpoints" / "step-00000006" / "model.safetensors")
+    name = "head.final_layer.weight"
+    assert not last[name].half().equal(state[name])  # the average, not the weights
+
+
+def test_without_the_rgb_task_and_from_several_levels(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    more = ["--rgb-reconstruction", "off", "--model.feature-levels", "F2,F3", "--stages.0.samples", "8"]
+    assert main(command(data, out, *QUICK, *more, "--stages.1.samples", "8")) == 0
+    assert all(line["rgb_loss"] == 0 for line in read_log(out / "log.jsonl", "step"))
+    config, state, _ = read_checkpoint(out / "weights" / "step-00000002.safetensors")
+    assert config.feature_levels == ("F2", "F3") and not any("up_blocks.3" in name for name in state)
+
+
+# --- its parts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+def test_the_heatmap_loss_is_the_official_one(case: int) -> None:
+    with np.load(GOLDEN / "g_loss.npz") as arrays:
+        predicted, target, weights, gradient = (
+            torch.from_numpy(arrays[f"{case}_{name}"]) for name in ("pred", "target", "weights", "grad_pred")
+        )
+        expected = float(arrays[f"{case}_loss"])
+    predicted.requires_grad_()
+    loss = heatmap_loss(predicted, target, weights)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(predicted.grad, gradient, rtol=1e-5, atol=1e-9)
+
+
+def test_both_tasks_in_one_pass_are_each_task_alone() -> None:
+    """The RGB branch against the official code's numbers, together with the pose branch in one U-Net batch."""
+    from test_model import TINY_BODY, tiny_state
+
+    with np.load(GOLDEN / "f_tiny.npz") as arrays:
+        golden = dict(arrays)
+    model = from_state(TINY_BODY, tiny_state(golden, "body"), "tiny").eval()
+    images = torch.from_numpy(golden["inputs_uint8_bgr"][:, ::-1].copy()).float() / 127.5 - 1
+    both = model(latents=model.latents(images), tasks=(POSE, RGB))
+    np.testing.assert_allclose(both.rgb_latents.detach(), golden["rgb_recon_unet_out_class01"], atol=1e-4)
+    np.testing.assert_allclose(both.heatmaps[:1].detach(), golden["body_mode_noflip_heatmaps"], atol=1e-4)
+    assert rgb_loss(both.rgb_latents, both.rgb_latents + 2).item() == pytest.approx(4)
+
+
+def test_targets_are_products_of_their_factors() -> None:
+    maps = target_heatmaps(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 4.0, 5.0]]]))
+    assert maps.tolist() == [[[[3, 4, 5], [6, 8, 10]]]]
+
+
+def test_stages_follow_each_other() -> None:
+    changes = ["--stages.1.epochs", "1.5", "--stages.1.samples", "0", "--optimizer.warmup-steps", "4"]
+    recipe = load_recipe(DEBUG, changes)
+    first, second = plan_stages(recipe, people=12, processes=2)
+    assert (first.first_step, first.steps, first.end) == (0, 8, 8)
+    assert (second.first_step, second.steps, second.first_sample) == (8, 3, 64)
+    rates = [learning_rate(recipe.optimizer, first, step) for step in range(6)]
+    np.testing.assert_allclose(rates, [0.00025, 0.0005, 0.00075, 0.001, 0.001, 0.001])
+
+
+def test_ap_is_one_for_the_truth_and_falls_with_noise(data: Path) -> None:
+    people, _ = read_people(read_annotations(data / "annotations" / "val.json"), data, COCO_17)
+    scores = np.ones((len(people), 17), np.float32)
+    assert average_precision(people, people.keypoints, scores)["AP"] == pytest.approx(1)
+    noise = np.random.default_rng(0).normal(0, 6, people.keypoints.shape)
+    assert 0.05 < average_precision(people, people.keypoints + noise, scores)["AP"] < 0.95
+    nothing = np.full_like(people.keypoints, np.nan)
+    assert average_precision(people, nothing, np.zeros_like(scores))["AP"] == 0
+
+
+def test_starting_from_other_weights(tmp_path: Path) -> None:
+    recipe = load_recipe(DEBUG)
+    first = starting_model(recipe, COCO_17)
+    assert (
+        starting_model(recipe, COCO_17).model.state_dict()["unet.conv_in.weight"].equal(first.model.unet.conv_in.weight)
+    )
+    state = {**first.model.state_dict(), "vae.post_quant_conv.weight": torch.zeros(4, 4, 1, 1)}
+    path = tmp_path / "base.safetensors"
+    save_checkpoint(state, first.model.config, path)
+    again = starting_model(load_recipe(DEBUG, ["--model.base", str(path), "--seed", "5"]), COCO_17)
+    assert all(value.equal(state[name]) for name, value in again.model.state_dict().items())
+    assert "vae.post_quant_conv.weight" in again.kept and "vae.quant_conv.weight" in again.kept
+    small = ["--model.base", str(path), "--model.feature-levels", "F2", "--seed", "5"]
+    other = starting_model(load_recipe(DEBUG, small), COCO_17)  # another level: a new head on the same U-Net
+    assert other.model.unet.conv_in.weight.equal(state["unet.conv_in.weight"])
+    absent = ("unet.conv_out.", "unet.conv_norm_out.", "vae.post_quant_conv.")
+    poor = tmp_path / "poor.safetensors"
+    save_checkpoint({k: v for k, v in state.items() if not k.startswith(absent)}, first.model.config, poor)
+    with pytest.raises(CheckpointError, match="--rgb-reconstruction off"):
+        starting_model(load_recipe(DEBUG, ["--model.base", str(poor)]), COCO_17)
+
+
+def test_starting_from_stable_diffusion(tmp_path: Path) -> None:
+    """A folder with unet/ and vae/ alone; head and class embedding are new."""
+    folder = tmp_path / "sd2"
+    for part in ("unet", "vae"):
+        shutil.copytree(GOLDEN / "tiny_ckpt" / part, folder / part)
+    start = starting_model(load_recipe(DEBUG, ["--model.base", str(folder)]), COCO_17)
+    stored = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert start.model.unet.conv_in.weight.equal(stored["conv_in.weight"].float())
+    assert start.model.config.unet.layers_per_block == 2  # the base's sizes, not the recipe's
+
+
+def test_the_average_follows_and_changes_places() -> None:
+    weight = torch.nn.Parameter(torch.zeros(3))
+    average = WeightAverage([weight], 0.5)
+    weight.data += 1
+    average.update()
+    value = average.average[0].clone()
+    assert 0 < value[0] < 1
+    with average.in_place():
+        assert weight.equal(value)
+    assert weight.tolist() == [1, 1, 1]
+    other = WeightAverage([weight], 0.5)
+    other.load_state_dict(average.state_dict())
+    assert other.average[0].equal(value) and other.updates == 1
+
+
+def test_log_lines_after_a_step_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps({"kind": "step", "step": i}) + "\n" for i in range(5)) + '{"kind"')
+    run_log._drop_after(path, 2)
+    assert [line["step"] for line in read_log(path)] == [0, 1, 2]

@@ -1,0 +1,137 @@
+"""People from annotation files in COCO's format, as plain arrays; what is damaged is reported and left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.errors import InputError
+from sdpose_core.skeletons import COCO_WHOLEBODY_133, KeypointSet
+
+_WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """N people with keypoints.
+
+    Attributes:
+        keypoint_set: what the K keypoints are.
+        files: picture of each.
+        picture_sizes: (N, 2) int, (w, h) as annotated.
+        boxes_xyxy: (N, 4) float32, cut to the picture.
+        keypoints: (N, K, 2) float32, pixels of the picture.
+        visibility: (N, K) float32: 1 where a point is labelled, seen or hidden; else 0.
+        areas: (N,) float32, square pixels, for OKS.
+        annotation_ids, image_ids: (N,) as in the file.
+    """
+
+    keypoint_set: KeypointSet
+    files: tuple[Path, ...]
+    picture_sizes: np.ndarray
+    boxes_xyxy: np.ndarray
+    keypoints: np.ndarray
+    visibility: np.ndarray
+    areas: np.ndarray
+    annotation_ids: np.ndarray
+    image_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def first(self, count: int) -> People:
+        """The first `count` people; all, if it is negative."""
+        return self if count < 0 else self.select(range(min(count, len(self))))
+
+    def select(self, indices: Sequence[int]) -> People:
+        """The people at `indices`, in that order."""
+        at = np.asarray(indices, int)
+        arrays = (self.picture_sizes, self.boxes_xyxy, self.keypoints, self.visibility, self.areas)
+        ids = (self.annotation_ids, self.image_ids)
+        return People(self.keypoint_set, tuple(self.files[i] for i in at), *(a[at] for a in (*arrays, *ids)))
+
+
+def read_annotations(path: str | Path) -> dict[str, Any]:
+    """A COCO file as parsed JSON; `InputError` if it is missing, damaged or of another kind."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the annotations {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
+        raise InputError(f"{path} is not in COCO's format: expected the lists 'images' and 'annotations'")
+    return content
+
+
+def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: KeypointSet) -> tuple[People, list[str]]:
+    """The people of a parsed COCO file that can be trained on, and what was wrong with others.
+
+    Left out without a word, as the released pipeline does: crowds, people without labelled points or without a box.
+
+    Args:
+        content: of `read_annotations`.
+        pictures: folder of the pictures.
+        keypoint_set: which points the annotations have.
+
+    Raises `InputError` if nobody is left.
+    """
+    images = {image["id"]: image for image in content["images"] if {"id", "file_name"} <= image.keys()}
+    rows: list[tuple] = []
+    problems: list[str] = []
+    for annotation in content["annotations"]:
+        if annotation.get("iscrowd"):
+            continue
+        try:
+            row = _person(annotation, images, keypoint_set)
+        except (KeyError, TypeError, ValueError) as error:
+            name = images.get(annotation.get("image_id"), {}).get("file_name", "an unknown picture")
+            problems.append(f"annotation {annotation.get('id')} of {name}: {_reason(error)}")
+            continue
+        if row is not None:
+            rows.append(row)
+    if not rows:
+        raise InputError(
+            f"no person with {keypoint_set.name!r} keypoints among {len(content['annotations'])} annotations"
+            + (f"; the first problem: {problems[0]}" if problems else "")
+        )
+    files, *columns = zip(*rows, strict=True)
+    kinds = (np.int64, *(np.float32,) * 4, np.int64, np.int64)
+    arrays = [np.asarray(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    return People(keypoint_set, tuple(pictures / name for name in files), *arrays), problems
+
+
+def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_set: KeypointSet) -> tuple | None:
+    """One row of `People`, None for a person without labelled points or box."""
+    image = images[annotation["image_id"]]
+    w, h = int(image["width"]), int(image["height"])
+    points = _points(annotation, keypoint_set)
+    visibility = np.minimum(points[:, 2], 1)
+    x, y, box_w, box_h = (float(v) for v in annotation["bbox"])
+    # As the released pipeline cuts boxes: to the centres of the outermost pixels.
+    box = np.clip([x, y, x + box_w, y + box_h], 0, [w - 1, h - 1, w - 1, h - 1])
+    if not np.isfinite(points).all() or not np.isfinite(box).all():
+        raise ValueError("numbers that are not finite")
+    if not visibility.any() or box[2] <= box[0] or box[3] <= box[1]:
+        return None
+    area = float(annotation.get("area") or box_w * box_h)
+    ids = (annotation["id"], annotation["image_id"])
+    return image["file_name"], (w, h), box, points[:, :2], visibility, area, *ids
+
+
+def _points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndarray:
+    """(K, 3) x, y, visibility 0..2; COCO-WholeBody keeps its parts in fields of their own."""
+    whole = keypoint_set.name == COCO_WHOLEBODY_133.name and len(annotation["keypoints"]) != 3 * len(keypoint_set)
+    values = [v for name in (_WHOLEBODY_FIELDS if whole else ("keypoints",)) for v in annotation[name]]
+    if len(values) != 3 * len(keypoint_set):
+        raise ValueError(f"{len(values)} keypoint values instead of {3 * len(keypoint_set)}")
+    return np.asarray(values, np.float64).reshape(-1, 3)
+
+
+def _reason(error: Exception) -> str:
+    return f"missing {error}" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,106 @@
+"""The folder of a run: its resolved recipe, and what it ran with.
+
+RUN/config.toml        the recipe, every value
+RUN/environment.json   library versions, git commit, command line; one entry per start
+RUN/log.jsonl          one line per step and event
+RUN/checkpoints/       states to go on from
+RUN/weights/           weights for inference, and their model card
+RUN/pictures/          predictions on validation people
+RUN/tensorboard/
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from recipe import Recipe, recipe_from
+from recipe_values import differences, read_toml, to_toml
+
+import sdpose_core
+from sdpose_core.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "diffusers", "accelerate", "numpy", "opencv-python", "safetensors", "faster-coco-eval")
+_FREE_TO_CHANGE = ("hardware.", "log.", "checkpoints.", "validation.", "data.root", "name")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run."""
+
+    root: Path
+
+    @property
+    def states(self) -> Path:
+        """To go on from."""
+        return self.root / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """For inference."""
+        return self.root / "weights"
+
+    @property
+    def pictures(self) -> Path:
+        """Predictions during the run."""
+        return self.root / "pictures"
+
+    @property
+    def log(self) -> Path:
+        """One line per step and event."""
+        return self.root / "log.jsonl"
+
+    def write_settings(self, recipe: Recipe) -> list[str]:
+        """Write config.toml and environment.json; returns how the recipe differs from that of an earlier start."""
+        path = self.root / "config.toml"
+        changed = differences(recipe_from(read_toml(path)), recipe) if path.exists() else []
+        for key in changed:
+            level = logging.INFO if key.startswith(_FREE_TO_CHANGE) else logging.WARNING
+            log.log(level, "the recipe now has another value for %s than when %s was begun", key, self.root)
+        with atomic_write(path, "w") as file:
+            file.write(to_toml(recipe))
+        history = self.root / "environment.json"
+        starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
+        with atomic_write(history, "w") as file:
+            json.dump([*starts, environment()], file, indent=2)
+        return changed
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs with."""
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "sdpose_annotator": sdpose_core.__version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the code, with "-dirty" for changed files; None outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,94 @@
+"""Fine-tune SDPose: see README.md beside this file.
+
+    python training/train.py --recipe training/recipes/body.toml --data.root DIR --out RUN [--key value ...]
+
+Any value of the recipe can be given on the command line ("--stages.0.learning-rate 1e-5", "--rgb-reconstruction off").
+Several processes or machines: accelerate launch training/train.py ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recipe import Recipe, load_recipe
+from recipe_values import known_keys
+from run_folder import RunFolder
+
+from sdpose_core.dependencies import require
+from sdpose_core.errors import SDPoseError
+
+log = logging.getLogger("train")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command: 0 trained to the end, or stopped by a signal with the state saved; 1 for an error."""
+    args, overrides = build_parser().parse_known_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for package in ("accelerate", "faster_coco_eval"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    try:
+        return run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume)
+    except SDPoseError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+
+
+def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
+    """Train a recipe into a folder.
+
+    Args:
+        recipe: what to do.
+        folder: where to.
+        resume: "never", "auto", or the path of a state.
+    """
+    for package in ("accelerate", "faster_coco_eval"):
+        require(package, "training")
+    from training_loop import Trainer
+    from training_setup import set_up
+    from training_state import Progress, find_state, load_state
+
+    state = find_state(folder.states, resume)
+    parts = set_up(recipe)
+    progress = load_state(parts.accelerator, state) if state else Progress()
+    run_log = _begin(recipe, folder, progress.step) if parts.accelerator.is_main_process else None
+    log.info("%s at step %d of %d", recipe.name, progress.step, parts.stages[-1].end)
+    try:
+        trainer = Trainer(recipe, parts, folder, progress, run_log)
+        complete = trainer.fit()
+    finally:
+        if run_log:
+            run_log.close()
+    log.info("%s at step %d", "trained" if complete else "stopped and saved", progress.step)
+    parts.accelerator.end_training()
+    return 0
+
+
+def _begin(recipe: Recipe, folder: RunFolder, step: int):
+    from run_log import RunLog
+
+    changed = folder.write_settings(recipe)
+    run_log = RunLog(folder, recipe, step)
+    run_log.write("start", step, changed=changed)
+    return run_log
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options that are not values of the recipe."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Fine-tune SDPose.",
+        epilog="Recipe values: " + ", ".join(f"--{key}" for key in known_keys(Recipe)),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--recipe", type=Path, required=True, metavar="FILE", help="TOML file, see recipes/")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--resume", default="never", metavar="auto|never|STATE", help="go on from a state of the run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""Everything that a run needs before its first step: data, model, optimizer, prepared by accelerate."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from coco_annotations import People, read_annotations, read_people
+from coco_people import PeopleSamples, SampleSettings, collate, quiet_worker
+from own_keypoints import find_keypoint_set
+from recipe import OptimizerRecipe, Recipe, Stage
+from sample_order import BatchPlan, micro_batches, plan_batches
+from starting_weights import Start, starting_model
+from weight_average import WeightAverage
+
+from sdpose_core.errors import InputError
+from sdpose_core.model import DTYPES, SDPose
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage in optimizer steps.
+
+    Attributes:
+        stage: of the recipe.
+        first_step, steps: where it begins, counted over the whole run, and how long it is.
+        first_sample: samples seen before it.
+        batch: how each step's samples are shared out.
+    """
+
+    stage: Stage
+    first_step: int
+    steps: int
+    first_sample: int
+    batch: BatchPlan
+
+    @property
+    def end(self) -> int:
+        """The step count after it."""
+        return self.first_step + self.steps
+
+
+@dataclass
+class Parts:
+    """What a run works with.
+
+    Attributes:
+        accelerator: knows devices and processes.
+        model: the SDPose itself; `trained` is the same inside whatever accelerate put around it.
+        average: of the weights, if the recipe wants one.
+        start: where the weights came from, and tensors to save with them.
+        train, val: people; val is None if there is no validation.
+        problems: damaged annotations.
+        stages: the plan.
+    """
+
+    accelerator: Accelerator
+    model: SDPose
+    trained: Any
+    optimizer: Any
+    average: WeightAverage | None
+    start: Start
+    train: People
+    val: People | None
+    problems: list[str]
+    stages: list[StagePlan]
+
+
+def set_up(recipe: Recipe) -> Parts:
+    """Read the data, build the model, prepare both; raises `InputError`, `CheckpointError` for what a user can mend."""
+    if recipe.hardware.threads:
+        torch.set_num_threads(recipe.hardware.threads)
+    accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
+    train, problems = load_people(recipe, "train")
+    val = load_people(recipe, "val")[0].first(recipe.validation.people) if recipe.validation.people else None
+    start = starting_model(recipe, train.keypoint_set)
+    model = start.model
+    _set_precision(model, recipe, accelerator)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
+    trained, optimizer = accelerator.prepare(model, optimizer)
+    average = _make_average(accelerator, model, recipe)
+    stages = plan_stages(recipe, len(train), accelerator.num_processes)
+    return Parts(accelerator, model, trained, optimizer, average, start, train, val, problems, stages)
+
+
+def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
+    """The people of "train" or "val", and the damaged annotations."""
+    data = recipe.data
+    names = (data.train_annotations, data.train_images) if part == "train" else (data.val_annotations, data.val_images)
+    annotations, pictures = (Path(data.root) / name for name in names)
+    content = read_annotations(annotations)
+    keypoint_set = find_keypoint_set(data.keypoint_set, content.get("categories", ()))
+    people, problems = read_people(content, pictures, keypoint_set)
+    log.info("%s: %d people in %d pictures", annotations, len(people), len(set(people.files)))
+    return people, problems
+
+
+def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
+    """The stages one after the other, in optimizer steps; the last step of a stage is a whole one."""
+    plans: list[StagePlan] = []
+    step = sample = 0
+    for stage in recipe.stages:
+        batch = plan_batches(stage.total_batch, processes, recipe.hardware.batch_per_device)
+        steps = max(1, math.ceil((stage.samples or stage.epochs * people) / stage.total_batch))
+        plans.append(StagePlan(stage, step, steps, sample, batch))
+        step, sample = step + steps, sample + steps * stage.total_batch
+    return plans
+
+
+def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Iterator[dict[str, Any]]:
+    """The micro-batches of this process from step `first` of a stage on."""
+    from torch.utils.data import DataLoader
+
+    settings = SampleSettings(
+        input_size=plan.stage.input_size,
+        heatmap_sigma=plan.stage.heatmap_sigma,
+        min_visible=recipe.data.min_visible,
+        with_clean=recipe.rgb_reconstruction,
+        seed=recipe.seed,
+    )
+    steps, process = range(first, plan.steps), parts.accelerator.process_index
+    order = micro_batches(len(parts.train), recipe.seed, plan.first_sample, steps, plan.batch, process)
+    workers = recipe.hardware.workers
+    return iter(
+        DataLoader(
+            PeopleSamples(parts.train, recipe.augmentation, settings),
+            batch_sampler=order,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=collate,
+            worker_init_fn=quiet_worker,
+            pin_memory=parts.accelerator.device.type == "cuda",
+            prefetch_factor=4 if workers else None,
+        )
+    )
+
+
+def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> torch.optim.AdamW:
+    """AdamW; fused, which takes a tenth of the time for many small tensors."""
+    return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
+
+
+def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
+    """At a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
+    warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
+    if plan.stage.schedule == "constant":
+        return plan.stage.learning_rate * warm
+    return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+
+
+def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> None:
+    """Frozen or trained, half precision, checkpointing; before accelerate takes the model."""
+    hardware = recipe.hardware
+    model.vae.requires_grad_(not model.vae_is_frozen)
+    if model.vae_is_frozen and accelerator.device.type != "cpu":
+        if hardware.vae_dtype not in DTYPES:
+            raise InputError(f"hardware.vae_dtype: expected one of {', '.join(DTYPES)}, got {hardware.vae_dtype!r}")
+        model.vae.to(DTYPES[hardware.vae_dtype])
+    if hardware.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    if hardware.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if hardware.compile:
+        model.compile_backbone()
+    if (fsdp := getattr(accelerator.state, "fsdp_plugin", None)) is not None and model.vae_is_frozen:
+        fsdp.ignored_modules = [model.vae]  # of another dtype, and not trained
+    model.train()
+
+
+def _make_average(accelerator: Accelerator, model: SDPose, recipe: Recipe) -> WeightAverage | None:
+    if not recipe.optimizer.ema_decay:
+        return None
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise InputError("optimizer.ema_decay does not work with FSDP or DeepSpeed: set it to 0, or use DDP")
+    average = WeightAverage([p for p in model.parameters() if p.requires_grad], recipe.optimizer.ema_decay)
+    accelerator.register_for_checkpointing(average)
+    return average

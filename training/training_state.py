@@ -1,0 +1,97 @@
+"""States that a run goes on from: written whole or not at all, the newest few kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdpose_core.errors import InputError
+from sdpose_core.files import atomic_write
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "step-"
+_PROGRESS = "progress.json"
+
+
+@dataclass
+class Progress:
+    """How far a run is. Together with the recipe this also is the position in the data.
+
+    Attributes:
+        step: optimizer steps done.
+        best_ap: best validation AP so far, -1 before the first.
+        best_step: when.
+        bad: damaged files and annotations met so far, each once.
+    """
+
+    step: int = 0
+    best_ap: float = -1.0
+    best_step: int = 0
+    bad: list[str] = field(default_factory=list)
+
+
+def step_name(step: int) -> str:
+    """ "step-00001000": sorts by name."""
+    return f"{_PREFIX}{step:08d}"
+
+
+def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep: int) -> Path:
+    """Model, optimizer, random states and progress as FOLDER/step-..., by all processes together.
+
+    It is written under another name and renamed when it is complete; then all but the newest `keep` are removed.
+    """
+    target = folder / step_name(progress.step)
+    unfinished = folder / f".{target.name}.part"
+    if accelerator.is_main_process:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(unfinished))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        with atomic_write(unfinished / _PROGRESS, "w") as file:
+            json.dump(asdict(progress), file)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
+        for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    return target
+
+
+def find_state(folder: Path, resume: str) -> Path | None:
+    """Which state to go on from.
+
+    Args:
+        folder: of the states.
+        resume: "auto" for the newest (None if there is none), "never", or the path of one.
+
+    Raises `InputError`: "never", but there are states; no state at the path.
+    """
+    states = sorted(state for state in folder.glob(f"{_PREFIX}*") if (state / _PROGRESS).exists())
+    if resume == "never":
+        if states:
+            raise InputError(
+                f"{folder.parent} already holds a run ({states[-1].name}): --resume auto goes on with it, or choose "
+                "another --out"
+            )
+        return None
+    if resume == "auto":
+        return states[-1] if states else None
+    if not (Path(resume) / _PROGRESS).exists():
+        raise InputError(f"{resume} holds no training state (missing {_PROGRESS}): name a folder checkpoints/step-...")
+    return Path(resume)
+
+
+def load_state(accelerator: Accelerator, state: Path) -> Progress:
+    """Put a state into what was prepared; returns how far it was."""
+    accelerator.load_state(str(state))
+    return Progress(**json.loads((state / _PROGRESS).read_text(encoding="utf-8")))

@@ -1,0 +1,151 @@
+"""AP while training: ground-truth boxes, flip test, COCO's evaluation. `evaluate.py` runs the full protocols."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from coco_annotations import People
+from coco_people import read_picture
+from recipe import ValidationRecipe
+
+from sdpose_core.crops import Crop, make_crop
+from sdpose_core.dependencies import require
+from sdpose_core.errors import InputError
+from sdpose_core.heatmaps import decode_dark_udp
+from sdpose_core.model import SDPose
+from sdpose_core.oks import UNKNOWN_SIGMA, oks
+
+log = logging.getLogger(__name__)
+
+MIN_POINT_SCORE = 0.2
+"""Of a point that counts for the score of its person (paper's protocol)."""
+
+_NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+
+
+def crops_of(
+    people: People, indices: Sequence[int], input_size: tuple[int, int]
+) -> tuple[list[int], torch.Tensor, list[Crop]]:
+    """Crops as at inference, of the people whose picture can be read; others are logged and left out.
+
+    Returns:
+        The places in `indices` of those that were read, their crops (N, 3, H, W) in [-1, 1], and their `Crop`s.
+    """
+    places, pixels, crops = [], [], []
+    for place, i in enumerate(indices):
+        try:
+            own, crop = make_crop(read_picture(people.files[i]), people.boxes_xyxy[i], input_size)
+        except InputError as error:
+            log.warning("validation: %s", error)
+            continue
+        places.append(place)
+        pixels.append(own)
+        crops.append(crop)
+    stacked = np.stack(pixels) if pixels else np.zeros((0, *input_size[::-1], 3), np.uint8)
+    return places, torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1, crops
+
+
+@torch.no_grad()
+def predict(
+    model: SDPose, people: People, indices: Sequence[int], settings: ValidationRecipe
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (N, K, 2) in pixels of the pictures, NaN where none, and scores (N, K), of the people at `indices`.
+
+    People whose picture is damaged get no points: they count as missed.
+    """
+    size, count = model.config.input_size, len(people.keypoint_set)
+    keypoints = np.full((len(indices), count, 2), np.nan, np.float32)
+    scores = np.zeros((len(indices), count), np.float32)
+    for start in range(0, len(indices), settings.batch):
+        places, images, crops = crops_of(people, indices[start : start + settings.batch], size)
+        if not places:
+            continue
+        maps = model.heatmaps(images.to(model.device), flip_test=settings.flip_test)
+        points, values = decode_dark_udp(maps, size)
+        rows = start + np.asarray(places)
+        keypoints[rows] = [crop.to_image(own) for crop, own in zip(crops, points, strict=True)]
+        scores[rows] = values
+    return keypoints, scores
+
+
+def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """COCO's figures, as fractions, of one prediction per person; and the mean OKS.
+
+    Args:
+        people: N with ground truth.
+        keypoints, scores: (N, K, 2) in pixels of the pictures, (N, K); of a person, the score is the mean of the point
+            scores above .2.
+
+    Raises:
+        MissingDependency: faster-coco-eval is not installed.
+        InputError: the shapes do not belong together.
+    """
+    count = len(people.keypoint_set)
+    if keypoints.shape != (len(people), count, 2) or scores.shape != (len(people), count):
+        raise InputError(f"expected ({len(people)}, {count}, 2) keypoints, got {keypoints.shape}, {scores.shape}")
+    faster = require("faster_coco_eval", "validation AP")
+    sigmas = people.keypoint_set.sigmas or (UNKNOWN_SIGMA,) * count
+    found = _detections(people, keypoints, scores)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = faster.COCO(_ground_truth(people))
+        evaluation = faster.COCOeval_faster(truth, truth.loadRes(found), "keypoints", kpt_oks_sigmas=list(sigmas))
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    figures = {name: float(value) for name, value in zip(_NAMES, evaluation.stats, strict=False)}
+    return {**figures, "OKS": mean_oks(people, keypoints, np.asarray(sigmas))}
+
+
+def mean_oks(people: People, keypoints: np.ndarray, sigmas: np.ndarray) -> float:
+    """Mean similarity of each person's prediction to the truth: moves long before AP does."""
+    truth = np.where(people.visibility[..., None] > 0, people.keypoints, np.nan)
+    found = np.where(np.isfinite(keypoints), keypoints, 1e6)  # a point that was not found is far away
+    each = [
+        oks(own[None], other[None], area[None], sigmas)[0, 0]
+        for own, other, area in zip(truth, found, people.areas, strict=True)
+    ]
+    return float(np.mean(each))
+
+
+def _ground_truth(people: People) -> dict[str, Any]:
+    triples = np.concatenate([people.keypoints, 2 * people.visibility[..., None]], axis=2).astype(float)
+    boxes = people.boxes_xyxy.astype(float)
+    return {
+        "info": {},
+        "images": [{"id": int(i)} for i in sorted(set(people.image_ids.tolist()))],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {
+                "id": i + 1,
+                "image_id": int(people.image_ids[i]),
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": float(people.areas[i]),
+                "bbox": [*boxes[i, :2].tolist(), *(boxes[i, 2:] - boxes[i, :2]).tolist()],
+                "keypoints": triples[i].ravel().tolist(),
+                "num_keypoints": int((people.visibility[i] > 0).sum()),
+            }
+            for i in range(len(people))
+        ],
+    }
+
+
+def _detections(people: People, keypoints: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
+    counted = scores > MIN_POINT_SCORE
+    person = np.where(counted, scores, 0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    triples = np.concatenate([np.nan_to_num(keypoints), scores[..., None]], axis=2).astype(float)
+    return [
+        {
+            "image_id": int(people.image_ids[i]),
+            "category_id": 1,
+            "keypoints": triples[i].ravel().tolist(),
+            "score": float(person[i]),
+        }
+        for i in range(len(people))
+    ]

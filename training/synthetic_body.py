@@ -21,16 +21,14 @@ _BODY_AND_FEET = COCO_WHOLEBODY_133.names[:23]
 KEYPOINT_NAMES = (*_BODY_AND_FEET, *COCO_WHOLEBODY_133.names[91:])
 """65 points: 17 of COCO, 6 of the feet, 21 of each hand, named as in COCO-WholeBody."""
 
-ZONES = ("skin", "torso", "upper arm", "forearm", "pelvis", "thigh", "shin", "foot", "hair", "neck")
+ZONES = ("head", "hand", "trunk", "arm", "foot", "hair", "neck")
+"""What a vertex belongs to. The trunk is everything from the shoulders to the ankles: clothes end at a height of it."""
 _ZONE_OF_BONE = (
     (("foot", "toe"), "foot"),
-    (("lowerleg",), "shin"),
-    (("upperleg",), "thigh"),
-    (("pelvis", "root"), "pelvis"),
-    (("spine", "clavicle", "shoulder"), "torso"),
-    (("upperarm",), "upper arm"),
-    (("lowerarm",), "forearm"),
+    (("leg", "pelvis", "root", "spine", "clavicle", "shoulder"), "trunk"),
+    (("arm",), "arm"),
     (("neck",), "neck"),
+    (("wrist", "finger", "metacarpal"), "hand"),
 )
 # A keypoint is seen where the first surface on the line of sight lies within this distance (metres on the reference
 # body) of it: the skin over the joint, on whichever side. Hand points, which are not named here, have 0.04.
@@ -45,26 +43,26 @@ class BodyModel:
 
     Attributes:
         faces: (F, 3) vertex indices.
-        face_zone: (F,) index into `ZONES`; vertex_zone: (V,) the same per vertex.
-        reference: (F, 3) middle of every face on the reference body: coordinates for patterns.
+        zone: (V,) index into `ZONES`.
+        reference_vertices: (V, 3) of the reference body; reference: (F, 3) the middles of its faces.
         reference_keypoints: (65, 3), order of `KEYPOINT_NAMES`.
         patches: (65, F) bool, the faces through which a keypoint is seen.
     """
 
     def __init__(self) -> None:
-        anny = require("anny", "make_synthetic_people.py")
+        torch, anny = require("torch", "make_synthetic_people.py"), require("anny", "make_synthetic_people.py")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # says that it skins without NVIDIA Warp, which is as wanted
-            self._model = anny.Anny(skinning_method="lbs")
+            self._model = anny.Anny(skinning_method="lbs").to(torch.float32)
         self._regressor = anny.KeypointsRegressor.coco(self._model, labels=list(_BODY_AND_FEET))
         self.faces = np.asarray(self._model.faces, np.int64)
         self.bone_labels = tuple(self._model.bone_labels)
         vertices, heads, keypoints = self._forward(np.eye(3)[None, None].repeat(len(self.bone_labels), 1), [{}])
         self._main_bone = self._find_main_bones()
         self._tips = [self._fingertip(name, vertices[0], heads[0]) for name in FINGERTIPS]
-        self.vertex_zone = self._find_zones(vertices[0])
-        corners = self.vertex_zone[self.faces]
-        self.face_zone = np.where(corners[:, 1] == corners[:, 2], corners[:, 1], corners[:, 0])
+        self._vertex_faces = _incidence(self.faces, len(vertices[0]))
+        self.reference_vertices = vertices[0]
+        self.zone = self._find_zones(vertices[0])
         self.reference = vertices[0][self.faces].mean(1)
         self.reference_keypoints = self._keypoints(vertices, heads, keypoints)[0]
         radii = np.array([_patch_radius(name) for name in KEYPOINT_NAMES])
@@ -87,6 +85,12 @@ class BodyModel:
         ground = np.zeros((len(poses), 1, 3))
         ground[:, 0, 2] = vertices[:, :, 2].min(1)
         return vertices - ground, keypoints - ground
+
+    def normals(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V, 3) -> unit normals of the faces (F, 3) and of the vertices (V, 3), pointing outward."""
+        a, b, c = (vertices[self.faces[:, i]] for i in range(3))
+        of_faces = np.cross(b - a, c - a)  # as long as twice the area, which is the weight they get in a vertex
+        return _unit(of_faces), _unit(self._vertex_faces @ of_faces)
 
     def _forward(self, turns: np.ndarray, shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, ...]:
         """Rotations (P, J, 3, 3) -> vertices (P, V, 3), bone heads (P, J, 3), body and feet (P, 23, 3)."""
@@ -124,15 +128,27 @@ class BodyModel:
     def _find_zones(self, vertices: np.ndarray) -> np.ndarray:
         zone_of_bone = np.array([ZONES.index(_zone_of_bone(label)) for label in self.bone_labels])
         zones = zone_of_bone[self._main_bone]
-        head = (vertices[:, 2] > 0.55) & np.isin(zones, [ZONES.index("skin"), ZONES.index("neck")])
+        head = (vertices[:, 2] > 0.55) & np.isin(zones, [ZONES.index("head"), ZONES.index("neck")])
         below_top, y = vertices[head, 2].max() - vertices[:, 2], vertices[:, 1]
         hair = (below_top < 0.075) | ((y > -0.05) & (below_top < 0.17)) | ((y > -0.02) & (below_top < 0.24))
         zones[head & hair] = ZONES.index("hair")
         return zones
 
 
+def _incidence(faces: np.ndarray, vertices: int):
+    """Sparse (V, F): 1 where a face has a vertex."""
+    from scipy.sparse import csr_matrix
+
+    columns = np.repeat(np.arange(len(faces)), 3)
+    return csr_matrix((np.ones(faces.size), (faces.ravel(), columns)), shape=(vertices, len(faces)))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
 def _zone_of_bone(label: str) -> str:
-    return next((zone for words, zone in _ZONE_OF_BONE if any(word in label for word in words)), "skin")
+    return next((zone for words, zone in _ZONE_OF_BONE if any(word in label for word in words)), "head")
 
 
 def _hand_bone(name: str) -> str:

@@ -61,11 +61,9 @@ class Canvas:
         Face i becomes surface `first_surface + i`.
         """
         faces = faces[:, ::-1]  # the picture's y points down
-        corners, inverse = pixels[faces], 1.0 / np.maximum(depth, 1e-6)[faces]
-        a, b, c = (corners[:, i] for i in range(3))
-        area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-        shown = np.flatnonzero((area > 1e-9) & (inverse.max(1) < 1.0 / NEAR) & (depth[faces].min(1) > NEAR))
-        corners, inverse, area = corners[shown], inverse[shown], area[shown]
+        area = _cross(*(pixels[faces[:, i]] for i in range(3)))
+        shown = np.flatnonzero((area > 1e-9) & (depth > NEAR)[faces].all(1))
+        corners, inverse, area = pixels[faces[shown]], 1.0 / depth[faces[shown]], area[shown]
         face, y = self._rows(corners)
         first, last = self._spans(corners, face, y)
         row, x = _expand(first, last)
@@ -79,20 +77,17 @@ class Canvas:
         key = (int(_DEPTH_STEPS / depth) << _SURFACE_BITS) | (surface + 1)
         self._nearest = np.where(mask.ravel(), np.maximum(self._nearest, key), self._nearest)
 
-    @property
-    def surfaces(self) -> np.ndarray:
-        """(h, w) int: the surface that each pixel shows, -1 for none."""
-        return (self._nearest & ((1 << _SURFACE_BITS) - 1)).reshape(self.size[::-1]) - 1
-
-    @property
-    def inverse_depth(self) -> np.ndarray:
-        """(h, w) float, 1 / metres; 0 where nothing is."""
-        return (self._nearest >> _SURFACE_BITS).reshape(self.size[::-1]) / _DEPTH_STEPS
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """(h, w) int, the surface that each pixel shows (-1: none), and (h, w) float, 1 / depth in metres (0: nothing)."""
+        surfaces = (self._nearest & ((1 << _SURFACE_BITS) - 1)) - 1
+        shape = self.size[::-1]
+        return surfaces.reshape(shape), ((self._nearest >> _SURFACE_BITS) * (1 / _DEPTH_STEPS)).reshape(shape)
 
     def _rows(self, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixel rows that triangles (F, 3, 2) cross -> triangle index (R,), y (R,)."""
-        top = np.maximum(np.ceil(corners[:, :, 1].min(1)), 0).astype(np.int64)
-        bottom = np.minimum(np.floor(corners[:, :, 1].max(1)), self.size[1] - 1).astype(np.int64)
+        a, b, c = (corners[:, i, 1] for i in range(3))
+        top = np.maximum(np.ceil(np.minimum(np.minimum(a, b), c)), 0).astype(np.int64)
+        bottom = np.minimum(np.floor(np.maximum(np.maximum(a, b), c)), self.size[1] - 1).astype(np.int64)
         return _expand(top, bottom)
 
     def _spans(self, corners: np.ndarray, face: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +102,19 @@ class Canvas:
             last = np.where(rising, np.minimum(last, cut), last)
             first = np.where(falling, np.maximum(first, cut), first)
         return np.ceil(first - 1e-9).astype(np.int64), np.floor(last + 1e-9).astype(np.int64)
+
+
+def corner_weights(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Barycentric weights (N, 3) of points (N, 2) in triangles (N, 3, 2), kept within 0..1 (no perspective: small triangles)."""
+    a, b, c = (corners[:, i] for i in range(3))
+    area = _cross(a, b, c)
+    of_b, of_c = _cross(a, points, c) / area, _cross(a, b, points) / area
+    return np.clip(np.stack([1 - of_b - of_c, of_b, of_c], axis=1), 0, 1)
+
+
+def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Twice the signed area (N,) of triangles with corners (N, 2) each."""
+    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
 
 
 def _expand(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,11 +86,11 @@ class BodyModel:
         ground[:, 0, 2] = vertices[:, :, 2].min(1)
         return vertices - ground, keypoints - ground
 
-    def normals(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (V, 3) -> unit normals of the faces (F, 3) and of the vertices (V, 3), pointing outward."""
+    def normals(self, vertices: np.ndarray) -> np.ndarray:
+        """Vertices (V, 3) -> their unit normals (V, 3), pointing outward."""
         a, b, c = (vertices[self.faces[:, i]] for i in range(3))
-        of_faces = np.cross(b - a, c - a)  # as long as twice the area, which is the weight they get in a vertex
-        return _unit(of_faces), _unit(self._vertex_faces @ of_faces)
+        normals = self._vertex_faces @ np.cross(b - a, c - a)  # as long as twice the face's area: its weight
+        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
     def _forward(self, turns: np.ndarray, shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, ...]:
         """Rotations (P, J, 3, 3) -> vertices (P, V, 3), bone heads (P, J, 3), body and feet (P, 23, 3)."""
@@ -104,7 +104,11 @@ class BodyModel:
         with torch.no_grad():
             output = self._model(pose_parameters=matrices, phenotype_kwargs=phenotypes)
             keypoints = self._regressor(output)
-        return output["vertices"].double().numpy(), output["bone_poses"][..., :3, 3].double().numpy(), keypoints.double().numpy()
+        return (
+            output["vertices"].double().numpy(),
+            output["bone_poses"][..., :3, 3].double().numpy(),
+            keypoints.double().numpy(),
+        )
 
     def _keypoints(self, vertices: np.ndarray, heads: np.ndarray, body: np.ndarray) -> np.ndarray:
         points = dict(zip(_BODY_AND_FEET, np.moveaxis(body, 1, 0), strict=True))
@@ -141,10 +145,6 @@ def _incidence(faces: np.ndarray, vertices: int):
 
     columns = np.repeat(np.arange(len(faces)), 3)
     return csr_matrix((np.ones(faces.size), (faces.ravel(), columns)), shape=(vertices, len(faces)))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def _zone_of_bone(label: str) -> str:

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from synthetic_body import KEYPOINT_NAMES, ZONES, BodyModel
 
-_SKIN_TONES = np.array([[246, 214, 192], [228, 185, 152], [198, 150, 112], [150, 102, 70], [105, 68, 46], [68, 44, 33]], float)
-_HAIR_COLOURS = np.array([[25, 20, 18], [60, 40, 28], [110, 75, 45], [190, 150, 90], [130, 60, 30], [170, 170, 170]], float)
+_SKIN_TONES = np.array(
+    [[246, 214, 192], [228, 185, 152], [198, 150, 112], [150, 102, 70], [105, 68, 46], [68, 44, 33]], float
+)
+_HAIR_COLOURS = np.array(
+    [[25, 20, 18], [60, 40, 28], [110, 75, 45], [190, 150, 90], [130, 60, 30], [170, 170, 170]], float
+)
 _ANKLE, _WAIST, _SHOULDER_X, _WRIST_X = -0.76, 0.08, 0.165, 0.45  # on the reference body, metres
 
 
@@ -165,5 +169,7 @@ def _sample_cloth(rng: np.random.Generator) -> Cloth:
         direction=direction / np.linalg.norm(direction),
         pitch=rng.uniform(30, 160),
         share=rng.uniform(-0.6, 0.6),
-        print_box=np.array([[rng.uniform(-0.1, 0.1), 0, rng.uniform(0.1, 0.4)], rng.uniform(0.04, 0.15, 3) + [0, 0.2, 0]]),
+        print_box=np.array(
+            [[rng.uniform(-0.1, 0.1), 0, rng.uniform(0.1, 0.4)], rng.uniform(0.04, 0.15, 3) + [0, 0.2, 0]]
+        ),
     )

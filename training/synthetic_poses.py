@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FAMILIES = {"stand": 0.30, "walk": 0.16, "run": 0.12, "sit": 0.15, "crouch": 0.10, "kick": 0.07, "lunge": 0.07, "lie": 0.03}
+FAMILIES = {
+    "stand": 0.30,
+    "walk": 0.16,
+    "run": 0.12,
+    "sit": 0.15,
+    "crouch": 0.10,
+    "kick": 0.07,
+    "lunge": 0.07,
+    "lie": 0.03,
+}
 ARMS = {"hang": 0.30, "hip": 0.08, "front": 0.16, "side": 0.12, "raise": 0.20, "face": 0.06, "free": 0.08}
 
 # The reference pose: where the left arm and the left hand's knuckles point, how far the elbow is bent.
@@ -144,9 +153,11 @@ def _kick(rng: np.random.Generator) -> dict[str, Rotation]:
     u, kicking = rng.uniform, rng.choice(["L", "R"])
     flex, spread = u(20, 105), u(0, 60)
     return _both_legs(
-        lambda side: _leg(flex, spread, u(-10, 40), u(0, 110), u(-10, 30))
-        if side == kicking
-        else _leg(u(-8, 15), u(-2, 8), u(-5, 15), u(0, 25), u(-5, 5))
+        lambda side: (
+            _leg(flex, spread, u(-10, 40), u(0, 110), u(-10, 30))
+            if side == kicking
+            else _leg(u(-8, 15), u(-2, 8), u(-5, 15), u(0, 25), u(-5, 5))
+        )
     )
 
 
@@ -155,7 +166,9 @@ def _lunge(rng: np.random.Generator) -> dict[str, Rotation]:
     if rng.random() < 0.5:  # to the sides
         return _both_legs(lambda side: _leg(u(0, 35), deep + u(-8, 8), u(0, 30), u(0, 60), u(-10, 10)))
     return _both_legs(
-        lambda side: _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)) if side == "L" else _leg(-deep, 0, 5, u(0, 40), 20)
+        lambda side: (
+            _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)) if side == "L" else _leg(-deep, 0, 5, u(0, 40), 20)
+        )
     )
 
 
@@ -216,7 +229,10 @@ def _hand(rng: np.random.Generator) -> dict[str, Rotation]:
     hand = {"wrist": rotation(KNUCKLES, bend) @ rotation(FOREARM, rng.uniform(-60, 60))}
     for finger in (2, 3, 4, 5):
         own = curl + rng.normal(0, 8)
-        hand |= {f"finger{finger}-{joint}": rotation(KNUCKLES, max(own, -12) * part) for joint, part in ((1, 0.8), (2, 1.0), (3, 0.7))}
+        hand |= {
+            f"finger{finger}-{joint}": rotation(KNUCKLES, max(own, -12) * part)
+            for joint, part in ((1, 0.8), (2, 1.0), (3, 0.7))
+        }
     return hand | {"finger1-2": euler(*rng.normal(0, 12, 3)), "finger1-3": euler(*rng.normal(0, 10, 3))}
 
 

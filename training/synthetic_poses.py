@@ -7,6 +7,7 @@ the right side is its mirror image. No motion capture is involved.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ ELBOW_AT_REST = 42.0
 Rotation = np.ndarray  # (3, 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pose:
     """Rotations (3, 3) by bone name, and the rotation of the whole person before the feet are set on the ground."""
 
@@ -44,15 +45,22 @@ class Pose:
 
 def rotation(axis: np.ndarray, degrees: float) -> Rotation:
     """Rotation about an axis (3,) by Rodrigues' formula."""
-    x, y, z = np.asarray(axis, float) / np.linalg.norm(axis)
-    angle = np.deg2rad(degrees)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    x, y, z = (float(v) / math.sqrt(float(axis @ axis)) for v in axis)
+    s, c = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return np.array([
+        [c + x * x * (1 - c), x * y * (1 - c) - z * s, x * z * (1 - c) + y * s],
+        [y * x * (1 - c) + z * s, c + y * y * (1 - c), y * z * (1 - c) - x * s],
+        [z * x * (1 - c) - y * s, z * y * (1 - c) + x * s, c + z * z * (1 - c)],
+    ])  # fmt: skip
 
 
 def euler(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Rotation:
     """First about z (twist), then y (sideways), then x (forward and backward)."""
-    return rotation(np.array([1, 0, 0]), x) @ rotation(np.array([0, 1, 0]), y) @ rotation(np.array([0, 0, 1]), z)
+    turn = np.eye(3)
+    for axis, degrees in zip(np.eye(3), (x, y, z), strict=True):
+        if degrees:
+            turn = turn @ rotation(axis, degrees)
+    return turn
 
 
 def mirrored(turn: Rotation) -> Rotation:
@@ -98,7 +106,7 @@ def _on_side(left: dict[str, Rotation], side: str) -> dict[str, Rotation]:
 
 
 def _leg(flex: float, spread: float, twist: float, knee: float, ankle: float = 0.0) -> dict[str, Rotation]:
-    """Left leg: thigh raised to the front (`flex`) and to the side (`spread`), foot turned outward, knee bent, toes down."""
+    """Left leg: thigh raised to the front (`flex`) and to the side (`spread`), turned outward, knee bent, toes down."""
     return {
         "upperleg01": euler(x=-flex) @ euler(y=-spread) @ euler(z=twist),
         "lowerleg01": euler(x=max(knee, 0.0)),
@@ -185,7 +193,7 @@ _LEGS: dict[str, Callable[[np.random.Generator], dict[str, Rotation]]] = {
 
 
 def _make_arm(raised: float, forward: float, twist: float, elbow: float) -> dict[str, Rotation]:
-    """Left arm: `raised` from hanging (0) to up (180), pointing sideways (0) or `forward` (90); `elbow` bent (0 straight)."""
+    """Left arm `raised` from hanging (0) to up (180), sideways (0) or `forward` (90); `elbow` bent (0 is straight)."""
     up, front = np.deg2rad(raised), np.deg2rad(forward)
     target = np.array([np.sin(up) * np.cos(front), -np.sin(up) * np.sin(front), -np.cos(up)])
     lift = max(raised - 60, 0) * 0.25  # the collar bone takes its share of a raised arm

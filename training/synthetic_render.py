@@ -1,8 +1,8 @@
 """Triangles to pixels in numpy: a camera, an exact depth buffer, and which surface every pixel shows.
 
 All triangles of a picture are drawn at once: each is cut into pixel rows, each row into pixels, and the nearest surface
-wins by the maximum of one 64-bit number per pixel (inverse depth above, surface index below). Pixel centres have integer
-coordinates. Depth is the distance along the camera's axis, in metres.
+wins by the maximum of one 64-bit number per pixel (inverse depth above, surface index below). Pixel centres have
+integer coordinates. Depth is the distance along the camera's axis, in metres.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _SURFACE_BITS = 22
 _DEPTH_STEPS = 2.0**36  # of inverse depth: 1 / NEAR x this stays below 2**(63 - _SURFACE_BITS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Camera:
-    """Pinhole: `rotation` (3, 3) has the picture's right, down and forward directions as rows; `focal_px`, `center_px`."""
+    """Pinhole. The rows of `rotation` (3, 3) are the picture's right, down and forward directions in the world."""
 
     position: np.ndarray
     rotation: np.ndarray
@@ -39,7 +39,7 @@ class Camera:
 
 
 def look_at(position: np.ndarray, target: np.ndarray, roll_degrees: float = 0.0) -> Camera:
-    """A camera at `position` whose axis goes through `target`; upright (z is up) but for the roll. Focal length 1 pixel."""
+    """A camera at `position` whose axis goes through `target`; z is up but for the roll. Focal length 1."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
@@ -78,7 +78,7 @@ class Canvas:
         self._nearest = np.where(mask.ravel(), np.maximum(self._nearest, key), self._nearest)
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """(h, w) int, the surface that each pixel shows (-1: none), and (h, w) float, 1 / depth in metres (0: nothing)."""
+        """(h, w) int, the surface that each pixel shows (-1: none); (h, w) float, 1 / depth in metres (0: nothing)."""
         surfaces = (self._nearest & ((1 << _SURFACE_BITS) - 1)) - 1
         shape = self.size[::-1]
         return surfaces.reshape(shape), ((self._nearest >> _SURFACE_BITS) * (1 / _DEPTH_STEPS)).reshape(shape)
@@ -105,7 +105,7 @@ class Canvas:
 
 
 def corner_weights(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Barycentric weights (N, 3) of points (N, 2) in triangles (N, 3, 2), kept within 0..1 (no perspective: small triangles)."""
+    """Barycentric weights (N, 3), within 0..1, of points (N, 2) in triangles (N, 3, 2) too small for perspective."""
     a, b, c = (corners[:, i] for i in range(3))
     area = _cross(a, b, c)
     of_b, of_c = _cross(a, points, c) / area, _cross(a, b, points) / area

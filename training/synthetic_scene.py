@@ -1,12 +1,14 @@
 """One synthetic picture: people with exact keypoints in front of a camera, and what an annotator would know of them.
 
 Visibility as in COCO: 2 seen, 1 in the picture but hidden (by the person, other people or an object), 0 outside the
-picture. A keypoint is seen when the first surface on its line of sight is the skin or cloth over it (`BodyModel.patches`).
+picture. A keypoint is seen when the first surface on its line of sight is the skin or cloth over it
+(`BodyModel.patches`).
 Pixel centres have integer coordinates. "Samples" are the pixels of the finer picture that is drawn and then averaged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,10 +47,12 @@ class SceneSettings:
     backgrounds: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Person:
-    """A posed person in the world: vertices (V, 3) with clothes on, their unit normals, keypoints (65, 3); yaw 0 faces the
-    camera. Metres."""
+    """A posed person in the world, metres: vertices (V, 3) with clothes on, their unit normals, keypoints (65, 3).
+
+    Yaw 0 faces the camera.
+    """
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -58,10 +62,17 @@ class Person:
     yaw_degrees: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
-    """People as the camera sees them. surfaces, inverse_depth (h, w) of the samples: person n has surfaces n F .. (n + 1) F - 1,
-    objects come after all people; covered (N,) flat indices of samples that show a surface, owner (N,) the person's number."""
+    """People as the camera sees them.
+
+    Attributes:
+        camera: for the samples, `supersample` per pixel and side.
+        surfaces: (h, w) of the samples: person n has surfaces n F .. (n + 1) F - 1, objects come after all people.
+        inverse_depth: (h, w) 1 / metres.
+        covered: (N,) flat indices of the samples that show a surface; owner: (N,) whose it is.
+        object_colours: (M, 3) RGB.
+    """
 
     people: list[Person]
     camera: Camera
@@ -101,7 +112,7 @@ def draw_people(
     people: list[Person],
     camera: Camera,
     settings: SceneSettings,
-    objects: list[tuple[np.ndarray, float, np.ndarray]] = [],  # noqa: B006 - never changed
+    objects: Sequence[tuple[np.ndarray, float, np.ndarray]] = (),
 ) -> View:
     """The view of given people and objects: (mask of the samples (h, w) bool, depth in metres, colour (3,)) each."""
     fine, faces = camera.scaled(settings.supersample), len(body.faces)
@@ -142,7 +153,7 @@ def _sample_yaw(rng: np.random.Generator) -> float:
 
 
 def _sample_camera(rng: np.random.Generator, people: list[Person], size: tuple[int, int]) -> Camera:
-    """Distance, height and roll at random; zoom and shift so that the main person, or all, fill the picture or exceed it."""
+    """Distance, height and roll at random; zoom and shift so that the main person, or all, fill the picture or more."""
     main = people[0].vertices
     target = (main.min(0) + main.max(0)) / 2
     distance, rise = rng.uniform(2.3, 8), np.deg2rad(np.clip(rng.normal(5, 13), -25, 60))
@@ -251,27 +262,27 @@ def _layers(rng: np.random.Generator, body: BodyModel, view: View, settings: Sce
     import cv2
 
     h, w = view.surfaces.shape
-    samples = np.zeros((h * w, 6), np.float32)  # colour, light, cover, part
-    samples[view.covered, 4] = 1
+    samples, parts = np.zeros((h * w, 4), np.float32), np.zeros(h * w, np.int32)  # samples: colour, light
+    cover = (view.surfaces >= 0).astype(np.float32)
     toward_light, ambient = _sample_light(rng), rng.uniform(0.35, 0.8)
     for number in range(len(view.people)):
         own = view.covered[view.owner == number]
-        colours, lambert, parts = _shade(body, view, number, own, toward_light)
-        samples[own, :3], samples[own, 3] = colours, ambient + (1.15 - ambient) * lambert
-        samples[own, 5] = parts + 16 * (number + 1)
+        samples[own, :3], lambert, part = _shade(body, view, number, own, toward_light)
+        samples[own, 3], parts[own] = ambient + (1.15 - ambient) * lambert, part + 16 * (number + 1)
     objects = view.covered[view.owner >= len(view.people)]
     which = view.surfaces.ravel()[objects] - len(view.people) * len(body.faces)
-    samples[objects, :3], samples[objects, 3], samples[objects, 5] = view.object_colours[which], 0.9, 1000 + which
-    samples = samples.reshape(h, w, 6)
-    lines = _outlines(samples[..., 5], view.inverse_depth) if outlined else np.zeros((h, w), np.float32)
-    small = cv2.resize(samples[..., :5], settings.size, interpolation=cv2.INTER_AREA)
-    lines = np.clip(cv2.resize(lines, settings.size, interpolation=cv2.INTER_AREA) * 1.5, 0, 1)
+    samples[objects, :3], samples[objects, 3], parts[objects] = view.object_colours[which], 0.9, 1000 + which
+    lines = _outlines(parts.reshape(h, w), view.inverse_depth) if outlined else np.zeros((h, w), np.float32)
+    small, cover, lines = (
+        cv2.resize(image, settings.size, interpolation=cv2.INTER_AREA)
+        for image in (samples.reshape(h, w, 4), cover, lines)
+    )
     background = sample_background(rng, settings.size, settings.backgrounds)
-    return Layers(small[..., :3], small[..., 3], small[..., 4], lines, background)
+    return Layers(small[..., :3], small[..., 3], cover, np.minimum(lines * 1.5, 1), background)
 
 
 def _sample_light(rng: np.random.Generator) -> np.ndarray:
-    """Unit vector towards a lamp in front of the people and not below them (the camera looks along +y, more or less)."""
+    """Unit vector towards a lamp in front of the people and not below them (the camera looks along +y or so)."""
     direction = np.array([rng.uniform(-1, 1), rng.uniform(-1, -0.1), rng.uniform(0.1, 1)])
     return direction / np.linalg.norm(direction)
 

@@ -11,11 +11,17 @@ STYLES = {"shaded": 0.6, "flat": 0.1, "sketch": 0.1, "contrast": 0.1, "painted":
 """Style -> its share under `mixed`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layers:
-    """A picture before its style; all float32 (h, w, ...): people and objects unlit (`colour`, RGB 0..255), how they are lit
-    (`light`, about 0.3..1.2), how far they cover a pixel (`cover`, 0..1), their outlines (`lines`, 0..1), `background`.
-    `colour` and `light` are already multiplied by `cover`."""
+    """A picture before its style, all float32.
+
+    Attributes:
+        colour: (h, w, 3) people and objects unlit, RGB 0..255, times `cover`.
+        light: (h, w) how they are lit, about 0.3..1.2, times `cover`.
+        cover: (h, w) how far they cover a pixel, 0..1.
+        lines: (h, w) their outlines, 0..1.
+        background: (h, w, 3) RGB 0..255.
+    """
 
     colour: np.ndarray
     light: np.ndarray

@@ -17,7 +17,7 @@ from sdpose_core.drawing import overlay
 from sdpose_core.images import read_image
 from sdpose_core.poses import Poses
 
-COLUMNS, ROWS = 7, 2
+COLUMNS, ROWS, HEIGHT = 8, 2, 230
 PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 
 
@@ -28,6 +28,11 @@ def poses_of(annotations: list[dict], size: tuple[int, int]) -> Poses:
     x, y, w, h = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T
     boxes = np.stack([x, y, x + w, y + h, np.ones(len(values))], axis=1)
     return Poses(values[..., :2], values[..., 2] > 0, boxes, size, "coco_wholebody_133")
+
+
+def smaller(image: np.ndarray) -> np.ndarray:
+    """The picture at `HEIGHT` pixels."""
+    return cv2.resize(image, (image.shape[1] * HEIGHT // image.shape[0], HEIGHT), interpolation=cv2.INTER_AREA)
 
 
 def main(folder: Path, out: Path) -> None:
@@ -44,7 +49,7 @@ def main(folder: Path, out: Path) -> None:
             overlay(picture, poses_of(people[image["id"]], (image["width"], image["height"])))
             for picture, image in zip(pictures, chosen, strict=True)
         ]
-        rows += [np.hstack(pictures), np.hstack(drawn)]
+        rows += [np.hstack([smaller(view) for view in views]) for views in (pictures, drawn)]
     cv2.imwrite(str(out), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 

@@ -152,7 +152,7 @@ def sample_look(rng: np.random.Generator) -> Look:
 def _sample_cut(rng: np.random.Generator) -> Cut:
     u = rng.uniform
     return Cut(
-        top_hem=float(rng.choice([u(-0.12, 0.06), u(-0.6, -0.2), 1.0], p=[0.83, 0.12, 0.05])),  # shirt, dress, none
+        top_hem=float(rng.choice([u(-0.12, 0.06), u(-0.6, -0.2)], p=[0.86, 0.14])),  # shirt, dress
         sleeve=float(rng.choice([-1.0, u(0.1, 0.5), u(0.85, 1.05)], p=[0.15, 0.35, 0.5])),
         waist=_WAIST + u(-0.05, 0.04),
         leg_hem=float(rng.choice([_ANKLE - 0.02, u(-0.6, -0.35), u(-0.3, -0.1)], p=[0.65, 0.15, 0.2])),

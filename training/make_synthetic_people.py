@@ -1,0 +1,289 @@
+"""Makes a COCO-format data set of synthetic people with exact keypoints: a data set that anyone can have on a laptop.
+
+    python training/make_synthetic_people.py --count 20000 --out data/synthetic
+
+writes DIR/images/*, DIR/annotations/{train,val}.json (17 points, feet and hands in COCO-WholeBody's fields) and what
+is needed to go on after an interruption (settings.json, records.jsonl). Picture i of a split is a function of the seed,
+the split and i alone: workers, their order and interruptions change nothing. Needs the `train` extra (anny).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from synthetic_body import BodyModel
+from synthetic_scene import PEOPLE, SceneSettings, make_picture
+from synthetic_styles import STYLES
+
+import sdpose_core
+from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.files import atomic_path, atomic_write
+from sdpose_core.skeletons import COCO_17
+
+SPLITS = ("train", "val")
+GENERATOR_VERSION = 1  # raise when the same seed gives other pictures
+_BATCH = 8  # pictures that a worker makes between two reports
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_LICENSE = {
+    "id": 1,
+    "name": "CC0 1.0 (bodies: anny's MakeHuman assets); cut-outs of given background pictures keep their licence",
+    "url": "https://creativecommons.org/publicdomain/zero/1.0/",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a picture depends on, but for its split and its number; and where it goes."""
+
+    out: Path
+    seed: int
+    suffix: str
+    scene: SceneSettings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Exit status 0 done, 1 an error that is told, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        job = _job(options)
+        started = time.monotonic()
+        val = max(options.count // 10, 1) if options.val is None else options.val
+        made = make_data_set(job, {"train": options.count, "val": val}, options.workers)
+    except SDPoseError as error:
+        print(f"make_synthetic_people.py: {error}", file=sys.stderr)
+        return 1
+    seconds = time.monotonic() - started
+    print(f"{job.out}: {options.count} + {val} pictures, {made} made now, {made / seconds:.1f} per second")
+    return 0
+
+
+def make_data_set(job: Job, counts: dict[str, int], workers: int) -> int:
+    """Makes the pictures that are missing, then writes the annotations. Returns how many pictures were made.
+
+    Raises `InputError` if the folder holds pictures of other settings, `MissingDependency` without anny.
+    """
+    _check_settings(job)
+    for leftover in [
+        *job.out.glob("images/.*.part*"),
+        *job.out.glob(".*.part*"),
+        *job.out.glob("annotations/.*.part*"),
+    ]:
+        leftover.unlink()
+    records = _read_records(job)
+    missing = [(split, i) for split in SPLITS for i in range(counts[split]) if (split, i) not in records]
+    _write_records(job, records)
+    if missing:
+        with open(job.out / "records.jsonl", "a", encoding="utf-8") as log:
+            for record in _progress(_make_all(job, missing, workers), len(missing)):
+                records[record["split"], record["index"]] = record
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+    for split in SPLITS:
+        with atomic_write(job.out / "annotations" / f"{split}.json", "w") as file:
+            json.dump(_coco(job, [records[split, i] for i in range(counts[split])]), file)
+    _write_records(job, records)
+    return len(missing)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make_synthetic_people.py", description=__doc__.split("\n", 1)[0])
+    add = parser.add_argument
+    add("--count", type=_whole(1), required=True, help="training pictures")
+    add("--val", type=_whole(1), help="held-out pictures, from seeds of their own (default: a tenth of --count)")
+    add("--out", type=Path, required=True, metavar="DIR")
+    add("--seed", type=_whole(0), default=0)
+    add("--size", type=_size, default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
+    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, six of ten shaded")
+    add(
+        "--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="people per picture, at most"
+    )
+    add("--backgrounds", type=Path, metavar="DIR", help="pictures without people, for half of the backgrounds")
+    add("--hidden-face", choices=["label", "omit"], default="label",
+        help="nose, eyes and ears behind the person's own head: visibility 1, or 0 as most of COCO has it")  # fmt: skip
+    add("--supersample", type=int, choices=[1, 2, 3, 4], default=2, help="samples per pixel and side (default: 2)")
+    add("--format", choices=["jpg", "png"], default="jpg")
+    add("--workers", type=_whole(1), default=os.cpu_count() or 1, help="processes (default: one per core)")
+    return parser
+
+
+def _whole(least: int):
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected {least} or more, got {value}")
+        return value
+
+    return number
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        w, h = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected WxH, such as 288x384, got {text!r}") from None
+    if min(w, h) < 32 or max(w, h) > 4096:
+        raise argparse.ArgumentTypeError(f"expected sides of 32 to 4096 pixels, got {text}")
+    return w, h
+
+
+def _job(options: argparse.Namespace) -> Job:
+    pictures: list[Path] = []
+    if options.backgrounds:
+        if not options.backgrounds.is_dir():
+            raise InputError(f"--backgrounds {options.backgrounds}: expected a folder of pictures, found none")
+        pictures = sorted(p for p in options.backgrounds.iterdir() if p.suffix.lower() in _PICTURE_SUFFIXES)
+        if not pictures:
+            raise InputError(f"--backgrounds {options.backgrounds}: no {', '.join(_PICTURE_SUFFIXES)} in this folder")
+    scene = SceneSettings(
+        options.size, options.style, options.people, options.supersample, options.hidden_face, tuple(pictures)
+    )
+    return Job(options.out, options.seed, options.format, scene)
+
+
+def _settings(job: Job) -> dict:
+    """What must be the same for pictures to belong together, ready for JSON; background pictures by name and length."""
+    scene = asdict(job.scene) | {"size": list(job.scene.size)}
+    scene["backgrounds"] = [[path.name, path.stat().st_size] for path in job.scene.backgrounds]
+    return {"generator_version": GENERATOR_VERSION, "seed": job.seed, "format": job.suffix, **scene}
+
+
+def _check_settings(job: Job) -> None:
+    path, wanted = job.out / "settings.json", _settings(job)
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        other = [key for key in wanted if found.get(key) != wanted[key]]
+        if other:
+            differences = "; ".join(f"{key} was {found.get(key)!r}, now {wanted[key]!r}" for key in other)
+            raise InputError(f"{job.out} holds pictures of other settings ({differences}): choose another --out")
+    else:
+        with atomic_write(path, "w") as file:
+            json.dump(wanted, file, indent=1)
+
+
+def _read_records(job: Job) -> dict[tuple[str, int], dict]:
+    """Records of finished pictures whose file is there in full; a line torn by an interruption is passed over."""
+    records, path = {}, job.out / "records.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        picture = job.out / "images" / record["file_name"]
+        if picture.exists() and picture.stat().st_size == record["bytes"]:
+            records[record["split"], record["index"]] = record
+    return records
+
+
+def _write_records(job: Job, records: dict[tuple[str, int], dict]) -> None:
+    with atomic_write(job.out / "records.jsonl", "w") as file:
+        file.writelines(json.dumps(records[key]) + "\n" for key in sorted(records))
+
+
+def _progress(records: Iterator[dict], total: int) -> Iterator[dict]:
+    from tqdm import tqdm
+
+    return iter(tqdm(records, total=total, unit="picture", smoothing=0.05))
+
+
+def _make_all(job: Job, missing: list[tuple[str, int]], workers: int) -> Iterator[dict]:
+    """Records of the missing pictures in the order in which they get done."""
+    body = BodyModel()  # also in front of workers: the first use of anny fills its cache, which only one should do
+    if workers == 1 or len(missing) == 1:
+        for split, index in missing:
+            yield make_one(body, job, split, index)
+        return
+    batches = [missing[i : i + _BATCH] for i in range(0, len(missing), _BATCH)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(job,)) as pool:
+        try:
+            for done in as_completed([pool.submit(_make_batch, batch) for batch in batches]):
+                yield from done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def make_one(body: BodyModel, job: Job, split: str, index: int) -> dict:
+    """Draws picture `index` of a split, writes its file and returns its record."""
+    import cv2
+
+    rng = np.random.default_rng([job.seed, SPLITS.index(split), index])
+    picture, record = make_picture(body, job.scene, rng)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if job.suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    _, code = cv2.imencode(f".{job.suffix}", picture[..., ::-1], quality)
+    name = f"{split}_{index:07d}.{job.suffix}"
+    with atomic_path(job.out / "images" / name) as temporary:
+        temporary.write_bytes(code.tobytes())
+    return {"split": split, "index": index, "file_name": name, "bytes": len(code), **record}
+
+
+_worker: tuple[BodyModel, Job]  # of a worker process: set once when it starts
+
+
+def _start_worker(job: Job) -> None:
+    global _worker
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # no orphans if it is killed
+    _worker = BodyModel(), job
+
+
+def _make_batch(batch: list[tuple[str, int]]) -> list[dict]:
+    body, job = _worker
+    return [make_one(body, job, split, index) for split, index in batch]
+
+
+def _coco(job: Job, records: list[dict]) -> dict:
+    """COCO's JSON of one split: image ids are picture numbers from 1, annotation ids count on."""
+    w, h = job.scene.size
+    people = [(record["index"] + 1, person) for record in records for person in record["people"]]
+    return {
+        "info": {
+            "description": "Synthetic people with exact keypoints; not photographs",
+            "version": sdpose_core.__version__,
+            "settings": _settings(job),
+        },
+        "licenses": [_LICENSE],
+        "categories": [
+            {
+                "id": 1,
+                "name": "person",
+                "supercategory": "person",
+                "keypoints": list(COCO_17.names),
+                "skeleton": [[a + 1, b + 1] for a, b in COCO_17.links],
+            }
+        ],
+        "images": [
+            {
+                "id": r["index"] + 1,
+                "file_name": r["file_name"],
+                "width": w,
+                "height": h,
+                "license": 1,
+                "style": r["style"],
+            }
+            for r in records
+        ],
+        "annotations": [
+            {"id": i, "image_id": image_id, "category_id": 1, **person}
+            for i, (image_id, person) in enumerate(people, start=1)
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

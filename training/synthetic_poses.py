@@ -1,0 +1,258 @@
+"""Poses of synthetic people: families (standing, walking, sitting, ...) whose joint angles are drawn within limits.
+
+Angles are in degrees in the frame of the body model's reference pose: x to the person's left, y to the back, z up. A
+rotation of a bone is given in that frame and carries everything that hangs on the bone. The left side is written out;
+the right side is its mirror image. No motion capture is involved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+FAMILIES = {
+    "stand": 0.30,
+    "walk": 0.16,
+    "run": 0.12,
+    "sit": 0.15,
+    "crouch": 0.10,
+    "kick": 0.07,
+    "lunge": 0.07,
+    "lie": 0.03,
+}
+ARMS = {"hang": 0.30, "hip": 0.08, "front": 0.16, "side": 0.12, "raise": 0.20, "face": 0.06, "free": 0.08}
+
+# The reference pose: where the left arm and the left hand's knuckles point, how far the elbow is bent.
+UPPER_ARM = np.array([0.669, -0.024, -0.743])
+FOREARM = np.array([0.512, -0.684, -0.520])
+KNUCKLES = np.array([0.388, 0.823, -0.419])  # from the index finger to the little finger
+ELBOW_AT_REST = 42.0
+
+Rotation = np.ndarray  # (3, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Rotations (3, 3) by bone name, and the rotation of the whole person before the feet are set on the ground."""
+
+    family: str
+    bones: dict[str, Rotation]
+    root: Rotation
+
+
+def rotation(axis: np.ndarray, degrees: float) -> Rotation:
+    """Rotation about an axis (3,) by Rodrigues' formula."""
+    x, y, z = (float(v) / math.sqrt(float(axis @ axis)) for v in axis)
+    s, c = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return np.array([
+        [c + x * x * (1 - c), x * y * (1 - c) - z * s, x * z * (1 - c) + y * s],
+        [y * x * (1 - c) + z * s, c + y * y * (1 - c), y * z * (1 - c) - x * s],
+        [z * x * (1 - c) - y * s, z * y * (1 - c) + x * s, c + z * z * (1 - c)],
+    ])  # fmt: skip
+
+
+def euler(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Rotation:
+    """First about z (twist), then y (sideways), then x (forward and backward)."""
+    turn = np.eye(3)
+    for axis, degrees in zip(np.eye(3), (x, y, z), strict=True):
+        if degrees:
+            turn = turn @ rotation(axis, degrees)
+    return turn
+
+
+def mirrored(turn: Rotation) -> Rotation:
+    """The same rotation on the other side of the body."""
+    flip = np.diag([-1.0, 1.0, 1.0])
+    return flip @ turn @ flip
+
+
+def aim(start: np.ndarray, target: np.ndarray, twist: float = 0.0) -> Rotation:
+    """The shortest rotation that turns direction `start` to `target`, then a twist about `target` (degrees)."""
+    start, target = start / np.linalg.norm(start), target / np.linalg.norm(target)
+    axis = np.cross(start, target)
+    angle = np.rad2deg(np.arctan2(np.linalg.norm(axis), start @ target))
+    shortest = rotation(axis, angle) if np.linalg.norm(axis) > 1e-6 else np.eye(3)
+    return rotation(target, twist) @ shortest
+
+
+def sample_pose(rng: np.random.Generator) -> Pose:
+    """One pose: family by its weight in `FAMILIES`, each arm by `ARMS`, then spine, head, hands and feet."""
+    family = _choose(rng, FAMILIES)
+    bones = _LEGS[family](rng)
+    if family in ("walk", "run") and rng.random() < 0.8:
+        arms = _swinging_arms(rng, family, forward=bones["upperleg01.R"][1, 2] - bones["upperleg01.L"][1, 2])
+    else:
+        first = _choose(rng, ARMS)
+        arms = [_arm(rng, first), _arm(rng, first if rng.random() < 0.35 else _choose(rng, ARMS))]
+    for side, arm in zip("LR", arms, strict=True):
+        bones |= _on_side(arm | _hand(rng), side)
+    lean = {"run": rng.uniform(0, 25), "sit": rng.uniform(-12, 30), "crouch": rng.uniform(5, 50)}.get(
+        family, rng.uniform(10, 75) if rng.random() < 0.12 else rng.normal(4, 8)
+    )
+    bones |= _spine(rng, lean)
+    return Pose(family, bones, _root(rng, family))
+
+
+def _choose(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    shares = np.array(list(weights.values()))
+    return str(rng.choice(list(weights), p=shares / shares.sum()))
+
+
+def _on_side(left: dict[str, Rotation], side: str) -> dict[str, Rotation]:
+    return {f"{bone}.{side}": turn if side == "L" else mirrored(turn) for bone, turn in left.items()}
+
+
+def _leg(flex: float, spread: float, twist: float, knee: float, ankle: float = 0.0) -> dict[str, Rotation]:
+    """Left leg: thigh raised to the front (`flex`) and to the side (`spread`), turned outward, knee bent, toes down."""
+    return {
+        "upperleg01": euler(x=-flex) @ euler(y=-spread) @ euler(z=twist),
+        "lowerleg01": euler(x=max(knee, 0.0)),
+        "foot": euler(x=ankle),
+    }
+
+
+def _both_legs(make: Callable[[str], dict[str, Rotation]]) -> dict[str, Rotation]:
+    return _on_side(make("L"), "L") | _on_side(make("R"), "R")
+
+
+def _stand(rng: np.random.Generator) -> dict[str, Rotation]:
+    u, spread = rng.uniform, rng.uniform(-3, 18)
+    return _both_legs(lambda side: _leg(u(-6, 14), spread + u(-3, 3), u(-5, 25), u(0, 18), u(-6, 6)))
+
+
+def _stride(low: float, high: float, knee: float) -> Callable[[np.random.Generator], dict[str, Rotation]]:
+    """Legs apart by `low`..`high` degrees; the leg that is behind bends its knee up to `knee`."""
+
+    def legs(rng: np.random.Generator) -> dict[str, Rotation]:
+        u, leading = rng.uniform, rng.choice(["L", "R"])
+        swing = u(low, high)
+
+        def one(side: str) -> dict[str, Rotation]:
+            if side == leading:
+                return _leg(swing + u(-5, 10), u(-4, 6), u(-5, 10), u(0, knee * 0.7), u(-15, 5))
+            return _leg(-swing * u(0.4, 0.9), u(-4, 6), u(-5, 10), u(5, knee), u(0, 30))
+
+        return _both_legs(one)
+
+    return legs
+
+
+def _sit(rng: np.random.Generator) -> dict[str, Rotation]:
+    u, flex, knee, spread = rng.uniform, rng.uniform(65, 100), rng.uniform(20, 110), rng.uniform(-4, 28)
+    return _both_legs(lambda side: _leg(flex + u(-8, 8), spread + u(-4, 4), u(-10, 15), knee + u(-15, 15), u(-10, 20)))
+
+
+def _crouch(rng: np.random.Generator) -> dict[str, Rotation]:
+    u, flex, spread = rng.uniform, rng.uniform(40, 120), rng.uniform(-2, 35)
+    one_knee = rng.random() < 0.3
+
+    def leg(side: str) -> dict[str, Rotation]:
+        if one_knee and side == "R":
+            return _leg(u(-15, 10), u(-3, 8), u(-5, 5), u(75, 110), u(15, 45))
+        return _leg(flex + u(-8, 8), spread, u(0, 20), flex * u(0.95, 1.2), u(-25, 0))
+
+    return _both_legs(leg)
+
+
+def _kick(rng: np.random.Generator) -> dict[str, Rotation]:
+    u, kicking = rng.uniform, rng.choice(["L", "R"])
+    flex, spread = u(20, 105), u(0, 60)
+    return _both_legs(
+        lambda side: (
+            _leg(flex, spread, u(-10, 40), u(0, 110), u(-10, 30))
+            if side == kicking
+            else _leg(u(-8, 15), u(-2, 8), u(-5, 15), u(0, 25), u(-5, 5))
+        )
+    )
+
+
+def _lunge(rng: np.random.Generator) -> dict[str, Rotation]:
+    u, deep = rng.uniform, rng.uniform(20, 45)
+    if rng.random() < 0.5:  # to the sides
+        return _both_legs(lambda side: _leg(u(0, 35), deep + u(-8, 8), u(0, 30), u(0, 60), u(-10, 10)))
+    return _both_legs(
+        lambda side: (
+            _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)) if side == "L" else _leg(-deep, 0, 5, u(0, 40), 20)
+        )
+    )
+
+
+_LEGS: dict[str, Callable[[np.random.Generator], dict[str, Rotation]]] = {
+    "stand": _stand,
+    "walk": _stride(8, 32, 45),
+    "run": _stride(25, 65, 110),
+    "sit": _sit,
+    "crouch": _crouch,
+    "kick": _kick,
+    "lunge": _lunge,
+    "lie": lambda rng: _stride(0, 40, 80)(rng),
+}
+
+
+def _make_arm(raised: float, forward: float, twist: float, elbow: float) -> dict[str, Rotation]:
+    """Left arm `raised` from hanging (0) to up (180), sideways (0) or `forward` (90); `elbow` bent (0 is straight)."""
+    up, front = np.deg2rad(raised), np.deg2rad(forward)
+    target = np.array([np.sin(up) * np.cos(front), -np.sin(up) * np.sin(front), -np.cos(up)])
+    lift = max(raised - 60, 0) * 0.25  # the collar bone takes its share of a raised arm
+    clavicle = euler(y=-lift)
+    return {
+        "clavicle": clavicle,
+        "upperarm01": aim(UPPER_ARM, clavicle.T @ target, twist),
+        "lowerarm01": rotation(np.cross(UPPER_ARM, FOREARM), elbow - ELBOW_AT_REST),
+    }
+
+
+def _arm(rng: np.random.Generator, kind: str) -> dict[str, Rotation]:
+    u = rng.uniform
+    ranges = {  # raised, forward, twist (inward positive), elbow
+        "hang": (u(4, 35), u(-60, 90), u(-25, 45), u(3, 70)),
+        "hip": (u(30, 60), u(-35, 10), u(35, 75), u(75, 120)),
+        "front": (u(30, 105), u(55, 105), u(-30, 60), u(0, 110)),
+        "side": (u(50, 110), u(-20, 45), u(-70, 40), u(0, 110)),
+        "raise": (u(110, 175), u(-10, 80), u(-40, 60), u(0, 100)),
+        "face": (u(30, 100), u(50, 90), u(-20, 40), u(115, 145)),
+        "free": (u(5, 170), u(-30, 110), u(-60, 70), u(0, 135)),
+    }
+    return _make_arm(*ranges[kind])
+
+
+def _swinging_arms(rng: np.random.Generator, family: str, forward: float) -> list[dict[str, Rotation]]:
+    """Arms against the legs: `forward` is above 0 where the left leg is the one in front (the left arm goes back)."""
+    low, high = (10, 40) if family == "walk" else (25, 75)
+    elbow = rng.uniform(5, 50) if family == "walk" else rng.uniform(50, 115)
+    back = [forward > 0, forward <= 0]
+    return [
+        _make_arm(rng.uniform(low, high), -70 if behind else rng.uniform(60, 90), rng.uniform(0, 35), elbow)
+        for behind in back
+    ]
+
+
+def _hand(rng: np.random.Generator) -> dict[str, Rotation]:
+    """Left wrist, and fingers that curl together more or less."""
+    curl = rng.uniform(-10, 75) if rng.random() < 0.6 else rng.uniform(-15, 15)
+    bend = np.clip(rng.normal(0, 22), -55, 55)
+    hand = {"wrist": rotation(KNUCKLES, bend) @ rotation(FOREARM, rng.uniform(-60, 60))}
+    for finger in (2, 3, 4, 5):
+        own = curl + rng.normal(0, 8)
+        hand |= {
+            f"finger{finger}-{joint}": rotation(KNUCKLES, max(own, -12) * part)
+            for joint, part in ((1, 0.8), (2, 1.0), (3, 0.7))
+        }
+    return hand | {"finger1-2": euler(*rng.normal(0, 12, 3)), "finger1-3": euler(*rng.normal(0, 10, 3))}
+
+
+def _spine(rng: np.random.Generator, lean: float) -> dict[str, Rotation]:
+    """Lean forward, bend and twist over the spine's bones; the neck and the head look about."""
+    side, twist = rng.normal(0, 7), rng.normal(0, 10)
+    bones = {f"spine0{i}": euler(lean / 5, side / 5, twist / 5) for i in (5, 4, 3, 2, 1)}
+    nod, tilt, turn = np.clip(rng.normal([-0.25 * lean, 0, 0], [14, 8, 25]), [-40, -25, -65], [45, 25, 65])
+    return bones | {"neck01": euler(nod / 2, tilt / 2, turn / 2), "head": euler(nod / 2, tilt / 2, turn / 2)}
+
+
+def _root(rng: np.random.Generator, family: str) -> Rotation:
+    if family == "lie":  # on the back, on the belly or on a side
+        return euler(x=rng.choice([-90, 90])) @ euler(z=rng.choice([0, 0, 90, -90]) + rng.normal(0, 10))
+    return euler(rng.normal(0, 5), rng.normal(0, 5))

@@ -39,7 +39,7 @@ WHITE = (255, 255, 255)
 # Formats that Pillow decodes by itself. (EPS would start another program, and pictures come from anywhere.)
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "DDS")
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 """What Pillow raises for damaged files, besides its own errors."""
 
 _pillow_settings = threading.Lock()
@@ -79,7 +79,7 @@ def read_image(
             raise InputError(f"{name}: {_size(image)} pixels do not fit into memory: make it smaller") from None
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
-        except (*_DAMAGE, Image.DecompressionBombError) as error:
+        except (*DAMAGE, Image.DecompressionBombError) as error:
             raise InputError(
                 f"{name} is damaged or cut off: its header says {image.format} of {_size(image)} pixels, but decoding "
                 f"failed ({error}): get the file anew"
@@ -162,7 +162,7 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
             f"{name} is no picture that can be read (it begins with {file.read(16)!r}): expected PNG, JPEG, WebP, GIF, "
             "TIFF, BMP or alike; convert other formats to PNG"
         ) from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file anew") from None
     if image.width * image.height > max_pixels:
         raise InputError(f"{name} has {_size(image)} = {image.width * image.height:,} pixels, {_limit(max_pixels)}")
@@ -208,7 +208,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             orientation = image.getexif().get(0x0112, 1)
-    except _DAMAGE:
+    except DAMAGE:
         notes.append("its EXIF data cannot be read: the picture is used as it lies")
         return image
     return image.transpose(turns[orientation]) if orientation in turns else image

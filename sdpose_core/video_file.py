@@ -102,7 +102,7 @@ class VideoFile:
         w, h = self._coded_size
         kernel = "BILINEAR" if (frame.width, frame.height) == (w, h) else "BICUBIC"
         try:
-            return frame.reformat(width=w, height=h, format=kind, interpolation=kernel).to_ndarray()
+            return reformat(frame, width=w, height=h, format=kind, interpolation=kernel).to_ndarray()
         except av.error.FFmpegError as error:
             if frame.colorspace == UNSPECIFIED:
                 raise InputError(
@@ -211,6 +211,14 @@ class _Clock:
             self._offset += last + self.step - time
             return last + self.step
         return last + min(Fraction(1, 1000), self.step)
+
+
+def reformat(frame: Any, **settings: Any) -> Any:
+    """PyAV's `frame.reformat`, with one thread: with several, FFmpeg 8.1 gives other pixels now and then."""
+    try:
+        return frame.reformat(**settings, threads=1)
+    except TypeError:  # PyAV that knows one thread only
+        return frame.reformat(**settings)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from .dependencies import require
 from .errors import InputError
 from .files import atomic_path
+from .video_file import reformat
 
 TIME_BASE = Fraction(1, 90_000)
 """Seconds. What times of frames are rounded to, where they are not multiples of one fraction of a second."""
@@ -109,7 +110,7 @@ class VideoWriter:
             raise InputError(f"this PyAV has no encoder {encoder}: use codec {' or '.join(others) or '(it has none)'}")
         with atomic_path(self.path) as temporary:
             with self._as_input_errors():
-                self._container = av.open(str(temporary), "w")
+                self._container = av.open(f"file:{temporary}", "w", container_options=self._container_options())
             try:
                 self._add_stream()
                 yield
@@ -119,6 +120,11 @@ class VideoWriter:
                     self._container.close()
             with open(temporary, "rb") as file:  # some disks say only now that they are full
                 os.fsync(file.fileno())
+
+    def _container_options(self) -> dict[str, str]:
+        if self._ticks is None or self.path.suffix.lower() != ".mp4":
+            return {}
+        return {"movie_timescale": str(self._time_base.denominator)}  # else the first time is rounded to milliseconds
 
     def _add_stream(self) -> None:
         kind = CODECS[self.codec]
@@ -159,13 +165,14 @@ class VideoWriter:
         self._frames += 1
 
     def _frame_of(self, image: np.ndarray) -> Any:
+        """The picture as the encoder takes it, so that PyAV does not convert it in its own way."""
         import av
 
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         kind = CODECS[self.codec].pixel_format
         if kind.startswith("yuv"):
-            return frame.reformat(format=kind, dst_colorspace="ITU709", dst_color_range="MPEG")
-        return frame
+            return reformat(frame, format=kind, dst_colorspace="ITU709", dst_color_range="MPEG")
+        return reformat(frame, format=kind)
 
     def _next_time(self) -> tuple[int, Fraction]:
         if self._ticks is None:

@@ -372,7 +372,7 @@ def _damage(video: VideoSource) -> list[str]:
     if not video.damaged:
         return []
     places = ", ".join(map(str, video.damaged[:10])) + (", ..." if len(video.damaged) > 10 else "")
-    return [f"parts of the video cannot be decoded, before frames {places}"]
+    return [f"the video is damaged, at or before frames {places}"]
 
 
 @contextlib.contextmanager

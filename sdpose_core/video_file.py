@@ -226,8 +226,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Container and video stream of a file. Raises `InputError` for what is no video."""
     av = require("av", "reading videos")
     try:
-        # "file:" for names with a colon; no protocol besides, as files may name others to be read, also in the network.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # "file:" for names with a colon; FFmpeg then also refuses whatever in the network the file refers to.
+        container = av.open(f"file:{path}", metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(

@@ -26,7 +26,8 @@ class AnimatedPicture:
     def __init__(self, path: Path, background: tuple[int, int, int] = WHITE) -> None:
         self.path, self.background = path, background
         self.damaged: list[int] = []
-        size, self._times, end = (0, 0), [], Fraction(0)
+        self._times: list[Fraction] = []
+        size, end = (0, 0), Fraction(0)
         for milliseconds, image in self._images():
             size = size if self._times else image.size
             self._times.append(end / 1000)

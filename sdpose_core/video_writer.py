@@ -88,7 +88,10 @@ class VideoWriter:
         self._padding = (h % 2, w % 2) if CODECS[codec].even else (0, 0)
         widened = f"{w} x {h} became {w + w % 2} x {h + h % 2}: {codec} needs even sides"
         self.notes = [widened] if any(self._padding) else []
-        self._time_base, self._ticks = (1 / frame_rate, None) if pts is None else _ticks(self.path, pts)
+        self._time_base = 1 / frame_rate
+        self._ticks: list[int] | None = None
+        if pts is not None:
+            self._time_base, self._ticks = _ticks(self.path, pts)
         self._frames = 0
         self._container: Any = None
         self._stream: Any = None

@@ -115,5 +115,6 @@ class Annotate(io.ComfyNode):
         info = watch.describe(poses, [*given.notes, *([NO_MODEL] if model is None else [])])
         host.show_text(cls, info)
         result = tensor_from_images(maps)
-        keypoints, found = keypoints_to_socket(poses, threshold), boxes_to_socket(given.boxes, given.track_ids)
+        ids = [None if own is None else frame.track_ids for own, frame in zip(given.track_ids, poses, strict=True)]
+        keypoints, found = keypoints_to_socket(poses, threshold), boxes_to_socket([p.boxes for p in poses], ids)
         return io.NodeOutput(result, keypoints, found, info, poses, ui=host.preview(cls, result))

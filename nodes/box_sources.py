@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..sdpose_core.boxes import xywh_to_xyxy
+from ..sdpose_core.boxes import clip, xywh_to_xyxy
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
+from . import host
 from .sockets import PoseFrames, PoseKeypoint, boxes_from_socket, poses_from_socket, resized_masks
 
 SOURCE_TYPES = (
@@ -43,8 +44,9 @@ class FramePeople:
         if self.masks is not None:
             return self.masks
         masks = np.zeros((len(self.boxes), size[1], size[0]), bool)
-        for mask, (x1, y1, x2, y2) in zip(masks, np.round(self.boxes[:, :4]).astype(int), strict=True):
-            mask[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = True
+        inside = clip(np.nan_to_num(np.round(self.boxes[:, :4])), size).astype(int)
+        for mask, (x1, y1, x2, y2) in zip(masks, inside, strict=True):
+            mask[y1:y2, x1:x2] = True
         return masks
 
 
@@ -56,12 +58,14 @@ def people_of(
     Raises `InputError` for a value of an unknown kind, or for another number of frames.
     """
     notes: list[str] = []
+    if isinstance(source, np.ndarray):
+        source = source.tolist()
     if hasattr(source, "detach"):
         people = _from_masks(source, frames, size, mask_meaning)
     elif isinstance(source, Mapping) and "packed_masks" in source:
         people = _from_sam3(source, size)
     elif isinstance(source, Mapping) and "frames" in source:
-        people = [_from_mhr(frame) for frame in source["frames"]]
+        people = [_from_mhr(frame or ()) for frame in source["frames"]]
     elif _is_segs(source):
         people = [_from_segs(source, size)]
     elif _is_poses(source):
@@ -75,7 +79,8 @@ def people_of(
         people = [FramePeople(boxes, ids) for boxes, ids in zip(given.boxes, given.track_ids, strict=True)]
     if len(people) != frames:
         raise InputError(
-            f"the source of the boxes has {len(people)} frames, the pictures are {frames}: connect the same frames"
+            f"the source of the boxes has {host.counted(len(people), 'frame')}, the pictures are {frames}: connect the "
+            "same frames"
         )
     return people, notes
 
@@ -101,26 +106,29 @@ def _is_bbox(source: Any) -> bool:
     """Whether it is BBOX: four numbers, a list of them, or a list of such lists."""
     depth = 0
     while isinstance(source, (list, tuple, np.ndarray)) and len(source):
-        source, depth = next((part for part in source if np.size(part)), None), depth + 1
+        filled = (part for part in source if part is not None and np.size(part))
+        source, depth = next(filled, None), depth + 1
     return depth in (1, 2, 3) and isinstance(source, (int, float, np.number))
 
 
 def _from_bbox(source: Any, frames: int, bbox_format: str) -> list[FramePeople]:
-    if np.ndim(source[0]) == 0:
-        source = [source]
-    if all(len(part) == 0 or np.ndim(part[0]) for part in source):
-        per_frame: list[Any] = list(source)
-    else:
-        per_frame = [source] if frames == 1 else [[box] for box in source]
-    return [FramePeople(_bbox_rows(rows, bbox_format)) for rows in per_frame]
+    """One box, boxes (the people of a single picture, else one per frame), or a list per frame; None is nobody."""
+    parts: list[Any] = [source] if np.ndim(source[0]) == 0 and source[0] is not None else list(source)
+    parts = [() if part is None else part for part in parts]
+    if not all(len(part) == 0 or np.ndim(part[0]) for part in parts):
+        people = [[box] if len(box) else [] for box in parts]
+        parts = [sum(people, [])] if frames == 1 else people
+    return [FramePeople(_bbox_rows(rows, bbox_format)) for rows in parts]
 
 
 def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
+    if not len(rows):
+        return np.zeros((0, 5), np.float32)
     try:
         boxes = np.asarray(rows, np.float32).reshape(len(rows), -1)
     except (TypeError, ValueError):
         raise InputError(f"BBOX: expected boxes of four numbers, got {rows!r:.80}") from None
-    if len(rows) and boxes.shape[1] not in (4, 5):
+    if boxes.shape[1] not in (4, 5):
         raise InputError(f"BBOX: expected boxes of four numbers (and a score), got {boxes.shape[1]} numbers")
     corners = boxes[:, :4] if bbox_format == BBOX_FORMATS[1] else xywh_to_xyxy(boxes[:, :4])
     scores = boxes[:, 4:] if boxes.shape[1] == 5 else np.ones((len(boxes), 1), np.float32)
@@ -176,18 +184,22 @@ def _from_sam3(source: Mapping[str, Any], size: tuple[int, int]) -> list[FramePe
 
 
 def _from_mhr(frame: Sequence[Mapping[str, Any]]) -> FramePeople:
-    """SAM 3D Body: the box of each person, or the extent of its 2-D keypoints and a tenth around it."""
-    rows = []
-    for person in frame:
-        if person.get("bbox") is not None:
-            rows.append([*np.asarray(person["bbox"], np.float64).reshape(-1)[:4], 1.0])
-            continue
-        points = np.asarray(person["pred_keypoints_2d"], np.float64)
-        points = points[np.isfinite(points).all(axis=1)]
-        low, high = points.min(axis=0), points.max(axis=0)
-        margin = 0.1 * (high - low)
-        rows.append([*(low - margin), *(high + margin), 1.0])
+    """SAM 3D Body: the box of each person, or the extent of its 2-D keypoints; who has neither is left out."""
+    rows = [row for row in map(_mhr_row, frame) if row is not None]
     return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5))
+
+
+def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
+    """x1, y1, x2, y2, score: the box, or a tenth more than the keypoints' extent; None where neither is there."""
+    if person.get("bbox") is not None:
+        return [*np.asarray(person["bbox"], np.float64).reshape(-1)[:4], 1.0]
+    points = np.asarray(person.get("pred_keypoints_2d", ()), np.float64)[..., :2].reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.1 * (high - low)
+    return [*(low - margin), *(high + margin), 1.0]
 
 
 def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
@@ -196,15 +208,26 @@ def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
     scale = np.asarray([size[0] / width, size[1] / height] * 2 + [1.0])
     rows, masks = [], np.zeros((len(segments), height, width), bool)
     for mask, segment in zip(masks, segments, strict=True):
-        score = float(np.max(segment.confidence)) if np.size(segment.confidence) else 1.0
-        rows.append(np.asarray([*segment.bbox[:4], score], np.float64) * scale)
-        x1, y1, x2, y2 = (int(v) for v in segment.crop_region)
-        cropped = getattr(segment, "cropped_mask", None)
-        if cropped is None:
-            mask[y1:y2, x1:x2] = True
-        else:
-            mask[y1:y2, x1:x2] = np.asarray(cropped).reshape(y2 - y1, x2 - x1) > 0.5
+        box = segment.crop_region if segment.bbox is None else segment.bbox
+        known = segment.confidence is not None and np.size(segment.confidence)
+        score = float(np.max(segment.confidence)) if known else 1.0
+        rows.append(np.asarray([*box[:4], score], np.float64) * scale)
+        _paste_segment(mask, segment)
     return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, resized_masks(masks, size))
+
+
+def _paste_segment(mask: np.ndarray, segment: Any) -> None:
+    """Make true in (H, W) what a segment covers; its region may reach over the edges of the picture."""
+    x1, y1, x2, y2 = (int(v) for v in segment.crop_region)
+    left, top = max(x1, 0), max(y1, 0)
+    inside = mask[top : max(y2, 0), left : max(x2, 0)]
+    cropped = getattr(segment, "cropped_mask", None)
+    if cropped is None or not inside.size:
+        inside[:] = True
+        return
+    covered = np.reshape(cropped, np.shape(cropped)[-2:])[None] > 0.5
+    covered = resized_masks(covered, (x2 - x1, y2 - y1))[0, top - y1 :, left - x1 :]
+    inside[:] = covered[: inside.shape[0], : inside.shape[1]]
 
 
 def _from_poses(poses: Poses, size: tuple[int, int]) -> FramePeople:

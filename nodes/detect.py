@@ -33,9 +33,9 @@ def load(choice: str, threshold: float, max_people: int, min_size: int = 0) -> P
     return load_detector(source, threshold=threshold, max_people=max_people or None, min_size=min_size)
 
 
-def detector_stamp(choice: str) -> tuple[float, int] | None:
-    """Changes when the file of a detector is replaced; None for an embedded one."""
-    return host.file_stamp(None if choice in EMBEDDED else host.weight_path(choice))
+def detector_stamp(choice: str | None) -> tuple[float, int] | None:
+    """Changes when the file of a detector is replaced; None for an embedded one, and where the choice is wired."""
+    return host.file_stamp(None if choice is None or choice in EMBEDDED else host.weight_path(choice))
 
 
 def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:

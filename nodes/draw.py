@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 BACKGROUNDS = ("black", "picture", "colour")
+MAX_SIDE = 16384
 
 
 def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], *, threshold: float, **settings: Any) -> list[np.ndarray]:
@@ -36,13 +37,16 @@ def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], *, threshold: float
 
 
 def canvas_size(poses: Poses, width: int, height: int) -> tuple[int, int]:
-    """(w, h) of the pose map: what is asked for; 0 keeps the source's side, or its proportions if one is given."""
+    """(w, h) of the pose map: what is asked for; 0 keeps the source's side, or its proportions if one is given.
+
+    Raises `InputError` for a source that makes it larger than anyone can want: its size is a mistake.
+    """
     w, h = poses.size
-    if width and height:
-        return width, height
     if width or height:
         scale = width / w if width else height / h
-        return width or max(round(w * scale), 1), height or max(round(h * scale), 1)
+        w, h = width or max(round(w * scale), 1), height or max(round(h * scale), 1)
+    if max(w, h) > MAX_SIDE:
+        raise InputError(f"a pose map of {w} x {h} is too large (at most {MAX_SIDE}): set both width and height")
     return w, h
 
 
@@ -81,10 +85,18 @@ class DrawPoses(io.ComfyNode):
                 *widgets.part_switches(),
                 widgets.threshold(),
                 io.Int.Input(
-                    "width", default=0, min=0, max=16384, tooltip="Of the pose map in pixels; 0 is that of the source."
+                    "width",
+                    default=0,
+                    min=0,
+                    max=MAX_SIDE,
+                    tooltip="Of the pose map in pixels; 0 is that of the source.",
                 ),
                 io.Int.Input(
-                    "height", default=0, min=0, max=16384, tooltip="Of the pose map in pixels; 0 is that of the source."
+                    "height",
+                    default=0,
+                    min=0,
+                    max=MAX_SIDE,
+                    tooltip="Of the pose map in pixels; 0 is that of the source.",
                 ),
                 io.Combo.Input(
                     "fit",
@@ -128,11 +140,12 @@ class DrawPoses(io.ComfyNode):
         **switches: bool,
     ) -> io.NodeOutput:
         frames, notes = poses_from_socket(poses, swap_hands=swap_hands)
-        size = canvas_size(frames[0], width, height)
         below: list[Any] = [widgets.rgb_of(colour) if background == "colour" else None] * len(frames)
         if background == "picture":
             below = _pictures(image, len(frames))
             size = (below[0].shape[1], below[0].shape[0])
+        else:
+            size = canvas_size(frames[0], width, height)
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]
         maps = draw(frames, below, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
         result = tensor_from_images(maps)

@@ -49,7 +49,7 @@ def fill_empty_frames(boxes: FrameBoxes, images: Sequence[np.ndarray], policy: s
         filled[index] = whole if policy == "full-image" else filled[index - 1]
         ids[index] = None if policy == "full-image" else ids[index - 1]
         count += 1
-    note = [f"{count} frames without boxes: {policy} boxes used"] if count else []
+    note = [f"{host.counted(count, 'frame')} without boxes: {policy} boxes used"] if count else []
     return FrameBoxes(filled, ids, [*boxes.notes, *note])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.files import atomic_write
-from ..sdpose_core.poses import PoseSequence
+from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.smoothing import drawing_threshold
 from . import host, widgets
+from .draw import MAX_SIDE
 from .select import pose_outputs, pose_values, poses_input
 from .sockets import is_sequence, keypoints_to_socket, poses_from_frames, poses_from_socket
 
@@ -42,8 +44,8 @@ class SavePoses(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="poses/SDPose",
-                    tooltip="Name in the output folder, a subfolder before '/'. %date% and the like work as in Save "
-                    "Image.",
+                    tooltip="Name in the output folder, a subfolder before '/'. %year%, %month%, %day%, %hour%, "
+                    "%minute%, %second%, %width% and %height% are filled in.",
                 ),
                 io.Combo.Input(
                     "format",
@@ -68,20 +70,20 @@ class SavePoses(io.ComfyNode):
             filename_prefix, folder_paths.get_output_directory(), *frames[0].size
         )
         base = Path(folder) / f"{name}_{counter:05}"
-        sequence = poses if is_sequence(poses) else PoseSequence.from_poses(frames)
-        written = _write(base, sequence, format, threshold)
+        if format == FORMATS[0]:
+            path = base.with_name(base.name + "_.pose.npz")
+            (poses if is_sequence(poses) else PoseSequence.from_poses(frames)).save(path)
+            written = [path]
+        else:
+            written = _write_openpose(base, frames, drawing_threshold(frames[0].meta, threshold), format == FORMATS[2])
         host.show_text(cls, f"{len(frames)} frames -> {written[0]}")
         return io.NodeOutput(str(written[0]))
 
 
-def _write(base: Path, sequence: PoseSequence, format: str, threshold: float) -> list[Path]:
-    """Write the frames beside `base` (a name without a suffix); returns the files."""
-    if format == FORMATS[0]:
-        path = base.with_name(base.name + "_.pose.npz")
-        sequence.save(path)
-        return [path]
-    openpose = keypoints_to_socket(sequence.frames(), drawing_threshold(sequence.meta, threshold))
-    if format == FORMATS[2]:
+def _write_openpose(base: Path, frames: Sequence[Poses], threshold: float, one_file: bool) -> list[Path]:
+    """Write the frames, whose sizes may differ, beside `base` (a name without a suffix); returns the files."""
+    openpose = keypoints_to_socket(frames, threshold)
+    if one_file:
         return [_write_json(base.with_name(base.name + "_.json"), openpose)]
     folder = base.with_name(base.name + "_")
     return [
@@ -158,25 +160,38 @@ class LoadPoses(io.ComfyNode):
                     tooltip="Exchange left and right hand: for JSON of core's SDPose node and of the community pack.",
                     advanced=True,
                 ),
+                *[
+                    io.Int.Input(
+                        f"canvas_{side}",
+                        optional=True,
+                        default=0,
+                        min=0,
+                        max=MAX_SIDE,
+                        tooltip=f"The picture's {side} in pixels, for JSON that does not say it, as OpenPose's own.",
+                        advanced=True,
+                    )
+                    for side in ("width", "height")
+                ],
             ],
             outputs=pose_outputs(),
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, swap_hands: bool) -> tuple:
+    def fingerprint_inputs(cls, file: str, **_others: Any) -> tuple:
         """Read again when a file was changed."""
         path = pose_path(file)
         files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        return file, swap_hands, tuple(host.file_stamp(part) for part in files)
+        return file, tuple(host.file_stamp(part) for part in files)
 
     @classmethod
-    def execute(cls, file: str, swap_hands: bool) -> io.NodeOutput:
+    def execute(cls, file: str, swap_hands: bool, canvas_width: int = 0, canvas_height: int = 0) -> io.NodeOutput:
         from ..sdpose_core.openpose import read_openpose_json
 
         path = pose_path(file)
         if path.name.endswith(SUFFIXES[1]):
             poses, notes = PoseSequence.load(path).frames(), []
         else:
-            poses, notes = poses_from_frames(read_openpose_json(path, swap_hands=swap_hands))
+            size = (canvas_width, canvas_height) if canvas_width and canvas_height else None
+            poses, notes = poses_from_frames(read_openpose_json(path, swap_hands=swap_hands, size=size))
         return pose_values(cls, poses, 0.3, notes)

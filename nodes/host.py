@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,8 @@ FOLDER = "sdpose"
 WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
 WEIGHT_SUFFIXES = (".safetensors", ".onnx")
 PREVIEWED = 64
+REASONS = 5
+"""So many kinds of unusable boxes are listed in an info text: a clip may have one per frame."""
 
 OLDEST_COMFYUI = (0, 26)
 """The oldest version that the tests were run in; also `requires-comfyui` of pyproject.toml."""
@@ -58,8 +61,8 @@ def weight_files(suffix: str = ".safetensors", folders: Sequence[str] = WEIGHT_F
 
     names = {name for folder in folders for name in folder_paths.get_filename_list(folder) if name.endswith(suffix)}
     if suffix == ".safetensors":
-        names |= {path.name for path in _diffusers_folders()}
-        names = {name for name in names if not _inside_a_diffusers_folder(name)}
+        whole = {path.name for path in _diffusers_folders()}
+        names = whole | {name for name in names if len(parts := Path(name).parts) == 1 or parts[0] not in whole}
     return sorted(names, key=lambda name: ("sdpose" not in name.lower(), name.lower()))
 
 
@@ -77,10 +80,6 @@ def transformers_folders() -> list[str]:
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     found = {path.parent.name for root in roots if root.is_dir() for path in root.glob("*/config.json")}
     return sorted(found - {path.name for path in _diffusers_folders()})
-
-
-def _inside_a_diffusers_folder(name: str) -> bool:
-    return any(Path(name).parts[0] == path.name and len(Path(name).parts) > 1 for path in _diffusers_folders())
 
 
 def weight_path(name: str) -> Path:
@@ -132,11 +131,12 @@ def _serve(prefix: str, names: set[str], folder: Path) -> None:
 
 
 def file_stamp(path: Path | None) -> tuple[float, int] | None:
-    """Time and size of a file (of a folder: its own), to notice that it was replaced; None without one."""
+    """Time and size of a file (of a folder's files: the latest, and all), to notice that it was replaced."""
     if path is None:
         return None
-    stat = path.stat()
-    return stat.st_mtime, stat.st_size
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
+    return max((stat.st_mtime for stat in stats), default=0.0), sum(stat.st_size for stat in stats)
 
 
 def stop_if_interrupted() -> None:
@@ -189,7 +189,25 @@ def preview(node: Any, images: torch.Tensor) -> Any:
 
 def tally(people: int, frames: int) -> str:
     """ "3 people in 1 frame"."""
-    return f"{people} {'person' if people == 1 else 'people'} in {frames} {'frame' if frames == 1 else 'frames'}"
+    return f"{people} {'person' if people == 1 else 'people'} in {counted(frames, 'frame')}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """ "1 frame", "2 frames"; `many` where it is not `one` with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _left_out(poses: Sequence[Poses]) -> list[str]:
+    """A line for each reason to leave out boxes, at most `REASONS` of them, and how often it came up."""
+    reasons = Counter(reason for frame in poses for reason in frame.meta.get("dropped_boxes", []))
+    lines = [f"left out{f' {count} times' if count > 1 else ''}: {reason}" for reason, count in reasons.items()]
+    if len(lines) > REASONS:
+        more = sum(list(reasons.values())[REASONS:])
+        lines[REASONS:] = [f"left out: {counted(more, 'more box', 'more boxes')}"]
+    absent = sum(frame.meta.get("not_there", 0) for frame in poses)
+    if absent:
+        lines.append(f"left out: {counted(absent, 'box', 'boxes')} with nobody to be seen by the preview")
+    return lines
 
 
 class Stopwatch:
@@ -210,10 +228,7 @@ class Stopwatch:
         where = " ".join(str(settings[key]) for key in ("device", "dtype") if key in settings)
         count = tally(sum(map(len, poses)), len(poses))
         parts = [str(meta.get("model", "unknown model")), where, count, self.speed(len(poses))]
-        left_out = [f"left out: {reason}" for frame in poses for reason in frame.meta.get("dropped_boxes", [])]
-        absent = sum(frame.meta.get("not_there", 0) for frame in poses)
-        left_out += [f"left out: {absent} boxes in which the preview saw nobody"] if absent else []
-        return "\n".join([" | ".join(part for part in parts if part), *notes, *left_out])
+        return "\n".join([" | ".join(part for part in parts if part), *notes, *_left_out(poses)])
 
 
 def each_frame(items: Sequence[Any]) -> Iterator[Any]:

@@ -68,7 +68,8 @@ class LoadModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, model: str, dtype: str, keypoints: str, compile: bool) -> tuple:
         """Load again when the file was replaced."""
-        return model, dtype, keypoints, compile, host.file_stamp(None if model == PREVIEW else host.weight_path(model))
+        path = None if model in (None, PREVIEW) else host.weight_path(model)  # None: the choice comes by wire
+        return model, dtype, keypoints, compile, host.file_stamp(path)
 
     @classmethod
     def execute(cls, model: str, dtype: str, keypoints: str, compile: bool) -> io.NodeOutput:

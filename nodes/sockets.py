@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +100,7 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
     boxes: list[np.ndarray] = []
     ids: list[list[int] | None] = []
     dropped: dict[str, int] = {}
+    without_ids = 0
     for number, entries in enumerate(lists):
         kept = []
         for entry in entries:
@@ -110,6 +112,10 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
         rows = [_box_row(entry, number) for entry in kept]
         boxes.append(np.asarray(rows, np.float32).reshape(-1, 5))
         ids.append(_track_ids(kept))
+        without_ids += ids[-1] is None and any(entry.get("track_id") is not None for entry in kept)
+    if without_ids:
+        where = host.counted(without_ids, "frame")
+        notes.append(f"track ids left out in {where}: not a number of its own for each box")
     if dropped:
         left_out = ", ".join(f"{count} x {label}" for label, count in sorted(dropped.items()))
         notes.append(f"boxes that are no person were left out: {left_out}")
@@ -143,7 +149,8 @@ def _box_row(entry: Any, frame: int) -> list[float]:
     """One BOUNDING_BOX entry -> x1, y1, x2, y2, score."""
     try:
         x, y, w, h = (float(entry[key]) for key in ("x", "y", "width", "height"))
-        return [x, y, x + w, y + h, float(entry.get("score", 1.0))]
+        score = entry.get("score")
+        return [x, y, x + w, y + h, 1.0 if score is None else float(score)]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}; "
@@ -151,9 +158,11 @@ def _box_row(entry: Any, frame: int) -> list[float]:
         ) from None
 
 
-def _track_ids(entries: Sequence[Any]) -> list[int] | None:
+def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
+    """The track ids, if every box has one of its own: -1, a name or a number twice is none."""
     ids = [entry.get("track_id") for entry in entries]
-    return [int(track) for track in ids] if ids and all(track is not None for track in ids) else None
+    usable = all(isinstance(track, Integral) and 0 <= track < 2**31 for track in ids)
+    return [int(track) for track in ids] if ids and usable and len(set(ids)) == len(ids) else None
 
 
 def boxes_to_socket(

@@ -440,7 +440,7 @@ def test_an_error_is_one_readable_message(server: Server) -> None:
         "4": node("SDPoseAnnotatorBoxesFrom", source=["2", 0], image=["3", 0]),
         "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}},
     }
-    assert "1 frames, the pictures are 3" in server.error(prompt)
+    assert "1 frame, the pictures are 3" in server.error(prompt)
 
 
 def test_interrupt_takes_effect(server: Server) -> None:

@@ -147,6 +147,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
         ([[], [BOX], [BOX, BOX]], [0, 1, 2], None),
         ([[BOX]], [1, 1, 1], "used for all 3"),
         ([[BOX, BOX | {"label": "chair"}], [], [BOX | {"label": "dog"}]], [1, 0, 0], "1 x chair, 1 x dog"),
+        ([BOX | {"score": None, "label": None, "track_id": None}], [1, 1, 1], None),
     ],
 )
 def test_boxes_of_every_shape(estimate: Any, boxes: Any, counts: list[int], note: str | None) -> None:
@@ -174,6 +175,24 @@ def test_wrong_boxes_are_one_clear_message(
 ) -> None:
     with pytest.raises(input_error, match=message):
         estimate(boxes, picture(frames=3))
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), (2**40, 1), (-1, 0), (3, 3), (1.5, 2)])
+def test_track_ids_that_are_none_are_left_out_and_that_is_said(estimate: Any, base: Path, ids: tuple) -> None:
+    """A person with id -1 would be an empty place in a .pose.npz."""
+    poses, _, info = estimate([BOX | {"track_id": ids[0]}, BOX | {"x": 1.0, "track_id": ids[1]}])
+    assert [frame.track_ids.tolist() for frame in poses] == [[0, 1]]
+    assert "track ids left out in 1 frame" in info
+
+
+def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) -> None:
+    host, poses_type = inside("nodes.host"), inside("sdpose_core.poses").Poses
+    reasons = [["box outside"]] * 300 + [[f"box {number} is empty"] for number in range(300)]
+    poses = [poses_type.empty((4, 4), "coco_17", {"dropped_boxes": own, "not_there": 1}) for own in reasons]
+    lines = host.Stopwatch().describe(poses, ["a note"]).splitlines()[1:]
+    assert lines[:3] == ["a note", "left out 300 times: box outside", "left out: box 0 is empty"]
+    assert lines[-2:] == ["left out: 296 more boxes", "left out: 600 boxes with nobody to be seen by the preview"]
+    assert len(lines) == 1 + host.REASONS + 2
 
 
 @pytest.mark.parametrize(
@@ -220,6 +239,14 @@ def test_annotator_finds_the_astronaut_and_says_which_model_ran(nodes: dict, ins
     assert "MoveNet" in info and "not SDPose" in info
 
 
+def test_boxes_of_the_annotator_are_those_of_the_people_it_gives(nodes: dict) -> None:
+    """The preview leaves out boxes in which it sees nobody; boxes and people would no longer be pairs."""
+    given = [BOX | {"track_id": 3}, BOX | {"x": float("nan"), "track_id": 4}]
+    _, keypoints, boxes, info, poses = nodes["SDPoseAnnotator"].execute(image=picture(), boxes=given, **ANNOTATE).args
+    assert len(boxes[0]) == len(keypoints[0]["people"]) == len(poses[0])
+    assert "not finite" in info
+
+
 def test_normalised_keypoints_draw_as_pixels_do(nodes: dict, estimate: Any) -> None:
     _, keypoints, _ = estimate(BOX)
     normalised = copy.deepcopy(keypoints)
@@ -257,6 +284,15 @@ def test_keypoints_with_missing_parts_are_drawn(nodes: dict, estimate: Any) -> N
 def test_size_of_the_pose_map(nodes: dict, estimate: Any, settings: dict, size: tuple[int, int]) -> None:
     poses, _, _ = estimate(BOX)
     assert nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **(DRAW | settings)).args[0].shape[1:3] == size
+
+
+@pytest.mark.parametrize(("size", "width"), [((900_000, 900_000), 0), ((1, 4000), 512)])
+def test_a_pose_map_of_an_impossible_size_is_refused_before_memory_is_asked_for(
+    nodes: dict, inside: Any, input_error: type[Exception], size: tuple[int, int], width: int
+) -> None:
+    poses = [inside("sdpose_core.poses").Poses.empty(size, "coco_17")]
+    with pytest.raises(input_error, match="set both width and height"):
+        nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **(DRAW | {"width": width}))
 
 
 def test_backgrounds(nodes: dict, estimate: Any, input_error: type[Exception]) -> None:
@@ -357,9 +393,32 @@ def test_a_node_runs_again_when_its_file_was_replaced(nodes: dict, base: Path, n
     path.unlink()
 
 
+def test_a_model_of_several_files_is_loaded_again_when_one_of_them_was_replaced(nodes: dict, base: Path) -> None:
+    """The folder's own time does not change with a file two folders down."""
+    folder = base / "models" / "sdpose" / "official"
+    file = folder / "unet" / "weights.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"1")
+    settings = {"model": folder.name, "dtype": "fp32", "keypoints": "auto", "compile": False}
+    before = nodes["SDPoseAnnotatorLoadModel"].fingerprint_inputs(**settings)
+    file.write_bytes(b"22")
+    assert nodes["SDPoseAnnotatorLoadModel"].fingerprint_inputs(**settings) != before
+    file.unlink()
+    file.parent.rmdir()
+    folder.rmdir()
+
+
 @pytest.mark.parametrize("name", ["SDPoseAnnotatorDetect", "SDPoseAnnotator"])
-def test_an_embedded_detector_never_changes(nodes: dict, name: str) -> None:
-    assert nodes[name].fingerprint_inputs(detector="yolox (embedded)", image=None) is None
+@pytest.mark.parametrize("detector", ["yolox (embedded)", None])
+def test_an_embedded_detector_never_changes(nodes: dict, name: str, detector: str | None) -> None:
+    """Nor does a choice that comes by wire, for which ComfyUI gives None: an error would run the node every time."""
+    assert nodes[name].fingerprint_inputs(detector=detector, image=None) is None
+
+
+def test_a_model_whose_choice_comes_by_wire_is_not_loaded_every_time(nodes: dict) -> None:
+    settings = {"model": None, "dtype": None, "keypoints": None, "compile": None}
+    fingerprint = nodes["SDPoseAnnotatorLoadModel"].fingerprint_inputs
+    assert fingerprint(**settings) == fingerprint(**settings)
 
 
 # --- boxes from other nodes ------------------------------------------------------------------------------------------
@@ -413,6 +472,56 @@ def test_boxes_from(nodes: dict, kind: str) -> None:
     assert "2 people" in info
 
 
+@pytest.mark.parametrize(
+    ("source", "counts"),
+    [
+        ([[SQUARES[0]], [], SQUARES], [1, 0, 2]),
+        ([[SQUARES[0]], None, SQUARES], [1, 0, 2]),
+        ([SQUARES[0], None, SQUARES[1]], [1, 0, 1]),
+        ([None, (), SQUARES[1]], [0, 0, 1]),
+        (np.zeros((0, 4)), [0, 0, 0]),
+        (np.asarray([SQUARES[0]] * 3), [1, 1, 1]),
+        ([np.asarray(SQUARES), np.zeros((0, 4)), np.zeros((0, 4))], [2, 0, 0]),
+        ([(float("nan"), 1, 2, 3)] * 3, [1, 1, 1]),
+    ],
+)
+def test_bbox_of_frames_with_and_without_people(nodes: dict, source: Any, counts: list[int]) -> None:
+    settings = BOXES_FROM | {"with_masks": True}
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes, masks, _ = execute(source=source, image=picture(32, 32, frames=3), **settings).args
+    assert [len(frame) for frame in boxes] == counts
+    assert len(masks) == max(sum(counts), 1)
+
+
+def test_segs_of_other_packs(nodes: dict) -> None:
+    """Without a box, a confidence or a mask, and with regions over the edge of the picture."""
+    whole = {"bbox": None, "confidence": None, "cropped_mask": None, "crop_region": (4, 2, 12, 10)}
+    over = whole | {"crop_region": (-4, 28, 4, 36), "cropped_mask": np.eye(8), "confidence": np.asarray([0.25])}
+    outside = whole | {"crop_region": (-9, -9, -1, -1), "cropped_mask": torch.ones(1, 8, 8)}
+    segs = ((32, 32), [SimpleNamespace(**entry) for entry in (whole, over, outside)])
+    settings = BOXES_FROM | {"with_masks": True}
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes, masks, _ = execute(source=segs, image=picture(32, 32), **settings).args
+    assert [(box["x"], box["width"], box["score"]) for box in boxes[0]] == [(4, 8, 1.0), (-4, 8, 0.25), (-9, 8, 1.0)]
+    expected = np.zeros((3, 32, 32), bool)
+    expected[0, 2:10, 4:12] = True
+    expected[1, 28:32, 0:4] = np.eye(8)[:4, 4:8] > 0
+    assert np.array_equal(masks.numpy() > 0, expected)
+
+
+def test_people_of_sam_3d_body_of_whom_nothing_is_known_are_left_out(nodes: dict) -> None:
+    points = np.full((70, 2), np.nan)
+    known = points.copy()
+    known[:2] = (10, 10), (20, 30)
+    people = [{"bbox": None, "pred_keypoints_2d": points}, {}, {"bbox": None, "pred_keypoints_2d": known}]
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes = execute(source={"frames": [people, None]}, image=picture(32, 32, frames=2), **BOXES_FROM).args[0]
+    assert [[(box["x"], box["y"], box["width"], box["height"]) for box in frame] for frame in boxes] == [
+        [(9.0, 8.0, 12.0, 24.0)],
+        [],
+    ]
+
+
 def test_boxes_from_corners_parts_and_keypoints(nodes: dict, estimate: Any) -> None:
     execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
     corners = [[x, y, x + w, y + h] for x, y, w, h in SQUARES]
@@ -450,7 +559,7 @@ def test_masks_reach_the_estimator_one_per_box(
 
 
 def test_boxes_from_refuses_other_frames(nodes: dict, input_error: type[Exception]) -> None:
-    with pytest.raises(input_error, match="1 frames, the pictures are 2"):
+    with pytest.raises(input_error, match="1 frame, the pictures are 2"):
         nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=picture(frames=2), **BOXES_FROM)
 
 
@@ -530,6 +639,31 @@ def test_save_and_load(nodes: dict, estimate: Any, base: Path, format: str, wher
             file.unlink()
     for folder in (base / "output" / "a").glob("*/"):
         folder.rmdir()
+
+
+def test_json_of_frames_of_different_sizes(nodes: dict, estimate: Any, base: Path, input_error: type) -> None:
+    frames = [*estimate(BOX)[0], *estimate(BOX, picture(32, 32))[0]]
+    save = nodes["SDPoseAnnotatorSave"].execute
+    for format in ("OpenPose JSON, one file", "OpenPose JSON, one file per frame"):
+        path = Path(save(poses=frames, filename_prefix="sizes", format=format, threshold=0.3).args[0])
+        assert path.is_relative_to(base / "output")
+    with pytest.raises(input_error, match="all frames of a sequence must agree"):
+        save(poses=frames, filename_prefix="sizes", format="pose.npz", threshold=0.3)
+
+
+def test_json_without_a_canvas_is_loaded_with_the_size_that_is_given(
+    nodes: dict, base: Path, input_error: type[Exception]
+) -> None:
+    """OpenPose's own program writes no size."""
+    body = np.c_[np.linspace(5, 40, 18), np.linspace(9, 60, 18), np.ones(18)].ravel().tolist()
+    path = base / "input" / "frame_keypoints.json"
+    path.write_text(json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": body}]}))
+    load = nodes["SDPoseAnnotatorLoad"].execute
+    with pytest.raises(input_error, match="canvas_width and canvas_height"):
+        load(file=path.name, swap_hands=False)
+    poses = load(file=path.name, swap_hands=False, canvas_width=48, canvas_height=64).args[0]
+    assert [(len(frame), frame.size) for frame in poses] == [(1, (48, 64))]
+    path.unlink()
 
 
 @pytest.mark.parametrize("prefix", ["../outside", "/tmp/outside", "a/../../outside"])

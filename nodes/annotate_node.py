@@ -39,7 +39,7 @@ class Annotate(io.ComfyNode):
             category=widgets.CATEGORY,
             description="Picture in, pose map out: finds the people, estimates their poses, draws them for ControlNet. "
             "Without a model it runs the small preview that comes with the pack; with Load SDPose Model it is SDPose.",
-            search_aliases=[*widgets.ALIASES, "preprocessor", "multi-person", "controlnet", "pose map", "anime pose"],
+            search_aliases=[*widgets.ESTIMATING, "multi-person", "controlnet", "pose map", "anime pose"],
             essentials_category="Image Tools",
             inputs=[
                 io.Image.Input("image", tooltip="One picture or a batch of frames."),

@@ -28,7 +28,7 @@ class AnnotateVideo(io.ComfyNode):
             category=widgets.CATEGORY,
             description="A video in, its pose video and pose sequence out, streamed: memory does not grow with the "
             "length. Cancelled or crashed, it goes on where it was when it is queued again.",
-            search_aliases=[*widgets.ALIASES, "driving video", "long video", "pose video", "batch", "resume"],
+            search_aliases=[*widgets.ESTIMATING, "driving video", "long video", "pose video", "batch", "resume"],
             inputs=[
                 io.Video.Input("video", optional=True, tooltip="Of Load Video, say. Or name a file below."),
                 io.String.Input(

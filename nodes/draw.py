@@ -73,7 +73,7 @@ class DrawPoses(io.ComfyNode):
             category=widgets.CATEGORY,
             description="The pose map that a ControlNet or animation model reads, drawn at the size it is wanted, in "
             "the style it was trained with. Takes POSE_KEYPOINT of any node.",
-            search_aliases=[*widgets.ALIASES, "pose map", "render pose", "controlnet", "xinsir", "animateanyone"],
+            search_aliases=[*widgets.ALIASES, "draw openpose", "skeleton", "pose map", "controlnet", "xinsir"],
             inputs=[
                 poses_input(),
                 io.Image.Input(

@@ -64,7 +64,7 @@ class EstimatePoses(io.ComfyNode):
             category=widgets.CATEGORY,
             description="The pose of the person in each box, many people and frames in one batch. Frames without boxes "
             "have nobody in them unless if_nobody says otherwise.",
-            search_aliases=[*widgets.ALIASES, "multi-person", "whole body", "hands", "face landmarks"],
+            search_aliases=[*widgets.ESTIMATING, "multi-person", "whole body", "hands", "face landmarks"],
             inputs=[
                 io.Image.Input("image", tooltip="One picture or a batch of frames."),
                 PoseModel.Input("model", tooltip="From Load SDPose Model."),

@@ -26,8 +26,7 @@ FOLDER = "sdpose"
 WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
 WEIGHT_SUFFIXES = (".safetensors", ".onnx")
 PREVIEWED = 64
-REASONS = 5
-"""So many kinds of unusable boxes are listed in an info text: a clip may have one per frame."""
+FEW = 5
 
 OLDEST_COMFYUI = (0, 26)
 """The oldest version that the tests were run in; also `requires-comfyui` of pyproject.toml."""
@@ -197,13 +196,17 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def few(lines: Iterable[str]) -> list[str]:
+    """The first `FEW` different lines, and how many more there are: a clip may have one for each of its frames."""
+    different = list(dict.fromkeys(lines))
+    more = [f"and {len(different) - FEW} more like these"] if len(different) > FEW else []
+    return [*different[:FEW], *more]
+
+
 def _left_out(poses: Sequence[Poses]) -> list[str]:
-    """A line for each reason to leave out boxes, at most `REASONS` of them, and how often it came up."""
+    """Lines about the boxes that gave nobody, with the number of boxes of one reason."""
     reasons = Counter(reason for frame in poses for reason in frame.meta.get("dropped_boxes", []))
-    lines = [f"left out{f' {count} times' if count > 1 else ''}: {reason}" for reason, count in reasons.items()]
-    if len(lines) > REASONS:
-        more = sum(list(reasons.values())[REASONS:])
-        lines[REASONS:] = [f"left out: {counted(more, 'more box', 'more boxes')}"]
+    lines = few(f"left out{f' {count} times' if count > 1 else ''}: {reason}" for reason, count in reasons.items())
     absent = sum(frame.meta.get("not_there", 0) for frame in poses)
     if absent:
         lines.append(f"left out: {counted(absent, 'box', 'boxes')} with nobody to be seen by the preview")

@@ -28,7 +28,7 @@ class LoadModel(io.ComfyNode):
             category=CATEGORY,
             description="Loads SDPose weights in any of the three layouts (ours, the authors' folder, Comfy-Org's "
             "single file), or the small preview model that comes with the pack. Never downloads.",
-            search_aliases=[*ALIASES, "checkpoint", "sdpose wholebody", "load pose model"],
+            search_aliases=[*ALIASES, "pose estimation", "checkpoint", "sdpose wholebody", "load pose model"],
             inputs=[
                 io.Combo.Input(
                     "model",

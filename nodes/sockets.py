@@ -255,7 +255,7 @@ def poses_from_frames(frames: Sequence[PoseKeypointFrame]) -> tuple[list[Poses],
     poses = [to_poses(frame) for frame in frames]
     if len({frame.keypoint_set for frame in poses}) > 1:
         poses = [to_poses(frame, "coco_wholebody_133") for frame in frames]
-    return poses, list(dict.fromkeys(note for frame in frames for note in frame.notes))
+    return poses, host.few(note for frame in frames for note in frame.notes)
 
 
 def keypoints_to_socket(poses: Sequence[Poses], threshold: float) -> list[dict[str, Any]]:

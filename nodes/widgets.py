@@ -11,7 +11,9 @@ from ..sdpose_core.drawing import STYLES
 from ..sdpose_core.errors import InputError
 
 CATEGORY = "SDPose Annotator"
-ALIASES = ["SDPose", "pose estimation", "openpose", "dwpose", "keypoints", "skeleton"]
+ALIASES = ["SDPose", "pose", "keypoints"]
+ESTIMATING = [*ALIASES, "pose estimation", "openpose", "dwpose", "skeleton", "preprocessor"]
+"""Of the nodes that take the place of other estimators: who types dwpose wants these, not their helpers."""
 IF_NOBODY = ("empty", "full-image", "previous")
 _PARTS = {
     "body": "Keep the body: trunk, arms and legs.",

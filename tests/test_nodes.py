@@ -97,6 +97,12 @@ def schema_of(node: type) -> dict[str, Any]:
     return {"display_name": schema.display_name, "inputs": inputs, "outputs": outputs}
 
 
+def test_who_types_dwpose_finds_the_nodes_that_take_its_place_and_not_their_helpers(nodes: dict[str, type]) -> None:
+    """ComfyUI lists all that match, short names first: with the word on every node the right one is off the screen."""
+    found = {name for name, node in nodes.items() if "dwpose" in node.define_schema().search_aliases}
+    assert found == {"SDPoseAnnotator", "SDPoseAnnotatorEstimate", "SDPoseAnnotatorVideo"}
+
+
 def test_every_node_is_described(nodes: dict[str, type]) -> None:
     for name, node in nodes.items():
         schema = node.define_schema()
@@ -104,6 +110,16 @@ def test_every_node_is_described(nodes: dict[str, type]) -> None:
         assert schema.category == "SDPose Annotator"
         assert schema.description and schema.search_aliases
         assert all(entry.tooltip for entry in [*schema.inputs, *schema.outputs]), name
+
+
+def test_english_texts_are_those_of_the_nodes(nodes: dict[str, type]) -> None:
+    """The page shows the translation, also of English: a tooltip mended in one place alone would be the old one."""
+    texts = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+    for name, node in nodes.items():
+        schema, own = node.define_schema(), texts[name]
+        assert (own["display_name"], own["description"]) == (schema.display_name, schema.description)
+        assert [entry["tooltip"] for entry in own["inputs"].values()] == [entry.tooltip for entry in schema.inputs]
+        assert [entry["tooltip"] for entry in own["outputs"].values()] == [entry.tooltip for entry in schema.outputs]
 
 
 def test_execute_takes_exactly_the_inputs(nodes: dict[str, type]) -> None:
@@ -191,8 +207,8 @@ def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) ->
     poses = [poses_type.empty((4, 4), "coco_17", {"dropped_boxes": own, "not_there": 1}) for own in reasons]
     lines = host.Stopwatch().describe(poses, ["a note"]).splitlines()[1:]
     assert lines[:3] == ["a note", "left out 300 times: box outside", "left out: box 0 is empty"]
-    assert lines[-2:] == ["left out: 296 more boxes", "left out: 600 boxes with nobody to be seen by the preview"]
-    assert len(lines) == 1 + host.REASONS + 2
+    assert lines[-2:] == ["and 296 more like these", "left out: 600 boxes with nobody to be seen by the preview"]
+    assert len(lines) == 1 + host.FEW + 2
 
 
 @pytest.mark.parametrize(
@@ -270,6 +286,15 @@ def test_keypoints_with_missing_parts_are_drawn(nodes: dict, estimate: Any) -> N
     result = nodes["SDPoseAnnotatorDraw"].execute(poses=sparse, **DRAW).args[0]
     assert torch.equal(result, nodes["SDPoseAnnotatorDraw"].execute(poses=keypoints, **DRAW).args[0])
     assert sparse == given
+
+
+def test_what_was_mended_in_a_clip_is_a_few_lines(nodes: dict) -> None:
+    """Core's own node writes -1 with a score for points that it did not find, in every frame."""
+    body = [*[-1.0, -1.0, 0.9], *np.c_[np.linspace(5, 40, 17), np.linspace(9, 60, 17), np.ones(17)].ravel().tolist()]
+    frame = {"people": [{"pose_keypoints_2d": body}], "canvas_width": 48, "canvas_height": 64}
+    info = nodes["SDPoseAnnotatorDraw"].execute(poses=[frame] * 100, **DRAW).args[1]
+    assert info.splitlines()[-1] == "and 95 more like these"
+    assert len(info.splitlines()) == 7
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ def test_help_page_names_every_input_and_output(name: str) -> None:
     page = (ROOT / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
     for entry in [*SCHEMAS[name]["inputs"], *SCHEMAS[name]["outputs"]]:
         assert f"`{entry}`" in page, entry
+
+
+def test_chinese_texts_have_chinese_punctuation() -> None:
+    text = (ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8")
+    assert not re.findall(r"[\u4e00-\u9fff][,;:(].{9}|.{9}[,;:)][\u4e00-\u9fff]", text)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

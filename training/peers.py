@@ -48,13 +48,13 @@ def load_peer(
         DownloadError: a hub name that is not here and was not, or could not be, fetched.
         MissingDependency: a package is needed; the message names the extra.
     """
-    kind, separator, source = spec.partition(":")
-    if kind == "preview" and not separator:
+    kind, _, source = spec.partition(":")
+    if kind not in PEERS or (spec != "preview" if kind == "preview" else not source):
+        raise InputError(_unknown(spec, kind))
+    if kind == "preview":
         from sdpose_core.preview import PreviewEstimator
 
         return PreviewEstimator()
-    if kind not in PEERS or not source:
-        raise InputError(_unknown(spec, kind))
     if kind == "vitpose":
         from peer_vitpose import VitPosePeer
 

@@ -81,9 +81,35 @@ def test_what_a_reader_must_know() -> None:
     )
     other_boxes = compare([result("a", "coco", 0.5), result("b", "coco", 0.6, boxes="others")])
     assert other_boxes.remarks == ("COCO: not all rows are of the same pictures, annotations and boxes.",)
-    twice = compare([result("a", "coco", 0.5), result("a", "coco", 0.6)])
-    assert twice.remarks == ("a has several results on COCO: the last one is shown.",)
-    assert twice.rows["a"]["COCO"]["AP"] == 0.6
+
+
+def test_models_of_one_name_stay_apart() -> None:
+    """Two checkpoints of SDPose have one name; one of them is measured twice, with other settings."""
+
+    def of(path: str, digest: str, benchmark: str, ap: float) -> dict[str, Any]:
+        weights = {"path": path, "sha256": {"best.safetensors": digest}}
+        return {**result("SDPose", benchmark, ap), "hashes": {"weights": weights}}
+
+    table = compare(
+        [
+            of("runs/f1.safetensors", "1", "coco", 0.1),
+            of("runs/f1.safetensors", "1", "humanart", 0.2),
+            of("runs/f2.safetensors", "2", "coco", 0.3),
+            of("runs/f2.safetensors", "2", "humanart", 0.4),
+            of("runs/f1.safetensors", "1", "humanart", 0.5),
+            of("other/f1.safetensors", "3", "humanart", 0.6),
+            result("preview", "coco", 0.7),
+            result("preview", "coco", 0.8),
+        ]
+    )
+    assert {name: {domain: row["AP"] for domain, row in own.items()} for name, own in table.rows.items()} == {
+        "SDPose, f1.safetensors": {"COCO": 0.1, "HumanArt": 0.2},
+        "SDPose, f2.safetensors": {"COCO": 0.3, "HumanArt": 0.4},
+        "SDPose, f1.safetensors (2)": {"HumanArt": 0.5},
+        "SDPose, f1.safetensors (3)": {"HumanArt": 0.6},
+        "preview": {"COCO": 0.7},
+        "preview (2)": {"COCO": 0.8},
+    }
 
 
 def test_the_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,17 +58,13 @@ def compare(results: Sequence[Mapping[str, Any]]) -> Comparison:
         raise InputError("nothing to compare: give at least one result of evaluate.py")
     rows: dict[str, dict[str, Figures]] = {}
     paper: dict[str, Figures] = {}
-    remarks: list[str] = []
-    for result in results:
-        name, domain = _entry(result, "model", "name"), _domain(result)
-        if domain in rows.setdefault(name, {}):
-            remarks.append(f"{name} has several results on {domain}: the last one is shown.")
-        rows[name][domain] = _figures(result)
+    for label, result in zip(_labels(results), results, strict=True):
+        rows.setdefault(label, {})[_domain(result)] = _figures(result)
         if result.get("paper"):
-            paper[domain] = _figures(result["paper"])
+            paper[_domain(result)] = _figures(result["paper"])
     if paper:
         rows[PAPER] = paper
-    return Comparison(tuple(_ordered(results)), rows, (*remarks, *_unlike(results)))
+    return Comparison(tuple(_ordered(results)), rows, tuple(_remarks(results)))
 
 
 def format_comparison(results: Sequence[Mapping[str, Any]]) -> str:
@@ -115,6 +112,28 @@ def _entry(result: Mapping[str, Any], *keys: str) -> str:
     return str(found[0])
 
 
+def _labels(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The row of each result: the model's name, with the file of its weights where models share a name, and numbered
+    where results share even that."""
+    names = [_entry(result, "model", "name") for result in results]
+    weights = [result.get("hashes", {}).get("weights") or {} for result in results]
+    identities = [json.dumps(each, sort_keys=True) for each in weights]
+    shared = {name for name in names if len({i for n, i in zip(names, identities, strict=True) if n == name}) > 1}
+    seen: Counter[tuple[str, ...]] = Counter()
+    rows: dict[str, list[tuple[str, int]]] = {}
+    labels = []
+    for name, each, identity, result in zip(names, weights, identities, results, strict=True):
+        seen[name, identity, _domain(result)] += 1
+        row = (identity, seen[name, identity, _domain(result)])
+        label = f"{name}, {Path(each['path']).name}" if name in shared and "path" in each else name
+        known = rows.setdefault(label, [])
+        if row not in known:
+            known.append(row)
+        number = known.index(row) + 1
+        labels.append(label if number == 1 else f"{label} ({number})")
+    return labels
+
+
 def _domain(result: Mapping[str, Any]) -> str:
     benchmark = _entry(result, "benchmark")
     label = DOMAINS.get(benchmark, benchmark)
@@ -146,8 +165,8 @@ def _figures(result: Mapping[str, Any]) -> Figures:
     return figures
 
 
-def _unlike(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where figures of one column are not of the same pictures and boxes."""
+def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns whose figures are not of the same pictures and boxes."""
     remarks = []
     for domain in _ordered(results):
         own = [result for result in results if _domain(result) == domain]

@@ -219,6 +219,8 @@ def test_a_result_says_what_made_it(tmp_path: Path) -> None:
     settings = meta["settings"]
     assert (settings["batch_size"], settings["flip_test"], settings["input_size"]) == (3, True, [48, 64])
     assert "CPU" in settings["backend"]
+    (tmp_path / "rtmpose-l").mkdir()
+    assert load_peer(f"rtmpose:{path.rename(tmp_path / 'rtmpose-l' / 'end2end.onnx')}").name == "RTMPose (rtmpose-l)"
 
 
 def test_files_that_are_no_simcc_models(tmp_path: Path) -> None:

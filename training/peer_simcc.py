@@ -105,7 +105,7 @@ class SimccPeer(Peer):
                 + (" (21: a hand, 68 or 106: a face)" if count in (21, 68, 106) else "")
             )
         self._set: KeypointSet = SET_OF_COUNT[count]
-        super().__init__(f"{LABELS[kind]} ({path.stem})", self._set.name, path, flip_test=flip_test, batch=batch)
+        super().__init__(f"{LABELS[kind]} ({_title(path)})", self._set.name, path, flip_test=flip_test, batch=batch)
         self.notes += self.model.notes
         if count != len(self._set):
             self.notes.append(f"{count} points of Halpe, of which the first {len(self._set)} are COCO's")
@@ -139,6 +139,11 @@ def decode_simcc(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     points = np.stack([x.argmax(axis=-1), y.argmax(axis=-1)], axis=-1) / SPLIT_RATIO
     return unseen(points, np.minimum(x.max(axis=-1), y.max(axis=-1)))
+
+
+def _title(path: Path) -> str:
+    """MMDeploy calls every model `end2end.onnx`: its folder tells them apart."""
+    return path.resolve().parent.name if path.stem == "end2end" else path.stem
 
 
 def _providers(device: Any) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """Styles that need no weights: oil, sketch, posterise, edge. Plain image processing, so anyone can try robustness.
 
-Each filter takes and returns RGB uint8 (H, W, 3) of the same size, changes no geometry and depends on the picture alone.
+Each filter takes and returns RGB uint8 (H, W, 3), changes no geometry and depends on the picture alone.
 Strokes and lines grow with the picture, so that a style looks the same at every resolution. Only modules that every
 build of OpenCV has are used.
 """
@@ -22,11 +22,11 @@ def oil(rgb: np.ndarray) -> np.ndarray:
     """Thick paint: flat dabs with sharp borders (generalised Kuwahara filter, Papari et al. 2007), strokes along the
     contours that catch the light, stronger colours."""
     scale = _scale(rgb)
-    dabs = _kuwahara(_padded(rgb, 2).astype(np.float32), radius=max(2, round(5 * scale)))[2:-2, 2:-2]
+    dabs = _kuwahara(_padded(rgb, 2).astype(np.float32), radius=max(2, round(6 * scale)))[2:-2, 2:-2]
     strokes = _strokes(dabs, length=max(4, round(11 * scale)), width=0.9 * scale)
     grey = dabs.mean(axis=2, keepdims=True)
     vivid = grey + 1.35 * (dabs - grey)
-    return _to_uint8(vivid + 12 * strokes[..., None])
+    return _to_uint8(vivid + 14 * strokes[..., None])
 
 
 def sketch(rgb: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """CycleGAN's generator (Zhu et al. 2017, arXiv 1703.10593, appendix 7.2), for inference: photo -> painting.
 
-Written from the paper: 7x7 convolution, two strided 3x3 convolutions, nine residual blocks, two transposed convolutions,
-7x7 convolution and tanh; instance normalisation without learned factors, reflection at the borders.
+Written from the paper: 7x7 convolution, two strided 3x3 convolutions, nine residual blocks, two transposed
+convolutions, 7x7 convolution and tanh; instance normalisation without learned factors, reflection at the borders.
 """
 
 from __future__ import annotations

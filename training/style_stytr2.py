@@ -75,7 +75,7 @@ class StyleTransformer(nn.Module):
 class Layer(nn.Module):
     """Attention (once in the encoders, twice in the decoder) and a feed-forward part, each added and normalised.
 
-    Sequences (N, L, C); positions are added to what asks and, within one sequence, to what is asked, never to the values.
+    Sequences (N, L, C). Positions are added to what asks and, within one sequence, to what is asked; never to values.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, attentions: int) -> None:

@@ -60,8 +60,8 @@ def convert(style: str, sources: Sequence[Path], out: Path) -> None:
     """Turn the authors' pickles into one safetensors file of ours; no code in them is run.
 
     Raises:
-        CheckpointError: a file is damaged, no plain pickle of tensors, of another network, of another size, or a part of
-            the network is missing or given twice.
+        CheckpointError: a file is damaged, no plain pickle of tensors, of another network or size, or a part of the
+            network is missing or given twice.
         InputError: `out` is no .safetensors file, or cannot be written.
     """
     kind = STYLE_MODELS[style]
@@ -123,7 +123,7 @@ def _read_part(kind: StyleModel, source: Path) -> tuple[str, Tensors]:
     table = kind.parts[part]
     if not table.keys() & set(names):
         raise CheckpointError(
-            f"{source} holds nothing of {kind.method} (its first tensor is {names[0] if names else None!r}): {_wanted(kind)}"
+            f"{source} holds nothing of {kind.method} (its first tensor is {next(iter(file.shapes))!r}): {_wanted(kind)}"
         )
     _name_differences(table.keys(), names, f"{source} ({kind.method}'s {part})")
     if left_out := len(file.shapes) - len(names):

@@ -123,7 +123,7 @@ def _read_part(kind: StyleModel, source: Path) -> tuple[str, Tensors]:
     table = kind.parts[part]
     if not table.keys() & set(names):
         raise CheckpointError(
-            f"{source} holds nothing of {kind.method} (its first tensor is {next(iter(file.shapes))!r}): {_wanted(kind)}"
+            f"{source} holds nothing of {kind.method} (its first tensor: {next(iter(file.shapes))}): {_wanted(kind)}"
         )
     _name_differences(table.keys(), names, f"{source} ({kind.method}'s {part})")
     if left_out := len(file.shapes) - len(names):

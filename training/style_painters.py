@@ -91,7 +91,7 @@ def covering(rgb: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     (h, w), (wanted_h, wanted_w) = rgb.shape[:2], shape
     factor = max(wanted_h / h, wanted_w / w)
     size = max(round(w * factor), wanted_w), max(round(h * factor), wanted_h)
-    scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     x, y = (size[0] - wanted_w) // 2, (size[1] - wanted_h) // 2
     return scaled[y : y + wanted_h, x : x + wanted_w]
 

@@ -1,4 +1,4 @@
-"""The style networks small, and what the authors' files of weights hold: names and shapes, listed here by themselves."""
+"""The style networks small, and what the authors' files hold: names and shapes, listed here by themselves."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ def cyclegan_painter(model: nn.Module, *, max_side: int, device: str | torch.dev
     def paint(rgb: np.ndarray, name: str) -> np.ndarray:
         small = limited(rgb, max_side)
         padded = padded_to(small, style_cyclegan.MULTIPLE, style_cyclegan.LEAST)
-        with torch.inference_mode():
-            painted = (model(_tensor(padded, device) * 2 - 1) + 1) / 2
+        painted = (_run(model, _tensor(padded, device) * 2 - 1) + 1) / 2
         return _brought_back(painted, small, rgb)
 
     return paint
@@ -49,8 +48,7 @@ def stytr2_painter(
         small = limited(rgb, max_side)
         padded = padded_to(small, style_stytr2.MULTIPLE, style_stytr2.LEAST)
         style = covering(read_image(pictures[chosen(len(pictures), seed, name)]), padded.shape[:2])
-        with torch.inference_mode():
-            painted = model(_tensor(padded, device), _tensor(style, device))
+        painted = _run(model, _tensor(padded, device), _tensor(style, device))
         return _brought_back(painted, small, rgb)
 
     return paint
@@ -94,6 +92,15 @@ def covering(rgb: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     x, y = (size[0] - wanted_w) // 2, (size[1] - wanted_h) // 2
     return scaled[y : y + wanted_h, x : x + wanted_w]
+
+
+def _run(model: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    try:
+        with torch.inference_mode():
+            return model(*inputs)
+    except torch.cuda.OutOfMemoryError:
+        h, w = inputs[0].shape[-2:]
+        raise InputError(f"{w} x {h} pixels do not fit into the GPU's memory: lower --max-side") from None
 
 
 def _tensor(rgb: np.ndarray, device: str | torch.device) -> torch.Tensor:

@@ -1,0 +1,203 @@
+"""Makes COCO-OOD: COCO's validation pictures in another style, with COCO's own annotations.
+
+    python training/make_coco_ood.py --style sketch --data.root COCO
+    python training/make_coco_ood.py convert latest_net_G.pth ukiyoe.safetensors --style ukiyoe
+    python training/make_coco_ood.py --style ukiyoe --weights ukiyoe.safetensors --data.root COCO
+    python training/make_coco_ood.py --style monet --weights monet.safetensors --style-pictures MONET --data.root COCO
+
+writes COCO/val2017oil (Monet), COCO/val2017ukiyoe or COCO/val2017filter_sketch: pictures of the same names and sizes,
+and make_coco_ood.json, which says how they were made. A picture depends on its source, its name and the settings alone:
+interrupted runs go on where they stopped, and shards (--shard 1/4 ... 4/4) give the same bytes as one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from ood_folder import Source, agree, copy_annotations, find_source, folder_name, picture_names, remove_leftovers
+from style_filters import FILTERS
+
+from sdpose_core.dependencies import require
+from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.files import atomic_path, sha256_of
+from sdpose_core.images import read_image
+from sdpose_core.shards import Shard
+
+GENERATOR_VERSION = 1  # raise when the same settings give other pictures
+PAINTED = ("ukiyoe", "monet")
+"""Styles by networks, whose weights the user gives."""
+
+log = logging.getLogger("make_coco_ood")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Exit status 0 done, 1 an error that is told or pictures that failed, 2 wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        if given[:1] == ["convert"]:
+            return _convert(_convert_parser().parse_args(given[1:]))
+        parser = _parser()
+        options = parser.parse_args(given)
+        _check_usage(parser, options)
+        return _make(options)
+    except SDPoseError as error:
+        print(f"make_coco_ood.py: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make_coco_ood.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--style", choices=[*PAINTED, *FILTERS], required=True, help="ukiyoe (CycleGAN) and monet (StyTR2) need "
+        "weights, the others nothing")  # fmt: skip
+    add("--weights", type=Path, metavar="FILE.safetensors", help="what 'make_coco_ood.py convert' wrote")
+    add("--style-pictures", type=Path, metavar="DIR", help="monet: paintings; each photo is painted after one of them")
+    add("--data.root", dest="root", type=Path, required=True, metavar="DIR")
+    add("--data.images", dest="images", metavar="FOLDER", help="in the root (default: val2017, or images)")
+    add("--data.annotations", dest="annotations", metavar="FILE", help="in COCO's format; names the pictures (default: "
+        "COCO's of val2017, or annotations/val.json)")  # fmt: skip
+    add(
+        "--out", type=Path, metavar="DIR", help="root of the new data set; annotations are copied (default: the data's)"
+    )
+    add("--shard", metavar="i/n", help="only every n-th picture, from the i-th; auto inside a SLURM array")
+    add("--seed", type=int, default=0, help="monet: of the choice of paintings (default: 0)")
+    add("--max-side", type=_number(64, 16384), default=1024, metavar="PIXELS", help="ukiyoe and monet: larger pictures "
+        "are painted at this size and enlarged, for memory (default: 1024; COCO's have 640)")  # fmt: skip
+    add("--quality", type=_number(1, 100), default=95, help="of JPEG files (default: 95)")
+    add("--device", default="auto", help="ukiyoe and monet: cpu, cuda, mps (default: the best there is)")
+    return parser
+
+
+def _convert_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make_coco_ood.py convert", description="Turns the authors' pickles into a safetensors file, once."
+    )
+    add = parser.add_argument
+    add("sources", nargs="+", type=Path, metavar="IN.pth", help="ukiyoe: latest_net_G.pth; monet: the embedding, "
+        "transformer and decoder, in any order")  # fmt: skip
+    add("out", type=Path, metavar="OUT.safetensors")
+    add("--style", choices=PAINTED, required=True)
+    return parser
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected {least} to {most}, got {value}")
+        return value
+
+    return number
+
+
+def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.style in PAINTED and options.weights is None:
+        parser.error(
+            f"--style {options.style} needs --weights FILE.safetensors (see 'make_coco_ood.py convert --help')"
+        )
+    if options.style in FILTERS and options.weights is not None:
+        parser.error(f"--style {options.style} takes no --weights: it is a filter")
+    if (options.style == "monet") != (options.style_pictures is not None):
+        parser.error("--style-pictures DIR belongs to --style monet, which needs it: paintings to paint after")
+
+
+def _convert(options: argparse.Namespace) -> int:
+    require("torch", "converting weights")
+    from style_weights import convert
+
+    convert(options.style, options.sources, options.out)
+    print(options.out)
+    return 0
+
+
+def _make(options: argparse.Namespace) -> int:
+    source = find_source(options.root, options.images, options.annotations)
+    shard = Shard.parse(options.shard) if options.shard else Shard(1, 1)
+    names = picture_names(source)
+    own = names[shard.number - 1 :: shard.of]
+    paint, settings, made_with = _painter(options)
+    out = options.out or options.root
+    folder = out / folder_name(source.images, options.style)
+    settings |= {"generator_version": GENERATOR_VERSION, "style": options.style, "pictures": source.images}
+    settings |= {"jpeg_quality": options.quality}
+    notes = {"opencv": cv2.__version__, **made_with, "annotations_sha256": copy_annotations(source, out)}
+    agree(folder, settings, notes)
+    remove_leftovers(folder, own)
+    made, failed = paint_missing(source, own, folder, paint, options.quality)
+    there = sum((folder / name).is_file() for name in names)
+    print(f"{folder}: {there} of {len(names)} pictures, {made} made now, {len(failed)} failed (shard {shard})")
+    return 1 if failed else 0
+
+
+def _painter(options: argparse.Namespace) -> tuple[Callable, dict[str, Any], dict[str, Any]]:
+    """What paints a picture, what its result depends on, and what only its last bits may depend on."""
+    if options.style in FILTERS:
+        return lambda rgb, name: FILTERS[options.style](rgb), {}, {}
+    torch = require("torch", f"style {options.style}")
+    import style_painters
+    from style_weights import STYLE_MODELS, load_style_model
+
+    device = _device(options.device)
+    model = load_style_model(options.style, options.weights)
+    settings = {"method": STYLE_MODELS[options.style].method, "weights_sha256": sha256_of(options.weights)}
+    settings |= {"max_side": options.max_side}
+    made_with = {"torch": torch.__version__, "device": device.type}
+    if options.style == "ukiyoe":
+        return style_painters.cyclegan_painter(model, max_side=options.max_side, device=device), settings, made_with
+    pictures = style_painters.find_style_pictures(options.style_pictures)
+    settings |= {"seed": options.seed, "style_pictures": [[file.name, sha256_of(file)] for file in pictures]}
+    paint = style_painters.stytr2_painter(model, pictures, seed=options.seed, max_side=options.max_side, device=device)
+    return paint, settings, made_with
+
+
+def _device(name: str):
+    """The device of that name, set up to give the same bytes every time; `InputError` if it is not there."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    return device
+
+
+def paint_missing(
+    source: Source, names: Sequence[str], folder: Path, paint: Callable, quality: int
+) -> tuple[int, list[str]]:
+    """Paints the pictures that are not there yet. Returns how many, and the names of those that failed (logged)."""
+    from tqdm import tqdm
+
+    missing, failed = [name for name in names if not (folder / name).is_file()], []
+    for name in tqdm(missing, unit="picture", smoothing=0.05):
+        try:
+            rgb = read_image(source.pictures / name)
+            write_picture(folder / name, paint(rgb, name), quality)
+        except InputError as error:
+            log.warning("%s: %s", name, error)
+            failed.append(name)
+    return len(missing) - len(failed), failed
+
+
+def write_picture(path: Path, rgb, quality: int) -> None:
+    """Writes RGB uint8 (H, W, 3) as JPEG or PNG, by the name, whole or not at all."""
+    values = [cv2.IMWRITE_PNG_COMPRESSION, 6] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, code = cv2.imencode(path.suffix.lower(), rgb[..., ::-1], values)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(code.tobytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -80,8 +80,8 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 # --- tables ---------------------------------------------------------------------------------------------------------
 
 
-def diffusers_names(unet: UNetConfig, vae: VAEConfig) -> tuple[list[str], list[str], int]:
-    """Every tensor name that diffusers' own modules have, and how many parameters that is."""
+def diffusers_modules(unet: UNetConfig, vae: VAEConfig) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """The U-Net and the whole VAE as diffusers builds them, without memory."""
     from dataclasses import asdict
 
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -97,6 +97,12 @@ def diffusers_names(unet: UNetConfig, vae: VAEConfig) -> tuple[list[str], list[s
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
         )
+    return network, coder
+
+
+def diffusers_names(unet: UNetConfig, vae: VAEConfig) -> tuple[list[str], list[str], int]:
+    """Every tensor name that diffusers' own modules have, and how many parameters that is."""
+    network, coder = diffusers_modules(unet, vae)
     count = sum(p.numel() for module in (network, coder) for p in module.parameters())
     return list(network.state_dict()), list(coder.state_dict()), count
 
@@ -132,6 +138,19 @@ def test_the_comfy_file_has_as_many_tensors_and_parameters_as_the_published_one(
     count += sum(p.numel() for p in head.parameters())
     assert len(unet_names) + len(vae_names) + len(head.state_dict()) == 943
     assert round(count / 1e6, 1) == 958.3
+
+
+def test_every_name_and_shape_of_the_comfy_file_is_the_one_that_comfyui_builds() -> None:
+    """`comfy_layout.json`: names and shapes of ComfyUI 0.26.0's own U-Net with heatmap head, and of its VAE."""
+    from sdpose_core.checkpoint_writing import _comfy_tensors
+
+    network, coder = diffusers_modules(UNetConfig(), VAEConfig())
+    with torch.device("meta"):
+        head = SDPose(WHOLEBODY).head
+    parts = {"unet": network, "vae": coder, "head": head}
+    state = {f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}
+    written = {name: list(value.shape) for name, value in _comfy_tensors(state, WHOLEBODY).items()}
+    assert written == json.loads((GOLDEN / "comfy_layout.json").read_text())
 
 
 @pytest.mark.parametrize(

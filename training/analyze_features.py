@@ -68,7 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
         "the name of a filter of style_filters.py (default: original, oil, sketch, posterise)")  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR")
     add("--people", type=int, default=300, help="how many, drawn by the seed (default: 300, as the paper)")
-    add("--pooling", choices=["mean", "keypoints"], default="mean", help="of the maps (default: mean over the map)")
+    add(
+        "--pooling",
+        choices=["mean", "grid", "keypoints"],
+        default="mean",
+        help="of the maps (default: mean over the map)",
+    )
     add("--no-standardise", action="store_true", help="keep each channel's own scale")
     add("--seed", type=int, default=0, help="of the people, the random weights and the t-SNE (default: 0)")
     add("--input-size", type=_size, metavar="WxH", help="of the crops (default: each network's own)")

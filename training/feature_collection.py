@@ -17,8 +17,10 @@ from sdpose_core.errors import InputError, SDPoseError
 
 log = logging.getLogger(__name__)
 
+GRID = 4
 POOLINGS = {
     "mean": "mean over the whole map, background included",
+    "grid": f"means over {GRID} x {GRID} cells of the map, side by side",
     "keypoints": "mean over the labelled keypoints, read bilinearly from the map",
 }
 
@@ -47,7 +49,7 @@ def collect(
     batch: int = 8,
     on_progress: Progress | None = None,
 ) -> Vectors:
-    """For each level (S, N, C) float32: the pooled features of N people in S styles.
+    """For each level (S, N, D) float32: the pooled features of N people in S styles.
 
     No more than `batch` crops and their maps are in memory at a time. People whose picture is damaged have NaN in that
     style, which is logged.
@@ -73,7 +75,7 @@ def collect(
 
 
 def pool(maps: torch.Tensor, pooling: str, keypoints: Sequence[np.ndarray], input_size: tuple[int, int]) -> np.ndarray:
-    """Maps (N, C, h, w) -> (N, C) float32.
+    """Maps (N, C, h, w) -> (N, D) float32; D is C, or 16 C for "grid".
 
     Args:
         pooling: a name of `POOLINGS`.
@@ -83,6 +85,8 @@ def pool(maps: torch.Tensor, pooling: str, keypoints: Sequence[np.ndarray], inpu
     maps = maps.float()
     if pooling == "mean":
         return maps.mean(dim=(2, 3)).cpu().numpy()
+    if pooling == "grid":
+        return F.adaptive_avg_pool2d(maps, GRID).flatten(1).cpu().numpy()
     if pooling != "keypoints":
         raise InputError(f"unknown pooling {pooling!r}: choose one of {', '.join(POOLINGS)}")
     size = torch.tensor(input_size, dtype=torch.float32) - 1

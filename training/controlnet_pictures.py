@@ -53,7 +53,8 @@ class ControlNetPictures:
         from sdpose_core.model import pick_device, pick_dtype
 
         self.settings, self._device = settings, pick_device(device)
-        self._pipeline = _pipeline(Path(base), Path(controlnet), pick_dtype(dtype, self._device)).to(self._device)
+        pipeline = _pipeline(Path(base), Path(controlnet))
+        self._pipeline = pipeline.to(self._device, pick_dtype(dtype, self._device))
         self._pipeline.set_progress_bar_config(disable=True)
         self.facts = {
             "base": Path(base).name,
@@ -85,13 +86,13 @@ class ControlNetPictures:
         return np.rint(np.clip(output.images[0], 0, 1) * 255).astype(np.uint8)
 
 
-def _pipeline(base: Path, controlnet: Path, dtype: Any) -> Any:
+def _pipeline(base: Path, controlnet: Path) -> Any:
     for folder, file, what in ((base, "model_index.json", "--base"), (controlnet, "config.json", "--controlnet")):
         if not (folder / file).is_file():
             raise CheckpointError(f"{what} {folder}: no {file} there: expected a folder in diffusers' layout")
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
-    local = {"torch_dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    local = {"local_files_only": True, "use_safetensors": True}
     try:
         net = ControlNetModel.from_pretrained(controlnet, **local)
         pipeline = StableDiffusionControlNetPipeline.from_pretrained(

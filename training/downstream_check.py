@@ -1,10 +1,10 @@
 """What poses are good for: pictures and animations made from them, ours beside a peer's (paper, section 6).
 
-    python training/downstream_check.py pictures --pictures PICTURES --poses SDPose=out_sdpose --poses DWPose=out_dwpose \\
+    python training/downstream_check.py pictures --pictures DIR --poses SDPose=out_ours --poses DWPose=out_theirs \\
         --base SD15 --controlnet CONTROLNET_OPENPOSE --prompt "a knight in armour" --seeds 0,1 --out CHECK
 
-    python training/downstream_check.py video --driving dance.mp4 --poses SDPose=dance.pose.npz --poses DWPose=dwpose.mp4 \\
-        --result SDPose=animated_a.mp4 --result DWPose=animated_b.mp4 --out CHECK
+    python training/downstream_check.py video --driving dance.mp4 --poses SDPose=dance.pose.npz \\
+        --poses DWPose=dwpose.mp4 --result SDPose=animated_a.mp4 --result DWPose=animated_b.mp4 --out CHECK
 
 Weights are folders on this machine in diffusers' layout; nothing is downloaded.
 """
@@ -65,8 +65,11 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     add("--trust-file", action="store_true", help="run the code in a TorchScript file given as --estimator")
     add("--device", help="auto, cuda, cuda:1, mps, cpu")
     add("--dtype", help="auto, fp32, bf16, fp16")
-    _add_common(parser, "the folder of an estimator's files: NAME.pose.npz, NAME_keypoints.json or NAME.json, else maps "
-                "(NAME_pose.png or NAME.png); the first is ours")  # fmt: skip
+    _add_common(
+        parser,
+        "the folder of an estimator's files: NAME.pose.npz, NAME_keypoints.json or NAME.json, else maps (NAME_pose.png "
+        "or NAME.png)",
+    )
 
 
 def _add_video(parser: argparse.ArgumentParser) -> None:

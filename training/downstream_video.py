@@ -78,7 +78,7 @@ def compare_videos(check: VideoCheck, out: Path) -> Path:
     """
     with open_video(check.driving) as driving:
         info = driving.info
-    panels = _panels(check)
+    panels = _panels(check, info.size)
     total = min(panel.count for panel in panels)
     if total == 0:
         raise InputError(f"{next(panel.path for panel in panels if not panel.count)} has no frames")
@@ -99,22 +99,22 @@ def compare_videos(check: VideoCheck, out: Path) -> Path:
     return out / PAGE
 
 
-def _panels(check: VideoCheck) -> list[_Panel]:
+def _panels(check: VideoCheck, size: tuple[int, int]) -> list[_Panel]:
     """The driving video, then each name's poses and result."""
     panels = [_Panel("driving video", check.driving, frame_count(check.driving), False)]
     for name, poses in check.poses.items():
         result = check.results[name]
-        panels.append(_Panel(f"{name}: poses", poses, _count_of_poses(poses), True))
+        panels.append(_Panel(f"{name}: poses", poses, _count_of_poses(poses, size), True))
         panels.append(_Panel(f"{name}: result", result, frame_count(result), False))
     return panels
 
 
-def _count_of_poses(path: Path) -> int:
+def _count_of_poses(path: Path, size: tuple[int, int]) -> int:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.name.endswith(".pose.npz"):
         return int(max(PoseSequence.load(path).frame_index, default=-1)) + 1
-    return len(read_openpose_json(path, size=(1, 1))) if is_json(path) else frame_count(path)
+    return len(read_openpose_json(path, size=size)) if is_json(path) else frame_count(path)
 
 
 def _together(check: VideoCheck, panels: Sequence[_Panel], size: tuple[int, int]) -> Iterator[tuple[np.ndarray, ...]]:

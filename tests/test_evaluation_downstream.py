@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import downstream_pictures  # noqa: E402
 from controlnet_pictures import ControlNetPictures, ControlNetSettings  # noqa: E402
 from downstream_check import main  # noqa: E402
 from downstream_pictures import PictureCheck, canvas_size, compare_pictures  # noqa: E402
-from downstream_poses import faithfulness, pose_file, pose_frames, read_condition  # noqa: E402
+from downstream_poses import faithfulness, find_pose_files, pose_frames, read_condition  # noqa: E402
 from downstream_video import VideoCheck, fitted  # noqa: E402
 from drawn_people import STANDING  # noqa: E402
 from tiny_pipeline import make_base, make_controlnet  # noqa: E402
@@ -99,29 +98,41 @@ def test_weights_that_cannot_be_used_are_named(damage: str, weights: tuple[Path,
 
 def test_poses_are_found_under_every_usual_name(tmp_path: Path) -> None:
     picture = tmp_path / "p.jpg"
-    names = ["p.png", "p.jpg.png", "p_pose.png", "p.json", "p_keypoints.json", "p.jpg_keypoints.json", "p.pose.npz"]
-    for name in names:  # from the last choice to the first
+    maps = ["p.png", "p.jpg.png", "p_pose.png", "p.jpg_pose.png"]
+    keypoints = ["p.json", "p_keypoints.json", "p.jpg_keypoints.json", "p.pose.npz"]
+    for number, name in enumerate([*maps, *keypoints]):  # from the last choice to the first
         (tmp_path / name).touch()
-        assert pose_file(tmp_path, picture).name == name
+        found = find_pose_files(tmp_path, picture)
+        assert (found.keypoints if number >= len(maps) else found.pose_map) == tmp_path / name
+    assert found.pose_map == tmp_path / maps[-1]
     with pytest.raises(InputError, match="no poses of q.jpg"):
-        pose_file(tmp_path, tmp_path / "q.jpg")
+        find_pose_files(tmp_path, tmp_path / "q.jpg")
     (tmp_path / "lone.png").touch()
     with pytest.raises(InputError, match="no poses"):
-        pose_file(tmp_path, tmp_path / "lone.png")  # the picture itself is no pose map
+        find_pose_files(tmp_path, tmp_path / "lone.png")  # the picture itself is no pose map
+    (tmp_path / "k.json").touch()
+    with pytest.raises(InputError, match="no pose map of k.jpg"):
+        find_pose_files(tmp_path, tmp_path / "k.jpg", as_given=True)
 
 
 def test_maps_of_keypoints_are_drawn_alike_at_the_generated_size(folders: dict[str, Path]) -> None:
-    read: Callable = lambda folder, name: read_condition(  # noqa: E731
-        folders[folder] / name, SIZE, (128, 192), style="controlnet", threshold=0.3
-    )
-    ours, peer, given = read("ours", "c.pose.npz"), read("peer", "c_keypoints.json"), read("maps", "c_pose.png")
+    def read(folder: str, picture: str = "c.jpg", **more: bool):
+        files = find_pose_files(folders[folder], folders["pictures"] / picture)
+        return read_condition(files, SIZE, (128, 192), style="controlnet", threshold=0.3, **more)
+
+    ours, peer, given = read("ours"), read("peer"), read("maps")
     np.testing.assert_array_equal(ours.pose_map, draw_poses(standing(), size=(128, 192)))
     np.testing.assert_array_equal(peer.pose_map, draw_poses(standing(dx=9), size=(128, 192)))
+    assert (ours.drawn, peer.drawn, given.drawn) == (True, True, False)
     assert given.poses is None
     assert given.pose_map.shape == (192, 128, 3)
+    write_png(folders["ours"] / "c_pose.png", np.full((SIZE[1], SIZE[0], 3), 77, np.uint8))
+    kept = read("ours", as_given=True)
+    assert (kept.pose_map == 77).all()
+    assert len(kept.poses) == 1  # for the score
     PoseSequence.from_poses([standing(), standing()]).save(folders["ours"] / "two.pose.npz")
     with pytest.raises(InputError, match="2 frames"):
-        read("ours", "two.pose.npz")
+        read("ours", "two.jpg")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +196,7 @@ def test_the_page_of_pictures(folders: dict[str, Path], weights: tuple[Path, Pat
     assert results["mean_oks"]["maps"] is None
     assert all(0 <= results["mean_oks"][name] <= 1 for name in ("ours", "peer"))
     page = (out / "index.html").read_text()
+    assert "Not alike" in page  # the third estimator's maps are as given
     assert "a &lt;b&gt;cat&lt;/b&gt;" in page
     assert "<b>" not in page
     addresses = re.findall(r'src="([^"]+)"', page)

@@ -38,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells in the order of the columns, under a heading of their own."""
+    """Cells in the order of the columns, under a heading of their own (or none)."""
 
     heading: str
     cells: Sequence[Picture | str]
@@ -68,8 +68,8 @@ def write_page(
     video_html = f'<video controls loop src="{_address(video, folder)}"></video>' if video else ""
     head = "".join(f"<th>{_text(name)}</th>" for name in columns)
     body = "".join(
-        f'<tr class="head"><td colspan="{len(columns)}">{_text(row.heading)}</td></tr>'
-        f"<tr>{''.join(_cell(cell, folder) for cell in row.cells)}</tr>\n"
+        (f'<tr class="head"><td colspan="{len(columns)}">{_text(row.heading)}</td></tr>' if row.heading else "")
+        + f"<tr>{''.join(_cell(cell, folder) for cell in row.cells)}</tr>\n"
         for row in rows
     )
     page = (

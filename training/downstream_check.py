@@ -60,6 +60,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     add("--guidance", type=float, default=7.5)
     add("--conditioning-scale", type=float, default=1.0)
     add("--short-side", type=int, default=512, help="of the generated pictures, pixels (default: 512)")
+    add("--as-given", action="store_true", help="take the maps that the estimators drew, though there are keypoints")
     add("--estimator", default="preview", help="finds the poses again in the generated pictures: preview, an SDPose, a "
         "peer such as rtmpose:FILE.onnx, or none (default: preview)")  # fmt: skip
     add("--trust-file", action="store_true", help="run the code in a TorchScript file given as --estimator")
@@ -98,7 +99,7 @@ def run_pictures(options: argparse.Namespace) -> Path:
 
     check = PictureCheck(
         find_pictures(options.pictures), _pairs("--poses", options.poses), options.prompt, _prompts(options.prompts),
-        options.seeds, options.short_side, options.style, options.threshold,
+        options.seeds, options.short_side, options.style, options.threshold, options.as_given,
     )  # fmt: skip
     settings = ControlNetSettings(options.steps, options.guidance, options.conditioning_scale, options.negative_prompt)
     estimator = _estimator(options)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from comparison_page import Picture, Row, write_page
-from downstream_poses import Condition, faithfulness, pose_file, read_condition, resized
+from downstream_poses import Condition, faithfulness, find_pose_files, read_condition, resized
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 PAGE, RESULTS, PICTURES = "index.html", "results.json", "pictures"
 STEP = 64
 """Sides of generated pictures are multiples of it: the U-Net halves the latent three times."""
+
+MIXED = (
+    "some maps are drawn here from keypoints, others taken as given: widths of lines differ, which changes pictures "
+    "too; --as-given takes all maps as given"
+)
 
 Generator = Callable[[np.ndarray, str, int], np.ndarray]
 """(pose map RGB uint8 (h, w, 3), prompt, seed) -> the picture made from it, of the same shape."""
@@ -39,6 +44,7 @@ class PictureCheck:
         seeds: one picture per seed.
         short_side: of the generated pictures, pixels.
         style, threshold: of maps that are drawn from keypoints.
+        as_given: take the maps that the estimators drew, though there are keypoints.
     """
 
     pictures: Sequence[Path]
@@ -49,6 +55,7 @@ class PictureCheck:
     short_side: int = 512
     style: str = "controlnet"
     threshold: float = 0.3
+    as_given: bool = False
 
     def __post_init__(self) -> None:
         if len(self.poses) < 2:
@@ -107,7 +114,7 @@ def compare_pictures(
     """
     for picture in check.pictures:
         for folder in check.poses.values():
-            pose_file(folder, picture)
+            find_pose_files(folder, picture, as_given=check.as_given)
     done, rows = [], []
     for picture in check.pictures:
         for row, generated in _rows(check, picture, generate, out, settings, estimator):
@@ -126,10 +133,13 @@ def _rows(
     size, prompt = canvas_size(own_size, check.short_side), check.prompt_of(picture)
     source = out / PICTURES / f"{picture.name}-source.png"
     write_png(source, resized(image, size))
+    look = {"style": check.style, "threshold": check.threshold, "as_given": check.as_given}
     conditions = {
-        name: read_condition(pose_file(folder, picture), own_size, size, style=check.style, threshold=check.threshold)
+        name: read_condition(find_pose_files(folder, picture, as_given=check.as_given), own_size, size, **look)
         for name, folder in check.poses.items()
     }
+    if len({condition.drawn for condition in conditions.values()}) > 1:
+        log.warning("%s: %s", picture.name, MIXED)
     for seed in check.seeds:
         cells, generated = [Picture(source, picture.name)], []
         for number, (name, condition) in enumerate(conditions.items()):
@@ -143,7 +153,7 @@ def _rows(
             score = _score(condition, result, estimator, check.threshold)
             names = (map_file.relative_to(out).as_posix(), result.relative_to(out).as_posix())
             generated.append(Generated(picture.name, name, prompt, seed, *names, score))
-            cells += [Picture(map_file, _origin(condition)), Picture(result, _caption(score))]
+            cells += [Picture(map_file, condition.origin), Picture(result, _caption(score))]
         yield Row(f"{picture.name}: \u201c{prompt}\u201d, seed {seed}", cells), generated
 
 
@@ -156,10 +166,6 @@ def _score(condition: Condition, result: Path, estimator: Any, threshold: float)
     if estimator is None or condition.poses is None:
         return None
     return faithfulness(read_image(result), condition.poses, estimator, threshold)
-
-
-def _origin(condition: Condition) -> str:
-    return f"{'as given' if condition.poses is None else 'drawn'}: {condition.file.name}"
 
 
 def _caption(score: float | None) -> str:
@@ -192,5 +198,7 @@ def _save(
             f"OKS: the conditioning poses against what {estimator.name} finds in the generated picture, in the box of "
             "each person, 17 body points. It says how well the picture follows its map, not how right the map is."
         )
+    if len({p.caption.partition(":")[0] for row in rows for p in row.cells[1::2]}) > 1:
+        notes.append(f"Not alike: {MIXED}.")
     columns = ["source", *(text for name in check.poses for text in (f"{name}: map", f"{name}: picture"))]
     write_page(out / PAGE, "Pictures from pose maps", facts, columns, rows, notes=notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,52 +29,79 @@ class Condition:
 
     Attributes:
         pose_map: RGB uint8 (h, w, 3).
-        poses: the keypoints in pixels of their own canvas; None where only a map was given.
-        file: where it came from.
+        poses: the keypoints in pixels of their own canvas; None where there is only a map.
+        origin: where it came from, in words.
+        drawn: by us, at this size; else a picture of a map.
     """
 
     pose_map: np.ndarray
     poses: Poses | None
-    file: Path
+    origin: str
+    drawn: bool
 
 
-def pose_file(folder: Path, picture: Path) -> Path:
-    """The file of a picture's poses: keypoints before maps. `sdpose image` keeps the extension where stems collide.
+@dataclass(frozen=True)
+class PoseFiles:
+    """What an estimator's folder has of a picture: keypoints, a pose map, or both."""
 
-    Raises `InputError` if there is none.
+    keypoints: Path | None
+    pose_map: Path | None
+
+
+def find_pose_files(folder: Path, picture: Path, *, as_given: bool = False) -> PoseFiles:
+    """The files of a picture's poses; `sdpose image` keeps its extension in their names where stems collide.
+
+    Args:
+        as_given: a map is needed.
+
+    Raises `InputError` if there is none, or none of the needed kind.
     """
-    for ending in (*KEYPOINT_ENDINGS, *MAP_ENDINGS):
-        for name in (picture.name, picture.stem):
-            path = folder / f"{name}{ending}"
-            if path.is_file() and path.resolve() != picture.resolve():
-                return path
-    stem = picture.stem
-    tried = ", ".join(f"{stem}{ending}" for ending in (*KEYPOINT_ENDINGS, *MAP_ENDINGS))
-    raise InputError(f"no poses of {picture.name} in {folder}: looked for {tried}")
+
+    def first(endings: Sequence[str]) -> Path | None:
+        names = (f"{name}{ending}" for ending in endings for name in (picture.name, picture.stem))
+        paths = (folder / name for name in names)
+        return next((path for path in paths if path.is_file() and path.resolve() != picture.resolve()), None)
+
+    files = PoseFiles(first(KEYPOINT_ENDINGS), first(MAP_ENDINGS))
+    if files.pose_map is None and (as_given or files.keypoints is None):
+        endings = MAP_ENDINGS if as_given else (*KEYPOINT_ENDINGS, *MAP_ENDINGS)
+        tried = ", ".join(f"{picture.stem}{ending}" for ending in endings)
+        raise InputError(f"no {'pose map' if as_given else 'poses'} of {picture.name} in {folder}: looked for {tried}")
+    return files
 
 
 def read_condition(
-    file: Path, picture_size: tuple[int, int], size: tuple[int, int], *, style: str, threshold: float
+    files: PoseFiles,
+    picture_size: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    style: str,
+    threshold: float,
+    as_given: bool = False,
 ) -> Condition:
-    """The pose map of `size` (w, h) from a `.pose.npz`, OpenPose JSON of any origin, or a pose map as a picture.
+    """The pose map of `size` (w, h), drawn from `.pose.npz` or OpenPose JSON of any origin, or a picture of a map.
 
     Args:
         picture_size: (w, h) of the source picture, for JSON that does not say its canvas.
         style, threshold: see `draw_poses`; of no use to a map.
+        as_given: take the map, though there are keypoints.
 
     Raises `InputError`: damaged, of another kind, or of several frames.
     """
-    if file.name.endswith(".pose.npz"):
-        sequence = PoseSequence.load(file)
-        _one_frame(file, len(sequence))
+    drawn, poses = None, None
+    if files.keypoints is not None and files.keypoints.name.endswith(".pose.npz"):
+        sequence = PoseSequence.load(files.keypoints)
+        _one_frame(files.keypoints, len(sequence))
         poses = sequence.frame(0)
-        return Condition(draw_poses(poses, style=style, size=size, threshold=threshold), poses, file)
-    if file.suffix.lower() == ".json":
-        frames = read_openpose_json(file, size=picture_size)
-        _one_frame(file, len(frames))
+        drawn = draw_poses(poses, style=style, size=size, threshold=threshold)
+    elif files.keypoints is not None:
+        frames = read_openpose_json(files.keypoints, size=picture_size)
+        _one_frame(files.keypoints, len(frames))
+        poses = to_poses(frames[0])
         drawn = draw_people(frames[0].people, frames[0].size, style=style, size=size)
-        return Condition(drawn, to_poses(frames[0]), file)
-    return Condition(resized(read_image(file), size), None, file)
+    if files.pose_map is not None and (drawn is None or as_given):
+        return Condition(resized(read_image(files.pose_map), size), poses, f"as given: {files.pose_map.name}", False)
+    return Condition(drawn, poses, f"drawn: {files.keypoints.name}", True)
 
 
 def _one_frame(file: Path, count: int) -> None:

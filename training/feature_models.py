@@ -163,10 +163,11 @@ def _torchscript(name: str, path: Path, options: ModelOptions) -> FeatureModel:
         ) from None
     level = "backbone" if hasattr(module, "backbone") else "output"
     run = module.backbone if level == "backbone" else module
+    dtype = next((weight.dtype for weight in module.parameters()), torch.float32)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (_IMAGENET_MEAN, _IMAGENET_STD))
 
     def features(images: torch.Tensor) -> Features:
-        found = run(((images.to(device) + 1) * 127.5 - mean) / std)
+        found = run((((images.to(device) + 1) * 127.5 - mean) / std).to(dtype))
         while isinstance(found, (list, tuple)) and found:
             found = found[-1]
         if not isinstance(found, torch.Tensor) or found.ndim not in (3, 4):

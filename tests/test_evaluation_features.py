@@ -279,3 +279,15 @@ def test_a_style_that_lacks_pictures_is_refused_before_anything_runs(data: Path,
         check_pictures(styles, people_of(tmp_path / "data"))
     with pytest.raises(InputError, match="at least two"):
         parse_styles(["original"], data, data / "images")
+
+
+def test_styles_that_need_no_folder_are_filters_of_the_originals(data: Path) -> None:
+    filters = pytest.importorskip("style_filters").FILTERS
+    styles = parse_styles([], data, data / "images")
+    assert [style.name for style in styles] == ["original", "oil", "sketch", "posterise"]
+    original, *others = (style.picture(Path("001.jpg"), (160, 200)) for style in styles)
+    np.testing.assert_array_equal(original, read_image(data / "images" / "001.jpg"))
+    for style, picture in zip(styles[1:], others, strict=True):
+        np.testing.assert_array_equal(picture, filters[style.name](original))
+    with pytest.raises(InputError, match="no style filter 'monet': choose one of oil"):
+        parse_styles(["original", "monet"], data, data / "images")

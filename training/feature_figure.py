@@ -12,8 +12,11 @@ from feature_separation import Separation
 from sdpose_core.dependencies import require
 from sdpose_core.files import atomic_path
 
-SHOWN_PEOPLE = 12
-"""Coloured in the panels by person, as more colours could not be told apart; the others are grey."""
+_PERSON_COLOURS = (
+    "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a5a5", "#f032e6", "#9a6324", "#800000", "#808000",
+    "#000075", "#000000",
+)  # fmt: skip
+"""Of as many people; more could not be told apart, so the others are grey."""
 
 _STYLE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
 """Of Okabe and Ito: told apart with any colour vision."""
@@ -70,8 +73,8 @@ def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str]
     with atomic_path(path) as temporary:
         figure.set_dpi(90)
         canvas.draw()
-        # A palette: a third of the bytes, no difference to the eye.
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(_COLOURS)
+        # A palette: a third of the bytes.
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(_COLOURS, kmeans=3)
         picture.save(temporary, format="PNG", optimize=True)
 
 
@@ -90,15 +93,12 @@ def _fill(by_person: Any, by_style: Any, result: Separation) -> None:
 
 def _draw_people(panel: Any, plane: np.ndarray) -> None:
     """A colour for some people, whose styles are joined by lines to their middle."""
-    import matplotlib
-
     panel.scatter(*plane.reshape(-1, 2).T, s=3, color=_GREY, linewidths=0)
-    shown = np.linspace(0, plane.shape[1] - 1, min(SHOWN_PEOPLE, plane.shape[1])).round().astype(int)
-    colours = matplotlib.colormaps["hsv"](np.linspace(0, 1, len(shown), endpoint=False))
-    for person, colour in zip(shown, colours, strict=True):
+    shown = np.linspace(0, plane.shape[1] - 1, min(len(_PERSON_COLOURS), plane.shape[1])).round().astype(int)
+    for person, colour in zip(shown, _PERSON_COLOURS, strict=False):
         own = plane[:, person]
         for point in own:
-            panel.plot(*np.stack([own.mean(axis=0), point]).T, color=colour, linewidth=0.8, alpha=0.8)
+            panel.plot(*np.stack([own.mean(axis=0), point]).T, color=colour, linewidth=0.8, alpha=0.9)
         panel.scatter(*own.T, s=16, color=[colour], edgecolors="black", linewidths=0.4, zorder=3)
 
 

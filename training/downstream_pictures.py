@@ -70,12 +70,13 @@ class PictureCheck:
 
 @dataclass(frozen=True)
 class Generated:
-    """One generated picture: `score` is its faithfulness to the poses, None where that is unknown."""
+    """One generated picture: whether its map was drawn here; `score`: its faithfulness, None where it is unknown."""
 
     picture: str
     poses: str
     prompt: str
     seed: int
+    drawn: bool
     pose_map: str
     result: str
     score: float | None
@@ -152,7 +153,7 @@ def _rows(
                 write_png(result, generate(condition.pose_map, prompt, seed))
             score = _score(condition, result, estimator, check.threshold)
             names = (map_file.relative_to(out).as_posix(), result.relative_to(out).as_posix())
-            generated.append(Generated(picture.name, name, prompt, seed, *names, score))
+            generated.append(Generated(picture.name, name, prompt, seed, condition.drawn, *names, score))
             cells += [Picture(map_file, condition.origin), Picture(result, _caption(score))]
         yield Row(f"{picture.name}: \u201c{prompt}\u201d, seed {seed}", cells), generated
 
@@ -198,7 +199,7 @@ def _save(
             f"OKS: the conditioning poses against what {estimator.name} finds in the generated picture, in the box of "
             "each person, 17 body points. It says how well the picture follows its map, not how right the map is."
         )
-    if len({p.caption.partition(":")[0] for row in rows for p in row.cells[1::2]}) > 1:
+    if len({g.drawn for g in done}) > 1:
         notes.append(f"Not alike: {MIXED}.")
     columns = ["source", *(text for name in check.poses for text in (f"{name}: map", f"{name}: picture"))]
     write_page(out / PAGE, "Pictures from pose maps", facts, columns, rows, notes=notes)

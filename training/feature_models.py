@@ -92,7 +92,7 @@ def load_feature_model(name: str, checkpoint: str, options: ModelOptions) -> Fea
         return _as_feature_model(
             name, "Stable Diffusion 2, not fine-tuned; no class embedding", _base(path), options, path
         )
-    model = load_sdpose(path, input_size=options.input_size, device="cpu", dtype="fp32")
+    model = load_sdpose(path, input_size=options.input_size, device=options.device, dtype=options.dtype)
     return _as_feature_model(name, f"SDPose, {model.config.keypoint_set}", model, options, path)
 
 

@@ -18,6 +18,8 @@ _EXTRA_OF = {
     "accelerate": "train",
     "faster_coco_eval": "train",
     "anny": "train",
+    "matplotlib": "train",
+    "sklearn": "train",
 }
 
 

@@ -1,0 +1,192 @@
+"""Why SDPose is robust: are a network's inner features ordered by the person, or by the picture's style? (Paper, 5.4.)
+
+    python training/analyze_features.py --checkpoint SDPose=body --checkpoint SD2=sd2-base --data.root COCO \\
+        --style photo=val2017 --style ukiyo-e=val2017ukiyoe --style oil=val2017oil --style sketch --out OUT
+
+Cuts the same people out of the same pictures in several styles, pools the output of every up-block (F4 to F1) into
+one vector per crop, and writes OUT/feature_analysis.png (t-SNE, as the paper's figure 6), .md and .json (silhouette
+scores).
+Needs the `train` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from coco_annotations import People, read_annotations, read_people
+from feature_separation import separate
+from feature_styles import PictureStyle, check_pictures, parse_styles
+
+from sdpose_core.dependencies import require
+from sdpose_core.errors import InputError, SDPoseError
+
+log = logging.getLogger("analyze_features")
+
+USUAL_PLACES = (
+    ("annotations/person_keypoints_val2017.json", "val2017"),
+    ("annotations/val.json", "images"),
+)
+"""Annotations and pictures under the root: COCO's, and those of make_synthetic_people.py."""
+
+RANDOM = "Random weights"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit status 0 done, 1 an error that is told, 2 wrong usage."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if not options.checkpoint:
+        parser.error("give at least one --checkpoint NAME=PATH")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        for path in run(options):
+            print(path)
+    except SDPoseError as error:
+        print(f"analyze_features: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="analyze_features.py", description=__doc__.split("\n", 1)[0])
+    add = parser.add_argument
+    add("--checkpoint", action="append", default=[], metavar="NAME=PATH", help="SDPose, a Stable Diffusion 2 folder "
+        "(unet/, vae/), or a Sapiens TorchScript file; repeat for several columns")  # fmt: skip
+    add("--random", action="store_true", help="one more column: the first checkpoint's architecture, random weights")
+    add("--data.root", dest="root", type=Path, required=True, metavar="DIR")
+    add("--data.annotations", dest="annotations", metavar="FILE", help="COCO format (default: COCO's val2017, or "
+        "val.json of synthetic people)")  # fmt: skip
+    add("--data.images", dest="images", metavar="FOLDER", help="the original pictures (default: as the annotations)")
+    add("--style", action="append", default=[], metavar="NAME[=FOLDER]", help="a folder with the same file names, or "
+        "the name of a filter of style_filters.py (default: original, oil, sketch, posterise)")  # fmt: skip
+    add("--out", type=Path, required=True, metavar="DIR")
+    add("--people", type=int, default=300, help="how many, drawn by the seed (default: 300, as the paper)")
+    add(
+        "--pooling",
+        choices=["mean", "grid", "keypoints"],
+        default="mean",
+        help="of the maps (default: mean over the map)",
+    )
+    add("--no-standardise", action="store_true", help="keep each channel's own scale")
+    add("--seed", type=int, default=0, help="of the people, the random weights and the t-SNE (default: 0)")
+    add("--input-size", type=_size, metavar="WxH", help="of the crops (default: each network's own)")
+    add("--batch", type=int, default=8, help="crops at a time (default: 8)")
+    add("--device", help="auto, cuda, cuda:1, mps, cpu")
+    add("--dtype", help="auto, fp32, bf16, fp16")
+    add("--trust-file", action="store_true", help="run the code in TorchScript files")
+    return parser
+
+
+def run(options: argparse.Namespace) -> list[Path]:
+    """Analyse as `build_parser`'s options say; returns the files written."""
+    for package in ("torch", "diffusers", "sklearn", "matplotlib"):
+        require(package, "the feature analysis")
+    from feature_report import Report, write_report
+
+    if options.batch < 1:
+        raise InputError(f"--batch {options.batch}: expected 1 or more")
+    pairs = [named(value) for value in options.checkpoint]
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise InputError("--checkpoint: every network needs a name of its own, NAME=PATH")
+    people, styles = _people_and_styles(options)
+    models, vectors = _collect(options, pairs, people, styles)
+    good = np.all([np.isfinite(values).all(axis=(0, 2)) for values in vectors.values()], axis=0)
+    if not vectors or good.sum() < 2:
+        raise InputError("fewer than two people could be read in every style: see the warnings above")
+    results = [
+        separate(name, level, values[:, good], standardise=not options.no_standardise, seed=options.seed)
+        for (name, level), values in vectors.items()
+    ]
+    settings = {
+        "data": options.root.name,
+        "styles": {style.name: style.origin for style in styles},
+        "people": int(good.sum()),
+        "people_left_out": int((~good).sum()),
+        "pooling": options.pooling,
+        "standardised": not options.no_standardise,
+        "seed": options.seed,
+        "dtype": options.dtype or "auto",
+    }
+    return write_report(options.out, Report(settings, models, results))
+
+
+def _people_and_styles(options: argparse.Namespace) -> tuple[People, list[PictureStyle]]:
+    from feature_collection import choose_people
+    from own_keypoints import FROM_ANNOTATIONS, find_keypoint_set
+
+    if not options.root.is_dir():
+        raise InputError(f"--data.root {options.root}: no such folder")
+    found = [place for place in USUAL_PLACES if (options.root / place[0]).is_file()] or [USUAL_PLACES[0]]
+    annotations, images = options.annotations or found[0][0], options.images or found[0][1]
+    content = read_annotations(options.root / annotations)
+    keypoint_set = find_keypoint_set(FROM_ANNOTATIONS, content.get("categories", ()))
+    styles = parse_styles(options.style, options.root, options.root / images)
+    people, problems = read_people(content, options.root / images, keypoint_set)
+    for problem in problems[:5]:
+        log.warning("%s", problem)
+    people = choose_people(people, options.people, options.seed)
+    check_pictures(styles, people)
+    return people, styles
+
+
+def _collect(
+    options: argparse.Namespace,
+    pairs: Sequence[tuple[str, str]],
+    people: People,
+    styles: Sequence[PictureStyle],
+) -> tuple[list[dict[str, Any]], dict[tuple[str, str], np.ndarray]]:
+    """What the networks are, and by (network, level) the features (S, N, C). One network is in memory at a time."""
+    from feature_collection import collect
+    from feature_models import ModelOptions, load_feature_model, random_model
+    from tqdm import tqdm
+
+    loading = ModelOptions(options.device, options.dtype, options.input_size, options.trust_file)
+    config, models, vectors = None, [], {}
+    for name, checkpoint in [*pairs, *([(RANDOM, None)] if options.random else [])]:
+        if checkpoint is not None:
+            model = load_feature_model(name, checkpoint, loading)
+        elif config is not None:
+            model = random_model(name, config, options.seed, loading)
+        else:
+            raise InputError("--random repeats the architecture of an SDPose or Stable Diffusion: none was given")
+        config = config or model.config
+        models.append({"name": name, "what": model.what, "input_size": list(model.input_size), **model.identity})
+        with tqdm(total=len(people) * len(styles), desc=name, unit="crop") as bar:
+            found = collect(
+                model, people, styles, pooling=options.pooling, batch=options.batch,
+                on_progress=lambda done, bar=bar: bar.update(done - bar.n),
+            )  # fmt: skip
+        vectors |= {(name, level): values for level, values in found.items()}
+        del model
+    return models, vectors
+
+
+def named(value: str) -> tuple[str, str]:
+    """ "NAME=PATH" -> both; a path alone is named by its last part."""
+    name, given, path = value.partition("=")
+    if not given:
+        return Path(value).stem, value
+    if not name or not path:
+        raise InputError(f"--checkpoint {value!r}: expected NAME=PATH")
+    return name, path
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        w, h = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected WxH, such as 768x1024, got {text!r}") from None
+    if min(w, h) < 64 or w % 64 or h % 64:
+        raise argparse.ArgumentTypeError(f"expected multiples of 64, got {text}")
+    return w, h
+
+
+if __name__ == "__main__":
+    sys.exit(main())

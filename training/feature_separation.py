@@ -1,0 +1,81 @@
+"""How far features are ordered by person or by style: silhouette scores, and a plane to look at (t-SNE)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdpose_core.dependencies import require
+from sdpose_core.errors import InputError
+
+PERPLEXITY = 30.0
+"""Of the t-SNE, for 120 points or more; a quarter of the points for fewer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Separation:
+    """Of one network's one level.
+
+    Attributes:
+        model, level: whose.
+        width: channels.
+        plane: (S, N, 2) the t-SNE of N people in S styles.
+        by_person, by_style: silhouette scores of the features, -1..1: how much nearer a crop is to others of the same
+            person (or style) than to the nearest other one.
+        plane_by_person, plane_by_style: the same of `plane`, as a figure shows it.
+    """
+
+    model: str
+    level: str
+    width: int
+    plane: np.ndarray
+    by_person: float
+    by_style: float
+    plane_by_person: float
+    plane_by_style: float
+
+
+def separate(model: str, level: str, vectors: np.ndarray, *, standardise: bool = True, seed: int = 0) -> Separation:
+    """Scores and t-SNE of features (S, N, C) of N people in S styles.
+
+    Args:
+        model, level: whose.
+        standardise: bring every channel to mean 0 and deviation 1 over all crops first; constant channels become 0.
+        seed: of the t-SNE.
+
+    Raises:
+        InputError: fewer than two people or styles, or numbers that are not finite.
+        MissingDependency: scikit-learn is not installed.
+    """
+    styles, people, width = vectors.shape
+    if styles < 2 or people < 2:
+        raise InputError(f"expected at least 2 styles and 2 people to compare, got {styles} and {people}")
+    if not np.isfinite(vectors).all():
+        raise InputError(f"features {level} of {model} are not finite")
+    rows = vectors.reshape(-1, width).astype(np.float64)
+    if standardise:
+        rows = standardised(rows)
+    plane = _plane(rows, seed)
+    style, person = np.repeat(np.arange(styles), people), np.tile(np.arange(people), styles)
+    scores = [_silhouette(points, labels) for points in (rows, plane) for labels in (person, style)]
+    return Separation(model, level, width, plane.reshape(styles, people, 2), *scores)
+
+
+def standardised(rows: np.ndarray) -> np.ndarray:
+    """(M, C) with every channel of mean 0 and deviation 1; constant ones 0."""
+    centred = rows - rows.mean(axis=0)
+    deviation = centred.std(axis=0)
+    varies = deviation > 1e-6 * max(float(deviation.max()), 1e-30)
+    return np.where(varies, centred / np.where(varies, deviation, 1), 0)
+
+
+def _plane(rows: np.ndarray, seed: int) -> np.ndarray:
+    manifold = require("sklearn.manifold", "the t-SNE picture")
+    perplexity = min(PERPLEXITY, len(rows) / 4)
+    return manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows.astype(np.float32))
+
+
+def _silhouette(rows: np.ndarray, labels: np.ndarray) -> float:
+    metrics = require("sklearn.metrics", "silhouette scores")
+    return float(metrics.silhouette_score(rows, labels))

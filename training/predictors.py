@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sdpose_core.errors import InputError
 from sdpose_core.estimator import PoseEstimator, load_estimator, with_scores
 from sdpose_core.poses import Poses
 
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 FULL_SIZE_PIXELS = 768 * 1024
 """Of one crop of the released models: what a CPU is given at a time."""
+
+BY_MEMORY = 0
+"""A batch size that is still to be chosen, by one process for all."""
 
 LARGEST_BATCH = 64
 SPARE_MEMORY = 0.8
@@ -63,16 +67,19 @@ def load_sdpose_predictor(
 
     Args:
         checkpoint: a checkpoint in any layout, or the name of one that was downloaded ("body", "wholebody").
-        batch: crops per pass; None takes `batch_for_memory`.
+        batch: crops per pass; `BY_MEMORY` leaves it to `prediction_run`, which sets it by `batch_for_memory`; None: the
+            device's usual one.
         flip_test, crop, dtype, device: as in `load_estimator`.
 
     Raises what `load_estimator` raises.
     """
-    estimator = load_estimator(checkpoint, batch_size=batch, flip_test=flip_test, crop=crop, dtype=dtype, device=device)
-    assert isinstance(estimator, PoseEstimator)
-    if batch is None:
-        estimator.batch_size = batch_for_memory(estimator)
-        log.info("%d crops per batch", estimator.batch_size)
+    estimator = load_estimator(
+        checkpoint, batch_size=batch or None, flip_test=flip_test, crop=crop, dtype=dtype, device=device
+    )
+    if not isinstance(estimator, PoseEstimator):
+        raise InputError(f"{checkpoint}: expected an SDPose checkpoint; the preview is a peer: --peer preview")
+    if batch == BY_MEMORY:
+        estimator.batch_size = BY_MEMORY
     return estimator
 
 

@@ -96,7 +96,7 @@ def predict(
         restart: throw away what is in the folder instead.
 
     Returns:
-        The predictions, and what made them: "predictor" (its `meta`), "left_out" (boxes without a prediction).
+        The predictions, and what made them: "predictor" (its `meta`), "batch", "smaller_batches" (out of memory).
 
     Raises `InputError`: the folder is that of a run with other settings; a picture cannot be read.
     """
@@ -230,8 +230,7 @@ def _collected(task: Task, chunks: list[Chunk], settings: Mapping[str, Any]) -> 
     if halved:
         log.warning("memory ran out: some batches had %s instead of %d crops", halved, settings["batch"])
     made = {"predictor": settings["predictor"], "batch": settings["batch"], "smaller_batches": halved}
-    left_out = len(task.boxes_xyxy) - len(predictions)
-    return _of_set(predictions, task, count), {**made, "left_out_boxes": left_out}
+    return _of_set(predictions, task, count), made
 
 
 def _of_set(predictions: Predictions, task: Task, count: int) -> Predictions:

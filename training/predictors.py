@@ -60,6 +60,7 @@ def load_sdpose_predictor(
     batch: int | None = None,
     flip_test: bool = True,
     crop: str = "affine",
+    input_size: tuple[int, int] | None = None,
     dtype: str | None = None,
     device: Any = None,
 ) -> PoseEstimator:
@@ -69,15 +70,22 @@ def load_sdpose_predictor(
         checkpoint: a checkpoint in any layout, or the name of one that was downloaded ("body", "wholebody").
         batch: crops per pass; `BY_MEMORY` leaves it to `prediction_run`, which sets it by `batch_for_memory`; None: the
             device's usual one.
-        flip_test, crop, dtype, device: as in `load_estimator`.
+        flip_test, crop, input_size, dtype, device: as in `load_estimator`.
 
     Raises what `load_estimator` raises.
     """
     estimator = load_estimator(
-        checkpoint, batch_size=batch or None, flip_test=flip_test, crop=crop, dtype=dtype, device=device
+        checkpoint,
+        batch_size=batch or None,
+        flip_test=flip_test,
+        crop=crop,
+        input_size=input_size,
+        dtype=dtype,
+        device=device,
     )
     if not isinstance(estimator, PoseEstimator):
         raise InputError(f"{checkpoint}: expected an SDPose checkpoint; the preview is a peer: --peer preview")
+    estimator.name = f"SDPose {Path(checkpoint).name.removesuffix('.safetensors')}"  # tells checkpoints apart
     if batch == BY_MEMORY:
         estimator.batch_size = BY_MEMORY
     return estimator

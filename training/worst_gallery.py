@@ -91,7 +91,8 @@ def _figure(scored: Scored, match: Match, files: Mapping[Any, Path], keypoint_se
         found = view.place(scored.kept.keypoints[match.prediction])
         shown = draw_points(view.pixels, found, scored.kept.keypoint_scores[match.prediction], keypoint_set, THRESHOLD)
         said = f"prediction, score {scored.scores[match.prediction]:.2f}"
-    caption = f"<b>OKS {match.oks:.3f}</b> · {html.escape(file.name)} · annotation {html.escape(str(truth.ids[match.person]))}"
+    where = html.escape(f"{file.name} · annotation {truth.ids[match.person]}")
+    caption = f"<b>OKS {match.oks:.3f}</b> · {where}"
     pair = "".join(
         f'<div><img alt="{text}" src="{_data_uri(picture)}"><span>{text}</span></div>'
         for picture, text in ((known, "annotated"), (shown, said))

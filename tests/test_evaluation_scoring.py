@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("faster_coco_eval")
 
-from coco_figures import FIGURES, SCORERS, Detections, coco_figures, extents, read_truth  # noqa: E402
-from oks_report import match_people, mean_oks, write_oks  # noqa: E402
-from scoring import (  # noqa: E402
+from coco_figures import FIGURES, SCORERS, Detections, coco_figures, extents, read_truth
+from oks_report import match_people, mean_oks, write_oks
+from scoring import (
     BOX_ASPECT,
     Predictions,
     box_scales,
@@ -27,9 +27,9 @@ from scoring import (  # noqa: E402
     write_predictions,
 )
 
-from sdpose_core.crops import box_to_center_scale, fix_aspect  # noqa: E402
-from sdpose_core.errors import InputError  # noqa: E402
-from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet  # noqa: E402
+from sdpose_core.crops import box_to_center_scale, fix_aspect
+from sdpose_core.errors import InputError
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = {"synth_body": COCO_17, "synth_wholebody": COCO_WHOLEBODY_133}

@@ -1,5 +1,6 @@
 """Whole evaluations of tiny models: benchmarks, processes, stops and changes, what is written and what is refused."""
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import base64

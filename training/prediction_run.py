@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 BATCHES_PER_CHUNK = 8
 """A kill loses so many batches at most; the last batch of a chunk may be a small one."""
 
+MOST_IN_CHUNK = 128
+"""Boxes, whose pictures are in memory together."""
+
 BATCH_OF_OTHERS = 8
 """For the length of chunks of predictors that have no `batch_size`."""
 
@@ -55,7 +58,7 @@ class Processes:
             state = require("accelerate", "several processes").PartialState
             self._state = state(cpu=device == "cpu", timeout=_LONG)
             self.rank, self.count = self._state.process_index, self._state.num_processes
-            if device is None:
+            if device in (None, "cuda"):  # each its own
                 self.device = str(self._state.device)
 
     @property
@@ -115,25 +118,26 @@ def predict(
 
 
 def _agree(predictor: PosePredictor, task: Task, folder: Path, processes: Processes) -> dict[str, Any]:
-    """The settings of the run, the same for all processes; written by the first, checked if they are there."""
+    """The settings of the run, the same for all processes: those in the folder, or written by the first process."""
     file = folder / _SETTINGS
-    begun = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    begun = _read_settings(file)
     processes.wait()  # all have looked before the first writes
     by_memory = isinstance(predictor, PoseEstimator) and predictor.batch_size == BY_MEMORY
-    if by_memory and begun:
-        predictor.batch_size = begun["batch"]
-    elif by_memory and processes.first:
-        predictor.batch_size = batch_for_memory(predictor)
-    if processes.first:
-        settings = run_settings(predictor, task)
-        _check_same(begun, settings, folder)
+    if begun is None and processes.first:
+        if by_memory:
+            predictor.batch_size = batch_for_memory(predictor)
         with atomic_write(file, "w") as handle:
-            json.dump(settings, handle, indent=1)
+            json.dump(run_settings(predictor, task), handle, indent=1)
     processes.wait()
-    settings = json.loads(file.read_text(encoding="utf-8"))
+    agreed = begun or _read_settings(file) or {}
     if by_memory:
-        predictor.batch_size = settings["batch"]
-    return settings
+        predictor.batch_size = agreed["batch"]
+    _check_same(agreed, run_settings(predictor, task), folder)
+    return agreed
+
+
+def _read_settings(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def run_settings(predictor: PosePredictor, task: Task) -> dict[str, Any]:
@@ -148,19 +152,18 @@ def run_settings(predictor: PosePredictor, task: Task) -> dict[str, Any]:
         "boxes": digest["boxes"],
         "box_count": len(task.boxes_xyxy),
         "batch": batch,
-        "chunk": batch * BATCHES_PER_CHUNK,
+        "chunk": batch * max(1, min(BATCHES_PER_CHUNK, MOST_IN_CHUNK // batch)),
         "library_version": __version__,
     }
 
 
-def _check_same(begun: Mapping[str, Any] | None, settings: Mapping[str, Any], folder: Path) -> None:
-    if begun is None or begun == json.loads(json.dumps(settings)):
-        return
-    changed = sorted(_differences(begun, json.loads(json.dumps(settings))))
-    raise InputError(
-        f"{folder} holds predictions that were made with other settings ({', '.join(changed)}): give --out another "
-        "name, set these back, or throw the predictions away with --restart"
-    )
+def _check_same(begun: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> None:
+    changed = _differences(begun, json.loads(json.dumps(settings)))
+    if changed:
+        raise InputError(
+            f"{folder} holds predictions that were made with other settings ({', '.join(changed)}): give --out another "
+            "name, set these back, or throw the predictions away with --restart"
+        )
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:

@@ -177,7 +177,7 @@ def test_two_processes_write_the_same_file(data: Path, checkpoint: Path, tmp_pat
         )
         for rank in (0, 1)
     ]
-    outputs = [process.communicate(timeout=180) for process in both]
+    outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert (tmp_path / "two.json").read_bytes() == (tmp_path / "one.json").read_bytes()
     assert outputs[0][0].count("annotated people") == 1
@@ -479,14 +479,14 @@ def test_saved_predictions_score_the_same(data: Path, tmp_path: Path, monkeypatc
 
 def test_gallery_and_dump(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = Truth(data / "annotations" / "val.json", error=1)
-    truth.points[7] += 25
+    truth.points[7] += 12
     with_peers(monkeypatch, body=truth)
     more = ("--gallery", tmp_path / "worst", "--gallery-people", "3", "--oks-dump", tmp_path / "oks.json")
     assert main(["--peer", "body", *command(data, tmp_path / "r.json", *more)]) == 0
     page = (tmp_path / "worst" / "index.html").read_text()
     assert page.count("<figure>") == 3
     assert "the truth on custom" in page
-    assert page.index("007.jpg") == page.index(".jpg")  # the worst one comes first
+    assert page.index("007.jpg") + 3 == page.index(".jpg")  # the worst one comes first
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 6
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)

@@ -76,6 +76,7 @@ def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
 
     Raises `InputError`: nobody has keypoints, or somebody has another number of them than the set.
     """
+    _check_entries(content)
     known = {image["id"] for image in content["images"]}
     own = [a for a in content["annotations"] if a.get("keypoints") and a["image_id"] in known]
     if not own:
@@ -97,6 +98,13 @@ def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
         areas=np.asarray(areas, np.float64),
         boxes_xywh=boxes,
     )
+
+
+def _check_entries(content: Mapping[str, Any]) -> None:
+    for what, keys in (("images", {"id"}), ("annotations", {"id", "image_id"})):
+        for number, entry in enumerate(content[what]):
+            if not isinstance(entry, dict) or not keys <= entry.keys():
+                raise InputError(f"annotations: entry {number} of {what!r} lacks {', '.join(sorted(keys))}")
 
 
 def _points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndarray:

@@ -222,6 +222,8 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
     file = _expected(root, boxes, "boxes", benchmark) if boxes else None
     columns = _detections(file, content, places.pictures) if file else _ground_truth(content, images, own)
     prefix = f"{benchmark.folder}/" if benchmark.folder else ""
+    if nameless := [image.get("id") for image in content["images"] if not {"id", "file_name"} <= image.keys()]:
+        raise InputError(f"{annotations}: picture {nameless[0]} has no id or no file_name")
     files = {image["id"]: images / str(image["file_name"]).removeprefix(prefix) for image in content["images"]}
     sizes = {i["id"]: (int(i["width"]), int(i["height"])) for i in content["images"] if {"width", "height"} <= i.keys()}
     return Task(benchmark, own, content, files, sizes, *columns, annotations, file)

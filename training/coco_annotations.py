@@ -110,7 +110,7 @@ def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_s
     """One row of `People`, None for a person without labelled points or box."""
     image = images[annotation["image_id"]]
     w, h = int(image["width"]), int(image["height"])
-    points = _points(annotation, keypoint_set)
+    points = annotated_points(annotation, keypoint_set)
     visibility = np.minimum(points[:, 2], 1)
     x, y, box_w, box_h = (float(v) for v in annotation["bbox"])
     # As the released pipeline cuts boxes: to the centres of the outermost pixels.
@@ -124,8 +124,11 @@ def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_s
     return image["file_name"], (w, h), box, points[:, :2], visibility, area, *ids
 
 
-def _points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndarray:
-    """(K, 3) x, y, visibility 0..2; COCO-WholeBody keeps its parts in fields of their own."""
+def annotated_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndarray:
+    """(K, 3) x, y, visibility 0..2; COCO-WholeBody keeps its parts in fields of their own.
+
+    Raises `KeyError`, `TypeError` or `ValueError`: a part is missing, or there are more or fewer points.
+    """
     whole = keypoint_set.name == COCO_WHOLEBODY_133.name and len(annotation["keypoints"]) != 3 * len(keypoint_set)
     values = [v for name in (_WHOLEBODY_FIELDS if whole else ("keypoints",)) for v in annotation[name]]
     if len(values) != 3 * len(keypoint_set):

@@ -81,10 +81,17 @@ def environment() -> dict[str, Any]:
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
+        "platform": platform.platform(),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """Of this code, Python and the packages that numbers depend on."""
+    return {
         "sdpose_annotator": sdpose_core.__version__,
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 

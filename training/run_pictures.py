@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from coco_annotations import People
+from pose_pictures import draw_points
 from validation_ap import crops_of
 
-from sdpose_core.drawing import overlay
 from sdpose_core.heatmaps import decode_dark_udp
 from sdpose_core.model import SDPose
 from sdpose_core.model_config import VAEConfig
-from sdpose_core.poses import Poses
-from sdpose_core.skeletons import KEYPOINT_SETS
 
 THRESHOLD = 0.15
 """Point scores from which something is drawn: heatmap peaks start low and rise during training."""
@@ -42,7 +40,10 @@ def prediction_sheet(model: SDPose, people: People, kept: Mapping[str, torch.Ten
     keypoints, scores = decode_dark_udp(maps, size)
     crops = _to_pixels(images)
     rows = [
-        [draw_points(crop, points, own, people) for crop, points, own in zip(crops, keypoints, scores, strict=True)],
+        [
+            draw_points(crop, points, own, people.keypoint_set, THRESHOLD)
+            for crop, points, own in zip(crops, keypoints, scores, strict=True)
+        ],
         [_heat(crop, heat.cpu().numpy()) for crop, heat in zip(crops, maps.clamp(0, 1).amax(dim=1), strict=True)],
     ]
     if model.with_rgb_branch:
@@ -50,20 +51,6 @@ def prediction_sheet(model: SDPose, people: People, kept: Mapping[str, torch.Ten
         decoder = _decoder(model.config.vae, kept)
         rows += [_latent_pictures(latents, target, decoder) for latents in (target, output)]
     return np.concatenate([np.concatenate([_shown(each) for each in row], axis=1) for row in rows])
-
-
-def draw_points(crop: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, people: People) -> np.ndarray:
-    """The pose (K, 2), (K,) over a crop; points alone for a keypoint set of one's own."""
-    import cv2
-
-    h, w = crop.shape[:2]
-    if people.keypoint_set.name in KEYPOINT_SETS:
-        poses = Poses(keypoints[None], scores[None], [[0, 0, w, h, 1]], (w, h), people.keypoint_set.name)
-        return overlay(crop, poses, threshold=THRESHOLD)
-    drawn = crop.copy()
-    for x, y in keypoints[scores >= THRESHOLD]:
-        cv2.circle(drawn, (round(float(x)), round(float(y))), max(2, h // 128), (255, 80, 0), -1)
-    return drawn
 
 
 def _to_pixels(images: torch.Tensor) -> np.ndarray:

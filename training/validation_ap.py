@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from coco_annotations import People
+from coco_figures import Detections, Truth, coco_figures, extents
 from coco_people import read_picture
 from recipe import ValidationRecipe
+from scoring import mean_of_good
 
+from sdpose_core.boxes import xyxy_to_xywh
 from sdpose_core.crops import Crop, make_crop
-from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.heatmaps import decode_dark_udp
 from sdpose_core.model import SDPose
 from sdpose_core.oks import UNKNOWN_SIGMA, oks
 
 log = logging.getLogger(__name__)
-
-MIN_POINT_SCORE = 0.2
-"""Of a point that counts for the score of its person (paper's protocol)."""
-
-_NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
 def crops_of(
@@ -89,16 +83,9 @@ def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray)
     count = len(people.keypoint_set)
     if keypoints.shape != (len(people), count, 2) or scores.shape != (len(people), count):
         raise InputError(f"expected ({len(people)}, {count}, 2) keypoints, got {keypoints.shape}, {scores.shape}")
-    faster = require("faster_coco_eval", "validation AP")
     sigmas = people.keypoint_set.sigmas or (UNKNOWN_SIGMA,) * count
-    found = _detections(people, keypoints, scores)
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = faster.COCO(_ground_truth(people))
-        evaluation = faster.COCOeval_faster(truth, truth.loadRes(found), "keypoints", kpt_oks_sigmas=list(sigmas))
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    figures = {name: float(value) for name, value in zip(_NAMES, evaluation.stats, strict=False)}
+    found = Detections(people.image_ids.tolist(), keypoints, mean_of_good(scores), extents(keypoints))
+    figures = coco_figures(_truth(people), found, sigmas)
     return {**figures, "OKS": mean_oks(people, keypoints, np.asarray(sigmas))}
 
 
@@ -113,39 +100,15 @@ def mean_oks(people: People, keypoints: np.ndarray, sigmas: np.ndarray) -> float
     return float(np.mean(each))
 
 
-def _ground_truth(people: People) -> dict[str, Any]:
-    triples = np.concatenate([people.keypoints, 2 * people.visibility[..., None]], axis=2).astype(float)
-    boxes = people.boxes_xyxy.astype(float)
-    return {
-        "info": {},
-        "images": [{"id": int(i)} for i in sorted(set(people.image_ids.tolist()))],
-        "categories": [{"id": 1, "name": "person"}],
-        "annotations": [
-            {
-                "id": i + 1,
-                "image_id": int(people.image_ids[i]),
-                "category_id": 1,
-                "iscrowd": 0,
-                "area": float(people.areas[i]),
-                "bbox": [*boxes[i, :2].tolist(), *(boxes[i, 2:] - boxes[i, :2]).tolist()],
-                "keypoints": triples[i].ravel().tolist(),
-                "num_keypoints": int((people.visibility[i] > 0).sum()),
-            }
-            for i in range(len(people))
-        ],
-    }
-
-
-def _detections(people: People, keypoints: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-    counted = scores > MIN_POINT_SCORE
-    person = np.where(counted, scores, 0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
-    triples = np.concatenate([np.nan_to_num(keypoints), scores[..., None]], axis=2).astype(float)
-    return [
-        {
-            "image_id": int(people.image_ids[i]),
-            "category_id": 1,
-            "keypoints": triples[i].ravel().tolist(),
-            "score": float(person[i]),
-        }
-        for i in range(len(people))
-    ]
+def _truth(people: People) -> Truth:
+    boxes = people.boxes_xyxy.astype(np.float64)
+    return Truth(
+        picture_ids=tuple(sorted(set(people.image_ids.tolist()))),
+        ids=tuple(people.annotation_ids.tolist()),
+        image_ids=tuple(people.image_ids.tolist()),
+        keypoints=np.concatenate([people.keypoints, 2 * people.visibility[..., None]], axis=2).astype(np.float64),
+        labelled=(people.visibility > 0).sum(axis=1),
+        crowd=np.zeros(len(people), bool),
+        areas=people.areas.astype(np.float64),
+        boxes_xywh=xyxy_to_xywh(boxes),
+    )

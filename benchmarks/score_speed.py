@@ -1,0 +1,78 @@
+"""How long scoring takes: made-up whole bodies in as many pictures as COCO val2017 has, by each scorer.
+
+python benchmarks/score_speed.py [--people 5000] [--scorer faster-coco-eval|pycocotools]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+
+from coco_figures import SCORERS
+from scoring import Predictions, Scored, score
+
+from sdpose_core.skeletons import COCO_WHOLEBODY_133, KeypointSet
+
+FIELDS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+
+
+def made_up(people: int, pictures: int) -> tuple[Predictions, dict[str, Any]]:
+    """Annotated people, and a prediction some pixels off for each of them."""
+    rng = np.random.default_rng(0)
+    image_ids = rng.integers(1, pictures + 1, people).tolist()
+    corner, size = rng.uniform(0, 400, (people, 1, 2)), rng.uniform(40, 200, (people, 1, 2))
+    points = corner + size * rng.uniform(0, 1, (people, len(COCO_WHOLEBODY_133), 2))
+    visibility = rng.integers(0, 3, (*points.shape[:2], 1))
+    triples = np.concatenate([np.where(visibility > 0, points, 0), visibility], axis=2)
+    cuts = np.cumsum(list(FIELDS.values()))[:-1]
+    annotations = [
+        {
+            "id": i + 1, "image_id": image_ids[i], "category_id": 1, "iscrowd": 0, "num_keypoints": 9,
+            "area": float(size[i].prod()), "bbox": [*corner[i, 0].tolist(), *size[i, 0].tolist()],
+            **{name: part.ravel().tolist() for name, part in zip(FIELDS, np.split(triples[i], cuts), strict=True)},
+        }
+        for i in range(people)
+    ]  # fmt: skip
+    images = [{"id": i + 1, "file_name": f"{i + 1:012d}.jpg"} for i in range(pictures)]
+    predictions = Predictions(
+        ids=np.arange(people),
+        image_ids=tuple(image_ids),
+        keypoints=points + rng.normal(0, 3, points.shape),
+        keypoint_scores=rng.uniform(0, 1, points.shape[:2]),
+        box_scores=rng.uniform(0.1, 1, people),
+        box_scales=size[:, 0] * 1.25,
+    )
+    return predictions, {"images": images, "annotations": annotations}
+
+
+def timed(predictions: Predictions, content: dict[str, Any], keypoint_set: KeypointSet, scorer: str) -> Scored:
+    """Score, and print what it took."""
+    began, cpu = time.perf_counter(), time.process_time()
+    scored = score(predictions, content, keypoint_set, scorer=scorer)
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    figures = ", ".join(f"{name} {own['AP']:.6f}" for name, own in {"whole": scored.figures, **scored.parts}.items())
+    print(f"{scorer}: {len(predictions):,} people x {len(keypoint_set)} points in {wall:.1f} s ({cpu:.1f} CPU seconds)")
+    print(f"  AP: {figures}")
+    return scored
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How long scoring takes.")
+    parser.add_argument("--people", type=int, default=5000)
+    parser.add_argument("--pictures", type=int, default=2346, help="of COCO val2017 with labelled people")
+    parser.add_argument("--scorer", choices=SCORERS, action="append", help="default: both")
+    args = parser.parse_args()
+    made = made_up(args.people, args.pictures)
+    for scorer in args.scorer or SCORERS:
+        timed(*made, COCO_WHOLEBODY_133, scorer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Evaluate like the paper: see README.md beside this file.
+
+    python training/evaluate.py --checkpoint C --benchmark coco --data.root DIR --out FILE.json
+    python training/evaluate.py --predictions P.json --annotations A.json --out FILE.json
+
+Several processes or machines: accelerate launch training/evaluate.py ...  The same command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coco_annotations import read_annotations
+from evaluation_options import OutputNames, Outputs, parse
+from evaluation_result import read_result, result_of, table, write_result
+from oks_report import match_people, mean_oks, write_oks
+from own_keypoints import FROM_ANNOTATIONS, find_keypoint_set
+from prediction_run import Processes, predict
+from predictors import BY_MEMORY, PosePredictor, load_sdpose_predictor
+from protocols import Benchmark, Places, find_benchmark, load_task
+from scoring import Predictions, read_predictions, score, write_predictions
+from worst_gallery import write_gallery
+
+from sdpose_core.errors import SDPoseError
+from sdpose_core.files import sha256_of
+from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
+
+log = logging.getLogger("evaluate")
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Predictions to be scored, and what is said about them.
+
+    Attributes:
+        predictions: all of them.
+        model: whose.
+        benchmark: None where nobody knows.
+        keypoint_set: of predictions and annotations.
+        content: parsed annotations.
+        files: picture of each image id.
+        settings, hashes, counts: for the result.
+    """
+
+    predictions: Predictions
+    model: str
+    benchmark: Benchmark | None
+    keypoint_set: KeypointSet
+    content: Mapping[str, Any]
+    files: Mapping[Any, Path]
+    settings: Mapping[str, Any]
+    hashes: Mapping[str, Any]
+    counts: Mapping[str, int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command: 0 done, 1 for an error, 130 stopped by Ctrl-C; wrong usage ends the process with 2."""
+    args = parse(None if argv is None else list(argv))
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for package in ("accelerate", "faster_coco_eval", "sdpose_core"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    try:
+        results = _score_given(args) if args.predictions else _evaluate_all(args)
+        if results:
+            _show(args, results)
+    except SDPoseError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("evaluate: stopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    everything = [*results, *map(read_result, args.also)]
+    print(table(everything))
+    if args.compare:
+        from comparison import write_comparison
+
+        write_comparison(everything, args.compare)
+
+
+def _evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every predictor on every benchmark: the results on the first process, nothing on the others."""
+    processes = Processes(None if args.device == "auto" else args.device)
+    names = OutputNames(args)
+    results: list[dict[str, Any]] = []
+    try:
+        for load in _loaders(args, processes.device):
+            predictor = load()
+            for benchmark in map(find_benchmark, args.benchmark):
+                outputs = names.next(benchmark.name, predictor.name)
+                answers = _predict(predictor, benchmark, args, outputs, processes)
+                if answers is not None:
+                    results.append(_score(answers, args, outputs))
+                    shutil.rmtree(outputs.unfinished, ignore_errors=True)
+            del predictor  # before the next one is loaded: two need not fit into memory
+    finally:
+        processes.end()
+    return results
+
+
+def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[[], PosePredictor]]:
+    """What makes each predictor."""
+    dtype = None if args.dtype == "auto" else args.dtype
+    same = {"batch": args.batch, "flip_test": args.flip_test, "crop": args.crop, "input_size": args.input_size}
+    for checkpoint in args.checkpoint:
+        yield lambda checkpoint=checkpoint: load_sdpose_predictor(checkpoint, dtype=dtype, device=device, **same)
+    for spec in args.peer:
+        yield lambda spec=spec: _load_peer(spec, device, args)
+
+
+def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> PosePredictor:
+    from peers import load_peer
+
+    batch = None if args.batch == BY_MEMORY else args.batch
+    return load_peer(
+        spec,
+        device=device,
+        trust_file=args.trust_file,
+        download=args.download,
+        flip_test=args.flip_test,
+        batch=batch,
+    )
+
+
+def _predict(
+    predictor: PosePredictor, benchmark: Benchmark, args: argparse.Namespace, outputs: Outputs, processes: Processes
+) -> Answers | None:
+    """None on all processes but the first."""
+    places = Places(args.data_root, args.annotations, args.images, args.boxes, args.ground_truth_boxes, args.pictures)
+    task = load_task(benchmark, places, predictor.keypoint_set, args.keypoint_set)
+    if processes.first:
+        boxes, pictures = len(task.boxes_xyxy), len(task.files)
+        log.info("%s on %s: %d boxes in %d pictures", predictor.name, benchmark.name, boxes, pictures)
+    answer = predict(predictor, task, outputs.unfinished, processes, restart=args.restart)
+    if answer is None:
+        return None
+    predictions, made = answer
+    return Answers(
+        predictions,
+        predictor.name,
+        benchmark,
+        task.keypoint_set,
+        task.content,
+        task.files,
+        settings={"boxes": task.boxes.name if task.boxes else "ground truth", **made},
+        hashes={"weights": made["predictor"].get("weights"), **task.digests()},
+        counts={"boxes": len(task.boxes_xyxy), "left_out_boxes": len(task.boxes_xyxy) - len(predictions)},
+    )
+
+
+def _score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Predictions from a file, without a model."""
+    root = args.data_root or Path()
+    annotations = root / args.annotations
+    content = read_annotations(annotations)
+    predictions = read_predictions(args.predictions)
+    answers = Answers(
+        predictions,
+        args.predictions.stem,
+        find_benchmark(args.benchmark[0]) if args.benchmark else None,
+        _set_of(args.keypoint_set, predictions.keypoints.shape[1], content),
+        content,
+        {image["id"]: root / (args.images or "") / str(image.get("file_name")) for image in content["images"]},
+        settings={},
+        hashes={"predictions": sha256_of(args.predictions), "annotations": sha256_of(annotations)},
+        counts={},
+    )
+    return [_score(answers, args, OutputNames(args).next("predictions", answers.model))]
+
+
+def _set_of(name: str | None, points: int, content: Mapping[str, Any]) -> KeypointSet:
+    known = next((own for own in KEYPOINT_SETS.values() if len(own) == points), None)
+    if name is None and known is not None:
+        return known
+    return find_keypoint_set(name or FROM_ANNOTATIONS, content.get("categories", ()))
+
+
+def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
+    """Score, and write everything that was asked for; the result last."""
+    protocol = {"nms": args.nms, "score_mode": args.score_mode, "scorer": args.scorer}
+    scored = score(answers.predictions, answers.content, answers.keypoint_set, **protocol)
+    matches = match_people(scored)
+    result = result_of(
+        scored,
+        mean_oks(matches),
+        model=answers.model,
+        benchmark=answers.benchmark,
+        keypoint_set=answers.keypoint_set.name,
+        settings={**protocol, **answers.settings},
+        hashes=answers.hashes,
+        counts=answers.counts,
+    )
+    if outputs.predictions:
+        write_predictions(answers.predictions, outputs.predictions)
+    if outputs.oks:
+        write_oks(scored, matches, {key: path.name for key, path in answers.files.items()}, outputs.oks)
+    if outputs.gallery:
+        title = f"{answers.model} on {result['benchmark']}"
+        write_gallery(
+            scored, matches, answers.files, answers.keypoint_set, outputs.gallery,
+            count=args.gallery_people, title=title,
+        )  # fmt: skip
+    write_result(result, outputs.result)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Makes a tiny latent diffusion model: what stands for Stable Diffusion 2 in ablations on synthetic people.
 
-    python training/make_tiny_prior.py --recipe training/recipes/ablation_synthetic.toml --pictures DIR/images --out PRIOR
+    python training/make_tiny_prior.py --recipe training/recipes/synthetic_ablation.toml --pictures DIR/images --out PRIOR
 
 Two stages, both without labels: an autoencoder learns to give back windows of the pictures; then, on its frozen latents,
 a U-Net learns to take noise away (it predicts the clean latent at a random time step). PRIOR gets Stable Diffusion's

@@ -3,8 +3,8 @@
     python training/ablate.py --list training/recipes/ablations_synthetic.toml --data.root people \\
         --test painted=people_painted --test sketch=people_sketch --out runs/ablations [--key value ...]
 
-Each arm and seed is a run of train.py in OUT/ARM/seed-N. The same command goes on after an interruption: what is finished
-is not repeated. Writes OUT/table.md and OUT/table.json. Any value of the recipe may be given, for all arms.
+Each arm and seed is a run of train.py in OUT/ARM/seed-N. The same command goes on after an interruption: what is
+finished is not repeated. Writes OUT/table.md and OUT/table.json. Any value of the recipe may be given, for all arms.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_list import AblationList, Arm, choose_arms, read_list
-from ablation_runs import IN_DOMAIN, Run, TestSet, make_run, measure, train_runs
+from ablation_runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, train_runs
 from ablation_table import summary, table_lines
 from recipe import Recipe
 from run_folder import environment
@@ -33,7 +33,7 @@ log = logging.getLogger("ablate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command: 0 all arms are done, 1 an arm failed or an error that is told, 2 wrong usage, 130 interrupted."""
+    """Run the command: 0 all done, 1 an arm failed or an error that is told, 2 wrong usage, 130 interrupted."""
     args, overrides = build_parser().parse_known_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs are saved
@@ -54,9 +54,9 @@ def ablate(ablations: AblationList, args: argparse.Namespace) -> int:
     for package in ("accelerate", "faster_coco_eval"):
         require(package, "training")
         logging.getLogger(package).setLevel(logging.WARNING)
-    arms = choose_arms(ablations.arms, args.only)
+    arms = choose_arms(ablations.arms, [name for text in args.only for name in text.split(",") if name])
     seeds = args.seeds or ablations.seeds
-    tests = [_in_domain(arms[0].recipe), *(test_set(text, arms[0].recipe) for text in args.test)]
+    tests = [_in_domain(arms[0].recipe), *(held_out(text, arms[0].recipe) for text in args.test)]
     runs = [make_run(arm, seed, args.out, args.threads_per_job) for seed in seeds for arm in arms]
     failed = [] if args.table_only else _train_and_measure(runs, tests, args)
     results: dict[str, list[dict[str, Any]]] = {
@@ -68,7 +68,7 @@ def ablate(ablations: AblationList, args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _train_and_measure(runs: Sequence[Run], tests: Sequence[TestSet], args: argparse.Namespace) -> list[str]:
+def _train_and_measure(runs: Sequence[Run], tests: Sequence[EvaluationSet], args: argparse.Namespace) -> list[str]:
     """One line for each run that failed; the others go on."""
     if args.threads_per_job:
         import torch
@@ -124,22 +124,22 @@ def _prior(recipe: Recipe) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def _in_domain(recipe: Recipe) -> TestSet:
+def _in_domain(recipe: Recipe) -> EvaluationSet:
     data = recipe.data
-    return _checked(TestSet(IN_DOMAIN, Path(data.root) / data.val_annotations, Path(data.root) / data.val_images))
+    return _checked(EvaluationSet(IN_DOMAIN, Path(data.root) / data.val_annotations, Path(data.root) / data.val_images))
 
 
-def test_set(text: str, recipe: Recipe) -> TestSet:
-    """NAME=DIR, with the recipe's file names below DIR, or NAME=DIR,ANNOTATIONS,IMAGES; `InputError` if it is not there."""
+def held_out(text: str, recipe: Recipe) -> EvaluationSet:
+    """NAME=DIR, with the recipe's file names below DIR, or NAME=DIR,ANNOTATIONS,IMAGES; `InputError` if not there."""
     name, _, place = text.partition("=")
     folder, *files = place.split(",")
     if not name or not folder or len(files) not in (0, 2):
         raise InputError(f"--test {text}: expected NAME=DIR or NAME=DIR,ANNOTATIONS,IMAGES")
     annotations, images = files or (recipe.data.val_annotations, recipe.data.val_images)
-    return _checked(TestSet(name, Path(folder) / annotations, Path(folder) / images))
+    return _checked(EvaluationSet(name, Path(folder) / annotations, Path(folder) / images))
 
 
-def _checked(test: TestSet) -> TestSet:
+def _checked(test: EvaluationSet) -> EvaluationSet:
     if not test.annotations.exists():
         raise InputError(f"test {test.name}: no annotations at {test.annotations}: check --data.root and --test")
     return test

@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class TestSet:
+class EvaluationSet:
     """People to be tested on: a COCO-format file and its pictures, with ground-truth boxes."""
 
     name: str
@@ -80,7 +80,8 @@ def make_run(arm: Arm, seed: int, out: Path, threads: int) -> Run:
         changed = differences(recipe_from(read_toml(path)), recipe)
         if other := [key for key in changed if not key.startswith(_MAY_CHANGE)]:
             raise InputError(
-                f"{run.folder.root} holds a run of another recipe ({', '.join(other)}): choose another --out, or remove it"
+                f"{run.folder.root} holds a run of another recipe ({', '.join(other)}): choose another --out, or "
+                "remove it"
             )
     with atomic_write(path, "w") as file:
         file.write(to_toml(recipe))
@@ -157,7 +158,7 @@ class _Process:
         self._log.close()
 
 
-def measure(run: Run, tests: Sequence[TestSet], which: str) -> dict[str, Any]:
+def measure(run: Run, tests: Sequence[EvaluationSet], which: str) -> dict[str, Any]:
     """Figures of a trained run on the tests that were not measured yet, with the scorer of the training's validation.
 
     Args:
@@ -200,7 +201,7 @@ def weights_of(run: Run, which: str) -> Path:
     return found[-1]
 
 
-def _figures(run: Run, tests: Sequence[TestSet], weights: Path) -> dict[str, dict[str, Any]]:
+def _figures(run: Run, tests: Sequence[EvaluationSet], weights: Path) -> dict[str, dict[str, Any]]:
     from training_setup import load_people
     from validation_ap import average_precision, predict
 

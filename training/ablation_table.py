@@ -27,7 +27,7 @@ def table_lines(title: str, arms: Sequence[Arm], results: Results, tests: Sequen
     return [
         f"# {title}",
         "",
-        "AP / AR in percent: ours with ground-truth boxes and flip test, mean over the seeds ± standard deviation of AP.",
+        "AP / AR in percent: ours with true boxes and flip test, mean over the seeds ± standard deviation of AP.",
         "",
         *_markdown(*_comparison(arms, results, tests)),
         "",

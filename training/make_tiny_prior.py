@@ -1,11 +1,11 @@
 """Makes a tiny latent diffusion model: what stands for Stable Diffusion 2 in ablations on synthetic people.
 
-    python training/make_tiny_prior.py --recipe training/recipes/synthetic_ablation.toml --pictures DIR/images --out PRIOR
+    python training/make_tiny_prior.py --recipe training/recipes/synthetic_ablation.toml --pictures DIR --out PRIOR
 
-Two stages, both without labels: an autoencoder learns to give back windows of the pictures; then, on its frozen latents,
-a U-Net learns to take noise away (it predicts the clean latent at a random time step). PRIOR gets Stable Diffusion's
-layout, unet/ and vae/, so that `--model.base PRIOR` starts from it as it would from sd2-base. The sizes are the recipe's.
-A finished autoencoder is not trained again.
+Two stages, both without labels: an autoencoder learns to give back windows of the pictures; then, on its frozen
+latents, a U-Net learns to take noise away (it predicts the clean latent at a random time step). PRIOR gets Stable
+Diffusion's layout, unet/ and vae/, so that `--model.base PRIOR` starts from it as it would from sd2-base. The sizes are
+the recipe's. A finished autoencoder is not trained again.
 """
 
 from __future__ import annotations

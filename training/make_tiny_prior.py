@@ -219,7 +219,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", type=Path, required=True, metavar="FILE", help="whose model.unet and model.vae give the sizes")
     add("--pictures", type=Path, required=True, metavar="DIR", help="no labels are needed")
     add("--out", type=Path, required=True, metavar="PRIOR")
-    add("--vae-samples", type=int, default=48000, help="windows that the autoencoder sees (default: 48000)")
+    add("--vae-samples", type=int, default=40000, help="windows that the autoencoder sees (default: 40000)")
     add("--vae-window", type=int, default=64, help="side of its windows in pixels (default: 64)")
     add("--unet-samples", type=int, default=24000, help="windows that the denoiser sees (default: 24000)")
     return parser

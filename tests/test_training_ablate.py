@@ -133,7 +133,7 @@ def test_a_failing_arm_is_told_in_one_line(arms: Path, tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--only", "f3"], "--only f3: the list has no such arm: did you mean 'f4'?"),
+        (["--only", "f3"], "--only f3: the list has no such arm; it has full, f4"),
         (["--model.bse", "x"], "did you mean 'model.base'?"),
         (["--test", "drawn"], "--test drawn: expected NAME=DIR"),
         (["--test", "oil=missing"], "test oil: no annotations at missing"),

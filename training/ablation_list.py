@@ -74,9 +74,7 @@ def choose_arms(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:
     known = [arm.name for arm in arms]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"--only {name}: the list has no such arm{hint} It has {', '.join(known)}")
+            raise InputError(f"--only {name}: the list has no such arm; it has {', '.join(known)}")
     return tuple(arm for arm in arms if not names or arm.name in names)
 
 

@@ -221,7 +221,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="PRIOR")
     add("--vae-samples", type=int, default=40000, help="windows that the autoencoder sees (default: 40000)")
     add("--vae-window", type=int, default=64, help="side of its windows in pixels (default: 64)")
-    add("--unet-samples", type=int, default=24000, help="windows that the denoiser sees (default: 24000)")
+    add("--unet-samples", type=int, default=16000, help="windows that the denoiser sees (default: 16000)")
     return parser
 
 

@@ -16,6 +16,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,12 @@ def _train_and_measure(runs: Sequence[Run], tests: Sequence[EvaluationSet], args
     for run in finished:
         measure(run, tests, args.weights)
     failed = []
-    for run, problem in train_runs([run for run in runs if run not in finished], args.jobs, args.launch):
-        if problem:
-            failed.append(problem)
-        else:
-            measure(run, tests, args.weights)
+    with closing(train_runs([run for run in runs if run not in finished], args.jobs, args.launch)) as ended:
+        for run, problem in ended:
+            if problem:
+                failed.append(problem)
+            else:
+                measure(run, tests, args.weights)
     return failed
 
 

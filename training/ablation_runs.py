@@ -100,16 +100,18 @@ def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> It
     """
     waiting = [run for run in runs if not run.is_trained]
     running: list[_Process] = []
+    ended: list[_Process] = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 running.append(_Process(waiting.pop(0), launch))
+            for process in ended:  # the next are running by now
+                yield process.run, process.problem()
+            time.sleep(_POLL_SECONDS)
             ended = [process for process in running if process.has_ended()]
             running = [process for process in running if process not in ended]
-            for process in ended:
-                yield process.run, process.problem()
-            if not ended:
-                time.sleep(_POLL_SECONDS)
+        for process in ended:
+            yield process.run, process.problem()
     finally:
         for process in running:
             process.stop()
@@ -130,7 +132,7 @@ class _Process:
 
     def has_ended(self) -> bool:
         """Also takes its CPU time, where the system tells it."""
-        if not hasattr(os, "wait4"):
+        if self.process.returncode is not None or not hasattr(os, "wait4"):
             return self.process.poll() is not None
         pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
         if pid:
@@ -154,8 +156,9 @@ class _Process:
     def stop(self) -> None:
         """SIGTERM: train.py saves its state after the step."""
         self.process.terminate()
-        self.process.wait()
-        self._log.close()
+        while not self.has_ended():
+            time.sleep(_POLL_SECONDS)
+        self.problem()
 
 
 def measure(run: Run, tests: Sequence[EvaluationSet], which: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_an_interrupted_arm_goes_on(arms: Path, tmp_path: Path, capsys: pytest.C
     run = ablation_runs.make_run(arm, 3, out, 1)
     process = ablation_runs._Process(run, [])
     while process.process.poll() is None and not list(run.folder.states.glob("step-*")):
-        pass
+        time.sleep(0.01)
     process.process.kill()
     process.process.wait()
     reached = max(int(path.name.removeprefix("step-")) for path in run.folder.states.glob("step-*"))

@@ -124,11 +124,18 @@ def test_an_interrupted_arm_goes_on(arms: Path, tmp_path: Path, capsys: pytest.C
     assert "| f4" in capsys.readouterr().out
 
 
-def test_a_failing_arm_is_told_in_one_line(arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = make_people(tmp_path / "people")
-    assert ablate.main(command(arms, data, tmp_path / "out", "--only", "full", "--model.base", "nowhere")) == 1
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("ablate: full, seed 3: train.py ended with 1 (train: ") and "nowhere" in last
+def test_a_failing_arm_is_told_in_one_line_and_the_others_go_on(
+    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, broken = make_people(tmp_path / "people"), tmp_path / "train.py"
+    broken.write_text("import sys\nprint('first')\nsys.exit('train: no such weights')\n")
+    monkeypatch.setattr(ablation_runs, "TRAIN", broken)
+    assert ablate.main(command(arms, data, tmp_path / "out")) == 1
+    said = capsys.readouterr()
+    assert said.err.strip().splitlines()[-2:] == [
+        f"ablate: {arm}, seed 3: train.py ended with 1 (train: no such weights)" for arm in ("full", "f4")
+    ]
+    assert "| full (F1) | –" in said.out
 
 
 @pytest.mark.parametrize(

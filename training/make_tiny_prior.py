@@ -34,7 +34,8 @@ from sdpose_core.files import atomic_path, atomic_write
 log = logging.getLogger("make_tiny_prior")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-KL_WEIGHT = 1e-5
+KL_WEIGHT = 1e-3
+"""Of the divergence per value of the picture: it bounds the latents and hardly anything else."""
 ZOOM = (0.35, 1.0)
 """Side of a window by the largest one that fits into the picture."""
 LATENTS_MEASURED = 512
@@ -88,7 +89,7 @@ def train_autoencoder(
     def loss_of(images: torch.Tensor) -> torch.Tensor:
         posterior = vae.encode(images).latent_dist
         absolute = (vae.decode(posterior.sample()).sample - images).abs().mean()
-        return absolute + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel() * images[0].numel()
+        return absolute + KL_WEIGHT * posterior.kl().mean() / images[0].numel()
 
     seconds, loss = _train("autoencoder", list(vae.parameters()), batches, samples, 16, 2e-3, loss_of)
     vae.eval()

@@ -14,7 +14,7 @@ from .checkpoint_reading import CheckpointInfo, open_folder_part, opened, read_v
 from .checkpoint_writing import write_file, write_folder
 from .errors import CheckpointError, InputError
 from .model_config import UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
-from .tensor_files import read_json
+from .tensor_files import open_tensors, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -163,15 +163,19 @@ def read_base(folder: str | Path) -> tuple[UNetConfig, VAEConfig, dict[str, torc
         folder: with unet/ and vae/ in diffusers' layout; an SDPose folder will do.
 
     Returns:
-        Sizes, and the tensors of U-Net and VAE, decoder included, under our own names. Class embedding and heatmap
-        head are not among them, unless SDPose has trained them.
+        Sizes, and the tensors of U-Net and VAE, decoder included, under our own names; and the embedding of the empty
+        prompt, if the folder has its own. Class embedding and heatmap head are not among them, unless SDPose has
+        trained them.
 
     Raises:
         CheckpointError: a part is missing or damaged.
     """
     folder = Path(folder)
     with ExitStack() as stack:
-        tensors = renamed_tensors({f"{part}.": open_folder_part(folder, part, stack) for part in ("unet", "vae")})
+        parts = {f"{part}.": open_folder_part(folder, part, stack) for part in ("unet", "vae")}
+        if (folder / f"{keys.TEXT}.safetensors").exists():
+            parts[""] = stack.enter_context(open_tensors(folder / f"{keys.TEXT}.safetensors"))
+        tensors = renamed_tensors(parts)
         unet, vae = (read_json(folder / part / "config.json") for part in ("unet", "vae"))
         return unet_config(unet), vae_config(vae), {name: tensors.read(name) for name in tensors.shapes}
 

@@ -27,12 +27,14 @@ class ModelRecipe:
         base: "sd2-base" (`sdpose download sd2-base`), a folder with unet/ and vae/, an SDPose checkpoint (file, folder
             or known name), or "scratch" for random weights of the sizes below.
         feature_levels: one level, or several that are fused (F1 the last up-block).
+        random_unet: do not take the base's U-Net, only its VAE: the paper's "without diffusion prior".
         timestep: fixed.
         train_vae: train the VAE's encoder along: only where there is no pretrained one (the paper freezes it).
         unet, vae: sizes, for "scratch"; else those of the base.
     """
 
     base: str = "sd2-base"
+    random_unet: bool = False
     feature_levels: tuple[str, ...] = ("F1",)
     timestep: int = 999
     train_vae: bool = False

@@ -59,10 +59,13 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     unet, vae, tensors, decoder = _read(path)
     config = config_of(recipe, recipe.stages[0], keypoint_set, unet, vae)
     model = SDPose(config, with_rgb_branch=recipe.rgb_reconstruction)
-    fill(model, tensors, str(path))
+    if recipe.model.random_unet:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("unet.")}
+    fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
     model.vae_is_frozen = not recipe.model.train_vae
     frozen = {k: v for k, v in tensors.items() if k.startswith("vae.")} if model.vae_is_frozen else {}
-    return Start(model, frozen | decoder, recipe.model.base)
+    origin = f"the VAE of {recipe.model.base}, a random U-Net" if recipe.model.random_unet else recipe.model.base
+    return Start(model, frozen | decoder, origin)
 
 
 def config_of(
@@ -87,15 +90,15 @@ def for_stage(model: SDPose, stage: Stage) -> None:
     model.config = replace(model.config, input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma)
 
 
-def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str) -> None:
-    """Put tensors into a model in place; heads and class embedding that are missing or of another shape stay random.
+def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_lack: tuple[str, ...] = _NEW) -> None:
+    """Put tensors into a model in place; those that are missing or of another shape stay random.
 
-    Raises `CheckpointError` if anything else is missing.
+    Raises `CheckpointError` if any of these has another name than what it `may_lack` (prefixes of names).
     """
     own = model.state_dict()
     fitting = {k: tensors[k] for k, v in own.items() if k in tensors and tensors[k].shape == v.shape}
     absent = [name for name in own if name not in fitting]
-    if lacking := [name for name in absent if not name.startswith(_NEW)]:
+    if lacking := [name for name in absent if not name.startswith(may_lack)]:
         branch = " (it was saved without its RGB branch: --rgb-reconstruction off, or another base)"
         raise CheckpointError(
             f"{source} lacks {len(lacking)} tensors of this model, the first {lacking[0]!r}"
@@ -104,7 +107,7 @@ def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str) -> Non
     model.load_state_dict({**own, **fitting}, strict=True)
     fresh = sorted({name.rpartition(".")[0] for name in absent if name != TEXT})
     if fresh:
-        log.info("%s: random weights for %s", source, ", ".join(fresh))
+        log.info("%s: random weights for %s", source, ", ".join(fresh) if len(fresh) < 20 else f"{len(fresh)} modules")
 
 
 def _read(path: Path) -> tuple[UNetConfig, VAEConfig, Tensors, Tensors]:

@@ -59,6 +59,8 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
     try:
         trainer = Trainer(recipe, parts, folder, progress, run_log)
         complete = trainer.fit()
+        if complete and run_log:
+            run_log.write("end", progress.step)
     finally:
         if run_log:
             run_log.close()

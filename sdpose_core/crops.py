@@ -99,9 +99,8 @@ def make_crop(
     if problem := box_problem(box_xyxy, size):
         raise InputError(f"cannot cut out a person: {problem}")
     if mode == "affine":
-        center, scale = box_to_center_scale(box_xyxy, padding)
-        matrix = udp_warp_matrix(center, fix_aspect(scale, input_size), 0, input_size)
-        return warp(image_rgb, matrix, input_size), Crop(mode, input_size, matrix)
+        crop = affine_crop(box_xyxy, input_size, padding)
+        return warp(image_rgb, crop.matrix, input_size), crop
     if mode not in CROP_MODES:
         raise InputError(f"unknown crop mode {mode!r}: choose one of {', '.join(CROP_MODES)}")
     x1, y1, x2, y2 = tight_box(box_xyxy, size)
@@ -115,6 +114,12 @@ def make_crop(
         pixels = _resize_demo(tight, input_size)
     matrix = np.concatenate([np.diag(factor), -factor[:, None] * np.array([[x1], [y1]])], axis=1)
     return pixels, Crop(mode, input_size, matrix)
+
+
+def affine_crop(box_xyxy: np.ndarray, input_size: tuple[int, int], padding: float = PADDING) -> Crop:
+    """The crop of training of a usable box (4,) x1, y1, x2, y2, not yet cut; arguments as in `make_crop`."""
+    center, scale = box_to_center_scale(box_xyxy, padding)
+    return Crop("affine", input_size, udp_warp_matrix(center, fix_aspect(scale, input_size), 0, input_size))
 
 
 def tight_box(box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -129,6 +129,11 @@ def tight_box(box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, in
     return x1, y1, max(min(x2, size[0]), x1 + 1), max(min(y2, size[1]), y1 + 1)
 
 
+def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The picture (H, W, 3) with black where `mask` (H, W) is false; the picture itself without a mask."""
+    return image if mask is None else np.where(np.asarray(mask, bool)[..., None], image, np.uint8(0))
+
+
 def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
     """Affine warp of (H, W, C), bilinear, black outside; `matrix` (2, 3) maps picture to output pixels.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .crops import Crop
+from .crops import Crop, masked
 from .transfers import upload
 
 LARGEST_UPLOAD = 10_000_000
@@ -47,10 +47,12 @@ class CropJob:
     Attributes:
         picture: RGB uint8 (H, W, 3); jobs that share a picture share the array.
         crop: without rotation.
+        mask: (H, W) bool or None; what is not the person is black.
     """
 
     picture: np.ndarray
     crop: Crop
+    mask: np.ndarray | None = None
 
 
 class DeviceCropper:
@@ -62,16 +64,18 @@ class DeviceCropper:
 
     def __init__(self, jobs: Sequence[CropJob], device: torch.device) -> None:
         self.device = device
+        self.crops = [job.crop for job in jobs]
         self._jobs = jobs
         self._taps = [_taps_of(job) for job in jobs]
         self._parts: dict[int, _Part] = {}
-        self._regions: dict[int, list[int]] = {}
+        self._members: dict[int, list[int]] = {}
+        of_a_picture: dict[int, list[int]] = {}
         for number, job in enumerate(jobs):
-            self._regions.setdefault(id(job.picture), []).append(number)
-        self._part_of = {number: numbers[0] for numbers in self._regions.values() for number in numbers}
-        for numbers in self._regions.values():
-            if _pixels_between(self._taps, numbers) > LARGEST_UPLOAD:
-                self._part_of.update({number: number for number in numbers})
+            of_a_picture.setdefault(id(job.picture) if job.mask is None else -number - 1, []).append(number)
+        for numbers in of_a_picture.values():
+            alone = _pixels_between(self._taps, numbers) > LARGEST_UPLOAD
+            self._members.update({n: [n] for n in numbers} if alone else {numbers[0]: numbers})
+        self._part_of = {number: key for key, numbers in self._members.items() for number in numbers}
 
     def cut(self, start: int, stop: int) -> torch.Tensor:
         """Crops (N, 3, h, w) of jobs `start` to `stop`: float32 of 0..255 on the device, not rounded."""
@@ -83,15 +87,14 @@ class DeviceCropper:
         return _cut([self._parts[key] for key in keys], self._taps[start:stop], self.device)
 
     def _uploaded(self, key: int) -> _Part:
-        numbers = [number for number, own in self._part_of.items() if own == key]
-        picture = self._jobs[key].picture
-        columns, rows = (_needed([self._taps[number][axis] for number in numbers]) for axis in range(2))
-        whole = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        if picture[whole].size <= 3 * LARGEST_UPLOAD:  # one block is faster to take than single rows and columns
-            pixels = picture[whole]
+        picture, mask = self._jobs[key].picture, self._jobs[key].mask
+        columns, rows = (_needed([self._taps[number][axis] for number in self._members[key]]) for axis in range(2))
+        chosen: tuple = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        if picture[chosen].size <= 3 * LARGEST_UPLOAD:  # one block is faster to take than single rows and columns
             rows, columns = np.arange(rows[0], rows[-1] + 1), np.arange(columns[0], columns[-1] + 1)
         else:
-            pixels = picture[np.ix_(rows, columns)]
+            chosen = np.ix_(rows, columns)
+        pixels = masked(picture[chosen], None if mask is None else mask[chosen])
         return _Part(upload(pixels, self.device), rows, columns)
 
 
@@ -152,7 +155,9 @@ def _cut(parts: Sequence[_Part], taps: Sequence[tuple[_Taps, _Taps]], device: to
 
 def _mixed(pixels: torch.Tensor, places: torch.Tensor, weights: torch.Tensor, width: int) -> torch.Tensor:
     """Pixels (P, 3) uint8; places and weights (N, w + h, 2) of columns, then rows -> crops (N, 3, h, w) float32."""
-    (columns, rows), (across, down) = (table.split([width, table.shape[1] - width], dim=1) for table in (places, weights))
+    (columns, rows), (across, down) = (
+        table.split([width, table.shape[1] - width], dim=1) for table in (places, weights)
+    )
 
     def row(side: int) -> torch.Tensor:
         """(N, h, w, 3): the upper (0) or lower (1) of the two source rows, mixed along columns."""

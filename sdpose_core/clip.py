@@ -148,7 +148,7 @@ def annotate_clip(
         if not missing:
             return _kept(path, files, wanted)
         with WorkFolder(files.work) as work:
-            run = _Run(video, files, options, boxes, work, on_progress, on_chunk, overlap, times or StageTimes())
+            run = _Run(video, files, options, boxes, work, on_progress, on_chunk, overlap, times)
             if files.sequence in missing:
                 sequence = run.sequence(estimator, detector)
                 run.save(sequence, files.sequence)
@@ -225,7 +225,7 @@ class _Run:
     on_progress: Progress | None
     on_chunk: Callable[[ChunkResult], None] | None
     overlap: bool
-    times: StageTimes
+    times: StageTimes | None
     notes: list[str] = field(default_factory=list)
 
     def sequence(
@@ -277,7 +277,7 @@ class _Run:
             overlap=self.overlap,
             times=self.times,
         )
-        with contextlib.closing(chunks):
+        with contextlib.closing(chunks), self.times.measuring() if self.times else contextlib.nullcontext():
             for chunk in chunks:
                 self.work.add(chunk)
                 if self.on_chunk:

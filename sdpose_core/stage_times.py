@@ -45,6 +45,15 @@ class StageTimes:
             self._wall = time.perf_counter() - self._began
 
     @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        """The block is what is measured."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
+
+    @contextlib.contextmanager
     def busy(self, stage: str) -> Iterator[None]:
         """The block is work of `stage`."""
         if self._began is None or self._wall is not None:

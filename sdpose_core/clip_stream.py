@@ -341,11 +341,12 @@ class _Stream:
         return _Call(jobs, self._chunk, worker.submit(lambda: self._estimate(jobs, done, worker.stopped.is_set)))
 
     def _take_call(self) -> None:
-        """Wait for the oldest call, and track its poses."""
-        call = self._calls.popleft()
+        """Wait for the oldest call, and track its poses. One that failed stays, so that its chunk is never finished."""
+        call = self._calls[0]
         results, self._size_in_force = taken(call.result)
         for job, poses in zip(call.jobs, results, strict=True):
             self._accept(job, poses, call.chunk)
+        self._calls.popleft()
 
     def _estimate(
         self, jobs: Sequence[_Job], frames_done: int, stopped: Callable[[], bool] = lambda: False
@@ -380,8 +381,8 @@ class _Stream:
 
     def _progress(self, done: int) -> None:
         if self.on_progress:
-            self._reported = max(self._reported, done)  # a call may be ahead of the chunk that is finished
-            self.on_progress(self._reported, None)
+            self._reported = done
+            self.on_progress(done, None)
 
     def _accept(self, job: _Job, poses: Poses, chunk: _Chunk) -> None:
         if self.options.tracker.trust_ids and (job.people is None or job.people.track_ids is None):
@@ -421,7 +422,8 @@ class _Stream:
             if any(call.chunk is chunk for call in self._calls):
                 return
             self._closed.popleft()
-            self._progress(chunk.planned["frames_done"])  # type: ignore[index]
+            if (done := chunk.planned["frames_done"]) >= self._reported:  # type: ignore[index]
+                self._progress(done)
             yield ChunkResult(
                 self._sequence(chunk),
                 np.asarray([index in chunk.found for index, _ in chunk.times]),

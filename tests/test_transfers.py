@@ -93,8 +93,8 @@ def test_a_batch_is_one_upload_per_picture_one_table_and_one_download(
     config: Any, moved: dict[str, int], pictures: int, flip_test: bool
 ) -> None:
     with FakeTensorMode(), Counting() as counting:
-        model = PretendedModel(config).to(CUDA)
-        counting.moves.clear()
+        with CUDA:
+            model = PretendedModel(config)
         subject = PoseEstimator(model, batch_size=4, flip_test=flip_test)
         assert subject.crops_on_device
         images = [np.zeros((90, 120 + i, 3), np.uint8) for i in range(pictures)]
@@ -122,8 +122,8 @@ def test_the_pretended_device_notices_what_waits() -> None:
 def test_decoding_without_looking_at_numbers_gives_the_same_points() -> None:
     generator = np.random.default_rng(0)
     y, x = np.mgrid[0:64, 0:48]
-    maps = np.stack([h * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 8) for h, cx, cy in
-                     zip([1, 0.02, 0.002, 60, 0.5], [10.2, 0, 47, 30.7, 20], [20.4, 63, 5.5, 30, 0], strict=True)])  # fmt: skip
+    peaks = [(1, 10.2, 20.4), (0.02, 0, 63), (0.002, 47, 5.5), (60, 30.7, 30), (0.5, 20, 0)]
+    maps = np.stack([h * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 8) for h, cx, cy in peaks])
     maps = np.concatenate([maps - 0.001, maps, generator.normal(0, 1, (2, 64, 48)), np.zeros((1, 64, 48))])
     tensor = torch.from_numpy(maps[None].astype(np.float32))
     points, scores = decode_dark_udp(tensor, (192, 256))

@@ -22,7 +22,7 @@ LARGEST_UPLOAD = 10_000_000
 reads: at most twice its own width and height."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Taps:
     """Along one axis: the two source places of each output place (n, 2), inside the picture, and their weights (n, 2),
     0 for what lies outside."""
@@ -31,7 +31,7 @@ class _Taps:
     weights: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """What is uploaded of a picture: pixels (rows, columns, 3), and which rows and columns these are."""
 
@@ -40,7 +40,7 @@ class _Part:
     columns: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CropJob:
     """One crop to cut.
 

@@ -79,9 +79,9 @@ def test_pictures_of_different_size_share_a_call() -> None:
     boxes = [(100.3, 50.1, 200.7, 280.9), (-20, -30, 60.5, 80), (0, 10, 1, 250), (5, 0, 300, 1)]
     jobs = [CropJob(p, affine_crop(np.array(b), (192, 256))) for p, b in zip(pictures, boxes, strict=True)]
     found = cut(jobs)
-    for own, job in zip(found, jobs, strict=True):
+    for own, job, box in zip(found, jobs, boxes, strict=True):
         assert np.abs(own - exact(job.picture, job.crop)).max() < 1e-3
-        expected, _ = make_crop(job.picture, np.array(boxes[jobs.index(job)]), (192, 256))
+        expected, _ = make_crop(job.picture, np.array(box), (192, 256))
         difference = np.abs(np.rint(own) - expected)
         assert difference.max() <= (1 if OPENCV_IS_EXACT else 6)
     np.testing.assert_array_equal(cut(jobs, batch=1), found)

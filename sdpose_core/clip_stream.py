@@ -199,7 +199,7 @@ class _Chunk:
     times: list[tuple[int, float]] = field(default_factory=list)
     found: dict[int, Poses] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    planned: dict[str, int] | None = None
+    planned: dict[str, Any] | None = None
     last: bool = False
 
 
@@ -277,13 +277,14 @@ class _Stream:
         return read_ahead(self._looked_at(frames, looked, self._next_estimate), count)
 
     def _looked_at(self, frames: Iterator[Frame], detector: _LookedAlready, start: int) -> Iterator[Frame]:
-        for frame, last in _with_last(frames):
-            if frame.index >= start or last:
-                start = frame.index + self.options.every
-                with self.times.busy("detect"):
-                    detector.look(frame.image)
-            yield frame
-            del frame
+        with contextlib.closing(frames):  # type: ignore[type-var]
+            for frame, last in _with_last(frames):
+                if frame.index >= start or last:
+                    start = frame.index + self.options.every
+                    with self.times.busy("detect"):
+                        detector.look(frame.image)
+                yield frame
+                del frame
 
     def add(self, frame: Frame, last: bool) -> None:
         """The next frame."""
@@ -410,6 +411,7 @@ class _Stream:
             "next_estimate": self._next_estimate,
             "number": self._number,
             "frames_done": self._frames_done,
+            "following": self.following.state(),
         }
         self._closed.append(chunk)
 
@@ -464,7 +466,6 @@ class _Stream:
             **chunk.planned,
             "batch_size": self._batch_size() if self.worker is None else self._size_in_force,
             "tracker": self.tracker.state(),
-            "following": self.following.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:

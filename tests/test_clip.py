@@ -137,7 +137,7 @@ def test_while_the_model_works_frames_are_read_and_chunks_are_kept() -> None:
 
     def source() -> Iterator[Frame]:
         for frame in frames(40):
-            if frame.index == 8:
+            if frame.index == 12:
                 assert model_began.wait(20)
                 read.set()
             yield frame
@@ -149,7 +149,7 @@ def test_while_the_model_works_frames_are_read_and_chunks_are_kept() -> None:
         passes.append(len(passes))
         model_began.set()
         if len(passes) == 1:
-            assert read.wait(20)  # frame 8 is read during the first pass
+            assert read.wait(20)  # frame 12 is read during the first pass
         if len(passes) == 2:
             assert kept.wait(20)  # the first chunk is handed over during the second
 

@@ -23,7 +23,7 @@ def stand_in(milliseconds: float) -> Estimator:
     """An estimator whose passes take so long."""
     from synthetic_clip import FigureEstimator
 
-    return FigureEstimator(before_batch=lambda: time.sleep(milliseconds / 1000))  # type: ignore[return-value]
+    return FigureEstimator(batch_size=1, before_batch=lambda: time.sleep(milliseconds / 1000))  # type: ignore[return-value]
 
 
 def profile(video: Path, estimator: Any, *, overlap: bool, repeat: int) -> StageTimes:
@@ -32,8 +32,8 @@ def profile(video: Path, estimator: Any, *, overlap: bool, repeat: int) -> Stage
     for _ in range(repeat):
         with tempfile.TemporaryDirectory() as folder:
             annotate_clip(
-                video, folder, estimator=lambda: estimator, detector=WholePicture, options=ClipOptions(clean=None),
-                overlap=overlap, times=times,
+                video, folder, estimator=lambda: estimator, detector=WholePicture,
+                options=ClipOptions(clean=None, chunk=8), overlap=overlap, times=times,
             )  # fmt: skip
     return times
 
@@ -42,13 +42,13 @@ def main() -> None:
     """Print both profiles."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
-    parser.add_argument("--model-ms", type=float, default=40, help="of a pass of the stand-in (default: 40)")
+    parser.add_argument("--model-ms", type=float, default=40, help="of the stand-in for a person (default: 40)")
     parser.add_argument("--model", help="a real one: body, wholebody or a path")
     parser.add_argument("--device", help="of the real one")
     args = parser.parse_args()
     estimator = load_estimator(args.model, device=args.device) if args.model else stand_in(args.model_ms)
     for overlap in (False, True):
-        times = profile(args.video, estimator, overlap=overlap, repeat=2 if args.model else 1)
+        times = profile(args.video, estimator, overlap=overlap, repeat=2)
         print("\noverlapped" if overlap else "one after the other")
         print(times.table())
 

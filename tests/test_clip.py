@@ -634,20 +634,16 @@ def test_options_that_change_no_estimate_go_on(tmp_path: Path) -> None:
 
 
 def test_the_batch_size_in_force_is_kept(tmp_path: Path) -> None:
-    """As when memory ran out in the second chunk: the size was halved for good."""
+    """As when memory ran out in the third chunk: the size was halved for good."""
 
-    def halving() -> tuple[FigureEstimator, Callable[[ChunkResult], None]]:
-        estimator = FigureEstimator(batch_size=8)
+    class Halving(FigureEstimator):
+        def estimate(self, *args: Any, **settings: Any) -> list[Poses]:
+            if len(self.calls) == 2:
+                self.batch_size = 4
+            return super().estimate(*args, **settings)
 
-        def halve(chunk: ChunkResult) -> None:
-            estimator.batch_size = 4 if chunk.state["next_frame"] >= 16 else 8
-
-        return estimator, halve
-
-    first, halve = halving()
-    annotate(tmp_path / "whole", estimator=lambda: first, on_chunk=halve)
-    second, halve = halving()
-    stopped(tmp_path / "out", 30, estimator=lambda: second, on_chunk=halve)
+    annotate(tmp_path / "whole", estimator=Halving)
+    stopped(tmp_path / "out", 30, estimator=Halving)
     third = FigureEstimator(batch_size=8)
     outcome = annotate(tmp_path / "out", estimator=lambda: third)
     assert outcome.notes == ["going on with 4 crops per batch, as it was begun"]

@@ -43,6 +43,9 @@ def _add_video(commands: Any) -> None:
     sub.add_argument("input", type=Path, metavar="INPUT", help="video, animated picture, or folder of pictures")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     add_clip_arguments(sub)
+    sub.add_argument(
+        "--profile", action="store_true", help="print how long each stage of estimating the poses was busy and idle"
+    )
     sub.set_defaults(run=_run_video)
 
 
@@ -188,6 +191,7 @@ def _run_video(args: argparse.Namespace) -> int:
     from .cli import INTERRUPTED, OK, WRONG_USAGE, make_estimator
     from .clip import ClipFiles, annotate_clip, clip_name
     from .poses import PoseSequence
+    from .stage_times import StageTimes
 
     try:
         options = clip_options(args)
@@ -195,6 +199,8 @@ def _run_video(args: argparse.Namespace) -> int:
     except SDPoseError as error:
         _say(f"sdpose video: {error}")
         return WRONG_USAGE
+
+    times = StageTimes() if args.profile else None
 
     def estimator() -> Any:
         made = make_estimator(args)
@@ -206,6 +212,7 @@ def _run_video(args: argparse.Namespace) -> int:
             outcome = annotate_clip(
                 args.input, args.out, estimator=estimator, detector=lambda: make_clip_detector(args), options=options,
                 boxes=boxes, on_progress=bar.shows("poses"), on_chunk=bar.show_people, on_draw=bar.shows("drawing"),
+                times=times,
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.close()
@@ -215,6 +222,8 @@ def _run_video(args: argparse.Namespace) -> int:
             _say(f"sdpose video: stopped; {so_far}; run the same command again to go on")
             return INTERRUPTED
     _say(f"{outcome.source}: {outcome.status}: {outcome.message}")
+    if times is not None:
+        print(times.table() if times.wall_seconds else "no profile: nothing had to be estimated")
     return OK
 
 

@@ -26,6 +26,7 @@ from .files import sha256_of
 from .poses import PoseSequence
 from .sequence_drawing import Progress, draw_sequence
 from .smoothing import clean
+from .stage_times import StageTimes
 from .video_writer import SUFFIX
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def annotate_clip(
     on_progress: Progress | None = None,
     on_chunk: Callable[[ChunkResult], None] | None = None,
     on_draw: Progress | None = None,
+    overlap: bool = True,
+    times: StageTimes | None = None,
 ) -> ClipOutcome:
     """Write NAME.pose.npz and NAME_kps.mp4 (and NAME_overlay.mp4) of a video into the folder `out`.
 
@@ -130,6 +133,8 @@ def annotate_clip(
         on_progress: called with (frames estimated, all or None if not known); may raise to stop.
         on_chunk: called with each chunk when it is finished and kept.
         on_draw: called with (frames drawn, all), for each video; may raise to stop.
+        overlap: decode, detect, estimate and keep at the same time, see `estimate_frames`; nothing else differs.
+        times: told of the work of each stage, from the first frame to the finished poses.
 
     Whatever stops it (Ctrl-C, an error), the finished chunks are kept, and written to NAME.partial.pose.npz.
     Raises `InputError` for a source that cannot be read, files that cannot be written, or a clip at which another
@@ -143,7 +148,7 @@ def annotate_clip(
         if not missing:
             return _kept(path, files, wanted)
         with WorkFolder(files.work) as work:
-            run = _Run(video, files, options, boxes, work, on_progress, on_chunk)
+            run = _Run(video, files, options, boxes, work, on_progress, on_chunk, overlap, times)
             if files.sequence in missing:
                 sequence = run.sequence(estimator, detector)
                 run.save(sequence, files.sequence)
@@ -219,6 +224,8 @@ class _Run:
     work: WorkFolder
     on_progress: Progress | None
     on_chunk: Callable[[ChunkResult], None] | None
+    overlap: bool
+    times: StageTimes | None
     notes: list[str] = field(default_factory=list)
 
     def sequence(
@@ -267,11 +274,14 @@ class _Run:
             given=self._given(),
             state=state,
             on_progress=self._progress,
+            overlap=self.overlap,
+            times=self.times,
         )
-        for chunk in chunks:
-            self.work.add(chunk)
-            if self.on_chunk:
-                self.on_chunk(chunk)
+        with contextlib.closing(chunks), self.times.measuring() if self.times else contextlib.nullcontext():
+            for chunk in chunks:
+                self.work.add(chunk)
+                if self.on_chunk:
+                    self.on_chunk(chunk)
         if not self.work.complete:
             raise InputError(f"{self.video.info.path}: no frame to annotate")
 

@@ -6,20 +6,25 @@ carries the state of detection and tracking at its end, from which another call 
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+import itertools
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .ahead import Worker, read_ahead, taken
 from .annotate import CHUNK_PIXELS, annotate_images
 from .clip_options import ClipOptions
 from .errors import InputError
 from .estimator import Estimator, with_scores
 from .following import Following
 from .poses import Poses, PoseSequence
+from .stage_times import MODEL, StageTimes
 from .tracking import Tracker
 
 if TYPE_CHECKING:
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 STATE_VERSION = 1
 FOLLOW = 4
 """So many frames take their boxes from the same poses, so that they share batches."""
+AHEAD = 8
+"""Frames that are decoded, and looked at by the detector, before they are asked for; fewer of large ones."""
 _OF_A_FRAME = ("boxes_from", "dropped_boxes", "not_there", "scene_cut")
 """Entries of a frame's meta that do not hold for a clip."""
 
@@ -79,6 +86,8 @@ def estimate_frames(
     given: Given | None = None,
     state: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
+    overlap: bool = False,
+    times: StageTimes | None = None,
 ) -> Iterator[ChunkResult]:
     """Tracked poses of the frames, `options.chunk` frames at a time.
 
@@ -93,18 +102,62 @@ def estimate_frames(
         given: people of each frame, instead of the detector.
         state: of the last chunk of an earlier call.
         on_progress: called with (frames done since the first, None) after each batch of crops; may raise to stop.
+        overlap: decode, detect and estimate in threads of their own, while the caller has the chunk before; the
+            results are the same bytes. With `detect_every` above 1 only the decoding: which boxes a frame gets
+            depends on the poses before it. `on_progress` is then called in another thread.
+        times: told of the work of each stage.
 
     Raises `InputError` for frames of different sizes or out of order, and what estimator and detector raise.
     """
-    stream: _Stream | None = None
-    for frame, last in _with_last(frames):
-        if stream is None:
-            stream = _Stream(estimator, detector, options, frame_rate, given, _size_of(frame), on_progress)
-            if state is not None:
-                stream.restore(state)
-        stream.add(frame, last)
-        if last or stream.frames_in_chunk == options.chunk:
-            yield stream.take_chunk(last)
+    times = times or StageTimes()
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        return
+    feedback = given is None and options.detect_every > 1
+    with contextlib.ExitStack() as stack:
+        worker = stack.enter_context(Worker("estimator")) if overlap and not feedback else None
+        stream = _Stream(estimator, detector, options, frame_rate, given, _size_of(first), on_progress, times, worker)
+        if state is not None:
+            stream.restore(state)
+        source: Iterator[Frame] = itertools.chain([first], _timed(iterator, times))
+        del first
+        if overlap:
+            source = stream.ahead(source, detects=worker is not None)
+            stack.callback(source.close)  # type: ignore[attr-defined]
+        yield from _chunks(stream, source, options.chunk, times)
+
+
+def _chunks(stream: _Stream, frames: Iterator[Frame], length: int, times: StageTimes) -> Iterator[ChunkResult]:
+    try:
+        for frame, last in _with_last(frames):
+            stream.add(frame, last)
+            del frame
+            yield from _written(stream.finished(), times)
+            if last or stream.frames_in_chunk == length:
+                stream.close_chunk(last)
+                yield from _written(stream.finished(), times)
+    except Exception:  # what is behind the frame that cannot be read is not lost
+        yield from stream.finished(wait=True)
+        raise
+    yield from _written(stream.finished(wait=True), times)
+
+
+def _written(chunks: Iterator[ChunkResult], times: StageTimes) -> Iterator[ChunkResult]:
+    """The chunks; what the caller does with each is its writing."""
+    for chunk in chunks:
+        with times.busy("write"):
+            yield chunk
+
+
+def _timed(frames: Iterator[Frame], times: StageTimes) -> Iterator[Frame]:
+    while True:
+        with times.busy("decode"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
+        del frame
 
 
 def _with_last(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
@@ -133,8 +186,56 @@ class _Job:
     follows: bool = False
 
 
+@dataclass
+class _Chunk:
+    """Frames that will be handed over together.
+
+    Attributes:
+        times: number and time of each frame.
+        found: tracked poses by frame number.
+        planned: what the state says of the frames after it; None while frames are added.
+    """
+
+    times: list[tuple[int, float]] = field(default_factory=list)
+    found: dict[int, Poses] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    planned: dict[str, Any] | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of the estimator that may not be finished; it gives poses and the batch size then in force."""
+
+    jobs: Sequence[_Job]
+    chunk: _Chunk
+    result: Future[tuple[list[Poses], int | None]]
+
+
+class _LookedAlready:
+    """A detector whose answers are there before it is asked, once for each picture."""
+
+    def __init__(self, detector: PersonDetector) -> None:
+        self.name = detector.name
+        self._detector = detector
+        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        if hasattr(detector, "meta"):
+            self.meta = detector.meta
+
+    def look(self, image: np.ndarray) -> None:
+        self._found[id(image)] = self._detector.detect(image)
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `PersonDetector.detect`."""
+        return self._found.pop(id(image))
+
+
 class _Stream:
-    """What is known between two frames."""
+    """What is known between two frames.
+
+    Without a worker each call of the estimator is finished when it is made. With one, a call runs while the frames of
+    the next are collected and the poses of the one before are tracked.
+    """
 
     def __init__(
         self,
@@ -145,26 +246,51 @@ class _Stream:
         given: Given | None,
         size: tuple[int, int],
         on_progress: Callable[[int, int | None], None] | None,
+        times: StageTimes,
+        worker: Worker | None,
     ) -> None:
         self.estimator, self.detector, self.options = estimator, detector, options
         self.frame_rate, self.given, self.size, self.on_progress = frame_rate, given, size, on_progress
         self.tracker = Tracker(frame_rate, size, options.tracker)
         self.following = Following(options.detect_every, options.tracker)
-        self._next_estimate, self._number, self._frames_done = 0, 0, 0
+        self.times, self.worker = times, worker
+        self._next_estimate, self._number, self._frames_done, self._reported = 0, 0, 0, 0
         self._pending: list[_Job] = []
-        self._times: list[tuple[int, float]] = []
-        self._found: dict[int, Poses] = {}
-        self._counts: Counter[str] = Counter()
+        self._calls: deque[_Call] = deque()
+        self._chunk = _Chunk()
+        self._closed: deque[_Chunk] = deque()
+        self._size_in_force = self._batch_size()
+        if hasattr(estimator, "times"):
+            estimator.times = times
 
     @property
     def frames_in_chunk(self) -> int:
-        return len(self._times)
+        return len(self._chunk.times)
+
+    def ahead(self, frames: Iterator[Frame], *, detects: bool) -> Iterator[Frame]:
+        """The frames, decoded in a thread and, if it `detects` ahead, looked at by the detector in another."""
+        count = max(1, min(AHEAD, CHUNK_PIXELS // (4 * self.size[0] * self.size[1])))
+        frames = read_ahead(frames, count)
+        if not detects or self.given is not None or self.detector is None:
+            return frames
+        self.detector = looked = _LookedAlready(self.detector)
+        return read_ahead(self._looked_at(frames, looked, self._next_estimate), count)
+
+    def _looked_at(self, frames: Iterator[Frame], detector: _LookedAlready, start: int) -> Iterator[Frame]:
+        with contextlib.closing(frames):  # type: ignore[type-var]
+            for frame, last in _with_last(frames):
+                if frame.index >= start or last:
+                    start = frame.index + self.options.every
+                    with self.times.busy("detect"):
+                        detector.look(frame.image)
+                yield frame
+                del frame
 
     def add(self, frame: Frame, last: bool) -> None:
         """The next frame."""
         if _size_of(frame) != self.size:
             raise InputError(f"frame {frame.index} is {_size_of(frame)}, those before {self.size}: expected one size")
-        self._times.append((frame.index, frame.pts))
+        self._chunk.times.append((frame.index, frame.pts))
         self._frames_done += 1
         if frame.index < self._next_estimate and not last:
             return
@@ -197,77 +323,133 @@ class _Stream:
         """Estimate what is waiting; from the first frame on whose following boxes fail, the detector is asked."""
         while self._pending:
             jobs, self._pending = self._pending, []
-            for place, (job, poses) in enumerate(zip(jobs, self._estimate(jobs), strict=True)):
+            if self.worker is not None:
+                self._calls.append(self._call(jobs, self.worker))
+                while len(self._calls) > 1:
+                    self._take_call()
+                return
+            for place, (job, poses) in enumerate(zip(jobs, self._estimate(jobs, self._frames_done)[0], strict=True)):
                 if job.follows and self.following.doubtful(poses, len(job.people.boxes)):  # type: ignore[union-attr]
-                    self._counts["boxes not trusted"] += 1
+                    self._chunk.counts["boxes not trusted"] += 1
                     self.following.doubt()
                     for later in jobs[place:]:
                         self._queue(later)
                     break
-                self._accept(job, poses)
+                self._accept(job, poses, self._chunk)
 
-    def _estimate(self, jobs: Sequence[_Job]) -> list[Poses]:
+    def _call(self, jobs: Sequence[_Job], worker: Worker) -> _Call:
+        done = self._frames_done
+        return _Call(jobs, self._chunk, worker.submit(lambda: self._estimate(jobs, done, worker.stopped.is_set)))
+
+    def _take_call(self) -> None:
+        """Wait for the oldest call, and track its poses. One that failed stays, so that its chunk is never finished."""
+        call = self._calls[0]
+        results, self._size_in_force = taken(call.result)
+        for job, poses in zip(call.jobs, results, strict=True):
+            self._accept(job, poses, call.chunk)
+        self._calls.popleft()
+
+    def _estimate(
+        self, jobs: Sequence[_Job], frames_done: int, stopped: Callable[[], bool] = lambda: False
+    ) -> tuple[list[Poses], int | None]:
+        """Poses of each job, and the batch size that was in force at the end."""
         people = [job.people for job in jobs]
-        results = annotate_images(
-            [job.frame.image for job in jobs],
-            estimator=self.estimator,
-            detector=self.detector,
-            boxes=[None if own is None else own.boxes for own in people],
-            masks=[None if own is None else own.masks for own in people],
-            if_nobody=self.options.if_nobody,
-            on_batch=lambda done, crops: self._progress(round(len(jobs) * (1 - done / crops))),
-        )
+
+        def on_batch(done: int, crops: int) -> None:
+            if stopped():
+                raise _Stopped
+            self._progress(frames_done - round(len(jobs) * (1 - done / crops)))
+
+        # An estimator that has times of its own tells apart what it does.
+        times = StageTimes() if hasattr(self.estimator, "times") else self.times
+        with times.busy(MODEL):
+            results = annotate_images(
+                [job.frame.image for job in jobs],
+                estimator=self.estimator,
+                detector=self.detector,
+                boxes=[None if own is None else own.boxes for own in people],
+                masks=[None if own is None else own.masks for own in people],
+                if_nobody=self.options.if_nobody,
+                on_batch=on_batch,
+            )
         return [
             poses if own is None or own.track_ids is None else _with_ids(poses, own)
             for poses, own in zip(results, people, strict=True)
-        ]
+        ], self._batch_size()
 
-    def _progress(self, waiting: int) -> None:
+    def _batch_size(self) -> int | None:
+        return getattr(self.estimator, "batch_size", None)
+
+    def _progress(self, done: int) -> None:
         if self.on_progress:
-            self.on_progress(self._frames_done - waiting, None)
+            self._reported = done
+            self.on_progress(done, None)
 
-    def _accept(self, job: _Job, poses: Poses) -> None:
+    def _accept(self, job: _Job, poses: Poses, chunk: _Chunk) -> None:
         if self.options.tracker.trust_ids and (job.people is None or job.people.track_ids is None):
             raise InputError(f"frame {job.frame.index}: ids are to be taken as they come, but its boxes have none")
-        tracked = self.tracker.update(poses, job.frame.index, job.frame.image)
-        self.following.accept(tracked, detected=not job.follows)
-        self._found[job.frame.index] = tracked
+        with self.times.busy("track"):
+            tracked = self.tracker.update(poses, job.frame.index, job.frame.image)
+            self.following.accept(tracked, detected=not job.follows)
+        chunk.found[job.frame.index] = tracked
         source = str(poses.meta.get("boxes_from", ""))
-        self._counts["frames estimated"] += 1
-        self._counts["frames detected"] += job.people is None
-        self._counts["whole picture used"] += "whole picture used" in source
-        self._counts["boxes left out"] += len(poses.meta.get("dropped_boxes", ()))
-        self._counts["people not believed"] += int(poses.meta.get("not_there", 0))
+        chunk.counts["frames estimated"] += 1
+        chunk.counts["frames detected"] += job.people is None
+        chunk.counts["whole picture used"] += "whole picture used" in source
+        chunk.counts["boxes left out"] += len(poses.meta.get("dropped_boxes", ()))
+        chunk.counts["people not believed"] += int(poses.meta.get("not_there", 0))
 
     # --- chunks ----------------------------------------------------------------------------------------------------
 
-    def take_chunk(self, last: bool) -> ChunkResult:
-        """The frames since the last chunk."""
+    def close_chunk(self, last: bool) -> None:
+        """The frames since the last chunk are one."""
         self._estimate_pending()
-        self._progress(0)
-        sequence = self._sequence()
-        estimated = np.asarray([index in self._found for index, _ in self._times])
-        next_frame = self._times[-1][0] + 1
-        self._times, self._found, self._counts = [], {}, Counter()
-        return ChunkResult(sequence, estimated, self._state(next_frame), last)
+        chunk, self._chunk = self._chunk, _Chunk()
+        chunk.last = last
+        chunk.planned = {
+            "next_frame": chunk.times[-1][0] + 1,
+            "next_estimate": self._next_estimate,
+            "number": self._number,
+            "frames_done": self._frames_done,
+            "following": self.following.state(),
+        }
+        self._closed.append(chunk)
 
-    def _sequence(self) -> PoseSequence:
-        found = list(self._found.values())
+    def finished(self, wait: bool = False) -> Iterator[ChunkResult]:
+        """Closed chunks whose poses are there; with `wait` all, as soon as they are."""
+        while self._closed:
+            chunk = self._closed[0]
+            while wait and any(call.chunk is chunk for call in self._calls):
+                self._take_call()
+            if any(call.chunk is chunk for call in self._calls):
+                return
+            self._closed.popleft()
+            if (done := chunk.planned["frames_done"]) >= self._reported:  # type: ignore[index]
+                self._progress(done)
+            yield ChunkResult(
+                self._sequence(chunk),
+                np.asarray([index in chunk.found for index, _ in chunk.times]),
+                self._state(chunk),
+                chunk.last,
+            )
+
+    def _sequence(self, chunk: _Chunk) -> PoseSequence:
+        found = list(chunk.found.values())
         points = max((poses.keypoints.shape[1] for poses in found), default=0)
         nobody = _nobody(self.size, self.estimator.keypoint_set, points)
-        poses = [self._found.get(index, nobody) for index, _ in self._times]
-        cuts = [index for index, own in self._found.items() if own.meta.get("scene_cut")]
+        poses = [chunk.found.get(index, nobody) for index, _ in chunk.times]
+        cuts = [index for index, own in chunk.found.items() if own.meta.get("scene_cut")]
         last = found[-1].meta if found else {}  # of the last frame: its batch size is the one in force
         meta: dict[str, Any] = {name: value for name, value in last.items() if name not in _OF_A_FRAME}
         if self.given is None and hasattr(self.detector, "meta"):
             meta["detector"] = self.detector.meta()
         meta["boxes_from"] = self._boxes_from()
-        meta["clip"] = {"counts": {name: n for name, n in self._counts.items() if n}, "scene_cuts": cuts}
+        meta["clip"] = {"counts": {name: n for name, n in chunk.counts.items() if n}, "scene_cuts": cuts}
         return PoseSequence.from_poses(
             [own if len(own) else nobody for own in poses],
             frame_rate=self.frame_rate,
-            pts=[pts for _, pts in self._times],
-            frame_index=[index for index, _ in self._times],
+            pts=[pts for _, pts in chunk.times],
+            frame_index=[index for index, _ in chunk.times],
             meta=meta,
         )
 
@@ -277,16 +459,13 @@ class _Stream:
         every = self.options.detect_every
         return self.detector.name + (f" in each {every}th frame, between by the last poses" if every > 1 else "")
 
-    def _state(self, next_frame: int) -> dict[str, Any]:
+    def _state(self, chunk: _Chunk) -> dict[str, Any]:
+        assert chunk.planned is not None
         return {
             "version": STATE_VERSION,
-            "next_frame": next_frame,
-            "next_estimate": self._next_estimate,
-            "number": self._number,
-            "frames_done": self._frames_done,
-            "batch_size": getattr(self.estimator, "batch_size", None),
+            **chunk.planned,
+            "batch_size": self._batch_size() if self.worker is None else self._size_in_force,
             "tracker": self.tracker.state(),
-            "following": self.following.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -297,6 +476,10 @@ class _Stream:
         self._frames_done = state["frames_done"]
         self.tracker = Tracker.from_state(state["tracker"])
         self.following.restore(state["following"])
+
+
+class _Stopped(Exception):
+    """Nobody waits for the results any more."""
 
 
 def _nobody(size: tuple[int, int], keypoint_set: str, points: int) -> Poses:

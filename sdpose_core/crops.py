@@ -99,9 +99,8 @@ def make_crop(
     if problem := box_problem(box_xyxy, size):
         raise InputError(f"cannot cut out a person: {problem}")
     if mode == "affine":
-        center, scale = box_to_center_scale(box_xyxy, padding)
-        matrix = udp_warp_matrix(center, fix_aspect(scale, input_size), 0, input_size)
-        return warp(image_rgb, matrix, input_size), Crop(mode, input_size, matrix)
+        crop = affine_crop(box_xyxy, input_size, padding)
+        return warp(image_rgb, crop.matrix, input_size), crop
     if mode not in CROP_MODES:
         raise InputError(f"unknown crop mode {mode!r}: choose one of {', '.join(CROP_MODES)}")
     x1, y1, x2, y2 = tight_box(box_xyxy, size)
@@ -117,11 +116,22 @@ def make_crop(
     return pixels, Crop(mode, input_size, matrix)
 
 
+def affine_crop(box_xyxy: np.ndarray, input_size: tuple[int, int], padding: float = PADDING) -> Crop:
+    """The crop of training of a usable box (4,) x1, y1, x2, y2, not yet cut; arguments as in `make_crop`."""
+    center, scale = box_to_center_scale(box_xyxy, padding)
+    return Crop("affine", input_size, udp_warp_matrix(center, fix_aspect(scale, input_size), 0, input_size))
+
+
 def tight_box(box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The box truncated to whole pixels and cut to a picture of `size` (w, h), at least one pixel wide and high."""
     x1, y1, x2, y2 = (int(value) for value in np.asarray(box_xyxy)[:4])
     x1, y1 = min(max(x1, 0), size[0] - 1), min(max(y1, 0), size[1] - 1)
     return x1, y1, max(min(x2, size[0]), x1 + 1), max(min(y2, size[1]), y1 + 1)
+
+
+def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The picture (H, W, 3) with black where `mask` (H, W) is false; the picture itself without a mask."""
+    return image if mask is None else np.where(np.asarray(mask, bool)[..., None], image, np.uint8(0))
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:

@@ -6,23 +6,26 @@ The preview estimator (`preview.py`) has the same interface: `.name`, `.keypoint
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from . import boxes as box_tools
-from .crops import CROP_MODES, Crop, make_crop
+from .crops import CROP_MODES, Crop, affine_crop, make_crop, masked
 from .dependencies import installed
 from .errors import CheckpointError, InputError, MissingDependency, SDPoseError
 from .poses import Poses
+from .stage_times import StageTimes
 
 if TYPE_CHECKING:
     import torch
 
+    from .device_crops import DeviceCropper
     from .model import SDPose
+    from .transfers import Download
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ BATCH_SIZE_OF_DEVICE = {"cuda": 8, "mps": 2, "cpu": 1}
 """Crops per batch when none is asked for. Fixed per kind of device, so that the same command gives the same bytes."""
 
 OnBatch = Callable[[int, int], None]
+Item = TypeVar("Item")
 
 
 class Estimator(Protocol):
@@ -94,6 +98,7 @@ class PoseEstimator:
             out; the size in force is recorded in the result's `meta`.
         flip_test: average with the mirrored crop (evaluation does; twice the cost).
         crop: one of `crops.CROP_MODES`; "affine" is the crop of training.
+        crops_on_device: cut "affine" crops on the model's device (`device_crops.py`); None: on CUDA. `meta` says it.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class PoseEstimator:
         batch_size: int | None = None,
         flip_test: bool = False,
         crop: str = "affine",
+        crops_on_device: bool | None = None,
     ) -> None:
         if crop not in CROP_MODES:
             raise InputError(f"unknown crop mode {crop!r}: choose one of {', '.join(CROP_MODES)}")
@@ -115,6 +121,8 @@ class PoseEstimator:
         self.weights = dict(weights or {})
         self.flip_test = flip_test
         self.crop = crop
+        self._crops_on_device = crops_on_device
+        self.times = StageTimes()
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self.batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(self.device.type, 1)
@@ -123,6 +131,12 @@ class PoseEstimator:
     def keypoint_set(self) -> str:
         """Name of the keypoint set of the results."""
         return self.model.config.keypoint_set
+
+    @property
+    def crops_on_device(self) -> bool:
+        """Whether crops are cut where the model is."""
+        wanted = self._crops_on_device
+        return self.crop == "affine" and (self.device.type == "cuda" if wanted is None else wanted)
 
     def to(self, device: Any) -> PoseEstimator:
         """Move the model to a device; the batch size stays as it is."""
@@ -155,20 +169,12 @@ class PoseEstimator:
             SDPoseError: not even one crop fits into memory.
         """
         jobs, results = plan_crops(images, boxes, masks)
+        batches = self._batches(images, jobs)
         done = 0
-        while done < len(jobs):
-            batch = jobs[done : done + self.batch_size]
-            try:
-                found = self._run(images, batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                found = None  # the error holds the frames of the failed pass: leave the block before going on
-            if found is None:
-                self._halve_batch()
-                continue
-            for job, keypoints, scores in zip(batch, *found, strict=True):
-                results[job.image].add(keypoints, scores, job.box)
+        for batch, crops, points in one_ahead(batches) if self.device.type == "cuda" else batches:
+            found = points.array()
+            for job, crop, own in zip(batch, crops, found, strict=True):
+                results[job.image].add(crop.to_image(own[:, :2]), own[:, 2], job.box)
             done += len(batch)
             if on_batch:
                 on_batch(done, len(jobs))
@@ -181,19 +187,69 @@ class PoseEstimator:
         """RGB crops (N, H, W, 3) of 0..255, at the model's input size -> heatmaps (N, K, H/4, W/4) float32 there."""
         import torch
 
-        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).to(self.dtype)
-        with torch.inference_mode():
-            return self.model.heatmaps(images, flip_test=self.flip_test)
+        from .transfers import upload
 
-    def _run(self, images: Sequence[np.ndarray], batch: Sequence[_Job]) -> tuple[list[np.ndarray], np.ndarray]:
-        from .heatmaps import decode_dark_udp
+        with torch.inference_mode():
+            return self._heatmaps(upload(crops, self.device).permute(0, 3, 1, 2))
+
+    def _heatmaps(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Crops (N, 3, H, W) of 0..255 on the device -> heatmaps (N, K, H/4, W/4) float32."""
+        import torch
+
+        images = pixels.to(torch.float32, copy=True).div_(127.5).sub_(1.0).to(self.dtype)
+        return self.model.heatmaps(images, flip_test=self.flip_test)
+
+    def _batches(
+        self, images: Sequence[np.ndarray], jobs: Sequence[_Job]
+    ) -> Iterator[tuple[Sequence[_Job], list[Crop], Download]]:
+        """Each batch when it has been started: its jobs, crops, and points (N, K, 3) on their way to memory."""
+        cropper = self._cropper(images, jobs) if self.crops_on_device and jobs else None
+        done = 0
+        while done < len(jobs):
+            stop = min(done + self.batch_size, len(jobs))
+            try:
+                started = self._start(images, jobs, slice(done, stop), cropper)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                started = None  # the error holds the frames of the failed pass: leave the block before going on
+            if started is None:
+                self._halve_batch()
+                continue
+            yield jobs[done:stop], *started
+            done = stop
+
+    def _cropper(self, images: Sequence[np.ndarray], jobs: Sequence[_Job]) -> DeviceCropper:
+        from .device_crops import CropJob, DeviceCropper
 
         size = self.model.config.input_size
-        made = [make_crop(masked(images[job.image], job.mask), job.box[:4], size, mode=self.crop) for job in batch]
-        crops: list[Crop] = [crop for _, crop in made]
-        keypoints, scores = decode_dark_udp(self.heatmaps(np.stack([pixels for pixels, _ in made])), size)
-        return [crop.to_image(points) for crop, points in zip(crops, keypoints, strict=True)], scores
+        planned = [CropJob(images[job.image], affine_crop(job.box[:4], size), job.mask) for job in jobs]
+        return DeviceCropper(planned, self.device)
+
+    def _start(
+        self, images: Sequence[np.ndarray], jobs: Sequence[_Job], part: slice, cropper: DeviceCropper | None
+    ) -> tuple[list[Crop], Download]:
+        """Start a batch. On CUDA nothing here waits for the device: the next batch is prepared while this one runs."""
+        import torch
+
+        from .heatmaps import decode_to_tensor
+        from .transfers import Download, upload
+
+        size = self.model.config.input_size
+        with torch.inference_mode():
+            with self.times.busy("crop"):
+                if cropper is not None:
+                    crops, pixels = cropper.crops[part], cropper.cut(part.start, part.stop).round_()
+                else:
+                    made = [
+                        make_crop(masked(images[job.image], job.mask), job.box[:4], size, mode=self.crop)
+                        for job in jobs[part]
+                    ]
+                    crops = [crop for _, crop in made]
+                    pixels = upload(np.stack([own for own, _ in made]), self.device).permute(0, 3, 1, 2)
+            with self.times.busy_on("model", self.device):
+                points = decode_to_tensor(self._heatmaps(pixels), size)
+            return crops, Download(points)
 
     def _halve_batch(self) -> None:
         if self.batch_size == 1:
@@ -222,6 +278,7 @@ class PoseEstimator:
             "settings": {
                 "batch_size": self.batch_size,
                 "crop": self.crop,
+                "crops_cut_on": self.device.type if self.crops_on_device else "cpu",
                 "device": self.device.type,
                 "dtype": str(self.dtype).removeprefix("torch."),
                 "feature_levels": list(config.feature_levels),
@@ -229,6 +286,15 @@ class PoseEstimator:
                 "input_size": list(config.input_size),
             },
         }
+
+
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each when the next one is there."""
+    held: list[Item] = []
+    for item in items:
+        yield from held
+        held = [item]
+    yield from held
 
 
 def plan_crops(
@@ -276,11 +342,6 @@ def with_scores(boxes: Any) -> np.ndarray:
         return array
     plain = box_tools.as_boxes_xyxy(boxes)
     return np.concatenate([plain, np.ones((len(plain), 1), np.float32)], axis=1)
-
-
-def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """The picture (H, W, 3) with black where `mask` (H, W) is false; the picture itself without a mask."""
-    return image if mask is None else np.where(np.asarray(mask, bool)[..., None], image, np.uint8(0))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

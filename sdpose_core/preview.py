@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .estimator import OnBatch, masked, plan_crops
+from .crops import masked
+from .estimator import OnBatch, plan_crops
 from .files import sha256_of
 from .onnx_runtime import OnnxModel
 from .poses import Poses

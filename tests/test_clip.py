@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from sdpose_core.clip_sequence import interpolate, join_chunks
 from sdpose_core.clip_stream import ChunkResult, FramePeople, estimate_frames
 from sdpose_core.clip_work import WorkFolder, source_identity
 from sdpose_core.errors import InputError
+from sdpose_core.stage_times import StageTimes
 from sdpose_core.tracking import TrackerOptions
 from sdpose_core.video import Frame
 
@@ -105,6 +107,123 @@ def test_no_more_than_a_chunk_of_pictures_is_held() -> None:
     for _ in estimate_frames(counted(), FigureEstimator(), ColourDetector(), ClipOptions(chunk=10), frame_rate=RATE):
         gc.collect()
     assert most <= 10 + 3
+
+
+@pytest.mark.parametrize(
+    ("every", "detect_every", "chunk", "pixels"),
+    [(1, 1, 16, 64), (3, 1, 7, 64), (2, 3, 16, 64), (1, 1, 64, 5), (1, 1, 1, 64)],
+)
+def test_overlapped_or_one_after_the_other_the_bytes_are_the_same(
+    every: int, detect_every: int, chunk: int, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_stream, "CHUNK_PIXELS", pixels * SIZE[0] * SIZE[1])
+    options = ClipOptions(every=every, detect_every=detect_every, chunk=chunk)
+    estimators = FigureEstimator(), FigureEstimator()
+    plain, overlapped = (stream(50, options, estimator=own, overlap=n == 1) for n, own in enumerate(estimators))
+    assert estimators[0].calls == estimators[1].calls
+    assert [part.state for part in overlapped] == [part.state for part in plain]
+    assert [part.last for part in overlapped] == [part.last for part in plain]
+    for first, second in zip(plain, overlapped, strict=True):
+        assert_same(first.sequence, second.sequence)
+        assert first.sequence.meta == second.sequence.meta
+        np.testing.assert_array_equal(first.estimated, second.estimated)
+    again = stream(50, options, state=json.loads(json.dumps(overlapped[0].state)), overlap=True)
+    assert_same(join_chunks([overlapped[0], *again]), join_chunks(plain))
+
+
+def test_while_the_model_works_frames_are_read_and_chunks_are_kept() -> None:
+    """Each side waits for the other: one after the other this would not end."""
+    read, kept = threading.Event(), threading.Event()
+
+    def source() -> Iterator[Frame]:
+        for frame in frames(40):
+            if frame.index == 12:
+                assert model_began.wait(20)
+                read.set()
+            yield frame
+
+    model_began = threading.Event()
+    passes = []
+
+    def before_batch() -> None:
+        passes.append(len(passes))
+        model_began.set()
+        if len(passes) == 1:
+            assert read.wait(20)  # frame 12 is read during the first pass
+        if len(passes) == 2:
+            assert kept.wait(20)  # the first chunk is handed over during the second
+
+    estimator = FigureEstimator(batch_size=16, before_batch=before_batch)
+    for _ in estimate_frames(source(), estimator, ColourDetector(), ClipOptions(chunk=8), overlap=True):
+        kept.set()
+    assert estimator.calls == [8] * 5
+
+
+def test_overlapped_no_more_than_two_chunks_of_pictures_are_held() -> None:
+    alive: set[int] = set()
+    most = []
+
+    def counted() -> Iterator[Frame]:
+        for frame in frames(200):
+            alive.add(frame.index)
+            weakref.finalize(frame.image, alive.discard, frame.index)
+            most.append(len(alive))
+            yield frame
+
+    options = ClipOptions(chunk=10)
+    for _ in estimate_frames(counted(), FigureEstimator(), ColourDetector(), options, overlap=True):
+        gc.collect()
+    assert max(most) <= 2 * 10 + 2 * (clip_stream.AHEAD + 3)
+
+
+@pytest.mark.parametrize("stage", ["reading", "detecting", "estimating"])
+def test_an_error_of_any_stage_comes_out_and_no_thread_stays(stage: str) -> None:
+    class Failure(Exception):
+        pass
+
+    class Failing(ColourDetector):
+        def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if stage == "detecting" and self.calls == 20:
+                raise Failure
+            return super().detect(image)
+
+    def source() -> Iterator[Frame]:
+        yield from frames(20)
+        if stage == "reading":
+            raise Failure
+        yield from frames(60, 20)
+
+    def before_batch() -> None:
+        if stage == "estimating" and len(estimator.calls) == 3:
+            raise Failure
+
+    estimator = FigureEstimator(before_batch=before_batch)
+    before = threading.active_count()
+    kept = []
+    with pytest.raises(Failure):
+        for chunk in estimate_frames(source(), estimator, Failing(), ClipOptions(chunk=8), overlap=True):
+            kept.append(len(chunk.sequence))
+    assert kept == [8, 8]
+    assert threading.active_count() == before
+
+
+def test_who_leaves_early_leaves_no_thread() -> None:
+    before = threading.active_count()
+    chunks = estimate_frames(frames(1000), FigureEstimator(), ColourDetector(), ClipOptions(chunk=8), overlap=True)
+    next(chunks)
+    assert threading.active_count() > before
+    chunks.close()
+    assert threading.active_count() == before
+
+
+def test_the_profile_names_the_stages(tmp_path: Path) -> None:
+    times = StageTimes()
+    annotate(tmp_path / "out", times=times, estimator=lambda: FigureEstimator(before_batch=lambda: time.sleep(0.02)))
+    shares = {stage.name: stage for stage in times.shares()}
+    assert {"decode", "detect", "model", "track", "write"} <= set(shares)
+    assert shares["model"].seconds >= 10 * 0.02
+    assert all(0 <= stage.seconds <= times.wall_seconds for stage in shares.values())
+    assert "busy s" in times.table()
 
 
 def test_progress_counts_frames_and_may_stop() -> None:
@@ -515,20 +634,16 @@ def test_options_that_change_no_estimate_go_on(tmp_path: Path) -> None:
 
 
 def test_the_batch_size_in_force_is_kept(tmp_path: Path) -> None:
-    """As when memory ran out in the second chunk: the size was halved for good."""
+    """As when memory ran out in the third chunk: the size was halved for good."""
 
-    def halving() -> tuple[FigureEstimator, Callable[[ChunkResult], None]]:
-        estimator = FigureEstimator(batch_size=8)
+    class Halving(FigureEstimator):
+        def estimate(self, *args: Any, **settings: Any) -> list[Poses]:
+            if len(self.calls) == 2:
+                self.batch_size = 4
+            return super().estimate(*args, **settings)
 
-        def halve(chunk: ChunkResult) -> None:
-            estimator.batch_size = 4 if chunk.state["next_frame"] >= 16 else 8
-
-        return estimator, halve
-
-    first, halve = halving()
-    annotate(tmp_path / "whole", estimator=lambda: first, on_chunk=halve)
-    second, halve = halving()
-    stopped(tmp_path / "out", 30, estimator=lambda: second, on_chunk=halve)
+    annotate(tmp_path / "whole", estimator=Halving)
+    stopped(tmp_path / "out", 30, estimator=Halving)
     third = FigureEstimator(batch_size=8)
     outcome = annotate(tmp_path / "out", estimator=lambda: third)
     assert outcome.notes == ["going on with 4 crops per batch, as it was begun"]

@@ -7,6 +7,7 @@ bright blob in the picture.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,36 @@ def test_people_of_all_pictures_share_batches_and_come_back_in_place(batch_size:
     np.testing.assert_array_equal(found[1].boxes, BOXES[1])
     assert found[2].keypoints.shape == (0, 17, 2)
     assert found[0].meta["settings"]["batch_size"] == batch_size
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_crops_cut_on_the_device_give_the_same_points(batch_size: int) -> None:
+    mask = np.zeros((2, 200, 300), bool)
+    mask[:, 40:150, 100:250] = True
+    masks = [mask, None, None]
+    plain = PoseEstimator(BrightnessModel(), batch_size=batch_size).estimate(PICTURES, BOXES, masks=masks)
+    model = BrightnessModel(largest_batch=2)
+    estimator = PoseEstimator(model, batch_size=batch_size, crops_on_device=True)
+    found = estimator.estimate(PICTURES, BOXES, masks=masks)
+    assert max(model.batches) <= 2
+    for first, second in zip(plain, found, strict=True):
+        np.testing.assert_allclose(first.keypoints, second.keypoints, atol=0.05)  # where OpenCV rounds otherwise
+        np.testing.assert_allclose(first.scores, second.scores, atol=0.01)
+        assert second.meta["settings"]["crops_cut_on"] == "cpu"
+    native = PoseEstimator(BrightnessModel(), crop="stretch_native", crops_on_device=True)
+    assert not native.crops_on_device
+
+
+def test_one_ahead_starts_the_next_before_it_hands_one_over() -> None:
+    started: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            started.append(number)
+            yield number
+
+    seen = [(item, list(started)) for item in estimator_module.one_ahead(items())]
+    assert seen == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -164,7 +164,7 @@ def test_a_singular_hessian_gives_a_bounded_step() -> None:
     logs = np.zeros((2, 3, 3))
     logs[0] = np.array([-1e-7, 0, 1e-7]) - np.finfo(np.float32).eps * np.array([0.5, 0, 0.5])
     logs[1, 1] = [-np.inf, 0, 0]
-    steps = heatmaps_module._newton_step(logs, np.ones(2))
+    steps = heatmaps_module._newton_step(torch.from_numpy(logs), torch.ones(2, dtype=torch.float64)).numpy()
     assert np.isfinite(steps).all()
     assert (np.hypot(*steps.T) <= heatmaps_module.MAX_STEP + 1e-9).all()
 

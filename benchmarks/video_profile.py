@@ -1,0 +1,57 @@
+"""How much of a clip's time the model is busy, with and without overlap: a model that only takes time stands for a GPU.
+
+    python benchmarks/video_profile.py VIDEO [--model-ms 40] [--model PATH --device cuda]
+
+The stand-in waits without using the processor, as a program does for a GPU. With `--model` the real one runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from sdpose_core.clip import ClipOptions, annotate_clip
+from sdpose_core.detector import WholePicture
+from sdpose_core.estimator import Estimator, load_estimator
+from sdpose_core.stage_times import StageTimes
+
+
+def stand_in(milliseconds: float) -> Estimator:
+    """An estimator whose passes take so long."""
+    from synthetic_clip import FigureEstimator
+
+    return FigureEstimator(batch_size=1, before_batch=lambda: time.sleep(milliseconds / 1000))  # type: ignore[return-value]
+
+
+def profile(video: Path, estimator: Any, *, overlap: bool, repeat: int) -> StageTimes:
+    """The times of the stages in the last of `repeat` runs; the ones before warm up."""
+    times = StageTimes()
+    for _ in range(repeat):
+        with tempfile.TemporaryDirectory() as folder:
+            annotate_clip(
+                video, folder, estimator=lambda: estimator, detector=WholePicture,
+                options=ClipOptions(clean=None, chunk=8), overlap=overlap, times=times,
+            )  # fmt: skip
+    return times
+
+
+def main() -> None:
+    """Print both profiles."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--model-ms", type=float, default=40, help="of the stand-in for a person (default: 40)")
+    parser.add_argument("--model", help="a real one: body, wholebody or a path")
+    parser.add_argument("--device", help="of the real one")
+    args = parser.parse_args()
+    estimator = load_estimator(args.model, device=args.device) if args.model else stand_in(args.model_ms)
+    for overlap in (False, True):
+        times = profile(args.video, estimator, overlap=overlap, repeat=2)
+        print("\noverlapped" if overlap else "one after the other")
+        print(times.table())
+
+
+if __name__ == "__main__":
+    main()

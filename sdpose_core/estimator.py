@@ -213,7 +213,7 @@ class PoseEstimator:
         """What made the poses: model, weights and every setting that moves a keypoint."""
         from . import __version__
 
-        config = self.model.config
+        config, approximations = self.model.config, getattr(self.model, "approximations", {})
         return {
             "model": self.name,
             "preview": False,
@@ -227,6 +227,7 @@ class PoseEstimator:
                 "feature_levels": list(config.feature_levels),
                 "flip_test": self.flip_test,
                 "input_size": list(config.input_size),
+                **({"approximations": approximations} if approximations else {}),
             },
         }
 
@@ -305,6 +306,8 @@ def load_estimator(
     input_size: tuple[int, int] | None = None,
     channels_last: bool = False,
     compile: bool = False,
+    pool_attention: bool = False,
+    tiny_encoder: str | Path | None = None,
     search: Sequence[str | Path] = (),
 ) -> Estimator:
     """The estimator called `name_or_path`.
@@ -315,6 +318,7 @@ def load_estimator(
         dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
         batch_size, flip_test, crop: as in `PoseEstimator`.
         channels_last, compile: memory format and `torch.compile`, for speed.
+        pool_attention, tiny_encoder: stated approximations, see `load_sdpose`; recorded in every result.
         search: more folders in which to look for weights.
 
     Raises:
@@ -343,6 +347,8 @@ def load_estimator(
         dtype=dtype,
         device=device,
         with_rgb_branch=False,
+        pool_attention=pool_attention,
+        tiny_encoder=tiny_encoder,
     )
     model = _accelerated(model, channels_last, compile)
     return PoseEstimator(

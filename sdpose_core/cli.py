@@ -89,10 +89,10 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that choose and set the estimator."""
     group = parser.add_argument_group("pose estimator")
     group.add_argument(
-        "--model", default="auto", help="auto, preview, body, wholebody, or a checkpoint (default: auto)"
+        "--model", default="auto", help="auto, preview, body, wholebody, a checkpoint or NAME.onnx (default: auto)"
     )
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
-    group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: the best there is)")
+    group.add_argument("--device", help="cuda, cuda:1, mps, cpu; of NAME.onnx also tensorrt (default: the best)")
     group.add_argument("--batch-size", type=count, metavar="N", help="crops per pass (default: by device)")
     group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; twice the time")
     group.add_argument(
@@ -103,9 +103,18 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--keypoint-set", help="where a checkpoint does not say: coco_17 or coco_wholebody_133")
     group.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where a checkpoint does not say")
-    group.add_argument("--input-size", type=_size, metavar="WxH", help="crop size, multiples of 64")
     group.add_argument("--channels-last", action="store_true", help="channels-last memory format")
     group.add_argument("--compile", action="store_true", help="torch.compile the model")
+    group = parser.add_argument_group("approximations (less work for another answer; recorded in the result)")
+    group.add_argument("--input-size", type=_size, metavar="WxH", help="crop size, multiples of 64, such as 576x768")
+    group.add_argument(
+        "--pool-attention",
+        action="store_true",
+        help="attention at the latent's size reads 2 x 2 means",
+    )
+    group.add_argument(
+        "--tiny-encoder", type=Path, metavar="FILE", help="weights in TAESD's layout, instead of the VAE"
+    )
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
@@ -197,6 +206,7 @@ def make_estimator(args: argparse.Namespace) -> Any:
         args.model, dtype=args.dtype, device=args.device, batch_size=args.batch_size, flip_test=args.flip_test,
         crop=args.crop, keypoint_set=args.keypoint_set, feature_level=args.feature_level,
         input_size=args.input_size, channels_last=args.channels_last, compile=args.compile,
+        pool_attention=args.pool_attention, tiny_encoder=args.tiny_encoder,
     )  # fmt: skip
 
 
@@ -240,14 +250,17 @@ def expand_inputs(inputs: Sequence[str]) -> list[Path]:
 
 
 def _convert_parser(commands: Any) -> None:
-    sub = commands.add_parser("convert", help="write a checkpoint in another layout")
+    sub = commands.add_parser("convert", help="write a checkpoint in another layout, or as ONNX")
     sub.add_argument("input", type=Path, metavar="IN", help="checkpoint: a file or a folder")
     sub.add_argument("output", type=Path, metavar="OUT")
-    sub.add_argument("--layout", choices=("ours", "diffusers", "comfy"), default="ours", help="default: ours")
-    sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: as it is")
+    sub.add_argument(
+        "--layout", choices=("ours", "diffusers", "comfy", "onnx"), help="default: onnx for NAME.onnx, else ours"
+    )
+    sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: as it is; of ONNX fp32")
     sub.add_argument("--keypoint-set", help="where the checkpoint does not say")
     sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where the checkpoint does not say")
     sub.add_argument("--vae", type=Path, metavar="PATH", help="take the VAE decoder from here, where IN has none")
+    sub.add_argument("--input-size", type=_size, metavar="WxH", help="of ONNX: crop size (default: the checkpoint's)")
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     sub.set_defaults(run=_run_convert)
 
@@ -268,18 +281,43 @@ def _bench_parser(commands: Any) -> None:
 
 
 def _run_convert(args: argparse.Namespace) -> int:
-    from .checkpoints import convert
     from .model import DTYPES
 
-    report = convert(
-        args.input, args.output, args.layout, dtype=DTYPES[args.dtype] if args.dtype else None,
-        keypoint_set=args.keypoint_set, feature_level=args.feature_level, vae=args.vae, overwrite=args.overwrite,
-    )  # fmt: skip
+    dtype = DTYPES[args.dtype] if args.dtype else None
+    report = (_export_onnx if _wants_onnx(args) else _convert)(args, dtype)
     for note in report.notes:
         _say(f"note: {note}")
     _say(f"{report.tensors} tensors written in layout {report.layout!r}")
     print(report.path)
     return OK
+
+
+def _wants_onnx(args: argparse.Namespace) -> bool:
+    return args.layout == "onnx" or (args.layout is None and args.output.suffix == ".onnx")
+
+
+def _convert(args: argparse.Namespace, dtype: Any) -> Any:
+    from .checkpoints import convert
+    from .errors import InputError
+
+    if args.input_size:
+        raise InputError("--input-size is for ONNX, whose crops have one size; elsewhere it is chosen with the model")
+    return convert(
+        args.input, args.output, args.layout or "ours", dtype=dtype, keypoint_set=args.keypoint_set,
+        feature_level=args.feature_level, vae=args.vae, overwrite=args.overwrite,
+    )  # fmt: skip
+
+
+def _export_onnx(args: argparse.Namespace, dtype: Any) -> Any:
+    from .errors import InputError
+    from .onnx_export import export_onnx
+
+    if args.vae:
+        raise InputError("--vae: an ONNX file holds no VAE decoder; leave it out")
+    return export_onnx(
+        args.input, args.output, dtype=dtype, keypoint_set=args.keypoint_set, feature_level=args.feature_level,
+        input_size=args.input_size, overwrite=args.overwrite,
+    )  # fmt: skip
 
 
 def _run_download(args: argparse.Namespace) -> int:

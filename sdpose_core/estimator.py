@@ -316,8 +316,8 @@ def load_estimator(
 
     Args:
         name_or_path: "auto" (SDPose weights if they are on this machine, whole body before body; else the preview,
-            which is said in the log and in every result), "preview", "body", "wholebody", a checkpoint's path, or that of an ONNX
-            file of `export_onnx`.
+            which is said in the log and in every result), "preview", "body", "wholebody", a checkpoint's path, or
+            that of an ONNX file of `export_onnx`.
         dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
         batch_size, flip_test, crop: as in `PoseEstimator`.
         channels_last, compile: memory format and `torch.compile`, for speed.

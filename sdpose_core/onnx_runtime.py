@@ -160,9 +160,8 @@ class _OnnxRuntime:
         available = onnxruntime.get_available_providers()
         wanted = [provider for provider in providers if provider_name(provider) in available]
         if not wanted:
-            raise InputError(
-                f"onnxruntime here has {', '.join(available)}: none of {', '.join(map(provider_name, providers))}"
-            )
+            asked = ", ".join(map(provider_name, providers))
+            raise InputError(f"onnxruntime here has {', '.join(available)}: none of {asked}")
         self._session = self._first_that_starts(onnxruntime, wanted, note)
         self.description = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
         ports = self._session.get_inputs()

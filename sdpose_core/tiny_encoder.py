@@ -1,8 +1,8 @@
 """A small encoder in place of the VAE's: a stated approximation, with weights that the user brings.
 
 The layout is that of TAESD (github.com/madebyollin/taesd, MIT): fifteen numbered layers, all of 64 channels; three of
-them halve the size, and ten are residual blocks of three convolutions. Pictures go in as 0..1, and latents come out scaled
-as the U-Net wants them.
+them halve the size, and ten are residual blocks of three convolutions. Pictures go in as 0..1, and latents come out
+scaled as the U-Net wants them.
 """
 
 from __future__ import annotations

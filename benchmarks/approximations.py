@@ -4,9 +4,9 @@
     python benchmarks/approximations.py --checkpoint W.safetensors --data.root DIR    # AP on validation people
     python benchmarks/approximations.py --full-size                       # CPU seconds, heatmaps; minutes, 6 GB
 
-Operations are counted on shapes of the full-size models. AP is of the checkpoint given: figures of a small model trained on
-synthetic people say nothing about the released weights, on which none of this was measured. With random full-size
-weights the heatmap difference tells that a way runs and is another, not how good it is.
+Operations are counted on shapes of the full-size models. AP is of the checkpoint given: figures of a small model that
+was trained on synthetic people say nothing about the released weights, on which none of this was measured. With random
+full-size weights the heatmap difference tells that a way runs and is another, not how good it is.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from .dependencies import require
 from .errors import CheckpointError, InputError
-from .estimator import PoseEstimator
+from .estimator import BATCH_SIZE_OF_DEVICE, PoseEstimator
 from .files import sha256_of
 from .model_config import SDPoseConfig
 from .onnx_runtime import OnnxModel, Provider, provider_name
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 PROVIDERS_OF_DEVICE: dict[str, tuple[str, ...]] = {
     "cpu": ("CPUExecutionProvider",),
@@ -79,13 +82,14 @@ class OnnxEstimator(PoseEstimator):
         return [self.model.backend, *self.model.notes]
 
     def meta(self) -> dict[str, Any]:
-        """As `PoseEstimator.meta`."""
+        """As `PoseEstimator.meta`; the device is onnxruntime's."""
         meta = super().meta()
-        return {**meta, "settings": {**meta["settings"], "backend": self.model.backend}}
+        return {**meta, "settings": {**meta["settings"], "device": self.model.backend}}
 
     def to(self, device: Any) -> OnnxEstimator:
-        """Raises `InputError`: onnxruntime's place is chosen when the file is loaded."""
-        raise InputError(f"an ONNX model does not move to {device}: load it with device=... or providers=...")
+        """Stays where it is: the place is chosen when the file is loaded (`device`, `providers`)."""
+        log.info("%s does not move to %s: it runs on %s, as it was loaded", self.name, device, self.model.backend)
+        return self
 
 
 def load_onnx_estimator(
@@ -112,6 +116,8 @@ def load_onnx_estimator(
             f"{path.name} was to run on {', '.join(map(provider_name, asked))}, which did not start here "
             f"({'; '.join(network.notes) or 'its libraries are missing'}): choose another device"
         )
+    if settings.get("batch_size") is None and "CPUExecutionProvider" not in network.backend:
+        settings["batch_size"] = BATCH_SIZE_OF_DEVICE["cuda"]
     name = f"SDPose {network.config.keypoint_set} (ONNX)"
     return OnnxEstimator(network, name=name, weights=_identity(path), **settings)  # type: ignore[arg-type]
 

@@ -64,7 +64,7 @@ def export_onnx(
     dtype = dtype or torch.float32
     _check(target, dtype, overwrite)
     require("onnxscript", "exporting ONNX")
-    overrides = {"keypoint_set": keypoint_set, "feature_level": feature_level}
+    overrides: dict[str, Any] = {"keypoint_set": keypoint_set, "feature_level": feature_level}
     config, state, _ = read_checkpoint(source, **overrides, input_size=input_size)
     own, _ = inspect_checkpoint(source, **overrides)
     model = from_state(config, state, str(source)).to(dtype).eval().requires_grad_(False)
@@ -122,7 +122,6 @@ def trace(model: SDPose) -> Any:
             input_names=["images"],
             output_names=["heatmaps"],
             opset_version=OPSET,
-            external_data=False,
             verbose=False,
         )
 

@@ -113,7 +113,7 @@ def test_the_estimator_runs_the_file(body: Path) -> None:
     clear = np.isfinite(expected.keypoints).all(axis=-1)  # a random network's maps are flat: most peaks, not all
     distance = np.linalg.norm(found.keypoints[clear] - expected.keypoints[clear], axis=-1)
     assert np.median(distance) < 0.05
-    assert "CPUExecutionProvider" in found.meta["settings"]["backend"]
+    assert "CPUExecutionProvider" in found.meta["settings"]["device"]
     assert set(found.meta["weights"]["sha256"]) == {"tiny.onnx"}
 
 

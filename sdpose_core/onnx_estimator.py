@@ -66,7 +66,7 @@ class OnnxNetwork:
         from .heatmaps import flip_back
 
         if not flip_test:
-            return torch.from_numpy(self._onnx.run({"images": images.numpy()})[0])
+            return torch.from_numpy(self._onnx.run({"images": images.contiguous().numpy()})[0])
         straight, mirrored = self.heatmaps(torch.cat([images, images.flip(-1)])).chunk(2)
         return (straight + flip_back(mirrored, list(self.config.flip_indices))) * 0.5
 

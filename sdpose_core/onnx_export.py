@@ -146,7 +146,7 @@ def _save(program: Any, target: Path, external: bool) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as folder:
             program.save(Path(folder) / target.name, external_data=external)
             target.unlink(missing_ok=True)
-            if external:
+            if (Path(folder) / data.name).exists():
                 os.replace(Path(folder) / data.name, data)
             else:
                 data.unlink(missing_ok=True)

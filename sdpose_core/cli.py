@@ -39,14 +39,14 @@ def _say(text: str) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from . import cli_batch, cli_export, cli_sequence, cli_video
+    from . import cli_batch, cli_convert, cli_export, cli_sequence, cli_video
 
     parser = argparse.ArgumentParser(prog="sdpose", description="Human poses with SDPose, as OpenPose-compatible maps.")
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _image_parser(commands)
-    _convert_parser(commands)
+    cli_convert.add_parser(commands)
     _download_parser(commands)
     _bench_parser(commands)
     cli_sequence.add_parser(commands)
@@ -89,10 +89,10 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that choose and set the estimator."""
     group = parser.add_argument_group("pose estimator")
     group.add_argument(
-        "--model", default="auto", help="auto, preview, body, wholebody, or a checkpoint (default: auto)"
+        "--model", default="auto", help="auto, preview, body, wholebody, a checkpoint or NAME.onnx (default: auto)"
     )
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
-    group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: the best there is)")
+    group.add_argument("--device", help="cuda, cuda:1, mps, cpu; of NAME.onnx also tensorrt (default: the best)")
     group.add_argument("--batch-size", type=count, metavar="N", help="crops per pass (default: by device)")
     group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; twice the time")
     group.add_argument(
@@ -103,9 +103,18 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--keypoint-set", help="where a checkpoint does not say: coco_17 or coco_wholebody_133")
     group.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where a checkpoint does not say")
-    group.add_argument("--input-size", type=_size, metavar="WxH", help="crop size, multiples of 64")
     group.add_argument("--channels-last", action="store_true", help="channels-last memory format")
     group.add_argument("--compile", action="store_true", help="torch.compile the model")
+    group = parser.add_argument_group("approximations (less work for another answer; recorded in the result)")
+    group.add_argument("--input-size", type=_size, metavar="WxH", help="crop size, multiples of 64, such as 576x768")
+    group.add_argument(
+        "--pool-attention",
+        action="store_true",
+        help="attention at the latent's size reads 2 x 2 means",
+    )
+    group.add_argument(
+        "--tiny-encoder", type=Path, metavar="FILE", help="weights in TAESD's layout, instead of the VAE"
+    )
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
@@ -197,6 +206,7 @@ def make_estimator(args: argparse.Namespace) -> Any:
         args.model, dtype=args.dtype, device=args.device, batch_size=args.batch_size, flip_test=args.flip_test,
         crop=args.crop, keypoint_set=args.keypoint_set, feature_level=args.feature_level,
         input_size=args.input_size, channels_last=args.channels_last, compile=args.compile,
+        pool_attention=args.pool_attention, tiny_encoder=args.tiny_encoder,
     )  # fmt: skip
 
 
@@ -239,19 +249,6 @@ def expand_inputs(inputs: Sequence[str]) -> list[Path]:
 # --- the other commands --------------------------------------------------------------------------------------------
 
 
-def _convert_parser(commands: Any) -> None:
-    sub = commands.add_parser("convert", help="write a checkpoint in another layout")
-    sub.add_argument("input", type=Path, metavar="IN", help="checkpoint: a file or a folder")
-    sub.add_argument("output", type=Path, metavar="OUT")
-    sub.add_argument("--layout", choices=("ours", "diffusers", "comfy"), default="ours", help="default: ours")
-    sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: as it is")
-    sub.add_argument("--keypoint-set", help="where the checkpoint does not say")
-    sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where the checkpoint does not say")
-    sub.add_argument("--vae", type=Path, metavar="PATH", help="take the VAE decoder from here, where IN has none")
-    sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
-    sub.set_defaults(run=_run_convert)
-
-
 def _download_parser(commands: Any) -> None:
     sub = commands.add_parser("download", help="fetch SDPose weights; shows size and licence first")
     sub.add_argument("name", help="body, wholebody, wholebody-comfy or sd2-base")
@@ -265,21 +262,6 @@ def _bench_parser(commands: Any) -> None:
     sub = commands.add_parser("bench", help="measure speed and memory beside the released way")
     bench.add_arguments(sub)
     sub.set_defaults(run=bench.main)
-
-
-def _run_convert(args: argparse.Namespace) -> int:
-    from .checkpoints import convert
-    from .model import DTYPES
-
-    report = convert(
-        args.input, args.output, args.layout, dtype=DTYPES[args.dtype] if args.dtype else None,
-        keypoint_set=args.keypoint_set, feature_level=args.feature_level, vae=args.vae, overwrite=args.overwrite,
-    )  # fmt: skip
-    for note in report.notes:
-        _say(f"note: {note}")
-    _say(f"{report.tensors} tensors written in layout {report.layout!r}")
-    print(report.path)
-    return OK
 
 
 def _run_download(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ _EXTRA_OF = {
     "torch": "torch",
     "diffusers": "torch",
     "onnxruntime": "onnx",
+    "onnxscript": "onnx-export",
     "transformers": "transformers",
     "controlnet_aux": "aux",
     "ray": "ray",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .device_crops import DeviceCropper
     from .model import SDPose
+    from .onnx_runtime import Provider
     from .transfers import Download
 
 log = logging.getLogger(__name__)
@@ -269,7 +270,7 @@ class PoseEstimator:
         """What made the poses: model, weights and every setting that moves a keypoint."""
         from . import __version__
 
-        config = self.model.config
+        config, approximations = self.model.config, getattr(self.model, "approximations", {})
         return {
             "model": self.name,
             "preview": False,
@@ -284,6 +285,7 @@ class PoseEstimator:
                 "feature_levels": list(config.feature_levels),
                 "flip_test": self.flip_test,
                 "input_size": list(config.input_size),
+                **({"approximations": approximations} if approximations else {}),
             },
         }
 
@@ -366,16 +368,22 @@ def load_estimator(
     input_size: tuple[int, int] | None = None,
     channels_last: bool = False,
     compile: bool = False,
+    pool_attention: bool = False,
+    tiny_encoder: str | Path | None = None,
+    providers: Sequence[Provider] | None = None,
     search: Sequence[str | Path] = (),
 ) -> Estimator:
     """The estimator called `name_or_path`.
 
     Args:
         name_or_path: "auto" (SDPose weights if they are on this machine, whole body before body; else the preview,
-            which is said in the log and in every result), "preview", "body", "wholebody", or a checkpoint's path.
+            which is said in the log and in every result), "preview", "body", "wholebody", a checkpoint's path, or
+            that of an ONNX file of `export_onnx`.
         dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
         batch_size, flip_test, crop: as in `PoseEstimator`.
         channels_last, compile: memory format and `torch.compile`, for speed.
+        pool_attention, tiny_encoder: stated approximations, see `load_sdpose`; recorded in every result.
+        providers: of an ONNX file, see `load_onnx_estimator`.
         search: more folders in which to look for weights.
 
     Raises:
@@ -391,6 +399,19 @@ def load_estimator(
             log.info("%s", why)
             return _preview(note=why)
         name_or_path = path
+    if name.endswith(".onnx"):
+        from .onnx_estimator import load_onnx_estimator
+
+        fixed = {
+            "dtype": dtype not in (None, "auto"), "keypoint_set": keypoint_set, "feature_level": feature_level,
+            "input_size": input_size, "channels_last": channels_last, "compile": compile,
+            "pool_attention": pool_attention, "tiny_encoder": tiny_encoder,
+        }  # fmt: skip
+        if given := [key.replace("_", "-") for key, value in fixed.items() if value]:
+            raise InputError(f"{name} is what it was exported as: leave out {', '.join(given)}, or export it anew")
+        return load_onnx_estimator(
+            name, device=device, providers=providers, batch_size=batch_size, flip_test=flip_test, crop=crop
+        )
     _need_torch(name)
     from .model import load_sdpose
     from .weights import find_weights
@@ -404,6 +425,8 @@ def load_estimator(
         dtype=dtype,
         device=device,
         with_rgb_branch=False,
+        pool_attention=pool_attention,
+        tiny_encoder=tiny_encoder,
     )
     model = _accelerated(model, channels_last, compile)
     return PoseEstimator(

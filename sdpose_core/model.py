@@ -49,6 +49,9 @@ class SDPose(nn.Module):
         with_rgb_branch: also build what only the RGB task needs (later up-blocks, output convolution).
     """
 
+    approximations: dict[str, Any]
+    """What makes this model's answer another than the checkpoint's, see `approximations.py`; JSON-able."""
+
     empty_prompt_embedding: torch.Tensor
     """(1, T, cross_attention_dim): the text encoder's answer to "", a constant."""
 
@@ -57,6 +60,7 @@ class SDPose(nn.Module):
         self.config = config
         self.with_rgb_branch = with_rgb_branch
         self.vae_is_frozen = True
+        self.approximations: dict[str, Any] = {}
         self.vae = VAEEncoder(config.vae)
         self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch)
         self.head = HeatmapHead(config)
@@ -90,7 +94,7 @@ class SDPose(nn.Module):
         on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:
-            return self.vae(images.to(self.vae.quant_conv.weight.dtype)).to(self.dtype)
+            return self.vae(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
@@ -174,6 +178,8 @@ def load_sdpose(
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
     with_rgb_branch: bool = True,
+    pool_attention: bool = False,
+    tiny_encoder: str | Path | None = None,
 ) -> SDPose:
     """A trained SDPose, frozen and in evaluation mode.
 
@@ -184,12 +190,15 @@ def load_sdpose(
             VAE too; for the official evaluation's fp32 VAE call `model.vae.float()`.
         device: None ("auto") takes cuda, mps, cpu in that order.
         with_rgb_branch: also load what only `reconstruct` needs, where the checkpoint has it.
+        pool_attention, tiny_encoder: stated approximations, see `approximations.approximate`. They, and an input size
+            other than the checkpoint's own, are named in the model's `approximations`.
 
     Raises:
         CheckpointError: no such file, another kind of file, missing or unexpected tensors.
         InputError: an override, dtype or device that does not exist.
     """
-    from .checkpoints import read_checkpoint
+    from .approximations import approximate
+    from .checkpoints import inspect_checkpoint, read_checkpoint
 
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
@@ -207,7 +216,11 @@ def load_sdpose(
     )
     model = from_state(config, state, str(path))
     del state  # or a cast would hold the weights twice
-    return optimize_for_cpu(model.to(device=device, dtype=chosen).eval().requires_grad_(False))
+    model = optimize_for_cpu(model.to(device=device, dtype=chosen).eval().requires_grad_(False))
+    own, _ = inspect_checkpoint(path, keypoint_set=keypoint_set, feature_level=feature_level)
+    if config.input_size != own.input_size:
+        model.approximations["input_size"] = "{}x{} instead of {}x{}".format(*config.input_size, *own.input_size)
+    return approximate(model, pool_attention=pool_attention, tiny_encoder=tiny_encoder)
 
 
 def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPose:

@@ -20,6 +20,9 @@ from .errors import CheckpointError, InputError, MissingDependency
 
 log = logging.getLogger(__name__)
 
+Provider = str | tuple[str, dict[str, Any]]
+"""Name of an onnxruntime provider, or name and options."""
+
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider")
 """onnxruntime's ways to compute, in the order in which they are tried."""
 
@@ -48,6 +51,7 @@ class Port:
 class _Engine(Protocol):
     description: str
     inputs: tuple[Port, ...]
+    metadata: Mapping[str, str]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]: ...
 
@@ -57,13 +61,16 @@ class OnnxModel:
 
     Args:
         path: the `.onnx` file.
-        providers: onnxruntime's providers to try, in order; None takes `PROVIDERS`. Those that this machine lacks are
-            passed over; one that does not start is logged, noted in `.notes`, and the next one is tried.
+        providers: onnxruntime's providers to try, in order, by name or as (name, options); None takes `PROVIDERS`.
+            Those that this machine lacks are passed over; one that does not start is logged, noted in `.notes`, and the
+            next one is tried.
         backend: "onnxruntime" or "cv2" (cv2.dnn of OpenCV 5); None takes onnxruntime if it is installed, else cv2.
+        max_threads: at most so many, and no more than there are CPUs.
 
     Attributes:
         backend: what computes: "onnxruntime 1.x CPUExecutionProvider" or "cv2.dnn 5.x".
         inputs: a `Port` per input.
+        metadata: text entries of the file (onnxruntime only).
         notes: a line for everything that was tried and did not work.
 
     Raises:
@@ -72,16 +79,24 @@ class OnnxModel:
         InputError: an unknown backend, or none of `providers` on this machine.
     """
 
-    def __init__(self, path: str | Path, *, providers: Sequence[str] | None = None, backend: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        providers: Sequence[Provider] | None = None,
+        backend: str | None = None,
+        max_threads: int = MAX_THREADS,
+    ) -> None:
         if backend not in (None, *BACKENDS):
             raise InputError(f"ONNX backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
         self.path = Path(path)
         self.notes: list[str] = []
         if not self.path.is_file():
             raise CheckpointError(f"{self.path}: no such file: expected an ONNX model (.onnx)")
-        self._engine = self._start(providers or PROVIDERS, backend)
+        self._engine = self._start(providers or PROVIDERS, backend, max_threads)
         self.backend = self._engine.description
         self.inputs = self._engine.inputs
+        self.metadata = self._engine.metadata
         log.info("%s runs on %s", self.path.name, self.backend)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -100,14 +115,14 @@ class OnnxModel:
                 raise InputError(f"{self.path.name}: input {port.name} has the shape ({expected}), got {found}")
         return self._engine.run(inputs)
 
-    def _start(self, providers: Sequence[str], backend: str | None) -> _Engine:
+    def _start(self, providers: Sequence[Provider], backend: str | None, max_threads: int) -> _Engine:
         if backend != "cv2" and installed("onnxruntime"):
             try:
                 import onnxruntime
             except ImportError as error:  # built for another system, or a shared library is missing
                 self._note(f"onnxruntime is installed but importing it failed: {error}")
             else:
-                return _OnnxRuntime(onnxruntime, self.path, providers, self._note)
+                return _OnnxRuntime(onnxruntime, self.path, providers, max_threads, self._note)
         if backend != "onnxruntime" and _opencv_major() >= 5:
             return _OpenCV(self.path)
         raise self._nothing_runs_it(backend)
@@ -134,22 +149,26 @@ def _opencv_major() -> int:
 
 
 class _OnnxRuntime:
-    def __init__(self, onnxruntime: Any, path: Path, providers: Sequence[str], note: Note) -> None:
+    def __init__(
+        self, onnxruntime: Any, path: Path, providers: Sequence[Provider], max_threads: int, note: Note
+    ) -> None:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
         # onnxruntime's errors share no base class of their own
         self._errors = tuple(e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
-        self._path = path
+        self._path, self._max_threads = path, max_threads
         available = onnxruntime.get_available_providers()
-        wanted = [name for name in providers if name in available]
+        wanted = [provider for provider in providers if provider_name(provider) in available]
         if not wanted:
-            raise InputError(f"onnxruntime here has {', '.join(available)}: none of {', '.join(providers)}")
+            asked = ", ".join(map(provider_name, providers))
+            raise InputError(f"onnxruntime here has {', '.join(available)}: none of {asked}")
         self._session = self._first_that_starts(onnxruntime, wanted, note)
         self.description = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
         ports = self._session.get_inputs()
         self.inputs = tuple(
             Port(port.name, tuple(n if isinstance(n, int) and n > 0 else None for n in port.shape)) for port in ports
         )
+        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self._types = {port.name: _NUMPY_TYPES.get(port.type) for port in ports}
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -160,32 +179,40 @@ class _OnnxRuntime:
         except self._errors as error:
             raise _cannot_run(self._path, self.description, error) from error
 
-    def _first_that_starts(self, onnxruntime: Any, wanted: Sequence[str], note: Note) -> Any:
+    def _first_that_starts(self, onnxruntime: Any, wanted: Sequence[Provider], note: Note) -> Any:
         for provider in wanted[:-1]:
             try:
                 session = self._session_on(onnxruntime, provider)
             except self._errors as error:
                 if type(error).__name__ in _FAULTS_OF_THE_FILE:
                     raise _unusable(self._path, "onnxruntime", error) from None
-                note(f"{provider} did not start ({_one_line(error)})")
+                note(f"{provider_name(provider)} did not start ({_one_line(error)})")
                 continue
             # onnxruntime puts the CPU in place of a provider whose libraries are missing, without an error
-            if session.get_providers()[0] == provider:
+            if session.get_providers()[0] == provider_name(provider):
                 return session
-            note(f"{provider} did not start (its libraries are missing or do not fit)")
+            note(f"{provider_name(provider)} did not start (its libraries are missing or do not fit)")
         try:
             return self._session_on(onnxruntime, wanted[-1])
         except self._errors as error:
             raise _unusable(self._path, "onnxruntime", error) from None
 
-    def _session_on(self, onnxruntime: Any, provider: str) -> Any:
+    def _session_on(self, onnxruntime: Any, provider: Provider) -> Any:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = min(MAX_THREADS, _cpus())
+        options.intra_op_num_threads = min(self._max_threads, _cpus())
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn whole cores
         options.log_severity_level = 4  # what goes wrong comes as an error too, and is reported by us
         # onnxruntime's own fallback to the CPU prints and forgets; ours is logged and noted
-        return onnxruntime.InferenceSession(str(self._path), options, providers=[provider], enable_fallback=0)
+        providers = [provider]
+        if provider_name(provider) == "TensorrtExecutionProvider":  # what that cannot run is better off there
+            providers.append("CUDAExecutionProvider")
+        return onnxruntime.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
+
+
+def provider_name(provider: Provider) -> str:
+    """Without its options."""
+    return provider if isinstance(provider, str) else provider[0]
 
 
 _FAULTS_OF_THE_FILE = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile")
@@ -208,6 +235,8 @@ def _cpus() -> int:
 
 
 class _OpenCV:
+    metadata: Mapping[str, str] = {}
+
     def __init__(self, path: Path) -> None:
         import cv2
 

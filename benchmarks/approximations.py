@@ -1,0 +1,169 @@
+"""What each stated approximation saves, and how far it moves the answer.
+
+    python benchmarks/approximations.py                                   # operations; interpolation of frames
+    python benchmarks/approximations.py --checkpoint W.safetensors --data.root DIR    # AP on validation people
+    python benchmarks/approximations.py --full-size                       # CPU seconds, heatmaps; minutes, 6 GB
+
+Operations are counted on shapes of the full-size models. AP is of the checkpoint given: figures of a small model that
+was trained on synthetic people say nothing about the released weights, on which none of this was measured. With random
+full-size weights the heatmap difference tells that a way runs and is another, not how good it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
+
+from moving_people import box_of  # noqa: E402
+from smooth_benchmark import FRAME_RATE, SIZE, truth  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from sdpose_core.acceleration import optimize_for_cpu  # noqa: E402
+from sdpose_core.approximations import approximate  # noqa: E402
+from sdpose_core.clip_sequence import interpolate  # noqa: E402
+from sdpose_core.model import SDPose, load_sdpose  # noqa: E402
+from sdpose_core.model_config import BODY, WHOLEBODY, SDPoseConfig  # noqa: E402
+from sdpose_core.poses import Poses, PoseSequence  # noqa: E402
+from sdpose_core.tiny_encoder import TinyEncoder  # noqa: E402
+
+SIZES = ((576, 768), (384, 512))
+Way = tuple[str, Callable[[SDPose], SDPose]]
+
+
+def ways(config: SDPoseConfig) -> Iterator[Way]:
+    """Names, and what turns an exact model of `config` into that way (in place)."""
+    yield "exact", lambda model: model
+    yield "pooled attention", lambda model: approximate(model, pool_attention=True)
+    yield "small encoder", _with_small_encoder
+    for size in SIZES:
+        yield "{}x{}".format(*size), lambda model, size=size: _resized(model, size)
+    yield (
+        "all three, {}x{}".format(*SIZES[0]),
+        lambda model: approximate(_resized(_with_small_encoder(model), SIZES[0]), pool_attention=True),
+    )
+
+
+def _with_small_encoder(model: SDPose) -> SDPose:
+    with torch.device(model.device):
+        model.vae = TinyEncoder(model.config.vae.latent_channels).eval().requires_grad_(False)
+    return model
+
+
+def _resized(model: SDPose, size: tuple[int, int]) -> SDPose:
+    model.config = replace(model.config, input_size=size)
+    return model
+
+
+# --- operations and time ---------------------------------------------------------------------------------------------
+
+
+def count_operations(config: SDPoseConfig) -> None:
+    """A line per way: GFLOP (2 per multiply-add) of one crop."""
+    exact = 0.0
+    for name, change in ways(config):
+        with torch.device("meta"):
+            model = change(SDPose(config).eval().requires_grad_(False))
+        w, h = model.config.input_size
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model.heatmaps(torch.empty(1, 3, h, w, device="meta"))
+        gflop = counter.get_total_flops() / 1e9
+        exact = exact or gflop
+        print(f"{config.keypoint_set:<20} {name:<24} {gflop:8.0f} GFLOP {gflop / exact:6.2f}")
+
+
+def measure_full_size(config: SDPoseConfig) -> None:
+    """A line per way: CPU seconds of one crop, and the difference of the heatmaps from the exact way's."""
+    exact = None
+    for name, change in ways(config):
+        torch.manual_seed(0)
+        model = SDPose(config).eval().requires_grad_(False)
+        torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
+        model = change(optimize_for_cpu(model))
+        w, h = model.config.input_size
+        coarse = torch.rand(1, 3, 32, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        images = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bicubic").clamp(-1, 1)
+        start = time.process_time()
+        with torch.inference_mode():
+            maps = model.heatmaps(images)
+        seconds = time.process_time() - start
+        exact = maps if exact is None else exact
+        maps = torch.nn.functional.interpolate(maps, size=exact.shape[2:], mode="bilinear")
+        difference = float((maps - exact).abs().mean() / exact.std())
+        print(f"{config.keypoint_set:<20} {name:<24} {seconds:8.1f} CPU s, heatmaps differ by {difference:.3f} std")
+
+
+# --- accuracy --------------------------------------------------------------------------------------------------------
+
+
+def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
+    """A line per way that such a model has: AP, and the mean distance to the exact way's points."""
+    from coco_annotations import read_annotations, read_people
+    from recipe import ValidationRecipe
+    from validation_ap import average_precision, predict
+
+    from sdpose_core.skeletons import keypoint_set
+
+    model = load_sdpose(checkpoint, device="cpu", with_rgb_branch=False)
+    (w, h), settings = model.config.input_size, ValidationRecipe()
+    annotations = read_annotations(root / "annotations" / "val.json")
+    people, _ = read_people(annotations, root / "images", keypoint_set(model.config.keypoint_set))
+    people = people.first(count)
+    smaller = [(size, f"{size[0]}x{size[1]} of {w}x{h}") for size in ((w * 2 // 3, h * 3 // 4), (w // 3, h // 2))]
+    exact = None
+    for name, change in (
+        ("exact", lambda model: model),
+        ("pooled attention", lambda model: approximate(model, pool_attention=True)),
+        *((name, lambda model, size=size: _resized(model, size)) for size, name in smaller),
+    ):
+        model = change(load_sdpose(checkpoint, device="cpu", with_rgb_branch=False))
+        keypoints, scores = predict(model, people, range(len(people)), settings)
+        figures = average_precision(people, keypoints, scores)
+        exact = keypoints if exact is None else exact
+        shift = np.nanmedian(np.linalg.norm(keypoints - exact, axis=-1))
+        print(f"{name:<24} AP {figures['AP']:.3f}  AR {figures['AR']:.3f}  points move by {shift:.2f} px (median)")
+
+
+def measure_interpolation() -> None:
+    """A line per N: distance of the interpolated points of a dancer, who is 250 pixels high, from the truth."""
+    points = truth()
+    frames = [Poses(own[None], np.ones((1, 17)), np.r_[box_of(own), 1][None], SIZE, "coco_17") for own in points]
+    sequence = PoseSequence.from_poses(frames, frame_rate=FRAME_RATE)
+    for every in (2, 3, 5, 10):
+        estimated = np.arange(len(points)) % every == 0
+        estimated[-1] = True
+        found = interpolate(sequence, estimated)
+        away = np.linalg.norm(found.keypoints[:, 0] - points, axis=-1)[~estimated]
+        print(f"--every {every:<2} {'':14} {away.mean():6.2f} px mean, {away.max():6.2f} px at most ({FRAME_RATE} fps)")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--data.root", dest="root", type=Path, metavar="DIR", help="with annotations/val.json and images/"
+    )
+    parser.add_argument("--people", type=int, default=-1, metavar="N", help="the first so many (default: all)")
+    parser.add_argument("--full-size", action="store_true", help="also run the full-size whole-body model, each way")
+    args = parser.parse_args()
+    for config in (WHOLEBODY, BODY):
+        count_operations(config)
+    measure_interpolation()
+    if args.checkpoint:
+        measure_ap(args.checkpoint, args.root, args.people)
+    if args.full_size:
+        measure_full_size(WHOLEBODY)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from .acceleration import optimize_for_cpu
 from .backbone import POSE, class_embedding_input
+from .constants import fold_constants
 from .crops import make_crop
 from .heatmaps import decode_dark_udp
 from .model import SDPose
@@ -53,7 +54,7 @@ def build(way: str, config: SDPoseConfig, device: torch.device, dtype: torch.dty
     elif way == "native":
         network = _diffusers(model.to(device, dtype), autocast=False)
     else:
-        network = _ours(optimize_for_cpu(model.to(device, dtype)))
+        network = _ours(optimize_for_cpu(fold_constants(model.to(device, dtype))))
     return [
         ("crop", lambda _: crop_tensor(config, mode, device)),
         *network,

@@ -331,6 +331,7 @@ def load_estimator(
             return _preview(note=why)
         name_or_path = path
     _need_torch(name)
+    from .constants import fold_constants
     from .model import load_sdpose
     from .weights import find_weights
 
@@ -344,7 +345,7 @@ def load_estimator(
         device=device,
         with_rgb_branch=False,
     )
-    model = _accelerated(model, channels_last, compile)
+    model = _accelerated(fold_constants(model), channels_last, compile)
     return PoseEstimator(
         model,
         name=f"SDPose {model.config.keypoint_set}",

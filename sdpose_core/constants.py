@@ -5,7 +5,7 @@ At inference timestep, class label and text never change. So three things can go
 - the embedding of time and class, which each residual block projects and adds to all pixels: it joins the bias of the
   block's first convolution;
 - keys and values of the text's two tokens. With them the cross-attention of a layer is, for each head, a softmax over
-  as many numbers as there are tokens: the query's and the output's projections shrink from (C, C) to (heads x tokens, C);
+  as many numbers as there are tokens: the projections of query and output shrink from (C, C) to (heads x tokens, C);
 - the weights that only served these: 0.3 GB in float32.
 
 The answer is the same but for rounding. Of the operations 61 GFLOP go (768 x 1024, up to level F2).

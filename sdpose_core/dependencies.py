@@ -17,6 +17,7 @@ _EXTRA_OF = {
     "ray": "ray",
     "accelerate": "train",
     "faster_coco_eval": "train",
+    "matplotlib": "train",
     "anny": "train",
 }
 

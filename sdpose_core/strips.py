@@ -1,8 +1,8 @@
 """Group norm, SiLU and convolution over a large picture in strips of rows.
 
 On a CPU the VAE's first block holds the peak of SDPose's memory: 0.4 GB per tensor at 768 x 1024, and five of them at
-once when run layer by layer. In strips only a convolution's input and output exist whole, or one of them. Convolutions see the same numbers
-as before; the group norm's statistics are those of the whole picture.
+once when run layer by layer. In strips only a convolution's input and output exist whole, or one of them. Convolutions
+see the same numbers as before; the group norm's statistics are those of the whole picture.
 """
 
 from __future__ import annotations

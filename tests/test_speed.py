@@ -118,6 +118,16 @@ def test_only_a_frozen_model_for_poses_is_folded_and_it_is_not_saved() -> None:
         folded.reconstruct(torch.zeros(1, 3, 64, 64))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_heatmaps_in_half_precision_have_fine_steps(dtype: torch.dtype) -> None:
+    """About a maximum the values differ by less than bf16 can tell; so the last layer is float32."""
+    head = tiny_model().head.to(dtype)
+    with torch.no_grad():
+        heatmaps = head(torch.randn(1, 32, 8, 8).to(dtype))
+    assert heatmaps.dtype == torch.float32
+    assert (heatmaps != heatmaps.to(dtype).float()).float().mean() > 0.5
+
+
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("strip_elements", [1, 3000, 1 << 21])
 def test_vae_in_place_equals_diffusers(layers: int, strip_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,9 +100,9 @@ def test_keys_values_and_embedding_are_not_computed_again() -> None:
     with torch.no_grad():
         for _ in range(2):
             folded.heatmaps(torch.zeros(1, 3, 64, 64))
-    assert len(crossing) == 12 and not any(calls), "folded from the weights"
+    assert len(crossing) == 13 and not any(calls), "folded from the weights"
     assert [len(c) for c in embedding] == [1, 1]
-    assert sum(isinstance(module, ConstantCrossAttention) for module in folded.unet.modules()) == 12
+    assert sum(isinstance(module, ConstantCrossAttention) for module in folded.unet.modules()) == 13
     assert not any(name.endswith("time_emb_proj") for name, _ in folded.unet.named_modules())
 
 

@@ -78,7 +78,7 @@ def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
     block = encoder.down_blocks[0]
     first, *others = block.resnets
     down = block.downsamplers[0].conv
-    sample = _residual_in_place(first, encoder.conv_in(images))
+    sample = _residual_in_place(first, conv_in_strips(encoder.conv_in, images, _SAME))
     sample = conv_in_strips(encoder.conv_in, images, _SAME, add_to=sample)
     if not others:
         return conv_in_strips(down, sample, _DOWN)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 STRIP_ELEMENTS = 1 << 21
-"""Input elements of one strip: 8 MB in float32, which also suits a processor's cache."""
+"""Elements of one strip, of its input or output: 8 MB in float32, which also suits a processor's cache."""
 
 
 def group_norm_silu(norm: nn.GroupNorm, x: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -75,10 +75,11 @@ def conv_in_strips(
     sides = min(left, right)  # which the convolution pads without a copy
     out = x if in_place else add_to
     if out is None:
-        out = x.new_empty((n, conv.out_channels, out_h, out_w)).to(memory_format=torch.channels_last)
+        shape, layout = (n, conv.out_channels, out_h, out_w), torch.channels_last
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
     bias = conv.bias if with_bias else None
     row_above = x[:, :, :0]  # the last row of the strip before, as it was
-    step = max(1, STRIP_ELEMENTS // (n * c * w * stride))
+    step = max(1, STRIP_ELEMENTS // (n * max(c, conv.out_channels) * w * stride))
     for top in range(0, out_h, step):
         bottom = min(top + step, out_h)
         first, last = top * stride - above, (bottom - 1) * stride + kernel_h - above  # input rows; may lie outside

@@ -26,6 +26,10 @@ CLASS_LABEL_OF_TASK = {POSE: (1.0, 0.0), RGB: (0.0, 1.0)}
 class VAEEncoder(nn.Module):
     """Pictures to latents: SD's VAE without its decoder, and without sampling."""
 
+    in_strips: bool | None = None
+    """Whether to go strip by strip. None: on a CPU in float32, where it saves two gigabytes; not where gradients are
+    wanted, nor on a GPU, where whole layers are faster and half as large."""
+
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
         self.scaling_factor = config.scaling_factor
@@ -41,8 +45,9 @@ class VAEEncoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, H, W) in [-1, 1], RGB -> latents (N, 4, H/8, W/8): the mean (= mode) x scaling factor."""
-        # Whole layers are right for a GPU and for a gradient; on a CPU the strips save a gigabyte.
-        in_strips = images.device.type == "cpu" and images.dtype == torch.float32 and not torch.is_grad_enabled()
+        in_strips = self.in_strips
+        if in_strips is None:
+            in_strips = images.device.type == "cpu" and images.dtype == torch.float32 and not torch.is_grad_enabled()
         moments = self.quant_conv(_encode_in_strips(self.encoder, images) if in_strips else self.encoder(images))
         mean, _log_variance = moments.chunk(2, dim=1)
         return (mean * self.scaling_factor).contiguous()
@@ -50,23 +55,53 @@ class VAEEncoder(nn.Module):
 
 def _encode_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
     """`encoder(images)` with less memory; equal but for rounding."""
-    sample = encoder.conv_in(images.contiguous(memory_format=torch.channels_last))
-    for block in encoder.down_blocks:
+    sample = _first_block_in_strips(encoder, images.contiguous(memory_format=torch.channels_last))
+    for block in encoder.down_blocks[1:]:
         for resnet in block.resnets:
             sample = _resnet_in_strips(resnet, sample)
         for downsampler in block.downsamplers or ():
-            sample = conv_in_strips(downsampler.conv, sample, padding=(0, 1, 0, 1))  # SD pads right and below only
+            sample = conv_in_strips(downsampler.conv, sample, _DOWN)
     return encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(encoder.mid_block(sample))))
+
+
+_SAME, _DOWN = (1, 1, 1, 1), (0, 1, 0, 1)
+"""Padding of convolutions; SD's VAE pads right and below only where it halves the size."""
+
+
+def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
+    """`conv_in` and the first block, whose tensors are the largest by far (0.4 GB in float32): one of them at a time.
+
+    A residual block needs its input twice: to compute with, and to add to. Here it overwrites it. For the first block
+    `conv_in`, which is cheap, computes it again; of the last one only the downsampled input is kept, which is enough
+    because downsampling is linear (1% more operations).
+    """
+    block = encoder.down_blocks[0]
+    first, *others = block.resnets
+    down = block.downsamplers[0].conv
+    sample = _residual_in_place(first, conv_in_strips(encoder.conv_in, images, _SAME))
+    sample = conv_in_strips(encoder.conv_in, images, _SAME, add_to=sample)
+    if not others:
+        return conv_in_strips(down, sample, _DOWN)
+    for resnet in others[:-1]:
+        sample = _resnet_in_strips(resnet, sample)
+    shortcut = conv_in_strips(down, sample, _DOWN)
+    sample = _residual_in_place(others[-1], sample)
+    return conv_in_strips(down, sample, _DOWN, add_to=shortcut, with_bias=False)
+
+
+def _residual_in_place(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
+    """What a residual block of the VAE adds to its input; overwrites `sample`, so that nothing else is held."""
+    for norm, conv in ((resnet.norm1, resnet.conv1), (resnet.norm2, resnet.conv2)):
+        sample = conv_in_strips(conv, sample, _SAME, before=group_norm_silu(norm, sample), in_place=True)
+    return sample
 
 
 def _resnet_in_strips(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
     """A residual block of the VAE; overwrites `sample` where the shortcut is the identity."""
-    hidden = conv_in_strips(resnet.conv1, sample, (1, 1, 1, 1), before=group_norm_silu(resnet.norm1, sample))
+    hidden = conv_in_strips(resnet.conv1, sample, _SAME, before=group_norm_silu(resnet.norm1, sample))
     if resnet.conv_shortcut is not None:
         sample = resnet.conv_shortcut(sample)
-    return conv_in_strips(
-        resnet.conv2, hidden, (1, 1, 1, 1), before=group_norm_silu(resnet.norm2, hidden), add_to=sample
-    )
+    return conv_in_strips(resnet.conv2, hidden, _SAME, before=group_norm_silu(resnet.norm2, hidden), add_to=sample)
 
 
 class PoseUNet(UNet2DConditionModel):
@@ -101,6 +136,8 @@ class PoseUNet(UNet2DConditionModel):
         if not with_rgb_branch:
             self.up_blocks = self.up_blocks[: self.last_pose_block + 1]
             del self.conv_norm_out, self.conv_out
+        self.is_folded = False
+        """Set by `constants.fold_constants`: embedding and text are in the weights, and are not to be given."""
         self._embeddings: dict[tuple[Any, ...], torch.Tensor] = {}
         self.register_load_state_dict_post_hook(_forget_embeddings)
 
@@ -130,14 +167,14 @@ class PoseUNet(UNet2DConditionModel):
         return self.time_embedding(times) + self.class_embedding(class_embedding_input(tasks).to(weight))
 
     def forward(
-        self, latents: torch.Tensor, embedding: torch.Tensor, text: torch.Tensor, num_pose: int
+        self, latents: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None, num_pose: int
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """One pass over pose samples, RGB samples, or both.
 
         Args:
             latents: (N, 4, h, w), h and w multiples of 8; the first `num_pose` samples are for the pose task.
-            embedding: (N, D) of `embedding()`.
-            text: (N, T, cross_attention_dim).
+            embedding: (N, D) of `embedding()`; None if the constants are folded.
+            text: (N, T, cross_attention_dim); None if the constants are folded.
             num_pose: how many samples are dropped after the last up-block that a pose needs; nothing is computed
                 after it if that is all of them.
 
@@ -152,6 +189,7 @@ class PoseUNet(UNet2DConditionModel):
             count = len(block.resnets)
             skips, own = skips[:-count], skips[-count:]
             sample = _run(block, sample, embedding, text, res_hidden_states_tuple=own)
+            del own  # spent
             if num_pose:
                 features |= {level: sample[:num_pose] for level in self.levels if UP_BLOCK_OF_LEVEL[level] == index}
             if num_pose and index == self.last_pose_block:
@@ -162,7 +200,7 @@ class PoseUNet(UNet2DConditionModel):
         return features, self.conv_out(self.conv_act(self.conv_norm_out(sample)))
 
     def _down(
-        self, latents: torch.Tensor, embedding: torch.Tensor, text: torch.Tensor
+        self, latents: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Bottom of the U and the skip connections."""
         sample = self.conv_in(latents)
@@ -177,7 +215,9 @@ def _forget_embeddings(unet: PoseUNet, _keys: Any) -> None:
     unet._embeddings.clear()
 
 
-def _run(block: nn.Module, sample: torch.Tensor, embedding: torch.Tensor, text: torch.Tensor, **skips: Any) -> Any:
+def _run(
+    block: nn.Module, sample: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None, **skips: Any
+) -> Any:
     """Call a block of the U-Net, with the text where it attends to it."""
     if getattr(block, "has_cross_attention", False):
         skips["encoder_hidden_states"] = text

@@ -1,7 +1,8 @@
 """`sdpose bench`: what SDPose costs on this machine, beside the released way and ComfyUI's own node.
 
-One full-size model with random weights, one person. Each way runs in a process of its own, so that its peak memory
-is its own. On a CPU the ratios are of CPU seconds, which do not depend on what else the machine is doing.
+One full-size model, with random weights unless a checkpoint is given; one person, and more where asked. Each way, and
+each mode of ours, runs in a process of its own, so that its peak memory is its own. On a CPU the ratios are of CPU
+seconds, which do not depend on what else the machine is doing.
 """
 
 from __future__ import annotations
@@ -10,17 +11,15 @@ import argparse
 import dataclasses
 import json
 import logging
-import multiprocessing
-import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .bench_measure import cost_key, gemm_rates, in_own_process, machine, peak_memory, peak_of, stage_gflop, timed
+from .bench_modes import MODES, Mode, default_modes, parse_counts, parse_modes
+from .bench_report import format_table, plot
 from .dependencies import require
 from .errors import InputError
 from .files import atomic_write
@@ -33,6 +32,8 @@ log = logging.getLogger(__name__)
 
 CONFIGS = {"body": BODY, "wholebody": WHOLEBODY}
 DECODE_CROPS = 64
+CONFIDENT = 0.3
+"""Score from which a keypoint counts as found."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,28 @@ class Settings:
     dtype: str = "auto"
     runs: int = 1
     tiny: bool = False
+    modes: tuple[str, ...] | None = None
+    people: tuple[int, ...] = (1,)
+    frames: int = 1
+    weights: Path | None = None
+    picture: Path | None = None
 
     def __post_init__(self) -> None:
         if self.model not in CONFIGS:
             raise InputError(f"unknown model {self.model!r} to measure: choose one of {', '.join(CONFIGS)}")
-        if self.runs < 1:
-            raise InputError(f"runs: expected at least 1, got {self.runs}")
+        for name in ("runs", "frames"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.weights and self.tiny:
+            raise InputError("weights and tiny: expected one of them, as weights say the model's size themselves")
 
     @property
     def config(self) -> SDPoseConfig:
-        """Of the model, full size or tiny."""
+        """Of the model: of the weights' file, full size, or tiny."""
+        if self.weights:
+            from .checkpoints import read_checkpoint
+
+            return read_checkpoint(self.weights)[0]
         config = CONFIGS[self.model]
         if not self.tiny:
             return config
@@ -61,12 +74,13 @@ class Settings:
         vae = VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4)
         return dataclasses.replace(config, input_size=(192, 256), unet=unet, vae=vae)
 
-    def resolve(self) -> tuple[torch.device, torch.dtype]:
-        """Device and dtype, "auto" decided."""
-        from .model import pick_device, pick_dtype
+    def resolve(self) -> tuple[torch.device, str]:
+        """Device and dtype ("fp32", ...), "auto" decided."""
+        from .model import DTYPES, pick_device, pick_dtype
 
         device = pick_device(self.device)
-        return device, pick_dtype(self.dtype, device)
+        chosen = pick_dtype(self.dtype, device)
+        return device, next(name for name, dtype in DTYPES.items() if dtype == chosen)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,98 +88,198 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=tuple(CONFIGS), default="wholebody", help="default: wholebody")
     parser.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: the best there is)")
     parser.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
+    parser.add_argument("--modes", metavar="A,B", help=f"ours in these too, of {', '.join(MODES)}")
+    parser.add_argument("--people", default="1", metavar="1,2,4", help="people per batch, for the curve of cost")
+    parser.add_argument(
+        "--frames", type=int, default=1, metavar="N", help="frames of one person, for the curve of cost"
+    )
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="passes per way; the fastest counts")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="a trained checkpoint, for meaningful differences")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="of one person who fills it (default: noise)")
     parser.add_argument("--tiny", action="store_true", help="a tiny model: shows that it runs, measures nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw cost and memory against people and frames")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run `sdpose bench`: print the table, write the JSON."""
-    result = run_bench(Settings(args.model, args.device, args.dtype, args.runs, args.tiny))
+    """Run `sdpose bench`: print the table, write the JSON and the plot."""
+    if args.plot:
+        require("matplotlib", "a plot")  # before the minutes of measuring
+    settings = Settings(
+        model=args.model,
+        device=args.device,
+        dtype=args.dtype,
+        runs=args.runs,
+        tiny=args.tiny,
+        modes=parse_modes(args.modes) if args.modes else None,
+        people=parse_counts(args.people),
+        frames=args.frames,
+        weights=args.weights,
+        picture=args.picture,
+    )
+    result = run_bench(settings)
     print(format_table(result))
     if args.json:
         with atomic_write(args.json, "w") as file:
             json.dump(result, file, indent=1)
+    if args.plot:
+        plot(result, args.plot)
     return 0
 
 
 def run_bench(settings: Settings) -> dict[str, Any]:
-    """Measure every way.
+    """Measure every way, and ours in every mode.
 
     Returns:
         JSON values. At the top level those of our way: `stages` (per stage `seconds`, `cpu_seconds`, `gflop`),
-        `gflop`, `peak_memory_bytes`, `ratio_to_released` and `ratio_to_native` (CPU seconds on a CPU, else
-        seconds), `gflop_ratio_to_released`, `heatmap_difference` and `keypoint_difference_px` (largest, against the
-        released way); and of the machine `gemm_gflops` (matrix multiplication, fp32 and the model's dtype, per CPU
-        second on a CPU). `ways` has the same of each way, `decode` the time of decoding 64 crops.
+        `gflop`, `peak_memory_bytes`, `people_per_second`, `ratio_to_released` and `ratio_to_native` (CPU seconds on a
+        CPU, else seconds), `gflop_ratio_to_released`, `released_share_of_peak`, `heatmap_difference` and
+        `keypoint_difference_px` (largest, against the released way; `confident_difference_px` of the
+        `confident_keypoints` found there); and of the machine `gemm_gflops` (matrix multiplication in fp32, per CPU
+        second on a CPU) and `gemm`. `ways` has the same of each way, `modes` of each mode of ours, with the differences
+        from our fp32 and `growth`: cost and peak memory by number of people in a batch and of frames one after the
+        other. `decode` is the time of decoding 64 crops.
     """
     require("torch", "sdpose bench")
     require("diffusers", "sdpose bench")
     from .bench_ways import WAYS
 
     device, dtype = settings.resolve()
-    peaks, decode = _in_own_process(measure_machine, settings)
-    ways, heatmaps, keypoints = {}, {}, {}
+    rates, decode = in_own_process(measure_machine, settings)
+    ways, answers = {}, {}
     for way in WAYS:
         log.info("measuring the %s way", way)
-        flops = count_gflop(way, settings.config)
-        ways[way], heatmaps[way], keypoints[way] = _in_own_process(measure_way, way, settings)
-        _add_gflop(ways[way], flops, peaks["best"], device.type)
-    ours, cost = ways["ours"], _cost_key(device.type)
+        mode = Mode("fp32" if way == "released" else dtype)
+        ways[way], answers[way] = _measured(way, mode, settings, rates, device.type)
+    modes = _modes(settings, rates, device, {dtype: (ways["ours"], answers["ours"])})
+    ours, cost = ways["ours"], cost_key(device.type)
     return {
-        "model": settings.model,
+        "model": settings.model if not settings.weights else settings.weights.name,
+        "weights": "trained" if settings.weights else "random",
         "tiny": settings.tiny,
         "device": str(device),
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": dtype,
         "runs": settings.runs,
         **machine(),
         **ours,
         "ratio_to_released": ours[cost] / ways["released"][cost],
         "ratio_to_native": ours[cost] / ways["native"][cost],
         "gflop_ratio_to_released": ours["gflop"] / ways["released"]["gflop"],
-        "heatmap_difference": float(np.abs(heatmaps["ours"] - heatmaps["released"]).max()),
-        "keypoint_difference_px": float(np.abs(keypoints["ours"] - keypoints["released"]).max()),
-        "gemm_gflops": peaks["fp32"],
-        "gemm": peaks,
+        "released_share_of_peak": ways["released"]["share_of_peak"],
+        **_differences(answers["ours"], answers["released"]),
+        "gemm_gflops": rates["fp32"],
+        "gemm": rates,
         "decode": decode,
         "ways": ways,
+        "modes": modes,
+    }
+
+
+Answer = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Heatmaps (1, K, h, w), keypoints (1, K, 2) in crop pixels, scores (1, K)."""
+
+
+def _modes(
+    settings: Settings, rates: dict[str, float], device: torch.device, known: dict[str, tuple[dict[str, Any], Answer]]
+) -> dict[str, Any]:
+    """Our way in each mode, less those known; differences are from fp32, or from fp32 with the flip test."""
+    names = settings.modes or default_modes(device)
+    answers: dict[str, Answer] = {}
+    modes: dict[str, Any] = {}
+    references = {("fp32-flip" if MODES[name].flip_test else "fp32") for name in names}
+    for name in sorted(references.union(names), key=list(MODES).index):
+        if name not in known:
+            log.info("measuring ours, %s", name)
+            known[name] = _measured("ours", MODES[name], settings, rates, device.type)
+        measured, answers[name] = known[name]
+        reference = answers["fp32-flip" if MODES[name].flip_test else "fp32"]
+        modes[name] = {**measured, "exact": MODES[name].exact, **_differences(answers[name], reference)}
+    return modes
+
+
+def _measured(
+    way: str, mode: Mode, settings: Settings, rates: dict[str, float], device_type: str
+) -> tuple[dict[str, Any], Answer]:
+    result, answer = in_own_process(measure_way, way, settings, mode)
+    half_precision = way == "released" and device_type == "cuda"  # its U-Net runs in bf16 there
+    peak = peak_of(rates, "bf16" if half_precision else mode.dtype)
+    _add_gflop(result, count_gflop(way, settings.config, mode, device_type), peak, device_type)
+    result["people_per_second"] = 1 / result["seconds"]
+    return result, answer
+
+
+def _differences(answer: Answer, reference: Answer) -> dict[str, Any]:
+    """Largest differences of heatmaps and keypoints; of keypoints also where the reference is confident."""
+    distance = np.hypot(*np.moveaxis(answer[1] - reference[1], -1, 0))
+    sure = distance[reference[2] >= CONFIDENT]
+    return {
+        "heatmap_difference": float(np.abs(answer[0] - reference[0]).max()),
+        "keypoint_difference_px": float(np.nanmax(distance)),
+        "confident_keypoints": int(sure.size),
+        "confident_difference_px": float(np.nanmax(sure)) if sure.size else None,
     }
 
 
 # --- in a process of its own ---------------------------------------------------------------------------------------
 
 
-def _in_own_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function` in a fresh process: nothing measured before is in its memory."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *args).result()
-
-
-def measure_way(way: str, settings: Settings) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """One way, `runs` times: stages and peak memory; heatmaps (1, K, h, w); keypoints (1, K, 2)."""
+def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any], Answer]:
+    """One way, `runs` times: stages, peak memory and answer; for ours `growth` too, where it is asked for."""
     import torch
 
     from .bench_ways import build
 
-    device, dtype = settings.resolve()
+    device, _ = settings.resolve()
     stages: dict[str, dict[str, float]] = {}
-    with torch.no_grad():
-        steps = build(way, settings.config, device, dtype)
+    with torch.inference_mode():
+        steps = build(way, settings.config, device, mode, weights=settings.weights, picture=settings.picture)
+        if mode.compile or device.type == "cuda":
+            _run(steps, 1, device)  # compiles, chooses kernels
         for _ in range(settings.runs):
-            value, heatmaps = None, None
-            for name, step in steps:
-                heatmaps = value
-                value, seconds, cpu_seconds = _timed(lambda step=step, value=value: step(value), device)
-                if name not in stages or cpu_seconds < stages[name]["cpu_seconds"]:
-                    stages[name] = {"seconds": seconds, "cpu_seconds": cpu_seconds}
-    total = {key: sum(stage[key] for stage in stages.values()) for key in ("seconds", "cpu_seconds")}
-    result = {"stages": stages, **total, "peak_memory_bytes": peak_memory(device)}
-    return result, heatmaps.cpu().numpy(), value[0]
+            found, times = _run(steps, 1, device)
+            for name, measured in times.items():
+                if name not in stages or measured[cost_key(device.type)] < stages[name][cost_key(device.type)]:
+                    stages[name] = measured
+        total = {key: sum(stage[key] for stage in stages.values()) for key in ("seconds", "cpu_seconds")}
+        result = {"stages": stages, **total, "peak_memory_bytes": peak_memory(device)}
+        if way == "ours" and (settings.frames > 1 or settings.people != (1,)):
+            result["growth"] = _growth(steps, settings, device)
+    heatmaps, (keypoints, scores) = found
+    return result, (heatmaps.cpu().numpy(), keypoints, scores)
+
+
+def _run(steps: list[Any], people: int, device: torch.device) -> tuple[tuple[Any, Any], dict[str, dict[str, float]]]:
+    """One batch: (heatmaps, keypoints and scores), and the times of each stage."""
+    value: Any = people
+    heatmaps, times = None, {}
+    for name, step in steps:
+        heatmaps = value
+        value, seconds, cpu_seconds = timed(lambda step=step, value=value: step(value), device)
+        times[name] = {"seconds": seconds, "cpu_seconds": cpu_seconds}
+    return (heatmaps, value), times
+
+
+def _growth(steps: list[Any], settings: Settings, device: torch.device) -> dict[str, list[dict[str, float]]]:
+    """Cost and peak memory so far: after each of some frames of one person, then by people in one batch."""
+    cost = cost_key(device.type)
+    growth: dict[str, list[dict[str, float]]] = {"frames": [], "people": []}
+    spent = 0.0
+    for frame in range(1, settings.frames + 1):
+        spent += sum(stage[cost] for stage in _run(steps, 1, device)[1].values())
+        growth["frames"].append({"count": frame, cost: spent, "peak_memory_bytes": peak_memory(device)})
+    for people in settings.people:
+        taken = sum(stage[cost] for stage in _run(steps, people, device)[1].values())
+        growth["people"].append({"count": people, cost: taken, "peak_memory_bytes": peak_memory(device)})
+    return growth
 
 
 def measure_machine(settings: Settings) -> tuple[dict[str, float], dict[str, Any]]:
-    """`measure_gemm` and `measure_decode`."""
-    return measure_gemm(settings), measure_decode(settings)
+    """`gemm_rates` and `measure_decode`."""
+    from .model import DTYPES
+
+    device, dtype = settings.resolve()
+    size = 256 if settings.tiny else 8192 if device.type == "cuda" else 2048
+    return gemm_rates(device, DTYPES[dtype], size), measure_decode(settings)
 
 
 def measure_decode(settings: Settings) -> dict[str, Any]:
@@ -175,174 +289,38 @@ def measure_decode(settings: Settings) -> dict[str, Any]:
     from .heatmaps import decode_dark_udp, encode_udp
 
     device, _ = settings.resolve()
-    config = dataclasses.replace(settings, model="wholebody").config
+    config = dataclasses.replace(settings, model="wholebody", weights=None).config
     points = np.random.default_rng(0).uniform(20, min(config.input_size) - 20, (1, config.num_keypoints, 2))
     maps, _ = encode_udp(points, np.ones(points.shape[:2]), config.input_size, config.heatmap_size, 6.0)
     batch = torch.from_numpy(maps).to(device).repeat(DECODE_CROPS, 1, 1, 1)
-    _, seconds, cpu_seconds = _timed(lambda: decode_dark_udp(batch, config.input_size), device)
+    _, seconds, cpu_seconds = timed(lambda: decode_dark_udp(batch, config.input_size), device)
     return {"shape": list(batch.shape), "seconds": seconds, "cpu_seconds": cpu_seconds}
 
 
-def measure_gemm(settings: Settings) -> dict[str, float]:
-    """GFLOP/s (per CPU second on a CPU) of square matrix multiplications.
+# --- counting ------------------------------------------------------------------------------------------------------
 
-    "fp32" and "bf16" are `torch.matmul`; "onednn" is fp32 through oneDNN's convolution, which on some processors is
-    twice as fast; "best" is the larger of those in the dtype in use.
-    """
+
+def count_gflop(way: str, config: SDPoseConfig, mode: Mode | None = None, device_type: str = "cpu") -> dict[str, float]:
+    """GFLOP of the network's stages for one person, counted on shapes, as they are run on a kind of device."""
     import torch
-
-    device, dtype = settings.resolve()
-    size = 256 if settings.tiny else 2048
-    rates = {"fp32": _matmul_rate(size, device, torch.float32), "bf16": _matmul_rate(size, device, torch.bfloat16)}
-    if device.type == "cpu":
-        rates["onednn"] = _matmul_rate(size, device, torch.float32, through_convolution=True)
-    if dtype == torch.float32:
-        best = max(rates["fp32"], rates.get("onednn", 0.0))
-    else:
-        best = rates["bf16"] if dtype == torch.bfloat16 else _matmul_rate(size, device, dtype)
-    return {**rates, "best": best}
-
-
-def _matmul_rate(size: int, device: torch.device, dtype: torch.dtype, through_convolution: bool = False) -> float:
-    import torch
-
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    if through_convolution:
-        a, b = (x.view(size, 1, 1, size).permute(0, 3, 1, 2) for x in (a, b))
-        a = a.transpose(0, 2)  # rows of a become pixels
-    multiply = torch.nn.functional.conv2d if through_convolution else torch.matmul
-    rates = []
-    for _ in range(6):  # the first also warms up
-        _, seconds, cpu_seconds = _timed(lambda: multiply(a, b), device)
-        rates.append(2e-9 * size**3 / max(cpu_seconds if device.type == "cpu" else seconds, 1e-9))
-    return max(rates)
-
-
-def _timed(function: Callable[[], Any], device: torch.device) -> tuple[Any, float, float]:
-    """Result, seconds and CPU seconds (all threads of this process)."""
-    _wait_for(device)
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = function()
-    _wait_for(device)
-    return result, time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _wait_for(device: torch.device) -> None:
-    import torch
-
-    if device.type in ("cuda", "mps"):
-        getattr(torch, device.type).synchronize()
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes: of tensors on a CUDA device; else of this process, which holds the weights too. None where unknown."""
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "linux":  # getrusage would count the parent's memory from before this program was started
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
-    if sys.platform == "darwin":
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return None
-
-
-# --- counting and reporting ----------------------------------------------------------------------------------------
-
-
-def count_gflop(way: str, config: SDPoseConfig) -> dict[str, float]:
-    """GFLOP of the network's stages, counted on shapes: 2 per multiply-add of convolutions, products and attention."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from .bench_ways import NETWORK_STAGES, build
 
-    meta = torch.device("meta")
+    mode, meta = mode or Mode("fp32"), torch.device("meta")
+    mode = dataclasses.replace(mode, compile=False)
     w, h = config.input_size
-    value, gflop = torch.empty(1, 3, h, w, device=meta), {}
-    for name, step in build(way, config, meta, torch.float32):
-        if name in NETWORK_STAGES:
-            with FlopCounterMode(display=False) as counter:
-                value = step(value)
-            gflop[name] = counter.get_total_flops() / 1e9
-    return gflop
+    images = torch.empty(1, 3, h, w, device=meta)
+    in_strips = device_type == "cpu" and mode.dtype == "fp32"
+    with torch.no_grad():
+        return stage_gflop(build(way, config, meta, mode, in_strips=in_strips), images, NETWORK_STAGES)
 
 
 def _add_gflop(result: dict[str, Any], gflop: dict[str, float], peak: float, device_type: str) -> None:
     """Counted operations, and the share of the measured peak, into a way's result."""
-    cost = _cost_key(device_type)
+    cost = cost_key(device_type)
     for name, amount in gflop.items():
         stage = result["stages"][name]
         stage["gflop"] = amount
-        stage["share_of_peak"] = amount / stage[cost] / peak
+        stage["share_of_peak"] = amount / max(stage[cost], 1e-9) / peak
     result["gflop"] = sum(gflop.values())
     result["share_of_peak"] = result["gflop"] / result[cost] / peak
-
-
-def _cost_key(device_type: str) -> str:
-    return "cpu_seconds" if device_type == "cpu" else "seconds"
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    import platform
-
-    import diffusers
-    import torch
-
-    return {
-        "processor": _processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-    }
-
-
-def _processor() -> str:
-    """The processor's own name, where the system tells it."""
-    import platform
-
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        return next((x.split(":")[1].strip() for x in cpuinfo.read_text().splitlines() if "model name" in x), "")
-    return platform.processor()
-
-
-def format_table(result: dict[str, Any]) -> str:
-    """The result as text, one line per way and stage."""
-    gemm = result["gemm"]
-    title = f"SDPose {result['model']}{' (tiny)' if result['tiny'] else ''}, one person, {result['dtype']}"
-    lines = [
-        f"{title} on {result['device']}: {result['processor']}, {result['threads']} threads, torch {result['torch']}",
-        "matrix multiplication, GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in gemm.items()),
-        "",
-        f"{'way':<9} {'stage':<7} {'seconds':>8} {'CPU s':>8} {'GFLOP':>8} {'of peak':>8} {'peak GB':>8}",
-    ]
-    for way, measured in result["ways"].items():
-        lines += [_row("", name, stage) for name, stage in measured["stages"].items()]
-        lines.append(_row(way, "all", measured))
-    decode = result["decode"]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"ours : released = {result['ratio_to_released']:.2f} in time, "
-            f"{result['gflop_ratio_to_released']:.2f} in operations;  ours : native = {result['ratio_to_native']:.2f}",
-            f"largest difference from released: heatmaps {result['heatmap_difference']:.1e}, "
-            f"keypoints {result['keypoint_difference_px']:.1e} px (random weights, maps without clear peaks)",
-            f"decoding {decode['shape'][0]} crops x {decode['shape'][1]} points: {decode['seconds']:.2f} s "
-            f"({decode['cpu_seconds']:.2f} CPU s)",
-        ]
-    )
-
-
-def _row(way: str, stage: str, values: dict[str, Any]) -> str:
-    gflop = f"{values['gflop']:8.0f}" if "gflop" in values else " " * 8
-    share = f"{values['share_of_peak']:8.0%}" if "share_of_peak" in values else " " * 8
-    memory = values.get("peak_memory_bytes")
-    peak = f"{memory / 1e9:8.2f}" if memory else ""
-    row = f"{way:<9} {stage:<7} {values['seconds']:8.2f} {values['cpu_seconds']:8.2f} {gflop} {share} {peak}"
-    return row.rstrip()

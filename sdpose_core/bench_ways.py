@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,9 +18,13 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from .acceleration import optimize_for_cpu
 from .backbone import POSE, class_embedding_input
+from .bench_modes import Mode
+from .checkpoints import read_checkpoint
+from .constants import fold_constants
 from .crops import make_crop
-from .heatmaps import decode_dark_udp
-from .model import SDPose
+from .heatmaps import decode_dark_udp, flip_back
+from .images import read_image
+from .model import DTYPES, SDPose
 from .model_config import UP_BLOCK_OF_LEVEL, SDPoseConfig, VAEConfig
 
 WAYS = {
@@ -36,46 +41,97 @@ _BOX = np.array([700, 60, 1180, 1030], np.float32)
 Stage = tuple[str, Callable[[Any], Any]]
 
 
-def build(way: str, config: SDPoseConfig, device: torch.device, dtype: torch.dtype) -> list[Stage]:
-    """Stages "crop" (takes None), "vae", "unet", "head" (gives heatmaps) and "decode" (gives keypoints, scores).
+def build(
+    way: str,
+    config: SDPoseConfig,
+    device: torch.device,
+    mode: Mode,
+    *,
+    weights: Path | None = None,
+    picture: Path | None = None,
+    in_strips: bool | None = None,
+) -> list[Stage]:
+    """Stages "crop" (takes a number of people), "vae", "unet", "head" (gives heatmaps), "decode" (keypoints, scores).
 
-    On the meta device the weights are shapes only, for counting operations.
+    On the meta device the weights are shapes only, for counting operations; `in_strips` then says how the VAE is run.
     """
-    with torch.device("meta") if device.type == "meta" else contextlib.nullcontext():
-        torch.manual_seed(_SEED)
-        model = SDPose(config, with_rgb_branch=way != "ours").eval().requires_grad_(False)
-        # A new head answers nearly zero; a difference between two ways must not hide in that.
-        torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
-    mode = "stretch_native" if way == "native" else "affine"
+    dtype = DTYPES[mode.dtype]
+    model = _model(config, way, device, weights)
+    crop_mode = "stretch_native" if way == "native" else "affine"
     half_precision_unet = device.type == "cuda"  # the official evaluation: bf16 autocast around all but the VAE
     if way == "released":
         network = _diffusers(model.to(device), autocast=half_precision_unet)
     elif way == "native":
         network = _diffusers(model.to(device, dtype), autocast=False)
     else:
-        network = _ours(optimize_for_cpu(model.to(device, dtype)))
+        network = _ours(_prepared(model, mode, device, dtype), mode.flip_test)
+        model.vae.in_strips = in_strips
     return [
-        ("crop", lambda _: crop_tensor(config, mode, device)),
+        ("crop", lambda people: crop_tensor(config, crop_mode, device, people, picture)),
         *network,
         ("decode", lambda heatmaps: decode_dark_udp(heatmaps, config.input_size)),
     ]
 
 
-def crop_tensor(config: SDPoseConfig, mode: str, device: torch.device) -> torch.Tensor:
-    """(1, 3, H, W) in [-1, 1], RGB: one box of a smooth random picture, cut out with the crop `mode`."""
-    coarse = np.random.default_rng(_SEED).integers(0, 256, (27, 48, 3), np.uint8)
-    picture = cv2.resize(coarse, _PICTURE_SIZE, interpolation=cv2.INTER_CUBIC)
-    pixels, _ = make_crop(picture, _BOX, config.input_size, mode)
-    images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return images.contiguous().to(device)
+def _model(config: SDPoseConfig, way: str, device: torch.device, weights: Path | None) -> SDPose:
+    """The model on the CPU, or shapes; what a checkpoint has not, such as unused up-blocks, stays random."""
+    with torch.device("meta") if device.type == "meta" else contextlib.nullcontext():
+        torch.manual_seed(_SEED)
+        model = SDPose(config, with_rgb_branch=way != "ours").eval().requires_grad_(False)
+        # A new head answers nearly zero; a difference between two ways must not hide in that.
+        torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
+    if weights:
+        _, state, _ = read_checkpoint(weights, with_rgb_branch=way != "ours")
+        model.load_state_dict(state, strict=False)
+    return model
 
 
-def _ours(model: SDPose) -> list[Stage]:
+def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtype) -> SDPose:
+    """As `load_estimator` makes it."""
+    model = mode.prepare(model) if mode.prepare else model
+    model = optimize_for_cpu(fold_constants(model.to(device, dtype)))
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)
+    if mode.compile:
+        model.compile_backbone(mode.compile_mode)
+    return model
+
+
+def crop_tensor(
+    config: SDPoseConfig, mode: str, device: torch.device, people: int = 1, picture: Path | None = None
+) -> torch.Tensor:
+    """(people, 3, H, W) in [-1, 1], RGB: one person cut out with the crop `mode`, repeated.
+
+    Of the whole of `picture`, or of one box of a smooth random picture.
+    """
+    if picture:
+        pixels = read_image(picture)
+        box = np.array([0, 0, pixels.shape[1], pixels.shape[0]], np.float32)
+    else:
+        coarse = np.random.default_rng(_SEED).integers(0, 256, (27, 48, 3), np.uint8)
+        pixels, box = cv2.resize(coarse, _PICTURE_SIZE, interpolation=cv2.INTER_CUBIC), _BOX
+    crop, _ = make_crop(pixels, box, config.input_size, mode)
+    images = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return images.repeat(people, 1, 1, 1).contiguous().to(device)
+
+
+def _ours(model: SDPose, flip_test: bool) -> list[Stage]:
+    def vae(images: torch.Tensor) -> torch.Tensor:
+        images = torch.cat([images, images.flip(-1)]) if flip_test else images
+        return model.latents(images.to(model.dtype))
+
     def unet(latents: torch.Tensor) -> torch.Tensor:
         features, _ = model._unet(latents, (POSE,))
         return model.head.fuse(features)
 
-    return [("vae", model.latents), ("unet", unet), ("head", lambda feature: model.head(feature).float())]
+    def head(feature: torch.Tensor) -> torch.Tensor:
+        maps = model.head(feature).float()
+        if not flip_test:
+            return maps
+        straight, mirrored = maps.chunk(2)
+        return (straight + flip_back(mirrored, list(model.config.flip_indices))) * 0.5
+
+    return [("vae", vae), ("unet", unet), ("head", head)]
 
 
 def _diffusers(model: SDPose, autocast: bool) -> list[Stage]:

@@ -18,6 +18,7 @@ _EXTRA_OF = {
     "ray": "ray",
     "accelerate": "train",
     "faster_coco_eval": "train",
+    "matplotlib": "train",
     "anny": "train",
     "matplotlib": "train",
     "sklearn": "train",

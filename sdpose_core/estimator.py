@@ -413,6 +413,7 @@ def load_estimator(
             name, device=device, providers=providers, batch_size=batch_size, flip_test=flip_test, crop=crop
         )
     _need_torch(name)
+    from .constants import fold_constants
     from .model import load_sdpose
     from .weights import find_weights
 
@@ -428,7 +429,7 @@ def load_estimator(
         pool_attention=pool_attention,
         tiny_encoder=tiny_encoder,
     )
-    model = _accelerated(model, channels_last, compile)
+    model = _accelerated(fold_constants(model), channels_last, compile)
     return PoseEstimator(
         model,
         name=f"SDPose {model.config.keypoint_set}",

@@ -49,7 +49,15 @@ class HeatmapHead(nn.Module):
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
         feature = feature.contiguous()  # instance norm would copy anything else, twice
-        return self.final_layer(self.conv_layers(self.deconv_layers(feature)))
+        return self._last(self.conv_layers(self.deconv_layers(feature)))
+
+    def _last(self, feature: torch.Tensor) -> torch.Tensor:
+        """The last layer; in float32 for weights in half precision, whose steps would be seen about a map's maximum."""
+        layer = self.final_layer
+        is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
+        if type(layer) is nn.Conv2d and is_half:  # another class sees to its weights itself
+            return F.conv2d(feature.float(), layer.weight.float(), layer.bias.float())
+        return layer(feature)
 
 
 def _deconvolution(width: int) -> tuple[nn.Module, ...]:

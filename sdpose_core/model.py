@@ -150,10 +150,17 @@ class SDPose(nn.Module):
         """Recompute the U-Net's activations in the backward pass: less memory, more time."""
         self.unet.enable_gradient_checkpointing()
 
-    def compile_backbone(self) -> None:
-        """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay."""
-        self.vae.compile()
-        self.unet.compile()
+    def compile_backbone(self, mode: str | None = None) -> None:
+        """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
+
+        Sizes are left open, so that another number of crops compiles nothing anew.
+
+        Args:
+            mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, which pay for small batches on fast
+                cards; each size of a batch is recorded on its own then.
+        """
+        for part in (self.vae, self.unet):
+            part.compile(dynamic=True, mode=mode)
 
     def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Features and RGB latents of the asked tasks; pose comes first in the batch."""
@@ -162,6 +169,8 @@ class SDPose(nn.Module):
             raise InputError(f'tasks: expected "pose", "rgb" or both, got {tuple(tasks)}')
         if RGB in wanted and not self.with_rgb_branch:
             raise InputError("this SDPose was built without its RGB branch: build it with with_rgb_branch=True")
+        if self.unet.is_folded:
+            return self.unet(latents.to(self.dtype), None, None, num_pose=len(latents))
         count = len(latents)
         embedding = self.unet.embedding(self.config.timestep, [task for task in wanted for _ in range(count)])
         batch = torch.cat([latents.to(self.dtype)] * len(wanted))

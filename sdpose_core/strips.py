@@ -1,8 +1,8 @@
 """Group norm, SiLU and convolution over a large picture in strips of rows.
 
-On a CPU the VAE's first blocks hold the peak of SDPose's memory: 0.4 GB per tensor at 768 x 1024, and five of them at
-once when run layer by layer. In strips only a block's input and output exist whole. Convolutions see the same numbers
-as before; the group norm's statistics are those of the whole picture.
+On a CPU the VAE's first block holds the peak of SDPose's memory: 0.4 GB per tensor at 768 x 1024, and five of them at
+once when run layer by layer. In strips only a convolution's input and output exist whole, or one of them. Convolutions
+see the same numbers as before; the group norm's statistics are those of the whole picture.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 STRIP_ELEMENTS = 1 << 21
-"""Input elements of one strip: 8 MB in float32, which also suits a processor's cache."""
+"""Elements of one strip, of its input or output: 8 MB in float32, which also suits a processor's cache."""
 
 
 def group_norm_silu(norm: nn.GroupNorm, x: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -50,6 +50,8 @@ def conv_in_strips(
     *,
     before: Callable[[torch.Tensor], torch.Tensor] | None = None,
     add_to: torch.Tensor | None = None,
+    in_place: bool = False,
+    with_bias: bool = True,
 ) -> torch.Tensor:
     """`conv` over zero-padded `before(x)`, strip by strip.
 
@@ -59,9 +61,11 @@ def conv_in_strips(
         padding: left, right, top, bottom; as in `torch.nn.functional.pad`.
         before: applied to rows of `x` first, pixel by pixel.
         add_to: tensor to which the result is added in place; must not be `x`.
+        in_place: overwrite `x`; for 3 x 3 convolutions that change neither size nor number of channels.
+        with_bias: use the convolution's bias.
 
     Returns:
-        The result (N, C', H', W'), or `add_to`.
+        The result (N, C', H', W'), which is `add_to` or `x` where asked.
     """
     left, right, above, below = padding
     (kernel_h, kernel_w), (stride, _) = conv.kernel_size, conv.stride
@@ -69,19 +73,25 @@ def conv_in_strips(
     out_h = (h + above + below - kernel_h) // stride + 1
     out_w = (w + left + right - kernel_w) // stride + 1
     sides = min(left, right)  # which the convolution pads without a copy
-    out = add_to
+    out = x if in_place else add_to
     if out is None:
-        out = x.new_empty((n, conv.out_channels, out_h, out_w)).to(memory_format=torch.channels_last)
-    step = max(1, STRIP_ELEMENTS // (n * c * w * stride))
+        shape, layout = (n, conv.out_channels, out_h, out_w), torch.channels_last
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+    bias = conv.bias if with_bias else None
+    row_above = x[:, :, :0]  # the last row of the strip before, as it was
+    step = max(1, STRIP_ELEMENTS // (n * max(c, conv.out_channels) * w * stride))
     for top in range(0, out_h, step):
         bottom = min(top + step, out_h)
         first, last = top * stride - above, (bottom - 1) * stride + kernel_h - above  # input rows; may lie outside
         rows = x[:, :, max(first, 0) : min(last, h)]
+        if in_place:
+            rows = torch.cat([row_above, x[:, :, top : min(last, h)]], dim=2)
+            row_above = x[:, :, bottom - 1 : bottom].clone()
         rows = before(rows) if before else rows
         beyond = (left - sides, right - sides, max(-first, 0), max(last - h, 0))
         if any(beyond):
             rows = F.pad(rows, beyond)
-        strip = F.conv2d(rows, conv.weight, conv.bias, stride=conv.stride, padding=(0, sides))
+        strip = F.conv2d(rows, conv.weight, bias, stride=conv.stride, padding=(0, sides))
         if add_to is None:
             out[:, :, top:bottom] = strip
         else:

@@ -13,8 +13,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from sdpose_core import acceleration, bench, bench_ways  # noqa: E402
+from sdpose_core import acceleration, bench, bench_measure, bench_ways  # noqa: E402
 from sdpose_core.acceleration import OneDNNLinear, has_fast_onednn, optimize_for_cpu, self_attention  # noqa: E402
+from sdpose_core.bench_modes import MODES, Mode, default_modes, parse_counts, parse_modes  # noqa: E402
 from sdpose_core.cli import main  # noqa: E402
 from sdpose_core.errors import InputError  # noqa: E402
 from sdpose_core.model import SDPose  # noqa: E402
@@ -55,7 +56,7 @@ def test_every_way_gives_the_same_heatmaps(config) -> None:
     with torch.no_grad():
         for way in bench_ways.WAYS:
             value = images
-            for name, step in bench_ways.build(way, config, CPU, torch.float32):
+            for name, step in bench_ways.build(way, config, CPU, Mode("fp32")):
                 value = step(value) if name in bench_ways.NETWORK_STAGES else value
             heatmaps[way] = value
     w, h = config.heatmap_size
@@ -119,7 +120,8 @@ def test_models_in_training_or_half_precision_are_left_alone() -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = tmp_path / "bench.json"
-    assert main(["bench", "--tiny", "--model", "body", "--device", "cpu", "--json", str(file)]) == 0
+    options = ["--model", "body", "--device", "cpu", "--people", "1,2", "--frames", "2", "--json", str(file)]
+    assert main(["bench", "--tiny", *options]) == 0
     result = json.loads(file.read_text())
     table = capsys.readouterr().out
     assert list(result["ways"]) == ["released", "native", "ours"]
@@ -136,12 +138,59 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert result["gemm_gflops"] > 0
     assert result["heatmap_difference"] < 1e-4
     assert result["decode"]["shape"] == [64, 133, 64, 48]
+    assert result["released_share_of_peak"] == released["share_of_peak"]
+    assert result["weights"] == "random" and "weights are random" in table
+    assert ours["people_per_second"] == pytest.approx(1 / ours["seconds"])
+    assert list(result["modes"]) == ["fp32"]
+    fp32 = result["modes"]["fp32"]
+    assert fp32["heatmap_difference"] == 0 and fp32["exact"], "its own reference"
+    assert [point["count"] for point in fp32["growth"]["people"]] == [1, 2]
+    first, second = fp32["growth"]["frames"]
+    assert second["cpu_seconds"] > first["cpu_seconds"]
+
+
+def test_flip_and_several_people_give_the_estimators_heatmaps() -> None:
+    config = bench.Settings(tiny=True).config
+    steps = dict(bench_ways.build("ours", config, CPU, Mode("fp32", flip_test=True)))
+    torch.manual_seed(0)
+    model = SDPose(config).eval().requires_grad_(False)
+    torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
+    with torch.no_grad():
+        images = steps["crop"](2)
+        found = steps["head"](steps["unet"](steps["vae"](images)))
+        torch.testing.assert_close(found, model.heatmaps(images, flip_test=True), rtol=0, atol=1e-4)
+
+
+def test_modes() -> None:
+    assert default_modes(CPU) == ("fp32",)
+    assert set(default_modes(torch.device("cuda"))) <= set(MODES)
+    assert parse_modes("bf16, fp32-flip") == ("bf16", "fp32-flip")
+    with pytest.raises(InputError, match="fp33.*fp32"):
+        parse_modes("fp33")
+
+
+@pytest.mark.parametrize("text", ["", "0,1", "2,1", "1,1", "a"])
+def test_wrong_counts(text: str) -> None:
+    assert parse_counts("1,2,8") == (1, 2, 8)
+    with pytest.raises(InputError, match="1,2,4,8"):
+        parse_counts(text)
+
+
+def test_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib, of the extra 'train'")
+    from sdpose_core.bench_report import plot
+
+    points = [{"count": n, "cpu_seconds": n * 2.0, "peak_memory_bytes": 1e9} for n in (1, 2, 4)]
+    modes = {"fp32": {"growth": {"people": points, "frames": points}}, "bf16": {}}
+    result = {"model": "body", "device": "cpu", "processor": "a CPU", "weights": "random", "modes": modes}
+    plot(result, tmp_path / "cost.png")
+    assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_peak_memory_is_of_one_process() -> None:
     """What the parent has used does not count."""
     here = np.ones(40_000_000)  # 320 MB
-    measured = bench._in_own_process(bench.peak_memory, CPU)
+    measured = bench_measure.in_own_process(bench_measure.peak_memory, CPU)
     assert here.sum() == 40_000_000
     if measured is None:
         pytest.skip("peak memory is not known on this system")

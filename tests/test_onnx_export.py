@@ -67,7 +67,7 @@ def wholebody(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("which", ["body", "wholebody"])
+@pytest.mark.parametrize("which", ["body", pytest.param("wholebody", marks=pytest.mark.slow)])
 def test_heatmaps_are_those_of_torch_for_any_number_of_crops(which: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(which)
     model = load_sdpose(path, device="cpu", with_rgb_branch=False, input_size=(64, 64))
@@ -84,19 +84,28 @@ def test_heatmaps_are_those_of_torch_for_any_number_of_crops(which: str, request
         torch.testing.assert_close(network.heatmaps(images, flip_test=True), mirrored, atol=1e-4, rtol=0)
 
 
-def test_files_are_whole_and_say_what_they_are(body: Path, wholebody: Path) -> None:
+def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
     import onnx
 
     assert sorted(p.name for p in body.parent.iterdir()) == ["tiny.onnx", "tiny.safetensors"]
+    model = onnx.load(body.with_suffix(".onnx"))
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    assert (texts["keypoint_set"], texts["feature_levels"]) == ("coco_17", "F1")
+    assert texts["input_size"] == "64x64" and "Open RAIL++-M" in texts["weights_licence"]
+    assert json.loads(texts["source"])["path"] == "tiny.safetensors"
+    assert str(Path.cwd()).encode() not in body.with_suffix(".onnx").read_bytes()  # no paths of this machine
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    assert batch.dim_param and not batch.dim_value
+
+
+@pytest.mark.slow  # an export more
+def test_large_weights_lie_beside_the_file(wholebody: Path) -> None:
+    import onnx
+
     assert sorted(p.name for p in wholebody.parent.iterdir()) == ["tiny.onnx", "tiny.onnx.data", "tiny.safetensors"]
     model = onnx.load(wholebody.with_suffix(".onnx"), load_external_data=False)
     texts = {entry.key: entry.value for entry in model.metadata_props}
     assert (texts["keypoint_set"], texts["feature_levels"]) == ("coco_wholebody_133", "F2")
-    assert texts["input_size"] == "64x64" and "Open RAIL++-M" in texts["weights_licence"]
-    assert json.loads(texts["source"])["path"] == "tiny.safetensors"
-    assert str(Path.cwd()).encode() not in wholebody.with_suffix(".onnx").read_bytes()  # no paths of this machine
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
-    assert batch.dim_param and not batch.dim_value
     places = {
         entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
@@ -124,7 +133,7 @@ def test_the_command_runs_the_file(body: Path, tmp_path: Path) -> None:
 
 
 def test_an_export_that_fails_leaves_nothing_and_keeps_what_was_there(
-    wholebody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
         model = None
@@ -138,7 +147,7 @@ def test_an_export_that_fails_leaves_nothing_and_keeps_what_was_there(
     target = tmp_path / "old.onnx"
     target.write_bytes(b"old")
     with pytest.raises(InputError, match="No space left"):
-        onnx_export.export_onnx(wholebody, target, overwrite=True)
+        onnx_export.export_onnx(body, target, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["old.onnx"] and target.read_bytes() == b"old"
 
 

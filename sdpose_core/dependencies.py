@@ -20,7 +20,6 @@ _EXTRA_OF = {
     "faster_coco_eval": "train",
     "matplotlib": "train",
     "anny": "train",
-    "matplotlib": "train",
     "sklearn": "train",
 }
 

@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("faster_coco_eval")
 
+import curves  # noqa: E402
 import run_log  # noqa: E402
 import training_loop  # noqa: E402
 from accelerate.state import AcceleratorState, PartialState  # noqa: E402
@@ -38,6 +39,7 @@ from weight_average import WeightAverage  # noqa: E402
 from sdpose_core.backbone import POSE, RGB  # noqa: E402
 from sdpose_core.checkpoints import inspect_checkpoint, read_checkpoint, save_checkpoint  # noqa: E402
 from sdpose_core.errors import CheckpointError  # noqa: E402
+from sdpose_core.images import read_image  # noqa: E402
 from sdpose_core.model import from_state, load_sdpose  # noqa: E402
 from sdpose_core.skeletons import COCO_17  # noqa: E402
 
@@ -185,8 +187,9 @@ def test_everything_at_once(data: Path, tmp_path: Path) -> None:
     more += ["--stages.0.samples", "32", "--stages.1.samples", "16"]
     assert main(command(data, out, *more)) == 0
     assert {path.name for path in out.iterdir()} == {
-        "config.toml", "environment.json", "log.jsonl", "checkpoints", "weights", "pictures", "tensorboard",
+        "config.toml", "environment.json", "log.jsonl", "checkpoints", "weights", "pictures", "tensorboard", "curve.png",
     }  # fmt: skip
+    assert read_image(out / "curve.png").std() > 10  # something is drawn
     names = {path.name for path in (out / "weights").iterdir()}
     assert names == {"README.md", "best.safetensors", "step-00000004.safetensors", "step-00000006.safetensors"}
     assert [line["step"] for line in read_log(out / "log.jsonl", "validation")] == [6]
@@ -203,6 +206,14 @@ def test_everything_at_once(data: Path, tmp_path: Path) -> None:
     last = load_file(out / "checkpoints" / "step-00000006" / "model.safetensors")
     name = "head.final_layer.weight"
     assert not last[name].half().equal(state[name])  # the average, not the weights
+
+
+def test_curves_of_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert curves.main([str(tmp_path), "--out", str(tmp_path / "curves.png")]) == 1
+    assert "expected the folder of a run" in capsys.readouterr().err
+    (tmp_path / "log.jsonl").write_text('{"kind": "start", "step": 0}\n')
+    assert curves.main([str(tmp_path), "--out", str(tmp_path / "curves.png")]) == 1
+    assert "no training step yet" in capsys.readouterr().err and not (tmp_path / "curves.png").exists()
 
 
 def test_without_the_rgb_task_and_from_several_levels(data: Path, tmp_path: Path) -> None:

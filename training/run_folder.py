@@ -6,6 +6,7 @@ RUN/log.jsonl          one line per step and event
 RUN/checkpoints/       states to go on from
 RUN/weights/           weights for inference, and their model card
 RUN/pictures/          predictions on validation people
+RUN/curve.png          loss and validation AP
 RUN/tensorboard/
 """
 

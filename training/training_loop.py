@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from curves import draw_curves
 from losses import heatmap_loss, rgb_loss, target_heatmaps
 from model_card import write_model_card
 from recipe import Recipe
 from run_endings import NonFiniteLoss, StopSignal, check_bad, check_finite
 from run_folder import RunFolder, git_commit
-from run_log import RunLog
+from run_log import RunLog, read_log
 from run_pictures import prediction_sheet
 from starting_weights import for_stage
 from tqdm import tqdm
@@ -28,6 +29,7 @@ from validation_ap import average_precision, predict
 
 from sdpose_core.backbone import POSE, RGB
 from sdpose_core.checkpoints import save_checkpoint
+from sdpose_core.dependencies import installed
 from sdpose_core.images import write_png
 from sdpose_core.model import DTYPES
 
@@ -176,6 +178,13 @@ class Trainer:
                 sheet = prediction_sheet(self.parts.model, self.parts.val, self.parts.start.kept)
             write_png(self.folder.pictures / f"{step_name(self.progress.step)}.png", sheet)
             self.log.picture("predictions", self.progress.step, sheet)
+            self._draw_curve()
+
+    def _draw_curve(self) -> None:
+        if not installed("matplotlib"):
+            log.warning("no curve.png: matplotlib is not installed (log.jsonl has the figures)")
+        elif read_log(self.folder.log, "step"):
+            draw_curves([self.folder.root], self.folder.root / "curve.png")
 
     @contextmanager
     def _for_inference(self) -> Iterator[None]:

@@ -187,7 +187,8 @@ def test_everything_at_once(data: Path, tmp_path: Path) -> None:
     more += ["--stages.0.samples", "32", "--stages.1.samples", "16"]
     assert main(command(data, out, *more)) == 0
     assert {path.name for path in out.iterdir()} == {
-        "config.toml", "environment.json", "log.jsonl", "checkpoints", "weights", "pictures", "tensorboard", "curve.png",
+        "config.toml", "environment.json", "log.jsonl", "checkpoints", "weights", "pictures", "tensorboard",
+        "curve.png",
     }  # fmt: skip
     assert read_image(out / "curve.png").std() > 10  # something is drawn
     names = {path.name for path in (out / "weights").iterdir()}

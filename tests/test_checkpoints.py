@@ -319,7 +319,7 @@ def test_base_weights_for_training(body: Path) -> None:
     shutil.rmtree(body / "decoder")
     unet, vae, state = read_base(body)
     assert (unet.attention_head_dim, vae.layers_per_block) == ((1, 2, 2, 2), 1)
-    assert {name.partition(".")[0] for name in state} == {"unet", "vae"}
+    assert {name.partition(".")[0] for name in state} == {"unet", "vae", "empty_prompt_embedding"}
     assert torch.equal(state["unet.conv_in.weight"], load_file(body / f"{PARTS[0]}.safetensors")["conv_in.weight"])
     shutil.rmtree(body / "vae")
     with pytest.raises(CheckpointError, match="vae"):

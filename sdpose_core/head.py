@@ -11,6 +11,9 @@ from torch import nn
 
 from .model_config import STRIDE_OF_LEVEL, SDPoseConfig
 
+CHANNELS_AT_ONCE = 160
+"""Of the head in float32 on a CPU."""
+
 
 class HeatmapHead(nn.Module):
     """Deconvolution(s) to heatmap size, then two 1x1 convolutions; as wide as the feature it reads.
@@ -49,7 +52,34 @@ class HeatmapHead(nn.Module):
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
         feature = feature.contiguous()  # instance norm would copy anything else, twice
+        if self._may_go_by_groups(feature):
+            return self._by_groups(feature)
         return self._last(self.conv_layers(self.deconv_layers(feature)))
+
+    def _may_go_by_groups(self, feature: torch.Tensor) -> bool:
+        """In float32 on a CPU, where nothing but the answer is wanted; layers of other classes see to their weights."""
+        layers = (self.deconv_layers[0], self.conv_layers[0], self.final_layer)
+        plain = tuple(type(layer) for layer in layers) == (nn.ConvTranspose2d, nn.Conv2d, nn.Conv2d)
+        alone = len(self.deconv_layers) == 3 and not torch.is_grad_enabled()
+        return plain and alone and feature.device.type in ("cpu", "meta") and feature.dtype == torch.float32
+
+    def _by_groups(self, feature: torch.Tensor) -> torch.Tensor:
+        """The same, a group of channels after the other: one full-size tensor in memory instead of three.
+
+        The instance norms work on each channel by itself; only the last sum runs in another order.
+        """
+        deconvolution, convolution, last = self.deconv_layers[0], self.conv_layers[0], self.final_layer
+        n, width, h, w = feature.shape
+        wide = feature.new_empty(n, width, 2 * h, 2 * w)
+        for group in _groups(width):
+            part = F.conv_transpose2d(feature, deconvolution.weight[:, group], stride=2, padding=1)
+            wide[:, group] = F.silu(F.instance_norm(part), inplace=True)
+        heatmaps = last.bias[:, None, None].repeat(n, 1, 2 * h, 2 * w)
+        for group in _groups(width):
+            part = F.conv2d(wide, convolution.weight[group], convolution.bias[group])
+            part = F.silu(F.instance_norm(part), inplace=True)
+            heatmaps += F.conv2d(part, last.weight[:, group])
+        return heatmaps
 
     def _last(self, feature: torch.Tensor) -> torch.Tensor:
         """The last layer; in float32 for weights in half precision, whose steps would be seen about a map's maximum."""
@@ -58,6 +88,10 @@ class HeatmapHead(nn.Module):
         if type(layer) is nn.Conv2d and is_half:  # another class sees to its weights itself
             return F.conv2d(feature.float(), layer.weight.float(), layer.bias.float())
         return layer(feature)
+
+
+def _groups(width: int) -> list[slice]:
+    return [slice(start, start + CHANNELS_AT_ONCE) for start in range(0, width, CHANNELS_AT_ONCE)]
 
 
 def _deconvolution(width: int) -> tuple[nn.Module, ...]:

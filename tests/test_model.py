@@ -18,6 +18,7 @@ diffusers = pytest.importorskip("diffusers")
 from safetensors.torch import load_file, save_file  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
+from sdpose_core import head as head_module  # noqa: E402
 from sdpose_core import strips  # noqa: E402
 from sdpose_core.backbone import class_embedding_input  # noqa: E402
 from sdpose_core.errors import CheckpointError, InputError  # noqa: E402
@@ -264,6 +265,21 @@ def test_embeddings_of_a_trainable_model_follow_every_step() -> None:
 
 
 # --- levels and heads ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 16, 100])
+def test_the_head_by_groups_of_channels(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """In inference on a CPU a group of channels follows the other; training, and other layers, take all at once."""
+    monkeypatch.setattr(head_module, "CHANNELS_AT_ONCE", at_once)
+    torch.manual_seed(0)
+    head = head_module.HeatmapHead(TINY_BODY).eval()
+    torch.nn.init.normal_(head.final_layer.weight, std=0.3)
+    torch.nn.init.normal_(head.final_layer.bias)
+    feature = torch.randn(2, head.final_layer.in_channels, 6, 4)
+    whole = head(feature)
+    with torch.no_grad():
+        torch.testing.assert_close(head(feature), whole, rtol=0, atol=1e-5)
+    assert whole.requires_grad and whole.shape[-2:] == (12, 8)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from sdpose_core.errors import InputError
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 
 
-@pytest.mark.parametrize("path", sorted(set(RECIPES.glob("*.toml")) - set(RECIPES.glob("ablations_*"))), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(set(RECIPES.glob("*.toml")) - set(RECIPES.glob("ablations_*"))), ids=lambda path: path.stem
+)
 def test_every_recipe_is_read_and_written_back(path: Path, tmp_path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem

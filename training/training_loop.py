@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -60,7 +61,11 @@ class Trainer:
         total = self.parts.stages[-1].end
         main = self.parts.accelerator.is_main_process
         self._report(self.parts.problems)
-        with self._stop, tqdm(total=total, initial=self.progress.step, disable=not main, unit="step") as bar:
+        pause = 0.1 if sys.stderr.isatty() else 30.0  # in a log file each refresh is a line
+        with (
+            self._stop,
+            tqdm(total=total, initial=self.progress.step, disable=not main, unit="step", mininterval=pause) as bar,
+        ):
             for plan in self.parts.stages:
                 if self.progress.step < plan.end and not self._fit_stage(plan, bar):
                     return False
@@ -81,7 +86,8 @@ class Trainer:
             self.progress.step += 1
             seconds = time.perf_counter() - began
             self._log_step(plan, {**figures, "learning_rate": rate}, seconds)
-            bar.set_postfix(loss=f"{figures['loss']:.3g}", ap=f"{self.metrics.get('AP', math.nan):.3f}", refresh=False)
+            measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
+            bar.set_postfix(loss=f"{figures['loss']:.3g}", **measured, refresh=False)
             bar.update()
             self._at_intervals(last=self.progress.step == self.parts.stages[-1].end)
             if stop:

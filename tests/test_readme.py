@@ -43,13 +43,15 @@ def test_commands_parse(command: str) -> None:
 
 
 def test_every_other_command_is_known() -> None:
-    others = {command.partition("#")[0].strip() for command in COMMANDS if not command.startswith("sdpose ")}
+    elsewhere = ("sdpose ", "python training/")  # the latter: tests/test_training_readme.py
+    others = {command.partition("#")[0].strip() for command in COMMANDS if not command.startswith(elsewhere)}
     into_comfyui = {
         "cd ComfyUI/custom_nodes",
         "git clone REPOSITORY sdpose-annotator",
         "python -m pip install -r sdpose-annotator/requirements.txt",
     }
-    here = {"pip install -e .", 'pip install -e ".[test]"', "pytest", 'pip install -e ".[torch]"'}
+    extras = {f'pip install -e ".[{extra}]"' for extra in ("test", "torch", "train")}
+    here = {"pip install -e .", "pytest"} | extras
     assert others == here | into_comfyui
     assert (ROOT / "requirements.txt").exists()
 

@@ -284,7 +284,7 @@ def test_a_background_folder_must_hold_pictures(tmp_path, capsys):
     assert "no .jpg" in capsys.readouterr().err
     with pytest.raises(InputError, match="expected a folder"):
         command._job(
-            command._parser().parse_args(["--count", "1", "--out", "x", "--backgrounds", str(tmp_path / "no")])
+            command.build_parser().parse_args(["--count", "1", "--out", "x", "--backgrounds", str(tmp_path / "no")])
         )
 
 

@@ -26,16 +26,21 @@ _SMOOTHED = 8
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0 done, 1 an error that is told."""
-    parser = argparse.ArgumentParser(prog="curves.py", description="Learning curves of runs of train.py.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder that train.py wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         draw_curves(args.runs, args.out)
     except SDPoseError as error:
         print(f"curves: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="curves.py", description="Learning curves of runs of train.py.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder that train.py wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    return parser
 
 
 def draw_curves(runs: Sequence[Path], target: Path) -> None:

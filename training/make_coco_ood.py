@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         if given[:1] == ["convert"]:
-            return _convert(_convert_parser().parse_args(given[1:]))
-        parser = _parser()
+            return _convert(build_convert_parser().parse_args(given[1:]))
+        parser = build_parser()
         options = parser.parse_args(given)
         _check_usage(parser, options)
         return _make(options)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make_coco_ood.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _convert_parser() -> argparse.ArgumentParser:
+def build_convert_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make_coco_ood.py convert", description="Turns the authors' pickles into a safetensors file, once."
     )

@@ -54,7 +54,7 @@ class Job:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command. Exit status 0 done, 1 an error that is told, 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         job = _job(options)
         started = time.monotonic()
@@ -96,7 +96,7 @@ def make_data_set(job: Job, counts: dict[str, int], workers: int) -> int:
     return len(missing)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make_synthetic_people.py", description=__doc__.split("\n", 1)[0])
     add = parser.add_argument
     add("--count", type=_whole(1), required=True, help="training pictures")

@@ -6,6 +6,10 @@ Two stages, both without labels: an autoencoder learns to give back windows of t
 latents, a U-Net learns to take noise away (it predicts the clean latent at a random time step). PRIOR gets Stable
 Diffusion's layout, unet/ and vae/, so that `--model.base PRIOR` starts from it as it would from sd2-base. The sizes are
 the recipe's. A finished autoencoder is not trained again.
+
+With `--encoder CHECKPOINT` the first stage is left out: the encoder is that of an SDPose (a run of `synthetic_cpu`). An
+autoencoder of minutes gives latents from which hardly anything is learnt in a short run; that encoder has seen labels,
+though, so what the arms of an ablation then compare is what comes after it.
 """
 
 from __future__ import annotations
@@ -64,8 +68,11 @@ def make_prior(recipe: Recipe, pictures: Sequence[Path], out: Path, args: argpar
         torch.set_num_threads(recipe.hardware.threads)
     if not (out / "vae").exists():
         torch.manual_seed(recipe.seed)
-        _, seconds, loss = train_autoencoder(recipe, pictures, args.vae_samples, args.vae_window, out)
-        _note(out, "vae", args.vae_samples, seconds, loss, recipe, len(pictures))
+        if args.encoder:
+            take_encoder(recipe, args.encoder, pictures, out)
+        else:
+            _, seconds, loss = train_autoencoder(recipe, pictures, args.vae_samples, args.vae_window, out)
+            _note(out, "vae", args.vae_samples, seconds, loss, recipe, len(pictures))
     if not (out / "unet").exists():
         torch.manual_seed(recipe.seed)
         seconds, loss = train_denoiser(recipe, pictures, args.unet_samples, out)
@@ -77,13 +84,8 @@ def train_autoencoder(
 ) -> tuple[Any, float, float]:
     """OUT/vae: mean absolute error of the picture and a little KL divergence; returns it, CPU seconds, last loss."""
     import torch
-    from diffusers import AutoencoderKL
 
-    sizes, levels = asdict(recipe.model.vae), len(recipe.model.vae.block_out_channels)
-    vae = AutoencoderKL(
-        **sizes, down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels
-    )
-    vae.to(memory_format=torch.channels_last)
+    vae = _autoencoder(recipe)
     batches = windows(pictures, (window, window), 16, recipe.seed)
 
     def loss_of(images: torch.Tensor) -> torch.Tensor:
@@ -96,6 +98,40 @@ def train_autoencoder(
     _set_scaling(vae, windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 1))
     _save_part(vae, out / "vae")
     return vae, seconds, loss
+
+
+def take_encoder(recipe: Recipe, checkpoint: Path, pictures: Sequence[Path], out: Path) -> None:
+    """OUT/vae with the encoder of an SDPose checkpoint; its decoder is random, and nothing here reads it.
+
+    Raises `CheckpointError` for no SDPose checkpoint, `InputError` for an encoder of other sizes than the recipe's.
+    """
+    from sdpose_core.checkpoints import read_checkpoint
+
+    config, tensors, _ = read_checkpoint(checkpoint)
+    found, expected = asdict(config.vae), asdict(recipe.model.vae)
+    if different := [name for name in expected if name != "scaling_factor" and found[name] != expected[name]]:
+        told = "; ".join(f"{name} {found[name]}, expected {expected[name]}" for name in different)
+        raise InputError(f"--encoder {checkpoint}: not the recipe's sizes (model.vae): found {told}")
+    vae = _autoencoder(recipe)
+    encoder = {name.removeprefix("vae."): value for name, value in tensors.items() if name.startswith("vae.")}
+    missing, unexpected = vae.load_state_dict(encoder, strict=False)
+    if unexpected or not all(name.startswith(("decoder.", "post_quant_conv.")) for name in missing):
+        raise InputError(f"--encoder {checkpoint}: its VAE encoder has other parts than the recipe's")
+    vae.eval()
+    _set_scaling(vae, windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 1))
+    _save_part(vae, out / "vae")
+    _note(out, "vae", 0, 0.0, None, recipe, len(pictures), encoder=str(checkpoint))
+
+
+def _autoencoder(recipe: Recipe) -> Any:
+    import torch
+    from diffusers import AutoencoderKL
+
+    sizes, levels = asdict(recipe.model.vae), len(recipe.model.vae.block_out_channels)
+    vae = AutoencoderKL(
+        **sizes, down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels
+    )
+    return vae.to(memory_format=torch.channels_last)
 
 
 def _set_scaling(vae: Any, batches: Iterator[Any]) -> None:
@@ -201,11 +237,20 @@ def _save_part(part: Any, folder: Path) -> None:
     unfinished.rename(folder)
 
 
-def _note(out: Path, part: str, samples: int, seconds: float, loss: float, recipe: Recipe, pictures: int) -> None:
+def _note(
+    out: Path,
+    part: str,
+    samples: int,
+    seconds: float,
+    loss: float | None,
+    recipe: Recipe,
+    pictures: int,
+    **more: str,
+) -> None:
     """One entry of OUT/prior.json: what it cost."""
     path = out / "prior.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known[part] = {"samples": samples, "cpu_seconds": round(seconds, 1), "loss": loss, "seed": recipe.seed}
+    known[part] = {"samples": samples, "cpu_seconds": round(seconds, 1), "loss": loss, "seed": recipe.seed, **more}
     with atomic_write(path, "w") as file:
         json.dump({**known, "pictures": pictures, "environment": environment()}, file, indent=2)
 
@@ -220,6 +265,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", type=Path, required=True, metavar="FILE", help="whose model.unet and model.vae give the sizes")
     add("--pictures", type=Path, required=True, metavar="DIR", help="no labels are needed")
     add("--out", type=Path, required=True, metavar="PRIOR")
+    add("--encoder", type=Path, metavar="CHECKPOINT", help="take the encoder of this SDPose; train no autoencoder")
     add("--vae-samples", type=int, default=40000, help="windows that the autoencoder sees (default: 40000)")
     add("--vae-window", type=int, default=64, help="side of its windows in pixels (default: 64)")
     add("--unet-samples", type=int, default=16000, help="windows that the denoiser sees (default: 16000)")

@@ -133,7 +133,8 @@ def run_bench(settings: Settings) -> dict[str, Any]:
     Returns:
         JSON values. At the top level those of our way: `stages` (per stage `seconds`, `cpu_seconds`, `gflop`),
         `gflop`, `peak_memory_bytes`, `people_per_second`, `ratio_to_released` and `ratio_to_native` (CPU seconds on a
-        CPU, else seconds), `gflop_ratio_to_released`, `released_share_of_peak`, `heatmap_difference` and
+        CPU, else seconds), `gflop_ratio_to_released`, `released_share_of_peak` and `released_share_of_matmul` (of the
+        fastest matrix multiplication in its dtype, and of `torch.matmul` in fp32), `heatmap_difference` and
         `keypoint_difference_px` (largest, against the released way; `confident_difference_px` of the
         `confident_keypoints` found there); and of the machine `gemm_gflops` (matrix multiplication in fp32, per CPU
         second on a CPU) and `gemm`. `ways` has the same of each way, `modes` of each mode of ours, with the differences
@@ -166,6 +167,7 @@ def run_bench(settings: Settings) -> dict[str, Any]:
         "ratio_to_native": ours[cost] / ways["native"][cost],
         "gflop_ratio_to_released": ours["gflop"] / ways["released"]["gflop"],
         "released_share_of_peak": ways["released"]["share_of_peak"],
+        "released_share_of_matmul": ways["released"]["gflop"] / ways["released"][cost] / rates["fp32"],
         **_differences(answers["ours"], answers["released"]),
         "gemm_gflops": rates["fp32"],
         "gemm": rates,

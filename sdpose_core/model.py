@@ -17,7 +17,7 @@ require("diffusers", "SDPose")
 import torch
 from torch import nn
 
-from .acceleration import optimize_for_cpu
+from .acceleration import optimize_for_cpu, return_freed_memory
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
 from .errors import CheckpointError, InputError
 from .head import HeatmapHead
@@ -94,7 +94,7 @@ class SDPose(nn.Module):
         on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:
-            return self.vae(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
+            return return_freed_memory(self.vae(images.to(next(self.vae.parameters()).dtype)).to(self.dtype))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
@@ -170,7 +170,9 @@ class SDPose(nn.Module):
         if RGB in wanted and not self.with_rgb_branch:
             raise InputError("this SDPose was built without its RGB branch: build it with with_rgb_branch=True")
         if self.unet.is_folded:
-            return self.unet(latents.to(self.dtype), None, None, num_pose=len(latents))
+            features, rgb_latents = self.unet(latents.to(self.dtype), None, None, num_pose=len(latents))
+            return_freed_memory(latents)
+            return features, rgb_latents
         count = len(latents)
         embedding = self.unet.embedding(self.config.timestep, [task for task in wanted for _ in range(count)])
         batch = torch.cat([latents.to(self.dtype)] * len(wanted))

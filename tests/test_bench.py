@@ -139,6 +139,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert result["heatmap_difference"] < 1e-4
     assert result["decode"]["shape"] == [64, 133, 64, 48]
     assert result["released_share_of_peak"] == released["share_of_peak"]
+    assert result["released_share_of_matmul"] == pytest.approx(
+        released["gflop"] / released["cpu_seconds"] / result["gemm"]["fp32"]
+    )
     assert result["weights"] == "random" and "weights are random" in table
     assert ours["people_per_second"] == pytest.approx(1 / ours["seconds"])
     assert list(result["modes"]) == ["fp32"]
@@ -187,6 +190,16 @@ def test_plot(tmp_path: Path) -> None:
     assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize(("share", "tiny", "device", "warned"), [
+    (0.74, False, "cpu", True), (0.76, False, "cpu", False), (0.1, True, "cpu", False), (0.1, False, "cuda", False),
+])  # fmt: skip
+def test_a_slow_baseline_is_told(share: float, tiny: bool, device: str, warned: bool) -> None:
+    from sdpose_core.bench_report import _warnings
+
+    lines = _warnings({"released_share_of_matmul": share, "tiny": tiny, "device": device})
+    assert bool(lines) == warned
+
+
 def test_peak_memory_is_of_one_process() -> None:
     """What the parent has used does not count."""
     here = np.ones(40_000_000)  # 320 MB
@@ -201,3 +214,13 @@ def test_peak_memory_is_of_one_process() -> None:
 def test_wrong_settings(change: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         dataclasses.replace(bench.Settings(), **change)
+
+
+def test_freed_memory_goes_back_after_stages_of_full_size_in_inference_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[int] = []
+    monkeypatch.setattr(acceleration, "_trim", lambda: trims.append)
+    small, large = torch.zeros(1, 4, 32, 24), torch.zeros(1, 4, 128, 96)
+    for enabled, tensor, count in [(False, small, 0), (True, large, 0), (False, large, 1)]:
+        with torch.set_grad_enabled(enabled):
+            assert acceleration.return_freed_memory(tensor) is tensor
+        assert len(trims) == count

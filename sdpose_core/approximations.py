@@ -102,12 +102,13 @@ class PooledAttention:
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        temb: torch.Tensor | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
         """Tokens (N, L, C) or picture (N, C, H, W) -> the same shape."""
         if encoder_hidden_states is not None or attention_mask is not None:
-            return self.exact(attn, hidden_states, encoder_hidden_states, attention_mask, *args, **kwargs)
+            return self.exact(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
         picture = hidden_states.ndim == 4
         size = tuple(hidden_states.shape[-2:]) if picture else self.size
         tokens = hidden_states.flatten(2).transpose(1, 2) if picture else hidden_states

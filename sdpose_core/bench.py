@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,10 @@ class Settings:
         for name in ("runs", "frames"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("weights", "picture"):
+            path = getattr(self, name)
+            if path and not path.exists():
+                raise InputError(f"{name}: {path} does not exist")
         if self.weights and self.tiny:
             raise InputError("weights and tiny: expected one of them, as weights say the model's size themselves")
 
@@ -192,11 +197,22 @@ def _modes(
     for name in sorted(references.union(names), key=list(MODES).index):
         if name not in known:
             log.info("measuring ours, %s", name)
-            known[name] = _measured("ours", MODES[name], settings, rates, device.type)
+            try:
+                known[name] = _measured("ours", MODES[name], settings, rates, device.type)
+            except Exception as error:  # whatever one mode dies of here, the others are still worth their minutes
+                if name in references:
+                    raise
+                log.warning("%s could not be measured: %s", name, _first_line(error))
+                modes[name] = {"error": _first_line(error)}
+                continue
         measured, answers[name] = known[name]
         reference = answers["fp32-flip" if MODES[name].flip_test else "fp32"]
         modes[name] = {**measured, "exact": MODES[name].exact, **_differences(answers[name], reference)}
     return modes
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _measured(
@@ -211,15 +227,25 @@ def _measured(
 
 
 def _differences(answer: Answer, reference: Answer) -> dict[str, Any]:
-    """Largest differences of heatmaps and keypoints; of keypoints also where the reference is confident."""
+    """Largest differences of heatmaps and keypoints; of keypoints also where the reference is confident.
+
+    None where there is nothing to compare. Points that only one of the two has are counted: `lost_keypoints`.
+    """
     distance = np.hypot(*np.moveaxis(answer[1] - reference[1], -1, 0))
+    in_one = np.isnan(answer[1]).any(-1) != np.isnan(reference[1]).any(-1)
     sure = distance[reference[2] >= CONFIDENT]
     return {
-        "heatmap_difference": float(np.abs(answer[0] - reference[0]).max()),
-        "keypoint_difference_px": float(np.nanmax(distance)),
+        "heatmap_difference": _largest(np.abs(answer[0] - reference[0])),
+        "keypoint_difference_px": _largest(distance),
         "confident_keypoints": int(sure.size),
-        "confident_difference_px": float(np.nanmax(sure)) if sure.size else None,
+        "confident_difference_px": _largest(sure),
+        "lost_keypoints": int(in_one.sum()),
     }
+
+
+def _largest(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.max()) if known.size else None
 
 
 # --- in a process of its own ---------------------------------------------------------------------------------------
@@ -232,8 +258,9 @@ def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any
     from .bench_ways import build
 
     device, _ = settings.resolve()
+    torch.backends.cudnn.allow_tf32 = False  # or CUDA's "fp32", to which all is compared, would be TF32
     stages: dict[str, dict[str, float]] = {}
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         steps = build(way, settings.config, device, mode, weights=settings.weights, picture=settings.picture)
         if mode.compile or device.type == "cuda":
             _run(steps, 1, device)  # compiles, chooses kernels

@@ -27,7 +27,8 @@ def format_table(result: dict[str, Any]) -> str:
         lines += [_row("", name, stage) for name, stage in measured["stages"].items()]
         lines.append(_row(way, "all", measured))
     lines.append("ours, by mode")
-    lines += [_row(name, "all", measured) for name, measured in result["modes"].items()]
+    for name, measured in result["modes"].items():
+        lines.append(f"{name:<12} {measured['error']}" if "error" in measured else _row(name, "all", measured))
     return "\n".join([*lines, "", *_ratios(result), *_mode_differences(result), *_warnings(result)])
 
 
@@ -45,17 +46,25 @@ def _ratios(result: dict[str, Any]) -> list[str]:
 
 
 def _mode_differences(result: dict[str, Any]) -> list[str]:
-    lines = [f"{name} from fp32: {_difference(measured)}" for name, measured in result["modes"].items()]
+    known = {name: measured for name, measured in result["modes"].items() if "error" not in measured}
+    lines = [f"{name} from fp32: {_difference(measured)}" for name, measured in known.items()]
     if result["weights"] == "random":
         lines.append("weights are random: maps have no clear peaks, so differences of keypoints mean little")
     return lines
 
 
 def _difference(values: dict[str, Any]) -> str:
-    text = f"heatmaps {values['heatmap_difference']:.1e}, keypoints {values['keypoint_difference_px']:.1e} px"
-    if values["confident_difference_px"] is not None:
-        text += f", {values['confident_keypoints']} confident ones {values['confident_difference_px']:.1e} px"
+    text = f"heatmaps {_number(values['heatmap_difference'])}, keypoints {_number(values['keypoint_difference_px'])} px"
+    if values["confident_keypoints"]:
+        largest = _number(values["confident_difference_px"])
+        text += f", {values['confident_keypoints']} confident ones {largest} px"
+    if values["lost_keypoints"]:
+        text += f", {values['lost_keypoints']} keypoints in one of the two only"
     return text
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1e}"
 
 
 def _warnings(result: dict[str, Any]) -> list[str]:

@@ -60,6 +60,7 @@ class SDPose(nn.Module):
         self.config = config
         self.with_rgb_branch = with_rgb_branch
         self.vae_is_frozen = True
+        self.records_graphs = False
         self.approximations: dict[str, Any] = {}
         self.vae = VAEEncoder(config.vae)
         self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch)
@@ -94,7 +95,9 @@ class SDPose(nn.Module):
         on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:
-            return return_freed_memory(self.vae(images.to(next(self.vae.parameters()).dtype)).to(self.dtype))
+            latents = self.vae(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
+        # A CUDA graph's output is overwritten when the next graph, the U-Net's, runs.
+        return return_freed_memory(latents.clone() if self.records_graphs else latents)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
@@ -159,6 +162,7 @@ class SDPose(nn.Module):
             mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, which pay for small batches on fast
                 cards; each size of a batch is recorded on its own then.
         """
+        self.records_graphs = mode is not None
         for part in (self.vae, self.unet):
             part.compile(dynamic=True, mode=mode)
 

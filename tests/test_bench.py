@@ -224,3 +224,31 @@ def test_freed_memory_goes_back_after_stages_of_full_size_in_inference_only(monk
         with torch.set_grad_enabled(enabled):
             assert acceleration.return_freed_memory(tensor) is tensor
         assert len(trims) == count
+
+
+def test_points_that_one_way_loses_are_counted() -> None:
+    maps, scores = np.zeros((1, 2, 4, 4), np.float32), np.full((1, 2), 0.9, np.float32)
+    reference = (maps, np.array([[[5.0, 5.0], [1.0, 1.0]]]), scores)
+    answer = (maps, np.array([[[np.nan, np.nan], [1.0, 1.5]]]), scores)
+    found = bench._differences(answer, reference)
+    assert found["lost_keypoints"] == 1 and found["keypoint_difference_px"] == 0.5
+    nothing = (maps, np.full((1, 2, 2), np.nan), scores)
+    assert bench._differences(nothing, nothing)["keypoint_difference_px"] is None
+
+
+def test_a_mode_that_fails_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(way: str, mode: Mode, *_args: object) -> tuple[dict, tuple]:
+        if mode.dtype == "bf16":
+            raise RuntimeError("no compiler\nand a long story")
+        return {"seconds": 1.0}, (np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 2)), np.ones((1, 1)))
+
+    monkeypatch.setattr(bench, "_measured", measured)
+    modes = bench._modes(bench.Settings(tiny=True, modes=("fp32", "bf16", "fp32-flip")), {}, CPU, {})
+    assert modes["bf16"] == {"error": "RuntimeError: no compiler"}
+    assert modes["fp32-flip"]["heatmap_difference"] == 0
+
+
+@pytest.mark.parametrize("name", ["weights", "picture"])
+def test_missing_files_are_told_before_anything_is_measured(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing.*does not exist"):
+        bench.Settings(**{name: tmp_path / "nothing"})

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, 
 
 import coco_people  # noqa: E402
 from coco_annotations import People, read_annotations, read_people  # noqa: E402
-from coco_people import PeopleSamples, SampleSettings, collate, quiet_worker  # noqa: E402
+from coco_people import Batches, PeopleSamples, SampleSettings, collate, quiet_worker  # noqa: E402
 from recipe import AugmentationRecipe  # noqa: E402
 
 from sdpose_core.images import read_image  # noqa: E402
@@ -83,11 +84,11 @@ def measure_loader(samples: PeopleSamples, count: int, workers: int, batch: int 
     loader = DataLoader(
         samples, batch_sampler=keys, num_workers=workers, collate_fn=collate, worker_init_fn=quiet_worker
     )
-    batches = iter(loader)
-    next(batches)
-    began = time.perf_counter()
-    seen = sum(len(each["index"]) for each in batches)
-    return seen / (time.perf_counter() - began)
+    with closing(Batches(loader)) as batches:
+        next(batches)
+        began = time.perf_counter()
+        seen = sum(len(each["index"]) for each in batches)
+        return seen / (time.perf_counter() - began)
 
 
 def stand_in_people(folder: Path, points: KeypointSet, count: int = 24) -> People:

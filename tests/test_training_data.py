@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.heatmaps import encode_udp, encode_udp_profiles
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 
+REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 COCO = Path(__file__).parents[2] / "shared" / "data" / "coco_samples"
 NOTHING = AugmentationRecipe(
@@ -363,3 +366,25 @@ def test_mirrored_crops_are_the_crops_of_mirrored_pictures(people: People) -> No
     straight = warp(image, before.warp_matrix((64, 128)), (64, 128))
     flipped = warp(cv2.flip(image, 1), mirror(before, image.shape[1], COCO_17).warp_matrix((64, 128)), (64, 128))
     assert np.abs(flipped[:, ::-1].astype(int) - straight).mean() < 1
+
+
+WORKERS_OF_A_LOADER = """
+import itertools, multiprocessing, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from coco_people import Batches, quiet_worker
+from torch.utils.data import DataLoader
+batches = Batches(DataLoader(range(1000), num_workers=2, worker_init_fn=quiet_worker))
+started = [next(batches), next(batches)]  # one of each
+workers = multiprocessing.active_children()
+for worker in workers:
+    os.kill(worker.pid, signal.SIGTERM)
+print(len(workers), sum(int(batch) for batch in itertools.islice(batches, 100)), flush=True)
+batches.close()
+"""
+
+
+def test_workers_end_with_the_trainer_and_not_before() -> None:
+    """With batches still under way at the end, when a program once waited for its workers for ever."""
+    line = [sys.executable, "-c", WORKERS_OF_A_LOADER, str(REPOSITORY / "training")]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout) == (0, f"2 {sum(range(2, 102))}\n"), ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -27,18 +28,20 @@ from accelerate.state import AcceleratorState, PartialState  # noqa: E402
 from coco_annotations import read_annotations, read_people  # noqa: E402
 from drawn_people import make_people  # noqa: E402
 from losses import heatmap_loss, rgb_loss, target_heatmaps  # noqa: E402
+from model_card import write_model_card  # noqa: E402
 from recipe import load_recipe  # noqa: E402
 from run_log import RunLog, read_log  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from starting_weights import starting_model  # noqa: E402
 from train import main  # noqa: E402
 from training_setup import learning_rate, plan_stages  # noqa: E402
+from training_state import Progress  # noqa: E402
 from validation_ap import average_precision  # noqa: E402
 from weight_average import WeightAverage  # noqa: E402
 
 from sdpose_core.backbone import POSE, RGB  # noqa: E402
 from sdpose_core.checkpoints import inspect_checkpoint, read_checkpoint, save_checkpoint  # noqa: E402
-from sdpose_core.errors import CheckpointError  # noqa: E402
+from sdpose_core.errors import CheckpointError, InputError  # noqa: E402
 from sdpose_core.images import read_image  # noqa: E402
 from sdpose_core.model import from_state, load_sdpose  # noqa: E402
 from sdpose_core.skeletons import COCO_17  # noqa: E402
@@ -195,7 +198,7 @@ def test_everything_at_once(data: Path, tmp_path: Path) -> None:
     assert names == {"README.md", "best.safetensors", "step-00000004.safetensors", "step-00000006.safetensors"}
     assert [line["step"] for line in read_log(out / "log.jsonl", "validation")] == [6]
     card = (out / "weights" / "README.md").read_text()
-    assert "AP |" in card and "random values" in card and "photographers" in card
+    assert "AP |" in card and "random values" in card and "terms are not known" in card
     rates = [line["learning_rate"] for line in read_log(out / "log.jsonl", "step")]
     assert rates[0] == pytest.approx(5e-4) and rates[3] == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 0.75)))
     model = load_sdpose(out / "weights" / "best.safetensors", device="cpu")
@@ -227,6 +230,58 @@ def test_without_the_rgb_task_and_from_several_levels(data: Path, tmp_path: Path
 
 
 # --- its parts -----------------------------------------------------------------------------------------------------
+
+
+def test_it_goes_on_learning_with_other_micro_batches(data: Path, tmp_path: Path) -> None:
+    """An odd number of whole batches, then, resumed, batches of two halves, in two stages."""
+    out, common = tmp_path / "run", [*QUICK, "--checkpoints.every", "1", "--stages.0.samples", "24"]
+    whole = [*common, "--hardware.batch-per-device", "8", "--stages.1.samples", "8"]
+    assert main(command(data, out, *whole)) == 0
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
+    halves = [*common, "--hardware.batch-per-device", "4", "--stages.1.samples", "32", "--resume", "auto"]
+    assert main(command(data, out, *halves)) == 0
+    steps = [load_file(path) for path in sorted((out / "weights").glob("step-*"))]
+    assert len(steps) == 7
+    for number, (one, other) in enumerate(itertools.pairwise(steps), 2):
+        assert any(not torch.equal(one[name], other[name]) for name in one), f"nothing was learnt in step {number}"
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("seed", "-1"), ("checkpoints.weights-dtype", "half"), ("stages.1.input-size", "100,100"),
+    ("hardware.workers", "-1"),
+    ("augmentation.dropout-range", "0.2,2"), ("augmentation.flip", "50"), ("validation.batch", "0"),
+    ("optimizer.betas", "1,2"), ("stages.0.learning-rate", "nan"),
+])  # fmt: skip
+def test_values_that_make_no_sense_are_told_at_the_start(key: str, value: str) -> None:
+    with pytest.raises(InputError, match=rf"^{key.replace('-', '_')}: expected .*, found"):
+        load_recipe(DEBUG, [f"--{key}", value])
+
+
+def test_another_folder_of_pictures_is_told_at_the_start(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(data, tmp_path / "run", "--data.train-images", "elsewhere")) == 1
+    assert "none of the first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("info", "licence", "words"), [
+    ({"description": "COCO 2017 Dataset"}, "other", "CC BY 4.0"),
+    ({"description": "Synthetic people with exact keypoints"}, "apache-2.0", "rendered people only"),
+    ({}, "other", "not known here"),
+])  # fmt: skip
+def test_the_card_states_the_terms_of_the_data_it_was_given(
+    tmp_path: Path, info: dict, licence: str, words: str
+) -> None:
+    recipe = load_recipe(DEBUG)
+    config = starting_model(recipe, COCO_17).model.config
+    progress = Progress(7, 0.5, 4, metrics={"AP": 0.4}, metrics_step=6)
+    write_model_card(
+        tmp_path, recipe, config, origin="random weights", data={"info": info}, progress=progress, commit="0"
+    )
+    card = (tmp_path / "README.md").read_text()
+    assert f"license: {licence}\n" in card and words in card
+    assert "After 6 steps; the best AP so far, 50.0, after 4" in card and "| AP | 40.0 |" in card
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class People:
         visibility: (N, K) float32: 1 where a point is labelled, seen or hidden; else 0.
         areas: (N,) float32, square pixels, for OKS.
         annotation_ids, image_ids: (N,) as in the file.
+        source: "info" and "licenses" of the file, where it has them.
     """
 
     keypoint_set: KeypointSet
@@ -40,6 +41,7 @@ class People:
     areas: np.ndarray
     annotation_ids: np.ndarray
     image_ids: np.ndarray
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -53,7 +55,8 @@ class People:
         at = np.asarray(indices, int)
         arrays = (self.picture_sizes, self.boxes_xyxy, self.keypoints, self.visibility, self.areas)
         ids = (self.annotation_ids, self.image_ids)
-        return People(self.keypoint_set, tuple(self.files[i] for i in at), *(a[at] for a in (*arrays, *ids)))
+        chosen = (a[at] for a in (*arrays, *ids))
+        return People(self.keypoint_set, tuple(self.files[i] for i in at), *chosen, source=self.source)
 
 
 def read_annotations(path: str | Path) -> dict[str, Any]:
@@ -81,11 +84,15 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
 
     Raises `InputError` if nobody is left.
     """
-    images = {image["id"]: image for image in content["images"] if {"id", "file_name"} <= image.keys()}
+    known = [image for image in content["images"] if isinstance(image, dict) and {"id", "file_name"} <= image.keys()]
+    images = {image["id"]: image for image in known}
     rows: list[tuple] = []
     problems: list[str] = []
-    for annotation in content["annotations"]:
-        if annotation.get("iscrowd"):
+    for number, annotation in enumerate(content["annotations"]):
+        if not isinstance(annotation, dict):
+            problems.append(f"annotation number {number}: expected an object, found {annotation!r:.40}")
+            continue
+        if annotation.get("iscrowd") or "keypoints" not in annotation:
             continue
         try:
             row = _person(annotation, images, keypoint_set)
@@ -103,7 +110,8 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     files, *columns = zip(*rows, strict=True)
     kinds = (np.int64, *(np.float32,) * 4, np.int64, np.int64)
     arrays = [np.asarray(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-    return People(keypoint_set, tuple(pictures / name for name in files), *arrays), problems
+    people = People(keypoint_set, tuple(pictures / str(name) for name in files), *arrays)
+    return replace(people, source={key: content[key] for key in ("info", "licenses") if key in content}), problems
 
 
 def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_set: KeypointSet) -> tuple | None:
@@ -120,7 +128,7 @@ def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_s
     if not visibility.any() or box[2] <= box[0] or box[3] <= box[1]:
         return None
     area = float(annotation.get("area") or box_w * box_h)
-    ids = (annotation["id"], annotation["image_id"])
+    ids = (int(annotation["id"]), int(annotation["image_id"]))
     return image["file_name"], (w, h), box, points[:, :2], visibility, area, *ids
 
 

@@ -6,10 +6,12 @@ after any interruption.
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from augmentation import Placement, augment, place, visible_inside
@@ -20,6 +22,9 @@ from recipe import AugmentationRecipe
 from sdpose_core.crops import warp
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.heatmaps import encode_udp_profiles
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
 
 MAX_TRIES = 1000
 """People drawn for one sample before giving up: they have hardly any usable points."""
@@ -151,11 +156,39 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def quiet_worker(_worker: int) -> None:
-    """For the processes of a DataLoader: one thread each, and no end before that of the process they work for."""
-    import signal
+    """For the processes of a DataLoader: one thread each, and no end before that of the process they work for.
 
+    Ctrl-C and a scheduler's SIGTERM go to the whole group: the trainer answers them, and needs its workers until it
+    has. It ends them itself: `Batches`.
+    """
     import cv2
 
     cv2.setNumThreads(0)
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the whole group: the trainer answers, and ends them
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+class Batches:
+    """Iterator over a DataLoader whose workers are `quiet_worker`s. `close` ends them, wherever the iterator stands.
+
+    Left to the end of the program, Python would send them the SIGTERM that they ignore and wait for ever.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        before = multiprocessing.active_children()
+        self._batches = iter(loader)
+        self._workers = [worker for worker in multiprocessing.active_children() if worker not in before]
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._batches)
+
+    def close(self) -> None:
+        if self._workers:
+            self._batches._shutdown_workers()  # type: ignore[attr-defined]  # no public way in torch
+        for worker in self._workers:
+            worker.kill()  # those that took longer over their last batch than torch waits
+            worker.join()
+        self._workers = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recipe_values import read_toml
@@ -42,7 +43,7 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
             for known in KEYPOINT_SETS.values():
                 if tuple(names) == known.names:
                     return known
-            links = [(a - 1, b - 1) for a, b in category.get("skeleton", ())]
+            links = [(a - 1, b - 1) for a, b in category.get("skeleton") or ()]
             table = {key: category[key] for key in _KEYS if key in category}
             own = f"{category.get('name', 'own')}_{len(names)}"
             return from_table({**table, "name": own, "names": names, "links": links}, "the annotations' category")
@@ -61,6 +62,8 @@ def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
     """
     if unknown := [key for key in table if key not in _KEYS]:
         raise InputError(f"{source}: unknown keys {', '.join(unknown)}; known are {', '.join(_KEYS)}")
+    if not isinstance(table.get("names", ()), list | tuple):
+        raise InputError(f"{source}: 'names' is to be a list of names, found {table['names']!r}")
     names = tuple(str(name) for name in table.get("names", ()))
     if not names or not table.get("name"):
         raise InputError(f"{source}: a keypoint set needs 'name' and 'names'")
@@ -72,27 +75,54 @@ def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
         return point if isinstance(point, int) else bare.index(point)
 
     def pairs(key: str) -> tuple[tuple[int, int], ...]:
-        return tuple((index(a), index(b)) for a, b in table.get(key, ()))
+        return tuple((index(a), index(b)) for a, b in table.get(key) or ())
 
+    try:
+        return _build(table, names, index, pairs)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{source}: expected lists of names or indices (links, flip_pairs: of pairs of them; sigmas: of numbers): "
+            f"{error}"
+        ) from error
+
+
+def _build(
+    table: Mapping[str, Any],
+    names: tuple[str, ...],
+    index: Callable[[int | str], int],
+    pairs: Callable[[str], tuple[tuple[int, int], ...]],
+) -> KeypointSet:
     return KeypointSet(
-        name=bare.name,
+        name=str(table["name"]),
         names=names,
         links=pairs("links"),
         flip_pairs=pairs("flip_pairs") if "flip_pairs" in table else mirrored_names(names),
-        sigmas=tuple(float(sigma) for sigma in table.get("sigmas", ())),
-        upper_body=tuple(map(index, table.get("upper_body", ()))),
-        lower_body=tuple(map(index, table.get("lower_body", ()))),
+        sigmas=tuple(float(sigma) for sigma in table.get("sigmas") or ()),
+        upper_body=tuple(map(index, table.get("upper_body") or ())),
+        lower_body=tuple(map(index, table.get("lower_body") or ())),
     )
 
 
+_LEFT = re.compile(r"left|(?<![a-z])l(?![a-z])", re.IGNORECASE)
+"""In a name: the word, or an l that stands alone, as in l_eye or shoulder.L."""
+
+
 def mirrored_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of points whose names differ in "left" and "right"."""
-    place = {name: i for i, name in enumerate(names)}
-    pairs = [
-        (i, place[name.replace("left", "right")])
-        for name, i in place.items()
-        if "left" in name and name.replace("left", "right") in place
-    ]
+    """Pairs of points whose names differ in "left" and "right", or "l" and "r", in any case."""
+    place = {name.lower(): i for i, name in enumerate(names)}
+    pairs = []
+    for name, left in place.items():
+        other = _LEFT.sub(lambda found: "right" if len(found[0]) > 1 else "r", name)
+        if other != name and other in place:
+            pairs.append((left, place[other]))
     if pairs:
         log.info("flip pairs taken from the names: %s", ", ".join(f"{names[a]} - {names[b]}" for a, b in pairs))
+    else:
+        log.warning(
+            "no flip pairs in the names %s: mirrored pictures exchange no points. If there are left and right ones, "
+            "name them in flip_pairs; flip_pairs = [] says that there are none",
+            ", ".join(names[:6]),
+        )
     return tuple(pairs)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recipe_checks import check_recipe
 from recipe_values import build, read_toml, with_overrides
 
 from sdpose_core.errors import InputError
@@ -233,6 +234,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.stages:
             raise InputError("a recipe needs at least one of [[stages]]")
+        check_recipe(self)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Trainer:
         self.recipe, self.parts, self.folder = recipe, parts, folder
         self.progress, self.log = progress, run_log
         self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float] = dict(progress.metrics)
         self._saved_step = progress.step
         self._stop = StopSignal()
 
@@ -69,7 +69,7 @@ class Trainer:
             for plan in self.parts.stages:
                 if self.progress.step < plan.end and not self._fit_stage(plan, bar):
                     return False
-            if self.recipe.validation.people and not self.metrics:
+            if self.recipe.validation.people and self.progress.metrics_step != self.progress.step:
                 self._validate()
             self._save()
         return True
@@ -77,23 +77,30 @@ class Trainer:
     def _fit_stage(self, plan: StagePlan, bar: tqdm) -> bool:
         """One stage from where the run is; False if it was asked to stop."""
         for_stage(self.parts.model, plan.stage)
-        self.parts.accelerator.gradient_accumulation_steps = plan.batch.accumulation
-        batches = load_batches(self.recipe, self.parts, plan, self.progress.step - plan.first_step)
-        while self.progress.step < plan.end:
-            began = time.perf_counter()
-            rate = learning_rate(self.recipe.optimizer, plan, self.progress.step - plan.first_step)
-            figures, stop = self._step(batches, plan, rate)
-            self.progress.step += 1
-            seconds = time.perf_counter() - began
-            self._log_step(plan, {**figures, "learning_rate": rate}, seconds)
-            measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
-            bar.set_postfix(loss=f"{figures['loss']:.3g}", **measured, refresh=False)
-            bar.update()
-            self._at_intervals(last=self.progress.step == self.parts.stages[-1].end)
-            if stop:
-                self._save()
-                return False
+        accelerator = self.parts.accelerator
+        accelerator.gradient_accumulation_steps = plan.batch.accumulation
+        accelerator.step = 0  # accelerate counts micro-batches: of a stage or a process count before, another number
+        first = self.progress.step - plan.first_step
+        with closing(load_batches(self.recipe, self.parts, plan, first)) as batches:
+            while self.progress.step < plan.end:
+                if self._fit_step(batches, plan, bar):
+                    self._save()
+                    return False
         return True
+
+    def _fit_step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, bar: tqdm) -> bool:
+        """One step and what is due after it; True if the run was asked to stop."""
+        began = time.perf_counter()
+        rate = learning_rate(self.recipe.optimizer, plan, self.progress.step - plan.first_step)
+        figures, stop = self._step(batches, plan, rate)
+        self.progress.step += 1
+        seconds = time.perf_counter() - began
+        self._log_step(plan, {**figures, "learning_rate": rate}, seconds)
+        measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
+        bar.set_postfix(loss=f"{figures['loss']:.3g}", **measured, refresh=False)
+        bar.update()
+        self._at_intervals(last=self.progress.step == self.parts.stages[-1].end)
+        return stop
 
     def _step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, rate: float) -> tuple[dict[str, float], bool]:
         """One optimizer step; its figures, equal in all processes, and whether any process was asked to stop."""
@@ -110,6 +117,8 @@ class Trainer:
                 sums += terms.detach()
                 if accelerator.sync_gradients:
                     norm = self._clip()
+        if not accelerator.sync_gradients:
+            raise RuntimeError("the gradients of a whole batch were not put together: the optimizer would not step")
         asked = torch.tensor([float(self._stop.asked)], device=accelerator.device)
         heatmap, rgb, stop = accelerator.reduce(torch.cat([sums / len(seen), asked]), "sum").tolist()
         heatmap, rgb = heatmap / accelerator.num_processes, rgb / accelerator.num_processes
@@ -171,6 +180,7 @@ class Trainer:
         order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
         keypoints, scores = (np.concatenate([part[i] for part in found])[order] for i in (1, 2))
         self.metrics = average_precision(people, keypoints, scores)
+        self.progress.metrics, self.progress.metrics_step = self.metrics, self.progress.step
         if self.log:
             seconds = time.perf_counter() - began
             self.log.write("validation", self.progress.step, **self.metrics, people=len(people), seconds=seconds)
@@ -229,7 +239,7 @@ class Trainer:
                     "seed": recipe.seed,
                     "started_from": parts.start.origin,
                     "git_commit": commit,
-                    "metrics": json.dumps(self.metrics),
+                    "metrics": json.dumps(self.metrics if self.progress.metrics_step == self.progress.step else {}),
                 },
             )
         write_model_card(
@@ -237,8 +247,8 @@ class Trainer:
             recipe,
             parts.model.config,
             origin=parts.start.origin,
-            step=self.progress.step,
-            metrics=self.metrics,
+            data=parts.train.source,
+            progress=self.progress,
             commit=commit,
         )
 

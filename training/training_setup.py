@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from coco_annotations import People, read_annotations, read_people
-from coco_people import PeopleSamples, SampleSettings, collate, quiet_worker
+from coco_people import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
 from own_keypoints import find_keypoint_set
 from recipe import OptimizerRecipe, Recipe, Stage
 from sample_order import BatchPlan, micro_batches, plan_batches
@@ -24,6 +23,9 @@ from sdpose_core.errors import InputError
 from sdpose_core.model import DTYPES, SDPose
 
 log = logging.getLogger(__name__)
+
+PICTURES_LOOKED_FOR = 20
+"""Before a run begins. Single pictures that are missing are damaged files, found and counted on the way."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,19 @@ def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
     content = read_annotations(annotations)
     keypoint_set = find_keypoint_set(data.keypoint_set, content.get("categories", ()))
     people, problems = read_people(content, pictures, keypoint_set)
+    _check_pictures(people, pictures)
     log.info("%s: %d people in %d pictures", annotations, len(people), len(set(people.files)))
     return people, problems
+
+
+def _check_pictures(people: People, folder: Path) -> None:
+    """Raise `InputError` where none of the first pictures is there: the folder is another one."""
+    first = list(dict.fromkeys(people.files))[:PICTURES_LOOKED_FOR]
+    if not any(path.exists() for path in first):
+        raise InputError(
+            f"{folder}: none of the first {len(first)} pictures of the annotations is there, such as {first[0].name}: "
+            "name the folder in data.train_images or data.val_images"
+        )
 
 
 def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
@@ -117,8 +130,8 @@ def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
     return plans
 
 
-def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Iterator[dict[str, Any]]:
-    """The micro-batches of this process from step `first` of a stage on."""
+def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:
+    """The micro-batches of this process from step `first` of a stage on; to be closed."""
     from torch.utils.data import DataLoader
 
     settings = SampleSettings(
@@ -131,7 +144,7 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> I
     steps, process = range(first, plan.steps), parts.accelerator.process_index
     order = micro_batches(len(parts.train), recipe.seed, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers
-    return iter(
+    return Batches(
         DataLoader(
             PeopleSamples(parts.train, recipe.augmentation, settings),
             batch_sampler=order,  # type: ignore[arg-type]

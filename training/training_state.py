@@ -30,12 +30,16 @@ class Progress:
         best_ap: best validation AP so far, -1 before the first.
         best_step: when.
         bad: damaged files and annotations met so far, each once.
+        metrics: of the last validation; empty before the first.
+        metrics_step: when.
     """
 
     step: int = 0
     best_ap: float = -1.0
     best_step: int = 0
     bad: list[str] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    metrics_step: int = -1
 
 
 def step_name(step: int) -> str:

@@ -242,6 +242,12 @@ def _record(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def downloaded_from(path: Path) -> str:
+    """ " (repository at revision)" of a checkpoint that `download` fetched; else nothing."""
+    record = _record(path if path.is_dir() else path.parent)
+    return f" ({record['repo']} at {record['revision']})" if {"repo", "revision"} <= record.keys() else ""
+
+
 def _write_record(made: Plan) -> None:
     content = {
         "name": made.name,

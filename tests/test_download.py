@@ -14,7 +14,7 @@ import pytest
 
 from sdpose_core import download as download_module
 from sdpose_core.cli import main
-from sdpose_core.download import RECORD, download, plan
+from sdpose_core.download import RECORD, download, downloaded_from, plan
 from sdpose_core.errors import CheckpointError, DownloadError, InputError
 from sdpose_core.weights import KNOWN, UNFINISHED, find_weights, home
 
@@ -66,6 +66,8 @@ def test_only_what_is_needed_is_fetched_verified_and_recorded(hub: fake_hub.Fake
     for name in NEEDED:
         assert (entry / name).read_bytes() == FOLDER[name]
     record = json.loads((entry / RECORD).read_text())
+    assert downloaded_from(entry) == f" ({record['repo']} at {record['revision']})"
+    assert downloaded_from(tmp_path / "elsewhere") == ""
     assert record["revision"] == fake_hub.COMMIT
     assert "OpenRAIL" in record["licence"].replace(" ", "") or "Open RAIL" in record["licence"]
     name = "unet/diffusion_pytorch_model.safetensors"

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ pytest.importorskip("faster_coco_eval")
 import curves  # noqa: E402
 import run_log  # noqa: E402
 import training_loop  # noqa: E402
+import validation_ap  # noqa: E402
 from accelerate.state import AcceleratorState, PartialState  # noqa: E402
+from accelerate.utils import DistributedType  # noqa: E402
 from coco_annotations import read_annotations, read_people  # noqa: E402
 from drawn_people import make_people  # noqa: E402
 from losses import heatmap_loss, rgb_loss, target_heatmaps  # noqa: E402
@@ -34,9 +37,9 @@ from run_log import RunLog, read_log  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from starting_weights import starting_model  # noqa: E402
 from train import main  # noqa: E402
-from training_setup import learning_rate, plan_stages  # noqa: E402
+from training_setup import check_launch, learning_rate, plan_stages  # noqa: E402
 from training_state import Progress  # noqa: E402
-from validation_ap import average_precision  # noqa: E402
+from validation_ap import average_precision, crops_of  # noqa: E402
 from weight_average import WeightAverage  # noqa: E402
 
 from sdpose_core.backbone import POSE, RGB  # noqa: E402
@@ -116,6 +119,31 @@ def test_killed_and_resumed_is_bit_equal(data: Path, undisturbed: Path, tmp_path
     assert len(list((out / "checkpoints").iterdir())) == 2
 
 
+def test_killed_three_times_anywhere_with_an_average_and_a_worker(data: Path, tmp_path: Path) -> None:
+    more = ["--optimizer.ema-decay", "0.9", "--hardware.workers", "1", "--checkpoints.every", "3", "--validation.every"]
+    more += ["5", "--stages.0.samples", "96", "--stages.1.samples", "64"]
+    assert start(data, tmp_path / "undisturbed", *more).wait(120) == 0
+    out, rng = tmp_path / "killed", np.random.default_rng(3)
+    for kill_after in sorted(rng.choice(np.arange(4, 19), 3, replace=False).tolist()):
+        process = start(data, out, *more, "--resume", "auto")
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if (out / "log.jsonl").exists() and len(losses(out)) >= kill_after:
+                break
+            time.sleep(0.005)
+        assert process.poll() is None, f"it was to be killed after step {kill_after}"
+        process.kill()
+        process.communicate()
+    assert start(data, out, *more, "--resume", "auto").wait(120) == 0
+    assert losses(out) == losses(tmp_path / "undisturbed") and len(losses(out)) == 20
+    name = "weights/step-00000020.safetensors"
+    ours, theirs = load_file(out / name), load_file(tmp_path / "undisturbed" / name)
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    kind = "validation"
+    ours, theirs = (read_log(run / "log.jsonl", kind) for run in (out, tmp_path / "undisturbed"))
+    assert [(line["step"], line["OKS"]) for line in ours] == [(line["step"], line["OKS"]) for line in theirs]
+
+
 def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -149,6 +177,30 @@ def test_sigterm_saves_and_the_run_goes_on(data: Path, tmp_path: Path, monkeypat
     assert main(command(data, out, *QUICK)) == 1  # without --resume an existing run is not touched
     assert main(command(data, out, *QUICK, "--resume", "auto")) == 0
     assert [line["step"] for line in read_log(out / "log.jsonl", "step")] == list(range(1, 13))
+
+
+def test_a_signal_breaks_a_validation_off_and_the_next_start_does_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, looked = tmp_path / "run", []
+
+    def terminate_in_the_second_batch(*args: object) -> tuple:
+        looked.append(args)
+        if len(looked) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return crops_of(*args)
+
+    settings = ["--validation.every", "6", "--validation.people", "8", "--validation.batch", "2"]
+    settings += ["--log.pictures-every", "0", "--checkpoints.every", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(validation_ap, "crops_of", terminate_in_the_second_batch)
+        assert main(command(data, out, *settings, "--stages.0.samples", "40", "--stages.1.samples", "8")) == 0
+    assert len(looked) == 2 and not read_log(out / "log.jsonl", "validation")
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-00000006"]
+    whole = [*settings, "--stages.0.samples", "40", "--stages.1.samples", "8", "--resume", "auto"]
+    assert main(command(data, out, *whole)) == 0
+    assert [line["step"] for line in read_log(out / "log.jsonl", "validation")] == [6]
+    assert (out / "weights" / "best.safetensors").exists()
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch(
@@ -245,6 +297,60 @@ def test_it_goes_on_learning_with_other_micro_batches(data: Path, tmp_path: Path
     assert len(steps) == 7
     for number, (one, other) in enumerate(itertools.pairwise(steps), 2):
         assert any(not torch.equal(one[name], other[name]) for name in one), f"nothing was learnt in step {number}"
+
+
+@pytest.mark.parametrize(("kind", "version", "asked", "words"), [
+    (DistributedType.DEEPSPEED, None, "1", "DeepSpeed"),
+    (DistributedType.FSDP, 1, "1", "fsdp_version: 2"),
+    (DistributedType.NO, None, "2", "do not know of each other"),
+])  # fmt: skip
+def test_launches_that_cannot_work_are_refused(
+    monkeypatch: pytest.MonkeyPatch, kind: DistributedType, version: int | None, asked: str, words: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", asked)
+    plugin = SimpleNamespace(fsdp_version=version) if version else None
+    accelerator = SimpleNamespace(distributed_type=kind, num_processes=1, state=SimpleNamespace(fsdp_plugin=plugin))
+    with pytest.raises(InputError, match=words):
+        check_launch(accelerator)
+    fine = SimpleNamespace(distributed_type=DistributedType.FSDP, num_processes=int(asked), state=SimpleNamespace())
+    check_launch(fine)
+
+
+SHARDED = """
+import sys
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+sys.path[:0] = sys.argv[3:]
+from recipe import load_recipe
+from sdpose_core.skeletons import COCO_17
+from starting_weights import starting_model
+from training_setup import share_methods
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+model = starting_model(load_recipe(f"{sys.argv[3]}/recipes/debug_cpu.toml"), COCO_17).model.eval()
+images = torch.randn(1, 3, 128, 64, generator=torch.Generator().manual_seed(0))
+with torch.no_grad():
+    whole = model.heatmaps(images, flip_test=True)
+    fully_shard(model)
+    share_methods(model)
+    difference = (model.heatmaps(images, flip_test=True) - whole).abs().max().item()
+shares = {type(parameter).__name__ for parameter in model.parameters()}
+print(difference, *shares)
+dist.destroy_process_group()
+"""
+
+
+def test_validation_gathers_the_weights_that_fsdp_shards(tmp_path: Path) -> None:
+    line = [str(tmp_path), str(ROOT / "training"), str(ROOT)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", SHARDED, str(rank), *line], stdout=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    for process in both:
+        out, _ = process.communicate(timeout=120)
+        difference, *shares = out.split()
+        assert float(difference) < 1e-6 and "DTensor" in shares
 
 
 @pytest.mark.parametrize(("key", "value"), [

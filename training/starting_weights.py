@@ -13,6 +13,7 @@ from recipe import SCRATCH, Recipe, Stage
 from sdpose_core.checkpoint_keys import TEXT, VAE_DECODER
 from sdpose_core.checkpoint_reading import read_vae_decoder
 from sdpose_core.checkpoints import read_base, read_checkpoint
+from sdpose_core.download import downloaded_from
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model import SDPose
 from sdpose_core.model_config import SDPoseConfig, UNetConfig, VAEConfig
@@ -64,7 +65,8 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
     model.vae_is_frozen = not recipe.model.train_vae
     frozen = {k: v for k, v in tensors.items() if k.startswith("vae.")} if model.vae_is_frozen else {}
-    origin = f"the VAE of {recipe.model.base}, a random U-Net" if recipe.model.random_unet else recipe.model.base
+    base = f"{recipe.model.base}{downloaded_from(path)}"
+    origin = f"the VAE of {base}, a random U-Net" if recipe.model.random_unet else base
     return Start(model, frozen | decoder, origin)
 
 

@@ -49,10 +49,11 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
         require(package, "training")
     from training_loop import Trainer
     from training_setup import set_up
-    from training_state import Progress, find_state, load_state
+    from training_state import Progress, check_same, find_state, load_state
 
     state = find_state(folder.states, resume)
     parts = set_up(recipe)
+    check_same(state)
     progress = load_state(parts.accelerator, state) if state else Progress()
     run_log = _begin(recipe, folder, progress.step) if parts.accelerator.is_main_process else None
     log.info("%s at step %d of %d", recipe.name, progress.step, parts.stages[-1].end)

@@ -23,6 +23,7 @@ from run_folder import RunFolder, git_commit
 from run_log import RunLog, read_log
 from run_pictures import prediction_sheet
 from starting_weights import for_stage
+from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 from training_setup import Parts, StagePlan, learning_rate, load_batches
 from training_state import Progress, save_state, step_name
@@ -66,13 +67,15 @@ class Trainer:
             self._stop,
             tqdm(total=total, initial=self.progress.step, disable=not main, unit="step", mininterval=pause) as bar,
         ):
+            if self.progress.step and self._validation_is_due(last=False):
+                self._validate()  # which a signal broke off
             for plan in self.parts.stages:
                 if self.progress.step < plan.end and not self._fit_stage(plan, bar):
                     return False
-            if self.recipe.validation.people and self.progress.metrics_step != self.progress.step:
+            if self._validation_is_due(last=True):
                 self._validate()
             self._save()
-        return True
+        return not self._validation_is_due(last=True)
 
     def _fit_stage(self, plan: StagePlan, bar: tqdm) -> bool:
         """One stage from where the run is; False if it was asked to stop."""
@@ -156,27 +159,40 @@ class Trainer:
     def _clip(self) -> Any:
         """Norm of the whole gradient, cut to the recipe's length."""
         limit = self.recipe.optimizer.max_grad_norm or math.inf
-        return self.parts.accelerator.clip_grad_norm_(self.parts.trained.parameters(), limit)
+        norm = self.parts.accelerator.clip_grad_norm_(self.parts.trained.parameters(), limit)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm  # of FSDP, the norm of a share
 
     # --- what happens between steps ----------------------------------------------------------------------------------
 
     def _at_intervals(self, last: bool) -> None:
         """Validation, pictures and checkpoints that are due; at the end all of them."""
         step, recipe = self.progress.step, self.recipe
-        if self.parts.val is not None and _due(step, recipe.validation.every, last):
+        if self._validation_is_due(last):
             self._validate()
         if self.parts.val is not None and _due(step, recipe.log.pictures_every, last):
             self._draw()
         if not last and _due(step, recipe.checkpoints.every, False):
             self._save()
 
+    def _validation_is_due(self, last: bool) -> bool:
+        step = self.progress.step
+        due = self.parts.val is not None and _due(step, self.recipe.validation.every, last)
+        return due and self.progress.metrics_step != step
+
     def _validate(self) -> None:
-        """AP of the weights (of their average, if there is one), each process a share of the people."""
+        """AP of the weights (of their average, if there is one), each process a share of the people.
+
+        Broken off without figures if a signal asks to stop: the state is saved soon, and the next start does it again.
+        """
         accelerator, people = self.parts.accelerator, self.parts.val
         began = time.perf_counter()
         own = range(accelerator.process_index, len(people), accelerator.num_processes)
         with self._for_inference():
-            found = gather_object([(np.asarray(own), *predict(self.parts.model, people, own, self.recipe.validation))])
+            settings = self.recipe.validation
+            mine = predict(self.parts.model, people, own, settings, stop=lambda: self._stop.asked)
+            found = gather_object([mine and (np.asarray(own), *mine)])
+        if None in found:
+            return
         order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
         keypoints, scores = (np.concatenate([part[i] for part in found])[order] for i in (1, 2))
         self.metrics = average_precision(people, keypoints, scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def set_up(recipe: Recipe) -> Parts:
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
     accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
+    check_launch(accelerator)
     train, problems = load_people(recipe, "train")
     val = load_people(recipe, "val")[0].first(recipe.validation.people) if recipe.validation.people else None
     start = starting_model(recipe, train.keypoint_set)
@@ -90,9 +92,40 @@ def set_up(recipe: Recipe) -> Parts:
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
     trained, optimizer = accelerator.prepare(model, optimizer)
+    if accelerator.distributed_type == DistributedType.FSDP:
+        share_methods(model)
     average = _make_average(accelerator, model, recipe)
     stages = plan_stages(recipe, len(train), accelerator.num_processes)
     return Parts(accelerator, model, trained, optimizer, average, start, train, val, problems, stages)
+
+
+def check_launch(accelerator: Accelerator) -> None:
+    """Raise `InputError` for a configuration of accelerate that this loop cannot follow."""
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        raise InputError(
+            "accelerate's configuration asks for DeepSpeed, which steps and accumulates by itself: expected DDP "
+            "(`accelerate launch --num_processes N`) or FSDP with fsdp_version: 2"
+        )
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is not None and plugin.fsdp_version != 2:
+        raise InputError(
+            f"accelerate's configuration asks for FSDP of version {plugin.fsdp_version}, under which no validation can "
+            "run: expected fsdp_version: 2"
+        )
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != asked:
+        raise InputError(
+            f"{asked} processes were launched that do not know of each other: each would train and write alone. "
+            "FSDP needs GPUs; on CPUs use `accelerate launch --cpu --num_processes N`"
+        )
+
+
+def share_methods(model: SDPose) -> None:
+    """Let the methods of validation gather the weights that FSDP shards, as `forward` does."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    for name in ("heatmaps", "reconstruct"):
+        register_fsdp_forward_method(model, name)
 
 
 def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:

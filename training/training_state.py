@@ -95,6 +95,18 @@ def find_state(folder: Path, resume: str) -> Path | None:
     return Path(resume)
 
 
+def check_same(state: Path | None) -> None:
+    """Raise `InputError` if the processes found different states to go on from."""
+    from accelerate.utils import gather_object
+
+    found = set(gather_object([state.name if state else "none"]))
+    if len(found) > 1:
+        raise InputError(
+            f"the processes see different states to go on from ({', '.join(sorted(found))}): --out must be a folder "
+            "that all machines share"
+        )
+
+
 def load_state(accelerator: Accelerator, state: Path) -> Progress:
     """Put a state into what was prepared; returns how far it was."""
     accelerator.load_state(str(state))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -47,16 +47,22 @@ def crops_of(
 
 @torch.no_grad()
 def predict(
-    model: SDPose, people: People, indices: Sequence[int], settings: ValidationRecipe
-) -> tuple[np.ndarray, np.ndarray]:
+    model: SDPose,
+    people: People,
+    indices: Sequence[int],
+    settings: ValidationRecipe,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Keypoints (N, K, 2) in pixels of the pictures, NaN where none, and scores (N, K), of the people at `indices`.
 
-    People whose picture is damaged get no points: they count as missed.
+    People whose picture is damaged get no points: they count as missed. None if it was asked to `stop` on the way.
     """
     size, count = model.config.input_size, len(people.keypoint_set)
     keypoints = np.full((len(indices), count, 2), np.nan, np.float32)
     scores = np.zeros((len(indices), count), np.float32)
     for start in range(0, len(indices), settings.batch):
+        if stop():
+            return None
         places, images, crops = crops_of(people, indices[start : start + settings.batch], size)
         if not places:
             continue

@@ -65,7 +65,8 @@ def build(
         network = _diffusers(model.to(device, dtype), autocast=False)
     else:
         network = _ours(_prepared(model, mode, device, dtype), mode.flip_test)
-        model.vae.in_strips = in_strips
+        if in_strips is not None:
+            model.vae.in_strips = in_strips
     return [
         ("crop", lambda people: crop_tensor(config, crop_mode, device, people, picture)),
         *network,

@@ -103,7 +103,7 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--keypoint-set", help="where a checkpoint does not say: coco_17 or coco_wholebody_133")
     group.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where a checkpoint does not say")
-    group.add_argument("--channels-last", action="store_true", help="channels-last memory format")
+    group.add_argument("--channels-last", action="store_true", help="channels-last memory format (CUDA: always)")
     group.add_argument("--compile", action="store_true", help="torch.compile the model")
     group = parser.add_argument_group("approximations (less work for another answer; recorded in the result)")
     group.add_argument("--input-size", type=_size, metavar="WxH", help="crop size, multiples of 64, such as 576x768")

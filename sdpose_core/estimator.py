@@ -346,13 +346,22 @@ def with_scores(boxes: Any) -> np.ndarray:
     return np.concatenate([plain, np.ones((len(plain), 1), np.float32)], axis=1)
 
 
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "cusolver_status_alloc_failed",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of a device, or of the machine, ran out."""
     import torch
 
     known: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError)
     text = str(error).lower()
-    return isinstance(error, known) or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, known) or any(words in text for words in _NO_MEMORY)
 
 
 def load_estimator(
@@ -381,7 +390,7 @@ def load_estimator(
             that of an ONNX file of `export_onnx`.
         dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
         batch_size, flip_test, crop: as in `PoseEstimator`.
-        channels_last, compile: memory format and `torch.compile`, for speed.
+        channels_last, compile: memory format (always so on CUDA) and `torch.compile`, for speed.
         pool_attention, tiny_encoder: stated approximations, see `load_sdpose`; recorded in every result.
         providers: of an ONNX file, see `load_onnx_estimator`.
         search: more folders in which to look for weights.
@@ -479,7 +488,7 @@ def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
 def _accelerated(model: SDPose, channels_last: bool, compile: bool) -> SDPose:
     import torch
 
-    if channels_last:
+    if channels_last or model.device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
     if compile:
         model.compile_backbone()

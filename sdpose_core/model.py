@@ -39,6 +39,10 @@ class Prediction(NamedTuple):
     """(N, 4, H/8, W/8)."""
 
 
+VAE_AT_ONCE = 4
+"""Pictures in the VAE at a time on a GPU: its first block holds 0.2 GB of each, in half precision, several times."""
+
+
 class SDPose(nn.Module):
     """The network of SDPose (arXiv 2509.24980), with random weights; `load_sdpose` gives a trained one.
 
@@ -95,9 +99,15 @@ class SDPose(nn.Module):
         on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:
-            latents = self.vae(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
+            latents = self._encode(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
         # A CUDA graph's output is overwritten when the next graph, the U-Net's, runs.
         return return_freed_memory(latents.clone() if self.records_graphs else latents)
+
+    def _encode(self, images: torch.Tensor) -> torch.Tensor:
+        """The VAE, some pictures at a time on a GPU, which a few of full size keep busy: its memory ends there."""
+        if images.device.type == "cpu" or len(images) <= VAE_AT_ONCE:
+            return self.vae(images)
+        return torch.cat([self.vae(part) for part in images.split(VAE_AT_ONCE)])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
@@ -156,13 +166,15 @@ class SDPose(nn.Module):
     def compile_backbone(self, mode: str | None = None) -> None:
         """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
 
-        Sizes are left open, so that another number of crops compiles nothing anew.
+        Sizes are left open: one graph of each part for a single crop, one for any other number. On a CPU the VAE then
+        runs in whole layers, which takes 2 GB more: cut into strips it would be compiled anew for every number.
 
         Args:
             mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, which pay for small batches on fast
                 cards; each size of a batch is recorded on its own then.
         """
         self.records_graphs = mode is not None
+        self.vae.in_strips = False
         for part in (self.vae, self.unet):
             part.compile(dynamic=True, mode=mode)
 

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="the estimator needs torch")
 
 from sdpose_core import estimator as estimator_module  # noqa: E402
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency, SDPoseError  # noqa: E402
-from sdpose_core.estimator import PoseEstimator, load_estimator  # noqa: E402
+from sdpose_core.estimator import PoseEstimator, is_out_of_memory, load_estimator  # noqa: E402, is_out_of_memory
 from sdpose_core.model_config import SDPoseConfig  # noqa: E402
 
 
@@ -208,3 +208,14 @@ def test_sdpose_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(MissingDependency, match=r"sdpose-annotator\[torch\]") as error:
         load_estimator("wholebody")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("error", "expected"), [
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+    (MemoryError(), True),
+    (RuntimeError("CUDA error: device-side assert triggered"), False),
+])  # fmt: skip
+def test_errors_that_say_that_memory_ran_out(error: BaseException, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected

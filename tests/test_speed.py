@@ -223,3 +223,40 @@ def test_memory_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     two_weights, two = peak_bytes(torch.float16, monkeypatch, in_strips=False, people=2)
     assert two_weights == weights
     assert two <= 2.05 * peak
+
+
+def test_the_vae_takes_a_few_pictures_at_a_time_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest tensors are its first block's: 0.2 GB of each picture. The U-Net's and the head's grow on."""
+    with torch.device("meta"):
+        model = fold_constants(tiny_model())
+    calls: list[int] = []
+    model.vae.register_forward_hook(lambda _module, inputs, _output: calls.append(len(inputs[0])))
+    with torch.no_grad():
+        assert model.heatmaps(torch.empty(9, 3, 128, 64, device="meta")).shape[0] == 9
+    assert calls == [4, 4, 1]
+    _, four = peak_bytes(torch.float16, monkeypatch, in_strips=False, people=4)
+    _, eight = peak_bytes(torch.float16, monkeypatch, in_strips=False, people=8)
+    assert eight < 1.5 * four
+
+
+def test_compiling_makes_two_graphs_of_each_part_for_all_numbers_of_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_in_place, graphs = torch.nn.Module.compile, dict.fromkeys(("VAEEncoder", "PoseUNet"), 0)
+
+    def counting(module: torch.nn.Module, *, dynamic: bool | None, mode: str | None) -> None:
+        def backend(graph: torch.fx.GraphModule, _inputs: list) -> object:
+            graphs[type(module).__name__] += 1
+            return graph.forward
+
+        assert mode is None
+        compile_in_place(module, dynamic=dynamic, backend=backend)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", counting)
+    plain = fold_constants(tiny_model())
+    compiled = copy.deepcopy(plain)
+    compiled.compile_backbone()
+    with torch.inference_mode():
+        for count in (2, 3, 1, 8, 5, 1):
+            images = torch.rand(count, 3, 128, 64) * 2 - 1
+            torch.testing.assert_close(compiled.heatmaps(images), plain.heatmaps(images), rtol=1e-4, atol=1e-4)
+    torch.compiler.reset()
+    assert 1 <= graphs["VAEEncoder"] <= 2 and 1 <= graphs["PoseUNet"] <= 2

@@ -197,7 +197,7 @@ class PoseEstimator:
         """Crops (N, 3, H, W) of 0..255 on the device -> heatmaps (N, K, H/4, W/4) float32."""
         import torch
 
-        images = pixels.to(torch.float32, copy=True).div_(127.5).sub_(1.0).to(self.dtype)
+        images = pixels.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
         return self.model.heatmaps(images, flip_test=self.flip_test)
 
     def _batches(
@@ -282,12 +282,20 @@ class PoseEstimator:
                 "crops_cut_on": self.device.type if self.crops_on_device else "cpu",
                 "device": self.device.type,
                 "dtype": str(self.dtype).removeprefix("torch."),
+                **self._vae_dtype(),
                 "feature_levels": list(config.feature_levels),
                 "flip_test": self.flip_test,
                 "input_size": list(config.input_size),
                 **({"approximations": approximations} if approximations else {}),
             },
         }
+
+    def _vae_dtype(self) -> dict[str, str]:
+        """Said where it is another one than the rest's."""
+        vae = getattr(self.model, "vae", None)
+        weights = next(vae.parameters(), None) if vae is not None else None
+        other = weights is not None and weights.dtype != self.dtype
+        return {"vae_dtype": str(weights.dtype).removeprefix("torch.")} if other else {}
 
 
 def one_ahead(items: Iterable[Item]) -> Iterator[Item]:

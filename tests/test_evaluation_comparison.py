@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from comparison import DOMAINS, PAPER, compare, draw_comparison, format_comparison, write_comparison
+from paper_tables import PEERS
 
 import sdpose_core.dependencies as dependencies
 from sdpose_core.errors import InputError, MissingDependency
@@ -25,7 +26,7 @@ def result(model: str, benchmark: str, ap: float | None, ar: float | None = 0.5,
         "parts": {"body": {"AP": 0.1}},
         "paper": more.get("paper"),
         "counts": {"pictures": more.get("pictures", 5000), "benchmark_pictures": 5000},
-        "settings": {"keypoint_set": more.get("keypoint_set", "coco_17")},
+        "settings": {"keypoint_set": more.get("keypoint_set", "coco_17"), "domain": more.get("domain")},
         "hashes": {"annotations": "a", "boxes": more.get("boxes", "b")},
     }
 
@@ -52,7 +53,9 @@ def test_the_table() -> None:
 
 def test_the_screen() -> None:
     lines = format_comparison(RESULTS).splitlines()
-    assert len(lines) == 5
+    assert [line.split(" in the paper")[0] for line in lines[5:7]] == ["SimpleBaseline", "HRNet"]
+    sapiens = next(line for line in lines if line.startswith("Sapiens-2B in the paper"))
+    assert sapiens.split()[4:] == ["82.2", "86.0", "59.6", "64.0", "62.3", "66.8"]
     assert lines[0].split("  ")[-1] == "COCO-OOD Ukiyo-e"
     assert lines[1].split() == ["AP", "AR"] * 3
     assert lines[2].split() == ["preview", "45.7", "55.0", "-", "-", "21.0", "30.0"]
@@ -178,3 +181,26 @@ def test_without_matplotlib_nothing_is_written(tmp_path: Path, monkeypatch: pyte
 
 def test_the_domains_are_those_of_the_paper() -> None:
     assert list(DOMAINS) == ["coco", "coco-wholebody", "humanart", "coco-ood-monet", "coco-ood-ukiyoe"]
+
+
+def test_custom_data_are_domains_of_their_own() -> None:
+    sets = [result("a", "custom", 0.6, domain="shaded"), result("a", "custom", 0.4, domain="sketch")]
+    table = compare(sets)
+    assert table.domains == ("shaded", "sketch") and list(table.rows) == ["a"] and not table.peers
+
+
+def test_what_the_paper_says_of_others_is_in_its_tables() -> None:
+    path = Path(__file__).parents[2] / "shared" / "design" / "paper-tables.json"
+    if not path.exists():
+        pytest.skip("the paper's tables are not beside the project")
+    tables = json.loads(path.read_text())
+    places = {
+        "COCO": ("table3_coco", 1, 2),
+        "HumanArt": ("table4_humanart", 0, 3),
+        "COCO-WholeBody": ("table5_coco_wholebody", 8, 9),
+    }
+    for domain, (name, ap, ar) in places.items():
+        for peer, figures in PEERS[domain].items():
+            row = tables[name].get(peer) or tables["table1_body"][peer][(1 if domain == "COCO" else 3) :]
+            expected = (row[ap], row[ar]) if peer in tables[name] else tuple(row[:2])
+            assert figures == expected, (domain, peer)

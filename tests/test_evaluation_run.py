@@ -25,13 +25,15 @@ pytest.importorskip("diffusers")
 pytest.importorskip("faster_coco_eval")
 
 import evaluate
+import evaluation_result
 import prediction_run
 from coco_annotations import read_annotations, read_people
 from drawn_people import make_people
 from evaluate import main
 from oks_report import LEAST_OKS
+from prediction_run import predict
 from predictors import BY_MEMORY, batch_for_memory, box_indices, load_sdpose_predictor
-from protocols import BENCHMARKS, Places, find_benchmark, load_task, scored_set
+from protocols import BENCHMARKS, Places, find_benchmark, load_task, picture_files, scored_set
 from recipe import ValidationRecipe
 from scoring import read_predictions
 from validation_ap import average_precision
@@ -288,13 +290,14 @@ def test_peers_and_comparison(
     comparison = types.ModuleType("comparison")
     seen: list[Any] = []
     comparison.write_comparison = lambda results, folder: seen.extend([results, folder])
+    comparison.format_comparison = lambda results: f"side by side: {len(results)}"
     monkeypatch.setitem(sys.modules, "comparison", comparison)
     out, plots = tmp_path / "r.json", tmp_path / "plots"
     assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")
     assert (first["AP"], first["AR"], first["OKS"]) == pytest.approx((1, 1, 1))
     assert second["AP"] < 0.9
-    assert seen == [[first, second], plots]
+    assert seen == [[first, second], plots] and "side by side: 2" in capsys.readouterr().out
     assert main(["--peer", "worse", *command(data, tmp_path / "again.json", "--also", out)]) == 0
     assert re.findall(r"^(the truth|six pixels off) ", capsys.readouterr().out, re.MULTILINE)[-2:] == [
         "six pixels off",
@@ -545,3 +548,78 @@ def test_preview_on_four_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert evaluate.main(["--peer", "preview", *arguments, *where]) == 0
     assert read(out)["AP"] > 0.7
     assert read(out)["counts"]["annotated_people"] == 12
+
+
+def test_missing_pictures_are_told_before_anything_is_predicted(
+    data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(data, tmp_path / "people")
+    sorted((copy / "images").iterdir())[-1].unlink()
+    assert main(["--checkpoint", str(checkpoint), *command(copy, tmp_path / "r.json")]) == 1
+    assert f"1 of {PEOPLE} pictures are missing" in capsys.readouterr().err
+    assert not (tmp_path / "r.parts").exists()
+
+
+def test_entries_that_are_no_pictures_are_told(data: Path, tmp_path: Path) -> None:
+    content = json.loads((data / "annotations" / "val.json").read_text())
+    for spoilt in ([], {"file_name": "a.png"}, {"id": 3}):
+        with pytest.raises(InputError, match=r"picture number 1 has no id or no file_name"):
+            picture_files({"images": [content["images"][0], spoilt]}, data, tmp_path / "a.json")
+
+
+def test_a_model_of_own_points_is_not_scored_as_another_set(data: Path) -> None:
+    with pytest.raises(InputError, match="predicts 'pen_21', .* has 'coco_17': these do not belong together"):
+        load_task(BENCHMARKS["custom"], Places(data), "pen_21")
+
+
+def test_the_vae_runs_in_fp32_whatever_the_rest_does(checkpoint: Path) -> None:
+    predictor = load_sdpose_predictor(checkpoint, dtype="bf16", device="cpu", flip_test=False, batch=2)
+    seen: list[torch.dtype] = []
+    predictor.model.vae.register_forward_hook(
+        lambda _module, inputs, output: seen.extend([inputs[0].dtype, output.dtype])
+    )
+    w, h = predictor.model.config.input_size
+    pixels = np.random.default_rng(0).integers(0, 255, (1, h, w, 3), np.uint8)
+    predictor.heatmaps(pixels)
+    assert seen == [torch.float32, torch.float32]
+    assert (predictor.meta()["settings"]["dtype"], predictor.meta()["settings"]["vae_dtype"]) == ("bfloat16", "float32")
+
+
+def test_what_is_not_the_paper_s_protocol_is_said() -> None:
+    made = {"settings": {"flip_test": False, "crop": "affine", "input_size": [384, 512]}}
+    settings = {"boxes": "ground truth", "nms": "oks", "score_mode": "bbox_keypoint", "predictor": made}
+    found = evaluation_result._departures(settings, BENCHMARKS["coco"])
+    assert found == ["no flip test", "crops of 384 x 512", "boxes: ground truth"]
+    made["settings"] |= {"flip_test": True, "input_size": [768, 1024]}
+    name = Path(BENCHMARKS["coco"].boxes).name
+    assert evaluation_result._departures({**settings, "boxes": name}, BENCHMARKS["coco"]) == []
+
+
+def test_a_stop_loses_no_finished_benchmark(
+    coco: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--checkpoint", str(checkpoint), "--benchmark", "coco", "--benchmark", "coco-ood-monet"]
+    arguments += ["--data.root", str(coco), "--out", str(tmp_path / "r.json")]
+    shutil.copytree(coco / "val2017", coco / "val2017oil", dirs_exist_ok=True)
+    done: list[str] = []
+
+    def stop_at_the_second(predictor: Any, task: Any, *args: Any, **options: Any) -> Any:
+        done.append(task.benchmark.name)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return predict(predictor, task, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "predict", stop_at_the_second)
+        assert main(arguments) == 130
+    calls: list[int] = []
+    chunk = prediction_run._predict_chunk
+
+    def counted(predictor: Any, task: Any, part: Any) -> Any:
+        calls.append(task.benchmark.name)
+        return chunk(predictor, task, part)
+
+    monkeypatch.setattr(prediction_run, "_predict_chunk", counted)
+    assert main(arguments) == 0
+    assert set(calls) == {"coco-ood-monet"}
+    assert not list(tmp_path.glob("*.parts"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,3 +229,45 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert make_prior([*sizes, "--vae-samples", "32", "--unet-samples", "16"]) == 0
     assert set(json.loads((folder / "prior" / "prior.json").read_text())) >= {"vae", "unet", "pictures"}
     return folder / "prior"
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_numbers_of_jobs_that_make_no_sense(jobs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ablate.main(["--list", "x.toml", "--out", str(tmp_path), "--jobs", jobs])
+    assert "expected a number of at least 1" in capsys.readouterr().err
+
+
+def test_missing_pictures_of_a_test_are_told_before_training(
+    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_people(tmp_path / "people")
+    other = shutil.copytree(data, tmp_path / "other")
+    shutil.rmtree(other / "images")
+    (other / "images").mkdir()
+    assert ablate.main(command(arms, data, tmp_path / "out", "--test", f"other={other}")) == 1
+    assert "none of the first" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*/*/log.jsonl"))
+
+
+def test_other_annotations_are_measured_anew_and_one_failure_ends_nothing(
+    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = make_people(tmp_path / "people"), tmp_path / "out"
+    assert ablate.main(command(arms, data, out)) == 0
+    path = data / "annotations" / "val.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "annotations": content["annotations"][:5]}))
+    measured, figures = [], ablation_runs._figures
+
+    def first_fails(run: ablation_runs.Run, *args: object) -> dict:
+        measured.append(run.arm.name)
+        if len(measured) == 1:
+            raise InputError("a disk that broke")
+        return figures(run, *args)
+
+    monkeypatch.setattr(ablation_runs, "_figures", first_fails)
+    assert ablate.main(command(arms, data, out)) == 1
+    assert len(measured) == 2 and "a disk that broke" in capsys.readouterr().err
+    content = json.loads((out / "table.json").read_text())
+    assert content["arms"][1]["runs"][0]["tests"]["drawn"]["people"] == 5

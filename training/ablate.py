@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_list import AblationList, Arm, choose_arms, read_list
-from ablation_runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, train_runs
+from ablation_runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, people_of, train_runs
 from ablation_table import summary, table_lines
 from recipe import Recipe
 from run_folder import environment
@@ -58,6 +58,8 @@ def ablate(ablations: AblationList, args: argparse.Namespace) -> int:
     arms = choose_arms(ablations.arms, [name for text in args.only for name in text.split(",") if name])
     seeds = args.seeds or ablations.seeds
     tests = [_in_domain(arms[0].recipe), *(held_out(text, arms[0].recipe) for text in args.test)]
+    for test in tests if not args.table_only else ():
+        people_of(arms[0].recipe, test)  # what is wrong with them is told before the hours of training
     runs = [make_run(arm, seed, args.out, args.threads_per_job) for seed in seeds for arm in arms]
     failed = [] if args.table_only else _train_and_measure(runs, tests, args)
     results: dict[str, list[dict[str, Any]]] = {
@@ -75,16 +77,23 @@ def _train_and_measure(runs: Sequence[Run], tests: Sequence[EvaluationSet], args
         import torch
 
         torch.set_num_threads(args.threads_per_job)
+    failed: list[str] = []
+
+    def try_to_measure(run: Run) -> None:
+        try:
+            measure(run, tests, args.weights)
+        except SDPoseError as error:
+            failed.append(f"{run.name}: {error}")
+
     finished = [run for run in runs if run.is_trained]
     for run in finished:
-        measure(run, tests, args.weights)
-    failed = []
+        try_to_measure(run)
     with closing(train_runs([run for run in runs if run not in finished], args.jobs, args.launch)) as ended:
         for run, problem in ended:
             if problem:
                 failed.append(problem)
             else:
-                measure(run, tests, args.weights)
+                try_to_measure(run)
     return failed
 
 
@@ -147,6 +156,12 @@ def _checked(test: EvaluationSet) -> EvaluationSet:
     return test
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
+    return int(text)
+
+
 def _seeds(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
@@ -167,7 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--only", nargs="+", default=[], metavar="ARM", help="these arms")
     add("--seeds", type=_seeds, metavar="N,N", help="instead of the list's")
-    add("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    add("--jobs", type=_at_least_one, default=1, help="runs at a time (default: 1)")
     add("--threads-per-job", type=int, default=0, metavar="N", help="CPU threads of each run (default: all)")
     add("--weights", choices=["last", "best"], default="last", help="which are measured (default: last)")
     add("--launch", type=shlex.split, default=[], metavar="COMMAND", help='before train.py: "accelerate launch ..."')

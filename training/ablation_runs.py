@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_list import Arm
+from coco_annotations import People
 from recipe import Recipe, recipe_from
 from recipe_values import differences, read_toml, to_toml
 from run_folder import RunFolder, environment
@@ -175,7 +176,7 @@ def measure(run: Run, tests: Sequence[EvaluationSet], which: str) -> dict[str, A
     weights = weights_of(run, which)
     known = run.result if run.result.get("weights", {}).get("name") == weights.name else {}
     figures: dict[str, Any] = dict(known.get("tests", {}))
-    missing = [test for test in tests if figures.get(test.name, {}).get("annotations") != str(test.annotations)]
+    missing = [test for test in tests if not _source(test).items() <= figures.get(test.name, {}).items()]
     if missing:
         figures |= _figures(run, missing, weights)
     step = read_log(run.folder.log, "step")[-1]
@@ -205,7 +206,6 @@ def weights_of(run: Run, which: str) -> Path:
 
 
 def _figures(run: Run, tests: Sequence[EvaluationSet], weights: Path) -> dict[str, dict[str, Any]]:
-    from training_setup import load_people
     from validation_ap import average_precision, predict
 
     from sdpose_core.model import load_sdpose
@@ -213,13 +213,29 @@ def _figures(run: Run, tests: Sequence[EvaluationSet], weights: Path) -> dict[st
     model = load_sdpose(weights, dtype="fp32", with_rgb_branch=False)
     found = {}
     for test in tests:
-        data = replace(run.recipe.data, val_annotations=str(test.annotations), val_images=str(test.images))
-        people, _ = load_people(replace(run.recipe, data=data), "val")
+        people = people_of(run.recipe, test)
         settings = replace(run.recipe.validation, flip_test=True)
         figures = average_precision(people, *predict(model, people, range(len(people)), settings))
-        found[test.name] = {**figures, "people": len(people), "annotations": str(test.annotations)}
+        found[test.name] = {**figures, "people": len(people), **_source(test)}
         log.info("%s on %s: AP %.3f, mean OKS %.3f", run.name, test.name, figures["AP"], figures["OKS"])
     return found
+
+
+def people_of(recipe: Recipe, test: EvaluationSet) -> People:
+    """Who is tested; raises `InputError` for annotations or pictures that are not there, or of another set."""
+    from training_setup import load_people
+
+    data = replace(recipe.data, val_annotations=str(test.annotations.resolve()), val_images=str(test.images.resolve()))
+    return load_people(replace(recipe, data=data), "val")[0]
+
+
+def _source(test: EvaluationSet) -> dict[str, str]:
+    """What figures are of: other pictures or annotations are measured anew."""
+    return {
+        "annotations": str(test.annotations),
+        "annotations_sha256": sha256_of(test.annotations),
+        "images": str(test.images),
+    }
 
 
 def _minutes(run: Run) -> dict[str, Any]:

@@ -64,6 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data.annotations", dest="annotations", metavar="FILE", help="COCO format (default: COCO's val2017, or "
         "val.json of synthetic people)")  # fmt: skip
     add("--data.images", dest="images", metavar="FOLDER", help="the original pictures (default: as the annotations)")
+    add(
+        "--keypoint-set",
+        default="annotations",
+        metavar="NAME|FILE.toml",
+        help="of the annotations (default: as they name it)",
+    )
     add("--style", action="append", default=[], metavar="NAME[=FOLDER]", help="a folder with the same file names, or "
         "the name of a filter of style_filters.py (default: original, oil, sketch, posterise)")  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR")
@@ -119,14 +125,14 @@ def run(options: argparse.Namespace) -> list[Path]:
 
 def _people_and_styles(options: argparse.Namespace) -> tuple[People, list[PictureStyle]]:
     from feature_collection import choose_people
-    from own_keypoints import FROM_ANNOTATIONS, find_keypoint_set
+    from own_keypoints import find_keypoint_set
 
     if not options.root.is_dir():
         raise InputError(f"--data.root {options.root}: no such folder")
     found = [place for place in USUAL_PLACES if (options.root / place[0]).is_file()] or [USUAL_PLACES[0]]
     annotations, images = options.annotations or found[0][0], options.images or found[0][1]
     content = read_annotations(options.root / annotations)
-    keypoint_set = find_keypoint_set(FROM_ANNOTATIONS, content.get("categories", ()))
+    keypoint_set = find_keypoint_set(options.keypoint_set, content.get("categories", ()))
     styles = parse_styles(options.style, options.root, options.root / images)
     people, problems = read_people(content, options.root / images, keypoint_set)
     for problem in problems[:5]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from paper_tables import peers_of
 
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
@@ -44,11 +46,13 @@ class Comparison:
         domains: label of each column.
         rows: estimator -> domain -> figures as fractions; a domain that was not evaluated is absent. The paper's own
             figures are the last row, `PAPER`, where a result carries any.
+        peers: likewise, what the paper reports of others on these domains.
         remarks: what a reader must know.
     """
 
     domains: tuple[str, ...]
     rows: Mapping[str, Mapping[str, Figures]]
+    peers: Mapping[str, Mapping[str, Figures]]
     remarks: tuple[str, ...]
 
 
@@ -64,18 +68,20 @@ def compare(results: Sequence[Mapping[str, Any]]) -> Comparison:
             paper[_domain(result)] = _figures(result["paper"])
     if paper:
         rows[PAPER] = paper
-    return Comparison(tuple(_ordered(results)), rows, tuple(_remarks(results)))
+    domains = tuple(_ordered(results))
+    return Comparison(domains, rows, peers_of(domains) if paper else {}, tuple(_remarks(results)))
 
 
 def format_comparison(results: Sequence[Mapping[str, Any]]) -> str:
-    """The table for the screen, in percent: a row per estimator, AP and AR per domain, the paper's row last."""
+    """The table for the screen, in percent: a row per estimator, AP and AR per domain, the paper's rows last."""
     table = compare(results)
-    first = max(len(name) for name in table.rows)
+    rows = {**table.rows, **table.peers}
+    first = max(len(name) for name in rows)
     widths = [max(len(domain), 6 * len(SHOWN)) + 2 for domain in table.domains]
     head = " " * first + "".join(f"{domain:>{w}}" for domain, w in zip(table.domains, widths, strict=True))
     under = " " * first + "".join(f"{''.join(f'{f:>6}' for f in SHOWN):>{w}}" for w in widths)
     lines = [head, under]
-    for name, row in table.rows.items():
+    for name, row in rows.items():
         cells = ["".join(f"{_percent(row.get(domain), f):>6}" for f in SHOWN) for domain in table.domains]
         lines.append(f"{name:<{first}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
     return "\n".join([*lines, *table.remarks])
@@ -95,7 +101,7 @@ def write_comparison(results: Sequence[Mapping[str, Any]], folder: Path) -> None
     table = compare(results)
     require("matplotlib", "the picture of a comparison")
     with atomic_write(Path(folder) / "comparison.json", "w") as handle:
-        json.dump({"domains": table.domains, "rows": table.rows, "remarks": table.remarks}, handle, indent=1)
+        json.dump(asdict(table), handle, indent=1)
         handle.write("\n")
     with atomic_write(Path(folder) / "comparison.md", "w") as handle:
         handle.write(_markdown(table))
@@ -136,6 +142,8 @@ def _labels(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _domain(result: Mapping[str, Any]) -> str:
     benchmark = _entry(result, "benchmark")
+    if domain := result.get("settings", {}).get("domain"):
+        return str(domain)
     label = DOMAINS.get(benchmark, benchmark)
     whole = result.get("settings", {}).get("keypoint_set") == COCO_WHOLEBODY_133.name
     return f"{label} (133)" if whole and benchmark != "coco-wholebody" else label
@@ -197,7 +205,7 @@ def _percent(figures: Figures | None, key: str) -> str:
 def _markdown(table: Comparison) -> str:
     columns = [f"{domain} {figure}" for domain in table.domains for figure in SHOWN]
     lines = ["| percent | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    for name, row in table.rows.items():
+    for name, row in {**table.rows, **table.peers}.items():
         cells = [_percent(row.get(domain), figure) for domain in table.domains for figure in SHOWN]
         lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
     remarks = [f"\n{remark}" for remark in table.remarks]

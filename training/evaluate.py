@@ -24,11 +24,12 @@ from oks_report import match_people, mean_oks, write_oks
 from own_keypoints import FROM_ANNOTATIONS, find_keypoint_set
 from prediction_run import Processes, predict
 from predictors import BY_MEMORY, PosePredictor, load_sdpose_predictor
-from protocols import Benchmark, Places, find_benchmark, load_task
+from protocols import Benchmark, Places, check_pictures, find_benchmark, load_task, picture_files
 from scoring import Predictions, read_predictions, score, write_predictions
 from worst_gallery import write_gallery
 
 from sdpose_core.errors import SDPoseError
+from sdpose_core.estimator import PoseEstimator
 from sdpose_core.files import sha256_of
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 
@@ -82,8 +83,9 @@ def _show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
     everything = [*results, *map(read_result, args.also)]
     print(table(everything))
     if args.compare:
-        from comparison import write_comparison
+        from comparison import format_comparison, write_comparison
 
+        print(f"\n{format_comparison(everything)}")
         write_comparison(everything, args.compare)
 
 
@@ -92,18 +94,23 @@ def _evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     processes = Processes(None if args.device == "auto" else args.device)
     names = OutputNames(args)
     results: list[dict[str, Any]] = []
+    unfinished: list[Path] = []
     try:
         for load in _loaders(args, processes.device):
             predictor = load()
             for benchmark in map(find_benchmark, args.benchmark):
                 outputs = names.next(benchmark.name, predictor.name)
+                unfinished.append(outputs.unfinished)
+                if isinstance(predictor, PoseEstimator):
+                    predictor.batch_size = args.batch or BY_MEMORY  # the one before may have been short of memory
                 answers = _predict(predictor, benchmark, args, outputs, processes)
                 if answers is not None:
                     results.append(_score(answers, args, outputs))
-                    shutil.rmtree(outputs.unfinished, ignore_errors=True)
             del predictor  # before the next one is loaded: two need not fit into memory
     finally:
         processes.end()
+    for folder in unfinished if results else ():  # all is done: until then a stop loses no benchmark
+        shutil.rmtree(folder, ignore_errors=True)
     return results
 
 
@@ -137,6 +144,7 @@ def _predict(
     """None on all processes but the first."""
     places = Places(args.data_root, args.annotations, args.images, args.boxes, args.ground_truth_boxes, args.pictures)
     task = load_task(benchmark, places, predictor.keypoint_set, args.keypoint_set)
+    check_pictures({key: task.files[key] for key in dict.fromkeys(task.image_ids)})
     if processes.first:
         boxes, pictures = len(task.boxes_xyxy), len(task.files)
         log.info("%s on %s: %d boxes in %d pictures", predictor.name, benchmark.name, boxes, pictures)
@@ -151,7 +159,13 @@ def _predict(
         task.keypoint_set,
         task.content,
         task.files,
-        settings={"boxes": task.boxes.name if task.boxes else "ground truth", **made},
+        settings={
+            "boxes": task.boxes.name if task.boxes else "ground truth",
+            "images": str(task.images),
+            "pictures": args.pictures,
+            **({"domain": args.domain} if args.domain else {}),
+            **made,
+        },
         hashes={"weights": made["predictor"].get("weights"), **task.digests()},
         counts={"boxes": len(task.boxes_xyxy), "left_out_boxes": len(task.boxes_xyxy) - len(predictions)},
     )
@@ -169,8 +183,8 @@ def _score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
         find_benchmark(args.benchmark[0]) if args.benchmark else None,
         _set_of(args.keypoint_set, predictions.keypoints.shape[1], content),
         content,
-        {image["id"]: root / (args.images or "") / str(image.get("file_name")) for image in content["images"]},
-        settings={},
+        picture_files(content, root / (args.images or ""), annotations),
+        settings={"domain": args.domain} if args.domain else {},
         hashes={"predictions": sha256_of(args.predictions), "annotations": sha256_of(annotations)},
         counts={},
     )

@@ -145,6 +145,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     boxes.add_argument("--boxes", metavar="FILE", help="COCO detections; relative to the root")
     boxes.add_argument("--ground-truth-boxes", action="store_true", help="annotated boxes though there are detections")
     add("--keypoint-set", metavar="NAME|FILE.toml", help="of custom data (default: by the annotations)")
+    add("--domain", metavar="NAME", help="what custom data are called in comparisons, such as sketch")
     add("--pictures", type=_count, metavar="N", help="only the first N, to try")
 
 

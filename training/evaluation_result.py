@@ -18,6 +18,8 @@ from sdpose_core.files import atomic_write
 SHOWN = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50")
 """Columns of the table; the JSON has all of `FIGURES`."""
 
+PAPER_INPUT = [768, 1024]
+
 HANDS = ("left_hand", "right_hand")
 
 
@@ -60,10 +62,28 @@ def result_of(
         "parts": _with_hands(scored.parts),
         "paper": _as_fractions(row) if row else None,
         "counts": {**scored.counts, **counts, "benchmark_pictures": benchmark.pictures if benchmark else None},
+        "departures": _departures(settings, benchmark) if row and benchmark else [],
         "settings": {**settings, **protocol},
         "hashes": dict(hashes),
         "versions": versions(),
     }
+
+
+def _departures(settings: Mapping[str, Any], benchmark: Benchmark) -> list[str]:
+    """What is not the paper's protocol, as far as it is known: predictions that were given say little of themselves."""
+    made = settings.get("predictor", {}).get("settings", {})
+    boxes = Path(benchmark.boxes).name if benchmark.boxes else "ground truth"
+    size = made.get("input_size", PAPER_INPUT)
+    found = {
+        "no flip test": made.get("flip_test") is False,
+        f"crops cut as {made.get('crop')}": made.get("crop", "affine") != "affine",
+        f"crops of {size[0]} x {size[1]}": list(size) != PAPER_INPUT,
+        f"boxes: {settings.get('boxes')}": settings.get("boxes", boxes) != boxes,
+        f"NMS: {settings.get('nms')}": settings.get("nms", "oks") != "oks",
+        f"score: {settings.get('score_mode')}": settings.get("score_mode", "bbox_keypoint") != "bbox_keypoint",
+        "an approximation": bool(made.get("approximations")),
+    }
+    return [text for text, applies in found.items() if applies]
 
 
 def _with_hands(parts: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
@@ -155,6 +175,8 @@ def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
             f"The paper's figures are of all {whole:,} pictures: not to be compared with {counts['pictures']:,}."
         )
     for result in results:
+        if result.get("departures"):
+            remarks.append(f"{result['model']}: not the paper's protocol ({'; '.join(result['departures'])}).")
         if result["counts"].get("left_out_boxes"):
             remarks.append(f"{result['model']}: nobody in {result['counts']['left_out_boxes']:,} boxes.")
     return remarks

@@ -151,6 +151,7 @@ def run_settings(predictor: PosePredictor, task: Task) -> dict[str, Any]:
         "annotations": digest["annotations"],
         "boxes": digest["boxes"],
         "box_count": len(task.boxes_xyxy),
+        "images": str(task.images.resolve()),
         "batch": batch,
         "chunk": batch * max(1, min(BATCHES_PER_CHUNK, MOST_IN_CHUNK // batch)),
         "library_version": __version__,

@@ -86,6 +86,7 @@ def load_sdpose_predictor(
     if not isinstance(estimator, PoseEstimator):
         raise InputError(f"{checkpoint}: expected an SDPose checkpoint; the preview is a peer: --peer preview")
     estimator.name = f"SDPose {Path(checkpoint).name.removesuffix('.safetensors')}"  # tells checkpoints apart
+    estimator.model.vae.float()  # as the official evaluation, whatever the U-Net runs in
     if batch == BY_MEMORY:
         estimator.batch_size = BY_MEMORY
     return estimator

@@ -157,6 +157,7 @@ class Task:
         box_scores: (N,) float64.
         image_ids: (N,).
         annotations, boxes: the files; boxes is None for ground-truth boxes.
+        images: the folder of the pictures.
     """
 
     benchmark: Benchmark
@@ -169,6 +170,7 @@ class Task:
     image_ids: tuple[Any, ...]
     annotations: Path
     boxes: Path | None
+    images: Path
 
     def digests(self) -> dict[str, str | None]:
         """SHA-256 of the annotations and of the file of boxes (None: ground-truth boxes)."""
@@ -220,13 +222,37 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
     images = _expected(root, benchmark.images if places.images is None else places.images, "images", benchmark)
     boxes = None if places.ground_truth_boxes else places.boxes or benchmark.boxes
     file = _expected(root, boxes, "boxes", benchmark) if boxes else None
+    files = picture_files(content, images, annotations, f"{benchmark.folder}/" if benchmark.folder else "")
     columns = _detections(file, content, places.pictures) if file else _ground_truth(content, images, own)
-    prefix = f"{benchmark.folder}/" if benchmark.folder else ""
-    if nameless := [image.get("id") for image in content["images"] if not {"id", "file_name"} <= image.keys()]:
-        raise InputError(f"{annotations}: picture {nameless[0]} has no id or no file_name")
-    files = {image["id"]: images / str(image["file_name"]).removeprefix(prefix) for image in content["images"]}
+    _check_predicted(predicted, own, annotations)
     sizes = {i["id"]: (int(i["width"]), int(i["height"])) for i in content["images"] if {"width", "height"} <= i.keys()}
-    return Task(benchmark, own, content, files, sizes, *columns, annotations, file)
+    return Task(benchmark, own, content, files, sizes, *columns, annotations, file, images)
+
+
+def picture_files(content: Mapping[str, Any], folder: Path, annotations: Path, prefix: str = "") -> dict[Any, Path]:
+    """Picture of each image id; `InputError` for an entry without id or file_name."""
+    for number, image in enumerate(content["images"]):
+        if not isinstance(image, dict) or not {"id", "file_name"} <= image.keys():
+            raise InputError(f"{annotations}: picture number {number} has no id or no file_name: {image!r:.60}")
+    return {image["id"]: folder / str(image["file_name"]).removeprefix(prefix) for image in content["images"]}
+
+
+def check_pictures(files: Mapping[Any, Path]) -> None:
+    """Raise `InputError` if a picture is missing: before hours of work, not after them."""
+    if absent := [path for path in files.values() if not path.is_file()]:
+        raise InputError(
+            f"{len(absent)} of {len(files)} pictures are missing, such as {absent[0]}: --images names the folder"
+        )
+
+
+def _check_predicted(predicted: str, scored: KeypointSet, annotations: Path) -> None:
+    """A model of one set is not scored as another one; but the first 17 points of a whole body are COCO's."""
+    same = predicted == scored.name or (predicted, scored.name) == (WHOLEBODY, BODY)
+    if not same and len(scored) in {len(own) for own in KEYPOINT_SETS.values()}:
+        raise InputError(
+            f"the model predicts {predicted!r}, {annotations} has {scored.name!r}: these do not belong together; "
+            "--keypoint-set names the right set"
+        )
 
 
 def _root(root: Path, benchmark: Benchmark) -> Path:
@@ -248,8 +274,8 @@ def _first_pictures(content: dict[str, Any], count: int | None) -> dict[str, Any
     if count is None:
         return content
     images = content["images"][:count]
-    known = {image["id"] for image in images}
-    own = [annotation for annotation in content["annotations"] if annotation.get("image_id") in known]
+    known = {image.get("id") for image in images if isinstance(image, dict)}
+    own = [each for each in content["annotations"] if isinstance(each, dict) and each.get("image_id") in known]
     return {**content, "images": images, "annotations": own}
 
 
@@ -277,7 +303,7 @@ def _detections(path: Path, content: Mapping[str, Any], pictures: int | None) ->
     """All people of a COCO detection file, without a threshold."""
     try:
         rows = [row for row in json.loads(path.read_text(encoding="utf-8")) if row["category_id"] == PERSON_CATEGORY]
-        boxes = xywh_to_xyxy(np.asarray([row["bbox"][:4] for row in rows], np.float32).reshape(-1, 4))
+        boxes = xywh_to_xyxy(np.stack([np.asarray(row["bbox"][:4], np.float32) for row in rows]))
         scores = np.asarray([row["score"] for row in rows], np.float64)
         ids = [row["image_id"] for row in rows]
     except (ValueError, TypeError, KeyError, OSError) as error:

@@ -623,3 +623,14 @@ def test_a_stop_loses_no_finished_benchmark(
     assert main(arguments) == 0
     assert set(calls) == {"coco-ood-monet"}
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_each_domain_of_custom_data_has_its_table(
+    data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = ["--checkpoint", str(checkpoint), *command(data, tmp_path / "a.json", "--domain", "photo")]
+    assert main(first) == 0
+    second = command(data, tmp_path / "b.json", "--domain", "sketch", "--also", tmp_path / "a.json")
+    assert main(["--checkpoint", str(checkpoint), *second]) == 0
+    headings = re.findall(r"^custom \((\w+)\): ", capsys.readouterr().out, re.MULTILINE)
+    assert headings == ["photo", "sketch", "photo"]

@@ -124,8 +124,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """All results, benchmark by benchmark, in percent, each with the paper's row and parts."""
     blocks = []
-    for name in dict.fromkeys(result["benchmark"] for result in results):
-        own = [result for result in results if result["benchmark"] == name]
+    for name in dict.fromkeys(map(_title, results)):
+        own = [result for result in results if _title(result) == name]
         rows = [row for result in own for row in _rows(result)]
         papers = {json.dumps(result["paper"]): result["paper"] for result in own if result.get("paper")}
         rows += [row for paper in papers.values() for row in _paper_rows(paper)]
@@ -136,6 +136,12 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         ]
         blocks.append("\n".join([*lines, *_remarks(own)]))
     return "\n\n".join(blocks)
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    """The benchmark, and of custom data what they are called."""
+    domain = result.get("settings", {}).get("domain")
+    return f"{result['benchmark']} ({domain})" if domain else str(result["benchmark"])
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -160,7 +166,7 @@ def _cell(value: float | None) -> str:
 def _heading(results: Sequence[Mapping[str, Any]]) -> str:
     counts = results[0]["counts"]
     return (
-        f"{results[0]['benchmark']}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people "
+        f"{_title(results[0])}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people "
         "(percent)"
     )
 

@@ -15,11 +15,13 @@ torch = pytest.importorskip("torch", reason="transfers need torch")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from sdpose_core import device_crops, estimator, transfers  # noqa: E402
+from sdpose_core import bench, device_crops, estimator, transfers  # noqa: E402
+from sdpose_core.constants import fold_constants  # noqa: E402
 from sdpose_core.crops import affine_crop  # noqa: E402
 from sdpose_core.device_crops import CropJob, DeviceCropper  # noqa: E402
 from sdpose_core.estimator import PoseEstimator  # noqa: E402
 from sdpose_core.heatmaps import decode_dark_udp, decode_to_tensor, flip_back  # noqa: E402
+from sdpose_core.model import SDPose  # noqa: E402
 
 DEVICE = torch.device("meta")
 ONE_BATCH = slice(0, 4)
@@ -86,12 +88,19 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return counts
 
 
+def tiny_sdpose(device: torch.device) -> SDPose:
+    with device:
+        model = SDPose(bench.Settings(model="body", tiny=True).config, with_rgb_branch=False)
+        return fold_constants(model.eval().requires_grad_(False))
+
+
 @pytest.mark.parametrize("flip_test", [False, True])
 @pytest.mark.parametrize("pictures", [1, 4])
+@pytest.mark.parametrize("real", [False, True], ids=["a stand-in", "SDPose"])
 def test_a_batch_is_one_upload_per_picture_one_table_and_one_download(
-    config: Any, moved: dict[str, int], pictures: int, flip_test: bool
+    config: Any, moved: dict[str, int], pictures: int, flip_test: bool, real: bool
 ) -> None:
-    model = PretendedModel(config).to(DEVICE)
+    model = tiny_sdpose(DEVICE) if real else PretendedModel(config).to(DEVICE)
     subject = PoseEstimator(model, batch_size=4, flip_test=flip_test, crops_on_device=True)
     with Counting() as counting:
         images = [np.zeros((90, 120 + i, 3), np.uint8) for i in range(pictures)]
@@ -138,8 +147,9 @@ def test_what_is_downloaded_is_what_was_there() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_nothing_of_a_batch_waits_on_cuda(config: Any) -> None:
-    model = PretendedModel(config).to("cuda")
+@pytest.mark.parametrize("real", [False, True], ids=["a stand-in", "SDPose"])
+def test_nothing_of_a_batch_waits_on_cuda(config: Any, real: bool) -> None:
+    model = tiny_sdpose(torch.device("cuda")) if real else PretendedModel(config).to("cuda")
     subject = PoseEstimator(model, batch_size=4, flip_test=True)
     picture = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
     jobs = [estimator._Job(0, np.array([10.0 * i, 10, 60 + 10 * i, 280, 1]), None) for i in range(4)]
@@ -156,4 +166,5 @@ def test_nothing_of_a_batch_waits_on_cuda(config: Any) -> None:
     expected, _ = decode_dark_udp(
         PoseEstimator(model.cpu(), flip_test=True)._heatmaps(on_cpu.cut(0, 4).round_()), (192, 256)
     )
-    np.testing.assert_allclose(points.array()[..., :2], expected, atol=1e-2)
+    if not real:  # of random weights the maps are flat, and their maxima anywhere
+        np.testing.assert_allclose(points.array()[..., :2], expected, atol=1e-2)

@@ -27,7 +27,6 @@ import run_log  # noqa: E402
 import training_loop  # noqa: E402
 import validation_ap  # noqa: E402
 from accelerate.state import AcceleratorState, PartialState  # noqa: E402
-from accelerate.utils import DistributedType  # noqa: E402
 from coco_annotations import read_annotations, read_people  # noqa: E402
 from drawn_people import make_people  # noqa: E402
 from losses import heatmap_loss, rgb_loss, target_heatmaps  # noqa: E402
@@ -299,21 +298,86 @@ def test_it_goes_on_learning_with_other_micro_batches(data: Path, tmp_path: Path
         assert any(not torch.equal(one[name], other[name]) for name in one), f"nothing was learnt in step {number}"
 
 
-@pytest.mark.parametrize(("kind", "version", "asked", "words"), [
-    (DistributedType.DEEPSPEED, None, "1", "DeepSpeed"),
-    (DistributedType.FSDP, 1, "1", "fsdp_version: 2"),
-    (DistributedType.NO, None, "2", "do not know of each other"),
+@pytest.mark.parametrize(("plugin", "asked", "words"), [
+    ({"deepspeed_plugin": SimpleNamespace(zero_stage=3)}, "1", "zero_stage 1 or 2"),
+    ({"fsdp_plugin": SimpleNamespace(fsdp_version=1)}, "1", "fsdp_version: 2"),
+    ({}, "2", "do not know of each other"),
 ])  # fmt: skip
 def test_launches_that_cannot_work_are_refused(
-    monkeypatch: pytest.MonkeyPatch, kind: DistributedType, version: int | None, asked: str, words: str
+    monkeypatch: pytest.MonkeyPatch, plugin: dict[str, object], asked: str, words: str
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", asked)
-    plugin = SimpleNamespace(fsdp_version=version) if version else None
-    accelerator = SimpleNamespace(distributed_type=kind, num_processes=1, state=SimpleNamespace(fsdp_plugin=plugin))
     with pytest.raises(InputError, match=words):
-        check_launch(accelerator)
-    fine = SimpleNamespace(distributed_type=DistributedType.FSDP, num_processes=int(asked), state=SimpleNamespace())
-    check_launch(fine)
+        check_launch(SimpleNamespace(num_processes=1, state=SimpleNamespace(**plugin)))
+    check_launch(SimpleNamespace(num_processes=int(asked), state=SimpleNamespace()))
+
+
+PRETENDED_GPUS = """
+import runpy, sys
+import torch
+from accelerate import state
+from accelerate.utils import DistributedType
+state.PartialState._prepare_backend = lambda self, *_args, **_kwargs: ("gloo", DistributedType.MULTI_GPU)
+state.PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
+sys.path.insert(0, sys.argv[1].rpartition("/")[0])
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""accelerate shards weights and optimizers on GPUs only."""
+
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "ResnetBlock2D,BasicTransformerBlock",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+}
+DEEPSPEED = {
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2",
+    "DS_ACCELERATOR": "cpu",
+}
+
+
+@pytest.mark.parametrize("plugin", [FSDP, DEEPSPEED], ids=["FSDP", "DeepSpeed"])
+def test_shared_out_weights_and_optimizers_change_nothing(
+    data: Path, tmp_path: Path, plugin: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes, accumulation, two stages, validation, pictures, a state, a resume: the losses of one process."""
+    if plugin is DEEPSPEED:
+        pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install deepspeed")
+    settings = ["--stages.0.samples", "24", "--stages.1.samples", "16", "--hardware.batch-per-device", "2"]
+    settings += ["--checkpoints.every", "4", "--validation.every", "3", "--log.pictures-every", "3"]
+    assert start(data, tmp_path / "one", *settings).wait(120) == 0
+    out = tmp_path / "two"
+    for first in (True, False):
+        both = _pretend(command(data, out, *settings, *([] if first else ["--resume", "auto"])), plugin)
+        for process in both:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors
+        if first:
+            before = losses(out)
+            shutil.rmtree(out / "checkpoints" / "step-00000005")
+    one = np.array(losses(tmp_path / "one"))
+    assert losses(out) == before and one.shape == (5, 3)
+    np.testing.assert_allclose(before, one, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(np.array(before)[:, :2], one[:, :2], rtol=0, atol=1e-5)
+    ours, theirs = (load_file(tmp_path / run / "weights" / "step-00000005.safetensors") for run in ("two", "one"))
+    assert ours.keys() == theirs.keys()
+    assert max((ours[name] - theirs[name]).abs().max().item() for name in theirs) < 1e-3
+    assert len(list((out / "pictures").iterdir())) == 2
+
+
+def _pretend(arguments: list[str], plugin: dict[str, str]) -> list[subprocess.Popen]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", **plugin}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **shared}
+    line = [sys.executable, "-c", PRETENDED_GPUS, str(ROOT / "training" / "train.py"), *arguments]
+    ranks = ({"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1"))
+    return [subprocess.Popen(line, env={**env, **rank}, stderr=subprocess.PIPE, text=True) for rank in ranks]
 
 
 SHARDED = """

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from curves import draw_curves
 from losses import heatmap_loss, rgb_loss, target_heatmaps
 from model_card import write_model_card
@@ -25,7 +25,7 @@ from run_pictures import prediction_sheet
 from starting_weights import for_stage
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
-from training_setup import Parts, StagePlan, learning_rate, load_batches
+from training_setup import Parts, StagePlan, learning_rate, load_batches, share_out_batches
 from training_state import Progress, save_state, step_name
 from validation_ap import average_precision, predict
 
@@ -80,9 +80,7 @@ class Trainer:
     def _fit_stage(self, plan: StagePlan, bar: tqdm) -> bool:
         """One stage from where the run is; False if it was asked to stop."""
         for_stage(self.parts.model, plan.stage)
-        accelerator = self.parts.accelerator
-        accelerator.gradient_accumulation_steps = plan.batch.accumulation
-        accelerator.step = 0  # accelerate counts micro-batches: of a stage or a process count before, another number
+        share_out_batches(self.parts.accelerator, self.parts.trained, plan)
         first = self.progress.step - plan.first_step
         with closing(load_batches(self.recipe, self.parts, plan, first)) as batches:
             while self.progress.step < plan.end:
@@ -205,9 +203,11 @@ class Trainer:
             self._save_weights("best")
 
     def _draw(self) -> None:
-        if self.log:
+        """By the first process; where each has a share of the weights, all must take part."""
+        if self.log or self.parts.accelerator.distributed_type == DistributedType.FSDP:
             with self._for_inference():
                 sheet = prediction_sheet(self.parts.model, self.parts.val, self.parts.start.kept)
+        if self.log:
             write_png(self.folder.pictures / f"{step_name(self.progress.step)}.png", sheet)
             self.log.picture("predictions", self.progress.step, sheet)
             self._draw_curve()

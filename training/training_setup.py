@@ -91,20 +91,33 @@ def set_up(recipe: Recipe) -> Parts:
     _set_precision(model, recipe, accelerator)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
-    trained, optimizer = accelerator.prepare(model, optimizer)
-    if accelerator.distributed_type == DistributedType.FSDP:
-        share_methods(model)
-    average = _make_average(accelerator, model, recipe)
     stages = plan_stages(recipe, len(train), accelerator.num_processes)
+    _tell_deepspeed(accelerator, recipe.optimizer, stages[0])
+    trained, optimizer = _prepare(accelerator, model, optimizer)
+    average = _make_average(accelerator, model, recipe)
     return Parts(accelerator, model, trained, optimizer, average, start, train, val, problems, stages)
+
+
+def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+    """What accelerate makes of both. FSDP would shard a frozen VAE too, which has another dtype: it stays outside."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return accelerator.prepare(model, optimizer)
+    if not model.vae_is_frozen:
+        raise InputError("model.train_vae does not work with FSDP: use DDP")
+    vae = model._modules.pop("vae")
+    trained, optimizer = accelerator.prepare(model, optimizer)
+    model.vae = vae.to(accelerator.device)
+    share_methods(model)
+    return trained, optimizer
 
 
 def check_launch(accelerator: Accelerator) -> None:
     """Raise `InputError` for a configuration of accelerate that this loop cannot follow."""
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+    deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
+    if deepspeed is not None and deepspeed.zero_stage not in (0, 1, 2):
         raise InputError(
-            "accelerate's configuration asks for DeepSpeed, which steps and accumulates by itself: expected DDP "
-            "(`accelerate launch --num_processes N`) or FSDP with fsdp_version: 2"
+            f"accelerate's configuration asks for DeepSpeed's ZeRO stage {deepspeed.zero_stage}, under which no "
+            "validation can run: expected zero_stage 1 or 2, or FSDP with fsdp_version: 2"
         )
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is not None and plugin.fsdp_version != 2:
@@ -118,6 +131,27 @@ def check_launch(accelerator: Accelerator) -> None:
             f"{asked} processes were launched that do not know of each other: each would train and write alone. "
             "FSDP needs GPUs; on CPUs use `accelerate launch --cpu --num_processes N`"
         )
+
+
+def _tell_deepspeed(accelerator: Accelerator, recipe: OptimizerRecipe, plan: StagePlan) -> None:
+    """What DeepSpeed wants to know beforehand, as it accumulates, clips and steps by itself."""
+    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    if plugin is not None:
+        plugin.deepspeed_config.update(
+            train_micro_batch_size_per_gpu=plan.batch.micro,
+            gradient_accumulation_steps=plan.batch.accumulation,
+            gradient_clipping=recipe.max_grad_norm,
+            zero_allow_untested_optimizer=True,
+        )
+
+
+def share_out_batches(accelerator: Accelerator, trained: Any, plan: StagePlan) -> None:
+    """Tell accelerate, and DeepSpeed, how many micro-batches make a step from now on."""
+    accelerator.gradient_accumulation_steps = plan.batch.accumulation
+    accelerator.step = 0  # it counts micro-batches: of a stage or a process count before, another number
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        trained.set_train_micro_batch_size(plan.batch.micro)
+        trained.set_train_batch_size(plan.batch.total)
 
 
 def share_methods(model: SDPose) -> None:
@@ -217,8 +251,6 @@ def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> N
         model.to(memory_format=torch.channels_last)
     if hardware.compile:
         model.compile_backbone()
-    if (fsdp := getattr(accelerator.state, "fsdp_plugin", None)) is not None and model.vae_is_frozen:
-        fsdp.ignored_modules = [model.vae]  # of another dtype, and not trained
     model.train()
 
 

@@ -31,6 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from sdpose_core.acceleration import optimize_for_cpu  # noqa: E402
 from sdpose_core.approximations import approximate  # noqa: E402
 from sdpose_core.clip_sequence import interpolate  # noqa: E402
+from sdpose_core.constants import fold_constants  # noqa: E402
 from sdpose_core.model import SDPose, load_sdpose  # noqa: E402
 from sdpose_core.model_config import BODY, WHOLEBODY, SDPoseConfig  # noqa: E402
 from sdpose_core.poses import Poses, PoseSequence  # noqa: E402
@@ -72,7 +73,7 @@ def count_operations(config: SDPoseConfig) -> None:
     exact = 0.0
     for name, change in ways(config):
         with torch.device("meta"):
-            model = change(SDPose(config).eval().requires_grad_(False))
+            model = change(fold_constants(SDPose(config).eval().requires_grad_(False)))
         w, h = model.config.input_size
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model.heatmaps(torch.empty(1, 3, h, w, device="meta"))
@@ -88,7 +89,7 @@ def measure_full_size(config: SDPoseConfig) -> None:
         torch.manual_seed(0)
         model = SDPose(config).eval().requires_grad_(False)
         torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
-        model = change(optimize_for_cpu(model))
+        model = change(optimize_for_cpu(fold_constants(model)))
         w, h = model.config.input_size
         coarse = torch.rand(1, 3, 32, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
         images = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bicubic").clamp(-1, 1)
@@ -113,7 +114,7 @@ def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
 
     from sdpose_core.skeletons import keypoint_set
 
-    model = load_sdpose(checkpoint, device="cpu", with_rgb_branch=False)
+    model = load_sdpose(checkpoint, device="cpu", fold=True)
     (w, h), settings = model.config.input_size, ValidationRecipe()
     annotations = read_annotations(root / "annotations" / "val.json")
     people, _ = read_people(annotations, root / "images", keypoint_set(model.config.keypoint_set))
@@ -125,7 +126,7 @@ def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
         ("pooled attention", lambda model: approximate(model, pool_attention=True)),
         *((name, lambda model, size=size: _resized(model, size)) for size, name in smaller),
     ):
-        model = change(load_sdpose(checkpoint, device="cpu", with_rgb_branch=False))
+        model = change(load_sdpose(checkpoint, device="cpu", fold=True))
         keypoints, scores = predict(model, people, range(len(people)), settings)
         figures = average_precision(people, keypoints, scores)
         exact = keypoints if exact is None else exact

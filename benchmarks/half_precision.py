@@ -20,7 +20,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "training")]  # the training modules are s
 from coco_annotations import People, read_annotations, read_people  # noqa: E402
 from validation_ap import average_precision, crops_of  # noqa: E402
 
-from sdpose_core.constants import fold_constants  # noqa: E402
 from sdpose_core.heatmaps import decode_dark_udp  # noqa: E402
 from sdpose_core.model import DTYPES, SDPose, load_sdpose  # noqa: E402
 from sdpose_core.skeletons import KEYPOINT_SETS  # noqa: E402
@@ -49,7 +48,7 @@ def main() -> None:
     reference: tuple[np.ndarray, np.ndarray] | None = None
     print(f"{'':<18} {'AP':>6} {'median':>8} {'99%':>8} {'largest':>8}  px, of {len(people)} people")
     for name, (dtype, vae_dtype) in WAYS.items():
-        model = fold_constants(load_sdpose(args.checkpoint, dtype=dtype, device=args.device, with_rgb_branch=False))
+        model = load_sdpose(args.checkpoint, dtype=dtype, device=args.device, fold=True)
         model.vae.to(DTYPES[vae_dtype])
         found = predict(model, people)
         reference = reference or found

@@ -12,6 +12,9 @@ from .widgets import ALIASES, CATEGORY
 PREVIEW = "preview (embedded)"
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 DOWNLOADS = ("wholebody-comfy", "wholebody", "body")
+INPUT_SIZES = {"auto": None, "576 x 768": (576, 768), "384 x 512": (384, 512)}
+"""Others than the checkpoint's own are approximations."""
+
 KEYPOINT_SETS = {"auto": None, "body (17 points)": "coco_17", "whole body (133 points)": "coco_wholebody_133"}
 
 
@@ -57,6 +60,24 @@ class LoadModel(io.ComfyNode):
                     tooltip="torch.compile the network: slow first run, faster afterwards. For many frames on a GPU.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "input_size",
+                    options=list(INPUT_SIZES),
+                    default="auto",
+                    tooltip="Size of a person's crop. auto: what the checkpoint was trained at (768 x 1024). Smaller "
+                    "ones are approximations, not measured on the released weights; they take half and a quarter of "
+                    "the time.",
+                    advanced=True,
+                    optional=True,
+                ),
+                io.Boolean.Input(
+                    "pool_attention",
+                    default=False,
+                    tooltip="An approximation, not measured on the released weights: the largest attention layers read "
+                    "averaged keys and values, for a tenth less work.",
+                    advanced=True,
+                    optional=True,
+                ),
             ],
             outputs=[
                 PoseModel.Output("model", tooltip="For SDPose Annotator and Estimate Poses."),
@@ -66,18 +87,40 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, dtype: str, keypoints: str, compile: bool) -> tuple:
+    def fingerprint_inputs(
+        cls,
+        model: str,
+        dtype: str,
+        keypoints: str,
+        compile: bool,
+        input_size: str = "auto",
+        pool_attention: bool = False,
+    ) -> tuple:
         """Load again when the file was replaced."""
         path = None if model in (None, PREVIEW) else host.weight_path(model)  # None: the choice comes by wire
-        return model, dtype, keypoints, compile, host.file_stamp(path)
+        return model, dtype, keypoints, compile, input_size, pool_attention, host.file_stamp(path)
 
     @classmethod
-    def execute(cls, model: str, dtype: str, keypoints: str, compile: bool) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: str,
+        dtype: str,
+        keypoints: str,
+        compile: bool,
+        input_size: str = "auto",
+        pool_attention: bool = False,
+    ) -> io.NodeOutput:
         if model == PREVIEW:
             loaded = PreviewModel()
         else:
-            path = host.weight_path(model)
-            loaded = load_model(path, dtype=dtype, keypoint_set=KEYPOINT_SETS[keypoints], compile=compile)
+            loaded = load_model(
+                host.weight_path(model),
+                dtype=dtype,
+                keypoint_set=KEYPOINT_SETS[keypoints],
+                compile=compile,
+                input_size=INPUT_SIZES[input_size],
+                pool_attention=pool_attention,
+            )
         info = loaded.describe()
         host.show_text(cls, info)
         return io.NodeOutput(loaded, info)

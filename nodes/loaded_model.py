@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ..sdpose_core.model import SDPose
 
 COMFY_LAYERS = ("Linear", "Conv2d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
-ALWAYS_LOADED = ("unet.time_embedding", "unet.class_embedding")
-"""They turn constants into embeddings: they have no input on the device to follow, and are small."""
 
 
 class PreviewModel:
@@ -33,7 +31,10 @@ class PreviewModel:
 
 
 class ManagedModel:
-    """An SDPose whose weights ComfyUI moves between RAM and device, in part where memory is short."""
+    """An SDPose whose weights ComfyUI moves between RAM and device, in part where memory is short.
+
+    Its constants are folded (`sdpose_core/constants.py`): every layer left follows its input to the device.
+    """
 
     def __init__(self, sdpose: SDPose, name: str, weights: dict[str, Any]) -> None:
         self.name = name
@@ -59,7 +60,11 @@ class ManagedModel:
         config = self._sdpose.config
         dtype = str(self._sdpose.dtype).removeprefix("torch.")
         w, h = config.input_size
-        return f"{self.name} | {config.num_keypoints} points | {dtype} on {self._patcher.load_device} | {w} x {h} crops"
+        parts = [self.name, f"{config.num_keypoints} points", f"{dtype} on {self._patcher.load_device}"]
+        parts.append(f"{w} x {h} crops")
+        if self._sdpose.approximations:
+            parts.append(f"approximations: {', '.join(sorted(self._sdpose.approximations))}")
+        return " | ".join(parts)
 
     def _load(self, batch: int) -> None:
         import comfy.model_management
@@ -68,24 +73,36 @@ class ManagedModel:
         (w, h), widest = config.input_size, config.vae.block_out_channels[0]
         activations = 4 * batch * w * h * widest * self._sdpose.dtype.itemsize  # at the VAE's first block, the largest
         comfy.model_management.load_models_gpu([self._patcher], memory_required=activations)
-        device = self._patcher.load_device
-        for name in ALWAYS_LOADED:
-            self._sdpose.get_submodule(name).to(device)
-        self._sdpose.empty_prompt_embedding = self._sdpose.empty_prompt_embedding.to(device)
 
 
 PoseModelValue = PreviewModel | ManagedModel
 
 
-def load_model(path: Path, *, dtype: str, keypoint_set: str | None, compile: bool) -> ManagedModel:
-    """A checkpoint of any layout, in RAM. Raises `CheckpointError` for a file that is none."""
+def load_model(
+    path: Path,
+    *,
+    dtype: str,
+    keypoint_set: str | None,
+    compile: bool,
+    input_size: tuple[int, int] | None = None,
+    pool_attention: bool = False,
+) -> ManagedModel:
+    """A checkpoint of any layout, in RAM, for poses alone. Raises `CheckpointError` for a file that is none."""
     import comfy.model_management
 
     from ..sdpose_core.model import load_sdpose
     from ..sdpose_core.weights import identify
 
     offload_device = comfy.model_management.unet_offload_device()
-    sdpose = load_sdpose(path, keypoint_set=keypoint_set, dtype=_dtype_of(dtype), device=offload_device)
+    sdpose = load_sdpose(
+        path,
+        keypoint_set=keypoint_set,
+        dtype=_dtype_of(dtype),
+        device=offload_device,
+        input_size=input_size,
+        fold=True,
+        pool_attention=pool_attention,
+    )
     if compile:
         sdpose.compile_backbone()
     return ManagedModel(sdpose, f"SDPose {sdpose.config.keypoint_set} ({path.name})", identify(path))
@@ -128,8 +145,8 @@ def _use_comfy_layers(sdpose: SDPose, on_cpu: bool) -> None:
     import torch
 
     class_of = {getattr(torch.nn, name): getattr(comfy.ops.disable_weight_init, name) for name in COMFY_LAYERS}
-    for name, module in sdpose.named_modules():
+    for module in sdpose.modules():
         kinds = (type(module),) if on_cpu else type(module).__mro__
         kind = next((kind for kind in kinds if kind in class_of), None)
-        if kind and not name.startswith(ALWAYS_LOADED):
+        if kind:
             module.__class__ = class_of[kind]

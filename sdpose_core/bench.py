@@ -65,13 +65,26 @@ class Settings:
         if self.weights and self.tiny:
             raise InputError("weights and tiny: expected one of them, as weights say the model's size themselves")
 
+    def config_in(self, mode: Mode) -> SDPoseConfig:
+        """`config`, with the mode's input size; of a tiny model with its share of 768 x 1024, in multiples of 64."""
+        size = mode.input_size
+        if size is None:
+            return self.config
+        if self.tiny:
+            full = CONFIGS[self.model].input_size
+            size = tuple(
+                64 * max(round(own * part / whole / 64), 1)
+                for own, part, whole in zip(self.config.input_size, size, full, strict=True)
+            )
+        return dataclasses.replace(self.config, input_size=size)
+
     @property
     def config(self) -> SDPoseConfig:
         """Of the model: of the weights' file, full size, or tiny."""
         if self.weights:
-            from .checkpoints import read_checkpoint
+            from .checkpoints import inspect_checkpoint
 
-            return read_checkpoint(self.weights)[0]
+            return inspect_checkpoint(self.weights)[0]
         config = CONFIGS[self.model]
         if not self.tiny:
             return config
@@ -183,7 +196,7 @@ def run_bench(settings: Settings) -> dict[str, Any]:
 
 
 Answer = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Heatmaps (1, K, h, w), keypoints (1, K, 2) in crop pixels, scores (1, K)."""
+"""Heatmaps (1, K, h, w), keypoints (1, K, 2) in pixels of the model's own crop, scores (1, K)."""
 
 
 def _modes(
@@ -193,7 +206,7 @@ def _modes(
     names = settings.modes or default_modes(device)
     answers: dict[str, Answer] = {}
     modes: dict[str, Any] = {}
-    references = {("fp32-flip" if MODES[name].flip_test else "fp32") for name in names}
+    references = {MODES[name].reference for name in names}
     for name in sorted(references.union(names), key=list(MODES).index):
         if name not in known:
             log.info("measuring ours, %s", name)
@@ -206,7 +219,7 @@ def _modes(
                 modes[name] = {"error": _first_line(error)}
                 continue
         measured, answers[name] = known[name]
-        reference = answers["fp32-flip" if MODES[name].flip_test else "fp32"]
+        reference = answers[MODES[name].reference]
         modes[name] = {**measured, "exact": MODES[name].exact, **_differences(answers[name], reference)}
     return modes
 
@@ -221,7 +234,7 @@ def _measured(
     result, answer = in_own_process(measure_way, way, settings, mode)
     half_precision = way == "released" and device_type == "cuda"  # its U-Net runs in bf16 there
     peak = peak_of(rates, "bf16" if half_precision else mode.dtype)
-    _add_gflop(result, count_gflop(way, settings.config, mode, device_type), peak, device_type)
+    _add_gflop(result, count_gflop(way, settings.config_in(mode), mode, device_type), peak, device_type)
     result["people_per_second"] = 1 / result["seconds"]
     return result, answer
 
@@ -229,13 +242,15 @@ def _measured(
 def _differences(answer: Answer, reference: Answer) -> dict[str, Any]:
     """Largest differences of heatmaps and keypoints; of keypoints also where the reference is confident.
 
-    None where there is nothing to compare. Points that only one of the two has are counted: `lost_keypoints`.
+    None where there is nothing to compare, as between heatmaps of different sizes. Points that only one of the two
+    has are counted: `lost_keypoints`.
     """
     distance = np.hypot(*np.moveaxis(answer[1] - reference[1], -1, 0))
     in_one = np.isnan(answer[1]).any(-1) != np.isnan(reference[1]).any(-1)
     sure = distance[reference[2] >= CONFIDENT]
+    same_size = answer[0].shape == reference[0].shape
     return {
-        "heatmap_difference": _largest(np.abs(answer[0] - reference[0])),
+        "heatmap_difference": _largest(np.abs(answer[0] - reference[0])) if same_size else None,
         "keypoint_difference_px": _largest(distance),
         "confident_keypoints": int(sure.size),
         "confident_difference_px": _largest(sure),
@@ -261,7 +276,8 @@ def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any
     torch.backends.cudnn.allow_tf32 = False  # or CUDA's "fp32", to which all is compared, would be TF32
     stages: dict[str, dict[str, float]] = {}
     with torch.inference_mode(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        steps = build(way, settings.config, device, mode, weights=settings.weights, picture=settings.picture)
+        config, full = settings.config_in(mode), settings.config.input_size
+        steps = build(way, config, device, mode, weights=settings.weights, picture=settings.picture)
         if mode.compile or device.type == "cuda":
             _run(steps, 1, device)  # compiles, chooses kernels
         for _ in range(settings.runs):
@@ -274,7 +290,7 @@ def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any
         if way == "ours" and (settings.frames > 1 or settings.people != (1,)):
             result["growth"] = _growth(steps, settings, device)
     heatmaps, (keypoints, scores) = found
-    return result, (heatmaps.cpu().numpy(), keypoints, scores)
+    return result, (heatmaps.cpu().numpy(), keypoints * np.divide(full, config.input_size), scores)
 
 
 def _run(steps: list[Any], people: int, device: torch.device) -> tuple[tuple[Any, Any], dict[str, dict[str, float]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,6 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     import torch
-
-    from .model import SDPose
 
 
 @dataclass(frozen=True)
@@ -24,10 +21,19 @@ class Mode:
     compile: bool = False
     compile_mode: str | None = None
     """Of `torch.compile`; "reduce-overhead" records CUDA graphs."""
-    prepare: Callable[[SDPose], SDPose] | None = None
-    """Changes a frozen float32 model, before its constants are folded; for stated approximations."""
-    exact: bool = True
-    """Whether the answer is the released one but for rounding."""
+    pool_attention: bool = False
+    input_size: tuple[int, int] | None = None
+    """(W, H) of the crop; None: the model's own."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the answer is the released one but for rounding."""
+        return not self.pool_attention and self.input_size is None
+
+    @property
+    def reference(self) -> str:
+        """The mode whose answer it is compared with."""
+        return "fp32-flip" if self.flip_test else "fp32"
 
 
 MODES = {
@@ -42,8 +48,14 @@ MODES = {
     "fp16-compile": Mode("fp16", compile=True),
     "bf16-graphs": Mode("bf16", compile=True, compile_mode="reduce-overhead"),
     "fp16-graphs": Mode("fp16", compile=True, compile_mode="reduce-overhead"),
+    **{f"{dtype}-pool": Mode(dtype, pool_attention=True) for dtype in ("fp32", "bf16", "fp16")},
+    **{
+        f"{dtype}-{w}x{h}": Mode(dtype, input_size=(w, h))
+        for dtype in ("fp32", "bf16", "fp16")
+        for w, h in ((576, 768), (384, 512))
+    },
 }
-"""Name -> mode."""
+"""Name -> mode. Those of pooled attention and of smaller crops are approximations, see `approximations.py`."""
 
 _ON_CUDA = ("fp32", "bf16", "fp16", "bf16-flip", "bf16-compile", "bf16-graphs")
 

@@ -47,7 +47,10 @@ def _ratios(result: dict[str, Any]) -> list[str]:
 
 def _mode_differences(result: dict[str, Any]) -> list[str]:
     known = {name: measured for name, measured in result["modes"].items() if "error" not in measured}
-    lines = [f"{name} from fp32: {_difference(measured)}" for name, measured in known.items()]
+    lines = [
+        f"{name} from fp32: {_difference(measured)}{'' if measured['exact'] else ' (an approximation)'}"
+        for name, measured in known.items()
+    ]
     if result["weights"] == "random":
         lines.append("weights are random: maps have no clear peaks, so differences of keypoints mean little")
     return lines

@@ -17,6 +17,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from .acceleration import optimize_for_cpu
+from .approximations import approximate
 from .backbone import POSE, class_embedding_input
 from .bench_modes import Mode
 from .checkpoints import read_checkpoint
@@ -89,8 +90,8 @@ def _model(config: SDPoseConfig, way: str, device: torch.device, weights: Path |
 
 def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtype) -> SDPose:
     """As `load_estimator` makes it."""
-    model = mode.prepare(model) if mode.prepare else model
-    model = optimize_for_cpu(fold_constants(model.to(device, dtype)))
+    model = optimize_for_cpu(fold_constants(model).to(device, dtype))
+    approximate(model, pool_attention=mode.pool_attention)
     if device.type == "cuda":
         model.to(memory_format=torch.channels_last)
     if mode.compile:

@@ -8,11 +8,13 @@ At inference timestep, class label and text never change. So three things can go
   as many numbers as there are tokens: the projections of query and output shrink from (C, C) to (heads x tokens, C);
 - the weights that only served these: 0.3 GB in float32.
 
-The answer is the same but for rounding. Of the operations 61 GFLOP go (768 x 1024, up to level F2).
+All of it is computed in float32, whatever the weights' dtype, and rounded once. The answer is the same but for
+rounding. Of the operations 61 GFLOP go (768 x 1024, up to level F2).
 """
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,18 +22,22 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from .backbone import POSE
+from .backbone import POSE, class_embedding_input
 from .errors import InputError
 
 if TYPE_CHECKING:
     from .model import SDPose
 
 
-def fold_constants(model: SDPose) -> SDPose:
+def fold_constants(model: SDPose, dtype: torch.dtype | None = None) -> SDPose:
     """Fold, in place, for pose estimation alone; for a model that is neither trained nor saved afterwards.
 
+    Args:
+        model: frozen, without its RGB branch.
+        dtype: of the tensors made here; None: as those they replace. float32 for a model that is cast afterwards.
+
     Returns:
-        `model`, without a state dict of SDPose's names: asking for it raises `InputError`.
+        `model`, whose state dict is no longer SDPose's: `save_checkpoint` refuses it.
 
     Raises:
         InputError: the model is trainable, or has its RGB branch, whose class label is another one.
@@ -41,37 +47,40 @@ def fold_constants(model: SDPose) -> SDPose:
     if model.with_rgb_branch or any(weight.requires_grad for weight in model.parameters()):
         raise InputError("constants can be folded into a frozen model without its RGB branch only")
     with torch.no_grad():
-        _fold_embedding(model)
-        _fold_text(model)
+        _fold_embedding(model, dtype)
+        _fold_text(model, dtype)
     model.unet.is_folded = True
-    model.register_state_dict_pre_hook(_refuse_state_dict)
     return model
 
 
-def _fold_embedding(model: SDPose) -> None:
+def _fold_embedding(model: SDPose, dtype: torch.dtype | None) -> None:
     """Time and class embedding into the bias of each residual block's first convolution."""
-    embedding = model.unet.embedding(model.config.timestep, [POSE])[0]
-    for block in model.unet.modules():
+    unet = model.unet
+    time = unet.time_proj(torch.tensor([model.config.timestep], device=model.device))
+    label = class_embedding_input([POSE]).to(time)
+    embedding = _in_float32(unet.time_embedding)(time) + _in_float32(unet.class_embedding)(label)
+    for block in unet.modules():
         if isinstance(block, ResnetBlock2D):
-            added = block.time_emb_proj(block.nonlinearity(embedding))
-            block.conv1.bias = _parameter(block.conv1.bias.float() + added.float(), like=block.conv1.bias)
+            bias = block.conv1.bias
+            added = _in_float32(block.time_emb_proj)(block.nonlinearity(embedding))[0]
+            block.conv1.bias = _parameter(bias.float() + added, dtype or bias.dtype)
             block.time_emb_proj = None
-    del model.unet.time_embedding, model.unet.class_embedding
-    model.unet._embeddings.clear()
+    del unet.time_embedding, unet.class_embedding
+    unet._embeddings.clear()
 
 
-def _fold_text(model: SDPose) -> None:
+def _fold_text(model: SDPose, dtype: torch.dtype | None) -> None:
     """The text's keys and values into each cross-attention."""
     for block in list(model.unet.modules()):
         if isinstance(getattr(block, "attn2", None), Attention):
-            block.attn2 = ConstantCrossAttention(block.attn2, model.empty_prompt_embedding[0])
+            block.attn2 = ConstantCrossAttention(block.attn2, model.empty_prompt_embedding[0], dtype)
 
 
 class ConstantCrossAttention(nn.Module):
     """diffusers' cross-attention to a text that never changes."""
 
-    def __init__(self, attention: Attention, text: torch.Tensor) -> None:
-        """Args: the attention to replace; the text's tokens (T, cross_attention_dim)."""
+    def __init__(self, attention: Attention, text: torch.Tensor, dtype: torch.dtype | None = None) -> None:
+        """Args: the attention to replace; the text's tokens (T, cross_attention_dim); dtype as in `fold_constants`."""
         super().__init__()
         self.heads, self.tokens = attention.heads, len(text)
         query, output = attention.to_q.weight, attention.to_out[0]
@@ -85,8 +94,8 @@ class ConstantCrossAttention(nn.Module):
         with torch.device("meta"):
             self.score = nn.Linear(query.shape[1], len(score), bias=False)
             self.answer = nn.Linear(len(score), len(answer))
-        self.score.weight = _parameter(score, like=query)
-        self.answer.weight = _parameter(answer, like=output.weight)
+        self.score.weight = _parameter(score, dtype or query.dtype)
+        self.answer.weight = _parameter(answer, dtype or output.weight.dtype)
         self.answer.bias = output.bias
 
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
@@ -96,9 +105,10 @@ class ConstantCrossAttention(nn.Module):
         return self.answer(weights.flatten(-2))
 
 
-def _parameter(values: torch.Tensor, like: torch.Tensor) -> nn.Parameter:
-    return nn.Parameter(values.to(like).contiguous(), requires_grad=False)
+def _parameter(values: torch.Tensor, dtype: torch.dtype) -> nn.Parameter:
+    return nn.Parameter(values.to(dtype).contiguous(), requires_grad=False)
 
 
-def _refuse_state_dict(_model: nn.Module, _prefix: str, _keep_vars: bool) -> None:
-    raise InputError("this model's constants are folded into its weights, so it cannot be saved: use load_sdpose")
+def _in_float32(layer: nn.Module) -> nn.Module:
+    """A copy; so that a half-precision model's constants are not computed in half precision."""
+    return copy.deepcopy(layer).float()

@@ -430,7 +430,6 @@ def load_estimator(
             name, device=device, providers=providers, batch_size=batch_size, flip_test=flip_test, crop=crop
         )
     _need_torch(name)
-    from .constants import fold_constants
     from .model import load_sdpose
     from .weights import find_weights
 
@@ -442,11 +441,11 @@ def load_estimator(
         input_size=input_size,
         dtype=dtype,
         device=device,
-        with_rgb_branch=False,
+        fold=True,
         pool_attention=pool_attention,
         tiny_encoder=tiny_encoder,
     )
-    model = _accelerated(fold_constants(model), channels_last, compile)
+    model = _accelerated(model, channels_last, compile)
     return PoseEstimator(
         model,
         name=f"SDPose {model.config.keypoint_set}",

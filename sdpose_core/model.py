@@ -205,6 +205,7 @@ def load_sdpose(
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
     with_rgb_branch: bool = True,
+    fold: bool = False,
     pool_attention: bool = False,
     tiny_encoder: str | Path | None = None,
 ) -> SDPose:
@@ -217,6 +218,7 @@ def load_sdpose(
             VAE too; for the official evaluation's fp32 VAE call `model.vae.float()`.
         device: None ("auto") takes cuda, mps, cpu in that order.
         with_rgb_branch: also load what only `reconstruct` needs, where the checkpoint has it.
+        fold: for poses alone, see `constants.fold_constants`: no RGB branch, faster, and it cannot be saved.
         pool_attention, tiny_encoder: stated approximations, see `approximations.approximate`. They, and an input size
             other than the checkpoint's own, are named in the model's `approximations`.
 
@@ -226,6 +228,7 @@ def load_sdpose(
     """
     from .approximations import approximate
     from .checkpoints import inspect_checkpoint, read_checkpoint
+    from .constants import fold_constants
 
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
@@ -239,11 +242,13 @@ def load_sdpose(
         keypoint_set=keypoint_set,
         feature_level=feature_level,
         input_size=input_size,
-        with_rgb_branch=with_rgb_branch,
+        with_rgb_branch=with_rgb_branch and not fold,
     )
-    model = from_state(config, state, str(path))
+    model = from_state(config, state, str(path)).eval().requires_grad_(False)
     del state  # or a cast would hold the weights twice
-    model = optimize_for_cpu(model.to(device=device, dtype=chosen).eval().requires_grad_(False))
+    if fold:
+        fold_constants(model, torch.float32)  # before the cast: rounded once
+    model = optimize_for_cpu(model.to(device=device, dtype=chosen))
     own, _ = inspect_checkpoint(path, keypoint_set=keypoint_set, feature_level=feature_level)
     if config.input_size != own.input_size:
         model.approximations["input_size"] = "{}x{} instead of {}x{}".format(*config.input_size, *own.input_size)

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from .backbone import POSE
 from .checkpoint_config import metadata_of
 from .checkpoints import ConversionReport, inspect_checkpoint, read_checkpoint
+from .constants import fold_constants
 from .dependencies import require
 from .errors import InputError
 from .model import SDPose, from_state
@@ -67,9 +67,11 @@ def export_onnx(
     overrides: dict[str, Any] = {"keypoint_set": keypoint_set, "feature_level": feature_level}
     config, state, _ = read_checkpoint(source, **overrides, input_size=input_size)
     own, _ = inspect_checkpoint(source, **overrides)
-    model = from_state(config, state, str(source)).to(dtype).eval().requires_grad_(False)
-    count, size = len(state), sum(value.numel() for value in state.values()) * dtype.itemsize
+    model = from_state(config, state, str(source)).eval().requires_grad_(False)
+    count = len(state)
     del state  # or a cast would hold the weights twice
+    model = fold_constants(model, torch.float32).to(dtype)
+    size = sum(value.numel() for value in model.parameters()) * dtype.itemsize
     texts = {**metadata_of(config), "network": NETWORK, "weights_licence": SDPOSE_LICENCE}
     texts["source"] = json.dumps(identify(source))
     if config.input_size != own.input_size:
@@ -93,25 +95,23 @@ def _check(target: Path, dtype: torch.dtype, overwrite: bool) -> None:
 
 
 class _Network(nn.Module):
-    """`SDPose.heatmaps` with every constant a tensor, so that nothing depends on the number of pictures."""
+    """`SDPose.heatmaps` of a folded model, so that nothing depends on the number of pictures."""
 
     def __init__(self, model: SDPose) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("embedding", model.unet.embedding(model.config.timestep, (POSE,)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, H, W) float32 -> heatmaps (N, K, H/4, W/4) float32."""
-        model, count = self.model, images.shape[0]
+        model = self.model
         moments = model.vae.quant_conv(model.vae.encoder(images.to(model.dtype)))
         latents = moments.chunk(2, dim=1)[0] * model.vae.scaling_factor
-        text = model.empty_prompt_embedding.expand(count, -1, -1)
-        features, _ = model.unet(latents, self.embedding.expand(count, -1), text, num_pose=count)
+        features, _ = model.unet(latents, None, None, num_pose=images.shape[0])
         return model.head(model.head.fuse(features)).float()
 
 
 def trace(model: SDPose) -> Any:
-    """A frozen model on plain modules -> `torch.onnx.ONNXProgram` with the input "images", the output "heatmaps"."""
+    """A folded model on plain modules -> `torch.onnx.ONNXProgram` with the input "images", the output "heatmaps"."""
     w, h = model.config.input_size
     with torch.no_grad():
         return torch.onnx.export(

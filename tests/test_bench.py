@@ -44,6 +44,21 @@ def test_operations_at_full_size(model: str, ceiling: float, flops: dict[str, fl
     assert bench.count_gflop("native", bench.CONFIGS[model]) == released
 
 
+@pytest.mark.parametrize(("model", "mode", "gflop"), [
+    ("wholebody", "fp32", 5919), ("wholebody", "fp32-pool", 5380), ("wholebody", "fp32-576x768", 3125),
+    ("wholebody", "fp32-384x512", 1324), ("wholebody", "bf16", 5856), ("wholebody", "bf16-pool", 5317),
+    ("body", "fp32", 6721), ("body", "fp32-pool", 5736), ("body", "fp32-576x768", 3433),
+    ("body", "fp32-384x512", 1416), ("body", "bf16", 6657), ("body", "bf16-pool", 5672),
+])  # fmt: skip
+def test_operations_of_each_mode(model: str, mode: str, gflop: float) -> None:
+    """The table of docs/benchmark.md; half precision and flip test change nothing, or double it."""
+    settings = bench.Settings(model=model)
+    counted = sum(bench.count_gflop("ours", settings.config_in(MODES[mode]), MODES[mode]).values())
+    assert counted == pytest.approx(gflop, abs=1)
+    flipped = dataclasses.replace(MODES[mode], flip_test=True)
+    assert sum(bench.count_gflop("ours", settings.config_in(flipped), flipped).values()) == pytest.approx(2 * counted)
+
+
 @pytest.fixture(scope="module", params=["body", "wholebody"])
 def config(request: pytest.FixtureRequest):
     return bench.Settings(model=request.param, tiny=True).config
@@ -64,6 +79,21 @@ def test_every_way_gives_the_same_heatmaps(config) -> None:
     assert heatmaps["released"].abs().max() > 0.5, "a difference must not hide in maps that are nearly zero"
     for way in ("native", "ours"):
         torch.testing.assert_close(heatmaps[way], heatmaps["released"], rtol=0, atol=1e-4)
+
+
+def test_approximations_are_modes_too() -> None:
+    """Each runs, answers in the full crop's pixels, and is named an approximation."""
+    settings = bench.Settings(tiny=True)
+    exact, answer = bench.measure_way("ours", settings, MODES["fp32"])
+    assert exact["seconds"] > 0 and MODES["fp32"].exact
+    for name in ("fp32-pool", "fp32-384x512"):
+        assert not MODES[name].exact
+        _, other = bench.measure_way("ours", settings, MODES[name])
+        found = bench._differences(other, answer)
+        assert (found["heatmap_difference"] is None) == (name != "fp32-pool")
+        assert found["heatmap_difference"] is None or found["heatmap_difference"] > 1e-4, "it is another answer"
+        away = np.nanmedian(other[1], axis=(0, 1)) / np.nanmedian(answer[1], axis=(0, 1))
+        assert ((0.6 < away) & (away < 1.7)).all(), "in pixels of the full crop, which is three times as wide"
 
 
 def test_native_way_stretches_the_tight_box() -> None:

@@ -311,6 +311,24 @@ def test_a_tiny_checkpoint_of_each_layout_runs(server: Server, layout: str) -> N
     outputs = server.run(prompt)
     assert "1 person in 1 frame" in outputs["5"]["text"][0]
     assert "17 points" in outputs["6"]["text"][0] and "192 x 256" in outputs["6"]["text"][0]
+    assert "approximations" not in outputs["6"]["text"][0]
+
+
+def test_stated_approximations_are_named(server: Server) -> None:
+    torch.manual_seed(0)
+    save_checkpoint(SDPose(TINY).state_dict(), TINY, server.base / "models" / "sdpose" / "tiny_pooled.safetensors")
+    server.call("/object_info/SDPoseAnnotatorLoadModel")
+    load = node(
+        "SDPoseAnnotatorLoadModel", model="tiny_pooled.safetensors", pool_attention=True, input_size="384 x 512"
+    )
+    prompt = chain() | {
+        "2": load,
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 2]}},
+        "6": {"class_type": "PreviewAny", "inputs": {"source": ["2", 1]}},
+    }
+    outputs = server.run(prompt)
+    assert "1 person in 1 frame" in outputs["5"]["text"][0]
+    assert "384 x 512 crops | approximations: input_size, pool_attention" in outputs["6"]["text"][0]
 
 
 def test_a_checkpoint_that_is_no_sdpose_is_one_readable_message(server: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from torch.utils._pytree import tree_map_only  # noqa: E402
 from sdpose_core import bench, strips  # noqa: E402
 from sdpose_core.backbone import VAEEncoder  # noqa: E402
 from sdpose_core.bench_modes import MODES, Mode  # noqa: E402
+from sdpose_core.checkpoints import save_checkpoint  # noqa: E402
 from sdpose_core.constants import ConstantCrossAttention, fold_constants  # noqa: E402
-from sdpose_core.errors import InputError  # noqa: E402
-from sdpose_core.model import SDPose  # noqa: E402
+from sdpose_core.errors import CheckpointError, InputError  # noqa: E402
+from sdpose_core.model import SDPose, load_sdpose  # noqa: E402
 from sdpose_core.model_config import WHOLEBODY, VAEConfig  # noqa: E402
 
 RELEASED_GFLOP = 6891
@@ -106,14 +108,31 @@ def test_keys_values_and_embedding_are_not_computed_again() -> None:
     assert not any(name.endswith("time_emb_proj") for name, _ in folded.unet.named_modules())
 
 
-def test_only_a_frozen_model_for_poses_is_folded_and_it_is_not_saved() -> None:
+def test_constants_of_half_precision_are_rounded_once(tmp_path: Path) -> None:
+    """Computed in float32 from the file's own numbers, then cast: also where the file holds more than is asked for."""
+    model = tiny_model()
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(model.state_dict(), model.config, path)
+    exact = load_sdpose(path, device="cpu", dtype="fp32", fold=True).state_dict()
+    for dtype in (torch.bfloat16, torch.float16):
+        half = load_sdpose(path, device="cpu", dtype=dtype, fold=True).state_dict()
+        assert half.keys() == exact.keys()
+        assert all(torch.equal(half[name], exact[name].to(dtype)) for name in exact)
+        save_checkpoint(model.state_dict(), model.config, tmp_path / "half.safetensors", dtype=dtype)
+        wide = load_sdpose(tmp_path / "half.safetensors", device="cpu", dtype="fp32", fold=True).state_dict()
+        bias = "unet.mid_block.resnets.0.conv1.bias"
+        assert not torch.equal(wide[bias], wide[bias].to(dtype).float()), "not rounded to the file's dtype"
+    assert load_sdpose(path, device="cpu", fold=True).unet.is_folded
+
+
+def test_only_a_frozen_model_for_poses_is_folded_and_it_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frozen"):
         fold_constants(tiny_model(with_rgb_branch=True))
     with pytest.raises(InputError, match="frozen"):
         fold_constants(tiny_model().requires_grad_(True))
     folded = fold_constants(tiny_model())
-    with pytest.raises(InputError, match="cannot be saved"):
-        folded.state_dict()
+    with pytest.raises(CheckpointError, match=r"missing: .*unexpected: .*attn2\.(answer|score)"):
+        save_checkpoint(folded.state_dict(), folded.config, tmp_path / "folded.safetensors")
     with torch.no_grad(), pytest.raises(InputError, match="RGB branch"):
         folded.reconstruct(torch.zeros(1, 3, 64, 64))
 

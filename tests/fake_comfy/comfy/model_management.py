@@ -40,4 +40,6 @@ def should_use_fp16(device: torch.device) -> bool:
 
 
 def load_models_gpu(models: list, memory_required: float = 0) -> None:
+    """Asks for the state dict, as the host does to know a model's size."""
+    assert all(patcher.model.state_dict() for patcher in models)
     loaded.extend(models)

@@ -54,6 +54,10 @@ class HeatmapHead(nn.Module):
         feature = feature.contiguous()  # instance norm would copy anything else, twice
         if self._may_go_by_groups(feature):
             return self._by_groups(feature)
+        return self.in_whole_layers(feature)
+
+    def in_whole_layers(self, feature: torch.Tensor) -> torch.Tensor:
+        """`forward`, as it is everywhere but on a CPU."""
         return self._last(self.conv_layers(self.deconv_layers(feature)))
 
     def _may_go_by_groups(self, feature: torch.Tensor) -> bool:

@@ -84,6 +84,43 @@ def test_heatmaps_are_those_of_torch_for_any_number_of_crops(which: str, request
         torch.testing.assert_close(network.heatmaps(images, flip_test=True), mirrored, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow  # 100 million values: 5 seconds
+@pytest.mark.parametrize("staged", [True, False])
+def test_norms_of_full_size_are_as_exact_as_torchs(staged: bool, tmp_path: Path) -> None:
+    """onnxruntime's own norm is not, on a CPU: should that change, `StagedGroupNorm` can go."""
+    import onnxruntime
+
+    norm = torch.nn.GroupNorm(32, 128, eps=1e-6).eval()
+    if staged:
+        norm.__class__ = onnx_export.StagedGroupNorm
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 128, 1024, 768, generator=generator) + torch.randn(1, 128, 1, 1, generator=generator)
+    torch.onnx.export(norm, (x,), dynamo=True, verbose=False, input_names=["x"]).save(tmp_path / "norm.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "norm.onnx", providers=["CPUExecutionProvider"])
+    [found] = session.run(None, {"x": x.numpy()})
+    exact = torch.nn.functional.group_norm(x.double(), 32, eps=1e-6).numpy()
+    assert (np.abs(found - exact).max() < 1e-5) == staged
+
+
+def test_norms_in_stages_are_the_same_norms(body: Path) -> None:
+    import onnx
+
+    torch.manual_seed(0)
+    for plain, staged, shape in [
+        (torch.nn.GroupNorm(4, 8), onnx_export.StagedGroupNorm, (2, 8, 6, 5)),
+        (torch.nn.GroupNorm(4, 8), onnx_export.StagedGroupNorm, (2, 8, 30)),
+        (torch.nn.InstanceNorm2d(8), onnx_export.StagedInstanceNorm, (2, 8, 6, 5)),
+    ]:
+        for weight in plain.parameters():
+            torch.nn.init.normal_(weight)
+        x = torch.randn(shape) + 3
+        expected = plain(x)
+        plain.__class__ = staged
+        torch.testing.assert_close(plain(x), expected, rtol=0, atol=1e-5)
+    used = {operation.op_type for operation in onnx.load(body.with_suffix(".onnx")).graph.node}
+    assert "InstanceNormalization" not in used and "ScatterND" not in used
+
+
 def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
     import onnx
 

@@ -21,7 +21,7 @@ from coco_annotations import People, read_annotations, read_people  # noqa: E402
 from validation_ap import average_precision, crops_of  # noqa: E402
 
 from sdpose_core.heatmaps import decode_dark_udp  # noqa: E402
-from sdpose_core.model import DTYPES, SDPose, load_sdpose  # noqa: E402
+from sdpose_core.model import SDPose, load_sdpose  # noqa: E402
 from sdpose_core.skeletons import KEYPOINT_SETS  # noqa: E402
 
 SURE = 0.3
@@ -48,8 +48,7 @@ def main() -> None:
     reference: tuple[np.ndarray, np.ndarray] | None = None
     print(f"{'':<18} {'AP':>6} {'median':>8} {'99%':>8} {'largest':>8}  px, of {len(people)} people")
     for name, (dtype, vae_dtype) in WAYS.items():
-        model = load_sdpose(args.checkpoint, dtype=dtype, device=args.device, fold=True)
-        model.vae.to(DTYPES[vae_dtype])
+        model = load_sdpose(args.checkpoint, dtype=dtype, vae_dtype=vae_dtype, device=args.device, fold=True)
         found = predict(model, people)
         reference = reference or found
         moved = np.hypot(*np.moveaxis(found[0] - reference[0], -1, 0))[reference[1] >= SURE]

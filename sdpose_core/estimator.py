@@ -125,7 +125,7 @@ class PoseEstimator:
         self._crops_on_device = crops_on_device
         self.times = StageTimes()
         parameter = next(model.parameters())
-        self.device, self.dtype = parameter.device, parameter.dtype
+        self.device, self.dtype = parameter.device, getattr(model, "dtype", parameter.dtype)
         self.batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(self.device.type, 1)
 
     @property
@@ -376,6 +376,7 @@ def load_estimator(
     name_or_path: str | Path = "auto",
     *,
     dtype: Any = None,
+    vae_dtype: Any = None,
     device: Any = None,
     batch_size: int | None = None,
     flip_test: bool = False,
@@ -396,7 +397,7 @@ def load_estimator(
         name_or_path: "auto" (SDPose weights if they are on this machine, whole body before body; else the preview,
             which is said in the log and in every result), "preview", "body", "wholebody", a checkpoint's path, or
             that of an ONNX file of `export_onnx`.
-        dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
+        dtype, vae_dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
         batch_size, flip_test, crop: as in `PoseEstimator`.
         channels_last, compile: memory format (always so on CUDA) and `torch.compile`, for speed.
         pool_attention, tiny_encoder: stated approximations, see `load_sdpose`; recorded in every result.
@@ -420,9 +421,9 @@ def load_estimator(
         from .onnx_estimator import load_onnx_estimator
 
         fixed = {
-            "dtype": dtype not in (None, "auto"), "keypoint_set": keypoint_set, "feature_level": feature_level,
-            "input_size": input_size, "channels_last": channels_last, "compile": compile,
-            "pool_attention": pool_attention, "tiny_encoder": tiny_encoder,
+            "dtype": dtype not in (None, "auto"), "vae_dtype": vae_dtype, "keypoint_set": keypoint_set,
+            "feature_level": feature_level, "input_size": input_size, "channels_last": channels_last,
+            "compile": compile, "pool_attention": pool_attention, "tiny_encoder": tiny_encoder,
         }  # fmt: skip
         if given := [key.replace("_", "-") for key, value in fixed.items() if value]:
             raise InputError(f"{name} is what it was exported as: leave out {', '.join(given)}, or export it anew")
@@ -440,6 +441,7 @@ def load_estimator(
         feature_level=feature_level,
         input_size=input_size,
         dtype=dtype,
+        vae_dtype=vae_dtype,
         device=device,
         fold=True,
         pool_attention=pool_attention,

@@ -203,6 +203,7 @@ def load_sdpose(
     feature_level: str | None = None,
     input_size: tuple[int, int] | None = None,
     dtype: str | torch.dtype | None = None,
+    vae_dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
     with_rgb_branch: bool = True,
     fold: bool = False,
@@ -214,8 +215,8 @@ def load_sdpose(
     Args:
         path_or_name: a checkpoint in any of the known layouts, or the name of one that was downloaded.
         keypoint_set, feature_level, input_size: override what the checkpoint says.
-        dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto"): see `pick_dtype`. It holds for the
-            VAE too; for the official evaluation's fp32 VAE call `model.vae.float()`.
+        dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto"): see `pick_dtype`.
+        vae_dtype: of the VAE alone, such as "fp32" for the official evaluation; None: `dtype`.
         device: None ("auto") takes cuda, mps, cpu in that order.
         with_rgb_branch: also load what only `reconstruct` needs, where the checkpoint has it.
         fold: for poses alone, see `constants.fold_constants`: no RGB branch, faster, and it cannot be saved.
@@ -232,6 +233,7 @@ def load_sdpose(
 
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
+    chosen_of_vae = chosen if vae_dtype is None else pick_dtype(vae_dtype, device)
     path = Path(path_or_name)
     if not path.exists():
         from .weights import find_weights
@@ -248,7 +250,10 @@ def load_sdpose(
     del state  # or a cast would hold the weights twice
     if fold:
         fold_constants(model, torch.float32)  # before the cast: rounded once
-    model = optimize_for_cpu(model.to(device=device, dtype=chosen))
+    for part, own in ((model.vae, chosen_of_vae), (model.unet, chosen), (model.head, chosen)):
+        nn.Module.to(part, dtype=own)  # diffusers' own warns of what is meant here
+    model.empty_prompt_embedding = model.empty_prompt_embedding.to(chosen)
+    model = optimize_for_cpu(model.to(device=device))
     own, _ = inspect_checkpoint(path, keypoint_set=keypoint_set, feature_level=feature_level)
     if config.input_size != own.input_size:
         model.approximations["input_size"] = "{}x{} instead of {}x{}".format(*config.input_size, *own.input_size)

@@ -125,6 +125,17 @@ def test_constants_of_half_precision_are_rounded_once(tmp_path: Path) -> None:
     assert load_sdpose(path, device="cpu", fold=True).unet.is_folded
 
 
+def test_a_vae_in_float32_beside_a_half_precision_u_net_has_the_files_own_weights(tmp_path: Path) -> None:
+    model = tiny_model()
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(model.state_dict(), model.config, path)
+    mixed = load_sdpose(path, device="cpu", dtype="bf16", vae_dtype="fp32")
+    for name, value in mixed.state_dict().items():
+        expected = model.state_dict()[name] if name.startswith("vae.") else model.state_dict()[name].bfloat16()
+        assert torch.equal(value, expected) and value.dtype == expected.dtype, name
+    assert mixed.dtype == torch.bfloat16
+
+
 def test_only_a_frozen_model_for_poses_is_folded_and_it_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frozen"):
         fold_constants(tiny_model(with_rgb_branch=True))

@@ -81,12 +81,12 @@ def load_sdpose_predictor(
         crop=crop,
         input_size=input_size,
         dtype=dtype,
+        vae_dtype=None if str(checkpoint).endswith(".onnx") else "fp32",  # as the official evaluation
         device=device,
     )
     if not isinstance(estimator, PoseEstimator):
         raise InputError(f"{checkpoint}: expected an SDPose checkpoint; the preview is a peer: --peer preview")
     estimator.name = f"SDPose {Path(checkpoint).name.removesuffix('.safetensors')}"  # tells checkpoints apart
-    estimator.model.vae.float()  # as the official evaluation, whatever the U-Net runs in
     if batch == BY_MEMORY:
         estimator.batch_size = BY_MEMORY
     return estimator

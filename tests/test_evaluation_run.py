@@ -161,15 +161,21 @@ def test_the_figures_are_those_of_the_validation_while_training(data: Path, chec
     assert result["OKS"] == pytest.approx(expected["OKS"], abs=LEAST_OKS)  # less belongs to nobody
 
 
-def test_two_processes_write_the_same_file(data: Path, checkpoint: Path, tmp_path: Path) -> None:
-    asked = ["--checkpoint", str(checkpoint), "--batch", "1", "--device", "cpu"]  # chunks of 8, 8 and 4 boxes
-    assert main([*asked, *command(data, tmp_path / "one.json")]) == 0
+def test_two_processes_write_the_same_files(coco: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """With detected boxes, several of a picture, as the protocol of COCO has it: figures and predictions alike."""
+
+    def asked(name: str) -> list[str]:
+        model = ["--checkpoint", str(checkpoint), "--batch", "1", "--device", "cpu"]  # chunks of 8, 8 and 5 boxes
+        files = ["--out", str(tmp_path / f"{name}.json"), "--save-predictions", str(tmp_path / f"{name}_people.json")]
+        return [*model, "--benchmark", "coco", "--data.root", str(coco), *files]
+
+    assert main(asked("one")) == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     threads = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    arguments = [sys.executable, str(ROOT / "training" / "evaluate.py"), *asked, *command(data, tmp_path / "two.json")]
+    arguments = [sys.executable, str(ROOT / "training" / "evaluate.py"), *asked("two")]
     both = [
         subprocess.Popen(
             arguments,
@@ -183,6 +189,9 @@ def test_two_processes_write_the_same_file(data: Path, checkpoint: Path, tmp_pat
     outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert (tmp_path / "two.json").read_bytes() == (tmp_path / "one.json").read_bytes()
+    people = (tmp_path / "one_people.json").read_bytes()
+    assert len(json.loads(people)) == PEOPLE + 1
+    assert (tmp_path / "two_people.json").read_bytes() == people
     assert outputs[0][0].count("annotated people") == 1
     assert outputs[1][0] == ""
 
@@ -528,6 +537,12 @@ def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureF
         main([*arguments, "--out", "r.json"])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_device_that_does_not_exist(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for model in (["--peer", "preview"], ["--peer", "vitpose:somewhere"], ["--checkpoint", "nothing.safetensors"]):
+        assert main([*model, "--device", "gpu", *command(data, tmp_path / "r.json")]) == 1
+        assert "unknown device 'gpu': choose auto, cuda" in capsys.readouterr().err
 
 
 def test_errors_are_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

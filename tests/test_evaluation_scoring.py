@@ -274,6 +274,7 @@ def _without(key: str) -> Callable[[list], Any]:
         (lambda people: {"people": people}, "expected a list"),
         (lambda people: [people[0], {**people[1], "keypoints": people[1]["keypoints"][:5]}], "one keypoint set"),
         (lambda people: [{**people[0], "keypoint_scores": [1]}], "expected the shapes"),
+        (lambda people: [{**people[0], "img_id": [100]}], r"img_id \[100\] instead of a number"),
     ],
 )
 def test_predictions_that_cannot_be_read(tmp_path: Path, damage: Callable[[list], Any], message: str) -> None:

@@ -91,6 +91,10 @@ def _show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
 
 def _evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Every predictor on every benchmark: the results on the first process, nothing on the others."""
+    if args.device != "auto" and not any(name.endswith(".onnx") for name in args.checkpoint):
+        from sdpose_core.model import pick_device
+
+        pick_device(args.device)  # peers, too, take what it accepts
     processes = Processes(None if args.device == "auto" else args.device)
     names = OutputNames(args)
     results: list[dict[str, Any]] = []

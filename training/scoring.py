@@ -110,6 +110,8 @@ def _from_list(people: Sequence[Mapping[str, Any]]) -> Predictions:
 
     ids = np.asarray([person["id"] for person in people], np.int64)
     images = tuple(person["img_id"] for person in people)
+    if wrong := next((image for image in images if not isinstance(image, int | str)), None):
+        raise ValueError(f"img_id {wrong!r} instead of a number or a text")
     keypoints = column("keypoints")
     if keypoints.ndim != 3:
         raise ValueError(f"keypoints of shape {keypoints.shape[1:]} per person instead of (K, 2)")

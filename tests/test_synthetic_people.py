@@ -453,7 +453,7 @@ def test_killed_and_run_again_with_other_workers_gives_the_same_files(tmp_path, 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    log, deadline = tmp_path / "killed/records.jsonl", time.monotonic() + 60
+    log, deadline = tmp_path / "killed/records.jsonl", time.monotonic() + 600
     while (
         not (log.exists() and log.read_bytes().count(b"\n") >= 8)
         and time.monotonic() < deadline

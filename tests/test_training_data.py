@@ -386,5 +386,5 @@ batches.close()
 def test_workers_end_with_the_trainer_and_not_before() -> None:
     """With batches still under way at the end, when a program once waited for its workers for ever."""
     line = [sys.executable, "-c", WORKERS_OF_A_LOADER, str(REPOSITORY / "training")]
-    ended = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)
     assert (ended.returncode, ended.stdout) == (0, f"2 {sum(range(2, 102))}\n"), ended.stderr

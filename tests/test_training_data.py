@@ -320,6 +320,17 @@ def test_hidden_points_count_as_labelled(folder: Path) -> None:
     assert people.visibility[0, :3].tolist() == [0, 1, 1]
 
 
+def test_points_of_low_confidence_are_labelled_and_have_a_target(folder: Path) -> None:
+    """COCO-WholeBody's files have visibilities such as .3 on hands and faces; the released pipeline takes them for 1."""
+    content = read_annotations(folder / "annotations" / "train.json")
+    annotation = json.loads(json.dumps(content["annotations"][0]))
+    annotation["keypoints"][2::3] = [0.3, 0.04] + [1] * 15
+    people, _ = read_people({**content, "annotations": [annotation]}, folder / "images", COCO_17)
+    assert people.visibility[0].tolist() == [1] * 17
+    sample = PeopleSamples(people, NOTHING, SMALL)[(0, 0)]
+    assert sample["rows"][:2].max(axis=1).min() > 0.9 and sample["weights"].tolist() == [1] * 17
+
+
 @pytest.mark.parametrize(("text", "message"), [("{", "not valid JSON"), ("[]", "COCO's format"), (None, "cannot read")])
 def test_files_that_are_no_annotations(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "a.json"

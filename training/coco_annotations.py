@@ -119,7 +119,8 @@ def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_s
     image = images[annotation["image_id"]]
     w, h = int(image["width"]), int(image["height"])
     points = annotated_points(annotation, keypoint_set)
-    visibility = np.minimum(points[:, 2], 1)
+    # COCO-WholeBody gives hands and faces confidences below 1: labelled all the same, as the released pipeline has it.
+    visibility = points[:, 2] > 0
     x, y, box_w, box_h = (float(v) for v in annotation["bbox"])
     # As the released pipeline cuts boxes: to the centres of the outermost pixels.
     box = np.clip([x, y, x + box_w, y + box_h], 0, [w - 1, h - 1, w - 1, h - 1])

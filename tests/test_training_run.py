@@ -36,7 +36,7 @@ from run_log import RunLog, read_log  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from starting_weights import starting_model  # noqa: E402
 from train import main  # noqa: E402
-from training_setup import check_launch, learning_rate, plan_stages  # noqa: E402
+from training_setup import check_launch, learning_rate, plan_stages, set_up  # noqa: E402
 from training_state import Progress  # noqa: E402
 from validation_ap import average_precision, crops_of  # noqa: E402
 from weight_average import WeightAverage  # noqa: E402
@@ -231,6 +231,30 @@ def test_too_many_damaged_files_stop_the_run(data: Path, tmp_path: Path, capsys:
     assert len(problems) == 3 and all("damaged" in problem for problem in problems)
     assert main(command(folder, tmp_path / "b", *QUICK, "--data.max-bad", "2")) == 1
     assert "data.max_bad allows 2" in capsys.readouterr().err
+
+
+def test_damaged_annotations_of_the_validation_are_reported(data: Path, tmp_path: Path) -> None:
+    content = json.loads((data / "annotations" / "val.json").read_text())
+    content["annotations"][0]["keypoints"] = [1, 2]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    own = ["--data.val-annotations", str(tmp_path / "val.json"), "--validation.people", "2", "--validation.every", "0"]
+    recipe = load_recipe(DEBUG, ["--data.root", str(data), *own])
+    parts = set_up(recipe)
+    assert len(parts.val) == 2
+    assert len(parts.problems) == 1 and "val.json: annotation" in parts.problems[0]
+
+
+def test_validation_with_other_keypoints_is_refused_at_the_start(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((data / "annotations" / "val.json").read_text())
+    content["categories"] = [{"id": 1, "name": "pen", "keypoints": ["tip", "cap"]}]
+    for annotation in content["annotations"]:
+        annotation["keypoints"] = annotation["keypoints"][:6]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    own = ["--data.val-annotations", str(tmp_path / "val.json"), "--data.keypoint-set", "annotations"]
+    assert main(command(data, tmp_path / "run", *own)) == 1
+    assert "has other keypoints ('pen_2', 2) than" in capsys.readouterr().err
 
 
 def test_everything_at_once(data: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from weight_average import WeightAverage
 
 from sdpose_core.errors import InputError
 from sdpose_core.model import DTYPES, SDPose
+from sdpose_core.skeletons import KeypointSet
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def set_up(recipe: Recipe) -> Parts:
     accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
     check_launch(accelerator)
     train, problems = load_people(recipe, "train")
-    val = load_people(recipe, "val")[0].first(recipe.validation.people) if recipe.validation.people else None
+    val = _load_val(recipe, train.keypoint_set, problems) if recipe.validation.people else None
     start = starting_model(recipe, train.keypoint_set)
     model = start.model
     _set_precision(model, recipe, accelerator)
@@ -173,6 +174,22 @@ def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
     _check_pictures(people, pictures)
     log.info("%s: %d people in %d pictures", annotations, len(people), len(set(people.files)))
     return people, problems
+
+
+def _load_val(recipe: Recipe, keypoint_set: KeypointSet, problems: list[str]) -> People:
+    """The validation people of a recipe; damaged annotations are added to `problems`.
+
+    Raises `InputError` if their keypoints are not those that are trained.
+    """
+    people, found = load_people(recipe, "val")
+    if people.keypoint_set != keypoint_set:
+        raise InputError(
+            f"{recipe.data.val_annotations} has other keypoints ({people.keypoint_set.name!r}, "
+            f"{len(people.keypoint_set)}) than {recipe.data.train_annotations} ({keypoint_set.name!r}, "
+            f"{len(keypoint_set)}): name one set for both in data.keypoint_set, or mend the categories"
+        )
+    problems += [f"{recipe.data.val_annotations}: {problem}" for problem in found]
+    return people.first(recipe.validation.people)
 
 
 def _check_pictures(people: People, folder: Path) -> None:

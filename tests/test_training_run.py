@@ -155,6 +155,7 @@ def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_pa
         _, errors = process.communicate(timeout=180)
         assert process.returncode == 0, errors
     one, two = np.array(losses(undisturbed)), np.array(losses(out))
+    assert "batch 8 = 2 processes x 1 x 4" in errors
     assert one.shape == two.shape == (STEPS, 3)
     np.testing.assert_allclose(two[:20, :2], one[:20, :2], rtol=0, atol=1e-5)
     assert read_log(out / "log.jsonl", "validation")[-1]["people"] == 8
@@ -445,7 +446,8 @@ def test_validation_gathers_the_weights_that_fsdp_shards(tmp_path: Path) -> None
     ("seed", "-1"), ("checkpoints.weights-dtype", "half"), ("stages.1.input-size", "100,100"),
     ("hardware.workers", "-1"),
     ("augmentation.dropout-range", "0.2,2"), ("augmentation.flip", "50"), ("validation.batch", "0"),
-    ("optimizer.betas", "1,2"), ("stages.0.learning-rate", "nan"),
+    ("optimizer.betas", "1,2"), ("stages.0.learning-rate", "nan"), ("seed", str(1 << 70)),
+    ("model.timestep", "1000"), ("data.max-bad", "-1"),
 ])  # fmt: skip
 def test_values_that_make_no_sense_are_told_at_the_start(key: str, value: str) -> None:
     with pytest.raises(InputError, match=rf"^{key.replace('-', '_')}: expected .*, found"):
@@ -509,6 +511,44 @@ def test_both_tasks_in_one_pass_are_each_task_alone() -> None:
 def test_targets_are_products_of_their_factors() -> None:
     maps = target_heatmaps(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 4.0, 5.0]]]))
     assert maps.tolist() == [[[[3, 4, 5], [6, 8, 10]]]]
+
+
+@pytest.mark.parametrize(("file", "message"), [
+    ("model.safetensors", "damaged"), ("optimizer.bin", "damaged"), ("progress.json", "damaged"),
+    ("../../environment.json", "not valid JSON"), ("../../config.toml", "not valid TOML"),
+])  # fmt: skip
+def test_a_damaged_state_is_told(
+    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    path = out / "checkpoints" / f"step-{STEPS:08d}" / file
+    path.write_bytes(b"[[" + path.read_bytes()[2:50])
+    assert main(command(data, out, *LONG, "--resume", "auto")) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [("--model.feature-levels", "F2"), ("--rgb-reconstruction", "off")])
+def test_going_on_with_another_model_is_told(
+    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    before = (out / "config.toml").read_text()
+    assert main(command(data, out, *LONG, *change, "--resume", "auto")) == 1
+    error = capsys.readouterr().err
+    assert "cannot go on from" in error and "saved by another model" in error
+    assert (out / "config.toml").read_text() == before
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (("--model.unet.block-out-channels", "10,20,30,40"), "sizes that do not fit together"),
+    (("--model.vae.latent-channels", "8"), "model.unet.in_channels: expected 8"),
+    (("--model.vae.latent-channels", "8", "--model.unet.in-channels", "8"), "model.unet.out_channels: .* expected 8"),
+])  # fmt: skip
+def test_sizes_that_do_not_fit_together_are_told(change: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        starting_model(load_recipe(DEBUG, change), COCO_17)
 
 
 def test_stages_follow_each_other() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def check_launch(accelerator: Accelerator) -> None:
     if accelerator.num_processes != asked:
         raise InputError(
             f"{asked} processes were launched that do not know of each other: each would train and write alone. "
-            "FSDP needs GPUs; on CPUs use `accelerate launch --cpu --num_processes N`"
+            "FSDP needs GPUs; on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`"
         )
 
 
@@ -212,6 +213,15 @@ def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
         plans.append(StagePlan(stage, step, steps, sample, batch))
         step, sample = step + steps, sample + steps * stage.total_batch
     return plans
+
+
+def batch_text(stages: Sequence[StagePlan]) -> str:
+    """How each stage's total batch is made up, for the log."""
+    parts = (
+        f"{b.total} = {b.processes} process{'es' * (b.processes > 1)} x {b.accumulation} x {b.micro}"
+        for b in (plan.batch for plan in stages)
+    )
+    return f"batch {', '.join(dict.fromkeys(parts))}"
 
 
 def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:

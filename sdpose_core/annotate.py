@@ -295,6 +295,7 @@ def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions
     from .drawing import draw_poses, overlay
     from .images import write_png
     from .openpose import write_openpose_json
+    from .openpose_order import DRAWABLE
 
     if (image.shape[1], image.shape[0]) != poses.size:
         raise InputError(
@@ -305,6 +306,9 @@ def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions
     drawing: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
     if item.sequence in wanted:
         poses.save(item.sequence)
+    if poses.keypoint_set not in DRAWABLE:
+        without = f"; no pose map and no OpenPose JSON: OpenPose has no points of {poses.keypoint_set!r}"
+        return Outcome(item.source, "done", describe(poses) + without, len(poses), [item.sequence])
     if item.pose_map in wanted:
         canvas = place(poses, options.size, options.fit) if options.size else poses
         write_png(item.pose_map, draw_poses(canvas, **drawing))

@@ -95,6 +95,9 @@ PART_KEYS: Mapping[str, str] = MappingProxyType(
 )
 """The names that POSE_KEYPOINT and OpenPose JSON give to the parts."""
 
+DRAWABLE = ("coco_17", "coco_wholebody_133")
+"""Keypoint sets that have an OpenPose form."""
+
 
 @dataclass(frozen=True, eq=False)
 class OpenPosePerson:
@@ -152,7 +155,7 @@ def people(poses: Poses, threshold: float) -> list[OpenPosePerson]:
 
 def present_points(poses: Poses, threshold: float) -> np.ndarray:
     """(P, 133, 3) float32 x, y, score in COCO-WholeBody's order; absent points (also a body model's) are 0, 0, 0."""
-    if poses.keypoint_set not in ("coco_17", "coco_wholebody_133"):
+    if poses.keypoint_set not in DRAWABLE:
         raise InputError(
             f"keypoint set {poses.keypoint_set!r} has no OpenPose form: expected coco_17 or coco_wholebody_133; "
             "save such poses as .pose.npz instead"

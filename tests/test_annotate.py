@@ -284,3 +284,26 @@ def test_what_the_detector_was_is_recorded() -> None:
 def test_people_who_were_not_believed_are_counted() -> None:
     poses = Poses.empty((4, 4), "coco_17", meta={"not_there": 2})
     assert "2 more not believed" in describe(poses)
+
+
+class PenEstimator(CornerEstimator):
+    """As a model of somebody's own keypoints."""
+
+    name, keypoint_set = "a pen model", "pen_4"
+
+    def _one(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+        keypoints = np.full((len(boxes), 4, 2), 9.0)
+        size = (image.shape[1], image.shape[0])
+        return Poses(keypoints, np.ones((len(boxes), 4)), boxes, size, "pen_4", meta={"model": self.name})
+
+
+def test_own_keypoints_are_written_without_a_pose_map(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png")
+    for _ in range(2):  # the second time from the file
+        (outcome,) = annotate_pictures(
+            [source], tmp_path / "out", estimator=PenEstimator, detector=FixedDetector,
+            options=PictureOptions(overlay=True),
+        )  # fmt: skip
+        assert outcome.status == "done" and "no pose map" in outcome.message and "'pen_4'" in outcome.message
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pose.npz"]
+    assert PoseSequence.load(tmp_path / "out" / "a.pose.npz").frame(0).keypoints.shape == (1, 4, 2)

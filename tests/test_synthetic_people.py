@@ -262,6 +262,17 @@ def test_pictures_of_other_settings_are_not_mixed(tmp_path, no_anny, capsys):
     assert "style was 'mixed', now 'flat'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("file", "text", "message"), [
+    ("settings.json", "{", "is damaged"), ("settings.json", "5", "expected the settings"),
+    ("records.jsonl", '{"a": 1}', "a line of another kind"), ("records.jsonl", "5", "a line of another kind"),
+])  # fmt: skip
+def test_damaged_notes_of_an_earlier_run_are_told(tmp_path, no_anny, capsys, file, text, message):
+    assert run(tmp_path / "a") == 0
+    (tmp_path / "a" / file).write_text(text)
+    assert run(tmp_path / "a") == 1
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

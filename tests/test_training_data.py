@@ -285,6 +285,45 @@ def test_damaged_pictures_are_skipped_and_named(people: People, tmp_path: Path) 
         PeopleSamples(replace(people, files=(cut,) * len(people)), NOTHING, SMALL)[(0, 0)]
 
 
+def test_turned_pictures_are_read_as_they_were_annotated(people: People, tmp_path: Path) -> None:
+    """By the size, as training, validation and evaluation know it; where that says nothing, upright as released."""
+    from PIL import Image
+    from validation_ap import crops_of
+
+    upright = np.zeros((60, 40, 3), np.uint8)
+    upright[:15] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned by 90 degrees
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(np.rot90(upright).copy()).save(path, exif=exif, quality=95)
+    for size in ((40, 60), None):
+        assert np.abs(read_picture(path, size).astype(int) - upright).mean() < 5
+    stored = read_picture(path, (60, 40))
+    assert np.abs(stored.astype(int) - np.rot90(upright)).mean() < 5
+    with pytest.raises(InputError, match="40 x 60 pixels, annotated as 41 x 60"):
+        read_picture(path, (41, 60))
+    turned = replace(
+        people.select([0, 1]), files=(path, path), picture_sizes=np.array([(60, 40), (61, 40)]),
+        boxes_xyxy=np.array([(5, 5, 40, 35)] * 2, np.float32), keypoints=np.full((2, 17, 2), 20, np.float32),
+    )  # fmt: skip
+    sample = PeopleSamples(turned, NOTHING, SMALL)[(0, 0)]
+    expected, _ = make_crop(stored, turned.boxes_xyxy[0], (64, 128))
+    np.testing.assert_array_equal(sample["input"], expected)
+    places, crops, _ = crops_of(turned, range(2), (64, 128))
+    assert places == [0]  # the other is of another size: told, and not scored on the wrong pixels
+    np.testing.assert_allclose(crops[0].numpy(), expected.transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+
+
+def test_grey_and_cmyk_pictures_are_read_as_rgb(tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[:10] = 200
+    for mode in ("L", "CMYK"):
+        Image.fromarray(picture).convert(mode).save(tmp_path / "a.jpg", quality=95)
+        assert np.abs(read_picture(tmp_path / "a.jpg", (60, 40)).astype(int) - picture).mean() < 5
+
+
 def test_people_with_too_few_points_in_the_crop_are_drawn_again(people: People) -> None:
     visibility = people.visibility.copy()
     visibility[0, 2:] = 0
@@ -303,13 +342,30 @@ def test_damaged_annotations_are_named_and_left_out(folder: Path) -> None:
         {**good, "id": 2, "keypoints": [1, 2, 3]},
         {key: value for key, value in good.items() if key != "bbox"} | {"id": 3},
         {**good, "id": 4, "keypoints": [float("nan")] * 51},
+        {**good, "id": 5, "image_id": [1]},
+        {**good, "id": 6, "area": -1},
+        {**good, "id": 7, "area": float("nan")},
+        {**good, "id": 1 << 70},
     ]
     silent = [{**good, "iscrowd": 1}, {**good, "keypoints": [0] * 51}, {**good, "bbox": [5, 5, 0, 9]}]
     people, problems = read_people({**content, "annotations": [good, *broken, *silent]}, folder, COCO_17)
-    assert len(people) == 1 and [p.split()[1] for p in problems] == ["1", "2", "3", "4"]
+    assert len(people) == 1 and [p.split()[1] for p in problems] == [*"1234567", str(1 << 70)]
     assert "3 keypoint values instead of 51" in problems[1] and "bbox" in problems[2]
     with pytest.raises(InputError, match="no person with 'coco_17'"):
         read_people({**content, "annotations": silent}, folder, COCO_17)
+    images = [*content["images"], 7, {"id": [1], "file_name": "a.jpg"}, {"id": 9, "file_name": None}]
+    _, problems = read_people({**content, "images": images, "annotations": [good]}, folder, COCO_17)
+    assert [p.split(":")[0] for p in problems] == [f"image number {len(content['images']) + i}" for i in range(3)]
+
+
+def test_crowds_runs_of_lengths_and_missing_areas(folder: Path) -> None:
+    """Segmentations are not looked at, whatever their kind; without an area the box's is taken."""
+    content = read_annotations(folder / "annotations" / "train.json")
+    good = {**content["annotations"][0], "bbox": [10, 10, 30, 50], "segmentation": {"counts": [5, 9], "size": [96, 64]}}
+    without = {key: value for key, value in good.items() if key != "area"}
+    crowd = {**good, "iscrowd": 1, "bbox": [0, 0, 90, 90]}
+    people, problems = read_people({**content, "annotations": [without, crowd]}, folder, COCO_17)
+    assert not problems and people.areas.tolist() == [1500]
 
 
 def test_hidden_points_count_as_labelled(folder: Path) -> None:
@@ -318,6 +374,17 @@ def test_hidden_points_count_as_labelled(folder: Path) -> None:
     annotation["keypoints"][2::3] = [0, 1, 2] + [2] * 14
     people, _ = read_people({**content, "annotations": [annotation]}, folder, COCO_17)
     assert people.visibility[0, :3].tolist() == [0, 1, 1]
+
+
+def test_points_of_low_confidence_are_labelled_and_have_a_target(folder: Path) -> None:
+    """COCO-WholeBody's files have visibilities of .3 on hands and faces; the released pipeline takes them for 1."""
+    content = read_annotations(folder / "annotations" / "train.json")
+    annotation = json.loads(json.dumps(content["annotations"][0]))
+    annotation["keypoints"][2::3] = [0.3, 0.04] + [1] * 15
+    people, _ = read_people({**content, "annotations": [annotation]}, folder / "images", COCO_17)
+    assert people.visibility[0].tolist() == [1] * 17
+    sample = PeopleSamples(people, NOTHING, SMALL)[(0, 0)]
+    assert sample["rows"][:2].max(axis=1).min() > 0.9 and sample["weights"].tolist() == [1] * 17
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "not valid JSON"), ("[]", "COCO's format"), (None, "cannot read")])
@@ -358,6 +425,21 @@ def test_own_keypoints_from_a_toml_and_from_the_category(tmp_path: Path) -> None
             find_keypoint_set(str(tmp_path / "bad.toml"))
     with pytest.raises(InputError, match="no category"):
         find_keypoint_set("annotations", [])
+    (tmp_path / "bad.toml").write_text('name = "x"\nnames = ["a", "b"]\nsigmas = [0.1, 0]')
+    with pytest.raises(InputError, match="expected numbers above 0"):
+        find_keypoint_set(str(tmp_path / "bad.toml"))
+
+
+@pytest.mark.parametrize(("categories", "message"), [
+    (None, "list of objects"),
+    ([5], "list of objects"),
+    ([{"name": "x", "keypoints": 5}], "list of names"),
+    ([{"name": "x", "keypoints": ["a", "b"], "skeleton": [1, 2]}], "'skeleton' is to be"),
+    ([{"name": "x", "keypoints": ["a", "b"]}, {"name": "car", "keypoints": ["a", "c"]}], "different keypoints .x; car"),
+])  # fmt: skip
+def test_categories_that_are_no_keypoint_set(categories: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_keypoint_set("annotations", categories)  # type: ignore[arg-type]
 
 
 def test_mirrored_crops_are_the_crops_of_mirrored_pictures(people: People) -> None:

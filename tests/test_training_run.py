@@ -36,7 +36,7 @@ from run_log import RunLog, read_log  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from starting_weights import starting_model  # noqa: E402
 from train import main  # noqa: E402
-from training_setup import check_launch, learning_rate, plan_stages  # noqa: E402
+from training_setup import check_launch, learning_rate, plan_stages, set_up  # noqa: E402
 from training_state import Progress  # noqa: E402
 from validation_ap import average_precision, crops_of  # noqa: E402
 from weight_average import WeightAverage  # noqa: E402
@@ -158,6 +158,7 @@ def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_pa
         _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors
     one, two = np.array(losses(undisturbed)), np.array(losses(out))
+    assert "batch 8 = 2 processes x 1 x 4" in errors
     assert one.shape == two.shape == (STEPS, 3)
     np.testing.assert_allclose(two[:20, :2], one[:20, :2], rtol=0, atol=1e-5)
     assert read_log(out / "log.jsonl", "validation")[-1]["people"] == 8
@@ -234,6 +235,30 @@ def test_too_many_damaged_files_stop_the_run(data: Path, tmp_path: Path, capsys:
     assert len(problems) == 3 and all("damaged" in problem for problem in problems)
     assert main(command(folder, tmp_path / "b", *QUICK, "--data.max-bad", "2")) == 1
     assert "data.max_bad allows 2" in capsys.readouterr().err
+
+
+def test_damaged_annotations_of_the_validation_are_reported(data: Path, tmp_path: Path) -> None:
+    content = json.loads((data / "annotations" / "val.json").read_text())
+    content["annotations"][0]["keypoints"] = [1, 2]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    own = ["--data.val-annotations", str(tmp_path / "val.json"), "--validation.people", "2", "--validation.every", "0"]
+    recipe = load_recipe(DEBUG, ["--data.root", str(data), *own])
+    parts = set_up(recipe)
+    assert len(parts.val) == 2
+    assert len(parts.problems) == 1 and "val.json: annotation" in parts.problems[0]
+
+
+def test_validation_with_other_keypoints_is_refused_at_the_start(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((data / "annotations" / "val.json").read_text())
+    content["categories"] = [{"id": 1, "name": "pen", "keypoints": ["tip", "cap"]}]
+    for annotation in content["annotations"]:
+        annotation["keypoints"] = annotation["keypoints"][:6]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    own = ["--data.val-annotations", str(tmp_path / "val.json"), "--data.keypoint-set", "annotations"]
+    assert main(command(data, tmp_path / "run", *own)) == 1
+    assert "has other keypoints ('pen_2', 2) than" in capsys.readouterr().err
 
 
 def test_everything_at_once(data: Path, tmp_path: Path) -> None:
@@ -425,7 +450,8 @@ def test_validation_gathers_the_weights_that_fsdp_shards(tmp_path: Path) -> None
     ("seed", "-1"), ("checkpoints.weights-dtype", "half"), ("stages.1.input-size", "100,100"),
     ("hardware.workers", "-1"),
     ("augmentation.dropout-range", "0.2,2"), ("augmentation.flip", "50"), ("validation.batch", "0"),
-    ("optimizer.betas", "1,2"), ("stages.0.learning-rate", "nan"),
+    ("optimizer.betas", "1,2"), ("stages.0.learning-rate", "nan"), ("seed", str(1 << 70)),
+    ("model.timestep", "1000"), ("data.max-bad", "-1"),
 ])  # fmt: skip
 def test_values_that_make_no_sense_are_told_at_the_start(key: str, value: str) -> None:
     with pytest.raises(InputError, match=rf"^{key.replace('-', '_')}: expected .*, found"):
@@ -489,6 +515,44 @@ def test_both_tasks_in_one_pass_are_each_task_alone() -> None:
 def test_targets_are_products_of_their_factors() -> None:
     maps = target_heatmaps(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 4.0, 5.0]]]))
     assert maps.tolist() == [[[[3, 4, 5], [6, 8, 10]]]]
+
+
+@pytest.mark.parametrize(("file", "message"), [
+    ("model.safetensors", "damaged"), ("optimizer.bin", "damaged"), ("progress.json", "damaged"),
+    ("../../environment.json", "not valid JSON"), ("../../config.toml", "not valid TOML"),
+])  # fmt: skip
+def test_a_damaged_state_is_told(
+    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    path = out / "checkpoints" / f"step-{STEPS:08d}" / file
+    path.write_bytes(b"[[" + path.read_bytes()[2:50])
+    assert main(command(data, out, *LONG, "--resume", "auto")) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [("--model.feature-levels", "F2"), ("--rgb-reconstruction", "off")])
+def test_going_on_with_another_model_is_told(
+    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    before = (out / "config.toml").read_text()
+    assert main(command(data, out, *LONG, *change, "--resume", "auto")) == 1
+    error = capsys.readouterr().err
+    assert "cannot go on from" in error and "saved by another model" in error
+    assert (out / "config.toml").read_text() == before
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (("--model.unet.block-out-channels", "10,20,30,40"), "sizes that do not fit together"),
+    (("--model.vae.latent-channels", "8"), "model.unet.in_channels: expected 8"),
+    (("--model.vae.latent-channels", "8", "--model.unet.in-channels", "8"), "model.unet.out_channels: .* expected 8"),
+])  # fmt: skip
+def test_sizes_that_do_not_fit_together_are_told(change: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        starting_model(load_recipe(DEBUG, change), COCO_17)
 
 
 def test_stages_follow_each_other() -> None:

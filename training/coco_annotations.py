@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,10 +84,8 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
 
     Raises `InputError` if nobody is left.
     """
-    known = [image for image in content["images"] if isinstance(image, dict) and {"id", "file_name"} <= image.keys()]
-    images = {image["id"]: image for image in known}
+    images, problems = _images_by_id(content["images"])
     rows: list[tuple] = []
-    problems: list[str] = []
     for number, annotation in enumerate(content["annotations"]):
         if not isinstance(annotation, dict):
             problems.append(f"annotation number {number}: expected an object, found {annotation!r:.40}")
@@ -96,8 +94,10 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
             continue
         try:
             row = _person(annotation, images, keypoint_set)
-        except (KeyError, TypeError, ValueError) as error:
-            name = images.get(annotation.get("image_id"), {}).get("file_name", "an unknown picture")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            own = annotation.get("image_id")
+            image = images.get(own, {}) if isinstance(own, Hashable) else {}
+            name = image.get("file_name", "an unknown picture")
             problems.append(f"annotation {annotation.get('id')} of {name}: {_reason(error)}")
             continue
         if row is not None:
@@ -114,21 +114,39 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     return replace(people, source={key: content[key] for key in ("info", "licenses") if key in content}), problems
 
 
+def _images_by_id(entries: Sequence[Any]) -> tuple[dict[Any, Mapping[str, Any]], list[str]]:
+    """Entries of "images" by their id, and what was wrong with others."""
+    images: dict[Any, Mapping[str, Any]] = {}
+    problems: list[str] = []
+    for number, entry in enumerate(entries):
+        complete = isinstance(entry, dict) and isinstance(entry.get("file_name"), str) and "id" in entry
+        if complete and isinstance(entry["id"], Hashable):
+            images[entry["id"]] = entry
+        else:
+            problems.append(f"image number {number}: expected an object with id and file_name, found {entry!r:.60}")
+    return images, problems
+
+
 def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_set: KeypointSet) -> tuple | None:
     """One row of `People`, None for a person without labelled points or box."""
     image = images[annotation["image_id"]]
     w, h = int(image["width"]), int(image["height"])
     points = annotated_points(annotation, keypoint_set)
-    visibility = np.minimum(points[:, 2], 1)
+    # COCO-WholeBody gives hands and faces confidences below 1: labelled all the same, as the released pipeline has it.
+    visibility = points[:, 2] > 0
     x, y, box_w, box_h = (float(v) for v in annotation["bbox"])
     # As the released pipeline cuts boxes: to the centres of the outermost pixels.
     box = np.clip([x, y, x + box_w, y + box_h], 0, [w - 1, h - 1, w - 1, h - 1])
-    if not np.isfinite(points).all() or not np.isfinite(box).all():
+    area = float(annotation.get("area") or box_w * box_h)
+    if not np.isfinite([*points.ravel(), *box, area]).all():
         raise ValueError("numbers that are not finite")
     if not visibility.any() or box[2] <= box[0] or box[3] <= box[1]:
         return None
-    area = float(annotation.get("area") or box_w * box_h)
+    if area <= 0:
+        raise ValueError(f"an area of {area:g} square pixels")
     ids = (int(annotation["id"]), int(annotation["image_id"]))
+    if max(map(abs, ids)) >= 1 << 63:
+        raise ValueError(f"ids {ids}, which do not fit into 64 bits")
     return image["file_name"], (w, h), box, points[:, :2], visibility, area, *ids
 
 

@@ -161,7 +161,7 @@ def _settings(job: Job) -> dict:
 def _check_settings(job: Job) -> None:
     path, wanted = job.out / "settings.json", _settings(job)
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_settings(path)
         other = [key for key in wanted if found.get(key) != wanted[key]]
         if other:
             differences = "; ".join(f"{key} was {found.get(key)!r}, now {wanted[key]!r}" for key in other)
@@ -169,6 +169,16 @@ def _check_settings(job: Job) -> None:
     else:
         with atomic_write(path, "w") as file:
             json.dump(wanted, file, indent=1)
+
+
+def _read_settings(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): choose another --out, or remove it and its pictures") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected the settings of a data set, found {found!r:.40}: choose another --out")
+    return found
 
 
 def _read_records(job: Job) -> dict[tuple[str, int], dict]:
@@ -179,6 +189,10 @@ def _read_records(job: Job) -> dict[tuple[str, int], dict]:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if not isinstance(record, dict) or not {"split", "index", "file_name", "bytes", "people"} <= record.keys():
+            raise InputError(
+                f"{path} holds a line of another kind ({line:.40}): remove the line, or choose another --out"
+            )
         picture = job.out / "images" / record["file_name"]
         if picture.exists() and picture.stat().st_size == record["bytes"]:
             records[record["split"], record["index"]] = record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,17 +38,33 @@ def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -
 
 def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
     """The set of the first category that has keypoints: "keypoints" (names), "skeleton" (pairs from 1), and, beyond
-    COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognised by its names."""
-    for category in categories:
-        if names := category.get("keypoints"):
-            for known in KEYPOINT_SETS.values():
-                if tuple(names) == known.names:
-                    return known
-            links = [(a - 1, b - 1) for a, b in category.get("skeleton") or ()]
-            table = {key: category[key] for key in _KEYS if key in category}
-            own = f"{category.get('name', 'own')}_{len(names)}"
-            return from_table({**table, "name": own, "names": names, "links": links}, "the annotations' category")
-    raise InputError("the annotation file has no category with keypoint names: name a set in data.keypoint_set")
+    COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognised by its names.
+
+    Raises `InputError`: no category has any, several have different ones, or their figures do not fit together.
+    """
+    source = "the annotations' category"
+    if not isinstance(categories, list | tuple) or not all(isinstance(each, Mapping) for each in categories):
+        raise InputError(f"'categories' of the annotations is to be a list of objects, found {categories!r:.60}")
+    with_points = [category for category in categories if category.get("keypoints")]
+    if not with_points:
+        raise InputError("the annotation file has no category with keypoint names: name a set in data.keypoint_set")
+    category = with_points[0]
+    names = category["keypoints"]
+    if other := [str(each.get("name")) for each in with_points if each["keypoints"] != names]:
+        raise InputError(
+            f"the annotation file has categories with different keypoints ({category.get('name')}; {', '.join(other)}):"
+            " one model has one set, keep the annotations of one kind"
+        )
+    for known in KEYPOINT_SETS.values():
+        if names == list(known.names):
+            return known
+    try:
+        links = [(a - 1, b - 1) for a, b in category.get("skeleton") or ()]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source}: 'skeleton' is to be a list of pairs of numbers, from 1: {error}") from error
+    table = {key: category[key] for key in _KEYS if key in category}
+    own = f"{category.get('name', 'own')}_{len(names) if isinstance(names, list) else 0}"
+    return from_table({**table, "name": own, "names": names, "links": links}, source)
 
 
 def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
@@ -78,7 +95,7 @@ def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
         return tuple((index(a), index(b)) for a, b in table.get(key) or ())
 
     try:
-        return _build(table, names, index, pairs)
+        built = _build(table, names, index, pairs)
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -86,6 +103,9 @@ def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
             f"{source}: expected lists of names or indices (links, flip_pairs: of pairs of them; sigmas: of numbers): "
             f"{error}"
         ) from error
+    if not all(0 < sigma < math.inf for sigma in built.sigmas):
+        raise InputError(f"{source}: OKS divides by sigmas, expected numbers above 0, found {list(built.sigmas)}")
+    return built
 
 
 def _build(

@@ -41,7 +41,10 @@ def _size(values: tuple[int, int]) -> bool:
 
 
 _CHECKS: dict[str, tuple[Test, str]] = {
-    "seed": (_not_negative, "0 or more"),
+    "seed": (lambda seed: 0 <= seed < 1 << 63, "0 or more, in 64 bits"),
+    "model.timestep": (lambda step: 0 <= step < 1000, "0 to 999"),
+    "data.min_visible": (_not_negative, "0 or more"),
+    "data.max_bad": (_not_negative, "0 or more"),
     "augmentation.flip": (_share, "a probability, 0 to 1"),
     "augmentation.half_body": (_share, "a probability, 0 to 1"),
     "augmentation.shift": (_share, "a probability, 0 to 1"),

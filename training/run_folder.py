@@ -27,6 +27,7 @@ from recipe import Recipe, recipe_from
 from recipe_values import differences, read_toml, to_toml
 
 import sdpose_core
+from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -71,10 +72,23 @@ class RunFolder:
         with atomic_write(path, "w") as file:
             file.write(to_toml(recipe))
         history = self.root / "environment.json"
-        starts = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
+        starts = _starts(history)
         with atomic_write(history, "w") as file:
             json.dump([*starts, environment()], file, indent=2)
         return changed
+
+
+def _starts(history: Path) -> list[dict[str, Any]]:
+    """Earlier starts of a run; raises `InputError` for a file that holds something else."""
+    if not history.exists():
+        return []
+    try:
+        starts = json.loads(history.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{history} is not valid JSON ({error}): remove it, it only tells of earlier starts") from None
+    if not isinstance(starts, list):
+        raise InputError(f"{history}: expected a list of starts, found {starts!r:.40}: remove it")
+    return starts
 
 
 def environment() -> dict[str, Any]:

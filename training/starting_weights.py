@@ -53,7 +53,7 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     torch.manual_seed(recipe.seed)
     if recipe.model.base == SCRATCH:
         config = config_of(recipe, recipe.stages[0], keypoint_set, recipe.model.unet, recipe.model.vae)
-        model = SDPose(config, with_rgb_branch=recipe.rgb_reconstruction)
+        model = _random_model(config, recipe.rgb_reconstruction)
         model.vae_is_frozen = not recipe.model.train_vae
         return Start(model, {}, "random weights")
     path = find_weights(recipe.model.base)
@@ -68,6 +68,24 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     base = f"{recipe.model.base}{downloaded_from(path)}"
     origin = f"the VAE of {base}, a random U-Net" if recipe.model.random_unet else base
     return Start(model, frozen | decoder, origin)
+
+
+def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
+    """Raises `InputError` for sizes of a recipe that do not fit together."""
+    unet, latent = config.unet, config.vae.latent_channels
+    if unet.in_channels != latent:
+        raise InputError(
+            f"model.unet.in_channels: expected {latent}, model.vae.latent_channels, got {unet.in_channels}"
+        )
+    if with_rgb_branch and unet.out_channels != latent:
+        raise InputError(
+            f"model.unet.out_channels: the RGB task predicts latents, expected {latent}, model.vae.latent_channels, "
+            f"got {unet.out_channels} (or --rgb-reconstruction off)"
+        )
+    try:
+        return SDPose(config, with_rgb_branch=with_rgb_branch)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"model.unet and model.vae: sizes that do not fit together: {error}") from error
 
 
 def config_of(

@@ -48,7 +48,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
     for package in ("accelerate", "faster_coco_eval"):
         require(package, "training")
     from training_loop import Trainer
-    from training_setup import set_up
+    from training_setup import batch_text, set_up
     from training_state import Progress, check_same, find_state, load_state
 
     state = find_state(folder.states, resume)
@@ -56,7 +56,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
     check_same(state)
     progress = load_state(parts.accelerator, state) if state else Progress()
     run_log = _begin(recipe, folder, progress.step) if parts.accelerator.is_main_process else None
-    log.info("%s at step %d of %d", recipe.name, progress.step, parts.stages[-1].end)
+    log.info("%s at step %d of %d; %s", recipe.name, progress.step, parts.stages[-1].end, batch_text(parts.stages))
     try:
         trainer = Trainer(recipe, parts, folder, progress, run_log)
         complete = trainer.fit()

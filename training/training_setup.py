@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from weight_average import WeightAverage
 
 from sdpose_core.errors import InputError
 from sdpose_core.model import DTYPES, SDPose
+from sdpose_core.skeletons import KeypointSet
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def set_up(recipe: Recipe) -> Parts:
     accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
     check_launch(accelerator)
     train, problems = load_people(recipe, "train")
-    val = load_people(recipe, "val")[0].first(recipe.validation.people) if recipe.validation.people else None
+    val = _load_val(recipe, train.keypoint_set, problems) if recipe.validation.people else None
     start = starting_model(recipe, train.keypoint_set)
     model = start.model
     _set_precision(model, recipe, accelerator)
@@ -129,7 +131,7 @@ def check_launch(accelerator: Accelerator) -> None:
     if accelerator.num_processes != asked:
         raise InputError(
             f"{asked} processes were launched that do not know of each other: each would train and write alone. "
-            "FSDP needs GPUs; on CPUs use `accelerate launch --cpu --num_processes N`"
+            "FSDP needs GPUs; on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`"
         )
 
 
@@ -175,6 +177,22 @@ def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
     return people, problems
 
 
+def _load_val(recipe: Recipe, keypoint_set: KeypointSet, problems: list[str]) -> People:
+    """The validation people of a recipe; damaged annotations are added to `problems`.
+
+    Raises `InputError` if their keypoints are not those that are trained.
+    """
+    people, found = load_people(recipe, "val")
+    if people.keypoint_set != keypoint_set:
+        raise InputError(
+            f"{recipe.data.val_annotations} has other keypoints ({people.keypoint_set.name!r}, "
+            f"{len(people.keypoint_set)}) than {recipe.data.train_annotations} ({keypoint_set.name!r}, "
+            f"{len(keypoint_set)}): name one set for both in data.keypoint_set, or mend the categories"
+        )
+    problems += [f"{recipe.data.val_annotations}: {problem}" for problem in found]
+    return people.first(recipe.validation.people)
+
+
 def _check_pictures(people: People, folder: Path) -> None:
     """Raise `InputError` where none of the first pictures is there: the folder is another one."""
     first = list(dict.fromkeys(people.files))[:PICTURES_LOOKED_FOR]
@@ -195,6 +213,15 @@ def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
         plans.append(StagePlan(stage, step, steps, sample, batch))
         step, sample = step + steps, sample + steps * stage.total_batch
     return plans
+
+
+def batch_text(stages: Sequence[StagePlan]) -> str:
+    """How each stage's total batch is made up, for the log."""
+    parts = (
+        f"{b.total} = {b.processes} process{'es' * (b.processes > 1)} x {b.accumulation} x {b.micro}"
+        for b in (plan.batch for plan in stages)
+    )
+    return f"batch {', '.join(dict.fromkeys(parts))}"
 
 
 def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:

@@ -7,7 +7,10 @@ import logging
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
@@ -19,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _PREFIX = "step-"
 _PROGRESS = "progress.json"
+_DOES_NOT_FIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)
+"""What PyTorch, safetensors and pickle raise for other names and shapes, and for files that are cut off."""
 
 
 @dataclass
@@ -108,6 +113,14 @@ def check_same(state: Path | None) -> None:
 
 
 def load_state(accelerator: Accelerator, state: Path) -> Progress:
-    """Put a state into what was prepared; returns how far it was."""
-    accelerator.load_state(str(state))
-    return Progress(**json.loads((state / _PROGRESS).read_text(encoding="utf-8")))
+    """Put a state into what was prepared; returns how far it was. Raises `InputError` for one that does not fit."""
+    try:
+        progress = Progress(**json.loads((state / _PROGRESS).read_text(encoding="utf-8")))
+        accelerator.load_state(str(state))
+    except _DOES_NOT_FIT as error:
+        reason = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)
+        raise InputError(
+            f"cannot go on from {state}: {reason}. It is damaged, or was saved by another model than the recipe now "
+            "describes: take back what was changed, name an earlier state by --resume, or begin anew in another --out"
+        ) from error
+    return progress

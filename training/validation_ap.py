@@ -34,7 +34,8 @@ def crops_of(
     places, pixels, crops = [], [], []
     for place, i in enumerate(indices):
         try:
-            own, crop = make_crop(read_picture(people.files[i]), people.boxes_xyxy[i], input_size)
+            picture = read_picture(people.files[i], tuple(people.picture_sizes[i].tolist()))
+            own, crop = make_crop(picture, people.boxes_xyxy[i], input_size)
         except InputError as error:
             log.warning("validation: %s", error)
             continue

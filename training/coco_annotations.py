@@ -69,7 +69,10 @@ def read_annotations(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise InputError(f"{path} is not in COCO's format: expected the lists 'images' and 'annotations'")
-    return content
+    categories = content.get("categories") or []
+    if not isinstance(categories, list) or not all(isinstance(category, dict) for category in categories):
+        raise InputError(f"{path}: expected 'categories' to be a list of objects, found {categories!r:.60}")
+    return {**content, "categories": categories}
 
 
 def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: KeypointSet) -> tuple[People, list[str]]:
@@ -84,7 +87,11 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
 
     Raises `InputError` if nobody is left.
     """
-    known = [image for image in content["images"] if isinstance(image, dict) and {"id", "file_name"} <= image.keys()]
+    known = [
+        image
+        for image in content["images"]
+        if isinstance(image, dict) and "file_name" in image and isinstance(image.get("id"), int | str)
+    ]
     images = {image["id"]: image for image in known}
     rows: list[tuple] = []
     problems: list[str] = []
@@ -97,7 +104,7 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
         try:
             row = _person(annotation, images, keypoint_set)
         except (KeyError, TypeError, ValueError) as error:
-            name = images.get(annotation.get("image_id"), {}).get("file_name", "an unknown picture")
+            name = next((i["file_name"] for i in known if i["id"] == annotation.get("image_id")), "an unknown picture")
             problems.append(f"annotation {annotation.get('id')} of {name}: {_reason(error)}")
             continue
         if row is not None:
@@ -123,11 +130,11 @@ def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_s
     x, y, box_w, box_h = (float(v) for v in annotation["bbox"])
     # As the released pipeline cuts boxes: to the centres of the outermost pixels.
     box = np.clip([x, y, x + box_w, y + box_h], 0, [w - 1, h - 1, w - 1, h - 1])
-    if not np.isfinite(points).all() or not np.isfinite(box).all():
+    area = float(annotation.get("area") or box_w * box_h)
+    if not np.isfinite(points).all() or not np.isfinite([*box, area]).all():
         raise ValueError("numbers that are not finite")
     if not visibility.any() or box[2] <= box[0] or box[3] <= box[1]:
         return None
-    area = float(annotation.get("area") or box_w * box_h)
     ids = (int(annotation["id"]), int(annotation["image_id"]))
     return image["file_name"], (w, h), box, points[:, :2], visibility, area, *ids
 

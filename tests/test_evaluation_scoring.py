@@ -370,3 +370,14 @@ def test_unknown_words(annotations: dict, option: str, value: str) -> None:
 def test_no_detections_at_all(annotations: dict) -> None:
     empty = Detections((), np.zeros((0, 17, 2)), np.zeros(0), np.zeros(0))
     assert coco_figures(read_truth(annotations, COCO_17), empty, COCO_17.sigmas)["AP"] == 0
+
+
+@pytest.mark.parametrize("sizes", [(30**2, 96**2), (96**2, 200**2), (31**2,), (50**2, 97**2)])
+def test_sizes_that_nobody_has_are_none_though_nobody_is_found(annotations: dict, sizes: tuple[int, ...]) -> None:
+    """As the evaluators say it where a detection that is no match is there."""
+    people = [a for a in annotations["annotations"] if a["num_keypoints"] and not a["iscrowd"]]
+    own = [{**a, "area": area} for a, area in zip(people, sizes, strict=False)]
+    content = {**annotations, "annotations": own}
+    far = given("synth_body").select([0])
+    far.keypoints[:] = 1e5 + np.arange(34).reshape(1, 17, 2)
+    assert score(far.select([]), content, COCO_17).figures == score(far, content, COCO_17).figures

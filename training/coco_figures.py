@@ -23,6 +23,8 @@ NO_FIGURE = -1.0
 """COCO's word for: nobody of that size."""
 
 _PERSON = 1
+_AREAS = {"m": (32**2, 96**2), "l": (96**2, np.inf)}
+"""Square pixels of COCO's medium and large people, both ends included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +191,7 @@ def coco_figures(
             f"have such as {next(iter(place), None)!r}): these are predictions for another annotation file"
         )
     if not len(found.scores):
-        return dict.fromkeys(FIGURES, 0.0)
+        return _nothing_found(truth)
     sides = _truth_file(truth, place), _detection_file(found, place)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = _evaluator(scorer, *sides, np.asarray(sigmas, np.float64))
@@ -197,6 +199,16 @@ def coco_figures(
         evaluation.accumulate()
         evaluation.summarize()
     return {name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=False)}
+
+
+def _nothing_found(truth: Truth) -> dict[str, float]:
+    """0 for everybody that there was to be found, `NO_FIGURE` for sizes that nobody has; evaluators want detections."""
+    counted = truth.areas[~truth.crowd & (truth.labelled > 0)]
+    figures = {}
+    for name in FIGURES:
+        low, high = _AREAS.get(name[2:], (0, np.inf))
+        figures[name] = 0.0 if ((counted >= low) & (counted <= high)).any() else NO_FIGURE
+    return figures
 
 
 def _evaluator(scorer: str, truth: dict[str, Any], found: dict[str, Any], sigmas: np.ndarray) -> Any:

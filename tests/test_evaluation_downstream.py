@@ -126,6 +126,14 @@ def test_maps_of_keypoints_are_drawn_alike_at_the_generated_size(folders: dict[s
     assert (ours.drawn, peer.drawn, given.drawn) == (True, True, False)
     assert given.poses is None
     assert given.pose_map.shape == (192, 128, 3)
+    sure = standing(dx=9)
+    scores = np.where(np.isin(np.arange(17), (9, 13)), 0.2, 1.0)[None]  # unsure of a wrist and a knee
+    unsure = Poses(sure.keypoints, scores, sure.boxes, SIZE, "coco_17")
+    file = folders["peer"] / "c_keypoints.json"
+    write_openpose_json(file, unsure, threshold=0, json_scores=True)
+    np.testing.assert_array_equal(read("peer").pose_map, draw_poses(unsure, size=(128, 192)))
+    (frame,) = pose_frames(file, (128, 192), style="controlnet", threshold=0.3)
+    np.testing.assert_array_equal(frame, draw_poses(unsure, size=(128, 192)))
     write_png(folders["ours"] / "c_pose.png", np.full((SIZE[1], SIZE[0], 3), 77, np.uint8))
     kept = read("ours", as_given=True)
     assert (kept.pose_map == 77).all()

@@ -161,6 +161,9 @@ def test_torchscript_runs_only_when_it_is_trusted(tmp_path: Path) -> None:
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     expected = module.backbone(((images + 1) * 127.5 - mean.view(3, 1, 1)) / std.view(3, 1, 1))
     torch.testing.assert_close(trusted.features(images)["backbone"], expected, rtol=1e-4, atol=1e-4)
+    other = load_feature_model("Sapiens", str(path), replace(FP32, trust_file=True))
+    with pytest.raises(CheckpointError, match=r"its backbone does not run on crops of 2 x 1: .*[Kk]ernel size"):
+        other.features(torch.zeros(1, 3, 1, 2))
     path.write_bytes(b"no archive")
     with pytest.raises(CheckpointError, match="no TorchScript"):
         load_feature_model("Sapiens", str(path), replace(FP32, trust_file=True))
@@ -230,6 +233,8 @@ def test_the_command_writes_picture_and_tables(data: Path, checkpoint: Path, tmp
     first = report["results"][0]
     assert f"| SDPose | F4 | 16 | {first['silhouette_by_person']:+.3f} | {first['silhouette_by_style']:+.3f} |" in table
     assert "labelled keypoints" in table
+    crops = report["settings"]["people"] * len(report["settings"]["styles"])
+    assert f"t-SNE: perplexity {crops / 4:g}, seed 0" in table  # what was run, not what 120 crops would get
     picture = read_image(out / "feature_analysis.png")
     assert picture.shape[0] > 900
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 30
@@ -254,6 +259,7 @@ def test_people_with_a_damaged_picture_are_left_out_of_every_style(
         (["--style", "original"], "given twice"),
         (["--people", "1"], "at least 2"),
         (["--batch", "0"], "--batch 0"),
+        (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--checkpoint", "SDPose=other.safetensors"], "name of its own"),
         (["--checkpoint", "B=missing.safetensors"], "missing.safetensors"),
         (["--data.annotations", "none.json"], "none.json"),

@@ -418,6 +418,8 @@ def test_boxes_that_cannot_be_read(coco: Path) -> None:
         ('{"a": 1}', "holds no boxes"),
         ("[{", "holds no boxes"),
         ('[{"image_id": 99, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "none of the 1 boxes"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": NaN}]', "entry 0 .* has the score nan"),
+        ('[{"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "holds no boxes"),
     ):
         (coco / "boxes.json").write_text(content)
         with pytest.raises(InputError, match=message):
@@ -426,6 +428,20 @@ def test_boxes_that_cannot_be_read(coco: Path) -> None:
         load_task(BENCHMARKS["coco"], Places(coco / "absent"), COCO_17.name)
     with pytest.raises(InputError, match="unknown benchmark 'cocoo'"):
         find_benchmark("cocoo")
+
+
+def test_annotations_that_cannot_be_scored_are_told_first(coco: Path) -> None:
+    path = coco / "annotations" / "person_keypoints_val2017.json"
+    content = read(path)
+    for what, damage, message in (
+        ("annotations", {"area": float("nan")}, "area is nan"),
+        ("images", {"width": "wide"}, r"picture 0 has the width and height \('wide', 200\)"),
+        ("images", {"id": 1}, "two entries of 'images' have the id 1"),
+    ):
+        first, *others = content[what]
+        path.write_text(json.dumps({**content, what: [{**first, **damage}, *others]}))
+        with pytest.raises(InputError, match=message):
+            load_task(BENCHMARKS["coco"], Places(coco), COCO_17.name)
 
 
 def test_pictures_of_another_size_or_damaged(
@@ -476,6 +492,24 @@ def test_given_predictions(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     shown = capsys.readouterr().out
     assert re.search(r"i_preds_synth_wholebody +51\.4 ", shown)
     assert re.search(r"  right hand +62\.9 ", shown)
+
+
+def test_given_predictions_of_a_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Whole bodies are scored by their bodies where only these are annotated; bodies are no whole bodies."""
+    annotations = ["--annotations", str(GOLDEN / "i_synth_gt_wholebody.json"), "--out", str(tmp_path / "r.json")]
+    whole, body = (str(GOLDEN / f"i_preds_synth_{name}.json") for name in ("wholebody", "body"))
+    assert main(["--predictions", whole, *annotations, "--benchmark", "coco"]) == 0
+    result = read(tmp_path / "r.json")
+    assert (result["settings"]["keypoint_set"], result["paper"]["AP"]) == (COCO_17.name, 0.813)
+    assert main(["--predictions", body, *annotations, "--benchmark", "coco-wholebody"]) == 1
+    assert "coco-wholebody has annotations of coco_wholebody_133" in capsys.readouterr().err
+
+
+def test_what_is_to_be_shown_beside_is_read_first(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    absent = tmp_path / "absent.json"
+    assert main(["--peer", "preview", *command(data, tmp_path / "r.json", "--also", absent)]) == 1
+    assert "cannot read the result" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_saved_predictions_score_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,7 +611,7 @@ def test_missing_pictures_are_told_before_anything_is_predicted(
 
 def test_entries_that_are_no_pictures_are_told(data: Path, tmp_path: Path) -> None:
     content = json.loads((data / "annotations" / "val.json").read_text())
-    for spoilt in ([], {"file_name": "a.png"}, {"id": 3}):
+    for spoilt in ([], {"file_name": "a.png"}, {"id": 3}, {"id": [3], "file_name": "a.png"}, {"id": 3, "file_name": 1}):
         with pytest.raises(InputError, match=r"picture number 1 has no id or no file_name"):
             picture_files({"images": [content["images"][0], spoilt]}, data, tmp_path / "a.json")
 

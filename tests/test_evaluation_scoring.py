@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("faster_coco_eval")
 
+from coco_annotations import read_annotations
 from coco_figures import FIGURES, SCORERS, Detections, coco_figures, extents, read_truth
 from oks_report import match_people, mean_oks, write_oks
 from scoring import (
@@ -275,6 +276,13 @@ def _without(key: str) -> Callable[[list], Any]:
         (lambda people: [people[0], {**people[1], "keypoints": people[1]["keypoints"][:5]}], "one keypoint set"),
         (lambda people: [{**people[0], "keypoint_scores": [1]}], "expected the shapes"),
         (lambda people: [{**people[0], "img_id": [100]}], r"img_id \[100\] instead of a number"),
+        (lambda people: [{**people[0], "img_id": None}], "img_id None instead of a number"),
+        (lambda people: [{**people[0], "img_id": []}], r"img_id \[\] instead of a number"),
+        (lambda people: [{**people[0], "id": 10**30}], "too large"),
+        (lambda people: [people[0], {**people[1], "bbox_score": None}], "entry 1 has the bbox_score None"),
+        (lambda people: [{**people[0], "bbox_score": float("inf")}], "entry 0 has the bbox_score inf"),
+        (lambda people: [{**people[0], "bbox_scale": [float("nan"), 4]}], r"entry 0 has the bbox_scale \[nan, 4\]"),
+        (lambda people: [{**people[0], "bbox_scale": [-5, 4]}], r"entry 0 has the bbox_scale \[-5, 4\]"),
     ],
 )
 def test_predictions_that_cannot_be_read(tmp_path: Path, damage: Callable[[list], Any], message: str) -> None:
@@ -284,12 +292,69 @@ def test_predictions_that_cannot_be_read(tmp_path: Path, damage: Callable[[list]
         read_predictions(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_points_that_are_no_numbers_are_not_there(annotations: dict, tmp_path: Path, value: float | None) -> None:
+    people = golden("i_preds_synth_body.json")
+    people[0]["keypoints"][3] = [value, 5]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(people))
+    predictions = read_predictions(path)
+    assert np.argwhere(np.isnan(predictions.keypoints)).tolist() == [[0, 3, 0]]
+    scored = score(predictions, annotations, COCO_17)
+    assert 0 < scored.figures["AP"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("what", "damage", "message"),
+    [
+        ("annotations", {"area": float("nan")}, "area is nan, expected a number"),
+        ("annotations", {"area": -3}, "area is -3, expected a number of at least 0"),
+        ("annotations", {"area": [1]}, r"area is \[1\], expected a number"),
+        ("annotations", {"bbox": [1, 2, 3]}, r"bbox is \[1, 2, 3\], expected the numbers x, y, width, height"),
+        ("annotations", {"bbox": "x"}, "bbox is 'x'"),
+        ("annotations", {"num_keypoints": "all"}, "num_keypoints is 'all', expected a number"),
+        ("annotations", {"image_id": [100]}, r"has the image_id \[100\], expected a number or a text"),
+        ("annotations", {"keypoints": [float("nan"), 1, 2] * 17}, "keypoints that are no numbers"),
+        ("images", {"id": None}, "has the id None, expected a number or a text"),
+        ("images", {"id": 101}, "two entries of 'images' have the id 101: give each picture an id of its own"),
+    ],
+)
+def test_annotations_that_cannot_be_scored(annotations: dict, what: str, damage: dict, message: str) -> None:
+    """None of them may pass as a figure: an area that is no number would cost 9 points of AP without a word."""
+    first, *others = annotations[what]
+    with pytest.raises(InputError, match=message):
+        score(given("synth_body"), {**annotations, what: [{**first, **damage}, *others]}, COCO_17)
+
+
+@pytest.mark.parametrize("absent", ["num_keypoints", "iscrowd"])
+def test_annotations_may_leave_out_what_can_be_told(annotations: dict, absent: str) -> None:
+    fewer = [{k: v for k, v in each.items() if k != absent or each["iscrowd"]} for each in annotations["annotations"]]
+    null = [each if absent in each else {**each, absent: None} for each in fewer]
+    for content in (fewer, null):
+        scored = score(given("synth_body"), {**annotations, "annotations": content}, COCO_17)
+        assert scored.figures["AP"] == pytest.approx(0.77479, abs=1e-5)
+
+
+@pytest.mark.parametrize("categories", [{"a": 1}, [1], "person"])
+def test_categories_are_a_list_of_objects(tmp_path: Path, categories: Any) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"images": [], "annotations": [], "categories": categories}))
+    with pytest.raises(InputError, match="expected 'categories' to be a list of objects"):
+        read_annotations(path)
+    path.write_text(json.dumps({"images": [], "annotations": [], "categories": None}))
+    assert read_annotations(path)["categories"] == []
+
+
 def test_predictions_of_other_data(annotations: dict) -> None:
     with pytest.raises(InputError, match="predictions of 17 points, but 'coco_wholebody_133' has 133"):
         score(given("synth_body"), annotations, COCO_WHOLEBODY_133)
     fewer = {**annotations, "images": annotations["images"][1:]}
-    with pytest.raises(InputError, match=r"1 pictures that the annotations do not have \(such as 100\)"):
+    with pytest.raises(InputError, match=r"1 pictures that the annotations do not have \(such as 100;"):
         score(given("synth_body"), fewer, COCO_17)
+    texts = [{**image, "id": str(image["id"])} for image in annotations["images"]]
+    named = [{**each, "image_id": str(each["image_id"])} for each in annotations["annotations"]]
+    with pytest.raises(InputError, match=r"\(such as 100; they have such as '100'\)"):
+        score(given("synth_body"), {"images": texts, "annotations": named}, COCO_17)
     with pytest.raises(InputError, match="51 keypoint values instead of 12"):
         score(some(1, images=(100,), points=4), annotations, KeypointSet("four", ("a", "b", "c", "d")))
     with pytest.raises(InputError, match="none of 0 annotations"):
@@ -305,3 +370,14 @@ def test_unknown_words(annotations: dict, option: str, value: str) -> None:
 def test_no_detections_at_all(annotations: dict) -> None:
     empty = Detections((), np.zeros((0, 17, 2)), np.zeros(0), np.zeros(0))
     assert coco_figures(read_truth(annotations, COCO_17), empty, COCO_17.sigmas)["AP"] == 0
+
+
+@pytest.mark.parametrize("sizes", [(30**2, 96**2), (96**2, 200**2), (31**2,), (50**2, 97**2)])
+def test_sizes_that_nobody_has_are_none_though_nobody_is_found(annotations: dict, sizes: tuple[int, ...]) -> None:
+    """As the evaluators say it where a detection that is no match is there."""
+    people = [a for a in annotations["annotations"] if a["num_keypoints"] and not a["iscrowd"]]
+    own = [{**a, "area": area} for a, area in zip(people, sizes, strict=False)]
+    content = {**annotations, "annotations": own}
+    far = given("synth_body").select([0])
+    far.keypoints[:] = 1e5 + np.arange(34).reshape(1, 17, 2)
+    assert score(far.select([]), content, COCO_17).figures == score(far, content, COCO_17).figures

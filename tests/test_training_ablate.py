@@ -146,13 +146,16 @@ def test_a_failing_arm_is_told_in_one_line_and_the_others_go_on(
         (["--model.bse", "x"], "did you mean 'model.base'?"),
         (["--test", "drawn"], "--test drawn: expected NAME=DIR"),
         (["--test", "oil=missing"], "test oil: no annotations at missing"),
+        (["--seeds", "1,0,1"], "--seeds: expected numbers from 0, each once, such as 0, 1, found (1, 0, 1)"),
+        (["--test", "drawn={data}"], "--test drawn: two tests are called so"),
+        (["--test", "in-domain={data}"], "--test in-domain: two tests are called so"),
     ],
 )
 def test_mistakes_are_one_line(
     more: list[str], message: str, arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = make_people(tmp_path / "people", count=1)
-    assert ablate.main(command(arms, data, tmp_path / "out", *more)) == 1
+    assert ablate.main(command(arms, data, tmp_path / "out", *(word.format(data=data) for word in more))) == 1
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
 
@@ -164,6 +167,16 @@ def test_mistakes_are_one_line(
         ("recip = 'x'", "unknown key 'recip': did you mean 'recipe'?"),
         (LIST + LIST[LIST.index("[[arms]]") :], "two arms are called 'full'"),
         (LIST.replace("set.model.feature_levels", "set.model.feature_level"), "arm 'f4': unknown recipe key"),
+        (LIST.replace("[81.3, 85.2]", "[81.3]"), r"arm 'full': expected 'paper' to be a table of \[AP, AR\]"),
+        (LIST.replace("{ COCO = [81.3, 85.2] }", "3"), r"expected 'paper' to be a table of \[AP, AR\], found 3"),
+        (LIST.replace("[81.3, 85.2]", "['a', 'b']"), r"expected 'paper' to be a table of \[AP, AR\]"),
+        (LIST.replace("[3]", "[0, 0]"), r"seeds: expected numbers from 0, each once, such as 0, 1, found \[0, 0\]"),
+        (LIST.replace("[3]", "3"), "seeds: expected numbers from 0"),
+        (LIST.replace("[3]", "[]"), "seeds: expected numbers from 0"),
+        (LIST.replace("[3]", "[0.5]"), "seeds: expected numbers from 0"),
+        (LIST[: LIST.index("[[arms]]")] + "arms = [1]", r"expected each of \[\[arms\]\] to be a table, found 1"),
+        ("recipe = 3\n[[arms]]\nname = 'a'", "is no list of ablations"),
+        (LIST + "[[arms]]\nname = 'x'\nset = 3", "arm 'x': expected 'set' to be a table of recipe values, found 3"),
     ],
 )
 def test_lists_are_checked(text: str, message: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ablation_list import AblationList, Arm, choose_arms, read_list
+from ablation_list import AblationList, Arm, check_seeds, choose_arms, read_list
 from ablation_runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, people_of, train_runs
 from ablation_table import summary, table_lines
 from recipe import Recipe
@@ -56,8 +56,11 @@ def ablate(ablations: AblationList, args: argparse.Namespace) -> int:
         require(package, "training")
         logging.getLogger(package).setLevel(logging.WARNING)
     arms = choose_arms(ablations.arms, [name for text in args.only for name in text.split(",") if name])
-    seeds = args.seeds or ablations.seeds
+    seeds = ablations.seeds if args.seeds is None else check_seeds(args.seeds, "--seeds")
     tests = [_in_domain(arms[0].recipe), *(held_out(text, arms[0].recipe) for text in args.test)]
+    names = [test.name for test in tests]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--test {twice[0]}: two tests are called so; each needs a name of its own")
     for test in tests if not args.table_only else ():
         people_of(arms[0].recipe, test)  # what is wrong with them is told before the hours of training
     runs = [make_run(arm, seed, args.out, args.threads_per_job) for seed in seeds for arm in arms]
@@ -65,7 +68,7 @@ def ablate(ablations: AblationList, args: argparse.Namespace) -> int:
     results: dict[str, list[dict[str, Any]]] = {
         arm.name: [run.result for run in runs if run.arm is arm and run.result] for arm in arms
     }
-    _write(ablations.title, arms, results, [test.name for test in tests], args.out)
+    _write(ablations.title, arms, results, names, args.out)
     for problem in failed:
         print(f"ablate: {problem}", file=sys.stderr)
     return 1 if failed else 0

@@ -58,15 +58,24 @@ def read_list(path: Path, overrides: Sequence[str] = ()) -> AblationList:
     """
     content = read_toml(path)
     _check_keys(content, _LIST_KEYS, str(path))
-    arms = content.get("arms")
-    if not isinstance(arms, list) or not arms or "recipe" not in content:
+    arms, recipe = content.get("arms"), content.get("recipe")
+    if not isinstance(arms, list) or not arms or not isinstance(recipe, str):
         raise InputError(f"{path} is no list of ablations: expected 'recipe' and [[arms]], found {_some(content)}")
-    base = read_toml(path.parent / content["recipe"])
+    seeds = check_seeds(content.get("seeds", (0,)), f"{path}: seeds")
+    base = read_toml(path.parent / recipe)
     made = tuple(_arm(values, base, overrides, path) for values in arms)
     names = [arm.name for arm in made]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}: two arms are called {twice[0]!r}; each needs a name of its own")
-    return AblationList(content.get("title", path.stem), tuple(content.get("seeds", (0,))), made)
+    return AblationList(str(content.get("title", path.stem)), seeds, made)
+
+
+def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
+    """Seeds as given; `InputError` for what are none, or the same twice: a folder holds one run."""
+    numbers = isinstance(seeds, list | tuple) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not numbers or not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"{where}: expected numbers from 0, each once, such as 0, 1, found {seeds!r:.60}")
+    return tuple(seeds)
 
 
 def choose_arms(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:
@@ -78,17 +87,30 @@ def choose_arms(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if not names or arm.name in names)
 
 
-def _arm(values: Mapping[str, Any], base: Mapping[str, Any], overrides: Sequence[str], path: Path) -> Arm:
+def _arm(values: Any, base: Mapping[str, Any], overrides: Sequence[str], path: Path) -> Arm:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: expected each of [[arms]] to be a table, found {values!r:.60}")
     name = values.get("name")
     if not isinstance(name, str) or not name or not name.replace("_", "").replace("-", "").isalnum():
         raise InputError(f"{path}: an arm needs a name of letters, digits, - and _, got {name!r}")
     _check_keys(values, _ARM_KEYS, f"{path}, arm {name!r}")
+    changes = values.get("set", {})
+    if not isinstance(changes, Mapping):
+        raise InputError(f"{path}, arm {name!r}: expected 'set' to be a table of recipe values, found {changes!r:.60}")
     try:
-        recipe = recipe_from(with_overrides(_merged(base, values.get("set", {})), overrides, Recipe))
+        recipe = recipe_from(with_overrides(_merged(base, changes), overrides, Recipe))
     except InputError as error:
         raise InputError(f"{path}, arm {name!r}: {error}") from None
-    paper = {benchmark: (float(ap), float(ar)) for benchmark, (ap, ar) in values.get("paper", {}).items()}
-    return Arm(name, values.get("title", name), recipe, paper)
+    return Arm(name, str(values.get("title", name)), recipe, _paper(values.get("paper", {}), f"{path}, arm {name!r}"))
+
+
+def _paper(table: Any, where: str) -> dict[str, tuple[float, float]]:
+    """Benchmark -> (AP, AR)."""
+    pairs = table.values() if isinstance(table, Mapping) else (None,)
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(v, int | float) for v in pair):
+            raise InputError(f"{where}: expected 'paper' to be a table of [AP, AR], found {table!r:.60}")
+    return {benchmark: (float(ap), float(ar)) for benchmark, (ap, ar) in table.items()}
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,8 +96,9 @@ def run(options: argparse.Namespace) -> list[Path]:
         require(package, "the feature analysis")
     from feature_report import Report, write_report
 
-    if options.batch < 1:
-        raise InputError(f"--batch {options.batch}: expected 1 or more")
+    for name, least in (("batch", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise InputError(f"--{name} {getattr(options, name)}: expected {least} or more")
     pairs = [named(value) for value in options.checkpoint]
     if len({name for name, _ in pairs}) < len(pairs):
         raise InputError("--checkpoint: every network needs a name of its own, NAME=PATH")

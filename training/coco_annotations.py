@@ -69,7 +69,10 @@ def read_annotations(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise InputError(f"{path} is not in COCO's format: expected the lists 'images' and 'annotations'")
-    return content
+    categories = content.get("categories") or []
+    if not isinstance(categories, list) or not all(isinstance(category, dict) for category in categories):
+        raise InputError(f"{path}: expected 'categories' to be a list of objects, found {categories!r:.60}")
+    return {**content, "categories": categories}
 
 
 def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: KeypointSet) -> tuple[People, list[str]]:

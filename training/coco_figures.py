@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,8 @@ NO_FIGURE = -1.0
 """COCO's word for: nobody of that size."""
 
 _PERSON = 1
+_AREAS = {"m": (32**2, 96**2), "l": (96**2, np.inf)}
+"""Square pixels of COCO's medium and large people, both ends included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,8 @@ class Detections:
 def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
     """The people of a parsed COCO file, crowds and unlabelled ones too; annotations without keypoints are left out.
 
-    Raises `InputError`: nobody has keypoints, or somebody has another number of them than the set.
+    Raises `InputError`: nobody has keypoints, somebody has another number of them than the set, figures that are none,
+    or two pictures of one id.
     """
     _check_entries(content)
     known = {image["id"] for image in content["images"]}
@@ -82,12 +86,12 @@ def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
     if not own:
         raise InputError(f"none of {len(content['annotations'])} annotations has keypoints: nothing to score against")
     points = np.stack([_points(annotation, keypoint_set) for annotation in own])
+    boxes = np.stack([_numbers(a, "bbox", (0, 0, 0, 0)) for a in own])
+    areas = [float(_numbers(a, "area", 0)) or box[2] * box[3] for a, box in zip(own, boxes, strict=True)]
     counted = (points[..., 2] > 0).sum(axis=1)
     if keypoint_set.name != COCO_WHOLEBODY_133.name:  # whose number is that of the body alone
-        stated = [a.get("num_keypoints", n) for a, n in zip(own, counted, strict=True)]
+        stated = [_numbers(a, "num_keypoints", n) for a, n in zip(own, counted, strict=True)]
         counted = np.asarray(stated, int)
-    boxes = np.asarray([a.get("bbox", (0, 0, 0, 0)) for a in own], np.float64).reshape(-1, 4)
-    areas = [float(a.get("area") or box[2] * box[3]) for a, box in zip(own, boxes, strict=True)]
     return Truth(
         picture_ids=tuple(image["id"] for image in content["images"]),
         ids=tuple(a["id"] for a in own),
@@ -101,15 +105,50 @@ def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
 
 
 def _check_entries(content: Mapping[str, Any]) -> None:
-    for what, keys in (("images", {"id"}), ("annotations", {"id", "image_id"})):
+    for what, keys, named in (("images", {"id"}, "id"), ("annotations", {"id", "image_id"}, "image_id")):
         for number, entry in enumerate(content[what]):
             if not isinstance(entry, dict) or not keys <= entry.keys():
                 raise InputError(f"annotations: entry {number} of {what!r} lacks {', '.join(sorted(keys))}")
+            if not isinstance(entry[named], int | str):
+                raise InputError(
+                    f"annotations: entry {number} of {what!r} has the {named} {entry[named]!r:.60}, expected a number "
+                    "or a text"
+                )
+    check_once([image["id"] for image in content["images"]])
+
+
+def check_once(picture_ids: Sequence[Any]) -> None:
+    """Raise `InputError` for an id that two pictures have: whose people are whose is not known then."""
+    if len(set(picture_ids)) < len(picture_ids):
+        twice = next(picture for picture, count in Counter(picture_ids).items() if count > 1)
+        raise InputError(
+            f"annotations: two entries of 'images' have the id {twice!r}: give each picture an id of its own (files "
+            "that were joined must be numbered anew)"
+        )
+
+
+def _numbers(annotation: Mapping[str, Any], key: str, absent: Any) -> np.ndarray:
+    """A value of an annotation as float64 of the shape of `absent`, which stands for what is not there."""
+    value = annotation.get(key)
+    try:
+        numbers = np.asarray(absent if value is None else value, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.asarray(np.nan)
+    if numbers.shape != np.shape(absent) or not np.isfinite(numbers).all() or (not numbers.shape and numbers < 0):
+        wanted = "numbers x, y, width, height" if np.shape(absent) else "number of at least 0"
+        raise InputError(
+            f"annotation {annotation['id']} of picture {annotation['image_id']}: {key} is {value!r:.60}, expected "
+            f"{'the ' if np.shape(absent) else 'a '}{wanted}"
+        )
+    return numbers
 
 
 def _points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndarray:
     try:
-        return annotated_points(annotation, keypoint_set)
+        points = annotated_points(annotation, keypoint_set)
+        if not np.isfinite(points).all():
+            raise ValueError("keypoints that are no numbers")
+        return points
     except (KeyError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
@@ -146,13 +185,13 @@ def coco_figures(
         InputError: found people in pictures that are not annotated; an unknown scorer.
     """
     place = {picture: i + 1 for i, picture in enumerate(truth.picture_ids)}
-    if strangers := sorted({str(i) for i in found.image_ids if i not in place}):
+    if strangers := sorted({repr(i) for i in found.image_ids if i not in place}):
         raise InputError(
-            f"predictions for {len(strangers)} pictures that the annotations do not have (such as {strangers[0]}): "
-            "these are predictions for another annotation file"
+            f"predictions for {len(strangers)} pictures that the annotations do not have (such as {strangers[0]}; they "
+            f"have such as {next(iter(place), None)!r}): these are predictions for another annotation file"
         )
     if not len(found.scores):
-        return dict.fromkeys(FIGURES, 0.0)
+        return _nothing_found(truth)
     sides = _truth_file(truth, place), _detection_file(found, place)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = _evaluator(scorer, *sides, np.asarray(sigmas, np.float64))
@@ -160,6 +199,16 @@ def coco_figures(
         evaluation.accumulate()
         evaluation.summarize()
     return {name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=False)}
+
+
+def _nothing_found(truth: Truth) -> dict[str, float]:
+    """0 for everybody that there was to be found, `NO_FIGURE` for sizes that nobody has; evaluators want detections."""
+    counted = truth.areas[~truth.crowd & (truth.labelled > 0)]
+    figures = {}
+    for name in FIGURES:
+        low, high = _AREAS.get(name[2:], (0, np.inf))
+        figures[name] = 0.0 if ((counted >= low) & (counted <= high)).any() else NO_FIGURE
+    return figures
 
 
 def _evaluator(scorer: str, truth: dict[str, Any], found: dict[str, Any], sigmas: np.ndarray) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.images import read_image
 from sdpose_core.oks import BODY_POINTS, body_sigmas, oks
 from sdpose_core.openpose import read_openpose_json, to_poses
+from sdpose_core.openpose_order import OpenPosePerson
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.smoothing import drawing_threshold
 
@@ -98,10 +99,18 @@ def read_condition(
         frames = read_openpose_json(files.keypoints, size=picture_size)
         _one_frame(files.keypoints, len(frames))
         poses = to_poses(frames[0])
-        drawn = draw_people(frames[0].people, frames[0].size, style=style, size=size)
+        drawn = draw_people(_above(frames[0].people, threshold), frames[0].size, style=style, size=size)
     if files.pose_map is not None and (drawn is None or as_given):
         return Condition(resized(read_image(files.pose_map), size), poses, f"as given: {files.pose_map.name}", False)
     return Condition(drawn, poses, f"drawn: {files.keypoints.name}", True)
+
+
+def _above(people: Sequence[OpenPosePerson], threshold: float) -> list[OpenPosePerson]:
+    """The people without points of a lower score, as `draw_poses` leaves them out: estimators are drawn alike."""
+    return [
+        replace(one, **{name: np.where(points[:, 2:] >= threshold, points, 0) for name, points in one.parts().items()})
+        for one in people
+    ]
 
 
 def _one_frame(file: Path, count: int) -> None:
@@ -136,7 +145,7 @@ def pose_frames(path: Path, size: tuple[int, int], *, style: str, threshold: flo
             yield draw_poses(poses, style=style, size=size, threshold=threshold)
     elif is_json(path):
         for frame in read_openpose_json(path, size=size):
-            yield draw_people(frame.people, frame.size, style=style, size=size)
+            yield draw_people(_above(frame.people, threshold), frame.size, style=style, size=size)
     else:
         with open_video(path) as source:
             yield from (frame.image for frame in source.frames())

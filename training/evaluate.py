@@ -24,10 +24,11 @@ from oks_report import match_people, mean_oks, write_oks
 from own_keypoints import FROM_ANNOTATIONS, find_keypoint_set
 from prediction_run import Processes, predict
 from predictors import BY_MEMORY, PosePredictor, load_sdpose_predictor
-from protocols import Benchmark, Places, check_pictures, find_benchmark, load_task, picture_files
+from protocols import Benchmark, Places, check_pictures, find_benchmark, load_task, picture_files, scored_set
 from scoring import Predictions, read_predictions, score, write_predictions
 from worst_gallery import write_gallery
 
+from sdpose_core.dependencies import require
 from sdpose_core.errors import SDPoseError
 from sdpose_core.estimator import PoseEstimator
 from sdpose_core.files import sha256_of
@@ -67,9 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command: 0 done, 1 for an error, 130 stopped by Ctrl-C; wrong usage ends the process with 2."""
     args = parse(None if argv is None else list(argv))
     try:
+        earlier = [read_result(path) for path in args.also]
+        if args.compare:
+            require("matplotlib", "the picture of a comparison")
         results = _score_given(args) if args.predictions else _evaluate_all(args)
         if results:
-            _show(args, results)
+            _show(args, [*results, *earlier])
     except SDPoseError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
@@ -80,13 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
-    everything = [*results, *map(read_result, args.also)]
-    print(table(everything))
+    print(table(results))
     if args.compare:
         from comparison import format_comparison, write_comparison
 
-        print(f"\n{format_comparison(everything)}")
-        write_comparison(everything, args.compare)
+        print(f"\n{format_comparison(results)}")
+        write_comparison(results, args.compare)
 
 
 def _evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -181,11 +184,16 @@ def _score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
     annotations = root / args.annotations
     content = read_annotations(annotations)
     predictions = read_predictions(args.predictions)
+    benchmark = find_benchmark(args.benchmark[0]) if args.benchmark else None
+    own = _set_of(args.keypoint_set, predictions.keypoints.shape[1], content)
+    if benchmark and (name := scored_set(benchmark, own.name)) != own.name:
+        own = KEYPOINT_SETS[name]
+        predictions = predictions.first_points(len(own))
     answers = Answers(
         predictions,
         args.predictions.stem,
-        find_benchmark(args.benchmark[0]) if args.benchmark else None,
-        _set_of(args.keypoint_set, predictions.keypoints.shape[1], content),
+        benchmark,
+        own,
         content,
         picture_files(content, root / (args.images or ""), annotations),
         settings={"domain": args.domain} if args.domain else {},

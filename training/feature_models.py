@@ -167,7 +167,13 @@ def _torchscript(name: str, path: Path, options: ModelOptions) -> FeatureModel:
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (_IMAGENET_MEAN, _IMAGENET_STD))
 
     def features(images: torch.Tensor) -> Features:
-        found = run((((images.to(device) + 1) * 127.5 - mean) / std).to(dtype))
+        pixels = (((images.to(device) + 1) * 127.5 - mean) / std).to(dtype)
+        try:
+            found = run(pixels)
+        except RuntimeError as error:
+            h, w = images.shape[-2:]
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise CheckpointError(f"{path}: its {level} does not run on crops of {w} x {h}: {reason:.200}") from error
         while isinstance(found, (list, tuple)) and found:
             found = found[-1]
         if not isinstance(found, torch.Tensor) or found.ndim not in (3, 4):

@@ -11,7 +11,7 @@ from typing import Any
 
 from feature_collection import POOLINGS
 from feature_figure import draw_figure
-from feature_separation import PERPLEXITY, Separation
+from feature_separation import Separation, perplexity_of
 
 import sdpose_core
 from sdpose_core.files import atomic_write
@@ -50,9 +50,10 @@ def write_report(folder: Path, report: Report) -> list[Path]:
 def how(settings: dict[str, Any]) -> str:
     """One line: pooling, scaling, seed."""
     scaled = "every channel standardised" if settings["standardised"] else "channels as they are"
+    perplexity = perplexity_of(settings["people"] * len(settings["styles"]))
     return (
         f"Crops by true boxes; pooling: {POOLINGS[settings['pooling']]}; {scaled}; "
-        f"t-SNE: perplexity {PERPLEXITY:g}, seed {settings['seed']}"
+        f"t-SNE: perplexity {perplexity:g}, seed {settings['seed']}"
     )
 
 

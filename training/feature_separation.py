@@ -70,10 +70,16 @@ def standardised(rows: np.ndarray) -> np.ndarray:
     return np.where(varies, centred / np.where(varies, deviation, 1), 0)
 
 
+def perplexity_of(crops: int) -> float:
+    """Of the t-SNE of so many points."""
+    return min(PERPLEXITY, crops / 4)
+
+
 def _plane(rows: np.ndarray, seed: int) -> np.ndarray:
     manifold = require("sklearn.manifold", "the t-SNE picture")
-    perplexity = min(PERPLEXITY, len(rows) / 4)
-    return manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows.astype(np.float32))
+    return manifold.TSNE(perplexity=perplexity_of(len(rows)), init="pca", random_state=seed).fit_transform(
+        rows.astype(np.float32)
+    )
 
 
 def _silhouette(rows: np.ndarray, labels: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from coco_annotations import read_annotations, read_people
+from coco_figures import check_once, read_truth
 from own_keypoints import FROM_ANNOTATIONS, find_keypoint_set
 
 from sdpose_core.boxes import xywh_to_xyxy
@@ -225,16 +227,31 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
     files = picture_files(content, images, annotations, f"{benchmark.folder}/" if benchmark.folder else "")
     columns = _detections(file, content, places.pictures) if file else _ground_truth(content, images, own)
     _check_predicted(predicted, own, annotations)
-    sizes = {i["id"]: (int(i["width"]), int(i["height"])) for i in content["images"] if {"width", "height"} <= i.keys()}
+    read_truth(content, own)  # what cannot be scored is told before the hours of prediction
+    sizes = _sizes(content, annotations)
     return Task(benchmark, own, content, files, sizes, *columns, annotations, file, images)
+
+
+def _sizes(content: Mapping[str, Any], annotations: Path) -> dict[Any, tuple[int, int]]:
+    """(w, h) of the pictures whose entries say it."""
+    sizes = {}
+    for image in content["images"]:
+        size = image.get("width"), image.get("height")
+        if None not in size:
+            if not all(isinstance(side, int | float) and 1 <= side < math.inf for side in size):
+                raise InputError(f"{annotations}: picture {image['id']!r} has the width and height {size!r:.60}")
+            sizes[image["id"]] = (int(size[0]), int(size[1]))
+    return sizes
 
 
 def picture_files(content: Mapping[str, Any], folder: Path, annotations: Path, prefix: str = "") -> dict[Any, Path]:
     """Picture of each image id; `InputError` for an entry without id or file_name."""
     for number, image in enumerate(content["images"]):
-        if not isinstance(image, dict) or not {"id", "file_name"} <= image.keys():
+        named = isinstance(image, dict) and isinstance(image.get("id"), int | str)
+        if not named or not isinstance(image.get("file_name"), str):
             raise InputError(f"{annotations}: picture number {number} has no id or no file_name: {image!r:.60}")
-    return {image["id"]: folder / str(image["file_name"]).removeprefix(prefix) for image in content["images"]}
+    check_once([image["id"] for image in content["images"]])
+    return {image["id"]: folder / image["file_name"].removeprefix(prefix) for image in content["images"]}
 
 
 def check_pictures(files: Mapping[Any, Path]) -> None:
@@ -305,7 +322,10 @@ def _detections(path: Path, content: Mapping[str, Any], pictures: int | None) ->
         rows = [row for row in json.loads(path.read_text(encoding="utf-8")) if row["category_id"] == PERSON_CATEGORY]
         boxes = xywh_to_xyxy(np.stack([np.asarray(row["bbox"][:4], np.float32) for row in rows]))
         scores = np.asarray([row["score"] for row in rows], np.float64)
+        if not np.isfinite(scores).all():
+            raise ValueError(f"entry {int(np.argmin(np.isfinite(scores)))} of the people has the score nan or infinity")
         ids = [row["image_id"] for row in rows]
+        set(ids)  # TypeError for lists and objects
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise InputError(
             f"{path} holds no boxes ({type(error).__name__}: {error}); expected a JSON list of "

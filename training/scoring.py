@@ -100,7 +100,7 @@ def read_predictions(path: str | Path) -> Predictions:
         raise InputError(
             f"{path}: an entry lacks {error}; expected id, img_id, keypoints, keypoint_scores, bbox_score, bbox_scale"
         ) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} holds no predictions of one keypoint set: {error}") from None
 
 
@@ -110,12 +110,19 @@ def _from_list(people: Sequence[Mapping[str, Any]]) -> Predictions:
 
     ids = np.asarray([person["id"] for person in people], np.int64)
     images = tuple(person["img_id"] for person in people)
-    if wrong := next((image for image in images if not isinstance(image, int | str)), None):
-        raise ValueError(f"img_id {wrong!r} instead of a number or a text")
+    for image in images:
+        if not isinstance(image, int | str):
+            raise ValueError(f"img_id {image!r} instead of a number or a text")
     keypoints = column("keypoints")
     if keypoints.ndim != 3:
         raise ValueError(f"keypoints of shape {keypoints.shape[1:]} per person instead of (K, 2)")
-    return Predictions(ids, images, keypoints, column("keypoint_scores"), column("bbox_score"), column("bbox_scale"))
+    keypoints[~np.isfinite(keypoints)] = np.nan
+    box_scores, scales = column("bbox_score"), column("bbox_scale")
+    for name, good in (("bbox_score", np.isfinite(box_scores)), ("bbox_scale", np.isfinite(scales) & (scales >= 0))):
+        if not good.all():
+            wrong = int(np.argwhere(~good)[0][0])
+            raise ValueError(f"entry {wrong} has the {name} {people[wrong][name]!r}, expected numbers (sizes from 0)")
+    return Predictions(ids, images, keypoints, column("keypoint_scores"), box_scores, scales)
 
 
 def write_predictions(predictions: Predictions, path: str | Path) -> None:

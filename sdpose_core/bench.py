@@ -11,18 +11,28 @@ import argparse
 import dataclasses
 import json
 import logging
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bench_measure import cost_key, gemm_rates, in_own_process, machine, peak_memory, peak_of, stage_gflop, timed
+from .bench_measure import (
+    cost_key,
+    current,
+    gemm_rates,
+    in_own_process,
+    machine,
+    peak_memory,
+    peak_of,
+    stage_gflop,
+    timed,
+)
 from .bench_modes import MODES, Mode, default_modes, parse_counts, parse_modes
 from .bench_report import format_table, plot
 from .dependencies import require
-from .errors import InputError
+from .errors import InputError, SDPoseError
+from .estimator import is_out_of_memory
 from .files import atomic_write
 from .model_config import BODY, WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
 
@@ -44,7 +54,7 @@ class Settings:
     model: str = "wholebody"
     device: str | None = None
     dtype: str = "auto"
-    runs: int = 1
+    runs: int | None = None
     tiny: bool = False
     modes: tuple[str, ...] | None = None
     people: tuple[int, ...] = (1,)
@@ -56,8 +66,9 @@ class Settings:
         if self.model not in CONFIGS:
             raise InputError(f"unknown model {self.model!r} to measure: choose one of {', '.join(CONFIGS)}")
         for name in ("runs", "frames"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}: expected at least 1, got {value}")
         for name in ("weights", "picture"):
             path = getattr(self, name)
             if path and not path.exists():
@@ -92,6 +103,10 @@ class Settings:
         vae = VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4)
         return dataclasses.replace(config, input_size=(192, 256), unet=unet, vae=vae)
 
+    def runs_on(self, device_type: str) -> int:
+        """Passes whose fastest counts; on a GPU one takes milliseconds, and single ones differ."""
+        return self.runs or (10 if device_type == "cuda" else 1)
+
     def resolve(self) -> tuple[torch.device, str]:
         """Device and dtype ("fp32", ...), "auto" decided."""
         from .model import DTYPES, pick_device, pick_dtype
@@ -111,7 +126,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=int, default=1, metavar="N", help="frames of one person, for the curve of cost"
     )
-    parser.add_argument("--runs", type=int, default=1, metavar="N", help="passes per way; the fastest counts")
+    parser.add_argument(
+        "--runs", type=int, metavar="N", help="passes per way, of which the fastest counts (default: 1, on a GPU 10)"
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="a trained checkpoint, for meaningful differences")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="of one person who fills it (default: noise)")
     parser.add_argument("--tiny", action="store_true", help="a tiny model: shows that it runs, measures nothing")
@@ -178,8 +195,8 @@ def run_bench(settings: Settings) -> dict[str, Any]:
         "tiny": settings.tiny,
         "device": str(device),
         "dtype": dtype,
-        "runs": settings.runs,
-        **machine(),
+        "runs": settings.runs_on(device.type),
+        **machine(device),
         **ours,
         "ratio_to_released": ours[cost] / ways["released"][cost],
         "ratio_to_native": ours[cost] / ways["native"][cost],
@@ -220,7 +237,8 @@ def _modes(
                 continue
         measured, answers[name] = known[name]
         reference = answers[MODES[name].reference]
-        modes[name] = {**measured, "exact": MODES[name].exact, **_differences(answers[name], reference)}
+        about = {"exact": MODES[name].exact, "reference": MODES[name].reference}
+        modes[name] = {**measured, **about, **_differences(answers[name], reference)}
     return modes
 
 
@@ -231,12 +249,24 @@ def _first_line(error: Exception) -> str:
 def _measured(
     way: str, mode: Mode, settings: Settings, rates: dict[str, float], device_type: str
 ) -> tuple[dict[str, Any], Answer]:
-    result, answer = in_own_process(measure_way, way, settings, mode)
+    try:
+        result, answer = in_own_process(measure_way, way, settings, mode)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise SDPoseError(_no_memory_for(way, mode, device_type)) from error
+        raise
     half_precision = way == "released" and device_type == "cuda"  # its U-Net runs in bf16 there
     peak = peak_of(rates, "bf16" if half_precision else mode.dtype)
     _add_gflop(result, count_gflop(way, settings.config_in(mode), mode, device_type), peak, device_type)
     result["people_per_second"] = 1 / result["seconds"]
     return result, answer
+
+
+def _no_memory_for(way: str, mode: Mode, device_type: str) -> str:
+    return (
+        f"the memory of {device_type} ran out while the {way} way was measured, in {mode.dtype}: close other programs, "
+        "or measure on a larger device"
+    )
 
 
 def _differences(answer: Answer, reference: Answer) -> dict[str, Any]:
@@ -273,24 +303,33 @@ def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any
     from .bench_ways import build
 
     device, _ = settings.resolve()
-    torch.backends.cudnn.allow_tf32 = False  # or CUDA's "fp32", to which all is compared, would be TF32
-    stages: dict[str, dict[str, float]] = {}
-    with torch.inference_mode(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+    if way == "ours":  # CUDA's "fp32", to which all is compared, would be TF32; the other ways have PyTorch's default
+        torch.backends.cudnn.allow_tf32 = False
+    with torch.inference_mode(), current(device):
         config, full = settings.config_in(mode), settings.config.input_size
         steps = build(way, config, device, mode, weights=settings.weights, picture=settings.picture)
-        if mode.compile or device.type == "cuda":
-            _run(steps, 1, device)  # compiles, chooses kernels
-        for _ in range(settings.runs):
-            found, times = _run(steps, 1, device)
-            for name, measured in times.items():
-                if name not in stages or measured[cost_key(device.type)] < stages[name][cost_key(device.type)]:
-                    stages[name] = measured
+        runs = settings.runs_on(device.type)
+        found, stages = _fastest(steps, 1, device, mode, runs)
         total = {key: sum(stage[key] for stage in stages.values()) for key in ("seconds", "cpu_seconds")}
         result = {"stages": stages, **total, "peak_memory_bytes": peak_memory(device)}
         if way == "ours" and (settings.frames > 1 or settings.people != (1,)):
-            result["growth"] = _growth(steps, settings, device)
+            result["growth"] = _growth(steps, settings, device, mode)
     heatmaps, (keypoints, scores) = found
     return result, (heatmaps.cpu().numpy(), keypoints * np.divide(full, config.input_size), scores)
+
+
+def _fastest(
+    steps: list[Any], people: int, device: torch.device, mode: Mode, runs: int
+) -> tuple[tuple[Any, Any], dict[str, dict[str, float]]]:
+    """As `_run`, each stage's fastest of `runs`, once compilers and CUDA have done what they do for a size of batch."""
+    for _ in range(max(mode.warm_ups, int(device.type == "cuda"))):
+        _run(steps, people, device)
+    stages: dict[str, dict[str, float]] = {}
+    cost = cost_key(device.type)
+    for _ in range(runs):
+        found, times = _run(steps, people, device)
+        stages |= {n: own for n, own in times.items() if n not in stages or own[cost] < stages[n][cost]}
+    return found, stages
 
 
 def _run(steps: list[Any], people: int, device: torch.device) -> tuple[tuple[Any, Any], dict[str, dict[str, float]]]:
@@ -304,19 +343,21 @@ def _run(steps: list[Any], people: int, device: torch.device) -> tuple[tuple[Any
     return (heatmaps, value), times
 
 
-def _growth(steps: list[Any], settings: Settings, device: torch.device) -> dict[str, list[dict[str, float]]]:
+def _growth(
+    steps: list[Any], settings: Settings, device: torch.device, mode: Mode
+) -> dict[str, list[dict[str, float | None]]]:
     """Cost and peak memory so far: after each of some frames of one person, then by people in one batch."""
     cost = cost_key(device.type)
-    growth: dict[str, list[dict[str, float]]] = {"frames": [], "people": []}
+    growth: dict[str, list[dict[str, float | None]]] = {"frames": [], "people": []}
     spent = 0.0
     for frame in range(1, settings.frames + 1):
         spent += sum(stage[cost] for stage in _run(steps, 1, device)[1].values())
         growth["frames"].append({"count": frame, cost: spent, "peak_memory_bytes": peak_memory(device)})
     for people in settings.people:
-        if device.type == "cuda":
-            _run(steps, people, device)  # chooses kernels for this size
-        taken = sum(stage[cost] for stage in _run(steps, people, device)[1].values())
-        growth["people"].append({"count": people, cost: taken, "peak_memory_bytes": peak_memory(device)})
+        _, stages = _fastest(steps, people, device, mode, settings.runs_on(device.type))
+        seconds, taken = (sum(stage[key] for stage in stages.values()) for key in ("seconds", cost))
+        point = {"count": people, cost: taken, "people_per_second": people / seconds}
+        growth["people"].append({**point, "peak_memory_bytes": peak_memory(device)})
     return growth
 
 
@@ -326,7 +367,8 @@ def measure_machine(settings: Settings) -> tuple[dict[str, float], dict[str, Any
 
     device, dtype = settings.resolve()
     size = 256 if settings.tiny else 8192 if device.type == "cuda" else 2048
-    return gemm_rates(device, DTYPES[dtype], size), measure_decode(settings)
+    with current(device):
+        return gemm_rates(device, DTYPES[dtype], size), measure_decode(settings)
 
 
 def measure_decode(settings: Settings) -> dict[str, Any]:
@@ -340,6 +382,8 @@ def measure_decode(settings: Settings) -> dict[str, Any]:
     points = np.random.default_rng(0).uniform(20, min(config.input_size) - 20, (1, config.num_keypoints, 2))
     maps, _ = encode_udp(points, np.ones(points.shape[:2]), config.input_size, config.heatmap_size, 6.0)
     batch = torch.from_numpy(maps).to(device).repeat(DECODE_CROPS, 1, 1, 1)
+    if device.type == "cuda":
+        decode_dark_udp(batch, config.input_size)  # loads kernels
     _, seconds, cpu_seconds = timed(lambda: decode_dark_udp(batch, config.input_size), device)
     return {"shape": list(batch.shape), "seconds": seconds, "cpu_seconds": cpu_seconds}
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,15 @@ def _allow_huge_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it when it first allocates
 
 
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """In the block a CUDA device is the current one, on whose stream events are recorded."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 def timed(function: Callable[[], Any], device: torch.device) -> tuple[Any, float, float]:
-    """Result, seconds (by CUDA events on such a device) and CPU seconds (all threads of this process)."""
+    """Result, seconds (by events of such a device, within `current`) and CPU seconds (all threads of this process)."""
     import torch
 
     if device.type == "cuda":
@@ -138,15 +146,17 @@ def stage_gflop(stages: Iterable[Stage], images: torch.Tensor, counted: Iterable
     return gflop
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were measured on; on CUDA devices `processor` is the card, and `host` the machine's own."""
     import platform
 
     import diffusers
     import torch
 
+    host, on_cuda = _processor() or platform.machine(), device.type == "cuda"
     return {
-        "processor": _processor() or platform.machine(),
+        "processor": torch.cuda.get_device_name(device) if on_cuda else host,
+        **({"host": host, "cuda": torch.version.cuda} if on_cuda else {}),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,

@@ -31,6 +31,11 @@ class Mode:
         return not self.pool_attention and self.input_size is None
 
     @property
+    def warm_ups(self) -> int:
+        """Passes that are not like those after them: a compiler's first; of CUDA graphs another that records them."""
+        return 0 if not self.compile else 1 if self.compile_mode is None else 3
+
+    @property
     def reference(self) -> str:
         """The mode whose answer it is compared with."""
         return "fp32-flip" if self.flip_test else "fp32"

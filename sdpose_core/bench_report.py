@@ -29,7 +29,22 @@ def format_table(result: dict[str, Any]) -> str:
     lines.append("ours, by mode")
     for name, measured in result["modes"].items():
         lines.append(f"{name:<12} {measured['error']}" if "error" in measured else _row(name, "all", measured))
+    lines += _several_people(result)
     return "\n".join([*lines, "", *_ratios(result), *_mode_differences(result), *_warnings(result)])
+
+
+def _several_people(result: dict[str, Any]) -> list[str]:
+    """People per second by people in a batch, beside the other ways, which take one at a time."""
+    lines = []
+    for name, measured in result["modes"].items():
+        for point in measured.get("growth", {}).get("people", []):
+            rate = point["people_per_second"]
+            released, native = (rate / result["ways"][way]["people_per_second"] for way in ("released", "native"))
+            lines.append(
+                f"{name:<12} {point['count']:>3} in a batch: {rate:.3f} people/s, "
+                f"{released:.2f} x released, {native:.2f} x native"
+            )
+    return ["ours, by people in a batch", *lines] if lines else []
 
 
 def _ratios(result: dict[str, Any]) -> list[str]:
@@ -48,8 +63,8 @@ def _ratios(result: dict[str, Any]) -> list[str]:
 def _mode_differences(result: dict[str, Any]) -> list[str]:
     known = {name: measured for name, measured in result["modes"].items() if "error" not in measured}
     lines = [
-        f"{name} from fp32: {_difference(measured)}{'' if measured['exact'] else ' (an approximation)'}"
-        for name, measured in known.items()
+        f"{name} from {own['reference']}: {_difference(own)}{'' if own['exact'] else ' (an approximation)'}"
+        for name, own in known.items()
     ]
     if result["weights"] == "random":
         lines.append("weights are random: maps have no clear peaks, so differences of keypoints mean little")
@@ -94,6 +109,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     """Cost and peak memory against people in a batch and frames of a clip, one line per mode, as a PNG."""
     require("matplotlib", "a plot")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     cost = "cpu_seconds" if result["device"] == "cpu" else "seconds"
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -106,7 +122,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
                 known = [(point["count"], point[key] / unit) for point in points if point[key] is not None]
                 if known:
                     axis.plot(*zip(*known, strict=True), "o-", label=name)
-            axis.set(xlabel=what, ylabel=label, ylim=(0, None), xlim=(0, None))
+            axis.set(xlabel=what, ylabel=label, ylim=(0, axis.dataLim.y1 * 1.1 if axis.lines else None), xlim=(0, None))
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes[0][0].lines:
         axes[0][0].legend()
     figure.suptitle(

@@ -6,6 +6,7 @@ Each way is a list of stages, from the picture to the keypoints; each stage take
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,8 @@ from .backbone import POSE, class_embedding_input
 from .bench_modes import Mode
 from .checkpoints import read_checkpoint
 from .constants import fold_constants
-from .crops import make_crop
+from .crops import affine_crop, make_crop
+from .device_crops import CropJob, DeviceCropper
 from .heatmaps import decode_dark_udp, flip_back
 from .images import read_image
 from .model import DTYPES, SDPose
@@ -68,8 +70,11 @@ def build(
         network = _ours(_prepared(model, mode, device, dtype), mode.flip_test)
         if in_strips is not None:
             model.vae.in_strips = in_strips
+    crop = functools.partial(crop_tensor, config, crop_mode)
+    if way == "ours" and device.type == "cuda":  # as the estimator has it there
+        crop = functools.partial(device_crop_tensor, config)
     return [
-        ("crop", lambda people: crop_tensor(config, crop_mode, device, people, picture)),
+        ("crop", lambda people: crop(device, people, picture)),
         *network,
         ("decode", lambda heatmaps: decode_dark_udp(heatmaps, config.input_size)),
     ]
@@ -102,19 +107,29 @@ def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtyp
 def crop_tensor(
     config: SDPoseConfig, mode: str, device: torch.device, people: int = 1, picture: Path | None = None
 ) -> torch.Tensor:
-    """(people, 3, H, W) in [-1, 1], RGB: one person cut out with the crop `mode`, repeated.
-
-    Of the whole of `picture`, or of one box of a smooth random picture.
-    """
-    if picture:
-        pixels = read_image(picture)
-        box = np.array([0, 0, pixels.shape[1], pixels.shape[0]], np.float32)
-    else:
-        coarse = np.random.default_rng(_SEED).integers(0, 256, (27, 48, 3), np.uint8)
-        pixels, box = cv2.resize(coarse, _PICTURE_SIZE, interpolation=cv2.INTER_CUBIC), _BOX
-    crop, _ = make_crop(pixels, box, config.input_size, mode)
+    """(people, 3, H, W) in [-1, 1], RGB: the person of `_person`, cut out with the crop `mode`, repeated."""
+    crop, _ = make_crop(*_person(picture), config.input_size, mode)
     images = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
     return images.repeat(people, 1, 1, 1).contiguous().to(device)
+
+
+def device_crop_tensor(
+    config: SDPoseConfig, device: torch.device, people: int = 1, picture: Path | None = None
+) -> torch.Tensor:
+    """As `crop_tensor` in the crop mode "affine", but each of them cut on the device."""
+    pixels, box = _person(picture)
+    job = CropJob(pixels, affine_crop(box, config.input_size))
+    return DeviceCropper([job] * people, device).cut(0, people).round_().div_(127.5).sub_(1)
+
+
+@functools.lru_cache(maxsize=1)
+def _person(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and box (4,): all of `picture`, or a part of a smooth random one. Kept: making it is no work of ours."""
+    if picture:
+        pixels = read_image(picture)
+        return pixels, np.array([0, 0, pixels.shape[1], pixels.shape[0]], np.float32)
+    coarse = np.random.default_rng(_SEED).integers(0, 256, (27, 48, 3), np.uint8)
+    return cv2.resize(coarse, _PICTURE_SIZE, interpolation=cv2.INTER_CUBIC), _BOX
 
 
 def _ours(model: SDPose, flip_test: bool) -> list[Stage]:

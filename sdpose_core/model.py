@@ -100,14 +100,20 @@ class SDPose(nn.Module):
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:
             latents = self._encode(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
-        # A CUDA graph's output is overwritten when the next graph, the U-Net's, runs.
-        return return_freed_memory(latents.clone() if self.records_graphs else latents)
+        return return_freed_memory(latents)
 
     def _encode(self, images: torch.Tensor) -> torch.Tensor:
         """The VAE, some pictures at a time on a GPU, which a few of full size keep busy: its memory ends there."""
-        if images.device.type == "cpu" or len(images) <= VAE_AT_ONCE:
-            return self.vae(images)
-        return torch.cat([self.vae(part) for part in images.split(VAE_AT_ONCE)])
+        parts = []
+        for part in images.split(self._vae_at_once(images)):
+            latents = self.vae(part)
+            # A CUDA graph's output is overwritten when the next one runs: the VAE's for more pictures, or the U-Net's.
+            parts.append(latents.clone() if self.records_graphs else latents)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    @staticmethod
+    def _vae_at_once(images: torch.Tensor) -> int:
+        return max(len(images), 1) if images.device.type == "cpu" else VAE_AT_ONCE
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""

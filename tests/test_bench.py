@@ -17,7 +17,7 @@ from sdpose_core import acceleration, bench, bench_measure, bench_ways  # noqa: 
 from sdpose_core.acceleration import OneDNNLinear, has_fast_onednn, optimize_for_cpu, self_attention  # noqa: E402
 from sdpose_core.bench_modes import MODES, Mode, default_modes, parse_counts, parse_modes  # noqa: E402
 from sdpose_core.cli import main  # noqa: E402
-from sdpose_core.errors import InputError  # noqa: E402
+from sdpose_core.errors import InputError, SDPoseError  # noqa: E402
 from sdpose_core.model import SDPose  # noqa: E402
 
 FLOPS = Path(__file__).parent / "golden" / "flops.json"
@@ -180,6 +180,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert [point["count"] for point in fp32["growth"]["people"]] == [1, 2]
     first, second = fp32["growth"]["frames"]
     assert second["cpu_seconds"] > first["cpu_seconds"]
+    rate = fp32["growth"]["people"][1]["people_per_second"]
+    assert f"fp32           2 in a batch: {rate:.3f} people/s" in table
+    assert result["runs"] == 1 and "fp32 from fp32: " in table
 
 
 def test_flip_and_several_people_give_the_estimators_heatmaps() -> None:
@@ -192,6 +195,51 @@ def test_flip_and_several_people_give_the_estimators_heatmaps() -> None:
         images = steps["crop"](2)
         found = steps["head"](steps["unet"](steps["vae"](images)))
         torch.testing.assert_close(found, model.heatmaps(images, flip_test=True), rtol=0, atol=1e-4)
+
+
+def test_crops_cut_on_the_device_are_the_same() -> None:
+    config = bench.Settings(tiny=True).config
+    made, cut = bench_ways.crop_tensor(config, "affine", CPU, 2), bench_ways.device_crop_tensor(config, CPU, 2)
+    assert cut.shape == made.shape and cut.abs().max() <= 1
+    torch.testing.assert_close(cut, made, rtol=0, atol=1.01 * 2 / 255)
+
+
+def test_reading_the_picture_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Path] = []
+    picture = np.zeros((90, 60, 3), np.uint8)
+    monkeypatch.setattr(bench_ways, "read_image", lambda path: reads.append(path) or picture)
+    for _ in range(3):
+        bench_ways.crop_tensor(bench.Settings(tiny=True).config, "affine", CPU, picture=tmp_path / "a.png")
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize(("name", "passes"), [("bf16", 2), ("bf16-compile", 3), ("bf16-graphs", 5)])
+def test_compiling_and_recording_graphs_are_not_measured(name: str, passes: int) -> None:
+    people: list[int] = []
+    bench._fastest([("crop", people.append)], 4, CPU, MODES[name], runs=2)
+    assert people == [4] * passes
+
+
+def test_only_ours_gives_up_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA the released way has what PyTorch does by itself: slowed down it would be a straw man."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    for way in ("released", "native", "ours"):
+        bench.measure_way(way, bench.Settings(tiny=True), MODES["fp32"])
+        assert torch.backends.cudnn.allow_tf32 == (way != "ours")
+
+
+def test_passes_by_device() -> None:
+    assert [bench.Settings().runs_on(kind) for kind in ("cpu", "cuda")] == [1, 10]
+    assert bench.Settings(runs=3).runs_on("cuda") == 3
+
+
+def test_out_of_memory_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(bench, "in_own_process", full)
+    with pytest.raises(SDPoseError, match="memory of cuda ran out while the released way was measured, in fp32"):
+        bench._measured("released", MODES["fp32"], bench.Settings(), {}, "cuda")
 
 
 def test_modes() -> None:

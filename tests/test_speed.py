@@ -269,6 +269,28 @@ def test_the_vae_takes_a_few_pictures_at_a_time_on_a_gpu(monkeypatch: pytest.Mon
     assert eight < 1.5 * four
 
 
+class OverwritingVAE(torch.nn.Module):
+    """As recorded in a CUDA graph: each pass writes its answer over that of the pass before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+        self.answer = torch.empty(9, 4, 8, 8)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answer = self.answer[: len(images)]
+        return answer.copy_(images[:, :1, ::8, ::8].expand_as(answer))
+
+
+def test_latents_of_a_recorded_vae_outlive_its_next_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine people are three passes, as on a GPU."""
+    monkeypatch.setattr(SDPose, "_vae_at_once", staticmethod(lambda _images: 4))
+    model = tiny_model()
+    model.vae, model.records_graphs = OverwritingVAE(), True
+    latents = model.latents(torch.arange(9.0)[:, None, None, None].expand(9, 3, 64, 64))
+    assert torch.equal(latents[:, 0, 0, 0], torch.arange(9.0))
+
+
 def test_compiling_makes_two_graphs_of_each_part_for_all_numbers_of_crops(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_in_place, graphs = torch.nn.Module.compile, dict.fromkeys(("VAEEncoder", "PoseUNet"), 0)
 

@@ -20,6 +20,7 @@ from coco_annotations import People, read_annotations, read_people  # noqa: E402
 from drawn_people import make_people  # noqa: E402
 from feature_collection import choose_people, collect, pool  # noqa: E402
 from feature_models import LEVELS, ModelOptions, load_feature_model, random_model  # noqa: E402
+from feature_report import how  # noqa: E402
 from feature_separation import separate  # noqa: E402
 from feature_styles import PictureStyle, parse_styles  # noqa: E402
 
@@ -297,3 +298,21 @@ def test_styles_that_need_no_folder_are_filters_of_the_originals(data: Path) -> 
         np.testing.assert_array_equal(picture, filters[style.name](original))
     with pytest.raises(InputError, match="no style filter 'monet': choose one of oil"):
         parse_styles(["original", "monet"], data, data / "images")
+
+
+@pytest.mark.parametrize("networks", [1, 2, 4])
+def test_the_small_print_fits_on_the_picture(networks: int) -> None:
+    """With one network it was cut off on both sides, the pooling with it."""
+    from feature_figure import small_print
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    width = networks * 4.6 + (networks - 1) * 0.25 + 0.3
+    settings = {"people": 300, "styles": dict.fromkeys("abcd"), "standardised": True, "pooling": "keypoints", "seed": 0}
+    lines = small_print(how(settings), width)
+    assert " ".join(lines).endswith(how(settings))
+    figure = Figure(figsize=(width, 3))
+    FigureCanvasAgg(figure)
+    for line in lines:
+        box = figure.text(0.5, 0.5, line, ha="center", fontsize=8).get_window_extent()
+        assert 0 <= box.x0 and box.x1 <= figure.bbox.x1, line

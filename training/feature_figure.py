@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,13 @@ _STYLE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e0
 
 _GREY = "#cfcfcf"
 _COLOURS = 256
-_PANEL, _TOP, _BOTTOM, _SIDE, _GAP = 2.3, 0.95, 0.95, 0.15, 0.25
-"""Inches: side of a panel; room for titles, legend, edges, and between networks."""
+_PANEL, _TOP, _BOTTOM, _SIDE, _GAP, _LINE = 2.3, 0.95, 0.55, 0.15, 0.25, 0.2
+"""Inches: side of a panel; room for titles, legend, edges, between networks, and for a line of small print."""
+
+_SMALL_LETTER = 0.058
+"""Inches: width of a letter of the small print, rather more than on average."""
+
+_PEOPLE_NOTE = "By person: a few people in colour, lines from each crop to the person's middle"
 
 
 def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str], title: str, notes: str) -> None:
@@ -47,7 +53,8 @@ def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str]
     columns = [[result for result in results if result.model == model] for model in models]
     rows = max(map(len, columns))
     width = len(models) * 2 * _PANEL + (len(models) - 1) * _GAP + 2 * _SIDE
-    height = rows * (_PANEL + 0.2) + _TOP + _BOTTOM
+    print_lines = small_print(notes, width)
+    height = rows * (_PANEL + 0.2) + _TOP + _BOTTOM + _LINE * len(print_lines)
     figure = Figure(figsize=(width, height))
     canvas = FigureCanvasAgg(figure)
     for number, (model, column) in enumerate(zip(models, columns, strict=True)):
@@ -60,14 +67,12 @@ def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str]
             panels = [figure.add_axes([v / all_ for v, all_ in zip(box, inches, strict=True)]) for box in boxes]
             _fill(*panels, result)
     figure.text(0.5, 1 - 0.3 / height, title, ha="center", fontsize=13)
-    small = {"ha": "center", "fontsize": 8, "color": "#444444"}
-    figure.text(
-        0.5, 0.3 / height, "By person: a few people in colour, lines from each crop to the person's middle", **small
-    )
-    figure.text(0.5, 0.1 / height, notes, **small)
+    for number, line in enumerate(reversed(print_lines)):
+        figure.text(0.5, (0.1 + _LINE * number) / height, line, ha="center", fontsize=8, color="#444444")
     marks = [_mark(colour, name) for colour, name in zip(_style_colours(len(styles)), styles, strict=True)]
     figure.legend(
-        handles=marks, loc="lower center", bbox_to_anchor=(0.5, 0.48 / height), ncols=len(styles), frameon=False,
+        handles=marks, loc="lower center", bbox_to_anchor=(0.5, (0.08 + _LINE * len(print_lines)) / height),
+        ncols=len(styles), frameon=False,
         fontsize=10, handletextpad=0.2,
     )  # fmt: skip
     with atomic_path(path) as temporary:
@@ -76,6 +81,12 @@ def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str]
         # A palette: a third of the bytes.
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(_COLOURS, kmeans=3)
         picture.save(temporary, format="PNG", optimize=True)
+
+
+def small_print(notes: str, width: float) -> list[str]:
+    """The lines below a picture of `width` inches, none of them longer than it is wide."""
+    letters = int((width - 2 * _SIDE) / _SMALL_LETTER)
+    return [line for text in (_PEOPLE_NOTE, notes) for line in textwrap.wrap(text, letters)]
 
 
 def _fill(by_person: Any, by_style: Any, result: Separation) -> None:

@@ -103,6 +103,14 @@ class Settings:
         vae = VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4)
         return dataclasses.replace(config, input_size=(192, 256), unet=unet, vae=vae)
 
+    def check_files(self) -> None:
+        """Raise what reading the weights' header or the picture raises, before minutes of measuring."""
+        from .images import read_image
+
+        _ = self.config
+        if self.picture:
+            read_image(self.picture)
+
     def runs_on(self, device_type: str) -> int:
         """Passes whose fastest counts; on a GPU one takes milliseconds, and single ones differ."""
         return self.runs or (10 if device_type == "cuda" else 1)
@@ -140,6 +148,9 @@ def main(args: argparse.Namespace) -> int:
     """Run `sdpose bench`: print the table, write the JSON and the plot."""
     if args.plot:
         require("matplotlib", "a plot")  # before the minutes of measuring
+    for target in filter(None, (args.json, args.plot)):
+        if target.is_dir():
+            raise InputError(f"cannot write {target}: it is a folder; give the name of a file")
     settings = Settings(
         model=args.model,
         device=args.device,
@@ -181,6 +192,7 @@ def run_bench(settings: Settings) -> dict[str, Any]:
     from .bench_ways import WAYS
 
     device, dtype = settings.resolve()
+    settings.check_files()
     rates, decode = in_own_process(measure_machine, settings)
     ways, answers = {}, {}
     for way in WAYS:

@@ -309,6 +309,9 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     if not here.get(chosen.type, True):
         found = ", ".join(name for name, available in here.items() if available)
         raise InputError(f"no device {str(chosen)!r} for PyTorch {torch.__version__} here: choose one of {found}")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        found = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+        raise InputError(f"no device {str(chosen)!r} here: choose one of {found}")
     return chosen
 
 

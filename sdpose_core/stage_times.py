@@ -81,6 +81,20 @@ class StageTimes:
         last.record(stream)
         with self._lock:
             self._spans.append((stage, first, last))
+        self._take_spans(wait=False)  # or a long clip would hold them all
+
+    def _take_spans(self, *, wait: bool) -> None:
+        """Add up what the device has done; with `wait` also what it is doing."""
+        with self._lock:
+            spans, self._spans = self._spans, []
+        for place, (stage, first, last) in enumerate(spans):
+            if wait:
+                last.synchronize()
+            elif not last.query():
+                with self._lock:
+                    self._spans[:0] = spans[place:]
+                return
+            self._add(stage, first.elapsed_time(last) / 1000)
 
     def _add(self, stage: str, seconds: float) -> None:
         with self._lock:
@@ -95,11 +109,7 @@ class StageTimes:
 
     def shares(self) -> list[StageShare]:
         """All stages, the busiest first."""
-        with self._lock:
-            spans, self._spans = self._spans, []
-        for stage, first, last in spans:
-            last.synchronize()
-            self._add(stage, first.elapsed_time(last) / 1000)
+        self._take_spans(wait=True)
         wall = max(self.wall_seconds, 1e-9)
         ordered = sorted(self._seconds.items(), key=lambda item: -item[1])
         return [StageShare(name, seconds, seconds / wall) for name, seconds in ordered]

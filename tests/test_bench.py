@@ -228,6 +228,22 @@ def test_only_ours_gives_up_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.backends.cudnn.allow_tf32 == (way != "ours")
 
 
+@pytest.mark.parametrize(("option", "words"), [
+    ("--weights", "other"), ("--picture", "no picture"), ("--json", "folder"), ("--plot", "folder"),
+])  # fmt: skip
+def test_wrong_files_are_told_before_anything_is_measured(
+    option: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def never(*_args: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(bench, "in_own_process", never)
+    (tmp_path / "other.txt").write_text("other")
+    target = tmp_path if words == "folder" else tmp_path / "other.txt"
+    assert main(["bench", option, str(target), "--device", "cpu"]) == 1
+    assert words in capsys.readouterr().err
+
+
 def test_passes_by_device() -> None:
     assert [bench.Settings().runs_on(kind) for kind in ("cpu", "cuda")] == [1, 10]
     assert bench.Settings(runs=3).runs_on("cuda") == 3

@@ -447,6 +447,10 @@ def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device(None) == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(InputError, match="no device 'cuda:2' here: choose one of cuda:0, cuda:1"):
+        pick_device("cuda:2")
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((9, 0), torch.bfloat16), ((7, 5), torch.float16)])

@@ -22,6 +22,7 @@ from sdpose_core.device_crops import CropJob, DeviceCropper  # noqa: E402
 from sdpose_core.estimator import PoseEstimator  # noqa: E402
 from sdpose_core.heatmaps import decode_dark_udp, decode_to_tensor, flip_back  # noqa: E402
 from sdpose_core.model import SDPose  # noqa: E402
+from sdpose_core.stage_times import StageTimes  # noqa: E402
 
 DEVICE = torch.device("meta")
 ONE_BATCH = slice(0, 4)
@@ -143,6 +144,42 @@ def test_what_is_downloaded_is_what_was_there() -> None:
     np.testing.assert_array_equal(transfers.Download(values).array(), values.numpy())
     array = np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::-1]
     np.testing.assert_array_equal(transfers.upload(array, torch.device("cpu")).numpy(), array)
+
+
+class PretendedEvent:
+    """A CUDA event of a device that is done with what it was given when `clock` has passed."""
+
+    clock = 0
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.at: int | None = None
+
+    def record(self, _stream: Any) -> None:
+        PretendedEvent.clock += 1
+        self.at = PretendedEvent.clock + 2  # the device is two events behind
+
+    def query(self) -> bool:
+        return self.at is not None and self.at <= PretendedEvent.clock
+
+    def synchronize(self) -> None:
+        PretendedEvent.clock = max(PretendedEvent.clock, self.at or 0)
+
+    def elapsed_time(self, other: PretendedEvent) -> float:
+        assert other.query(), "read before the device was there"
+        return 1000.0 * ((other.at or 0) - (self.at or 0))
+
+
+def test_times_of_a_device_are_added_up_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip of any length holds a few events, and nothing is waited for before the end."""
+    monkeypatch.setattr(torch.cuda, "Event", PretendedEvent)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: None)
+    times = StageTimes()
+    times.begin()
+    for _ in range(100):
+        with times.busy_on("model", torch.device("cuda")):
+            pass
+    assert len(times._spans) <= 2
+    assert times.shares()[0].seconds == 100
 
 
 @pytest.mark.gpu

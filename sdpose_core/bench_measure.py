@@ -153,7 +153,9 @@ def machine(device: torch.device) -> dict[str, Any]:
     import diffusers
     import torch
 
-    host, on_cuda = _processor() or platform.machine(), device.type == "cuda"
+    from .acceleration import processor_name
+
+    host, on_cuda = processor_name() or platform.machine(), device.type == "cuda"
     return {
         "processor": torch.cuda.get_device_name(device) if on_cuda else host,
         **({"host": host, "cuda": torch.version.cuda} if on_cuda else {}),
@@ -161,13 +163,3 @@ def machine(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
     }
-
-
-def _processor() -> str:
-    """The processor's own name, where the system tells it."""
-    import platform
-
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        return next((x.split(":")[1].strip() for x in cpuinfo.read_text().splitlines() if "model name" in x), "")
-    return platform.processor()

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from sdpose_core import acceleration, bench, bench_measure, bench_ways  # noqa: E402
-from sdpose_core.acceleration import OneDNNLinear, has_fast_onednn, optimize_for_cpu, self_attention  # noqa: E402
+from sdpose_core.acceleration import OneDNNAttention, OneDNNLinear, has_fast_onednn, optimize_for_cpu, self_attention  # noqa: E402
 from sdpose_core.bench_modes import MODES, Mode, default_modes, parse_counts, parse_modes  # noqa: E402
 from sdpose_core.cli import main  # noqa: E402
 from sdpose_core.errors import InputError, SDPoseError  # noqa: E402
@@ -104,14 +104,20 @@ def test_native_way_stretches_the_tight_box() -> None:
 
 
 @pytest.mark.skipif(not has_fast_onednn(), reason="this PyTorch has not both MKL and oneDNN")
+@pytest.mark.parametrize("intel", [False, True])
 @pytest.mark.parametrize("min_tokens", [acceleration.MIN_TOKENS, 1])
-def test_faster_kernels_keep_state_dict_and_answer(min_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faster_kernels_keep_state_dict_and_answer(
+    min_tokens: int, intel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(acceleration, "MIN_TOKENS", min_tokens)
+    monkeypatch.setattr(acceleration, "is_intel", lambda: intel)
     torch.manual_seed(0)
     config = bench.Settings(tiny=True).config
     plain = SDPose(config).eval().requires_grad_(False)
     fast = optimize_for_cpu(copy.deepcopy(plain))
     assert any(type(module) is OneDNNLinear for module in fast.unet.modules())
+    processors = [type(processor) for processor in fast.unet.attn_processors.values()]
+    assert (OneDNNAttention in processors) is not intel
     assert fast.state_dict().keys() == plain.state_dict().keys()
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in fast.state_dict().items())
     images = torch.rand(2, 3, 256, 192) * 2 - 1
@@ -133,6 +139,15 @@ def test_linear_through_onednn(shape: tuple[int, ...], bias: bool) -> None:
     fast(x).sum().backward()
     plain(x).sum().backward()
     torch.testing.assert_close(fast.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "intel"), [
+    ("Intel(R) Xeon(R) Processor @ 2.50GHz", True), ("Intel64 Family 6 Model 85 Stepping 7, GenuineIntel", True),
+    ("AMD EPYC 9B45", False), ("AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD", False), ("", False),
+])  # fmt: skip
+def test_intels_processors_are_known_by_name(name: str, intel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceleration, "processor_name", lambda: name)
+    assert acceleration.is_intel.__wrapped__() is intel
 
 
 def test_self_attention_in_chunks() -> None:

@@ -490,12 +490,16 @@ def test_the_heatmap_loss_is_the_official_one(case: int) -> None:
         predicted, target, weights, gradient = (
             torch.from_numpy(arrays[f"{case}_{name}"]) for name in ("pred", "target", "weights", "grad_pred")
         )
-        expected = float(arrays[f"{case}_loss"])
+        expected, unweighted, given = (
+            float(arrays[f"{case}_{name}"]) for name in ("loss", "loss_noweights", "loss_useFalse_but_weights_given")
+        )
     predicted.requires_grad_()
     loss = heatmap_loss(predicted, target, weights)
     loss.backward()
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     torch.testing.assert_close(predicted.grad, gradient, rtol=1e-5, atol=1e-9)
+    assert given == pytest.approx(loss.item(), rel=1e-6)  # the official loss weights in either case
+    assert heatmap_loss(predicted, target, torch.ones_like(weights)).item() == pytest.approx(unweighted, rel=1e-6)
 
 
 def test_both_tasks_in_one_pass_are_each_task_alone() -> None:

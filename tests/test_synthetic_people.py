@@ -482,6 +482,22 @@ def test_killed_and_run_again_with_other_workers_gives_the_same_files(tmp_path, 
 
 
 @needs_anny
+def test_the_number_of_threads_changes_nothing(tmp_path, body, monkeypatch):
+    """PyTorch's sums differ by it in their last bits, which an annotation's rounding now and then shows."""
+    import torch
+
+    monkeypatch.setattr(command, "BodyModel", lambda: body)
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        arguments = ["--count", "30", "--val", "2", "--size", "64x80", "--seed", "7", "--workers", "1"]
+        assert command.main([*arguments, "--out", str(tmp_path / str(threads))]) == 0
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+
+
+@needs_anny
 @pytest.mark.parametrize("package", ["pycocotools", "faster_coco_eval"])
 def test_coco_tools_read_the_annotations(tmp_path, package, body, monkeypatch):
     pytest.importorskip(package)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -227,12 +228,26 @@ def _make_all(job: Job, missing: list[tuple[str, int]], workers: int) -> Iterato
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch's sums depend on the number of threads, in their last bits: inside, it is one everywhere."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def make_one(body: BodyModel, job: Job, split: str, index: int) -> dict:
     """Draws picture `index` of a split, writes its file and returns its record."""
     import cv2
 
     rng = np.random.default_rng([job.seed, SPLITS.index(split), index])
-    picture, record = make_picture(body, job.scene, rng)
+    with one_thread():
+        picture, record = make_picture(body, job.scene, rng)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if job.suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
     _, code = cv2.imencode(f".{job.suffix}", picture[..., ::-1], quality)
     name = f"{split}_{index:07d}.{job.suffix}"

@@ -4,7 +4,7 @@ PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AM
 oneDNN gets from the same cores. So the large products, of linear layers and of the attention among 12,288 tokens, go
 through oneDNN as convolutions of 1 x 1 pixels; weights and tensors are laid out channels-last, which oneDNN needs for
 that and likes for the rest. On Intel's own processors MKL is as fast, and PyTorch's fused attention, which multiplies
-with it, takes two thirds of the time of ours: there the attention stays PyTorch's. Results differ in rounding only.
+with it, is faster than ours: there the attention stays PyTorch's. Results differ in rounding only.
 
 Measured and left out: weights packed beforehand (faster for the smallest convolutions only, and then the model has no
 state dict), huge pages (no difference).
@@ -43,14 +43,14 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
 
     The names and values of the state dict stay. Returns `model`.
     """
-    weight, fused_is_slow = next(model.parameters()), not is_intel()
+    weight = next(model.parameters())
     if weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.requires_grad and has_fast_onednn():
         for part in (model.vae, model.unet):  # the head's instance norms are better off with whole maps
             part.to(memory_format=torch.channels_last)
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = OneDNNLinear
-            elif isinstance(module, Attention) and fused_is_slow:
+            elif isinstance(module, Attention) and not is_intel():
                 module.set_processor(OneDNNAttention())
     return model
 

@@ -24,18 +24,19 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
 
-from moving_people import box_of  # noqa: E402
-from smooth_benchmark import FRAME_RATE, SIZE, truth  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+from moving_people import box_of
+from smooth_benchmark import FRAME_RATE, SIZE, truth
+from torch.utils.flop_counter import FlopCounterMode
 
-from sdpose_core.acceleration import optimize_for_cpu  # noqa: E402
-from sdpose_core.approximations import approximate  # noqa: E402
-from sdpose_core.clip_sequence import interpolate  # noqa: E402
-from sdpose_core.constants import fold_constants  # noqa: E402
-from sdpose_core.model import SDPose, load_sdpose  # noqa: E402
-from sdpose_core.model_config import BODY, WHOLEBODY, SDPoseConfig  # noqa: E402
-from sdpose_core.poses import Poses, PoseSequence  # noqa: E402
-from sdpose_core.tiny_encoder import TinyEncoder  # noqa: E402
+from sdpose_core.checkpoints.loading import load_sdpose
+from sdpose_core.model.approximations import approximate
+from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig
+from sdpose_core.model.folding import fold_constants
+from sdpose_core.model.network import SDPose
+from sdpose_core.model.onednn import optimize_for_cpu
+from sdpose_core.model.tiny_encoder import TinyEncoder
+from sdpose_core.poses import Poses, PoseSequence
+from sdpose_core.sequences.interpolation import interpolate
 
 SIZES = ((576, 768), (384, 512))
 Way = tuple[str, Callable[[SDPose], SDPose]]
@@ -108,11 +109,10 @@ def measure_full_size(config: SDPoseConfig) -> None:
 
 def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
     """A line per way that such a model has: AP, and the mean distance to the exact way's points."""
-    from coco_annotations import read_annotations, read_people
-    from recipe import ValidationRecipe
-    from validation_ap import average_precision, predict
-
     from sdpose_core.skeletons import keypoint_set
+    from sdpose_training.data.annotations import read_annotations, read_people
+    from sdpose_training.fit.validation import average_precision, predict
+    from sdpose_training.recipe.recipe import ValidationRecipe
 
     model = load_sdpose(checkpoint, device="cpu", fold=True)
     (w, h), settings = model.config.input_size, ValidationRecipe()

@@ -23,13 +23,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
 
-import coco_people  # noqa: E402
-from coco_annotations import People, read_annotations, read_people  # noqa: E402
-from coco_people import Batches, PeopleSamples, SampleSettings, collate, quiet_worker  # noqa: E402
-from recipe import AugmentationRecipe  # noqa: E402
-
-from sdpose_core.images import read_image  # noqa: E402
-from sdpose_core.skeletons import KeypointSet, keypoint_set  # noqa: E402
+# FIXME
+from sdpose_core.images import read_image
+from sdpose_core.skeletons import KeypointSet, keypoint_set
+from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
+from sdpose_training.recipe.recipe import AugmentationRecipe
 
 STAGES = {
     "augment": "placement (flip, half body, jitter)",
@@ -39,7 +38,7 @@ STAGES = {
     "occlude": "blur and hole",
     "encode_udp_profiles": "targets",
 }
-"""Functions that `coco_people` calls, and what they do; the mirror and copies are what is left."""
+"""Functions that `samples` calls, and what they do; the mirror and copies are what is left."""
 
 GOAL = 16.0
 """Pictures per second that two cores should make at 768 x 1024."""
@@ -61,17 +60,17 @@ def measure_stages(samples: PeopleSamples, count: int) -> tuple[dict[str, float]
 
         return call
 
-    originals = {name: getattr(coco_people, name) for name in STAGES}
+    originals = {name: getattr(samples, name) for name in STAGES}
     try:
         for name, function in originals.items():
-            setattr(coco_people, name, timed(name, function))
+            setattr(samples, name, timed(name, function))
         began = time.perf_counter()
         for i in range(count):
             samples[(i // len(samples), i % len(samples))]
         total = time.perf_counter() - began
     finally:
         for name, function in originals.items():
-            setattr(coco_people, name, function)
+            setattr(samples, name, function)
     spent["rest"] = total - sum(spent.values())
     return {name: seconds / count for name, seconds in spent.items()}, total / count
 

@@ -23,14 +23,13 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
 
-from losses import heatmap_loss, rgb_loss  # noqa: E402
-from recipe import OptimizerRecipe  # noqa: E402
-from training_setup import make_optimizer  # noqa: E402
-
-from sdpose_core.backbone import POSE, RGB  # noqa: E402
-from sdpose_core.checkpoints import save_checkpoint  # noqa: E402
-from sdpose_core.model import SDPose  # noqa: E402
-from sdpose_core.model_config import BODY, WHOLEBODY, VAEConfig  # noqa: E402
+from sdpose_core.checkpoints.layouts import save_checkpoint
+from sdpose_core.model.backbone import POSE, RGB
+from sdpose_core.model.config import BODY, WHOLEBODY, VAEConfig
+from sdpose_core.model.network import SDPose
+from sdpose_training.fit.losses import heatmap_loss, rgb_loss
+from sdpose_training.fit.setup import make_optimizer
+from sdpose_training.recipe.recipe import OptimizerRecipe
 
 GIB = 1 << 30
 

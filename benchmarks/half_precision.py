@@ -17,12 +17,12 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "training")]  # the training modules are scripts, not a package
 
-from coco_annotations import People, read_annotations, read_people  # noqa: E402
-from validation_ap import average_precision, crops_of  # noqa: E402
-
-from sdpose_core.heatmaps import decode_dark_udp  # noqa: E402
-from sdpose_core.model import SDPose, load_sdpose  # noqa: E402
-from sdpose_core.skeletons import KEYPOINT_SETS  # noqa: E402
+from sdpose_core.checkpoints.loading import load_sdpose
+from sdpose_core.codec.heatmaps import decode_dark_udp
+from sdpose_core.model.network import SDPose
+from sdpose_core.skeletons import KEYPOINT_SETS
+from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_training.fit.validation import average_precision, crops_of
 
 SURE = 0.3
 """Score of a point in fp32 from which it is compared."""

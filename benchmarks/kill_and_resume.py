@@ -57,7 +57,8 @@ class Setup:
 
 def child(source: str, out: str, chunk: str, every: str, detect_every: str, pace: str) -> None:
     """One run; the synthetic estimator takes `pace` seconds per batch."""
-    from sdpose_core.clip import ClipOptions, annotate_clip
+    from sdpose_core.annotate.clip import annotate_clip
+    from sdpose_core.annotate.clip_options import ClipOptions
 
     options = ClipOptions(chunk=int(chunk), every=int(every), detect_every=int(detect_every))
     if source.endswith(".json"):
@@ -66,7 +67,8 @@ def child(source: str, out: str, chunk: str, every: str, detect_every: str, pace
         clip, detector = SyntheticClip(Path(source)), ColourDetector()
         estimator = FigureEstimator(before_batch=lambda: time.sleep(float(pace)))
     else:
-        from sdpose_core import load_detector, load_estimator
+        from sdpose_core.detection.loading import load_detector
+        from sdpose_core.estimation.loading import load_estimator
 
         clip, detector, estimator = Path(source), load_detector(), load_estimator("preview")
     print(BEGUN, flush=True)

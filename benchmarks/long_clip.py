@@ -20,7 +20,8 @@ def child(frames: int, keypoint_set: str) -> dict[str, float]:
     """One clip; returns peak memory in bytes after the poses and at the end, and seconds."""
     from synthetic_clip import ColourDetector, FigureEstimator, SyntheticClip
 
-    from sdpose_core.clip import ClipOptions, annotate_clip
+    from sdpose_core.annotate.clip import annotate_clip
+    from sdpose_core.annotate.clip_options import ClipOptions
 
     marks: list[float] = []
     memory: list[int] = []

@@ -17,10 +17,11 @@ import numpy as np
 from moving_people import GROUP, Clip
 from scipy.optimize import linear_sum_assignment
 
-from sdpose_core import load_detector, load_estimator
 from sdpose_core.boxes import area, iou
+from sdpose_core.detection.loading import load_detector
+from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.poses import Poses
-from sdpose_core.video import open_video
+from sdpose_core.video.opening import open_video
 
 VIDEO = File(__file__).parents[1] / "tests" / "data" / "dancer.mp4"
 FRAME_RATE = Fraction(16)

@@ -18,7 +18,7 @@ import numpy as np
 from moving_people import figure
 
 from sdpose_core.poses import Poses, PoseSequence
-from sdpose_core.smoothing import smooth
+from sdpose_core.sequences.one_euro import smooth
 
 SIZE, FRAME_RATE, FRAMES, NOISE = (640, 480), Fraction(30), 300, 2.5
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import KEYPOINT_SETS
-from sdpose_core.video import Frame, VideoInfo
+from sdpose_core.video.frames import Frame, VideoInfo
 
 SIZE = (96, 64)
 RATE = Fraction(25)

@@ -19,7 +19,7 @@ import numpy as np
 from moving_people import CLIPS, FRAME_RATE, GROUP, Clip
 
 from sdpose_core.boxes import iou
-from sdpose_core.tracking import Tracker
+from sdpose_core.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)

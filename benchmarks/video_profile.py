@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sdpose_core.clip import ClipOptions, annotate_clip
-from sdpose_core.detector import WholePicture
-from sdpose_core.estimator import Estimator, load_estimator
-from sdpose_core.stage_times import StageTimes
+from sdpose_core.annotate.clip import annotate_clip
+from sdpose_core.annotate.clip_options import ClipOptions
+from sdpose_core.detection.people import WholePicture
+from sdpose_core.estimation.crop_jobs import Estimator
+from sdpose_core.estimation.loading import load_estimator
+from sdpose_core.estimation.stage_times import StageTimes
 
 
 def stand_in(milliseconds: float) -> Estimator:

@@ -11,9 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sdpose_core import draw_poses, load_detector, load_estimator
-from sdpose_core.annotate import annotate_images, place
-from sdpose_core.drawing import STYLES, overlay
+from sdpose_core.annotate.images import annotate_images
+from sdpose_core.detection.loading import load_detector
+from sdpose_core.drawing.canvas import place
+from sdpose_core.drawing.pose_maps import draw_poses, overlay
+from sdpose_core.drawing.styles import STYLES
+from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.images import read_image
 from sdpose_core.poses import Poses
 

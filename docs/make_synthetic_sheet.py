@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sdpose_core.drawing import overlay
+from sdpose_core.drawing.pose_maps import overlay
 from sdpose_core.images import read_image
 from sdpose_core.poses import Poses
 

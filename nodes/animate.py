@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.annotate import place
+from ..sdpose_core.drawing.canvas import place
 from ..sdpose_core.errors import InputError
-from . import clip_inputs, host, widgets
-from .annotate_node import NO_MODEL
+from . import clip_inputs, widgets
+from .annotate import NO_MODEL
 from .draw import draw
-from .sequence_sockets import describe, frame_rate_input, rate_from_socket
-from .sockets import PoseClip, images_from_tensor, tensor_from_images
-from .video_sockets import video_file, video_of_images
+from .host.info import Stopwatch, preview, show_text
+from .host.progress import Progress
+from .sockets.images import images_from_tensor, tensor_from_images
+from .sockets.poses import PoseClip
+from .sockets.sequence import describe, frame_rate_input, rate_from_socket
+from .sockets.video import video_file, video_of_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +92,12 @@ class AnimateAnyone(io.ComfyNode):
         video: Any = None,
         model: Any = None,
     ) -> io.NodeOutput:
-        from ..sdpose_core.clip import annotate_frames
-        from ..sdpose_core.exports import TARGETS
+        from ..sdpose_core.annotate.clip import annotate_frames
+        from ..sdpose_core.exports.targets import TARGETS
 
         if (image is None) == (video is None):
             raise InputError("connect either image or video")
-        watch = host.Stopwatch()
+        watch = Stopwatch()
         options = clip_inputs.clip_options(person, number, smooth, threshold, detect_every=detect_every)
         estimator, finder = clip_inputs.makers(
             model, detector, detect_threshold, max_people, crop=crop, flip_test=flip_test, batch_size=batch_size
@@ -103,21 +106,22 @@ class AnimateAnyone(io.ComfyNode):
             frames, rate, total = _frames(path, image, frame_rate)
             sequence = annotate_frames(
                 frames, estimator=estimator(), detector=finder(), options=options, frame_rate=rate,
-                on_progress=host.Progress(total or 1),
+                on_progress=Progress(total or 1),
             )  # fmt: skip
         size = replace(TARGETS[TARGET], short_side=short_side).canvas_size(sequence.size)
         placed = [place(poses, size, "stretch") for poses in sequence.frames()]
         maps = tensor_from_images(draw(placed, [None] * len(placed), style=TARGET, threshold=threshold))
         notes = [f"{size[0]} x {size[1]}; {watch.speed(len(sequence))}", *([NO_MODEL] if model is None else [])]
         info = describe(sequence, [str(sequence.meta.get("model", "")), *notes])
-        host.show_text(cls, info)
+        show_text(cls, info)
         clip = video_of_images(maps, rate)
-        return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=host.preview(cls, maps))
+        return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=preview(cls, maps))
 
 
 def _frames(path: Any, image: torch.Tensor | None, frame_rate: float) -> tuple[Iterator, Fraction, int | None]:
     """The frames of the file or of the batch, their rate, and how many are stated."""
-    from ..sdpose_core.video import Frame, open_video
+    from ..sdpose_core.video.frames import Frame
+    from ..sdpose_core.video.opening import open_video
 
     if image is None:
         source = open_video(path)

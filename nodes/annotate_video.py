@@ -10,11 +10,15 @@ from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import PoseSequence
-from . import clip_inputs, host, widgets
-from .annotate_node import NO_MODEL
-from .sequence_sockets import describe
-from .sockets import PoseClip, tensor_from_images
-from .video_sockets import video_file, video_of_file
+from . import clip_inputs, widgets
+from .annotate import NO_MODEL
+from .host.folders import file_stamp
+from .host.info import Stopwatch, preview, show_text
+from .host.progress import Progress
+from .sockets.images import tensor_from_images
+from .sockets.poses import PoseClip
+from .sockets.sequence import describe
+from .sockets.video import video_file, video_of_file
 
 
 class AnnotateVideo(io.ComfyNode):
@@ -87,7 +91,7 @@ class AnnotateVideo(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, path: str, **_others: Any) -> tuple | None:
         """Run again when the file was replaced."""
-        return host.file_stamp(_input_path(path)) if path.strip() else None
+        return file_stamp(_input_path(path)) if path.strip() else None
 
     @classmethod
     def execute(
@@ -113,11 +117,11 @@ class AnnotateVideo(io.ComfyNode):
         model: Any = None,
         **switches: bool,
     ) -> io.NodeOutput:
-        from ..sdpose_core.clip import ClipFiles, annotate_clip
+        from ..sdpose_core.annotate.clip import ClipFiles, annotate_clip
 
         if (video is None) != bool(path.strip()):
             raise InputError("connect a video or name a file in path, and not both")
-        watch = host.Stopwatch()
+        watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
             parts=widgets.chosen_parts(switches), codec=codec, overwrite=not keep_finished,
@@ -130,15 +134,15 @@ class AnnotateVideo(io.ComfyNode):
             files = ClipFiles(_output_folder(folder), _name_of(source))
             outcome = annotate_clip(
                 source, files.out, estimator=estimator, detector=finder, options=options, name=files.name,
-                on_progress=host.Progress(1), on_draw=host.Progress(1),
+                on_progress=Progress(1), on_draw=Progress(1),
             )  # fmt: skip
         sequence = PoseSequence.load(files.sequence)
         notes = [outcome.message, watch.speed(len(sequence)), *([NO_MODEL] if model is None else [])]
         info = describe(sequence, notes)
-        host.show_text(cls, info)
+        show_text(cls, info)
         middle = _frame_of(files.pose_video, len(sequence) // 2)
         clip = video_of_file(files.pose_video)
-        return io.NodeOutput(clip, sequence, middle, str(files.sequence), info, ui=host.preview(cls, middle))
+        return io.NodeOutput(clip, sequence, middle, str(files.sequence), info, ui=preview(cls, middle))
 
 
 def _input_path(text: str) -> Path:
@@ -176,7 +180,7 @@ def _name_of(source: Path) -> str:
 
 def _frame_of(path: Path, number: int) -> Any:
     """One frame of a video as IMAGE."""
-    from ..sdpose_core.video import open_video
+    from ..sdpose_core.video.opening import open_video
 
     with open_video(path) as source:
         return tensor_from_images([next(source.frames(number)).image])

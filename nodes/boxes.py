@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from . import host
-from .box_sources import BBOX_FORMATS, MASK_MEANINGS, SOURCE_TYPES, people_of
-from .sockets import boxes_to_socket, tensor_from_masks
+from .host.info import show_text, tally
+from .sockets.box_sources import BBOX_FORMATS, MASK_MEANINGS, SOURCE_TYPES, people_of
+from .sockets.boxes import boxes_to_socket
+from .sockets.images import tensor_from_masks
 from .widgets import ALIASES, CATEGORY
 
 if TYPE_CHECKING:
@@ -76,6 +77,6 @@ class BoxesFrom(io.ComfyNode):
         people, notes = people_of(source, frames, size, bbox_format=bbox_format, mask_meaning=mask_meaning)
         boxes = boxes_to_socket([frame.boxes for frame in people], [frame.track_ids for frame in people])
         masks = tensor_from_masks([frame.filled_masks(size) for frame in people]) if with_masks else None
-        info = "\n".join([host.tally(sum(map(len, boxes)), frames), *notes])
-        host.show_text(cls, info)
+        info = "\n".join([tally(sum(map(len, boxes)), frames), *notes])
+        show_text(cls, info)
         return io.NodeOutput(boxes, masks, info)

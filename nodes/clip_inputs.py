@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import detect
-from .loaded_model import PreviewModel
-from .sockets import PoseModel
+from .host.model import PreviewModel
+from .sockets.poses import PoseModel
 
 PERSONS = ("everybody", "best score", "largest", "leftmost", "rightmost", "id")
 
@@ -56,8 +56,8 @@ def detector_inputs() -> list[io.Input]:
 
 def clip_options(person: str, number: int, smooth: bool, threshold: float, **settings: Any) -> Any:
     """The core's options for a clip."""
-    from ..sdpose_core.clip import ClipOptions, Selection
-    from ..sdpose_core.smoothing import CleanOptions
+    from ..sdpose_core.annotate.clip_options import ClipOptions, Selection
+    from ..sdpose_core.sequences.cleaning import CleanOptions
 
     return ClipOptions(
         person=Selection(by=None if person == PERSONS[0] else person, number=number),

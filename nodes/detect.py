@@ -8,39 +8,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
-from . import host
-from .sockets import boxes_to_socket, images_from_tensor
+from .host.folders import FOLDER, file_stamp, transformers_folders, weight_files, weight_path
+from .host.info import Stopwatch, show_text, tally
+from .host.progress import each_frame
+from .sockets.boxes import boxes_to_socket
+from .sockets.images import images_from_tensor
 from .widgets import ALIASES, CATEGORY
 
 if TYPE_CHECKING:
     import torch
 
-    from ..sdpose_core.detector import PersonDetector
+    from ..sdpose_core.detection.people import PersonDetector
 
 EMBEDDED = {"yolox (embedded)": "yolox", "whole picture": "full"}
 
 
 def detector_choices() -> list[str]:
     """The embedded detectors, ONNX files and RT-DETR or D-FINE folders of models/sdpose."""
-    return [*EMBEDDED, *host.weight_files(".onnx", (host.FOLDER,)), *host.transformers_folders()]
+    return [*EMBEDDED, *weight_files(".onnx", (FOLDER,)), *transformers_folders()]
 
 
 def load(choice: str, threshold: float, max_people: int, min_size: int = 0) -> PersonDetector:
     """The detector called `choice` in `detector_choices`; `max_people` 0 is all."""
-    from ..sdpose_core.detector import load_detector
+    from ..sdpose_core.detection.loading import load_detector
 
-    source = EMBEDDED.get(choice) or host.weight_path(choice)
+    source = EMBEDDED.get(choice) or weight_path(choice)
     return load_detector(source, threshold=threshold, max_people=max_people or None, min_size=min_size)
 
 
 def detector_stamp(choice: str | None) -> tuple[float, int] | None:
     """Changes when the file of a detector is replaced; None for an embedded one, and where the choice is wired."""
-    return host.file_stamp(None if choice is None or choice in EMBEDDED else host.weight_path(choice))
+    return file_stamp(None if choice is None or choice in EMBEDDED else weight_path(choice))
 
 
 def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Per picture (N, 5) x1, y1, x2, y2, score, best first; with a progress bar, may be cancelled."""
-    found = (detector.detect(image) for image in host.each_frame(images))
+    found = (detector.detect(image) for image in each_frame(images))
     return [np.concatenate([boxes, scores[:, None]], axis=1) for boxes, scores in found]
 
 
@@ -116,9 +119,9 @@ class DetectPersons(io.ComfyNode):
     def execute(
         cls, image: torch.Tensor, detector: str, threshold: float, max_people: int, min_size: int
     ) -> io.NodeOutput:
-        watch = host.Stopwatch()
+        watch = Stopwatch()
         finder = load(detector, threshold, max_people, min_size)
         found = find_people(finder, images_from_tensor(image))
-        info = f"{finder.name} | {host.tally(sum(map(len, found)), len(found))} | {watch.speed(len(found))}"
-        host.show_text(cls, info)
+        info = f"{finder.name} | {tally(sum(map(len, found)), len(found))} | {watch.speed(len(found))}"
+        show_text(cls, info)
         return io.NodeOutput(boxes_to_socket(found), info)

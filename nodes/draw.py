@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..sdpose_core.annotate import FITS, place
-from ..sdpose_core.drawing import draw_poses
+from ..sdpose_core.drawing.canvas import FITS, place
+from ..sdpose_core.drawing.pose_maps import draw_poses
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
-from ..sdpose_core.smoothing import drawing_threshold
-from . import host, widgets
+from ..sdpose_core.sequences.cleaning import drawing_threshold
+from . import widgets
+from .host.info import preview, show_text, tally
+from .host.progress import each_frame
 from .select import poses_input
-from .sockets import images_from_tensor, poses_from_socket, tensor_from_images
+from .sockets.images import images_from_tensor, tensor_from_images
+from .sockets.poses import poses_from_socket
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +35,7 @@ def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], *, threshold: float
     pairs = list(zip(poses, backgrounds, strict=True))
     return [
         draw_poses(frame, background=below, threshold=drawing_threshold(frame.meta, threshold), **settings)
-        for frame, below in host.each_frame(pairs)
+        for frame, below in each_frame(pairs)
     ]
 
 
@@ -149,6 +152,6 @@ class DrawPoses(io.ComfyNode):
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]
         maps = draw(frames, below, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
         result = tensor_from_images(maps)
-        info = "\n".join([f"{host.tally(sum(map(len, frames)), len(frames))}, {size[0]} x {size[1]}", *notes])
-        host.show_text(cls, info)
-        return io.NodeOutput(result, info, ui=host.preview(cls, result))
+        info = "\n".join([f"{tally(sum(map(len, frames)), len(frames))}, {size[0]} x {size[1]}", *notes])
+        show_text(cls, info)
+        return io.NodeOutput(result, info, ui=preview(cls, result))

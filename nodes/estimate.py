@@ -9,18 +9,12 @@ import numpy as np
 from comfy_api.latest import io
 
 from ..sdpose_core.poses import Poses
-from . import host, widgets
-from .sockets import (
-    FrameBoxes,
-    PoseFrames,
-    PoseKeypoint,
-    PoseModel,
-    boxes_from_socket,
-    images_from_tensor,
-    keypoints_to_socket,
-    masks_from_tensor,
-    with_track_ids,
-)
+from . import widgets
+from .host.info import Stopwatch, counted, show_text
+from .host.progress import Progress
+from .sockets.boxes import FrameBoxes, boxes_from_socket, with_track_ids
+from .sockets.images import images_from_tensor, masks_from_tensor
+from .sockets.poses import PoseFrames, PoseKeypoint, PoseModel, keypoints_to_socket
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +27,7 @@ def estimate(
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Poses]:
     """Poses in the boxes of each picture, with the boxes' track ids; with a progress bar, may be cancelled."""
-    progress = host.Progress(sum(len(rows) for rows in boxes.boxes))
+    progress = Progress(sum(len(rows) for rows in boxes.boxes))
     poses = estimator.estimate(images, boxes.boxes, masks=masks, on_batch=progress)
     return [with_track_ids(*row) for row in zip(poses, boxes.boxes, boxes.track_ids, strict=True)]
 
@@ -49,7 +43,7 @@ def fill_empty_frames(boxes: FrameBoxes, images: Sequence[np.ndarray], policy: s
         filled[index] = whole if policy == "full-image" else filled[index - 1]
         ids[index] = None if policy == "full-image" else ids[index - 1]
         count += 1
-    note = [f"{host.counted(count, 'frame')} without boxes: {policy} boxes used"] if count else []
+    note = [f"{counted(count, 'frame')} without boxes: {policy} boxes used"] if count else []
     return FrameBoxes(filled, ids, [*boxes.notes, *note])
 
 
@@ -108,9 +102,9 @@ class EstimatePoses(io.ComfyNode):
         given = boxes_from_socket(boxes, len(images))
         per_frame = masks_from_tensor(masks, [len(rows) for rows in given.boxes], images)
         given = fill_empty_frames(given, images, if_nobody)
-        watch = host.Stopwatch()
+        watch = Stopwatch()
         estimator = model.estimator(batch_size=batch_size, flip_test=flip_test, crop=crop)
         poses = estimate(estimator, images, given, per_frame)
         info = watch.describe(poses, given.notes)
-        host.show_text(cls, info)
+        show_text(cls, info)
         return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import host
 from .animate import AnimateAnyone
-from .annotate_node import Annotate
+from .annotate import Annotate
 from .annotate_video import AnnotateVideo
 from .boxes import BoxesFrom
 from .detect import DetectPersons
@@ -14,6 +13,7 @@ from .draw import DrawPoses
 from .estimate import EstimatePoses
 from .faces import FaceCrops
 from .files import LoadPoses, SavePoses
+from .host.folders import register_folder, serve_help_and_graphs, warn_if_old
 from .load import DownloadWeights, LoadModel
 from .retarget import RetargetPoses
 from .select import FilterPoses, SelectPerson
@@ -48,9 +48,9 @@ class SDPoseAnnotatorExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         """Before the first list of nodes, whose menus show the files of models/sdpose."""
-        host.warn_if_old()
-        host.register_folder()
-        host.serve_help_and_graphs()
+        warn_if_old()
+        register_folder()
+        serve_help_and_graphs()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes, in the order of the menu."""

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from . import host, widgets
-from .sequence_sockets import clip_input, sequence_from_socket
-from .sockets import boxes_to_socket, images_from_tensor, tensor_from_images
+from . import widgets
+from .host.info import preview, show_text
+from .host.progress import each_frame
+from .sockets.boxes import boxes_to_socket
+from .sockets.images import images_from_tensor, tensor_from_images
+from .sockets.sequence import clip_input, sequence_from_socket
 
 if TYPE_CHECKING:
     import torch
@@ -61,8 +64,8 @@ class FaceCrops(io.ComfyNode):
         import numpy as np
 
         from ..sdpose_core.errors import InputError
-        from ..sdpose_core.face_crops import face_boxes, face_crops
-        from ..sdpose_core.sequence_selection import select_people
+        from ..sdpose_core.exports.faces import face_boxes, face_crops
+        from ..sdpose_core.sequences.people import select_people
 
         images = images_from_tensor(image)
         clip, notes = sequence_from_socket(sequence)
@@ -75,11 +78,11 @@ class FaceCrops(io.ComfyNode):
         ids = own.track_ids[own.track_ids >= 0]
         track_id = int(ids[0]) if ids.size else -1
         boxes = face_boxes(clip, track_id, threshold=threshold, smooth_seconds=smooth)
-        faces = tensor_from_images(list(face_crops(host.each_frame(images), boxes, size)))
+        faces = tensor_from_images(list(face_crops(each_frame(images), boxes, size)))
         found = np.isfinite(boxes).all(axis=1)
         rows = [
             np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)
         ]
         info = "\n".join([f"id {track_id}: a face in {int(found.sum())} of {len(clip)} frames", *notes])
-        host.show_text(cls, info)
-        return io.NodeOutput(faces, boxes_to_socket(rows), info, ui=host.preview(cls, faces))
+        show_text(cls, info)
+        return io.NodeOutput(faces, boxes_to_socket(rows), info, ui=preview(cls, faces))

@@ -13,11 +13,14 @@ from comfy_api.latest import io
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.files import atomic_write
 from ..sdpose_core.poses import Poses, PoseSequence
-from ..sdpose_core.smoothing import drawing_threshold
-from . import host, widgets
+from ..sdpose_core.sequences.cleaning import drawing_threshold
+from . import widgets
 from .draw import MAX_SIDE
+from .host.folders import file_stamp
+from .host.info import show_text
+from .host.progress import each_frame
 from .select import pose_outputs, pose_values, poses_input
-from .sockets import is_sequence, keypoints_to_socket, poses_from_frames, poses_from_socket
+from .sockets.poses import is_sequence, keypoints_to_socket, poses_from_frames, poses_from_socket
 
 FORMATS = ("pose.npz", "OpenPose JSON, one file per frame", "OpenPose JSON, one file")
 PLACES = ("input", "output")
@@ -76,7 +79,7 @@ class SavePoses(io.ComfyNode):
             written = [path]
         else:
             written = _write_openpose(base, frames, drawing_threshold(frames[0].meta, threshold), format == FORMATS[2])
-        host.show_text(cls, f"{len(frames)} frames -> {written[0]}")
+        show_text(cls, f"{len(frames)} frames -> {written[0]}")
         return io.NodeOutput(str(written[0]))
 
 
@@ -88,7 +91,7 @@ def _write_openpose(base: Path, frames: Sequence[Poses], threshold: float, one_f
     folder = base.with_name(base.name + "_")
     return [
         _write_json(folder / f"{base.name}_{number:012}{FRAME_SUFFIX}", frame)
-        for number, frame in enumerate(host.each_frame(openpose))
+        for number, frame in enumerate(each_frame(openpose))
     ]
 
 
@@ -182,11 +185,11 @@ class LoadPoses(io.ComfyNode):
         """Read again when a file was changed."""
         path = pose_path(file)
         files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        return file, tuple(host.file_stamp(part) for part in files)
+        return file, tuple(file_stamp(part) for part in files)
 
     @classmethod
     def execute(cls, file: str, swap_hands: bool, canvas_width: int = 0, canvas_height: int = 0) -> io.NodeOutput:
-        from ..sdpose_core.openpose import read_openpose_json
+        from ..sdpose_core.openpose.reader import read_openpose_json
 
         path = pose_path(file)
         if path.name.endswith(SUFFIXES[1]):

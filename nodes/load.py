@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from . import host
-from .loaded_model import PreviewModel, load_model
-from .sockets import PoseModel
+from .host.folders import file_stamp, weight_files, weight_path, weights_folder
+from .host.info import show_text
+from .host.model import PreviewModel, load_model
+from .host.progress import Progress
+from .sockets.poses import PoseModel
 from .widgets import ALIASES, CATEGORY
 
 PREVIEW = "preview (embedded)"
@@ -23,7 +25,7 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        files = host.weight_files()
+        files = weight_files()
         named = [name for name in files if "sdpose" in name.lower()]
         return io.Schema(
             node_id="SDPoseAnnotatorLoadModel",
@@ -97,8 +99,8 @@ class LoadModel(io.ComfyNode):
         pool_attention: bool = False,
     ) -> tuple:
         """Load again when the file was replaced."""
-        path = None if model in (None, PREVIEW) else host.weight_path(model)  # None: the choice comes by wire
-        return model, dtype, keypoints, compile, input_size, pool_attention, host.file_stamp(path)
+        path = None if model in (None, PREVIEW) else weight_path(model)  # None: the choice comes by wire
+        return model, dtype, keypoints, compile, input_size, pool_attention, file_stamp(path)
 
     @classmethod
     def execute(
@@ -114,7 +116,7 @@ class LoadModel(io.ComfyNode):
             loaded = PreviewModel()
         else:
             loaded = load_model(
-                host.weight_path(model),
+                weight_path(model),
                 dtype=dtype,
                 keypoint_set=KEYPOINT_SETS[keypoints],
                 compile=compile,
@@ -122,7 +124,7 @@ class LoadModel(io.ComfyNode):
                 pool_attention=pool_attention,
             )
         info = loaded.describe()
-        host.show_text(cls, info)
+        show_text(cls, info)
         return io.NodeOutput(loaded, info)
 
 
@@ -160,12 +162,12 @@ class DownloadWeights(io.ComfyNode):
 
     @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
-        from ..sdpose_core import download as hub
+        from ..sdpose_core.checkpoints import download as hub
 
-        folder = host.weights_folder() / weights
+        folder = weights_folder() / weights
         if download:
-            text = str(hub.download(weights, folder, on_bytes=host.Progress(1)))
+            text = str(hub.download(weights, folder, on_bytes=Progress(1)))
         else:
             text = f"{hub.plan(weights, folder).describe()}\nSwitch 'download' on to fetch it."
-        host.show_text(cls, text)
+        show_text(cls, text)
         return io.NodeOutput(text)

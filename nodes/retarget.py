@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import widgets
-from .sequence_sockets import clip_input, clip_outputs, clip_values, sequence_from_socket
-from .sockets import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
+from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
+from .sockets.sequence import clip_input, clip_outputs, clip_values, sequence_from_socket
 
 METHODS = ("limbs", "affine", "none")
 
@@ -59,7 +59,7 @@ class RetargetPoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, sequence: Any, reference: Any, method: str, person: int, feet_on_ground: bool) -> io.NodeOutput:
-        from ..sdpose_core.retarget import retarget
+        from ..sdpose_core.retarget.fitting import retarget
 
         clip, notes = sequence_from_socket(sequence)
         character, more = poses_from_socket(reference)

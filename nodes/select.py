@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.selection import ORDERS, keep_people, keep_points, select_person
-from . import host, widgets
-from .sockets import PoseClip, PoseFrames, PoseKeypoint, keypoints_to_socket, poses_from_socket
+from ..sdpose_core.sequences.selection import ORDERS, keep_people, keep_points, select_person
+from . import widgets
+from .host.info import show_text, tally
+from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, keypoints_to_socket, poses_from_socket
 
 if TYPE_CHECKING:
     from ..sdpose_core.poses import Poses
@@ -32,8 +33,8 @@ def pose_outputs() -> list[io.Output]:
 
 def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str]) -> io.NodeOutput:
     """What `pose_outputs` declares."""
-    info = "\n".join([host.tally(sum(map(len, poses)), len(poses)), *notes])
-    host.show_text(node, info)
+    info = "\n".join([tally(sum(map(len, poses)), len(poses)), *notes])
+    show_text(node, info)
     return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info)
 
 

@@ -10,13 +10,16 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
-from ..sdpose_core.exports import TARGETS
+from ..sdpose_core.exports.targets import TARGETS
 from ..sdpose_core.poses import Poses, PoseSequence
-from . import host, widgets
+from . import widgets
 from .files import SUFFIXES, pose_files, pose_path
-from .sequence_sockets import clip_input, clip_outputs, clip_values, frame_rate_input, sequence_from_socket
-from .sockets import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
-from .video_sockets import video_file
+from .host.folders import file_stamp
+from .host.info import show_text
+from .host.progress import Progress
+from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
+from .sockets.sequence import clip_input, clip_outputs, clip_values, frame_rate_input, sequence_from_socket
+from .sockets.video import video_file
 
 PERSONS = ("as the target wants", "all", "best score", "largest", "leftmost", "rightmost", "id")
 NO_SEQUENCE = "(no .pose.npz found)"
@@ -48,7 +51,7 @@ class LoadSequence(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str) -> tuple:
         """Read again when the file was changed."""
-        return file, host.file_stamp(_sequence_path(file))
+        return file, file_stamp(_sequence_path(file))
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -151,7 +154,8 @@ class ExportSequence(io.ComfyNode):
         reference: Any = None,
         video: Any = None,
     ) -> io.NodeOutput:
-        from ..sdpose_core.exports import ExportOptions, export
+        from ..sdpose_core.exports.profile import ExportOptions
+        from ..sdpose_core.exports.targets import export
 
         clip, notes = sequence_from_socket(sequence)
         options = ExportOptions(
@@ -170,10 +174,10 @@ class ExportSequence(io.ComfyNode):
                 video=path,
                 reference=_one_frame(reference),
                 options=options,
-                on_progress=host.Progress(len(clip)),
+                on_progress=Progress(len(clip)),
             )
         info = "\n".join([*(str(file.relative_to(folder.parent)) for file in result.files), *result.notes, *notes])
-        host.show_text(cls, info)
+        show_text(cls, info)
         return io.NodeOutput(str(folder), info)
 
 

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from . import host, widgets
+from . import widgets
+from .host.progress import each_frame
 from .select import poses_input
-from .sequence_sockets import (
+from .sockets.images import images_from_tensor
+from .sockets.poses import poses_from_socket
+from .sockets.sequence import (
     clip_input,
     clip_outputs,
     clip_values,
@@ -16,7 +19,6 @@ from .sequence_sockets import (
     rate_from_socket,
     sequence_from_socket,
 )
-from .sockets import images_from_tensor, poses_from_socket
 
 if TYPE_CHECKING:
     import torch
@@ -83,8 +85,8 @@ class TrackPoses(io.ComfyNode):
         image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         from ..sdpose_core.errors import InputError
-        from ..sdpose_core.track_frames import track_frames
-        from ..sdpose_core.tracking import TrackerOptions
+        from ..sdpose_core.tracking.frames import track_frames
+        from ..sdpose_core.tracking.options import TrackerOptions
 
         frames, notes = poses_from_socket(poses)
         images = None if image is None else images_from_tensor(image)
@@ -95,7 +97,7 @@ class TrackPoses(io.ComfyNode):
         options = TrackerOptions(
             lost_seconds=lost_seconds, remember_seconds=remember_seconds, point_threshold=threshold, trust_ids=keep_ids
         )
-        sequence = track_frames(host.each_frame(frames), rate_from_socket(frame_rate), images=images, options=options)
+        sequence = track_frames(each_frame(frames), rate_from_socket(frame_rate), images=images, options=options)
         cuts = sequence.meta["clip"]["scene_cuts"]
         found = [f"scenes begin at frames {', '.join(map(str, cuts))}"] if cuts else []
         return clip_values(cls, sequence, threshold, [*notes, *found])
@@ -209,7 +211,7 @@ class SmoothPoses(io.ComfyNode):
         hide_faces: bool,
         frame_rate: float,
     ) -> io.NodeOutput:
-        from ..sdpose_core.smoothing import CleanOptions, clean
+        from ..sdpose_core.sequences.cleaning import CleanOptions, clean
 
         clip, notes = sequence_from_socket(sequence, frame_rate)
         options = CleanOptions(

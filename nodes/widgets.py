@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.drawing import STYLES
+from ..sdpose_core.drawing.styles import STYLES
 from ..sdpose_core.errors import InputError
 
 CATEGORY = "SDPose Annotator"
@@ -57,7 +57,7 @@ def chosen_parts(switches: Mapping[str, bool]) -> tuple[str, ...]:
 
 
 def crop() -> io.Combo.Input:
-    from ..sdpose_core.crops import CROP_MODES
+    from ..sdpose_core.codec.crops import CROP_MODES
 
     return io.Combo.Input(
         "crop",

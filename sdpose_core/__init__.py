@@ -8,33 +8,36 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .annotate.controlnet_aux import SDPoseDetector
+    from .checkpoints.loading import load_sdpose
+    from .detection.loading import load_detector
+    from .drawing.pose_maps import draw_poses
+    from .errors import SDPoseError
+    from .estimation.loading import load_estimator
+    from .estimation.sdpose import PoseEstimator
+    from .model.config import SDPoseConfig
+    from .model.network import SDPose
+    from .poses import Poses, PoseSequence
 
 _HOME_OF = {
     "Poses": ".poses",
     "PoseSequence": ".poses",
-    "load_sdpose": ".model",
-    "SDPose": ".model",
-    "SDPoseConfig": ".model_config",
-    "load_estimator": ".estimator",
-    "PoseEstimator": ".estimator",
-    "load_detector": ".detector",
-    "draw_poses": ".drawing",
-    "SDPoseDetector": ".annotator",
+    "load_sdpose": ".checkpoints.loading",
+    "SDPose": ".model.network",
+    "SDPoseConfig": ".model.config",
+    "load_estimator": ".estimation.loading",
+    "PoseEstimator": ".estimation.sdpose",
+    "load_detector": ".detection.loading",
+    "draw_poses": ".drawing.pose_maps",
+    "SDPoseDetector": ".annotate.controlnet_aux",
     "SDPoseError": ".errors",
 }
 
-if TYPE_CHECKING:
-    from .annotator import SDPoseDetector
-    from .detector import load_detector
-    from .drawing import draw_poses
-    from .errors import SDPoseError
-    from .estimator import PoseEstimator, load_estimator
-    from .model import SDPose, load_sdpose
-    from .model_config import SDPoseConfig
-    from .poses import Poses, PoseSequence
-
 __all__ = [
+    "__version__",
     "Poses",
     "PoseSequence",
     "PoseEstimator",

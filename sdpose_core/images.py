@@ -234,3 +234,12 @@ def _size(image: Image.Image) -> str:
 
 def _limit(max_pixels: int) -> str:
     return f"the limit is {max_pixels:,}: make it smaller, or raise the limit if you trust the file"
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raise `InputError` unless `image` is RGB uint8 (H, W, 3) of at least one pixel."""
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        shape = getattr(image, "shape", type(image).__name__)
+        raise InputError(f"picture: expected an RGB array of shape (height, width, 3), got {shape}")
+    if image.dtype != np.uint8:
+        raise InputError(f"picture: expected uint8 values of 0..255, got {image.dtype}")

@@ -180,3 +180,7 @@ def keypoint_set(name: str) -> KeypointSet:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"unknown keypoint set {name!r}: known are {', '.join(sorted(known))}{hint}")
     return known[name]
+
+
+PARTS: tuple[str, ...] = ("body", "hands", "face", "feet", "head")
+"""What can be switched. The head is the nose, eyes and ears of the body with their limbs; the face, the 68 points."""

@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from pack_loading import FAKE_COMFY, FOLDER_NAME, ROOT, load_pack, nodes_of
+from pack_loading import FAKE_COMFY, FOLDER_NAME, load_pack, nodes_of
+from paths import ROOT
 
 
 @pytest.fixture(scope="module")

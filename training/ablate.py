@@ -20,15 +20,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ablation_list import AblationList, Arm, check_seeds, choose_arms, read_list
-from ablation_runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, people_of, train_runs
-from ablation_table import summary, table_lines
-from recipe import Recipe
-from run_folder import environment
-
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.files import atomic_write
+from sdpose_training.ablation.arms import AblationList, Arm, check_seeds, choose_arms, read_list
+from sdpose_training.ablation.runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, people_of, train_runs
+from sdpose_training.ablation.table import summary, table_lines
+from sdpose_training.environment import environment
+from sdpose_training.recipe.recipe import Recipe
 
 log = logging.getLogger("ablate")
 

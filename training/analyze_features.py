@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coco_annotations import People, read_annotations, read_people
-from feature_separation import separate
-from feature_styles import PictureStyle, check_pictures, parse_styles
 
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError, SDPoseError
+from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_training.features.picture_styles import PictureStyle, check_pictures, parse_styles
+from sdpose_training.features.separation import separate
 
 log = logging.getLogger("analyze_features")
 
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> list[Path]:
     """Analyse as `build_parser`'s options say; returns the files written."""
     for package in ("torch", "diffusers", "sklearn", "matplotlib"):
         require(package, "the feature analysis")
-    from feature_report import Report, write_report
+    from sdpose_training.features.report import Report, write_report
 
     for name, least in (("batch", 1), ("seed", 0)):
         if getattr(options, name) < least:
@@ -125,8 +125,8 @@ def run(options: argparse.Namespace) -> list[Path]:
 
 
 def _people_and_styles(options: argparse.Namespace) -> tuple[People, list[PictureStyle]]:
-    from feature_collection import choose_people
-    from own_keypoints import find_keypoint_set
+    from sdpose_training.data.keypoint_sets import find_keypoint_set
+    from sdpose_training.features.collection import choose_people
 
     if not options.root.is_dir():
         raise InputError(f"--data.root {options.root}: no such folder")
@@ -150,9 +150,10 @@ def _collect(
     styles: Sequence[PictureStyle],
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, str], np.ndarray]]:
     """What the networks are, and by (network, level) the features (S, N, C). One network is in memory at a time."""
-    from feature_collection import collect
-    from feature_models import ModelOptions, load_feature_model, random_model
     from tqdm import tqdm
+
+    from sdpose_training.features.collection import collect
+    from sdpose_training.features.models import ModelOptions, load_feature_model, random_model
 
     loading = ModelOptions(options.device, options.dtype, options.input_size, options.trust_file)
     config, models, vectors = None, [], {}

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sdpose_core.drawing_styles import STYLES
+from sdpose_core.drawing.styles import STYLES
 from sdpose_core.errors import InputError, SDPoseError
 
 log = logging.getLogger("downstream_check")
@@ -94,8 +94,8 @@ def _add_common(parser: argparse.ArgumentParser, poses: str) -> None:
 
 def run_pictures(options: argparse.Namespace) -> Path:
     """The first check; returns the page."""
-    from controlnet_pictures import ControlNetPictures, ControlNetSettings
-    from downstream_pictures import PictureCheck, compare_pictures, find_pictures
+    from sdpose_training.downstream.controlnet import ControlNetPictures, ControlNetSettings
+    from sdpose_training.downstream.pictures import PictureCheck, compare_pictures, find_pictures
 
     check = PictureCheck(
         find_pictures(options.pictures), _pairs("--poses", options.poses), options.prompt, _prompts(options.prompts),
@@ -111,7 +111,7 @@ def run_pictures(options: argparse.Namespace) -> Path:
 
 def run_video(options: argparse.Namespace) -> Path:
     """The second check; returns the page."""
-    from downstream_video import VideoCheck, compare_videos
+    from sdpose_training.downstream.video import VideoCheck, compare_videos
 
     check = VideoCheck(
         options.driving, _pairs("--poses", options.poses), _pairs("--result", options.result),
@@ -124,10 +124,10 @@ def _estimator(options: argparse.Namespace) -> Any:
     if options.estimator == "none":
         return None
     if ":" in options.estimator and not Path(options.estimator).exists():
-        from peers import load_peer
+        from sdpose_training.peers.loading import load_peer
 
         return load_peer(options.estimator, device=options.device, trust_file=options.trust_file)
-    from sdpose_core.estimator import load_estimator
+    from sdpose_core.estimation.loading import load_estimator
 
     return load_estimator(options.estimator, device=options.device)
 

@@ -20,14 +20,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from ood_folder import Source, agree, copy_annotations, find_source, folder_name, picture_names, remove_leftovers
-from style_filters import FILTERS
 
+from sdpose_core.batch.shards import Shard
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.files import atomic_path, sha256_of
 from sdpose_core.images import read_image
-from sdpose_core.shards import Shard
+from sdpose_training.styles.filters import FILTERS
+from sdpose_training.styles.folder import (
+    Source,
+    agree,
+    copy_annotations,
+    find_source,
+    folder_name,
+    picture_names,
+    remove_leftovers,
+)
 
 GENERATOR_VERSION = 1  # raise when the same settings give other pictures
 PAINTED = ("ukiyoe", "monet")
@@ -112,7 +120,7 @@ def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 
 def _convert(options: argparse.Namespace) -> int:
     require("torch", "converting weights")
-    from style_weights import convert
+    from sdpose_training.styles.weights import convert
 
     convert(options.style, options.sources, options.out)
     print(options.out)
@@ -143,8 +151,8 @@ def _painter(options: argparse.Namespace) -> tuple[Callable, dict[str, Any], dic
     if options.style in FILTERS:
         return lambda rgb, name: FILTERS[options.style](rgb), {}, {}
     torch = require("torch", f"style {options.style}")
-    import style_painters
-    from style_weights import STYLE_MODELS, load_style_model
+    from sdpose_training.styles import painters as style_painters
+    from sdpose_training.styles.weights import STYLE_MODELS, load_style_model
 
     device = _device(options.device)
     model = load_style_model(options.style, options.weights)

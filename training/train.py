@@ -14,12 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipe import Recipe, load_recipe
-from recipe_values import known_keys
-from run_folder import RunFolder
-
 from sdpose_core.dependencies import require
 from sdpose_core.errors import SDPoseError
+from sdpose_training.fit.folder import RunFolder
+from sdpose_training.recipe.recipe import Recipe, load_recipe
+from sdpose_training.recipe.values import known_keys
 
 log = logging.getLogger("train")
 
@@ -47,9 +46,9 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
     """
     for package in ("accelerate", "faster_coco_eval"):
         require(package, "training")
-    from training_loop import Trainer
-    from training_setup import batch_text, set_up
-    from training_state import Progress, check_same, find_state, load_state
+    from sdpose_training.fit.loop import Trainer
+    from sdpose_training.fit.setup import batch_text, set_up
+    from sdpose_training.fit.state import Progress, check_same, find_state, load_state
 
     state = find_state(folder.states, resume)
     parts = set_up(recipe)
@@ -71,7 +70,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
 
 
 def _begin(recipe: Recipe, folder: RunFolder, step: int):
-    from run_log import RunLog
+    from sdpose_training.fit.log import RunLog
 
     changed = folder.write_settings(recipe)
     run_log = RunLog(folder, recipe, step)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..files import atomic_write
-from ..openpose_order import PART_SIZES, people
+from ..openpose.order import PART_SIZES, people
 from ..poses import Poses
 from .profile import ExportProfile, Job
 from .streams import write_with_training_pair

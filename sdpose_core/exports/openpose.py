@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..files import atomic_folder
-from ..openpose import write_openpose_json
+from ..openpose.writer import write_openpose_json
 from .profile import ExportProfile, Job
 
 

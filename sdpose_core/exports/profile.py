@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..annotate import place
-from ..drawing import STYLES, draw_poses
+from ..drawing.canvas import place
+from ..drawing.pose_maps import draw_poses
+from ..drawing.styles import STYLES
 from ..errors import InputError
 from ..poses import Poses, PoseSequence
-from ..smoothing import drawing_threshold
+from ..sequences.cleaning import drawing_threshold
 from .timing import Timeline, pose_at
 
 log = logging.getLogger(__name__)

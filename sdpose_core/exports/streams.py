@@ -16,7 +16,7 @@ from .profile import Job
 
 def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], job: Job, codec: str) -> None:
     """A video of RGB frames of `size` (w, h) at the job's rate, one at a time."""
-    from ..video_writer import VideoWriter
+    from ..video.writer import VideoWriter
 
     with VideoWriter(path, size, job.frame_rate, codec=codec) as writer:
         for frame in frames:
@@ -34,7 +34,7 @@ def write_pose_video(path: Path, job: Job) -> None:
 
 def write_pose_maps(job: Job, stem: str) -> None:
     """OUT/STEM.mp4 (.mkv for ffv1), or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
-    from ..video_writer import SUFFIX
+    from ..video.writer import SUFFIX
 
     if job.codec != "png":
         job.add(job.out / f"{stem}{SUFFIX.get(job.codec, '.mp4')}", lambda path: write_pose_video(path, job))
@@ -56,7 +56,7 @@ def write_with_training_pair(job: Job, pose_video: Path) -> None:
     Raises `InputError`, before anything is written, unless both videos have the same number of frames, as the readers
     of the list demand.
     """
-    from ..video import frame_count
+    from ..video.opening import frame_count
 
     video = job.video
     if video is not None and (frames := frame_count(video)) != len(job.timeline):

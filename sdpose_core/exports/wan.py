@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..face_crops import face_boxes, face_crops
 from ..files import atomic_write
-from ..openpose_order import OPENPOSE_18_FROM_COCO_17, Source
+from ..openpose.order import OPENPOSE_18_FROM_COCO_17, Source
 from ..poses import Poses
+from .faces import face_boxes, face_crops
 from .profile import ExportProfile, Job
 from .streams import write_frames, write_list, write_pose_video
 
@@ -86,7 +86,7 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
 
     Raises `InputError` if the video is of another size (w, h) than the poses, or ends too early.
     """
-    from ..video import open_video
+    from ..video.opening import open_video
 
     with open_video(video) as source:
         if tuple(source.info.size) != tuple(size):

@@ -1,0 +1,1 @@
+"""What the nodes need of ComfyUI: folders, progress, previews and the model manager."""

@@ -1,0 +1,127 @@
+"""ComfyUI's folders of model files, and the routes that serve our help pages and example graphs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from ...sdpose_core.errors import InputError
+
+log = logging.getLogger(__name__)
+
+FOLDER = "sdpose"
+WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
+WEIGHT_SUFFIXES = (".safetensors", ".onnx")
+
+OLDEST_COMFYUI = (0, 26)
+"""The oldest version that the tests were run in; also `requires-comfyui` of pyproject.toml."""
+
+
+def warn_if_old() -> None:
+    """One line in the log under a ComfyUI that is older than what the pack was tried in."""
+    try:
+        from comfyui_version import __version__
+    except ImportError:
+        return
+    numbers = tuple(int(part) for part in __version__.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST_COMFYUI:
+        wanted = ".".join(map(str, OLDEST_COMFYUI))
+        log.warning(
+            "SDPose Annotator was tried in ComfyUI %s and newer; this is %s: please update", wanted, __version__
+        )
+
+
+def register_folder() -> None:
+    """Make models/sdpose a folder of ComfyUI, for weights and ONNX detectors; extra_model_paths.yaml may add more."""
+    import folder_paths
+
+    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+    folder_paths.folder_names_and_paths[FOLDER][1].update(WEIGHT_SUFFIXES)
+
+
+def weight_files(suffix: str = ".safetensors", folders: Sequence[str] = WEIGHT_FOLDERS) -> list[str]:
+    """Names of the files (and folders of diffusers' layout) of weights, those that sound like SDPose first."""
+    import folder_paths
+
+    names = {name for folder in folders for name in folder_paths.get_filename_list(folder) if name.endswith(suffix)}
+    if suffix == ".safetensors":
+        whole = {path.name for path in _diffusers_folders()}
+        names = whole | {name for name in names if len(parts := Path(name).parts) == 1 or parts[0] not in whole}
+    return sorted(names, key=lambda name: ("sdpose" not in name.lower(), name.lower()))
+
+
+def _diffusers_folders() -> list[Path]:
+    import folder_paths
+
+    roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
+    return [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if (path / "unet").is_dir()]
+
+
+def transformers_folders() -> list[str]:
+    """Names of the folders of models/sdpose that hold a model of transformers, as RT-DETR and D-FINE come."""
+    import folder_paths
+
+    roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
+    found = {path.parent.name for root in roots if root.is_dir() for path in root.glob("*/config.json")}
+    return sorted(found - {path.name for path in _diffusers_folders()})
+
+
+def weight_path(name: str) -> Path:
+    """Where the file or folder `name` of `weight_files` lies. Raises `InputError` if it is gone."""
+    import folder_paths
+
+    for folder in WEIGHT_FOLDERS:
+        found = folder_paths.get_full_path(folder, name)
+        if found:
+            return Path(found)
+    for root in folder_paths.get_folder_paths(FOLDER):
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
+    raise InputError(f"{name!r} is no longer in models/{', models/'.join(WEIGHT_FOLDERS)}: choose another model")
+
+
+def weights_folder() -> Path:
+    """models/sdpose (the first of its folders), where downloads go."""
+    import folder_paths
+
+    return Path(folder_paths.get_folder_paths(FOLDER)[0])
+
+
+def serve_help_and_graphs() -> None:
+    """Serve `web/` and `workflows/` where ComfyUI's own routes to them never match: of a pack whose folder's name needs
+    quoting in an address, like a space. The page asks for the help of a node under the name up to the first dot."""
+    pack = Path(__file__).parents[2]
+    quoted = {pack.name} if quote(pack.name) != pack.name else set()
+    short = pack.name.split(".")[0]
+    free = {short} if short and not (pack.parent / short).exists() else set()
+    with contextlib.suppress(ImportError, AttributeError):
+        _serve("extensions", quoted | free, pack / "web")
+        _serve("workflow_templates", quoted, pack / "workflows")
+
+
+def _serve(prefix: str, names: set[str], folder: Path) -> None:
+    """Answer /prefix/NAME/FILE (and /api/prefix/NAME/FILE) with the files of `folder`, for each of the names."""
+    from aiohttp import web
+    from server import PromptServer
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        root = folder.resolve()
+        path = (root / request.match_info["path"]).resolve()
+        return web.FileResponse(path) if path.is_relative_to(root) and path.is_file() else web.HTTPNotFound()
+
+    if names:
+        pattern = "|".join(map(re.escape, sorted(names)))
+        PromptServer.instance.routes.get(f"/{prefix}/{{pack:{pattern}}}/{{path:.*}}")(file)
+
+
+def file_stamp(path: Path | None) -> tuple[float, int] | None:
+    """Time and size of a file (of a folder's files: the latest, and all), to notice that it was replaced."""
+    if path is None:
+        return None
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
+    return max((stat.st_mtime for stat in stats), default=0.0), sum(stat.st_size for stat in stats)

@@ -1,0 +1,81 @@
+"""What a node shows: previews, counts, and how long it took."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...sdpose_core.poses import Poses
+
+if TYPE_CHECKING:
+    import torch
+
+PREVIEWED = 64
+FEW = 5
+
+
+def show_text(node: Any, text: str) -> None:
+    """Write `text` on the running node, where the host can."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
+
+
+def preview(node: Any, images: torch.Tensor) -> Any:
+    """What the node shows of its pictures (B, H, W, 3): the first `PREVIEWED` of them, as writing them to disk takes
+    time and cannot be cancelled."""
+    from comfy_api.latest import ui
+
+    return ui.PreviewImage(images[:PREVIEWED], cls=node)
+
+
+def tally(people: int, frames: int) -> str:
+    """ "3 people in 1 frame"."""
+    return f"{people} {'person' if people == 1 else 'people'} in {counted(frames, 'frame')}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """ "1 frame", "2 frames"; `many` where it is not `one` with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def few(lines: Iterable[str]) -> list[str]:
+    """The first `FEW` different lines, and how many more there are: a clip may have one for each of its frames."""
+    different = list(dict.fromkeys(lines))
+    more = [f"and {len(different) - FEW} more like these"] if len(different) > FEW else []
+    return [*different[:FEW], *more]
+
+
+def _left_out(poses: Sequence[Poses]) -> list[str]:
+    """Lines about the boxes that gave nobody, with the number of boxes of one reason."""
+    reasons = Counter(reason for frame in poses for reason in frame.meta.get("dropped_boxes", []))
+    lines = few(f"left out{f' {count} times' if count > 1 else ''}: {reason}" for reason, count in reasons.items())
+    absent = sum(frame.meta.get("not_there", 0) for frame in poses)
+    if absent:
+        lines.append(f"left out: {counted(absent, 'box', 'boxes')} with nobody to be seen by the preview")
+    return lines
+
+
+class Stopwatch:
+    """Seconds of a run, and the one line that tells about it."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def speed(self, frames: int) -> str:
+        """Seconds since the start, and frames per second."""
+        seconds = max(time.perf_counter() - self._start, 1e-6)
+        return f"{seconds:.2f} s, {frames / seconds:.2f} frames/s"
+
+    def describe(self, poses: Sequence[Poses], notes: Sequence[str] = ()) -> str:
+        """Model, device, dtype, people, seconds, frames per second; then the notes, one a line."""
+        meta = poses[0].meta if poses else {}
+        settings = meta.get("settings", {})
+        where = " ".join(str(settings[key]) for key in ("device", "dtype") if key in settings)
+        count = tally(sum(map(len, poses)), len(poses))
+        parts = [str(meta.get("model", "unknown model")), where, count, self.speed(len(poses))]
+        return "\n".join([" | ".join(part for part in parts if part), *notes, *_left_out(poses)])

@@ -1,0 +1,153 @@
+"""What travels on an SDPOSE_MODEL wire, and how its weights live in ComfyUI's memory manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...sdpose_core.estimation.crop_jobs import Estimator
+    from ...sdpose_core.model.network import SDPose
+
+COMFY_LAYERS = ("Linear", "Conv2d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
+
+
+class PreviewModel:
+    """The embedded preview estimator: small, on the CPU, nothing to manage."""
+
+    name = "preview (MoveNet Thunder)"
+
+    def estimator(self, *, batch_size: int = 0, flip_test: bool = False, crop: str = "affine") -> Estimator:
+        """The core's preview; the settings are for SDPose and mean nothing here."""
+        from ...sdpose_core.estimation.loading import load_estimator
+
+        return load_estimator("preview")
+
+    def describe(self) -> str:
+        """One line for the info text."""
+        return f"{self.name}: 17 points, not SDPose. For SDPose choose weights in Load SDPose Model."
+
+
+class ManagedModel:
+    """An SDPose whose weights ComfyUI moves between RAM and device, in part where memory is short.
+
+    Its constants are folded (`sdpose_core/constants.py`): every layer left follows its input to the device.
+    """
+
+    def __init__(self, sdpose: SDPose, name: str, weights: dict[str, Any]) -> None:
+        self.name = name
+        self._sdpose = sdpose
+        self._weights = weights
+        self._patcher = _patcher_of(sdpose)
+
+    def estimator(self, *, batch_size: int = 0, flip_test: bool = False, crop: str = "affine") -> Estimator:
+        """The core's estimator, with the weights where the memory manager puts them now. `batch_size` 0: by device."""
+        from ...sdpose_core.estimation.crop_jobs import BATCH_SIZE_OF_DEVICE
+        from ...sdpose_core.estimation.sdpose import PoseEstimator
+
+        device = self._patcher.load_device
+        batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(device.type, 1)
+        self._load(batch_size * (2 if flip_test else 1))
+        estimator = PoseEstimator(
+            self._sdpose, name=self.name, weights=self._weights, batch_size=batch_size, flip_test=flip_test, crop=crop
+        )
+        estimator.device = device  # the first weight, which it asks, may be offloaded
+        return estimator
+
+    def describe(self) -> str:
+        """One line for the info text."""
+        config = self._sdpose.config
+        dtype = str(self._sdpose.dtype).removeprefix("torch.")
+        w, h = config.input_size
+        parts = [self.name, f"{config.num_keypoints} points", f"{dtype} on {self._patcher.load_device}"]
+        parts.append(f"{w} x {h} crops")
+        if self._sdpose.approximations:
+            parts.append(f"approximations: {', '.join(sorted(self._sdpose.approximations))}")
+        return " | ".join(parts)
+
+    def _load(self, batch: int) -> None:
+        import comfy.model_management
+
+        config = self._sdpose.config
+        (w, h), widest = config.input_size, config.vae.block_out_channels[0]
+        activations = 4 * batch * w * h * widest * self._sdpose.dtype.itemsize  # at the VAE's first block, the largest
+        comfy.model_management.load_models_gpu([self._patcher], memory_required=activations)
+
+
+PoseModelValue = PreviewModel | ManagedModel
+
+
+def load_model(
+    path: Path,
+    *,
+    dtype: str,
+    keypoint_set: str | None,
+    compile: bool,
+    input_size: tuple[int, int] | None = None,
+    pool_attention: bool = False,
+) -> ManagedModel:
+    """A checkpoint of any layout, in RAM, for poses alone. Raises `CheckpointError` for a file that is none."""
+    import comfy.model_management
+
+    from ...sdpose_core.checkpoints.loading import load_sdpose
+    from ...sdpose_core.checkpoints.published import identify
+
+    offload_device = comfy.model_management.unet_offload_device()
+    sdpose = load_sdpose(
+        path,
+        keypoint_set=keypoint_set,
+        dtype=_dtype_of(dtype),
+        device=offload_device,
+        input_size=input_size,
+        fold=True,
+        pool_attention=pool_attention,
+    )
+    if compile:
+        sdpose.compile_backbone()
+    return ManagedModel(sdpose, f"SDPose {sdpose.config.keypoint_set} ({path.name})", identify(path))
+
+
+def _dtype_of(choice: str) -> str | torch.dtype:
+    """ "auto": what ComfyUI computes in on its device (bf16, else fp16, else fp32); others as they are."""
+    import comfy.model_management
+
+    if choice != "auto":
+        return choice
+    device = comfy.model_management.get_torch_device()
+    if comfy.model_management.should_use_bf16(device):
+        return "bf16"
+    return "fp16" if comfy.model_management.should_use_fp16(device) else "fp32"
+
+
+def _patcher_of(sdpose: SDPose) -> Any:
+    """SDPose as the memory manager wants a model: a module whose `device` it may set, of layers it may offload."""
+    import comfy.model_management
+    import comfy.model_patcher
+    import torch
+
+    _use_comfy_layers(sdpose, on_cpu=comfy.model_management.get_torch_device().type == "cpu")
+    managed = torch.nn.Module()
+    managed.sdpose = sdpose
+    return comfy.model_patcher.CoreModelPatcher(
+        managed,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+def _use_comfy_layers(sdpose: SDPose, on_cpu: bool) -> None:
+    """Give the layers ComfyUI's classes: they fetch their weights as they run, so that a part may stay in RAM.
+
+    The core's faster linear layers are for the CPU and stay where the model runs there: nothing is to be fetched.
+    """
+    import comfy.ops
+    import torch
+
+    class_of = {getattr(torch.nn, name): getattr(comfy.ops.disable_weight_init, name) for name in COMFY_LAYERS}
+    for module in sdpose.modules():
+        kinds = (type(module),) if on_cpu else type(module).__mro__
+        kind = next((kind for kind in kinds if kind in class_of), None)
+        if kind:
+            module.__class__ = class_of[kind]

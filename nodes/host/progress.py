@@ -1,0 +1,48 @@
+"""What ComfyUI offers to a node: folders, progress and cancelling, text on the node, the memory manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+
+def stop_if_interrupted() -> None:
+    """Raise ComfyUI's exception when the user pressed cancel."""
+    import comfy.model_management
+
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def stoppable(items: Iterable[Item]) -> Iterator[Item]:
+    """The items one by one, cancelling between them when the user asks for it."""
+    for item in items:
+        stop_if_interrupted()
+        yield item
+
+
+class Progress:
+    """The node's progress bar, as a callback `(done, total)` that also cancels when the user asks for it.
+
+    A `total` of None is the one it was made with.
+    """
+
+    def __init__(self, total: int) -> None:
+        import comfy.utils
+
+        stop_if_interrupted()
+        self._total = total
+        self._bar = comfy.utils.ProgressBar(max(total, 1))
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        self._bar.update_absolute(done, max(self._total if total is None else total, done, 1))
+        stop_if_interrupted()
+
+
+def each_frame(items: Sequence[Any]) -> Iterator[Any]:
+    """The items one by one, with a progress bar and cancelling."""
+    progress = Progress(len(items))
+    for number, item in enumerate(items):
+        yield item
+        progress(number + 1, len(items))

@@ -1,0 +1,1 @@
+"""Values on ComfyUI's wires to values of the library, and back."""

@@ -1,0 +1,239 @@
+"""People's boxes, and masks where there are any, out of the values of other nodes: BBOX, SEGS, MASK, SAM 3, poses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from comfy_api.latest import io
+
+from ...sdpose_core.boxes import clip, xywh_to_xyxy
+from ...sdpose_core.errors import InputError
+from ...sdpose_core.poses import Poses
+from ..host.info import counted
+from .boxes import boxes_from_socket
+from .images import resized_masks
+from .poses import PoseFrames, PoseKeypoint, poses_from_socket
+
+SOURCE_TYPES = (
+    io.BoundingBox,
+    io.Custom("BBOX"),
+    io.Custom("SEGS"),
+    io.Mask,
+    io.Custom("SAM3_TRACK_DATA"),
+    PoseKeypoint,
+    PoseFrames,
+    io.Custom("MHR_POSE_DATA"),
+)
+BBOX_FORMATS = ("x, y, width, height", "x1, y1, x2, y2")
+MASK_MEANINGS = ("each mask is a person", "each connected part is a person")
+MIN_PART_SHARE = 0.0005
+"""Connected parts below this share of the picture are specks, not people."""
+
+
+@dataclass(frozen=True)
+class FramePeople:
+    """The people of a frame: boxes (N, 5) x1, y1, x2, y2, score; N track ids or None; masks (N, H, W) bool or None."""
+
+    boxes: np.ndarray
+    track_ids: list[int] | None = None
+    masks: np.ndarray | None = None
+
+    def filled_masks(self, size: tuple[int, int]) -> np.ndarray:
+        """(N, H, W) bool: the masks, or filled boxes where the source has none."""
+        if self.masks is not None:
+            return self.masks
+        masks = np.zeros((len(self.boxes), size[1], size[0]), bool)
+        inside = clip(np.nan_to_num(np.round(self.boxes[:, :4])), size).astype(int)
+        for mask, (x1, y1, x2, y2) in zip(masks, inside, strict=True):
+            mask[y1:y2, x1:x2] = True
+        return masks
+
+
+def people_of(
+    source: Any, frames: int, size: tuple[int, int], *, bbox_format: str, mask_meaning: str
+) -> tuple[list[FramePeople], list[str]]:
+    """The people of each of `frames` pictures of `size` (w, h), and notes for the info text.
+
+    Raises `InputError` for a value of an unknown kind, or for another number of frames.
+    """
+    notes: list[str] = []
+    if isinstance(source, np.ndarray):
+        source = source.tolist()
+    if hasattr(source, "detach"):
+        people = _from_masks(source, frames, size, mask_meaning)
+    elif isinstance(source, Mapping) and "packed_masks" in source:
+        people = _from_sam3(source, size)
+    elif isinstance(source, Mapping) and "frames" in source:
+        people = [_from_mhr(frame or ()) for frame in source["frames"]]
+    elif _is_segs(source):
+        people = [_from_segs(source, size)]
+    elif _is_poses(source):
+        poses, notes = poses_from_socket(source)
+        people = [_from_poses(frame, size) for frame in poses]
+    elif _is_bbox(source):
+        people = _from_bbox(source, frames, bbox_format)
+    else:
+        given = boxes_from_socket(source, frames)
+        notes = given.notes
+        people = [FramePeople(boxes, ids) for boxes, ids in zip(given.boxes, given.track_ids, strict=True)]
+    if len(people) != frames:
+        raise InputError(
+            f"the source of the boxes has {counted(len(people), 'frame')}, the pictures are {frames}: connect the "
+            "same frames"
+        )
+    return people, notes
+
+
+def _is_segs(source: Any) -> bool:
+    return (
+        isinstance(source, (list, tuple))
+        and len(source) == 2
+        and isinstance(source[0], (list, tuple))
+        and len(source[0]) == 2
+        and isinstance(source[1], (list, tuple))
+        and all(hasattr(segment, "crop_region") for segment in source[1])
+        and not any(isinstance(value, (list, tuple, Mapping)) for value in source[0])
+    )
+
+
+def _is_poses(source: Any) -> bool:
+    first = source[0] if isinstance(source, (list, tuple)) and source else source
+    return hasattr(first, "keypoint_set") or (isinstance(first, Mapping) and "people" in first)
+
+
+def _is_bbox(source: Any) -> bool:
+    """Whether it is BBOX: four numbers, a list of them, or a list of such lists."""
+    depth = 0
+    while isinstance(source, (list, tuple, np.ndarray)) and len(source):
+        filled = (part for part in source if part is not None and np.size(part))
+        source, depth = next(filled, None), depth + 1
+    return depth in (1, 2, 3) and isinstance(source, (int, float, np.number))
+
+
+def _from_bbox(source: Any, frames: int, bbox_format: str) -> list[FramePeople]:
+    """One box, boxes (the people of a single picture, else one per frame), or a list per frame; None is nobody."""
+    parts: list[Any] = [source] if np.ndim(source[0]) == 0 and source[0] is not None else list(source)
+    parts = [() if part is None else part for part in parts]
+    if not all(len(part) == 0 or np.ndim(part[0]) for part in parts):
+        people = [[box] if len(box) else [] for box in parts]
+        parts = [sum(people, [])] if frames == 1 else people
+    return [FramePeople(_bbox_rows(rows, bbox_format)) for rows in parts]
+
+
+def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
+    if not len(rows):
+        return np.zeros((0, 5), np.float32)
+    try:
+        boxes = np.asarray(rows, np.float32).reshape(len(rows), -1)
+    except (TypeError, ValueError):
+        raise InputError(f"BBOX: expected boxes of four numbers, got {rows!r:.80}") from None
+    if boxes.shape[1] not in (4, 5):
+        raise InputError(f"BBOX: expected boxes of four numbers (and a score), got {boxes.shape[1]} numbers")
+    corners = boxes[:, :4] if bbox_format == BBOX_FORMATS[1] else xywh_to_xyxy(boxes[:, :4])
+    scores = boxes[:, 4:] if boxes.shape[1] == 5 else np.ones((len(boxes), 1), np.float32)
+    return np.concatenate([corners, scores], axis=1).reshape(-1, 5).astype(np.float32)
+
+
+def _from_masks(source: Any, frames: int, size: tuple[int, int], meaning: str) -> list[FramePeople]:
+    """MASK (B, H, W): one per frame, or, for a single picture, all of them its people."""
+    masks = source.detach().cpu().numpy() > 0.5
+    masks = resized_masks(masks.reshape(-1, *masks.shape[-2:]), size)
+    if meaning == MASK_MEANINGS[1]:
+        return [_from_mask_stack(_connected_parts(mask)) for mask in masks]
+    if frames == 1:
+        return [_from_mask_stack(masks)]
+    return [_from_mask_stack(mask[None]) for mask in masks]
+
+
+def _connected_parts(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool -> (N, H, W) bool: its connected parts, from left to right."""
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    large = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= max(MIN_PART_SHARE * mask.size, 1)]
+    large.sort(key=lambda i: (stats[i, cv2.CC_STAT_LEFT], stats[i, cv2.CC_STAT_TOP]))
+    return np.stack([labels == i for i in large]) if large else np.zeros((0, *mask.shape), bool)
+
+
+def _from_mask_stack(masks: np.ndarray, ids: Sequence[int] | None = None, scores: Sequence[float] = ()) -> FramePeople:
+    """(N, H, W) bool -> a person for each mask that is not empty."""
+    seen = [i for i, mask in enumerate(masks) if mask.any()]
+    rows = [[*_mask_box(masks[i]), scores[i] if i < len(scores) else 1.0] for i in seen]
+    boxes = np.asarray(rows, np.float32).reshape(-1, 5)
+    return FramePeople(boxes, None if ids is None else [ids[i] for i in seen], masks[seen])
+
+
+def _mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 around the true pixels of (H, W)."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _from_sam3(source: Mapping[str, Any], size: tuple[int, int]) -> list[FramePeople]:
+    """SAM 3's tracks: the object's number is the track id; an object that is not seen has an empty mask."""
+    packed = source["packed_masks"]
+    if packed is None:
+        return [FramePeople(np.zeros((0, 5), np.float32))] * int(source["n_frames"])
+    scores = [float(score) for score in source.get("scores", [])]
+    people = []
+    for frame in packed.cpu().numpy():
+        masks = resized_masks(np.unpackbits(frame, axis=-1, bitorder="little").astype(bool), size)
+        people.append(_from_mask_stack(masks, range(len(masks)), scores))
+    return people
+
+
+def _from_mhr(frame: Sequence[Mapping[str, Any]]) -> FramePeople:
+    """SAM 3D Body: the box of each person, or the extent of its 2-D keypoints; who has neither is left out."""
+    rows = [row for row in map(_mhr_row, frame) if row is not None]
+    return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5))
+
+
+def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
+    """x1, y1, x2, y2, score: the box, or a tenth more than the keypoints' extent; None where neither is there."""
+    if person.get("bbox") is not None:
+        return [*np.asarray(person["bbox"], np.float64).reshape(-1)[:4], 1.0]
+    points = np.asarray(person.get("pred_keypoints_2d", ()), np.float64)[..., :2].reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.1 * (high - low)
+    return [*(low - margin), *(high + margin), 1.0]
+
+
+def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
+    """Impact's SEGS of one picture; what is outside a segment's mask is outside its person."""
+    (height, width), segments = source
+    scale = np.asarray([size[0] / width, size[1] / height] * 2 + [1.0])
+    rows, masks = [], np.zeros((len(segments), height, width), bool)
+    for mask, segment in zip(masks, segments, strict=True):
+        box = segment.crop_region if segment.bbox is None else segment.bbox
+        known = segment.confidence is not None and np.size(segment.confidence)
+        score = float(np.max(segment.confidence)) if known else 1.0
+        rows.append(np.asarray([*box[:4], score], np.float64) * scale)
+        _paste_segment(mask, segment)
+    return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, resized_masks(masks, size))
+
+
+def _paste_segment(mask: np.ndarray, segment: Any) -> None:
+    """Make true in (H, W) what a segment covers; its region may reach over the edges of the picture."""
+    x1, y1, x2, y2 = (int(v) for v in segment.crop_region)
+    left, top = max(x1, 0), max(y1, 0)
+    inside = mask[top : max(y2, 0), left : max(x2, 0)]
+    cropped = getattr(segment, "cropped_mask", None)
+    if cropped is None or not inside.size:
+        inside[:] = True
+        return
+    covered = np.reshape(cropped, np.shape(cropped)[-2:])[None] > 0.5
+    covered = resized_masks(covered, (x2 - x1, y2 - y1))[0, top - y1 :, left - x1 :]
+    inside[:] = covered[: inside.shape[0], : inside.shape[1]]
+
+
+def _from_poses(poses: Poses, size: tuple[int, int]) -> FramePeople:
+    """The boxes of poses, scaled where they were made from a picture of another size."""
+    scale = np.asarray([size[0] / poses.size[0], size[1] / poses.size[1]] * 2 + [1.0])
+    ids = [] if poses.track_ids is None else [int(track) for track in poses.track_ids]
+    return FramePeople((poses.boxes * scale).astype(np.float32), ids)

@@ -1,0 +1,146 @@
+"""BOUNDING_BOX sockets in every shape that the usual nodes make: to boxes per frame, and back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from ...sdpose_core.errors import InputError
+from ...sdpose_core.poses import Poses
+from ..host.info import counted
+
+log = logging.getLogger(__name__)
+
+_OBJECTS = (
+    "bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+    "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
+    "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
+    "scissors, teddy bear, hair drier, toothbrush"
+)
+COCO_OBJECTS = frozenset(_OBJECTS.split(", "))
+"""COCO's 79 classes that are not a person: core's detector lists them too unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class FrameBoxes:
+    """Boxes of each frame, as the core wants them.
+
+    Attributes:
+        boxes: per frame (N, 5) float32 x1, y1, x2, y2, score, in pixels.
+        track_ids: per frame the N track ids, or None where a box has none.
+        notes: what was out of the ordinary, for the info text.
+    """
+
+    boxes: list[np.ndarray]
+    track_ids: list[list[int] | None]
+    notes: list[str] = field(default_factory=list)
+
+
+def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
+    """BOUNDING_BOX in any of the shapes that nodes produce -> boxes of each of `frames` frames.
+
+    One dict, or a flat list of dicts, holds for every frame; so does a list of a single list, which is noted. An empty
+    list is nobody. Boxes labelled as one of COCO's objects are left out, which is noted.
+
+    Raises `InputError` for another number of lists than frames, and for boxes that are none.
+    """
+    lists, notes = _per_frame(value, frames)
+    boxes: list[np.ndarray] = []
+    ids: list[list[int] | None] = []
+    dropped: dict[str, int] = {}
+    without_ids = 0
+    for number, entries in enumerate(lists):
+        kept = []
+        for entry in entries:
+            label = str(entry.get("label", "")) if isinstance(entry, Mapping) else ""
+            if label in COCO_OBJECTS:
+                dropped[label] = dropped.get(label, 0) + 1
+            else:
+                kept.append(entry)
+        rows = [_box_row(entry, number) for entry in kept]
+        boxes.append(np.asarray(rows, np.float32).reshape(-1, 5))
+        ids.append(_track_ids(kept))
+        without_ids += ids[-1] is None and any(entry.get("track_id") is not None for entry in kept)
+    if without_ids:
+        where = counted(without_ids, "frame")
+        notes.append(f"track ids left out in {where}: not a number of its own for each box")
+    if dropped:
+        left_out = ", ".join(f"{count} x {label}" for label, count in sorted(dropped.items()))
+        notes.append(f"boxes that are no person were left out: {left_out}")
+    for note in notes:
+        log.info("%s", note)
+    return FrameBoxes(boxes, ids, notes)
+
+
+def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
+    if isinstance(value, Mapping):
+        return [[value]] * frames, []
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"boxes: expected a BOUNDING_BOX (a dict, or lists of dicts), got {type(value).__name__}")
+    if not value:
+        return [[]] * frames, []
+    if all(isinstance(entry, Mapping) for entry in value):
+        return [list(value)] * frames, []
+    if not all(isinstance(entry, (list, tuple)) for entry in value):
+        raise InputError("boxes: expected a list of boxes, or one list of boxes per frame, got a mixture of both")
+    if len(value) == frames:
+        return [list(entry) for entry in value], []
+    if len(value) == 1:
+        return [list(value[0])] * frames, [f"one list of boxes was given: it is used for all {frames} frames"]
+    raise InputError(
+        f"boxes were given for {len(value)} frames, but there are {frames} pictures: connect the boxes of the same "
+        "frames"
+    )
+
+
+def _box_row(entry: Any, frame: int) -> list[float]:
+    """One BOUNDING_BOX entry -> x1, y1, x2, y2, score."""
+    try:
+        x, y, w, h = (float(entry[key]) for key in ("x", "y", "width", "height"))
+        score = entry.get("score")
+        return [x, y, x + w, y + h, 1.0 if score is None else float(score)]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}; "
+            "for boxes of another kind use the node 'Boxes From ...'"
+        ) from None
+
+
+def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
+    """The track ids, if every box has one of its own: -1, a name or a number twice is none."""
+    ids = [entry.get("track_id") for entry in entries]
+    usable = all(isinstance(track, Integral) and 0 <= track < 2**31 for track in ids)
+    return [int(track) for track in ids] if ids and usable and len(set(ids)) == len(ids) else None
+
+
+def boxes_to_socket(
+    boxes: Sequence[np.ndarray], track_ids: Sequence[Sequence[int] | None] | None = None
+) -> list[list[dict[str, Any]]]:
+    """Per frame (N, 5) x1, y1, x2, y2, score -> BOUNDING_BOX as core's detector makes it, with `track_id` if known."""
+    ids = track_ids or [None] * len(boxes)
+    return [_entries(rows, own) for rows, own in zip(boxes, ids, strict=True)]
+
+
+def _entries(rows: np.ndarray, ids: Sequence[int] | None) -> list[dict[str, Any]]:
+    entries = []
+    for index, (x1, y1, x2, y2, score) in enumerate(np.asarray(rows, np.float64).tolist()):
+        entry = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "label": "person", "score": score}
+        entries.append(entry if ids is None else entry | {"track_id": int(ids[index])})
+    return entries
+
+
+def with_track_ids(poses: Poses, boxes: np.ndarray, ids: Sequence[int] | None) -> Poses:
+    """Poses that were estimated from `boxes`, with the boxes' track ids; a box may have given no pose."""
+    if ids is None:
+        return poses
+    rest = zip(boxes, ids, strict=True)
+    kept = [next(track for box, track in rest if np.array_equal(box, row)) for row in poses.boxes]
+    return replace(poses, track_ids=np.asarray(kept, np.int32))

@@ -1,0 +1,116 @@
+"""VIDEO: to a file that the core streams from, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...sdpose_core.errors import InputError
+from ..host.progress import stoppable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@contextlib.contextmanager
+def video_file(video: Any) -> Iterator[Path | None]:
+    """The file of a VIDEO, as long as it is needed; None for None.
+
+    A video that is a whole file is that file. Of one that is trimmed or in memory the frames are written without loss
+    to ComfyUI's temporary folder first, one at a time.
+    """
+    if video is None:
+        yield None
+        return
+    if not hasattr(video, "get_components"):
+        raise InputError(f"video: expected a VIDEO (of Load Video, say), got {type(video).__name__}")
+    source, (start, duration) = _file_of(video), _window_of(video)
+    if isinstance(source, str) and not start and not duration:
+        yield Path(source)
+        return
+    folder = _temporary_folder()
+    try:
+        yield _copy(video, source, start, duration, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _file_of(video: Any) -> Any:
+    """Path or open bytes of a VIDEO that is a file; None for one made of pictures."""
+    from comfy_api.latest import InputImpl
+
+    return video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
+
+
+def _window_of(video: Any) -> tuple[float, float]:
+    """(start, duration) in seconds of what is left of a trimmed VIDEO; duration 0: to the end."""
+    window = getattr(video, "get_active_trim_window", None)
+    start, duration = window() if window else (0.0, 0.0)
+    return float(start), float(duration)
+
+
+def _temporary_folder() -> Path:
+    import folder_paths
+
+    root = Path(folder_paths.get_temp_directory())
+    root.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="sdpose_", dir=root))
+
+
+def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) -> Path:
+    """A file in `folder` with the frames of the video, and only those."""
+    from ...sdpose_core.video.opening import open_video
+
+    if source is None:
+        parts = video.get_components()
+        images = (_rgb(frame) for frame in stoppable(parts.images))
+        return _write(folder / "video.mp4", images, Fraction(parts.frame_rate))
+    if not isinstance(source, str):
+        (folder / "memory").write_bytes(source.read())
+        source = str(folder / "memory")
+    if not start and not duration:
+        return Path(source)
+    with open_video(source) as whole:
+        end = start + duration if duration else float("inf")
+        inside = (frame.image for frame in stoppable(whole.frames()) if start <= frame.pts < end)
+        return _write(folder / f"{Path(source).stem}.mp4", inside, whole.info.frame_rate)
+
+
+def _rgb(frame: torch.Tensor) -> np.ndarray:
+    from .images import images_from_tensor
+
+    return images_from_tensor(frame[None])[0]
+
+
+def _write(path: Path, images: Iterable[np.ndarray], frame_rate: Fraction) -> Path:
+    from ...sdpose_core.video.writer import VideoWriter
+
+    images = iter(images)
+    first = next(images, None)
+    if first is None:
+        raise InputError("video: it has no frame (what is left of it after trimming, if it was trimmed)")
+    with VideoWriter(path, (first.shape[1], first.shape[0]), frame_rate) as writer:
+        writer.write(first)
+        for image in images:
+            writer.write(image)
+    return path
+
+
+def video_of_file(path: Path) -> Any:
+    """A file as a VIDEO."""
+    from comfy_api.latest import InputImpl
+
+    return InputImpl.VideoFromFile(str(path))
+
+
+def video_of_images(images: torch.Tensor, frame_rate: Fraction) -> Any:
+    """IMAGE as a VIDEO."""
+    from comfy_api.latest import InputImpl, Types
+
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=images, audio=None, frame_rate=frame_rate))

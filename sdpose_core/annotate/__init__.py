@@ -1,0 +1,1 @@
+"""The application: pictures and clips in, poses and pose maps out."""

@@ -1,0 +1,104 @@
+"""The chunks of a clip put together, and the frames between those that were estimated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..poses import PoseSequence
+from ..sequences.interpolation import interpolate
+from ..video.frames import Frame
+
+
+def join_chunks(chunks: Iterable[ChunkResult]) -> PoseSequence:
+    """The sequence of all chunks, frames that were not estimated interpolated (see `interpolate`).
+
+    `meta["clip"]` holds how many frames were estimated and detected, scene cuts, and what was out of the ordinary.
+    Raises `InputError` where there is no frame.
+    """
+    chunks = list(chunks)
+    if not chunks:
+        raise InputError("a clip without frames: nothing to put together")
+    parts = [chunk.sequence for chunk in chunks]
+    raw = PoseSequence(
+        keypoints=_stacked([part.keypoints for part in parts], np.nan),
+        scores=_stacked([part.scores for part in parts], 0),
+        boxes=_stacked([part.boxes for part in parts], 0),
+        track_ids=_stacked([part.track_ids for part in parts], -1),
+        frame_index=np.concatenate([part.frame_index for part in parts]),
+        pts=np.concatenate([part.pts for part in parts]),
+        size=parts[0].size,
+        frame_rate=parts[0].frame_rate,
+        keypoint_set=parts[0].keypoint_set,
+        meta=_joined_meta([part.meta for part in parts]),
+    )
+    return interpolate(raw, np.concatenate([chunk.estimated for chunk in chunks]))
+
+
+def _stacked(parts: Sequence[np.ndarray], empty: float) -> np.ndarray:
+    """Arrays (T_i, P_i, ...) one after another -> (sum T_i, max P_i, ...), filled up with `empty`."""
+    inner = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    result = np.full((sum(map(len, parts)), *inner), empty, parts[0].dtype)
+    start = 0
+    for part in parts:
+        if part.size:
+            result[(slice(start, start + len(part)), *(slice(length) for length in part.shape[1:]))] = part
+        start += len(part)
+    result.setflags(write=False)
+    return result
+
+
+def _joined_meta(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the last estimated chunk says, with counts, cuts and notes of all."""
+    full = [meta for meta in metas if meta["clip"]["counts"]] or list(metas)
+    counts: Counter[str] = Counter()
+    for meta in metas:
+        counts.update(meta["clip"]["counts"])
+    cuts = [index for meta in metas for index in meta["clip"]["scene_cuts"]]
+    clip: dict[str, Any] = {"counts": dict(counts), "scene_cuts": cuts}
+    sizes = [meta.get("settings", {}).get("batch_size") for meta in full]
+    changes = [size for number, size in enumerate(sizes) if number == 0 or size != sizes[number - 1]]
+    if len(changes) > 1:
+        clip["batch_sizes"] = changes
+    return {**full[-1], "clip": clip}
+
+
+@dataclass(frozen=True)
+class FramePeople:
+    """The people of a frame, where the detector is not asked.
+
+    Attributes:
+        boxes: (N, 4) or (N, 5) x1, y1, x2, y2 in pixels, score.
+        track_ids: (N,) taken as they come where `TrackerOptions.trust_ids` says so.
+        masks: (N, H, W) bool; what is not the person is blacked out.
+    """
+
+    boxes: np.ndarray
+    track_ids: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """Frames that are finished.
+
+    Attributes:
+        sequence: their tracked poses, with raw scores. Frames that were not estimated are empty.
+        estimated: (T,) bool.
+        state: give it to `estimate_frames`, with the frames from `state["next_frame"]` on, to go on. JSON-able.
+        last: whether the frames end here.
+    """
+
+    sequence: PoseSequence
+    estimated: np.ndarray
+    state: Mapping[str, Any]
+    last: bool
+
+
+Given = Callable[[Frame], FramePeople]
+"""Says who is in a frame, instead of the detector."""

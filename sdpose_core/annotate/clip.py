@@ -1,0 +1,401 @@
+"""The application for one clip: frames in; pose sequence and pose video out. Resumable at any moment.
+
+While a clip is unfinished, `OUT/.NAME.sdpose/` holds its finished chunks (see `clip_work.py`); it goes away when the
+results are there, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..drawing.sequence import Progress, draw_sequence
+from ..errors import InputError
+from ..estimation.crop_jobs import Estimator
+from ..estimation.stage_times import StageTimes
+from ..files import sha256_of
+from ..poses import PoseSequence
+from ..sequences.cleaning import clean
+from ..video.writer import SUFFIX
+from .chunks import ChunkResult, FramePeople, Given, join_chunks
+from .clip_options import ClipOptions, Selection
+from .stream import estimate_frames
+from .work_folder import WorkFolder, source_identity
+
+if TYPE_CHECKING:
+    from ..detection.box_files import BoxFile
+    from ..detection.people import PersonDetector
+    from ..video.frames import Frame, VideoSource
+
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "ChunkResult", "ClipFiles", "ClipOptions", "ClipOutcome", "FramePeople", "Selection", "annotate_clip",
+    "annotate_frames", "draw_sequence", "estimate_frames", "finish_sequence", "join_chunks",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """What `annotate_clip` writes for the clip `name` into the folder `out`."""
+
+    out: Path
+    name: str
+    codec: str = "lossless"
+
+    @property
+    def sequence(self) -> Path:
+        """The poses."""
+        return self.out / f"{self.name}.pose.npz"
+
+    @property
+    def pose_video(self) -> Path:
+        """The poses, drawn on black."""
+        return self.out / f"{self.name}_kps{SUFFIX[self.codec]}"
+
+    @property
+    def overlay(self) -> Path:
+        """The poses on the video."""
+        return self.out / f"{self.name}_overlay{SUFFIX[self.codec]}"
+
+    @property
+    def partial(self) -> Path:
+        """The poses so far, where a run was stopped."""
+        return self.out / f"{self.name}.partial.pose.npz"
+
+    @property
+    def work(self) -> Path:
+        """The work folder of an unfinished run."""
+        return self.out / f".{self.name}.sdpose"
+
+    def wanted(self, options: ClipOptions) -> list[Path]:
+        """The results that the options ask for."""
+        return [self.sequence, self.pose_video, *([self.overlay] if options.overlay else [])]
+
+
+@dataclass(frozen=True)
+class ClipOutcome:
+    """What became of a clip.
+
+    Attributes:
+        status: "done", or "kept" where all its files were there.
+        message: one phrase about it.
+        frames: of the sequence.
+        people: distinct ids.
+        batch_size: crops per pass at the end; None where the estimator has none.
+        files: those that were written.
+        notes: what was out of the ordinary.
+    """
+
+    source: Path
+    status: str
+    message: str
+    frames: int = 0
+    people: int = 0
+    batch_size: int | None = None
+    files: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def annotate_clip(
+    source: str | Path | VideoSource,
+    out: str | Path,
+    *,
+    estimator: Callable[[], Estimator],
+    detector: Callable[[], PersonDetector],
+    options: ClipOptions,
+    boxes: BoxFile | None = None,
+    name: str | None = None,
+    on_progress: Progress | None = None,
+    on_chunk: Callable[[ChunkResult], None] | None = None,
+    on_draw: Progress | None = None,
+    overlap: bool = True,
+    times: StageTimes | None = None,
+) -> ClipOutcome:
+    """Write NAME.pose.npz and NAME_kps.mp4 (and NAME_overlay.mp4) of a video into the folder `out`.
+
+    A run that was killed goes on after its last finished chunk when it is called again, with the batch size it had,
+    and ends with the same keypoints. Files that are there are kept, unless `options.overwrite`; where only the sequence
+    is there, the videos are drawn from it.
+
+    Args:
+        source: a path for `open_video`, or a source like the one it returns.
+        estimator, detector: called when the first frame needs them. Their errors are raised.
+        boxes: people by frame number, instead of a detector.
+        name: NAME; None: see `clip_name`.
+        on_progress: called with (frames estimated, all or None if not known); may raise to stop.
+        on_chunk: called with each chunk when it is finished and kept.
+        on_draw: called with (frames drawn, all), for each video; may raise to stop.
+        overlap: decode, detect, estimate and keep at the same time, see `estimate_frames`; nothing else differs.
+        times: told of the work of each stage, from the first frame to the finished poses.
+
+    Whatever stops it (Ctrl-C, an error), the finished chunks are kept, and written to NAME.partial.pose.npz.
+    Raises `InputError` for a source that cannot be read, files that cannot be written, or a clip at which another
+    process is at work.
+    """
+    with _opened(source, options) as video:
+        path = Path(video.info.path)
+        files = ClipFiles(Path(out), name or clip_name(path), options.codec)
+        wanted = files.wanted(options)
+        missing = wanted if options.overwrite else [file for file in wanted if not file.exists()]
+        if not missing:
+            return _kept(path, files, wanted)
+        with WorkFolder(files.work) as work:
+            run = _Run(video, files, options, boxes, work, on_progress, on_chunk, overlap, times)
+            if files.sequence in missing:
+                sequence = run.sequence(estimator, detector)
+                run.save(sequence, files.sequence)
+            else:
+                sequence = _load_kept(files, video)
+            run.draw([file for file in missing if file != files.sequence], sequence, on_draw)
+            files.partial.unlink(missing_ok=True)
+            work.remove()
+    return _done(path, sequence, missing, run.notes)
+
+
+def clip_name(path: Path) -> str:
+    """NAME of a source: the stem of a file, the name of a folder."""
+    path = path.absolute()
+    return path.name if path.is_dir() else path.stem
+
+
+def _opened(source: str | Path | VideoSource, options: ClipOptions) -> VideoSource:
+    if not isinstance(source, (str, Path)):
+        return source
+    from ..video.opening import open_video
+
+    settings: dict[str, Any] = {"frame_rate": options.frame_rate}
+    if options.background is not None:
+        settings["background"] = options.background
+    return open_video(source, **settings)
+
+
+def _load_kept(files: ClipFiles, video: VideoSource) -> PoseSequence:
+    sequence = PoseSequence.load(files.sequence)
+    if sequence.size != video.info.size:
+        raise InputError(
+            f"{files.sequence} was made from a video of {sequence.size}, {video.info.path} is {video.info.size}: "
+            "use --overwrite"
+        )
+    return sequence
+
+
+def _kept(source: Path, files: ClipFiles, wanted: list[Path]) -> ClipOutcome:
+    message = "its files are there"
+    if (files.work / "settings.json").exists():
+        message += f"; so is an unfinished run ({files.work}), which goes on with --overwrite"
+    elif files.work.exists():  # a run that was killed while it cleared up
+        with WorkFolder(files.work) as work:
+            work.remove()
+    sequence = PoseSequence.load(files.sequence)
+    return ClipOutcome(source, "kept", message, len(sequence), _people(sequence), _batch_size(sequence), wanted)
+
+
+def _done(source: Path, sequence: PoseSequence, written: list[Path], notes: list[str]) -> ClipOutcome:
+    people = _people(sequence)
+    phrase = "nobody" if not people else f"{people} {'person' if people == 1 else 'people'}"
+    message = "; ".join([f"{len(sequence)} frames, {phrase}", str(sequence.meta.get("model", "unknown model")), *notes])
+    return ClipOutcome(source, "done", message, len(sequence), people, _batch_size(sequence), written, notes)
+
+
+def _people(sequence: PoseSequence) -> int:
+    return len(np.unique(sequence.track_ids[sequence.track_ids >= 0]))
+
+
+def _batch_size(sequence: PoseSequence) -> int | None:
+    return sequence.meta.get("settings", {}).get("batch_size")
+
+
+@dataclass
+class _Run:
+    """One call of `annotate_clip`."""
+
+    video: VideoSource
+    files: ClipFiles
+    options: ClipOptions
+    boxes: BoxFile | None
+    work: WorkFolder
+    on_progress: Progress | None
+    on_chunk: Callable[[ChunkResult], None] | None
+    overlap: bool
+    times: StageTimes | None
+    notes: list[str] = field(default_factory=list)
+
+    def sequence(
+        self, make_estimator: Callable[[], Estimator], make_detector: Callable[[], PersonDetector]
+    ) -> PoseSequence:
+        """The finished sequence: chunks that are missing are estimated."""
+        estimator = make_estimator()
+        detector = make_detector() if self.boxes is None else None
+        self.notes += self.work.begin(self._settings(estimator, detector))
+        try:
+            with _batch_size_of(estimator, self.work.last) as note:
+                self.notes += note
+                self._estimate(estimator, detector)
+        except BaseException:
+            self._save_partial()
+            raise
+        return self._finished({})
+
+    def _settings(self, estimator: Estimator, detector: PersonDetector | None) -> dict[str, Any]:
+        """Everything on which the chunks depend; the batch size goes with their states."""
+        from ..version import __version__
+
+        made_by = _meta(estimator)
+        settings = {key: value for key, value in made_by.get("settings", {}).items() if key != "batch_size"}
+        return {
+            "source": source_identity(Path(self.video.info.path)),
+            "model": {key: made_by.get(key) for key in ("model", "weights")},
+            "model settings": settings,
+            "detector": None if detector is None else _meta(detector),
+            "boxes": None if self.boxes is None else sha256_of(self.boxes.path),
+            "options": self.options.estimation(),
+            "library version": __version__,
+        }
+
+    def _estimate(self, estimator: Estimator, detector: PersonDetector | None) -> None:
+        if self.work.complete:
+            return
+        state = None if self.work.last is None else self.work.last.state
+        frames = self.video.frames(0 if state is None else state["next_frame"])
+        chunks = estimate_frames(
+            frames,
+            estimator,
+            detector,
+            self.options,
+            frame_rate=self.video.info.frame_rate,
+            given=self._given(),
+            state=state,
+            on_progress=self._progress,
+            overlap=self.overlap,
+            times=self.times,
+        )
+        with contextlib.closing(chunks), self.times.measuring() if self.times else contextlib.nullcontext():
+            for chunk in chunks:
+                self.work.add(chunk)
+                if self.on_chunk:
+                    self.on_chunk(chunk)
+        if not self.work.complete:
+            raise InputError(f"{self.video.info.path}: no frame to annotate")
+
+    def _given(self) -> Given | None:
+        boxes = self.boxes
+        return None if boxes is None else lambda frame: FramePeople(*boxes.people_of_frame(frame.index))
+
+    def _progress(self, done: int, total: int | None) -> None:
+        if self.on_progress:
+            stated = self.video.info.frames
+            self.on_progress(done, None if stated is None else max(stated, done))
+
+    def _finished(self, meta: dict[str, Any]) -> PoseSequence:
+        """All chunks so far, put together, cleaned and selected."""
+        return finish_sequence(self._joined(meta), self.options)
+
+    def _joined(self, meta: dict[str, Any]) -> PoseSequence:
+        raw = join_chunks(self.work.chunks())
+        self.notes += (damage := _damage(self.video))
+        settings = {**self.options.estimation(), "person": asdict(self.options.person)}
+        meta = {**raw.meta, **meta, "source": Path(self.video.info.path).name, "clip_settings": settings}
+        return replace(raw, meta={**meta, **({"damage": damage} if damage else {})})
+
+    def _save_partial(self) -> None:
+        if not len(self.work):
+            return
+        try:
+            self.save(self._finished({"partial": True}), self.files.partial)
+        except InputError as error:  # the disk is full, say: what stopped the run is told, this is only said
+            log.warning("no partial result: %s", error)
+        else:
+            log.info("what is finished is in %s; run the same again to go on", self.files.partial)
+
+    def save(self, sequence: PoseSequence, file: Path) -> None:
+        """Write a sequence. All files are made in the work folder, so that a killed run leaves nothing else behind."""
+        made = self.work.path / file.name
+        sequence.save(made)
+        made.replace(file)
+
+    def draw(self, files: list[Path], sequence: PoseSequence, on_draw: Progress | None) -> None:
+        """Write the videos asked for."""
+        options = self.options
+        look: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
+        for file in files:
+            made = self.work.path / file.name
+            if file == self.files.overlay:
+                background = self.video.frames(0)
+                look |= {"background": background, "blend": True}
+            else:
+                look |= {"size": options.size, "fit": options.fit}
+            draw_sequence(sequence, made, codec=options.codec, on_progress=on_draw, **look)
+            made.replace(file)
+
+
+def annotate_frames(
+    frames: Iterable[Frame],
+    *,
+    estimator: Estimator,
+    detector: PersonDetector | None,
+    options: ClipOptions,
+    frame_rate: Fraction | None = None,
+    given: Given | None = None,
+    on_progress: Progress | None = None,
+) -> PoseSequence:
+    """The finished sequence of frames that are at hand: estimated, tracked, cleaned, people chosen. No files.
+
+    Arguments as in `estimate_frames`; `options` count as in `annotate_clip`, except those of files and drawing.
+    """
+    chunks = estimate_frames(
+        frames, estimator, detector, options, frame_rate=frame_rate, given=given, on_progress=on_progress
+    )
+    return finish_sequence(join_chunks(chunks), options)
+
+
+def finish_sequence(sequence: PoseSequence, options: ClipOptions) -> PoseSequence:
+    """The sequence cleaned and with the people asked for, as the options say."""
+    if options.clean is not None:
+        sequence = clean(sequence, options.clean)
+    return choose_people(sequence, options.person) if options.person else sequence
+
+
+def choose_people(sequence: PoseSequence, person: Selection) -> PoseSequence:
+    """Only the people whom the selection keeps. Raises `InputError` for an id that is not there."""
+    from ..sequences.people import select_people
+
+    there = np.unique(sequence.track_ids[sequence.track_ids >= 0]).tolist()
+    if person.by == "id" and there and person.number not in there:
+        raise InputError(f"person {person.number} is not in the clip: it has {', '.join(map(str, there))}")
+    settings = asdict(person)
+    return select_people(sequence, settings.pop("by") or "largest", **settings)
+
+
+def _meta(maker: Any) -> dict[str, Any]:
+    return maker.meta() if hasattr(maker, "meta") else {"model": maker.name}
+
+
+def _damage(video: VideoSource) -> list[str]:
+    if not video.damaged:
+        return []
+    places = ", ".join(map(str, video.damaged[:10])) + (", ..." if len(video.damaged) > 10 else "")
+    return [f"the video is damaged, at or before frames {places}"]
+
+
+@contextlib.contextmanager
+def _batch_size_of(estimator: Estimator, chunk: ChunkResult | None) -> Iterator[list[str]]:
+    """The estimator with the batch size of a run that is resumed; afterwards with its own, unless memory ran out."""
+    recorded = None if chunk is None else chunk.state.get("batch_size")
+    own = getattr(estimator, "batch_size", None)
+    if recorded is None or own is None or recorded == own:
+        yield []
+        return
+    estimator.batch_size = recorded  # type: ignore[attr-defined]
+    try:
+        yield [f"going on with {recorded} crops per batch, as it was begun"]
+    finally:
+        if estimator.batch_size == recorded:  # type: ignore[attr-defined]
+            estimator.batch_size = own  # type: ignore[attr-defined]

@@ -1,0 +1,99 @@
+"""What `annotate_clip` and `estimate_frames` can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from ..drawing.canvas import FITS
+from ..errors import InputError
+from ..sequences.cleaning import CleanOptions
+from ..tracking.options import TrackerOptions
+from ..video.writer import CODECS
+from .images import IF_NOBODY
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which people of a clip are kept, in the words of `select_people`.
+
+    Attributes:
+        by: the order in which they are chosen; None: everybody, or the `max_people` largest.
+        number: with "id" the track id, else the place in the order (0 is the first).
+        point: (x, y) in pixels of the source, for "nearest point".
+        mask: path of a picture, white where the person is, for "mask".
+        max_people: so many from that place on; None: one.
+    """
+
+    by: str | None = None
+    number: int = 0
+    point: tuple[float, float] | None = None
+    mask: str | None = None
+    max_people: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.by is not None or self.max_people is not None
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """How a clip is annotated, and what is written.
+
+    Attributes:
+        every: estimate each Nth frame (and the last); the frames between are interpolated.
+        detect_every: look for people in each Nth estimated frame; between, boxes follow the last poses, and people are
+            looked for at once where these cannot be trusted.
+        chunk: frames that are finished, and kept for resuming, together.
+        if_nobody: what a frame gets in which the detector finds nobody, see `annotate_images`.
+        tracker: see `TrackerOptions`.
+        clean: see `CleanOptions`; None leaves the poses as they were estimated.
+        person: who is kept.
+        style, parts, threshold: of the pose video, see `draw_poses`.
+        size, fit: (w, h) of the pose video and how the frame maps onto it; None: the source's size.
+        codec: of the videos, see `VideoWriter`.
+        overlay: also write NAME_overlay.mp4, the poses on the video.
+        overwrite: redo what is there; otherwise finished files are kept.
+        frame_rate: of a folder of pictures; None: 25.
+        background: RGB on which transparent frames are laid; None: the reader's.
+
+    Raises `InputError` for a setting that cannot be used.
+    """
+
+    every: int = 1
+    detect_every: int = 1
+    chunk: int = 64
+    if_nobody: str = "empty"
+    tracker: TrackerOptions = field(default_factory=TrackerOptions)
+    clean: CleanOptions | None = field(default_factory=CleanOptions)
+    person: Selection = field(default_factory=Selection)
+    style: str = "controlnet"
+    parts: tuple[str, ...] | None = None
+    threshold: float = 0.3
+    size: tuple[int, int] | None = None
+    fit: str = "pad"
+    codec: str = "lossless"
+    overlay: bool = False
+    overwrite: bool = False
+    frame_rate: Fraction | None = None
+    background: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("every", "detect_every", "chunk"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected a number of frames of at least 1, got {getattr(self, name)}")
+        for name, known in (("if_nobody", IF_NOBODY), ("fit", FITS), ("codec", tuple(CODECS))):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+    def estimation(self) -> dict[str, Any]:
+        """The settings on which estimated keypoints depend, JSON-able: only with the same ones can a run go on."""
+        return {
+            "every": self.every,
+            "detect_every": self.detect_every,
+            "chunk": self.chunk,
+            "if_nobody": self.if_nobody,
+            "tracker": asdict(self.tracker),
+            "frame_rate": None if self.frame_rate is None else str(self.frame_rate),
+            "background": None if self.background is None else list(self.background),
+        }

@@ -1,0 +1,201 @@
+"""`SDPoseDetector`: SDPose behind the calling convention of controlnet_aux's annotators, for diffusers scripts."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..dependencies import require
+from ..errors import InputError
+from ..openpose.order import OpenPosePerson, people
+from ..poses import Poses
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..detection.people import PersonDetector
+    from ..estimation.crop_jobs import Estimator
+
+log = logging.getLogger(__name__)
+
+MULTIPLE = 64
+"""Sides of pose maps are multiples of this, as controlnet_aux makes them and Stable Diffusion needs them."""
+
+
+class SDPoseDetector:
+    """A picture in, its pose map out; a stand-in for controlnet_aux's `OpenposeDetector` and `DWposeDetector`.
+
+        detector = SDPoseDetector.from_pretrained("wholebody")
+        pose_map = detector(image, include_hand=True, include_face=True)
+
+    Two things differ from controlnet_aux, on purpose: people are found and estimated in the picture as it is, not in a
+    copy shrunk to 512 pixels, and the map is drawn at its final size, not drawn small and enlarged.
+
+    Args:
+        estimator: what `load_estimator` returns.
+        detector: what `load_detector` returns.
+        if_nobody: "full-image" (the default for a single picture) or "empty", see `annotate_images`.
+    """
+
+    def __init__(self, estimator: Estimator, detector: PersonDetector, *, if_nobody: str = "full-image") -> None:
+        self.estimator = estimator
+        self.detector = detector
+        self.if_nobody = if_nobody
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_or_path: str | Path = "auto",
+        *,
+        detector: str | Path = "yolox",
+        if_nobody: str = "full-image",
+        **settings: Any,
+    ) -> SDPoseDetector:
+        """Load an estimator by name ("auto", "wholebody", "body", "preview") or path, and a detector.
+
+        Args:
+            detector: a name or path for `load_detector`.
+            settings: the keyword arguments of `load_estimator` (device, dtype, flip_test, ...).
+
+        Nothing is downloaded. Raises what the two loaders raise.
+        """
+        from ..detection.loading import load_detector
+        from ..estimation.loading import load_estimator
+
+        estimator = load_estimator(pretrained_model_or_path, **settings)
+        return cls(estimator, load_detector(detector), if_nobody=if_nobody)
+
+    def to(self, device: Any) -> SDPoseDetector:
+        """Move the model to a device, as annotators can be; an estimator that cannot move says so in the log."""
+        if hasattr(self.estimator, "to"):
+            self.estimator.to(device)
+        else:
+            log.info("%s does not move to %s: it runs where it was loaded", self.estimator.name, device)
+        return self
+
+    def __call__(
+        self,
+        input_image: Image.Image | np.ndarray,
+        detect_resolution: int | None = None,
+        image_resolution: int | None = 512,
+        include_body: bool = True,
+        include_hand: bool = False,
+        include_face: bool = False,
+        hand_and_face: bool | None = None,
+        output_type: str = "pil",
+        *,
+        style: str = "controlnet",
+        threshold: float = 0.3,
+    ) -> Image.Image | np.ndarray:
+        """The pose map of a picture.
+
+        Args:
+            input_image: a Pillow picture, or uint8 grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4). Transparency is laid
+                on white.
+            detect_resolution: resize the short side to this before finding people; None takes the picture as it is.
+            image_resolution: short side of the result, both sides rounded to multiples of 64; None: the picture's size.
+            include_body, include_hand, include_face: what is drawn.
+            hand_and_face: sets both; deprecated in controlnet_aux, kept because many scripts say it.
+            output_type: "pil" or "np" (RGB uint8 (H, W, 3)).
+            style, threshold: see `draw_poses`.
+
+        Raises `InputError` for a picture or setting that cannot be used.
+        """
+        from ..drawing.canvas import place
+        from ..drawing.pose_maps import draw_poses
+
+        if output_type not in ("pil", "np"):
+            raise InputError(f"output_type: expected 'pil' or 'np', got {output_type!r}")
+        if hand_and_face is not None:
+            warnings.warn("hand_and_face is deprecated: use include_hand and include_face", FutureWarning, stacklevel=2)
+            include_hand = include_face = hand_and_face
+        rgb = _as_rgb(input_image)
+        size = (rgb.shape[1], rgb.shape[0])
+        if detect_resolution is not None:
+            rgb = _resized(rgb, resolution_size(size, detect_resolution))
+        poses = self.detect_poses(rgb)
+        if image_resolution is not None:
+            size = resolution_size(size, image_resolution)
+        parts = ("body", "head", "feet") * include_body + ("hands",) * include_hand + ("face",) * include_face
+        pose_map = draw_poses(place(poses, size, "stretch"), style=style, parts=parts, threshold=threshold)
+        return pose_map if output_type == "np" else _to_pillow(pose_map)
+
+    def detect_poses(self, input_image: Image.Image | np.ndarray) -> Poses:
+        """The people of a picture, in pixels of that picture; `meta["boxes_from"]` says how they were found."""
+        from .images import annotate_images
+
+        images = [_as_rgb(input_image)]
+        return annotate_images(images, estimator=self.estimator, detector=self.detector, if_nobody=self.if_nobody)[0]
+
+
+def to_pose_results(poses: Poses, threshold: float = 0.3) -> list[Any]:
+    """Poses as controlnet_aux's `PoseResult`s: coordinates of 0..1, absent body points None, absent parts None.
+
+    Absent points of hands and faces are at -1, -1, because controlnet_aux's drawing allows no None there.
+
+    Raises `MissingDependency` without controlnet_aux (extra `aux`), and what `openpose.people` raises.
+    """
+    require("controlnet_aux", "making PoseResults")
+    from controlnet_aux.open_pose import PoseResult
+    from controlnet_aux.open_pose.body import BodyResult, Keypoint
+
+    def keypoints(points: np.ndarray, absent: Any) -> list[Any]:
+        w, h = poses.size
+        rows = points.tolist()
+        return [Keypoint(x / w, y / h, score, i) if score > 0 else absent for i, (x, y, score) in enumerate(rows)]
+
+    def part(points: np.ndarray) -> list[Any] | None:
+        return keypoints(points, Keypoint(-1.0, -1.0, 0.0)) if points[:, 2].any() else None
+
+    def result(person: OpenPosePerson) -> Any:
+        scores = person.body[:, 2]
+        body = BodyResult(keypoints(person.body, None), float(scores.sum()), int((scores > 0).sum()))
+        return PoseResult(body, part(person.left_hand), part(person.right_hand), part(person.face))
+
+    return [result(person) for person in people(poses, threshold)]
+
+
+def resolution_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
+    """(w, h) scaled to a short side of `resolution`, each side rounded to a multiple of 64 (at least 64)."""
+    if resolution < 1:
+        raise InputError(f"resolution: expected at least 1 pixel, got {resolution}")
+    scale = resolution / min(size)
+    w, h = (max(1, round(side * scale / MULTIPLE)) * MULTIPLE for side in size)
+    return w, h
+
+
+def _as_rgb(image: Any) -> np.ndarray:
+    """A Pillow picture or uint8 array of 1, 3 or 4 channels -> RGB uint8 (H, W, 3)."""
+    from PIL import Image
+
+    from ..images import to_rgb
+
+    if isinstance(image, Image.Image):
+        return to_rgb(image)
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"picture: expected a Pillow picture or a uint8 array, got {type(image).__name__}")
+    channels = 1 if image.ndim == 2 else image.shape[-1]
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in image.shape:
+        raise InputError(
+            f"picture: expected uint8 of shape (H, W), (H, W, 3) or (H, W, 4), got {image.dtype} of shape {image.shape}"
+        )
+    if channels == 3:
+        return image
+    return to_rgb(Image.fromarray(image.reshape(image.shape[:2]) if channels == 1 else image))
+
+
+def _resized(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    import cv2
+
+    enlarging = size[0] > rgb.shape[1]
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_LANCZOS4 if enlarging else cv2.INTER_AREA)
+
+
+def _to_pillow(rgb: np.ndarray) -> Image.Image:
+    from PIL import Image
+
+    return Image.fromarray(rgb)

@@ -1,0 +1,252 @@
+"""The application: source -> detector -> estimator -> sinks. The command line and the nodes both call this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..drawing.canvas import place
+from ..errors import InputError, SDPoseError
+from ..estimation.crop_jobs import Estimator
+from ..poses import Poses, PoseSequence
+from .images import CHUNK_PIXELS, annotate_images
+
+if TYPE_CHECKING:
+    from ..detection.box_files import BoxFile
+    from ..detection.people import PersonDetector
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """What `annotate_pictures` writes, and how it draws.
+
+    Attributes:
+        size: (w, h) of the pose map; None: the picture's own.
+        fit: how the picture's frame maps onto another size, see `place`.
+        style, parts, threshold: see `drawing.draw_poses`; `threshold` also decides which points the JSON calls present.
+        overlay: also write NAME_overlay.png.
+        json_scores: write raw scores instead of 1.0 and 0.0.
+        overwrite: redo what is there; otherwise existing files are kept.
+        max_pixels: pictures larger than this are refused (None: the reader's limit).
+        background: RGB on which transparent pictures are laid.
+        chunk: at most so many pictures share their batches.
+    """
+
+    size: tuple[int, int] | None = None
+    fit: str = "pad"
+    style: str = "controlnet"
+    parts: tuple[str, ...] | None = None
+    threshold: float = 0.3
+    overlay: bool = False
+    json_scores: bool = False
+    overwrite: bool = False
+    if_nobody: str = "empty"
+    max_pixels: int | None = None
+    background: tuple[int, int, int] | None = None
+    chunk: int = 8
+
+
+@dataclass
+class Outcome:
+    """What became of one input: "done", "kept" (its files were there) or "failed" with the reason."""
+
+    source: Path
+    status: str
+    message: str = ""
+    people: int = 0
+    files: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Item:
+    source: Path
+    pose_map: Path
+    keypoints: Path
+    sequence: Path
+    overlay: Path | None
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.pose_map, self.keypoints, self.sequence, self.overlay) if path]
+
+    def missing(self) -> list[Path]:
+        return [path for path in self.files() if not path.exists()]
+
+
+@dataclass(frozen=True)
+class _Pending:
+    item: _Item
+    image: np.ndarray
+    boxes: np.ndarray | None
+
+
+def output_names(sources: Sequence[Path]) -> dict[Path, str]:
+    """NAME of each input: the stem, or with the extension where two inputs share a stem.
+
+    Raises `InputError` when two inputs would still write the same files.
+    """
+    stems: dict[str, set[str]] = {}
+    for source in sources:
+        stems.setdefault(source.stem.casefold(), set()).add(source.name.casefold())
+    names: dict[Path, str] = {}
+    owner: dict[str, Path] = {}
+    for source in dict.fromkeys(sources):
+        name = source.stem if len(stems[source.stem.casefold()]) == 1 else source.name
+        other = owner.setdefault(name.casefold(), source)
+        if other != source:
+            raise InputError(f"{other} and {source} would write the same files: annotate them into two folders")
+        names[source] = name
+    return names
+
+
+def annotate_pictures(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    estimator: Callable[[], Estimator],
+    detector: Callable[[], PersonDetector],
+    options: PictureOptions,
+    boxes: BoxFile | None = None,
+) -> Iterator[Outcome]:
+    """Annotate picture files into the folder `out`; yields an `Outcome` per input, in order.
+
+    One bad input never stops the others. `estimator` and `detector` are called when the first picture needs them, so
+    that a run which finds everything done loads no model. Their errors (missing weights, say) are raised.
+    """
+    items = [_item(source, out, name, options.overlay) for source, name in output_names(sources).items()]
+    waiting: list[_Item] = []
+    outcomes: dict[Path, Outcome] = {}
+    pending: list[_Pending] = []
+
+    def finish() -> Iterator[Outcome]:
+        if pending:
+            outcomes.update(_estimate(pending, estimator(), detector() if boxes is None else None, options))
+        yield from (outcomes.pop(item.source) for item in waiting)
+        waiting.clear()
+        pending.clear()
+
+    for item in items:
+        waiting.append(item)
+        try:
+            result = _prepare(item, options, boxes, len(items) == 1)
+        except SDPoseError as error:
+            result = Outcome(item.source, "failed", str(error))
+        if isinstance(result, Outcome):
+            outcomes[item.source] = result
+        else:
+            pending.append(result)
+        pixels = sum(entry.image.shape[0] * entry.image.shape[1] for entry in pending)
+        if len(pending) >= options.chunk or pixels > CHUNK_PIXELS or not pending:
+            yield from finish()
+    yield from finish()
+
+
+def _item(source: Path, out: Path, name: str, overlay: bool) -> _Item:
+    return _Item(
+        source=source,
+        pose_map=out / f"{name}_pose.png",
+        keypoints=out / f"{name}_keypoints.json",
+        sequence=out / f"{name}.pose.npz",
+        overlay=out / f"{name}_overlay.png" if overlay else None,
+    )
+
+
+def _prepare(item: _Item, options: PictureOptions, boxes: BoxFile | None, only: bool) -> _Pending | Outcome:
+    """Read a picture for the estimator, or finish it where its poses (or all its files) are there already."""
+    if not options.overwrite and not item.missing():
+        return Outcome(item.source, "kept", "its files are there", files=item.files())
+    image = _read(item.source, options)
+    if not options.overwrite and item.sequence.exists():
+        return _write(item, image, PoseSequence.load(item.sequence).frame(0), options)
+    return _Pending(item, image, boxes.boxes_of(item.source, only) if boxes else None)
+
+
+def _estimate(
+    pending: Sequence[_Pending], estimator: Estimator, detector: PersonDetector | None, options: PictureOptions
+) -> Iterator[tuple[Path, Outcome]]:
+    """Poses of all pictures of a chunk in common batches; a failure is met again picture by picture, to be named."""
+
+    def run(part: Sequence[_Pending]) -> list[Poses]:
+        return annotate_images(
+            [entry.image for entry in part],
+            estimator=estimator,
+            detector=detector,
+            boxes=[entry.boxes for entry in part],
+            if_nobody=options.if_nobody,
+        )
+
+    try:
+        results: list[Poses | SDPoseError] = list(run(pending))
+    except SDPoseError:
+        results = [_or_error(run, entry) for entry in pending]
+    for entry, result in zip(pending, results, strict=True):
+        source = entry.item.source
+        try:
+            if isinstance(result, SDPoseError):
+                raise result
+            yield source, _write(entry.item, entry.image, result.with_meta(source=source.name), options)
+        except SDPoseError as error:
+            yield source, Outcome(source, "failed", str(error))
+
+
+def _or_error(run: Callable[[Sequence[_Pending]], list[Poses]], entry: _Pending) -> Poses | SDPoseError:
+    try:
+        return run([entry])[0]
+    except SDPoseError as error:
+        return error
+
+
+def _read(source: Path, options: PictureOptions) -> np.ndarray:
+    from ..images import read_image
+
+    settings: dict[str, Any] = {}
+    if options.max_pixels is not None:
+        settings["max_pixels"] = options.max_pixels
+    if options.background is not None:
+        settings["background"] = options.background
+    return read_image(source, **settings)
+
+
+def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions) -> Outcome:
+    """Write the files of one picture that are asked for and, unless overwriting, not there yet."""
+    from ..drawing.pose_maps import draw_poses, overlay
+    from ..images import write_png
+    from ..openpose.order import DRAWABLE
+    from ..openpose.writer import write_openpose_json
+
+    if (image.shape[1], image.shape[0]) != poses.size:
+        raise InputError(
+            f"{item.sequence} was made from a picture of {poses.size}, {item.source} is "
+            f"{(image.shape[1], image.shape[0])}: use --overwrite"
+        )
+    wanted = item.files() if options.overwrite else item.missing()
+    drawing: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
+    if item.sequence in wanted:
+        poses.save(item.sequence)
+    if poses.keypoint_set not in DRAWABLE:
+        without = f"; no pose map and no OpenPose JSON: OpenPose has no points of {poses.keypoint_set!r}"
+        return Outcome(item.source, "done", describe(poses) + without, len(poses), [item.sequence])
+    if item.pose_map in wanted:
+        canvas = place(poses, options.size, options.fit) if options.size else poses
+        write_png(item.pose_map, draw_poses(canvas, **drawing))
+    if item.keypoints in wanted:
+        write_openpose_json(item.keypoints, poses, threshold=options.threshold, json_scores=options.json_scores)
+    if item.overlay and item.overlay in wanted:
+        write_png(item.overlay, overlay(image, poses, **drawing))
+    return Outcome(item.source, "done", describe(poses), len(poses), wanted)
+
+
+def describe(poses: Poses) -> str:
+    """One phrase about a result: how many people, by what, and what was out of the ordinary."""
+    people = "nobody" if not len(poses) else f"{len(poses)} {'person' if len(poses) == 1 else 'people'}"
+    notes = [people, str(poses.meta.get("model", "unknown model"))]
+    source = str(poses.meta.get("boxes_from", ""))
+    if "nobody found" in source:
+        notes.append(source)
+    if absent := poses.meta.get("not_there"):
+        notes.append(f"{absent} more not believed, scores too low")
+    notes += [f"left out: {reason}" for reason in poses.meta.get("dropped_boxes", [])]
+    return "; ".join(notes)

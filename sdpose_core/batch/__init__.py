@@ -1,0 +1,1 @@
+"""Many videos: inputs, shards, processes side by side, and the manifest."""

@@ -1,0 +1,165 @@
+"""What `sdpose bench` reads off the machine: time, peak memory, speed of matrix products, counted operations."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SDPoseError
+
+if TYPE_CHECKING:
+    import torch
+
+    from .ways import Stage
+
+
+def in_own_process(function: Callable[..., Any], *args: Any) -> Any:
+    """Call `function` in a fresh process: nothing measured before is in its memory.
+
+    It may have huge pages. The released way makes and frees so many large tensors that handing out small pages takes a
+    sixth of its CPU seconds on a virtual machine; ours is as fast without.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_allow_huge_pages) as pool:
+        try:
+            return pool.submit(function, *args).result()
+        except BrokenProcessPool as error:
+            raise SDPoseError(
+                "the process that measured was ended by the system, probably as its memory ran out: the released way "
+                "takes 6.4 GB at full size; close other programs"
+            ) from error
+
+
+def _allow_huge_pages() -> None:
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it when it first allocates
+
+
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """In the block a CUDA device is the current one, on whose stream events are recorded."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def timed(function: Callable[[], Any], device: torch.device) -> tuple[Any, float, float]:
+    """Result, seconds (by events of such a device, within `current`) and CPU seconds (all threads of this process)."""
+    import torch
+
+    if device.type == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        cpu = time.process_time()
+        start.record()
+        result = function()
+        end.record()
+        end.synchronize()
+        return result, start.elapsed_time(end) / 1e3, time.process_time() - cpu
+    wait_for(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = function()
+    wait_for(device)
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    import torch
+
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize(*([device] if device.type == "cuda" else []))
+
+
+def cost_key(device_type: str) -> str:
+    """What is compared: CPU seconds, which do not depend on what else the machine is doing; elsewhere seconds."""
+    return "cpu_seconds" if device_type == "cpu" else "seconds"
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: of tensors on a CUDA device; else of this process, which holds the weights too. None where unknown."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "linux":  # getrusage would count the parent's memory from before this program was started
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
+
+
+def gemm_rates(device: torch.device, dtype: torch.dtype, size: int) -> dict[str, float]:
+    """GFLOP/s (per CPU second on a CPU) of square matrix multiplications.
+
+    "fp32", "bf16" and, on CUDA devices, "fp16" are `torch.matmul`; "onednn" is fp32 through oneDNN's convolution, which
+    on some processors is twice as fast; "best" is the larger of those in `dtype`.
+    """
+    import torch
+
+    rates = {"fp32": _matmul_rate(size, device, torch.float32), "bf16": _matmul_rate(size, device, torch.bfloat16)}
+    if device.type == "cuda" or dtype == torch.float16:
+        rates["fp16"] = _matmul_rate(size, device, torch.float16)
+    if device.type == "cpu":
+        rates["onednn"] = _matmul_rate(size, device, torch.float32, through_convolution=True)
+    return {**rates, "best": peak_of(rates, {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, "fp32"))}
+
+
+def peak_of(rates: dict[str, float], dtype: str) -> float:
+    """The larger rate of those measured in a dtype ("fp32", ...)."""
+    return max(rates["fp32"], rates.get("onednn", 0.0)) if dtype == "fp32" else rates.get(dtype, rates["fp32"])
+
+
+def _matmul_rate(size: int, device: torch.device, dtype: torch.dtype, through_convolution: bool = False) -> float:
+    import torch
+
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    if through_convolution:
+        a, b = (x.view(size, 1, 1, size).permute(0, 3, 1, 2) for x in (a, b))
+        a = a.transpose(0, 2)  # rows of a become pixels
+    multiply = torch.nn.functional.conv2d if through_convolution else torch.matmul
+    rates = []
+    for _ in range(6):  # the first also warms up
+        _, seconds, cpu_seconds = timed(lambda: multiply(a, b), device)
+        rates.append(2e-9 * size**3 / max(cpu_seconds if device.type == "cpu" else seconds, 1e-9))
+    return max(rates)
+
+
+def stage_gflop(stages: Iterable[Stage], images: torch.Tensor, counted: Iterable[str]) -> dict[str, float]:
+    """GFLOP of stages, run on shapes: 2 per multiply-add of convolutions, products and attention."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    value, gflop, wanted = images, {}, set(counted)
+    for name, step in stages:
+        if name in wanted:
+            with FlopCounterMode(display=False) as counter:
+                value = step(value)
+            gflop[name] = counter.get_total_flops() / 1e9
+    return gflop
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were measured on; on CUDA devices `processor` is the card, and `host` the machine's own."""
+    import platform
+
+    import diffusers
+    import torch
+
+    from ..model.onednn import processor_name
+
+    host, on_cuda = processor_name() or platform.machine(), device.type == "cuda"
+    return {
+        "processor": torch.cuda.get_device_name(device) if on_cuda else host,
+        **({"host": host, "cuda": torch.version.cuda} if on_cuda else {}),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+    }

@@ -1,0 +1,211 @@
+"""The ways to run SDPose that `sdpose bench` compares, on the same random weights and the same picture.
+
+Each way is a list of stages, from the picture to the keypoints; each stage takes what the one before returned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from ..checkpoints.layouts import read_checkpoint
+from ..codec.crops import affine_crop, make_crop
+from ..codec.device_crops import CropJob, DeviceCropper
+from ..codec.heatmaps import decode_dark_udp, flip_back
+from ..images import read_image
+from ..model.approximations import approximate
+from ..model.backbone import POSE, class_embedding_input
+from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, VAEConfig
+from ..model.devices import DTYPES
+from ..model.folding import fold_constants
+from ..model.network import SDPose
+from ..model.onednn import optimize_for_cpu
+from .modes import Mode
+
+WAYS = {
+    "released": "unmodified diffusers modules, whole U-Net, fp32, one crop",
+    "native": "the same in the model's dtype, tight box stretched (ComfyUI's own node)",
+    "ours": "U-Net as far as needed, constants kept, kernels chosen for the device",
+}
+NETWORK_STAGES = ("vae", "unet", "head")
+
+_SEED = 0
+_PICTURE_SIZE = (1920, 1080)
+_BOX = np.array([700, 60, 1180, 1030], np.float32)
+
+Stage = tuple[str, Callable[[Any], Any]]
+
+
+def build(
+    way: str,
+    config: SDPoseConfig,
+    device: torch.device,
+    mode: Mode,
+    *,
+    weights: Path | None = None,
+    picture: Path | None = None,
+    in_strips: bool | None = None,
+) -> list[Stage]:
+    """Stages "crop" (takes a number of people), "vae", "unet", "head" (gives heatmaps), "decode" (keypoints, scores).
+
+    On the meta device the weights are shapes only, for counting operations; `in_strips` then says how the VAE is run.
+    """
+    dtype = DTYPES[mode.dtype]
+    model = _model(config, way, device, weights)
+    crop_mode = "stretch_native" if way == "native" else "affine"
+    half_precision_unet = device.type == "cuda"  # the official evaluation: bf16 autocast around all but the VAE
+    if way == "released":
+        network = _diffusers(model.to(device), autocast=half_precision_unet)
+    elif way == "native":
+        network = _diffusers(model.to(device, dtype), autocast=False)
+    else:
+        network = _ours(_prepared(model, mode, device, dtype), mode.flip_test)
+        if in_strips is not None:
+            model.vae.in_strips = in_strips
+    crop = functools.partial(crop_tensor, config, crop_mode)
+    if way == "ours" and device.type == "cuda":  # as the estimator has it there
+        crop = functools.partial(device_crop_tensor, config)
+    return [
+        ("crop", lambda people: crop(device, people, picture)),
+        *network,
+        ("decode", lambda heatmaps: decode_dark_udp(heatmaps, config.input_size)),
+    ]
+
+
+def _model(config: SDPoseConfig, way: str, device: torch.device, weights: Path | None) -> SDPose:
+    """The model on the CPU, or shapes; what a checkpoint has not, such as unused up-blocks, stays random."""
+    with torch.device("meta") if device.type == "meta" else contextlib.nullcontext():
+        torch.manual_seed(_SEED)
+        model = SDPose(config, with_rgb_branch=way != "ours").eval().requires_grad_(False)
+        # A new head answers nearly zero; a difference between two ways must not hide in that.
+        torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
+    if weights:
+        _, state, _ = read_checkpoint(weights, with_rgb_branch=way != "ours")
+        model.load_state_dict(state, strict=False)
+    return model
+
+
+def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtype) -> SDPose:
+    """As `load_estimator` makes it."""
+    model = optimize_for_cpu(fold_constants(model).to(device, dtype))
+    approximate(model, pool_attention=mode.pool_attention)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)
+    if mode.compile:
+        model.compile_backbone(mode.compile_mode)
+    return model
+
+
+def crop_tensor(
+    config: SDPoseConfig, mode: str, device: torch.device, people: int = 1, picture: Path | None = None
+) -> torch.Tensor:
+    """(people, 3, H, W) in [-1, 1], RGB: the person of `_person`, cut out with the crop `mode`, repeated."""
+    crop, _ = make_crop(*_person(picture), config.input_size, mode)
+    images = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return images.repeat(people, 1, 1, 1).contiguous().to(device)
+
+
+def device_crop_tensor(
+    config: SDPoseConfig, device: torch.device, people: int = 1, picture: Path | None = None
+) -> torch.Tensor:
+    """As `crop_tensor` in the crop mode "affine", but each of them cut on the device."""
+    pixels, box = _person(picture)
+    job = CropJob(pixels, affine_crop(box, config.input_size))
+    return DeviceCropper([job] * people, device).cut(0, people).round_().div_(127.5).sub_(1)
+
+
+@functools.lru_cache(maxsize=1)
+def _person(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and box (4,): all of `picture`, or a part of a smooth random one. Kept: making it is no work of ours."""
+    if picture:
+        pixels = read_image(picture)
+        return pixels, np.array([0, 0, pixels.shape[1], pixels.shape[0]], np.float32)
+    coarse = np.random.default_rng(_SEED).integers(0, 256, (27, 48, 3), np.uint8)
+    return cv2.resize(coarse, _PICTURE_SIZE, interpolation=cv2.INTER_CUBIC), _BOX
+
+
+def _ours(model: SDPose, flip_test: bool) -> list[Stage]:
+    def vae(images: torch.Tensor) -> torch.Tensor:
+        images = torch.cat([images, images.flip(-1)]) if flip_test else images
+        return model.latents(images.to(model.dtype))
+
+    def unet(latents: torch.Tensor) -> torch.Tensor:
+        features, _ = model._unet(latents, (POSE,))
+        return model.head.fuse(features)
+
+    def head(feature: torch.Tensor) -> torch.Tensor:
+        maps = model.head(feature).float()
+        if not flip_test:
+            return maps
+        straight, mirrored = maps.chunk(2)
+        return (straight + flip_back(mirrored, list(model.config.flip_indices))) * 0.5
+
+    return [("vae", vae), ("unet", unet), ("head", head)]
+
+
+def _diffusers(model: SDPose, autocast: bool) -> list[Stage]:
+    """Plain diffusers modules with the weights of `model`, called as the released code calls them.
+
+    Its text encoder (here: its constant answer) and its random draw from the latent's distribution are left out.
+    """
+    config, device, dtype = model.config, model.device, model.dtype
+    vae, unet = _plain_vae(model), _plain_unet(model)
+    seen: list[torch.Tensor] = []
+    block = unet.up_blocks[UP_BLOCK_OF_LEVEL[config.finest_level]]
+    block.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    labels = class_embedding_input([POSE]).to(device, dtype)
+
+    @contextlib.contextmanager
+    def precision() -> Iterator[None]:
+        with torch.autocast(device.type, torch.bfloat16) if autocast else contextlib.nullcontext():
+            yield
+
+    def encode(images: torch.Tensor) -> torch.Tensor:
+        return vae.encode(images.to(dtype)).latent_dist.mode() * config.vae.scaling_factor
+
+    def features(latents: torch.Tensor) -> torch.Tensor:
+        timestep = torch.tensor([config.timestep], device=device)
+        with precision():
+            unet(latents, timestep, model.empty_prompt_embedding, class_labels=labels)
+        return seen.pop()
+
+    def head(feature: torch.Tensor) -> torch.Tensor:
+        with precision():
+            return model.head(feature).float()
+
+    return [("vae", encode), ("unet", features), ("head", head)]
+
+
+def _plain_unet(model: SDPose) -> UNet2DConditionModel:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            **asdict(model.config.unet), class_embed_type="projection", projection_class_embeddings_input_dim=4
+        )
+    unet.load_state_dict(model.unet.state_dict(), assign=True)
+    return unet.eval().requires_grad_(False)
+
+
+def _plain_vae(model: SDPose) -> AutoencoderKL:
+    config: VAEConfig = model.config.vae
+    levels = len(config.block_out_channels)
+    with torch.device(model.device):
+        vae = AutoencoderKL(
+            block_out_channels=config.block_out_channels,
+            layers_per_block=config.layers_per_block,
+            latent_channels=config.latent_channels,
+            norm_num_groups=config.norm_num_groups,
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+        )
+    vae.load_state_dict(model.vae.state_dict(), strict=False, assign=True)  # the decoder stays random, and unused
+    vae.decoder.to(model.dtype)
+    return vae.eval().requires_grad_(False)

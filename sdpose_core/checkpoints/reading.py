@@ -1,0 +1,187 @@
+"""Opening checkpoints of any layout: their tensors under our own names, and what they say about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError
+from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
+from ..tensor_files import PICKLES, Tensors, files_of, open_tensors, read_json, some
+from . import names as keys
+from .sizes import config_of, settings_of_metadata, unet_config, unet_from_comfy, vae_config, vae_from_comfy, what_it_is
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """Where weights came from.
+
+    Attributes:
+        path: file or folder.
+        layout: one of `LAYOUTS`, or "pickle".
+        metadata: text entries (training step, recipe, ...) of a single file, or of a folder's sdpose.json.
+    """
+
+    path: Path
+    layout: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened checkpoint, its tensors under our own names."""
+
+    info: CheckpointInfo
+    tensors: Tensors
+    settings: Mapping[str, Any]
+    unet: UNetConfig | None = None
+    vae: VAEConfig | None = None
+
+    def config(self, **overrides: Any) -> SDPoseConfig:
+        """What it holds; overrides as in `config_of`."""
+        return config_of(self.tensors.shapes, self.info.path, self.settings, self.unet, self.vae, **overrides)
+
+
+@contextmanager
+def opened(path: Path, pickles: bool = False) -> Iterator[Source]:
+    """The checkpoint at `path` with its tensors under our own names."""
+    with ExitStack() as stack:
+        if path.is_dir():
+            yield _open_folder(path, stack, pickles)
+        else:
+            yield _from_single(path, stack.enter_context(open_tensors(path, pickles=pickles)))
+
+
+def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> Source:
+    missing = [name for name in ("unet", "vae", "decoder") if not (path / name).is_dir()]
+    if missing:
+        raise CheckpointError(
+            f"{path} is no SDPose folder: expected unet/, vae/ and decoder/, missing {', '.join(missing)}"
+            + (" (a plain Stable Diffusion folder has no heatmap head)" if missing == ["decoder"] else "")
+        )
+    parts = {
+        "unet.": open_folder_part(path, "unet", stack, pickles),
+        "vae.": open_folder_part(path, "vae", stack, pickles),
+        "head.": open_folder_part(path, "decoder", stack, pickles),
+    }
+    if (path / f"{keys.TEXT}.safetensors").exists():
+        parts[""] = stack.enter_context(open_tensors(path / f"{keys.TEXT}.safetensors"))
+    settings = _json_if_there(path / "sdpose.json") or {}
+    metadata = settings.pop("metadata", {})
+    unet, vae = (_json_if_there(path / part / "config.json") for part in ("unet", "vae"))
+    return Source(
+        CheckpointInfo(path, "diffusers", metadata),
+        renamed_tensors(parts),
+        settings,
+        unet_config(unet) if unet else None,
+        vae_config(vae) if vae else None,
+    )
+
+
+def open_folder_part(folder: Path, part: str, stack: ExitStack, pickles: bool = False) -> Tensors:
+    """One of "unet", "vae", "decoder" of a folder, under the names that the file has."""
+    stem = "decoder" if part == "decoder" else "diffusion_pytorch_model"
+    return stack.enter_context(open_tensors(*files_of(folder / part, stem, pickles), pickles=pickles))
+
+
+def _json_if_there(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.exists() else None
+
+
+def _from_single(path: Path, tensors: Tensors) -> Source:
+    metadata = dict(tensors.metadata)
+    settings = settings_of_metadata(metadata, path)
+    unet, vae = settings.pop("unet", None), settings.pop("vae", None)
+    if any(name.startswith(keys.COMFY_UNET) for name in tensors.shapes):
+        return _from_comfy(path, tensors, settings, unet, vae)
+    if not any(name.startswith("head.") for name in tensors.shapes):
+        folder = path.parent.parent
+        hint = f"the folder {folder}" if path.parent.name in ("unet", "vae", "decoder") else "an SDPose checkpoint"
+        raise CheckpointError(f"{path} is no SDPose checkpoint but {what_it_is(list(tensors.shapes))}; choose {hint}")
+    layout = "pickle" if path.suffix in PICKLES else "ours"
+    return Source(CheckpointInfo(path, layout, metadata), tensors, settings, unet, vae)
+
+
+def _from_comfy(
+    path: Path, tensors: Tensors, settings: Mapping[str, Any], unet: UNetConfig | None, vae: VAEConfig | None
+) -> Source:
+    if f"{keys.COMFY_HEAD}final_layer.weight" not in tensors.shapes:
+        raise CheckpointError(
+            f"{path} has no heatmap head (missing '{keys.COMFY_HEAD}final_layer.weight'), it is "
+            f"{what_it_is(list(tensors.shapes))}; choose an SDPose checkpoint"
+        )
+    # The tables follow from the sizes, the sizes from the shapes: block types first, then names, then widths.
+    unet = unet or unet_from_comfy(tensors.shapes, path)
+    vae = vae or vae_from_comfy(tensors.shapes, path)
+    unet_table, vae_table = keys.inverted(keys.unet_modules(unet)), keys.inverted(keys.vae_modules(vae))
+    ours = {name: _from_comfy_name(name, unet_table, vae_table) for name in tensors.shapes}
+    if unknown := [name for name, own in ours.items() if own is None]:
+        raise CheckpointError(f"{path} has tensors that no SDPose has: {some(unknown)}")
+    origin = {own: (tensors, name) for name, own in ours.items() if own is not None}
+    return Source(CheckpointInfo(path, "comfy", dict(tensors.metadata)), _under_names(origin), settings, unet, vae)
+
+
+def _from_comfy_name(name: str, unet: Mapping[str, str], vae: Mapping[str, str]) -> str | None:
+    if name == keys.COMFY_TEXT:
+        return keys.TEXT
+    for prefix, ours, table in (
+        (keys.COMFY_HEAD, "head.", None),
+        (keys.COMFY_UNET, "unet.", unet),
+        (keys.COMFY_VAE, "vae.", vae),
+    ):
+        if name.startswith(prefix):
+            rest = name.removeprefix(prefix)
+            translated = rest if table is None else keys.renamed(rest, table)
+            return None if translated is None else ours + translated
+    return None
+
+
+def read_vae_decoder(path: Path) -> dict[str, torch.Tensor]:
+    """The decoder of a VAE under our own names: of a folder with vae/, or of a checkpoint that has one."""
+    with ExitStack() as stack:
+        if path.is_dir():
+            tensors = renamed_tensors({"vae.": open_folder_part(path, "vae", stack)})
+        else:
+            tensors = stack.enter_context(opened(path)).tensors
+        state = {name: tensors.read(name) for name in tensors.shapes if name.startswith(keys.VAE_DECODER)}
+    if not state:
+        raise CheckpointError(f"{path} has no VAE decoder: choose a folder with vae/, or a checkpoint that has it")
+    return state
+
+
+def renamed_tensors(parts: Mapping[str, Tensors]) -> Tensors:
+    """The tensors of a folder's parts, each name behind its part's prefix; diffusers' names of today."""
+    return _under_names({at + _modern(name): (found, name) for at, found in parts.items() for name in found.shapes})
+
+
+def _under_names(origin: Mapping[str, tuple[Tensors, str]]) -> Tensors:
+    """Tensors under new names; the VAE's attention always as matrices, however the file keeps it."""
+
+    def shape(name: str) -> tuple[int, ...]:
+        tensors, old = origin[name]
+        return _matrix_shape(name, tensors.shapes[old])
+
+    def read(name: str) -> torch.Tensor:
+        tensors, old = origin[name]
+        return tensors.read(old).reshape(shape(name))
+
+    return Tensors({name: shape(name) for name in origin}, read)
+
+
+def _matrix_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    flat = name.startswith("vae.") and ".attentions." in name and len(shape) == 4 and shape[2:] == (1, 1)
+    return shape[:2] if flat else shape
+
+
+def _modern(name: str) -> str:
+    """Early diffusers' names of the VAE's attention -> today's."""
+    parts = name.split(".")
+    if "attentions" in parts and len(parts) > 1 and parts[-2] in keys.OLD_DIFFUSERS_ATTENTION:
+        parts[-2] = keys.OLD_DIFFUSERS_ATTENTION[parts[-2]]
+    return ".".join(parts)

@@ -1,0 +1,262 @@
+"""What model a checkpoint holds: from its stored configuration, else from the shapes of its tensors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, InputError
+from ..model.config import FEATURE_LEVELS, STRIDE_OF_LEVEL, UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
+from ..skeletons import KEYPOINT_SETS
+from ..skeletons import keypoint_set as find_keypoint_set
+from ..tensor_files import some
+from . import names as keys
+
+FORMAT = "sdpose-annotator"
+FORMAT_VERSION = 1
+SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", "flip_pairs")
+"""What is stored beside the sizes of U-Net and VAE."""
+
+HEAD_DIM = 64
+"""Channels per attention head in Stable Diffusion 2: what a file without a configuration is read with."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+_OTHER_WORDS = {"feature_level": "feature_levels", "level": "feature_levels", "sigma": "heatmap_sigma"}
+
+
+def settings_of_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """The configuration in the metadata of a file that we wrote; {} for other files."""
+    if metadata.get("format") != FORMAT:
+        return {}
+    try:
+        version = int(metadata["format_version"])
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it"
+            )
+        config = SDPoseConfig.from_dict(json.loads(metadata["config"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: the configuration in its metadata cannot be read ({error})") from None
+    return {"unet": config.unet, "vae": config.vae, **{name: getattr(config, name) for name in SETTINGS}}
+
+
+def metadata_of(config: SDPoseConfig) -> dict[str, str]:
+    """The reverse: what our own files say about themselves. Text only, as the format wants it."""
+    from ..version import __version__
+
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "library_version": __version__,
+        "keypoint_set": config.keypoint_set,
+        "feature_levels": ",".join(config.feature_levels),
+        "input_size": "x".join(map(str, config.input_size)),
+        "heatmap_sigma": str(config.heatmap_sigma),
+        "config": json.dumps(config.to_dict(), sort_keys=True),
+    }
+
+
+def config_of(
+    shapes: Shapes,
+    path: Path,
+    settings: Mapping[str, Any],
+    unet: UNetConfig | None,
+    vae: VAEConfig | None,
+    *,
+    keypoint_set: str | None = None,
+    feature_level: str | None = None,
+    input_size: tuple[int, int] | None = None,
+) -> SDPoseConfig:
+    """The configuration of tensors under our own names: overrides first, then what is stored, then the shapes.
+
+    Args:
+        shapes: of the tensors.
+        path: of the checkpoint, for messages.
+        settings: what is stored, names as in `SETTINGS` (or "level", "sigma").
+        unet, vae: their stored sizes, or None.
+        keypoint_set, feature_level, input_size: overrides; several fused levels as "F1,F2".
+    """
+    if "head.final_layer.weight" not in shapes:
+        raise CheckpointError(
+            f"{path} has no heatmap head (missing 'head.final_layer.weight'): choose an SDPose checkpoint"
+        )
+    unet = unet or _unet_from_shapes(shapes, path)
+    vae = vae or _vae_from_shapes(shapes, path)
+    count, width = shapes["head.final_layer.weight"][:2]
+    said = {_OTHER_WORDS.get(name, name): value for name, value in settings.items() if value is not None}
+    if keypoint_set is not None:
+        said.pop("flip_pairs", None)  # those of another set
+    levels = feature_level or said.get("feature_levels") or _level_from_shapes(shapes, unet, width, path)
+    values = {
+        **said,
+        "keypoint_set": _full_name(keypoint_set or said.get("keypoint_set") or _set_of_count(count)),
+        "feature_levels": levels.split(",") if isinstance(levels, str) else levels,
+        **({"input_size": input_size} if input_size else {}),
+    }
+    try:
+        return SDPoseConfig.from_dict({**values, "num_keypoints": count, "unet": unet, "vae": vae})
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _full_name(keypoint_set: str) -> str:
+    return find_keypoint_set(keypoint_set).name if keypoint_set in ("body", "wholebody") else keypoint_set
+
+
+def _set_of_count(count: int) -> str:
+    for known in KEYPOINT_SETS.values():
+        if len(known) == count:
+            return known.name
+    return f"custom_{count}"
+
+
+def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path) -> str:
+    """The levels that the head fuses by name, or the one whose width and number of deconvolutions it has."""
+    fused = [level for level in FEATURE_LEVELS if f"head.fusion.{level}.weight" in shapes]
+    deconvolutions = sum(name.startswith("head.deconv_layers.") for name in shapes)
+    widths = unet.block_out_channels[::-1]
+    fitting = [
+        level
+        for level in FEATURE_LEVELS
+        if widths[UP_BLOCK_OF_LEVEL[level]] == width and 1 + int(math.log2(STRIDE_OF_LEVEL[level])) == deconvolutions
+    ]
+    if fused:
+        return ",".join(fused)
+    if len(fitting) == 1:
+        return fitting[0]
+    raise CheckpointError(
+        f"{path}: the feature level does not follow from the head (width {width}, {deconvolutions} deconvolutions; "
+        f"fitting: {', '.join(fitting) or 'none'}): say which with feature_level (--feature-level F1..F4)"
+    )
+
+
+def unet_config(stored: Mapping[str, Any]) -> UNetConfig:
+    """From unet/config.json; the class embedding is always SDPose's, whatever the file says."""
+    known = _stored_fields(UNetConfig, stored)
+    heads = known.get("attention_head_dim")
+    levels = len(known.get("block_out_channels", UNetConfig().block_out_channels))
+    if isinstance(heads, int):
+        known["attention_head_dim"] = (heads,) * levels
+    return UNetConfig(**known)
+
+
+def vae_config(stored: Mapping[str, Any]) -> VAEConfig:
+    """From vae/config.json."""
+    return VAEConfig(**_stored_fields(VAEConfig, stored))
+
+
+def _stored_fields(cls: type[UNetConfig] | type[VAEConfig], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What diffusers' configuration says about our fields; it has many more."""
+    values = {field.name: stored.get(field.name) for field in fields(cls)}
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if v is not None}
+
+
+def _unet_from_shapes(shapes: Shapes, path: Path) -> UNetConfig:
+    """Sizes of a U-Net under our names, without a stored configuration: Stable Diffusion 2's rules."""
+
+    def width(i: int) -> int:
+        return _shape(shapes, f"unet.down_blocks.{i}.resnets.0.conv1.weight", path)[0]
+
+    widths = tuple(width(i) for i in range(4))
+    layers = sum(f"unet.down_blocks.0.resnets.{j}.conv1.weight" in shapes for j in range(9))
+    text = [s[1] for name, s in shapes.items() if name.startswith("unet.") and name.endswith("attn2.to_k.weight")]
+
+    def types(part: str) -> tuple[str, ...]:
+        attends = [any(name.startswith(f"unet.{part}_blocks.{i}.attentions.") for name in shapes) for i in range(4)]
+        kind = part.capitalize()
+        return tuple(f"CrossAttn{kind}Block2D" if yes else f"{kind}Block2D" for yes in attends)
+
+    return _standard_unet(widths, layers, text, types("down"), types("up"), path)
+
+
+def unet_from_comfy(shapes: Shapes, path: Path) -> UNetConfig:
+    """The same from latent diffusion's names: level i begins at input block 1 + i x (layers + 1)."""
+    at = keys.COMFY_UNET
+    downs = sorted(
+        int(name.split(".")[3])
+        for name in shapes
+        if name.startswith(f"{at}input_blocks.") and name.endswith("0.op.weight")
+    )
+    if not downs:
+        raise CheckpointError(f"{path}: its U-Net has no downsampling; expected Stable Diffusion 2's")
+    per_level = downs[0]
+    widths = tuple(
+        _shape(shapes, f"{at}input_blocks.{1 + i * per_level}.0.in_layers.2.weight", path)[0] for i in range(4)
+    )
+    text = [s[1] for name, s in shapes.items() if name.startswith(at) and name.endswith("attn2.to_k.weight")]
+
+    def types(part: str, first: int, kind: str) -> tuple[str, ...]:
+        places = [f"{at}{part}.{first + i * per_level}.1.transformer_blocks." for i in range(4)]
+        return tuple(
+            f"CrossAttn{kind}Block2D" if any(name.startswith(place) for name in shapes) else f"{kind}Block2D"
+            for place in places
+        )
+
+    down, up = types("input_blocks", 1, "Down"), types("output_blocks", 0, "Up")
+    return _standard_unet(widths, per_level - 1, text, down, up, path)
+
+
+def _standard_unet(
+    widths: tuple[int, ...], layers: int, text: Sequence[int], down: tuple[str, ...], up: tuple[str, ...], path: Path
+) -> UNetConfig:
+    if any(w % HEAD_DIM for w in widths):
+        raise CheckpointError(
+            f"{path}: a U-Net of widths {widths} is not Stable Diffusion 2's, and its file has no configuration"
+        )
+    return UNetConfig(
+        block_out_channels=widths,
+        layers_per_block=layers,
+        attention_head_dim=tuple(w // HEAD_DIM for w in widths),
+        cross_attention_dim=text[0] if text else UNetConfig().cross_attention_dim,
+        down_block_types=down,
+        up_block_types=up,
+    )
+
+
+def _vae_from_shapes(shapes: Shapes, path: Path) -> VAEConfig:
+    """Sizes of a VAE under our names, without a stored configuration."""
+    names = [f"vae.encoder.down_blocks.{i}.resnets.0.conv1.weight" for i in range(4)]
+    layers = sum(f"vae.encoder.down_blocks.0.resnets.{j}.conv1.weight" in shapes for j in range(9))
+    return _standard_vae([_shape(shapes, name, path)[0] for name in names], layers, path)
+
+
+def vae_from_comfy(shapes: Shapes, path: Path) -> VAEConfig:
+    """The same from latent diffusion's names."""
+    at = f"{keys.COMFY_VAE}encoder.down"
+    layers = sum(f"{at}.0.block.{j}.conv1.weight" in shapes for j in range(9))
+    return _standard_vae([_shape(shapes, f"{at}.{i}.block.0.conv1.weight", path)[0] for i in range(4)], layers, path)
+
+
+def _standard_vae(widths: Sequence[int], layers: int, path: Path) -> VAEConfig:
+    if any(w % VAEConfig().norm_num_groups for w in widths):
+        raise CheckpointError(f"{path}: a VAE of widths {widths} is not Stable Diffusion's, and has no configuration")
+    return VAEConfig(block_out_channels=tuple(widths), layers_per_block=layers)
+
+
+def _shape(shapes: Shapes, name: str, path: Path) -> tuple[int, ...]:
+    if name not in shapes:
+        raise CheckpointError(f"{path} is no SDPose checkpoint: missing '{name}'; it is {what_it_is(list(shapes))}")
+    return shapes[name]
+
+
+def what_it_is(names: Sequence[str]) -> str:
+    """A phrase for a file of another kind: "a LoRA"."""
+    signs = (
+        ("conditioner.embedders.1.", "a Stable Diffusion XL checkpoint"),
+        ("cond_stage_model.", "a Stable Diffusion checkpoint"),
+        ("control_model.", "a ControlNet"),
+        ("lora_", "a LoRA"),
+        ("first_stage_model.", "a Stable Diffusion checkpoint without text encoder"),
+        ("encoder.down", "a VAE alone"),
+        ("text_model.", "a text encoder"),
+        ("down_blocks.", "a U-Net alone"),
+        ("deconv_layers.", "a heatmap head alone"),
+    )
+    for start, kind in signs:
+        if any(name.startswith(start) for name in names):
+            return kind
+    return f"a file of {some(list(names))}" if names else "a file without tensors"

@@ -1,0 +1,176 @@
+"""Writing checkpoints in the three layouts: tensors under our own names in, a file or a folder out, never half."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError, InputError
+from ..files import atomic_path
+from ..model.config import SDPoseConfig
+from . import names as keys
+from .sizes import SETTINGS, metadata_of
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = Mapping[str, "torch.Tensor"]
+
+
+def write_file(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mapping[str, str], comfy: bool) -> list[str]:
+    """One safetensors file, with our names or Comfy-Org's; returns what there is to say about it."""
+    from safetensors.torch import save_file
+
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: a checkpoint of this layout is one file: give it the name ….safetensors")
+    notes = _comfy_notes(state, config) if comfy else []
+    written = _comfy_tensors(state, config) if comfy else dict(state)
+    with _write_errors(path), atomic_path(path) as temporary:
+        save_file(written, temporary, metadata={**metadata, **metadata_of(config)})
+    return notes
+
+
+def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mapping[str, str]) -> list[str]:
+    """The released folder, written beside its name and renamed; returns what there is to say about it."""
+    from safetensors.torch import save_file
+
+    if path.suffix == ".safetensors":
+        raise InputError(f"{path}: a checkpoint of layout 'diffusers' is a folder: give it a name without .safetensors")
+    with _write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        try:
+            for folder, stem, prefix in (
+                ("unet", "diffusion_pytorch_model", "unet."),
+                ("vae", "diffusion_pytorch_model", "vae."),
+                ("decoder", "decoder", "head."),
+            ):
+                part = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+                with atomic_path(temporary / folder / f"{stem}.safetensors") as file:  # for the usual permissions
+                    save_file(part, file, metadata={"format": "pt"})
+            if keys.TEXT in state:
+                with atomic_path(temporary / f"{keys.TEXT}.safetensors") as file:
+                    save_file({keys.TEXT: state[keys.TEXT]}, file)
+            for name, content in _folder_configs(config, metadata).items():
+                (temporary / name).parent.mkdir(exist_ok=True)
+                (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            _replace_folder(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    lacking = "without text_encoder/ and tokenizer/: our tools never need them, the official demo does"
+    return [lacking, *_incomplete(state, "diffusers' own loaders expect it")]
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """A full disk and the like as one line; safetensors has its own exception for them."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    except SafetensorError as error:
+        raise InputError(f"cannot write {path}: {error}") from None
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    new.chmod(0o755)
+    if path.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+        path.rename(old / path.name)
+        new.rename(path)
+        shutil.rmtree(old)
+    else:
+        new.rename(path)
+
+
+def _comfy_tensors(state: Tensors, config: SDPoseConfig) -> dict[str, torch.Tensor]:
+    unet, vae = keys.unet_modules(config.unet), keys.vae_modules(config.vae)
+    written: dict[str, torch.Tensor] = {}
+    for name, value in state.items():
+        if name == keys.TEXT:
+            if not _is_shipped_text(value):
+                written[keys.COMFY_TEXT] = value
+        elif name.startswith("head."):
+            written[keys.COMFY_HEAD + name.removeprefix("head.")] = value
+        elif name.startswith("unet."):
+            written[keys.COMFY_UNET + _translated(name.removeprefix("unet."), unet)] = value
+        else:
+            theirs = keys.COMFY_VAE + _translated(name.removeprefix("vae."), vae)
+            written[theirs] = value[..., None, None] if keys.is_conv_attention(theirs) else value
+    return {name: value.contiguous() for name, value in written.items()}
+
+
+def _translated(name: str, table: Mapping[str, str]) -> str:
+    translated = keys.renamed(name, table)
+    if translated is None:
+        raise CheckpointError(f"the tensor '{name}' has no name in latent diffusion's layout")
+    return translated
+
+
+def _is_shipped_text(value: torch.Tensor) -> bool:
+    """Whether this is the constant that the library brings, in whatever number format."""
+    from ..model.empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
+
+    return value.shape[-1] == EMPTY_PROMPT_WIDTH and value.equal(empty_prompt_embedding().to(value))
+
+
+def _comfy_notes(state: Tensors, config: SDPoseConfig) -> list[str]:
+    notes = []
+    if (config.num_keypoints, config.feature_levels) != (133, ("F2",)):
+        notes.append(
+            f"ComfyUI's own SDPose nodes read 133 keypoints at F2 only, this is {config.num_keypoints} at "
+            f"{', '.join(config.feature_levels)}: our nodes read it"
+        )
+    return [*notes, *_incomplete(state, "our nodes read it, ComfyUI's own loader does not find a whole model")]
+
+
+def _incomplete(state: Tensors, why: str) -> list[str]:
+    """What a released reader would miss."""
+    absent = [
+        what
+        for what, prefix in (
+            ("the VAE decoder (--vae takes it from Stable Diffusion 2's)", keys.VAE_DECODER),
+            ("the RGB branch", keys.RGB_OUTPUT),
+        )
+        if not any(name.startswith(prefix) for name in state)
+    ]
+    return [f"without {' and '.join(absent)}, which the source does not have; {why}"] if absent else []
+
+
+def _folder_configs(config: SDPoseConfig, metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    values = config.to_dict()
+    unet, vae = values.pop("unet"), values.pop("vae")
+    levels = len(config.vae.block_out_channels)
+    return {
+        "unet/config.json": {
+            "_class_name": "UNet2DConditionModel",
+            **unet,
+            "class_embed_type": "projection",
+            "projection_class_embeddings_input_dim": 4,
+            "sample_size": config.latent_size[0],
+        },
+        "vae/config.json": {
+            "_class_name": "AutoencoderKL",
+            **vae,
+            "in_channels": 3,
+            "out_channels": 3,
+            "down_block_types": ["DownEncoderBlock2D"] * levels,
+            "up_block_types": ["UpDecoderBlock2D"] * levels,
+        },
+        "scheduler/scheduler_config.json": {
+            "_class_name": "DDPMScheduler",
+            "num_train_timesteps": 1000,
+            "prediction_type": "sample",
+        },
+        "sdpose.json": {
+            **{name: values[name] for name in SETTINGS if name in values},
+            **({"metadata": dict(metadata)} if metadata else {}),
+        },
+    }

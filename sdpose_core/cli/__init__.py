@@ -1,0 +1,1 @@
+"""The `sdpose` command: one file per subcommand."""

@@ -1,0 +1,200 @@
+"""Arguments that `sdpose video` and `sdpose batch` share, and the options made from them."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..annotate.clip_options import ClipOptions, Selection
+    from ..sequences.cleaning import CleanOptions
+    from ..tracking.options import TrackerOptions
+
+
+def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the way from a video to its pose sequence and pose video."""
+    from .arguments import add_detector_arguments, add_drawing_arguments, add_estimator_arguments, color, count
+
+    parser.add_argument("--overlay", action="store_true", help="also write NAME_overlay.mp4: the poses on the video")
+    parser.add_argument("--overwrite", action="store_true", help="redo what is there")
+    add_estimator_arguments(parser)
+    add_detector_arguments(parser)
+    parser.add_argument_group("people of a clip").add_argument(
+        "--person", type=_person, metavar="WHO",
+        help="keep one: an id, largest, best, leftmost, rightmost (largest:1: second), point:X,Y in pixels, mask:FILE",
+    )  # fmt: skip
+    _add_time_arguments(parser)
+    _add_cleaning_arguments(parser)
+    add_drawing_arguments(parser)
+    group = parser.add_argument_group("reading and writing")
+    _add_codec_argument(group)
+    group.add_argument("--frame-rate", type=_rate, metavar="R", help="of a folder of pictures (default: 25)")
+    group.add_argument("--alpha-color", type=color, metavar="R,G,B", help="colour under transparent frames")
+    group.add_argument(
+        "--chunk", type=count, default=64, metavar="FRAMES", help="finished and kept together (default: 64)"
+    )
+
+
+def _add_time_arguments(parser: argparse.ArgumentParser) -> None:
+    from .arguments import count
+
+    group = parser.add_argument_group("along time")
+    group.add_argument(
+        "--every", type=count, default=1, metavar="FRAMES",
+        help="estimate each Nth frame and the last, interpolate those between (default: 1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--detect-every", type=count, default=1, metavar="FRAMES",
+        help="look for people in each Nth estimated frame; between, boxes follow the poses (default: 1)",
+    )  # fmt: skip
+    group.add_argument("--lost", type=_seconds, metavar="SECONDS", help="a track waits so long unseen (default: 2)")
+    group.add_argument(
+        "--remember", type=_seconds, metavar="SECONDS", help="who comes back after that is known (default: 20)"
+    )
+    group.add_argument("--no-cuts", action="store_true", help="do not end ids at hard cuts")
+    group.add_argument("--trust-ids", action="store_true", help="take the track_id of --boxes as they come")
+
+
+def _add_cleaning_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("cleaning up (raw scores stay as they are)")
+    group.add_argument("--no-clean", action="store_true", help="none of it: the poses as they were estimated")
+    group.add_argument("--smooth", type=_amount, metavar="HZ", help="least cut-off of the body (default: 1.2)")
+    group.add_argument("--smooth-hands", type=_amount, metavar="HZ", help="of the hands (default: 0.8)")
+    group.add_argument("--smooth-face", type=_amount, metavar="HZ", help="of the face (default: 1.0)")
+    group.add_argument("--no-smooth", action="store_true", help="no smoothing")
+    group.add_argument("--causal", action="store_true", help="smooth from the past only, as live video must")
+    group.add_argument(
+        "--fill-gaps", type=_frames, metavar="FRAMES", help="longest gap that is filled (default: 8; 0: off)"
+    )
+    group.add_argument(
+        "--outliers", type=_amount, metavar="SHARE",
+        help="points that jump further than this and back are removed; in sizes of the person (default: 0.12; 0: off)",
+    )  # fmt: skip
+    group.add_argument(
+        "--hysteresis", type=_amount, metavar="S",
+        help="points appear at --threshold + S and vanish below --threshold - S (score; default: 0.08)",
+    )  # fmt: skip
+    group.add_argument("--no-hysteresis", action="store_true", help="each frame's scores decide for themselves")
+    group.add_argument(
+        "--flip-repair", type=_frames, metavar="FRAMES",
+        help="longest run of exchanged left and right that is put back (default: 8; 0: off)",
+    )  # fmt: skip
+    group.add_argument("--no-flip-repair", action="store_true", help="leave left and right as they were estimated")
+    group.add_argument("--keep-hidden-faces", action="store_true", help="keep the faces of heads that are turned away")
+
+
+def _add_codec_argument(parser: Any) -> None:
+    from ..video.writer import CODECS
+
+    parser.add_argument(
+        "--codec", choices=tuple(CODECS), default="lossless",
+        help="lossless, ffv1 (lossless, .mkv), or h264 for players (default: lossless)",
+    )  # fmt: skip
+
+
+def clip_options(args: argparse.Namespace) -> ClipOptions:
+    """What the options of `add_clip_arguments` ask for. Raises `InputError`."""
+    from dataclasses import replace
+
+    from ..annotate.clip_options import ClipOptions, Selection
+    from ..drawing.styles import check_style
+
+    check_style(args.style)
+    person = args.person or Selection()
+    return ClipOptions(
+        every=args.every, detect_every=args.detect_every, chunk=args.chunk, if_nobody=args.if_nobody or "empty",
+        tracker=_tracker_options(args), clean=_clean_options(args),
+        person=replace(person, max_people=args.max_people) if args.max_people else person,
+        style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
+        codec=args.codec, overlay=args.overlay, overwrite=args.overwrite, frame_rate=args.frame_rate,
+        background=args.alpha_color,
+    )  # fmt: skip
+
+
+def _tracker_options(args: argparse.Namespace) -> TrackerOptions:
+    from ..tracking.options import TrackerOptions
+
+    given = {"lost_seconds": args.lost, "remember_seconds": args.remember}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return TrackerOptions(trust_ids=args.trust_ids, cuts=not args.no_cuts, **settings)
+
+
+def _clean_options(args: argparse.Namespace) -> CleanOptions | None:
+    from ..sequences.cleaning import CleanOptions
+
+    if args.no_clean:
+        return None
+    given = {
+        "smooth": args.smooth, "smooth_hands": args.smooth_hands, "smooth_face": args.smooth_face,
+        "fill_gaps": args.fill_gaps, "outliers": args.outliers, "hysteresis": args.hysteresis,
+        "repair_flips": args.flip_repair,
+    }  # fmt: skip
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if args.no_smooth:
+        settings |= {"smooth": 0.0, "smooth_hands": 0.0, "smooth_face": 0.0}
+    if args.no_hysteresis:
+        settings["hysteresis"] = -1.0
+    if args.no_flip_repair:
+        settings["repair_flips"] = 0
+    return CleanOptions(
+        threshold=args.threshold, two_way=not args.causal, hide_faces=not args.keep_hidden_faces, **settings
+    )
+
+
+def make_clip_detector(args: argparse.Namespace) -> Any:
+    """The detector of a clip: it shows everybody, as `--max-people` chooses along time, not frame by frame."""
+    from .arguments import make_detector
+
+    return make_detector(argparse.Namespace(**{**vars(args), "max_people": None}))
+
+
+def _parse_person(text: str) -> Selection:
+    from ..annotate.clip_options import Selection
+    from ..sequences.people import parse_person
+
+    return Selection(**parse_person(text))
+
+
+def _parse_rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except ZeroDivisionError:
+        raise ValueError from None
+    if rate <= 0:
+        raise ValueError
+    return rate
+
+
+def _parse_amount(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _parse_frames(text: str) -> int:
+    if int(text) < 0:
+        raise ValueError
+    return int(text)
+
+
+def _value(convert: Any, expected: str) -> Any:
+    """A type for argparse; `cli` is imported when it is used, as it imports this file."""
+
+    def read(text: str) -> Any:
+        from .arguments import option
+
+        return option(convert, expected)(text)
+
+    return read
+
+
+_person = _value(
+    _parse_person,
+    "an id, largest, best, leftmost or rightmost (the second: largest:1), point:X,Y or mask:FILE",
+)
+_rate = _value(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
+_amount = _value(_parse_amount, "a number of at least 0")
+_seconds = _value(_parse_amount, "seconds of at least 0")
+_frames = _value(_parse_frames, "a whole number of at least 0")

@@ -1,0 +1,83 @@
+"""`sdpose doctor`: what this machine has, what SDPose would use, and what is missing. Reads only; no network."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+
+from ..dependencies import installed
+from ..errors import SDPoseError
+from ..version import __version__
+
+_PACKAGES = (
+    "numpy", "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
+    "pillow", "scipy", "av", "safetensors", "huggingface-hub", "torch", "diffusers", "transformers", "onnxruntime",
+    "onnxruntime-gpu", "controlnet-aux", "ray",
+)  # fmt: skip
+_OPENCV = tuple(name for name in _PACKAGES if name.startswith("opencv"))
+
+
+def report() -> Iterator[str]:
+    """The report, line by line."""
+    yield f"sdpose {__version__}, Python {sys.version.split()[0]}, {platform.system()} {platform.machine()}"
+    versions = {name: version for name in _PACKAGES if (version := _version(name))}
+    yield from (f"  {name} {version}" for name, version in versions.items())
+    yield from _opencv(versions)
+    yield from _torch()
+    yield from _onnx()
+    yield from _weights()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _opencv(versions: dict[str, str]) -> Iterator[str]:
+    found = [name for name in _OPENCV if name in versions]
+    if len(found) > 1:
+        yield f"warning: {' and '.join(found)} overwrite each other's files; keep one of them"
+
+
+def _torch() -> Iterator[str]:
+    absent = [name for name in ("torch", "diffusers") if not installed(name)]
+    if absent:
+        yield f'SDPose: cannot run, {" and ".join(absent)} missing: pip install "sdpose-annotator[torch]"'
+        return
+    from ..model.devices import pick_device, pick_dtype
+
+    device = pick_device(None)
+    yield f"SDPose: would run on {device} in {str(pick_dtype(None, device)).removeprefix('torch.')}"
+
+
+def _onnx() -> Iterator[str]:
+    if installed("onnxruntime"):
+        import onnxruntime
+
+        yield f"ONNX: onnxruntime with {', '.join(onnxruntime.get_available_providers())}"
+    try:
+        from ..detection.loading import load_detector
+
+        yield f"detector: {load_detector().name}"
+        from ..estimation.preview import PreviewEstimator
+
+        yield f"preview: {PreviewEstimator().name}"
+    except SDPoseError as error:
+        yield f"detector and preview: cannot run: {error}"
+
+
+def _weights() -> Iterator[str]:
+    from ..checkpoints.published import find_weights, identify
+
+    for name in ("body", "wholebody"):
+        try:
+            path = find_weights(name)
+        except SDPoseError as error:
+            yield f"weights {name}: {error}"
+            continue
+        yield f"weights {name}: {path}"
+        yield from (f"  sha256 {key}: {value}" for key, value in identify(path).get("sha256", {}).items())

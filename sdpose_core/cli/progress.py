@@ -1,0 +1,49 @@
+"""The progress bar of a video."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..annotate.chunks import ChunkResult
+
+
+class _Bar:
+    """A progress bar for each part of the work in turn."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._what = ""
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def shows(self, what: str) -> Callable[[int, int | None], None]:
+        """A progress function whose bar is called `what`."""
+        from tqdm import tqdm
+
+        def show(done: int, total: int | None) -> None:
+            if self._bar is None or self._what != what or done < self._bar.n:
+                self.close()
+                self._what = what
+                self._bar = tqdm(desc=what, total=total, initial=done, unit="frame", disable=None, file=sys.stderr)
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+        return show
+
+    def show_people(self, chunk: ChunkResult) -> None:
+        """Beside the bar, how many people the last frame of a chunk shows."""
+        if self._bar is not None:
+            self._bar.set_postfix(people=int((chunk.sequence.track_ids[-1] >= 0).sum()), refresh=False)
+
+    def close(self) -> None:
+        """The bar stays as it is."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,144 @@
+"""`sdpose draw` and `sdpose info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .clip_arguments import _add_codec_argument
+from .progress import _Bar
+
+
+def _add_draw(commands: Any) -> None:
+    from .arguments import add_drawing_arguments
+
+    sub = commands.add_parser(
+        "draw",
+        help="draw a pose sequence",
+        description="Draws a .pose.npz as a video, a picture (a sequence of one frame), or a folder of pictures.",
+    )
+    sub.add_argument("sequence", type=Path, metavar="SEQ", help=".pose.npz")
+    sub.add_argument(
+        "-o", "--out", type=Path, metavar="OUT", help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)"
+    )
+    sub.add_argument("--background", default="black", metavar="VIDEO", help="draw on this video (default: black)")
+    _add_codec_argument(sub)
+    sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    add_drawing_arguments(sub)
+    sub.set_defaults(run=_run_draw)
+
+
+def _run_draw(args: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+
+    from ..drawing.sequence import draw_sequence
+    from ..drawing.styles import check_style
+    from ..poses import PoseSequence
+    from ..video.writer import SUFFIX
+    from .arguments import OK
+
+    check_style(args.style)
+    sequence = PoseSequence.load(args.sequence)
+    name = args.sequence.name.removesuffix(".npz").removesuffix(".pose")
+    out = args.out or args.sequence.with_name(f"{name}_kps{SUFFIX[args.codec]}")
+    if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out} is there: use --overwrite, or another name")
+    with ExitStack() as stack:
+        frames = None
+        if args.background != "black":
+            from ..video.opening import open_video
+
+            frames = stack.enter_context(open_video(args.background)).frames()
+        bar = stack.enter_context(_Bar())
+        draw_sequence(
+            sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
+            codec=args.codec, background=frames, on_progress=bar.shows("drawing"),
+        )  # fmt: skip
+    print(out)
+    return OK
+
+
+def _add_info(commands: Any) -> None:
+    sub = commands.add_parser("info", help="what a .pose.npz or a video holds")
+    sub.add_argument("file", type=Path, metavar="FILE")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub.set_defaults(run=_run_info)
+
+
+def _run_info(args: argparse.Namespace) -> int:
+    from .arguments import OK
+
+    found = describe_file(args.file)
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for name, value in found.items():
+            for line in _lines(name, value):
+                print(line)
+    return OK
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """What a `.pose.npz` or a video holds, as JSON-able values. Raises `InputError`."""
+    from ..poses import PoseSequence
+
+    if path.suffix.lower() == ".npz":
+        return {"file": str(path)} | describe_sequence(PoseSequence.load(path))
+    from ..video.opening import open_video
+
+    with open_video(path) as video:
+        info = video.info
+        rate = str(info.frame_rate) if info.frame_rate else None
+        return {
+            "file": str(path), "kind": "video", "frames_stated": info.frames, "size": list(info.size),
+            "frame_rate": rate, "seconds": info.duration,
+        }  # fmt: skip
+
+
+def describe_sequence(sequence: Any) -> dict[str, Any]:
+    """What a `PoseSequence` holds, as JSON-able values."""
+    from ..sequences.tracks import split_tracks
+
+    rate = sequence.frame_rate
+    people = [
+        {
+            "id": track.id,
+            "frames": int(track.present.sum()),
+            "first_frame": int(track.times[0]),
+            "last_frame": int(track.times[-1]),
+            "mean_score": round(float(track.scores[track.present].mean()), 3),
+        }
+        for track in split_tracks(sequence)
+    ]
+    return {
+        "kind": "pose sequence",
+        "frames": len(sequence),
+        "seconds": round(float(sequence.pts[-1] - sequence.pts[0]) + (float(1 / rate) if rate else 0), 3),
+        "size": list(sequence.size),
+        "frame_rate": None if rate is None else str(rate),
+        "keypoint_set": sequence.keypoint_set,
+        "points": sequence.keypoints.shape[2],
+        "people": people,
+        "meta": dict(sequence.meta),
+    }
+
+
+def _lines(name: str, value: Any, indent: str = "") -> list[str]:
+    """A value of `describe_file` for people to read."""
+    label = f"{indent}{name.replace('_', ' ')}: "
+    if isinstance(value, dict) and value:
+        return [label.rstrip(), *(line for key, inner in value.items() for line in _lines(key, inner, indent + "  "))]
+    if name == "people" and isinstance(value, list):
+        rows = [
+            f"  id {own['id']}: {own['frames']} frames ({own['first_frame']} to {own['last_frame']}), "
+            f"mean score {own['mean_score']}"
+            for own in value
+        ]
+        return [label + str(len(value)), *rows]
+    if name == "size":
+        return [f"{label}{value[0]} x {value[1]}"]
+    text = ", ".join(str(item) for item in value) if isinstance(value, list) else value
+    return [f"{label}{'-' if text in (None, '', {}) else text}"]

@@ -1,0 +1,81 @@
+"""`sdpose video`, `sdpose draw` and `sdpose info`. This file prints; the library logs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import SDPoseError
+from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
+from .progress import _Bar
+from .sequence import _add_draw, _add_info
+
+
+def add_parser(commands: Any) -> None:
+    """Add the three commands."""
+    _add_video(commands)
+    _add_draw(commands)
+    _add_info(commands)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _add_video(commands: Any) -> None:
+    sub = commands.add_parser(
+        "video",
+        help="annotate a video",
+        description="Writes NAME_kps.mp4 (the poses on black, lossless) and NAME.pose.npz. A run that was stopped goes "
+        "on when the same command is run again; finished files are kept.",
+    )
+    sub.add_argument("input", type=Path, metavar="INPUT", help="video, animated picture, or folder of pictures")
+    sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
+    add_clip_arguments(sub)
+    sub.add_argument(
+        "--profile", action="store_true", help="print how long each stage of estimating the poses was busy and idle"
+    )
+    sub.set_defaults(run=_run_video)
+
+
+def _run_video(args: argparse.Namespace) -> int:
+    from ..annotate.clip import ClipFiles, annotate_clip, clip_name
+    from ..detection.box_files import BoxFile
+    from ..estimation.stage_times import StageTimes
+    from ..poses import PoseSequence
+    from .arguments import INTERRUPTED, OK, WRONG_USAGE, make_estimator
+
+    try:
+        options = clip_options(args)
+        boxes = BoxFile(args.boxes) if args.boxes else None
+    except SDPoseError as error:
+        _say(f"sdpose video: {error}")
+        return WRONG_USAGE
+
+    times = StageTimes() if args.profile else None
+
+    def estimator() -> Any:
+        made = make_estimator(args)
+        _say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
+        return made
+
+    with _Bar() as bar:
+        try:
+            outcome = annotate_clip(
+                args.input, args.out, estimator=estimator, detector=lambda: make_clip_detector(args), options=options,
+                boxes=boxes, on_progress=bar.shows("poses"), on_chunk=bar.show_people, on_draw=bar.shows("drawing"),
+                times=times,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            bar.close()
+            partial = ClipFiles(args.out, clip_name(args.input)).partial
+            done = len(PoseSequence.load(partial)) if partial.exists() else 0
+            so_far = f"the {done} frames so far are in {partial}" if done else "no part of it is finished yet"
+            _say(f"sdpose video: stopped; {so_far}; run the same command again to go on")
+            return INTERRUPTED
+    _say(f"{outcome.source}: {outcome.status}: {outcome.message}")
+    if times is not None:
+        print(times.table() if times.wall_seconds else "no profile: nothing had to be estimated")
+    return OK

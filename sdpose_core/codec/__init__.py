@@ -1,0 +1,1 @@
+"""Box to crop to heatmaps to keypoints, and back."""

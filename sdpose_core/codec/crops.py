@@ -1,0 +1,186 @@
+"""From a box to the crop that the model sees, and keypoints back: both are one 2 x 3 matrix per crop.
+
+Input pixels are pixel centres of the crop: 0 is the first column, w - 1 the last, as in the UDP convention ("The Devil
+is in the Details", arXiv 1911.07524), which SDPose was trained with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..boxes import box_problem
+from ..errors import InputError
+
+CROP_MODES = ("affine", "stretch_native", "stretch_demo")
+"""The crop of training; and, for comparison, what ComfyUI's own node and the official demo do."""
+
+PADDING = 1.25
+_OPENCV_SIDE = 32_766  # cv2.warpAffine takes source pictures of less than 32,767 pixels a side
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """How a crop was cut.
+
+    Attributes:
+        mode: one of `CROP_MODES`.
+        input_size: (w, h) of the crop.
+        matrix: (2, 3) float64, picture pixels -> input pixels.
+    """
+
+    mode: str
+    input_size: tuple[int, int]
+    matrix: np.ndarray
+
+    def to_input(self, keypoints_image: np.ndarray) -> np.ndarray:
+        """Keypoints (..., 2) in picture pixels (x, y) -> input pixels."""
+        return np.asarray(keypoints_image) @ self.matrix[:, :2].T + self.matrix[:, 2]
+
+    def to_image(self, keypoints_input: np.ndarray) -> np.ndarray:
+        """Keypoints (..., 2) in input pixels (x, y) -> picture pixels; the inverse of `to_input`."""
+        return (np.asarray(keypoints_input) - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+
+
+def box_to_center_scale(boxes_xyxy: np.ndarray, padding: float = PADDING) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (..., 4) -> center (..., 2) and scale (..., 2) = padded (w, h), in picture pixels."""
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    return (boxes[..., :2] + boxes[..., 2:4]) * 0.5, (boxes[..., 2:4] - boxes[..., :2]) * padding
+
+
+def fix_aspect(scale: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
+    """Scale (..., 2) with its shorter side grown to the aspect of `input_size` (w, h)."""
+    aspect = input_size[0] / input_size[1]
+    w, h = np.asarray(scale)[..., 0], np.asarray(scale)[..., 1]
+    return np.stack([np.where(w > h * aspect, w, h * aspect), np.where(w > h * aspect, w / aspect, h)], axis=-1)
+
+
+def udp_warp_matrix(
+    center: np.ndarray, scale: np.ndarray, rotation_deg: float, output_size: tuple[int, int]
+) -> np.ndarray:
+    """(2, 3) float64, picture pixels to output pixels: turn about `center`, then map `scale` (w, h) onto the output.
+
+    Pixel centres meet pixel centres: the factor is (output - 1) / scale (UDP, section 3).
+    """
+    angle = np.deg2rad(rotation_deg)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    factor = (np.asarray(output_size, np.float64) - 1) / np.asarray(scale, np.float64)
+    linear = factor[:, None] * rotation
+    offset = factor * np.asarray(scale, np.float64) / 2 - linear @ np.asarray(center, np.float64)
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def make_crop(
+    image_rgb: np.ndarray,
+    box_xyxy: np.ndarray,
+    input_size: tuple[int, int],
+    mode: str = "affine",
+    padding: float = PADDING,
+) -> tuple[np.ndarray, Crop]:
+    """Cut one box out of a picture.
+
+    Args:
+        image_rgb: (H, W, 3) uint8.
+        box_xyxy: (4,) x1, y1, x2, y2 in picture pixels; may reach over the edge.
+        input_size: (w, h) of the crop.
+        mode: "affine": as trained, padded, aspect kept, black outside the picture. "stretch_native" and "stretch_demo":
+            the tight box, cut to whole pixels of the picture and stretched.
+        padding: of the box, for "affine".
+
+    Returns:
+        The crop (h, w, 3) and its `Crop`. Values 0..255: uint8; float32 for "stretch_native", as that node never rounds
+        (rounded, its heatmaps are met to 6e-3 of their maximum only, else to 4e-4).
+
+    Raises:
+        InputError: a box that is empty, inverted, not finite or outside the picture; an unknown mode.
+    """
+    size = (image_rgb.shape[1], image_rgb.shape[0])
+    if problem := box_problem(box_xyxy, size):
+        raise InputError(f"cannot cut out a person: {problem}")
+    if mode == "affine":
+        crop = affine_crop(box_xyxy, input_size, padding)
+        return warp(image_rgb, crop.matrix, input_size), crop
+    if mode not in CROP_MODES:
+        raise InputError(f"unknown crop mode {mode!r}: choose one of {', '.join(CROP_MODES)}")
+    x1, y1, x2, y2 = tight_box(box_xyxy, size)
+    tight = image_rgb[y1:y2, x1:x2]
+    w, h = input_size
+    if mode == "stretch_native":
+        factor = np.array([w / (x2 - x1), h / (y2 - y1)])
+        pixels = _resize_native(tight, input_size)
+    else:
+        factor = np.array([(w - 1) / (x2 - x1), (h - 1) / (y2 - y1)])
+        pixels = _resize_demo(tight, input_size)
+    matrix = np.concatenate([np.diag(factor), -factor[:, None] * np.array([[x1], [y1]])], axis=1)
+    return pixels, Crop(mode, input_size, matrix)
+
+
+def affine_crop(box_xyxy: np.ndarray, input_size: tuple[int, int], padding: float = PADDING) -> Crop:
+    """The crop of training of a usable box (4,) x1, y1, x2, y2, not yet cut; arguments as in `make_crop`."""
+    center, scale = box_to_center_scale(box_xyxy, padding)
+    return Crop("affine", input_size, udp_warp_matrix(center, fix_aspect(scale, input_size), 0, input_size))
+
+
+def tight_box(box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box truncated to whole pixels and cut to a picture of `size` (w, h), at least one pixel wide and high."""
+    x1, y1, x2, y2 = (int(value) for value in np.asarray(box_xyxy)[:4])
+    x1, y1 = min(max(x1, 0), size[0] - 1), min(max(y1, 0), size[1] - 1)
+    return x1, y1, max(min(x2, size[0]), x1 + 1), max(min(y2, size[1]), y1 + 1)
+
+
+def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The picture (H, W, 3) with black where `mask` (H, W) is false; the picture itself without a mask."""
+    return image if mask is None else np.where(np.asarray(mask, bool)[..., None], image, np.uint8(0))
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
+    """Affine warp of (H, W, C), bilinear, black outside; `matrix` (2, 3) maps picture to output pixels.
+
+    Of pictures that are too large for OpenCV only the part that is read goes there; where even that is too large, the
+    output is made in two halves.
+    """
+    import cv2
+
+    if max(image.shape[:2]) <= _OPENCV_SIDE:
+        return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    part, part_matrix = _needed_part(image, matrix, output_size)
+    if max(part.shape[:2]) <= _OPENCV_SIDE:
+        return warp(part, part_matrix, output_size)
+    axis = 0 if output_size[0] >= output_size[1] else 1
+    first, second = list(output_size), list(output_size)
+    first[axis] //= 2
+    second[axis] -= first[axis]
+    shifted = matrix.copy()
+    shifted[axis, 2] -= first[axis]
+    halves = [warp(image, matrix, (first[0], first[1])), warp(image, shifted, (second[0], second[1]))]
+    return np.concatenate(halves, axis=1 - axis)
+
+
+def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture that a warp reads, and the matrix for it."""
+    w, h = output_size
+    corners = np.array([[0, 0], [w - 1, 0], [0, h - 1], [w - 1, h - 1]]) - matrix[:, 2]
+    seen = corners @ np.linalg.inv(matrix[:, :2]).T
+    last = np.array([image.shape[1], image.shape[0]]) - 1
+    low = np.clip(np.floor(seen.min(axis=0)) - 2, 0, last).astype(int)
+    high = np.clip(np.ceil(seen.max(axis=0)) + 2, low, last).astype(int)
+    part = image[low[1] : high[1] + 1, low[0] : high[0] + 1]
+    return part, np.concatenate([matrix[:, :2], matrix[:, 2:] + matrix[:, :2] @ low[:, None]], axis=1)
+
+
+def _resize_native(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As ComfyUI's own SDPose node: area where the crop is shrunk in both axes, else bilinear; float32, not rounded."""
+    import torch
+
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    shrunk = size[0] <= image.shape[1] and size[1] <= image.shape[0]
+    resized = torch.nn.functional.interpolate(pixels, size=(size[1], size[0]), mode="area" if shrunk else "bilinear")
+    return resized[0].permute(1, 2, 0).numpy()
+
+
+def _resize_demo(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As the official demo: Pillow's antialiased bilinear."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BILINEAR))

@@ -1,0 +1,1 @@
+"""Person detectors and box files: pictures in, boxes out."""

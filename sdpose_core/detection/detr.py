@@ -1,0 +1,165 @@
+"""RT-DETR, RT-DETRv2 and D-FINE through transformers: people by the model's class "person".
+
+The pictures are prepared here, from the model's own `preprocessor_config.json`: transformers' processors for these
+models need torchvision, which is often not there or does not fit the installed torch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..dependencies import require
+from ..errors import CheckpointError, DownloadError
+from ..images import check_image
+from .people import Detections, Limits
+
+log = logging.getLogger(__name__)
+
+MODEL_TYPES = ("rt_detr", "rt_detr_v2", "d_fine")
+"""They share their output: a sigmoid score per class and query, boxes as centre and size in 0..1."""
+
+_PREPROCESSOR = "preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture becomes the model's input."""
+
+    size: tuple[int, int]  # (w, h)
+    resample: int = 2  # Pillow's number: bilinear
+    factor: float = 1 / 255
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], source: str) -> Preparation:
+        """From the entries of a `preprocessor_config.json`. Raises `CheckpointError` for a size that is not fixed."""
+        size = config.get("size")
+        if isinstance(size, int):
+            size = {"height": size, "width": size}
+        if not isinstance(size, Mapping) or not {"height", "width"} <= set(size) or not config.get("do_resize", True):
+            raise CheckpointError(
+                f"{source}: {_PREPROCESSOR} asks for the size {size!r}; expected a fixed height and width"
+            )
+        normalize = config.get("do_normalize", False)
+        return cls(
+            size=(int(size["width"]), int(size["height"])),
+            resample=int(config.get("resample", 2)),
+            factor=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
+            mean=tuple(config["image_mean"]) if normalize else (0.0, 0.0, 0.0),
+            std=tuple(config["image_std"]) if normalize else (1.0, 1.0, 1.0),
+        )
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """RGB uint8 (H, W, 3) -> float32 (1, 3, h, w)."""
+        from PIL import Image
+
+        resized = np.asarray(Image.fromarray(image).resize(self.size, resample=Image.Resampling(self.resample)))
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        scaled = (resized.astype(np.float32) * self.factor - mean) / std
+        return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+class DetrDetector:
+    """An object detection model of transformers, asked for people.
+
+    Args:
+        name: a local folder (nothing is downloaded then) or a name on the Hugging Face hub.
+        limits: which detections count; overlapping boxes are not suppressed, these models are trained not to
+            repeat themselves.
+        device: None: CUDA if there is one, else the CPU.
+
+    Raises:
+        CheckpointError: no such kind of model, weights missing or damaged, or it has no class "person".
+        DownloadError: the hub does not have it or cannot be reached.
+        MissingDependency: torch or transformers is not installed.
+    """
+
+    def __init__(self, name: str, limits: Limits | None = None, *, device: str | None = None) -> None:
+        self.limits = limits or Limits()
+        self._local = Path(name).is_dir()
+        torch = require("torch", f"the detector {name}")
+        require("transformers", f"the detector {name}")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model, self.preparation = self._load(name)
+        kind = self.model.config.model_type
+        self.name = f"{Path(name).name if self._local else name} ({kind}), torch on {self.device.type}"
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`."""
+        import torch
+
+        check_image(image)
+        pixels = torch.from_numpy(self.preparation.apply(image)).to(self.device)
+        with torch.inference_mode():
+            output = self.model(pixel_values=pixels)
+        scores = output.logits[0, :, self._person].float().sigmoid().cpu().numpy()
+        boxes = output.pred_boxes[0].float().cpu().numpy()
+        h, w = image.shape[:2]
+        corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+        return self.limits.apply(corners * np.asarray([w, h, w, h], np.float32), scores, (w, h), nms=False)
+
+    def meta(self) -> dict[str, Any]:
+        """What found the boxes: model, revision where known, device, settings."""
+        revision = getattr(self.model.config, "_commit_hash", None)
+        return {
+            "name": self.name,
+            "revision": revision,
+            "backend": f"torch {self.device.type}",
+            "settings": asdict(self.limits) | {"input_size": list(self.preparation.size)},
+        }
+
+    def _load(self, name: str) -> tuple[Any, Preparation]:
+        from safetensors import SafetensorError
+        from transformers import AutoConfig, AutoModelForObjectDetection
+
+        if not self._local:
+            log.info("detector %s: from the Hugging Face hub, or its cache on this machine", name)
+        try:
+            config = AutoConfig.from_pretrained(name, local_files_only=self._local)
+            if config.model_type not in MODEL_TYPES:
+                raise CheckpointError(
+                    f"{name} is a model of type {config.model_type!r}: expected one of {', '.join(MODEL_TYPES)}"
+                )
+            self._person = person_class(config.id2label, name)
+            preparation = self._preparation(name)
+            model, report = AutoModelForObjectDetection.from_pretrained(
+                name, config=config, local_files_only=self._local, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise self._failure(name, error) from error
+        if report["missing_keys"]:
+            missing = sorted(report["missing_keys"])
+            raise CheckpointError(f"{name}: the weights lack {len(missing)} tensors, {missing[0]!r} first")
+        return model.to(self.device).eval(), preparation
+
+    def _preparation(self, name: str) -> Preparation:
+        from transformers.utils import cached_file
+
+        path = str(cached_file(name, _PREPROCESSOR, local_files_only=self._local))
+        return Preparation.from_config(json.loads(Path(path).read_text(encoding="utf-8")), name)
+
+    def _failure(self, name: str, error: Exception) -> CheckpointError | DownloadError:
+        reason = str(error).strip().partition("\n")[0]
+        if self._local:
+            return CheckpointError(
+                f"{name} cannot be loaded ({reason}): expected config.json, {_PREPROCESSOR} and model.safetensors "
+                "of an RT-DETR, RT-DETRv2 or D-FINE model"
+            )
+        return DownloadError(f"the detector {name!r} cannot be had from the Hugging Face hub ({reason})")
+
+
+def person_class(id2label: Mapping[int, str], source: str) -> int:
+    """The index of the class called "person". Raises `CheckpointError` if there is none."""
+    for index, label in id2label.items():
+        if label.strip().lower() == "person":
+            return int(index)
+    some = ", ".join(list(id2label.values())[:5])
+    raise CheckpointError(f"{source} knows no class 'person' among its {len(id2label)} ({some}, ...)")

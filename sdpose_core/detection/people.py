@@ -1,0 +1,85 @@
+"""What every person detector has in common: its interface, its limits, and the whole picture as a box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import boxes as box_tools
+from ..errors import InputError
+from ..images import check_image
+
+Detections = tuple[np.ndarray, np.ndarray]
+"""boxes_xyxy (N, 4) float32 pixels, scores (N,) float32."""
+
+
+class PersonDetector(Protocol):
+    """What finds the people of a picture."""
+
+    name: str
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """RGB uint8 (H, W, 3) -> boxes_xyxy (N, 4) float32 in pixels, inside the picture; scores (N,), best first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which detections count as people.
+
+    Attributes:
+        threshold: least score.
+        nms_iou: of two boxes that overlap more than this, the surer one stays (detectors that need it).
+        max_people: at most so many, the surest; None: all.
+        min_size: least width and least height of a box in pixels, measured inside the picture.
+    """
+
+    threshold: float = 0.35
+    nms_iou: float = 0.5
+    max_people: int | None = None
+    min_size: float = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("threshold", self.threshold), ("nms_iou", self.nms_iou)):
+            if not 0 <= value <= 1:
+                raise InputError(f"detector {name}: expected 0 to 1, got {value}")
+        if self.max_people is not None and self.max_people < 1:
+            raise InputError(f"detector max_people: expected at least 1, or None for all, got {self.max_people}")
+        if not self.min_size >= 0:
+            raise InputError(f"detector min_size: expected at least 0 pixels, got {self.min_size}")
+
+    def apply(self, boxes_xyxy: np.ndarray, scores: np.ndarray, size: tuple[int, int], *, nms: bool) -> Detections:
+        """Candidates (N, 4), (N,) of a picture of `size` (w, h) -> the people, best first, clipped to the picture."""
+        usable = (scores >= self.threshold) & np.isfinite(boxes_xyxy).all(axis=1)
+        best = np.argsort(-scores[usable], kind="stable")[:_MOST_CANDIDATES]
+        boxes, scores = boxes_xyxy[usable][best], scores[usable][best]
+        if nms:
+            kept = box_tools.nms(boxes, scores, self.nms_iou)
+            boxes, scores = boxes[kept], scores[kept]
+        boxes = box_tools.clip(boxes, size)
+        sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
+        large = (sides > 0) & (sides >= self.min_size)
+        boxes, scores = boxes[large][: self.max_people], scores[large][: self.max_people]
+        return boxes.astype(np.float32), scores.astype(np.float32)
+
+
+_MOST_CANDIDATES = 1000
+"""Kept before suppression, which compares all with all; a picture has fewer people."""
+
+
+class WholePicture:
+    """One box, the whole picture, score 1: for pictures of one person, and for art that detectors do not know."""
+
+    name = "full (the whole picture)"
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`."""
+        check_image(image)
+        h, w = image.shape[:2]
+        return np.asarray([[0, 0, w, h]], np.float32), np.ones(1, np.float32)
+
+    def meta(self) -> dict[str, Any]:
+        """What found the boxes."""
+        return {"name": self.name}

@@ -1,0 +1,1 @@
+"""Poses to pose maps: one table-driven renderer."""

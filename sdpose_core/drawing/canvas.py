@@ -1,0 +1,30 @@
+"""How a pose is placed on a canvas of another size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..poses import Poses
+
+FITS = ("pad", "crop", "stretch")
+
+
+def place(poses: Poses, size: tuple[int, int], fit: str = "pad") -> Poses:
+    """The poses moved onto a canvas of `size` (w, h), before drawing.
+
+    Args:
+        fit: "pad" keeps the proportions and shows everything, "crop" keeps the proportions and fills the canvas,
+            "stretch" does neither.
+    """
+    if fit not in FITS:
+        raise InputError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
+    old, new = np.asarray(poses.size, np.float64), np.asarray(size, np.float64)
+    ratios = new / old
+    scale = ratios if fit == "stretch" else np.full(2, ratios.min() if fit == "pad" else ratios.max())
+    shift = (new - old * scale) / 2
+    boxes = np.array(poses.boxes, np.float64)
+    boxes[:, :4] = boxes[:, :4] * np.tile(scale, 2) + np.tile(shift, 2)
+    return replace(poses, keypoints=poses.keypoints * scale + shift, boxes=boxes, size=size)

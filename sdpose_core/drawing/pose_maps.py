@@ -1,0 +1,146 @@
+"""Pose maps: one renderer (`drawing_renderer.py`) that follows a table of styles (`drawing_styles.py`).
+
+Limbs are filled ellipses in OpenPose's colours, fingers are lines of a rainbow, joints and face points are dots.
+Everything is drawn at the asked size; a pose map that was resized afterwards has sticks of the wrong width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from ..errors import InputError
+from ..openpose.order import OpenPosePerson, people
+from ..poses import Poses
+from ..skeletons import PARTS
+from .renderer import Figure, Renderer
+from .styles import Canvas, Colour, Style, check_style
+
+
+def draw_poses(
+    poses: Poses,
+    *,
+    style: str = "controlnet",
+    size: tuple[int, int] | None = None,
+    parts: Collection[str] | None = None,
+    threshold: float = 0.3,
+    background: Colour | np.ndarray | None = None,
+) -> np.ndarray:
+    """The pose map of one picture: RGB uint8 (h, w, 3).
+
+    Args:
+        poses: keypoints in pixels of the source picture; coco_17 or coco_wholebody_133.
+        style: a name of `STYLES`.
+        size: (w, h) of the pose map, to which the keypoints are scaled; None: the source picture's.
+        parts: what is drawn, of `PARTS`; None draws all that the style has, an empty collection nothing.
+        threshold: points of a lower score are absent.
+        background: None for black, a colour (r, g, b), or a uint8 picture (h, w, 3) of the pose map's size.
+
+    Raises `InputError` for an unknown style, part or keypoint set, or a background of another shape.
+    """
+    return _draw(people(poses, threshold), poses.size, style, parts, background, size, poses.keypoint_set == "coco_17")
+
+
+def draw_people(
+    people: Sequence[OpenPosePerson],
+    canvas_size: tuple[int, int],
+    *,
+    style: str = "controlnet",
+    parts: Collection[str] | None = None,
+    background: Colour | np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """As `draw_poses`, from people in OpenPose's order, in pixels of a canvas of `canvas_size` (w, h)."""
+    body_only = not any(points[:, 2].any() for one in people for part, points in one.parts().items() if part != "body")
+    return _draw(people, canvas_size, style, parts, background, size, body_only)
+
+
+def overlay(
+    image: np.ndarray,
+    poses: Poses,
+    *,
+    style: str = "controlnet",
+    parts: Collection[str] | None = None,
+    threshold: float = 0.3,
+    opacity: float = 0.75,
+) -> np.ndarray:
+    """The pose map over its picture: RGB uint8 (h, w, 3). Where the map is black the picture stays as it is.
+
+    Args:
+        image: RGB uint8 (h, w, 3) of the size of `poses`.
+        opacity: 0 shows the picture alone, 1 hides it behind the limbs.
+
+    Raises `InputError` for a picture of another size, and as `draw_poses`.
+    """
+    if not 0 <= opacity <= 1:
+        raise InputError(f"opacity: expected 0 to 1, got {opacity}")
+    _check_picture(image, poses.size, "picture")
+    pose_map = draw_poses(poses, style=style, parts=parts, threshold=threshold)
+    blended = np.rint(image * (1 - opacity) + pose_map * opacity).astype(np.uint8)
+    return np.where(pose_map.any(axis=2, keepdims=True), blended, image)
+
+
+def _draw(
+    people: Sequence[OpenPosePerson],
+    canvas_size: tuple[int, int],
+    style: str,
+    parts: Collection[str] | None,
+    background: Colour | np.ndarray | None,
+    size: tuple[int, int] | None,
+    body_only: bool,
+) -> np.ndarray:
+    import cv2
+
+    figures, wanted = check_style(style), _check_parts(parts)
+    w, h = size = _check_size(size or canvas_size)
+    pixels = _background(background, size)
+    enlarged = max((figures.short_side or 0) / min(size), 1)
+    canvas = Canvas(int(w * enlarged), int(h * enlarged), body_only)
+    scale = (canvas.w / canvas_size[0], canvas.h / canvas_size[1])
+    drawn = [Figure.of(person, scale) for person in _chosen(people, figures)]
+    if enlarged == 1:
+        Renderer(pixels, canvas, figures, wanted).draw(drawn)
+        return pixels
+    large = np.zeros((canvas.h, canvas.w, 3), np.uint8)
+    Renderer(large, canvas, figures, wanted).draw(drawn)
+    pose_map = cv2.resize(large, size)
+    return np.where(pose_map.any(axis=2, keepdims=True), pose_map, pixels)
+
+
+def _check_parts(parts: Collection[str] | None) -> frozenset[str]:
+    wanted = frozenset(PARTS if parts is None else [parts] if isinstance(parts, str) else parts)
+    if unknown := wanted.difference(PARTS):
+        raise InputError(
+            f"parts: {', '.join(map(repr, sorted(unknown)))} not known; expected any of {', '.join(PARTS)}"
+        )
+    return wanted
+
+
+def _check_size(size: Sequence[int]) -> tuple[int, int]:
+    if len(size) != 2 or min(size) < 1:
+        raise InputError(f"size of a pose map: expected (w, h) of at least 1 pixel, got {tuple(size)}")
+    return int(size[0]), int(size[1])
+
+
+def _check_picture(image: np.ndarray, size: tuple[int, int], what: str) -> None:
+    w, h = size
+    if image.shape != (h, w, 3) or image.dtype != np.uint8:
+        raise InputError(f"{what}: expected uint8 of shape {(h, w, 3)}, got {image.dtype} of shape {image.shape}")
+
+
+def _background(background: Colour | np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """(h, w, 3) uint8 of its own to draw on."""
+    w, h = size
+    if isinstance(background, np.ndarray) and background.ndim == 3:
+        _check_picture(background, size, "background")
+        return np.array(background, order="C")
+    colour = np.zeros(3) if background is None else np.asarray(background)
+    if colour.shape != (3,) or not ((colour >= 0) & (colour <= 255)).all():
+        raise InputError(f"background: expected None, a colour of three numbers 0-255 or a picture, got {background!r}")
+    return np.full((h, w, 3), colour, np.uint8)
+
+
+def _chosen(people: Sequence[OpenPosePerson], style: Style) -> Sequence[OpenPosePerson]:
+    """All people, or the one whose body has the highest mean score."""
+    return [max(people, key=lambda one: one.body[:, 2].mean())] if style.one_person and people else people

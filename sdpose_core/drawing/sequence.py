@@ -1,0 +1,146 @@
+"""Pose videos: a `PoseSequence` drawn frame by frame, never all at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..images import write_png
+from ..poses import Poses, PoseSequence
+from ..sequences.cleaning import drawing_threshold
+from ..video.frames import USUAL_RATE
+from ..video.writer import TIME_BASE, VideoWriter
+from .canvas import place
+from .pose_maps import draw_poses, overlay
+
+if TYPE_CHECKING:
+    from ..video.frames import Frame
+
+log = logging.getLogger(__name__)
+
+STEADY = 0.5
+"""Frames whose times are off by less than this share of a frame have a constant rate."""
+
+Progress = Callable[[int, int | None], None]
+
+
+def draw_sequence(
+    sequence: PoseSequence,
+    path: str | Path,
+    *,
+    style: str = "controlnet",
+    parts: Collection[str] | None = None,
+    threshold: float = 0.3,
+    size: tuple[int, int] | None = None,
+    fit: str = "pad",
+    codec: str = "lossless",
+    background: Iterable[Frame] | None = None,
+    blend: bool = False,
+    on_progress: Progress | None = None,
+) -> None:
+    """Write the pose video of a sequence: one frame for each of its frames, black where nobody is seen.
+
+    Args:
+        path: a video file, a `.png` (of a sequence of one frame), or a folder for a PNG per frame, named by the number
+            of the frame in the source. Each appears only when it is whole.
+        style, parts, threshold: see `draw_poses`. Where visibility was decided along time (see `drawing_threshold`)
+            the threshold is not asked again.
+        size, fit: (w, h) of the result, and how the source's frame maps onto it, see `place`; None: the source's size.
+        codec: see `VideoWriter`.
+        background: frames of the source on which to draw, matched by their number; None: black.
+        blend: let the background shine through the limbs, as in an overlay; needs the source's size.
+        on_progress: called with (frames done, all); may raise to stop.
+
+    Raises `InputError` for settings that do not go together and files that cannot be written.
+    """
+    path = Path(path)
+    threshold = drawing_threshold(sequence.meta, threshold)
+    size = size or sequence.size
+    if blend and size != sequence.size:
+        raise InputError(f"an overlay has the size of the video, {sequence.size}: got {size}")
+
+    def pictures() -> Iterator[np.ndarray]:
+        for number, (poses, image) in enumerate(_with_background(sequence, background), start=1):
+            if blend and image is not None:
+                yield overlay(image, poses, style=style, parts=parts, threshold=threshold)
+            else:
+                canvas = place(poses, size, fit) if size != poses.size else poses
+                behind = _fitted(image, size, fit) if image is not None else None
+                yield draw_poses(canvas, style=style, parts=parts, threshold=threshold, background=behind)
+            if on_progress:
+                on_progress(number, len(sequence))
+
+    if path.suffix.lower() == ".png":
+        _write_picture(path, sequence, pictures())
+    elif path.suffix == "":
+        for index, picture in zip(sequence.frame_index, pictures(), strict=True):
+            write_png(path / f"{index:06d}.png", picture)
+    else:
+        _write_video(path, sequence, pictures(), size, codec)
+
+
+def _with_background(
+    sequence: PoseSequence, background: Iterable[Frame] | None
+) -> Iterator[tuple[Poses, np.ndarray | None]]:
+    """Each frame's poses with the picture of the same number, None where there is none."""
+    frames = iter(background or ())
+    frame = next(frames, None)
+    for t, index in enumerate(sequence.frame_index):
+        while frame is not None and frame.index < index:
+            frame = next(frames, None)
+        yield sequence.frame(t), frame.image if frame is not None and frame.index == index else None
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
+    """The picture on a canvas of `size` (w, h), mapped as `place` maps the poses."""
+    import cv2
+
+    h, w = image.shape[:2]
+    if (w, h) == size:
+        return image
+    corners = np.asarray([[[0, 0], [w, h]]], np.float32)
+    frame = Poses(corners, np.ones((1, 2)), np.zeros((1, 5)), (w, h), "corners")
+    (left, top), (right, bottom) = place(frame, size, fit).keypoints[0].astype(float)
+    across, down = (right - left) / w, (bottom - top) / h
+    matrix = np.asarray([[across, 0, left + 0.5 * across - 0.5], [0, down, top + 0.5 * down - 0.5]])
+    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
+
+
+def _write_picture(path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray]) -> None:
+    if len(sequence) != 1:
+        raise InputError(f"{path} is one picture, the sequence has {len(sequence)} frames: name a video or a folder")
+    write_png(path, next(pictures))
+
+
+def _write_video(
+    path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], size: tuple[int, int], codec: str
+) -> None:
+    rate = sequence.frame_rate or USUAL_RATE
+    with VideoWriter(path, size, rate, codec=codec, pts=_times(sequence)) as writer:
+        for note in writer.notes:
+            log.warning("%s: %s", path.name, note)
+        for picture in pictures:
+            writer.write(picture)
+
+
+def _times(sequence: PoseSequence) -> np.ndarray | None:
+    """(T,) seconds from the first frame on, where the rate is not constant."""
+    if has_steady_rate(sequence):
+        return None
+    if (np.diff(sequence.pts) * float(1 / TIME_BASE) > 2).all():
+        return sequence.pts - sequence.pts[0]
+    log.warning("the times of the frames do not rise: the video gets a constant rate")
+    return None
+
+
+def has_steady_rate(sequence: PoseSequence) -> bool:
+    """Whether the times of the frames are those of a constant rate, to half a frame."""
+    if sequence.frame_rate is None or len(sequence) < 2:
+        return True
+    times = (sequence.pts - sequence.pts[0]) * float(sequence.frame_rate)
+    return bool(np.abs(times - np.arange(len(sequence))).max() < STEADY)

@@ -1,0 +1,166 @@
+"""The styles of pose maps, as a table of figures that the renderer of `drawing.py` follows.
+
+A network reads the style it was trained on best: width of the sticks, brightness, which parts are there, even the order
+of the colour channels. The figures were taken from the projects named in `Style.source`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What widths may depend on: size in pixels, and whether only the 17 body points are drawn."""
+
+    w: int
+    h: int
+    body_only: bool = False
+
+
+Colour = tuple[int, int, int]
+
+Width = Callable[[Canvas, float], int]
+"""Pixels, from the canvas and the length of the limb (0 for a dot)."""
+
+
+def _fixed(width: int) -> Width:
+    return lambda canvas, length: width
+
+
+def _xinsir(canvas: Canvas, length: float) -> int:
+    side = max(canvas.w, canvas.h)
+    return 4 * (1 if side < 500 else min(2 + side // 1000, 7))
+
+
+def _gradio(reference: int, least: int) -> Width:
+    """Grows with the picture for body models, 4 for whole-body models."""
+    return lambda canvas, length: max(least, int((canvas.w + canvas.h) / 2 / reference)) if canvas.body_only else 4
+
+
+def _wan(canvas: Canvas, length: float) -> int:
+    return max(min(canvas.w, canvas.h) // 200 - 1, 1)
+
+
+def _wan_hand(canvas: Canvas, length: float) -> int:
+    return max(_wan(canvas, length) // 2, 1)
+
+
+def _by_length(canvas: Canvas, length: float) -> int:
+    """1 below 5 px, then one more at every doubling of the length, up to 8."""
+    return 1 + sum(length >= 5 * 2**i for i in range(7))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a pose map is drawn.
+
+    Attributes:
+        source: the project whose networks were trained on it.
+        stick: half width of a body limb.
+        joint: radius of a body joint.
+        hand_line: thickness of a finger.
+        hand_dot: radius of a finger joint.
+        face: radius of a face point; None draws no face.
+        feet: "none", "dots" (six points) or "toes" (a limb from each ankle to the middle of the toes).
+        toe_colours: of the joints at the left and the right toes.
+        dim: brightness of body limbs.
+        by_layer: the limbs of all people, then all joints, hands, faces; otherwise person by person.
+        one_person: only the person with the best body.
+        inside_only: nothing is drawn for joints outside of the canvas, nor limbs shorter than a pixel.
+        cut_colours: the colours of fingers are cut to whole numbers instead of rounded.
+        by_score: colours are dimmed by the scores of their points. (MimicMotion draws even hands and faces of low
+            scores, so; here points below the threshold are left out.)
+        swap_red_blue: the project wrote its RGB colours as BGR.
+        short_side: drawn at this short side and reduced, as the project does; None: drawn at its size.
+    """
+
+    source: str
+    stick: Width = _fixed(4)
+    joint: Width = _fixed(4)
+    hand_line: Width = _fixed(2)
+    hand_dot: Width = _fixed(4)
+    face: int | None = 3
+    feet: str = "none"
+    toe_colours: tuple[Colour, Colour] = ((0, 0, 0), (0, 0, 0))
+    dim: float = 0.6
+    by_layer: bool = False
+    one_person: bool = False
+    inside_only: bool = False
+    cut_colours: bool = False
+    by_score: bool = False
+    swap_red_blue: bool = False
+    short_side: int | None = None
+
+
+_CONTROLNET = Style(source="ControlNet 1.1 (SD 1.5, SDXL), as controlnet_aux draws")
+_DWPOSE = Style(source="DWPose; Moore-AnimateAnyone", by_layer=True)
+_SWAPPED = replace(_DWPOSE, swap_red_blue=True)
+
+STYLES: Mapping[str, Style] = MappingProxyType(
+    {
+        "controlnet": _CONTROLNET,
+        "dwpose": _DWPOSE,
+        "animate_anyone": _DWPOSE,
+        "xinsir": replace(_CONTROLNET, source="xinsir SDXL ControlNets, model card", stick=_xinsir, joint=_xinsir),
+        "xinsir_aux": replace(_CONTROLNET, source="xinsir scaling of controlnet_aux", stick=_xinsir),
+        "sdpose_native": replace(
+            _CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True, cut_colours=True
+        ),
+        "sdpose_gradio": replace(
+            _CONTROLNET,
+            source="gradio app of SDPose",
+            stick=_gradio(256, 1),
+            joint=_gradio(192, 2),
+            dim=1.0,
+            feet="dots",
+            inside_only=True,
+        ),
+        "wan_animate": replace(
+            _CONTROLNET,
+            source="Wan-Animate",
+            stick=_wan,
+            joint=_wan,
+            hand_line=_wan_hand,
+            hand_dot=_wan_hand,
+            face=None,
+            feet="toes",
+            toe_colours=((200, 200, 0), (100, 100, 0)),
+            one_person=True,
+        ),
+        "musepose": replace(
+            _SWAPPED,
+            source="MusePose",
+            stick=_by_length,
+            hand_line=_by_length,
+            hand_dot=_fixed(3),
+            face=None,
+            one_person=True,
+        ),
+        "mimicmotion": replace(_SWAPPED, source="MimicMotion", by_score=True, short_side=2160),
+        "unianimate": replace(
+            _SWAPPED,
+            source="UniAnimate",
+            face=None,
+            feet="toes",
+            toe_colours=((170, 255, 255), (255, 255, 0)),
+            one_person=True,
+        ),
+        "open_animate_anyone": replace(_SWAPPED, source="Open-AnimateAnyone"),
+    }
+)
+"""Name -> style. `animate_anyone` is another name of `dwpose`."""
+
+
+def check_style(name: str) -> Style:
+    """The style of that name. Raises `InputError`, naming the nearest and all known styles, if there is none."""
+    if name in STYLES:
+        return STYLES[name]
+    near = difflib.get_close_matches(str(name), STYLES, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(f"style {name!r} is not known: {hint}known styles: {', '.join(STYLES)}")

@@ -1,0 +1,1 @@
+"""Estimators: pictures and boxes in, poses out."""

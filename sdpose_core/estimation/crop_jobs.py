@@ -1,0 +1,142 @@
+"""What every estimator has in common: its interface, and the crops that pictures and boxes ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from .. import boxes as box_tools
+from ..errors import InputError
+from ..images import check_image
+from ..poses import Poses
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZE_OF_DEVICE = {"cuda": 8, "mps": 2, "cpu": 1}
+"""Crops per batch when none is asked for. Fixed per kind of device, so that the same command gives the same bytes."""
+
+OnBatch = Callable[[int, int], None]
+Item = TypeVar("Item")
+
+
+class Estimator(Protocol):
+    """What turns pictures and boxes into poses."""
+
+    name: str
+    keypoint_set: str
+
+    def estimate(
+        self,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
+        *,
+        masks: Sequence[np.ndarray | None] | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> list[Poses]:
+        """See `PoseEstimator.estimate`."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One crop to make: which picture, which of its boxes."""
+
+    image: int
+    box: np.ndarray  # (5,) x1, y1, x2, y2, score
+    mask: np.ndarray | None
+
+
+@dataclass
+class _Result:
+    keypoints: list[np.ndarray] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+    def add(self, keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray) -> None:
+        self.keypoints.append(keypoints)
+        self.scores.append(scores)
+        self.boxes.append(box)
+
+    def poses(self, image: np.ndarray, keypoint_set: str, count: int, meta: Mapping[str, Any]) -> Poses:
+        """All people found in `image`, as one `Poses`."""
+        return Poses(
+            np.asarray(self.keypoints, np.float32).reshape(-1, count, 2),
+            np.asarray(self.scores, np.float32).reshape(-1, count),
+            np.asarray(self.boxes, np.float32).reshape(-1, 5),
+            (image.shape[1], image.shape[0]),
+            keypoint_set,
+            meta={**meta, **({"dropped_boxes": self.dropped} if self.dropped else {})},
+        )
+
+
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each when the next one is there."""
+    held: list[Item] = []
+    for item in items:
+        yield from held
+        held = [item]
+    yield from held
+
+
+def plan_crops(
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray | None] | None,
+) -> tuple[list[_Job], list[_Result]]:
+    """Check the input of `estimate` and list the crops to make; unusable boxes are noted in the results."""
+    if len(images) != len(boxes) or (masks is not None and len(masks) != len(images)):
+        counts = f"{len(images)} pictures, {len(boxes)} lists of boxes"
+        counts += f", {len(masks)} masks" if masks is not None else ""
+        raise InputError(f"expected one list of boxes (and one mask array, if any) per picture, got {counts}")
+    jobs: list[_Job] = []
+    results = [_Result() for _ in images]
+    for index, (image, image_boxes) in enumerate(zip(images, boxes, strict=True)):
+        check_image(image)
+        scored = with_scores(image_boxes)
+        image_masks = masks[index] if masks is not None else None
+        if image_masks is not None and image_masks.shape != (len(scored), *image.shape[:2]):
+            wanted = (len(scored), *image.shape[:2])
+            raise InputError(f"masks of picture {index}: expected shape {wanted}, got {image_masks.shape}")
+        for number, box in enumerate(scored):
+            problem = box_tools.box_problem(box, (image.shape[1], image.shape[0]))
+            if problem:
+                log.warning("picture %d: %s: left out", index, problem)
+                results[index].dropped.append(problem)
+            else:
+                jobs.append(_Job(index, box, None if image_masks is None else image_masks[number]))
+    return jobs, results
+
+
+def with_scores(boxes: Any) -> np.ndarray:
+    """(N, 4) or (N, 5) -> (N, 5) float32; a box without a score gets 1."""
+    array = np.asarray(boxes, dtype=np.float32)
+    if array.ndim == 2 and array.shape[1] == 5:
+        return array
+    plain = box_tools.as_boxes_xyxy(boxes)
+    return np.concatenate([plain, np.ones((len(plain), 1), np.float32)], axis=1)
+
+
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "cusolver_status_alloc_failed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of a device, or of the machine, ran out."""
+    import torch
+
+    known: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError)
+    text = str(error).lower()
+    return isinstance(error, known) or any(words in text for words in _NO_MEMORY)

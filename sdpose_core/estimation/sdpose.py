@@ -1,0 +1,237 @@
+"""`PoseEstimator`: crops of all people of all pictures through SDPose in batches; and the choice of an estimator.
+
+The preview estimator (`preview.py`) has the same interface: `.name`, `.keypoint_set`, `.estimate(images, boxes)`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..codec.crops import CROP_MODES, Crop, affine_crop, make_crop, masked
+from ..errors import InputError, SDPoseError
+from ..poses import Poses
+from .crop_jobs import BATCH_SIZE_OF_DEVICE, OnBatch, _Job, is_out_of_memory, one_ahead, plan_crops
+from .stage_times import StageTimes
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..codec.device_crops import DeviceCropper
+    from ..codec.transfers import Download
+    from ..model.network import SDPose
+
+log = logging.getLogger(__name__)
+
+
+class PoseEstimator:
+    """SDPose over boxes.
+
+    Args:
+        model: an `SDPose` module, already on its device.
+        name: what results call it.
+        weights: path and sha256 of the weights, for `meta`.
+        batch_size: crops per forward pass; None takes `BATCH_SIZE_OF_DEVICE`. Halved, and kept so, when memory runs
+            out; the size in force is recorded in the result's `meta`.
+        flip_test: average with the mirrored crop (evaluation does; twice the cost).
+        crop: one of `crops.CROP_MODES`; "affine" is the crop of training.
+        crops_on_device: cut "affine" crops on the model's device (`device_crops.py`); None: on CUDA. `meta` says it.
+    """
+
+    def __init__(
+        self,
+        model: SDPose,
+        *,
+        name: str = "SDPose",
+        weights: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        flip_test: bool = False,
+        crop: str = "affine",
+        crops_on_device: bool | None = None,
+    ) -> None:
+        if crop not in CROP_MODES:
+            raise InputError(f"unknown crop mode {crop!r}: choose one of {', '.join(CROP_MODES)}")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch size: expected at least 1, got {batch_size}")
+        self.model = model
+        self.name = name
+        self.weights = dict(weights or {})
+        self.flip_test = flip_test
+        self.crop = crop
+        self._crops_on_device = crops_on_device
+        self.times = StageTimes()
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, getattr(model, "dtype", parameter.dtype)
+        self.batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(self.device.type, 1)
+
+    @property
+    def keypoint_set(self) -> str:
+        """Name of the keypoint set of the results."""
+        return self.model.config.keypoint_set
+
+    @property
+    def crops_on_device(self) -> bool:
+        """Whether crops are cut where the model is."""
+        wanted = self._crops_on_device
+        return self.crop == "affine" and (self.device.type == "cuda" if wanted is None else wanted)
+
+    def to(self, device: Any) -> PoseEstimator:
+        """Move the model to a device; the batch size stays as it is."""
+        self.model.to(device)
+        self.device = next(self.model.parameters()).device
+        return self
+
+    def estimate(
+        self,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
+        *,
+        masks: Sequence[np.ndarray | None] | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> list[Poses]:
+        """Poses of the people in `boxes` of each picture.
+
+        Args:
+            images: RGB uint8 (H, W, 3), sizes may differ.
+            boxes: for each picture (N, 4) x1, y1, x2, y2 or (N, 5) with a score, in pixels. N = 0: nobody.
+            masks: for each picture (N, H, W) bool or None: what is not the person is blacked out in its crop.
+            on_batch: called with (crops done, crops in all) after each batch; may raise to stop.
+
+        Returns:
+            One `Poses` per picture. A box that cannot be used (empty, not finite, outside) is left out, with the
+            reason in `meta["dropped_boxes"]`.
+
+        Raises:
+            InputError: pictures and boxes do not belong together, or have the wrong shape or type.
+            SDPoseError: not even one crop fits into memory.
+        """
+        jobs, results = plan_crops(images, boxes, masks)
+        batches = self._batches(images, jobs)
+        done = 0
+        for batch, crops, points in one_ahead(batches) if self.device.type == "cuda" else batches:
+            found = points.array()
+            for job, crop, own in zip(batch, crops, found, strict=True):
+                results[job.image].add(crop.to_image(own[:, :2]), own[:, 2], job.box)
+            done += len(batch)
+            if on_batch:
+                on_batch(done, len(jobs))
+        count, meta = self.model.config.num_keypoints, self.meta()
+        return [
+            result.poses(image, self.keypoint_set, count, meta) for image, result in zip(images, results, strict=True)
+        ]
+
+    def heatmaps(self, crops: np.ndarray) -> torch.Tensor:
+        """RGB crops (N, H, W, 3) of 0..255, at the model's input size -> heatmaps (N, K, H/4, W/4) float32 there."""
+        import torch
+
+        from ..codec.transfers import upload
+
+        with torch.inference_mode():
+            return self._heatmaps(upload(crops, self.device).permute(0, 3, 1, 2))
+
+    def _heatmaps(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Crops (N, 3, H, W) of 0..255 on the device -> heatmaps (N, K, H/4, W/4) float32."""
+        import torch
+
+        images = pixels.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
+        return self.model.heatmaps(images, flip_test=self.flip_test)
+
+    def _batches(
+        self, images: Sequence[np.ndarray], jobs: Sequence[_Job]
+    ) -> Iterator[tuple[Sequence[_Job], list[Crop], Download]]:
+        """Each batch when it has been started: its jobs, crops, and points (N, K, 3) on their way to memory."""
+        cropper = self._cropper(images, jobs) if self.crops_on_device and jobs else None
+        done = 0
+        while done < len(jobs):
+            stop = min(done + self.batch_size, len(jobs))
+            try:
+                started = self._start(images, jobs, slice(done, stop), cropper)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                started = None  # the error holds the frames of the failed pass: leave the block before going on
+            if started is None:
+                self._halve_batch()
+                continue
+            yield jobs[done:stop], *started
+            done = stop
+
+    def _cropper(self, images: Sequence[np.ndarray], jobs: Sequence[_Job]) -> DeviceCropper:
+        from ..codec.device_crops import CropJob, DeviceCropper
+
+        size = self.model.config.input_size
+        planned = [CropJob(images[job.image], affine_crop(job.box[:4], size), job.mask) for job in jobs]
+        return DeviceCropper(planned, self.device)
+
+    def _start(
+        self, images: Sequence[np.ndarray], jobs: Sequence[_Job], part: slice, cropper: DeviceCropper | None
+    ) -> tuple[list[Crop], Download]:
+        """Start a batch. On CUDA nothing here waits for the device: the next batch is prepared while this one runs."""
+        import torch
+
+        from ..codec.heatmaps import decode_to_tensor
+        from ..codec.transfers import Download, upload
+
+        size = self.model.config.input_size
+        with torch.inference_mode():
+            with self.times.busy("crop"):
+                if cropper is not None:
+                    crops, pixels = cropper.crops[part], cropper.cut(part.start, part.stop).round_()
+                else:
+                    made = [
+                        make_crop(masked(images[job.image], job.mask), job.box[:4], size, mode=self.crop)
+                        for job in jobs[part]
+                    ]
+                    crops = [crop for _, crop in made]
+                    pixels = upload(np.stack([own for own, _ in made]), self.device).permute(0, 3, 1, 2)
+            with self.times.busy_on("model", self.device):
+                points = decode_to_tensor(self._heatmaps(pixels), size)
+            return crops, Download(points)
+
+    def _halve_batch(self) -> None:
+        if self.batch_size == 1:
+            w, h = self.model.config.input_size
+            raise SDPoseError(
+                f"{self.name} ran out of memory on {self.device} with a single {w} x {h} crop in {self.dtype}: close "
+                "other programs, use a half-precision dtype (fp16 or bf16), a smaller input size, or the CPU"
+            )
+        self.batch_size //= 2
+        log.warning("out of memory on %s: going on with %d crops per batch", self.device, self.batch_size)
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def meta(self) -> dict[str, Any]:
+        """What made the poses: model, weights and every setting that moves a keypoint."""
+        from ..version import __version__
+
+        config, approximations = self.model.config, getattr(self.model, "approximations", {})
+        return {
+            "model": self.name,
+            "preview": False,
+            "weights": self.weights,
+            "library_version": __version__,
+            "settings": {
+                "batch_size": self.batch_size,
+                "crop": self.crop,
+                "crops_cut_on": self.device.type if self.crops_on_device else "cpu",
+                "device": self.device.type,
+                "dtype": str(self.dtype).removeprefix("torch."),
+                **self._vae_dtype(),
+                "feature_levels": list(config.feature_levels),
+                "flip_test": self.flip_test,
+                "input_size": list(config.input_size),
+                **({"approximations": approximations} if approximations else {}),
+            },
+        }
+
+    def _vae_dtype(self) -> dict[str, str]:
+        """Said where it is another one than the rest's."""
+        vae = getattr(self.model, "vae", None)
+        weights = next(vae.parameters(), None) if vae is not None else None
+        other = weights is not None and weights.dtype != self.dtype
+        return {"vae_dtype": str(weights.dtype).removeprefix("torch.")} if other else {}

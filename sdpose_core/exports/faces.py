@@ -1,0 +1,154 @@
+"""Faces cut out of a video by the keypoints: square, steady, of one size (Wan-Animate's face video).
+
+The margin is Wan-Animate's (Wan-Video/Wan2.2, wan/modules/animate/preprocess/utils.py): the box of the 68 face points
+grows to 1.3 times its area in its own proportions, with three quarters of the new height above. That tool stretches
+this box to 512x512; here it is made square, so that faces keep their proportions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from ..errors import InputError
+from ..poses import PoseSequence
+from ..sequences.tracks import split_tracks
+
+AREA_GROWTH = 1.3
+"""Wan-Animate's growth of the area of the box around the face points."""
+
+LEAST_FACE_POINTS = 17
+"""A quarter of the 68 points; with fewer the face is away."""
+
+_FACE = slice(23, 91)
+_NOSE, _EYES, _EARS = 0, (1, 2), (3, 4)
+
+
+def face_boxes(
+    sequence: PoseSequence, track_id: int, *, threshold: float = 0.3, smooth_seconds: float = 0.2
+) -> np.ndarray:
+    """Square boxes around one person's face: (T, 4) float64 x1, y1, x2, y2 in pixels of the source.
+
+    From the 68 face points; a body's 17 points give an estimate from nose, eyes and ears. Boxes are averaged over time
+    and moved into the picture where they fit. While the face is away the last box stays; NaN before the face is first
+    seen, and everywhere if it never is.
+
+    Args:
+        threshold: points of a lower score are absent.
+        smooth_seconds: half width of the window of the average; 0 switches it off. At least two frames otherwise.
+
+    Raises `InputError` for a keypoint set other than coco_17 and coco_wholebody_133.
+    """
+    if sequence.keypoint_set not in ("coco_17", "coco_wholebody_133"):
+        raise InputError(f"faces: expected coco_17 or coco_wholebody_133, got {sequence.keypoint_set!r}")
+    squares = np.full((len(sequence), 3), np.nan)
+    for track in split_tracks(sequence):
+        if track.id == track_id:
+            seen = np.isfinite(track.keypoints).all(-1) & (track.scores >= threshold) & (track.scores > 0)
+            own = _from_face if sequence.keypoint_set == "coco_wholebody_133" else _from_head
+            rows = [own(points, there) for points, there in zip(track.keypoints, seen, strict=True)]
+            squares[track.start : track.start + len(track)] = rows
+    if smooth_seconds > 0:
+        squares = _smooth(squares, max(round(smooth_seconds * float(sequence.frame_rate or 25)), 2))
+    return _into_picture(_held(squares), sequence.size)
+
+
+def face_crops(frames: Iterable[np.ndarray], boxes: Iterable[np.ndarray], size: int = 512) -> Iterator[np.ndarray]:
+    """The content of each box, RGB uint8 (size, size, 3), one frame at a time.
+
+    Args:
+        frames: RGB uint8 (H, W, 3).
+        boxes: (4,) x1, y1, x2, y2 of each frame; NaN gives a black picture. What lies outside of a frame is black.
+    """
+    for frame, box in zip(frames, boxes, strict=True):
+        yield _crop(frame, np.asarray(box, np.float64), size)
+
+
+def _from_face(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, float]:
+    """(x, y, side) of a square around the face points with the margin; NaN where too few are seen."""
+    face = points[_FACE][seen[_FACE]]
+    if len(face) < LEAST_FACE_POINTS:
+        return math.nan, math.nan, math.nan
+    low, high = face.min(axis=0), face.max(axis=0)
+    return _with_margin((low + high) / 2, *(high - low))
+
+
+def _with_margin(center: np.ndarray, w: float, h: float) -> tuple[float, float, float]:
+    growth = math.sqrt(AREA_GROWTH)
+    upwards = h * (growth - 1) / 4
+    return float(center[0]), float(center[1] - upwards), max(w, h) * growth
+
+
+def _from_head(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, float]:
+    """The same from nose, eyes and ears. The ratios are rounded from faces of COCO-WholeBody, frontal to profile."""
+    eyes, ears = [points[i] for i in _EYES if seen[i]], [points[i] for i in _EARS if seen[i]]
+    if not seen[_NOSE] or not eyes:
+        return math.nan, math.nan, math.nan
+    nose = points[_NOSE]
+    sides = [3.2 * _length(np.mean(eyes, axis=0) - nose)]
+    sides += [2.0 * _length(eyes[0] - eyes[1])] if len(eyes) == 2 else []
+    sides += [0.92 * _length(ears[0] - ears[1])] if len(ears) == 2 else []
+    sides += [1.1 * _length(ear - nose) for ear in ears]
+    side = max(sides)
+    towards_ears = 0.3 * (np.mean(ears, axis=0)[0] - nose[0]) if ears else 0.0
+    return _with_margin(nose + np.array([towards_ears, 0.05 * side]), side, side)
+
+
+def _length(vector: np.ndarray) -> float:
+    return float(np.hypot(*vector))
+
+
+def _smooth(squares: np.ndarray, radius: int) -> np.ndarray:
+    """The average under a Hann window of `radius` frames to both sides, over the frames that have a box."""
+    kernel = np.hanning(2 * radius + 3)[1:-1]
+    seen = np.isfinite(squares[:, 0])
+    weights = _around_each(seen.astype(np.float64), kernel)
+    sums = [_around_each(np.where(seen, column, 0), kernel) for column in squares.T]
+    means = np.stack(sums, axis=1) / np.where(weights > 0, weights, 1)[:, None]
+    return np.where(seen[:, None], means, np.nan)
+
+
+def _around_each(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    radius = len(kernel) // 2
+    return np.convolve(np.pad(values, radius), kernel, mode="valid")
+
+
+def _held(squares: np.ndarray) -> np.ndarray:
+    """Rows without a box take the last one before them."""
+    seen = np.isfinite(squares[:, 0])
+    last = np.maximum.accumulate(np.where(seen, np.arange(len(squares)), -1))
+    return np.where(last[:, None] >= 0, squares[np.maximum(last, 0)], np.nan)
+
+
+def _into_picture(squares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes x1, y1, x2, y2 of squares (x, y, side), moved inside where they fit; larger ones are centred."""
+    center, side = squares[:, :2], squares[:, 2:]
+    room = np.asarray(size, np.float64) - side
+    corner = np.where(room >= 0, np.clip(center - side / 2, 0, np.maximum(room, 0)), room / 2)
+    return np.concatenate([corner, corner + side], axis=1)
+
+
+def _crop(frame: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    import cv2
+
+    if not np.isfinite(box).all():
+        return np.zeros((size, size, 3), np.uint8)
+    scale = size / (box[2] - box[0])
+    if scale < 1:  # an affine warp does not average what it makes smaller
+        return cv2.resize(_window(frame, np.rint(box).astype(int)), (size, size), interpolation=cv2.INTER_AREA)
+    offset = (scale - 1) / 2 - box[:2] * scale
+    matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+    return cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def _window(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Whole pixels x1, y1, x2, y2 of a frame, black outside."""
+    x1, y1, x2, y2 = box
+    h, w = frame.shape[:2]
+    window = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
+    left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, w), min(y2, h)
+    if left < right and top < bottom:
+        window[top - y1 : bottom - y1, left - x1 : right - x1] = frame[top:bottom, left:right]
+    return window

@@ -1,0 +1,194 @@
+"""A pose sequence in the words of the tools around us: one table of targets, one small file each."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+
+from ..drawing.canvas import FITS
+from ..errors import InputError
+from ..poses import Poses, PoseSequence
+from ..sequences.selection import select_person
+from . import animate_anyone, coco, mimicmotion, musepose, open_animate_anyone, openpose, pose_video, unianimate, wan
+from .profile import ExportOptions, ExportProfile, ExportResult, Job, OnProgress
+from .timing import Timeline, at_rate, every_frame, frame_count
+
+__all__ = ["TARGETS", "ExportOptions", "ExportProfile", "ExportResult", "check_target", "export"]
+
+TARGETS: Mapping[str, ExportProfile] = MappingProxyType(
+    {
+        "animate_anyone": animate_anyone.PROFILE,
+        "open_animate_anyone": open_animate_anyone.PROFILE,
+        "musepose": musepose.PROFILE,
+        "mimicmotion": mimicmotion.PROFILE,
+        "unianimate": unianimate.PROFILE,
+        "wan": wan.PROFILE,
+        "openpose": openpose.PROFILE,
+        "coco": coco.PROFILE,
+        "controlnet": pose_video.CONTROLNET,
+        "scail2": pose_video.SCAIL2,
+        "ltx": pose_video.LTX,
+        "minimax_h3": pose_video.MINIMAX_H3,
+    }
+)
+"""Name -> what the tool wants."""
+
+_PICTURES_RATE = Fraction(25)
+
+
+def check_target(name: str) -> ExportProfile:
+    """The profile of that name. Raises `InputError`, naming the nearest and all known ones, if there is none."""
+    if name in TARGETS:
+        return TARGETS[name]
+    near = difflib.get_close_matches(str(name), TARGETS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(f"export target {name!r} is not known: {hint}known targets: {', '.join(TARGETS)}")
+
+
+def export(
+    sequence: PoseSequence,
+    target: str,
+    out: Path,
+    *,
+    name: str | None = None,
+    video: Path | None = None,
+    faces: PoseSequence | None = None,
+    reference: Poses | Path | None = None,
+    options: ExportOptions | None = None,
+    on_progress: OnProgress | None = None,
+) -> ExportResult:
+    """Write a pose sequence for a tool into the folder `out`, streaming; files that are there are kept.
+
+    Args:
+        sequence: tracked and cleaned as wanted; fitted to a character, where that is wanted (`retarget`).
+        target: a name of `TARGETS`.
+        name: for file names; None: the stem of the sequence's source.
+        video: the source video: faces are cut from it, and lists for training name it.
+        faces: the poses in pixels of `video`, where `sequence` was fitted to a character; None: `sequence`.
+        reference: the character: its poses, or its picture where the target only wants that.
+        on_progress: called with (frames done, frames in all) of each file; may raise to stop.
+
+    Raises `InputError` for settings that the target cannot have; nothing half written stays behind.
+    """
+    profile, options = check_target(target), options or ExportOptions()
+    result = ExportResult()
+    if not len(sequence):
+        raise InputError("the pose sequence has no frame")
+    own = _people(sequence, profile, options, result)
+    timeline, frame_rate = _timing(own, profile, options, result)
+    poses, picture = _reference(reference, profile, target)
+    if faces is not None and len(faces) != len(sequence):
+        raise InputError(f"the poses for faces have {len(faces)} frames, the sequence has {len(sequence)}")
+    job = Job(
+        profile=profile,
+        sequence=own,
+        timeline=timeline,
+        frame_rate=frame_rate,
+        size=_canvas(profile, options, _size_of(sequence, poses, picture)),
+        fit=_fit(profile, options, fitted=poses is not None and poses.size == sequence.size),
+        threshold=options.threshold,
+        codec=options.codec or profile.codec,
+        overwrite=options.overwrite,
+        name=name or Path(str(sequence.meta.get("source") or "poses")).stem,
+        out=Path(out),
+        video=video,
+        faces=sequence if faces is None else faces,
+        reference=poses,
+        reference_picture=picture,
+        on_progress=on_progress,
+        result=result,
+    )
+    profile.write(job)
+    return result
+
+
+def _people(
+    sequence: PoseSequence, profile: ExportProfile, options: ExportOptions, result: ExportResult
+) -> PoseSequence:
+    """The people to show: all, or the one asked for (AnimateAnyone's rule where the tool knows one only)."""
+    from ..sequences.people import parse_person, select_people
+
+    if options.person is None and not profile.one_person:
+        return sequence
+    person = "best" if options.person is None else str(options.person)
+    own = select_people(sequence, **parse_person(person))
+    ids, there = _ids(own), _ids(sequence)
+    if options.person is not None and not ids:
+        raise InputError(
+            f"person {person}: nobody is chosen by that; the ids are {', '.join(map(str, there)) or 'none'}"
+        )
+    if not ids:
+        result.note("nobody is in the sequence: all frames are empty")
+    elif options.person is None and len(there) > 1:
+        result.note(f"{profile.tool} takes one person: {ids[0]}, of the best score, of {len(there)}; --person chooses")
+    return own
+
+
+def _ids(sequence: PoseSequence) -> list[int]:
+    return sorted({int(track) for track in sequence.track_ids.ravel() if track >= 0})
+
+
+def _timing(
+    sequence: PoseSequence, profile: ExportProfile, options: ExportOptions, result: ExportResult
+) -> tuple[Timeline, Fraction]:
+    asked = options.frame_rate or profile.frame_rate or "source"
+    if asked == "source":
+        rate = sequence.frame_rate or _PICTURES_RATE
+    elif isinstance(asked, Fraction) and asked > 0:
+        rate = asked
+    else:
+        raise InputError(f"frame rate: expected a positive Fraction or 'source', got {asked!r}")
+    as_it_is = asked == "source" or sequence.frame_rate is None
+    timeline = every_frame(sequence) if as_it_is else at_rate(sequence, rate)
+    count = frame_count(options.frames or profile.frames, len(timeline))
+    if count < len(timeline):
+        result.note(f"only the first {count} of {len(timeline)} frames are written")
+    if count > len(timeline):
+        result.note(f"the last of {len(timeline)} frames is held, for {count} frames")
+    return timeline.to_length(count), rate
+
+
+def _reference(reference: Poses | Path | None, profile: ExportProfile, target: str) -> tuple[Poses | None, Path | None]:
+    if reference is None or isinstance(reference, Poses):
+        if reference is not None and not profile.reference:
+            raise InputError(f"{target} takes no reference: fit the poses to a character with `sdpose retarget` first")
+        return reference and select_person(reference, "best score"), None
+    if profile.reference != "picture":
+        raise InputError(f"{target} wants the reference as poses, got the picture {reference}")
+    return None, Path(reference)
+
+
+def _size_of(sequence: PoseSequence, poses: Poses | None, picture: Path | None) -> tuple[int, int]:
+    """(w, h) that decides the canvas: the reference's, else the sequence's."""
+    if poses is not None:
+        return poses.size
+    if picture is None:
+        return sequence.size
+    from ..images import read_image
+
+    h, w = read_image(picture).shape[:2]
+    return w, h
+
+
+def _canvas(profile: ExportProfile, options: ExportOptions, source: tuple[int, int]) -> tuple[int, int]:
+    size = options.size or profile.canvas_size(source)
+    multiple = math.lcm(profile.multiple, profile.shrink)
+    if min(size) < 1 or any(side % multiple for side in size):
+        raise InputError(f"size {size[0]}x{size[1]}: {profile.tool} wants both sides to be multiples of {multiple}")
+    return size
+
+
+def _fit(profile: ExportProfile, options: ExportOptions, fitted: bool) -> str:
+    """How the sequence comes onto the canvas: as asked for, else as the profile says.
+
+    Nothing is distorted for a size of the user's, nor cut where the poses were not fitted to the reference.
+    """
+    unsafe = "stretch" if options.size else "crop" if not fitted else None
+    fit = options.fit or ("pad" if profile.fit == unsafe else profile.fit)
+    if fit not in FITS:
+        raise InputError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
+    return fit

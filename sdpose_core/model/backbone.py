@@ -1,0 +1,230 @@
+"""Stable Diffusion 2's VAE encoder and U-Net, as SDPose runs them. The only file that knows diffusers.
+
+Both modules keep diffusers' own names of tensors, so that an SDPose state dict is `vae.*` and `unet.*` of the released
+folders, less what pose estimation never computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.autoencoders.vae import Encoder
+from torch import nn
+
+from .config import UP_BLOCK_OF_LEVEL, UNetConfig, VAEConfig
+from .cpu_memory import conv_in_strips, group_norm_silu
+
+POSE, RGB = "pose", "rgb"
+
+CLASS_LABEL_OF_TASK = {POSE: (1.0, 0.0), RGB: (0.0, 1.0)}
+"""The task switch c of the paper; the U-Net sees (sin c, cos c)."""
+
+
+class VAEEncoder(nn.Module):
+    """Pictures to latents: SD's VAE without its decoder, and without sampling."""
+
+    in_strips: bool | None = None
+    """Whether to go strip by strip. None: on a CPU in float32, where it saves two gigabytes; not where gradients are
+    wanted, nor on a GPU, where whole layers are faster and half as large."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.scaling_factor = config.scaling_factor
+        self.encoder = Encoder(
+            in_channels=3,
+            out_channels=config.latent_channels,
+            down_block_types=("DownEncoderBlock2D",) * len(config.block_out_channels),
+            block_out_channels=config.block_out_channels,
+            layers_per_block=config.layers_per_block,
+            norm_num_groups=config.norm_num_groups,
+        )
+        self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, kernel_size=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, H, W) in [-1, 1], RGB -> latents (N, 4, H/8, W/8): the mean (= mode) x scaling factor."""
+        in_strips = self.in_strips
+        if in_strips is None:
+            in_strips = images.device.type == "cpu" and images.dtype == torch.float32 and not torch.is_grad_enabled()
+        moments = self.quant_conv(_encode_in_strips(self.encoder, images) if in_strips else self.encoder(images))
+        mean, _log_variance = moments.chunk(2, dim=1)
+        return (mean * self.scaling_factor).contiguous()
+
+
+def _encode_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
+    """`encoder(images)` with less memory; equal but for rounding."""
+    sample = _first_block_in_strips(encoder, images.contiguous(memory_format=torch.channels_last))
+    for block in encoder.down_blocks[1:]:
+        for resnet in block.resnets:
+            sample = _resnet_in_strips(resnet, sample)
+        for downsampler in block.downsamplers or ():
+            sample = conv_in_strips(downsampler.conv, sample, _DOWN)
+    return encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(encoder.mid_block(sample))))
+
+
+_SAME, _DOWN = (1, 1, 1, 1), (0, 1, 0, 1)
+"""Padding of convolutions; SD's VAE pads right and below only where it halves the size."""
+
+
+def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
+    """`conv_in` and the first block, whose tensors are the largest by far (0.4 GB in float32): one of them at a time.
+
+    A residual block needs its input twice: to compute with, and to add to. Here it overwrites it. For the first block
+    `conv_in`, which is cheap, computes it again; of the last one only the downsampled input is kept, which is enough
+    because downsampling is linear (1% more operations).
+    """
+    block = encoder.down_blocks[0]
+    first, *others = block.resnets
+    down = block.downsamplers[0].conv
+    sample = _residual_in_place(first, conv_in_strips(encoder.conv_in, images, _SAME))
+    sample = conv_in_strips(encoder.conv_in, images, _SAME, add_to=sample)
+    if not others:
+        return conv_in_strips(down, sample, _DOWN)
+    for resnet in others[:-1]:
+        sample = _resnet_in_strips(resnet, sample)
+    shortcut = conv_in_strips(down, sample, _DOWN)
+    sample = _residual_in_place(others[-1], sample)
+    return conv_in_strips(down, sample, _DOWN, add_to=shortcut, with_bias=False)
+
+
+def _residual_in_place(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
+    """What a residual block of the VAE adds to its input; overwrites `sample`, so that nothing else is held."""
+    for norm, conv in ((resnet.norm1, resnet.conv1), (resnet.norm2, resnet.conv2)):
+        sample = conv_in_strips(conv, sample, _SAME, before=group_norm_silu(norm, sample), in_place=True)
+    return sample
+
+
+def _resnet_in_strips(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
+    """A residual block of the VAE; overwrites `sample` where the shortcut is the identity."""
+    hidden = conv_in_strips(resnet.conv1, sample, _SAME, before=group_norm_silu(resnet.norm1, sample))
+    if resnet.conv_shortcut is not None:
+        sample = resnet.conv_shortcut(sample)
+    return conv_in_strips(resnet.conv2, hidden, _SAME, before=group_norm_silu(resnet.norm2, hidden), add_to=sample)
+
+
+class PoseUNet(UNet2DConditionModel):
+    """SD2's U-Net with the projection class embedding, run only as far as needed.
+
+    Up to the block where it stops, every number is bit for bit that of `UNet2DConditionModel.forward`.
+
+    Args:
+        config: sizes.
+        levels: the feature levels that will be asked for; up-blocks after the last of them are not built.
+        with_rgb_branch: build every up-block and the output convolution, for the RGB task.
+    """
+
+    def __init__(self, config: UNetConfig, levels: Sequence[str], with_rgb_branch: bool) -> None:
+        super().__init__(
+            in_channels=config.in_channels,
+            out_channels=config.out_channels,
+            down_block_types=config.down_block_types,
+            up_block_types=config.up_block_types,
+            block_out_channels=config.block_out_channels,
+            layers_per_block=config.layers_per_block,
+            attention_head_dim=config.attention_head_dim,
+            cross_attention_dim=config.cross_attention_dim,
+            norm_num_groups=config.norm_num_groups,
+            use_linear_projection=config.use_linear_projection,
+            class_embed_type="projection",
+            projection_class_embeddings_input_dim=4,
+        )
+        self.levels = tuple(levels)
+        self.last_pose_block = max(UP_BLOCK_OF_LEVEL[level] for level in levels)
+        self.with_rgb_branch = with_rgb_branch
+        if not with_rgb_branch:
+            self.up_blocks = self.up_blocks[: self.last_pose_block + 1]
+            del self.conv_norm_out, self.conv_out
+        self.is_folded = False
+        """Set by `constants.fold_constants`: embedding and text are in the weights, and are not to be given."""
+        self._embeddings: dict[tuple[Any, ...], torch.Tensor] = {}
+        self.register_load_state_dict_post_hook(_forget_embeddings)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> PoseUNet:
+        self._embeddings.clear()  # a new dtype or device
+        return super()._apply(*args, **kwargs)
+
+    def embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
+        """Time plus class embedding (N, D) of N samples with the given tasks.
+
+        A constant as long as the weights are: computed once per batch of tasks while they are frozen, each time
+        while they are trainable.
+        """
+        weights = [*self.time_embedding.parameters(), *self.class_embedding.parameters()]
+        if any(weight.requires_grad for weight in weights):
+            self._embeddings.clear()
+            return self._compute_embedding(timestep, tasks)
+        key = (timestep, *tasks)
+        if key not in self._embeddings:
+            with torch.no_grad():
+                self._embeddings[key] = self._compute_embedding(timestep, tasks)
+        return self._embeddings[key]
+
+    def _compute_embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
+        weight = self.time_embedding.linear_1.weight
+        times = self.time_proj(torch.full((len(tasks),), timestep, device=weight.device)).to(weight.dtype)
+        return self.time_embedding(times) + self.class_embedding(class_embedding_input(tasks).to(weight))
+
+    def forward(
+        self, latents: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None, num_pose: int
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """One pass over pose samples, RGB samples, or both.
+
+        Args:
+            latents: (N, 4, h, w), h and w multiples of 8; the first `num_pose` samples are for the pose task.
+            embedding: (N, D) of `embedding()`; None if the constants are folded.
+            text: (N, T, cross_attention_dim); None if the constants are folded.
+            num_pose: how many samples are dropped after the last up-block that a pose needs; nothing is computed
+                after it if that is all of them.
+
+        Returns:
+            Features of each level (num_pose, C, ...), after the up-block's upsampler, and the output of the RGB samples
+            (N - num_pose, 4, h, w); {} and None respectively if there are none.
+        """
+        sample, skips = self._down(latents, embedding, text)
+        sample = _run(self.mid_block, sample, embedding, text)
+        features: dict[str, torch.Tensor] = {}
+        for index, block in enumerate(self.up_blocks):
+            count = len(block.resnets)
+            skips, own = skips[:-count], skips[-count:]
+            sample = _run(block, sample, embedding, text, res_hidden_states_tuple=own)
+            del own  # spent
+            if num_pose:
+                features |= {level: sample[:num_pose] for level in self.levels if UP_BLOCK_OF_LEVEL[level] == index}
+            if num_pose and index == self.last_pose_block:
+                if num_pose == len(latents):
+                    return features, None
+                sample, embedding, text = sample[num_pose:], embedding[num_pose:], text[num_pose:]
+                skips = tuple(skip[num_pose:] for skip in skips)
+        return features, self.conv_out(self.conv_act(self.conv_norm_out(sample)))
+
+    def _down(
+        self, latents: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Bottom of the U and the skip connections."""
+        sample = self.conv_in(latents)
+        skips = (sample,)
+        for block in self.down_blocks:
+            sample, own = _run(block, sample, embedding, text)
+            skips += own
+        return sample, skips
+
+
+def _forget_embeddings(unet: PoseUNet, _keys: Any) -> None:
+    unet._embeddings.clear()
+
+
+def _run(
+    block: nn.Module, sample: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None, **skips: Any
+) -> Any:
+    """Call a block of the U-Net, with the text where it attends to it."""
+    if getattr(block, "has_cross_attention", False):
+        skips["encoder_hidden_states"] = text
+    return block(hidden_states=sample, temb=embedding, **skips)
+
+
+def class_embedding_input(tasks: Sequence[str]) -> torch.Tensor:
+    """N tasks -> (N, 4): (sin c, cos c) of each task's class label, what the U-Net's class embedding projects."""
+    labels = torch.tensor([CLASS_LABEL_OF_TASK[task] for task in tasks])
+    return torch.cat([labels.sin(), labels.cos()], dim=1)

@@ -1,0 +1,114 @@
+"""Heatmap head: U-Net features to K heatmaps of a quarter of the input size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .config import STRIDE_OF_LEVEL, SDPoseConfig
+
+CHANNELS_AT_ONCE = 160
+"""Of the head in float32 on a CPU."""
+
+
+class HeatmapHead(nn.Module):
+    """Deconvolution(s) to heatmap size, then two 1x1 convolutions; as wide as the feature it reads.
+
+    The released head (F1 or F2) has one deconvolution, from latent size to twice that. F3 and F4 are two and four
+    times smaller and get one and two more. Several levels are fused before: a 1x1 convolution each to the width of the
+    finest, enlarged to its size, summed.
+    """
+
+    def __init__(self, config: SDPoseConfig) -> None:
+        super().__init__()
+        self.finest_level = config.finest_level
+        widths = config.feature_widths
+        width = widths[self.finest_level]
+        deconvolutions = 1 + int(math.log2(STRIDE_OF_LEVEL[self.finest_level]))
+        self.deconv_layers = nn.Sequential(*(layer for _ in range(deconvolutions) for layer in _deconvolution(width)))
+        self.conv_layers = nn.Sequential(
+            nn.Conv2d(width, width, kernel_size=1), nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
+        )
+        self.final_layer = nn.Conv2d(width, config.num_keypoints, kernel_size=1)
+        self.fusion = nn.ModuleDict()
+        if len(widths) > 1:
+            self.fusion.update({level: nn.Conv2d(w, width, kernel_size=1) for level, w in widths.items()})
+        # Near-zero first heatmaps, as usual for heatmap heads: the paper does not say.
+        nn.init.normal_(self.final_layer.weight, std=0.001)
+        nn.init.zeros_(self.final_layer.bias)
+
+    def fuse(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Features of each configured level -> one (N, C, h, w) of the finest level's width and size."""
+        if not self.fusion:
+            return features[self.finest_level]
+        size = features[self.finest_level].shape[-2:]
+        parts = [layer(features[level]) for level, layer in self.fusion.items()]
+        return torch.stack([_enlarged(part, size) for part in parts]).sum(dim=0)
+
+    def forward(self, feature: torch.Tensor) -> torch.Tensor:
+        """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
+        feature = feature.contiguous()  # instance norm would copy anything else, twice
+        if self._may_go_by_groups(feature):
+            return self._by_groups(feature)
+        return self.in_whole_layers(feature)
+
+    def in_whole_layers(self, feature: torch.Tensor) -> torch.Tensor:
+        """`forward`, as it is everywhere but on a CPU."""
+        return self._last(self.conv_layers(self.deconv_layers(feature)))
+
+    def _may_go_by_groups(self, feature: torch.Tensor) -> bool:
+        """In float32 on a CPU, where nothing but the answer is wanted; layers of other classes see to their weights."""
+        layers = (self.deconv_layers[0], self.conv_layers[0], self.final_layer)
+        plain = tuple(type(layer) for layer in layers) == (nn.ConvTranspose2d, nn.Conv2d, nn.Conv2d)
+        alone = len(self.deconv_layers) == 3 and not torch.is_grad_enabled()
+        return plain and alone and feature.device.type in ("cpu", "meta") and feature.dtype == torch.float32
+
+    def _by_groups(self, feature: torch.Tensor) -> torch.Tensor:
+        """The same, a group of channels after the other: one full-size tensor in memory instead of three.
+
+        The instance norms work on each channel by itself; only the last sum runs in another order.
+        """
+        deconvolution, convolution, last = self.deconv_layers[0], self.conv_layers[0], self.final_layer
+        n, width, h, w = feature.shape
+        wide = feature.new_empty(n, width, 2 * h, 2 * w)
+        for group in _groups(width):
+            part = F.conv_transpose2d(feature, deconvolution.weight[:, group], stride=2, padding=1)
+            wide[:, group] = F.silu(F.instance_norm(part), inplace=True)
+        heatmaps = last.bias[:, None, None].repeat(n, 1, 2 * h, 2 * w)
+        for group in _groups(width):
+            part = F.conv2d(wide, convolution.weight[group], convolution.bias[group])
+            part = F.silu(F.instance_norm(part), inplace=True)
+            heatmaps += F.conv2d(part, last.weight[:, group])
+        return heatmaps
+
+    def _last(self, feature: torch.Tensor) -> torch.Tensor:
+        """The last layer; in float32 for weights in half precision, whose steps would be seen about a map's maximum."""
+        layer = self.final_layer
+        is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
+        if type(layer) is nn.Conv2d and is_half:  # another class sees to its weights itself
+            return F.conv2d(feature.float(), layer.weight.float(), layer.bias.float())
+        return layer(feature)
+
+
+def _groups(width: int) -> list[slice]:
+    return [slice(start, start + CHANNELS_AT_ONCE) for start in range(0, width, CHANNELS_AT_ONCE)]
+
+
+def _deconvolution(width: int) -> tuple[nn.Module, ...]:
+    """Twice the size."""
+    deconvolution = nn.ConvTranspose2d(width, width, kernel_size=4, stride=2, padding=1, bias=False)
+    return deconvolution, *_norm_and_silu(width)
+
+
+def _norm_and_silu(width: int) -> tuple[nn.Module, nn.Module]:
+    return nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
+
+
+def _enlarged(feature: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    if feature.shape[-2:] == size:
+        return feature
+    return F.interpolate(feature, size=size, mode="bilinear", align_corners=False)

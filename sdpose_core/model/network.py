@@ -1,0 +1,195 @@
+"""SDPose: pictures -> latents -> U-Net features -> heatmaps; and its RGB branch, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ..codec.heatmaps import flip_back
+from ..dependencies import require
+from ..errors import InputError
+from .backbone import POSE, RGB, PoseUNet, VAEEncoder
+from .config import SDPoseConfig
+from .cpu_memory import return_freed_memory
+from .empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
+from .head import HeatmapHead
+
+# Before anything that imports them: whoever asks for SDPose without them is told which extra to install.
+require("torch", "SDPose")
+require("diffusers", "SDPose")
+
+
+class Prediction(NamedTuple):
+    """What one pass of `SDPose.forward` gives; None for a task that was not asked for."""
+
+    heatmaps: torch.Tensor | None
+    """(N, K, H/4, W/4) float32."""
+    rgb_latents: torch.Tensor | None
+    """(N, 4, H/8, W/8)."""
+
+
+VAE_AT_ONCE = 4
+"""Pictures in the VAE at a time on a GPU: its first block holds 0.2 GB of each, in half precision, several times."""
+
+
+class SDPose(nn.Module):
+    """The network of SDPose (arXiv 2509.24980), with random weights; `load_sdpose` gives a trained one.
+
+    State dict: `vae.*`, `unet.*` (both with diffusers' names), `head.*` and `empty_prompt_embedding`.
+
+    Args:
+        config: what to build.
+        with_rgb_branch: also build what only the RGB task needs (later up-blocks, output convolution).
+    """
+
+    approximations: dict[str, Any]
+    """What makes this model's answer another than the checkpoint's, see `approximations.py`; JSON-able."""
+
+    empty_prompt_embedding: torch.Tensor
+    """(1, T, cross_attention_dim): the text encoder's answer to "", a constant."""
+
+    def __init__(self, config: SDPoseConfig, *, with_rgb_branch: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.with_rgb_branch = with_rgb_branch
+        self.vae_is_frozen = True
+        self.records_graphs = False
+        self.approximations: dict[str, Any] = {}
+        self.vae = VAEEncoder(config.vae)
+        self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch)
+        self.head = HeatmapHead(config)
+        self.register_buffer("empty_prompt_embedding", torch.randn(1, 2, config.unet.cross_attention_dim))
+        if config.unet.cross_attention_dim == EMPTY_PROMPT_WIDTH and not self.empty_prompt_embedding.is_meta:
+            self.empty_prompt_embedding = empty_prompt_embedding()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net is."""
+        return self.unet.conv_in.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the U-Net's weights."""
+        return self.unet.conv_in.weight.dtype
+
+    def latents(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, H, W) in [-1, 1], RGB, H and W multiples of 64 -> (N, 4, H/8, W/8): VAE mean x 0.18215.
+
+        The VAE stays frozen (paper, section 4): no gradient, and its own dtype, whatever autocast says; unless
+        `vae_is_frozen` is set to False, to train it along where there is no pretrained one.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or any(side < 64 or side % 64 for side in images.shape[2:]):
+            raise InputError(
+                f"images: expected (N, 3, H, W) with H and W multiples of 64, got {tuple(images.shape)}; "
+                f"this model was made for (W, H) = {self.config.input_size}"
+            )
+        if not self.vae_is_frozen:
+            return self.vae(images)
+        on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
+        as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
+        with torch.no_grad(), as_is:
+            latents = self._encode(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
+        return return_freed_memory(latents)
+
+    def _encode(self, images: torch.Tensor) -> torch.Tensor:
+        """The VAE, some pictures at a time on a GPU, which a few of full size keep busy: its memory ends there."""
+        parts = []
+        for part in images.split(self._vae_at_once(images)):
+            latents = self.vae(part)
+            # A CUDA graph's output is overwritten when the next one runs: the VAE's for more pictures, or the U-Net's.
+            parts.append(latents.clone() if self.records_graphs else latents)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    @staticmethod
+    def _vae_at_once(images: torch.Tensor) -> int:
+        return max(len(images), 1) if images.device.type == "cpu" else VAE_AT_ONCE
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
+        features, _ = self._unet(self.latents(images), (POSE,))
+        return self.head.fuse(features)
+
+    def heatmaps(self, images: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
+        """Images as in `latents` -> (N, K, H/4, W/4) float32.
+
+        Args:
+            images: see `latents`.
+            flip_test: average with the result of the mirrored images, left and right channels swapped back, in the
+                same batch.
+        """
+        if not flip_test:
+            return self(images).heatmaps
+        indices = list(self.config.flip_indices)
+        straight, mirrored = self(torch.cat([images, images.flip(-1)])).heatmaps.chunk(2)
+        return (straight + flip_back(mirrored, indices)) * 0.5
+
+    def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's latent for the RGB task, class label [0, 1]."""
+        _, latents = self._unet(self.latents(images), (RGB,))
+        return latents
+
+    def train_forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents (N, 4, h, w) -> heatmaps (N, K, 2h, 2w) and RGB latents (N, 4, h, w), in one U-Net pass."""
+        return self(latents=latents, tasks=(POSE, RGB))
+
+    def forward(
+        self,
+        images: torch.Tensor | None = None,
+        *,
+        latents: torch.Tensor | None = None,
+        tasks: Sequence[str] = (POSE,),
+    ) -> Prediction:
+        """Run the tasks "pose", "rgb" or both, as one U-Net batch; the entry for DDP and FSDP.
+
+        Args:
+            images: as in `latents`, or None where `latents` are given.
+            latents: (N, 4, h, w), h and w multiples of 8.
+            tasks: which.
+        """
+        if (images is None) == (latents is None):
+            raise InputError("expected either images or latents")
+        if latents is None:
+            latents = self.latents(images)
+        features, rgb_latents = self._unet(latents, tasks)
+        heatmaps = self.head(self.head.fuse(features)).float() if features else None
+        return Prediction(heatmaps, rgb_latents)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute the U-Net's activations in the backward pass: less memory, more time."""
+        self.unet.enable_gradient_checkpointing()
+
+    def compile_backbone(self, mode: str | None = None) -> None:
+        """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
+
+        Sizes are left open: one graph of each part for a single crop, one for any other number. On a CPU the VAE then
+        runs in whole layers, which takes 2 GB more: cut into strips it would be compiled anew for every number.
+
+        Args:
+            mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, which pay for small batches on fast
+                cards; each size of a batch is recorded on its own then.
+        """
+        self.records_graphs = mode is not None
+        self.vae.in_strips = False
+        for part in (self.vae, self.unet):
+            part.compile(dynamic=True, mode=mode)
+
+    def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Features and RGB latents of the asked tasks; pose comes first in the batch."""
+        wanted = [task for task in (POSE, RGB) if task in tasks]
+        if len(wanted) != len(tasks) or not wanted:
+            raise InputError(f'tasks: expected "pose", "rgb" or both, got {tuple(tasks)}')
+        if RGB in wanted and not self.with_rgb_branch:
+            raise InputError("this SDPose was built without its RGB branch: build it with with_rgb_branch=True")
+        if self.unet.is_folded:
+            features, rgb_latents = self.unet(latents.to(self.dtype), None, None, num_pose=len(latents))
+            return_freed_memory(latents)
+            return features, rgb_latents
+        count = len(latents)
+        embedding = self.unet.embedding(self.config.timestep, [task for task in wanted for _ in range(count)])
+        batch = torch.cat([latents.to(self.dtype)] * len(wanted))
+        text = self.empty_prompt_embedding.repeat(len(batch), 1, 1)
+        return self.unet(batch, embedding, text, num_pose=count if POSE in wanted else 0)

@@ -1,0 +1,1 @@
+"""OpenPose JSON, the interchange format: order of points, reader and writer."""

@@ -1,0 +1,349 @@
+"""A tolerant reader of POSE_KEYPOINT, OpenPose JSON and what editors make of them.
+
+Tools differ in almost every detail of this form (pixels or 0..1, None or [] or missing parts, 17, 18 or 25 body points,
+68 to 70 face points, -1 or 0 or NaN for absent points). Everything that had to be guessed or mended is said in the
+frame's `notes`; what cannot be understood is an `InputError` that names the place. Inputs are never modified.
+
+Apart from OpenPose's own form, two forms of editors are read: a picture size with `keypoints`, lists of [x, y] or null
+(openpose-editor, OpenPose-Studio), and a dict of named frames (OpenPose-Studio's collections).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .order import (
+    BODY_25_NAMES,
+    FOOT_NAMES,
+    OPENPOSE_18_FROM_COCO_17,
+    OPENPOSE_18_NAMES,
+    PART_KEYS,
+    PART_SIZES,
+    OpenPosePerson,
+    gather,
+)
+
+NORMALISED_LIMIT = 2.0
+"""A frame is in units of its canvas if no coordinate of a present point is larger. Points a little outside the canvas
+exceed 1; a frame in pixels has all its points within two pixels of the corner only if it is empty."""
+
+_BODY_EYES = [OPENPOSE_18_NAMES.index("right_eye"), OPENPOSE_18_NAMES.index("left_eye")]
+_BODY_18_OF_25 = [BODY_25_NAMES.index(name) for name in OPENPOSE_18_NAMES]
+_FEET_OF_25 = [BODY_25_NAMES.index(name) for name in FOOT_NAMES]
+
+
+@dataclass(frozen=True)
+class PoseKeypointFrame:
+    """One frame as read.
+
+    Attributes:
+        size: (w, h) of the canvas.
+        people: those with at least one present point, in pixels of the canvas.
+        notes: what was tolerated, one line each; empty for a frame in our own form.
+    """
+
+    size: tuple[int, int]
+    people: list[OpenPosePerson]
+    notes: tuple[str, ...] = ()
+
+
+def read_openpose_json(
+    path: str | Path, *, swap_hands: bool = False, size: tuple[int, int] | None = None
+) -> list[PoseKeypointFrame]:
+    """Read a JSON file of one or many frames, or a folder of such files in the order of their names.
+
+    Arguments and errors as in `read_pose_keypoint`; also `InputError` for a file that is missing or no JSON.
+    """
+    path = Path(path)
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: no .json file in this folder")
+    frames: list[PoseKeypointFrame] = []
+    for file in files:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
+            frames += read_pose_keypoint(content, swap_hands=swap_hands, size=size)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{file} is no JSON ({error}): expected OpenPose JSON") from None
+    return frames
+
+
+def read_pose_keypoint(
+    obj: Any, *, swap_hands: bool = False, size: tuple[int, int] | None = None
+) -> list[PoseKeypointFrame]:
+    """Read POSE_KEYPOINT or parsed OpenPose JSON: a frame, a list of frames, or an editor's form of them.
+
+    Args:
+        obj: the frames. Not modified.
+        swap_hands: exchange left and right hand (ComfyUI's native SDPose node and the community pack exchange them).
+        size: (w, h) of the canvas for frames that do not say theirs.
+
+    Raises:
+        InputError: no frames, parts of an unexpected number of points, or values that are no numbers; with the place.
+    """
+    return [
+        _Frame(content, place, notes, swap_hands=swap_hands, size=size).read() for content, place, notes in _frames(obj)
+    ]
+
+
+def _frames(obj: Any, place: str = "") -> Iterator[tuple[Mapping[str, Any], str, list[str]]]:
+    """Each frame's dict with the name of its place and the first notes; nested lists and named collections opened."""
+    if isinstance(obj, Mapping):
+        if not obj or _is_frame(obj):
+            yield obj, place or "frame", []
+        elif all(isinstance(value, Mapping) and _is_frame(value) for value in obj.values()):
+            for name, value in obj.items():
+                yield value, f"frame {name!r}", [f"taken from a collection of {len(obj)} under the name {name!r}"]
+        else:
+            raise InputError(f"{place or 'frame'}: no 'people' among its keys ({', '.join(map(str, obj))[:80]})")
+    elif isinstance(obj, list | tuple):
+        for number, value in enumerate(obj):
+            yield from _frames(value, f"{place}, {number}" if place else f"frame {number}")
+    else:
+        raise InputError(
+            f"{place or 'POSE_KEYPOINT'}: expected a dict with 'people' or a list of such, got {type(obj).__name__}"
+        )
+
+
+def _is_frame(obj: Mapping[str, Any]) -> bool:
+    return any(key in obj for key in ("people", "keypoints", *PART_KEYS.values()))
+
+
+class _Frame:
+    """Reading of one frame: its place for errors, and the notes made on the way."""
+
+    def __init__(
+        self,
+        content: Mapping[str, Any],
+        place: str,
+        notes: list[str],
+        *,
+        swap_hands: bool,
+        size: tuple[int, int] | None,
+    ) -> None:
+        self.content, self.place, self.notes = content, place, notes
+        self.keys = dict(PART_KEYS)
+        if swap_hands:
+            self.keys["left_hand"], self.keys["right_hand"] = self.keys["right_hand"], self.keys["left_hand"]
+        self.size = self._size(size)
+
+    def read(self) -> PoseKeypointFrame:
+        entries = self._entries()
+        parts = [self._parts(entry, f"{self.place}, person {number}") for number, entry in enumerate(entries)]
+        self._to_pixels(parts)
+        people = []
+        for number, (entry, own) in enumerate(zip(entries, parts, strict=True)):
+            if not any(points[:, 2].any() for points in own.values()):
+                self.notes.append(f"person {number} has no points: left out")
+                continue
+            person_id, box = _person_id(entry), self._extras(entry, own, number)
+            people.append(OpenPosePerson(**own, person_id=person_id, box=box))
+            if _hands_exchanged(own):
+                self.notes.append(f"person {number}: each hand is nearer to the other wrist: exchanged? (swap_hands)")
+        return PoseKeypointFrame(self.size, people, tuple(self.notes))
+
+    def _size(self, fallback: tuple[int, int] | None) -> tuple[int, int]:
+        for keys in (("canvas_width", "canvas_height"), ("width", "height")):
+            w, h = (_number(self.content.get(key)) for key in keys)
+            if 1 <= w < 1e6 and 1 <= h < 1e6:
+                return int(w), int(h)
+        if fallback is None:
+            raise InputError(
+                f"{self.place} does not say canvas_width and canvas_height: give the size of the picture (w, h)"
+            )
+        self.notes.append(f"no canvas size: {fallback[0]} x {fallback[1]} as given")
+        return fallback
+
+    def _entries(self) -> list[Mapping[str, Any]]:
+        """The people's dicts."""
+        if self.content.get("animals"):
+            self.notes.append(f"{len(self.content['animals'])} animals left out")
+        if "people" in self.content:
+            entries = self.content["people"]
+        elif "keypoints" in self.content:
+            self.notes.append("an editor's form: [x, y] points without scores")
+            entries = _editor_people(self.content)
+        elif self.content:
+            self.notes.append("one person without 'people' around it")
+            entries = [self.content]
+        else:
+            entries = []
+        if entries is None:
+            return []
+        if not isinstance(entries, list | tuple):
+            raise InputError(f"{self.place}: 'people' should be a list, got {type(entries).__name__}")
+        for number, entry in enumerate(entries):
+            if not isinstance(entry, Mapping):
+                raise InputError(f"{self.place}, person {number}: expected a dict, got {type(entry).__name__}")
+        return list(entries)
+
+    def _parts(self, entry: Mapping[str, Any], place: str) -> dict[str, np.ndarray]:
+        """Part name -> (N, 3) float32 in the frame's own units, absent points 0, 0, 0."""
+        raw = {part: self._points(entry.get(key), f"{place}, {key}") for part, key in self.keys.items()}
+        body, feet_of_body = self._body(raw["body"], place)
+        feet = raw["feet"] if len(raw["feet"]) or feet_of_body is None else feet_of_body
+        face = self._face(raw["face"], body, place)
+        parts = {"body": body, "feet": feet, "face": face, **{s: raw[s] for s in ("left_hand", "right_hand")}}
+        for part, points in parts.items():
+            if not len(points):
+                parts[part] = np.zeros((PART_SIZES[part], 3), np.float32)
+            elif len(points) != PART_SIZES[part]:
+                expected = {"body": "17, 18, 24 or 25", "face": "68, 69 or 70"}.get(part, PART_SIZES[part])
+                raise InputError(f"{place}, {self.keys[part]}: expected {expected} points, got {len(points)}")
+        return parts
+
+    def _points(self, value: Any, place: str) -> np.ndarray:
+        """A part's list -> (N, 3) float32 with absent points 0, 0, 0; (0, 3) for None, [] and a missing key."""
+        if value is None or len(_as_list(value, place)) == 0:
+            return np.zeros((0, 3), np.float32)
+        points = _triples(_as_list(value, place), place)
+        listed = points[:, 2] > 0
+        odd = ~np.isfinite(points).all(axis=1) | (points[:, :2] < 0).all(axis=1) | (points[:, :2] == 0).all(axis=1)
+        count = int((odd & (listed | np.isnan(points[:, 2]))).sum())
+        if count:
+            self.notes.append(f"{place}: {count} points at 0, 0, at negative places or not finite: absent")
+        points[odd | ~listed] = 0
+        return points
+
+    def _body(self, points: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Body of 17, 18, 24 or 25 points -> (18, 3), and the feet it brings."""
+        if len(points) == 17:
+            self.notes.append(f"{place}: 17 body points, taken as COCO's order; the neck was made from the shoulders")
+            return gather(points, OPENPOSE_18_FROM_COCO_17), None
+        if len(points) == 24:
+            self.notes.append(f"{place}: 24 body points, taken as 18 and the feet")
+            return points[:18], points[18:]
+        if len(points) == 25:
+            self.notes.append(f"{place}: 25 body points, taken as BODY_25; the middle of the hips was left out")
+            return points[_BODY_18_OF_25], points[_FEET_OF_25]
+        return points, None
+
+    def _face(self, points: np.ndarray, body: np.ndarray, place: str) -> np.ndarray:
+        """Face of 68, 69 or 70 points -> (70, 3): missing eyes come from the body."""
+        if len(points) not in (68, 69):
+            return points
+        self.notes.append(f"{place}: {len(points)} face points, the eyes were taken from the body")
+        eyes = body[_BODY_EYES] if len(body) == 18 else np.zeros((2, 3), np.float32)
+        face = np.concatenate([points[:68], eyes])
+        return face if points[:68, 2].any() else np.zeros_like(face)
+
+    def _to_pixels(self, people: list[dict[str, np.ndarray]]) -> None:
+        """Scale the whole frame by its canvas if all its present points are in canvas units."""
+        arrays = [points for own in people for points in own.values()]
+        present = np.concatenate([points[points[:, 2] > 0, :2] for points in arrays] or [np.zeros((0, 2))])
+        if not len(present) or max(self.size) <= NORMALISED_LIMIT:
+            return
+        if np.abs(present).max() <= NORMALISED_LIMIT:
+            self.notes.append("coordinates of 0..1: scaled to the canvas")
+            for points in arrays:
+                points[:, :2] *= self.size
+            return
+        for number, own in enumerate(people):
+            for part, points in own.items():
+                seen = points[points[:, 2] > 0, :2]
+                if len(seen) > 1 and np.abs(seen).max() <= 1:
+                    self.notes.append(f"person {number}: {part} lies within one pixel of the corner (mixed units?)")
+
+    def _extras(self, entry: Mapping[str, Any], parts: dict[str, np.ndarray], number: int) -> np.ndarray | None:
+        """The box of our own `sdpose` object; its real scores replace third values of exactly 1.
+
+        A point that is present although its score was below the threshold was added by an editor, and keeps its 1.
+        """
+        extra = entry.get("sdpose")
+        if extra is None:
+            return None
+        try:
+            box = np.asarray(extra["box"], np.float32).reshape(5)
+            threshold = float(extra["threshold"])
+            for part, points in parts.items():
+                real = np.asarray(extra["scores"][self.keys[part]], np.float32)
+                if part == "body" and len(real) == 25:
+                    real = real[_BODY_18_OF_25]
+                ours = (points[:, 2] == 1) & (real.reshape(len(points)) >= max(threshold, 1e-6))
+                points[ours, 2] = real[ours]
+        except (KeyError, TypeError, ValueError, IndexError):
+            self.notes.append(f"person {number}: its 'sdpose' object is not as we write it: left out")
+            return None
+        return box
+
+
+def _as_list(value: Any, place: str) -> list[Any]:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return list(value)
+    raise InputError(f"{place}: expected a list of numbers, got {type(value).__name__}")
+
+
+def _triples(values: list[Any], place: str) -> np.ndarray:
+    """x, y, score in one flat list, or a list of [x, y], [x, y, score] and None -> new (N, 3) float32 array."""
+    nested = all(value is None or isinstance(value, list | tuple) for value in values)
+    if not nested and len(values) % 3:
+        raise InputError(f"{place}: expected x, y, score for each point, got {len(values)} numbers (no multiple of 3)")
+    try:
+        if nested:
+            points = [[0, 0, 0] if value is None else [*value, 1][:3] for value in values]
+        else:
+            points = [values[i : i + 3] for i in range(0, len(values), 3)]
+        with np.errstate(over="ignore"):
+            array = np.array(points, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"{place}: expected numbers, got {str(values)[:60]}") from None
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise InputError(f"{place}: expected numbers, got {str(values)[:60]}")
+    return array
+
+
+def _editor_people(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`keypoints` (lists per person, or the 18 points of each person in one list) as OpenPose's people."""
+    groups = _as_list(content["keypoints"] or [], "keypoints")
+    if all(group is None or _is_point(group) for group in groups):
+        groups = [groups[i : i + 18] for i in range(0, len(groups), 18)]
+    people: list[dict[str, Any]] = [{PART_KEYS["body"]: group} for group in groups]
+    for key in PART_KEYS.values():
+        for person, points in zip(people, content.get(key) or [], strict=False):
+            person[key] = points
+    return people
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, Real) for v in value)
+
+
+def _person_id(entry: Mapping[str, Any]) -> int | None:
+    value = entry.get("person_id")
+    value = value[0] if isinstance(value, list | tuple) and value else value
+    number = _number(value)
+    return int(number) if 0 <= number < 2**31 else None
+
+
+def _number(value: Any) -> float:
+    """A number of any kind (also numpy's) as a float, anything else as NaN."""
+    return float(value) if isinstance(value, Real) else float("nan")
+
+
+def _hands_exchanged(parts: Mapping[str, np.ndarray]) -> bool:
+    """Whether both hands' roots are nearer to the other side's wrist."""
+    wrists = {side: parts["body"][OPENPOSE_18_NAMES.index(f"{side}_wrist")] for side in ("left", "right")}
+    roots = {side: parts[f"{side}_hand"][0] for side in ("left", "right")}
+    if any(point[2] <= 0 for point in (*wrists.values(), *roots.values())):
+        return False
+
+    def distance(hand: str, wrist: str) -> float:
+        return float(np.hypot(*(roots[hand] - wrists[wrist])[:2]))
+
+    return distance("left", "right") < distance("left", "left") and distance("right", "left") < distance(
+        "right", "right"
+    )

@@ -1,0 +1,1 @@
+"""A pose sequence fitted to a character."""

@@ -1,0 +1,1 @@
+"""Keypoints over time: cleaning, interpolation and choosing people."""

@@ -1,0 +1,171 @@
+"""A pose sequence person by person: what everything that works along time works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..poses import PoseSequence
+
+
+@dataclass(frozen=True)
+class Track:
+    """One person from the first to the last frame in which they are there (N frames in a row).
+
+    Attributes:
+        id: track id.
+        start: position in the sequence of the first frame.
+        times: (N,) source frame numbers.
+        present: (N,) whether the person was found in the frame.
+        keypoints: (N, K, 2) source pixels, NaN unseen.
+        scores: (N, K) raw scores, 0 where not present.
+        boxes: (N, 5) x1, y1, x2, y2, score; NaN where not present.
+    """
+
+    id: int
+    start: int
+    times: np.ndarray
+    present: np.ndarray
+    keypoints: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def sizes(self) -> np.ndarray:
+        """(N,) the longer side of the box in pixels, at least 1; of the frame before where the person is absent."""
+        sides = np.nan_to_num((self.boxes[:, 2:4] - self.boxes[:, :2]).max(axis=1))
+        last = np.maximum.accumulate(np.where(self.present, np.arange(len(self)), 0))
+        return np.maximum(sides[last], 1)
+
+    def of_points(self, points: slice) -> Track:
+        """Some of its points, in double precision, with boxes in double precision too."""
+        return replace(
+            self,
+            keypoints=self.keypoints[:, points].astype(np.float64),
+            scores=self.scores[:, points].astype(np.float64),
+            boxes=self.boxes.astype(np.float64),
+        )
+
+    def compact(self) -> Track:
+        """The same in single precision, as sequences hold it."""
+        names = ("keypoints", "scores", "boxes")
+        return replace(self, **{name: getattr(self, name).astype(np.float32, copy=False) for name in names})
+
+    def scale(self) -> float:
+        """Size of the person in pixels: the median over the frames of the longer side of the box, at least 1."""
+        sides = (self.boxes[self.present, 2:4] - self.boxes[self.present, :2]).max(axis=1)
+        return max(float(np.median(sides)), 1.0) if len(sides) else 1.0
+
+
+def split_tracks(sequence: PoseSequence) -> list[Track]:
+    """The tracks of a sequence, in the order of their ids. Keypoints, scores and boxes are float64 copies."""
+    return list(iter_tracks(sequence))
+
+
+def iter_tracks(sequence: PoseSequence, dtype: type = np.float64) -> Iterator[Track]:
+    """The same, one by one, as copies of `dtype`."""
+    ids = np.unique(sequence.track_ids)
+    yield from (_track(sequence, int(track_id), dtype) for track_id in ids[ids >= 0])
+
+
+def _track(sequence: PoseSequence, track_id: int, dtype: type) -> Track:
+    frames, slots = np.nonzero(sequence.track_ids == track_id)
+    start, count = int(frames[0]), int(frames[-1] - frames[0] + 1)
+    points = sequence.keypoints.shape[2]
+    present = np.zeros(count, bool)
+    keypoints, boxes = np.full((count, points, 2), np.nan, dtype), np.full((count, 5), np.nan, dtype)
+    scores = np.zeros((count, points), dtype)
+    rows = frames - start
+    present[rows] = True
+    keypoints[rows], scores[rows], boxes[rows] = (
+        values[frames, slots] for values in (sequence.keypoints, sequence.scores, sequence.boxes)
+    )
+    times = sequence.frame_index[start : start + count].astype(np.float64)
+    return Track(track_id, start, times, present, keypoints, scores, boxes)
+
+
+def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[str, Any] | None = None) -> PoseSequence:
+    """The sequence with these tracks in place of its own; in every frame the people stand in the order of the list.
+
+    Args:
+        sequence: gives the frames, the size and so on.
+        tracks: of that sequence, perhaps changed.
+        meta: entries to add.
+    """
+    counts = np.zeros(len(sequence), np.int64)
+    for track in tracks:
+        counts[track.start : track.start + len(track)] += track.present
+    slots, points = int(counts.max(initial=0)), sequence.keypoints.shape[2]
+    shape = (len(sequence), slots)
+    keypoints = np.full((*shape, points, 2), np.nan, np.float32)
+    scores, boxes = np.zeros((*shape, points), np.float32), np.zeros((*shape, 5), np.float32)
+    ids = np.full(shape, -1, np.int32)
+    free = np.zeros(len(sequence), np.int64)
+    for track in tracks:
+        frames = track.start + np.flatnonzero(track.present)
+        slot = free[frames]
+        keypoints[frames, slot] = track.keypoints[track.present]
+        scores[frames, slot] = track.scores[track.present]
+        boxes[frames, slot] = track.boxes[track.present]
+        ids[frames, slot] = track.id
+        free[frames] += 1
+    for array in (keypoints, scores, boxes, ids):
+        array.setflags(write=False)
+    return replace(
+        sequence, keypoints=keypoints, scores=scores, boxes=boxes, track_ids=ids, meta={**sequence.meta, **(meta or {})}
+    )
+
+
+def by_track(sequence: PoseSequence) -> PoseSequence:
+    """The same people with one slot per id, in the order of the ids; a slot is empty where its person is away."""
+    ids = np.unique(sequence.track_ids)
+    ids = ids[ids >= 0]
+    frames, slots = np.nonzero(sequence.track_ids >= 0)
+    target = np.searchsorted(ids, sequence.track_ids[frames, slots])
+    shape, points = (len(sequence), len(ids)), sequence.keypoints.shape[2]
+    empty = {
+        "keypoints": np.full((*shape, points, 2), np.nan, np.float32),
+        "scores": np.zeros((*shape, points), np.float32),
+        "boxes": np.zeros((*shape, 5), np.float32),
+        "track_ids": np.full(shape, -1, np.int32),
+    }
+    for name, values in empty.items():
+        values[frames, target] = getattr(sequence, name)[frames, slots]
+    return replace(sequence, **empty)
+
+
+POINTS_AT_ONCE = 24
+"""Points of one person that are cleaned together, where each is looked at alone."""
+
+
+def _each(sequence: PoseSequence, change: Callable[[Track], Track], **meta: Any) -> PoseSequence:
+    """The sequence with every track changed; one at a time, so that a long clip takes little more than its arrays."""
+    return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence, np.float32)], meta)
+
+
+def _each_point(
+    sequence: PoseSequence,
+    change: Callable[[Track, slice], Track],
+    finish: Callable[[Track], Track] = lambda track: track,
+    **meta: Any,
+) -> PoseSequence:
+    """The same for a change that looks at every point alone: it gets some points at a time, and takes little memory.
+
+    `finish` gets the changed track whole, in single precision.
+    """
+
+    def whole(track: Track) -> Track:
+        keypoints, scores, present = track.keypoints.copy(), track.scores.copy(), track.present.copy()
+        for start in range(0, track.scores.shape[1], POINTS_AT_ONCE):
+            points = slice(start, start + POINTS_AT_ONCE)
+            part = change(track.of_points(points), points)
+            keypoints[:, points], scores[:, points] = part.keypoints, part.scores
+            present |= part.present
+        return finish(replace(track, keypoints=keypoints, scores=scores, present=present)).compact()
+
+    return join_tracks(sequence, [whole(track) for track in iter_tracks(sequence, np.float32)], meta)

@@ -1,0 +1,333 @@
+"""Who is who from frame to frame: stable track ids through crossings, short occlusions and detector misses.
+
+Every track predicts where its person is (constant velocity); predictions and people found are matched at the least
+total cost (Hungarian method) by overlap of boxes, likeness of poses (OKS), nearness and clothes. A track that finds
+nobody waits; when it has waited too long it predicts no more, but its person is known again by the clothes, or, as long
+as these cannot be seen, by the edge of the picture where it left. At a hard cut all ids end. Causal: a frame's ids
+depend on that frame and those before it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .. import boxes as box_tools
+from ..errors import InputError
+from ..oks import body_sigmas, oks
+from ..poses import Poses
+from .looks import likeness, looks, no_looks
+from .options import TrackerOptions
+from .scene_cuts import SceneCuts
+
+log = logging.getLogger(__name__)
+
+STATE_VERSION = 1
+FEWEST_POINTS = 4
+"""Poses that share fewer points are compared by their boxes."""
+LEAST_NEARNESS = 0.1
+"""Mean of box overlap and nearness below which a person is too far from a prediction."""
+DEFAULT_RATE = Fraction(25)
+"""Frames per second assumed where the source does not say."""
+
+
+@dataclass
+class _Track:
+    """A person: the last box (4,), keypoints (K, 2) and velocity (2,) in pixels per frame, and the look (2, C).
+
+    `guessed`: taken for one who left by the same edge; the clothes, once seen, must agree.
+    """
+
+    id: int
+    box: np.ndarray
+    keypoints: np.ndarray
+    velocity: np.ndarray
+    last_frame: int
+    hits: int
+    look: np.ndarray
+    guessed: bool = False
+
+    def shift(self, frame_index: int, size: tuple[int, int]) -> np.ndarray:
+        """(2,) pixels from the last place to the predicted one.
+
+        At most a body's length, as a velocity is not known well, and no further than the edge of the picture.
+        """
+        centre, length = (self.box[:2] + self.box[2:]) / 2, (self.box[2:] - self.box[:2]).max()
+        way = self.velocity * (frame_index - self.last_frame)
+        way = way * min(1, length / max(float(np.linalg.norm(way)), 1e-9))
+        low, high = np.minimum(centre, 0), np.maximum(centre, size)
+        return np.clip(centre + way, low, high) - centre
+
+    def state(self) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> _Track:
+        arrays = {name: _array(state[name]) for name in ("box", "keypoints", "velocity", "look")}
+        return cls(**{**state, **arrays})
+
+
+def _plain(value: Any) -> Any:
+    """An array as JSON-able lists, None for NaN."""
+    return np.where(np.isnan(value), None, value).tolist() if isinstance(value, np.ndarray) else value
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value, dtype=np.float64)  # None becomes NaN
+
+
+class Tracker:
+    """Gives the people of successive frames their track ids.
+
+    Args:
+        frame_rate: frames per second of the source (None: 25 are assumed).
+        size: (w, h) of the source.
+        options: see `TrackerOptions`.
+    """
+
+    def __init__(
+        self, frame_rate: Fraction | None, size: tuple[int, int], options: TrackerOptions | None = None
+    ) -> None:
+        self.frame_rate = frame_rate or DEFAULT_RATE
+        self.size = size
+        self.options = options or TrackerOptions()
+        self._tracks: list[_Track] = []
+        self._gone: list[_Track] = []
+        self._next_id = 0
+        self._before: int | None = None
+        self._last_frame: int | None = None
+        self._cuts = SceneCuts(self.options.cut_threshold)
+
+    def update(self, poses: Poses, frame_index: int, image: np.ndarray | None = None) -> Poses:
+        """The poses of the next frame with their track ids, in the order of the ids.
+
+        Args:
+            poses: in pixels of the source.
+            frame_index: number of the frame in the source; must rise from call to call, gaps are allowed.
+            image: RGB uint8 (H, W, 3); without it cuts are not seen and nobody is known again by the clothes.
+
+        `meta["scene_cut"]` of the result says whether a scene begins here. Raises `InputError` for poses of another
+        size, a frame number that does not rise, or, with `trust_ids`, an id that two people share.
+        """
+        frame_index = int(frame_index)
+        self._check(poses, frame_index)
+        cut = self.options.cuts and image is not None and self._cuts.update(image)
+        self._before, self._last_frame = self._last_frame, frame_index
+        if self.options.trust_ids:
+            return _in_order(poses.with_meta(scene_cut=cut))
+        if cut:
+            log.info("frame %d: a scene begins, ids end", frame_index)
+            self._tracks, self._gone = [], []
+        self._age(frame_index)
+        ids = self._assign(poses, frame_index, image)
+        return _in_order(replace(poses, track_ids=ids, meta={**poses.meta, "scene_cut": cut}))
+
+    def predict(self, frame_index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the tracked people should be: boxes (N, 4) in pixels, and their ids (N,)."""
+        boxes = [track.box + np.tile(track.shift(frame_index, self.size), 2) for track in self._tracks]
+        return np.asarray(boxes).reshape(-1, 4), np.asarray([track.id for track in self._tracks], np.int64)
+
+    def _check(self, poses: Poses, frame_index: int) -> None:
+        if poses.size != self.size:
+            raise InputError(f"frame {frame_index}: poses of a {poses.size} picture in a clip of {self.size}")
+        if self._last_frame is not None and frame_index <= self._last_frame:
+            raise InputError(f"frame {frame_index} came after frame {self._last_frame}: frames must come in order")
+        ids = poses.track_ids
+        if self.options.trust_ids and ids is not None and len(np.unique(ids)) < len(ids):
+            raise InputError(f"frame {frame_index}: two people have the same track id: {ids.tolist()}")
+
+    # --- matching --------------------------------------------------------------------------------------------------
+
+    def _assign(self, poses: Poses, frame_index: int, image: np.ndarray | None) -> np.ndarray:
+        """(P,) ids; the tracks are brought up to date."""
+        from scipy.optimize import linear_sum_assignment
+
+        seen = no_looks(len(poses)) if image is None else looks(image, poses)
+        similarity = self._similarity(poses, frame_index, seen)
+        ids = np.full(len(poses), -1)
+        possible = similarity >= self.options.least_similarity
+        # A pair that must not be joined is worth nothing, not less: else it would push others into worse pairs.
+        worth = np.where(possible, np.maximum(similarity - self._penalty(frame_index)[:, None], 1e-6), 0)
+        for row, person in zip(*linear_sum_assignment(-worth), strict=True):
+            if possible[row, person]:
+                self._confirm(self._tracks[row], seen[person])
+                ids[person] = self._tracks[row].id
+                _follow(self._tracks[row], poses, person, frame_index, self._points(poses)[person], seen[person])
+        for person in np.flatnonzero(ids < 0):
+            ids[person] = self._begin(poses, person, frame_index, seen[person])
+        return ids
+
+    def _points(self, poses: Poses) -> np.ndarray:
+        """(P, K, 2) float64 the points by which people are told apart, NaN below the threshold."""
+        count = len(body_sigmas(poses.keypoint_set, poses.keypoints.shape[1]))
+        sure = poses.scores[:, :count] >= self.options.point_threshold
+        return np.where(sure[..., None], poses.keypoints[:, :count], np.nan).astype(np.float64)
+
+    def _similarity(self, poses: Poses, frame_index: int, seen: np.ndarray) -> np.ndarray:
+        """(tracks, people) the mean of box overlap, OKS and nearness, 0..1, more for like clothes, less for others.
+
+        0 for those too far apart: no clothes and no pose make up for a jump across the picture.
+        """
+        if not self._tracks or not len(poses):
+            return np.zeros((len(self._tracks), len(poses)))
+        shifts = np.stack([track.shift(frame_index, self.size) for track in self._tracks])
+        boxes = np.stack([track.box for track in self._tracks]) + np.tile(shifts, 2)
+        points = np.stack([track.keypoints for track in self._tracks]) + shifts[:, None]
+        found, found_points = poses.boxes[:, :4].astype(np.float64), self._points(poses)
+        overlap, near = box_tools.iou(boxes, found), _nearness(boxes, found)
+        sigmas = body_sigmas(poses.keypoint_set, poses.keypoints.shape[1])
+        alike = oks(points, found_points, box_tools.area(boxes), sigmas, spread=1.5)
+        shared = np.isfinite(points[:, None] - found_points[None]).all(axis=-1).sum(axis=-1)
+        place = (overlap + np.where(shared >= FEWEST_POINTS, alike, overlap) + near) / 3
+        colours = np.asarray([[likeness(track.look, look) for look in seen] for track in self._tracks])
+        clothes = self.options.clothes_weight * np.nan_to_num(colours - 0.75)
+        return np.where((overlap + near) / 2 < LEAST_NEARNESS, 0.0, place + clothes)
+
+    def _penalty(self, frame_index: int) -> np.ndarray:
+        """(tracks,) a track that waits gives way to one that was just seen, the more the longer it has waited."""
+        waited = np.asarray([(frame_index - track.last_frame) / self.frame_rate for track in self._tracks], np.float64)
+        seen_last = np.asarray([track.last_frame == self._before for track in self._tracks], bool)
+        return np.where(seen_last, 0, 0.2 + 0.1 * np.minimum(waited / max(self.options.lost_seconds, 1e-9), 1))
+
+    # --- life of tracks --------------------------------------------------------------------------------------------
+
+    def _age(self, frame_index: int) -> None:
+        """Tracks that waited too long are remembered by their looks only, and at last forgotten."""
+        seconds = {id(track): (frame_index - track.last_frame) / self.frame_rate for track in self._tracks + self._gone}
+        lost, end = self.options.lost_seconds, self.options.lost_seconds + self.options.remember_seconds
+        left = [track for track in self._tracks if seconds[id(track)] > lost]
+        self._tracks = [track for track in self._tracks if seconds[id(track)] <= lost]
+        self._gone = [track for track in self._gone + left if seconds[id(track)] <= end]
+
+    def _begin(self, poses: Poses, person: int, frame_index: int, look: np.ndarray) -> int:
+        """A track for somebody new, or for somebody known again; returns its id."""
+        box = poses.boxes[person, :4].astype(np.float64)
+        guessed = bool(np.isnan(look).all())
+        known = self._by_edge(box) if guessed else self._by_clothes(look)
+        track_id = self._new_id() if known is None else known.id
+        if known is not None:
+            self._gone.remove(known)
+            look = known.look
+        points = self._points(poses)[person]
+        guessed = guessed and known is not None
+        self._tracks.append(_Track(track_id, box, points, np.zeros(2), frame_index, 1, look, guessed))
+        return track_id
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _by_clothes(self, look: np.ndarray) -> _Track | None:
+        """Whoever of those who left looks like this, unless another looks nearly as much like it."""
+        others = [likeness(track.look, look) for track in self._tracks]
+        scores = [likeness(track.look, look) for track in self._gone]
+        if not scores or np.isnan(scores).all():
+            return None
+        best = int(np.nanargmax(scores))
+        rivals = [score for i, score in enumerate(scores) if i != best] + others
+        clear = all(not score > scores[best] - self.options.likeness_lead for score in rivals)
+        return self._gone[best] if scores[best] >= self.options.least_likeness and clear else None
+
+    def _by_edge(self, box: np.ndarray) -> _Track | None:
+        """The only one of about this height who left by the edge of the picture that this box touches."""
+        height = box[3] - box[1]
+        able = [
+            track
+            for track in self._gone
+            if _edges(track.box, self.size) & _edges(box, self.size)
+            and abs(np.log((track.box[3] - track.box[1]) / height)) < 0.25
+            and abs(track.box[3] - box[3]) + abs(track.box[0] - box[0]) < 1.5 * height
+        ]
+        return able[0] if len(able) == 1 else None
+
+    def _confirm(self, track: _Track, look: np.ndarray) -> None:
+        """End a wrong guess: who wears other clothes is somebody else, and gets a new id."""
+        alike = likeness(track.look, look)
+        if track.guessed and np.isfinite(alike):
+            track.guessed = False
+            if alike < self.options.least_likeness - 0.2:
+                track.id, track.look = self._new_id(), look
+
+    # --- resuming --------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything the tracker knows, as JSON-able values: `Tracker.from_state` goes on exactly from here."""
+        return {
+            "version": STATE_VERSION,
+            "frame_rate": [self.frame_rate.numerator, self.frame_rate.denominator],
+            "size": list(self.size),
+            "options": asdict(self.options),
+            "tracks": [track.state() for track in self._tracks],
+            "gone": [track.state() for track in self._gone],
+            "next_id": self._next_id,
+            "last_frame": self._last_frame,
+            "cuts": self._cuts.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Tracker:
+        """The tracker that wrote `state`. Raises `InputError` for a state of another version."""
+        if state.get("version") != STATE_VERSION:
+            raise InputError(f"state of a tracker: expected version {STATE_VERSION}, got {state.get('version')!r}")
+        w, h = state["size"]
+        tracker = cls(Fraction(*state["frame_rate"]), (w, h), TrackerOptions(**state["options"]))
+        tracker._tracks = [_Track.from_state(track) for track in state["tracks"]]
+        tracker._gone = [_Track.from_state(track) for track in state["gone"]]
+        tracker._next_id, tracker._last_frame = state["next_id"], state["last_frame"]
+        tracker._cuts.restore(state["cuts"])
+        return tracker
+
+
+def _in_order(poses: Poses) -> Poses:
+    return poses.select(np.argsort(poses.track_ids, kind="stable"))
+
+
+def _nearness(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(N, M) 1 for the same centre, falling with the distance measured in half box heights (or widths)."""
+    distance = np.linalg.norm(
+        (boxes[:, None, :2] + boxes[:, None, 2:] - found[None, :, :2] - found[None, :, 2:]) / 2, axis=-1
+    )
+    extent = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1), 1)[:, None] / 2
+    return np.exp(-((distance / extent) ** 2))
+
+
+def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
+    """Edges of the picture that a box reaches, to a tenth of its own size."""
+    reach_x, reach_y = 0.1 * (box[2:] - box[:2])
+    near = {
+        "left": box[0] <= reach_x, "top": box[1] <= reach_y,
+        "right": box[2] >= size[0] - reach_x, "bottom": box[3] >= size[1] - reach_y,
+    }  # fmt: skip
+    return {edge for edge, reached in near.items() if reached}
+
+
+def _looks(image: np.ndarray | None, poses: Poses) -> np.ndarray:
+    """(P, 2, C) looks, NaN without a picture and for people who cover each other."""
+    if image is None:
+        return no_looks(len(poses))
+    seen = looks(image, poses)
+    overlap = box_tools.iou(poses.boxes[:, :4], poses.boxes[:, :4]) - np.eye(len(poses))
+    seen[(overlap > 0.3).any(axis=1)] = np.nan
+    return seen
+
+
+def _follow(track: _Track, poses: Poses, person: int, frame_index: int, points: np.ndarray, look: np.ndarray) -> None:
+    """Bring a track up to date with the person it was matched with."""
+    box = poses.boxes[person, :4].astype(np.float64)
+    moved = points - track.keypoints
+    shared = np.isfinite(moved).all(axis=1)
+    step = (
+        np.median(moved[shared], axis=0)
+        if shared.sum() >= FEWEST_POINTS
+        else (box - track.box).reshape(2, 2).mean(axis=0)
+    )
+    gain = max(1 / track.hits, 0.3)
+    track.velocity = track.velocity + gain * (step / (frame_index - track.last_frame) - track.velocity)
+    track.box, track.keypoints, track.last_frame, track.hits = box, points, frame_index, track.hits + 1
+    blended = np.where(np.isnan(look), track.look, 0.9 * track.look + 0.1 * look)
+    track.look = np.where(np.isnan(track.look), look, blended)

@@ -1,0 +1,294 @@
+"""Frames of video files, decoded by PyAV (FFmpeg); see `open_video`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..dependencies import require
+from ..errors import InputError
+from ..images import WHITE
+from .frames import USUAL_RATE, Frame, VideoInfo
+
+log = logging.getLogger(__name__)
+
+NEW_START = 5
+"""Frames. Where times go back by more, another recording begins; by less, they are only badly rounded or reordered."""
+
+STRETCH = 10
+"""Pixels more than so many times as wide as high, or the reverse, are an error of the file and taken as square."""
+
+UNSPECIFIED = 2
+"""FFmpeg's number for a matrix of colours that is not stated."""
+
+
+class VideoFile:
+    """A file that PyAV decodes."""
+
+    def __init__(self, path: Path, background: tuple[int, int, int] = WHITE) -> None:
+        self.path, self.background = path, background
+        self.damaged: list[int] = []
+        self._colours_told = False
+        with _opened(path) as (container, stream):
+            first = next(iter(_Decoding(container, stream)), None)
+            if first is None:
+                raise InputError(f"{path}: not one of its frames can be decoded; it is empty or damaged, get it anew")
+            self._turn = _turn_of(first)
+            self._coded_size = w, h = _square_pixels(first, stream)
+            rate = stream.average_rate or stream.guessed_rate or stream.base_rate or USUAL_RATE
+            self.info = VideoInfo(
+                path=path,
+                size=(h, w) if self._turn[0] else (w, h),
+                frame_rate=Fraction(rate),
+                frames=stream.frames or None,
+                duration=_duration(container, stream),
+            )
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is held open between readings."""
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See `VideoSource`. Decodes from the first frame on: where seeking lands depends on the file."""
+        with _opened(self.path) as (container, stream):
+            decoding = _Decoding(container, stream)
+            self.damaged = decoding.damaged
+            clock = _Clock(stream.time_base, self.info.frame_rate)
+            for index, frame in enumerate(decoding):
+                pts = clock.seconds(frame.pts)
+                if index >= start:
+                    yield Frame(index, pts, self._pixels(frame))
+            self._tell(clock, only_pictures=len(container.streams) == 1)
+
+    def _tell(self, clock: _Clock, only_pictures: bool) -> None:
+        """Log what was out of the ordinary in a reading to the end."""
+        if self.damaged:
+            log.warning("%s: damaged at frames %s", self.path, ", ".join(map(str, self.damaged[:10])))
+        if clock.faults:
+            log.warning("%s: %d times do not rise; they were moved on", self.path, clock.faults)
+        stated, end = self.info.duration or 0, clock.end
+        if only_pictures and not self.damaged and stated - end > max(1, stated / 10):
+            log.warning("%s: ends after %.1f of %.1f s: it may be cut off", self.path, end, stated)
+
+    def count(self) -> int:
+        """The number of frames, by decoding them."""
+        with _opened(self.path) as (container, stream):
+            return sum(1 for _ in _Decoding(container, stream))
+
+    def _pixels(self, frame: Any) -> np.ndarray:
+        """RGB uint8 (H, W, 3), upright; where the size changes within the file, in that of the first frame."""
+        transparent = any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8"
+        pixels = self._converted(frame, "rgba" if transparent else "rgb24")
+        if transparent:
+            pixels = _laid_on(pixels, self.background)
+        transposed, left_right, upside_down = self._turn
+        pixels = pixels.transpose(1, 0, 2) if transposed else pixels
+        pixels = pixels[:, ::-1] if left_right else pixels
+        pixels = pixels[::-1] if upside_down else pixels
+        return np.ascontiguousarray(pixels)
+
+    def _converted(self, frame: Any, kind: str) -> np.ndarray:
+        import av
+
+        w, h = self._coded_size
+        kernel = "BILINEAR" if (frame.width, frame.height) == (w, h) else "BICUBIC"
+        try:
+            return reformat(frame, width=w, height=h, format=kind, interpolation=kernel).to_ndarray()
+        except av.error.FFmpegError as error:
+            if frame.colorspace == UNSPECIFIED:
+                raise InputError(
+                    f"{self.path}: its pixels ({frame.format.name}) cannot be converted: {error}"
+                ) from None
+        if not self._colours_told:
+            log.warning(
+                "%s: its matrix of colours (number %d) is not known: the usual one is used", self.path, frame.colorspace
+            )
+            self._colours_told = True
+        frame.colorspace = UNSPECIFIED
+        return self._converted(frame, kind)
+
+
+class _Decoding:
+    """One reading of a stream: PyAV's frames in the order of presentation. Goes on after what cannot be decoded.
+
+    Attributes:
+        damaged: see `VideoSource`.
+    """
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.container, self.stream = container, stream
+        self.damaged: list[int] = []
+        self._index = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        import av
+
+        decoder = _decoder_of(self.stream)
+        # AVI holds the times at which frames are decoded. In the order of presentation they are the same times.
+        reordered: deque[int] | None = deque() if self.container.format.name == "avi" else None
+        for packet in self._packets():
+            if reordered is not None and packet is not None:
+                reordered.append(packet.dts)
+            try:
+                frames = decoder.decode(packet)
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                self._note()
+                if reordered:
+                    reordered.pop()
+                continue
+            for frame in frames:
+                if reordered is not None:
+                    frame.pts = reordered.popleft() if reordered else None
+                if frame.is_corrupt:
+                    self._note()
+                yield frame
+                self._index += 1
+
+    def _packets(self) -> Iterator[Any]:
+        """The packets that hold something, and at the end None, for which a decoder gives what it holds back."""
+        import av
+
+        stated = len(getattr(self.stream, "index_entries", ()))  # of MP4 and AVI exactly; of others never too many
+        read = 0
+        try:
+            for packet in self.container.demux(self.stream):
+                read += packet.size > 0 or packet.dts is not None
+                if packet.is_corrupt:
+                    self._note()
+                if packet.size:  # one without content would end the decoding
+                    yield packet
+        except av.error.FFmpegError:
+            self._note()
+        if read < stated:
+            self._note()
+        yield None
+
+    def _note(self) -> None:
+        if self._index not in self.damaged[-1:]:
+            self.damaged.append(self._index)
+
+
+class _Clock:
+    """Times of frames in seconds, exactly as the file has them where it has them, and rising in any case."""
+
+    def __init__(self, time_base: Fraction, frame_rate: Fraction) -> None:
+        self.time_base, self.step = time_base, 1 / frame_rate
+        self.faults = 0
+        self._last: Fraction | None = None
+        self._offset = Fraction(0)
+
+    def seconds(self, pts: int | None) -> float:
+        """The time of the next frame; one frame after the last where the file does not say."""
+        last = self._last
+        if pts is None:
+            time = Fraction(0) if last is None else last + self.step
+        else:
+            time = pts * self.time_base + self._offset
+            if last is not None and time <= last:
+                self.faults += 1
+                time = self._after(last, time)
+        self._last = time
+        return float(time)
+
+    @property
+    def end(self) -> float:
+        """Seconds, of the end of the last frame."""
+        return 0.0 if self._last is None else float(self._last + self.step)
+
+    def _after(self, last: Fraction, time: Fraction) -> Fraction:
+        if last - time > NEW_START * self.step:
+            self._offset += last + self.step - time
+            return last + self.step
+        return last + min(Fraction(1, 1000), self.step)
+
+
+def reformat(frame: Any, **settings: Any) -> Any:
+    """PyAV's `frame.reformat`, with one thread: with several, FFmpeg 8.1 gives other pixels now and then."""
+    try:
+        return frame.reformat(**settings, threads=1)
+    except TypeError:  # PyAV that knows one thread only
+        return frame.reformat(**settings)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Container and video stream of a file. Raises `InputError` for what is no video."""
+    av = require("av", "reading videos")
+    try:
+        # "file:" for names with a colon; FFmpeg then also refuses whatever in the network the file refers to.
+        container = av.open(f"file:{path}", metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path} cannot be read as a video ({reason}): expected MP4, MOV, MKV, WebM, AVI or alike; it is cut off, "
+            "damaged or of another kind, get it anew or convert it"
+        ) from None
+    with container:
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams:
+            raise InputError(f"{path} has no pictures, only sound or text: expected a video; or it is cut off")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise InputError(f"{path}: this PyAV has no decoder for its kind of video: convert it, to H.264 say")
+        yield container, stream
+
+
+def _decoder_of(stream: Any) -> Any:
+    """The stream's decoder, with one thread: with more, what comes out of a damaged file depends on their number.
+
+    For VP8 and VP9 with an alpha channel libvpx, as FFmpeg's own decoder leaves the channel out.
+    """
+    import av
+
+    decoder = stream.codec_context
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(decoder.name)
+    if name and stream.metadata.get("alpha_mode") == "1" and name in av.codecs_available:
+        decoder = av.CodecContext.create(name, "r")
+    decoder.thread_count = 1
+    return decoder
+
+
+def _duration(container: Any, stream: Any) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / 1e6
+
+
+def _square_pixels(frame: Any, stream: Any) -> tuple[int, int]:
+    """(w, h) of a frame before it is turned, with pixels made square."""
+    shape = stream.sample_aspect_ratio or Fraction(1)
+    if not Fraction(1, STRETCH) <= shape <= STRETCH:
+        shape = Fraction(1)
+    return max(round(frame.width * shape), 1), frame.height
+
+
+def _turn_of(frame: Any) -> tuple[bool, bool, bool]:
+    """What makes a frame upright, by its display matrix: transpose, then mirror left-right, then upside down."""
+    import struct
+
+    try:
+        matrix = next(data for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
+    except (StopIteration, AttributeError):
+        return False, False, False
+    a, b, _, c, d = (value / 65536 for value in struct.unpack("<5i", bytes(matrix)[:20]))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0
+
+
+def _laid_on(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    """(H, W, 4) uint8 with alpha -> (H, W, 3) over a colour."""
+    alpha = rgba[..., 3:].astype(np.uint32)
+    mixed = rgba[..., :3] * alpha + np.asarray(background, np.uint32) * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)

@@ -1,0 +1,66 @@
+"""A video file or a folder of pictures, opened as frames."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from ..errors import InputError
+from ..images import DAMAGE, WHITE
+from .frames import ANIMATED, USUAL_RATE, VIDEO_SUFFIXES, VideoSource
+
+
+def open_video(
+    path: str | Path, *, frame_rate: Fraction | None = None, background: tuple[int, int, int] = WHITE
+) -> VideoSource:
+    """A video file, an animated picture, or a folder of pictures in the natural order of their names.
+
+    Args:
+        frame_rate: of a folder of pictures (25 if not given); files state their own.
+        background: RGB on which transparent frames are laid.
+
+    Raises `InputError` for what is missing, no video, or so damaged that no frame can be decoded.
+    """
+    path = Path(path)
+    if frame_rate is not None and (not isinstance(frame_rate, Fraction) or frame_rate <= 0):
+        raise InputError(f"frame rate: expected a positive Fraction, got {frame_rate!r}")
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.is_dir():
+        from .pictures import PictureFolder
+
+        return PictureFolder(path, frame_rate or USUAL_RATE, background)
+    if not path.is_file():  # a pipe or a device would block, or never end
+        raise InputError(f"{path} is no regular file: expected a video file or a folder of pictures")
+    if path.suffix.lower() in ANIMATED:
+        from .pictures import AnimatedPicture
+
+        return AnimatedPicture(path, background)
+    from .file import VideoFile
+
+    return VideoFile(path, background)
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file is a video by its name; GIF, WebP and APNG count if they have more than one frame."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in VIDEO_SUFFIXES or not path.is_file():
+        return False
+    if suffix not in ANIMATED:
+        return True
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except (*DAMAGE, Image.DecompressionBombError):
+        return False
+
+
+def frame_count(path: str | Path) -> int:
+    """The number of frames that a reader gets, counted by decoding, not as stated. Raises as `open_video`."""
+    from .file import VideoFile
+
+    with open_video(path) as source:
+        return source.count() if isinstance(source, VideoFile) else sum(1 for _ in source.frames())

@@ -1,0 +1,126 @@
+"""Frames of animated pictures and of folders of pictures, read by Pillow; see `open_video`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, read_image, to_rgb
+from .frames import USUAL_RATE, Frame, VideoInfo
+
+log = logging.getLogger(__name__)
+
+SHORTEST = 10
+"""Milliseconds. Browsers show a frame of this duration or a shorter one, or of none, for `INSTEAD`."""
+INSTEAD = 100
+
+
+class AnimatedPicture:
+    """A GIF, WebP or APNG."""
+
+    def __init__(self, path: Path, background: tuple[int, int, int] = WHITE) -> None:
+        self.path, self.background = path, background
+        self.damaged: list[int] = []
+        self._times: list[Fraction] = []
+        size, end = (0, 0), Fraction(0)
+        for milliseconds, image in self._images():
+            size = size if self._times else image.size
+            self._times.append(end / 1000)
+            end += milliseconds
+        count = len(self._times)
+        rate = (1000 * count / end if end else USUAL_RATE).limit_denominator(1001)
+        self.info = VideoInfo(path, size, rate, count, float(end / 1000))
+
+    def __enter__(self) -> AnimatedPicture:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is held open between readings."""
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See `VideoSource`."""
+        for index, (_, image) in enumerate(self._images()):
+            if index >= start:
+                pixels = to_rgb(image.crop((0, 0, *self.info.size)), self.background)  # no larger than the canvas
+                yield Frame(index, float(self._times[index]), pixels)
+
+    def _images(self) -> Iterator[tuple[Fraction, Any]]:
+        """Milliseconds that each frame is shown, and the frame; up to the first that is damaged."""
+        from PIL import Image, ImageSequence
+
+        shown = 0
+        try:
+            with Image.open(self.path) as image:
+                for frame in ImageSequence.Iterator(image):
+                    frame.load()
+                    milliseconds = Fraction(frame.info.get("duration") or 0).limit_denominator(1000)
+                    yield (milliseconds if milliseconds > SHORTEST else Fraction(INSTEAD)), frame
+                    shown += 1
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{self.path}: {error}: make it smaller") from None
+        except DAMAGE as error:
+            if shown == 0:
+                raise InputError(
+                    f"{self.path} cannot be read as an animated picture ({error}): expected a GIF, WebP or APNG; it is "
+                    "damaged or of another kind, get it anew"
+                ) from None
+            self._note(shown, error)
+
+    def _note(self, shown: int, error: Exception) -> None:
+        if not self.damaged:
+            self.damaged.append(shown)
+            log.warning("%s: only %d frames can be decoded (%s)", self.path, shown, error)
+
+
+class PictureFolder:
+    """The pictures of a folder, in the natural order of their names: frame2 before frame10. Not the hidden ones."""
+
+    def __init__(self, path: Path, frame_rate: Fraction, background: tuple[int, int, int] = WHITE) -> None:
+        self.damaged: list[int] = []
+        self.background = background
+        self.files = sorted(_pictures_in(path), key=lambda file: (_natural(file.name), file.name))
+        if not self.files:
+            raise InputError(
+                f"{path}: no picture in this folder: expected files of {', '.join(sorted(IMAGE_SUFFIXES))} (of a "
+                "folder of videos, name the videos)"
+            )
+        h, w = read_image(self.files[0], background=background).shape[:2]
+        count = len(self.files)
+        self.info = VideoInfo(path, (w, h), frame_rate, count, float(count / frame_rate))
+
+    def __enter__(self) -> PictureFolder:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is held open between readings."""
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See `VideoSource`. Raises `InputError` for a picture of another size than the first, or a damaged one."""
+        for index, file in enumerate(self.files[start:], start):
+            image = read_image(file, background=self.background)
+            size = (image.shape[1], image.shape[0])
+            if size != self.info.size:
+                raise InputError(
+                    f"{file}: {size[0]} x {size[1]} pixels, the first picture of the folder has "
+                    f"{self.info.size[0]} x {self.info.size[1]}: frames of one clip must have one size"
+                )
+            yield Frame(index, float(index / self.info.frame_rate), image)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    try:
+        entries = [entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror or error}") from None
+    return [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """Sort key in which numbers count as numbers."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]

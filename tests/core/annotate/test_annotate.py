@@ -1,0 +1,304 @@
+"""The application: which boxes are used, what is written, and that one bad picture never stops the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdpose_core.annotate.images import annotate_images
+from sdpose_core.annotate.pictures import PictureOptions, annotate_pictures, describe, output_names
+from sdpose_core.detection.box_files import BoxFile
+from sdpose_core.drawing.canvas import place
+from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.poses import Poses, PoseSequence
+
+
+class CornerEstimator:
+    """Puts every keypoint at the middle of its box; fails on a picture whose first pixel is red."""
+
+    name, keypoint_set = "a stand-in", "coco_17"
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def estimate(self, images, boxes, *, masks=None, on_batch=None) -> list[Poses]:
+        self.calls.append(len(images))
+        return [self._one(image, found) for image, found in zip(images, boxes, strict=True)]
+
+    def _one(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+        if (image[0, 0] == (255, 0, 0)).all():
+            raise SDPoseError("this picture is red")
+        middle = (boxes[:, None, :2] + boxes[:, None, 2:4]) / 2
+        keypoints = np.repeat(middle, 17, axis=1) if len(boxes) else np.zeros((0, 17, 2))
+        size = (image.shape[1], image.shape[0])
+        return Poses(keypoints, np.ones((len(boxes), 17)), boxes, size, "coco_17", meta={"model": self.name})
+
+
+class FixedDetector:
+    name = "fixed detector"
+
+    def __init__(self, boxes: Sequence[Sequence[float]] = ((10, 10, 30, 50),)) -> None:
+        self.boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.boxes, np.full(len(self.boxes), 0.75, np.float32)
+
+
+def picture(path: Path, color: tuple[int, int, int] = (9, 9, 9), size: tuple[int, int] = (40, 60)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+    return path
+
+
+def run(sources: list[Path], out: Path, estimator=None, detector=None, boxes=None, **options):
+    return list(
+        annotate_pictures(
+            sources,
+            out,
+            estimator=lambda: estimator or CornerEstimator(),
+            detector=lambda: detector or FixedDetector(),
+            options=PictureOptions(**options),
+            boxes=boxes,
+        )
+    )
+
+
+GREY = np.full((60, 40, 3), 9, np.uint8)
+
+
+def test_the_detector_gives_the_boxes() -> None:
+    [poses] = annotate_images([GREY], estimator=CornerEstimator(), detector=FixedDetector())
+    np.testing.assert_allclose(poses.boxes, [[10, 10, 30, 50, 0.75]])
+    assert poses.meta["boxes_from"] == "fixed detector"
+
+
+@pytest.mark.parametrize(("policy", "people"), [("empty", 0), ("full-image", 1)])
+def test_nobody_found_follows_the_policy_and_says_so(policy: str, people: int) -> None:
+    [poses] = annotate_images([GREY], estimator=CornerEstimator(), detector=FixedDetector(()), if_nobody=policy)
+    assert len(poses) == people
+    assert "nobody found" in poses.meta["boxes_from"]
+    assert "nobody found" in describe(poses)
+    if people:
+        np.testing.assert_allclose(poses.boxes, [[0, 0, 40, 60, 1]])
+
+
+def test_given_boxes_are_never_replaced() -> None:
+    found = annotate_images(
+        [GREY, GREY, GREY],
+        estimator=CornerEstimator(),
+        detector=FixedDetector(),
+        boxes=[np.zeros((0, 4)), np.array([[1, 2, 3, 4]]), None],
+        if_nobody="full-image",
+    )
+    assert [len(poses) for poses in found] == [0, 1, 1]
+    assert [poses.meta["boxes_from"] for poses in found] == ["given", "given", "fixed detector"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"if_nobody": "ghost"}, "empty, full-image"),
+        ({"boxes": [None, None]}, "2 for 1 pictures"),
+        ({"detector": None}, "without boxes and without a detector"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        annotate_images([GREY], **{"estimator": CornerEstimator(), "detector": FixedDetector(), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("fit", "middle", "corner"),
+    [("pad", (100, 50), (50, 0)), ("crop", (100, 50), (0, -50)), ("stretch", (100, 50), (0, 0))],
+)
+def test_place_moves_keypoints_and_boxes(fit: str, middle: tuple, corner: tuple) -> None:
+    poses = Poses(
+        np.array([[[10, 10], [0, 0]] + [[np.nan, np.nan]] * 15]), np.ones((1, 17)),
+        np.array([[0, 0, 20, 20, 0.5]]), (20, 20), "coco_17",
+    )  # fmt: skip
+    placed = place(poses, (200, 100), fit)
+    np.testing.assert_allclose(placed.keypoints[0, :2], [middle, corner])
+    np.testing.assert_allclose(placed.boxes[0, :2], corner)
+    np.testing.assert_allclose(placed.boxes[0, 2:4], np.array([200, 100]) - corner)
+    assert (placed.size, placed.boxes[0, 4]) == ((200, 100), 0.5)
+    assert np.isnan(placed.keypoints[0, 2:]).all()
+
+
+def test_every_file_of_a_picture_is_written_and_agrees(tmp_path: Path) -> None:
+    source = picture(tmp_path / "in" / "someone.png")
+    [outcome] = run([source], tmp_path / "out", overlay=True, size=(80, 60))
+    assert (outcome.status, outcome.people) == ("done", 1)
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["someone.pose.npz", "someone_keypoints.json", "someone_overlay.png", "someone_pose.png"]
+    sequence = PoseSequence.load(tmp_path / "out" / "someone.pose.npz")
+    np.testing.assert_allclose(sequence.keypoints[0, 0], np.full((17, 2), (20, 30)))
+    content = json.loads((tmp_path / "out" / "someone_keypoints.json").read_text())
+    assert content["people"][0]["pose_keypoints_2d"][:3] == [20, 30, 1]
+    with Image.open(tmp_path / "out" / "someone_pose.png") as pose_map:
+        assert pose_map.size == (80, 60)
+    with Image.open(tmp_path / "out" / "someone_overlay.png") as overlay:
+        assert overlay.size == (40, 60)
+    assert sequence.meta["source"] == "someone.png"
+
+
+def test_one_bad_picture_never_stops_the_others(tmp_path: Path) -> None:
+    sources = [
+        picture(tmp_path / "a.png"),
+        tmp_path / "missing.png",
+        picture(tmp_path / "red.png", (255, 0, 0)),
+        tmp_path / "text.png",
+        picture(tmp_path / "z.png"),
+    ]
+    sources[3].write_text("not a picture")
+    estimator = CornerEstimator()
+    outcomes = run(sources, tmp_path / "out", estimator)
+    assert [o.status for o in outcomes] == ["done", "failed", "failed", "failed", "done"]
+    assert [o.source for o in outcomes] == sources
+    assert "this picture is red" in outcomes[2].message
+    for outcome in outcomes:
+        assert "\n" not in outcome.message
+    names = {path.name.partition(".")[0].partition("_")[0] for path in (tmp_path / "out").iterdir()}
+    assert names == {"a", "z"}
+
+
+def test_finished_pictures_are_kept_and_cost_nothing(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png")
+    run([source], tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    again = CornerEstimator()
+    [outcome] = run([source], tmp_path / "out", again, FixedDetector(((0, 0, 9, 9),)))
+    assert (outcome.status, again.calls) == ("kept", [])
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    [outcome] = run([source], tmp_path / "out", again, FixedDetector(((0, 0, 9, 9),)), overwrite=True)
+    assert (outcome.status, again.calls) == ("done", [1])
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} != before
+
+
+def test_a_missing_file_is_made_from_the_poses_that_are_there(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png")
+    run([source], tmp_path / "out")
+    expected = (tmp_path / "out" / "a_pose.png").read_bytes()
+    (tmp_path / "out" / "a_pose.png").unlink()
+    estimator = CornerEstimator()
+    [outcome] = run([source], tmp_path / "out", estimator, overlay=True)
+    assert (outcome.status, estimator.calls) == ("done", [])
+    assert (tmp_path / "out" / "a_pose.png").read_bytes() == expected
+    assert (tmp_path / "out" / "a_overlay.png").exists()
+
+
+def test_poses_of_another_picture_are_not_used(tmp_path: Path) -> None:
+    run([picture(tmp_path / "a.png")], tmp_path / "out")
+    (tmp_path / "out" / "a_pose.png").unlink()
+    [outcome] = run([picture(tmp_path / "a.png", size=(50, 50))], tmp_path / "out")
+    assert outcome.status == "failed"
+    assert "--overwrite" in outcome.message
+
+
+def test_pictures_share_their_batches(tmp_path: Path) -> None:
+    sources = [picture(tmp_path / f"{i}.png") for i in range(5)]
+    estimator = CornerEstimator()
+    run(sources, tmp_path / "out", estimator, chunk=3)
+    assert estimator.calls == [3, 2]
+
+
+def test_names_keep_the_extension_where_stems_meet() -> None:
+    sources = [Path("x/a.jpg"), Path("x/a.png"), Path("x/b.jpg"), Path("x/b.jpg")]
+    assert output_names(sources) == {sources[0]: "a.jpg", sources[1]: "a.png", sources[2]: "b"}
+    with pytest.raises(InputError, match="two folders"):
+        output_names([Path("x/a.jpg"), Path("y/a.jpg")])
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ([[1, 2, 3, 4], [5, 6, 7, 8, 0.5]], "any.png"),
+        ({"a.png": [[1, 2, 3, 4], [5, 6, 7, 8, 0.5]]}, "a.png"),
+        ({"a": [[1, 2, 3, 4], [5, 6, 7, 8, 0.5]]}, "a.png"),
+        (
+            [
+                {"file_name": "a.png", "bbox": [1, 2, 2, 2]},
+                {"file_name": "b.png", "bbox": [0, 0, 1, 1]},
+                {"file_name": "a.png", "bbox": [5, 6, 2, 2], "score": 0.5},
+            ],
+            "a.png",
+        ),
+        (
+            [{"image_id": 785, "bbox": [1, 2, 2, 2]}, {"image_id": 785, "bbox": [5, 6, 2, 2], "score": 0.5}],
+            "000785.png",
+        ),
+    ],
+)
+def test_box_files(tmp_path: Path, content, name: str) -> None:
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    boxes = BoxFile(tmp_path / "boxes.json").boxes_of(tmp_path / name, only_picture=True)
+    np.testing.assert_allclose(boxes, [[1, 2, 3, 4, 1], [5, 6, 7, 8, 0.5]])
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "3", '{"a.png": 3}', "[[1, 2, 3]]", '[[1, 2, 3, "4"]]', '[{"bbox": [1, 2, 3, 4]}]',
+     '[{"file_name": "a", "bbox": [1, 2]}]', '[{"file_name": "a", "bbox": [1, 2, 3, 4], "score": "x"}]'],
+)  # fmt: skip
+def test_wrong_box_files_are_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "boxes.json").write_text(content)
+    with pytest.raises(InputError, match=r"boxes\.json.*expected"):
+        BoxFile(tmp_path / "boxes.json")
+
+
+def test_boxes_must_name_the_picture(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text("[[1, 2, 3, 4]]")
+    with pytest.raises(InputError, match="several were given"):
+        BoxFile(tmp_path / "one.json").boxes_of(Path("a.png"), only_picture=False)
+    (tmp_path / "named.json").write_text('{"b.png": [[1, 2, 3, 4]]}')
+    outcomes = run(
+        [picture(tmp_path / "a.png"), picture(tmp_path / "b.png")],
+        tmp_path / "out",
+        boxes=BoxFile(tmp_path / "named.json"),
+    )
+    assert [o.status for o in outcomes] == ["failed", "done"]
+    assert "it names b.png" in outcomes[0].message
+
+
+def test_what_the_detector_was_is_recorded() -> None:
+    class Described(FixedDetector):
+        def meta(self) -> dict:
+            return {"threshold": 0.5}
+
+    found = annotate_images(
+        [GREY, GREY], estimator=CornerEstimator(), detector=Described(), boxes=[None, np.array([[1, 2, 3, 4]])]
+    )
+    assert found[0].meta["detector"] == {"threshold": 0.5}
+    assert "detector" not in found[1].meta
+
+
+def test_people_who_were_not_believed_are_counted() -> None:
+    poses = Poses.empty((4, 4), "coco_17", meta={"not_there": 2})
+    assert "2 more not believed" in describe(poses)
+
+
+class PenEstimator(CornerEstimator):
+    """As a model of somebody's own keypoints."""
+
+    name, keypoint_set = "a pen model", "pen_4"
+
+    def _one(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+        keypoints = np.full((len(boxes), 4, 2), 9.0)
+        size = (image.shape[1], image.shape[0])
+        return Poses(keypoints, np.ones((len(boxes), 4)), boxes, size, "pen_4", meta={"model": self.name})
+
+
+def test_own_keypoints_are_written_without_a_pose_map(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png")
+    for _ in range(2):  # the second time from the file
+        (outcome,) = annotate_pictures(
+            [source], tmp_path / "out", estimator=PenEstimator, detector=FixedDetector,
+            options=PictureOptions(overlay=True),
+        )  # fmt: skip
+        assert outcome.status == "done" and "no pose map" in outcome.message and "'pen_4'" in outcome.message
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pose.npz"]
+    assert PoseSequence.load(tmp_path / "out" / "a.pose.npz").frame(0).keypoints.shape == (1, 4, 2)

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdpose_core.annotate.controlnet_aux import SDPoseDetector, resolution_size, to_pose_results
+from sdpose_core.errors import InputError, MissingDependency
+from sdpose_core.openpose.order import OPENPOSE_18_NAMES, people
+from sdpose_core.poses import Poses
+
+
+class FakeDetector:
+    """One person in the middle half of the picture, or nobody."""
+
+    name = "fake detector"
+
+    def __init__(self, somebody: bool = True) -> None:
+        self.somebody = somebody
+        self.seen: list[np.ndarray] = []
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.seen.append(image)
+        h, w = image.shape[:2]
+        boxes = np.asarray([[w / 4, h / 4, w * 3 / 4, h * 3 / 4]], np.float32)[: int(self.somebody)]
+        return boxes, np.full(len(boxes), 0.9, np.float32)
+
+
+class FakeEstimator:
+    """133 points inside each box at places that do not depend on the picture."""
+
+    name = "fake estimator"
+    keypoint_set = "coco_wholebody_133"
+
+    def __init__(self) -> None:
+        self.boxes: list[np.ndarray] = []
+        self.device = "nowhere"
+
+    def estimate(self, images, boxes, *, masks=None, on_batch=None) -> list[Poses]:
+        self.boxes += list(boxes)
+        return [self.poses(image, own) for image, own in zip(images, boxes, strict=True)]
+
+    def poses(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+        boxes = np.asarray(boxes)
+        places = np.random.default_rng(0).uniform(0, 1, (len(boxes), 133, 2))
+        keypoints = boxes[:, None, :2] + places * (boxes[:, None, 2:4] - boxes[:, None, :2])
+        size = (image.shape[1], image.shape[0])
+        return Poses(keypoints, np.full((len(boxes), 133), 0.8), boxes, size, self.keypoint_set)
+
+
+class MovableEstimator(FakeEstimator):
+    def to(self, device) -> MovableEstimator:
+        self.device = device
+        return self
+
+
+def annotator(somebody: bool = True, **settings) -> SDPoseDetector:
+    return SDPoseDetector(FakeEstimator(), FakeDetector(somebody), **settings)
+
+
+def photo(h: int = 300, w: int = 400, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (h, w, channels), dtype=np.uint8)
+
+
+def colours(pose_map: np.ndarray) -> set[tuple[int, ...]]:
+    return set(map(tuple, pose_map.reshape(-1, 3)))
+
+
+# ---- the calling convention
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "expected"),
+    [
+        ((400, 300), 512, (704, 512)),
+        ((300, 400), 512, (512, 704)),
+        ((1920, 1080), 512, (896, 512)),
+        ((512, 512), 512, (512, 512)),
+        ((513, 512), 512, (512, 512)),
+        ((640, 480), 768, (1024, 768)),
+        ((100, 100), 500, (512, 512)),
+        ((1000, 10), 512, (51200, 512)),
+        ((50, 60), 16, (64, 64)),
+    ],
+)
+def test_sizes_are_those_of_controlnet_aux_and_never_zero(size, resolution: int, expected):
+    assert resolution_size(size, resolution) == expected
+
+
+def test_a_picture_gives_a_pillow_pose_map_of_the_resolution():
+    result = annotator()(Image.fromarray(photo()))
+    assert isinstance(result, Image.Image)
+    assert (result.mode, result.size) == ("RGB", (704, 512))
+    assert np.asarray(result).any()
+
+
+def test_arrays_come_back_when_asked_for():
+    result = annotator()(photo(), output_type="np")
+    assert isinstance(result, np.ndarray)
+    assert (result.shape, result.dtype) == ((512, 704, 3), np.uint8)
+
+
+def test_the_second_and_third_arguments_are_the_resolutions():
+    fake = annotator()
+    assert fake(photo(), 128, 256).size == (320, 256)
+    assert fake.detector.seen[0].shape == (128, 192, 3)
+
+
+def test_people_are_found_in_the_picture_as_it_is_by_default():
+    fake = annotator()
+    image = photo()
+    assert fake(image, image_resolution=None).size == (400, 300)
+    np.testing.assert_array_equal(fake.detector.seen[0], image)
+    np.testing.assert_array_equal(fake.estimator.boxes[0][0, :4], [100, 75, 300, 225])
+
+
+def test_the_map_is_drawn_at_its_size_from_scaled_keypoints():
+    from sdpose_core.drawing.canvas import place
+    from sdpose_core.drawing.pose_maps import draw_poses
+
+    fake = annotator()
+    image = photo()
+    poses = fake.detect_poses(image)
+    expected = draw_poses(place(poses, (704, 512), "stretch"), parts=("body", "head"), threshold=0.3)
+    np.testing.assert_array_equal(fake(image, output_type="np"), expected)
+
+
+@pytest.mark.parametrize(("hand", "face"), [(False, False), (True, False), (False, True), (True, True)])
+def test_parts_are_drawn_when_included(hand: bool, face: bool):
+    fake = annotator()
+    drawn = colours(fake(photo(), include_body=False, include_hand=hand, include_face=face, output_type="np"))
+    assert ((255, 255, 255) in drawn) == face
+    assert ((0, 0, 255) in drawn) == hand
+    assert (len(drawn) > 1) == (hand or face)
+
+
+def test_without_any_part_the_map_is_black():
+    assert not annotator()(photo(), include_body=False, output_type="np").any()
+
+
+def test_hand_and_face_is_understood_and_warned_about():
+    fake = annotator()
+    with pytest.warns(FutureWarning, match="use include_hand and include_face"):
+        old = fake(photo(), hand_and_face=True, output_type="np")
+    new = fake(photo(), include_hand=True, include_face=True, output_type="np")
+    np.testing.assert_array_equal(old, new)
+
+
+def test_the_threshold_decides_what_is_drawn():
+    assert not annotator()(photo(), threshold=0.9, output_type="np").any()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_grey_rgb_and_rgba_arrays(channels: int):
+    fake = annotator()
+    fake(photo(channels=channels))
+    assert fake.detector.seen[0].shape == (300, 400, 3)
+    if channels == 1:
+        fake(photo(channels=1)[..., 0])
+        np.testing.assert_array_equal(fake.detector.seen[0], fake.detector.seen[1])
+
+
+@pytest.mark.parametrize("kind", ["pillow", "array"])
+def test_transparency_is_laid_on_white(kind: str):
+    fake = annotator()
+    clear = np.zeros((8, 8, 4), np.uint8)
+    fake.detect_poses(clear if kind == "array" else Image.fromarray(clear))
+    np.testing.assert_array_equal(fake.detector.seen[0], 255)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((8, 8, 3), np.float32), r"expected uint8 of shape .*, got float32 of shape \(8, 8, 3\)"),
+        (np.zeros((8, 8, 2), np.uint8), r"got uint8 of shape \(8, 8, 2\)"),
+        (np.zeros((0, 8, 3), np.uint8), r"got uint8 of shape \(0, 8, 3\)"),
+        (np.zeros(8, np.uint8), r"got uint8 of shape \(8,\)"),
+        ("a.png", "expected a Pillow picture or a uint8 array, got str"),
+    ],
+)
+def test_other_pictures_are_refused(image, message: str):
+    with pytest.raises(InputError, match=message):
+        annotator()(image)
+
+
+def test_settings_that_cannot_be_used_are_refused():
+    with pytest.raises(InputError, match="output_type: expected 'pil' or 'np', got 'pt'"):
+        annotator()(photo(), output_type="pt")
+    with pytest.raises(InputError, match="resolution: expected at least 1 pixel, got 0"):
+        annotator()(photo(), image_resolution=0)
+
+
+# ---- poses
+
+
+def test_nobody_found_uses_the_whole_picture_and_says_so():
+    fake = annotator(somebody=False)
+    poses = fake.detect_poses(photo())
+    np.testing.assert_array_equal(poses.boxes, [[0, 0, 400, 300, 1]])
+    assert poses.meta["boxes_from"] == "fake detector: nobody found, whole picture used"
+
+
+def test_nobody_found_can_be_nobody():
+    fake = annotator(somebody=False, if_nobody="empty")
+    assert len(fake.detect_poses(photo())) == 0
+    assert not fake(photo(), output_type="np").any()
+
+
+def test_moving_to_a_device(caplog):
+    movable = SDPoseDetector(MovableEstimator(), FakeDetector())
+    assert movable.to("cuda") is movable
+    assert movable.estimator.device == "cuda"
+    caplog.set_level("INFO", "sdpose_core")
+    assert annotator().to("cuda").estimator.device == "nowhere"
+    assert "fake estimator does not move to cuda" in caplog.text
+
+
+def test_from_pretrained_loads_an_estimator_and_a_detector(monkeypatch):
+    import sdpose_core.detection.loading
+    import sdpose_core.estimation.loading
+
+    asked = {}
+    monkeypatch.setattr(
+        sdpose_core.estimation.loading,
+        "load_estimator",
+        lambda name, **settings: asked.update(settings, name=name) or "E",
+    )
+    monkeypatch.setattr(sdpose_core.detection.loading, "load_detector", lambda name: asked.update(detector=name) or "D")
+    made = SDPoseDetector.from_pretrained("some/folder", device="cpu", flip_test=True, detector="full")
+    assert (made.estimator, made.detector, made.if_nobody) == ("E", "D", "full-image")
+    assert asked == {"name": "some/folder", "device": "cpu", "flip_test": True, "detector": "full"}
+
+
+# ---- controlnet_aux's types
+
+
+def test_without_controlnet_aux_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "controlnet_aux", None)
+    with pytest.raises(MissingDependency, match=r'pip install "sdpose-annotator\[aux\]"'):
+        to_pose_results(Poses.empty((8, 8), "coco_17"))
+
+
+def test_pose_results_hold_the_same_points():
+    aux = pytest.importorskip("controlnet_aux", reason="needs the extra 'aux'")
+    fake = annotator()
+    poses = fake.detect_poses(photo())
+    scores = np.array(poses.scores)
+    scores[0, 0] = scores[0, 95] = 0.1  # the nose, a joint of the left hand
+    scores[0, 112:133] = 0.1  # the right hand
+    poses = Poses(poses.keypoints, scores, poses.boxes, poses.size, poses.keypoint_set)
+    result = to_pose_results(poses)[0]
+    person = people(poses, 0.3)[0]
+    assert isinstance(result, aux.open_pose.PoseResult)
+    assert result.right_hand is None
+    assert result.body.keypoints[0] is None
+    assert result.body.total_parts == 17
+    neck = result.body.keypoints[OPENPOSE_18_NAMES.index("neck")]
+    np.testing.assert_allclose([neck.x * 400, neck.y * 300, neck.score], person.body[1], rtol=1e-5)
+    assert [len(result.left_hand), len(result.face)] == [21, 70]
+    assert (result.left_hand[4].x, result.left_hand[4].y) == (-1, -1)
+    canvas = aux.open_pose.draw_poses([result], 300, 400, draw_hand=False)  # its hands need matplotlib
+    assert canvas.shape == (300, 400, 3)
+    assert canvas.any()
+
+
+def test_a_body_model_gives_pose_results_without_hands_and_face():
+    pytest.importorskip("controlnet_aux", reason="needs the extra 'aux'")
+    poses = Poses(np.full((1, 17, 2), 4.0), np.ones((1, 17)), np.zeros((1, 5)), (8, 8), "coco_17")
+    result = to_pose_results(poses)[0]
+    assert (result.left_hand, result.right_hand, result.face) == (None, None, None)
+    assert {(k.x, k.y) for k in result.body.keypoints} == {(0.5, 0.5)}

@@ -1,0 +1,787 @@
+"""Clips: streamed chunk by chunk, resumed at any moment with the same bytes, and what is written."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import kill_and_resume
+import numpy as np
+import pytest
+from synthetic_clip import RATE, SIZE, ColourDetector, FigureEstimator, SyntheticClip, picture
+
+from sdpose_core.annotate import stream as stream_module
+from sdpose_core.annotate import work_folder as clip_work
+from sdpose_core.annotate.chunks import ChunkResult, FramePeople, join_chunks
+from sdpose_core.annotate.clip import ClipFiles, ClipOutcome, annotate_clip
+from sdpose_core.annotate.clip_options import ClipOptions
+from sdpose_core.annotate.stream import AHEAD, estimate_frames
+from sdpose_core.annotate.work_folder import WorkFolder, source_identity
+from sdpose_core.detection.box_files import BoxFile
+from sdpose_core.errors import InputError
+from sdpose_core.estimation.stage_times import StageTimes
+from sdpose_core.poses import Poses, PoseSequence
+from sdpose_core.sequences.interpolation import interpolate
+from sdpose_core.tracking.options import TrackerOptions
+from sdpose_core.video.frames import Frame
+
+ARRAYS = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
+
+
+def frames(count: int, start: int = 0) -> Iterator[Frame]:
+    for index in range(start, count):
+        yield Frame(index=index, pts=index / 25, image=picture(index))
+
+
+def stream(count: int, options: ClipOptions, **settings: Any) -> list[ChunkResult]:
+    settings = {"frame_rate": RATE} | settings
+    start = settings["state"]["next_frame"] if settings.get("state") else 0
+    estimator = settings.pop("estimator", None) or FigureEstimator()
+    detector = settings.pop("detector", None) or ColourDetector()
+    return list(estimate_frames(frames(count, start), estimator, detector, options, **settings))
+
+
+def assert_same(first: PoseSequence, second: PoseSequence) -> None:
+    for name in ARRAYS:
+        a, b = getattr(first, name), getattr(second, name)
+        assert (a.shape, a.tobytes()) == (b.shape, b.tobytes()), name
+
+
+# --- streaming -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("every", "detect_every"), [(1, 1), (3, 1), (1, 4), (2, 3)])
+def test_going_on_from_any_chunk_gives_the_same_bytes(every: int, detect_every: int) -> None:
+    options = ClipOptions(every=every, detect_every=detect_every, chunk=16)
+    whole = stream(50, options)
+    assert [len(chunk.sequence) for chunk in whole] == [16, 16, 16, 2]
+    assert [chunk.last for chunk in whole] == [False, False, False, True]
+    for number in range(3):
+        state = json.loads(json.dumps(whole[number].state))
+        again = stream(50, options, state=state)
+        assert_same(join_chunks([*whole[: number + 1], *again]), join_chunks(whole))
+        assert again[-1].state == whole[-1].state
+
+
+def test_every_frame_comes_out_once_also_where_nobody_is() -> None:
+    class Blind(ColourDetector):
+        def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            boxes, scores = super().detect(image)
+            seen = 5 <= self.calls < 9
+            return boxes[: 2 * seen], scores[: 2 * seen]
+
+    sequence = join_chunks(stream(20, ClipOptions(chunk=8), detector=Blind()))
+    assert sequence.frame_index.tolist() == list(range(20))
+    assert sequence.frame_rate == RATE
+    assert (sequence.track_ids >= 0).sum(axis=1).tolist() == [0] * 4 + [2] * 4 + [0] * 12
+    assert sequence.keypoints.shape == (20, 2, 17, 2)
+
+
+def test_crops_of_all_frames_of_a_chunk_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = FigureEstimator()
+    stream(40, ClipOptions(chunk=16), estimator=estimator)
+    assert estimator.calls == [16, 16, 8]
+    monkeypatch.setattr(stream_module, "CHUNK_PIXELS", 5 * SIZE[0] * SIZE[1])
+    estimator = FigureEstimator()
+    stream(40, ClipOptions(chunk=16), estimator=estimator)
+    assert estimator.calls == [5, 5, 5, 1, 5, 5, 5, 1, 5, 3]
+
+
+def test_no_more_than_a_chunk_of_pictures_is_held() -> None:
+    alive: set[int] = set()
+    most = 0
+
+    def counted() -> Iterator[Frame]:
+        nonlocal most
+        for frame in frames(120):
+            alive.add(frame.index)
+            weakref.finalize(frame.image, alive.discard, frame.index)
+            most = max(most, len(alive))
+            yield frame
+
+    for _ in estimate_frames(counted(), FigureEstimator(), ColourDetector(), ClipOptions(chunk=10), frame_rate=RATE):
+        gc.collect()
+    assert most <= 10 + 3
+
+
+@pytest.mark.parametrize(
+    ("every", "detect_every", "chunk", "pixels"),
+    [(1, 1, 16, 64), (3, 1, 7, 64), (2, 3, 16, 64), (1, 1, 64, 5), (1, 1, 1, 64)],
+)
+def test_overlapped_or_one_after_the_other_the_bytes_are_the_same(
+    every: int, detect_every: int, chunk: int, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "CHUNK_PIXELS", pixels * SIZE[0] * SIZE[1])
+    options = ClipOptions(every=every, detect_every=detect_every, chunk=chunk)
+    estimators = FigureEstimator(), FigureEstimator()
+    plain, overlapped = (stream(50, options, estimator=own, overlap=n == 1) for n, own in enumerate(estimators))
+    assert estimators[0].calls == estimators[1].calls
+    assert [part.state for part in overlapped] == [part.state for part in plain]
+    assert [part.last for part in overlapped] == [part.last for part in plain]
+    for first, second in zip(plain, overlapped, strict=True):
+        assert_same(first.sequence, second.sequence)
+        assert first.sequence.meta == second.sequence.meta
+        np.testing.assert_array_equal(first.estimated, second.estimated)
+    again = stream(50, options, state=json.loads(json.dumps(overlapped[0].state)), overlap=True)
+    assert_same(join_chunks([overlapped[0], *again]), join_chunks(plain))
+
+
+def test_while_the_model_works_frames_are_read_and_chunks_are_kept() -> None:
+    """Each side waits for the other: one after the other this would not end."""
+    read, kept = threading.Event(), threading.Event()
+
+    def source() -> Iterator[Frame]:
+        for frame in frames(40):
+            if frame.index == 12:
+                assert model_began.wait(20)
+                read.set()
+            yield frame
+
+    model_began = threading.Event()
+    passes = []
+
+    def before_batch() -> None:
+        passes.append(len(passes))
+        model_began.set()
+        if len(passes) == 1:
+            assert read.wait(20)  # frame 12 is read during the first pass
+        if len(passes) == 2:
+            assert kept.wait(20)  # the first chunk is handed over during the second
+
+    estimator = FigureEstimator(batch_size=16, before_batch=before_batch)
+    for _ in estimate_frames(source(), estimator, ColourDetector(), ClipOptions(chunk=8), overlap=True):
+        kept.set()
+    assert estimator.calls == [8] * 5
+
+
+def test_overlapped_no_more_than_two_chunks_of_pictures_are_held() -> None:
+    alive: set[int] = set()
+    most = []
+
+    def counted() -> Iterator[Frame]:
+        for frame in frames(200):
+            alive.add(frame.index)
+            weakref.finalize(frame.image, alive.discard, frame.index)
+            most.append(len(alive))
+            yield frame
+
+    options = ClipOptions(chunk=10)
+    for _ in estimate_frames(counted(), FigureEstimator(), ColourDetector(), options, overlap=True):
+        gc.collect()
+    assert max(most) <= 2 * 10 + 2 * (AHEAD + 3)
+
+
+@pytest.mark.parametrize("stage", ["reading", "detecting", "estimating"])
+def test_an_error_of_any_stage_comes_out_and_no_thread_stays(stage: str) -> None:
+    class Failure(Exception):
+        pass
+
+    class Failing(ColourDetector):
+        def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if stage == "detecting" and self.calls == 20:
+                raise Failure
+            return super().detect(image)
+
+    def source() -> Iterator[Frame]:
+        yield from frames(20)
+        if stage == "reading":
+            raise Failure
+        yield from frames(60, 20)
+
+    def before_batch() -> None:
+        if stage == "estimating" and len(estimator.calls) == 3:
+            raise Failure
+
+    estimator = FigureEstimator(before_batch=before_batch)
+    before = threading.active_count()
+    kept = []
+    with pytest.raises(Failure):
+        for chunk in estimate_frames(source(), estimator, Failing(), ClipOptions(chunk=8), overlap=True):
+            kept.append(len(chunk.sequence))
+    assert kept == [8, 8]
+    assert threading.active_count() == before
+
+
+def test_who_leaves_early_leaves_no_thread() -> None:
+    before = threading.active_count()
+    chunks = estimate_frames(frames(1000), FigureEstimator(), ColourDetector(), ClipOptions(chunk=8), overlap=True)
+    next(chunks)
+    assert threading.active_count() > before
+    chunks.close()
+    assert threading.active_count() == before
+
+
+def test_the_profile_names_the_stages(tmp_path: Path) -> None:
+    times = StageTimes()
+    annotate(tmp_path / "out", times=times, estimator=lambda: FigureEstimator(before_batch=lambda: time.sleep(0.02)))
+    shares = {stage.name: stage for stage in times.shares()}
+    assert {"decode", "detect", "model", "track", "write"} <= set(shares)
+    assert shares["model"].seconds >= 10 * 0.02
+    assert all(0 <= stage.seconds <= times.wall_seconds for stage in shares.values())
+    assert "busy s" in times.table()
+
+
+def test_progress_counts_frames_and_may_stop() -> None:
+    seen: list[int] = []
+    stream(20, ClipOptions(chunk=8), on_progress=lambda done, total: seen.append(done))
+    assert seen == sorted(seen)
+    assert seen[-1] == 20
+
+    def stop(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream(20, ClipOptions(chunk=8), on_progress=stop)
+
+
+def test_frames_of_another_size_are_refused() -> None:
+    wrong = [*frames(2), Frame(index=2, pts=0.1, image=np.zeros((10, 10, 3), np.uint8))]
+    with pytest.raises(InputError, match=r"frame 2 is \(10, 10\), those before \(96, 64\)"):
+        list(estimate_frames(wrong, FigureEstimator(), ColourDetector(), ClipOptions()))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"every": 0}, {"detect_every": 0}, {"chunk": 0}, {"fit": "x"}, {"if_nobody": "x"}, {"codec": "x"}]
+)
+def test_settings_that_cannot_be(setting: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(setting))):
+        ClipOptions(**setting)
+
+
+# --- frames between ------------------------------------------------------------------------------------------------
+
+
+def test_frames_between_are_interpolated_and_said_to_be() -> None:
+    estimator = FigureEstimator()
+    sequence = join_chunks(stream(12, ClipOptions(every=4), estimator=estimator))
+    assert sum(estimator.calls) == 4, "frames 0, 4, 8 and the last"
+    points = sequence.keypoints.astype(np.float64)
+    for frame, (before, after) in {1: (0, 4), 3: (0, 4), 6: (4, 8), 9: (8, 11), 10: (8, 11)}.items():
+        share = (frame - before) / (after - before)
+        expected = points[before] + share * (points[after] - points[before])
+        np.testing.assert_allclose(points[frame], expected, atol=1e-4)
+        np.testing.assert_allclose(sequence.boxes[frame, :, 4], 0.9, atol=1e-6)
+    assert sequence.meta["interpolated"].startswith("8 of 12 frames")
+    assert sequence.meta["clip"]["counts"]["frames estimated"] == 4
+
+
+def test_interpolation_needs_the_person_and_the_point_on_both_sides() -> None:
+    def person(x: float, track_id: int, score: float) -> Poses:
+        keypoints = np.full((1, 17, 2), float(x))
+        keypoints[0, 3] = np.nan
+        return Poses(keypoints, np.full((1, 17), score), [[x, 0, x + 2, 9, 1]], (50, 50), "coco_17", [track_id])
+
+    nobody = person(0, 0, 1).select([])
+    raw = PoseSequence.from_poses(
+        [person(0, 0, 0.2), nobody, person(10, 0, 0.8), nobody, person(30, 1, 0.8), nobody, nobody], frame_rate=RATE
+    )
+    result = interpolate(raw, np.asarray([True, False, True, False, True, False, True]))
+    assert result.frame(1).keypoints[0, 0].tolist() == [5, 5]
+    np.testing.assert_allclose(result.frame(1).scores[0], 0.5)
+    np.testing.assert_allclose(result.frame(1).boxes[0], [5, 0, 7, 9, 1])
+    assert np.isnan(result.frame(1).keypoints[0, 3]).all()
+    assert [len(result.frame(t)) for t in range(7)] == [1, 1, 1, 0, 1, 0, 0]
+
+
+# --- boxes that follow poses ---------------------------------------------------------------------------------------
+
+
+def test_the_detector_is_asked_every_nth_frame_and_poses_are_followed_between() -> None:
+    detector, estimator = ColourDetector(), FigureEstimator()
+    options = ClipOptions(detect_every=5, chunk=40)
+    sequence = join_chunks(stream(40, options, detector=detector, estimator=estimator))
+    assert detector.calls == 8
+    assert (sequence.track_ids == [0, 1]).all()
+    assert max(estimator.calls) == 5, "four frames that follow, and the one that is detected, share a call"
+    truth = join_chunks(stream(40, ClipOptions(chunk=40)))
+    centres = [s.boxes[..., :4].reshape(40, 2, 2, 2).mean(axis=2) for s in (sequence, truth)]
+    assert np.abs(centres[0] - centres[1]).max() < 4, "boxes stay on the people"
+    assert "each 5th frame" in sequence.meta["boxes_from"]
+
+
+class Doubting(FigureEstimator):
+    """Changes the poses of the frame `at`, unless their boxes are the detector's."""
+
+    def __init__(self, change: Callable[[Poses], Poses], at: int) -> None:
+        super().__init__()
+        self.change, self.at = change, picture(at)
+
+    def estimate(self, images: Any, boxes: Any, **settings: Any) -> list[Poses]:
+        found = super().estimate(images, boxes, **settings)
+        exact = ColourDetector()
+        return [
+            self.change(poses)
+            if np.array_equal(image, self.at) and not np.array_equal(exact.detect(image)[0], poses.boxes[:, :4])
+            else poses
+            for image, poses in zip(images, found, strict=True)
+        ]
+
+
+CHANGES = {
+    "one is not believed": lambda poses: poses.select([0]),
+    "scores fall": lambda poses: replace(poses, scores=poses.scores * 0.5),
+    "both are the same person": lambda poses: poses.select([0, 0]),
+    "somebody beside the box": lambda poses: replace(poses, keypoints=poses.keypoints + 60),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_where_following_fails_the_detector_is_asked_at_once(change: Callable[[Poses], Poses]) -> None:
+    detector = ColourDetector()
+    options = ClipOptions(detect_every=10, chunk=20)
+    sequence = join_chunks(stream(20, options, detector=detector, estimator=Doubting(change, at=6)))
+    assert detector.calls == 3, "frames 0 and 6, and 16 after that"
+    np.testing.assert_array_equal(sequence.frame(6).boxes[:, :4], ColourDetector().detect(picture(6))[0])
+    assert sequence.meta["clip"]["counts"]["boxes not trusted"] == 1
+    assert (sequence.track_ids == [0, 1]).all()
+
+
+def test_after_a_loss_the_detector_is_asked_again() -> None:
+    class MissesOnce(ColourDetector):
+        def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            boxes, scores = super().detect(image)
+            return (boxes[:1], scores[:1]) if self.calls == 2 else (boxes, scores)
+
+    detector = MissesOnce()
+    sequence = join_chunks(stream(12, ClipOptions(detect_every=5, chunk=12), detector=detector))
+    assert (sequence.track_ids >= 0).sum(axis=1).tolist() == [2] * 5 + [1] + [2] * 6
+    assert detector.calls == 4, "frames 0, 5 (one missed), 6, 11"
+
+
+def test_a_cut_calls_for_the_detector() -> None:
+    detector = ColourDetector()
+
+    def cut() -> Iterator[Frame]:
+        for frame in frames(12):
+            yield frame if frame.index < 7 else replace(frame, image=255 - frame.image)
+
+    [chunk] = estimate_frames(cut(), FigureEstimator(), detector, ClipOptions(detect_every=10), frame_rate=RATE)
+    assert detector.calls >= 2
+    assert chunk.sequence.meta["clip"]["scene_cuts"] == [7]
+    assert chunk.sequence.track_ids[7:].max() == -1, "the new scene has nobody of these colours"
+
+
+# --- people given --------------------------------------------------------------------------------------------------
+
+
+def test_people_are_taken_with_their_ids_also_where_a_box_cannot_be_used() -> None:
+    class LeavesOut(FigureEstimator):
+        def estimate(self, images: Any, boxes: Any, **settings: Any) -> list[Poses]:
+            return super().estimate(images, [own[own[:, 0] < own[:, 2]] for own in boxes], **settings)
+
+    def given(frame: Frame) -> FramePeople:
+        boxes = np.asarray([[40, 10, 60, 50], [9, 9, 2, 50], [5, 10, 25, 50]], np.float32)
+        return FramePeople(boxes, track_ids=np.asarray([7, 5, 3]))
+
+    options = ClipOptions(tracker=TrackerOptions(trust_ids=True))
+    [chunk] = stream(5, options, given=given, estimator=LeavesOut())
+    assert chunk.sequence.track_ids.tolist() == [[3, 7]] * 5
+    np.testing.assert_array_equal(chunk.sequence.boxes[0, :, 0], [5, 40])
+    assert chunk.sequence.meta["boxes_from"] == "given"
+
+
+def test_ids_that_are_to_be_trusted_must_be_there() -> None:
+    options = ClipOptions(tracker=TrackerOptions(trust_ids=True))
+    with pytest.raises(InputError, match="its boxes have none"):
+        stream(3, options)
+
+
+def test_masks_reach_the_estimator() -> None:
+    seen: list[Any] = []
+
+    class Masked(FigureEstimator):
+        def estimate(self, images: Any, boxes: Any, *, masks: Any = None, on_batch: Any = None) -> list[Poses]:
+            seen.extend(masks)
+            return super().estimate(images, boxes)
+
+    mask = np.ones((1, SIZE[1], SIZE[0]), bool)
+    stream(2, ClipOptions(), given=lambda frame: FramePeople(np.ones((1, 4)) * [0, 0, 9, 9], masks=mask),
+           estimator=Masked())  # fmt: skip
+    assert len(seen) == 2
+    assert all(own is mask for own in seen)
+
+
+def test_box_files_name_frames_by_number(tmp_path: Path) -> None:
+    rows = [
+        {"image_id": 0, "bbox": [1, 2, 3, 4], "track_id": 4},
+        {"image_id": 0, "bbox": [5, 5, 5, 5], "score": 0.5, "track_id": 2},
+        {"image_id": 2, "bbox": [1, 2, 3, 4]},
+    ]
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(rows))
+    file = BoxFile(path)
+    boxes, ids = file.people_of_frame(0)
+    assert boxes.tolist() == [[1, 2, 4, 6, 1], [5, 5, 10, 10, 0.5]]
+    assert ids is not None
+    assert ids.tolist() == [4, 2]
+    assert len(file.people_of_frame(1)[0]) == 0
+    assert file.people_of_frame(2)[1] is None
+    path.write_text(json.dumps({"000003.png": [[1, 2, 3, 4]]}))
+    assert BoxFile(path).people_of_frame(3)[0].tolist() == [[1, 2, 3, 4, 1]]
+    path.write_text(json.dumps([[1, 2, 3, 4]]))
+    with pytest.raises(InputError, match="by frame number"):
+        BoxFile(path).people_of_frame(0)
+
+
+# --- annotate_clip -------------------------------------------------------------------------------------------------
+
+
+def annotate(folder: Path, count: int = 40, options: ClipOptions | None = None, **settings: Any) -> ClipOutcome:
+    folder.mkdir(exist_ok=True)
+    source = folder.parent / f"clip{count}.json"
+    clip = SyntheticClip(source) if source.exists() else SyntheticClip.make(source, count)
+    settings = {"estimator": FigureEstimator, "detector": ColourDetector} | settings
+    return annotate_clip(clip, folder, options=options or ClipOptions(chunk=8), name="clip", **settings)
+
+
+def never() -> Any:
+    raise AssertionError("no model is needed")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def result(folder: Path) -> PoseSequence:
+    return PoseSequence.load(folder / "clip.pose.npz")
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path) -> PoseSequence:
+    annotate(tmp_path / "undisturbed")
+    return result(tmp_path / "undisturbed")
+
+
+class Stop(Exception):
+    """What a host raises to stop."""
+
+
+def stop_after(frames_done: int, error: type[BaseException] = Stop) -> Callable[[int, int | None], None]:
+    def progress(done: int, total: int | None) -> None:
+        if done >= frames_done:
+            raise error
+
+    return progress
+
+
+def stopped(folder: Path, after: int, **settings: Any) -> None:
+    """A run that was stopped in the chunk of frame `after`."""
+    with pytest.raises(Stop):
+        annotate(folder, on_progress=stop_after(after), **settings)
+
+
+def test_a_clip_gives_its_files_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    progress: list[tuple[int, int | None]] = []
+    drawn: list[tuple[int, int | None]] = []
+    outcome = annotate(
+        out,
+        options=ClipOptions(chunk=8, overlay=True),
+        on_progress=lambda *at: progress.append(at),
+        on_draw=lambda *at: drawn.append(at),
+    )
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_overlay.mp4"]
+    assert (outcome.status, outcome.frames, outcome.people, outcome.batch_size) == ("done", 40, 2, 8)
+    assert outcome.message == "40 frames, 2 people; figures"
+    assert [path.name for path in outcome.files] == names(out)
+    assert progress[-1] == (40, 40)
+    assert drawn == [(n, 40) for n in range(1, 41)] * 2
+    sequence = result(out)
+    assert (len(sequence), sequence.frame_rate, sequence.size) == (40, RATE, SIZE)
+    assert sequence.meta["source"] == "clip40.json"
+    assert sequence.meta["clip_settings"]["chunk"] == 8
+    assert sequence.meta["clean"]["fill_gaps"] == 8
+
+
+def test_without_cleaning_the_poses_are_the_estimators(tmp_path: Path) -> None:
+    annotate(tmp_path / "raw", options=ClipOptions(chunk=8, clean=None))
+    assert_same(result(tmp_path / "raw"), join_chunks(stream(40, ClipOptions(chunk=8))))
+    annotate(tmp_path / "clean")
+    np.testing.assert_array_equal(result(tmp_path / "clean").scores, result(tmp_path / "raw").scores)
+    assert not np.array_equal(result(tmp_path / "clean").keypoints, result(tmp_path / "raw").keypoints)
+
+
+def test_finished_files_are_kept_and_no_model_is_loaded(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    annotate(out)
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    outcome = annotate(out, estimator=never, detector=never)
+    assert (outcome.status, outcome.frames, outcome.people) == ("kept", 40, 2)
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert annotate(out, options=ClipOptions(chunk=8, overwrite=True)).status == "done"
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} != before
+
+
+def test_a_missing_video_is_drawn_from_the_sequence(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    annotate(out)
+    video = (out / "clip_kps.mp4").read_bytes()
+    (out / "clip_kps.mp4").unlink()
+    outcome = annotate(out, estimator=never, detector=never)
+    assert [path.name for path in outcome.files] == ["clip_kps.mp4"]
+    assert (out / "clip_kps.mp4").read_bytes() == video
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+@pytest.mark.parametrize("after", [8, 9, 30, 40])
+def test_a_stopped_run_goes_on_with_the_same_bytes(tmp_path: Path, undisturbed: PoseSequence, after: int) -> None:
+    out = tmp_path / "out"
+    stopped(out, after)
+    kept = (after - 1) // 8 * 8
+    if kept:
+        partial = PoseSequence.load(out / "clip.partial.pose.npz")
+        assert len(partial) == kept
+        assert partial.meta["partial"] is True
+    else:
+        assert names(out) == [".clip.sdpose"]
+    estimator = FigureEstimator()
+    outcome = annotate(out, estimator=lambda: estimator)
+    assert sum(estimator.calls) == 40 - kept
+    assert outcome.notes == []
+    assert_same(result(out), undisturbed)
+    assert result(out).meta == undisturbed.meta
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_a_run_stopped_while_drawing_goes_on(tmp_path: Path, undisturbed: PoseSequence) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        annotate(out, on_draw=stop_after(5))
+    assert names(out) == [".clip.sdpose", "clip.pose.npz"]
+    annotate(out, estimator=never, detector=never)
+    assert_same(result(out), undisturbed)
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def damage_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "a byte": damage_byte,
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+    "another chunk": lambda path: path.write_bytes(path.with_name("chunk_00000.npz").read_bytes()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_chunk_is_done_again_with_its_followers(
+    tmp_path: Path, undisturbed: PoseSequence, damage: Callable[[Path], Any]
+) -> None:
+    out = tmp_path / "out"
+    stopped(out, 33)
+    work = ClipFiles(out, "clip").work
+    assert names(work) == [f"chunk_0000{n}.npz" for n in range(4)] + ["lock", "settings.json"]
+    damage(work / "chunk_00001.npz")
+    estimator = FigureEstimator()
+    outcome = annotate(out, estimator=lambda: estimator)
+    assert sum(estimator.calls) == 32, "the first chunk is good"
+    [note] = outcome.notes
+    assert "chunk_00001.npz is" in note
+    assert_same(result(out), undisturbed)
+
+
+def test_a_chunk_is_a_pose_sequence_of_its_own(tmp_path: Path) -> None:
+    stopped(tmp_path / "out", 20)
+    chunk = PoseSequence.load(tmp_path / "out" / ".clip.sdpose" / "chunk_00001.npz")
+    assert chunk.frame_index.tolist() == list(range(8, 16))
+
+
+CHANGED: dict[str, tuple[ClipOptions, type, str]] = {
+    "options": (ClipOptions(chunk=8, detect_every=2), FigureEstimator, "another options"),
+    "model settings": (ClipOptions(chunk=8), type("Other", (FigureEstimator,), {"name": "other"}), "another model"),
+}
+
+
+@pytest.mark.parametrize(("options", "make", "expected"), CHANGED.values(), ids=CHANGED)
+def test_other_settings_start_over_and_say_so(
+    tmp_path: Path, options: ClipOptions, make: Callable[[], Any], expected: str
+) -> None:
+    out = tmp_path / "out"
+    stopped(out, 20)
+    estimator = make()
+    [note] = annotate(out, options=options, estimator=lambda: estimator).notes
+    assert expected in note
+    assert "starting over" in note
+    assert sum(estimator.calls) >= 40
+
+
+def test_another_source_starts_over(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stopped(out, 20)
+    (tmp_path / "clip40.json").write_text('{"frames": 40, "note": "changed"}')
+    [note] = annotate(out).notes
+    assert "another source" in note
+
+
+def test_options_that_change_no_estimate_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stopped(out, 20)
+    estimator = FigureEstimator()
+    outcome = annotate(out, options=ClipOptions(chunk=8, clean=None, style="xinsir"), estimator=lambda: estimator)
+    assert outcome.notes == []
+    assert sum(estimator.calls) == 24
+    assert_same(result(out), join_chunks(stream(40, ClipOptions(chunk=8))))
+
+
+def test_the_batch_size_in_force_is_kept(tmp_path: Path) -> None:
+    """As when memory ran out in the third chunk: the size was halved for good."""
+
+    class Halving(FigureEstimator):
+        def estimate(self, *args: Any, **settings: Any) -> list[Poses]:
+            if len(self.calls) == 2:
+                self.batch_size = 4
+            return super().estimate(*args, **settings)
+
+    annotate(tmp_path / "whole", estimator=Halving)
+    stopped(tmp_path / "out", 30, estimator=Halving)
+    third = FigureEstimator(batch_size=8)
+    outcome = annotate(tmp_path / "out", estimator=lambda: third)
+    assert outcome.notes == ["going on with 4 crops per batch, as it was begun"]
+    assert outcome.batch_size == 4
+    assert_same(result(tmp_path / "out"), result(tmp_path / "whole"))
+    assert result(tmp_path / "out").meta["clip"]["batch_sizes"] == [8, 4]
+    assert third.batch_size == 8, "the next clip begins with the estimator's own"
+
+
+def test_a_full_disk_stops_with_a_line_and_loses_nothing_finished(
+    tmp_path: Path, undisturbed: PoseSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    real = clip_work.atomic_write
+
+    def full(path: Path, mode: str = "wb") -> Any:
+        if path.name == "chunk_00002.npz":
+            raise InputError(f"cannot write {path}: {OSError(errno.ENOSPC, 'No space left on device').strerror}")
+        return real(path, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clip_work, "atomic_write", full)
+        with pytest.raises(InputError, match="No space left"):
+            annotate(out)
+    estimator = FigureEstimator()
+    annotate(out, estimator=lambda: estimator)
+    assert sum(estimator.calls) == 24
+    assert_same(result(out), undisturbed)
+
+
+def test_two_processes_do_not_share_a_clip(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with WorkFolder(ClipFiles(out, "clip").work), pytest.raises(InputError, match=r"process \d+ is at work"):
+        annotate(out)
+    assert annotate(out).status == "done"
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    work = ClipFiles(tmp_path / "out", "clip").work
+    work.mkdir(parents=True)
+    (work / "lock").write_text("process 1\n")
+    assert annotate(tmp_path / "out").status == "done"
+    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_a_model_that_is_missing_leaves_no_folder(tmp_path: Path) -> None:
+    def missing() -> Any:
+        raise InputError("no such model")
+
+    with pytest.raises(InputError, match="no such model"):
+        annotate(tmp_path / "out", estimator=missing)
+    assert names(tmp_path / "out") == []
+
+
+def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    annotate(out)
+    work = ClipFiles(out, "clip").work
+    work.mkdir()
+    (work / "chunk_00000.npz").write_bytes(b"")
+    assert annotate(out, estimator=never, detector=never).message == "its files are there"
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_an_unfinished_overwriting_run_is_told_of(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    annotate(out)
+    before = (out / "clip.pose.npz").read_bytes()
+    overwriting = ClipOptions(chunk=8, overwrite=True)
+    stopped(out, 20, options=overwriting)
+    outcome = annotate(out, estimator=never, detector=never)
+    assert "unfinished run" in outcome.message
+    assert (out / "clip.pose.npz").read_bytes() == before
+    estimator = FigureEstimator()
+    annotate(out, options=overwriting, estimator=lambda: estimator)
+    assert sum(estimator.calls) == 24
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_a_sequence_of_another_size_is_not_drawn_for_this_video(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    Poses.empty((5, 5), "coco_17").save(out / "clip.pose.npz")
+    with pytest.raises(InputError, match=r"made from a video of \(5, 5\)"):
+        annotate(out)
+
+
+def test_a_clip_without_frames_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no frame"):
+        annotate(tmp_path / "out", count=0)
+
+
+def test_boxes_of_a_file_replace_the_detector(tmp_path: Path) -> None:
+    rows = {str(n): [[40, 10, 60, 50]] for n in range(10)}
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(rows))
+    annotate(tmp_path / "out", count=12, detector=never, boxes=BoxFile(path), options=ClipOptions(clean=None))
+    sequence = result(tmp_path / "out")
+    assert (sequence.track_ids >= 0).sum(axis=1).tolist() == [1] * 10 + [0] * 2
+    assert sequence.meta["boxes_from"] == "given"
+
+
+def test_sources_are_known_again_by_their_content(tmp_path: Path) -> None:
+    file = tmp_path / "a.mp4"
+    file.write_bytes(b"x" * 100)
+    first = source_identity(file)
+    assert source_identity(file) == first
+    file.write_bytes(b"y" * 100)
+    assert source_identity(file)["hash"] != first["hash"]
+    before = source_identity(tmp_path)
+    (tmp_path / "b.png").write_bytes(b"")
+    assert source_identity(tmp_path) != before
+    with pytest.raises(InputError, match="cannot read"):
+        source_identity(tmp_path / "gone.mp4")
+
+
+@pytest.mark.skipif(not hasattr(__import__("signal"), "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """A small version of `benchmarks/kill_and_resume.py`: killed three times on its way."""
+    clip = SyntheticClip.make(tmp_path / "clip.json", 400)
+    options = ClipOptions(chunk=16, detect_every=3)
+    began = time.perf_counter()
+    annotate_clip(clip, tmp_path / "a", estimator=FigureEstimator, detector=ColourDetector, options=options)
+    seconds = time.perf_counter() - began
+    setup = kill_and_resume.Setup(clip.info.path, chunk=16, every=1, detect_every=3, pace=0.001)
+    for share in (0.3, 0.2, 0.6):
+        run = setup.start(tmp_path / "b")
+        time.sleep(share * seconds)
+        run.kill()
+        run.wait()
+    setup.finish(tmp_path / "b")
+    assert kill_and_resume.fingerprint(tmp_path / "b") == kill_and_resume.fingerprint(tmp_path / "a")
+
+
+def test_the_frame_rate_is_a_fraction() -> None:
+    [chunk] = stream(3, ClipOptions(), frame_rate=Fraction(30000, 1001))
+    assert chunk.sequence.frame_rate == Fraction(30000, 1001)

@@ -1,0 +1,218 @@
+"""An SDPose as an ONNX file: the same heatmaps through onnxruntime, whole files, and an estimator that runs them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paths import DATA, ROOT
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+pytest.importorskip("onnxscript", reason="exporting needs onnxscript")
+pytest.importorskip("onnxruntime")
+
+from sdpose_core.checkpoints import onnx_export
+from sdpose_core.checkpoints.layouts import save_checkpoint
+from sdpose_core.checkpoints.loading import load_sdpose
+from sdpose_core.cli.main import main
+from sdpose_core.errors import CheckpointError, InputError, MissingDependency
+from sdpose_core.estimation.loading import load_estimator
+from sdpose_core.estimation.onnx import OnnxNetwork, load_onnx_estimator
+from sdpose_core.images import read_image
+from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.model.network import SDPose
+
+UNET = UNetConfig((16, 32, 32, 32), 1, (1, 2, 2, 2), cross_attention_dim=16, norm_num_groups=8)
+BODY = SDPoseConfig(input_size=(64, 128), unet=UNET, vae=VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4))
+WHOLEBODY = dataclasses.replace(
+    BODY, keypoint_set="coco_wholebody_133", num_keypoints=133, feature_levels=("F2",), input_size=(64, 64)
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def checkpoint(folder: Path, config: SDPoseConfig) -> Path:
+    torch.manual_seed(0)
+    model = SDPose(config).eval()
+    torch.nn.init.normal_(model.head.final_layer.weight, std=0.2)
+    path = folder / "tiny.safetensors"
+    save_checkpoint(model.state_dict(), config, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, and tiny.onnx of it beside it, made by the command, for another size than the checkpoint's."""
+    path = checkpoint(tmp_path_factory.mktemp("body"), BODY)
+    assert main(["convert", str(path), str(path.with_suffix(".onnx")), "--input-size", "64x64"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def wholebody(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a whole body, its weights in a file of their own."""
+    path = checkpoint(tmp_path_factory.mktemp("wholebody"), WHOLEBODY)
+    report = onnx_export.export_onnx(path, path.with_suffix(".onnx"), external_data=True)
+    assert report.layout == "onnx" and "tiny.onnx.data" in report.notes[0]
+    return path
+
+
+@pytest.mark.parametrize("which", ["body", pytest.param("wholebody", marks=pytest.mark.slow)])
+def test_heatmaps_are_those_of_torch_for_any_number_of_crops(which: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(which)
+    model = load_sdpose(path, device="cpu", with_rgb_branch=False, input_size=(64, 64))
+    network = OnnxNetwork(path.with_suffix(".onnx"), ["CPUExecutionProvider"])
+    assert (network.config, network.approximations) == (model.config, model.approximations)
+    assert network.approximations == ({"input_size": "64x64 instead of 64x128"} if which == "body" else {})
+    for count in (1, 2, 5):
+        images = torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(count)) * 2 - 1
+        with torch.no_grad():
+            expected = model.heatmaps(images)
+            assert expected.abs().max() > 0.1
+            torch.testing.assert_close(network.heatmaps(images), expected, atol=1e-4, rtol=0)
+            mirrored = model.heatmaps(images, flip_test=True)
+        torch.testing.assert_close(network.heatmaps(images, flip_test=True), mirrored, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow  # 100 million values: 5 seconds
+@pytest.mark.parametrize("staged", [True, False])
+def test_norms_of_full_size_are_as_exact_as_torchs(staged: bool, tmp_path: Path) -> None:
+    """onnxruntime's own norm is not, on a CPU: should that change, `StagedGroupNorm` can go."""
+    import onnxruntime
+
+    norm = torch.nn.GroupNorm(32, 128, eps=1e-6).eval()
+    if staged:
+        norm.__class__ = onnx_export.StagedGroupNorm
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 128, 1024, 768, generator=generator) + torch.randn(1, 128, 1, 1, generator=generator)
+    torch.onnx.export(norm, (x,), dynamo=True, verbose=False, input_names=["x"]).save(tmp_path / "norm.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "norm.onnx", providers=["CPUExecutionProvider"])
+    [found] = session.run(None, {"x": x.numpy()})
+    exact = torch.nn.functional.group_norm(x.double(), 32, eps=1e-6).numpy()
+    assert (np.abs(found - exact).max() < 1e-5) == staged
+
+
+def test_norms_in_stages_are_the_same_norms(body: Path) -> None:
+    import onnx
+
+    torch.manual_seed(0)
+    for plain, staged, shape in [
+        (torch.nn.GroupNorm(4, 8), onnx_export.StagedGroupNorm, (2, 8, 6, 5)),
+        (torch.nn.GroupNorm(4, 8), onnx_export.StagedGroupNorm, (2, 8, 30)),
+        (torch.nn.InstanceNorm2d(8), onnx_export.StagedInstanceNorm, (2, 8, 6, 5)),
+    ]:
+        for weight in plain.parameters():
+            torch.nn.init.normal_(weight)
+        x = torch.randn(shape) + 3
+        expected = plain(x)
+        plain.__class__ = staged
+        torch.testing.assert_close(plain(x), expected, rtol=0, atol=1e-5)
+    used = {operation.op_type for operation in onnx.load(body.with_suffix(".onnx")).graph.node}
+    assert "InstanceNormalization" not in used and "ScatterND" not in used
+
+
+def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
+    import onnx
+
+    assert sorted(p.name for p in body.parent.iterdir()) == ["tiny.onnx", "tiny.safetensors"]
+    model = onnx.load(body.with_suffix(".onnx"))
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    assert (texts["keypoint_set"], texts["feature_levels"]) == ("coco_17", "F1")
+    assert texts["input_size"] == "64x64" and "Open RAIL++-M" in texts["weights_licence"]
+    assert json.loads(texts["source"])["path"] == "tiny.safetensors"
+    assert str(Path.cwd()).encode() not in body.with_suffix(".onnx").read_bytes()  # no paths of this machine
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    assert batch.dim_param and not batch.dim_value
+
+
+@pytest.mark.slow  # an export more
+def test_large_weights_lie_beside_the_file(wholebody: Path) -> None:
+    import onnx
+
+    assert sorted(p.name for p in wholebody.parent.iterdir()) == ["tiny.onnx", "tiny.onnx.data", "tiny.safetensors"]
+    model = onnx.load(wholebody.with_suffix(".onnx"), load_external_data=False)
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    assert (texts["keypoint_set"], texts["feature_levels"]) == ("coco_wholebody_133", "F2")
+    places = {
+        entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"
+    }
+    assert places == {"tiny.onnx.data"}
+
+
+def test_the_estimator_runs_the_file(body: Path) -> None:
+    image = read_image(DATA / "astronaut.png")
+    boxes = [np.array([[60, 0, 400, 500], [100, 50, 300, 400]], np.float32)]
+    [expected] = load_estimator(body, device="cpu", batch_size=2, input_size=(64, 64)).estimate([image], boxes)
+    estimator = load_estimator(body.with_suffix(".onnx"), device="cpu", batch_size=2)
+    [found] = estimator.estimate([image], boxes)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    clear = np.isfinite(expected.keypoints).all(axis=-1)  # a random network's maps are flat: most peaks, not all
+    distance = np.linalg.norm(found.keypoints[clear] - expected.keypoints[clear], axis=-1)
+    assert np.median(distance) < 0.05
+    assert "CPUExecutionProvider" in found.meta["settings"]["device"]
+    assert set(found.meta["weights"]["sha256"]) == {"tiny.onnx"}
+
+
+def test_the_command_runs_the_file(body: Path, tmp_path: Path) -> None:
+    model = str(body.with_suffix(".onnx"))
+    assert main(["image", str(DATA / "astronaut.png"), "-o", str(tmp_path), "--model", model, "--device", "cpu"]) == 0
+    assert (tmp_path / "astronaut.pose.npz").exists()
+
+
+def test_an_export_that_fails_leaves_nothing_and_keeps_what_was_there(
+    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        model = None
+
+        def save(self, path: Path, **_: object) -> None:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx_export, "trace", lambda model: Full())
+    monkeypatch.setattr(onnx_export, "_label", lambda model, texts: None)
+    target = tmp_path / "old.onnx"
+    target.write_bytes(b"old")
+    with pytest.raises(InputError, match="No space left"):
+        onnx_export.export_onnx(body, target, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["old.onnx"] and target.read_bytes() == b"old"
+
+
+def test_mistakes_are_told_in_a_line(
+    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = body.with_suffix(".onnx")
+    with pytest.raises(InputError, match="exists"):
+        onnx_export.export_onnx(body, file)
+    with pytest.raises(InputError, match=r"\.onnx"):
+        onnx_export.export_onnx(body, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="fp32 or fp16"):
+        onnx_export.export_onnx(body, tmp_path / "x.onnx", dtype=torch.bfloat16)
+    assert main(["convert", str(body), str(tmp_path / "x.safetensors"), "--input-size", "64x64"]) == 1
+    assert "--input-size is for ONNX" in capsys.readouterr().err
+    with pytest.raises(InputError, match="leave out dtype, input-size"):
+        load_estimator(file, dtype="fp16", input_size=(64, 64))
+    with pytest.raises(InputError, match="device 'mps'"):
+        load_estimator(file, device="mps")
+    with pytest.raises(CheckpointError, match="does not say which SDPose"):
+        load_onnx_estimator(ROOT / "sdpose_core" / "assets" / "yolox_nano.onnx")
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(MissingDependency, match=r"sdpose-annotator\[onnx-export\]"):
+        onnx_export.export_onnx(body, tmp_path / "x.onnx")
+
+
+def test_a_provider_that_does_not_start_is_not_replaced_in_silence(body: Path) -> None:
+    """Asked for by name, onnxruntime without it says what it has."""
+    with pytest.raises(InputError, match="TensorrtExecutionProvider"):
+        load_estimator(body.with_suffix(".onnx"), device="tensorrt")

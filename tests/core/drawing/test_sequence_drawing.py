@@ -1,0 +1,142 @@
+"""Pose videos: one frame per frame of the sequence, at the size wanted, black where nobody is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from moving_people import figure
+
+from sdpose_core.drawing.canvas import place
+from sdpose_core.drawing.pose_maps import draw_poses
+from sdpose_core.drawing.sequence import draw_sequence, has_steady_rate
+from sdpose_core.errors import InputError
+from sdpose_core.images import read_image
+from sdpose_core.poses import Poses, PoseSequence
+from sdpose_core.video.frames import Frame
+from sdpose_core.video.opening import open_video
+
+SIZE = (80, 120)
+
+
+def walking(count: int = 4, score: float = 0.9) -> PoseSequence:
+    """Somebody in the first frames, nobody in the last."""
+    frames = []
+    for n in range(count):
+        points = figure(30 + 4 * n, 110, 100, n / 8, 1)[None]
+        poses = Poses(points, np.full((1, 17), score), [[10, 5, 70, 115, 1]], SIZE, "coco_17")
+        frames.append(poses if n < count - 1 else poses.select([]))
+    return PoseSequence.from_poses(frames, frame_rate=Fraction(24))
+
+
+def video(path: Path) -> list[np.ndarray]:
+    with open_video(path) as source:
+        return [frame.image for frame in source.frames()]
+
+
+def test_each_frame_is_the_pose_map_of_its_poses(tmp_path: Path) -> None:
+    sequence, seen = walking(), []
+    draw_sequence(sequence, tmp_path / "a.mp4", style="xinsir", on_progress=lambda *at: seen.append(at))
+    frames = video(tmp_path / "a.mp4")
+    assert len(frames) == 4
+    for t, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame, draw_poses(sequence.frame(t), style="xinsir"))
+    assert frames[0].any()
+    assert not frames[3].any(), "black where nobody is"
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    with open_video(tmp_path / "a.mp4") as source:
+        assert source.info.frame_rate == 24
+
+
+def test_another_size_is_drawn_not_resized(tmp_path: Path) -> None:
+    sequence = walking()
+    draw_sequence(sequence, tmp_path / "a.mp4", size=(240, 160), fit="pad")
+    np.testing.assert_array_equal(
+        video(tmp_path / "a.mp4")[0], draw_poses(place(sequence.frame(0), (240, 160), "pad"))
+    )  # fmt: skip
+
+
+def test_visibility_decided_along_time_is_drawn_whatever_the_score(tmp_path: Path) -> None:
+    faint = walking(score=0.1)
+    decided = replace(faint, meta={"visibility_decided": True})
+    draw_sequence(faint, tmp_path / "faint", threshold=0.3)
+    draw_sequence(decided, tmp_path / "decided", threshold=0.3)
+    assert not read_image(tmp_path / "faint" / "000000.png").any()
+    assert read_image(tmp_path / "decided" / "000000.png").any()
+
+
+def test_a_folder_gets_a_picture_per_frame_named_by_its_number(tmp_path: Path) -> None:
+    sequence = replace(walking(), frame_index=np.asarray([3, 4, 7, 8]))
+    draw_sequence(sequence, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"00000{n}.png" for n in (3, 4, 7, 8)]
+
+
+def test_a_picture_is_for_one_frame(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="4 frames"):
+        draw_sequence(walking(), tmp_path / "a.png")
+    one = PoseSequence.from_poses([walking().frame(0)])
+    draw_sequence(one, tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), draw_poses(one.frame(0)))
+
+
+def test_backgrounds_are_matched_by_frame_number(tmp_path: Path) -> None:
+    sequence = replace(walking(), frame_index=np.asarray([1, 2, 4, 5]))
+    grey = [Frame(n, n / 24, np.full((120, 80, 3), 40 * n, np.uint8)) for n in (0, 1, 2, 3, 5)]
+    draw_sequence(sequence, tmp_path / "out", background=grey)
+    corners = [int(read_image(tmp_path / "out" / f"00000{n}.png")[0, 0, 0]) for n in (1, 2, 4, 5)]
+    assert corners == [40, 80, 0, 200], "frame 4 has no background"
+
+
+@pytest.mark.parametrize(("fit", "inside"), [("pad", (80, 0)), ("crop", (0, 0)), ("stretch", (0, 0))])
+def test_backgrounds_go_where_the_poses_go(tmp_path: Path, fit: str, inside: tuple[int, int]) -> None:
+    """A white picture with a black spot under a joint: on the canvas the spot is under the joint as well."""
+    joint = np.asarray([40, 60])
+    image = np.full((120, 80, 3), 255, np.uint8)
+    image[58:63, 38:43] = 0
+    poses = Poses(np.full((1, 17, 2), np.nan), np.zeros((1, 17)), [[0, 0, 80, 120, 1]], SIZE, "coco_17")
+    sequence = PoseSequence.from_poses([poses], frame_rate=Fraction(24))
+    draw_sequence(sequence, tmp_path / "out", size=(240, 120), fit=fit, background=[Frame(0, 0.0, image)])
+    drawn = read_image(tmp_path / "out" / "000000.png")
+    marked = replace(poses, keypoints=np.full((1, 17, 2), joint + 0.5))
+    x, y = place(marked, (240, 120), fit).keypoints[0, 0]
+    rows, columns = np.nonzero(drawn[:, inside[0] : 240 - inside[0], 0] < 128)
+    assert abs(columns.mean() + 0.5 + inside[0] - x) < 0.6
+    assert abs(rows.mean() + 0.5 - y) < 0.6
+
+
+def test_an_overlay_has_the_size_of_its_video(tmp_path: Path) -> None:
+    background = [Frame(n, n / 24, np.full((120, 80, 3), 100, np.uint8)) for n in range(4)]
+    draw_sequence(walking(), tmp_path / "out", background=background, blend=True)
+    first = read_image(tmp_path / "out" / "000000.png")
+    assert (first[0, 0] == 100).all()
+    assert (first != 100).any()
+    with pytest.raises(InputError, match="an overlay has the size"):
+        draw_sequence(walking(), tmp_path / "b", background=background, blend=True, size=(10, 10))
+
+
+def test_a_constant_rate_is_told_from_a_changing_one() -> None:
+    sequence = walking()
+    assert has_steady_rate(sequence)
+    assert has_steady_rate(replace(sequence, pts=sequence.pts + 3.2))
+    assert has_steady_rate(replace(sequence, pts=sequence.pts + np.asarray([0, 0.004, -0.004, 0])))
+    assert not has_steady_rate(replace(sequence, pts=np.asarray([0, 1 / 24, 4 / 24, 5 / 24])))
+
+
+def test_times_of_a_changing_rate_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    times = np.asarray([0, 1 / 24, 4 / 24, 5 / 24])
+    draw_sequence(replace(walking(), pts=times + 7), tmp_path / "a.mp4")
+    with open_video(tmp_path / "a.mp4") as source:
+        np.testing.assert_allclose([frame.pts for frame in source.frames()], times, atol=1e-3)
+    draw_sequence(replace(walking(), pts=times[::-1].copy()), tmp_path / "b.mp4")
+    assert "do not rise" in caplog.text
+    with open_video(tmp_path / "b.mp4") as source:
+        np.testing.assert_allclose([frame.pts for frame in source.frames()], np.arange(4) / 24, atol=1e-3)
+
+
+def test_a_video_for_players_says_that_it_was_widened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    draw_sequence(walking(), tmp_path / "a.mp4", codec="h264", size=(81, 121))
+    assert "82 x 122" in caplog.text
+    assert len(video(tmp_path / "a.mp4")) == 4

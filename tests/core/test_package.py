@@ -1,0 +1,81 @@
+"""What the package promises as a whole: light import, relative imports, metadata that agrees."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+import sdpose_core
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LIBRARY_FILES = sorted((ROOT / "sdpose_core").rglob("*.py"))
+NODE_FILES = sorted((ROOT / "nodes").rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "statement", ["import sdpose_core", "import sdpose_core.cli.main; sdpose_core.cli.main.build_parser()"]
+)
+def test_importing_loads_nothing_heavy(statement: str) -> None:
+    heavy = ("torch", "cv2", "onnxruntime", "diffusers", "transformers", "controlnet_aux", "PIL", "scipy", "av")
+    code = f"{statement}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_every_public_name_is_there() -> None:
+    for name in sdpose_core.__all__:
+        assert getattr(sdpose_core, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing_like_this"):
+        _ = sdpose_core.nothing_like_this
+
+
+def _imported_modules(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    plain = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    absolute = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0]
+    return plain + absolute
+
+
+@pytest.mark.parametrize("path", LIBRARY_FILES + NODE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_inside_the_pack_are_relative(path: Path) -> None:
+    own = {"sdpose_core", "nodes", "training", "tests"}
+    assert not [name for name in _imported_modules(path) if name.partition(".")[0] in own]
+
+
+@pytest.mark.parametrize("path", LIBRARY_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_library_knows_nothing_of_comfyui(path: Path) -> None:
+    foreign = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "server", "execution"}
+    assert not [name for name in _imported_modules(path) if name.partition(".")[0] in foreign]
+
+
+def test_requirements_are_the_base_dependencies_and_diffusers() -> None:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
+    assert [line for line in lines if line] == [*PROJECT["dependencies"], "diffusers"]
+
+
+def test_nothing_is_pinned() -> None:
+    extras = [name for names in PROJECT["optional-dependencies"].values() for name in names]
+    for requirement in [*PROJECT["dependencies"], *extras]:
+        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z-]+\])?", requirement), requirement
+    assert not [name for name in PROJECT["dependencies"] if name.startswith(("torch", "onnxruntime"))]
+
+
+def test_the_command_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sdpose_core.cli", "--version"], capture_output=True, text=True, env=os.environ
+    )
+    assert done.stdout.strip() == f"sdpose {sdpose_core.__version__}"
+    assert importlib.metadata.version("sdpose-annotator") == sdpose_core.__version__

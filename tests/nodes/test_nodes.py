@@ -1,0 +1,707 @@
+"""The ComfyUI nodes over a small stand-in for ComfyUI (`fake_comfy/README.md` says what it leaves out)."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import paths
+import pytest
+import torch
+from pack_loading import FAKE_COMFY
+from paths import DATA, ROOT, SUPPORT
+
+GOLDEN = paths.GOLDEN / "node_schemas.json"
+ASTRONAUT = DATA / "astronaut.png"
+PARTS = dict.fromkeys(("body", "head", "hands", "face", "feet"), True)
+WHOLE_DRAWING = {"style": "controlnet", "threshold": 0.3, **PARTS}
+DRAW = WHOLE_DRAWING | {
+    "width": 0, "height": 0, "fit": "pad", "background": "black", "colour": "#000000", "swap_hands": False,
+}  # fmt: skip
+ESTIMATE = {"threshold": 0.3, "if_nobody": "empty", "crop": "affine", "flip_test": False, "batch_size": 0}
+ANNOTATE = WHOLE_DRAWING | ESTIMATE | {
+    "background": "black", "detector": "yolox (embedded)", "detect_threshold": 0.3, "max_people": 0,
+}  # fmt: skip
+BOXES_FROM = {"bbox_format": "x, y, width, height", "mask_meaning": "each mask is a person", "with_masks": False}
+BOX = {"x": 10.0, "y": 5.0, "width": 20.0, "height": 40.0}
+
+
+def picture(height: int = 64, width: int = 48, frames: int = 1, channels: int = 3) -> torch.Tensor:
+    return torch.rand(frames, height, width, channels, generator=torch.Generator().manual_seed(0))
+
+
+class EchoModel:
+    """Stands for a loaded model: finds in each box one person whose points fill its diagonal."""
+
+    def __init__(self, poses_type: type, batch: int = 1) -> None:
+        self.poses_type, self.batch, self.seen = poses_type, batch, []
+
+    def estimator(self, **settings: Any) -> EchoModel:
+        self.settings = settings
+        return self
+
+    def estimate(self, images: list, boxes: list, *, masks: Any = None, on_batch: Any = None) -> list:
+        self.seen.append((images, boxes, masks))
+        total = sum(map(len, boxes))
+        for done in range(0, total, self.batch):
+            on_batch(min(done + self.batch, total), total)
+        return [self._poses(image, rows) for image, rows in zip(images, boxes, strict=True)]
+
+    def _poses(self, image: np.ndarray, rows: np.ndarray) -> Any:
+        along = np.linspace(0, 1, 17)[:, None]
+        keypoints = np.stack([row[:2] * (1 - along) + row[2:4] * along for row in rows]) if len(rows) else ()
+        size, meta = (image.shape[1], image.shape[0]), {"model": "echo", "settings": {"device": "cpu", "dtype": "x"}}
+        return self.poses_type(
+            np.reshape(keypoints, (-1, 17, 2)), np.ones((len(rows), 17)), rows, size, "coco_17", meta=meta
+        )
+
+
+@pytest.fixture
+def echo(inside: Any) -> EchoModel:
+    return EchoModel(inside("sdpose_core.poses").Poses)
+
+
+@pytest.fixture
+def estimate(nodes: dict[str, type], echo: EchoModel) -> Any:
+    """Estimate Poses with the echo model: boxes (and more) in, (poses, keypoints, info) out."""
+
+    def run(boxes: Any, image: torch.Tensor | None = None, **settings: Any) -> tuple:
+        values = {"image": picture() if image is None else image, "model": echo, "boxes": boxes, **ESTIMATE, **settings}
+        return nodes["SDPoseAnnotatorEstimate"].execute(**values).args
+
+    return run
+
+
+# --- registering -----------------------------------------------------------------------------------------------------
+
+
+def test_schemas_are_as_written_down(nodes: dict[str, type]) -> None:
+    """Renaming an input breaks saved graphs: change the golden file only with an entry in the changelog."""
+    found = {name: schema_of(node) for name, node in nodes.items()}
+    assert found == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def schema_of(node: type) -> dict[str, Any]:
+    schema = node.define_schema()
+    inputs = {
+        entry.id: {"type": entry.get_io_type(), "optional": entry.optional}
+        | {key: entry.settings[key] for key in ("default", "min", "max", "options") if key in entry.settings}
+        for entry in schema.inputs
+    }
+    outputs = {entry.id: entry.io_type for entry in schema.outputs}
+    return {"display_name": schema.display_name, "inputs": inputs, "outputs": outputs}
+
+
+def test_who_types_dwpose_finds_the_nodes_that_take_its_place_and_not_their_helpers(nodes: dict[str, type]) -> None:
+    """ComfyUI lists all that match, short names first: with the word on every node the right one is off the screen."""
+    found = {name for name, node in nodes.items() if "dwpose" in node.define_schema().search_aliases}
+    assert found == {"SDPoseAnnotator", "SDPoseAnnotatorEstimate", "SDPoseAnnotatorVideo"}
+
+
+def test_every_node_is_described(nodes: dict[str, type]) -> None:
+    for name, node in nodes.items():
+        schema = node.define_schema()
+        assert name.startswith("SDPoseAnnotator")
+        assert schema.category == "SDPose Annotator"
+        assert schema.description and schema.search_aliases
+        assert all(entry.tooltip for entry in [*schema.inputs, *schema.outputs]), name
+
+
+def test_english_texts_are_those_of_the_nodes(nodes: dict[str, type]) -> None:
+    """The page shows the translation, also of English: a tooltip mended in one place alone would be the old one."""
+    texts = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+    for name, node in nodes.items():
+        schema, own = node.define_schema(), texts[name]
+        assert (own["display_name"], own["description"]) == (schema.display_name, schema.description)
+        assert [entry["tooltip"] for entry in own["inputs"].values()] == [entry.tooltip for entry in schema.inputs]
+        assert [entry["tooltip"] for entry in own["outputs"].values()] == [entry.tooltip for entry in schema.outputs]
+
+
+def test_execute_takes_exactly_the_inputs(nodes: dict[str, type]) -> None:
+    for name, node in nodes.items():
+        parameters = inspect.signature(node.execute).parameters.values()
+        named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        declared = {entry.id for entry in node.define_schema().inputs}
+        switches = set(PARTS) if any(p.kind is p.VAR_KEYWORD for p in parameters) else set()
+        assert named | switches == declared, name
+        optional = {entry.id for entry in node.define_schema().inputs if entry.optional}
+        assert {p.name for p in parameters if p.default is not p.empty} == optional, name
+
+
+def test_registering_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path[:0] = [{str(FAKE_COMFY)!r}, {str(SUPPORT)!r}]
+import pathlib, folder_paths
+from pack_loading import load_pack, nodes_of
+folder_paths.use(pathlib.Path({str(tmp_path)!r}))
+before = list(sys.path)
+print(len(nodes_of(load_pack(pathlib.Path({str(ROOT)!r})))))
+assert sys.path == before
+heavy = {{"torch", "cv2", "diffusers", "transformers", "onnxruntime", "scipy", "av", "PIL", "huggingface_hub"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 11
+
+
+# --- mixed inputs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("boxes", "counts", "note"),
+    [
+        (BOX, [1, 1, 1], None),
+        ([BOX, BOX], [2, 2, 2], None),
+        ([], [0, 0, 0], None),
+        ([[], [BOX], [BOX, BOX]], [0, 1, 2], None),
+        ([[BOX]], [1, 1, 1], "used for all 3"),
+        ([[BOX, BOX | {"label": "chair"}], [], [BOX | {"label": "dog"}]], [1, 0, 0], "1 x chair, 1 x dog"),
+        ([BOX | {"score": None, "label": None, "track_id": None}], [1, 1, 1], None),
+    ],
+)
+def test_boxes_of_every_shape(estimate: Any, boxes: Any, counts: list[int], note: str | None) -> None:
+    given = copy.deepcopy(boxes)
+    poses, keypoints, info = estimate(boxes, picture(frames=3))
+    assert [len(frame) for frame in poses] == counts
+    assert [len(frame["people"]) for frame in keypoints] == counts
+    assert (note in info) if note else ("\n" not in info)
+    assert boxes == given
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[BOX], [BOX]], "2 frames, but there are 3"),
+        ([[BOX]] * 4, "4 frames, but there are 3"),
+        ([{"x": 1}], "expected numbers x, y, width, height"),
+        ([(1, 2, 3, 4)] * 3, "Boxes From"),
+        ([BOX, [BOX]], "mixture"),
+        ("box", "got str"),
+    ],
+)
+def test_wrong_boxes_are_one_clear_message(
+    estimate: Any, input_error: type[Exception], boxes: Any, message: str
+) -> None:
+    with pytest.raises(input_error, match=message):
+        estimate(boxes, picture(frames=3))
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), (2**40, 1), (-1, 0), (3, 3), (1.5, 2)])
+def test_track_ids_that_are_none_are_left_out_and_that_is_said(estimate: Any, base: Path, ids: tuple) -> None:
+    """A person with id -1 would be an empty place in a .pose.npz."""
+    poses, _, info = estimate([BOX | {"track_id": ids[0]}, BOX | {"x": 1.0, "track_id": ids[1]}])
+    assert [frame.track_ids.tolist() for frame in poses] == [[0, 1]]
+    assert "track ids left out in 1 frame" in info
+
+
+def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) -> None:
+    host, poses_type = inside("nodes.host"), inside("sdpose_core.poses").Poses
+    reasons = [["box outside"]] * 300 + [[f"box {number} is empty"] for number in range(300)]
+    poses = [poses_type.empty((4, 4), "coco_17", {"dropped_boxes": own, "not_there": 1}) for own in reasons]
+    lines = host.Stopwatch().describe(poses, ["a note"]).splitlines()[1:]
+    assert lines[:3] == ["a note", "left out 300 times: box outside", "left out: box 0 is empty"]
+    assert lines[-2:] == ["and 296 more like these", "left out: 600 boxes with nobody to be seen by the preview"]
+    assert len(lines) == 1 + host.FEW + 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "counts"), [("empty", [0, 1, 0]), ("full-image", [1, 1, 1]), ("previous", [0, 1, 1])]
+)
+def test_no_person_policy(estimate: Any, policy: str, counts: list[int]) -> None:
+    poses, _, _ = estimate([[], [BOX], []], picture(frames=3), if_nobody=policy)
+    assert [len(frame) for frame in poses] == counts
+
+
+@pytest.mark.parametrize(
+    "image",
+    [picture(), picture(53, 37), picture(1, 1), picture(channels=4), picture(channels=1), picture(33, 65, frames=2)],
+    ids=["one", "odd", "pixel", "alpha", "grey", "two"],
+)
+def test_pictures_of_every_shape(nodes: dict, image: torch.Tensor) -> None:
+    before = image.clone()
+    result = nodes["SDPoseAnnotator"].execute(image=image, **ANNOTATE).args[0]
+    assert result.shape == (*image.shape[:3], 3)
+    assert result.dtype == torch.float32
+    assert torch.equal(image, before)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3), (0, 4, 4, 3), (1, 4, 4, 2)])
+def test_what_is_no_picture_is_refused(nodes: dict, input_error: type[Exception], shape: tuple[int, ...]) -> None:
+    with pytest.raises(input_error, match="expected an IMAGE"):
+        nodes["SDPoseAnnotator"].execute(image=torch.zeros(shape), **ANNOTATE)
+
+
+def test_pixels_survive_the_sockets(inside: Any) -> None:
+    sockets = inside("nodes.sockets")
+    pixels = np.arange(256 * 3, dtype=np.uint8).reshape(1, 256, 3)
+    assert np.array_equal(sockets.images_from_tensor(sockets.tensor_from_images([pixels]))[0], pixels)
+
+
+def test_annotator_finds_the_astronaut_and_says_which_model_ran(nodes: dict, inside: Any) -> None:
+    read = inside("sdpose_core.images").read_image(ASTRONAUT)
+    image = torch.from_numpy(read)[None].float() / 255
+    pose_map, keypoints, boxes, info, poses = nodes["SDPoseAnnotator"].execute(image=image, **ANNOTATE).args
+    assert len(keypoints) == len(boxes) == len(poses) == 1
+    assert len(keypoints[0]["people"]) == len(boxes[0]) >= 1
+    assert boxes[0][0]["label"] == "person"
+    assert pose_map.max() > 0.5
+    assert "MoveNet" in info and "not SDPose" in info
+
+
+def test_boxes_of_the_annotator_are_those_of_the_people_it_gives(nodes: dict) -> None:
+    """The preview leaves out boxes in which it sees nobody; boxes and people would no longer be pairs."""
+    given = [BOX | {"track_id": 3}, BOX | {"x": float("nan"), "track_id": 4}]
+    _, keypoints, boxes, info, poses = nodes["SDPoseAnnotator"].execute(image=picture(), boxes=given, **ANNOTATE).args
+    assert len(boxes[0]) == len(keypoints[0]["people"]) == len(poses[0])
+    assert "not finite" in info
+
+
+def test_normalised_keypoints_draw_as_pixels_do(nodes: dict, estimate: Any) -> None:
+    _, keypoints, _ = estimate(BOX)
+    normalised = copy.deepcopy(keypoints)
+    for person in normalised[0]["people"]:
+        person.pop("sdpose")
+        for key in [key for key in person if key.endswith("_2d")]:
+            person[key] = (np.reshape(person[key], (-1, 3)) / [48, 64, 1]).ravel().tolist()
+    draw = nodes["SDPoseAnnotatorDraw"].execute
+    in_pixels, _ = draw(poses=keypoints, **DRAW).args
+    assert in_pixels.max() > 0
+    assert torch.equal(draw(poses=normalised, **DRAW).args[0], in_pixels)
+
+
+def test_keypoints_with_missing_parts_are_drawn(nodes: dict, estimate: Any) -> None:
+    _, keypoints, _ = estimate(BOX)
+    sparse = copy.deepcopy(keypoints)
+    person = sparse[0]["people"][0]
+    person |= {"face_keypoints_2d": None, "hand_left_keypoints_2d": [], "foot_keypoints_2d": None}
+    del person["hand_right_keypoints_2d"]
+    given = copy.deepcopy(sparse)
+    result = nodes["SDPoseAnnotatorDraw"].execute(poses=sparse, **DRAW).args[0]
+    assert torch.equal(result, nodes["SDPoseAnnotatorDraw"].execute(poses=keypoints, **DRAW).args[0])
+    assert sparse == given
+
+
+def test_what_was_mended_in_a_clip_is_a_few_lines(nodes: dict) -> None:
+    """Core's own node writes -1 with a score for points that it did not find, in every frame."""
+    body = [*[-1.0, -1.0, 0.9], *np.c_[np.linspace(5, 40, 17), np.linspace(9, 60, 17), np.ones(17)].ravel().tolist()]
+    frame = {"people": [{"pose_keypoints_2d": body}], "canvas_width": 48, "canvas_height": 64}
+    info = nodes["SDPoseAnnotatorDraw"].execute(poses=[frame] * 100, **DRAW).args[1]
+    assert info.splitlines()[-1] == "and 95 more like these"
+    assert len(info.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({}, (64, 48)),
+        ({"width": 96}, (128, 96)),
+        ({"height": 32}, (32, 24)),
+        ({"width": 101, "height": 33}, (33, 101)),
+    ],
+)
+def test_size_of_the_pose_map(nodes: dict, estimate: Any, settings: dict, size: tuple[int, int]) -> None:
+    poses, _, _ = estimate(BOX)
+    assert nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **(DRAW | settings)).args[0].shape[1:3] == size
+
+
+@pytest.mark.parametrize(("size", "width"), [((900_000, 900_000), 0), ((1, 4000), 512)])
+def test_a_pose_map_of_an_impossible_size_is_refused_before_memory_is_asked_for(
+    nodes: dict, inside: Any, input_error: type[Exception], size: tuple[int, int], width: int
+) -> None:
+    poses = [inside("sdpose_core.poses").Poses.empty(size, "coco_17")]
+    with pytest.raises(input_error, match="set both width and height"):
+        nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **(DRAW | {"width": width}))
+
+
+def test_backgrounds(nodes: dict, estimate: Any, input_error: type[Exception]) -> None:
+    image, draw = picture(), nodes["SDPoseAnnotatorDraw"].execute
+    nobody, _, _ = estimate([], image)
+    assert draw(poses=nobody, **DRAW).args[0].max() == 0
+    green = draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "#00ff00"})).args[0]
+    assert green.reshape(-1, 3).unique(dim=0).tolist() == [[0.0, 1.0, 0.0]]
+    over = draw(poses=nobody, image=image, **(DRAW | {"background": "picture"})).args[0]
+    assert torch.allclose(over, image, atol=0.5 / 255 + 1e-6)
+    with pytest.raises(input_error, match="connect the input 'image'"):
+        draw(poses=nobody, **(DRAW | {"background": "picture"}))
+    with pytest.raises(input_error, match="#00ff00"):
+        draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "green"}))
+
+
+# --- progress, cancelling, memory ------------------------------------------------------------------------------------
+
+
+def test_cancelling_takes_effect_after_one_batch(nodes: dict, estimate: Any) -> None:
+    import comfy.model_management as management
+    import comfy.utils
+
+    comfy.utils.updates.clear()
+    comfy.utils.on_update.append(lambda done, total: setattr(management, "interrupted", True))
+    try:
+        with pytest.raises(management.InterruptProcessingException):
+            estimate([BOX] * 5)
+    finally:
+        comfy.utils.on_update.clear()
+    assert comfy.utils.updates == [(1, 5)]
+
+
+@pytest.mark.parametrize("convert", ["images_from_tensor", "tensor_from_images"])
+def test_cancelling_takes_effect_between_the_frames_of_a_conversion(inside: Any, convert: str) -> None:
+    import comfy.model_management as management
+
+    frames = {"images_from_tensor": picture(frames=2), "tensor_from_images": [np.zeros((4, 4, 3), np.uint8)] * 2}
+    management.interrupted = True
+    with pytest.raises(management.InterruptProcessingException):
+        getattr(inside("nodes.sockets"), convert)(frames[convert])
+    assert len(getattr(inside("nodes.sockets"), convert)(frames[convert])) == 2
+
+
+def test_pictures_that_are_made_are_shown_on_the_node_and_not_too_many_of_them(nodes: dict, estimate: Any) -> None:
+    poses, _, _ = estimate(BOX, picture(8, 8, frames=70))
+    drawn = nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **DRAW)
+    assert len(drawn.args[0]) == 70
+    assert torch.equal(drawn.ui.image, drawn.args[0][:64])
+    made = nodes["SDPoseAnnotator"].execute(image=picture(), **ANNOTATE)
+    assert torch.equal(made.ui.image, made.args[0])
+
+
+def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: Any) -> None:
+    """In ComfyUI's layers, every one that has weights, and with the weights asked for first."""
+    import comfy.model_management as management
+
+    config_of = inside("sdpose_core.model.config")
+    unet = config_of.UNetConfig((16, 32, 32, 32), 2, (1, 2, 2, 2), cross_attention_dim=16, norm_num_groups=8)
+    vae = config_of.VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4)
+    torch.manual_seed(0)
+    sdpose = inside("sdpose_core.model.network").SDPose(
+        config_of.SDPoseConfig(input_size=(192, 256), unet=unet, vae=vae)
+    )
+    sdpose = inside("sdpose_core.model.folding").fold_constants(sdpose.eval().requires_grad_(False))
+    image, boxes = [np.full((80, 60, 3), 90, np.uint8)], [np.asarray([[5, 5, 50, 70]], np.float32)]
+    bare = inside("sdpose_core.estimation.sdpose").PoseEstimator(sdpose, batch_size=1).estimate(image, boxes)[0]
+    managed = inside("nodes.loaded_model").ManagedModel(sdpose, "tiny", {})
+    plain = {name for name, module in sdpose.named_modules() if type(module).__module__.startswith("torch.nn.modules")}
+    weighted = {name for name in plain if any(True for _ in sdpose.get_submodule(name).parameters(recurse=False))}
+    assert not weighted
+    management.loaded.clear()
+    found = managed.estimator().estimate(image, boxes)[0]
+    assert len(management.loaded) == 1
+    assert np.array_equal(found.keypoints, bare.keypoints) and np.array_equal(found.scores, bare.scores)
+    assert "17 points" in managed.describe()
+
+
+# --- files on disk ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        (
+            "SDPoseAnnotatorLoadModel",
+            {"model": "x.safetensors", "dtype": "fp32", "keypoints": "auto", "compile": False},
+        ),
+        ("SDPoseAnnotatorDetect", {"detector": "x.onnx", "threshold": 0.3, "image": None}),
+        ("SDPoseAnnotator", {"detector": "x.onnx", "threshold": 0.3, "image": None}),
+    ],
+)
+def test_a_node_runs_again_when_its_file_was_replaced(nodes: dict, base: Path, name: str, inputs: dict) -> None:
+    path = base / "models" / "sdpose" / (inputs.get("model") or inputs["detector"])
+    path.write_bytes(b"1")
+    before = nodes[name].fingerprint_inputs(**inputs)
+    assert nodes[name].fingerprint_inputs(**inputs) == before
+    path.write_bytes(b"22")
+    assert nodes[name].fingerprint_inputs(**inputs) != before
+    path.unlink()
+
+
+def test_a_model_of_several_files_is_loaded_again_when_one_of_them_was_replaced(nodes: dict, base: Path) -> None:
+    """The folder's own time does not change with a file two folders down."""
+    folder = base / "models" / "sdpose" / "official"
+    file = folder / "unet" / "weights.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"1")
+    settings = {"model": folder.name, "dtype": "fp32", "keypoints": "auto", "compile": False}
+    before = nodes["SDPoseAnnotatorLoadModel"].fingerprint_inputs(**settings)
+    file.write_bytes(b"22")
+    assert nodes["SDPoseAnnotatorLoadModel"].fingerprint_inputs(**settings) != before
+    file.unlink()
+    file.parent.rmdir()
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("name", ["SDPoseAnnotatorDetect", "SDPoseAnnotator"])
+@pytest.mark.parametrize("detector", ["yolox (embedded)", None])
+def test_an_embedded_detector_never_changes(nodes: dict, name: str, detector: str | None) -> None:
+    """Nor does a choice that comes by wire, for which ComfyUI gives None: an error would run the node every time."""
+    assert nodes[name].fingerprint_inputs(detector=detector, image=None) is None
+
+
+def test_a_model_whose_choice_comes_by_wire_is_not_loaded_every_time(nodes: dict) -> None:
+    settings = {"model": None, "dtype": None, "keypoints": None, "compile": None}
+    fingerprint = nodes["SDPoseAnnotatorLoadModel"].fingerprint_inputs
+    assert fingerprint(**settings) == fingerprint(**settings)
+
+
+# --- boxes from other nodes ------------------------------------------------------------------------------------------
+
+
+def sam3_track(masks: np.ndarray) -> dict[str, Any]:
+    packed = np.packbits(masks, axis=-1, bitorder="little")
+    size = masks.shape[-2:]
+    return {"packed_masks": torch.from_numpy(packed), "n_frames": len(masks), "scores": [0.9, 0.8], "orig_size": size}
+
+
+def two_squares() -> np.ndarray:
+    """(2 objects, 32, 32): one at the top left, one at the bottom right."""
+    masks = np.zeros((2, 32, 32), bool)
+    masks[0, 2:10, 4:12] = True
+    masks[1, 20:30, 16:24] = True
+    return masks
+
+
+SQUARES = [(4, 2, 8, 8), (16, 20, 8, 10)]
+
+
+def segs() -> Any:
+    parts = [
+        SimpleNamespace(
+            bbox=(x, y, x + w, y + h), crop_region=(x, y, x + w, y + h), cropped_mask=np.ones((h, w)), confidence=0.5
+        )
+        for x, y, w, h in SQUARES
+    ]
+    return ((32, 32), parts)
+
+
+SOURCES = {
+    "bbox xywh": SQUARES,
+    "bbox nested": [SQUARES],
+    "mask stack": torch.from_numpy(two_squares()).float(),
+    "segs": segs(),
+    "sam3": sam3_track(two_squares()[None]),
+    "bounding box": [[{"x": x, "y": y, "width": w, "height": h} for x, y, w, h in SQUARES]],
+    "mhr": {"frames": [[{"bbox": np.asarray([x, y, x + w, y + h])} for x, y, w, h in SQUARES]], "image_size": (32, 32)},
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_boxes_from(nodes: dict, kind: str) -> None:
+    settings = BOXES_FROM | {"with_masks": True}
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes, masks, info = execute(source=SOURCES[kind], image=picture(32, 32), **settings).args
+    assert [[(b["x"], b["y"], b["width"], b["height"]) for b in frame] for frame in boxes] == [SQUARES]
+    assert np.array_equal(masks.numpy() > 0, two_squares())
+    assert "2 people" in info
+
+
+@pytest.mark.parametrize(
+    ("source", "counts"),
+    [
+        ([[SQUARES[0]], [], SQUARES], [1, 0, 2]),
+        ([[SQUARES[0]], None, SQUARES], [1, 0, 2]),
+        ([SQUARES[0], None, SQUARES[1]], [1, 0, 1]),
+        ([None, (), SQUARES[1]], [0, 0, 1]),
+        (np.zeros((0, 4)), [0, 0, 0]),
+        (np.asarray([SQUARES[0]] * 3), [1, 1, 1]),
+        ([np.asarray(SQUARES), np.zeros((0, 4)), np.zeros((0, 4))], [2, 0, 0]),
+        ([(float("nan"), 1, 2, 3)] * 3, [1, 1, 1]),
+    ],
+)
+def test_bbox_of_frames_with_and_without_people(nodes: dict, source: Any, counts: list[int]) -> None:
+    settings = BOXES_FROM | {"with_masks": True}
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes, masks, _ = execute(source=source, image=picture(32, 32, frames=3), **settings).args
+    assert [len(frame) for frame in boxes] == counts
+    assert len(masks) == max(sum(counts), 1)
+
+
+def test_segs_of_other_packs(nodes: dict) -> None:
+    """Without a box, a confidence or a mask, and with regions over the edge of the picture."""
+    whole = {"bbox": None, "confidence": None, "cropped_mask": None, "crop_region": (4, 2, 12, 10)}
+    over = whole | {"crop_region": (-4, 28, 4, 36), "cropped_mask": np.eye(8), "confidence": np.asarray([0.25])}
+    outside = whole | {"crop_region": (-9, -9, -1, -1), "cropped_mask": torch.ones(1, 8, 8)}
+    segs = ((32, 32), [SimpleNamespace(**entry) for entry in (whole, over, outside)])
+    settings = BOXES_FROM | {"with_masks": True}
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes, masks, _ = execute(source=segs, image=picture(32, 32), **settings).args
+    assert [(box["x"], box["width"], box["score"]) for box in boxes[0]] == [(4, 8, 1.0), (-4, 8, 0.25), (-9, 8, 1.0)]
+    expected = np.zeros((3, 32, 32), bool)
+    expected[0, 2:10, 4:12] = True
+    expected[1, 28:32, 0:4] = np.eye(8)[:4, 4:8] > 0
+    assert np.array_equal(masks.numpy() > 0, expected)
+
+
+def test_people_of_sam_3d_body_of_whom_nothing_is_known_are_left_out(nodes: dict) -> None:
+    points = np.full((70, 2), np.nan)
+    known = points.copy()
+    known[:2] = (10, 10), (20, 30)
+    people = [{"bbox": None, "pred_keypoints_2d": points}, {}, {"bbox": None, "pred_keypoints_2d": known}]
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    boxes = execute(source={"frames": [people, None]}, image=picture(32, 32, frames=2), **BOXES_FROM).args[0]
+    assert [[(box["x"], box["y"], box["width"], box["height"]) for box in frame] for frame in boxes] == [
+        [(9.0, 8.0, 12.0, 24.0)],
+        [],
+    ]
+
+
+def test_boxes_from_corners_parts_and_keypoints(nodes: dict, estimate: Any) -> None:
+    execute = nodes["SDPoseAnnotatorBoxesFrom"].execute
+    corners = [[x, y, x + w, y + h] for x, y, w, h in SQUARES]
+    as_corners = execute(source=corners, image=picture(32, 32), **(BOXES_FROM | {"bbox_format": "x1, y1, x2, y2"}))
+    assert [(b["width"], b["height"]) for b in as_corners.args[0][0]] == [(8, 8), (8, 10)]
+    union = torch.from_numpy(two_squares().any(axis=0))[None].float()
+    parts = execute(
+        source=union, image=picture(32, 32), **(BOXES_FROM | {"mask_meaning": "each connected part is a person"})
+    )
+    assert [(b["x"], b["y"]) for b in parts.args[0][0]] == [(4, 2), (16, 20)]
+    _, keypoints, _ = estimate(BOX)
+    box = execute(source=keypoints, image=picture(), **BOXES_FROM).args[0][0][0]
+    assert {key: box[key] for key in BOX} == BOX
+
+
+def test_tracks_keep_their_ids_where_an_object_is_hidden(nodes: dict, estimate: Any) -> None:
+    masks = np.stack([two_squares(), two_squares() * np.asarray([False, True])[:, None, None]])
+    image = picture(32, 32, frames=2)
+    boxes, _, _ = nodes["SDPoseAnnotatorBoxesFrom"].execute(source=sam3_track(masks), image=image, **BOXES_FROM).args
+    assert [[box["track_id"] for box in frame] for frame in boxes] == [[0, 1], [1]]
+    poses, _, _ = estimate(boxes, image)
+    assert [frame.track_ids.tolist() for frame in poses] == [[0, 1], [1]]
+
+
+def test_masks_reach_the_estimator_one_per_box(
+    nodes: dict, estimate: Any, echo: EchoModel, input_error: type[Exception]
+) -> None:
+    settings = BOXES_FROM | {"with_masks": True}
+    image = picture(32, 32)
+    boxes, masks, _ = nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=image, **settings).args
+    estimate(boxes, image, masks=masks)
+    assert np.array_equal(echo.seen[-1][2][0], two_squares())
+    with pytest.raises(input_error, match="one per box, 2 in all"):
+        estimate(boxes, image, masks=masks[:1])
+
+
+def test_boxes_from_refuses_other_frames(nodes: dict, input_error: type[Exception]) -> None:
+    with pytest.raises(input_error, match="1 frame, the pictures are 2"):
+        nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=picture(frames=2), **BOXES_FROM)
+
+
+# --- nothing that comes in is changed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["poses", "keypoints"])
+def test_poses_that_come_in_are_not_modified(nodes: dict, estimate: Any, kind: str) -> None:
+    made = estimate([[BOX, BOX | {"x": 1.0}], [BOX]], picture(frames=2))
+    given = made[0] if kind == "poses" else made[1]
+    before = copy.deepcopy(given)
+    filters = {"threshold": 0.5, "min_person_score": 0.1, "min_points": 1, "max_people": 1}
+    nodes["SDPoseAnnotatorSelectPerson"].execute(poses=given, by="leftmost", number=0, x=0, y=0)
+    nodes["SDPoseAnnotatorFilter"].execute(poses=given, **filters, **PARTS | {"head": False})
+    nodes["SDPoseAnnotatorDraw"].execute(poses=given, **(DRAW | {"width": 100, "height": 30, "swap_hands": True}))
+    if kind == "keypoints":
+        assert given == before
+        return
+    for frame, kept in zip(given, before, strict=True):
+        for name in ("keypoints", "scores", "boxes"):
+            np.testing.assert_array_equal(getattr(frame, name), getattr(kept, name))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_sources_of_boxes_are_not_modified(nodes: dict, kind: str) -> None:
+    before = copy.deepcopy(SOURCES[kind])
+    nodes["SDPoseAnnotatorBoxesFrom"].execute(
+        source=SOURCES[kind], image=picture(32, 32), **BOXES_FROM | {"with_masks": True}
+    )
+    assert repr(SOURCES[kind]) == repr(before)
+
+
+# --- selecting, saving -----------------------------------------------------------------------------------------------
+
+
+def test_select_and_filter(nodes: dict, estimate: Any) -> None:
+    small, large = BOX | {"track_id": 4}, BOX | {"x": 0.0, "width": 48.0, "track_id": 9}
+    poses, _, _ = estimate([[small, large], [small]], picture(frames=2))
+    select = nodes["SDPoseAnnotatorSelectPerson"].execute
+    ids = {
+        by: [frame.track_ids.tolist() for frame in select(poses=poses, by=by, number=number, x=0, y=0).args[0]]
+        for by, number in (("largest", 0), ("id", 9))
+    }
+    assert ids == {"largest": [[9], [4]], "id": [[9], []]}
+    kept = nodes["SDPoseAnnotatorFilter"].execute(
+        poses=poses, threshold=0.3, min_person_score=0.0, min_points=18, max_people=0, **PARTS
+    )  # fmt: skip
+    assert [len(frame) for frame in kept.args[0]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("format", "where"),
+    [
+        ("pose.npz", "a/b_00001_.pose.npz"),
+        ("OpenPose JSON, one file", "a/b_00001_.json"),
+        ("OpenPose JSON, one file per frame", "a/b_00001_/b_00001_000000000000_keypoints.json"),
+    ],
+)
+def test_save_and_load(nodes: dict, estimate: Any, base: Path, format: str, where: str) -> None:
+    poses, _, _ = estimate([[BOX, BOX | {"x": 1.0}], [], [BOX]], picture(frames=3))
+    save = nodes["SDPoseAnnotatorSave"].execute
+    path = save(poses=poses, filename_prefix="a/b", format=format, threshold=0.3).args[0]
+    assert Path(path) == base / "output" / where
+    loader = nodes["SDPoseAnnotatorLoad"]
+    choice = (where if "per frame" not in format else "a/b_00001_/") + " [output]"
+    assert choice in next(entry for entry in loader.define_schema().inputs if entry.id == "file").settings["options"]
+    loaded = loader.execute(file=choice, swap_hands=False).args[0]
+    assert [len(frame) for frame in loaded] == [2, 0, 1]
+    for one, other in zip(poses, loaded, strict=True):
+        np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-3)
+        assert one.size == other.size
+    before = loader.fingerprint_inputs(file=choice, swap_hands=False)
+    Path(path).write_bytes(Path(path).read_bytes() + b" ")
+    assert loader.fingerprint_inputs(file=choice, swap_hands=False) != before
+    for file in (base / "output" / "a").rglob("*.*"):
+        if file.is_file():
+            file.unlink()
+    for folder in (base / "output" / "a").glob("*/"):
+        folder.rmdir()
+
+
+def test_json_of_frames_of_different_sizes(nodes: dict, estimate: Any, base: Path, input_error: type) -> None:
+    frames = [*estimate(BOX)[0], *estimate(BOX, picture(32, 32))[0]]
+    save = nodes["SDPoseAnnotatorSave"].execute
+    for format in ("OpenPose JSON, one file", "OpenPose JSON, one file per frame"):
+        path = Path(save(poses=frames, filename_prefix="sizes", format=format, threshold=0.3).args[0])
+        assert path.is_relative_to(base / "output")
+    with pytest.raises(input_error, match="all frames of a sequence must agree"):
+        save(poses=frames, filename_prefix="sizes", format="pose.npz", threshold=0.3)
+
+
+def test_json_without_a_canvas_is_loaded_with_the_size_that_is_given(
+    nodes: dict, base: Path, input_error: type[Exception]
+) -> None:
+    """OpenPose's own program writes no size."""
+    body = np.c_[np.linspace(5, 40, 18), np.linspace(9, 60, 18), np.ones(18)].ravel().tolist()
+    path = base / "input" / "frame_keypoints.json"
+    path.write_text(json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": body}]}))
+    load = nodes["SDPoseAnnotatorLoad"].execute
+    with pytest.raises(input_error, match="canvas_width and canvas_height"):
+        load(file=path.name, swap_hands=False)
+    poses = load(file=path.name, swap_hands=False, canvas_width=48, canvas_height=64).args[0]
+    assert [(len(frame), frame.size) for frame in poses] == [(1, (48, 64))]
+    path.unlink()
+
+
+@pytest.mark.parametrize("prefix", ["../outside", "/tmp/outside", "a/../../outside"])
+def test_saving_outside_the_output_folder_is_refused(nodes: dict, estimate: Any, prefix: str) -> None:
+    poses, _, _ = estimate(BOX)
+    with pytest.raises(Exception, match="outside"):
+        nodes["SDPoseAnnotatorSave"].execute(poses=poses, filename_prefix=prefix, format="pose.npz", threshold=0.3)
+
+
+def test_load_without_files_says_where_to_put_them(nodes: dict, input_error: type[Exception]) -> None:
+    with pytest.raises(input_error, match="input folder"):
+        nodes["SDPoseAnnotatorLoad"].execute(file="(no pose file found)", swap_hands=False)

@@ -1,0 +1,328 @@
+"""The nodes for driving videos over the small stand-in for ComfyUI, with the preview on a real clip."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from paths import DATA
+
+DANCER = DATA / "dancer.mp4"
+RATE = Fraction(16)
+
+
+def defaults(node: type) -> dict[str, Any]:
+    """The values of a node's inputs when nothing is set."""
+    return {entry.id: entry.settings["default"] for entry in node.define_schema().inputs if "default" in entry.settings}
+
+
+@pytest.fixture(scope="module")
+def clip(inside: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 16 frames of the dancer: one second."""
+    path = tmp_path_factory.mktemp("clip") / "dancer.mp4"
+    writer = inside("sdpose_core.video.writer").VideoWriter(path, (350, 350), RATE)
+    with inside("sdpose_core.video.opening").open_video(DANCER) as source, writer:
+        for frame, _ in zip(source.frames(), range(16), strict=False):
+            writer.write(frame.image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def image(inside: Any, clip: Path) -> torch.Tensor:
+    """(12, 350, 350, 3) the first frames of the clip."""
+    with inside("sdpose_core.video.opening").open_video(clip) as source:
+        frames = [frame.image for frame, _ in zip(source.frames(), range(12), strict=False)]
+    return torch.from_numpy(np.stack(frames)).float() / 255
+
+
+@pytest.fixture
+def run(nodes: dict[str, type]) -> Any:
+    """Run a node with its defaults and what is given; its outputs."""
+
+    def run(name: str, **inputs: Any) -> tuple:
+        node = nodes[f"SDPoseAnnotator{name}"]
+        return node.execute(**{**defaults(node), **inputs}).args
+
+    return run
+
+
+@pytest.fixture
+def video(nodes: dict[str, type]) -> Any:
+    """Makes a VIDEO of a file, as Load Video does."""
+    from comfy_api.latest import InputImpl
+
+    return InputImpl.VideoFromFile
+
+
+@pytest.fixture(scope="module")
+def sequence(nodes: dict[str, type], image: torch.Tensor) -> Any:
+    node = nodes["SDPoseAnnotatorAnimateAnyone"]
+    return node.execute(**{**defaults(node), "image": image, "frame_rate": 16.0}).args[2]
+
+
+def moved(sequence: Any, way: float) -> list:
+    """Its frames with everybody twice, the second person `way` pixels to the right, in an order that changes."""
+    result = []
+    for number, frame in enumerate(sequence.frames()):
+        pair = np.concatenate([frame.keypoints, frame.keypoints + [way, 0]])
+        boxes = np.concatenate([frame.boxes, frame.boxes + [way, 0, way, 0, 0]])
+        order = [0, 1] if number % 2 else [1, 0]
+        kind = type(frame)
+        result.append(kind(pair[order], np.tile(frame.scores, (2, 1)), boxes[order], (900, 350), frame.keypoint_set))
+    return result
+
+
+# --- AnimateAnyone ---------------------------------------------------------------------------------------------------
+
+
+def test_animate_anyone_gives_one_map_per_frame_in_its_size(run: Any, image: torch.Tensor) -> None:
+    maps, pose_video, sequence, rate, info = run("AnimateAnyone", image=image, frame_rate=16.0)
+    assert maps.shape == (12, 512, 512, 3)
+    assert len(sequence) == 12 and sequence.frame_rate == RATE and rate == 16.0
+    assert pose_video.get_components().frame_rate == RATE
+    assert all(frame.any() for frame in maps), "the dancer is in every frame"
+    assert "no model is connected" in info and "MoveNet" in info
+
+
+def test_animate_anyone_says_the_same_of_frames_and_of_the_video(
+    run: Any, video: Any, clip: Path, image: torch.Tensor
+) -> None:
+    of_video = run("AnimateAnyone", video=video(str(clip), duration=12 / 16))
+    of_frames = run("AnimateAnyone", image=image, frame_rate=16.0)
+    np.testing.assert_array_equal(of_video[2].keypoints, of_frames[2].keypoints)
+    assert torch.equal(of_video[0], of_frames[0])
+
+
+def test_a_frame_without_the_person_is_black(run: Any, image: torch.Tensor) -> None:
+    """AnimateAnyone's own tool stops there."""
+    gone = image.clone()
+    gone[5:] = 0
+    maps, _, sequence, _, _ = run("AnimateAnyone", image=gone, smooth=False, detector="yolox (embedded)")
+    assert len(maps) == 12
+    assert maps[4].any() and not maps[5:].any()
+    assert (sequence.track_ids[5:] == -1).all()
+
+
+@pytest.mark.parametrize("inputs", ["none", "both"])
+def test_either_frames_or_a_video(
+    run: Any, input_error: type[Exception], image: torch.Tensor, video: Any, inputs: str
+) -> None:
+    given = {"image": image, "video": video(str(DANCER))} if inputs == "both" else {}
+    with pytest.raises(input_error, match="connect either image or video"):
+        run("AnimateAnyone", **given)
+
+
+# --- over time -------------------------------------------------------------------------------------------------------
+
+
+def test_tracking_keeps_people_apart_whose_order_changes(run: Any, sequence: Any) -> None:
+    tracked, keypoints, info = run("Track", poses=moved(sequence, 400), frame_rate=16.0)
+    left = [tracked.frame(t).select(tracked.frame(t).track_ids == 0).boxes[0, 0] for t in range(12)]
+    assert len(set(tracked.track_ids.ravel().tolist())) == 2
+    assert np.ptp(left) < 200, "one id jumps between the two"
+    assert tracked.frame_rate == RATE
+    assert [len(frame["people"]) for frame in keypoints] == [2] * 12
+    assert "2 people" in info
+
+
+def test_ids_can_be_taken_as_they_come(run: Any, sequence: Any) -> None:
+    frames = [SimpleNamespace(**vars(frame)) for frame in moved(sequence, 400)]
+    kind = type(sequence.frame(0))
+    frames = [
+        kind(f.keypoints, f.scores, f.boxes, f.size, f.keypoint_set, np.array([7, 3] if n % 2 else [3, 7]))
+        for n, f in enumerate(frames)
+    ]
+    tracked, _, _ = run("Track", poses=frames, keep_ids=True)
+    assert sorted(set(tracked.track_ids.ravel().tolist())) == [3, 7]
+
+
+@pytest.mark.parametrize(
+    ("given", "rate"),
+    [(29.97, Fraction(30000, 1001)), (23.976, Fraction(24000, 1001)), (59.94, Fraction(60000, 1001)),
+     (25.0, Fraction(25)), (12.5, Fraction(25, 2)), (0.0, None), (29.970029830932617, Fraction(30000, 1001))],
+)  # fmt: skip
+def test_rates_that_travel_as_floats(inside: Any, given: float, rate: Fraction | None) -> None:
+    assert inside("nodes.sequence_sockets").rate_from_socket(given) == rate
+
+
+def test_smoothing_calms_and_can_be_switched_off(run: Any, inside: Any, sequence: Any) -> None:
+    rng = np.random.default_rng(0)
+    shaking = type(sequence)(
+        **{**vars(sequence), "keypoints": sequence.keypoints + rng.normal(0, 3, sequence.keypoints.shape)}
+    )
+    smoothed, _, _ = run("Smooth", sequence=shaking)
+    off = {"body_hz": 0.0, "hands_hz": 0.0, "face_hz": 0.0, "fill_gaps": 0, "repair_flips": 0, "outliers": 0.0}
+    same, _, _ = run("Smooth", sequence=shaking, **off, threshold=0.0, hysteresis=0.0, hide_faces=False)
+    np.testing.assert_array_equal(same.keypoints, shaking.keypoints)
+
+    def jerk(clip: Any) -> float:
+        return float(np.nanmean(np.abs(np.diff(clip.keypoints, n=2, axis=0))))
+
+    assert jerk(smoothed) < 0.5 * jerk(shaking)
+    np.testing.assert_array_equal(smoothed.scores, shaking.scores)
+
+
+def test_frames_of_poses_become_a_sequence(run: Any, sequence: Any) -> None:
+    smoothed, _, info = run("Smooth", sequence=sequence.frames(), frame_rate=16.0)
+    assert smoothed.frame_rate == RATE
+    assert "tracked without pictures" in info
+
+
+def test_what_was_decided_along_time_is_drawn_whatever_the_threshold(run: Any, sequence: Any) -> None:
+    """Else limbs would blink again."""
+    smoothed, _, _ = run("Smooth", sequence=sequence)
+    low, high = (run("Draw", poses=smoothed, threshold=threshold)[0] for threshold in (0.1, 0.9))
+    assert torch.equal(low, high)
+
+
+def test_retargeting_gives_the_reference_its_size(run: Any, sequence: Any) -> None:
+    reference = sequence.frame(0)
+    fitted, _, _ = run("Retarget", sequence=sequence, reference=[reference])
+    np.testing.assert_allclose(fitted.keypoints[0], sequence.keypoints[0], atol=1e-3)
+    double = type(reference)(
+        reference.keypoints * 2, reference.scores, reference.boxes * [2, 2, 2, 2, 1], (700, 700), "coco_17"
+    )
+    larger, keypoints, _ = run("Retarget", sequence=sequence, reference=[double])
+    assert larger.size == (700, 700) and keypoints[0]["canvas_width"] == 700
+    np.testing.assert_allclose(larger.keypoints[0], sequence.keypoints[0] * 2, atol=0.5)
+
+
+def test_face_crops(run: Any, input_error: type[Exception], image: torch.Tensor, sequence: Any) -> None:
+    faces, boxes, info = run("FaceCrops", image=image, sequence=sequence, size=128)
+    assert faces.shape == (12, 128, 128, 3)
+    assert [len(entry) for entry in boxes] == [1] * 12
+    assert all(entry[0]["width"] == pytest.approx(entry[0]["height"]) for entry in boxes)
+    assert "12 of 12 frames" in info
+    with pytest.raises(input_error, match="connect the same frames"):
+        run("FaceCrops", image=image[:5], sequence=sequence)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_annotate_video_writes_streams_and_loads_again(
+    run: Any, inside: Any, base: Path, video: Any, clip: Path
+) -> None:
+    pose_video, sequence, preview, path, info = run("Video", video=video(str(clip)), folder="dance")
+    assert Path(path) == base / "output" / "dance" / "dancer.pose.npz"
+    assert inside("sdpose_core.video.opening").frame_count(pose_video.get_stream_source()) == len(sequence) == 16
+    assert preview.shape == (1, 350, 350, 3) and preview.any()
+    assert "16 frames at 16 per second, 1 people" in info
+    loaded, _, _ = run("LoadSequence", file="dance/dancer.pose.npz [output]")
+    np.testing.assert_array_equal(loaded.keypoints, sequence.keypoints)
+    assert loaded.frame_rate == RATE
+
+
+def test_annotate_video_takes_a_path_and_keeps_what_is_finished(run: Any, base: Path, clip: Path) -> None:
+    shutil.copy(clip, base / "input" / "mine.mp4")
+    first = run("Video", path="mine.mp4", folder="kept", smooth=False)
+    stamp = Path(first[3]).stat().st_mtime_ns
+    again = run("Video", path="mine.mp4", folder="kept", keep_finished=True)
+    assert Path(again[3]).stat().st_mtime_ns == stamp
+    np.testing.assert_array_equal(again[1].keypoints, first[1].keypoints)
+
+
+def test_a_cancelled_video_goes_on_where_it_was(
+    run: Any, base: Path, clip: Path, inside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(clip, base / "input" / "cancelled.mp4")
+    undisturbed = run("Video", path="cancelled.mp4", folder="whole")[1]
+    clip_inputs, seen = inside("nodes.clip_inputs"), []
+    options = clip_inputs.clip_options
+    monkeypatch.setattr(clip_inputs, "clip_options", lambda *a, **k: options(*a, **k, chunk=4))
+    host = inside("nodes.host")
+
+    class Cancelled(Exception):
+        pass
+
+    def progress(self: Any, done: int, total: int | None = None) -> None:
+        seen.append(done)
+        if done > 10:
+            raise Cancelled
+
+    call = host.Progress.__call__
+    monkeypatch.setattr(host.Progress, "__call__", progress)
+    with pytest.raises(Cancelled):
+        run("Video", path="cancelled.mp4", folder="stopped")
+    monkeypatch.setattr(host.Progress, "__call__", lambda self, done, total=None: seen.append(done))
+    seen.clear()
+    resumed = run("Video", path="cancelled.mp4", folder="stopped")[1]
+    monkeypatch.setattr(host.Progress, "__call__", call)
+    assert seen[0] > 8, "it began anew"
+    np.testing.assert_array_equal(resumed.keypoints, undisturbed.keypoints)
+
+
+def test_videos_in_memory_and_trimmed(run: Any, video: Any, clip: Path, image: torch.Tensor, base: Path) -> None:
+    from comfy_api.latest import InputImpl, Types
+
+    made = InputImpl.VideoFromComponents(Types.VideoComponents(images=image, audio=None, frame_rate=RATE))
+    whole = run("Video", video=made, smooth=False)[1]
+    trimmed = run("Video", video=video(str(clip), start_time=0.25, duration=0.5), smooth=False)[1]
+    in_memory = run("Video", video=video(io.BytesIO(clip.read_bytes())), smooth=False)[1]
+    assert (len(whole), len(trimmed), len(in_memory)) == (12, 8, 16)
+    for start, part in ((0, whole), (4, trimmed)):
+        same = in_memory.keypoints[start : start + len(part), 0]
+        np.testing.assert_array_equal(part.keypoints[:, 0], same)
+    assert not list((base / "temp").glob("sdpose_*")), "temporary files stay behind"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "connect a video or name a file"),
+        ({"path": "missing.mp4"}, r"missing\.mp4 is not there"),
+        ({"path": "text.mp4"}, "cannot be read as a video"),
+        ({"path": "mine2.mp4", "folder": "../elsewhere"}, "outside of ComfyUI's output folder"),
+    ],
+)
+def test_wrong_videos_are_one_clear_message(
+    run: Any, base: Path, input_error: type[Exception], inputs: dict, message: str
+) -> None:
+    (base / "input" / "text.mp4").write_text("no video")
+    shutil.copy(DANCER, base / "input" / "mine2.mp4")
+    with pytest.raises(input_error, match=message):
+        run("Video", **inputs)
+
+
+@pytest.mark.parametrize("target", ["animate_anyone", "musepose", "wan", "openpose", "coco", "controlnet"])
+def test_export_writes_into_a_folder_of_its_own(run: Any, base: Path, sequence: Any, target: str) -> None:
+    first, info = run("Export", sequence=sequence, target=target, filename_prefix=f"ex/{target}")
+    second, _ = run("Export", sequence=sequence, target=target, filename_prefix=f"ex/{target}")
+    assert Path(first).parent == base / "output" / "ex"
+    assert first != second
+    for folder in (first, second):
+        assert any(path.is_file() and path.stat().st_size for path in Path(folder).rglob("*"))
+    assert Path(first).name in info
+
+
+def test_export_knows_the_person_and_the_canvas(run: Any, inside: Any, sequence: Any) -> None:
+    folder, _ = run("Export", sequence=sequence, target="controlnet", width=256, height=192)
+    with inside("sdpose_core.video.opening").open_video(next(Path(folder).rglob("*.mp4"))) as source:
+        assert source.info.size == (256, 192)
+        assert source.info.frame_rate == RATE
+
+
+def test_export_refuses_half_a_canvas(run: Any, input_error: type[Exception], sequence: Any) -> None:
+    with pytest.raises(input_error, match="both width and height"):
+        run("Export", sequence=sequence, target="controlnet", width=256)
+
+
+def test_saved_poses_keep_ids_and_rate(run: Any, sequence: Any) -> None:
+    (path,) = run("Save", poses=sequence, filename_prefix="saved/clip")
+    assert type(sequence).load(path).frame_rate == RATE
+    (text,) = run("Save", poses=sequence, filename_prefix="saved/clip", format="OpenPose JSON, one file")
+    assert len(json.loads(Path(text).read_text())) == 12
+
+
+def test_sequences_go_into_the_nodes_for_poses(run: Any, sequence: Any) -> None:
+    assert len(run("SelectPerson", poses=sequence, by="id", number=0)[0]) == 12
+    assert len(run("Filter", poses=sequence, hands=False)[0]) == 12
+    assert run("Draw", poses=sequence)[0].shape == (12, 350, 350, 3)

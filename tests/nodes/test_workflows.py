@@ -1,0 +1,114 @@
+"""Example graphs, help pages and translations against the nodes' schemas (which `test_nodes.py` keeps true)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paths import ROOT
+from PIL import Image
+
+SCHEMAS: dict[str, Any] = json.loads((ROOT / "tests" / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
+GRAPHS = sorted((ROOT / "workflows").glob("*.json"))
+NOTES = {"MarkdownNote"}
+MUTED = 2
+EXTRA_WIDGETS = {("KSampler", "seed"), ("LoadImage", "image")}
+"""Widgets behind which the web page keeps a second value (what happens after a run, the upload button)."""
+CHOSEN_ON_THE_MACHINE = {"model", "file", "detector", "weights"}
+"""Menus of files: their options are not in the schemas written down."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def to_api(graph: dict[str, Any]) -> dict[str, Any]:
+    """What the web page sends when the graph is queued."""
+    source_of = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
+    prompt = {}
+    for node in graph["nodes"]:
+        if node["type"] in NOTES or node["mode"] == MUTED:
+            continue
+        values, inputs = iter(node["widgets_values"]), {}
+        for entry in node["inputs"]:
+            if "widget" in entry:
+                inputs[entry["name"]] = next(values)
+                if (node["type"], entry["name"]) in EXTRA_WIDGETS:
+                    next(values)
+            if entry["link"] is not None:
+                inputs[entry["name"]] = source_of[entry["link"]]
+        assert next(values, None) is None, f"{node['type']} has more values than widgets"
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return prompt
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+def test_graph_and_its_twin_for_the_api_say_the_same(path: Path) -> None:
+    assert to_api(read(path)) == read(ROOT / "tests" / "workflows_api" / path.name)
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+def test_our_nodes_in_a_graph_agree_with_their_schemas(path: Path) -> None:
+    nodes = [node for node in read(path)["nodes"] if node["type"].startswith("SDPoseAnnotator")]
+    assert nodes
+    for node in nodes:
+        schema = SCHEMAS[node["type"]]
+        assert [(entry["name"], entry["type"]) for entry in node["inputs"]] == _in_order(schema["inputs"])
+        assert [(entry["name"], entry["type"]) for entry in node["outputs"]] == list(schema["outputs"].items())
+        widgets = [entry["name"] for entry in node["inputs"] if "widget" in entry]
+        for name, value in zip(widgets, node["widgets_values"], strict=True):
+            entry = schema["inputs"][name]
+            if "options" in entry and name not in CHOSEN_ON_THE_MACHINE:
+                assert value in entry["options"], (node["type"], name)
+            if "min" in entry:
+                assert entry["min"] <= value <= entry["max"], (node["type"], name)
+
+
+def _in_order(inputs: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and type of each input as the server sends them: the required ones first."""
+    ordered = sorted(inputs.items(), key=lambda item: item[1]["optional"])
+    return [(name, entry["type"]) for name, entry in ordered]
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+def test_links_join_matching_types(path: Path) -> None:
+    graph = read(path)
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    for number, source, slot, target, place, kind in graph["links"]:
+        output, entry = nodes[source]["outputs"][slot], nodes[target]["inputs"][place]
+        assert output["type"] == kind
+        assert kind in entry["type"].split(",") or entry["type"] == "*"
+        assert number in output["links"] and entry["link"] == number
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+def test_graph_has_a_thumbnail(path: Path) -> None:
+    with Image.open(path.with_suffix(".jpg")) as image:
+        assert image.format == "JPEG" and min(image.size) >= 200
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_help_page_names_every_input_and_output(name: str) -> None:
+    page = (ROOT / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for entry in [*SCHEMAS[name]["inputs"], *SCHEMAS[name]["outputs"]]:
+        assert f"`{entry}`" in page, entry
+
+
+def test_chinese_texts_have_chinese_punctuation() -> None:
+    text = (ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8")
+    assert not re.findall(r"[\u4e00-\u9fff][,;:(].{9}|.{9}[,;:)][\u4e00-\u9fff]", text)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_translation_is_complete(language: str) -> None:
+    texts = read(ROOT / "locales" / language / "nodeDefs.json")
+    assert sorted(texts) == sorted(SCHEMAS)
+    for name, schema in SCHEMAS.items():
+        assert texts[name]["display_name"] and texts[name]["description"]
+        assert list(texts[name]["inputs"]) == list(schema["inputs"]), name
+        assert all(entry["name"] and entry["tooltip"] for entry in texts[name]["inputs"].values())
+        assert list(texts[name]["outputs"]) == [str(slot) for slot in range(len(schema["outputs"]))], name
+        assert all(entry["name"] and entry["tooltip"] for entry in texts[name]["outputs"].values())

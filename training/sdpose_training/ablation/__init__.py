@@ -1,0 +1,1 @@
+"""Lists of runs that differ in one thing, trained and tabulated."""

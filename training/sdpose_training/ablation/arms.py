@@ -1,0 +1,135 @@
+"""Lists of ablations: one recipe, and arms that each change a thing or two in it (`recipes/ablations_*.toml`)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdpose_core.errors import InputError
+from sdpose_training.recipe.recipe import Recipe, recipe_from
+from sdpose_training.recipe.values import read_toml, with_overrides
+
+_LIST_KEYS = ("title", "recipe", "seeds", "arms")
+_ARM_KEYS = ("name", "title", "set", "paper")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the table.
+
+    Attributes:
+        name: also its folder.
+        title: what stands in the table.
+        recipe: with the arm's changes.
+        paper: the paper's (AP, AR) in percent by benchmark; may be empty.
+    """
+
+    name: str
+    title: str
+    recipe: Recipe
+    paper: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class AblationList:
+    """A table to be.
+
+    Attributes:
+        seeds: unless the command names others.
+    """
+
+    title: str
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+
+
+def read_list(path: Path, overrides: Sequence[str] = ()) -> AblationList:
+    """Read a list.
+
+    Args:
+        path: a TOML file; its "recipe" is relative to it.
+        overrides: "--key", "value", ... for the recipes of all arms, after their own changes.
+
+    Raises `InputError`: no such file, an unknown key in it or in a recipe (with the nearest), two arms of one name.
+    """
+    content = read_toml(path)
+    _check_keys(content, _LIST_KEYS, str(path))
+    arms, recipe = content.get("arms"), content.get("recipe")
+    if not isinstance(arms, list) or not arms or not isinstance(recipe, str):
+        raise InputError(f"{path} is no list of ablations: expected 'recipe' and [[arms]], found {_some(content)}")
+    seeds = check_seeds(content.get("seeds", (0,)), f"{path}: seeds")
+    base = read_toml(path.parent / recipe)
+    made = tuple(_arm(values, base, overrides, path) for values in arms)
+    names = [arm.name for arm in made]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}: two arms are called {twice[0]!r}; each needs a name of its own")
+    return AblationList(str(content.get("title", path.stem)), seeds, made)
+
+
+def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
+    """Seeds as given; `InputError` for what are none, or the same twice: a folder holds one run."""
+    numbers = isinstance(seeds, list | tuple) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not numbers or not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"{where}: expected numbers from 0, each once, such as 0, 1, found {seeds!r:.60}")
+    return tuple(seeds)
+
+
+def choose_arms(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:
+    """Those of the given names, in the list's order; all if none is given. `InputError` for a name not in the list."""
+    known = [arm.name for arm in arms]
+    for name in names:
+        if name not in known:
+            raise InputError(f"--only {name}: the list has no such arm; it has {', '.join(known)}")
+    return tuple(arm for arm in arms if not names or arm.name in names)
+
+
+def _arm(values: Any, base: Mapping[str, Any], overrides: Sequence[str], path: Path) -> Arm:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: expected each of [[arms]] to be a table, found {values!r:.60}")
+    name = values.get("name")
+    if not isinstance(name, str) or not name or not name.replace("_", "").replace("-", "").isalnum():
+        raise InputError(f"{path}: an arm needs a name of letters, digits, - and _, got {name!r}")
+    _check_keys(values, _ARM_KEYS, f"{path}, arm {name!r}")
+    changes = values.get("set", {})
+    if not isinstance(changes, Mapping):
+        raise InputError(f"{path}, arm {name!r}: expected 'set' to be a table of recipe values, found {changes!r:.60}")
+    try:
+        recipe = recipe_from(with_overrides(_merged(base, changes), overrides, Recipe))
+    except InputError as error:
+        raise InputError(f"{path}, arm {name!r}: {error}") from None
+    return Arm(name, str(values.get("title", name)), recipe, _paper(values.get("paper", {}), f"{path}, arm {name!r}"))
+
+
+def _paper(table: Any, where: str) -> dict[str, tuple[float, float]]:
+    """Benchmark -> (AP, AR)."""
+    pairs = table.values() if isinstance(table, Mapping) else (None,)
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(v, int | float) for v in pair):
+            raise InputError(f"{where}: expected 'paper' to be a table of [AP, AR], found {table!r:.60}")
+    return {benchmark: (float(ap), float(ar)) for benchmark, (ap, ar) in table.items()}
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` in it, tables key by key."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _check_keys(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise InputError(
+                f"{where}: unknown key {key!r}"
+                + (f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}")
+            )
+
+
+def _some(content: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, content)) or "nothing"

@@ -1,0 +1,254 @@
+"""The runs of an ablation: trained in processes of their own, gone on with after an interruption, then measured."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.files import atomic_write, sha256_of
+from sdpose_training.ablation.arms import Arm
+from sdpose_training.data.annotations import People
+from sdpose_training.environment import environment
+from sdpose_training.fit.folder import RunFolder
+from sdpose_training.fit.log import read_log
+from sdpose_training.recipe.recipe import Recipe, recipe_from
+from sdpose_training.recipe.values import differences, read_toml, to_toml
+
+log = logging.getLogger(__name__)
+
+IN_DOMAIN = "in-domain"
+TRAIN = Path(__file__).parents[2] / "train.py"
+_MAY_CHANGE = ("hardware.", "log.", "validation.", "checkpoints.", "data.root", "name")
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """People to be tested on: a COCO-format file and its pictures, with ground-truth boxes."""
+
+    name: str
+    annotations: Path
+    images: Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """An arm with a seed, and its folder (a run folder of train.py with recipe.toml, times.json and result.json)."""
+
+    arm: Arm
+    seed: int
+    recipe: Recipe
+    folder: RunFolder
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.arm.name}, seed {self.seed}"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether train.py came to the end of the recipe."""
+        path = self.folder.log
+        return path.exists() and any(json.loads(line)["kind"] == "end" for line in _whole_lines(path))
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What was measured so far; {} before."""
+        path = self.folder.root / "result.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def make_run(arm: Arm, seed: int, out: Path, threads: int) -> Run:
+    """A run of its own folder below `out`, its recipe written there.
+
+    Raises `InputError` if the folder holds a run of another recipe.
+    """
+    recipe = replace(arm.recipe, seed=seed, name=f"{arm.recipe.name}_{arm.name}")
+    if threads:
+        recipe = replace(recipe, hardware=replace(recipe.hardware, threads=threads))
+    run = Run(arm, seed, recipe, RunFolder(out / arm.name / f"seed-{seed}"))
+    path = run.folder.root / "recipe.toml"
+    if path.exists():
+        changed = differences(recipe_from(read_toml(path)), recipe)
+        if other := [key for key in changed if not key.startswith(_MAY_CHANGE)]:
+            raise InputError(
+                f"{run.folder.root} holds a run of another recipe ({', '.join(other)}): choose another --out, or "
+                "remove it"
+            )
+    with atomic_write(path, "w") as file:
+        file.write(to_toml(recipe))
+    return run
+
+
+def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> Iterator[tuple[Run, str | None]]:
+    """Train what is not trained yet, `jobs` processes at a time; each run as it ends, with what went wrong or None.
+
+    Args:
+        runs: in this order.
+        jobs: processes at a time.
+        launch: what stands before train.py instead of this Python ("accelerate", "launch", ...).
+
+    If the generator is closed or interrupted, the processes are asked to save and are waited for.
+    """
+    waiting = [run for run in runs if not run.is_trained]
+    running: list[_Process] = []
+    ended: list[_Process] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(_Process(waiting.pop(0), launch))
+            for process in ended:  # the next are running by now
+                yield process.run, process.problem()
+            time.sleep(_POLL_SECONDS)
+            ended = [process for process in running if process.has_ended()]
+            running = [process for process in running if process not in ended]
+        for process in ended:
+            yield process.run, process.problem()
+    finally:
+        for process in running:
+            process.stop()
+
+
+class _Process:
+    """train.py on one run."""
+
+    def __init__(self, run: Run, launch: Sequence[str]) -> None:
+        self.run, self.began, self.cpu_seconds = run, time.monotonic(), None
+        arguments = ["--recipe", str(run.folder.root / "recipe.toml"), "--out", str(run.folder.root)]
+        command = [*(launch or [sys.executable]), str(TRAIN), *arguments, "--resume", "auto"]
+        threads = run.recipe.hardware.threads
+        env = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+        self._log = open(run.folder.root / "train.log", "ab")
+        self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=env)
+        log.info("training %s (%s)", run.name, run.folder.root)
+
+    def has_ended(self) -> bool:
+        """Also takes its CPU time, where the system tells it."""
+        if self.process.returncode is not None or not hasattr(os, "wait4"):
+            return self.process.poll() is not None
+        pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+        if pid:
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        return pid != 0
+
+    def problem(self) -> str | None:
+        """After its end: adds the time it took to times.json; one line if it failed or stopped early."""
+        self._log.close()
+        path = self.run.folder.root / "times.json"
+        times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        times.append({"seconds": time.monotonic() - self.began, "cpu_seconds": self.cpu_seconds})
+        with atomic_write(path, "w") as file:
+            json.dump(times, file)
+        if self.run.is_trained:
+            return None
+        lines = (self.run.folder.root / "train.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return f"{self.run.name}: train.py ended with {self.process.returncode} ({lines[-1] if lines else 'no output'})"
+
+    def stop(self) -> None:
+        """SIGTERM: train.py saves its state after the step."""
+        self.process.terminate()
+        while not self.has_ended():
+            time.sleep(_POLL_SECONDS)
+        self.problem()
+
+
+def measure(run: Run, tests: Sequence[EvaluationSet], which: str) -> dict[str, Any]:
+    """Figures of a trained run on the tests that were not measured yet, with the scorer of the training's validation.
+
+    Args:
+        run: trained.
+        tests: ground-truth boxes and flip test.
+        which: "last" or "best" weights.
+
+    Returns:
+        Contents of result.json, which is written; raises `SDPoseError` as validation does, and without such weights.
+    """
+    weights = weights_of(run, which)
+    known = run.result if run.result.get("weights", {}).get("name") == weights.name else {}
+    figures: dict[str, Any] = dict(known.get("tests", {}))
+    missing = [test for test in tests if not _source(test).items() <= figures.get(test.name, {}).items()]
+    if missing:
+        figures |= _figures(run, missing, weights)
+    step = read_log(run.folder.log, "step")[-1]
+    result = {
+        "arm": run.arm.name,
+        "seed": run.seed,
+        "samples": step["samples"],
+        "steps": step["step"],
+        **_minutes(run),
+        "weights": {"name": weights.name, "sha256": sha256_of(weights)},
+        "tests": figures,
+        "environment": environment(),
+    }
+    if missing:
+        with atomic_write(run.folder.root / "result.json", "w") as file:
+            json.dump(result, file, indent=2)
+    return result
+
+
+def weights_of(run: Run, which: str) -> Path:
+    """The newest weights of a run, or the best by its validation; `SDPoseError` if there are none."""
+    pattern = "best" if which == "best" else "step-*"
+    found = sorted(run.folder.weights.glob(f"{pattern}.safetensors"))
+    if not found:
+        raise SDPoseError(f"{run.name}: no {pattern}.safetensors in {run.folder.weights}: was validation.people 0?")
+    return found[-1]
+
+
+def _figures(run: Run, tests: Sequence[EvaluationSet], weights: Path) -> dict[str, dict[str, Any]]:
+    from sdpose_core.checkpoints.loading import load_sdpose
+    from sdpose_training.fit.validation import average_precision, predict
+
+    model = load_sdpose(weights, dtype="fp32", with_rgb_branch=False)
+    found = {}
+    for test in tests:
+        people = people_of(run.recipe, test)
+        settings = replace(run.recipe.validation, flip_test=True)
+        figures = average_precision(people, *predict(model, people, range(len(people)), settings))
+        found[test.name] = {**figures, "people": len(people), **_source(test)}
+        log.info("%s on %s: AP %.3f, mean OKS %.3f", run.name, test.name, figures["AP"], figures["OKS"])
+    return found
+
+
+def people_of(recipe: Recipe, test: EvaluationSet) -> People:
+    """Who is tested; raises `InputError` for annotations or pictures that are not there, or of another set."""
+    from sdpose_training.fit.setup import load_people
+
+    data = replace(recipe.data, val_annotations=str(test.annotations.resolve()), val_images=str(test.images.resolve()))
+    return load_people(replace(recipe, data=data), "val")[0]
+
+
+def _source(test: EvaluationSet) -> dict[str, str]:
+    """What figures are of: other pictures or annotations are measured anew."""
+    return {
+        "annotations": str(test.annotations),
+        "annotations_sha256": sha256_of(test.annotations),
+        "images": str(test.images),
+    }
+
+
+def _minutes(run: Run) -> dict[str, Any]:
+    """Wall and CPU minutes of all attempts that were seen to their end; CPU None where the system does not tell."""
+    path = run.folder.root / "times.json"
+    times: list[Mapping[str, float | None]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    cpu = [entry["cpu_seconds"] for entry in times]
+    return {
+        "minutes": sum(entry["seconds"] or 0.0 for entry in times) / 60,
+        "cpu_minutes": None if None in cpu else sum(value or 0.0 for value in cpu) / 60,
+        "attempts": len(times),
+    }
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Of a log that may have been cut off in the middle of its last line."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]

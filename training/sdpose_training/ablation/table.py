@@ -1,0 +1,93 @@
+"""What an ablation found, as a table: ours beside the paper's."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sdpose_training.ablation.arms import Arm
+
+DETAILS = ("AP", "AP50", "OKS")
+_NONE = "–"
+
+Results = Mapping[str, Sequence[Mapping[str, Any]]]
+"""By name of an arm: the result of each seed that was measured."""
+
+
+def table_lines(title: str, arms: Sequence[Arm], results: Results, tests: Sequence[str]) -> list[str]:
+    """Markdown: the means over the seeds with the paper's figures beside them, then every run by itself.
+
+    Args:
+        title: heading.
+        arms: the rows, also those without a result yet.
+        results: figures as fractions.
+        tests: names, in-domain first.
+    """
+    return [
+        f"# {title}",
+        "",
+        "AP / AR in percent: ours with true boxes and flip test, mean over the seeds ± standard deviation of AP.",
+        "",
+        *_markdown(*_comparison(arms, results, tests)),
+        "",
+        "## Each run",
+        "",
+        *_markdown(*_details(arms, results, tests)),
+    ]
+
+
+def summary(runs: Sequence[Mapping[str, Any]], test: str) -> dict[str, float] | None:
+    """Means over runs of a test's figures, and AP_std (0 for one run); None if no run has it."""
+    found = [run["tests"][test] for run in runs if test in run["tests"]]
+    if not found:
+        return None
+    names = [name for name, value in found[0].items() if isinstance(value, (int, float))]
+    spread = statistics.stdev(each["AP"] for each in found) if len(found) > 1 else 0.0
+    return {**{name: statistics.fmean(each[name] for each in found) for name in names}, "AP_std": spread}
+
+
+def _comparison(arms: Sequence[Arm], results: Results, tests: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    benchmarks = list(dict.fromkeys(name for arm in arms for name in arm.paper))
+    header = ["arm", "seeds", *tests, *(f"paper: {name}" for name in benchmarks)]
+    rows = []
+    for arm in arms:
+        runs = results.get(arm.name, ())
+        ours = [_ours(summary(runs, test), len(runs)) for test in tests]
+        paper = [_paper(arm.paper.get(name)) for name in benchmarks]
+        rows.append([arm.title, ", ".join(str(run["seed"]) for run in runs) or _NONE, *ours, *paper])
+    return header, rows
+
+
+def _ours(figures: Mapping[str, float] | None, runs: int) -> str:
+    if figures is None:
+        return _NONE
+    spread = f" ± {100 * figures['AP_std']:.1f}" if runs > 1 else ""
+    return f"{100 * figures['AP']:.1f}{spread} / {100 * figures['AR']:.1f}"
+
+
+def _paper(figures: tuple[float, float] | None) -> str:
+    return _NONE if figures is None else f"{figures[0]:.1f} / {figures[1]:.1f}"
+
+
+def _details(arms: Sequence[Arm], results: Results, tests: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    header = ["arm", "seed", *(f"{test} {', '.join(DETAILS)}" for test in tests), "samples", "minutes", "CPU minutes"]
+    rows = []
+    for arm in arms:
+        for run in results.get(arm.name, ()):
+            cells = [_three(run["tests"].get(test)) for test in tests]
+            cpu = run["cpu_minutes"]
+            times = [f"{run['minutes']:.1f}", _NONE if cpu is None else f"{cpu:.1f}"]
+            rows.append([arm.title, str(run["seed"]), *cells, str(run["samples"]), *times])
+    return header, rows
+
+
+def _three(figures: Mapping[str, float] | None) -> str:
+    return _NONE if figures is None else ", ".join(f"{100 * figures[name]:.1f}" for name in DETAILS)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as their widest cell, to be read on a screen too."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    for row in (header, ["-" * width for width in widths], *rows):
+        yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

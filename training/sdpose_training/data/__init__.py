@@ -1,0 +1,1 @@
+"""COCO-style data sets to training samples."""

@@ -1,0 +1,147 @@
+"""Keypoint sets of one's own: from a TOML file, or from the category of a COCO annotation file."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sdpose_core.errors import InputError
+from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
+from sdpose_core.skeletons import keypoint_set as known_keypoint_set
+from sdpose_training.recipe.values import read_toml
+
+log = logging.getLogger(__name__)
+
+FROM_ANNOTATIONS = "annotations"
+_KEYS = ("name", "names", "links", "flip_pairs", "sigmas", "upper_body", "lower_body")
+
+
+def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -> KeypointSet:
+    """The set that a recipe names.
+
+    Args:
+        name: a known set, a TOML file, or "annotations".
+        categories: of the COCO file, for "annotations".
+
+    Raises `InputError`: none of these, or a table that does not fit together.
+    """
+    if name == FROM_ANNOTATIONS:
+        return from_category(categories)
+    if name.endswith(".toml"):
+        return from_table(read_toml(name), name)
+    return known_keypoint_set(name)
+
+
+def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
+    """The set of the first category that has keypoints: "keypoints" (names), "skeleton" (pairs from 1), and, beyond
+    COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognised by its names.
+
+    Raises `InputError`: no category has any, several have different ones, or their figures do not fit together.
+    """
+    source = "the annotations' category"
+    if not isinstance(categories, list | tuple) or not all(isinstance(each, Mapping) for each in categories):
+        raise InputError(f"'categories' of the annotations is to be a list of objects, found {categories!r:.60}")
+    with_points = [category for category in categories if category.get("keypoints")]
+    if not with_points:
+        raise InputError("the annotation file has no category with keypoint names: name a set in data.keypoint_set")
+    category = with_points[0]
+    names = category["keypoints"]
+    if other := [str(each.get("name")) for each in with_points if each["keypoints"] != names]:
+        raise InputError(
+            f"the annotation file has categories with different keypoints ({category.get('name')}; {', '.join(other)}):"
+            " one model has one set, keep the annotations of one kind"
+        )
+    for known in KEYPOINT_SETS.values():
+        if names == list(known.names):
+            return known
+    try:
+        links = [(a - 1, b - 1) for a, b in category.get("skeleton") or ()]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source}: 'skeleton' is to be a list of pairs of numbers, from 1: {error}") from error
+    table = {key: category[key] for key in _KEYS if key in category}
+    own = f"{category.get('name', 'own')}_{len(names) if isinstance(names, list) else 0}"
+    return from_table({**table, "name": own, "names": names, "links": links}, source)
+
+
+def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
+    """A set from plain values.
+
+    Args:
+        table: "name", "names"; optionally "links", "flip_pairs", "sigmas", "upper_body", "lower_body", where points are
+            given by name or by index. Without "flip_pairs", names that differ in left and right are paired.
+        source: for messages.
+
+    Raises `InputError`: unknown keys or names, missing ones, or figures that do not fit together.
+    """
+    if unknown := [key for key in table if key not in _KEYS]:
+        raise InputError(f"{source}: unknown keys {', '.join(unknown)}; known are {', '.join(_KEYS)}")
+    if not isinstance(table.get("names", ()), list | tuple):
+        raise InputError(f"{source}: 'names' is to be a list of names, found {table['names']!r}")
+    names = tuple(str(name) for name in table.get("names", ()))
+    if not names or not table.get("name"):
+        raise InputError(f"{source}: a keypoint set needs 'name' and 'names'")
+    if table["name"] in KEYPOINT_SETS:
+        raise InputError(f"{source}: the name {table['name']!r} is that of a known set, choose another")
+    bare = KeypointSet(name=str(table["name"]), names=names)
+
+    def index(point: int | str) -> int:
+        return point if isinstance(point, int) else bare.index(point)
+
+    def pairs(key: str) -> tuple[tuple[int, int], ...]:
+        return tuple((index(a), index(b)) for a, b in table.get(key) or ())
+
+    try:
+        built = _build(table, names, index, pairs)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{source}: expected lists of names or indices (links, flip_pairs: of pairs of them; sigmas: of numbers): "
+            f"{error}"
+        ) from error
+    if not all(0 < sigma < math.inf for sigma in built.sigmas):
+        raise InputError(f"{source}: OKS divides by sigmas, expected numbers above 0, found {list(built.sigmas)}")
+    return built
+
+
+def _build(
+    table: Mapping[str, Any],
+    names: tuple[str, ...],
+    index: Callable[[int | str], int],
+    pairs: Callable[[str], tuple[tuple[int, int], ...]],
+) -> KeypointSet:
+    return KeypointSet(
+        name=str(table["name"]),
+        names=names,
+        links=pairs("links"),
+        flip_pairs=pairs("flip_pairs") if "flip_pairs" in table else mirrored_names(names),
+        sigmas=tuple(float(sigma) for sigma in table.get("sigmas") or ()),
+        upper_body=tuple(map(index, table.get("upper_body") or ())),
+        lower_body=tuple(map(index, table.get("lower_body") or ())),
+    )
+
+
+_LEFT = re.compile(r"left|(?<![a-z])l(?![a-z])", re.IGNORECASE)
+"""In a name: the word, or an l that stands alone, as in l_eye or shoulder.L."""
+
+
+def mirrored_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Pairs of points whose names differ in "left" and "right", or "l" and "r", in any case."""
+    place = {name.lower(): i for i, name in enumerate(names)}
+    pairs = []
+    for name, left in place.items():
+        other = _LEFT.sub(lambda found: "right" if len(found[0]) > 1 else "r", name)
+        if other != name and other in place:
+            pairs.append((left, place[other]))
+    if pairs:
+        log.info("flip pairs taken from the names: %s", ", ".join(f"{names[a]} - {names[b]}" for a, b in pairs))
+    else:
+        log.warning(
+            "no flip pairs in the names %s: mirrored pictures exchange no points. If there are left and right ones, "
+            "name them in flip_pairs; flip_pairs = [] says that there are none",
+            ", ".join(names[:6]),
+        )
+    return tuple(pairs)

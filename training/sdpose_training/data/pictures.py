@@ -1,0 +1,49 @@
+"""Reading the pictures of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sdpose_core.errors import InputError
+
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A picture as RGB uint8 (H, W, 3), by OpenCV's decoder, which takes half the time of Pillow's.
+
+    An EXIF orientation is applied, as the released pipeline does, unless only the picture as it is stored has the
+    annotated size: then that is what was annotated.
+
+    Args:
+        path: the file.
+        size: (w, h) as annotated; None for any.
+
+    Raises `InputError`: missing, damaged, cut off, or not of the annotated size.
+    """
+    import cv2
+
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    image = _decoded(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f"{path}: the picture is damaged or cut off ({len(data):,} bytes)")
+    found = image.shape[1::-1]
+    if size is not None and found != tuple(size):
+        image = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if found[::-1] == tuple(size) else None
+        if image is None or image.shape[1::-1] != tuple(size):
+            raise InputError(f"{path}: {found[0]} x {found[1]} pixels, annotated as {size[0]} x {size[1]}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def _decoded(data: bytes, flags: int) -> np.ndarray | None:
+    """BGR uint8 (H, W, 3); None for what is no whole picture."""
+    import cv2
+
+    # OpenCV fills up a JPEG that ends early with grey; its end mark is gone then.
+    whole = not data.startswith(_JPEG) or data.rfind(_JPEG_END) > 0
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and whole else None

@@ -1,0 +1,1 @@
+"""What ControlNet and animation tools make of several estimators' poses."""

@@ -1,0 +1,121 @@
+"""ControlNet through diffusers, from folders on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.dependencies import require
+from sdpose_core.errors import CheckpointError, InputError
+
+_PROBE = 1 << 20
+
+
+@dataclass(frozen=True)
+class ControlNetSettings:
+    """How pictures are made: diffusers' own words."""
+
+    steps: int = 20
+    guidance: float = 7.5
+    conditioning_scale: float = 1.0
+    negative_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"--steps {self.steps}: expected 1 or more")
+
+
+class ControlNetPictures:
+    """Stable Diffusion with a ControlNet: pose map, prompt and seed -> picture.
+
+    The noise comes from the seed alone, by a generator on the CPU that is made anew for every picture: two maps with
+    one seed get the same noise, at every step of a scheduler that draws more of it too.
+
+    Args:
+        base: folder of Stable Diffusion in diffusers' layout (model_index.json), safetensors.
+        controlnet: folder of an OpenPose ControlNet for it.
+        device, dtype: as in `load_sdpose`.
+
+    Raises:
+        CheckpointError: a folder is missing, incomplete, or the two do not belong together.
+        MissingDependency: diffusers or transformers is not installed.
+    """
+
+    def __init__(
+        self, base: Path, controlnet: Path, settings: ControlNetSettings, *, device: Any = None, dtype: Any = None
+    ) -> None:
+        for package in ("torch", "diffusers", "transformers"):
+            require(package, "the downstream check")
+        from sdpose_core.model.devices import pick_device, pick_dtype
+
+        self.settings, self._device = settings, pick_device(device)
+        pipeline = _pipeline(Path(base), Path(controlnet))
+        self._pipeline = pipeline.to(self._device, pick_dtype(dtype, self._device))
+        self._pipeline.set_progress_bar_config(disable=True)
+        self.facts = {
+            "base": Path(base).name,
+            "ControlNet": Path(controlnet).name,
+            "weights": _fingerprint(Path(base), Path(controlnet)),
+            "scheduler": type(self._pipeline.scheduler).__name__,
+            "dtype": str(self._pipeline.unet.dtype).removeprefix("torch."),
+            **asdict(settings),
+        }
+
+    def __call__(self, pose_map: np.ndarray, prompt: str, seed: int) -> np.ndarray:
+        """Pose map RGB uint8 (h, w, 3), sides multiples of 64 -> picture RGB uint8 (h, w, 3)."""
+        import torch
+        from PIL import Image
+
+        h, w = pose_map.shape[:2]
+        output = self._pipeline(
+            prompt=prompt,
+            negative_prompt=self.settings.negative_prompt,
+            image=Image.fromarray(pose_map),
+            width=w,
+            height=h,
+            num_inference_steps=self.settings.steps,
+            guidance_scale=self.settings.guidance,
+            controlnet_conditioning_scale=self.settings.conditioning_scale,
+            generator=torch.Generator("cpu").manual_seed(seed),
+            output_type="np",
+        )
+        return np.rint(np.clip(output.images[0], 0, 1) * 255).astype(np.uint8)
+
+
+def _pipeline(base: Path, controlnet: Path) -> Any:
+    for folder, file, what in ((base, "model_index.json", "--base"), (controlnet, "config.json", "--controlnet")):
+        if not (folder / file).is_file():
+            raise CheckpointError(f"{what} {folder}: no {file} there: expected a folder in diffusers' layout")
+    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+
+    local = {"local_files_only": True, "use_safetensors": True}
+    try:
+        net = ControlNetModel.from_pretrained(controlnet, **local)
+        pipeline = StableDiffusionControlNetPipeline.from_pretrained(
+            base, controlnet=net, safety_checker=None, requires_safety_checker=False, **local
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"cannot load {base} with {controlnet}: {reason}") from None
+    widths = (net.config.cross_attention_dim, pipeline.unet.config.cross_attention_dim)
+    if widths[0] != widths[1]:
+        raise CheckpointError(
+            f"{controlnet} is for a text of width {widths[0]}, {base} has {widths[1]}: take a ControlNet for this base"
+        )
+    return pipeline
+
+
+def _fingerprint(*folders: Path) -> str:
+    """Of the names, lengths, first and last megabytes of all weights, in moments: enough to notice other ones."""
+    digest = hashlib.sha256()
+    for path in (file for folder in folders for file in sorted(folder.rglob("*.safetensors"))):
+        digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(_PROBE))
+            file.seek(max(path.stat().st_size - _PROBE, 0))
+            digest.update(file.read(_PROBE))
+    return digest.hexdigest()[:12]

@@ -1,0 +1,52 @@
+"""Versions of the libraries and of the code, for the record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import sdpose_core
+
+PACKAGES = ("torch", "diffusers", "accelerate", "numpy", "opencv-python", "safetensors", "faster-coco-eval")
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs with."""
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "platform": platform.platform(),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """Of this code, Python and the packages that numbers depend on."""
+    return {
+        "sdpose_annotator": sdpose_core.__version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the code, with "-dirty" for changed files; None outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""Predictions, official scoring, and reports."""

@@ -1,0 +1,180 @@
+"""The command line of `evaluate.py`, and the names of the files that it writes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdpose_core.codec.crops import CROP_MODES
+from sdpose_core.errors import InputError
+from sdpose_training.evaluation.coco_figures import SCORERS
+from sdpose_training.evaluation.predictors import BY_MEMORY
+from sdpose_training.evaluation.protocols import BENCHMARKS
+from sdpose_training.evaluation.scoring import NMS_MODES, SCORE_MODES
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files of one result.
+
+    Attributes:
+        result: the JSON.
+        unfinished: folder of predictions until all are there.
+        predictions, oks, gallery: those that were asked for.
+    """
+
+    result: Path
+    unfinished: Path
+    predictions: Path | None
+    oks: Path | None
+    gallery: Path | None
+
+
+class OutputNames:
+    """Names as given for the first result; those of others get the names of benchmark and model behind them."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._used: dict[str, str] = {}
+
+    def next(self, benchmark: str, model: str) -> Outputs:
+        """Names for one more result; `InputError` if an earlier one has the same."""
+        words = re.sub(r"[^\w.-]+", "_", f"{benchmark}_{model}").strip("_")
+        ending = f"_{words}" if self._used else ""
+        if words in self._used.values():
+            raise InputError(f"two models are called {model!r}: evaluate them one by one, with an --out for each")
+        self._used[ending] = words
+        args = self._args
+        extras = [
+            _renamed(path, ending) if path else None for path in (args.save_predictions, args.oks_dump, args.gallery)
+        ]
+        result = _renamed(args.out, ending)
+        return Outputs(result, result.with_name(f"{result.stem}.parts"), *extras)
+
+
+def _renamed(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.stem}{ending}{path.suffix}")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The options; ends the process with status 2 for those that do not go together."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if problem := _problem(args):
+        parser.error(problem)
+    return args
+
+
+def _problem(args: argparse.Namespace) -> str | None:
+    predictors = args.checkpoint or args.peer
+    if args.predictions:
+        if predictors:
+            return "--predictions scores what is given: leave out --checkpoint and --peer"
+        if not args.annotations:
+            return "--predictions needs --annotations FILE to score them against"
+        if args.gallery and args.images is None:
+            return "--gallery needs --images DIR to show pictures"
+        return None
+    if not predictors:
+        return "nothing to evaluate: give --checkpoint, --peer, or --predictions with --annotations"
+    if not args.benchmark:
+        return f"--benchmark is missing: choose one of {', '.join(BENCHMARKS)}"
+    return "--data.root is missing: the folder of the data" if args.data_root is None else None
+
+
+def _batch(value: str) -> int:
+    if value == "auto":
+        return BY_MEMORY
+    if not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"expected auto or a number of at least 1, got {value!r}")
+    return int(value)
+
+
+def _count(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {value!r}")
+    return int(value)
+
+
+def _size(value: str) -> tuple[int, int]:
+    sides = value.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() for side in sides):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 768x1024, got {value!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py",
+        description="Evaluate SDPose and its peers as the paper does.",
+        epilog="The same command goes on after a stop. Several processes: accelerate launch training/evaluate.py ...",
+        allow_abbrev=False,
+    )
+    _add_what(parser)
+    _add_data(parser)
+    _add_model(parser)
+    _add_protocol(parser)
+    _add_outputs(parser)
+    return parser
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what (each may be given several times)")
+    add = group.add_argument
+    add("--checkpoint", action="append", default=[], metavar="C", help="SDPose weights: a path, body or wholebody")
+    add("--peer", action="append", default=[], metavar="SPEC", help="preview, vitpose:NAME, rtmpose:FILE.onnx, ...")
+    add(
+        "--benchmark", action="append", default=[], metavar="NAME", choices=list(BENCHMARKS), help=", ".join(BENCHMARKS)
+    )
+    add("--predictions", type=Path, metavar="FILE", help="score these instead, without a model")
+    add("--trust-file", action="store_true", help="let a peer execute the code in its file (TorchScript)")
+    add("--download", action="store_true", help="fetch a ViTPose model of the hub that is not on this machine")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data")
+    add = group.add_argument
+    add("--data.root", dest="data_root", type=Path, metavar="DIR", help="folder of the data, or the one that holds it")
+    add("--annotations", metavar="FILE", help="COCO file; relative to the root (default: the benchmark's own)")
+    add("--images", metavar="DIR", help="pictures; relative to the root (default: the benchmark's own)")
+    boxes = group.add_mutually_exclusive_group()
+    boxes.add_argument("--boxes", metavar="FILE", help="COCO detections; relative to the root")
+    boxes.add_argument("--ground-truth-boxes", action="store_true", help="annotated boxes though there are detections")
+    add("--keypoint-set", metavar="NAME|FILE.toml", help="of custom data (default: by the annotations)")
+    add("--domain", metavar="NAME", help="what custom data are called in comparisons, such as sketch")
+    add("--pictures", type=_count, metavar="N", help="only the first N, to try")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    add = group.add_argument
+    add("--batch", type=_batch, default=BY_MEMORY, metavar="N|auto", help="crops at a time (default: by memory)")
+    add("--no-flip-test", dest="flip_test", action="store_false", help="half the cost, another protocol")
+    add("--crop", choices=CROP_MODES, default="affine", help="default: affine, as trained")
+    add("--input-size", type=_size, metavar="WxH", help="of a crop (default: the checkpoint's)")
+    add("--dtype", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
+    add("--device", default="auto", metavar="auto|cuda|cpu|...")
+
+
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("protocol (defaults: the paper's)")
+    add = group.add_argument
+    add("--nms", choices=NMS_MODES, default="oks", help="OKS-NMS at .9, soft, or none")
+    add("--score-mode", choices=SCORE_MODES, default="bbox_keypoint", help="score of a person")
+    add("--scorer", choices=SCORERS, default=SCORERS[0], help="the second is slower and gives the same")
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("results")
+    add = group.add_argument
+    add("--out", type=Path, required=True, metavar="FILE.json", help="figures, settings, versions, hashes")
+    add("--save-predictions", type=Path, metavar="FILE.json", help="what --predictions reads")
+    add("--oks-dump", type=Path, metavar="FILE.json", help="OKS of each person, picture by picture")
+    add("--gallery", type=Path, metavar="DIR", help="a page with the people that were found worst")
+    add("--gallery-people", type=_count, default=24, metavar="N")
+    add("--compare", type=Path, metavar="DIR", help="table and plots of all results")
+    add("--also", type=Path, action="append", default=[], metavar="FILE.json", help="earlier results to show beside")
+    add("--restart", action="store_true", help="throw away predictions of a run that was stopped")

@@ -1,0 +1,340 @@
+"""The benchmarks of the paper: which pictures, annotations, boxes and keypoints, and what the paper got on them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.boxes import xywh_to_xyxy
+from sdpose_core.errors import InputError
+from sdpose_core.files import sha256_of
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
+from sdpose_training.data.annotations import read_annotations, read_people
+from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_set
+from sdpose_training.evaluation.coco_figures import check_once, read_truth
+
+log = logging.getLogger(__name__)
+
+BODY, WHOLEBODY = COCO_17.name, COCO_WHOLEBODY_133.name
+PERSON_CATEGORY = 1
+
+_BODY_FILE = "annotations/person_keypoints_val2017.json"
+_WHOLEBODY_FILE = "annotations/coco_wholebody_val_v1.0.json"
+_COCO_BOXES = "person_detection_results/COCO_val2017_detections_AP_H_70_person.json"
+
+_GET_COCO = "pictures and annotations: https://cocodataset.org/#download"
+_GET_WHOLEBODY = "annotations: https://github.com/jin-s13/COCO-WholeBody"
+_GET_BOXES = "boxes: person_detection_results of https://huggingface.co/noahcao/sapiens-pose-coco"
+_GET_HUMANART = "https://idea-research.github.io/HumanArt/ (on request)"
+_GET_OOD = "https://github.com/T-S-Liang/SDPose-OOD (val2017oil), or make_coco_ood.py makes the pictures from COCO's"
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """SDPose's own figures, in percent.
+
+    Attributes:
+        source: which table of arXiv 2509.24980.
+        figures: of the whole keypoint set.
+        parts: of whole bodies, AP and AR of each part; "hands" is the paper's one figure for both.
+    """
+
+    source: str
+    figures: Mapping[str, float]
+    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def _both(ap: float, ar: float) -> dict[str, float]:
+    return {"AP": ap, "AR": ar}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What belongs to a name.
+
+    Attributes:
+        name: what `--benchmark` takes.
+        folder: in which `--data.root` may hold everything; it may also be that folder itself.
+        images: folder of the pictures.
+        annotations: file by keypoint set; the first is the usual one.
+        boxes: file of detections, all of which are taken; None: ground-truth boxes with score 1.
+        pictures: how many there are in all; None: not known here.
+        where: how to get the files.
+        paper: by keypoint set.
+    """
+
+    name: str
+    folder: str
+    images: str
+    annotations: Mapping[str, str]
+    boxes: str | None = None
+    pictures: int | None = None
+    where: tuple[str, ...] = ()
+    paper: Mapping[str, PaperRow] = field(default_factory=dict)
+
+
+def _coco_ood(name: str, images: str, body: PaperRow, wholebody: PaperRow) -> Benchmark:
+    return Benchmark(
+        name, "COCO", images, {BODY: _BODY_FILE, WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
+        (_GET_OOD, _GET_COCO, _GET_BOXES), {BODY: body, WHOLEBODY: wholebody},
+    )  # fmt: skip
+
+
+_ALL = (
+    Benchmark(
+        "coco", "COCO", "val2017", {BODY: _BODY_FILE}, _COCO_BOXES, 5000, (_GET_COCO, _GET_BOXES),
+        {BODY: PaperRow("Table 3", _both(81.3, 85.2))},
+    ),
+    Benchmark(
+        "coco-wholebody", "COCO", "val2017", {WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
+        (_GET_COCO, _GET_WHOLEBODY, _GET_BOXES),
+        {WHOLEBODY: PaperRow("Table 5", _both(71.5, 78.4), {
+            "body": _both(77.9, 83.4), "feet": _both(81.5, 88.7), "face": _both(88.5, 92.2), "hands": _both(65.2, 74.0),
+        })},
+    ),
+    Benchmark(
+        "humanart", "HumanArt", "", {BODY: "annotations/validation_humanart.json"}, None, None, (_GET_HUMANART,),
+        {BODY: PaperRow("Table 4", {"AP": 71.2, "AP50": 87.3, "AP75": 76.3, "AR": 73.9, "AR50": 88.6})},
+    ),
+    _coco_ood(
+        "coco-ood-monet", "val2017oil",
+        PaperRow("Table 1; Table 2 has 63.5 / 68.2 for F1 and these for F2", _both(64.3, 68.9)),
+        PaperRow("Table 6", _both(46.6, 54.8), {
+            "body": _both(60.0, 66.1), "feet": _both(62.5, 72.0), "face": _both(64.2, 69.9),
+            "left_hand": _both(46.3, 55.2), "right_hand": _both(44.9, 54.4),
+        }),
+    ),
+    _coco_ood(
+        "coco-ood-ukiyoe", "val2017ukiyoe",
+        PaperRow("Table 1", _both(66.0, 70.7)),
+        PaperRow("Table 7", _both(47.7, 56.4), {
+            "body": _both(61.2, 67.5), "feet": _both(64.7, 75.0), "face": _both(64.7, 71.2),
+            "left_hand": _both(45.9, 55.7), "right_hand": _both(44.1, 54.3),
+        }),
+    ),
+    Benchmark("custom", "", "images", {"": "annotations/val.json"}),
+)  # fmt: skip
+
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType({benchmark.name: benchmark for benchmark in _ALL})
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the user keeps things, beside or instead of the benchmark's own places.
+
+    Attributes:
+        root: folder of the data.
+        annotations, images, boxes: relative to `root`, or absolute; None: the benchmark's.
+        ground_truth_boxes: take these though the benchmark has a file of boxes.
+        pictures: evaluate only so many, the first ones; None: all.
+    """
+
+    root: Path
+    annotations: str | None = None
+    images: str | None = None
+    boxes: str | None = None
+    ground_truth_boxes: bool = False
+    pictures: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A benchmark as it lies on this machine: N boxes in which to find people.
+
+    Attributes:
+        benchmark: its table entry.
+        keypoint_set: what is scored.
+        content: parsed annotations.
+        files: picture of each image id.
+        sizes: (w, h) of each, as annotated; absent where the file does not say.
+        boxes_xyxy: (N, 4) float32 pixels.
+        box_scores: (N,) float64.
+        image_ids: (N,).
+        annotations, boxes: the files; boxes is None for ground-truth boxes.
+        images: the folder of the pictures.
+    """
+
+    benchmark: Benchmark
+    keypoint_set: KeypointSet
+    content: Mapping[str, Any]
+    files: Mapping[Any, Path]
+    sizes: Mapping[Any, tuple[int, int]]
+    boxes_xyxy: np.ndarray
+    box_scores: np.ndarray
+    image_ids: tuple[Any, ...]
+    annotations: Path
+    boxes: Path | None
+    images: Path
+
+    def digests(self) -> dict[str, str | None]:
+        """SHA-256 of the annotations and of the file of boxes (None: ground-truth boxes)."""
+        boxes = sha256_of(self.boxes) if self.boxes else None
+        return {"annotations": sha256_of(self.annotations), "boxes": boxes}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """The table entry; `InputError` names the known ones."""
+    if name not in BENCHMARKS:
+        raise InputError(f"unknown benchmark {name!r}: choose one of {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def scored_set(benchmark: Benchmark, predicted: str) -> str:
+    """Name of the set in which a predictor's answers are scored: its own, or the body of its whole bodies.
+
+    Raises `InputError` if the benchmark has no such annotations.
+    """
+    if "" in benchmark.annotations or predicted in benchmark.annotations:
+        return predicted
+    if predicted == WHOLEBODY and BODY in benchmark.annotations:
+        return BODY
+    fits = [b.name for b in _ALL if predicted in b.annotations]
+    raise InputError(
+        f"{benchmark.name} has annotations of {', '.join(benchmark.annotations)}, the model predicts {predicted!r}: "
+        f"choose {' or '.join(fits) or 'the benchmark custom'}"
+    )
+
+
+def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set: str | None = None) -> Task:
+    """Find and read a benchmark's files.
+
+    Args:
+        benchmark: of the table.
+        places: where to look.
+        predicted: keypoint set of the predictor.
+        keypoint_set: for "custom": a known name, a TOML file or "annotations"; None: the names in the annotations or,
+            where they have none, what the predictor predicts.
+
+    Raises `InputError`: a file is missing (which, where it was expected, how to get it) or of another kind.
+    """
+    wanted = scored_set(benchmark, predicted)
+    root = _root(places.root, benchmark)
+    usual = benchmark.annotations.get(wanted) or next(iter(benchmark.annotations.values()))
+    annotations = _expected(root, places.annotations or usual, "annotations", benchmark)
+    content = _first_pictures(read_annotations(annotations), places.pictures)
+    own = _custom_set(content, keypoint_set, wanted) if "" in benchmark.annotations else KEYPOINT_SETS[wanted]
+    images = _expected(root, benchmark.images if places.images is None else places.images, "images", benchmark)
+    boxes = None if places.ground_truth_boxes else places.boxes or benchmark.boxes
+    file = _expected(root, boxes, "boxes", benchmark) if boxes else None
+    files = picture_files(content, images, annotations, f"{benchmark.folder}/" if benchmark.folder else "")
+    columns = _detections(file, content, places.pictures) if file else _ground_truth(content, images, own)
+    _check_predicted(predicted, own, annotations)
+    read_truth(content, own)  # what cannot be scored is told before the hours of prediction
+    sizes = _sizes(content, annotations)
+    return Task(benchmark, own, content, files, sizes, *columns, annotations, file, images)
+
+
+def _sizes(content: Mapping[str, Any], annotations: Path) -> dict[Any, tuple[int, int]]:
+    """(w, h) of the pictures whose entries say it."""
+    sizes = {}
+    for image in content["images"]:
+        size = image.get("width"), image.get("height")
+        if None not in size:
+            if not all(isinstance(side, int | float) and 1 <= side < math.inf for side in size):
+                raise InputError(f"{annotations}: picture {image['id']!r} has the width and height {size!r:.60}")
+            sizes[image["id"]] = (int(size[0]), int(size[1]))
+    return sizes
+
+
+def picture_files(content: Mapping[str, Any], folder: Path, annotations: Path, prefix: str = "") -> dict[Any, Path]:
+    """Picture of each image id; `InputError` for an entry without id or file_name."""
+    for number, image in enumerate(content["images"]):
+        named = isinstance(image, dict) and isinstance(image.get("id"), int | str)
+        if not named or not isinstance(image.get("file_name"), str):
+            raise InputError(f"{annotations}: picture number {number} has no id or no file_name: {image!r:.60}")
+    check_once([image["id"] for image in content["images"]])
+    return {image["id"]: folder / image["file_name"].removeprefix(prefix) for image in content["images"]}
+
+
+def check_pictures(files: Mapping[Any, Path]) -> None:
+    """Raise `InputError` if a picture is missing: before hours of work, not after them."""
+    if absent := [path for path in files.values() if not path.is_file()]:
+        raise InputError(
+            f"{len(absent)} of {len(files)} pictures are missing, such as {absent[0]}: --images names the folder"
+        )
+
+
+def _check_predicted(predicted: str, scored: KeypointSet, annotations: Path) -> None:
+    """A model of one set is not scored as another one; but the first 17 points of a whole body are COCO's."""
+    same = predicted == scored.name or (predicted, scored.name) == (WHOLEBODY, BODY)
+    if not same and len(scored) in {len(own) for own in KEYPOINT_SETS.values()}:
+        raise InputError(
+            f"the model predicts {predicted!r}, {annotations} has {scored.name!r}: these do not belong together; "
+            "--keypoint-set names the right set"
+        )
+
+
+def _root(root: Path, benchmark: Benchmark) -> Path:
+    if not root.is_dir():
+        raise InputError(f"--data.root {root}: no such folder")
+    inside = root / benchmark.folder
+    return inside if inside.is_dir() else root
+
+
+def _expected(root: Path, place: str, what: str, benchmark: Benchmark) -> Path:
+    path = root / place
+    if path.is_dir() if what == "images" else path.is_file():
+        return path
+    where = "".join(f"; {line}" for line in benchmark.where)
+    raise InputError(f"{benchmark.name}: no {what} at {path}: put them there, or say where with --{what}{where}")
+
+
+def _first_pictures(content: dict[str, Any], count: int | None) -> dict[str, Any]:
+    if count is None:
+        return content
+    images = content["images"][:count]
+    known = {image.get("id") for image in images if isinstance(image, dict)}
+    own = [each for each in content["annotations"] if isinstance(each, dict) and each.get("image_id") in known]
+    return {**content, "images": images, "annotations": own}
+
+
+def _custom_set(content: Mapping[str, Any], name: str | None, predicted: str) -> KeypointSet:
+    categories: Sequence[Mapping[str, Any]] = content.get("categories", ())
+    named = any(category.get("keypoints") for category in categories)
+    if name is None and predicted == WHOLEBODY and "foot_kpts" in next(iter(content["annotations"]), ()):
+        return COCO_WHOLEBODY_133  # whose files name the 17 points of the body only
+    if name is None and not named:
+        return find_keypoint_set(predicted, categories)
+    return find_keypoint_set(name or FROM_ANNOTATIONS, categories)
+
+
+def _ground_truth(
+    content: Mapping[str, Any], images: Path, keypoint_set: KeypointSet
+) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """Boxes of the labelled people, cut to the picture, score 1."""
+    people, problems = read_people(content, images, keypoint_set)
+    for problem in problems:
+        log.warning("left out: %s", problem)
+    return people.boxes_xyxy, np.ones(len(people)), tuple(people.image_ids.tolist())
+
+
+def _detections(path: Path, content: Mapping[str, Any], pictures: int | None) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """All people of a COCO detection file, without a threshold."""
+    try:
+        rows = [row for row in json.loads(path.read_text(encoding="utf-8")) if row["category_id"] == PERSON_CATEGORY]
+        boxes = xywh_to_xyxy(np.stack([np.asarray(row["bbox"][:4], np.float32) for row in rows]))
+        scores = np.asarray([row["score"] for row in rows], np.float64)
+        if not np.isfinite(scores).all():
+            raise ValueError(f"entry {int(np.argmin(np.isfinite(scores)))} of the people has the score nan or infinity")
+        ids = [row["image_id"] for row in rows]
+        set(ids)  # TypeError for lists and objects
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise InputError(
+            f"{path} holds no boxes ({type(error).__name__}: {error}); expected a JSON list of "
+            "{image_id, category_id, bbox (x, y, w, h), score}"
+        ) from None
+    known = {image["id"] for image in content["images"]}
+    inside = [i for i, image_id in enumerate(ids) if image_id in known]
+    if len(inside) < len(ids) and pictures is None:
+        log.warning("%d of %d boxes are in pictures without annotations: left out", len(ids) - len(inside), len(ids))
+    if not inside:
+        raise InputError(f"none of the {len(ids)} boxes of {path} is in a picture of the annotations")
+    return boxes[inside], scores[inside], tuple(ids[i] for i in inside)

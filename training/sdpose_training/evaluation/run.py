@@ -1,0 +1,207 @@
+"""One evaluation: estimators over benchmarks, scored and compared."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdpose_core.estimation.sdpose import PoseEstimator
+from sdpose_core.files import sha256_of
+from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
+from sdpose_training.data.annotations import read_annotations
+from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_set
+from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
+from sdpose_training.evaluation.options import OutputNames, Outputs
+from sdpose_training.evaluation.prediction_run import Processes, predict
+from sdpose_training.evaluation.predictors import BY_MEMORY, PosePredictor, load_sdpose_predictor
+from sdpose_training.evaluation.protocols import (
+    Benchmark,
+    Places,
+    check_pictures,
+    find_benchmark,
+    load_task,
+    picture_files,
+    scored_set,
+)
+from sdpose_training.evaluation.result import result_of, write_result
+from sdpose_training.evaluation.scoring import Predictions, read_predictions, score, write_predictions
+from sdpose_training.evaluation.worst_gallery import write_gallery
+
+log = logging.getLogger("evaluate")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Predictions to be scored, and what is said about them.
+
+    Attributes:
+        predictions: all of them.
+        model: whose.
+        benchmark: None where nobody knows.
+        keypoint_set: of predictions and annotations.
+        content: parsed annotations.
+        files: picture of each image id.
+        settings, hashes, counts: for the result.
+    """
+
+    predictions: Predictions
+    model: str
+    benchmark: Benchmark | None
+    keypoint_set: KeypointSet
+    content: Mapping[str, Any]
+    files: Mapping[Any, Path]
+    settings: Mapping[str, Any]
+    hashes: Mapping[str, Any]
+    counts: Mapping[str, int]
+
+
+def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every predictor on every benchmark: the results on the first process, nothing on the others."""
+    if args.device != "auto" and not any(name.endswith(".onnx") for name in args.checkpoint):
+        from sdpose_core.model.devices import pick_device
+
+        pick_device(args.device)  # peers, too, take what it accepts
+    processes = Processes(None if args.device == "auto" else args.device)
+    names = OutputNames(args)
+    results: list[dict[str, Any]] = []
+    unfinished: list[Path] = []
+    try:
+        for load in _loaders(args, processes.device):
+            predictor = load()
+            for benchmark in map(find_benchmark, args.benchmark):
+                outputs = names.next(benchmark.name, predictor.name)
+                unfinished.append(outputs.unfinished)
+                if isinstance(predictor, PoseEstimator):
+                    predictor.batch_size = args.batch or BY_MEMORY  # the one before may have been short of memory
+                answers = _predict(predictor, benchmark, args, outputs, processes)
+                if answers is not None:
+                    results.append(_score(answers, args, outputs))
+            del predictor  # before the next one is loaded: two need not fit into memory
+    finally:
+        processes.end()
+    for folder in unfinished if results else ():  # all is done: until then a stop loses no benchmark
+        shutil.rmtree(folder, ignore_errors=True)
+    return results
+
+
+def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[[], PosePredictor]]:
+    """What makes each predictor."""
+    dtype = None if args.dtype == "auto" else args.dtype
+    same = {"batch": args.batch, "flip_test": args.flip_test, "crop": args.crop, "input_size": args.input_size}
+    for checkpoint in args.checkpoint:
+        yield lambda checkpoint=checkpoint: load_sdpose_predictor(checkpoint, dtype=dtype, device=device, **same)
+    for spec in args.peer:
+        yield lambda spec=spec: _load_peer(spec, device, args)
+
+
+def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> PosePredictor:
+    from sdpose_training.peers.loading import load_peer
+
+    batch = None if args.batch == BY_MEMORY else args.batch
+    return load_peer(
+        spec,
+        device=device,
+        trust_file=args.trust_file,
+        download=args.download,
+        flip_test=args.flip_test,
+        batch=batch,
+    )
+
+
+def _predict(
+    predictor: PosePredictor, benchmark: Benchmark, args: argparse.Namespace, outputs: Outputs, processes: Processes
+) -> Answers | None:
+    """None on all processes but the first."""
+    places = Places(args.data_root, args.annotations, args.images, args.boxes, args.ground_truth_boxes, args.pictures)
+    task = load_task(benchmark, places, predictor.keypoint_set, args.keypoint_set)
+    check_pictures({key: task.files[key] for key in dict.fromkeys(task.image_ids)})
+    if processes.first:
+        boxes, pictures = len(task.boxes_xyxy), len(task.files)
+        log.info("%s on %s: %d boxes in %d pictures", predictor.name, benchmark.name, boxes, pictures)
+    answer = predict(predictor, task, outputs.unfinished, processes, restart=args.restart)
+    if answer is None:
+        return None
+    predictions, made = answer
+    return Answers(
+        predictions,
+        predictor.name,
+        benchmark,
+        task.keypoint_set,
+        task.content,
+        task.files,
+        settings={
+            "boxes": task.boxes.name if task.boxes else "ground truth",
+            "images": str(task.images),
+            "pictures": args.pictures,
+            **({"domain": args.domain} if args.domain else {}),
+            **made,
+        },
+        hashes={"weights": made["predictor"].get("weights"), **task.digests()},
+        counts={"boxes": len(task.boxes_xyxy), "left_out_boxes": len(task.boxes_xyxy) - len(predictions)},
+    )
+
+
+def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Predictions from a file, without a model."""
+    root = args.data_root or Path()
+    annotations = root / args.annotations
+    content = read_annotations(annotations)
+    predictions = read_predictions(args.predictions)
+    benchmark = find_benchmark(args.benchmark[0]) if args.benchmark else None
+    own = _set_of(args.keypoint_set, predictions.keypoints.shape[1], content)
+    if benchmark and (name := scored_set(benchmark, own.name)) != own.name:
+        own = KEYPOINT_SETS[name]
+        predictions = predictions.first_points(len(own))
+    answers = Answers(
+        predictions,
+        args.predictions.stem,
+        benchmark,
+        own,
+        content,
+        picture_files(content, root / (args.images or ""), annotations),
+        settings={"domain": args.domain} if args.domain else {},
+        hashes={"predictions": sha256_of(args.predictions), "annotations": sha256_of(annotations)},
+        counts={},
+    )
+    return [_score(answers, args, OutputNames(args).next("predictions", answers.model))]
+
+
+def _set_of(name: str | None, points: int, content: Mapping[str, Any]) -> KeypointSet:
+    known = next((own for own in KEYPOINT_SETS.values() if len(own) == points), None)
+    if name is None and known is not None:
+        return known
+    return find_keypoint_set(name or FROM_ANNOTATIONS, content.get("categories", ()))
+
+
+def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
+    """Score, and write everything that was asked for; the result last."""
+    protocol = {"nms": args.nms, "score_mode": args.score_mode, "scorer": args.scorer}
+    scored = score(answers.predictions, answers.content, answers.keypoint_set, **protocol)
+    matches = match_people(scored)
+    result = result_of(
+        scored,
+        mean_oks(matches),
+        model=answers.model,
+        benchmark=answers.benchmark,
+        keypoint_set=answers.keypoint_set.name,
+        settings={**protocol, **answers.settings},
+        hashes=answers.hashes,
+        counts=answers.counts,
+    )
+    if outputs.predictions:
+        write_predictions(answers.predictions, outputs.predictions)
+    if outputs.oks:
+        write_oks(scored, matches, {key: path.name for key, path in answers.files.items()}, outputs.oks)
+    if outputs.gallery:
+        title = f"{answers.model} on {result['benchmark']}"
+        write_gallery(
+            scored, matches, answers.files, answers.keypoint_set, outputs.gallery,
+            count=args.gallery_people, title=title,
+        )  # fmt: skip
+    write_result(result, outputs.result)
+    return result

@@ -1,0 +1,313 @@
+"""Scoring predicted people as the official evaluation does: rescoring, OKS-NMS, COCO's figures, whole-body parts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.codec.crops import box_to_center_scale, fix_aspect
+from sdpose_core.errors import InputError
+from sdpose_core.files import atomic_write
+from sdpose_core.oks import UNKNOWN_SIGMA
+from sdpose_core.skeletons import KeypointSet
+from sdpose_training.evaluation.coco_figures import (
+    FIGURES,
+    NO_FIGURE,
+    Detections,
+    Truth,
+    coco_figures,
+    extents,
+    read_truth,
+)
+
+log = logging.getLogger(__name__)
+
+SCORE_MODES = ("bbox_keypoint", "bbox")
+NMS_MODES = ("oks", "soft", "none")
+NMS_THRESHOLD = 0.9
+MIN_POINT_SCORE = 0.2
+"""Of a point that counts for the score of its person (paper's protocol)."""
+MAX_PER_PICTURE = 20
+BOX_ASPECT = (768, 1024)
+"""(w, h) to which boxes are grown for the area of the OKS-NMS; the same for every model, so that all are cut alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """N predicted people, before any is dropped.
+
+    Attributes:
+        ids: (N,) int, of the boxes.
+        image_ids: (N,) as in the annotations.
+        keypoints: (N, K, 2) float64, pixels of the pictures, NaN where none.
+        keypoint_scores: (N, K) float64.
+        box_scores: (N,) float64.
+        box_scales: (N, 2) float64: width and height of the padded box of the model's aspect, pixels.
+
+    Raises `InputError` when the shapes do not belong together.
+    """
+
+    ids: np.ndarray
+    image_ids: tuple[Any, ...]
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+    box_scores: np.ndarray
+    box_scales: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.ids)
+        points = self.keypoints.shape[1:2]
+        wanted = ((count, *points, 2), (count, *points), (count,), (count, 2), count)
+        arrays = (self.keypoints, self.keypoint_scores, self.box_scores, self.box_scales)
+        got = (*(array.shape for array in arrays), len(self.image_ids))
+        if got != wanted:
+            raise InputError(f"predictions: expected the shapes {wanted}, got {got}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> Predictions:
+        """The people at `indices`, in that order."""
+        at = np.asarray(indices, int)
+        arrays = (self.keypoints, self.keypoint_scores, self.box_scores, self.box_scales)
+        return Predictions(self.ids[at], tuple(self.image_ids[i] for i in at), *(array[at] for array in arrays))
+
+    def first_points(self, count: int) -> Predictions:
+        """Cut to the first `count` points: the 17 of the body out of a whole body."""
+        points, scores = self.keypoints[:, :count], self.keypoint_scores[:, :count]
+        return Predictions(self.ids, self.image_ids, points, scores, self.box_scores, self.box_scales)
+
+
+def box_scales(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N, 4) -> (N, 2): width and height of the box that the crop shows, padded by 1.25 and grown to 3:4."""
+    return fix_aspect(box_to_center_scale(boxes_xyxy)[1], BOX_ASPECT)
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """A JSON list of {id, img_id, keypoints (K, 2), keypoint_scores (K), bbox_score, bbox_scale (w, h)}.
+
+    Raises `InputError` for a file that is missing, damaged or of another kind.
+    """
+    try:
+        people = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the predictions {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(people, list) or not people:
+        raise InputError(f"{path}: expected a list of predicted people with at least one entry")
+    try:
+        return _from_list(people)
+    except KeyError as error:
+        raise InputError(
+            f"{path}: an entry lacks {error}; expected id, img_id, keypoints, keypoint_scores, bbox_score, bbox_scale"
+        ) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path} holds no predictions of one keypoint set: {error}") from None
+
+
+def _from_list(people: Sequence[Mapping[str, Any]]) -> Predictions:
+    def column(key: str) -> np.ndarray:
+        return np.asarray([person[key] for person in people], np.float64)
+
+    ids = np.asarray([person["id"] for person in people], np.int64)
+    images = tuple(person["img_id"] for person in people)
+    for image in images:
+        if not isinstance(image, int | str):
+            raise ValueError(f"img_id {image!r} instead of a number or a text")
+    keypoints = column("keypoints")
+    if keypoints.ndim != 3:
+        raise ValueError(f"keypoints of shape {keypoints.shape[1:]} per person instead of (K, 2)")
+    keypoints[~np.isfinite(keypoints)] = np.nan
+    box_scores, scales = column("bbox_score"), column("bbox_scale")
+    for name, good in (("bbox_score", np.isfinite(box_scores)), ("bbox_scale", np.isfinite(scales) & (scales >= 0))):
+        if not good.all():
+            wrong = int(np.argwhere(~good)[0][0])
+            raise ValueError(f"entry {wrong} has the {name} {people[wrong][name]!r}, expected numbers (sizes from 0)")
+    return Predictions(ids, images, keypoints, column("keypoint_scores"), box_scores, scales)
+
+
+def write_predictions(predictions: Predictions, path: str | Path) -> None:
+    """The list that `read_predictions` reads, atomically; a point that was not found is 0, 0 with score 0."""
+    points = np.nan_to_num(predictions.keypoints)
+    people = [
+        {
+            "id": int(predictions.ids[i]),
+            "img_id": predictions.image_ids[i],
+            "keypoints": points[i].tolist(),
+            "keypoint_scores": predictions.keypoint_scores[i].tolist(),
+            "bbox_score": float(predictions.box_scores[i]),
+            "bbox_scale": predictions.box_scales[i].tolist(),
+        }
+        for i in range(len(predictions))
+    ]
+    with atomic_write(path, "w") as handle:
+        json.dump(people, handle)
+
+
+def person_scores(predictions: Predictions, mode: str = "bbox_keypoint") -> np.ndarray:
+    """(N,): box score times the mean of the point scores above .2 (0 if none is); or, "bbox", the box score alone."""
+    if mode == "bbox":
+        return predictions.box_scores
+    if mode != "bbox_keypoint":
+        raise InputError(f"unknown score mode {mode!r}: choose one of {', '.join(SCORE_MODES)}")
+    return predictions.box_scores * mean_of_good(predictions.keypoint_scores)
+
+
+def mean_of_good(keypoint_scores: np.ndarray) -> np.ndarray:
+    """(N, K) -> (N,): mean of the scores above .2, 0 where none is."""
+    good = keypoint_scores > MIN_POINT_SCORE
+    return np.where(good, keypoint_scores, 0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
+
+
+def similarities(keypoints: np.ndarray, areas: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """OKS of every predicted person with every other: (N, K, 2), (N,) -> (N, N). The area is the mean of the two."""
+    squared = ((keypoints[:, None] - keypoints[None]) ** 2).sum(axis=-1)
+    area = (areas[:, None] + areas[None]) / 2 + np.spacing(1)
+    return np.exp(-squared / (2 * sigmas) ** 2 / area[..., None] / 2).mean(axis=-1)
+
+
+def keep_people(
+    predictions: Predictions, scores: np.ndarray, sigmas: np.ndarray, nms: str = "oks"
+) -> tuple[np.ndarray, int]:
+    """Which people are left after OKS-NMS, picture by picture, and how many entries were there twice.
+
+    Args:
+        predictions, scores: N people and their scores.
+        sigmas: (K,).
+        nms: "oks": of two people of one picture with an OKS above .9 the better is kept. "soft": those that resemble a
+            better one are put further back, and the first 20 kept. "none".
+
+    Returns:
+        Indices, pictures in the order of their ids, the best person of each first.
+    """
+    if nms not in NMS_MODES:
+        raise InputError(f"unknown NMS {nms!r}: choose one of {', '.join(NMS_MODES)}")
+    of_picture: dict[Any, dict[int, int]] = {}
+    for i, (picture, own_id) in enumerate(zip(predictions.image_ids, predictions.ids.tolist(), strict=True)):
+        of_picture.setdefault(picture, {}).setdefault(own_id, i)
+    points = np.nan_to_num(predictions.keypoints)
+    areas = np.prod(predictions.box_scales, axis=1)
+    kept: list[int] = []
+    for picture in sorted(of_picture, key=lambda name: (isinstance(name, str), name)):
+        own = of_picture[picture]
+        members = np.asarray([own[key] for key in sorted(own)])
+        members = members[np.argsort(-scores[members], kind="stable")]
+        if nms != "none" and len(members) > 1:
+            likeness = similarities(points[members], areas[members], sigmas)
+            members = members[_suppress(likeness) if nms == "oks" else _put_back(likeness, scores[members])]
+        kept += members.tolist()
+    return np.asarray(kept, int), len(predictions) - sum(map(len, of_picture.values()))
+
+
+def _suppress(likeness: np.ndarray) -> list[int]:
+    """Indices kept of people in the order of their scores, with their OKS (N, N)."""
+    kept: list[int] = []
+    for i in range(len(likeness)):
+        if not (likeness[i, kept] > NMS_THRESHOLD).any():
+            kept.append(i)
+    return kept
+
+
+def _put_back(likeness: np.ndarray, scores: np.ndarray) -> list[int]:
+    """As `_suppress`, by scores that decay with the OKS to those already chosen (Soft-NMS, arXiv 1704.04503)."""
+    kept: list[int] = []
+    rest, decayed = list(range(len(scores))), scores.astype(np.float64)
+    while rest and len(kept) < MAX_PER_PICTURE:
+        best = max(rest, key=lambda i: decayed[i])
+        rest.remove(best)
+        kept.append(best)
+        decayed = decayed * np.exp(-(likeness[best] ** 2) / NMS_THRESHOLD)
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What `score` gives.
+
+    Attributes:
+        figures: `FIGURES` as fractions, None where nobody is of that size.
+        parts: of whole bodies: the same of "body", "feet", "face", "left_hand", "right_hand".
+        kept: the people that were scored, after NMS.
+        scores: (N,) theirs.
+        truth: what they were scored against.
+        sigmas: (K,) in force.
+        counts: pictures, annotated people, predictions, kept, duplicates.
+    """
+
+    figures: dict[str, float | None]
+    parts: dict[str, dict[str, float | None]]
+    kept: Predictions
+    scores: np.ndarray
+    truth: Truth
+    sigmas: np.ndarray
+    counts: dict[str, int]
+
+
+def score(
+    predictions: Predictions,
+    annotations: Mapping[str, Any],
+    keypoint_set: KeypointSet,
+    *,
+    nms: str = "oks",
+    score_mode: str = "bbox_keypoint",
+    scorer: str = "faster-coco-eval",
+) -> Scored:
+    """Score predictions against a parsed COCO file.
+
+    Args:
+        predictions: of the keypoint set's K points.
+        annotations: parsed COCO file; whole bodies in COCO-WholeBody's fields.
+        keypoint_set: with its sigmas (.08 each, with a warning, where it has none) and parts.
+        nms, score_mode: of `NMS_MODES`, `SCORE_MODES`; the official protocol by default.
+        scorer: see `coco_figures`.
+
+    Raises `InputError`: predictions and annotations do not belong together.
+    """
+    if len(predictions) and predictions.keypoints.shape[1] != len(keypoint_set):
+        raise InputError(
+            f"predictions of {predictions.keypoints.shape[1]} points, but {keypoint_set.name!r} has {len(keypoint_set)}"
+        )
+    truth = read_truth(annotations, keypoint_set)
+    sigmas = oks_sigmas(keypoint_set)
+    scores = person_scores(predictions, score_mode)
+    indices, duplicates = keep_people(predictions, scores, sigmas, nms)
+    kept, scores = predictions.select(indices), scores[indices]
+    found = Detections(kept.image_ids, kept.keypoints, scores, extents(kept.keypoints))
+    parts = {
+        name: _figures(truth.part(points), _part(found, points), sigmas[list(points)], scorer)
+        for name, points in keypoint_set.parts.items()
+        if len(keypoint_set.parts) > 1
+    }
+    counts = {
+        "pictures": len(truth.picture_ids),
+        "annotated_people": int((~truth.crowd & (truth.labelled > 0)).sum()),
+        "predictions": len(predictions),
+        "kept": len(kept),
+        "duplicates": duplicates,
+    }
+    return Scored(_figures(truth, found, sigmas, scorer), parts, kept, scores, truth, sigmas, counts)
+
+
+def oks_sigmas(keypoint_set: KeypointSet) -> np.ndarray:
+    """(K,) the set's own, or .08 for each point, which is logged."""
+    if keypoint_set.sigmas:
+        return np.asarray(keypoint_set.sigmas, np.float64)
+    log.warning("%s has no OKS sigmas: %g for every point", keypoint_set.name, UNKNOWN_SIGMA)
+    return np.full(len(keypoint_set), UNKNOWN_SIGMA)
+
+
+def _part(found: Detections, points: Sequence[int]) -> Detections:
+    """Some points of the found people; the area stays that of the body."""
+    return Detections(found.image_ids, found.keypoints[:, list(points)], found.scores, found.areas)
+
+
+def _figures(truth: Truth, found: Detections, sigmas: np.ndarray, scorer: str) -> dict[str, float | None]:
+    figures = coco_figures(truth, found, sigmas, scorer)
+    return {name: None if figures[name] == NO_FIGURE else figures[name] for name in FIGURES}

@@ -1,0 +1,1 @@
+"""Are U-Net features ordered by person or by style?"""

@@ -1,0 +1,1 @@
+"""One training run: setup, loop, state, log and weights."""

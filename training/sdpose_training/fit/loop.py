@@ -1,0 +1,311 @@
+"""The loop: steps, logs, validation, checkpoints, and the ways in which a run may end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import DistributedType, gather_object
+from torch.distributed.tensor import DTensor
+from tqdm import tqdm
+
+from sdpose_core.checkpoints.layouts import save_checkpoint
+from sdpose_core.dependencies import installed
+from sdpose_core.images import write_png
+from sdpose_core.model.backbone import POSE, RGB
+from sdpose_core.model.devices import DTYPES
+from sdpose_training.environment import git_commit
+from sdpose_training.fit.curves import draw_curves
+from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_bad, check_finite
+from sdpose_training.fit.folder import RunFolder
+from sdpose_training.fit.log import RunLog, read_log
+from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
+from sdpose_training.fit.model_card import write_model_card
+from sdpose_training.fit.pictures import prediction_sheet
+from sdpose_training.fit.setup import Parts, StagePlan, learning_rate, load_batches, share_out_batches
+from sdpose_training.fit.starting_weights import for_stage
+from sdpose_training.fit.state import Progress, save_state, step_name
+from sdpose_training.fit.validation import average_precision, predict
+from sdpose_training.recipe.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run, from its progress to its end."""
+
+    def __init__(
+        self, recipe: Recipe, parts: Parts, folder: RunFolder, progress: Progress, run_log: RunLog | None
+    ) -> None:
+        """`run_log` in the main process, None in others."""
+        self.recipe, self.parts, self.folder = recipe, parts, folder
+        self.progress, self.log = progress, run_log
+        self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
+        self.metrics: dict[str, float] = dict(progress.metrics)
+        self._saved_step = progress.step
+        self._stop = StopSignal()
+
+    def fit(self) -> bool:
+        """Train to the end of the recipe; False if a signal asked to stop before (the state is saved then).
+
+        Raises:
+            NonFiniteLoss: see there.
+            SDPoseError: too many damaged files.
+        """
+        total = self.parts.stages[-1].end
+        main = self.parts.accelerator.is_main_process
+        self._report(self.parts.problems)
+        pause = 0.1 if sys.stderr.isatty() else 30.0  # in a log file each refresh is a line
+        with (
+            self._stop,
+            tqdm(total=total, initial=self.progress.step, disable=not main, unit="step", mininterval=pause) as bar,
+        ):
+            if self.progress.step and self._validation_is_due(last=False):
+                self._validate()  # which a signal broke off
+            for plan in self.parts.stages:
+                if self.progress.step < plan.end and not self._fit_stage(plan, bar):
+                    return False
+            if self._validation_is_due(last=True):
+                self._validate()
+            self._save()
+        return not self._validation_is_due(last=True)
+
+    def _fit_stage(self, plan: StagePlan, bar: tqdm) -> bool:
+        """One stage from where the run is; False if it was asked to stop."""
+        for_stage(self.parts.model, plan.stage)
+        share_out_batches(self.parts.accelerator, self.parts.trained, plan)
+        first = self.progress.step - plan.first_step
+        with closing(load_batches(self.recipe, self.parts, plan, first)) as batches:
+            while self.progress.step < plan.end:
+                if self._fit_step(batches, plan, bar):
+                    self._save()
+                    return False
+        return True
+
+    def _fit_step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, bar: tqdm) -> bool:
+        """One step and what is due after it; True if the run was asked to stop."""
+        began = time.perf_counter()
+        rate = learning_rate(self.recipe.optimizer, plan, self.progress.step - plan.first_step)
+        figures, stop = self._step(batches, plan, rate)
+        self.progress.step += 1
+        seconds = time.perf_counter() - began
+        self._log_step(plan, {**figures, "learning_rate": rate}, seconds)
+        measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
+        bar.set_postfix(loss=f"{figures['loss']:.3g}", **measured, refresh=False)
+        bar.update()
+        self._at_intervals(last=self.progress.step == self.parts.stages[-1].end)
+        return stop
+
+    def _step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, rate: float) -> tuple[dict[str, float], bool]:
+        """One optimizer step; its figures, equal in all processes, and whether any process was asked to stop."""
+        parts, accelerator = self.parts, self.parts.accelerator
+        for group in parts.optimizer.param_groups:
+            group["lr"] = rate
+        seen, sums, norm = [], torch.zeros(2, device=accelerator.device), None
+        for _ in range(plan.batch.accumulation):
+            batch = next(batches)
+            seen.append(batch)
+            with accelerator.accumulate(parts.trained):
+                terms = self._losses(batch)
+                accelerator.backward(terms @ self._weights(terms))
+                sums += terms.detach()
+                if accelerator.sync_gradients:
+                    norm = self._clip()
+        if not accelerator.sync_gradients:
+            raise RuntimeError("the gradients of a whole batch were not put together: the optimizer would not step")
+        asked = torch.tensor([float(self._stop.asked)], device=accelerator.device)
+        heatmap, rgb, stop = accelerator.reduce(torch.cat([sums / len(seen), asked]), "sum").tolist()
+        heatmap, rgb = heatmap / accelerator.num_processes, rgb / accelerator.num_processes
+        loss = self.recipe.loss.heatmap * heatmap + self.recipe.loss.rgb * rgb
+        figures = {"loss": loss, "heatmap_loss": heatmap, "rgb_loss": rgb, "gradient_norm": float(norm)}
+        self._report([problem for batch in seen for problem in batch["problems"]])
+        self._check_finite(figures, seen)
+        parts.optimizer.step()
+        parts.optimizer.zero_grad()
+        if parts.average:
+            parts.average.update()
+        return figures, stop > 0
+
+    def _losses(self, batch: dict[str, Any]) -> torch.Tensor:
+        """(2,) heatmap and RGB loss of a micro-batch; both tasks go through the U-Net as one batch."""
+        parts, device = self.parts, self.parts.accelerator.device
+        images = _images(batch["input"], device)
+        clean = _images(batch["clean"], device) if RGB in self.tasks else None
+        if parts.model.vae_is_frozen:
+            latents = parts.model.latents(images if clean is None else torch.cat([images, clean]))
+            clean_latents = latents[len(images) :]
+            prediction = parts.trained(latents=latents[: len(images)], tasks=self.tasks)
+        else:
+            prediction = parts.trained(images, tasks=self.tasks)
+            with torch.no_grad():  # a target that could follow the prediction would collapse with it
+                clean_latents = None if clean is None else parts.model.latents(clean)
+        rows, columns, weights = (batch[name].to(device, non_blocking=True) for name in ("rows", "columns", "weights"))
+        heatmap = heatmap_loss(prediction.heatmaps, target_heatmaps(rows, columns), weights)
+        rgb = heatmap.new_zeros(()) if clean is None else rgb_loss(prediction.rgb_latents, clean_latents)
+        return torch.stack([heatmap, rgb])
+
+    def _weights(self, like: torch.Tensor) -> torch.Tensor:
+        return like.new_tensor([self.recipe.loss.heatmap, self.recipe.loss.rgb])
+
+    def _clip(self) -> Any:
+        """Norm of the whole gradient, cut to the recipe's length."""
+        limit = self.recipe.optimizer.max_grad_norm or math.inf
+        norm = self.parts.accelerator.clip_grad_norm_(self.parts.trained.parameters(), limit)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm  # of FSDP, the norm of a share
+
+    # --- what happens between steps ----------------------------------------------------------------------------------
+
+    def _at_intervals(self, last: bool) -> None:
+        """Validation, pictures and checkpoints that are due; at the end all of them."""
+        step, recipe = self.progress.step, self.recipe
+        if self._validation_is_due(last):
+            self._validate()
+        if self.parts.val is not None and _due(step, recipe.log.pictures_every, last):
+            self._draw()
+        if not last and _due(step, recipe.checkpoints.every, False):
+            self._save()
+
+    def _validation_is_due(self, last: bool) -> bool:
+        step = self.progress.step
+        due = self.parts.val is not None and _due(step, self.recipe.validation.every, last)
+        return due and self.progress.metrics_step != step
+
+    def _validate(self) -> None:
+        """AP of the weights (of their average, if there is one), each process a share of the people.
+
+        Broken off without figures if a signal asks to stop: the state is saved soon, and the next start does it again.
+        """
+        accelerator, people = self.parts.accelerator, self.parts.val
+        began = time.perf_counter()
+        own = range(accelerator.process_index, len(people), accelerator.num_processes)
+        with self._for_inference():
+            settings = self.recipe.validation
+            mine = predict(self.parts.model, people, own, settings, stop=lambda: self._stop.asked)
+            found = gather_object([mine and (np.asarray(own), *mine)])
+        if None in found:
+            return
+        order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
+        keypoints, scores = (np.concatenate([part[i] for part in found])[order] for i in (1, 2))
+        self.metrics = average_precision(people, keypoints, scores)
+        self.progress.metrics, self.progress.metrics_step = self.metrics, self.progress.step
+        if self.log:
+            seconds = time.perf_counter() - began
+            self.log.write("validation", self.progress.step, **self.metrics, people=len(people), seconds=seconds)
+        if self.metrics["AP"] > self.progress.best_ap:
+            self.progress.best_ap, self.progress.best_step = self.metrics["AP"], self.progress.step
+            self._save_weights("best")
+
+    def _draw(self) -> None:
+        """By the first process; where each has a share of the weights, all must take part."""
+        if self.log or self.parts.accelerator.distributed_type == DistributedType.FSDP:
+            with self._for_inference():
+                sheet = prediction_sheet(self.parts.model, self.parts.val, self.parts.start.kept)
+        if self.log:
+            write_png(self.folder.pictures / f"{step_name(self.progress.step)}.png", sheet)
+            self.log.picture("predictions", self.progress.step, sheet)
+            self._draw_curve()
+
+    def _draw_curve(self) -> None:
+        if not installed("matplotlib"):
+            log.warning("no curve.png: matplotlib is not installed (log.jsonl has the figures)")
+        elif read_log(self.folder.log, "step"):
+            draw_curves([self.folder.root], self.folder.root / "curve.png")
+
+    @contextmanager
+    def _for_inference(self) -> Iterator[None]:
+        """No gradient, autocast as in training, averaged weights if there are such."""
+        average = self.parts.average
+        with torch.no_grad(), self.parts.accelerator.autocast(), average.in_place() if average else nullcontext():
+            yield
+
+    def _save(self) -> None:
+        """State and weights, unless this step's are on disk."""
+        step = self.progress.step
+        if self._saved_step == step:
+            return
+        self._save_weights(step_name(step))
+        save_state(self.parts.accelerator, self.folder.states, self.progress, self.recipe.checkpoints.keep)
+        self._saved_step = step
+        if self.log:
+            self.log.write("checkpoint", step)
+
+    def _save_weights(self, name: str) -> None:
+        """RUN/weights/NAME.safetensors and the model card, for inference."""
+        parts, recipe = self.parts, self.recipe
+        with parts.average.in_place() if parts.average else nullcontext():
+            state = parts.accelerator.get_state_dict(parts.trained)  # the parameters themselves, no copies
+            if not parts.accelerator.is_main_process:
+                return
+            commit = git_commit() or "unknown"
+            save_checkpoint(
+                {**state, **parts.start.kept},
+                parts.model.config,
+                self.folder.weights / f"{name}.safetensors",
+                dtype=DTYPES[recipe.checkpoints.weights_dtype],
+                metadata={
+                    "training_step": self.progress.step,
+                    "recipe": recipe.name,
+                    "seed": recipe.seed,
+                    "started_from": parts.start.origin,
+                    "git_commit": commit,
+                    "metrics": json.dumps(self.metrics if self.progress.metrics_step == self.progress.step else {}),
+                },
+            )
+        write_model_card(
+            self.folder.weights,
+            recipe,
+            parts.model.config,
+            origin=parts.start.origin,
+            data=parts.train.source,
+            progress=self.progress,
+            commit=commit,
+        )
+
+    def _log_step(self, plan: StagePlan, figures: dict[str, float], seconds: float) -> None:
+        step = self.progress.step
+        if self.log and _due(step, self.recipe.log.every, step == plan.end):
+            samples = plan.first_sample + (step - plan.first_step) * plan.batch.total
+            rate = plan.batch.total / seconds
+            epoch = samples / len(self.parts.train)
+            self.log.write("step", step, **figures, samples=samples, epoch=round(epoch, 4), samples_per_second=rate)
+
+    def _check_finite(self, figures: dict[str, float], batches: list[dict[str, Any]]) -> None:
+        """Every process leaves its batch behind."""
+        step, process = self.progress.step + 1, self.parts.accelerator.process_index
+        path = self.folder.root / "non_finite" / f"{step_name(step)}-process-{process}.safetensors"
+        try:
+            check_finite(figures, batches, path)
+        except NonFiniteLoss:
+            if self.log:
+                self.log.write("non_finite", step, **{name: str(value) for name, value in figures.items()})
+            raise
+
+    def _report(self, problems: list[str]) -> None:
+        """Name each damaged file once, in all processes alike; raise `SDPoseError` past the limit."""
+        if self.parts.accelerator.num_processes > 1:
+            problems = gather_object(list(problems))
+        for problem in problems:
+            if problem in self.progress.bad:
+                continue
+            self.progress.bad.append(problem)
+            log.warning("skipped (%d so far): %s", len(self.progress.bad), problem)
+            if self.log:
+                self.log.write("problem", self.progress.step, what=problem)
+        check_bad(self.progress.bad, self.recipe.data.max_bad)
+
+
+def _due(step: int, every: int, last: bool) -> bool:
+    return last or (every > 0 and step % every == 0)
+
+
+def _images(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1] on the device."""
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

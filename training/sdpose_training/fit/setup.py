@@ -1,0 +1,292 @@
+"""Everything that a run needs before its first step: data, model, optimizer, prepared by accelerate."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+
+from sdpose_core.errors import InputError
+from sdpose_core.model.devices import DTYPES
+from sdpose_core.model.network import SDPose
+from sdpose_core.skeletons import KeypointSet
+from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_training.data.keypoint_sets import find_keypoint_set
+from sdpose_training.data.order import BatchPlan, micro_batches, plan_batches
+from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
+from sdpose_training.fit.starting_weights import Start, starting_model
+from sdpose_training.fit.weight_average import WeightAverage
+from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
+
+log = logging.getLogger(__name__)
+
+PICTURES_LOOKED_FOR = 20
+"""Before a run begins. Single pictures that are missing are damaged files, found and counted on the way."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage in optimizer steps.
+
+    Attributes:
+        stage: of the recipe.
+        first_step, steps: where it begins, counted over the whole run, and how long it is.
+        first_sample: samples seen before it.
+        batch: how each step's samples are shared out.
+    """
+
+    stage: Stage
+    first_step: int
+    steps: int
+    first_sample: int
+    batch: BatchPlan
+
+    @property
+    def end(self) -> int:
+        """The step count after it."""
+        return self.first_step + self.steps
+
+
+@dataclass
+class Parts:
+    """What a run works with.
+
+    Attributes:
+        accelerator: knows devices and processes.
+        model: the SDPose itself; `trained` is the same inside whatever accelerate put around it.
+        average: of the weights, if the recipe wants one.
+        start: where the weights came from, and tensors to save with them.
+        train, val: people; val is None if there is no validation.
+        problems: damaged annotations.
+        stages: the plan.
+    """
+
+    accelerator: Accelerator
+    model: SDPose
+    trained: Any
+    optimizer: Any
+    average: WeightAverage | None
+    start: Start
+    train: People
+    val: People | None
+    problems: list[str]
+    stages: list[StagePlan]
+
+
+def set_up(recipe: Recipe) -> Parts:
+    """Read the data, build the model, prepare both; raises `InputError`, `CheckpointError` for what a user can mend."""
+    if recipe.hardware.threads:
+        torch.set_num_threads(recipe.hardware.threads)
+    accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
+    check_launch(accelerator)
+    train, problems = load_people(recipe, "train")
+    val = _load_val(recipe, train.keypoint_set, problems) if recipe.validation.people else None
+    start = starting_model(recipe, train.keypoint_set)
+    model = start.model
+    _set_precision(model, recipe, accelerator)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
+    stages = plan_stages(recipe, len(train), accelerator.num_processes)
+    _tell_deepspeed(accelerator, recipe.optimizer, stages[0])
+    trained, optimizer = _prepare(accelerator, model, optimizer)
+    average = _make_average(accelerator, model, recipe)
+    return Parts(accelerator, model, trained, optimizer, average, start, train, val, problems, stages)
+
+
+def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+    """What accelerate makes of both. FSDP would shard a frozen VAE too, which has another dtype: it stays outside."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return accelerator.prepare(model, optimizer)
+    if not model.vae_is_frozen:
+        raise InputError("model.train_vae does not work with FSDP: use DDP")
+    vae = model._modules.pop("vae")
+    trained, optimizer = accelerator.prepare(model, optimizer)
+    model.vae = vae.to(accelerator.device)
+    share_methods(model)
+    return trained, optimizer
+
+
+def check_launch(accelerator: Accelerator) -> None:
+    """Raise `InputError` for a configuration of accelerate that this loop cannot follow."""
+    deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
+    if deepspeed is not None and deepspeed.zero_stage not in (0, 1, 2):
+        raise InputError(
+            f"accelerate's configuration asks for DeepSpeed's ZeRO stage {deepspeed.zero_stage}, under which no "
+            "validation can run: expected zero_stage 1 or 2, or FSDP with fsdp_version: 2"
+        )
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is not None and plugin.fsdp_version != 2:
+        raise InputError(
+            f"accelerate's configuration asks for FSDP of version {plugin.fsdp_version}, under which no validation can "
+            "run: expected fsdp_version: 2"
+        )
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != asked:
+        raise InputError(
+            f"{asked} processes were launched that do not know of each other: each would train and write alone. "
+            "FSDP needs GPUs; on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`"
+        )
+
+
+def _tell_deepspeed(accelerator: Accelerator, recipe: OptimizerRecipe, plan: StagePlan) -> None:
+    """What DeepSpeed wants to know beforehand, as it accumulates, clips and steps by itself."""
+    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    if plugin is not None:
+        plugin.deepspeed_config.update(
+            train_micro_batch_size_per_gpu=plan.batch.micro,
+            gradient_accumulation_steps=plan.batch.accumulation,
+            gradient_clipping=recipe.max_grad_norm,
+            zero_allow_untested_optimizer=True,
+        )
+
+
+def share_out_batches(accelerator: Accelerator, trained: Any, plan: StagePlan) -> None:
+    """Tell accelerate, and DeepSpeed, how many micro-batches make a step from now on."""
+    accelerator.gradient_accumulation_steps = plan.batch.accumulation
+    accelerator.step = 0  # it counts micro-batches: of a stage or a process count before, another number
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        trained.set_train_micro_batch_size(plan.batch.micro)
+        trained.set_train_batch_size(plan.batch.total)
+
+
+def share_methods(model: SDPose) -> None:
+    """Let the methods of validation gather the weights that FSDP shards, as `forward` does."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    for name in ("heatmaps", "reconstruct"):
+        register_fsdp_forward_method(model, name)
+
+
+def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
+    """The people of "train" or "val", and the damaged annotations."""
+    data = recipe.data
+    names = (data.train_annotations, data.train_images) if part == "train" else (data.val_annotations, data.val_images)
+    annotations, pictures = (Path(data.root) / name for name in names)
+    content = read_annotations(annotations)
+    keypoint_set = find_keypoint_set(data.keypoint_set, content.get("categories", ()))
+    people, problems = read_people(content, pictures, keypoint_set)
+    _check_pictures(people, pictures)
+    log.info("%s: %d people in %d pictures", annotations, len(people), len(set(people.files)))
+    return people, problems
+
+
+def _load_val(recipe: Recipe, keypoint_set: KeypointSet, problems: list[str]) -> People:
+    """The validation people of a recipe; damaged annotations are added to `problems`.
+
+    Raises `InputError` if their keypoints are not those that are trained.
+    """
+    people, found = load_people(recipe, "val")
+    if people.keypoint_set != keypoint_set:
+        raise InputError(
+            f"{recipe.data.val_annotations} has other keypoints ({people.keypoint_set.name!r}, "
+            f"{len(people.keypoint_set)}) than {recipe.data.train_annotations} ({keypoint_set.name!r}, "
+            f"{len(keypoint_set)}): name one set for both in data.keypoint_set, or mend the categories"
+        )
+    problems += [f"{recipe.data.val_annotations}: {problem}" for problem in found]
+    return people.first(recipe.validation.people)
+
+
+def _check_pictures(people: People, folder: Path) -> None:
+    """Raise `InputError` where none of the first pictures is there: the folder is another one."""
+    first = list(dict.fromkeys(people.files))[:PICTURES_LOOKED_FOR]
+    if not any(path.exists() for path in first):
+        raise InputError(
+            f"{folder}: none of the first {len(first)} pictures of the annotations is there, such as {first[0].name}: "
+            "name the folder in data.train_images or data.val_images"
+        )
+
+
+def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
+    """The stages one after the other, in optimizer steps; the last step of a stage is a whole one."""
+    plans: list[StagePlan] = []
+    step = sample = 0
+    for stage in recipe.stages:
+        batch = plan_batches(stage.total_batch, processes, recipe.hardware.batch_per_device)
+        steps = max(1, math.ceil((stage.samples or stage.epochs * people) / stage.total_batch))
+        plans.append(StagePlan(stage, step, steps, sample, batch))
+        step, sample = step + steps, sample + steps * stage.total_batch
+    return plans
+
+
+def batch_text(stages: Sequence[StagePlan]) -> str:
+    """How each stage's total batch is made up, for the log."""
+    parts = (
+        f"{b.total} = {b.processes} process{'es' * (b.processes > 1)} x {b.accumulation} x {b.micro}"
+        for b in (plan.batch for plan in stages)
+    )
+    return f"batch {', '.join(dict.fromkeys(parts))}"
+
+
+def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:
+    """The micro-batches of this process from step `first` of a stage on; to be closed."""
+    from torch.utils.data import DataLoader
+
+    settings = SampleSettings(
+        input_size=plan.stage.input_size,
+        heatmap_sigma=plan.stage.heatmap_sigma,
+        min_visible=recipe.data.min_visible,
+        with_clean=recipe.rgb_reconstruction,
+        seed=recipe.seed,
+    )
+    steps, process = range(first, plan.steps), parts.accelerator.process_index
+    order = micro_batches(len(parts.train), recipe.seed, plan.first_sample, steps, plan.batch, process)
+    workers = recipe.hardware.workers
+    return Batches(
+        DataLoader(
+            PeopleSamples(parts.train, recipe.augmentation, settings),
+            batch_sampler=order,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=collate,
+            worker_init_fn=quiet_worker,
+            pin_memory=parts.accelerator.device.type == "cuda",
+            prefetch_factor=4 if workers else None,
+        )
+    )
+
+
+def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> torch.optim.AdamW:
+    """AdamW; fused, which takes a tenth of the time for many small tensors."""
+    return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
+
+
+def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
+    """At a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
+    warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
+    if plan.stage.schedule == "constant":
+        return plan.stage.learning_rate * warm
+    return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+
+
+def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> None:
+    """Frozen or trained, half precision, checkpointing; before accelerate takes the model."""
+    hardware = recipe.hardware
+    model.vae.requires_grad_(not model.vae_is_frozen)
+    if model.vae_is_frozen and accelerator.device.type != "cpu":
+        if hardware.vae_dtype not in DTYPES:
+            raise InputError(f"hardware.vae_dtype: expected one of {', '.join(DTYPES)}, got {hardware.vae_dtype!r}")
+        model.vae.to(DTYPES[hardware.vae_dtype])
+    if hardware.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    if hardware.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if hardware.compile:
+        model.compile_backbone()
+    model.train()
+
+
+def _make_average(accelerator: Accelerator, model: SDPose, recipe: Recipe) -> WeightAverage | None:
+    if not recipe.optimizer.ema_decay:
+        return None
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise InputError("optimizer.ema_decay does not work with FSDP or DeepSpeed: set it to 0, or use DDP")
+    average = WeightAverage([p for p in model.parameters() if p.requires_grad], recipe.optimizer.ema_decay)
+    accelerator.register_for_checkpointing(average)
+    return average

@@ -1,0 +1,146 @@
+"""The model that a run starts with: Stable Diffusion 2's weights, an SDPose checkpoint's, or random ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from sdpose_core.checkpoints.download import downloaded_from
+from sdpose_core.checkpoints.layouts import read_base, read_checkpoint
+from sdpose_core.checkpoints.names import TEXT, VAE_DECODER
+from sdpose_core.checkpoints.published import find_weights
+from sdpose_core.checkpoints.reading import read_vae_decoder
+from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.model.network import SDPose
+from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
+from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
+
+log = logging.getLogger(__name__)
+
+Tensors = dict[str, torch.Tensor]
+
+_NEW = ("head.", "unet.class_embedding.", TEXT)
+"""What Stable Diffusion has not, and what another keypoint set needs anew: may be missing, and is then random."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        model: on the CPU, float32, with its RGB branch if the recipe trains it.
+        kept: tensors that are not trained and go into every checkpoint as they are: the VAE as it was read (in training
+            it may be rounded to half precision), its decoder.
+        origin: what to write on a model card.
+    """
+
+    model: SDPose
+    kept: Tensors
+    origin: str
+
+
+def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
+    """The model of a recipe at its first stage's size; what is random follows from the recipe's seed.
+
+    Raises:
+        CheckpointError: the base is not on this machine, damaged, or lacks the RGB branch that is to be trained.
+    """
+    torch.manual_seed(recipe.seed)
+    if recipe.model.base == SCRATCH:
+        config = config_of(recipe, recipe.stages[0], keypoint_set, recipe.model.unet, recipe.model.vae)
+        model = _random_model(config, recipe.rgb_reconstruction)
+        model.vae_is_frozen = not recipe.model.train_vae
+        return Start(model, {}, "random weights")
+    path = find_weights(recipe.model.base)
+    unet, vae, tensors, decoder = _read(path)
+    config = config_of(recipe, recipe.stages[0], keypoint_set, unet, vae)
+    model = SDPose(config, with_rgb_branch=recipe.rgb_reconstruction)
+    if recipe.model.random_unet:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("unet.")}
+    fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
+    model.vae_is_frozen = not recipe.model.train_vae
+    frozen = {k: v for k, v in tensors.items() if k.startswith("vae.")} if model.vae_is_frozen else {}
+    base = f"{recipe.model.base}{downloaded_from(path)}"
+    origin = f"the VAE of {base}, a random U-Net" if recipe.model.random_unet else base
+    return Start(model, frozen | decoder, origin)
+
+
+def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
+    """Raises `InputError` for sizes of a recipe that do not fit together."""
+    unet, latent = config.unet, config.vae.latent_channels
+    if unet.in_channels != latent:
+        raise InputError(
+            f"model.unet.in_channels: expected {latent}, model.vae.latent_channels, got {unet.in_channels}"
+        )
+    if with_rgb_branch and unet.out_channels != latent:
+        raise InputError(
+            f"model.unet.out_channels: the RGB task predicts latents, expected {latent}, model.vae.latent_channels, "
+            f"got {unet.out_channels} (or --rgb-reconstruction off)"
+        )
+    try:
+        return SDPose(config, with_rgb_branch=with_rgb_branch)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"model.unet and model.vae: sizes that do not fit together: {error}") from error
+
+
+def config_of(
+    recipe: Recipe, stage: Stage, keypoint_set: KeypointSet, unet: UNetConfig, vae: VAEConfig
+) -> SDPoseConfig:
+    """The configuration of the recipe's model in a stage."""
+    return SDPoseConfig(
+        keypoint_set=keypoint_set.name,
+        num_keypoints=len(keypoint_set),
+        feature_levels=recipe.model.feature_levels,
+        input_size=stage.input_size,
+        heatmap_sigma=stage.heatmap_sigma,
+        timestep=recipe.model.timestep,
+        flip_pairs=None if keypoint_set.name in KEYPOINT_SETS else keypoint_set.flip_pairs,
+        unet=unet,
+        vae=vae,
+    )
+
+
+def for_stage(model: SDPose, stage: Stage) -> None:
+    """Set the input size of a stage; the tensors do not depend on it."""
+    model.config = replace(model.config, input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma)
+
+
+def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_lack: tuple[str, ...] = _NEW) -> None:
+    """Put tensors into a model in place; those that are missing or of another shape stay random.
+
+    Raises `CheckpointError` if any of these has another name than what it `may_lack` (prefixes of names).
+    """
+    own = model.state_dict()
+    fitting = {k: tensors[k] for k, v in own.items() if k in tensors and tensors[k].shape == v.shape}
+    absent = [name for name in own if name not in fitting]
+    if lacking := [name for name in absent if not name.startswith(may_lack)]:
+        branch = " (it was saved without its RGB branch: --rgb-reconstruction off, or another base)"
+        raise CheckpointError(
+            f"{source} lacks {len(lacking)} tensors of this model, the first {lacking[0]!r}"
+            + (branch if lacking[0].startswith("unet.") else "")
+        )
+    model.load_state_dict({**own, **fitting}, strict=True)
+    fresh = sorted({name.rpartition(".")[0] for name in absent if name != TEXT})
+    if fresh:
+        log.info("%s: random weights for %s", source, ", ".join(fresh) if len(fresh) < 20 else f"{len(fresh)} modules")
+
+
+def _read(path: Path) -> tuple[UNetConfig, VAEConfig, Tensors, Tensors]:
+    """Sizes, the tensors of an SDPose, and those of the VAE's decoder where there is one."""
+    if path.is_dir() and not (path / "decoder").is_dir():
+        unet, vae, state = read_base(path)
+        decoder = {name: value for name, value in state.items() if name.startswith(VAE_DECODER)}
+        return unet, vae, state, decoder
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    config, state, _ = read_checkpoint(path, with_rgb_branch=True)
+    try:
+        decoder = read_vae_decoder(path)
+    except CheckpointError:
+        decoder = {}
+    return config.unet, config.vae, state, decoder

@@ -1,0 +1,123 @@
+"""States that a run goes on from: written whole or not at all, the newest few kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+
+from sdpose_core.errors import InputError
+from sdpose_core.files import atomic_write
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_PREFIX = "step-"
+_PROGRESS = "progress.json"
+_DOES_NOT_FIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)
+"""What PyTorch, safetensors and pickle raise for other names and shapes, and for files that are cut off."""
+
+
+@dataclass
+class Progress:
+    """How far a run is. Together with the recipe this also is the position in the data.
+
+    Attributes:
+        step: optimizer steps done.
+        best_ap: best validation AP so far, -1 before the first.
+        best_step: when.
+        bad: damaged files and annotations met so far, each once.
+        metrics: of the last validation; empty before the first.
+        metrics_step: when.
+    """
+
+    step: int = 0
+    best_ap: float = -1.0
+    best_step: int = 0
+    bad: list[str] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    metrics_step: int = -1
+
+
+def step_name(step: int) -> str:
+    """ "step-00001000": sorts by name."""
+    return f"{_PREFIX}{step:08d}"
+
+
+def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep: int) -> Path:
+    """Model, optimizer, random states and progress as FOLDER/step-..., by all processes together.
+
+    It is written under another name and renamed when it is complete; then all but the newest `keep` are removed.
+    """
+    target = folder / step_name(progress.step)
+    unfinished = folder / f".{target.name}.part"
+    if accelerator.is_main_process:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(unfinished))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        with atomic_write(unfinished / _PROGRESS, "w") as file:
+            json.dump(asdict(progress), file)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
+        for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    return target
+
+
+def find_state(folder: Path, resume: str) -> Path | None:
+    """Which state to go on from.
+
+    Args:
+        folder: of the states.
+        resume: "auto" for the newest (None if there is none), "never", or the path of one.
+
+    Raises `InputError`: "never", but there are states; no state at the path.
+    """
+    states = sorted(state for state in folder.glob(f"{_PREFIX}*") if (state / _PROGRESS).exists())
+    if resume == "never":
+        if states:
+            raise InputError(
+                f"{folder.parent} already holds a run ({states[-1].name}): --resume auto goes on with it, or choose "
+                "another --out"
+            )
+        return None
+    if resume == "auto":
+        return states[-1] if states else None
+    if not (Path(resume) / _PROGRESS).exists():
+        raise InputError(f"{resume} holds no training state (missing {_PROGRESS}): name a folder checkpoints/step-...")
+    return Path(resume)
+
+
+def check_same(state: Path | None) -> None:
+    """Raise `InputError` if the processes found different states to go on from."""
+    from accelerate.utils import gather_object
+
+    found = set(gather_object([state.name if state else "none"]))
+    if len(found) > 1:
+        raise InputError(
+            f"the processes see different states to go on from ({', '.join(sorted(found))}): --out must be a folder "
+            "that all machines share"
+        )
+
+
+def load_state(accelerator: Accelerator, state: Path) -> Progress:
+    """Put a state into what was prepared; returns how far it was. Raises `InputError` for one that does not fit."""
+    try:
+        progress = Progress(**json.loads((state / _PROGRESS).read_text(encoding="utf-8")))
+        accelerator.load_state(str(state))
+    except _DOES_NOT_FIT as error:
+        reason = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)
+        raise InputError(
+            f"cannot go on from {state}: {reason}. It is damaged, or was saved by another model than the recipe now "
+            "describes: take back what was changed, name an earlier state by --resume, or begin anew in another --out"
+        ) from error
+    return progress

@@ -1,0 +1,227 @@
+"""A small stand-in for Stable Diffusion: an autoencoder and a denoiser, trained in minutes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.checkpoints.names import TEXT
+from sdpose_core.errors import InputError
+from sdpose_core.files import atomic_path, atomic_write
+from sdpose_training.data.pictures import read_picture
+from sdpose_training.environment import environment
+from sdpose_training.recipe.recipe import Recipe
+
+log = logging.getLogger("make_tiny_prior")
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+KL_WEIGHT = 1e-3
+"""Of the divergence per value of the picture: it bounds the latents and hardly anything else."""
+ZOOM = (0.35, 1.0)
+"""Side of a window by the largest one that fits into the picture."""
+LATENTS_MEASURED = 512
+"""Windows over which the spread of the latents is taken; it becomes the VAE's scaling factor."""
+
+
+def make_prior(recipe: Recipe, pictures: Sequence[Path], out: Path, args: argparse.Namespace) -> None:
+    """Both stages; each writes its folder when it is done, and is passed over if that is there."""
+    import torch
+
+    if recipe.hardware.threads:
+        torch.set_num_threads(recipe.hardware.threads)
+    if not (out / "vae").exists():
+        torch.manual_seed(recipe.seed)
+        if args.encoder:
+            take_encoder(recipe, args.encoder, pictures, out)
+        else:
+            _, seconds, loss = train_autoencoder(recipe, pictures, args.vae_samples, args.vae_window, out)
+            _note(out, "vae", args.vae_samples, seconds, loss, recipe, len(pictures))
+    if not (out / "unet").exists():
+        torch.manual_seed(recipe.seed)
+        seconds, loss = train_denoiser(recipe, pictures, args.unet_samples, out)
+        _note(out, "unet", args.unet_samples, seconds, loss, recipe, len(pictures))
+
+
+def train_autoencoder(
+    recipe: Recipe, pictures: Sequence[Path], samples: int, window: int, out: Path
+) -> tuple[Any, float, float]:
+    """OUT/vae: mean absolute error of the picture and a little KL divergence; returns it, CPU seconds, last loss."""
+    import torch
+
+    vae = _autoencoder(recipe)
+    batches = windows(pictures, (window, window), 16, recipe.seed)
+
+    def loss_of(images: torch.Tensor) -> torch.Tensor:
+        posterior = vae.encode(images).latent_dist
+        absolute = (vae.decode(posterior.sample()).sample - images).abs().mean()
+        return absolute + KL_WEIGHT * posterior.kl().mean() / images[0].numel()
+
+    seconds, loss = _train("autoencoder", list(vae.parameters()), batches, samples, 16, 2e-3, loss_of)
+    vae.eval()
+    _set_scaling(vae, windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 1))
+    _save_part(vae, out / "vae")
+    return vae, seconds, loss
+
+
+def take_encoder(recipe: Recipe, checkpoint: Path, pictures: Sequence[Path], out: Path) -> None:
+    """OUT/vae with the encoder of an SDPose checkpoint; its decoder is random, and nothing here reads it.
+
+    Raises `CheckpointError` for no SDPose checkpoint, `InputError` for an encoder of other sizes than the recipe's.
+    """
+    from sdpose_core.checkpoints.layouts import read_checkpoint
+
+    config, tensors, _ = read_checkpoint(checkpoint)
+    found, expected = asdict(config.vae), asdict(recipe.model.vae)
+    if different := [name for name in expected if name != "scaling_factor" and found[name] != expected[name]]:
+        told = "; ".join(f"{name} {found[name]}, expected {expected[name]}" for name in different)
+        raise InputError(f"--encoder {checkpoint}: not the recipe's sizes (model.vae): found {told}")
+    vae = _autoencoder(recipe)
+    encoder = {name.removeprefix("vae."): value for name, value in tensors.items() if name.startswith("vae.")}
+    missing, unexpected = vae.load_state_dict(encoder, strict=False)
+    if unexpected or not all(name.startswith(("decoder.", "post_quant_conv.")) for name in missing):
+        raise InputError(f"--encoder {checkpoint}: its VAE encoder has other parts than the recipe's")
+    vae.eval()
+    _set_scaling(vae, windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 1))
+    _save_part(vae, out / "vae")
+    _note(out, "vae", 0, 0.0, None, recipe, len(pictures), encoder=str(checkpoint))
+
+
+def _autoencoder(recipe: Recipe) -> Any:
+    import torch
+    from diffusers import AutoencoderKL
+
+    sizes, levels = asdict(recipe.model.vae), len(recipe.model.vae.block_out_channels)
+    vae = AutoencoderKL(
+        **sizes, down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels
+    )
+    return vae.to(memory_format=torch.channels_last)
+
+
+def _set_scaling(vae: Any, batches: Iterator[Any]) -> None:
+    """Latents of unit variance after it, as Stable Diffusion's are."""
+    import torch
+
+    with torch.no_grad():
+        means = [vae.encode(next(batches)).latent_dist.mean for _ in range(LATENTS_MEASURED // 16)]
+    vae.register_to_config(scaling_factor=float(1 / torch.cat(means).std()))
+
+
+def train_denoiser(recipe: Recipe, pictures: Sequence[Path], samples: int, out: Path) -> tuple[float, float]:
+    """OUT/unet and the constant that stands for the empty prompt; returns CPU seconds, last loss."""
+    import torch
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from safetensors.torch import save_file
+
+    vae = AutoencoderKL.from_pretrained(out / "vae").eval().requires_grad_(False)
+    unet = UNet2DConditionModel(**asdict(recipe.model.unet)).to(memory_format=torch.channels_last)
+    text = torch.randn(1, 2, recipe.model.unet.cross_attention_dim)
+    noise_of = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", prediction_type="sample")
+    batches = windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 2)
+
+    def loss_of(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            clean = vae.encode(images).latent_dist.mean * vae.config.scaling_factor
+        times = torch.randint(0, 1000, (len(clean),))
+        noisy = noise_of.add_noise(clean, torch.randn_like(clean), times)
+        return (unet(noisy, times, text.expand(len(clean), -1, -1)).sample - clean).square().mean()
+
+    seconds, loss = _train("denoiser", list(unet.parameters()), batches, samples, 16, 1.5e-3, loss_of)
+    with atomic_path(out / f"{TEXT}.safetensors") as file:
+        save_file({TEXT: text}, file)
+    _save_part(unet, out / "unet")
+    return seconds, loss
+
+
+def _train(
+    name: str,
+    parameters: list[Any],
+    batches: Iterator[Any],
+    samples: int,
+    batch: int,
+    rate: float,
+    loss_of: Callable[[Any], Any],
+) -> tuple[float, float]:
+    """AdamW, warm-up, cosine to 0; CPU seconds of all threads and the mean loss of the last tenth."""
+    import torch
+    from tqdm import tqdm
+
+    steps, began, losses = max(1, samples // batch), time.process_time(), []
+    optimizer = torch.optim.AdamW(parameters, lr=rate, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
+    with tqdm(range(steps), unit="step", desc=name, mininterval=5) as bar:
+        for _ in bar:
+            loss = loss_of(next(batches))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            losses.append(float(loss.detach()))
+            bar.set_postfix(loss=f"{np.mean(losses[-100:]):.4f}", refresh=False)
+    last = float(np.mean(losses[-max(1, steps // 10) :]))
+    log.info("%s: %d samples, loss %.4f", name, steps * batch, last)
+    return time.process_time() - began, last
+
+
+def windows(pictures: Sequence[Path], size: tuple[int, int], batch: int, seed: int) -> Iterator[Any]:
+    """Batches (N, 3, h, w) in [-1, 1] of random windows of random pictures at `size` (w, h), half of them mirrored."""
+    import cv2
+    import torch
+
+    rng = np.random.default_rng(seed)
+    w, h = size
+    while True:
+        crops = []
+        for index in rng.integers(len(pictures), size=batch):
+            image = read_picture(pictures[index])
+            room = np.array(image.shape[1::-1])
+            own_w, own_h = np.maximum(np.array(size) * min(room / size) * rng.uniform(*ZOOM), 1).astype(int)
+            x, y = rng.integers(room - (own_w, own_h) + 1)
+            crop = cv2.resize(image[y : y + own_h, x : x + own_w], (w, h), interpolation=cv2.INTER_AREA)
+            crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
+        stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        yield stacked.contiguous(memory_format=torch.channels_last)
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Sorted; `InputError` if there are none."""
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise InputError(f"--pictures {folder}: expected a folder of pictures ({', '.join(SUFFIXES)}), found none")
+    return found
+
+
+def _save_part(part: Any, folder: Path) -> None:
+    """diffusers' folder, written under another name and renamed."""
+    unfinished = folder.with_name(f".{folder.name}.part")
+    part.save_pretrained(unfinished)
+    unfinished.rename(folder)
+
+
+def _note(
+    out: Path,
+    part: str,
+    samples: int,
+    seconds: float,
+    loss: float | None,
+    recipe: Recipe,
+    pictures: int,
+    **more: str,
+) -> None:
+    """One entry of OUT/prior.json: what it cost."""
+    path = out / "prior.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known[part] = {"samples": samples, "cpu_seconds": round(seconds, 1), "loss": loss, "seed": recipe.seed, **more}
+    with atomic_write(path, "w") as file:
+        json.dump({**known, "pictures": pictures, "environment": environment()}, file, indent=2)

@@ -1,0 +1,121 @@
+"""AP while training: ground-truth boxes, flip test, COCO's evaluation. `evaluate.py` runs the full protocols."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from sdpose_core.boxes import xyxy_to_xywh
+from sdpose_core.codec.crops import Crop, make_crop
+from sdpose_core.codec.heatmaps import decode_dark_udp
+from sdpose_core.errors import InputError
+from sdpose_core.model.network import SDPose
+from sdpose_core.oks import UNKNOWN_SIGMA, oks
+from sdpose_training.data.annotations import People
+from sdpose_training.data.pictures import read_picture
+from sdpose_training.evaluation.coco_figures import Detections, Truth, coco_figures, extents
+from sdpose_training.evaluation.scoring import mean_of_good
+from sdpose_training.recipe.recipe import ValidationRecipe
+
+log = logging.getLogger(__name__)
+
+
+def crops_of(
+    people: People, indices: Sequence[int], input_size: tuple[int, int]
+) -> tuple[list[int], torch.Tensor, list[Crop]]:
+    """Crops as at inference, of the people whose picture can be read; others are logged and left out.
+
+    Returns:
+        The places in `indices` of those that were read, their crops (N, 3, H, W) in [-1, 1], and their `Crop`s.
+    """
+    places, pixels, crops = [], [], []
+    for place, i in enumerate(indices):
+        try:
+            picture = read_picture(people.files[i], tuple(people.picture_sizes[i].tolist()))
+            own, crop = make_crop(picture, people.boxes_xyxy[i], input_size)
+        except InputError as error:
+            log.warning("validation: %s", error)
+            continue
+        places.append(place)
+        pixels.append(own)
+        crops.append(crop)
+    stacked = np.stack(pixels) if pixels else np.zeros((0, *input_size[::-1], 3), np.uint8)
+    return places, torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1, crops
+
+
+@torch.no_grad()
+def predict(
+    model: SDPose,
+    people: People,
+    indices: Sequence[int],
+    settings: ValidationRecipe,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Keypoints (N, K, 2) in pixels of the pictures, NaN where none, and scores (N, K), of the people at `indices`.
+
+    People whose picture is damaged get no points: they count as missed. None if it was asked to `stop` on the way.
+    """
+    size, count = model.config.input_size, len(people.keypoint_set)
+    keypoints = np.full((len(indices), count, 2), np.nan, np.float32)
+    scores = np.zeros((len(indices), count), np.float32)
+    for start in range(0, len(indices), settings.batch):
+        if stop():
+            return None
+        places, images, crops = crops_of(people, indices[start : start + settings.batch], size)
+        if not places:
+            continue
+        maps = model.heatmaps(images.to(model.device), flip_test=settings.flip_test)
+        points, values = decode_dark_udp(maps, size)
+        rows = start + np.asarray(places)
+        keypoints[rows] = [crop.to_image(own) for crop, own in zip(crops, points, strict=True)]
+        scores[rows] = values
+    return keypoints, scores
+
+
+def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """COCO's figures, as fractions, of one prediction per person; and the mean OKS.
+
+    Args:
+        people: N with ground truth.
+        keypoints, scores: (N, K, 2) in pixels of the pictures, (N, K); of a person, the score is the mean of the point
+            scores above .2.
+
+    Raises:
+        MissingDependency: faster-coco-eval is not installed.
+        InputError: the shapes do not belong together.
+    """
+    count = len(people.keypoint_set)
+    if keypoints.shape != (len(people), count, 2) or scores.shape != (len(people), count):
+        raise InputError(f"expected ({len(people)}, {count}, 2) keypoints, got {keypoints.shape}, {scores.shape}")
+    sigmas = people.keypoint_set.sigmas or (UNKNOWN_SIGMA,) * count
+    found = Detections(people.image_ids.tolist(), keypoints, mean_of_good(scores), extents(keypoints))
+    figures = coco_figures(_truth(people), found, sigmas)
+    return {**figures, "OKS": mean_oks(people, keypoints, np.asarray(sigmas))}
+
+
+def mean_oks(people: People, keypoints: np.ndarray, sigmas: np.ndarray) -> float:
+    """Mean similarity of each person's prediction to the truth: moves long before AP does."""
+    truth = np.where(people.visibility[..., None] > 0, people.keypoints, np.nan)
+    found = np.where(np.isfinite(keypoints), keypoints, 1e6)  # a point that was not found is far away
+    each = [
+        oks(own[None], other[None], area[None], sigmas)[0, 0]
+        for own, other, area in zip(truth, found, people.areas, strict=True)
+    ]
+    return float(np.mean(each))
+
+
+def _truth(people: People) -> Truth:
+    boxes = people.boxes_xyxy.astype(np.float64)
+    return Truth(
+        picture_ids=tuple(sorted(set(people.image_ids.tolist()))),
+        ids=tuple(people.annotation_ids.tolist()),
+        image_ids=tuple(people.image_ids.tolist()),
+        keypoints=np.concatenate([people.keypoints, 2 * people.visibility[..., None]], axis=2).astype(np.float64),
+        labelled=(people.visibility > 0).sum(axis=1),
+        crowd=np.zeros(len(people), bool),
+        areas=people.areas.astype(np.float64),
+        boxes_xywh=xyxy_to_xywh(boxes),
+    )

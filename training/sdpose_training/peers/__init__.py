@@ -1,0 +1,1 @@
+"""Other pose estimators over the same boxes."""

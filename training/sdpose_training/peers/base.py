@@ -1,0 +1,122 @@
+"""What all peers share: people of many pictures in batches, and what a result says of where it comes from."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sdpose_core
+from sdpose_core.codec.crops import masked
+from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.estimation.crop_jobs import OnBatch, is_out_of_memory, plan_crops
+from sdpose_core.files import sha256_of
+from sdpose_core.poses import Poses
+from sdpose_core.skeletons import KEYPOINT_SETS
+
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
+"""ImageNet's figures for RGB 0..255, with which all peers here were trained."""
+
+BATCH_SIZE = 8
+
+
+class Peer(ABC):
+    """An estimator of another project, with the interface of `PoseEstimator`; what is its own is in `_find`.
+
+    Attributes:
+        name: what tables call it.
+        keypoint_set: of its results.
+        path: file or folder of the weights, or None.
+        flip_test: averaged with the mirrored crop (twice the cost).
+        batch_size: people per pass.
+        notes: what a reader of its results should know.
+    """
+
+    def __init__(
+        self, name: str, keypoint_set: str, path: Path | None, *, flip_test: bool, batch: int | None = None
+    ) -> None:
+        if batch is not None and batch < 1:
+            raise InputError(f"batch size: expected at least 1, got {batch}")
+        self.name = name
+        self.keypoint_set = keypoint_set
+        self.path = path
+        self.flip_test = flip_test
+        self.batch_size = batch or BATCH_SIZE
+        self.notes: list[str] = []
+
+    def estimate(
+        self,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
+        *,
+        masks: Sequence[np.ndarray | None] | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> list[Poses]:
+        """Poses of the people in `boxes` of each picture; arguments and errors as for `PoseEstimator.estimate`."""
+        jobs, results = plan_crops(images, boxes, masks)
+        for start in range(0, len(jobs), self.batch_size):
+            batch = jobs[start : start + self.batch_size]
+            pictures = [masked(images[job.image], job.mask) for job in batch]
+            found = self._find_or_explain(pictures, np.stack([job.box[:4] for job in batch]))
+            for job, keypoints, scores in zip(batch, *found, strict=True):
+                results[job.image].add(keypoints, scores, job.box)
+            if on_batch:
+                on_batch(start + len(batch), len(jobs))
+        count, meta = len(KEYPOINT_SETS[self.keypoint_set]), self.meta()
+        return [
+            result.poses(image, self.keypoint_set, count, meta) for image, result in zip(images, results, strict=True)
+        ]
+
+    def meta(self) -> dict[str, Any]:
+        """What made the poses: model, weights with sha256, every setting that moves a keypoint."""
+        return {
+            "model": self.name,
+            "preview": False,
+            "weights": self._weights,
+            "library_version": sdpose_core.__version__,
+            "notes": list(self.notes),
+            "settings": {"batch_size": self.batch_size, "flip_test": self.flip_test, **self._settings()},
+        }
+
+    @abstractmethod
+    def _find(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One person per picture: n RGB pictures and boxes (n, 4) -> keypoints (n, K, 2) in picture pixels, NaN where
+        none was found, scores (n, K)."""
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """What else moves a keypoint."""
+
+    def _find_or_explain(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return self._find(images, boxes_xyxy)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise SDPoseError(
+                f"{self.name} ran out of memory with {len(images)} people at a time: take a smaller batch or the CPU"
+            ) from error
+
+    @functools.cached_property
+    def _weights(self) -> dict[str, Any]:
+        if self.path is None:
+            return {}
+        files = [self.path] if self.path.is_file() else sorted(self.path.glob("*.safetensors"))
+        return {"path": self.path.name, "sha256": {file.name: sha256_of(file) for file in files}}
+
+
+def unseen(keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (..., 2) and scores (...,) as float32, with NaN and 0 where the score is not a positive number."""
+    seen = np.isfinite(scores) & (scores > 0) & np.isfinite(keypoints).all(axis=-1)
+    keypoints = np.where(seen[..., None], keypoints, np.nan)
+    return keypoints.astype(np.float32), np.where(seen, scores, 0).astype(np.float32)
+
+
+def normalised(crops_rgb: np.ndarray) -> np.ndarray:
+    """RGB crops (n, h, w, 3) of 0..255 -> (n, 3, h, w) float32 as the networks expect them."""
+    return np.ascontiguousarray(((crops_rgb.astype(np.float32) - MEAN) / STD).transpose(0, 3, 1, 2))

@@ -1,0 +1,76 @@
+"""The estimators that SDPose is compared with, over the same boxes and the same scorer, through one protocol."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from sdpose_core.errors import InputError
+
+if TYPE_CHECKING:
+    from sdpose_training.evaluation.predictors import PosePredictor
+
+PEERS = {
+    "preview": "preview: MoveNet Thunder, which comes with this package",
+    "vitpose": "vitpose:FOLDER or vitpose:HUB/NAME: ViTPose and ViTPose++ through transformers",
+    "rtmpose": "rtmpose:FILE.onnx: RTMPose of 17, 26 or 133 points",
+    "rtmw": "rtmw:FILE.onnx: RTMW",
+    "dwpose": "dwpose:FILE.onnx: DWPose",
+    "sapiens": "sapiens:FILE_torchscript.pt2: Sapiens; runs code from the file, so only with --trust-file",
+}
+"""What can be asked for, a line each: for the help of commands."""
+
+
+def load_peer(
+    spec: str,
+    *,
+    device: Any = None,
+    trust_file: bool = False,
+    download: bool = False,
+    flip_test: bool = True,
+    batch: int | None = None,
+) -> PosePredictor:
+    """The estimator that `spec` names.
+
+    Args:
+        spec: one of `PEERS`.
+        device: None: the best that is here.
+        trust_file: run the code in a Sapiens file.
+        download: fetch a ViTPose model of the Hugging Face hub that is not on this machine. Nothing else here uses the
+            network.
+        flip_test: average with the mirrored crop, as the evaluations of all these projects do; not for the preview,
+            which has its own second look.
+        batch: people per pass; None: 8.
+
+    Raises:
+        InputError: an unknown spec; a Sapiens file without `trust_file`.
+        CheckpointError: the file is missing, damaged or of another kind.
+        DownloadError: a hub name that is not here and was not, or could not be, fetched.
+        MissingDependency: a package is needed; the message names the extra.
+    """
+    kind, _, source = spec.partition(":")
+    if kind not in PEERS or (spec != "preview" if kind == "preview" else not source):
+        raise InputError(_unknown(spec, kind))
+    if kind == "preview":
+        from sdpose_core.estimation.preview import PreviewEstimator
+
+        return PreviewEstimator()
+    if kind == "vitpose":
+        from sdpose_training.peers.vitpose import VitPosePeer
+
+        return VitPosePeer(source, device=device, flip_test=flip_test, batch=batch, download=download)
+    if kind == "sapiens":
+        from sdpose_training.peers.sapiens import SapiensPeer
+
+        return SapiensPeer(source, device=device, trust_file=trust_file, flip_test=flip_test, batch=batch)
+    from sdpose_training.peers.simcc import SimccPeer
+
+    return SimccPeer(kind, source, device=device, flip_test=flip_test, batch=batch)
+
+
+def _unknown(spec: str, kind: str) -> str:
+    if kind in PEERS:
+        return f"peer {spec!r}: expected {PEERS[kind]}"
+    near = difflib.get_close_matches(kind, PEERS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown peer {spec!r}{hint}; known are: " + "; ".join(PEERS.values())

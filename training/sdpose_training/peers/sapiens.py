@@ -1,0 +1,152 @@
+"""Sapiens from TorchScript files (arXiv 2408.12569): the crop and the heatmaps are those of SDPose.
+
+A TorchScript file is a program: it runs with all rights of whoever opens it, so it is opened only on request.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.codec.crops import make_crop
+from sdpose_core.codec.heatmaps import decode_dark_udp, flip_back
+from sdpose_core.dependencies import require
+from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
+from sdpose_training.peers.base import Peer, normalised
+
+INPUT_SIZE = (768, 1024)
+
+COCO_17_IN_308 = {
+    "nose": 0, "left_eye": 1, "right_eye": 2, "left_ear": 3, "right_ear": 4, "left_shoulder": 5, "right_shoulder": 6,
+    "left_elbow": 7, "right_elbow": 8, "left_hip": 9, "right_hip": 10, "left_knee": 11, "right_knee": 12,
+    "left_ankle": 13, "right_ankle": 14, "right_wrist": 41, "left_wrist": 62,
+}  # fmt: skip
+"""Where COCO's 17 points are among the 308 of Sapiens, by name."""
+
+_CHANNELS: dict[int, tuple[KeypointSet, tuple[int, ...]]] = {
+    17: (COCO_17, tuple(range(17))),
+    133: (COCO_WHOLEBODY_133, tuple(range(133))),
+    308: (COCO_17, tuple(COCO_17_IN_308[name] for name in COCO_17.names)),
+}
+
+
+class SapiensPeer(Peer):
+    """A pose model of Sapiens as TorchScript, 768 x 1024.
+
+    Args:
+        path: the file (`..._torchscript.pt2`), of 17, 133 or 308 keypoints; of 308, COCO's 17 are taken.
+        device: None: CUDA if there is one, else the CPU.
+        trust_file: run the code in the file.
+        flip_test, batch: see `Peer`.
+
+    Raises:
+        InputError: without `trust_file`.
+        CheckpointError: the file is missing, damaged, no TorchScript, or gives something else than such heatmaps.
+        MissingDependency: torch is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: Any = None,
+        trust_file: bool = False,
+        flip_test: bool = True,
+        batch: int | None = None,
+    ) -> None:
+        path = Path(path)
+        torch = require("torch", f"Sapiens ({path.name})")
+        _check_kind(path)
+        if not trust_file:
+            raise InputError(
+                f"{path} is a TorchScript file: opening it runs whatever code is in it. If you trust where it comes "
+                "from, say so with --trust-file (trust_file=True)"
+            )
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = _load(path, self.device)
+        self._dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
+        count = self._count_keypoints(path)
+        keypoints, self._channels = _CHANNELS[count]
+        super().__init__(f"Sapiens ({path.stem})", keypoints.name, path, flip_test=flip_test, batch=batch)
+        if count != len(keypoints):
+            self.notes.append(f"{count} points, of which COCO's {len(keypoints)} are taken")
+
+    def _find(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        made = [make_crop(image, box, INPUT_SIZE) for image, box in zip(images, boxes_xyxy, strict=True)]
+        pixels = torch.from_numpy(normalised(np.stack([crop for crop, _ in made])))
+        heatmaps = self._heatmaps(pixels)
+        if self.flip_test:
+            swap = KEYPOINT_SETS[self.keypoint_set].flip_indices
+            heatmaps = (heatmaps + flip_back(self._heatmaps(pixels.flip(-1)), swap)) / 2
+        points, scores = decode_dark_udp(heatmaps, INPUT_SIZE)
+        return np.stack([crop.to_image(each) for (_, crop), each in zip(made, points, strict=True)]), scores
+
+    def _heatmaps(self, pixels: Any) -> Any:
+        """(n, 3, h, w) -> (n, K, h / 4, w / 4) float32, K of the keypoint set."""
+        return self._forward(pixels)[:, self._channels].float()
+
+    def _forward(self, pixels: Any) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return self.model(pixels.to(self.device, self._dtype))
+
+    def _count_keypoints(self, path: Path) -> int:
+        """By one pass; also finds out whether the file is a pose model at all."""
+        import torch
+
+        w, h = INPUT_SIZE
+        try:
+            output = self._forward(torch.zeros(1, 3, h, w))
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} does not run on pictures of {w} x {h} ({_last_line(error)})") from None
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        if len(shape) != 4 or shape[2:] != (h // 4, w // 4) or shape[1] not in _CHANNELS:
+            known = ", ".join(str(count) for count in _CHANNELS)
+            raise CheckpointError(
+                f"{path} is no pose model of Sapiens that is known here: its output is {shape}, expected heatmaps of "
+                f"shape (1, K, {h // 4}, {w // 4}) with K one of {known}"
+            )
+        return int(shape[1])
+
+    def _settings(self) -> dict[str, Any]:
+        dtype = str(self._dtype).removeprefix("torch.")
+        return {"device": self.device.type, "dtype": dtype, "input_size": list(INPUT_SIZE), "crop": "affine"}
+
+
+def _check_kind(path: Path) -> None:
+    """Raise `CheckpointError` unless the file is TorchScript, by the names in its archive: nothing of it is run."""
+    what = "expected a TorchScript file of Sapiens (..._torchscript.pt2)"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file: {what}")
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is damaged, cut off, or of another kind: {what}")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("constants.pkl") for name in names) and any("/code/" in name for name in names):
+        return
+    exported = any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names)
+    found = "a program of torch.export" if exported else "no program (weights alone, perhaps)"
+    raise CheckpointError(f"{path} holds {found}: {what}")
+
+
+def _load(path: Path, device: Any) -> Any:
+    import torch
+
+    try:
+        return torch.jit.load(str(path), map_location=device).eval()
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} cannot be loaded as TorchScript ({_last_line(error)})") from None
+
+
+def _last_line(error: Exception) -> str:
+    """What went wrong stands last in TorchScript's errors, after a trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__

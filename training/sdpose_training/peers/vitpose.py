@@ -1,0 +1,130 @@
+"""ViTPose and ViTPose++ through transformers, with its own crop and decoding (arXiv 2204.12484, 2212.04246)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.boxes import xyxy_to_xywh
+from sdpose_core.codec.heatmaps import flip_back
+from sdpose_core.dependencies import require
+from sdpose_core.errors import CheckpointError, DownloadError
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS
+from sdpose_training.peers.base import Peer, unseen
+
+SET_OF_COUNT = {17: COCO_17, 133: COCO_WHOLEBODY_133}
+
+EXPERT_OF_SET = {COCO_17.name: 0, COCO_WHOLEBODY_133.name: 5}
+"""ViTPose++ has an expert per training set: 0 COCO, 1 AI Challenger, 2 MPII, 3 AP-10K, 4 APT-36K, 5 COCO-WholeBody."""
+
+
+class VitPosePeer(Peer):
+    """`VitPoseForPoseEstimation` over boxes.
+
+    Args:
+        name: a folder that `save_pretrained` wrote, or a name on the Hugging Face hub.
+        device: None: CUDA if there is one, else the CPU.
+        flip_test, batch: see `Peer`.
+        download: fetch a hub name that is not in this machine's cache; else the network is left alone.
+
+    Raises:
+        CheckpointError: another kind of model, weights missing or damaged, another number of keypoints.
+        DownloadError: a hub name that is not here and was not, or could not be, fetched.
+        MissingDependency: torch or transformers is not installed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        device: Any = None,
+        flip_test: bool = True,
+        batch: int | None = None,
+        download: bool = False,
+    ) -> None:
+        torch = require("torch", f"ViTPose ({name})")
+        require("transformers", f"ViTPose ({name})")
+        self._local = Path(name).is_dir()
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model, self.processor = self._load(name, offline=self._local or not download)
+        self.model.to(self.device)
+        count = self.model.config.num_labels
+        if count not in SET_OF_COUNT:
+            raise CheckpointError(f"{name} has {count} keypoints: expected 17 (COCO) or 133 (COCO-WholeBody)")
+        label = Path(name).name if self._local else name
+        path = Path(name) if self._local else None
+        super().__init__(f"ViTPose ({label})", SET_OF_COUNT[count].name, path, flip_test=flip_test, batch=batch)
+
+    def _find(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+        from transformers.models.vitpose.modeling_vitpose import VitPoseEstimatorOutput
+
+        boxes = [[box] for box in xyxy_to_xywh(boxes_xyxy).tolist()]
+        pixels = self.processor(list(images), boxes=boxes, return_tensors="pt", input_data_format="channels_last")
+        with torch.inference_mode():
+            heatmaps = self._heatmaps(pixels["pixel_values"].to(self.device, torch.float32))
+        people = self.processor.post_process_pose_estimation(VitPoseEstimatorOutput(heatmaps=heatmaps), boxes=boxes)
+        keypoints = np.stack([person["keypoints"].numpy() for [person] in people])
+        scores = np.stack([person["scores"].numpy() for [person] in people])
+        return unseen(keypoints, scores)
+
+    def _heatmaps(self, pixels: Any) -> Any:
+        heatmaps = self._forward(pixels)
+        if not self.flip_test:
+            return heatmaps
+        swap = KEYPOINT_SETS[self.keypoint_set].flip_indices
+        return (heatmaps + flip_back(self._forward(pixels.flip(-1)), swap)) / 2
+
+    def _forward(self, pixels: Any) -> Any:
+        import torch
+
+        if self.model.config.backbone_config.num_experts == 1:
+            return self.model(pixel_values=pixels).heatmaps
+        expert = torch.full((len(pixels),), EXPERT_OF_SET[self.keypoint_set], device=self.device)
+        return self.model(pixel_values=pixels, dataset_index=expert).heatmaps
+
+    def _settings(self) -> dict[str, Any]:
+        size = self.processor.size
+        return {
+            "device": self.device.type,
+            "input_size": [size["width"], size["height"]],
+            "revision": getattr(self.model.config, "_commit_hash", None),
+        }
+
+    def _load(self, name: str, *, offline: bool) -> tuple[Any, Any]:
+        import transformers
+        from safetensors import SafetensorError
+
+        # without torchvision the plain name of transformers 5 is a stand-in that warns
+        processor = getattr(transformers, "VitPoseImageProcessorPil", None) or transformers.VitPoseImageProcessor
+        try:
+            config = transformers.AutoConfig.from_pretrained(name, local_files_only=offline)
+            if config.model_type != "vitpose":
+                raise CheckpointError(f"{name} is a model of type {config.model_type!r}: expected 'vitpose'")
+            prepared = processor.from_pretrained(name, local_files_only=offline)
+            model, report = transformers.VitPoseForPoseEstimation.from_pretrained(
+                name, local_files_only=offline, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise self._failure(name, offline, error) from error
+        if report["missing_keys"]:
+            missing = sorted(report["missing_keys"])
+            raise CheckpointError(f"{name}: the weights lack {len(missing)} tensors, {missing[0]!r} first")
+        return model.float().eval(), prepared
+
+    def _failure(self, name: str, offline: bool, error: Exception) -> CheckpointError | DownloadError:
+        reason = str(error).strip().partition("\n")[0]
+        if self._local:
+            return CheckpointError(
+                f"{name} cannot be loaded ({reason}): expected config.json, preprocessor_config.json and "
+                "model.safetensors of a ViTPose model"
+            )
+        if offline:
+            return DownloadError(
+                f"{name!r} is no folder here, and not (wholly) in the Hugging Face cache of this machine: give the "
+                "folder of a ViTPose model, or allow the download with --download"
+            )
+        return DownloadError(f"{name!r} cannot be had from the Hugging Face hub ({reason})")

@@ -1,0 +1,1 @@
+"""Training recipes: TOML and command-line overrides to checked settings."""

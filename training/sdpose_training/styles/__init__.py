@@ -1,0 +1,1 @@
+"""COCO-OOD: pictures in other styles, with their annotations unchanged."""

@@ -1,0 +1,124 @@
+"""One picture in, the same picture in another style out, of exactly the same size: what `make_coco_ood.py` repeats."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from sdpose_core.errors import InputError
+from sdpose_core.images import IMAGE_SUFFIXES, read_image
+from sdpose_training.styles import cyclegan as style_cyclegan
+from sdpose_training.styles import stytr2 as style_stytr2
+
+Painter = Callable[[np.ndarray, str], np.ndarray]
+"""RGB uint8 (H, W, 3) and the picture's name -> RGB uint8 (H, W, 3)."""
+
+
+def cyclegan_painter(model: nn.Module, *, max_side: int, device: str | torch.device = "cpu") -> Painter:
+    """Paints with CycleGAN's generator, in [-1, 1] as it was trained; `max_side` as for `stytr2_painter`."""
+    model = model.to(device)
+
+    def paint(rgb: np.ndarray, name: str) -> np.ndarray:
+        small = limited(rgb, max_side)
+        padded = padded_to(small, style_cyclegan.MULTIPLE, style_cyclegan.LEAST)
+        painted = (_run(model, _tensor(padded, device) * 2 - 1) + 1) / 2
+        return _brought_back(painted, small, rgb)
+
+    return paint
+
+
+def stytr2_painter(
+    model: nn.Module, pictures: Sequence[Path], *, seed: int, max_side: int, device: str | torch.device = "cpu"
+) -> Painter:
+    """Paints with StyTr2 after one of the style pictures, chosen by seed and name; it is scaled to cover the photo and
+    its middle taken, as the authors do.
+
+    Args:
+        max_side: larger pictures are worked on at this size (pixels of the longer side) and brought back.
+    """
+    model = model.to(device)
+
+    def paint(rgb: np.ndarray, name: str) -> np.ndarray:
+        small = limited(rgb, max_side)
+        padded = padded_to(small, style_stytr2.MULTIPLE, style_stytr2.LEAST)
+        style = covering(read_image(pictures[chosen(len(pictures), seed, name)]), padded.shape[:2])
+        painted = _run(model, _tensor(padded, device), _tensor(style, device))
+        return _brought_back(painted, small, rgb)
+
+    return paint
+
+
+def find_style_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder, sorted by name; `InputError` if there is none."""
+    if not folder.is_dir():
+        raise InputError(f"--style-pictures {folder}: no such folder; expected one with paintings to paint after")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"--style-pictures {folder}: no picture in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found
+
+
+def chosen(count: int, seed: int, name: str) -> int:
+    """A number from 0 to count - 1 that depends on seed and name alone, evenly spread."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") % count
+
+
+def limited(rgb: np.ndarray, max_side: int) -> np.ndarray:
+    """The picture, made smaller if its longer side is above `max_side`."""
+    h, w = rgb.shape[:2]
+    factor = max_side / max(h, w)
+    if factor >= 1:
+        return rgb
+    return cv2.resize(rgb, (max(round(w * factor), 1), max(round(h * factor), 1)), interpolation=cv2.INTER_AREA)
+
+
+def padded_to(rgb: np.ndarray, multiple: int, least: int) -> np.ndarray:
+    """The picture, mirrored beyond its right and lower border until its sides are multiples, and not below `least`."""
+    h, w = (max(-side % multiple, least - side) for side in rgb.shape[:2])
+    return np.pad(rgb, ((0, h), (0, w), (0, 0)), mode="reflect")
+
+
+def covering(rgb: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The middle of a picture, scaled until it covers `shape` (h, w)."""
+    (h, w), (wanted_h, wanted_w) = rgb.shape[:2], shape
+    factor = max(wanted_h / h, wanted_w / w)
+    size = max(round(w * factor), wanted_w), max(round(h * factor), wanted_h)
+    scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    x, y = (size[0] - wanted_w) // 2, (size[1] - wanted_h) // 2
+    return scaled[y : y + wanted_h, x : x + wanted_w]
+
+
+def _run(model: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    try:
+        with torch.inference_mode():
+            return model(*inputs)
+    except torch.cuda.OutOfMemoryError:
+        h, w = inputs[0].shape[-2:]
+        raise InputError(f"{w} x {h} pixels do not fit into the GPU's memory: lower --max-side") from None
+
+
+def _tensor(rgb: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """RGB uint8 (H, W, 3) -> (1, 3, H, W) in [0, 1]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(device)
+    return pixels.permute(2, 0, 1)[None].float() / 255
+
+
+def _brought_back(painted: torch.Tensor, small: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """(1, 3, H, W) in [0, 1] -> uint8 of the original's size: padding cut off, enlarged if it was made smaller.
+
+    Raises `InputError` for numbers that are not finite: the weights are damaged.
+    """
+    values = painted[0].permute(1, 2, 0).cpu().numpy()
+    if not np.isfinite(values).all():
+        raise InputError("the network gave numbers that are not finite: check the weights")
+    pixels = np.rint(values.clip(0, 1) * 255).astype(np.uint8)[: small.shape[0], : small.shape[1]]
+    h, w = original.shape[:2]
+    if pixels.shape[:2] != (h, w):
+        pixels = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,166 @@
+"""Weights of the style models: the authors' pickles, converted once, and the safetensors files that come of it.
+
+Nothing is downloaded. The authors' files: CycleGAN's `style_ukiyoe` (latest_net_G.pth), StyTr2's three
+(embedding_iter_*.pth, transformer_iter_*.pth, decoder_iter_*.pth).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.files import atomic_path, sha256_of
+from sdpose_core.tensor_files import PICKLES, open_tensors, read_pickle
+from sdpose_training.styles import cyclegan as style_cyclegan
+from sdpose_training.styles import stytr2 as style_stytr2
+
+log = logging.getLogger(__name__)
+
+Tensors = dict[str, torch.Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class StyleModel:
+    """A network that paints.
+
+    Attributes:
+        method: its name; also in the metadata of converted files.
+        build: makes the network at the released size.
+        parts: for each of the authors' files, names in it -> ours.
+        is_left_out: whether a tensor of theirs is not needed.
+    """
+
+    method: str
+    build: Callable[[], nn.Module]
+    parts: Mapping[str, Mapping[str, str]]
+    is_left_out: Callable[[str], bool] = lambda name: False
+
+
+STYLE_MODELS = {
+    "ukiyoe": StyleModel(
+        "CycleGAN",
+        style_cyclegan.CycleGANGenerator,
+        {"generator": style_cyclegan.released_names()},
+        style_cyclegan.is_left_out,
+    ),
+    "monet": StyleModel("StyTR2", style_stytr2.StyTR2, style_stytr2.released_names()),
+}
+"""By style, as the released benchmark was made."""
+
+
+def convert(style: str, sources: Sequence[Path], out: Path) -> None:
+    """Turn the authors' pickles into one safetensors file of ours; no code in them is run.
+
+    Raises:
+        CheckpointError: a file is damaged, no plain pickle of tensors, of another network or size, or a part of the
+            network is missing or given twice.
+        InputError: `out` is no .safetensors file, or cannot be written.
+    """
+    kind = STYLE_MODELS[style]
+    if out.suffix != ".safetensors":
+        raise InputError(f"{out}: expected a name that ends with .safetensors")
+    parts: dict[str, Tensors] = {}
+    origin: dict[str, str] = {}
+    for source in sources:
+        part, tensors = _read_part(kind, source)
+        if part in parts:
+            raise CheckpointError(
+                f"{source} is {kind.method}'s {part}, which another file was already: {_wanted(kind)}"
+            )
+        parts[part] = tensors
+        origin[f"{part}_sha256"] = sha256_of(source)
+    if missing := [part for part in kind.parts if part not in parts]:
+        raise CheckpointError(f"no file is {kind.method}'s {' or '.join(missing)}: {_wanted(kind)}")
+    state = {name: value.float().contiguous() for tensors in parts.values() for name, value in tensors.items()}
+    _check(_shapes(kind), {k: tuple(v.shape) for k, v in state.items()}, ", ".join(str(s) for s in sources), kind)
+    with atomic_path(out) as temporary:
+        save_file(state, temporary, metadata={"style_model": kind.method, **origin})
+
+
+def load_style_model(style: str, path: Path) -> nn.Module:
+    """The network with the weights of a converted file, float32, on the CPU, for inference.
+
+    Raises `CheckpointError` for any other file, with what to do.
+    """
+    kind = STYLE_MODELS[style]
+    command = f"'python training/make_coco_ood.py convert IN.pth OUT.safetensors --style {style}'"
+    if path.suffix in PICKLES:
+        raise CheckpointError(
+            f"{path} is a pickle, which can run code when it is opened: convert it once with {command}"
+        )
+    with open_tensors(path) as file:
+        found = file.metadata.get("style_model")
+        if found != kind.method:
+            was = f"made for {found}" if found else "not made by that command"
+            raise CheckpointError(
+                f"{path} is {was}: style {style!r} needs {kind.method}'s weights, converted by {command}"
+            )
+        _check(_shapes(kind), file.shapes, str(path), kind)
+        state = {name: file.read(name).float() for name in file.shapes}
+    with torch.device("meta"):
+        model = kind.build()
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _read_part(kind: StyleModel, source: Path) -> tuple[str, Tensors]:
+    """Which part of the network a pickle is, and its tensors under our names."""
+    if source.suffix not in PICKLES:
+        raise CheckpointError(f"{source}: expected a pickle of the authors ({', '.join(PICKLES)})")
+    if not source.is_file():
+        raise CheckpointError(f"{source}: no such file")
+    file = read_pickle(source)
+    names = [name for name in file.shapes if not kind.is_left_out(name)]
+    part = max(kind.parts, key=lambda part: len(kind.parts[part].keys() & set(names)))
+    table = kind.parts[part]
+    if not table.keys() & set(names):
+        raise CheckpointError(
+            f"{source} holds nothing of {kind.method} (its first tensor: {next(iter(file.shapes))}): {_wanted(kind)}"
+        )
+    _name_differences(table.keys(), names, f"{source} ({kind.method}'s {part})")
+    if left_out := len(file.shapes) - len(names):
+        log.info("%s: %d running statistics are not needed and left out", source, left_out)
+    return part, {table[name]: file.read(name) for name in names}
+
+
+def _wanted(kind: StyleModel) -> str:
+    return f"give {len(kind.parts)} file{'s' if len(kind.parts) > 1 else ''}: {', '.join(kind.parts)}"
+
+
+def _shapes(kind: StyleModel) -> Shapes:
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in kind.build().state_dict().items()}
+
+
+def _check(wanted: Shapes, found: Shapes, source: str, kind: StyleModel) -> None:
+    """Raise `CheckpointError` unless names and shapes are exactly those of the network."""
+    _name_differences(wanted, found, source)
+    other = [name for name in wanted if tuple(found[name]) != tuple(wanted[name])]
+    if other:
+        name = other[0]
+        raise CheckpointError(
+            f"{source}: {len(other)} tensors have another shape than the released {kind.method}, the first {name!r} "
+            f"{tuple(found[name])} where {tuple(wanted[name])} is expected: use the released weights"
+        )
+
+
+def _name_differences(wanted: Sequence[str] | Mapping, found: Sequence[str] | Mapping, source: str) -> None:
+    missing = [name for name in wanted if name not in found]
+    unexpected = [name for name in found if name not in wanted]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{source}: {len(missing)} tensors are missing{_first(missing)} and {len(unexpected)} are unexpected"
+            f"{_first(unexpected)}: it is another network, or a variant of it"
+        )
+
+
+def _first(names: Sequence[str]) -> str:
+    return f" (the first {names[0]!r})" if names else ""

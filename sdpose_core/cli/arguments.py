@@ -12,7 +12,7 @@ OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _PARTS = ("body", "hands", "face", "feet", "head")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
@@ -37,7 +37,7 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--channels-last", action="store_true", help="channels-last memory format (CUDA: always)")
     group.add_argument("--compile", action="store_true", help="torch.compile the model")
     group = parser.add_argument_group("approximations (less work for another answer; recorded in the result)")
-    group.add_argument("--input-size", type=_size, metavar="WxH", help="crop size, multiples of 64, such as 576x768")
+    group.add_argument("--input-size", type=size, metavar="WxH", help="crop size, multiples of 64, such as 576x768")
     group.add_argument(
         "--pool-attention",
         action="store_true",
@@ -69,11 +69,11 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the pose map."""
     group = parser.add_argument_group("drawing")
     group.add_argument("--style", default="controlnet", help="style of the pose map (default: controlnet)")
-    group.add_argument("--parts", type=_parts, metavar="LIST", help=f"comma-separated, of {', '.join(_PARTS)}")
+    group.add_argument("--parts", type=parts, metavar="LIST", help=f"comma-separated, of {', '.join(_PARTS)}")
     group.add_argument(
         "--threshold", type=float, default=0.3, metavar="S", help="least score of a point (default: 0.3)"
     )
-    group.add_argument("--size", type=_size, metavar="WxH", help="size of the pose map (default: the picture's)")
+    group.add_argument("--size", type=size, metavar="WxH", help="size of the pose map (default: the picture's)")
     group.add_argument("--fit", choices=("pad", "crop", "stretch"), default="pad", help="how another --size is filled")
 
 
@@ -138,7 +138,7 @@ def _parse_parts(text: str) -> tuple[str, ...]:
     return parts
 
 
-_size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
+size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
 count = option(_parse_count, "a whole number of at least 1")
 color = option(_parse_color, "three numbers of 0..255, such as 255,255,255")
-_parts = option(_parse_parts, f"a comma-separated list of {', '.join(_PARTS)}")
+parts = option(_parse_parts, f"a comma-separated list of {', '.join(_PARTS)}")

@@ -28,7 +28,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     _add_cleaning_arguments(parser)
     add_drawing_arguments(parser)
     group = parser.add_argument_group("reading and writing")
-    _add_codec_argument(group)
+    add_codec_argument(group)
     group.add_argument("--frame-rate", type=_rate, metavar="R", help="of a folder of pictures (default: 25)")
     group.add_argument("--alpha-color", type=color, metavar="R,G,B", help="colour under transparent frames")
     group.add_argument(
@@ -84,7 +84,7 @@ def _add_cleaning_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--keep-hidden-faces", action="store_true", help="keep the faces of heads that are turned away")
 
 
-def _add_codec_argument(parser: Any) -> None:
+def add_codec_argument(parser: Any) -> None:
     from ..video.writer import CODECS
 
     parser.add_argument(

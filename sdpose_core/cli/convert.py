@@ -10,7 +10,7 @@ from typing import Any
 
 def add_parser(commands: Any) -> None:
     """Add `convert`."""
-    from .arguments import _size
+    from .arguments import size
 
     sub = commands.add_parser("convert", help="write a checkpoint in another layout, or as ONNX")
     sub.add_argument("input", type=Path, metavar="IN", help="checkpoint: a file or a folder")
@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("--keypoint-set", help="where the checkpoint does not say")
     sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where the checkpoint does not say")
     sub.add_argument("--vae", type=Path, metavar="PATH", help="take the VAE decoder from here, where IN has none")
-    sub.add_argument("--input-size", type=_size, metavar="WxH", help="of ONNX: crop size (default: the checkpoint's)")
+    sub.add_argument("--input-size", type=size, metavar="WxH", help="of ONNX: crop size (default: the checkpoint's)")
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     sub.set_defaults(run=_run)
 

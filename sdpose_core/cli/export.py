@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Add `export` to the subcommands of `sdpose`."""
     from ..exports.targets import TARGETS
-    from .arguments import _size, add_detector_arguments, add_estimator_arguments
+    from .arguments import add_detector_arguments, add_estimator_arguments, size
 
     lines = [
         f"  {name}: {profile.tool} ({_wants(profile)})\n      {profile.files}" for name, profile in TARGETS.items()
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     )
     group = sub.add_argument_group("what comes out (default: what the target wants)")
     group.add_argument("--name", help="NAME in the results (default: that of SEQ)")
-    group.add_argument("--size", type=_size, metavar="WxH", help="size of the canvas")
+    group.add_argument("--size", type=size, metavar="WxH", help="size of the canvas")
     group.add_argument("--fit", choices=("pad", "crop", "stretch"), help="how the canvas is filled")
     group.add_argument("--frames", metavar="RULE", help="all, a number such as 77, or a form such as 4n+1")
     group.add_argument("--frame-rate", type=_rate, metavar="R", help="such as 16 or 30000/1001, or source")

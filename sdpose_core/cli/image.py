@@ -15,7 +15,6 @@ from .arguments import (
     OK,
     SOME_FAILED,
     WRONG_USAGE,
-    _say,
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
@@ -23,10 +22,11 @@ from .arguments import (
     count,
     make_detector,
     make_estimator,
+    say,
 )
 
 
-def _image_parser(commands: Any) -> None:
+def add_image_parser(commands: Any) -> None:
     sub = commands.add_parser(
         "image",
         help="annotate pictures",
@@ -62,7 +62,7 @@ def _run_image(args: argparse.Namespace) -> int:
         boxes = BoxFile(args.boxes) if args.boxes else None
         args.out.mkdir(parents=True, exist_ok=True)
     except (SDPoseError, OSError) as error:
-        _say(f"sdpose image: {error}")
+        say(f"sdpose image: {error}")
         return WRONG_USAGE
     options = PictureOptions(
         size=args.size, fit=args.fit, style=args.style, parts=args.parts, threshold=args.threshold,
@@ -96,7 +96,7 @@ def _summary(outcomes: Sequence[Any]) -> int:
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(outcomes) > 1:
         kept = sum(outcome.status == "kept" for outcome in outcomes)
-        _say(f"{len(outcomes) - kept - len(failed)} done, {kept} kept, {len(failed)} failed")
+        say(f"{len(outcomes) - kept - len(failed)} done, {kept} kept, {len(failed)} failed")
     return SOME_FAILED if failed else OK
 
 

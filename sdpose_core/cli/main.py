@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import SDPoseError
 from ..version import __version__
-from .arguments import INTERRUPTED, OK, SOME_FAILED, _say
-from .image import _image_parser
+from .arguments import INTERRUPTED, OK, SOME_FAILED, say
+from .image import add_image_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run(args)
     except SDPoseError as error:
-        _say(f"sdpose {args.command}: {error}")
+        say(f"sdpose {args.command}: {error}")
         return SOME_FAILED
     except KeyboardInterrupt:
-        _say(f"sdpose {args.command}: stopped; what is finished is kept, run the same command again to go on")
+        say(f"sdpose {args.command}: stopped; what is finished is kept, run the same command again to go on")
         return INTERRUPTED
 
 
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _image_parser(commands)
+    add_image_parser(commands)
     cli_convert.add_parser(commands)
     _download_parser(commands)
     _bench_parser(commands)
@@ -75,7 +75,7 @@ def _bench_parser(commands: Any) -> None:
 def _run_download(args: argparse.Namespace) -> int:
     from ..checkpoints.download import download
 
-    print(download(args.name, args.to, on_plan=lambda plan: _say(plan.describe())))
+    print(download(args.name, args.to, on_plan=lambda plan: say(plan.describe())))
     return OK
 
 

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from ..annotate.chunks import ChunkResult
 
 
-class _Bar:
+class Bar:
     """A progress bar for each part of the work in turn."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._what = ""
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         return self
 
     def __exit__(self, *_: object) -> None:

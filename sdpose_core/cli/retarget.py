@@ -18,7 +18,7 @@ SUFFIX = ".pose.npz"
 def add_parser(commands: Any) -> None:
     """Add `retarget` to the subcommands of `sdpose`."""
     from ..retarget.fitting import FRAMES, MATCHES, METHODS
-    from .arguments import _size, add_detector_arguments, add_estimator_arguments
+    from .arguments import add_detector_arguments, add_estimator_arguments, size
 
     sub = commands.add_parser(
         "retarget",
@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
         help="frame of SEQ that has the reference's place and size (default: typical)",
     )  # fmt: skip
     group.add_argument("--no-feet", action="store_true", help="hold the hips, not the feet, at the reference's height")
-    group.add_argument("--size", type=_size, metavar="WxH", help="canvas, with the reference centred on it")
+    group.add_argument("--size", type=size, metavar="WxH", help="canvas, with the reference centred on it")
     group.add_argument("--threshold", type=float, default=0.3, metavar="S", help="least score of a measured point")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)

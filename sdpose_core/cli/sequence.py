@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .clip_arguments import _add_codec_argument
-from .progress import _Bar
+from .clip_arguments import add_codec_argument
+from .progress import Bar
 
 
-def _add_draw(commands: Any) -> None:
+def add_draw_parser(commands: Any) -> None:
     from .arguments import add_drawing_arguments
 
     sub = commands.add_parser(
@@ -25,7 +25,7 @@ def _add_draw(commands: Any) -> None:
         "-o", "--out", type=Path, metavar="OUT", help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)"
     )
     sub.add_argument("--background", default="black", metavar="VIDEO", help="draw on this video (default: black)")
-    _add_codec_argument(sub)
+    add_codec_argument(sub)
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     add_drawing_arguments(sub)
     sub.set_defaults(run=_run_draw)
@@ -52,7 +52,7 @@ def _run_draw(args: argparse.Namespace) -> int:
             from ..video.opening import open_video
 
             frames = stack.enter_context(open_video(args.background)).frames()
-        bar = stack.enter_context(_Bar())
+        bar = stack.enter_context(Bar())
         draw_sequence(
             sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
             codec=args.codec, background=frames, on_progress=bar.shows("drawing"),
@@ -61,7 +61,7 @@ def _run_draw(args: argparse.Namespace) -> int:
     return OK
 
 
-def _add_info(commands: Any) -> None:
+def add_info_parser(commands: Any) -> None:
     sub = commands.add_parser("info", help="what a .pose.npz or a video holds")
     sub.add_argument("file", type=Path, metavar="FILE")
     sub.add_argument("--json", action="store_true", help="as JSON")

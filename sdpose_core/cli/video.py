@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..errors import SDPoseError
 from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
-from .progress import _Bar
-from .sequence import _add_draw, _add_info
+from .progress import Bar
+from .sequence import add_draw_parser, add_info_parser
 
 
 def add_parser(commands: Any) -> None:
     """Add the three commands."""
     _add_video(commands)
-    _add_draw(commands)
-    _add_info(commands)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    add_draw_parser(commands)
+    add_info_parser(commands)
 
 
 def _add_video(commands: Any) -> None:
@@ -45,23 +40,23 @@ def _run_video(args: argparse.Namespace) -> int:
     from ..detection.box_files import BoxFile
     from ..estimation.stage_times import StageTimes
     from ..poses import PoseSequence
-    from .arguments import INTERRUPTED, OK, WRONG_USAGE, make_estimator
+    from .arguments import INTERRUPTED, OK, WRONG_USAGE, make_estimator, say
 
     try:
         options = clip_options(args)
         boxes = BoxFile(args.boxes) if args.boxes else None
     except SDPoseError as error:
-        _say(f"sdpose video: {error}")
+        say(f"sdpose video: {error}")
         return WRONG_USAGE
 
     times = StageTimes() if args.profile else None
 
     def estimator() -> Any:
         made = make_estimator(args)
-        _say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
+        say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
         return made
 
-    with _Bar() as bar:
+    with Bar() as bar:
         try:
             outcome = annotate_clip(
                 args.input, args.out, estimator=estimator, detector=lambda: make_clip_detector(args), options=options,
@@ -73,9 +68,9 @@ def _run_video(args: argparse.Namespace) -> int:
             partial = ClipFiles(args.out, clip_name(args.input)).partial
             done = len(PoseSequence.load(partial)) if partial.exists() else 0
             so_far = f"the {done} frames so far are in {partial}" if done else "no part of it is finished yet"
-            _say(f"sdpose video: stopped; {so_far}; run the same command again to go on")
+            say(f"sdpose video: stopped; {so_far}; run the same command again to go on")
             return INTERRUPTED
-    _say(f"{outcome.source}: {outcome.status}: {outcome.message}")
+    say(f"{outcome.source}: {outcome.status}: {outcome.message}")
     if times is not None:
         print(times.table() if times.wall_seconds else "no profile: nothing had to be estimated")
     return OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from .. import boxes as box_tools
 from ..errors import InputError
 from ..images import check_image
 from ..poses import Poses
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +42,7 @@ class Estimator(Protocol):
 
 
 @dataclass(frozen=True)
-class _Job:
+class PlannedCrop:
     """One crop to make: which picture, which of its boxes."""
 
     image: int
@@ -54,7 +51,7 @@ class _Job:
 
 
 @dataclass
-class _Result:
+class CropResults:
     keypoints: list[np.ndarray] = field(default_factory=list)
     scores: list[np.ndarray] = field(default_factory=list)
     boxes: list[np.ndarray] = field(default_factory=list)
@@ -90,14 +87,14 @@ def plan_crops(
     images: Sequence[np.ndarray],
     boxes: Sequence[np.ndarray],
     masks: Sequence[np.ndarray | None] | None,
-) -> tuple[list[_Job], list[_Result]]:
+) -> tuple[list[PlannedCrop], list[CropResults]]:
     """Check the input of `estimate` and list the crops to make; unusable boxes are noted in the results."""
     if len(images) != len(boxes) or (masks is not None and len(masks) != len(images)):
         counts = f"{len(images)} pictures, {len(boxes)} lists of boxes"
         counts += f", {len(masks)} masks" if masks is not None else ""
         raise InputError(f"expected one list of boxes (and one mask array, if any) per picture, got {counts}")
-    jobs: list[_Job] = []
-    results = [_Result() for _ in images]
+    jobs: list[PlannedCrop] = []
+    results = [CropResults() for _ in images]
     for index, (image, image_boxes) in enumerate(zip(images, boxes, strict=True)):
         check_image(image)
         scored = with_scores(image_boxes)
@@ -111,7 +108,7 @@ def plan_crops(
                 log.warning("picture %d: %s: left out", index, problem)
                 results[index].dropped.append(problem)
             else:
-                jobs.append(_Job(index, box, None if image_masks is None else image_masks[number]))
+                jobs.append(PlannedCrop(index, box, None if image_masks is None else image_masks[number]))
     return jobs, results
 
 

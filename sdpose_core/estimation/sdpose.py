@@ -14,7 +14,7 @@ import numpy as np
 from ..codec.crops import CROP_MODES, Crop, affine_crop, make_crop, masked
 from ..errors import InputError, SDPoseError
 from ..poses import Poses
-from .crop_jobs import BATCH_SIZE_OF_DEVICE, OnBatch, _Job, is_out_of_memory, one_ahead, plan_crops
+from .crop_jobs import BATCH_SIZE_OF_DEVICE, OnBatch, PlannedCrop, is_out_of_memory, one_ahead, plan_crops
 from .stage_times import StageTimes
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ class PoseEstimator:
         return self.model.heatmaps(images, flip_test=self.flip_test)
 
     def _batches(
-        self, images: Sequence[np.ndarray], jobs: Sequence[_Job]
-    ) -> Iterator[tuple[Sequence[_Job], list[Crop], Download]]:
+        self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop]
+    ) -> Iterator[tuple[Sequence[PlannedCrop], list[Crop], Download]]:
         """Each batch when it has been started: its jobs, crops, and points (N, K, 3) on their way to memory."""
         cropper = self._cropper(images, jobs) if self.crops_on_device and jobs else None
         done = 0
@@ -159,7 +159,7 @@ class PoseEstimator:
             yield jobs[done:stop], *started
             done = stop
 
-    def _cropper(self, images: Sequence[np.ndarray], jobs: Sequence[_Job]) -> DeviceCropper:
+    def _cropper(self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop]) -> DeviceCropper:
         from ..codec.device_crops import CropJob, DeviceCropper
 
         size = self.model.config.input_size
@@ -167,7 +167,7 @@ class PoseEstimator:
         return DeviceCropper(planned, self.device)
 
     def _start(
-        self, images: Sequence[np.ndarray], jobs: Sequence[_Job], part: slice, cropper: DeviceCropper | None
+        self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop], part: slice, cropper: DeviceCropper | None
     ) -> tuple[list[Crop], Download]:
         """Start a batch. On CUDA nothing here waits for the device: the next batch is prepared while this one runs."""
         import torch

@@ -20,7 +20,7 @@ from ..poses import PoseSequence
 from .facing import drop_hidden_faces
 from .flips import repair_flips
 from .one_euro import smooth
-from .tracks import Track, _each_point
+from .tracks import Track, each_point
 
 DECIDED = "visibility_decided"
 """Entry of a sequence's meta: absent points are NaN already, scores need not be asked."""
@@ -91,7 +91,7 @@ def decide_visibility(sequence: PoseSequence, threshold: float = 0.3, hysteresis
         shown = _hysteresis(track.scores, threshold, hysteresis)
         return replace(track, keypoints=np.where(shown[..., None], track.keypoints, np.nan))
 
-    return _each_point(sequence, change, **{DECIDED: True})
+    return each_point(sequence, change, **{DECIDED: True})
 
 
 def _hysteresis(scores: np.ndarray, threshold: float, margin: float) -> np.ndarray:
@@ -119,7 +119,7 @@ def reject_outliers(sequence: PoseSequence, distance: float = 0.12) -> PoseSeque
         out = [_outliers(points, least) for points in track.keypoints.swapaxes(0, 1)]  # at once they fill the memory
         return replace(track, keypoints=np.where(np.stack(out, axis=1)[..., None], np.nan, track.keypoints))
 
-    return _each_point(sequence, change)
+    return each_point(sequence, change)
 
 
 def _outliers(points: np.ndarray, least: float) -> np.ndarray:
@@ -161,7 +161,7 @@ def fill_gaps(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
         boxes = _interpolate(track.boxes.astype(np.float64), track.times, frames)
         return replace(track, boxes=np.where(track.present[:, None], boxes, np.nan))
 
-    return _each_point(sequence, change, with_boxes)
+    return each_point(sequence, change, with_boxes)
 
 
 def _interpolate(values: np.ndarray, times: np.ndarray, longest: int) -> np.ndarray:

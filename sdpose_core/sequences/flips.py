@@ -8,7 +8,7 @@ import numpy as np
 
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
-from .tracks import Track, _each
+from .tracks import Track, each_track
 
 FLIP_COST = 0.05
 """Way that exchanging sides must save in a frame, in sizes of the person: what is smaller is noise."""
@@ -36,7 +36,7 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
             scores[at, left], scores[at, right] = scores[at, right], scores[at, left]
         return replace(track, keypoints=keypoints, scores=scores)
 
-    return _each(sequence, change) if groups else sequence
+    return each_track(sequence, change) if groups else sequence
 
 
 def _flip_groups(keypoint_set: str) -> list[np.ndarray]:

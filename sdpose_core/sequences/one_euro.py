@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
-from .tracks import Track, _each_point
+from .tracks import Track, each_point
 
 
 def smooth(
@@ -40,7 +40,7 @@ def smooth(
             smoothed = (smoothed + back[::-1]) / 2
         return replace(track, keypoints=np.where(least <= 0, track.keypoints, smoothed))
 
-    return _each_point(sequence, change)
+    return each_point(sequence, change)
 
 
 def _cutoff_of_points(sequence: PoseSequence, cutoffs: Mapping[str, float]) -> np.ndarray:

@@ -143,12 +143,12 @@ POINTS_AT_ONCE = 24
 """Points of one person that are cleaned together, where each is looked at alone."""
 
 
-def _each(sequence: PoseSequence, change: Callable[[Track], Track], **meta: Any) -> PoseSequence:
+def each_track(sequence: PoseSequence, change: Callable[[Track], Track], **meta: Any) -> PoseSequence:
     """The sequence with every track changed; one at a time, so that a long clip takes little more than its arrays."""
     return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence, np.float32)], meta)
 
 
-def _each_point(
+def each_point(
     sequence: PoseSequence,
     change: Callable[[Track, slice], Track],
     finish: Callable[[Track], Track] = lambda track: track,

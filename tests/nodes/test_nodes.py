@@ -180,8 +180,8 @@ def test_boxes_of_every_shape(estimate: Any, boxes: Any, counts: list[int], note
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([[BOX], [BOX]], "2 frames, but there are 3"),
-        ([[BOX]] * 4, "4 frames, but there are 3"),
+        ([[BOX], [BOX]], "boxes has 2 frames, image has 3 frames"),
+        ([[BOX]] * 4, "boxes has 4 frames, image has 3 frames"),
         ([{"x": 1}], "expected numbers x, y, width, height"),
         ([(1, 2, 3, 4)] * 3, "Boxes From"),
         ([BOX, [BOX]], "mixture"),
@@ -200,7 +200,7 @@ def test_track_ids_that_are_none_are_left_out_and_that_is_said(estimate: Any, ba
     """A person with id -1 would be an empty place in a .pose.npz."""
     poses, _, info = estimate([BOX | {"track_id": ids[0]}, BOX | {"x": 1.0, "track_id": ids[1]}])
     assert [frame.track_ids.tolist() for frame in poses] == [[0, 1]]
-    assert "track ids left out in 1 frame" in info
+    assert "track IDs ignored in 1 frame" in info
 
 
 def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) -> None:
@@ -208,8 +208,8 @@ def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) ->
     reasons = [["box outside"]] * 300 + [[f"box {number} is empty"] for number in range(300)]
     poses = [poses_type.empty((4, 4), "coco_17", {"dropped_boxes": own, "not_there": 1}) for own in reasons]
     lines = host.Stopwatch().describe(poses, ["a note"]).splitlines()[1:]
-    assert lines[:3] == ["a note", "left out 300 times: box outside", "left out: box 0 is empty"]
-    assert lines[-2:] == ["and 296 more like these", "left out: 600 boxes with nobody to be seen by the preview"]
+    assert lines[:3] == ["a note", "skipped 300 boxes: box outside", "skipped 1 box: box 0 is empty"]
+    assert lines[-2:] == ["and 296 more like these", "skipped 600 boxes: the preview model sees nobody there"]
     assert len(lines) == 1 + host.FEW + 2
 
 
@@ -395,7 +395,7 @@ def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: An
     found = managed.estimator().estimate(image, boxes)[0]
     assert len(management.loaded) == 1
     assert np.array_equal(found.keypoints, bare.keypoints) and np.array_equal(found.scores, bare.scores)
-    assert "17 points" in managed.describe()
+    assert "17 keypoints" in managed.describe()
 
 
 # --- files on disk ----------------------------------------------------------------------------------------------------
@@ -583,12 +583,12 @@ def test_masks_reach_the_estimator_one_per_box(
     boxes, masks, _ = nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=image, **settings).args
     estimate(boxes, image, masks=masks)
     assert np.array_equal(echo.seen[-1][2][0], two_squares())
-    with pytest.raises(input_error, match="one per box, 2 in all"):
+    with pytest.raises(input_error, match="one per box, 2 in total"):
         estimate(boxes, image, masks=masks[:1])
 
 
 def test_boxes_from_refuses_other_frames(nodes: dict, input_error: type[Exception]) -> None:
-    with pytest.raises(input_error, match="1 frame, the pictures are 2"):
+    with pytest.raises(input_error, match="boxes for 1 frame, image has 2 frames"):
         nodes["SDPoseAnnotatorBoxesFrom"].execute(source=SOURCES["sam3"], image=picture(frames=2), **BOXES_FROM)
 
 

@@ -44,7 +44,7 @@ class AnimateAnyone(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", optional=True, tooltip="The driving video as frames. Connect image or video."),
                 io.Video.Input("video", optional=True, tooltip="The driving video. Connect image or video."),
-                frame_rate_input(tooltip="Frames per second of image; 0 means 25. A video brings its own."),
+                frame_rate_input(tooltip="Frame rate of image; 0 means 25. A video has its own frame rate."),
                 clip_inputs.model_input(),
                 *clip_inputs.person_inputs("best score"),
                 clip_inputs.clean_input(),

@@ -48,7 +48,7 @@ def detector_inputs() -> list[io.Input]:
             default=1,
             min=1,
             max=1000,
-            tooltip="Run the detector on every Nth frame only; in between, the boxes follow the poses. Faster.",
+            tooltip="Run the detector on every Nth frame only, for speed; in between, the boxes follow the poses.",
             advanced=True,
         ),
     ]

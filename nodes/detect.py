@@ -88,7 +88,7 @@ class DetectPersons(io.ComfyNode):
             display_name="Detect Persons",
             category=CATEGORY,
             description="Finds people and outputs a box for each, per frame, highest score first. The boxes work with "
-            "every node that takes BOUNDING_BOX, and boxes from ComfyUI's own detector work with this pack.",
+            "every node that takes BOUNDING_BOX, and boxes from the built-in detector work with this pack.",
             search_aliases=[*ALIASES, "person detection", "bounding box", "bbox", "yolox", "rt-detr", "multi-person"],
             inputs=[
                 io.Image.Input("image", tooltip="One image or a batch of frames."),

@@ -81,6 +81,7 @@ class FaceCrops(io.ComfyNode):
         rows = [
             np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)
         ]
-        info = "\n".join([f"ID {track_id}: a face in {int(found.sum())} of {counted(len(clip), 'frame')}", *notes])
+        who = f"ID {track_id}" if ids.size else "nobody"
+        info = "\n".join([f"{who}: a face in {int(found.sum())} of {counted(len(clip), 'frame')}", *notes])
         show_text(cls, info)
         return io.NodeOutput(faces, boxes_to_socket(rows), info, ui=preview(cls, faces))

@@ -47,8 +47,8 @@ class SelectPerson(io.ComfyNode):
             node_id="SDPoseAnnotatorSelectPerson",
             display_name="Select Person",
             category=widgets.CATEGORY,
-            description="Keeps one person per frame: by ID, or the largest, leftmost, rightmost, highest score or "
-            "nearest to a point. A frame without that person is left empty.",
+            description="Keeps one person per frame: by ID, size, position, score or distance to a point. A frame "
+            "without that person is left empty.",
             search_aliases=[*widgets.ALIASES, "choose person", "person id", "largest person", "multi-person"],
             inputs=[
                 poses_input(),

@@ -87,7 +87,7 @@ class ExportSequence(io.ComfyNode):
                     "target",
                     options=list(TARGETS),
                     default="animate_anyone",
-                    tooltip="The tool that reads the files. It sets size, style, frames, frame rate and channel order.",
+                    tooltip="The tool that reads the files. Sets size, style, frame count, frame rate, channel order.",
                 ),
                 io.String.Input(
                     "filename_prefix",
@@ -103,19 +103,23 @@ class ExportSequence(io.ComfyNode):
                 ),
                 io.Int.Input("number", default=0, min=0, max=2**31 - 1, tooltip="For person = id: the person's ID."),
                 io.Int.Input(
-                    "width", default=0, min=0, max=16384, tooltip="Canvas width in pixels; 0 means the target's."
+                    "width", default=0, min=0, max=16384, tooltip="Canvas width in pixels; 0 uses the target's default."
                 ),
                 io.Int.Input(
-                    "height", default=0, min=0, max=16384, tooltip="Canvas height in pixels; 0 means the target's."
+                    "height",
+                    default=0,
+                    min=0,
+                    max=16384,
+                    tooltip="Canvas height in pixels; 0 uses the target's default.",
                 ),
                 io.String.Input(
                     "frames",
                     default="",
-                    tooltip="Number of frames: a number or a formula such as 4n+1; empty means the target's.",
+                    tooltip="Number of frames: a number or a formula such as 4n+1; empty uses the target's default.",
                     advanced=True,
                 ),
                 frame_rate_input(
-                    tooltip="Frame rate of the result. Poses between frames are interpolated. 0 means the target's.",
+                    tooltip="Frame rate of the result; poses are interpolated. 0 uses the target's default.",
                     advanced=True,
                 ),
                 io.MultiType.Input(
@@ -132,7 +136,7 @@ class ExportSequence(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output("path", tooltip="The folder with the files."),
-                io.String.Output("info", tooltip="The files, and the choices made."),
+                io.String.Output("info", tooltip="The files written, and notes."),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,

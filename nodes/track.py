@@ -34,7 +34,7 @@ class TrackPoses(io.ComfyNode):
             display_name="Track Poses",
             category=widgets.CATEGORY,
             description="Gives each person in a video a stable ID, through crossings, short occlusions and frames "
-            "where the detector missed someone. IDs start over after a scene cut.",
+            "where the detector missed someone. After a scene cut, everyone gets a new ID.",
             search_aliases=[*widgets.ALIASES, "multi-person", "person id", "tracking", "identity", "video pose"],
             inputs=[
                 poses_input(),
@@ -55,7 +55,7 @@ class TrackPoses(io.ComfyNode):
                     min=0.0,
                     max=60.0,
                     step=0.1,
-                    tooltip="Seconds for which someone out of sight is still expected along their path.",
+                    tooltip="How long, in seconds, to keep predicting the path of someone out of sight.",
                     advanced=True,
                 ),
                 io.Float.Input(
@@ -64,7 +64,7 @@ class TrackPoses(io.ComfyNode):
                     min=0.0,
                     max=3600.0,
                     step=1.0,
-                    tooltip="Seconds after that in which someone who returns gets the same ID back.",
+                    tooltip="How long after that, in seconds, someone who returns gets the same ID back.",
                     advanced=True,
                 ),
                 widgets.threshold(),

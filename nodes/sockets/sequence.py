@@ -32,7 +32,7 @@ def frame_rate_input(**settings: Any) -> io.Float.Input:
 def clip_outputs() -> list[io.Output]:
     return [
         PoseClip.Output("sequence", tooltip="Poses over time with IDs, for the other nodes of this pack."),
-        PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux, pose editors; with person_id."),
+        PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and editors; with person_id."),
         io.String.Output("info", tooltip="Number of frames, people and their IDs, and notes."),
     ]
 

@@ -42,7 +42,7 @@ def detector_stamp(choice: str | None) -> tuple[float, int] | None:
 
 
 def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Per image (N, 5) x1, y1, x2, y2, score, best first. Shows a progress bar and can be canceled."""
+    """Per image (N, 5) x1, y1, x2, y2, score, highest score first. Shows a progress bar and can be canceled."""
     found = (detector.detect(image) for image in each_frame(images))
     return [np.concatenate([boxes, scores[:, None]], axis=1) for boxes, scores in found]
 

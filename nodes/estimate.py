@@ -26,7 +26,7 @@ def estimate(
     boxes: FrameBoxes,
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Poses]:
-    """The poses in the boxes of each image, with the boxes' track ids. Shows a progress bar and can be canceled."""
+    """The poses in the boxes of each image, with the boxes' track IDs. Shows a progress bar and can be canceled."""
     progress = Progress(sum(len(rows) for rows in boxes.boxes))
     poses = estimator.estimate(images, boxes.boxes, masks=masks, on_batch=progress)
     return [with_track_ids(*row) for row in zip(poses, boxes.boxes, boxes.track_ids, strict=True)]

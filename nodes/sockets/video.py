@@ -94,7 +94,7 @@ def _write(path: Path, images: Iterable[np.ndarray], frame_rate: Fraction) -> Pa
     images = iter(images)
     first = next(images, None)
     if first is None:
-        raise InputError("video: it has no frames: check how it is trimmed")
+        raise InputError("video: expected at least one frame, got none: check how the video is trimmed")
     with VideoWriter(path, (first.shape[1], first.shape[0]), frame_rate) as writer:
         writer.write(first)
         for image in images:

@@ -6,7 +6,7 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint():
-    """Called by ComfyUI once: returns the extension that lists our nodes."""
+    """Called once by ComfyUI: returns the extension that lists the nodes."""
     from .extension import SDPoseAnnotatorExtension
 
     return SDPoseAnnotatorExtension()

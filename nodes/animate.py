@@ -1,4 +1,4 @@
-"""AnimateAnyone Pose Sequence: a driving video as pose maps, one per frame, as AnimateAnyone was trained on them."""
+"""AnimateAnyone Pose Sequence: a driving video to pose maps, one per frame, as AnimateAnyone was trained."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class AnimateAnyone(io.ComfyNode):
             node_id="SDPoseAnnotatorAnimateAnyone",
             display_name="AnimateAnyone Pose Sequence",
             category=widgets.CATEGORY,
-            description="Driving video or frames in; exactly one pose map per frame out, of one person, in the size "
-            "and style that AnimateAnyone wants. A frame without the person is black.",
+            description="Driving video or frames in, pose maps of one person out: exactly one per frame, in the size "
+            "and style that AnimateAnyone needs. If the person is not in a frame, its pose map is black.",
             search_aliases=[*widgets.ALIASES, "Moore AnimateAnyone", "driving video", "pose video", "dance"],
             inputs=[
-                io.Image.Input("image", optional=True, tooltip="The frames. Or connect video."),
-                io.Video.Input("video", optional=True, tooltip="The driving video. Or connect image."),
-                frame_rate_input(tooltip="Of the frames of image, per second; 0: 25. A video has its own."),
+                io.Image.Input("image", optional=True, tooltip="The driving video as frames. Connect image or video."),
+                io.Video.Input("video", optional=True, tooltip="The driving video. Connect image or video."),
+                frame_rate_input(tooltip="Frame rate of image; 0 means 25. A video has its own frame rate."),
                 clip_inputs.model_input(),
                 *clip_inputs.person_inputs("best score"),
                 clip_inputs.clean_input(),
@@ -55,7 +55,7 @@ class AnimateAnyone(io.ComfyNode):
                     min=64,
                     max=4096,
                     step=64,
-                    tooltip="Pixels of the pose map's shorter side; both sides become multiples of 64.",
+                    tooltip="Shorter side of the pose map in pixels. Both sides are rounded to multiples of 64.",
                 ),
                 *clip_inputs.detector_inputs(),
                 widgets.crop(),
@@ -63,11 +63,11 @@ class AnimateAnyone(io.ComfyNode):
                 widgets.batch_size(),
             ],
             outputs=[
-                io.Image.Output("pose_map", tooltip="One per frame."),
-                io.Video.Output("video", tooltip="The pose maps at the source's rate."),
-                PoseClip.Output("sequence", tooltip="The poses in pixels of the source, for our other nodes."),
+                io.Image.Output("pose_map", tooltip="One pose map per frame."),
+                io.Video.Output("video", tooltip="The pose maps as a video, at the frame rate of the source."),
+                PoseClip.Output("sequence", tooltip="The poses in source pixels, for the other nodes of this pack."),
                 io.Float.Output("frame_rate", tooltip="Frames per second."),
-                io.String.Output("info", tooltip="Which model ran, who was kept, how fast."),
+                io.String.Output("info", tooltip="Model, people and their IDs, and speed."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -119,7 +119,7 @@ class AnimateAnyone(io.ComfyNode):
 
 
 def _frames(path: Any, image: torch.Tensor | None, frame_rate: float) -> tuple[Iterator, Fraction, int | None]:
-    """The frames of the file or of the batch, their rate, and how many are stated."""
+    """The frames of the file or of the batch, their rate, and their number if the file states it."""
     from ..sdpose_core.video.frames import Frame
     from ..sdpose_core.video.opening import open_video
 

@@ -1,4 +1,4 @@
-"""SDPose Annotator: picture in, pose map out, in one node."""
+"""SDPose Annotator: image in, pose map out, in one node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .sockets.poses import PoseFrames, PoseKeypoint, PoseModel, keypoints_to_soc
 if TYPE_CHECKING:
     import torch
 
-NO_MODEL = "no model is connected: this is the 17-point preview, not SDPose; connect Load SDPose Model for the real one"
+NO_MODEL = "no model is connected: this is the 17-keypoint preview, not SDPose; connect Load SDPose Model to run SDPose"
 
 
 class Annotate(io.ComfyNode):
@@ -30,18 +30,18 @@ class Annotate(io.ComfyNode):
             node_id="SDPoseAnnotator",
             display_name="SDPose Annotator",
             category=widgets.CATEGORY,
-            description="Picture in, pose map out: finds the people, estimates their poses, draws them for ControlNet. "
-            "Without a model it runs the small preview that comes with the pack; with Load SDPose Model it is SDPose.",
+            description="Image in, pose map out: finds the people, estimates their poses and draws them for "
+            "ControlNet. With Load SDPose Model it runs SDPose; without a model, the small preview model of this pack.",
             search_aliases=[*widgets.ESTIMATING, "multi-person", "controlnet", "pose map", "anime pose"],
             essentials_category="Image Tools",
             inputs=[
-                io.Image.Input("image", tooltip="One picture or a batch of frames."),
+                io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input(
-                    "model", optional=True, tooltip="From Load SDPose Model. Not connected: the 17-point preview."
+                    "model", optional=True, tooltip="From Load SDPose Model. Not connected: the 17-keypoint preview."
                 ),
                 widgets.boxes(
                     optional=True,
-                    tooltip="People's boxes of another node. Not connected: the detector below finds the people.",
+                    tooltip="Boxes around people, from another node. Not connected: the detector below finds them.",
                 ),
                 widgets.style(),
                 *widgets.part_switches(),
@@ -50,7 +50,7 @@ class Annotate(io.ComfyNode):
                     "background",
                     options=["black", "picture"],
                     default="black",
-                    tooltip="black for ControlNet; picture to check the pose by eye.",
+                    tooltip="black for ControlNet; picture to check the poses on top of the image.",
                 ),
                 detect.detector_input(),
                 detect.threshold_input("detect_threshold"),
@@ -61,18 +61,18 @@ class Annotate(io.ComfyNode):
                 widgets.batch_size(),
             ],
             outputs=[
-                io.Image.Output("pose_map", tooltip="For a ControlNet: one picture per frame, of the source's size."),
-                PoseKeypoint.Output("keypoints", tooltip="For core's, controlnet_aux's and editors' nodes."),
-                io.BoundingBox.Output("boxes", tooltip="Of the people, per frame."),
-                io.String.Output("info", tooltip="Which model ran, where, how many people, how fast."),
-                PoseFrames.Output("poses", tooltip="All points with their scores, for our other nodes."),
+                io.Image.Output("pose_map", tooltip="For ControlNet: one image per frame, the size of the input."),
+                PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and pose editors."),
+                io.BoundingBox.Output("boxes", tooltip="A box for each person, per frame."),
+                io.String.Output("info", tooltip="Model, device, number of people, and speed."),
+                PoseFrames.Output("poses", tooltip="All keypoints with scores, for the other nodes of this pack."),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def fingerprint_inputs(cls, detector: str, **_others: Any) -> tuple[float, int] | None:
-        """Run again when the detector's file was replaced."""
+        """Run again after the detector's file is replaced."""
         return detect.detector_stamp(detector)
 
     @classmethod

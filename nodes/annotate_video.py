@@ -30,27 +30,27 @@ class AnnotateVideo(io.ComfyNode):
             node_id="SDPoseAnnotatorVideo",
             display_name="Annotate Video",
             category=widgets.CATEGORY,
-            description="A video in, its pose video and pose sequence out, streamed: memory does not grow with the "
-            "length. Cancelled or crashed, it goes on where it was when it is queued again.",
+            description="Video in, pose video and pose sequence out. The frames are streamed, so a long video needs no "
+            "more memory than a short one. After a cancel or a crash, queue it again: it resumes where it stopped.",
             search_aliases=[*widgets.ESTIMATING, "driving video", "long video", "pose video", "batch", "resume"],
             inputs=[
-                io.Video.Input("video", optional=True, tooltip="Of Load Video, say. Or name a file below."),
+                io.Video.Input("video", optional=True, tooltip="For example from Load Video. Or enter a file in path."),
                 io.String.Input(
                     "path",
                     default="",
-                    tooltip="A video file, animated picture or folder of frames: in ComfyUI's input folder, or a whole "
-                    "path. For videos that are not to be loaded by another node.",
+                    tooltip="A video file, an animated image or a folder of frames: a name in ComfyUI's input folder "
+                    "or a full path. Use it for long videos that no other node should load.",
                 ),
                 clip_inputs.model_input(),
                 io.String.Input(
                     "folder",
                     default="poses",
-                    tooltip="Folder in ComfyUI's output folder; the files are named after the video.",
+                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video.",
                 ),
                 io.Boolean.Input(
                     "keep_finished",
                     default=False,
-                    tooltip="If the video's files are there already, take them as they are, whatever the settings.",
+                    tooltip="If this video's files already exist, use them as they are, even if the settings differ.",
                 ),
                 *clip_inputs.person_inputs("everybody"),
                 clip_inputs.clean_input(),
@@ -61,15 +61,15 @@ class AnnotateVideo(io.ComfyNode):
                     "codec",
                     options=["lossless", "h264"],
                     default="lossless",
-                    tooltip="Of the pose video. lossless keeps every pixel for the models that read it, but browsers "
-                    "and many players show its colours wrongly; h264 is for watching.",
+                    tooltip="Codec of the pose video. lossless keeps every pixel for the model that reads it, but "
+                    "browsers and many players show wrong colors; h264 is for watching.",
                 ),
                 io.Int.Input(
                     "every",
                     default=1,
                     min=1,
                     max=100,
-                    tooltip="Estimate every Nth frame and interpolate between: faster, less exact.",
+                    tooltip="Estimate every Nth frame and interpolate the rest: faster, but less accurate.",
                     advanced=True,
                 ),
                 *clip_inputs.detector_inputs(),
@@ -78,11 +78,11 @@ class AnnotateVideo(io.ComfyNode):
                 widgets.batch_size(),
             ],
             outputs=[
-                io.Video.Output("pose_video", tooltip="One pose map per frame, without loss."),
-                PoseClip.Output("sequence", tooltip="The poses with ids over time, for our other nodes."),
+                io.Video.Output("pose_video", tooltip="The pose maps as a video, one per frame."),
+                PoseClip.Output("sequence", tooltip="Poses over time with IDs, for the other nodes of this pack."),
                 io.Image.Output("preview", tooltip="The pose map of the middle frame."),
-                io.String.Output("path", tooltip="The .pose.npz; the pose video lies beside it."),
-                io.String.Output("info", tooltip="Which model ran, who is there, how fast, what was unusual."),
+                io.String.Output("path", tooltip="The .pose.npz file. The pose video is in the same folder."),
+                io.String.Output("info", tooltip="Model, people and their IDs, speed, and warnings."),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
@@ -90,7 +90,7 @@ class AnnotateVideo(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, path: str, **_others: Any) -> tuple | None:
-        """Run again when the file was replaced."""
+        """Run again after the file is replaced."""
         return file_stamp(_input_path(path)) if path.strip() else None
 
     @classmethod
@@ -120,7 +120,7 @@ class AnnotateVideo(io.ComfyNode):
         from ..sdpose_core.annotate.clip import ClipFiles, annotate_clip
 
         if (video is None) != bool(path.strip()):
-            raise InputError("connect a video or name a file in path, and not both")
+            raise InputError("connect a video or enter a file in path, not both")
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
@@ -146,7 +146,7 @@ class AnnotateVideo(io.ComfyNode):
 
 
 def _input_path(text: str) -> Path:
-    """A path as it is, or in ComfyUI's input folder. Raises `InputError` if there is nothing."""
+    """A full path as it is, a name in ComfyUI's input folder. Raises `InputError` if nothing is there."""
     import folder_paths
 
     path = Path(text.strip().strip('"'))
@@ -154,22 +154,22 @@ def _input_path(text: str) -> Path:
     for place in places:
         if place.exists():
             return place
-    raise InputError(f"path: {places[0]} is not there: expected a video file or a folder of frames")
+    raise InputError(f"path: {places[0]} does not exist: expected a video file or a folder of frames")
 
 
 def _output_folder(text: str) -> Path:
-    """A folder in ComfyUI's output folder. Raises `InputError` for one outside."""
+    """A folder inside ComfyUI's output folder. Raises `InputError` for one outside it."""
     import folder_paths
 
     root = Path(folder_paths.get_output_directory()).resolve()
     folder = (root / text.strip()).resolve()
     if not folder.is_relative_to(root):
-        raise InputError(f"folder: {text!r} is outside of ComfyUI's output folder: name one inside")
+        raise InputError(f"folder: {text!r} is outside ComfyUI's output folder: enter a folder inside it")
     return folder
 
 
 def _name_of(source: Path) -> str:
-    """The video's name; one by content for a video that was in memory, and has none."""
+    """The name of the video; for a video that was in memory, a name made from its content."""
     import folder_paths
 
     temporary = Path(folder_paths.get_temp_directory()).resolve()

@@ -25,8 +25,8 @@ class BoxesFrom(io.ComfyNode):
             node_id="SDPoseAnnotatorBoxesFrom",
             display_name="Boxes From ...",
             category=CATEGORY,
-            description="People's boxes out of what other nodes give: BBOX, SEGS, masks, SAM 3 tracks, poses, SAM 3D "
-            "Body. One list per frame, in the order of the source; objects of a track keep their id.",
+            description="Turns the output of other nodes into boxes around people: BBOX, SEGS, masks, SAM 3 tracks, "
+            "poses, SAM 3D Body. One list per frame, in the order of the source; tracked objects keep their ID.",
             search_aliases=[*ALIASES, "bbox", "segs", "mask to bbox", "sam3 track", "bounding box", "multi-person"],
             inputs=[
                 io.MultiType.Input(
@@ -35,36 +35,34 @@ class BoxesFrom(io.ComfyNode):
                     tooltip="BOUNDING_BOX, BBOX, SEGS, MASK, SAM3_TRACK_DATA, POSE_KEYPOINT, SDPOSE_POSES or "
                     "MHR_POSE_DATA.",
                 ),
-                io.Image.Input("image", tooltip="The frames that the boxes are for: their number and size count."),
+                io.Image.Input("image", tooltip="The frames the boxes belong to. Only their number and size matter."),
                 io.Combo.Input(
                     "bbox_format",
                     options=list(BBOX_FORMATS),
                     default=BBOX_FORMATS[0],
-                    tooltip="Only for BBOX, whose four numbers mean different things: KJNodes gives x, y, width, "
-                    "height; WanAnimatePreprocess gives x1, y1, x2, y2.",
+                    tooltip="Only for BBOX: what its four numbers mean. KJNodes writes x, y, width, height; "
+                    "WanAnimatePreprocess writes x1, y1, x2, y2.",
                 ),
                 io.Combo.Input(
                     "mask_meaning",
                     options=list(MASK_MEANINGS),
                     default=MASK_MEANINGS[0],
-                    tooltip="Only for MASK. each mask is a person: one per frame, or for a single picture all of them. "
-                    "each connected part is a person: a mask per frame, its parts from left to right.",
+                    tooltip="Only for MASK. each mask is a person: one mask per frame, or, for a single image, one "
+                    "mask per person. each connected part is a person: one mask per frame, parts from left to right.",
                 ),
                 io.Boolean.Input(
                     "with_masks",
                     default=False,
-                    tooltip="Also give a mask per box, for Estimate Poses to black out what is not the person. Boxes "
-                    "without a mask are filled. A full-size mask per person and frame: mind the memory.",
+                    tooltip="Also output one mask per box, so that Estimate Poses can black out everything else. A box "
+                    "without a mask becomes a filled rectangle. Masks are full size and take a lot of memory.",
                 ),
             ],
             outputs=[
                 io.BoundingBox.Output(
-                    "boxes", tooltip="Per frame a list of x, y, width, height, label, score, track_id."
+                    "boxes", tooltip="Per frame, a list of x, y, width, height, label, score, track_id."
                 ),
-                io.Mask.Output(
-                    "masks", tooltip="One mask per box, frame after frame; nothing unless with_masks is on."
-                ),
-                io.String.Output("info", tooltip="How many people in how many frames, and what was unusual."),
+                io.Mask.Output("masks", tooltip="One mask per box, frame by frame; no output unless with_masks is on."),
+                io.String.Output("info", tooltip="Number of people and frames, and warnings."),
             ],
             hidden=[io.Hidden.unique_id],
         )

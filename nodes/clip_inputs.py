@@ -14,7 +14,7 @@ PERSONS = ("everybody", "best score", "largest", "leftmost", "rightmost", "id")
 
 
 def model_input() -> io.Custom:
-    return PoseModel.Input("model", optional=True, tooltip="From Load SDPose Model. Not connected: the preview.")
+    return PoseModel.Input("model", optional=True, tooltip="From Load SDPose Model. Not connected: the preview model.")
 
 
 def person_inputs(default: str) -> list[io.Input]:
@@ -23,9 +23,9 @@ def person_inputs(default: str) -> list[io.Input]:
             "person",
             options=list(PERSONS),
             default=default,
-            tooltip="Who is kept, decided over the whole clip. AnimateAnyone's rule is the best score.",
+            tooltip="Which people to keep, decided once for the whole video. AnimateAnyone itself uses best score.",
         ),
-        io.Int.Input("number", default=0, min=0, max=2**31 - 1, tooltip="With id: the id. Else the place, 0 is first."),
+        io.Int.Input("number", default=0, min=0, max=2**31 - 1, tooltip="For id: the ID. Otherwise the rank, from 0."),
     ]
 
 
@@ -33,8 +33,8 @@ def clean_input() -> io.Boolean.Input:
     return io.Boolean.Input(
         "smooth",
         default=True,
-        tooltip="Clean along time: no jitter, no blinking limbs, short gaps filled, left and right kept apart. Off: as "
-        "estimated; Smooth Poses has every setting.",
+        tooltip="Smooth over time: removes jitter and flicker, fills short gaps, corrects left/right swaps. Off: keep "
+        "the poses as estimated. The Smooth Poses node has all the settings.",
     )
 
 
@@ -48,14 +48,14 @@ def detector_inputs() -> list[io.Input]:
             default=1,
             min=1,
             max=1000,
-            tooltip="Look for people in every Nth frame; between, boxes follow the poses. Faster with large detectors.",
+            tooltip="Run the detector on every Nth frame only, for speed; in between, the boxes follow the poses.",
             advanced=True,
         ),
     ]
 
 
 def clip_options(person: str, number: int, smooth: bool, threshold: float, **settings: Any) -> Any:
-    """The core's options for a clip."""
+    """The options of the library for a video."""
     from ..sdpose_core.annotate.clip_options import ClipOptions, Selection
     from ..sdpose_core.sequences.cleaning import CleanOptions
 
@@ -68,6 +68,6 @@ def clip_options(person: str, number: int, smooth: bool, threshold: float, **set
 
 
 def makers(model: Any, detector: str, detect_threshold: float, max_people: int, **settings: Any) -> tuple[Any, Any]:
-    """What makes the estimator and the detector when the first frame needs them."""
+    """Two functions that make the estimator and the detector, called when the first frame needs them."""
     chosen = model or PreviewModel()
     return lambda: chosen.estimator(**settings), lambda: detect.load(detector, detect_threshold, max_people)

@@ -29,7 +29,7 @@ def detector_choices() -> list[str]:
 
 
 def load(choice: str, threshold: float, max_people: int, min_size: int = 0) -> PersonDetector:
-    """The detector called `choice` in `detector_choices`; `max_people` 0 is all."""
+    """The detector that `detector_choices` lists as `choice`; `max_people` 0 means no limit."""
     from ..sdpose_core.detection.loading import load_detector
 
     source = EMBEDDED.get(choice) or weight_path(choice)
@@ -37,12 +37,12 @@ def load(choice: str, threshold: float, max_people: int, min_size: int = 0) -> P
 
 
 def detector_stamp(choice: str | None) -> tuple[float, int] | None:
-    """Changes when the file of a detector is replaced; None for an embedded one, and where the choice is wired."""
+    """Changes when the detector's file is replaced; None for an embedded detector or a choice that comes by wire."""
     return file_stamp(None if choice is None or choice in EMBEDDED else weight_path(choice))
 
 
 def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Per picture (N, 5) x1, y1, x2, y2, score, best first; with a progress bar, may be cancelled."""
+    """Per image (N, 5) x1, y1, x2, y2, score, highest score first. Shows a progress bar and can be canceled."""
     found = (detector.detect(image) for image in each_frame(images))
     return [np.concatenate([boxes, scores[:, None]], axis=1) for boxes, scores in found]
 
@@ -54,7 +54,7 @@ def threshold_input(name: str = "threshold") -> io.Float.Input:
         min=0.0,
         max=1.0,
         step=0.01,
-        tooltip="Detections with a lower score are left out. Lower it for paintings, anime and half-hidden people.",
+        tooltip="Minimum detection score. Lower it for paintings, anime and partly hidden people.",
     )
 
 
@@ -64,7 +64,7 @@ def max_people_input() -> io.Int.Input:
         default=0,
         min=0,
         max=1000,
-        tooltip="At most so many people in a frame, the surest first; 0 is all.",
+        tooltip="Maximum number of people per frame, highest scores first; 0 means no limit.",
     )
 
 
@@ -73,8 +73,8 @@ def detector_input() -> io.Combo.Input:
         "detector",
         options=detector_choices(),
         default="yolox (embedded)",
-        tooltip="Who finds the people. yolox comes with the pack; whole picture takes each picture for one person; "
-        "YOLOX .onnx files and RT-DETR or D-FINE folders in models/sdpose are listed by name.",
+        tooltip="Finds the people. yolox comes with this node pack; whole picture treats the whole image as one "
+        "person; YOLOX .onnx files and RT-DETR or D-FINE folders in models/sdpose are listed by name.",
     )
 
 
@@ -87,11 +87,11 @@ class DetectPersons(io.ComfyNode):
             node_id="SDPoseAnnotatorDetect",
             display_name="Detect Persons",
             category=CATEGORY,
-            description="Finds people and gives a box for each, per frame, the surest first. The boxes fit every node "
-            "that takes core's detections, and core's detections fit ours.",
+            description="Finds people and outputs a box for each, per frame, highest score first. The boxes work with "
+            "every node that takes BOUNDING_BOX, and boxes from the built-in detector work with this pack.",
             search_aliases=[*ALIASES, "person detection", "bounding box", "bbox", "yolox", "rt-detr", "multi-person"],
             inputs=[
-                io.Image.Input("image", tooltip="One picture or a batch of frames."),
+                io.Image.Input("image", tooltip="One image or a batch of frames."),
                 detector_input(),
                 threshold_input(),
                 max_people_input(),
@@ -100,19 +100,19 @@ class DetectPersons(io.ComfyNode):
                     default=0,
                     min=0,
                     max=8192,
-                    tooltip="Leave out people whose box is narrower or lower than so many pixels.",
+                    tooltip="Minimum width and height of a box in pixels. Smaller boxes are ignored.",
                 ),
             ],
             outputs=[
-                io.BoundingBox.Output("boxes", tooltip="Per frame a list of x, y, width, height, label, score."),
-                io.String.Output("info", tooltip="How many people were found, and how fast."),
+                io.BoundingBox.Output("boxes", tooltip="Per frame, a list of x, y, width, height, label, score."),
+                io.String.Output("info", tooltip="Number of people, and speed."),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def fingerprint_inputs(cls, detector: str, **_others: Any) -> tuple[float, int] | None:
-        """Detect again when the detector's file was replaced."""
+        """Detect again after the detector's file is replaced."""
         return detector_stamp(detector)
 
     @classmethod

@@ -28,9 +28,9 @@ MAX_SIDE = 16384
 
 
 def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], *, threshold: float, **settings: Any) -> list[np.ndarray]:
-    """A pose map of each frame over its background (see `draw_poses`); with a progress bar, may be cancelled.
+    """The pose map of each frame over its background (see `draw_poses`). Shows a progress bar and can be canceled.
 
-    In poses that were cleaned along time what is to be seen is decided already: `threshold` is for others.
+    Smoothing has already decided which keypoints are visible: `threshold` applies to poses that are not smoothed.
     """
     pairs = list(zip(poses, backgrounds, strict=True))
     return [
@@ -40,29 +40,29 @@ def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], *, threshold: float
 
 
 def canvas_size(poses: Poses, width: int, height: int) -> tuple[int, int]:
-    """(w, h) of the pose map: what is asked for; 0 keeps the source's side, or its proportions if one is given.
+    """(w, h) of the pose map. Both 0: the size of the source; one of them 0: the source's aspect ratio.
 
-    Raises `InputError` for a source that makes it larger than anyone can want: its size is a mistake.
+    Raises `InputError` for a side above `MAX_SIDE`: such a source states a wrong size.
     """
     w, h = poses.size
     if width or height:
         scale = width / w if width else height / h
         w, h = width or max(round(w * scale), 1), height or max(round(h * scale), 1)
     if max(w, h) > MAX_SIDE:
-        raise InputError(f"a pose map of {w} x {h} is too large (at most {MAX_SIDE}): set both width and height")
+        raise InputError(f"a pose map of {w} x {h} is too large (maximum {MAX_SIDE}): set both width and height")
     return w, h
 
 
-def _pictures(image: torch.Tensor | None, frames: int) -> list[np.ndarray]:
-    """The pictures to draw on; one picture serves for all frames. Raises `InputError` for another number."""
+def _images_below(image: torch.Tensor | None, frames: int) -> list[np.ndarray]:
+    """The images to draw on; a single image is used for all frames. Raises `InputError` for any other number."""
     if image is None:
         raise InputError(
-            "background 'picture' needs the frames: connect the input 'image', or choose another background"
+            "background 'picture' needs the frames: connect the input 'image' or choose another background"
         )
-    pictures = images_from_tensor(image)
-    if len(pictures) not in (1, frames):
-        raise InputError(f"there are {frames} frames of poses and {len(pictures)} pictures: connect the same frames")
-    return pictures * frames if len(pictures) == 1 else pictures
+    images = images_from_tensor(image)
+    if len(images) not in (1, frames):
+        raise InputError(f"frames: {frames} in poses, {len(images)} in image: connect the same frames")
+    return images * frames if len(images) == 1 else images
 
 
 class DrawPoses(io.ComfyNode):
@@ -74,15 +74,15 @@ class DrawPoses(io.ComfyNode):
             node_id="SDPoseAnnotatorDraw",
             display_name="Draw Poses",
             category=widgets.CATEGORY,
-            description="The pose map that a ControlNet or animation model reads, drawn at the size it is wanted, in "
-            "the style it was trained with. Takes POSE_KEYPOINT of any node.",
+            description="Draws the pose map for a ControlNet or an animation model, at the size you need and in the "
+            "style the model was trained on. Accepts POSE_KEYPOINT from any node.",
             search_aliases=[*widgets.ALIASES, "draw openpose", "skeleton", "pose map", "controlnet", "xinsir"],
             inputs=[
                 poses_input(),
                 io.Image.Input(
                     "image",
                     optional=True,
-                    tooltip="For the background 'picture': one per frame of poses, or one for all. Its size is used.",
+                    tooltip="For background 'picture': one image per frame, or one for all. It sets the size.",
                 ),
                 widgets.style(),
                 *widgets.part_switches(),
@@ -92,37 +92,37 @@ class DrawPoses(io.ComfyNode):
                     default=0,
                     min=0,
                     max=MAX_SIDE,
-                    tooltip="Of the pose map in pixels; 0 is that of the source.",
+                    tooltip="Width of the pose map in pixels; 0 means that of the source.",
                 ),
                 io.Int.Input(
                     "height",
                     default=0,
                     min=0,
                     max=MAX_SIDE,
-                    tooltip="Of the pose map in pixels; 0 is that of the source.",
+                    tooltip="Height of the pose map in pixels; 0 means that of the source.",
                 ),
                 io.Combo.Input(
                     "fit",
                     options=list(FITS),
                     default="pad",
-                    tooltip="For another size. pad: everything visible, in proportion; crop: canvas filled, in "
-                    "proportion; stretch: neither.",
+                    tooltip="For a size other than the source's. pad: keep everything and the proportions; crop: fill "
+                    "the canvas and keep the proportions; stretch: change the proportions.",
                 ),
                 io.Combo.Input(
-                    "background", options=list(BACKGROUNDS), default="black", tooltip="What the pose is drawn on."
+                    "background", options=list(BACKGROUNDS), default="black", tooltip="What the poses are drawn on."
                 ),
-                io.Color.Input("colour", default="#000000", tooltip="For the background 'colour'."),
+                io.Color.Input("colour", default="#000000", tooltip="For background 'colour'."),
                 io.Boolean.Input(
                     "swap_hands",
                     default=False,
-                    tooltip="Exchange left and right hand of a POSE_KEYPOINT: for core's SDPose node and the community "
-                    "pack, which exchange them.",
+                    tooltip="Swap the left and right hands of a POSE_KEYPOINT. ComfyUI's built-in SDPose node and the "
+                    "community pack write them swapped.",
                     advanced=True,
                 ),
             ],
             outputs=[
-                io.Image.Output("pose_map", tooltip="One picture per frame."),
-                io.String.Output("info", tooltip="People and frames, and what the reader had to mend."),
+                io.Image.Output("pose_map", tooltip="One pose map per frame."),
+                io.String.Output("info", tooltip="Number of people and frames, and what was corrected in the input."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -145,7 +145,7 @@ class DrawPoses(io.ComfyNode):
         frames, notes = poses_from_socket(poses, swap_hands=swap_hands)
         below: list[Any] = [widgets.rgb_of(colour) if background == "colour" else None] * len(frames)
         if background == "picture":
-            below = _pictures(image, len(frames))
+            below = _images_below(image, len(frames))
             size = (below[0].shape[1], below[0].shape[0])
         else:
             size = canvas_size(frames[0], width, height)

@@ -26,14 +26,14 @@ def estimate(
     boxes: FrameBoxes,
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Poses]:
-    """Poses in the boxes of each picture, with the boxes' track ids; with a progress bar, may be cancelled."""
+    """The poses in the boxes of each image, with the boxes' track IDs. Shows a progress bar and can be canceled."""
     progress = Progress(sum(len(rows) for rows in boxes.boxes))
     poses = estimator.estimate(images, boxes.boxes, masks=masks, on_batch=progress)
     return [with_track_ids(*row) for row in zip(poses, boxes.boxes, boxes.track_ids, strict=True)]
 
 
 def fill_empty_frames(boxes: FrameBoxes, images: Sequence[np.ndarray], policy: str) -> FrameBoxes:
-    """The boxes with those of frames without any put in, as the no-person policy `policy` of the widgets says."""
+    """The boxes, with frames that have none filled as the policy (a value of the widget `if_nobody`) says."""
     filled, ids, count = list(boxes.boxes), list(boxes.track_ids), 0
     for index, (rows, image) in enumerate(zip(boxes.boxes, images, strict=True)):
         if len(rows) or policy == "empty" or (policy == "previous" and (index == 0 or not len(filled[index - 1]))):
@@ -43,7 +43,7 @@ def fill_empty_frames(boxes: FrameBoxes, images: Sequence[np.ndarray], policy: s
         filled[index] = whole if policy == "full-image" else filled[index - 1]
         ids[index] = None if policy == "full-image" else ids[index - 1]
         count += 1
-    note = [f"{counted(count, 'frame')} without boxes: {policy} boxes used"] if count else []
+    note = [f"no boxes in {counted(count, 'frame')}: used {policy} boxes"] if count else []
     return FrameBoxes(filled, ids, [*boxes.notes, *note])
 
 
@@ -56,20 +56,20 @@ class EstimatePoses(io.ComfyNode):
             node_id="SDPoseAnnotatorEstimate",
             display_name="Estimate Poses",
             category=widgets.CATEGORY,
-            description="The pose of the person in each box, many people and frames in one batch. Frames without boxes "
-            "have nobody in them unless if_nobody says otherwise.",
+            description="Estimates the pose of the person in each box. People from many frames share a batch. A frame "
+            "without boxes stays empty unless if_nobody says otherwise.",
             search_aliases=[*widgets.ESTIMATING, "multi-person", "whole body", "hands", "face landmarks"],
             inputs=[
-                io.Image.Input("image", tooltip="One picture or a batch of frames."),
+                io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input("model", tooltip="From Load SDPose Model."),
                 widgets.boxes(
-                    tooltip="People's boxes: from Detect Persons, Boxes From ..., core's RT-DETR, or any other node."
+                    tooltip="Boxes around people, from Detect Persons, Boxes From ..., RT-DETR or any other node."
                 ),
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="One mask per box, frame after frame, as Boxes From ... gives them: what is outside is "
-                    "blacked out. Keeps people apart who overlap.",
+                    tooltip="One mask per box, frame by frame, from Boxes From ... Everything outside the mask is "
+                    "blacked out, which keeps overlapping people apart.",
                 ),
                 widgets.threshold(),
                 widgets.if_nobody(),
@@ -78,9 +78,9 @@ class EstimatePoses(io.ComfyNode):
                 widgets.batch_size(),
             ],
             outputs=[
-                PoseFrames.Output("poses", tooltip="All points with their scores, for our other nodes."),
-                PoseKeypoint.Output("keypoints", tooltip="For core's, controlnet_aux's and editors' nodes."),
-                io.String.Output("info", tooltip="Model, device, people, speed, and what was unusual."),
+                PoseFrames.Output("poses", tooltip="All keypoints with scores, for the other nodes of this pack."),
+                PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and pose editors."),
+                io.String.Output("info", tooltip="Model, device, number of people, speed, and warnings."),
             ],
             hidden=[io.Hidden.unique_id],
         )

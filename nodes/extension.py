@@ -44,14 +44,14 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 
 
 class SDPoseAnnotatorExtension(ComfyExtension):
-    """What ComfyUI asks for our nodes."""
+    """What ComfyUI asks for the list of nodes."""
 
     async def on_load(self) -> None:
-        """Before the first list of nodes, whose menus show the files of models/sdpose."""
+        """Runs before the first list of nodes, whose menus show the files of models/sdpose."""
         warn_if_old()
         register_folder()
         serve_help_and_graphs()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All node classes, in the order of the menu."""
+        """All node classes, in menu order."""
         return list(NODES)

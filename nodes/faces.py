@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from . import widgets
-from .host.info import preview, show_text
+from .host.info import counted, preview, show_text
 from .host.progress import each_frame
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
@@ -26,17 +26,17 @@ class FaceCrops(io.ComfyNode):
             node_id="SDPoseAnnotatorFaceCrops",
             display_name="Face Crops for Wan-Animate",
             category=widgets.CATEGORY,
-            description="The face of one person in each frame, square and steady: the face video of Wan-Animate. While "
-            "the face is turned away the last place stays; black before it is first seen.",
+            description="Crops one person's face from every frame, as a steady square: the face video for Wan-Animate. "
+            "While the face is turned away, the crop stays in place; before the face first appears, it is black.",
             search_aliases=[*widgets.ALIASES, "face video", "face bbox", "Wan Animate", "crop face"],
             inputs=[
                 io.Image.Input("image", tooltip="The frames of the driving video."),
-                clip_input(tooltip="The poses of the same frames."),
+                clip_input(tooltip="The pose sequence of the same frames."),
                 io.Int.Input(
-                    "person", default=-1, min=-1, max=2**31 - 1, tooltip="Id of the person; -1 is the best score."
+                    "person", default=-1, min=-1, max=2**31 - 1, tooltip="The person's ID; -1 picks the best score."
                 ),
                 io.Int.Input(
-                    "size", default=512, min=64, max=2048, step=64, tooltip="Pixels of each side; Wan-Animate: 512."
+                    "size", default=512, min=64, max=2048, step=64, tooltip="Pixels per side. Wan-Animate uses 512."
                 ),
                 io.Float.Input(
                     "smooth",
@@ -44,15 +44,15 @@ class FaceCrops(io.ComfyNode):
                     min=0.0,
                     max=5.0,
                     step=0.05,
-                    tooltip="Seconds over which the place is averaged, to both sides.",
+                    tooltip="The position is averaged over this many seconds before and after each frame.",
                     advanced=True,
                 ),
                 widgets.threshold(),
             ],
             outputs=[
-                io.Image.Output("faces", tooltip="One square picture per frame."),
-                io.BoundingBox.Output("boxes", tooltip="Where the faces are; empty before the face is first seen."),
-                io.String.Output("info", tooltip="Whose face, and in how many frames."),
+                io.Image.Output("faces", tooltip="One square image per frame."),
+                io.BoundingBox.Output("boxes", tooltip="Where the face is, per frame; empty before it first appears."),
+                io.String.Output("info", tooltip="The person's ID, and the number of frames with a face."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -70,12 +70,10 @@ class FaceCrops(io.ComfyNode):
         images = images_from_tensor(image)
         clip, notes = sequence_from_socket(sequence)
         if len(images) != len(clip):
-            raise InputError(
-                f"there are {len(clip)} frames of poses and {len(images)} pictures: connect the same frames"
-            )
+            raise InputError(f"frames: {len(clip)} in sequence, {len(images)} in image: connect the same frames")
         chosen = {"by": "best score"} if person < 0 else {"by": "id", "number": person}
-        own = select_people(clip, **chosen, max_people=1)
-        ids = own.track_ids[own.track_ids >= 0]
+        one = select_people(clip, **chosen, max_people=1)
+        ids = one.track_ids[one.track_ids >= 0]
         track_id = int(ids[0]) if ids.size else -1
         boxes = face_boxes(clip, track_id, threshold=threshold, smooth_seconds=smooth)
         faces = tensor_from_images(list(face_crops(each_frame(images), boxes, size)))
@@ -83,6 +81,7 @@ class FaceCrops(io.ComfyNode):
         rows = [
             np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)
         ]
-        info = "\n".join([f"id {track_id}: a face in {int(found.sum())} of {len(clip)} frames", *notes])
+        who = f"ID {track_id}" if ids.size else "nobody"
+        info = "\n".join([f"{who}: a face in {int(found.sum())} of {counted(len(clip), 'frame')}", *notes])
         show_text(cls, info)
         return io.NodeOutput(faces, boxes_to_socket(rows), info, ui=preview(cls, faces))

@@ -1,4 +1,4 @@
-"""Save Poses, Load Poses: OpenPose JSON and .pose.npz in ComfyUI's output and input folders."""
+"""Save Poses, Load Poses: .pose.npz and OpenPose JSON in ComfyUI's output and input folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
 from .draw import MAX_SIDE
 from .host.folders import file_stamp
-from .host.info import show_text
+from .host.info import counted, show_text
 from .host.progress import each_frame
 from .select import pose_outputs, pose_values, poses_input
 from .sockets.poses import is_sequence, keypoints_to_socket, poses_from_frames, poses_from_socket
@@ -39,7 +39,7 @@ class SavePoses(io.ComfyNode):
             node_id="SDPoseAnnotatorSave",
             display_name="Save Poses",
             category=widgets.CATEGORY,
-            description="Writes poses into ComfyUI's output folder: .pose.npz keeps everything (scores, boxes, ids); "
+            description="Saves poses to ComfyUI's output folder. .pose.npz keeps everything (scores, boxes, IDs); "
             "OpenPose JSON is for editors and other tools.",
             search_aliases=[*widgets.ALIASES, "save keypoints", "export json", "openpose json"],
             inputs=[
@@ -47,19 +47,19 @@ class SavePoses(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="poses/SDPose",
-                    tooltip="Name in the output folder, a subfolder before '/'. %year%, %month%, %day%, %hour%, "
-                    "%minute%, %second%, %width% and %height% are filled in.",
+                    tooltip="File name in the output folder; put a subfolder before '/'. %year%, %month%, %day%, "
+                    "%hour%, %minute%, %second%, %width% and %height% are replaced.",
                 ),
                 io.Combo.Input(
                     "format",
                     options=list(FORMATS),
                     default=FORMATS[0],
-                    tooltip="pose.npz: one file, nothing lost. JSON per frame: what OpenPose tools read. One JSON: a "
-                    "list of frames, as POSE_KEYPOINT has it.",
+                    tooltip="pose.npz: one file that keeps everything. One JSON file per frame: for OpenPose tools. "
+                    "One JSON file: a list of frames, like POSE_KEYPOINT.",
                 ),
                 widgets.threshold(),
             ],
-            outputs=[io.String.Output("path", tooltip="The file, or the first of several.")],
+            outputs=[io.String.Output("path", tooltip="The file, or the first of several files.")],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
@@ -79,12 +79,12 @@ class SavePoses(io.ComfyNode):
             written = [path]
         else:
             written = _write_openpose(base, frames, drawing_threshold(frames[0].meta, threshold), format == FORMATS[2])
-        show_text(cls, f"{len(frames)} frames -> {written[0]}")
+        show_text(cls, f"{counted(len(frames), 'frame')} -> {written[0]}")
         return io.NodeOutput(str(written[0]))
 
 
 def _write_openpose(base: Path, frames: Sequence[Poses], threshold: float, one_file: bool) -> list[Path]:
-    """Write the frames, whose sizes may differ, beside `base` (a name without a suffix); returns the files."""
+    """Write the frames, whose sizes may differ, next to `base` (a name without a suffix); returns the files."""
     openpose = keypoints_to_socket(frames, threshold)
     if one_file:
         return [_write_json(base.with_name(base.name + "_.json"), openpose)]
@@ -113,7 +113,7 @@ def pose_files() -> list[str]:
 
 
 def _pose_files_below(root: Path) -> set[str]:
-    """Names relative to `root`, at most three folders deep; of a folder of frames the folder's alone, with / behind."""
+    """Names relative to `root`, at most `DEPTH` folders deep. A folder of frames is one name, which ends with /."""
     names = set()
     for folder, subfolders, files in os.walk(root):
         place = Path(folder).relative_to(root)
@@ -128,12 +128,12 @@ def _pose_files_below(root: Path) -> set[str]:
 
 
 def pose_path(choice: str) -> Path:
-    """Where an entry of `pose_files` lies."""
+    """The path of an entry of `pose_files`."""
     import folder_paths
 
     if choice == NO_FILE:
         raise InputError(
-            "there is no pose file: put .json or .pose.npz files into ComfyUI's input folder, then refresh"
+            "there is no pose file: put .json or .pose.npz files into ComfyUI's input folder, then press R"
         )
     return Path(folder_paths.get_annotated_filepath(choice))
 
@@ -147,20 +147,20 @@ class LoadPoses(io.ComfyNode):
             node_id="SDPoseAnnotatorLoad",
             display_name="Load Poses",
             category=widgets.CATEGORY,
-            description="Reads .pose.npz, and the JSON of OpenPose, of editors and of other nodes, from ComfyUI's "
-            "input and output folders. A folder is read as one file per frame.",
+            description="Loads poses from ComfyUI's input and output folders: .pose.npz, and JSON from OpenPose, pose "
+            "editors and other nodes. A folder is read as one file per frame.",
             search_aliases=[*widgets.ALIASES, "load keypoints", "import json", "openpose editor"],
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=pose_files(),
-                    tooltip="Pose files in the input and output folders; a name with / at its end is a folder of "
+                    tooltip="Pose files in the input and output folders. A name that ends with / is a folder of "
                     "frames. Press R to refresh the list.",
                 ),
                 io.Boolean.Input(
                     "swap_hands",
                     default=False,
-                    tooltip="Exchange left and right hand: for JSON of core's SDPose node and of the community pack.",
+                    tooltip="Swap left and right hands: for JSON from ComfyUI's SDPose node or the community pack.",
                     advanced=True,
                 ),
                 *[
@@ -170,7 +170,7 @@ class LoadPoses(io.ComfyNode):
                         default=0,
                         min=0,
                         max=MAX_SIDE,
-                        tooltip=f"The picture's {side} in pixels, for JSON that does not say it, as OpenPose's own.",
+                        tooltip=f"Image {side} in pixels, for JSON that does not state it, such as OpenPose's own.",
                         advanced=True,
                     )
                     for side in ("width", "height")
@@ -182,7 +182,7 @@ class LoadPoses(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_others: Any) -> tuple:
-        """Read again when a file was changed."""
+        """Read again after a file is changed."""
         path = pose_path(file)
         files = sorted(path.glob("*.json")) if path.is_dir() else [path]
         return file, tuple(file_stamp(part) for part in files)

@@ -15,7 +15,7 @@ PREVIEW = "preview (embedded)"
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 DOWNLOADS = ("wholebody-comfy", "wholebody", "body")
 INPUT_SIZES = {"auto": None, "576 x 768": (576, 768), "384 x 512": (384, 512)}
-"""Others than the checkpoint's own are approximations."""
+"""Sizes other than the one the checkpoint was trained at are approximations."""
 
 KEYPOINT_SETS = {"auto": None, "body (17 points)": "coco_17", "whole body (133 points)": "coco_wholebody_133"}
 
@@ -31,59 +31,59 @@ class LoadModel(io.ComfyNode):
             node_id="SDPoseAnnotatorLoadModel",
             display_name="Load SDPose Model",
             category=CATEGORY,
-            description="Loads SDPose weights in any of the three layouts (ours, the authors' folder, Comfy-Org's "
-            "single file), or the small preview model that comes with the pack. Never downloads.",
+            description="Loads SDPose weights in any of three layouts (this pack's single file, the authors' folder, "
+            "Comfy-Org's single file) or the small preview model of this pack. Never downloads anything.",
             search_aliases=[*ALIASES, "pose estimation", "checkpoint", "sdpose wholebody", "load pose model"],
             inputs=[
                 io.Combo.Input(
                     "model",
                     options=[PREVIEW, *files],
                     default=named[0] if named else PREVIEW,
-                    tooltip="Files of models/sdpose, models/checkpoints and models/diffusion_models (and of the extra "
-                    "model paths). The preview finds 17 points and needs no weights; it is not SDPose.",
+                    tooltip="Files in models/sdpose, models/checkpoints and models/diffusion_models (and in the extra "
+                    "model paths). The preview finds 17 keypoints and needs no weights; it is not SDPose.",
                 ),
                 io.Combo.Input(
                     "dtype",
                     options=list(DTYPES),
                     default="auto",
-                    tooltip="Number format of the weights. auto: bf16 or fp16 where the device computes in it, else "
-                    "fp32. Heatmaps are always read in fp32.",
+                    tooltip="Data type of the weights. auto: bf16 or fp16 if your device supports it, otherwise fp32. "
+                    "Heatmaps are always decoded in fp32.",
                 ),
                 io.Combo.Input(
                     "keypoints",
                     options=list(KEYPOINT_SETS),
                     default="auto",
-                    tooltip="Which points the checkpoint was trained on. auto reads it from the checkpoint.",
+                    tooltip="The keypoints the checkpoint was trained on. auto reads them from the checkpoint.",
                     advanced=True,
                 ),
                 io.Boolean.Input(
                     "compile",
                     default=False,
-                    tooltip="torch.compile the network: slow first run, faster afterwards. For many frames on a GPU.",
+                    tooltip="Use torch.compile: slow on the first run, faster afterwards. For many frames on a GPU.",
                     advanced=True,
                 ),
                 io.Combo.Input(
                     "input_size",
                     options=list(INPUT_SIZES),
                     default="auto",
-                    tooltip="Size of a person's crop. auto: what the checkpoint was trained at (768 x 1024). Smaller "
-                    "ones are approximations, not measured on the released weights; they take half and a quarter of "
-                    "the time.",
+                    tooltip="Size of each person's crop. auto: the size the checkpoint was trained at (768 x 1024). "
+                    "The smaller sizes take about half and a quarter of the time; how much accuracy they cost has not "
+                    "been measured on the released weights.",
                     advanced=True,
                     optional=True,
                 ),
                 io.Boolean.Input(
                     "pool_attention",
                     default=False,
-                    tooltip="An approximation, not measured on the released weights: the largest attention layers read "
-                    "averaged keys and values, for a tenth less work.",
+                    tooltip="An approximation: the largest attention layers average their keys and values, which saves "
+                    "about a tenth of the computation. Its accuracy has not been measured on the released weights.",
                     advanced=True,
                     optional=True,
                 ),
             ],
             outputs=[
                 PoseModel.Output("model", tooltip="For SDPose Annotator and Estimate Poses."),
-                io.String.Output("info", tooltip="Which file was loaded, its keypoints and number format."),
+                io.String.Output("info", tooltip="File, number of keypoints, and data type."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -98,8 +98,8 @@ class LoadModel(io.ComfyNode):
         input_size: str = "auto",
         pool_attention: bool = False,
     ) -> tuple:
-        """Load again when the file was replaced."""
-        path = None if model in (None, PREVIEW) else weight_path(model)  # None: the choice comes by wire
+        """Load again after the file is replaced."""
+        path = None if model in (None, PREVIEW) else weight_path(model)  # None when the choice comes by wire
         return model, dtype, keypoints, compile, input_size, pool_attention, file_stamp(path)
 
     @classmethod
@@ -137,24 +137,24 @@ class DownloadWeights(io.ComfyNode):
             node_id="SDPoseAnnotatorDownload",
             display_name="Download SDPose Weights",
             category=CATEGORY,
-            description="Downloads weights into models/sdpose when it is run, and only then. A file that is there "
-            "already, with the right size, is kept.",
+            description="Downloads weights into models/sdpose, only when you run it. A file that is already there "
+            "with the right size is kept.",
             search_aliases=[*ALIASES, "download model", "weights"],
             inputs=[
                 io.Combo.Input(
                     "weights",
                     options=list(DOWNLOADS),
                     default=DOWNLOADS[0],
-                    tooltip="What to download. wholebody-comfy: body, feet, face and hands (133 points), one file in "
-                    "half precision; wholebody: the same from its authors; body: 17 points.",
+                    tooltip="What to download. wholebody-comfy: body, feet, face and hands (133 keypoints), one file "
+                    "in half precision; wholebody: the same, as the authors published it; body: 17 keypoints.",
                 ),
                 io.Boolean.Input(
                     "download",
                     default=False,
-                    tooltip="Off: only say what would be downloaded, from where, and how large it is.",
+                    tooltip="Off: only show what would be downloaded, from where, and its size.",
                 ),
             ],
-            outputs=[io.String.Output("path", tooltip="Where the weights are; Load SDPose Model lists them by name.")],
+            outputs=[io.String.Output("path", tooltip="Path of the weights. Load SDPose Model lists them by name.")],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             not_idempotent=True,
@@ -168,6 +168,6 @@ class DownloadWeights(io.ComfyNode):
         if download:
             text = str(hub.download(weights, folder, on_bytes=Progress(1)))
         else:
-            text = f"{hub.plan(weights, folder).describe()}\nSwitch 'download' on to fetch it."
+            text = f"{hub.plan(weights, folder).describe()}\nTurn on 'download' to download it."
         show_text(cls, text)
         return io.NodeOutput(text)

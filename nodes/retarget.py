@@ -1,4 +1,4 @@
-"""Retarget Poses: a clip's poses on another body."""
+"""Retarget Poses: the motion of a pose sequence on another body."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ class RetargetPoses(io.ComfyNode):
             node_id="SDPoseAnnotatorRetarget",
             display_name="Retarget Poses",
             category=widgets.CATEGORY,
-            description="Fits the poses of a clip to the character of a reference: its place, its size, the length of "
-            "its limbs. The result has the size of the reference's picture.",
+            description="Fits a pose sequence to the character in a reference: its position, its size and the length "
+            "of its limbs. The result has the size of the reference image.",
             search_aliases=[*widgets.ALIASES, "align pose", "fit character", "bone length", "proportion", "reference"],
             inputs=[
                 clip_input(),
                 io.MultiType.Input(
                     "reference",
                     types=[PoseFrames, PoseClip, PoseKeypoint],
-                    tooltip="The poses of the character's picture (SDPose Annotator, Estimate Poses, an editor); of "
-                    "several frames the first.",
+                    tooltip="The pose in the image of the character, from SDPose Annotator, Estimate Poses or a pose "
+                    "editor. If it has several frames, the first one is used.",
                 ),
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
                     default="limbs",
-                    tooltip="limbs: each limb gets the reference's length, the motion stays. affine: the whole figure "
-                    "is moved and stretched. none: only the canvas changes.",
+                    tooltip="limbs: each limb gets the length of the reference's limb and keeps its motion. affine: "
+                    "the whole body is moved and stretched. none: only the canvas changes.",
                 ),
                 io.Int.Input(
                     "person",
                     default=-1,
                     min=-1,
                     max=2**31 - 1,
-                    tooltip="Id of the person to fit; -1 is everybody, each to the reference.",
+                    tooltip="ID of the person to fit; -1 fits everybody to the reference.",
                 ),
                 io.Boolean.Input(
                     "feet_on_ground",
                     default=True,
-                    tooltip="The feet stand where the reference's stand; a jump stays a jump.",
+                    tooltip="Put the feet where the reference's feet stand. Jumps are kept.",
                 ),
             ],
             outputs=clip_outputs(),

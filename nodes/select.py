@@ -19,15 +19,15 @@ def poses_input(name: str = "poses") -> io.MultiType.Input:
     return io.MultiType.Input(
         name,
         types=[PoseFrames, PoseClip, PoseKeypoint],
-        tooltip="Poses or a sequence of ours, or POSE_KEYPOINT of any node: core's, controlnet_aux's, an editor's.",
+        tooltip="Poses or a pose sequence from this pack, or POSE_KEYPOINT from any node or pose editor.",
     )
 
 
 def pose_outputs() -> list[io.Output]:
     return [
-        PoseFrames.Output("poses", tooltip="For our other nodes."),
-        PoseKeypoint.Output("keypoints", tooltip="For core's, controlnet_aux's and editors' nodes."),
-        io.String.Output("info", tooltip="How many people are left, and what was unusual."),
+        PoseFrames.Output("poses", tooltip="All keypoints with scores, for the other nodes of this pack."),
+        PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and pose editors."),
+        io.String.Output("info", tooltip="Number of people and frames, and warnings."),
     ]
 
 
@@ -47,25 +47,25 @@ class SelectPerson(io.ComfyNode):
             node_id="SDPoseAnnotatorSelectPerson",
             display_name="Select Person",
             category=widgets.CATEGORY,
-            description="Keeps one person of each frame: by id, or the largest, leftmost, best, nearest to a point. "
-            "A frame without that person has nobody.",
+            description="Keeps one person per frame: by ID, size, position, score or distance to a point. A frame "
+            "without that person is left empty.",
             search_aliases=[*widgets.ALIASES, "choose person", "person id", "largest person", "multi-person"],
             inputs=[
                 poses_input(),
-                io.Combo.Input("by", options=list(ORDERS), default="largest", tooltip="What decides who is kept."),
+                io.Combo.Input("by", options=list(ORDERS), default="largest", tooltip="How to choose the person."),
                 io.Int.Input(
                     "number",
                     default=0,
                     min=0,
                     max=2**31 - 1,
-                    tooltip="With id: the person's id. Otherwise the place: 0 is the first, 1 the second.",
+                    tooltip="For id: the person's ID. Otherwise the rank; 0 is first, 1 is second.",
                 ),
                 io.Int.Input(
                     "x",
                     default=0,
                     min=-65536,
                     max=65536,
-                    tooltip="Pixels from the left, for nearest point.",
+                    tooltip="For nearest point: pixels from the left edge.",
                     advanced=True,
                 ),
                 io.Int.Input(
@@ -73,7 +73,7 @@ class SelectPerson(io.ComfyNode):
                     default=0,
                     min=-65536,
                     max=65536,
-                    tooltip="Pixels from the top, for nearest point.",
+                    tooltip="For nearest point: pixels from the top edge.",
                     advanced=True,
                 ),
             ],
@@ -96,7 +96,7 @@ class FilterPoses(io.ComfyNode):
             node_id="SDPoseAnnotatorFilter",
             display_name="Filter Poses",
             category=widgets.CATEGORY,
-            description="Keeps the parts and points you want, and the people who have enough of them.",
+            description="Keeps the body parts and keypoints you want, and the people who have enough of them.",
             search_aliases=[*widgets.ALIASES, "remove face", "body only", "hands only", "confidence threshold"],
             inputs=[
                 poses_input(),
@@ -108,17 +108,21 @@ class FilterPoses(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.01,
-                    tooltip="Leave out people whose points, those that are kept, score less on average.",
+                    tooltip="Minimum mean score of a person's remaining keypoints. People below it are removed.",
                 ),
                 io.Int.Input(
                     "min_points",
                     default=1,
                     min=0,
                     max=133,
-                    tooltip="Leave out people with fewer kept points than this.",
+                    tooltip="Minimum number of remaining keypoints. People with fewer are removed.",
                 ),
                 io.Int.Input(
-                    "max_people", default=0, min=0, max=1000, tooltip="Keep so many people, the largest; 0 is all."
+                    "max_people",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip="Maximum number of people per frame, largest first; 0 means no limit.",
                 ),
             ],
             outputs=pose_outputs(),

@@ -34,7 +34,7 @@ class LoadSequence(io.ComfyNode):
             node_id="SDPoseAnnotatorLoadSequence",
             display_name="Load Pose Sequence",
             category=widgets.CATEGORY,
-            description="Reads a .pose.npz (of the sdpose command, Annotate Video or Save Poses) with its ids and its "
+            description="Loads a .pose.npz (from Annotate Video, Save Poses or the sdpose command) with its IDs and "
             "frame rate, from ComfyUI's input and output folders.",
             search_aliases=[*widgets.ALIASES, "load pose video", "pose.npz"],
             inputs=[
@@ -50,7 +50,7 @@ class LoadSequence(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> tuple:
-        """Read again when the file was changed."""
+        """Read again after the file is changed."""
         return file, file_stamp(_sequence_path(file))
 
     @classmethod
@@ -65,7 +65,7 @@ def _sequence_files() -> list[str]:
 
 def _sequence_path(choice: str) -> Path:
     if choice == NO_SEQUENCE:
-        raise InputError("there is no .pose.npz: put one into ComfyUI's input folder, then refresh")
+        raise InputError("there is no .pose.npz: put one into ComfyUI's input folder, then press R")
     return pose_path(choice)
 
 
@@ -78,7 +78,7 @@ class ExportSequence(io.ComfyNode):
             node_id="SDPoseAnnotatorExport",
             display_name="Export Pose Sequence",
             category=widgets.CATEGORY,
-            description="Writes a pose sequence as an animation tool reads it, into ComfyUI's output folder: "
+            description="Saves a pose sequence to ComfyUI's output folder in the format of an animation tool: "
             "AnimateAnyone, MusePose, MimicMotion, UniAnimate, Wan-Animate and others; OpenPose and COCO JSON.",
             search_aliases=[*widgets.ALIASES, "AnimateAnyone", "MusePose", "MimicMotion", "UniAnimate", "Wan Animate"],
             inputs=[
@@ -87,53 +87,56 @@ class ExportSequence(io.ComfyNode):
                     "target",
                     options=list(TARGETS),
                     default="animate_anyone",
-                    tooltip="Who is to read it. Size, style, number of frames, rate and channel order follow from it.",
+                    tooltip="The tool that reads the files. Sets size, style, frame count, frame rate, channel order.",
                 ),
                 io.String.Input(
                     "filename_prefix",
                     default="poses/export",
-                    tooltip="Name in the output folder, a subfolder before '/'. Each run makes a folder of its own.",
+                    tooltip="Name in the output folder; put a subfolder before '/'. Each run makes a new folder.",
                 ),
                 io.Combo.Input(
                     "person",
                     options=list(PERSONS),
                     default=PERSONS[0],
-                    tooltip="Who is written. AnimateAnyone's rule is the best score; it is used where a tool knows one "
-                    "person only.",
+                    tooltip="Which people to export. as the target wants: the best score if the tool takes one person "
+                    "only, otherwise everybody.",
                 ),
-                io.Int.Input("number", default=0, min=0, max=2**31 - 1, tooltip="For person = id: the id."),
+                io.Int.Input("number", default=0, min=0, max=2**31 - 1, tooltip="For person = id: the person's ID."),
                 io.Int.Input(
-                    "width", default=0, min=0, max=16384, tooltip="Of the canvas; 0 is what the target wants."
+                    "width", default=0, min=0, max=16384, tooltip="Canvas width in pixels; 0 uses the target's default."
                 ),
                 io.Int.Input(
-                    "height", default=0, min=0, max=16384, tooltip="Of the canvas; 0 is what the target wants."
+                    "height",
+                    default=0,
+                    min=0,
+                    max=16384,
+                    tooltip="Canvas height in pixels; 0 uses the target's default.",
                 ),
                 io.String.Input(
                     "frames",
                     default="",
-                    tooltip="How many: a number, or a form like 4n+1; empty is what the target wants.",
+                    tooltip="Number of frames: a number or a formula such as 4n+1; empty uses the target's default.",
                     advanced=True,
                 ),
                 frame_rate_input(
-                    tooltip="Frames per second of the result, poses between frames are interpolated; 0 is what the "
-                    "target wants.",
+                    tooltip="Frame rate of the result; poses are interpolated. 0 uses the target's default.",
                     advanced=True,
                 ),
                 io.MultiType.Input(
                     "reference",
                     types=[PoseFrames, PoseClip, PoseKeypoint],
                     optional=True,
-                    tooltip="Poses of the character, which MimicMotion and UniAnimate want before the clip.",
+                    tooltip="Pose of the character, which MimicMotion and UniAnimate need before the video.",
                 ),
                 io.Video.Input(
                     "video",
                     optional=True,
-                    tooltip="The driving video: Wan-Animate's face video is cut from it, lists for training name it.",
+                    tooltip="The driving video. Wan-Animate's face video is cropped from it; training lists name it.",
                 ),
             ],
             outputs=[
                 io.String.Output("path", tooltip="The folder with the files."),
-                io.String.Output("info", tooltip="The files, and what was decided."),
+                io.String.Output("info", tooltip="The files written, and notes."),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
@@ -193,7 +196,7 @@ def _one_frame(reference: Any) -> Poses | None:
 
 
 def _new_folder(prefix: str, size: tuple[int, int]) -> tuple[Path, str]:
-    """A folder in ComfyUI's output folder that is not there yet, and the name of its files."""
+    """A new folder (not made yet) in ComfyUI's output folder, and the name of its files."""
     import folder_paths
 
     folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *size)

@@ -33,8 +33,8 @@ class TrackPoses(io.ComfyNode):
             node_id="SDPoseAnnotatorTrack",
             display_name="Track Poses",
             category=widgets.CATEGORY,
-            description="Gives the people of the frames of a clip stable ids: through crossings, short occlusions and "
-            "frames in which a detector missed somebody. A hard cut ends all ids.",
+            description="Gives each person in a video a stable ID, through crossings, short occlusions and frames "
+            "where the detector missed someone. After a scene cut, everyone gets a new ID.",
             search_aliases=[*widgets.ALIASES, "multi-person", "person id", "tracking", "identity", "video pose"],
             inputs=[
                 poses_input(),
@@ -42,12 +42,12 @@ class TrackPoses(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     optional=True,
-                    tooltip="The frames. With them hard cuts are seen, and people are known again by their clothes.",
+                    tooltip="The frames. Needed to find scene cuts and to recognize people by their clothes.",
                 ),
                 io.Boolean.Input(
                     "keep_ids",
                     default=False,
-                    tooltip="Take the ids as they come: from SAM 3 tracks through Boxes From ..., say.",
+                    tooltip="Keep the IDs that come in, for example from SAM 3 tracks through Boxes From ...",
                 ),
                 io.Float.Input(
                     "lost_seconds",
@@ -55,7 +55,7 @@ class TrackPoses(io.ComfyNode):
                     min=0.0,
                     max=60.0,
                     step=0.1,
-                    tooltip="How long somebody who is not seen is still expected where they were heading.",
+                    tooltip="How long, in seconds, to keep predicting the path of someone out of sight.",
                     advanced=True,
                 ),
                 io.Float.Input(
@@ -64,7 +64,7 @@ class TrackPoses(io.ComfyNode):
                     min=0.0,
                     max=3600.0,
                     step=1.0,
-                    tooltip="How long after that somebody who returns gets the old id back.",
+                    tooltip="How long after that, in seconds, someone who returns gets the same ID back.",
                     advanced=True,
                 ),
                 widgets.threshold(),
@@ -91,15 +91,13 @@ class TrackPoses(io.ComfyNode):
         frames, notes = poses_from_socket(poses)
         images = None if image is None else images_from_tensor(image)
         if images is not None and len(images) != len(frames):
-            raise InputError(
-                f"there are {len(frames)} frames of poses and {len(images)} pictures: connect the same frames"
-            )
+            raise InputError(f"frames: {len(frames)} in poses, {len(images)} in image: connect the same frames")
         options = TrackerOptions(
             lost_seconds=lost_seconds, remember_seconds=remember_seconds, point_threshold=threshold, trust_ids=keep_ids
         )
         sequence = track_frames(each_frame(frames), rate_from_socket(frame_rate), images=images, options=options)
         cuts = sequence.meta["clip"]["scene_cuts"]
-        found = [f"scenes begin at frames {', '.join(map(str, cuts))}"] if cuts else []
+        found = [f"new scenes start at frames: {', '.join(map(str, cuts))}"] if cuts else []
         return clip_values(cls, sequence, threshold, [*notes, *found])
 
 
@@ -110,8 +108,8 @@ def _hertz(name: str, default: float, what: str) -> io.Float.Input:
         min=0.0,
         max=30.0,
         step=0.1,
-        tooltip=f"Hz: motion of {what} slower than this is kept, faster trembling is taken out. Lower is smoother; "
-        "0 switches it off.",
+        tooltip=f"Cutoff frequency for {what} in Hz: slower motion is kept, faster jitter is removed. Lower is "
+        "smoother; 0 turns smoothing off.",
     )
 
 
@@ -124,8 +122,8 @@ class SmoothPoses(io.ComfyNode):
             node_id="SDPoseAnnotatorSmooth",
             display_name="Smooth Poses",
             category=widgets.CATEGORY,
-            description="Cleans a clip's poses along time, person by person: no jitter, no blinking limbs, short gaps "
-            "filled, exchanged left and right put back, no face on the back of a head. Scores stay as they were.",
+            description="Smooths a pose sequence, person by person: removes jitter and flicker, fills short gaps, "
+            "corrects left/right swaps, removes faces from heads turned away. Scores do not change.",
             search_aliases=[
                 *widgets.ALIASES,
                 "jitter",
@@ -146,8 +144,8 @@ class SmoothPoses(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.1,
-                    tooltip="How much more is let through when the motion is fast: Hz per (person's size per second). "
-                    "Higher follows fast moves more closely.",
+                    tooltip="How much the cutoff rises with speed: Hz per body size per second. Higher values follow "
+                    "fast motion more closely.",
                     advanced=True,
                 ),
                 io.Int.Input(
@@ -155,14 +153,14 @@ class SmoothPoses(io.ComfyNode):
                     default=8,
                     min=0,
                     max=1000,
-                    tooltip="Frames: points that vanish for at most so long are put on the way between. 0: off.",
+                    tooltip="Longest gap to fill by interpolation, in frames; 0 turns it off.",
                 ),
                 io.Int.Input(
                     "repair_flips",
                     default=8,
                     min=0,
                     max=1000,
-                    tooltip="Frames: left and right that were exchanged for at most so long are put back. 0: off.",
+                    tooltip="Longest left/right swap to correct, in frames; 0 turns it off.",
                 ),
                 io.Float.Input(
                     "outliers",
@@ -170,7 +168,7 @@ class SmoothPoses(io.ComfyNode):
                     min=0.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="Shares of the person's size: a point that jumps further and back is removed. 0: off.",
+                    tooltip="Removes one-frame spikes larger than this share of the body size; 0 turns it off.",
                     advanced=True,
                 ),
                 widgets.threshold(),
@@ -180,14 +178,14 @@ class SmoothPoses(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Score: a point appears at threshold + this and vanishes at threshold - this, so that "
-                    "limbs do not blink. 0: a plain threshold.",
+                    tooltip="A keypoint appears above threshold + this score and disappears below threshold - this "
+                    "score, so that limbs do not flicker. 0 means a plain threshold.",
                     advanced=True,
                 ),
                 io.Boolean.Input(
                     "hide_faces",
                     default=True,
-                    tooltip="Remove nose, eyes and face where the head is turned away.",
+                    tooltip="Remove nose, eyes and face while the head is turned away.",
                 ),
                 frame_rate_input(advanced=True),
             ],

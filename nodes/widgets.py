@@ -1,4 +1,4 @@
-"""Inputs that several nodes share, so that they read and behave alike."""
+"""Inputs that several nodes share, so that they read and behave the same."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..sdpose_core.errors import InputError
 CATEGORY = "SDPose Annotator"
 ALIASES = ["SDPose", "pose", "keypoints"]
 ESTIMATING = [*ALIASES, "pose estimation", "openpose", "dwpose", "skeleton", "preprocessor"]
-"""Of the nodes that take the place of other estimators: who types dwpose wants these, not their helpers."""
+"""For the nodes that replace other estimators: a search for dwpose should list these, not the nodes around them."""
 IF_NOBODY = ("empty", "full-image", "previous")
 _PARTS = {
-    "body": "Keep the body: trunk, arms and legs.",
-    "head": "Keep nose, eyes and ears. Off for people seen from behind.",
+    "body": "Keep the body: torso, arms and legs.",
+    "head": "Keep nose, eyes and ears. Turn off for people seen from behind.",
     "hands": "Keep the hands.",
-    "face": "Keep the 68 points of the face.",
-    "feet": "Keep the feet. They are drawn only by styles that have them.",
+    "face": "Keep the 68 face keypoints.",
+    "feet": "Keep the feet. Only some styles draw them.",
 }
 
 
@@ -29,9 +29,9 @@ def style() -> io.Combo.Input:
         "style",
         options=list(STYLES),
         default="controlnet",
-        tooltip="How the pose map is drawn: as the model that reads it was trained. controlnet suits SD1.5, SDXL, "
-        "Flux, VACE and most others; xinsir its own SDXL ControlNets; animate_anyone, musepose, wan_animate those "
-        "models.",
+        tooltip="Drawing style of the pose map: choose the one your model was trained on. controlnet fits SD1.5, "
+        "SDXL, Flux, VACE and most others; xinsir fits xinsir's SDXL ControlNets; animate_anyone, musepose and "
+        "wan_animate fit the models of those names.",
     )
 
 
@@ -42,7 +42,7 @@ def threshold() -> io.Float.Input:
         min=0.0,
         max=2.0,
         step=0.01,
-        tooltip="Points with a lower score are neither drawn nor written as present.",
+        tooltip="Minimum keypoint score. Keypoints that score lower count as missing and are not drawn.",
     )
 
 
@@ -63,8 +63,9 @@ def crop() -> io.Combo.Input:
         "crop",
         options=list(CROP_MODES),
         default="affine",
-        tooltip="How a person is cut out. affine: 1.25 x the box in the model's proportions, as in training (best). "
-        "stretch_native: the tight box stretched, as ComfyUI's own node does. stretch_demo: as the authors' demo does.",
+        tooltip="How each person is cropped. affine: the box enlarged 1.25 times, at the model's aspect ratio, as in "
+        "training (most accurate). stretch_native: the tight box, stretched, like ComfyUI's built-in SDPose node. "
+        "stretch_demo: like the authors' demo.",
         advanced=True,
     )
 
@@ -73,7 +74,8 @@ def flip_test() -> io.Boolean.Input:
     return io.Boolean.Input(
         "flip_test",
         default=False,
-        tooltip="Average with the mirrored picture: a little more accurate, twice the time. Not for the preview.",
+        tooltip="Also run the mirrored image and average both results: slightly more accurate, twice as slow. The "
+        "preview model ignores it.",
         advanced=True,
     )
 
@@ -84,7 +86,7 @@ def batch_size() -> io.Int.Input:
         default=0,
         min=0,
         max=256,
-        tooltip="People per pass through the model; 0 chooses by device. Halved by itself when memory runs out.",
+        tooltip="People per forward pass; 0 chooses a value for the device. Halved automatically if memory runs out.",
         advanced=True,
     )
 
@@ -94,8 +96,8 @@ def if_nobody() -> io.Combo.Input:
         "if_nobody",
         options=list(IF_NOBODY),
         default="empty",
-        tooltip="For a frame without boxes. empty: nobody, a black pose map. full-image: take the whole picture for "
-        "one person. previous: use the boxes of the last frame that had some.",
+        tooltip="What to do with a frame that has no boxes. empty: no people, a black pose map. full-image: treat the "
+        "whole image as one person. previous: reuse the boxes of the last frame that had any.",
         advanced=True,
     )
 
@@ -104,11 +106,11 @@ def boxes(**settings: Any) -> io.BoundingBox.Input:
     return io.BoundingBox.Input("boxes", force_input=True, **settings)
 
 
-def rgb_of(colour: str) -> tuple[int, int, int]:
+def rgb_of(color: str) -> tuple[int, int, int]:
     """ "#rrggbb" -> (r, g, b). Raises `InputError`."""
-    digits = colour.strip().removeprefix("#")
+    digits = color.strip().removeprefix("#")
     try:
         red, green, blue = bytes.fromhex(digits)
     except ValueError:
-        raise InputError(f"colour: expected six hexadecimal digits like #00ff00, got {colour!r}") from None
+        raise InputError(f"colour: expected six hexadecimal digits like #00ff00, got {color!r}") from None
     return red, green, blue

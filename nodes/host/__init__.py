@@ -1,1 +1,1 @@
-"""What the nodes need of ComfyUI: folders, progress, previews and the model manager."""
+"""What the nodes need from ComfyUI: folders, progress, previews and model management."""

@@ -1,4 +1,4 @@
-"""ComfyUI's folders of model files, and the routes that serve our help pages and example graphs."""
+"""ComfyUI's model folders, and the routes that serve the help pages and the example graphs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
 WEIGHT_SUFFIXES = (".safetensors", ".onnx")
 
 OLDEST_COMFYUI = (0, 26)
-"""The oldest version that the tests were run in; also `requires-comfyui` of pyproject.toml."""
+"""The oldest version that the tests ran in; the same as `requires-comfyui` in pyproject.toml."""
 
 
 def warn_if_old() -> None:
-    """One line in the log under a ComfyUI that is older than what the pack was tried in."""
+    """Log one line if ComfyUI is older than every version that the pack was tested with."""
     try:
         from comfyui_version import __version__
     except ImportError:
@@ -31,12 +31,12 @@ def warn_if_old() -> None:
     if numbers < OLDEST_COMFYUI:
         wanted = ".".join(map(str, OLDEST_COMFYUI))
         log.warning(
-            "SDPose Annotator was tried in ComfyUI %s and newer; this is %s: please update", wanted, __version__
+            "SDPose Annotator is tested with ComfyUI %s and newer, this is %s: please update", wanted, __version__
         )
 
 
 def register_folder() -> None:
-    """Make models/sdpose a folder of ComfyUI, for weights and ONNX detectors; extra_model_paths.yaml may add more."""
+    """Register models/sdpose with ComfyUI, for weights and ONNX detectors; extra_model_paths.yaml may add folders."""
     import folder_paths
 
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
@@ -44,7 +44,7 @@ def register_folder() -> None:
 
 
 def weight_files(suffix: str = ".safetensors", folders: Sequence[str] = WEIGHT_FOLDERS) -> list[str]:
-    """Names of the files (and folders of diffusers' layout) of weights, those that sound like SDPose first."""
+    """Names of the weight files (and folders in diffusers' layout), those with "sdpose" in their name first."""
     import folder_paths
 
     names = {name for folder in folders for name in folder_paths.get_filename_list(folder) if name.endswith(suffix)}
@@ -62,7 +62,7 @@ def _diffusers_folders() -> list[Path]:
 
 
 def transformers_folders() -> list[str]:
-    """Names of the folders of models/sdpose that hold a model of transformers, as RT-DETR and D-FINE come."""
+    """Names of the folders in models/sdpose that hold a transformers model, such as RT-DETR or D-FINE."""
     import folder_paths
 
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
@@ -71,7 +71,7 @@ def transformers_folders() -> list[str]:
 
 
 def weight_path(name: str) -> Path:
-    """Where the file or folder `name` of `weight_files` lies. Raises `InputError` if it is gone."""
+    """The path of the file or folder that `weight_files` lists as `name`. Raises `InputError` if it is gone."""
     import folder_paths
 
     for folder in WEIGHT_FOLDERS:
@@ -92,8 +92,11 @@ def weights_folder() -> Path:
 
 
 def serve_help_and_graphs() -> None:
-    """Serve `web/` and `workflows/` where ComfyUI's own routes to them never match: of a pack whose folder's name needs
-    quoting in an address, like a space. The page asks for the help of a node under the name up to the first dot."""
+    """Serve `web/` and `workflows/` under the addresses where ComfyUI's routes never match.
+
+    They do not match if the folder of the pack has a name that must be quoted in an address, for example one with a
+    space. The web page also cuts the name at its first dot when it asks for docs/NODE/LANGUAGE.md and docs/NODE.md.
+    """
     pack = Path(__file__).parents[2]
     quoted = {pack.name} if quote(pack.name) != pack.name else set()
     short = pack.name.split(".")[0]
@@ -104,7 +107,7 @@ def serve_help_and_graphs() -> None:
 
 
 def _serve(prefix: str, names: set[str], folder: Path) -> None:
-    """Answer /prefix/NAME/FILE (and /api/prefix/NAME/FILE) with the files of `folder`, for each of the names."""
+    """Answer /prefix/NAME/FILE (and /api/prefix/NAME/FILE) with the files in `folder`, for each of the names."""
     from aiohttp import web
     from server import PromptServer
 
@@ -119,7 +122,7 @@ def _serve(prefix: str, names: set[str], folder: Path) -> None:
 
 
 def file_stamp(path: Path | None) -> tuple[float, int] | None:
-    """Time and size of a file (of a folder's files: the latest, and all), to notice that it was replaced."""
+    """Time and size of a file, to notice that it was replaced. For a folder: the latest time and the total size."""
     if path is None:
         return None
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]

@@ -26,8 +26,8 @@ def show_text(node: Any, text: str) -> None:
 
 
 def preview(node: Any, images: torch.Tensor) -> Any:
-    """What the node shows of its pictures (B, H, W, 3): the first `PREVIEWED` of them, as writing them to disk takes
-    time and cannot be cancelled."""
+    """The images (B, H, W, 3) that the node shows: the first `PREVIEWED`, because writing them to disk takes time and
+    cannot be canceled."""
     from comfy_api.latest import ui
 
     return ui.PreviewImage(images[:PREVIEWED], cls=node)
@@ -35,7 +35,7 @@ def preview(node: Any, images: torch.Tensor) -> Any:
 
 def tally(people: int, frames: int) -> str:
     """ "3 people in 1 frame"."""
-    return f"{people} {'person' if people == 1 else 'people'} in {counted(frames, 'frame')}"
+    return f"{counted(people, 'person', 'people')} in {counted(frames, 'frame')}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -44,24 +44,24 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def few(lines: Iterable[str]) -> list[str]:
-    """The first `FEW` different lines, and how many more there are: a clip may have one for each of its frames."""
+    """The first `FEW` different lines, and how many more there are: a video may have one per frame."""
     different = list(dict.fromkeys(lines))
     more = [f"and {len(different) - FEW} more like these"] if len(different) > FEW else []
     return [*different[:FEW], *more]
 
 
-def _left_out(poses: Sequence[Poses]) -> list[str]:
-    """Lines about the boxes that gave nobody, with the number of boxes of one reason."""
+def _skipped(poses: Sequence[Poses]) -> list[str]:
+    """One line per reason for which boxes were skipped, with the number of boxes."""
     reasons = Counter(reason for frame in poses for reason in frame.meta.get("dropped_boxes", []))
-    lines = few(f"left out{f' {count} times' if count > 1 else ''}: {reason}" for reason, count in reasons.items())
+    lines = few(f"skipped {counted(count, 'box', 'boxes')}: {reason}" for reason, count in reasons.items())
     absent = sum(frame.meta.get("not_there", 0) for frame in poses)
     if absent:
-        lines.append(f"left out: {counted(absent, 'box', 'boxes')} with nobody to be seen by the preview")
+        lines.append(f"skipped {counted(absent, 'box', 'boxes')}: the preview model sees nobody there")
     return lines
 
 
 class Stopwatch:
-    """Seconds of a run, and the one line that tells about it."""
+    """Measures a run, and describes it in one line."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -72,10 +72,10 @@ class Stopwatch:
         return f"{seconds:.2f} s, {frames / seconds:.2f} frames/s"
 
     def describe(self, poses: Sequence[Poses], notes: Sequence[str] = ()) -> str:
-        """Model, device, dtype, people, seconds, frames per second; then the notes, one a line."""
+        """Model, device, dtype, people, seconds, frames per second; then the notes, one per line."""
         meta = poses[0].meta if poses else {}
         settings = meta.get("settings", {})
         where = " ".join(str(settings[key]) for key in ("device", "dtype") if key in settings)
         count = tally(sum(map(len, poses)), len(poses))
         parts = [str(meta.get("model", "unknown model")), where, count, self.speed(len(poses))]
-        return "\n".join([" | ".join(part for part in parts if part), *notes, *_left_out(poses)])
+        return "\n".join([" | ".join(part for part in parts if part), *notes, *_skipped(poses)])

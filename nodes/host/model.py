@@ -1,4 +1,4 @@
-"""What travels on an SDPOSE_MODEL wire, and how its weights live in ComfyUI's memory manager."""
+"""The value of an SDPOSE_MODEL wire, and how ComfyUI's model management handles its weights."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ COMFY_LAYERS = ("Linear", "Conv2d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
 
 
 class PreviewModel:
-    """The embedded preview estimator: small, on the CPU, nothing to manage."""
+    """The embedded preview model: small, on the CPU, nothing to manage."""
 
     name = "preview (MoveNet Thunder)"
 
     def estimator(self, *, batch_size: int = 0, flip_test: bool = False, crop: str = "affine") -> Estimator:
-        """The core's preview; the settings are for SDPose and mean nothing here."""
+        """The preview estimator; it ignores the settings, which are for SDPose."""
         from ...sdpose_core.estimation.loading import load_estimator
 
         return load_estimator("preview")
 
     def describe(self) -> str:
         """One line for the info text."""
-        return f"{self.name}: 17 points, not SDPose. For SDPose choose weights in Load SDPose Model."
+        return f"{self.name}: 17 keypoints, not SDPose. To run SDPose, choose weights in Load SDPose Model."
 
 
 class ManagedModel:
-    """An SDPose whose weights ComfyUI moves between RAM and device, in part where memory is short.
+    """An SDPose whose weights ComfyUI moves between RAM and device, partially if memory is short.
 
-    Its constants are folded (`sdpose_core/constants.py`): every layer left follows its input to the device.
+    Its constants are folded (`sdpose_core/model/folding.py`): every remaining layer follows its input to the device.
     """
 
     def __init__(self, sdpose: SDPose, name: str, weights: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ class ManagedModel:
         self._patcher = _patcher_of(sdpose)
 
     def estimator(self, *, batch_size: int = 0, flip_test: bool = False, crop: str = "affine") -> Estimator:
-        """The core's estimator, with the weights where the memory manager puts them now. `batch_size` 0: by device."""
+        """The SDPose estimator, with its weights where ComfyUI puts them. `batch_size` 0 chooses one for the device."""
         from ...sdpose_core.estimation.crop_jobs import BATCH_SIZE_OF_DEVICE
         from ...sdpose_core.estimation.sdpose import PoseEstimator
 
@@ -53,7 +53,7 @@ class ManagedModel:
         estimator = PoseEstimator(
             self._sdpose, name=self.name, weights=self._weights, batch_size=batch_size, flip_test=flip_test, crop=crop
         )
-        estimator.device = device  # the first weight, which it asks, may be offloaded
+        estimator.device = device  # by default that of the first weight, which may be offloaded
         return estimator
 
     def describe(self) -> str:
@@ -61,7 +61,7 @@ class ManagedModel:
         config = self._sdpose.config
         dtype = str(self._sdpose.dtype).removeprefix("torch.")
         w, h = config.input_size
-        parts = [self.name, f"{config.num_keypoints} points", f"{dtype} on {self._patcher.load_device}"]
+        parts = [self.name, f"{config.num_keypoints} keypoints", f"{dtype} on {self._patcher.load_device}"]
         parts.append(f"{w} x {h} crops")
         if self._sdpose.approximations:
             parts.append(f"approximations: {', '.join(sorted(self._sdpose.approximations))}")
@@ -72,7 +72,7 @@ class ManagedModel:
 
         config = self._sdpose.config
         (w, h), widest = config.input_size, config.vae.block_out_channels[0]
-        activations = 4 * batch * w * h * widest * self._sdpose.dtype.itemsize  # at the VAE's first block, the largest
+        activations = 4 * batch * w * h * widest * self._sdpose.dtype.itemsize  # in the VAE's first block, the largest
         comfy.model_management.load_models_gpu([self._patcher], memory_required=activations)
 
 
@@ -88,7 +88,7 @@ def load_model(
     input_size: tuple[int, int] | None = None,
     pool_attention: bool = False,
 ) -> ManagedModel:
-    """A checkpoint of any layout, in RAM, for poses alone. Raises `CheckpointError` for a file that is none."""
+    """A checkpoint of any layout, in RAM, without the RGB branch. Raises `CheckpointError` if it is not SDPose."""
     import comfy.model_management
 
     from ...sdpose_core.checkpoints.loading import load_sdpose
@@ -110,7 +110,7 @@ def load_model(
 
 
 def _dtype_of(choice: str) -> str | torch.dtype:
-    """ "auto": what ComfyUI computes in on its device (bf16, else fp16, else fp32); others as they are."""
+    """ "auto": the dtype ComfyUI would use on its device (bf16, else fp16, else fp32); other choices as they are."""
     import comfy.model_management
 
     if choice != "auto":
@@ -122,7 +122,7 @@ def _dtype_of(choice: str) -> str | torch.dtype:
 
 
 def _patcher_of(sdpose: SDPose) -> Any:
-    """SDPose as the memory manager wants a model: a module whose `device` it may set, of layers it may offload."""
+    """SDPose in the form ComfyUI manages: a module whose `device` it may set, made of layers it may offload."""
     import comfy.model_management
     import comfy.model_patcher
     import torch
@@ -138,9 +138,9 @@ def _patcher_of(sdpose: SDPose) -> Any:
 
 
 def _use_comfy_layers(sdpose: SDPose, on_cpu: bool) -> None:
-    """Give the layers ComfyUI's classes: they fetch their weights as they run, so that a part may stay in RAM.
+    """Give the layers ComfyUI's classes, which fetch their weights as they run, so that some may stay in RAM.
 
-    The core's faster linear layers are for the CPU and stay where the model runs there: nothing is to be fetched.
+    On the CPU the library's faster linear layers stay: there is nothing to fetch.
     """
     import comfy.ops
     import torch

@@ -1,4 +1,4 @@
-"""What ComfyUI offers to a node: folders, progress and cancelling, text on the node, the memory manager."""
+"""Progress bars and canceling."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ Item = TypeVar("Item")
 
 
 def stop_if_interrupted() -> None:
-    """Raise ComfyUI's exception when the user pressed cancel."""
+    """Raise ComfyUI's exception if the user has canceled the run."""
     import comfy.model_management
 
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def stoppable(items: Iterable[Item]) -> Iterator[Item]:
-    """The items one by one, cancelling between them when the user asks for it."""
+    """The items one by one. Stops between two of them if the user cancels."""
     for item in items:
         stop_if_interrupted()
         yield item
 
 
 class Progress:
-    """The node's progress bar, as a callback `(done, total)` that also cancels when the user asks for it.
+    """The node's progress bar, as a callback `(done, total)` that also stops the run if the user cancels.
 
-    A `total` of None is the one it was made with.
+    A `total` of None means the one passed to the constructor.
     """
 
     def __init__(self, total: int) -> None:
@@ -41,7 +41,7 @@ class Progress:
 
 
 def each_frame(items: Sequence[Any]) -> Iterator[Any]:
-    """The items one by one, with a progress bar and cancelling."""
+    """The items one by one, with a progress bar. Stops between two of them if the user cancels."""
     progress = Progress(len(items))
     for number, item in enumerate(items):
         yield item

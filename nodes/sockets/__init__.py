@@ -1,1 +1,1 @@
-"""Values on ComfyUI's wires to values of the library, and back."""
+"""Converts the values on ComfyUI's wires to the types of the library, and back."""

@@ -1,4 +1,4 @@
-"""People's boxes, and masks where there are any, out of the values of other nodes: BBOX, SEGS, MASK, SAM 3, poses."""
+"""Boxes around people, and masks if there are any, from the values of other nodes: BBOX, SEGS, MASK, SAM 3, poses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SOURCE_TYPES = (
 BBOX_FORMATS = ("x, y, width, height", "x1, y1, x2, y2")
 MASK_MEANINGS = ("each mask is a person", "each connected part is a person")
 MIN_PART_SHARE = 0.0005
-"""Connected parts below this share of the picture are specks, not people."""
+"""Connected parts smaller than this share of the image are specks, not people."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FramePeople:
     masks: np.ndarray | None = None
 
     def filled_masks(self, size: tuple[int, int]) -> np.ndarray:
-        """(N, H, W) bool: the masks, or filled boxes where the source has none."""
+        """(N, H, W) bool: the masks, or filled boxes if the source has none."""
         if self.masks is not None:
             return self.masks
         masks = np.zeros((len(self.boxes), size[1], size[0]), bool)
@@ -55,9 +55,9 @@ class FramePeople:
 def people_of(
     source: Any, frames: int, size: tuple[int, int], *, bbox_format: str, mask_meaning: str
 ) -> tuple[list[FramePeople], list[str]]:
-    """The people of each of `frames` pictures of `size` (w, h), and notes for the info text.
+    """The people in each of `frames` images of `size` (w, h), and notes for the info text.
 
-    Raises `InputError` for a value of an unknown kind, or for another number of frames.
+    Raises `InputError` for a value of an unknown kind or a different number of frames.
     """
     notes: list[str] = []
     if isinstance(source, np.ndarray):
@@ -81,7 +81,7 @@ def people_of(
         people = [FramePeople(boxes, ids) for boxes, ids in zip(given.boxes, given.track_ids, strict=True)]
     if len(people) != frames:
         raise InputError(
-            f"the source of the boxes has {counted(len(people), 'frame')}, the pictures are {frames}: connect the "
+            f"source has boxes for {counted(len(people), 'frame')}, image has {counted(frames, 'frame')}: connect the "
             "same frames"
         )
     return people, notes
@@ -114,7 +114,7 @@ def _is_bbox(source: Any) -> bool:
 
 
 def _from_bbox(source: Any, frames: int, bbox_format: str) -> list[FramePeople]:
-    """One box, boxes (the people of a single picture, else one per frame), or a list per frame; None is nobody."""
+    """One box, a list of boxes (one image: its people; else one per frame), or a list per frame. None is nobody."""
     parts: list[Any] = [source] if np.ndim(source[0]) == 0 and source[0] is not None else list(source)
     parts = [() if part is None else part for part in parts]
     if not all(len(part) == 0 or np.ndim(part[0]) for part in parts):
@@ -138,7 +138,7 @@ def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
 
 
 def _from_masks(source: Any, frames: int, size: tuple[int, int], meaning: str) -> list[FramePeople]:
-    """MASK (B, H, W): one per frame, or, for a single picture, all of them its people."""
+    """MASK (B, H, W): one per frame, or, for a single image, one per person."""
     masks = source.detach().cpu().numpy() > 0.5
     masks = resized_masks(masks.reshape(-1, *masks.shape[-2:]), size)
     if meaning == MASK_MEANINGS[1]:
@@ -159,7 +159,7 @@ def _connected_parts(mask: np.ndarray) -> np.ndarray:
 
 
 def _from_mask_stack(masks: np.ndarray, ids: Sequence[int] | None = None, scores: Sequence[float] = ()) -> FramePeople:
-    """(N, H, W) bool -> a person for each mask that is not empty."""
+    """(N, H, W) bool -> one person for each mask that is not empty."""
     seen = [i for i, mask in enumerate(masks) if mask.any()]
     rows = [[*_mask_box(masks[i]), scores[i] if i < len(scores) else 1.0] for i in seen]
     boxes = np.asarray(rows, np.float32).reshape(-1, 5)
@@ -173,7 +173,7 @@ def _mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _from_sam3(source: Mapping[str, Any], size: tuple[int, int]) -> list[FramePeople]:
-    """SAM 3's tracks: the object's number is the track id; an object that is not seen has an empty mask."""
+    """SAM 3 tracks: the number of the object is the track ID; an object out of sight has an empty mask."""
     packed = source["packed_masks"]
     if packed is None:
         return [FramePeople(np.zeros((0, 5), np.float32))] * int(source["n_frames"])
@@ -186,13 +186,13 @@ def _from_sam3(source: Mapping[str, Any], size: tuple[int, int]) -> list[FramePe
 
 
 def _from_mhr(frame: Sequence[Mapping[str, Any]]) -> FramePeople:
-    """SAM 3D Body: the box of each person, or the extent of its 2-D keypoints; who has neither is left out."""
+    """SAM 3D Body: the box of each person, or the extent of the 2-D keypoints; people with neither are skipped."""
     rows = [row for row in map(_mhr_row, frame) if row is not None]
     return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5))
 
 
 def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
-    """x1, y1, x2, y2, score: the box, or a tenth more than the keypoints' extent; None where neither is there."""
+    """x1, y1, x2, y2, score: the box, or the extent of the keypoints plus a tenth per side; None without either."""
     if person.get("bbox") is not None:
         return [*np.asarray(person["bbox"], np.float64).reshape(-1)[:4], 1.0]
     points = np.asarray(person.get("pred_keypoints_2d", ()), np.float64)[..., :2].reshape(-1, 2)
@@ -205,7 +205,7 @@ def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
 
 
 def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
-    """Impact's SEGS of one picture; what is outside a segment's mask is outside its person."""
+    """Impact Pack's SEGS of one image. The mask of a segment is the mask of its person."""
     (height, width), segments = source
     scale = np.asarray([size[0] / width, size[1] / height] * 2 + [1.0])
     rows, masks = [], np.zeros((len(segments), height, width), bool)
@@ -219,7 +219,7 @@ def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
 
 
 def _paste_segment(mask: np.ndarray, segment: Any) -> None:
-    """Make true in (H, W) what a segment covers; its region may reach over the edges of the picture."""
+    """Set the pixels of (H, W) that a segment covers; its region may extend past the image."""
     x1, y1, x2, y2 = (int(v) for v in segment.crop_region)
     left, top = max(x1, 0), max(y1, 0)
     inside = mask[top : max(y2, 0), left : max(x2, 0)]
@@ -233,7 +233,7 @@ def _paste_segment(mask: np.ndarray, segment: Any) -> None:
 
 
 def _from_poses(poses: Poses, size: tuple[int, int]) -> FramePeople:
-    """The boxes of poses, scaled where they were made from a picture of another size."""
+    """The boxes of poses, scaled if the poses come from an image of another size."""
     scale = np.asarray([size[0] / poses.size[0], size[1] / poses.size[1]] * 2 + [1.0])
     ids = [] if poses.track_ids is None else [int(track) for track in poses.track_ids]
     return FramePeople((poses.boxes * scale).astype(np.float32), ids)

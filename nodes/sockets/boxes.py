@@ -1,4 +1,4 @@
-"""BOUNDING_BOX sockets in every shape that the usual nodes make: to boxes per frame, and back."""
+"""BOUNDING_BOX, in every shape that common nodes produce, to boxes per frame, and back."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _OBJECTS = (
     "scissors, teddy bear, hair drier, toothbrush"
 )
 COCO_OBJECTS = frozenset(_OBJECTS.split(", "))
-"""COCO's 79 classes that are not a person: core's detector lists them too unless it is told otherwise."""
+"""The 79 COCO classes other than person: ComfyUI's built-in detector returns them too by default."""
 
 
 @dataclass(frozen=True)
 class FrameBoxes:
-    """Boxes of each frame, as the core wants them.
+    """Boxes of each frame, in the form the library uses.
 
     Attributes:
         boxes: per frame (N, 5) float32 x1, y1, x2, y2, score, in pixels.
-        track_ids: per frame the N track ids, or None where a box has none.
-        notes: what was out of the ordinary, for the info text.
+        track_ids: per frame the N track IDs, or None if a box has none.
+        notes: warnings for the info text.
     """
 
     boxes: list[np.ndarray]
@@ -47,10 +47,10 @@ class FrameBoxes:
 def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
     """BOUNDING_BOX in any of the shapes that nodes produce -> boxes of each of `frames` frames.
 
-    One dict, or a flat list of dicts, holds for every frame; so does a list of a single list, which is noted. An empty
-    list is nobody. Boxes labelled as one of COCO's objects are left out, which is noted.
+    One dict, or a flat list of dicts, applies to every frame; so does a list of a single list, with a note. An empty
+    list means nobody. Boxes labeled as one of COCO's objects are ignored, with a note.
 
-    Raises `InputError` for another number of lists than frames, and for boxes that are none.
+    Raises `InputError` if the number of lists is not the number of frames, or if a box is not valid.
     """
     lists, notes = _per_frame(value, frames)
     boxes: list[np.ndarray] = []
@@ -71,10 +71,10 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
         without_ids += ids[-1] is None and any(entry.get("track_id") is not None for entry in kept)
     if without_ids:
         where = counted(without_ids, "frame")
-        notes.append(f"track ids left out in {where}: not a number of its own for each box")
+        notes.append(f"track IDs ignored in {where}: expected a different number for each box")
     if dropped:
         left_out = ", ".join(f"{count} x {label}" for label, count in sorted(dropped.items()))
-        notes.append(f"boxes that are no person were left out: {left_out}")
+        notes.append(f"ignored boxes that are not people: {left_out}")
     for note in notes:
         log.info("%s", note)
     return FrameBoxes(boxes, ids, notes)
@@ -94,9 +94,9 @@ def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
     if len(value) == frames:
         return [list(entry) for entry in value], []
     if len(value) == 1:
-        return [list(value[0])] * frames, [f"one list of boxes was given: it is used for all {frames} frames"]
+        return [list(value[0])] * frames, [f"got one list of boxes: used for all {frames} frames"]
     raise InputError(
-        f"boxes were given for {len(value)} frames, but there are {frames} pictures: connect the boxes of the same "
+        f"boxes has {counted(len(value), 'frame')}, image has {counted(frames, 'frame')}: connect boxes of the same "
         "frames"
     )
 
@@ -110,12 +110,12 @@ def _box_row(entry: Any, frame: int) -> list[float]:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}; "
-            "for boxes of another kind use the node 'Boxes From ...'"
+            "for other kinds of boxes use the node 'Boxes From ...'"
         ) from None
 
 
 def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
-    """The track ids, if every box has one of its own: -1, a name or a number twice is none."""
+    """The track IDs, if every box has a different one. -1, a name or a duplicate does not count."""
     ids = [entry.get("track_id") for entry in entries]
     usable = all(isinstance(track, Integral) and 0 <= track < 2**31 for track in ids)
     return [int(track) for track in ids] if ids and usable and len(set(ids)) == len(ids) else None
@@ -124,7 +124,7 @@ def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
 def boxes_to_socket(
     boxes: Sequence[np.ndarray], track_ids: Sequence[Sequence[int] | None] | None = None
 ) -> list[list[dict[str, Any]]]:
-    """Per frame (N, 5) x1, y1, x2, y2, score -> BOUNDING_BOX as core's detector makes it, with `track_id` if known."""
+    """Per frame (N, 5) x1, y1, x2, y2, score -> BOUNDING_BOX like ComfyUI's detector, plus `track_id` if known."""
     ids = track_ids or [None] * len(boxes)
     return [_entries(rows, own) for rows, own in zip(boxes, ids, strict=True)]
 
@@ -138,7 +138,7 @@ def _entries(rows: np.ndarray, ids: Sequence[int] | None) -> list[dict[str, Any]
 
 
 def with_track_ids(poses: Poses, boxes: np.ndarray, ids: Sequence[int] | None) -> Poses:
-    """Poses that were estimated from `boxes`, with the boxes' track ids; a box may have given no pose."""
+    """Poses estimated from `boxes`, with the track IDs of the boxes. Some boxes may have no pose."""
     if ids is None:
         return poses
     rest = zip(boxes, ids, strict=True)

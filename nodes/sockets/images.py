@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def images_from_tensor(image: torch.Tensor) -> list[np.ndarray]:
-    """IMAGE (B, H, W, C) float 0..1 -> B RGB uint8 arrays (H, W, 3). An alpha channel is left out, grey is repeated.
+    """IMAGE (B, H, W, C) float 0..1 -> B RGB uint8 arrays (H, W, 3). Alpha is dropped, gray is repeated.
 
-    Raises `InputError` for a tensor of another shape or an empty batch.
+    Raises `InputError` for any other shape and for an empty batch.
     """
     shape = tuple(getattr(image, "shape", ()))
     if len(shape) != 4 or shape[-1] not in (1, 3, 4) or 0 in shape:
@@ -37,7 +37,7 @@ def tensor_from_images(images: Sequence[np.ndarray]) -> torch.Tensor:
 
     sizes = {image.shape for image in images}
     if len(sizes) != 1:
-        raise InputError(f"pictures of one batch must have one size, got {sorted(sizes)}: set width and height")
+        raise InputError(f"all images of a batch must have the same size, got {sorted(sizes)}: set width and height")
     batch = torch.empty((len(images), *images[0].shape), dtype=torch.float32)
     for frame, image in stoppable(list(zip(batch, images, strict=True))):
         frame.copy_(torch.from_numpy(image)).div_(255.0)
@@ -45,7 +45,7 @@ def tensor_from_images(images: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 def tensor_from_masks(masks: Sequence[np.ndarray]) -> torch.Tensor:
-    """Per frame (N, H, W) bool -> MASK (all boxes, H, W) float, frame after frame; one empty mask for nobody."""
+    """Per frame (N, H, W) bool -> MASK (all boxes, H, W) float, frame by frame; one empty mask if there is nobody."""
     import comfy.model_management
     import torch
 
@@ -57,15 +57,15 @@ def tensor_from_masks(masks: Sequence[np.ndarray]) -> torch.Tensor:
 def masks_from_tensor(
     masks: torch.Tensor | None, counts: Sequence[int], images: Sequence[np.ndarray]
 ) -> list[np.ndarray | None]:
-    """MASK, one per box, frame after frame -> per frame (N, H, W) bool of the picture's size; None: no masks.
+    """MASK, one per box, frame by frame -> per frame (N, H, W) bool in the size of the image; None: no masks.
 
-    Raises `InputError` for another number of masks than boxes.
+    Raises `InputError` if the number of masks is not the number of boxes.
     """
     if masks is None or sum(counts) == 0:
         return [None] * len(images)
     if masks.ndim != 3 or len(masks) != sum(counts):
         raise InputError(
-            f"masks: expected one per box, {sum(counts)} in all, got {tuple(masks.shape)}: connect the masks and the "
+            f"masks: expected one per box, {sum(counts)} in total, got {tuple(masks.shape)}: connect the masks and the "
             "boxes of the same 'Boxes From ...' node"
         )
     flat = resized_masks(masks.detach().cpu().numpy() > 0.5, (images[0].shape[1], images[0].shape[0]))
@@ -73,7 +73,7 @@ def masks_from_tensor(
 
 
 def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(N, h, w) -> (N, H, W) of `size` (w, h), each pixel from the nearest."""
+    """(N, h, w) -> (N, H, W) of `size` (w, h), nearest neighbor."""
     h, w = masks.shape[-2:]
     if (w, h) == size:
         return masks

@@ -1,6 +1,6 @@
-"""The only converter of ComfyUI's values: IMAGE, BOUNDING_BOX, POSE_KEYPOINT to the core's types and back.
+"""Poses on ComfyUI's wires (SDPOSE_POSES, SDPOSE_SEQUENCE, POSE_KEYPOINT) to the library's types, and back.
 
-What comes in is never modified. Foreign kinds of boxes and masks (BBOX, SEGS, MASK, ...) are in `box_sources.py`.
+Inputs are never modified.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
 
 def is_sequence(value: Any) -> bool:
-    """Whether this is an SDPOSE_SEQUENCE. (Its class may be another than ours, see `sdpose_core` installed as well.)"""
+    """Whether this is an SDPOSE_SEQUENCE. (With `sdpose_core` also installed by pip, its class may not be ours.)"""
     return hasattr(value, "frames") and hasattr(value, "track_ids")
 
 
 def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Poses], list[str]]:
-    """SDPOSE_POSES, SDPOSE_SEQUENCE or POSE_KEYPOINT of any origin -> the poses of each frame, and the reader's notes.
+    """SDPOSE_POSES, SDPOSE_SEQUENCE or POSE_KEYPOINT from any node -> the poses of each frame, and the reader's notes.
 
-    Raises `InputError` for something else, or for no frame at all.
+    Raises `InputError` for anything else, and for an empty list.
     """
     if is_sequence(value):
         return value.frames(), []
@@ -43,7 +43,7 @@ def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Pos
 
 
 def poses_from_frames(frames: Sequence[PoseKeypointFrame]) -> tuple[list[Poses], list[str]]:
-    """Frames as the tolerant reader gives them -> poses of one keypoint set, and the reader's notes, each once."""
+    """Frames from the tolerant reader -> poses of one keypoint set, and the reader's notes, each once."""
     from ...sdpose_core.openpose.writer import to_poses
 
     if not frames:
@@ -55,7 +55,7 @@ def poses_from_frames(frames: Sequence[PoseKeypointFrame]) -> tuple[list[Poses],
 
 
 def keypoints_to_socket(poses: Sequence[Poses], threshold: float) -> list[dict[str, Any]]:
-    """Poses of each frame -> POSE_KEYPOINT, in the form that core's and controlnet_aux's nodes read."""
+    """Poses of each frame -> POSE_KEYPOINT, in the form that built-in nodes and controlnet_aux read."""
     from ...sdpose_core.openpose.writer import to_pose_keypoint
 
     return to_pose_keypoint(poses, threshold)

@@ -1,4 +1,4 @@
-"""VIDEO: to a file that the core streams from, and back."""
+"""VIDEO to a file that the library streams from, and back."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def video_file(video: Any) -> Iterator[Path | None]:
-    """The file of a VIDEO, as long as it is needed; None for None.
+    """The file of a VIDEO, for as long as the context is open; None for None.
 
-    A video that is a whole file is that file. Of one that is trimmed or in memory the frames are written without loss
-    to ComfyUI's temporary folder first, one at a time.
+    A video that is a whole file is used as it is. If it is trimmed or in memory, its frames are first written to
+    ComfyUI's temporary folder, lossless and one at a time.
     """
     if video is None:
         yield None
         return
     if not hasattr(video, "get_components"):
-        raise InputError(f"video: expected a VIDEO (of Load Video, say), got {type(video).__name__}")
+        raise InputError(f"video: expected a VIDEO (for example from Load Video), got {type(video).__name__}")
     source, (start, duration) = _file_of(video), _window_of(video)
     if isinstance(source, str) and not start and not duration:
         yield Path(source)
@@ -42,14 +42,14 @@ def video_file(video: Any) -> Iterator[Path | None]:
 
 
 def _file_of(video: Any) -> Any:
-    """Path or open bytes of a VIDEO that is a file; None for one made of pictures."""
+    """Path or open bytes of a VIDEO that is a file; None for one made of images."""
     from comfy_api.latest import InputImpl
 
     return video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
 
 
 def _window_of(video: Any) -> tuple[float, float]:
-    """(start, duration) in seconds of what is left of a trimmed VIDEO; duration 0: to the end."""
+    """(start, duration) in seconds of the part that a trimmed VIDEO keeps; duration 0: to the end."""
     window = getattr(video, "get_active_trim_window", None)
     start, duration = window() if window else (0.0, 0.0)
     return float(start), float(duration)
@@ -64,7 +64,7 @@ def _temporary_folder() -> Path:
 
 
 def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) -> Path:
-    """A file in `folder` with the frames of the video, and only those."""
+    """A file in `folder` with only the frames that the video keeps."""
     from ...sdpose_core.video.opening import open_video
 
     if source is None:
@@ -94,7 +94,7 @@ def _write(path: Path, images: Iterable[np.ndarray], frame_rate: Fraction) -> Pa
     images = iter(images)
     first = next(images, None)
     if first is None:
-        raise InputError("video: it has no frame (what is left of it after trimming, if it was trimmed)")
+        raise InputError("video: expected at least one frame, got none: check how the video is trimmed")
     with VideoWriter(path, (first.shape[1], first.shape[0]), frame_rate) as writer:
         writer.write(first)
         for image in images:

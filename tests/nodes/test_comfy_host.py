@@ -179,7 +179,9 @@ def test_the_schemas_are_those_written_down(server: Server) -> None:
             assert (key in entry["input"].get("optional", {})) == declared["inputs"][key]["optional"], (name, key)
 
 
-@pytest.mark.parametrize("file", ["docs/SDPoseAnnotator.md", "docs/images/SDPoseAnnotator.jpg"])
+@pytest.mark.parametrize(
+    "file", ["docs/SDPoseAnnotator.md", "docs/SDPoseAnnotator/zh.md", "docs/images/SDPoseAnnotator.jpg"]
+)
 @pytest.mark.parametrize("name", [FOLDER_NAME, FOLDER_NAME.split(".")[0]], ids=["folder", "as the page asks"])
 def test_help_pages_are_served_though_the_folder_has_a_space_and_a_dot(server: Server, name: str, file: str) -> None:
     """The page asks under the folder's name up to the first dot."""
@@ -310,7 +312,7 @@ def test_a_tiny_checkpoint_of_each_layout_runs(server: Server, layout: str) -> N
     }
     outputs = server.run(prompt)
     assert "1 person in 1 frame" in outputs["5"]["text"][0]
-    assert "17 points" in outputs["6"]["text"][0] and "192 x 256" in outputs["6"]["text"][0]
+    assert "17 keypoints" in outputs["6"]["text"][0] and "192 x 256" in outputs["6"]["text"][0]
     assert "approximations" not in outputs["6"]["text"][0]
 
 
@@ -447,7 +449,7 @@ def test_the_steps_for_videos_one_by_one(server: Server) -> None:
         "1": node("SDPoseAnnotatorLoadSequence", file="steps/clip_00001_.pose.npz [output]"),
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}},
     }
-    assert "12 frames at 16 per second, 1 people" in server.run(again)["2"]["text"][0]
+    assert "12 frames at 16 fps, 1 person" in server.run(again)["2"]["text"][0]
 
 
 def test_an_error_is_one_readable_message(server: Server) -> None:
@@ -458,7 +460,7 @@ def test_an_error_is_one_readable_message(server: Server) -> None:
         "4": node("SDPoseAnnotatorBoxesFrom", source=["2", 0], image=["3", 0]),
         "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}},
     }
-    assert "1 frame, the pictures are 3" in server.error(prompt)
+    assert "boxes for 1 frame, image has 3 frames" in server.error(prompt)
 
 
 def test_interrupt_takes_effect(server: Server) -> None:

@@ -150,7 +150,7 @@ def test_ids_can_be_taken_as_they_come(run: Any, sequence: Any) -> None:
      (25.0, Fraction(25)), (12.5, Fraction(25, 2)), (0.0, None), (29.970029830932617, Fraction(30000, 1001))],
 )  # fmt: skip
 def test_rates_that_travel_as_floats(inside: Any, given: float, rate: Fraction | None) -> None:
-    assert inside("nodes.sequence_sockets").rate_from_socket(given) == rate
+    assert inside("nodes.sockets.sequence").rate_from_socket(given) == rate
 
 
 def test_smoothing_calms_and_can_be_switched_off(run: Any, inside: Any, sequence: Any) -> None:
@@ -173,7 +173,7 @@ def test_smoothing_calms_and_can_be_switched_off(run: Any, inside: Any, sequence
 def test_frames_of_poses_become_a_sequence(run: Any, sequence: Any) -> None:
     smoothed, _, info = run("Smooth", sequence=sequence.frames(), frame_rate=16.0)
     assert smoothed.frame_rate == RATE
-    assert "tracked without pictures" in info
+    assert "tracked without images" in info
 
 
 def test_what_was_decided_along_time_is_drawn_whatever_the_threshold(run: Any, sequence: Any) -> None:
@@ -215,7 +215,7 @@ def test_annotate_video_writes_streams_and_loads_again(
     assert Path(path) == base / "output" / "dance" / "dancer.pose.npz"
     assert inside("sdpose_core.video.opening").frame_count(pose_video.get_stream_source()) == len(sequence) == 16
     assert preview.shape == (1, 350, 350, 3) and preview.any()
-    assert "16 frames at 16 per second, 1 people" in info
+    assert "16 frames at 16 fps, 1 person\nID 0: 16 frames" in info
     loaded, _, _ = run("LoadSequence", file="dance/dancer.pose.npz [output]")
     np.testing.assert_array_equal(loaded.keypoints, sequence.keypoints)
     assert loaded.frame_rate == RATE
@@ -238,7 +238,7 @@ def test_a_cancelled_video_goes_on_where_it_was(
     clip_inputs, seen = inside("nodes.clip_inputs"), []
     options = clip_inputs.clip_options
     monkeypatch.setattr(clip_inputs, "clip_options", lambda *a, **k: options(*a, **k, chunk=4))
-    host = inside("nodes.host")
+    host = inside("nodes.host.progress")
 
     class Cancelled(Exception):
         pass
@@ -256,7 +256,7 @@ def test_a_cancelled_video_goes_on_where_it_was(
     seen.clear()
     resumed = run("Video", path="cancelled.mp4", folder="stopped")[1]
     monkeypatch.setattr(host.Progress, "__call__", call)
-    assert seen[0] > 8, "it began anew"
+    assert seen[0] > 8, "it started over"
     np.testing.assert_array_equal(resumed.keypoints, undisturbed.keypoints)
 
 
@@ -277,10 +277,10 @@ def test_videos_in_memory_and_trimmed(run: Any, video: Any, clip: Path, image: t
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({}, "connect a video or name a file"),
-        ({"path": "missing.mp4"}, r"missing\.mp4 is not there"),
+        ({}, "connect a video or enter a file"),
+        ({"path": "missing.mp4"}, r"missing\.mp4 does not exist"),
         ({"path": "text.mp4"}, "cannot be read as a video"),
-        ({"path": "mine2.mp4", "folder": "../elsewhere"}, "outside of ComfyUI's output folder"),
+        ({"path": "mine2.mp4", "folder": "../elsewhere"}, "outside ComfyUI's output folder"),
     ],
 )
 def test_wrong_videos_are_one_clear_message(

@@ -13,6 +13,10 @@ from PIL import Image
 
 SCHEMAS: dict[str, Any] = json.loads((ROOT / "tests" / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
 GRAPHS = sorted((ROOT / "workflows").glob("*.json"))
+DOCS = ROOT / "web" / "docs"
+HELP_PAGES = {"en": "{}.md", "zh": "{}/zh.md"}
+"""ComfyUI asks for docs/NODE/LANGUAGE.md, then for docs/NODE.md."""
+DEFAULT = {"en": " Default: ", "zh": "默认："}
 NOTES = {"MarkdownNote"}
 MUTED = 2
 EXTRA_WIDGETS = {("KSampler", "seed"), ("LoadImage", "image")}
@@ -90,15 +94,47 @@ def test_graph_has_a_thumbnail(path: Path) -> None:
         assert image.format == "JPEG" and min(image.size) >= 200
 
 
+@pytest.mark.parametrize("language", HELP_PAGES)
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_help_page_names_every_input_and_output(name: str) -> None:
-    page = (ROOT / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for entry in [*SCHEMAS[name]["inputs"], *SCHEMAS[name]["outputs"]]:
-        assert f"`{entry}`" in page, entry
+def test_help_page_describes_every_input_and_output_as_the_node_does(name: str, language: str) -> None:
+    texts = read(ROOT / "locales" / language / "nodeDefs.json")[name]
+    page = help_page(name, language).read_text(encoding="utf-8")
+    assert page.startswith(f"# {texts['display_name']}\n")
+    rows = {
+        (cells[0], cells[2].rpartition(DEFAULT[language])[0] or cells[2])
+        for line in page.splitlines()
+        if line.startswith("| `") and len(cells := line.strip("| ").split(" | ")) == 3
+    }
+    inputs, outputs = list(SCHEMAS[name]["inputs"]), list(SCHEMAS[name]["outputs"])
+    described = [*texts["inputs"].values(), *texts["outputs"].values()]
+    for entry, text in zip([*inputs, *outputs], described, strict=True):
+        assert any(f"`{entry}`" in cell and text["tooltip"] == said for cell, said in rows), (entry, text["tooltip"])
 
 
-def test_chinese_texts_have_chinese_punctuation() -> None:
-    text = (ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8")
+def help_page(name: str, language: str) -> Path:
+    return DOCS / HELP_PAGES[language].format(name)
+
+
+@pytest.mark.parametrize("language", HELP_PAGES)
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_links_and_pictures_of_a_help_page_lead_somewhere(name: str, language: str) -> None:
+    """The web page resolves them against the folder `docs`, in every language."""
+    targets = re.findall(r"\]\(([^)#]+)", help_page(name, language).read_text(encoding="utf-8"))
+    assert f"images/{name}.jpg" in targets
+    assert [target for target in targets if "://" not in target and not (DOCS / target).is_file()] == []
+
+
+def test_there_is_no_help_page_of_an_unknown_node() -> None:
+    expected = {help_page(name, language) for name in SCHEMAS for language in HELP_PAGES}
+    assert set(DOCS.rglob("*.md")) == expected
+
+
+CHINESE_TEXTS = [ROOT / "locales" / "zh" / "nodeDefs.json", *sorted(DOCS.glob("*/zh.md"))]
+
+
+@pytest.mark.parametrize("path", CHINESE_TEXTS, ids=lambda path: path.parent.name)
+def test_chinese_texts_have_chinese_punctuation(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
     assert not re.findall(r"[\u4e00-\u9fff][,;:(].{9}|.{9}[,;:)][\u4e00-\u9fff]", text)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import InputError
-from ..poses import PoseSequence
+from ..poses import USUAL_RATE, PoseSequence
 from ..skeletons import KEYPOINT_SETS
 from .tracks import Track, each_point
 
@@ -28,17 +28,17 @@ def smooth(
     starts anew. Source: Casiez et al., "1 Euro Filter", CHI 2012.
     """
     cutoffs = {"body": 1.2, "hands": 0.8, "face": 1.0} if cutoffs is None else cutoffs
-    rate = float(sequence.frame_rate or 25)
+    rate = float(sequence.frame_rate or USUAL_RATE)
     lowest = _cutoff_of_points(sequence, cutoffs)
 
     def change(track: Track, points: slice) -> Track:
         weights = np.clip(track.scores, 0.05, 1)[..., None]
-        seconds, betas, least = track.times / rate, speed / track.sizes(), lowest[points, None]
-        smoothed = one_euro(track.keypoints, weights, seconds, least, betas)
+        seconds, betas, cutoff = track.times / rate, speed / track.sizes(), lowest[points, None]
+        smoothed = one_euro(track.keypoints, weights, seconds, cutoff, betas)
         if two_way:
-            back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], least, betas[::-1])
+            back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], cutoff, betas[::-1])
             smoothed = (smoothed + back[::-1]) / 2
-        return replace(track, keypoints=np.where(least <= 0, track.keypoints, smoothed))
+        return replace(track, keypoints=np.where(cutoff <= 0, track.keypoints, smoothed))
 
     return each_point(sequence, change)
 

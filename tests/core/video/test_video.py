@@ -271,7 +271,7 @@ def test_colours_follow_the_matrix_that_the_file_states(tmp_path: Path, number: 
 def test_a_matrix_of_colours_that_nobody_knows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = encode(tmp_path / "v.mkv", "ffv1", "yuv420p", levels(4), colorspace=10)
     assert numbers(read(path)) == [0, 1, 2, 3]
-    assert caplog.text.count("matrix of colours (number 10) is not known") == 1
+    assert caplog.text.count("matrix of colors (number 10) is not known") == 1
 
 
 @pytest.mark.parametrize("background", [(255, 255, 255), (0, 200, 30)])

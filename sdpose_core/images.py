@@ -143,7 +143,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
             raise InputError(f"{name} is {kind}: expected a picture file")
     with file:
         if not file.read(1):
-            raise InputError(f"{name} is empty (0 bytes): expected a picture, get the file anew")
+            raise InputError(f"{name} is empty (0 bytes): expected a picture, get the file again")
         file.seek(0)
         yield file
 
@@ -166,7 +166,7 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
             "TIFF, BMP or alike; convert other formats to PNG"
         ) from None
     except DAMAGE as error:
-        raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file anew") from None
+        raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file again") from None
     if image.width * image.height > max_pixels:
         raise InputError(
             f"{name} has {_size_text(image)} = {image.width * image.height:,} pixels, {_limit(max_pixels)}"
@@ -200,7 +200,7 @@ def _decode(image: Image.Image, name: str) -> list[str]:
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise InputError(
             f"{name} is damaged or cut off: its header says {image.format} of {_size_text(image)} pixels, but decoding "
-            f"failed ({error}): get the file anew"
+            f"failed ({error}): get the file again"
         ) from None
     notes = []
     if several:

@@ -277,7 +277,7 @@ def ports_of_dump(dump: str) -> tuple[Port, ...]:
 def _unusable(path: Path, by: str, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{path} cannot be loaded by {by} ({_one_line(error)}): the file is damaged, cut off, or no ONNX model that it "
-        "can run; get it anew"
+        "can run; get it again"
     )
 
 

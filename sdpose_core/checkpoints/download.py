@@ -161,7 +161,7 @@ def _has_plain_twin(name: str, names: set[str]) -> bool:
 def _fetch(file: RemoteFile, made: Plan, on_length: Callable[[int], None]) -> None:
     """One file, going on where an earlier attempt stopped; it gets its name once its bytes are verified.
 
-    Not by `hf_hub_download`: since huggingface-hub 1.x that begins a file anew in each process.
+    Not by `hf_hub_download`: since huggingface-hub 1.x that starts a file again in each process.
     """
     part = _part(file, made)
     part.parent.mkdir(parents=True, exist_ok=True)

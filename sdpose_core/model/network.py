@@ -169,7 +169,7 @@ class SDPose(nn.Module):
         """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
 
         Sizes are left open: one graph of each part for a single crop, one for any other number. On a CPU the VAE then
-        runs in whole layers, which takes 2 GB more: cut into strips it would be compiled anew for every number.
+        runs in whole layers, which takes 2 GB more: cut into strips it would be compiled again for every number.
 
         Args:
             mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, which pay for small batches on fast

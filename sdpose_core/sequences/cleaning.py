@@ -36,7 +36,7 @@ class CleanOptions:
         threshold: score about which points appear and vanish.
         outliers: a point that jumps further than this and back is removed (shares of the person's size); 0: off.
         fill_gaps: longest gap, in frames, that is filled; 0: off.
-        smooth: one-euro smoothing of the body, least cut-off frequency in Hz (lower is smoother); 0: off.
+        smooth: one-euro smoothing of the body, minimum cut-off frequency in Hz (lower is smoother); 0: off.
         smooth_hands, smooth_face: the same of hands and face.
         speed: how much the cut-off rises with the speed, in Hz per (person's size per second).
         two_way: smooth forwards and backwards, so that nothing lags; False is causal.
@@ -125,7 +125,7 @@ def reject_outliers(sequence: PoseSequence, distance: float = 0.12) -> PoseSeque
 
 
 def _outliers(points: np.ndarray, min_distance: float) -> np.ndarray:
-    """(N, 2) the way of one point, pixels -> (N,) where it is an outlier, at least `least` pixels away."""
+    """(N, 2) the way of one point, pixels -> (N,) where it is an outlier, at least `min_distance` pixels away."""
     windows = _windows(points)
     middle = _nan_median(windows, axis=0)
     spread = _nan_median(np.linalg.norm(windows - middle, axis=-1), axis=0)

@@ -14,7 +14,7 @@ def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
     """Frames that were not estimated get the people whom both estimated neighbors show.
 
     Keypoints, boxes and scores lie on the straight line between those of the neighbors, by frame number. A point that
-    either neighbor lacks is absent. `meta["interpolated"]` says how many frames it were.
+    either neighbor lacks is absent. `meta["interpolated"]` says how many frames they are.
 
     Args:
         estimated: (T,) bool; the first frame is.

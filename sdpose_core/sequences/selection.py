@@ -59,7 +59,7 @@ def keep_points(poses: Poses, parts: Collection[str] = PARTS, threshold: float =
         poses: of one picture.
         parts: of `skeletons.PARTS`, as for drawing: "body" without "head" is a body without nose, eyes and ears. Points
             of a keypoint set without named parts are judged by their score alone.
-        threshold: least score.
+        threshold: points of a lower score are left out.
 
     Raises `InputError` for an unknown part.
     """

@@ -40,7 +40,7 @@ class VideoFile:
         with _opened(path) as (container, stream):
             first = next(iter(_Decoding(container, stream)), None)
             if first is None:
-                raise InputError(f"{path}: not one of its frames can be decoded; it is empty or damaged, get it anew")
+                raise InputError(f"{path}: not one of its frames can be decoded; it is empty or damaged, get it again")
             self._turn = _turn_of(first)
             self._coded_size = w, h = _square_pixels(first, stream)
             rate = stream.average_rate or stream.guessed_rate or stream.base_rate or USUAL_RATE
@@ -233,7 +233,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path} cannot be read as a video ({reason}): expected MP4, MOV, MKV, WebM, AVI or alike; it is cut off, "
-            "damaged or of another kind, get it anew or convert it"
+            "damaged or of another kind, get it again or convert it"
         ) from None
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]

@@ -73,7 +73,7 @@ class AnimatedPicture:
             if shown == 0:
                 raise InputError(
                     f"{self.path} cannot be read as an animated picture ({error}): expected a GIF, WebP or APNG; it is "
-                    "damaged or of another kind, get it anew"
+                    "damaged or of another kind, get it again"
                 ) from None
             self._note(shown, error)
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import torch
 
 TARGET = "animate_anyone"
-USUAL_RATE = Fraction(25)
 
 
 class AnimateAnyone(io.ComfyNode):
@@ -119,7 +118,8 @@ class AnimateAnyone(io.ComfyNode):
 
 
 def _frames(path: Any, image: torch.Tensor | None, frame_rate: float) -> tuple[Iterator, Fraction, int | None]:
-    """The frames of the file or of the batch, their rate, and their number if the file states it."""
+    """The frames of the file or of the batch, their rate, and how many are stated."""
+    from ..sdpose_core.poses import USUAL_RATE
     from ..sdpose_core.video.frames import Frame
     from ..sdpose_core.video.opening import open_video
 

@@ -1,6 +1,6 @@
 """Reading pictures of every kind as RGB, and writing PNG.
 
-Colour profiles (ICC) are ignored: the numbers of the file are taken as sRGB, as the datasets of pose estimation do.
+Color profiles (ICC) are ignored: the numbers of the file are taken as sRGB, as the datasets of pose estimation do.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import stat
 import struct
 import threading
 import warnings
@@ -54,7 +55,7 @@ def read_image(
 ) -> np.ndarray:
     """Read a picture file, or its bytes, as RGB uint8 (H, W, 3), upright.
 
-    The EXIF orientation is applied; CMYK, grey, palette and 16-bit pictures are converted (16 bits scaled to 8, not
+    The EXIF orientation is applied; CMYK, gray, palette and 16-bit pictures are converted (16 bits scaled to 8, not
     clipped); transparent ones are laid on `background` (RGB); of an animation or a multi-page file the first picture is
     taken.
 
@@ -66,29 +67,26 @@ def read_image(
     Raises:
         InputError: the file is missing, unreadable, empty, damaged, cut off, no picture, or too large.
     """
-    from PIL import Image
-
     name = f"picture ({len(source):,} bytes)" if isinstance(source, bytes) else str(source)
     with _opened(source, name) as file:
         image = _read_header(file, name, max_pixels)
         try:
-            notes_here = _notes(image)
-            image.load()
-            pixels = to_rgb(_upright(image, notes_here), background)
+            notes_here = _decode(image, name)
+            pixels = _rgb_of(image, background, name)
         except MemoryError:
-            raise InputError(f"{name}: {_size(image)} pixels do not fit into memory: make it smaller") from None
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-        except (*DAMAGE, Image.DecompressionBombError) as error:
-            raise InputError(
-                f"{name} is damaged or cut off: its header says {image.format} of {_size(image)} pixels, but decoding "
-                f"failed ({error}): get the file anew"
-            ) from None
+            raise InputError(f"{name}: {_size_text(image)} pixels do not fit into memory: make it smaller") from None
     for note in notes_here:
         log.warning("%s: %s", name, note)
     if notes is not None:
         notes += notes_here
     return pixels
+
+
+def _rgb_of(image: Image.Image, background: tuple[int, int, int], name: str) -> np.ndarray:
+    try:
+        return to_rgb(image, background)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> np.ndarray:
@@ -99,13 +97,20 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> np.n
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
-        grey = _to_8_bits(np.asarray(image))
-        return np.repeat(grey[..., None], 3, axis=2)
+        gray = _to_8_bits(np.asarray(image))
+        return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         canvas = Image.new("RGBA", image.size, (*background, 255))
-        canvas.alpha_composite(image.convert("RGBA"))
+        canvas.alpha_composite(_converted(image, "RGBA"))
         image = canvas
-    return np.array(image.convert("RGB"))
+    return np.array(_converted(image, "RGB"))
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    try:
+        return image.convert(mode)
+    except DAMAGE as error:
+        raise InputError(f"a picture of mode {image.mode} cannot be converted to {mode} ({error})") from None
 
 
 def write_png(path: str | Path, rgb: np.ndarray) -> None:
@@ -124,23 +129,21 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
         file: BinaryIO = io.BytesIO(source)
     else:
-        path = Path(source)
         try:
-            if path.is_dir():
-                raise InputError(f"{name} is a folder: expected a picture file")
-            if path.exists() and not path.is_file():  # a pipe or a device would block, or never end
-                raise InputError(f"{name} is no regular file: expected a picture file")
-            file = open(path, "rb")
-        except InputError:
-            raise
+            mode = Path(source).stat().st_mode
+            if stat.S_ISREG(mode):  # a pipe or a device would block, or never end
+                file = open(source, "rb")
         except FileNotFoundError:
             raise InputError(f"{name}: no such file") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{name} cannot be read ({reason}): check its permissions and its name") from None
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise InputError(f"{name} is {kind}: expected a picture file")
     with file:
         if not file.read(1):
-            raise InputError(f"{name} is empty (0 bytes): expected a picture, get the file anew")
+            raise InputError(f"{name} is empty (0 bytes): expected a picture, get the file again")
         file.seek(0)
         yield file
 
@@ -163,9 +166,11 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
             "TIFF, BMP or alike; convert other formats to PNG"
         ) from None
     except DAMAGE as error:
-        raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file anew") from None
+        raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file again") from None
     if image.width * image.height > max_pixels:
-        raise InputError(f"{name} has {_size(image)} = {image.width * image.height:,} pixels, {_limit(max_pixels)}")
+        raise InputError(
+            f"{name} has {_size_text(image)} = {image.width * image.height:,} pixels, {_limit(max_pixels)}"
+        )
     return image
 
 
@@ -184,38 +189,45 @@ def _pixel_limit(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _notes(image: Image.Image) -> list[str]:
-    # Photos of phones (MPO) carry further views of the same picture: nothing is lost with them.
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        return ["an animation or a file of several pages: only its first picture is used"]
-    return []
+def _decode(image: Image.Image, name: str) -> list[str]:
+    """Read the pixels, and turn them as the EXIF orientation says, in place. Returns what was left out."""
+    from PIL import Image
+
+    try:
+        # Photos of phones (MPO) carry further views of the same picture: nothing is lost with them.
+        several = image.format != "MPO" and getattr(image, "is_animated", False)
+        image.load()
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{name} is damaged or cut off: its header says {image.format} of {_size_text(image)} pixels, but decoding "
+            f"failed ({error}): get the file again"
+        ) from None
+    notes = []
+    if several:
+        notes.append("an animation or a file of several pages: only its first picture is used")
+    if not _turn_upright(image):
+        notes.append("its EXIF data cannot be read: the picture is used as it lies")
+    return notes
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """The picture turned as its EXIF orientation (tag 0x0112) says."""
-    from PIL.Image import Transpose
+def _turn_upright(image: Image.Image) -> bool:
+    """Turn a picture in place as its EXIF orientation says; False if that cannot be read."""
+    from PIL import ImageOps
 
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
+    stored = image.im
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            orientation = image.getexif().get(0x0112, 1)
+            ImageOps.exif_transpose(image, in_place=True)
     except DAMAGE:
-        notes.append("its EXIF data cannot be read: the picture is used as it lies")
-        return image
-    return image.transpose(turns[orientation]) if orientation in turns else image
+        return (
+            image.im is not stored
+        )  # turned already: only writing the other EXIF data back failed, and nobody reads it
+    return True
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Grey of 16 bits (also inside 32-bit or floating-point numbers), or of 0..1, -> uint8 (H, W)."""
+    """Gray of 16 bits (also inside 32-bit or floating-point numbers), or of 0..1, -> uint8 (H, W)."""
     top, bottom = float(values.max()), float(values.min())
     if values.dtype.kind in "ui" and 0 <= bottom and top <= 65535:
         scale = 255 / 65535
@@ -223,12 +235,12 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
         scale = 255.0 if top <= 1 else 1.0 if top <= 255 else 255 / 65535
     else:
         raise InputError(
-            f"grey values from {bottom:g} to {top:g}, of unknown range: convert the picture to 8 or 16 bits"
+            f"gray values from {bottom:g} to {top:g}, of unknown range: convert the picture to 8 or 16 bits"
         )
     return np.rint(values * scale).astype(np.uint8)
 
 
-def _size(image: Image.Image) -> str:
+def _size_text(image: Image.Image) -> str:
     return f"{image.width:,} x {image.height:,}"
 
 

@@ -168,7 +168,7 @@ class _OnnxRuntime:
         self.inputs = tuple(
             Port(port.name, tuple(n if isinstance(n, int) and n > 0 else None for n in port.shape)) for port in ports
         )
-        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self._types = {port.name: _NUMPY_TYPES.get(port.type) for port in ports}
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -277,7 +277,7 @@ def ports_of_dump(dump: str) -> tuple[Port, ...]:
 def _unusable(path: Path, by: str, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{path} cannot be loaded by {by} ({_one_line(error)}): the file is damaged, cut off, or no ONNX model that it "
-        "can run; get it anew"
+        "can run; get it again"
     )
 
 

@@ -20,6 +20,9 @@ from .errors import InputError
 from .files import atomic_write
 from .skeletons import KEYPOINT_SETS
 
+USUAL_RATE = Fraction(25)
+"""Frames per second of folders of pictures, and of sources that do not say."""
+
 FORMAT_VERSION = 1
 _REQUIRED = (
     "keypoints", "scores", "boxes", "track_ids", "frame_index", "pts", "size", "frame_rate", "keypoint_set", "meta",

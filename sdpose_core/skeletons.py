@@ -1,7 +1,7 @@
 """Keypoint sets as named tables: names, skeleton links, flip pairs, OKS sigmas, parts.
 
 The figures are COCO's (17 points) and COCO-WholeBody's (133 points: 0-16 body, 17-22 feet, 23-90 face, 91-111 left
-hand, 112-132 right hand). "Left" is the person's left. The order of OpenPose is in `openpose.py`.
+hand, 112-132 right hand). "Left" is the person's left. The order of OpenPose is in `openpose/order.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ class KeypointSet:
         sigmas: K OKS sigmas (fraction of the person's scale), or empty where none are known.
         upper_body, lower_body: indices for half-body augmentation.
         parts: part name -> indices; a part that the set lacks is absent.
-        joint_weights: K weights of the heatmap loss (all 1 if empty).
     """
 
     name: str
@@ -39,15 +38,13 @@ class KeypointSet:
     upper_body: tuple[int, ...] = ()
     lower_body: tuple[int, ...] = ()
     parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    joint_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.names)
         if len(set(self.names)) != count:
             raise InputError(f"keypoint set {self.name!r}: names are not unique")
-        for what, values in (("sigmas", self.sigmas), ("joint_weights", self.joint_weights)):
-            if values and len(values) != count:
-                raise InputError(f"keypoint set {self.name!r}: expected {count} {what}, got {len(values)}")
+        if self.sigmas and len(self.sigmas) != count:
+            raise InputError(f"keypoint set {self.name!r}: expected {count} sigmas, got {len(self.sigmas)}")
         pairs = [i for pair in self.flip_pairs for i in pair]
         used = [*pairs, *(i for link in self.links for i in link), *self.upper_body, *self.lower_body]
         used += [i for indices in self.parts.values() for i in indices]
@@ -62,7 +59,7 @@ class KeypointSet:
 
     def __reduce__(self):
         values = (self.links, self.flip_pairs, self.sigmas, self.upper_body, self.lower_body)
-        return KeypointSet, (self.name, self.names, *values, dict(self.parts), self.joint_weights)
+        return KeypointSet, (self.name, self.names, *values, dict(self.parts))
 
     def index(self, name: str) -> int:
         """Index of a keypoint by name; raises `InputError` for an unknown one."""
@@ -96,7 +93,6 @@ _BODY_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089,
     0.089,
 )  # fmt: skip
-_BODY_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5)
 
 _FEET_NAMES = (
     "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
@@ -143,7 +139,6 @@ COCO_17 = KeypointSet(
     upper_body=tuple(range(11)),
     lower_body=tuple(range(11, 17)),
     parts={"body": tuple(range(17))},
-    joint_weights=_BODY_WEIGHTS,
 )
 
 COCO_WHOLEBODY_133 = KeypointSet(
@@ -182,5 +177,8 @@ def keypoint_set(name: str) -> KeypointSet:
     return known[name]
 
 
+HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+"""Points of the body."""
+
 PARTS: tuple[str, ...] = ("body", "hands", "face", "feet", "head")
-"""What can be switched. The head is the nose, eyes and ears of the body with their limbs; the face, the 68 points."""
+"""What can be switched. The head is `HEAD` with its limbs; the face, the 68 points."""

@@ -33,7 +33,7 @@ class PreviewModel:
 class ManagedModel:
     """An SDPose whose weights ComfyUI moves between RAM and device, partially if memory is short.
 
-    Its constants are folded (`sdpose_core/model/folding.py`): every remaining layer follows its input to the device.
+    Its constants are folded (`sdpose_core/model/folding.py`): every layer left follows its input to the device.
     """
 
     def __init__(self, sdpose: SDPose, name: str, weights: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ seconds, which do not depend on what else the machine is doing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,11 @@ class Settings:
             return self.config
         if self.tiny:
             full = CONFIGS[self.model].input_size
-            size = tuple(
+            w, h = (
                 64 * max(round(own * part / whole / 64), 1)
                 for own, part, whole in zip(self.config.input_size, size, full, strict=True)
             )
+            size = w, h
         return dataclasses.replace(self.config, input_size=size)
 
     @property
@@ -161,6 +163,9 @@ def run_bench(settings: Settings) -> dict[str, Any]:
     }
 
 
+_FAILURES = (RuntimeError, MemoryError, OSError, ImportError, SDPoseError)
+"""What a mode dies of that this machine cannot run: PyTorch's errors, a missing compiler, memory."""
+
 Answer = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Heatmaps (1, K, h, w), keypoints (1, K, 2) in pixels of the model's own crop, scores (1, K)."""
 
@@ -178,7 +183,7 @@ def _modes(
             log.info("measuring ours, %s", name)
             try:
                 known[name] = _measured("ours", MODES[name], settings, rates, device.type)
-            except Exception as error:  # whatever one mode dies of here, the others are still worth their minutes
+            except _FAILURES as error:  # the other modes are still worth their minutes
                 if name in references:
                     raise
                 log.warning("%s could not be measured: %s", name, _first_line(error))
@@ -257,7 +262,7 @@ def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any
         runs = settings.runs_on(device.type)
         found, stages = _fastest(steps, 1, device, mode, runs)
         total = {key: sum(stage[key] for stage in stages.values()) for key in ("seconds", "cpu_seconds")}
-        result = {"stages": stages, **total, "peak_memory_bytes": peak_memory(device)}
+        result: dict[str, Any] = {"stages": stages, **total, "peak_memory_bytes": peak_memory(device)}
         if way == "ours" and (settings.frames > 1 or settings.people != (1,)):
             result["growth"] = _growth(steps, settings, device, mode)
     heatmaps, (keypoints, scores) = found
@@ -284,7 +289,7 @@ def _run(steps: list[Any], people: int, device: torch.device) -> tuple[tuple[Any
     heatmaps, times = None, {}
     for name, step in steps:
         heatmaps = value
-        value, seconds, cpu_seconds = timed(lambda step=step, value=value: step(value), device)
+        value, seconds, cpu_seconds = timed(functools.partial(step, value), device)
         times[name] = {"seconds": seconds, "cpu_seconds": cpu_seconds}
     return (heatmaps, value), times
 

@@ -15,7 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from ..checkpoints.layouts import read_checkpoint
 from ..codec.crops import affine_crop, make_crop
@@ -25,7 +26,7 @@ from ..images import read_image
 from ..model.approximations import approximate
 from ..model.backbone import POSE, class_embedding_input
 from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, VAEConfig
-from ..model.devices import DTYPES
+from ..model.devices import DTYPES, channels_last
 from ..model.folding import fold_constants
 from ..model.network import SDPose
 from ..model.onednn import optimize_for_cpu
@@ -99,7 +100,7 @@ def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtyp
     model = optimize_for_cpu(fold_constants(model).to(device, dtype))
     approximate(model, pool_attention=mode.pool_attention)
     if device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
+        channels_last(model)
     if mode.compile:
         model.compile_backbone(mode.compile_mode)
     return model
@@ -138,10 +139,6 @@ def _ours(model: SDPose, flip_test: bool) -> list[Stage]:
         images = torch.cat([images, images.flip(-1)]) if flip_test else images
         return model.latents(images.to(model.dtype))
 
-    def unet(latents: torch.Tensor) -> torch.Tensor:
-        features, _ = model._unet(latents, (POSE,))
-        return model.head.fuse(features)
-
     def head(feature: torch.Tensor) -> torch.Tensor:
         maps = model.head(feature).float()
         if not flip_test:
@@ -149,7 +146,7 @@ def _ours(model: SDPose, flip_test: bool) -> list[Stage]:
         straight, mirrored = maps.chunk(2)
         return (straight + flip_back(mirrored, list(model.config.flip_indices))) * 0.5
 
-    return [("vae", vae), ("unet", unet), ("head", head)]
+    return [("vae", vae), ("unet", model.features_of), ("head", head)]
 
 
 def _diffusers(model: SDPose, autocast: bool) -> list[Stage]:

@@ -19,7 +19,6 @@ from ..files import atomic_write, sha256_of
 from .published import KNOWN, UNFINISHED, KnownCheckpoint, home
 
 RECORD = "sdpose_download.json"
-DOWNLOADS = tuple(KNOWN)
 _SAFE = (".safetensors", ".json", ".md", ".txt", "")
 
 
@@ -40,7 +39,7 @@ class Plan:
         name: "body", "wholebody", ...
         repo, revision: where from; the revision is a commit.
         files: what is needed.
-        licence: one line.
+        license: one line.
         target: folder for the files.
         entry: what to open afterwards.
     """
@@ -49,7 +48,7 @@ class Plan:
     repo: str
     revision: str
     files: tuple[RemoteFile, ...]
-    licence: str
+    license: str
     target: Path
     entry: Path
 
@@ -59,10 +58,10 @@ class Plan:
         return sum(file.size for file in self.files)
 
     def describe(self) -> str:
-        """Where from, how much, where to, and the licence, as lines of text."""
+        """Where from, how much, where to, and the license, as lines of text."""
         return (
             f"{self.name}: {len(self.files)} files, {self.size / 1e9:.2f} GB\n"
-            f"from {self.repo} at {self.revision[:12]}\ninto {self.target}\nlicence: {self.licence}"
+            f"from {self.repo} at {self.revision[:12]}\ninto {self.target}\nlicense: {self.license}"
         )
 
 
@@ -70,8 +69,8 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
     """Ask the hub what a download consists of.
 
     Args:
-        name: a key of `weights.KNOWN`.
-        to: folder for it; None: a folder of its own in `weights.home()`.
+        name: a key of `published.KNOWN`.
+        to: folder for it; None: a folder of its own in `published.home()`.
 
     Raises:
         InputError: an unknown name.
@@ -90,7 +89,7 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
         raise DownloadError(f"{known.repo} at {info.sha} holds none of the expected files ({', '.join(known.files)})")
     target = Path(to) if to is not None else home() / name
     entry = next((file.name for file in files if known.entry and Path(file.name).name == known.entry), known.entry)
-    return Plan(name, known.repo, str(info.sha), files, known.licence, target, target / entry)
+    return Plan(name, known.repo, str(info.sha), files, known.license, target, target / entry)
 
 
 def download(
@@ -162,7 +161,7 @@ def _has_plain_twin(name: str, names: set[str]) -> bool:
 def _fetch(file: RemoteFile, made: Plan, on_length: Callable[[int], None]) -> None:
     """One file, going on where an earlier attempt stopped; it gets its name once its bytes are verified.
 
-    Not by `hf_hub_download`: since huggingface-hub 1.x that begins a file anew in each process.
+    Not by `hf_hub_download`: since huggingface-hub 1.x that starts a file again in each process.
     """
     part = _part(file, made)
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +249,7 @@ def _write_record(made: Plan) -> None:
         "name": made.name,
         "repo": made.repo,
         "revision": made.revision,
-        "licence": made.licence,
+        "licence": made.license,
         "downloaded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in made.files},
     }

@@ -43,7 +43,7 @@ class ConversionReport:
 def inspect_checkpoint(path: str | Path, **overrides: Any) -> tuple[SDPoseConfig, CheckpointInfo]:
     """Configuration and origin of a checkpoint, from its headers alone; see `read_checkpoint` for errors."""
     with opened(Path(path)) as source:
-        return source.config(**overrides), source.info
+        return source.described(**overrides)
 
 
 def read_checkpoint(
@@ -63,19 +63,19 @@ def read_checkpoint(
         with_rgb_branch: also the later up-blocks and the output convolution, where the checkpoint has them.
 
     Returns:
-        The configuration, the state dict of an `SDPose`, and where it came from.
+        The configuration, the state dict of an `SDPose`, and where it came from (with the stored input size).
 
     Raises:
         CheckpointError: no SDPose checkpoint; missing, unexpected or misshapen tensors, by name; a pickle; an override
             that does not fit.
     """
     with opened(Path(path)) as source:
-        config = source.config(keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size)
+        config, info = source.described(keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size)
         shapes = source.tensors.shapes
         rgb = with_rgb_branch and _has_rgb_branch(shapes)
         wanted = {name: shape for name, shape in shapes.items() if _is_needed(name, config, rgb)}
         _check(wanted, config, rgb, str(path))
-        return config, {name: source.tensors.read(name) for name in wanted}, source.info
+        return config, {name: source.tensors.read(name) for name in wanted}, info
 
 
 def save_checkpoint(

@@ -1,19 +1,31 @@
 """`load_sdpose`: a checkpoint in any layout becomes an `SDPose` module."""
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from ..dependencies import require
+
+# Before anything that imports them: whoever asks for SDPose without them is told which extra to install.
+require("torch", "SDPose")
+require("diffusers", "SDPose")
+
 import torch
 from torch import nn
 
 from ..errors import CheckpointError
+from ..model.approximations import approximate
 from ..model.config import SDPoseConfig
 from ..model.devices import pick_device, pick_dtype
 from ..model.empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
+from ..model.folding import fold_constants
 from ..model.network import SDPose
 from ..model.onednn import optimize_for_cpu
+from .layouts import read_checkpoint
+from .published import find_weights
+from .reading import CheckpointInfo
 
 
 def load_sdpose(
@@ -39,7 +51,7 @@ def load_sdpose(
         vae_dtype: of the VAE alone, such as "fp32" for the official evaluation; None: `dtype`.
         device: None ("auto") takes cuda, mps, cpu in that order.
         with_rgb_branch: also load what only `reconstruct` needs, where the checkpoint has it.
-        fold: for poses alone, see `constants.fold_constants`: no RGB branch, faster, and it cannot be saved.
+        fold: for poses alone, see `folding.fold_constants`: no RGB branch, faster, and it cannot be saved.
         pool_attention, tiny_encoder: stated approximations, see `approximations.approximate`. They, and an input size
             other than the checkpoint's own, are named in the model's `approximations`.
 
@@ -47,19 +59,11 @@ def load_sdpose(
         CheckpointError: no such file, another kind of file, missing or unexpected tensors.
         InputError: an override, dtype or device that does not exist.
     """
-    from ..model.approximations import approximate
-    from ..model.folding import fold_constants
-    from .layouts import inspect_checkpoint, read_checkpoint
-
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
     chosen_of_vae = chosen if vae_dtype is None else pick_dtype(vae_dtype, device)
-    path = Path(path_or_name)
-    if not path.exists():
-        from .published import find_weights
-
-        path = find_weights(str(path_or_name))
-    config, state, _ = read_checkpoint(
+    path = find_weights(str(path_or_name))
+    config, state, info = read_checkpoint(
         path,
         keypoint_set=keypoint_set,
         feature_level=feature_level,
@@ -70,14 +74,25 @@ def load_sdpose(
     del state  # or a cast would hold the weights twice
     if fold:
         fold_constants(model, torch.float32)  # before the cast: rounded once
-    for part, own in ((model.vae, chosen_of_vae), (model.unet, chosen), (model.head, chosen)):
-        nn.Module.to(part, dtype=own)  # diffusers' own warns of what is meant here
-    model.empty_prompt_embedding = model.empty_prompt_embedding.to(chosen)
+    _cast(model, chosen, chosen_of_vae)
     model = optimize_for_cpu(model.to(device=device))
-    own, _ = inspect_checkpoint(path, keypoint_set=keypoint_set, feature_level=feature_level)
-    if config.input_size != own.input_size:
-        model.approximations["input_size"] = "{}x{} instead of {}x{}".format(*config.input_size, *own.input_size)
+    if changed := input_size_change(config, info):
+        model.approximations["input_size"] = changed
     return approximate(model, pool_attention=pool_attention, tiny_encoder=tiny_encoder)
+
+
+def _cast(model: SDPose, dtype: torch.dtype, vae_dtype: torch.dtype) -> None:
+    """In place."""
+    for part, own in ((model.vae, vae_dtype), (model.unet, dtype), (model.head, dtype)):
+        nn.Module.to(part, dtype=own)  # diffusers' own warns of what is meant here
+    model.empty_prompt_embedding = model.empty_prompt_embedding.to(dtype)
+
+
+def input_size_change(config: SDPoseConfig, info: CheckpointInfo) -> str | None:
+    """ "384x512 instead of 768x1024" for a model that is run at another size than it was made for, else None."""
+    if config.input_size == info.input_size:
+        return None
+    return "{}x{} instead of {}x{}".format(*config.input_size, *info.input_size)
 
 
 def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPose:

@@ -1,6 +1,6 @@
 """An SDPose as one ONNX network: pictures in, heatmaps out; encoder, U-Net as far as needed, head.
 
-Traced from plain modules: what `acceleration.py` puts in their place is for PyTorch on a CPU. `onnx_estimator.py` runs
+Traced from plain modules: what `model/onednn.py` puts in their place is for PyTorch on a CPU. `estimation/onnx.py` runs
 the file.
 """
 
@@ -20,9 +20,9 @@ from ..dependencies import require
 from ..errors import InputError
 from ..model.folding import fold_constants
 from ..model.network import SDPose
-from .layouts import ConversionReport, inspect_checkpoint, read_checkpoint
-from .loading import from_state
-from .published import SDPOSE_LICENCE, identify
+from .layouts import ConversionReport, read_checkpoint
+from .loading import from_state, input_size_change
+from .published import SDPOSE_LICENSE, identify
 from .sizes import metadata_of
 
 OPSET = 20
@@ -65,18 +65,17 @@ def export_onnx(
     dtype = dtype or torch.float32
     _check(target, dtype, overwrite)
     require("onnxscript", "exporting ONNX")
-    overrides: dict[str, Any] = {"keypoint_set": keypoint_set, "feature_level": feature_level}
-    config, state, _ = read_checkpoint(source, **overrides, input_size=input_size)
-    own, _ = inspect_checkpoint(source, **overrides)
+    config, state, info = read_checkpoint(
+        source, keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size
+    )
     model = from_state(config, state, str(source)).eval().requires_grad_(False)
     count = len(state)
     del state  # or a cast would hold the weights twice
     model = fold_constants(model, torch.float32).to(dtype)
     size = sum(value.numel() for value in model.parameters()) * dtype.itemsize
-    texts = {**metadata_of(config), "network": NETWORK, "weights_licence": SDPOSE_LICENCE}
+    texts = {**metadata_of(config), "network": NETWORK, "weights_licence": SDPOSE_LICENSE}
     texts["source"] = json.dumps(identify(source))
-    if config.input_size != own.input_size:
-        changed = "{}x{} instead of {}x{}".format(*config.input_size, *own.input_size)
+    if changed := input_size_change(config, info):
         texts["approximations"] = json.dumps({"input_size": changed})
     program = trace(model)
     _label(program.model, texts)

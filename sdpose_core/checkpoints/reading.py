@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +26,17 @@ class CheckpointInfo:
         path: file or folder.
         layout: one of `LAYOUTS`, or "pickle".
         metadata: text entries (training step, recipe, ...) of a single file, or of a folder's sdpose.json.
+        input_size: (w, h) of the crops that the checkpoint was made for, whatever was asked for instead.
     """
 
     path: Path
     layout: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    input_size: tuple[int, int] = SDPoseConfig.input_size
 
 
 @dataclass(frozen=True)
-class Source:
+class OpenedCheckpoint:
     """An opened checkpoint, its tensors under our own names."""
 
     info: CheckpointInfo
@@ -47,9 +49,17 @@ class Source:
         """What it holds; overrides as in `config_of`."""
         return config_of(self.tensors.shapes, self.info.path, self.settings, self.unet, self.vae, **overrides)
 
+    def described(
+        self, *, input_size: tuple[int, int] | None = None, **overrides: Any
+    ) -> tuple[SDPoseConfig, CheckpointInfo]:
+        """What it holds, with the overrides; and its origin, with its stored input size."""
+        stored = self.config(**overrides)
+        config = stored if input_size is None else self.config(**overrides, input_size=input_size)
+        return config, replace(self.info, input_size=stored.input_size)
+
 
 @contextmanager
-def opened(path: Path, pickles: bool = False) -> Iterator[Source]:
+def opened(path: Path, pickles: bool = False) -> Iterator[OpenedCheckpoint]:
     """The checkpoint at `path` with its tensors under our own names."""
     with ExitStack() as stack:
         if path.is_dir():
@@ -58,7 +68,7 @@ def opened(path: Path, pickles: bool = False) -> Iterator[Source]:
             yield _from_single(path, stack.enter_context(open_tensors(path, pickles=pickles)))
 
 
-def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> Source:
+def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoint:
     missing = [name for name in ("unet", "vae", "decoder") if not (path / name).is_dir()]
     if missing:
         raise CheckpointError(
@@ -75,7 +85,7 @@ def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> Source:
     settings = _json_if_there(path / "sdpose.json") or {}
     metadata = settings.pop("metadata", {})
     unet, vae = (_json_if_there(path / part / "config.json") for part in ("unet", "vae"))
-    return Source(
+    return OpenedCheckpoint(
         CheckpointInfo(path, "diffusers", metadata),
         renamed_tensors(parts),
         settings,
@@ -94,7 +104,7 @@ def _json_if_there(path: Path) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
-def _from_single(path: Path, tensors: Tensors) -> Source:
+def _from_single(path: Path, tensors: Tensors) -> OpenedCheckpoint:
     metadata = dict(tensors.metadata)
     settings = settings_of_metadata(metadata, path)
     unet, vae = settings.pop("unet", None), settings.pop("vae", None)
@@ -105,12 +115,12 @@ def _from_single(path: Path, tensors: Tensors) -> Source:
         hint = f"the folder {folder}" if path.parent.name in ("unet", "vae", "decoder") else "an SDPose checkpoint"
         raise CheckpointError(f"{path} is no SDPose checkpoint but {what_it_is(list(tensors.shapes))}; choose {hint}")
     layout = "pickle" if path.suffix in PICKLES else "ours"
-    return Source(CheckpointInfo(path, layout, metadata), tensors, settings, unet, vae)
+    return OpenedCheckpoint(CheckpointInfo(path, layout, metadata), tensors, settings, unet, vae)
 
 
 def _from_comfy(
     path: Path, tensors: Tensors, settings: Mapping[str, Any], unet: UNetConfig | None, vae: VAEConfig | None
-) -> Source:
+) -> OpenedCheckpoint:
     if f"{keys.COMFY_HEAD}final_layer.weight" not in tensors.shapes:
         raise CheckpointError(
             f"{path} has no heatmap head (missing '{keys.COMFY_HEAD}final_layer.weight'), it is "
@@ -124,7 +134,8 @@ def _from_comfy(
     if unknown := [name for name, own in ours.items() if own is None]:
         raise CheckpointError(f"{path} has tensors that no SDPose has: {some(unknown)}")
     origin = {own: (tensors, name) for name, own in ours.items() if own is not None}
-    return Source(CheckpointInfo(path, "comfy", dict(tensors.metadata)), _under_names(origin), settings, unet, vae)
+    info = CheckpointInfo(path, "comfy", dict(tensors.metadata))
+    return OpenedCheckpoint(info, _under_names(origin), settings, unet, vae)
 
 
 def _from_comfy_name(name: str, unet: Mapping[str, str], vae: Mapping[str, str]) -> str | None:

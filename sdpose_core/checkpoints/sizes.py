@@ -32,15 +32,18 @@ def settings_of_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, A
     """The configuration in the metadata of a file that we wrote; {} for other files."""
     if metadata.get("format") != FORMAT:
         return {}
+    version = metadata.get("format_version", "")
+    if version.isdigit() and int(version) > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it"
+        )
     try:
-        version = int(metadata["format_version"])
-        if version > FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it"
-            )
-        config = SDPoseConfig.from_dict(json.loads(metadata["config"]))
-    except (KeyError, ValueError, TypeError) as error:
+        values = json.loads(metadata.get("config", ""))
+        config = SDPoseConfig.from_dict(values) if version.isdigit() and isinstance(values, dict) else None
+    except (ValueError, TypeError) as error:  # no JSON, or values that a model cannot have
         raise CheckpointError(f"{path}: the configuration in its metadata cannot be read ({error})") from None
+    if config is None:
+        raise CheckpointError(f"{path}: the configuration in its metadata cannot be read: is it of another program?")
     return {"unet": config.unet, "vae": config.vae, **{name: getattr(config, name) for name in SETTINGS}}
 
 

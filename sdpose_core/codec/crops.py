@@ -1,6 +1,6 @@
 """From a box to the crop that the model sees, and keypoints back: both are one 2 x 3 matrix per crop.
 
-Input pixels are pixel centres of the crop: 0 is the first column, w - 1 the last, as in the UDP convention ("The Devil
+Input pixels are pixel centers of the crop: 0 is the first column, w - 1 the last, as in the UDP convention ("The Devil
 is in the Details", arXiv 1911.07524), which SDPose was trained with.
 """
 
@@ -61,7 +61,7 @@ def udp_warp_matrix(
 ) -> np.ndarray:
     """(2, 3) float64, picture pixels to output pixels: turn about `center`, then map `scale` (w, h) onto the output.
 
-    Pixel centres meet pixel centres: the factor is (output - 1) / scale (UDP, section 3).
+    Pixel centers meet pixel centers: the factor is (output - 1) / scale (UDP, section 3).
     """
     angle = np.deg2rad(rotation_deg)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -137,24 +137,19 @@ def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
     """Affine warp of (H, W, C), bilinear, black outside; `matrix` (2, 3) maps picture to output pixels.
 
-    Of pictures that are too large for OpenCV only the part that is read goes there; where even that is too large, the
-    output is made in two halves.
+    Of pictures that are too long for OpenCV (comics for phones, panoramas) only the part that is read goes there.
+    Raises `InputError` where even that is too long.
     """
     import cv2
 
-    if max(image.shape[:2]) <= _OPENCV_SIDE:
-        return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    part, part_matrix = _needed_part(image, matrix, output_size)
-    if max(part.shape[:2]) <= _OPENCV_SIDE:
-        return warp(part, part_matrix, output_size)
-    axis = 0 if output_size[0] >= output_size[1] else 1
-    first, second = list(output_size), list(output_size)
-    first[axis] //= 2
-    second[axis] -= first[axis]
-    shifted = matrix.copy()
-    shifted[axis, 2] -= first[axis]
-    halves = [warp(image, matrix, (first[0], first[1])), warp(image, shifted, (second[0], second[1]))]
-    return np.concatenate(halves, axis=1 - axis)
+    if max(image.shape[:2]) > _OPENCV_SIDE:
+        image, matrix = _needed_part(image, matrix, output_size)
+    h, w = image.shape[:2]
+    if max(h, w) > _OPENCV_SIDE:
+        raise InputError(
+            f"a person of {w} x {h} pixels: at most {_OPENCV_SIDE:,} can be cut out; make the picture smaller"
+        )
+    return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
 def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
 """The crop of training (`crops.make_crop`, "affine"), cut on the model's device: all people of a batch in one call.
 
-Bilinear between the four pixels around a point, black outside, pixel centres on pixel centres. The inference crop does
+Bilinear between the four pixels around a point, black outside, pixel centers on pixel centers. The inference crop does
 not turn, so a crop is described by which columns and which rows it reads, and their weights: computed in float64 here,
-a few thousand numbers per crop. The device mixes in float32: within 1e-3 grey levels of a float64 computation, before
+a few thousand numbers per crop. The device mixes in float32: within 1e-3 gray levels of a float64 computation, before
 rounding. OpenCV 5 is met except where both round; OpenCV 4 interpolates in steps of 1/32 pixel.
 """
 

@@ -1,6 +1,6 @@
 """Heatmaps from keypoints (the training target) and keypoints from heatmaps, side by side.
 
-Both use the UDP relation between input and heatmap pixels, pixel centres on pixel centres (arXiv 1911.07524); decoding
+Both use the UDP relation between input and heatmap pixels, pixel centers on pixel centers (arXiv 1911.07524); decoding
 refines the maximum as DARK does (arXiv 1910.06278). Everything is batched: there is no loop over keypoints.
 """
 
@@ -214,10 +214,15 @@ def _windows(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor, radius: int) 
 
 
 def _blurred_about(windows: torch.Tensor, taps: int) -> torch.Tensor:
-    """Windows (M, taps + 2, taps + 2) -> (M, 3, 3): their blurred centres."""
+    """Windows (M, taps + 2, taps + 2) -> (M, 3, 3): their blurred centers."""
     kernel = gaussian_kernel(taps).tolist()
-    down = sum(windows[:, i : i + 3] * weight for i, weight in enumerate(kernel))
-    return sum(down[:, :, i : i + 3] * weight for i, weight in enumerate(kernel))  # type: ignore[index, return-value]
+    down = windows[:, :3] * kernel[0]
+    for i, weight in enumerate(kernel[1:], start=1):
+        down = down + windows[:, i : i + 3] * weight
+    both = down[:, :, :3] * kernel[0]
+    for i, weight in enumerate(kernel[1:], start=1):
+        both = both + down[:, :, i : i + 3] * weight
+    return both
 
 
 def _with_repeated_border(

@@ -1,6 +1,6 @@
-"""Pose maps: one renderer (`drawing_renderer.py`) that follows a table of styles (`drawing_styles.py`).
+"""Pose maps: one renderer (`renderer.py`) that follows a table of styles (`styles.py`).
 
-Limbs are filled ellipses in OpenPose's colours, fingers are lines of a rainbow, joints and face points are dots.
+Limbs are filled ellipses in OpenPose's colors, fingers are lines of a rainbow, joints and face points are dots.
 Everything is drawn at the asked size; a pose map that was resized afterwards has sticks of the wrong width.
 """
 
@@ -14,8 +14,8 @@ from ..errors import InputError
 from ..openpose.order import OpenPosePerson, people
 from ..poses import Poses
 from ..skeletons import PARTS
-from .renderer import Figure, Renderer
-from .styles import Canvas, Colour, Style, check_style
+from .renderer import DrawnPerson, Renderer
+from .styles import Canvas, Color, Style, check_style
 
 
 def draw_poses(
@@ -25,7 +25,7 @@ def draw_poses(
     size: tuple[int, int] | None = None,
     parts: Collection[str] | None = None,
     threshold: float = 0.3,
-    background: Colour | np.ndarray | None = None,
+    background: Color | np.ndarray | None = None,
 ) -> np.ndarray:
     """The pose map of one picture: RGB uint8 (h, w, 3).
 
@@ -35,7 +35,7 @@ def draw_poses(
         size: (w, h) of the pose map, to which the keypoints are scaled; None: the source picture's.
         parts: what is drawn, of `PARTS`; None draws all that the style has, an empty collection nothing.
         threshold: points of a lower score are absent.
-        background: None for black, a colour (r, g, b), or a uint8 picture (h, w, 3) of the pose map's size.
+        background: None for black, a color (r, g, b), or a uint8 picture (h, w, 3) of the pose map's size.
 
     Raises `InputError` for an unknown style, part or keypoint set, or a background of another shape.
     """
@@ -48,7 +48,7 @@ def draw_people(
     *,
     style: str = "controlnet",
     parts: Collection[str] | None = None,
-    background: Colour | np.ndarray | None = None,
+    background: Color | np.ndarray | None = None,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """As `draw_poses`, from people in OpenPose's order, in pixels of a canvas of `canvas_size` (w, h)."""
@@ -86,7 +86,7 @@ def _draw(
     canvas_size: tuple[int, int],
     style: str,
     parts: Collection[str] | None,
-    background: Colour | np.ndarray | None,
+    background: Color | np.ndarray | None,
     size: tuple[int, int] | None,
     body_only: bool,
 ) -> np.ndarray:
@@ -98,7 +98,7 @@ def _draw(
     enlarged = max((figures.short_side or 0) / min(size), 1)
     canvas = Canvas(int(w * enlarged), int(h * enlarged), body_only)
     scale = (canvas.w / canvas_size[0], canvas.h / canvas_size[1])
-    drawn = [Figure.of(person, scale) for person in _chosen(people, figures)]
+    drawn = [DrawnPerson.of(person, scale) for person in _chosen(people, figures)]
     if enlarged == 1:
         Renderer(pixels, canvas, figures, wanted).draw(drawn)
         return pixels
@@ -129,16 +129,16 @@ def _check_picture(image: np.ndarray, size: tuple[int, int], what: str) -> None:
         raise InputError(f"{what}: expected uint8 of shape {(h, w, 3)}, got {image.dtype} of shape {image.shape}")
 
 
-def _background(background: Colour | np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+def _background(background: Color | np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     """(h, w, 3) uint8 of its own to draw on."""
     w, h = size
     if isinstance(background, np.ndarray) and background.ndim == 3:
         _check_picture(background, size, "background")
         return np.array(background, order="C")
-    colour = np.zeros(3) if background is None else np.asarray(background)
-    if colour.shape != (3,) or not ((colour >= 0) & (colour <= 255)).all():
-        raise InputError(f"background: expected None, a colour of three numbers 0-255 or a picture, got {background!r}")
-    return np.full((h, w, 3), colour, np.uint8)
+    color = np.zeros(3) if background is None else np.asarray(background)
+    if color.shape != (3,) or not ((color >= 0) & (color <= 255)).all():
+        raise InputError(f"background: expected None, a color of three numbers 0-255 or a picture, got {background!r}")
+    return np.full((h, w, 3), color, np.uint8)
 
 
 def _chosen(people: Sequence[OpenPosePerson], style: Style) -> Sequence[OpenPosePerson]:

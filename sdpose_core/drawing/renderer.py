@@ -10,17 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..openpose.order import OPENPOSE_18_NAMES, OpenPosePerson
-from .styles import Canvas, Colour, Style
+from ..skeletons import HEAD
+from .styles import Canvas, Color, Style
 
-LIMBS: tuple[tuple[int, int], ...] = (
+STICKS: tuple[tuple[int, int], ...] = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
     (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
-"""Limbs between points of `OPENPOSE_18_NAMES`, in the order they are drawn."""
+"""The drawn limbs, between points of `OPENPOSE_18_NAMES`, in the order they are drawn."""
 
-HEAD: frozenset[int] = frozenset(i for i, name in enumerate(OPENPOSE_18_NAMES) if name.endswith(("nose", "eye", "ear")))
+HEAD_POINTS = frozenset(OPENPOSE_18_NAMES.index(name) for name in HEAD)
 
-COLOURS: tuple[Colour, ...] = (
+COLORS: tuple[Color, ...] = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
     (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255),
     (255, 0, 255), (255, 0, 170), (255, 0, 85),
@@ -29,7 +30,7 @@ COLOURS: tuple[Colour, ...] = (
 FINGERS: tuple[tuple[int, int], ...] = tuple(
     (0 if joint == first else joint - 1, joint) for first in (1, 5, 9, 13, 17) for joint in range(first, first + 4)
 )
-FINGER_COLOURS: tuple[tuple[float, ...], ...] = tuple(
+FINGER_COLORS: tuple[tuple[float, ...], ...] = tuple(
     tuple(255 * channel for channel in colorsys.hsv_to_rgb(i / len(FINGERS), 1, 1)) for i in range(len(FINGERS))
 )
 ANKLES = (OPENPOSE_18_NAMES.index("left_ankle"), OPENPOSE_18_NAMES.index("right_ankle"))
@@ -41,7 +42,7 @@ FARTHEST = 2.0**20
 
 
 @dataclass(frozen=True)
-class Figure:
+class DrawnPerson:
     """One person on the canvas.
 
     Rows are x, y, score in pixels of the canvas, in float64: truncation to pixels then does not depend on the scale.
@@ -53,7 +54,7 @@ class Figure:
     hands: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, person: OpenPosePerson, scale: tuple[float, float]) -> Figure:
+    def of(cls, person: OpenPosePerson, scale: tuple[float, float]) -> DrawnPerson:
         scaled = {name: points * np.array([*scale, 1.0]) for name, points in person.parts().items()}
         part = {name: points.clip(-FARTHEST, FARTHEST) for name, points in scaled.items()}
         return cls(part["body"], part["feet"], part["face"][:68], (part["left_hand"], part["right_hand"]))
@@ -73,7 +74,7 @@ class Renderer:
     style: Style
     parts: frozenset[str]
 
-    def draw(self, people: Sequence[Figure]) -> None:
+    def draw(self, people: Sequence[DrawnPerson]) -> None:
         layers = (self._limbs, self._joints, self._hands, self._face)
         if self.style.by_layer:
             for layer in layers:
@@ -83,21 +84,21 @@ class Renderer:
                 for layer in layers:
                     layer([person])
 
-    def _limbs(self, people: Sequence[Figure]) -> None:
-        for i, (start, end) in enumerate(LIMBS):
+    def _limbs(self, people: Sequence[DrawnPerson]) -> None:
+        for i, (start, end) in enumerate(STICKS):
             if self._shows(start, end):
                 for person in people:
-                    self._limb(person.body[start], person.body[end], COLOURS[i])
+                    self._limb(person.body[start], person.body[end], COLORS[i])
         if self.style.feet == "toes" and "feet" in self.parts:
-            for side, colour in enumerate((COLOURS[17], self.style.toe_colours[0])):
+            for side, color in enumerate((COLORS[17], self.style.toe_colors[0])):
                 for person in people:
-                    self._limb(person.body[ANKLES[side]], person.toes()[side], colour)
+                    self._limb(person.body[ANKLES[side]], person.toes()[side], color)
 
     def _shows(self, *joints: int) -> bool:
         """Whether these joints of the body are switched on; a limb belongs to the head if one of its ends does."""
-        return ("head" if HEAD.intersection(joints) else "body") in self.parts
+        return ("head" if HEAD_POINTS.intersection(joints) else "body") in self.parts
 
-    def _limb(self, start: np.ndarray, end: np.ndarray, colour: Colour) -> None:
+    def _limb(self, start: np.ndarray, end: np.ndarray, color: Color) -> None:
         import cv2
 
         if not (start[2] and end[2]):
@@ -106,31 +107,31 @@ class Renderer:
         length = math.hypot(dx, dy)
         if self.style.inside_only and length < 1:
             return
-        centre = (int((start[0] + end[0]) / 2), int((start[1] + end[1]) / 2))
+        center = (int((start[0] + end[0]) / 2), int((start[1] + end[1]) / 2))
         axes = (int(length / 2), self.style.stick(self.canvas, length))
-        outline = cv2.ellipse2Poly(centre, axes, int(math.degrees(math.atan2(dy, dx))), 0, 360, 1)
-        shade = [int(int(c * self._light(start, end)) * self.style.dim) for c in colour]
+        outline = cv2.ellipse2Poly(center, axes, int(math.degrees(math.atan2(dy, dx))), 0, 360, 1)
+        shade = [int(int(c * self._light(start, end)) * self.style.dim) for c in color]
         cv2.fillConvexPoly(self.pixels, np.asarray(outline), self._channels(shade))
 
-    def _joints(self, people: Sequence[Figure]) -> None:
+    def _joints(self, people: Sequence[DrawnPerson]) -> None:
         radius = self.style.joint(self.canvas, 0)
-        for i, colour in enumerate(COLOURS):
+        for i, color in enumerate(COLORS):
             if self._shows(i):
                 for person in people:
-                    self._dot(person.body[i], radius, colour)
+                    self._dot(person.body[i], radius, color)
         if "feet" not in self.parts:
             return
         for person in people:
-            for point, colour in self._foot_dots(person):
-                self._dot(point, radius, colour)
+            for point, color in self._foot_dots(person):
+                self._dot(point, radius, color)
 
-    def _foot_dots(self, person: Figure) -> Iterator[tuple[np.ndarray, Colour]]:
+    def _foot_dots(self, person: DrawnPerson) -> Iterator[tuple[np.ndarray, Color]]:
         if self.style.feet == "dots":
-            yield from zip(person.feet, COLOURS, strict=False)
+            yield from zip(person.feet, COLORS, strict=False)
         elif self.style.feet == "toes":
-            yield from zip(person.toes(), self.style.toe_colours, strict=True)
+            yield from zip(person.toes(), self.style.toe_colors, strict=True)
 
-    def _hands(self, people: Sequence[Figure]) -> None:
+    def _hands(self, people: Sequence[DrawnPerson]) -> None:
         if "hands" not in self.parts:
             return
         for side in (0, 1):
@@ -138,14 +139,14 @@ class Renderer:
                 self._hand(person.hands[side])
 
     def _hand(self, hand: np.ndarray) -> None:
-        for (start, end), colour in zip(FINGERS, FINGER_COLOURS, strict=True):
-            self._finger(hand[start], hand[end], colour)
+        for (start, end), color in zip(FINGERS, FINGER_COLORS, strict=True):
+            self._finger(hand[start], hand[end], color)
         radius = self.style.hand_dot(self.canvas, 0)
         for point in hand:
             if self._off_edge(point):
                 self._dot(point, radius, (0, 0, 255))
 
-    def _finger(self, start: np.ndarray, end: np.ndarray, colour: tuple[float, ...]) -> None:
+    def _finger(self, start: np.ndarray, end: np.ndarray, color: tuple[float, ...]) -> None:
         import cv2
 
         if not (self._off_edge(start) and self._off_edge(end) and self._inside(start) and self._inside(end)):
@@ -153,21 +154,21 @@ class Renderer:
         (x1, y1), (x2, y2) = _pixel(start), _pixel(end)
         width = self.style.hand_line(self.canvas, math.hypot(x1 - x2, y1 - y2))
         light = int(255 * self._light(start, end)) / 255
-        shade = [int(c) if self.style.cut_colours else c * light for c in colour]
+        shade = [int(c) if self.style.cut_colors else c * light for c in color]
         cv2.line(self.pixels, (x1, y1), (x2, y2), self._channels(shade), thickness=width)
 
-    def _face(self, people: Sequence[Figure]) -> None:
+    def _face(self, people: Sequence[DrawnPerson]) -> None:
         if "face" not in self.parts or self.style.face is None:
             return
         for point in (point for person in people for point in person.face):
             if self._off_edge(point):
                 self._dot(point, self.style.face, (255, 255, 255))
 
-    def _dot(self, point: np.ndarray, radius: int, colour: Sequence[float]) -> None:
+    def _dot(self, point: np.ndarray, radius: int, color: Sequence[float]) -> None:
         import cv2
 
         if point[2] and self._inside(point):
-            shade = [int(c * self._light(point)) for c in colour]
+            shade = [int(c * self._light(point)) for c in color]
             cv2.circle(self.pixels, _pixel(point), radius, self._channels(shade), thickness=-1)
 
     def _inside(self, point: np.ndarray) -> bool:
@@ -184,8 +185,8 @@ class Renderer:
         """Brightness for these points: 1, or the product of their scores, which may exceed 1 and are cut there."""
         return math.prod(min(float(point[2]), 1.0) for point in points) if self.style.by_score else 1.0
 
-    def _channels(self, colour: Sequence[float]) -> tuple[float, ...]:
-        return tuple(reversed(colour)) if self.style.swap_red_blue else tuple(colour)
+    def _channels(self, color: Sequence[float]) -> tuple[float, ...]:
+        return tuple(reversed(color)) if self.style.swap_red_blue else tuple(color)
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..images import write_png
-from ..poses import Poses, PoseSequence
+from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
-from ..video.frames import USUAL_RATE
 from ..video.writer import TIME_BASE, VideoWriter
 from .canvas import place
 from .pose_maps import draw_poses, overlay

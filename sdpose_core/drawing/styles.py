@@ -1,7 +1,7 @@
-"""The styles of pose maps, as a table of figures that the renderer of `drawing.py` follows.
+"""The styles of pose maps, as a table of figures that the renderer of `renderer.py` follows.
 
 A network reads the style it was trained on best: width of the sticks, brightness, which parts are there, even the order
-of the colour channels. The figures were taken from the projects named in `Style.source`.
+of the color channels. The figures were taken from the projects named in `Style.source`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Canvas:
     body_only: bool = False
 
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 Width = Callable[[Canvas, float], int]
 """Pixels, from the canvas and the length of the limb (0 for a dot)."""
@@ -38,9 +38,9 @@ def _xinsir(canvas: Canvas, length: float) -> int:
     return 4 * (1 if side < 500 else min(2 + side // 1000, 7))
 
 
-def _gradio(reference: int, least: int) -> Width:
+def _gradio(reference: int, minimum: int) -> Width:
     """Grows with the picture for body models, 4 for whole-body models."""
-    return lambda canvas, length: max(least, int((canvas.w + canvas.h) / 2 / reference)) if canvas.body_only else 4
+    return lambda canvas, length: max(minimum, int((canvas.w + canvas.h) / 2 / reference)) if canvas.body_only else 4
 
 
 def _wan(canvas: Canvas, length: float) -> int:
@@ -68,15 +68,15 @@ class Style:
         hand_dot: radius of a finger joint.
         face: radius of a face point; None draws no face.
         feet: "none", "dots" (six points) or "toes" (a limb from each ankle to the middle of the toes).
-        toe_colours: of the joints at the left and the right toes.
+        toe_colors: of the joints at the left and the right toes.
         dim: brightness of body limbs.
         by_layer: the limbs of all people, then all joints, hands, faces; otherwise person by person.
         one_person: only the person with the best body.
         inside_only: nothing is drawn for joints outside of the canvas, nor limbs shorter than a pixel.
-        cut_colours: the colours of fingers are cut to whole numbers instead of rounded.
-        by_score: colours are dimmed by the scores of their points. (MimicMotion draws even hands and faces of low
+        cut_colors: the colors of fingers are cut to whole numbers instead of rounded.
+        by_score: colors are dimmed by the scores of their points. (MimicMotion draws even hands and faces of low
             scores, so; here points below the threshold are left out.)
-        swap_red_blue: the project wrote its RGB colours as BGR.
+        swap_red_blue: the project wrote its RGB colors as BGR.
         short_side: drawn at this short side and reduced, as the project does; None: drawn at its size.
     """
 
@@ -87,12 +87,12 @@ class Style:
     hand_dot: Width = _fixed(4)
     face: int | None = 3
     feet: str = "none"
-    toe_colours: tuple[Colour, Colour] = ((0, 0, 0), (0, 0, 0))
+    toe_colors: tuple[Color, Color] = ((0, 0, 0), (0, 0, 0))
     dim: float = 0.6
     by_layer: bool = False
     one_person: bool = False
     inside_only: bool = False
-    cut_colours: bool = False
+    cut_colors: bool = False
     by_score: bool = False
     swap_red_blue: bool = False
     short_side: int | None = None
@@ -110,7 +110,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "xinsir": replace(_CONTROLNET, source="xinsir SDXL ControlNets, model card", stick=_xinsir, joint=_xinsir),
         "xinsir_aux": replace(_CONTROLNET, source="xinsir scaling of controlnet_aux", stick=_xinsir),
         "sdpose_native": replace(
-            _CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True, cut_colours=True
+            _CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True, cut_colors=True
         ),
         "sdpose_gradio": replace(
             _CONTROLNET,
@@ -130,7 +130,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             hand_dot=_wan_hand,
             face=None,
             feet="toes",
-            toe_colours=((200, 200, 0), (100, 100, 0)),
+            toe_colors=((200, 200, 0), (100, 100, 0)),
             one_person=True,
         ),
         "musepose": replace(
@@ -148,7 +148,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
             source="UniAnimate",
             face=None,
             feet="toes",
-            toe_colours=((170, 255, 255), (255, 255, 0)),
+            toe_colors=((170, 255, 255), (255, 255, 0)),
             one_person=True,
         ),
         "open_animate_anyone": replace(_SWAPPED, source="Open-AnimateAnyone"),

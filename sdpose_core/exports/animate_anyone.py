@@ -1,18 +1,26 @@
-"""Moore-AnimateAnyone: `NAME_kps.mp4`, and with the source video the list that its training reads.
+"""AnimateAnyone's two open implementations, which read pose videos of different looks.
 
-Rules of MooreThreads/Moore-AnimateAnyone: scripts/pose2vid.py reads all frames and the average rate through PyAV and
-cuts `_kps` from the name; src/dwpose/__init__.py draws the person with the best body at a short side of 512 with sides
-rounded to multiples of 64; src/dataset/dance_video.py wants as many pose frames as video frames.
+Moore-AnimateAnyone (MooreThreads/Moore-AnimateAnyone): scripts/pose2vid.py reads all frames and the average rate
+through PyAV and cuts `_kps` from the name; src/dwpose/__init__.py draws the person with the best body at a short side
+of 512 with sides rounded to multiples of 64; src/dataset/dance_video.py wants as many pose frames as video frames.
+
+Open-AnimateAnyone (guoqincode/Open-AnimateAnyone): data/dataset.py looks for FOLDER_dwpose.mp4 beside FOLDER.mp4 and
+wants as many frames of both; DWPose/prepare_tiktok.py draws all people at the size of the picture and writes the RGB
+colors as BGR.
 """
 
 from __future__ import annotations
 
-from .profile import ExportProfile, Job
-from .streams import write_with_training_pair
+from .profile import ExportJob, ExportProfile
+from .streams import write_pose_video, write_with_training_pair
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     write_with_training_pair(job, job.out / f"{job.name}_kps.mp4")
+
+
+def write_open(job: ExportJob) -> None:
+    job.add(job.out / f"{job.name}_dwpose.mp4", lambda path: write_pose_video(path, job))
 
 
 PROFILE = ExportProfile(
@@ -23,4 +31,8 @@ PROFILE = ExportProfile(
     one_person=True,
     short_side=512,
     multiple=64,
+)
+
+OPEN_PROFILE = ExportProfile(
+    tool="Open-AnimateAnyone", files="NAME_dwpose.mp4", write=write_open, style="open_animate_anyone"
 )

@@ -17,20 +17,20 @@ from ..errors import InputError
 from ..files import atomic_write
 from ..poses import Poses
 from ..skeletons import KEYPOINT_SETS, KeypointSet
-from .profile import ExportProfile, Job
+from .profile import ExportJob, ExportProfile
 from .streams import write_list
 
 _NAME_OF = {"feet": "foot", "face": "face", "left_hand": "lefthand", "right_hand": "righthand"}
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     if job.sequence.keypoint_set not in KEYPOINT_SETS:
         raise InputError(f"coco: expected coco_17 or coco_wholebody_133, got {job.sequence.keypoint_set!r}")
     job.add(job.out / f"{job.name}_results.json", lambda path: write_results(path, job))
     job.add(job.out / f"{job.name}_annotations.json", lambda path: write_annotations(path, job))
 
 
-def write_results(path: Path, job: Job) -> None:
+def write_results(path: Path, job: ExportJob) -> None:
     """A list of {image_id, category_id, keypoints, score, ...}: all points with their raw scores."""
     points = KEYPOINT_SETS[job.sequence.keypoint_set]
     entries = (
@@ -42,7 +42,7 @@ def write_results(path: Path, job: Job) -> None:
         write_list(handle, entries)
 
 
-def write_annotations(path: Path, job: Job) -> None:
+def write_annotations(path: Path, job: ExportJob) -> None:
     """{images, categories, annotations}; points of at least the threshold are visible (2), others not labelled (0).
 
     The pictures are called NAME_000000.png and so on, by the number of the frame in the source.
@@ -56,13 +56,13 @@ def write_annotations(path: Path, job: Job) -> None:
         handle.write("}\n")
 
 
-def _annotations(job: Job, points: KeypointSet) -> Iterator[dict[str, Any]]:
+def _annotations(job: ExportJob, points: KeypointSet) -> Iterator[dict[str, Any]]:
     number = 0
     for image, poses in _frames(job):
         assert poses.track_ids is not None
         for rows, box, track in zip(_rows(poses), poses.boxes, poses.track_ids, strict=True):
             number += 1  # COCO's evaluation takes the id 0 for none
-            rows = np.where(rows[:, 2:] >= job.least_score(poses), rows, 0)
+            rows = np.where(rows[:, 2:] >= job.min_score(poses), rows, 0)
             rows[:, 2] = np.where(rows[:, 2] > 0, 2, 0)
             x, y, w, h = _xywh(box)
             yield {
@@ -78,11 +78,11 @@ def _annotations(job: Job, points: KeypointSet) -> Iterator[dict[str, Any]]:
             }
 
 
-def _image_ids(job: Job) -> np.ndarray:
+def _image_ids(job: ExportJob) -> np.ndarray:
     return job.sequence.frame_index[job.timeline.nearest]
 
 
-def _frames(job: Job) -> Iterator[tuple[int, Poses]]:
+def _frames(job: ExportJob) -> Iterator[tuple[int, Poses]]:
     return zip(_image_ids(job).tolist(), job.poses(), strict=True)
 
 
@@ -118,7 +118,7 @@ def _category(points: KeypointSet) -> dict[str, Any]:
     return {"id": 1, "name": "person", "keypoints": list(points.names[:17]), "skeleton": links}
 
 
-def _image(job: Job, image: int) -> dict[str, Any]:
+def _image(job: ExportJob, image: int) -> dict[str, Any]:
     w, h = job.size
     return {"id": image, "file_name": f"{job.name}_{image:06d}.png", "width": w, "height": h}
 

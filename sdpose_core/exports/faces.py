@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..errors import InputError
-from ..poses import PoseSequence
+from ..poses import USUAL_RATE, PoseSequence
 from ..sequences.tracks import split_tracks
 
 AREA_GROWTH = 1.3
 """Wan-Animate's growth of the area of the box around the face points."""
 
-LEAST_FACE_POINTS = 17
+MIN_FACE_POINTS = 17
 """A quarter of the 68 points; with fewer the face is away."""
 
 _FACE = slice(23, 91)
@@ -51,7 +51,7 @@ def face_boxes(
             rows = [own(points, there) for points, there in zip(track.keypoints, seen, strict=True)]
             squares[track.start : track.start + len(track)] = rows
     if smooth_seconds > 0:
-        squares = _smooth(squares, max(round(smooth_seconds * float(sequence.frame_rate or 25)), 2))
+        squares = _smooth(squares, max(round(smooth_seconds * float(sequence.frame_rate or USUAL_RATE)), 2))
     return _into_picture(_held(squares), sequence.size)
 
 
@@ -69,7 +69,7 @@ def face_crops(frames: Iterable[np.ndarray], boxes: Iterable[np.ndarray], size: 
 def _from_face(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, float]:
     """(x, y, side) of a square around the face points with the margin; NaN where too few are seen."""
     face = points[_FACE][seen[_FACE]]
-    if len(face) < LEAST_FACE_POINTS:
+    if len(face) < MIN_FACE_POINTS:
         return math.nan, math.nan, math.nan
     low, high = face.min(axis=0), face.max(axis=0)
     return _with_margin((low + high) / 2, *(high - low))
@@ -123,7 +123,7 @@ def _held(squares: np.ndarray) -> np.ndarray:
 
 
 def _into_picture(squares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes x1, y1, x2, y2 of squares (x, y, side), moved inside where they fit; larger ones are centred."""
+    """Boxes x1, y1, x2, y2 of squares (x, y, side), moved inside where they fit; larger ones are centered."""
     center, side = squares[:, :2], squares[:, 2:]
     room = np.asarray(size, np.float64) - side
     corner = np.where(room >= 0, np.clip(center - side / 2, 0, np.maximum(room, 0)), room / 2)

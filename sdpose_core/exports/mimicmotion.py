@@ -12,25 +12,25 @@ from pathlib import Path
 import numpy as np
 
 from ..files import atomic_write
-from .profile import ExportProfile, Job
+from .profile import ExportJob, ExportProfile
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     job.add(job.out / f"{job.name}_pose.npy", lambda path: write_tensor(path, job))
 
 
-def write_tensor(path: Path, job: Job) -> None:
+def write_tensor(path: Path, job: ExportJob) -> None:
     """float32 (1 + T, 3, h, w), appended frame by frame: seven megabytes each at the usual size."""
     w, h = job.pose_map_size()
     header = {"descr": "<f4", "fortran_order": False, "shape": (1 + len(job.timeline), 3, h, w)}
     with atomic_write(path) as handle:
         np.lib.format.write_array_header_1_0(handle, header)
-        handle.write(_normalised(job.pose_map(job.reference_poses())))
+        handle.write(_normalized(job.pose_map(job.reference_poses())))
         for pose_map in job.pose_maps():
-            handle.write(_normalised(pose_map))
+            handle.write(_normalized(pose_map))
 
 
-def _normalised(pose_map: np.ndarray) -> bytes:
+def _normalized(pose_map: np.ndarray) -> bytes:
     return (pose_map.transpose(2, 0, 1) / np.float32(127.5) - 1).astype("<f4").tobytes()
 
 

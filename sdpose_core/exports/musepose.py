@@ -18,20 +18,20 @@ import numpy as np
 from ..files import atomic_write
 from ..openpose.order import PART_SIZES, people
 from ..poses import Poses
-from .profile import ExportProfile, Job
+from .profile import ExportJob, ExportProfile
 from .streams import write_with_training_pair
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     write_with_training_pair(job, job.out / "dwpose_without_face" / f"{job.name}.mp4")
     job.add(job.out / "dwpose_keypoints" / f"{job.name}.npy", lambda path: write_keypoints(path, job))
 
 
-def write_keypoints(path: Path, job: Job) -> None:
+def write_keypoints(path: Path, job: ExportJob) -> None:
     """The object array of dicts that MusePose unpickles; nothing of ours ever reads such a file."""
     frames = np.empty(len(job.timeline), object)
     for number, poses in enumerate(job.poses()):
-        frames[number] = frame_dict(poses, job.least_score(poses))
+        frames[number] = frame_dict(poses, job.min_score(poses))
     with atomic_write(path) as handle:
         handle.write(_npy(frames))
 

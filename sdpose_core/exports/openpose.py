@@ -6,18 +6,18 @@ from pathlib import Path
 
 from ..files import atomic_folder
 from ..openpose.writer import write_openpose_json
-from .profile import ExportProfile, Job
+from .profile import ExportJob, ExportProfile
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     job.add(job.out / f"{job.name}_openpose", lambda path: write_folder(path, job))
 
 
-def write_folder(path: Path, job: Job) -> None:
+def write_folder(path: Path, job: ExportJob) -> None:
     with atomic_folder(path, "*_keypoints.json") as folder:
         for number, poses in enumerate(job.poses()):
             file = folder / f"{job.name}_{number:012d}_keypoints.json"
-            write_openpose_json(file, poses, threshold=job.least_score(poses))
+            write_openpose_json(file, poses, threshold=job.min_score(poses))
 
 
 PROFILE = ExportProfile(tool="OpenPose JSON", files="NAME_openpose/NAME_000000000000_keypoints.json ...", write=write)

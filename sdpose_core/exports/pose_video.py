@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from .profile import ExportProfile, Job
+from .profile import ExportJob, ExportProfile
 from .streams import write_pose_maps
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     write_pose_maps(job, f"{job.name}_pose")
 
 

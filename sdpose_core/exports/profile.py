@@ -13,7 +13,6 @@ import numpy as np
 
 from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses
-from ..drawing.styles import STYLES
 from ..errors import InputError
 from ..poses import Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
@@ -32,8 +31,8 @@ class ExportProfile:
     Attributes:
         tool: the project whose reader was followed.
         files: what is written below the output folder; NAME is the name of the sequence.
-        write: writes the files of a `Job`.
-        style: of `drawing.STYLES`; None where nothing is drawn.
+        write: writes the files of a `ExportJob`.
+        style: of `drawing.styles.STYLES`; None where nothing is drawn.
         one_person: the tool knows one person only.
         threshold: points of a lower score are absent.
         size: (w, h) of the canvas, where the tool has one.
@@ -43,16 +42,16 @@ class ExportProfile:
         multiple: both sides of the canvas are multiples of this.
         shrink: the pose video is this many times smaller than the canvas.
         drawn_short_side: pose maps are drawn at this short side and reduced, as the tool does.
-        fit: how the frame of a picture (the character's) maps onto the canvas, see `annotate.place`.
+        fit: how the frame of a picture (the character's) maps onto the canvas, see `drawing.canvas.place`.
         frames: rule of the number of frames, see `timing.frame_count`.
         frame_rate: frames per second; None: the source's.
-        codec: of the pose video, see `video_writer`.
+        codec: of the pose video, see `video.writer.CODECS`.
         reference: what the tool wants to know of the character: "poses", "picture", or "" for nothing.
     """
 
     tool: str
     files: str
-    write: Callable[[Job], None]
+    write: Callable[[ExportJob], None]
     style: str | None = None
     one_person: bool = False
     threshold: float = 0.3
@@ -68,11 +67,6 @@ class ExportProfile:
     frame_rate: Fraction | None = None
     codec: str = "lossless"
     reference: str = ""
-
-    @property
-    def channel_order(self) -> str:
-        """Of the pose maps: "RGB", or "BGR" where the project wrote its RGB colours as BGR."""
-        return "BGR" if self.style and STYLES[self.style].swap_red_blue else "RGB"
 
     def canvas_size(self, source: tuple[int, int]) -> tuple[int, int]:
         """(w, h) of the canvas for a picture of `source` (w, h)."""
@@ -111,9 +105,9 @@ class ExportOptions:
     """What the user asks for beside the target; None leaves it to the target's profile.
 
     Attributes:
-        person: the id of a track, or words of `sequence_selection.parse_person`, such as "largest" or "point:320,200".
+        person: the id of a track, or words of `people.parse_person`, such as "largest" or "point:320,200".
         size: (w, h) of the canvas.
-        fit: see `annotate.place`.
+        fit: see `drawing.canvas.place`.
         threshold: points of a lower score are absent.
         frames: "all", a number such as "77" or a form such as "4n+1", see `timing.frame_count`.
         frame_rate: frames per second, or "source" for one frame per source frame.
@@ -151,7 +145,7 @@ class ExportResult:
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """One export, prepared: who, when and how large are decided.
 
     Attributes:
@@ -159,8 +153,8 @@ class Job:
         timeline: the frames to show.
         frame_rate: of the result.
         size: (w, h) of the canvas.
-        fit: how the frame of the sequence maps onto the canvas, see `annotate.place`.
-        threshold: the one asked for, or None; `least_score` tells which holds.
+        fit: how the frame of the sequence maps onto the canvas, see `drawing.canvas.place`.
+        threshold: the one asked for, or None; `min_score` tells which holds.
         name: of the sequence, for file names.
         out: folder.
         video: the source video, or None.
@@ -195,7 +189,7 @@ class Job:
         make(path)
         self.result.files.append(path)
 
-    def least_score(self, of: Poses | PoseSequence) -> float:
+    def min_score(self, of: Poses | PoseSequence) -> float:
         """The threshold for these poses: as asked, else the profile's, or 0 where cleaning decided who is seen."""
         return drawing_threshold(of.meta, self.profile.threshold) if self.threshold is None else self.threshold
 
@@ -219,7 +213,7 @@ class Job:
         """The pose map of people on the canvas: RGB uint8 (h, w, 3)."""
         import cv2
 
-        style, (w, h), threshold = self.profile.style, self.pose_map_size(), self.least_score(poses)
+        style, (w, h), threshold = self.profile.style, self.pose_map_size(), self.min_score(poses)
         if style is None:
             raise InputError(f"{self.profile.tool} has no pose maps")
         if not self.profile.drawn_short_side:

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_folder, atomic_write
-from .profile import Job
+from .profile import ExportJob
 
 
-def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], job: Job, codec: str) -> None:
+def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], job: ExportJob, codec: str) -> None:
     """A video of RGB frames of `size` (w, h) at the job's rate, one at a time."""
     from ..video.writer import VideoWriter
 
@@ -25,14 +25,14 @@ def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int]
         job.result.note(note)
 
 
-def write_pose_video(path: Path, job: Job) -> None:
+def write_pose_video(path: Path, job: ExportJob) -> None:
     """The pose video of a job, in its codec."""
     if job.codec == "png":
         raise InputError(f"codec png: {job.profile.tool} reads a video; choose lossless or h264")
     write_frames(path, job.pose_maps(), job.pose_map_size(), job, job.codec)
 
 
-def write_pose_maps(job: Job, stem: str) -> None:
+def write_pose_maps(job: ExportJob, stem: str) -> None:
     """OUT/STEM.mp4 (.mkv for ffv1), or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
     from ..video.writer import SUFFIX
 
@@ -42,7 +42,7 @@ def write_pose_maps(job: Job, stem: str) -> None:
     job.add(job.out / stem, lambda path: _write_pngs(path, job))
 
 
-def _write_pngs(path: Path, job: Job) -> None:
+def _write_pngs(path: Path, job: ExportJob) -> None:
     from ..images import write_png
 
     with atomic_folder(path, "*.png") as folder:
@@ -50,7 +50,7 @@ def _write_pngs(path: Path, job: Job) -> None:
             write_png(folder / f"{number:05d}.png", pose_map)
 
 
-def write_with_training_pair(job: Job, pose_video: Path) -> None:
+def write_with_training_pair(job: ExportJob, pose_video: Path) -> None:
     """The pose video; where the source is known also OUT/NAME_meta.json, `[{"video_path", "kps_path"}]`.
 
     Raises `InputError`, before anything is written, unless both videos have the same number of frames, as the readers

@@ -11,18 +11,16 @@ from types import MappingProxyType
 
 from ..drawing.canvas import FITS
 from ..errors import InputError
-from ..poses import Poses, PoseSequence
+from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.selection import select_person
-from . import animate_anyone, coco, mimicmotion, musepose, open_animate_anyone, openpose, pose_video, unianimate, wan
-from .profile import ExportOptions, ExportProfile, ExportResult, Job, OnProgress
+from . import animate_anyone, coco, mimicmotion, musepose, openpose, pose_video, unianimate, wan
+from .profile import ExportJob, ExportOptions, ExportProfile, ExportResult, OnProgress
 from .timing import Timeline, at_rate, every_frame, frame_count
-
-__all__ = ["TARGETS", "ExportOptions", "ExportProfile", "ExportResult", "check_target", "export"]
 
 TARGETS: Mapping[str, ExportProfile] = MappingProxyType(
     {
         "animate_anyone": animate_anyone.PROFILE,
-        "open_animate_anyone": open_animate_anyone.PROFILE,
+        "open_animate_anyone": animate_anyone.OPEN_PROFILE,
         "musepose": musepose.PROFILE,
         "mimicmotion": mimicmotion.PROFILE,
         "unianimate": unianimate.PROFILE,
@@ -36,8 +34,6 @@ TARGETS: Mapping[str, ExportProfile] = MappingProxyType(
     }
 )
 """Name -> what the tool wants."""
-
-_PICTURES_RATE = Fraction(25)
 
 
 def check_target(name: str) -> ExportProfile:
@@ -83,7 +79,7 @@ def export(
     poses, picture = _reference(reference, profile, target)
     if faces is not None and len(faces) != len(sequence):
         raise InputError(f"the poses for faces have {len(faces)} frames, the sequence has {len(sequence)}")
-    job = Job(
+    job = ExportJob(
         profile=profile,
         sequence=own,
         timeline=timeline,
@@ -137,7 +133,7 @@ def _timing(
 ) -> tuple[Timeline, Fraction]:
     asked = options.frame_rate or profile.frame_rate or "source"
     if asked == "source":
-        rate = sequence.frame_rate or _PICTURES_RATE
+        rate = sequence.frame_rate or USUAL_RATE
     elif isinstance(asked, Fraction) and asked > 0:
         rate = asked
     else:

@@ -1,6 +1,6 @@
 """UniAnimate: a folder of pose maps 0000.jpg ... and ref_pose.jpg.
 
-Rules of ali-vilab/UniAnimate: run_align_pose.py draws 512 by 768, without face, with toes, and writes RGB colours as
+Rules of ali-vilab/UniAnimate: run_align_pose.py draws 512 by 768, without face, with toes, and writes RGB colors as
 BGR; tools/inferences/inference_unianimate_entrance.py takes every file but ref_pose.jpg for a frame, in the order of
 the names, and stretches pictures and pose maps alike.
 """
@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from ..files import atomic_folder
-from .profile import ExportProfile, Job
+from .profile import ExportJob, ExportProfile
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     job.add(job.out / job.name, lambda path: write_folder(path, job))
 
 
-def write_folder(path: Path, job: Job) -> None:
+def write_folder(path: Path, job: ExportJob) -> None:
     digits = max(4, len(str(len(job.timeline) - 1)))  # names sort as numbers do
     with atomic_folder(path, "*.jpg") as folder:
         for number, pose_map in enumerate(job.pose_maps()):

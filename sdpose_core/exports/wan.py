@@ -20,15 +20,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write
-from ..openpose.order import OPENPOSE_18_FROM_COCO_17, Source
+from ..openpose.order import OPENPOSE_18_FROM_COCO_17, PointSource
 from ..poses import Poses
 from .faces import face_boxes, face_crops
-from .profile import ExportProfile, Job
+from .profile import ExportJob, ExportProfile
 from .streams import write_frames, write_list, write_pose_video
 
 FACE_SIZE = 512
 
-BODY_20_FROM_COCO_WHOLEBODY_133: dict[str, Source] = {
+BODY_20_FROM_COCO_WHOLEBODY_133: dict[str, PointSource] = {
     **OPENPOSE_18_FROM_COCO_17,
     "left_toe": (17, 18),
     "right_toe": (20, 21),
@@ -39,7 +39,7 @@ FACE_69 = (22, *range(23, 91))
 LEFT_HAND, RIGHT_HAND = tuple(range(91, 112)), tuple(range(112, 133))
 
 
-def write(job: Job) -> None:
+def write(job: ExportJob) -> None:
     if job.video is not None and "retarget" in job.faces.meta:
         raise InputError(
             "the poses were fitted to a character, so they do not show where faces are in the video: give the poses of "
@@ -54,7 +54,7 @@ def write(job: Job) -> None:
         job.add(folder / "src_ref.png", lambda path: _write_reference(path, picture))
 
 
-def write_face_video(path: Path, job: Job) -> None:
+def write_face_video(path: Path, job: ExportJob) -> None:
     """The face of the person, cut from the source video; black where there is none, and throughout without a video."""
     size = (FACE_SIZE, FACE_SIZE)
     if job.video is None:
@@ -71,11 +71,11 @@ def write_face_video(path: Path, job: Job) -> None:
     write_frames(path, faces, size, job, "h264")
 
 
-def _boxes(job: Job) -> np.ndarray:
+def _boxes(job: ExportJob) -> np.ndarray:
     """(T, 4) around the face of whoever is shown; the last box stays where nobody is."""
-    shown, least = job.sequence.track_ids.max(axis=1, initial=-1), job.least_score(job.faces)
+    shown, min_score = job.sequence.track_ids.max(axis=1, initial=-1), job.min_score(job.faces)
     boxes, last = np.full((len(shown), 4), np.nan), np.full(4, np.nan)
-    of_each = {int(one): face_boxes(job.faces, int(one), threshold=least) for one in np.unique(shown[shown >= 0])}
+    of_each = {int(one): face_boxes(job.faces, int(one), threshold=min_score) for one in np.unique(shown[shown >= 0])}
     for t, one in enumerate(shown.tolist()):
         last = boxes[t] = of_each[one][t] if one >= 0 else last
     return boxes
@@ -103,13 +103,13 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
             yield current.image
 
 
-def write_metas(path: Path, job: Job) -> None:
+def write_metas(path: Path, job: ExportJob) -> None:
     """`pose_metas`, one per frame, and `refer_pose_meta`, or null where no poses of a reference are known."""
     character = job.reference_poses() if job.reference is not None else None
-    refer = pose_meta(character, job.least_score(character)) if character is not None else None
+    refer = pose_meta(character, job.min_score(character)) if character is not None else None
     with atomic_write(path, "w") as handle:
         handle.write(f'{{"refer_pose_meta": {json.dumps(refer)}, "pose_metas": ')
-        write_list(handle, (pose_meta(poses, job.least_score(poses)) for poses in job.poses()))
+        write_list(handle, (pose_meta(poses, job.min_score(poses)) for poses in job.poses()))
         handle.write("}\n")
 
 
@@ -131,7 +131,7 @@ def pose_meta(poses: Poses, threshold: float) -> dict[str, Any]:
     }
 
 
-def _middle(points: np.ndarray, source: Source) -> np.ndarray:
+def _middle(points: np.ndarray, source: PointSource) -> np.ndarray:
     """A point, or the middle of two, which counts only where both do."""
     if isinstance(source, int):
         return points[source]

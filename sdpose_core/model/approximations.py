@@ -17,8 +17,8 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
 from ..errors import InputError
 from ..files import sha256_of
-from .cpu_memory import MIN_TOKENS
-from .onednn import OneDNNAttention, self_attention
+from .devices import channels_last
+from .onednn import OneDNNAttention, attend, heads_of, pays_for, self_attention, set_processor
 from .tiny_encoder import load_tiny_encoder
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def approximate(model: SDPose, *, pool_attention: bool = False, tiny_encoder: st
     """
     if tiny_encoder is not None:
         encoder = load_tiny_encoder(tiny_encoder, model.config.vae.latent_channels)
-        encoder = encoder.to(device=model.device, dtype=model.dtype, memory_format=torch.channels_last)
-        model.vae = encoder.eval().requires_grad_(False)
+        channels_last(encoder.to(device=model.device, dtype=model.dtype))
+        model.register_module("vae", encoder.eval().requires_grad_(False))
         path = Path(tiny_encoder)
         model.approximations["tiny_encoder"] = {"path": path.name, "sha256": sha256_of(path)}
     if pool_attention:
@@ -52,7 +52,7 @@ def approximate(model: SDPose, *, pool_attention: bool = False, tiny_encoder: st
         if not layers:
             raise InputError("pool attention: this model has no self-attention at the latent's size; leave it off")
         for attention in layers:
-            attention.set_processor(PooledAttention(attention.processor))
+            set_processor(attention, PooledAttention(attention.processor))
         model.approximations["pool_attention"] = f"keys and values averaged {POOL} x {POOL} in {len(layers)} layers"
     return model
 
@@ -78,9 +78,16 @@ def _tell_the_size(transformer: Transformer2DModel, attention: Attention) -> Non
 
     def remember(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         sample = args[0] if args else kwargs["hidden_states"]
-        attention.processor.size = tuple(sample.shape[-2:])
+        processor: Any = attention.processor
+        processor.size = _picture_size(sample)
 
     transformer.register_forward_pre_hook(remember, with_kwargs=True)
+
+
+def _picture_size(hidden_states: torch.Tensor) -> tuple[int, int]:
+    """(h, w) of a picture (N, C, h, w)."""
+    h, w = hidden_states.shape[-2:]
+    return h, w
 
 
 class PooledAttention:
@@ -110,34 +117,17 @@ class PooledAttention:
         """Tokens (N, L, C) or picture (N, C, H, W) -> the same shape."""
         if encoder_hidden_states is not None or attention_mask is not None:
             return self.exact(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
-        picture = hidden_states.ndim == 4
-        size = tuple(hidden_states.shape[-2:]) if picture else self.size
-        tokens = hidden_states.flatten(2).transpose(1, 2) if picture else hidden_states
-        if attn.group_norm is not None:
-            tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
-        y = attn.to_out[0](self._attend(attn, tokens, pooled(tokens, size)))
-        if picture:
-            y = y.transpose(1, 2).reshape(hidden_states.shape)
-        if attn.residual_connection:
-            y = y + hidden_states
-        return y / attn.rescale_output_factor
+        size = _picture_size(hidden_states) if hidden_states.ndim == 4 else self.size
+        by_onednn = isinstance(self.exact, OneDNNAttention) and pays_for(hidden_states)
 
-    def _attend(self, attn: Attention, tokens: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
-        """Queries from `tokens` (N, L, C), keys and values from `read` (N, M, C) -> (N, L, C)."""
-        query, key, value = (
-            layer(x).unflatten(2, (attn.heads, -1))
-            for layer, x in ((attn.to_q, tokens), (attn.to_k, read), (attn.to_v, read))
-        )
-        if self._by_onednn(tokens):
-            return self_attention(query, key, value).flatten(2)
-        heads = [x.transpose(1, 2) for x in (query, key, value)]
-        return F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        def answer(tokens: torch.Tensor) -> torch.Tensor:
+            heads = heads_of(attn, tokens, pooled(tokens, size))
+            if by_onednn:  # as the exact processor would
+                return self_attention(*heads)
+            query, key, value = (x.transpose(1, 2) for x in heads)
+            return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
-    def _by_onednn(self, tokens: torch.Tensor) -> bool:
-        """Where the exact processor, too, would leave PyTorch's own attention."""
-        fast = isinstance(self.exact, OneDNNAttention) and not torch.is_grad_enabled()
-        on_cpu = tokens.device.type == "cpu" and tokens.dtype == torch.float32
-        return fast and on_cpu and tokens.shape[1] >= MIN_TOKENS
+        return attend(attn, hidden_states, answer)
 
 
 def pooled(tokens: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:

@@ -6,12 +6,12 @@ folders, less what pose estimation never computes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from diffusers.models.autoencoders.vae import Encoder
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from .config import UP_BLOCK_OF_LEVEL, UNetConfig, VAEConfig
@@ -131,18 +131,16 @@ class PoseUNet(UNet2DConditionModel):
             projection_class_embeddings_input_dim=4,
         )
         self.levels = tuple(levels)
-        self.last_pose_block = max(UP_BLOCK_OF_LEVEL[level] for level in levels)
-        self.with_rgb_branch = with_rgb_branch
         if not with_rgb_branch:
-            self.up_blocks = self.up_blocks[: self.last_pose_block + 1]
+            self.up_blocks = self.up_blocks[: _last_block(levels) + 1]
             del self.conv_norm_out, self.conv_out
         self.is_folded = False
-        """Set by `constants.fold_constants`: embedding and text are in the weights, and are not to be given."""
+        """Set by `folding.fold_constants`: embedding and text are in the weights, and are not to be given."""
         self._embeddings: dict[tuple[Any, ...], torch.Tensor] = {}
-        self.register_load_state_dict_post_hook(_forget_embeddings)
+        self.register_load_state_dict_post_hook(lambda module, _keys: module.forget_embeddings())
 
     def _apply(self, *args: Any, **kwargs: Any) -> PoseUNet:
-        self._embeddings.clear()  # a new dtype or device
+        self.forget_embeddings()  # a new dtype or device
         return super()._apply(*args, **kwargs)
 
     def embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
@@ -153,7 +151,7 @@ class PoseUNet(UNet2DConditionModel):
         """
         weights = [*self.time_embedding.parameters(), *self.class_embedding.parameters()]
         if any(weight.requires_grad for weight in weights):
-            self._embeddings.clear()
+            self.forget_embeddings()
             return self._compute_embedding(timestep, tasks)
         key = (timestep, *tasks)
         if key not in self._embeddings:
@@ -161,13 +159,22 @@ class PoseUNet(UNet2DConditionModel):
                 self._embeddings[key] = self._compute_embedding(timestep, tasks)
         return self._embeddings[key]
 
+    def forget_embeddings(self) -> None:
+        """Compute them again when they are next asked for, as weights have changed."""
+        self._embeddings.clear()
+
     def _compute_embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
         weight = self.time_embedding.linear_1.weight
         times = self.time_proj(torch.full((len(tasks),), timestep, device=weight.device)).to(weight.dtype)
         return self.time_embedding(times) + self.class_embedding(class_embedding_input(tasks).to(weight))
 
     def forward(
-        self, latents: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None, num_pose: int
+        self,
+        latents: torch.Tensor,
+        embedding: torch.Tensor | None,
+        text: torch.Tensor | None,
+        num_pose: int,
+        levels: Sequence[str] | None = None,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """One pass over pose samples, RGB samples, or both.
 
@@ -177,25 +184,29 @@ class PoseUNet(UNet2DConditionModel):
             text: (N, T, cross_attention_dim); None if the constants are folded.
             num_pose: how many samples are dropped after the last up-block that a pose needs; nothing is computed
                 after it if that is all of them.
+            levels: the feature levels that are wanted, of up-blocks that were built; None: those it was built for.
 
         Returns:
             Features of each level (num_pose, C, ...), after the up-block's upsampler, and the output of the RGB samples
             (N - num_pose, 4, h, w); {} and None respectively if there are none.
         """
+        levels = self.levels if levels is None else levels
+        last_pose_block = _last_block(levels)
         sample, skips = self._down(latents, embedding, text)
         sample = _run(self.mid_block, sample, embedding, text)
         features: dict[str, torch.Tensor] = {}
-        for index, block in enumerate(self.up_blocks):
+        blocks: Iterable[Any] = self.up_blocks
+        for index, block in enumerate(blocks):
             count = len(block.resnets)
             skips, own = skips[:-count], skips[-count:]
             sample = _run(block, sample, embedding, text, res_hidden_states_tuple=own)
             del own  # spent
             if num_pose:
-                features |= {level: sample[:num_pose] for level in self.levels if UP_BLOCK_OF_LEVEL[level] == index}
-            if num_pose and index == self.last_pose_block:
+                features |= {level: sample[:num_pose] for level in levels if UP_BLOCK_OF_LEVEL[level] == index}
+            if num_pose and index == last_pose_block:
                 if num_pose == len(latents):
                     return features, None
-                sample, embedding, text = sample[num_pose:], embedding[num_pose:], text[num_pose:]
+                sample, embedding, text = sample[num_pose:], _after(embedding, num_pose), _after(text, num_pose)
                 skips = tuple(skip[num_pose:] for skip in skips)
         return features, self.conv_out(self.conv_act(self.conv_norm_out(sample)))
 
@@ -211,8 +222,13 @@ class PoseUNet(UNet2DConditionModel):
         return sample, skips
 
 
-def _forget_embeddings(unet: PoseUNet, _keys: Any) -> None:
-    unet._embeddings.clear()
+def _after(samples: torch.Tensor | None, count: int) -> torch.Tensor | None:
+    return None if samples is None else samples[count:]
+
+
+def _last_block(levels: Sequence[str]) -> int:
+    """The up-block after which features of all these levels are known."""
+    return max(UP_BLOCK_OF_LEVEL[level] for level in levels)
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from ..errors import InputError
 
@@ -25,6 +26,11 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         found = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
         raise InputError(f"no device {str(chosen)!r} here: choose one of {found}")
     return chosen
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lay out weights channels-last, in place."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # which torch's own types leave out
 
 
 def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:

@@ -24,6 +24,7 @@ from torch import nn
 
 from ..errors import InputError
 from .backbone import POSE, class_embedding_input
+from .head import bias_of
 
 if TYPE_CHECKING:
     from .network import SDPose
@@ -61,19 +62,20 @@ def _fold_embedding(model: SDPose, dtype: torch.dtype | None) -> None:
     embedding = _in_float32(unet.time_embedding)(time) + _in_float32(unet.class_embedding)(label)
     for block in unet.modules():
         if isinstance(block, ResnetBlock2D):
-            bias = block.conv1.bias
+            bias = bias_of(block.conv1)
             added = _in_float32(block.time_emb_proj)(block.nonlinearity(embedding))[0]
             block.conv1.bias = _parameter(bias.float() + added, dtype or bias.dtype)
-            block.time_emb_proj = None
+            block.register_module("time_emb_proj", None)
     del unet.time_embedding, unet.class_embedding
-    unet._embeddings.clear()
+    unet.forget_embeddings()
 
 
 def _fold_text(model: SDPose, dtype: torch.dtype | None) -> None:
     """The text's keys and values into each cross-attention."""
     for block in list(model.unet.modules()):
-        if isinstance(getattr(block, "attn2", None), Attention):
-            block.attn2 = ConstantCrossAttention(block.attn2, model.empty_prompt_embedding[0], dtype)
+        attention = getattr(block, "attn2", None)
+        if isinstance(attention, Attention):
+            block.attn2 = ConstantCrossAttention(attention, model.empty_prompt_embedding[0], dtype)
 
 
 class ConstantCrossAttention(nn.Module):
@@ -83,10 +85,12 @@ class ConstantCrossAttention(nn.Module):
         """Args: the attention to replace; the text's tokens (T, cross_attention_dim); dtype as in `fold_constants`."""
         super().__init__()
         self.heads, self.tokens = attention.heads, len(text)
-        query, output = attention.to_q.weight, attention.to_out[0]
+        query, output, of_text = attention.to_q.weight, attention.to_out[0], (attention.to_k, attention.to_v)
+        assert isinstance(output, nn.Linear)
         keys, values = (
             (text.float() @ layer.weight.float().T).unflatten(1, (self.heads, -1))  # (T, heads, D)
-            for layer in (attention.to_k, attention.to_v)
+            for layer in of_text
+            if isinstance(layer, nn.Linear)
         )
         per_head = query.float().unflatten(0, (self.heads, -1))  # (heads, D, C)
         score = torch.einsum("thd,hdc->htc", keys * attention.scale, per_head).flatten(0, 1)

@@ -39,7 +39,7 @@ class HeatmapHead(nn.Module):
             self.fusion.update({level: nn.Conv2d(w, width, kernel_size=1) for level, w in widths.items()})
         # Near-zero first heatmaps, as usual for heatmap heads: the paper does not say.
         nn.init.normal_(self.final_layer.weight, std=0.001)
-        nn.init.zeros_(self.final_layer.bias)
+        nn.init.zeros_(bias_of(self.final_layer))
 
     def fuse(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Features of each configured level -> one (N, C, h, w) of the finest level's width and size."""
@@ -52,46 +52,58 @@ class HeatmapHead(nn.Module):
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
         feature = feature.contiguous()  # instance norm would copy anything else, twice
-        if self._may_go_by_groups(feature):
-            return self._by_groups(feature)
-        return self.in_whole_layers(feature)
+        alone = feature.device.type in ("cpu", "meta") and not torch.is_grad_enabled()
+        layers = self._plain_layers() if alone and feature.dtype == torch.float32 else None
+        return self.in_whole_layers(feature) if layers is None else _by_groups(feature, *layers)
 
     def in_whole_layers(self, feature: torch.Tensor) -> torch.Tensor:
         """`forward`, as it is everywhere but on a CPU."""
         return self._last(self.conv_layers(self.deconv_layers(feature)))
 
-    def _may_go_by_groups(self, feature: torch.Tensor) -> bool:
-        """In float32 on a CPU, where nothing but the answer is wanted; layers of other classes see to their weights."""
-        layers = (self.deconv_layers[0], self.conv_layers[0], self.final_layer)
-        plain = tuple(type(layer) for layer in layers) == (nn.ConvTranspose2d, nn.Conv2d, nn.Conv2d)
-        alone = len(self.deconv_layers) == 3 and not torch.is_grad_enabled()
-        return plain and alone and feature.device.type in ("cpu", "meta") and feature.dtype == torch.float32
+    def _plain_layers(self) -> tuple[nn.ConvTranspose2d, nn.Conv2d, nn.Conv2d] | None:
+        """The layers with weights, of a head with one deconvolution; None where some are of another class.
 
-    def _by_groups(self, feature: torch.Tensor) -> torch.Tensor:
-        """The same, a group of channels after the other: one full-size tensor in memory instead of three.
-
-        The instance norms work on each channel by itself; only the last sum runs in another order.
+        Such layers see to their weights themselves.
         """
         deconvolution, convolution, last = self.deconv_layers[0], self.conv_layers[0], self.final_layer
-        n, width, h, w = feature.shape
-        wide = feature.new_empty(n, width, 2 * h, 2 * w)
-        for group in _groups(width):
-            part = F.conv_transpose2d(feature, deconvolution.weight[:, group], stride=2, padding=1)
-            wide[:, group] = F.silu(F.instance_norm(part), inplace=True)
-        heatmaps = last.bias[:, None, None].repeat(n, 1, 2 * h, 2 * w)
-        for group in _groups(width):
-            part = F.conv2d(wide, convolution.weight[group], convolution.bias[group])
-            part = F.silu(F.instance_norm(part), inplace=True)
-            heatmaps += F.conv2d(part, last.weight[:, group])
-        return heatmaps
+        if type(deconvolution) is not nn.ConvTranspose2d or type(convolution) is not nn.Conv2d:
+            return None
+        one = len(self.deconv_layers) == 3 and type(last) is nn.Conv2d
+        return (deconvolution, convolution, last) if one else None
 
     def _last(self, feature: torch.Tensor) -> torch.Tensor:
         """The last layer; in float32 for weights in half precision, whose steps would be seen about a map's maximum."""
         layer = self.final_layer
         is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
         if type(layer) is nn.Conv2d and is_half:  # another class sees to its weights itself
-            return F.conv2d(feature.float(), layer.weight.float(), layer.bias.float())
+            return F.conv2d(feature.float(), layer.weight.float(), bias_of(layer).float())
         return layer(feature)
+
+
+def _by_groups(
+    feature: torch.Tensor, deconvolution: nn.ConvTranspose2d, convolution: nn.Conv2d, last: nn.Conv2d
+) -> torch.Tensor:
+    """The head, a group of channels after the other: one full-size tensor in memory instead of three.
+
+    The instance norms work on each channel by itself; only the last sum runs in another order.
+    """
+    n, width, h, w = feature.shape
+    wide = feature.new_empty(n, width, 2 * h, 2 * w)
+    for group in _groups(width):
+        part = F.conv_transpose2d(feature, deconvolution.weight[:, group], stride=2, padding=1)
+        wide[:, group] = F.silu(F.instance_norm(part), inplace=True)
+    heatmaps = bias_of(last)[:, None, None].repeat(n, 1, 2 * h, 2 * w)
+    for group in _groups(width):
+        part = F.conv2d(wide, convolution.weight[group], bias_of(convolution)[group])
+        part = F.silu(F.instance_norm(part), inplace=True)
+        heatmaps += F.conv2d(part, last.weight[:, group])
+    return heatmaps
+
+
+def bias_of(layer: nn.Conv2d) -> torch.Tensor:
+    """The bias of a layer that was built with one."""
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _groups(width: int) -> list[slice]:

@@ -1,26 +1,28 @@
 """SDPose: pictures -> latents -> U-Net features -> heatmaps; and its RGB branch, for training."""
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+from ..dependencies import require
+
+# Before anything that imports them: whoever asks for SDPose without them is told which extra to install.
+require("torch", "SDPose")
+require("diffusers", "SDPose")
+
 import torch
 from torch import nn
 
 from ..codec.heatmaps import flip_back
-from ..dependencies import require
 from ..errors import InputError
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
 from .config import SDPoseConfig
 from .cpu_memory import return_freed_memory
 from .empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
 from .head import HeatmapHead
-
-# Before anything that imports them: whoever asks for SDPose without them is told which extra to install.
-require("torch", "SDPose")
-require("diffusers", "SDPose")
 
 
 class Prediction(NamedTuple):
@@ -110,7 +112,11 @@ class SDPose(nn.Module):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
-        features, _ = self._unet(self.latents(images), (POSE,))
+        return self.features_of(self.latents(images))
+
+    def features_of(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents (N, 4, h, w) -> features as in `features`."""
+        features, _ = self._unet(latents, (POSE,))
         return self.head.fuse(features)
 
     def heatmaps(self, images: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
@@ -130,11 +136,8 @@ class SDPose(nn.Module):
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
         """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's latent for the RGB task, class label [0, 1]."""
         _, latents = self._unet(self.latents(images), (RGB,))
+        assert latents is not None
         return latents
-
-    def train_forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents (N, 4, h, w) -> heatmaps (N, K, 2h, 2w) and RGB latents (N, 4, h, w), in one U-Net pass."""
-        return self(latents=latents, tasks=(POSE, RGB))
 
     def forward(
         self,
@@ -150,10 +153,10 @@ class SDPose(nn.Module):
             latents: (N, 4, h, w), h and w multiples of 8.
             tasks: which.
         """
-        if (images is None) == (latents is None):
-            raise InputError("expected either images or latents")
-        if latents is None:
+        if images is not None and latents is None:
             latents = self.latents(images)
+        elif latents is None or images is not None:
+            raise InputError("expected either images or latents")
         features, rgb_latents = self._unet(latents, tasks)
         heatmaps = self.head(self.head.fuse(features)).float() if features else None
         return Prediction(heatmaps, rgb_latents)
@@ -166,7 +169,7 @@ class SDPose(nn.Module):
         """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
 
         Sizes are left open: one graph of each part for a single crop, one for any other number. On a CPU the VAE then
-        runs in whole layers, which takes 2 GB more: cut into strips it would be compiled anew for every number.
+        runs in whole layers, which takes 2 GB more: cut into strips it would be compiled again for every number.
 
         Args:
             mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, which pay for small batches on fast

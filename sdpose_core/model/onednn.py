@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
 
 from .cpu_memory import MIN_TOKENS
+from .devices import channels_last
 
 if TYPE_CHECKING:
     from .network import SDPose
@@ -42,13 +44,18 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
     weight = next(model.parameters())
     if weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.requires_grad and has_fast_onednn():
         for part in (model.vae, model.unet):  # the head's instance norms are better off with whole maps
-            part.to(memory_format=torch.channels_last)
+            channels_last(part)
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = OneDNNLinear
             elif isinstance(module, Attention) and not is_intel():
-                module.set_processor(OneDNNAttention())
+                set_processor(module, OneDNNAttention())
     return model
+
+
+def set_processor(attention: Attention, processor: Any) -> None:
+    """Have the attention computed by `processor`: any callable will do, whatever diffusers' types say."""
+    attention.set_processor(processor)
 
 
 def has_fast_onednn() -> bool:
@@ -96,20 +103,45 @@ class OneDNNAttention(AttnProcessor2_0):
         **kwargs: Any,
     ) -> torch.Tensor:
         """Tokens (N, L, C) or picture (N, C, H, W) -> the same shape."""
-        picture = hidden_states.ndim == 4
-        tokens = hidden_states.flatten(2).transpose(1, 2) if picture else hidden_states
-        usual = encoder_hidden_states is not None or attention_mask is not None or torch.is_grad_enabled()
-        if usual or tokens.shape[1] < MIN_TOKENS or tokens.device.type != "cpu" or tokens.dtype != torch.float32:
+        usual = encoder_hidden_states is not None or attention_mask is not None
+        if usual or not pays_for(hidden_states):
             return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
-        if attn.group_norm is not None:
-            tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
-        heads = [layer(tokens).unflatten(2, (attn.heads, -1)) for layer in (attn.to_q, attn.to_k, attn.to_v)]
-        y = attn.to_out[0](self_attention(*heads).flatten(2))
-        if picture:
-            y = y.transpose(1, 2).reshape(hidden_states.shape)
-        if attn.residual_connection:
-            y = y + hidden_states
-        return y / attn.rescale_output_factor
+        return attend(attn, hidden_states, lambda tokens: self_attention(*heads_of(attn, tokens, tokens)))
+
+
+def pays_for(hidden_states: torch.Tensor) -> bool:
+    """Whether oneDNN is faster for self-attention among these: float32 on a CPU, many tokens, no gradients."""
+    count = hidden_states.shape[2:].numel() if hidden_states.ndim == 4 else hidden_states.shape[1]
+    on_cpu = hidden_states.device.type == "cpu" and hidden_states.dtype == torch.float32
+    return on_cpu and count >= MIN_TOKENS and not torch.is_grad_enabled()
+
+
+def attend(
+    attn: Attention, hidden_states: torch.Tensor, answer: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Self-attention with diffusers' norm before it, and its output layer and residual after it.
+
+    Args:
+        attn: whose layers are used.
+        hidden_states: tokens (N, L, C) or picture (N, C, H, W); the result has the same shape.
+        answer: normalized tokens (N, L, C) -> what the heads read (N, L, heads, D).
+    """
+    picture = hidden_states.ndim == 4
+    tokens = hidden_states.flatten(2).transpose(1, 2) if picture else hidden_states
+    if attn.group_norm is not None:
+        tokens = attn.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
+    y = attn.to_out[0](answer(tokens).flatten(2))
+    if picture:
+        y = y.transpose(1, 2).reshape(hidden_states.shape)
+    if attn.residual_connection:
+        y = y + hidden_states
+    return y / attn.rescale_output_factor
+
+
+def heads_of(attn: Attention, tokens: torch.Tensor, read: torch.Tensor) -> list[torch.Tensor]:
+    """Queries of `tokens` (N, L, C), keys and values of `read` (N, M, C) -> three of (N, L or M, heads, D)."""
+    layers = ((attn.to_q, tokens), (attn.to_k, read), (attn.to_v, read))
+    return [layer(x).unflatten(2, (attn.heads, -1)) for layer, x in layers]
 
 
 def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

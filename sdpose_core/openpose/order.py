@@ -16,10 +16,10 @@ import numpy as np
 from ..errors import InputError
 from ..poses import Poses
 
-Source = int | tuple[int, int]
+PointSource = int | tuple[int, int]
 """Where a point comes from: an index, or the two indices whose middle it is."""
 
-OPENPOSE_18_FROM_COCO_17: Mapping[str, Source] = MappingProxyType(
+OPENPOSE_18_FROM_COCO_17: Mapping[str, PointSource] = MappingProxyType(
     {
         "nose": 0,
         "neck": (5, 6),
@@ -43,7 +43,7 @@ OPENPOSE_18_FROM_COCO_17: Mapping[str, Source] = MappingProxyType(
 )
 """OpenPose's 18 body points, in its order, from COCO's 17 (the first 17 of COCO-WholeBody)."""
 
-FEET_FROM_COCO_WHOLEBODY_133: Mapping[str, Source] = MappingProxyType(
+FEET_FROM_COCO_WHOLEBODY_133: Mapping[str, PointSource] = MappingProxyType(
     {
         "left_big_toe": 17,
         "left_small_toe": 18,
@@ -59,7 +59,7 @@ _HEAD_AND_ARMS = ("nose", "neck", "right_shoulder", "right_elbow", "right_wrist"
 _LEGS_AND_FACE = ("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye",
                   "left_eye", "right_ear", "left_ear")  # fmt: skip
 
-BODY_25_FROM_COCO_WHOLEBODY_133: Mapping[str, Source] = MappingProxyType(
+BODY_25_FROM_COCO_WHOLEBODY_133: Mapping[str, PointSource] = MappingProxyType(
     {
         **{name: OPENPOSE_18_FROM_COCO_17[name] for name in _HEAD_AND_ARMS},
         "mid_hip": (11, 12),
@@ -69,7 +69,7 @@ BODY_25_FROM_COCO_WHOLEBODY_133: Mapping[str, Source] = MappingProxyType(
 )
 """OpenPose's BODY_25, in its order, from COCO-WholeBody's 133."""
 
-FACE_70_FROM_COCO_WHOLEBODY_133: Mapping[str, Source] = MappingProxyType(
+FACE_70_FROM_COCO_WHOLEBODY_133: Mapping[str, PointSource] = MappingProxyType(
     {**{f"face-{i}": 23 + i for i in range(68)}, "right_eye": 2, "left_eye": 1}
 )
 """The 68 face points, then the right and the left eye of the body in place of the pupils."""
@@ -145,8 +145,12 @@ def people(poses: Poses, threshold: float) -> list[OpenPosePerson]:
 
     Raises `InputError` for a keypoint set other than coco_17 and coco_wholebody_133.
     """
-    points = present_points(poses, threshold)
-    ids = poses.track_ids if poses.track_ids is not None else np.arange(len(poses))
+    return people_of_points(poses, present_points(poses, threshold))
+
+
+def people_of_points(poses: Poses, points: np.ndarray) -> list[OpenPosePerson]:
+    """The people of `poses` from their `present_points` (P, 133, 3)."""
+    ids = np.asarray(poses.track_ids)
     return [
         OpenPosePerson(**_parts(own), person_id=int(track), box=box)
         for own, track, box in zip(points, ids, poses.boxes, strict=True)
@@ -183,7 +187,7 @@ def _parts(points: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def gather(points: np.ndarray, table: Mapping[str, Source]) -> np.ndarray:
+def gather(points: np.ndarray, table: Mapping[str, PointSource]) -> np.ndarray:
     """(K, 3) x, y, score -> (len(table), 3) float32 by an order table; a middle is present only if both ends are."""
     return np.stack([_middle(points, s) if isinstance(s, tuple) else points[s] for s in table.values()])
 

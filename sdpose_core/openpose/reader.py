@@ -31,9 +31,12 @@ from .order import (
     gather,
 )
 
-NORMALISED_LIMIT = 2.0
+NORMALIZED_LIMIT = 2.0
 """A frame is in units of its canvas if no coordinate of a present point is larger. Points a little outside the canvas
 exceed 1; a frame in pixels has all its points within two pixels of the corner only if it is empty."""
+
+DEEPEST = 8
+"""Lists within lists that are opened in search of frames."""
 
 _BODY_EYES = [OPENPOSE_18_NAMES.index("right_eye"), OPENPOSE_18_NAMES.index("left_eye")]
 _BODY_18_OF_25 = [BODY_25_NAMES.index(name) for name in OPENPOSE_18_NAMES]
@@ -68,16 +71,21 @@ def read_openpose_json(
         raise InputError(f"{path}: no .json file in this folder")
     frames: list[PoseKeypointFrame] = []
     for file in files:
+        content = _json_of(file)
         try:
-            content = json.loads(file.read_text(encoding="utf-8-sig"))
             frames += read_pose_keypoint(content, swap_hands=swap_hands, size=size)
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
-        except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{file} is no JSON ({error}): expected OpenPose JSON") from None
     return frames
+
+
+def _json_of(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is no JSON ({error}): expected OpenPose JSON") from None
 
 
 def read_pose_keypoint(
@@ -98,7 +106,7 @@ def read_pose_keypoint(
     ]
 
 
-def _frames(obj: Any, place: str = "") -> Iterator[tuple[Mapping[str, Any], str, list[str]]]:
+def _frames(obj: Any, place: str = "", depth: int = 0) -> Iterator[tuple[Mapping[str, Any], str, list[str]]]:
     """Each frame's dict with the name of its place and the first notes; nested lists and named collections opened."""
     if isinstance(obj, Mapping):
         if not obj or _is_frame(obj):
@@ -109,8 +117,10 @@ def _frames(obj: Any, place: str = "") -> Iterator[tuple[Mapping[str, Any], str,
         else:
             raise InputError(f"{place or 'frame'}: no 'people' among its keys ({', '.join(map(str, obj))[:80]})")
     elif isinstance(obj, list | tuple):
+        if depth == DEEPEST:
+            raise InputError(f"{place}: lists are nested more than {DEEPEST} deep: expected a list of frames")
         for number, value in enumerate(obj):
-            yield from _frames(value, f"{place}, {number}" if place else f"frame {number}")
+            yield from _frames(value, f"{place}, {number}" if place else f"frame {number}", depth + 1)
     else:
         raise InputError(
             f"{place or 'POSE_KEYPOINT'}: expected a dict with 'people' or a list of such, got {type(obj).__name__}"
@@ -137,7 +147,7 @@ class _Frame:
         self.keys = dict(PART_KEYS)
         if swap_hands:
             self.keys["left_hand"], self.keys["right_hand"] = self.keys["right_hand"], self.keys["left_hand"]
-        self.size = self._size(size)
+        self.size = self._canvas_size(size)
 
     def read(self) -> PoseKeypointFrame:
         entries = self._entries()
@@ -154,7 +164,7 @@ class _Frame:
                 self.notes.append(f"person {number}: each hand is nearer to the other wrist: exchanged? (swap_hands)")
         return PoseKeypointFrame(self.size, people, tuple(self.notes))
 
-    def _size(self, fallback: tuple[int, int] | None) -> tuple[int, int]:
+    def _canvas_size(self, fallback: tuple[int, int] | None) -> tuple[int, int]:
         for keys in (("canvas_width", "canvas_height"), ("width", "height")):
             w, h = (_number(self.content.get(key)) for key in keys)
             if 1 <= w < 1e6 and 1 <= h < 1e6:
@@ -243,9 +253,9 @@ class _Frame:
         """Scale the whole frame by its canvas if all its present points are in canvas units."""
         arrays = [points for own in people for points in own.values()]
         present = np.concatenate([points[points[:, 2] > 0, :2] for points in arrays] or [np.zeros((0, 2))])
-        if not len(present) or max(self.size) <= NORMALISED_LIMIT:
+        if not len(present) or max(self.size) <= NORMALIZED_LIMIT:
             return
-        if np.abs(present).max() <= NORMALISED_LIMIT:
+        if np.abs(present).max() <= NORMALIZED_LIMIT:
             self.notes.append("coordinates of 0..1: scaled to the canvas")
             for points in arrays:
                 points[:, :2] *= self.size
@@ -264,19 +274,31 @@ class _Frame:
         extra = entry.get("sdpose")
         if extra is None:
             return None
-        try:
-            box = np.asarray(extra["box"], np.float32).reshape(5)
-            threshold = float(extra["threshold"])
-            for part, points in parts.items():
-                real = np.asarray(extra["scores"][self.keys[part]], np.float32)
-                if part == "body" and len(real) == 25:
-                    real = real[_BODY_18_OF_25]
-                ours = (points[:, 2] == 1) & (real.reshape(len(points)) >= max(threshold, 1e-6))
-                points[ours, 2] = real[ours]
-        except (KeyError, TypeError, ValueError, IndexError):
+        known = _own_numbers(extra, self.keys)
+        if known is None or any(len(known[part]) != len(points) for part, points in parts.items()):
             self.notes.append(f"person {number}: its 'sdpose' object is not as we write it: left out")
             return None
-        return box
+        for part, points in parts.items():
+            ours = (points[:, 2] == 1) & (known[part] >= max(float(known["threshold"][0]), 1e-6))
+            points[ours, 2] = known[part][ours]
+        return known["box"]
+
+
+def _own_numbers(extra: Any, keys: Mapping[str, str]) -> dict[str, np.ndarray] | None:
+    """Our `sdpose` object as arrays: "box" (5,), "threshold" (1,), and the scores of each part; None if it is none."""
+    scores = extra.get("scores") if isinstance(extra, Mapping) else None
+    if not isinstance(scores, Mapping):
+        return None
+    raw = {"box": extra.get("box"), "threshold": [extra.get("threshold")]}
+    raw |= {part: scores.get(key) for part, key in keys.items()}
+    try:
+        known = {name: np.asarray(values, np.float32) for name, values in raw.items()}
+    except (TypeError, ValueError):
+        return None
+    if len(known["body"].shape) == 1 and len(known["body"]) == 25:
+        known["body"] = known["body"][_BODY_18_OF_25]
+    whole = known["box"].shape == (5,) and np.isfinite(known["threshold"]).all()
+    return known if whole and all(values.ndim == 1 for values in known.values()) else None
 
 
 def _as_list(value: Any, place: str) -> list[Any]:
@@ -292,11 +314,11 @@ def _triples(values: list[Any], place: str) -> np.ndarray:
     nested = all(value is None or isinstance(value, list | tuple) for value in values)
     if not nested and len(values) % 3:
         raise InputError(f"{place}: expected x, y, score for each point, got {len(values)} numbers (no multiple of 3)")
+    if nested:
+        points = [[0, 0, 0] if value is None else [*value, 1][:3] for value in values]
+    else:
+        points = [values[i : i + 3] for i in range(0, len(values), 3)]
     try:
-        if nested:
-            points = [[0, 0, 0] if value is None else [*value, 1][:3] for value in values]
-        else:
-            points = [values[i : i + 3] for i in range(0, len(values), 3)]
         with np.errstate(over="ignore"):
             array = np.array(points, np.float32)
     except (TypeError, ValueError):

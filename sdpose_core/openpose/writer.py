@@ -6,7 +6,7 @@ Point orders are in `order.py`; what others wrote is read, tolerantly, in `reade
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from .order import (
     PART_KEYS,
     RIGHT_HAND_FROM_COCO_WHOLEBODY_133,
     OpenPosePerson,
-    Source,
+    PointSource,
     gather,
-    people,
+    people_of_points,
     present_points,
 )
-from .reader import PoseKeypointFrame, read_pose_keypoint
+from .reader import PoseKeypointFrame
 
 JSON_VERSION = 1.3
 """Version of OpenPose's JSON format that our keys follow."""
@@ -66,14 +66,12 @@ def to_openpose(
     """
     if body not in BODIES:
         raise InputError(f"body: expected one of {', '.join(BODIES)}, got {body!r}")
-    shown, complete = _part_arrays(poses, threshold, body), _part_arrays(poses, 0.0, body)
+    points = present_points(poses, 0.0)
+    everybody = zip(people_of_points(poses, points), points, strict=True)
     w, h = poses.size
     return {
         "version": JSON_VERSION,
-        "people": [
-            _person(own, whole, person, threshold, scores)
-            for own, whole, person in zip(shown, complete, people(poses, threshold), strict=True)
-        ],
+        "people": [_person(person, _parts(person, own, body), threshold, scores) for person, own in everybody],
         "canvas_width": w,
         "canvas_height": h,
     }
@@ -93,30 +91,23 @@ def write_openpose_json(
         handle.write("\n")
 
 
-def _part_arrays(poses: Poses, threshold: float, body: str) -> list[dict[str, np.ndarray]]:
-    """Part name -> (N, 3) of each person, with the body in the order asked for."""
-    parts = [person.parts() for person in people(poses, threshold)]
-    if body == "body_25":
-        for own, points in zip(parts, present_points(poses, threshold), strict=True):
-            own["body"] = gather(points, BODY_25_FROM_COCO_WHOLEBODY_133)
-    return parts
+def _parts(person: OpenPosePerson, points: np.ndarray, body: str) -> dict[str, np.ndarray]:
+    """Part name -> (N, 3) of a person, with the body in the order asked for; `points` (133, 3) are the person's."""
+    parts = person.parts()
+    return parts if body == "openpose_18" else {**parts, "body": gather(points, BODY_25_FROM_COCO_WHOLEBODY_133)}
 
 
-def _person(
-    shown: dict[str, np.ndarray],
-    complete: dict[str, np.ndarray],
-    person: OpenPosePerson,
-    threshold: float,
-    scores: bool,
-) -> dict[str, Any]:
+def _person(person: OpenPosePerson, parts: Mapping[str, np.ndarray], threshold: float, scores: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"person_id": [-1 if person.person_id is None else person.person_id]}
     for part, key in PART_KEYS.items():
-        points = np.array(shown[part])
+        points = np.where(parts[part][:, 2:] >= threshold, parts[part], 0)
+        if part == "face" and not points[:68, 2].any():  # eyes alone are no face
+            points[:] = 0
         if not scores:
             points[:, 2] = points[:, 2] > 0
         entry[key] = _floats(points)
     box = np.zeros(5) if person.box is None else np.nan_to_num(person.box)
-    real = {PART_KEYS[part]: _floats(points[:, 2]) for part, points in complete.items()}
+    real = {PART_KEYS[part]: _floats(points[:, 2]) for part, points in parts.items()}
     entry["sdpose"] = {"box": _floats(box), "threshold": float(threshold), "scores": real}
     return entry
 
@@ -124,22 +115,6 @@ def _person(
 def _floats(array: np.ndarray) -> list[float]:
     """Plain floats with the shortest digits that give back the same float32."""
     return [float(str(value)) for value in np.asarray(array, np.float32).ravel()]
-
-
-def read_poses(
-    obj: Any,
-    *,
-    swap_hands: bool = False,
-    size: tuple[int, int] | None = None,
-    keypoint_set: str | None = None,
-) -> tuple[list[Poses], list[str]]:
-    """POSE_KEYPOINT of any origin -> the poses of each frame, all of one keypoint set, and the reader's notes.
-
-    Arguments and errors as in `read_pose_keypoint` and `to_poses`.
-    """
-    frames = read_pose_keypoint(obj, swap_hands=swap_hands, size=size)
-    keypoint_set = keypoint_set or ("coco_wholebody_133" if any(map(_more_than_body, frames)) else "coco_17")
-    return [to_poses(frame, keypoint_set) for frame in frames], [note for frame in frames for note in frame.notes]
 
 
 def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses:
@@ -174,7 +149,7 @@ def _more_than_body(frame: PoseKeypointFrame) -> bool:
 def _coco_points(person: OpenPosePerson) -> np.ndarray:
     """(133, 3) COCO-WholeBody x, y, score; x and y of absent points NaN."""
     points = np.zeros((133, 3), np.float32)
-    tables: dict[str, list[Source]] = {
+    tables: dict[str, list[PointSource]] = {
         "body": list(OPENPOSE_18_FROM_COCO_17.values()),
         "feet": list(FEET_FROM_COCO_WHOLEBODY_133.values()),
         "face": list(FACE_70_FROM_COCO_WHOLEBODY_133.values())[:68],

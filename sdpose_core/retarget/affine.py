@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .body import NECK, Figure
+from .body import NECK, Figure, NothingInCommon
 from .frame import matching_frame
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Similarity:
 
 
 def fit_canvas(old: tuple[int, int], new: tuple[int, int]) -> Similarity:
-    """A picture of size `old` (w, h) as large as it goes, centred, on a canvas of size `new`."""
+    """A picture of size `old` (w, h) as large as it goes, centered, on a canvas of size `new`."""
     scale = min(new[0] / old[0], new[1] / old[1])
     return Similarity(scale, (old[0] / 2, old[1] / 2), (new[0] / 2, new[1] / 2))
 
@@ -40,7 +40,7 @@ def fit_affine(clip: Figure, reference: Figure) -> tuple[Similarity, dict[str, A
     """The map that brings a clip nearest to a reference, and what is to be said about it.
 
     That is MimicMotion's fit over all frames; as far as the reference is a frame of the clip, the fit to that frame.
-    Raises `ValueError` if they have fewer than two joints in common.
+    Raises `NothingInCommon` if they have fewer than two joints in common.
     """
     pose = reference.nodes[matching_frame(reference, None)[0]]
     frame, likeness = matching_frame(clip, pose)
@@ -71,18 +71,18 @@ def least_squares(nodes: np.ndarray, pose: np.ndarray) -> tuple[Similarity, str 
     Returns: the map, and a note if a came from the sizes of the figures, because the line fitted to y is level or falls
     (one of them lies, say, or stands on the head).
 
-    Raises `ValueError` if they have fewer than two joints in common, or all of these in one place.
+    Raises `NothingInCommon` if they have fewer than two joints in common, or all of these in one place.
     """
     wanted = np.broadcast_to(pose[list(AFFINE_NODES)], (len(nodes), len(AFFINE_NODES), 2)).reshape(-1, 2)
     given = nodes[:, list(AFFINE_NODES)].reshape(-1, 2)
     both = np.isfinite(given).all(axis=1) & np.isfinite(wanted).all(axis=1)
     if both.sum() < 2:
-        raise ValueError("fewer than two joints in common")
+        raise NothingInCommon("fewer than two joints in common")
     given, wanted = given[both], wanted[both]
     source, target = given.mean(axis=0), wanted.mean(axis=0)
     a, b = given - source, wanted - target
     if not a.any() or not b.any():
-        raise ValueError("all joints in one place")
+        raise NothingInCommon("all joints in one place")
     sizes = float(np.sqrt((b**2).sum() / (a**2).sum()))
     slope = float((a[:, 1] @ b[:, 1]) / max(a[:, 1] @ a[:, 1], 1e-9))
     usable = slope > 0.1 * sizes

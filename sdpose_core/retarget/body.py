@@ -1,7 +1,7 @@
 """The body as a tree of limbs: where its joints are, and how long a person's limbs are over a clip.
 
 A limb that points at the camera looks short. Over a clip its length is therefore taken where it looks long; in a single
-picture, a limb that looks impossibly short beside its neighbours counts as not seen.
+picture, a limb that looks impossibly short beside its neighbors counts as not seen.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ QUANTILE = 0.8
 that swing towards the camera (arms above all, and the result's arms become too long); the maximum is noise."""
 
 TOO_SHORT = 0.6
-"""A limb shorter than this, beside what is usual and its neighbours or the same limb of the other side, points at the
+"""A limb shorter than this, beside what is usual and its neighbors or the same limb of the other side, points at the
 camera (by more than about 53 degrees)."""
+
+
+class NothingInCommon(ValueError):
+    """A clip and a reference show nothing by which one could be fitted to the other."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Limb:
         ends: the two nodes it is measured between.
         usual: its length in lengths of the trunk, among the people of COCO's pictures who stand upright.
         pair: the same limb of the other side.
-        beside: the limbs it is judged beside (the longest of them): neighbours, and the same limb of the other side.
+        beside: the limbs it is judged beside (the longest of them): neighbors, and the same limb of the other side.
     """
 
     ends: tuple[int, int]

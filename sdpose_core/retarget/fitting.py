@@ -15,7 +15,7 @@ from ..sequences.cleaning import drawing_threshold
 from ..sequences.people import parse_person, select_people
 from ..sequences.tracks import Track, split_tracks
 from .affine import Similarity, fit_affine, fit_canvas
-from .body import Figure, measure
+from .body import Figure, NothingInCommon, measure
 from .limbs import Fit, fit_limbs, refit
 
 log = logging.getLogger(__name__)
@@ -75,11 +75,10 @@ def retarget(
             MusePose does it; the ways of the person are scaled by the ratio of the legs. "affine": the figure as a
             whole is moved and scaled, by MimicMotion's least squares over 14 joints and all frames. "none": the clip's
             picture is laid onto the canvas, as large as it goes.
-        person: who of the clip is kept, see `sequence_selection.parse_person`; None: everybody.
-        reference_person: the same for the reference.
+        person, reference_person: who is kept of clip and reference, see `people.parse_person`; None: everybody.
         match: "order": people of clip and reference from left to right, those of the first frame first; whoever has no
             partner is moved and scaled along with the first. "same": all get the proportions of the reference's largest
-            person, their sizes and places among themselves stay. None: "order" where both show several people.
+            person, and keep their sizes and places among themselves. None: "order" where both show several people.
         at: the frame of the clip in which a person has the place and size of the reference: the "typical" one, nearest
             to the medians over the clip, or the "first" in which most of the body is seen. (Of frames with the feet on
             the ground. A frame that shows the very pose of the reference goes before.) "affine" takes all frames.
@@ -87,27 +86,19 @@ def retarget(
         canvas: (w, h) of the result, onto which the reference is laid first; None: the reference's.
         threshold: points of a lower score are not measured, and nothing hangs on them; they are moved all the same.
 
-    Raises `InputError` for an unknown method, other keypoint sets, a reference without anybody, or one of which nothing
-    is seen that is seen in the clip.
+    Raises `InputError` for an unknown method, other keypoint sets, and a reference with nobody or nothing in common.
     """
-    _check(method, METHODS, "method")
-    _check(match, (None, *MATCHES), "match")
-    _check(at, FRAMES, "at")
-    if person is not None:
-        sequence = _chosen(sequence, person, "the sequence")
+    for word, known, what in ((method, METHODS, "method"), (match, (None, *MATCHES), "match"), (at, FRAMES, "at")):
+        _check(word, known, what)
+    sequence = _chosen(sequence, person, "the sequence")
     clip = reference if isinstance(reference, PoseSequence) else PoseSequence.from_poses([reference])
     size = canvas or clip.size
     meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": _described(clip)}
     if method == "none":
         return _laid_on(sequence, fit_canvas(sequence.size, size), size, meta)
-    for name, each in (("sequence", sequence), ("reference", clip)):
-        if each.keypoint_set not in BODY_SETS:
-            raise InputError(
-                f"retargeting by {method!r} needs {' or '.join(BODY_SETS)}, the {name} is {each.keypoint_set!r}: "
-                "use the method 'none'"
-            )
-    if reference_person is not None:
-        clip = _chosen(clip, reference_person, "the reference")
+    _check_body(sequence, "sequence", method)
+    _check_body(clip, "reference", method)
+    clip = _chosen(clip, reference_person, "the reference")
     clip = _laid_on(clip, fit_canvas(clip.size, size), size)
     people, models = _people(sequence, threshold), _people(clip, threshold, CUT if method == "limbs" else 0)
     if not models:
@@ -115,8 +106,7 @@ def retarget(
     if not people:
         return replace(sequence, size=size, meta={**sequence.meta, "retarget": {**meta, "people": {}}})
     match = match or ("order" if len(models) > 1 and len(people) > 1 else "same")
-    pairs = _pairs(people, models, match)
-    changes = _changes(pairs, method, match, feet, at)
+    changes = _changes(_pairs(people, models, match), method, match, feet, at)
     meta |= {"match": match, "feet": feet, "people": {str(p.track.id): c.note for p, c in changes}}
     return _changed(sequence, changes, size, meta)
 
@@ -126,7 +116,17 @@ def _check(value: Any, known: Sequence[Any], what: str) -> None:
         raise InputError(f"{what}: expected one of {', '.join(str(each) for each in known)}, got {value!r}")
 
 
-def _chosen(sequence: PoseSequence, person: int | str, where: str) -> PoseSequence:
+def _check_body(sequence: PoseSequence, name: str, method: str) -> None:
+    if sequence.keypoint_set not in BODY_SETS:
+        raise InputError(
+            f"retargeting by {method!r} needs {' or '.join(BODY_SETS)}, the {name} is {sequence.keypoint_set!r}: "
+            "use the method 'none'"
+        )
+
+
+def _chosen(sequence: PoseSequence, person: int | str | None, where: str) -> PoseSequence:
+    if person is None:
+        return sequence
     own = select_people(sequence, **parse_person(str(person)))
     if not (own.track_ids >= 0).any():
         ids = [int(each) for each in np.unique(sequence.track_ids) if each >= 0]
@@ -144,10 +144,10 @@ def _people(sequence: PoseSequence, threshold: float, cut: float = 0) -> list[_P
 
     With `cut`, points this near to the edge of the picture do not count.
     """
-    least, margin = drawing_threshold(sequence.meta, threshold), cut * min(sequence.size)
+    min_score, margin = drawing_threshold(sequence.meta, threshold), cut * min(sequence.size)
     people = []
     for track in split_tracks(sequence):
-        seen = np.isfinite(track.keypoints).all(axis=-1) & (track.scores >= least)
+        seen = np.isfinite(track.keypoints).all(axis=-1) & (track.scores >= min_score)
         if cut:
             to_edge = np.minimum(np.abs(track.keypoints), np.abs(track.keypoints - sequence.size))
             seen &= (to_edge > margin).all(axis=-1)
@@ -201,7 +201,7 @@ def _fitted(person: _Person, model: _Person, method: str, feet: bool, at: str) -
             return _Change(fit, _note(fit))
         place, note = fit_affine(person.figure, model.figure)
         return _Change(place, {"scale": round(place.scale, 4), **note})
-    except ValueError as error:
+    except NothingInCommon as error:
         log.info("person %d: %s", person.track.id, error)
         return None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .affine import Similarity
-from .body import BONES, LIMBS, MID_HIP, NAMES, NECK, NOSE, Figure, body_nodes, lowest, too_short
+from .body import BONES, LIMBS, MID_HIP, NAMES, NECK, NOSE, Figure, NothingInCommon, body_nodes, lowest, too_short
 from .frame import ROOTS, interpolated, matching_frame, root_path
 
 LEGS = ("left_thigh", "right_thigh", "left_shank", "right_shank")
@@ -54,7 +54,7 @@ class Fit:
 def fit_limbs(clip: Figure, reference: Figure, feet: bool = True, at: str = "typical") -> Fit:
     """What makes the figure of a clip into that of a reference (of one or more frames; its most typical one counts).
 
-    Raises `ValueError` if there is no limb, or no place, that both show.
+    Raises `NothingInCommon` if there is no limb, or no place, that both show.
     """
     still, _ = matching_frame(reference, None)
     pose, ground = reference.nodes[still], reference.lowest()[still]
@@ -93,7 +93,7 @@ def _completed(known: dict[str, float]) -> tuple[dict[str, float], float]:
     if eyes is not None:
         known.setdefault("head", eyes)
     if not known:
-        raise ValueError("no limb is seen in both")
+        raise NothingInCommon("no limb is seen in both")
     mean = float(np.mean(list(known.values())))
     complete = {name: known.get(name, known.get(limb.pair or "", mean)) for name, limb in LIMBS.items()}
     return {name: float(np.clip(ratio, mean / LIMIT, mean * LIMIT)) for name, ratio in complete.items()}, mean
@@ -106,7 +106,7 @@ def _root(clip: Figure, pose: np.ndarray) -> int:
         if share[node] >= 0.5:
             return node
     if not share.any():
-        raise ValueError("no joint is seen in both")
+        raise NothingInCommon("no joint is seen in both")
     return int(np.argmax(share))
 
 

@@ -36,7 +36,7 @@ class CleanOptions:
         threshold: score about which points appear and vanish.
         outliers: a point that jumps further than this and back is removed (shares of the person's size); 0: off.
         fill_gaps: longest gap, in frames, that is filled; 0: off.
-        smooth: one-euro smoothing of the body, least cut-off frequency in Hz (lower is smoother); 0: off.
+        smooth: one-euro smoothing of the body, minimum cut-off frequency in Hz (lower is smoother); 0: off.
         smooth_hands, smooth_face: the same of hands and face.
         speed: how much the cut-off rises with the speed, in Hz per (person's size per second).
         two_way: smooth forwards and backwards, so that nothing lags; False is causal.
@@ -91,7 +91,7 @@ def decide_visibility(sequence: PoseSequence, threshold: float = 0.3, hysteresis
         shown = _hysteresis(track.scores, threshold, hysteresis)
         return replace(track, keypoints=np.where(shown[..., None], track.keypoints, np.nan))
 
-    return each_point(sequence, change, **{DECIDED: True})
+    return each_point(sequence, change, meta={DECIDED: True})
 
 
 def _hysteresis(scores: np.ndarray, threshold: float, margin: float) -> np.ndarray:
@@ -115,24 +115,26 @@ def reject_outliers(sequence: PoseSequence, distance: float = 0.12) -> PoseSeque
     def change(track: Track, _: slice) -> Track:
         if len(track) < 3:
             return track
-        least = distance * track.scale()
-        out = [_outliers(points, least) for points in track.keypoints.swapaxes(0, 1)]  # at once they fill the memory
+        min_distance = distance * track.scale()
+        out = [
+            _outliers(points, min_distance) for points in track.keypoints.swapaxes(0, 1)
+        ]  # at once they fill the memory
         return replace(track, keypoints=np.where(np.stack(out, axis=1)[..., None], np.nan, track.keypoints))
 
     return each_point(sequence, change)
 
 
-def _outliers(points: np.ndarray, least: float) -> np.ndarray:
-    """(N, 2) the way of one point, pixels -> (N,) where it is an outlier, at least `least` pixels away."""
+def _outliers(points: np.ndarray, min_distance: float) -> np.ndarray:
+    """(N, 2) the way of one point, pixels -> (N,) where it is an outlier, at least `min_distance` pixels away."""
     windows = _windows(points)
     middle = _nan_median(windows, axis=0)
     spread = _nan_median(np.linalg.norm(windows - middle, axis=-1), axis=0)
     away = np.linalg.norm(points - middle, axis=-1)
-    return away > np.maximum(least, 3 * spread)
+    return away > np.maximum(min_distance, 3 * spread)
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
-    """(N, ...) -> (5, N, ...) each frame's neighbours from two before to two after, NaN beyond the ends."""
+    """(N, ...) -> (5, N, ...) each frame's neighbors from two before to two after, NaN beyond the ends."""
     padded = np.pad(values, ((2, 2), *((0, 0) for _ in values.shape[1:])), constant_values=np.nan)
     return np.stack([padded[i : i + len(values)] for i in range(5)])
 
@@ -154,7 +156,7 @@ def fill_gaps(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
         keypoints = _interpolate(track.keypoints.reshape(len(track), -1), track.times, frames)
         keypoints = keypoints.reshape(track.keypoints.shape)
         filled = np.isfinite(keypoints).all(axis=-1) & ~np.isfinite(track.keypoints).all(axis=-1)
-        scores = np.where(filled & (track.scores <= 0), _lesser_neighbour(track), track.scores)
+        scores = np.where(filled & (track.scores <= 0), _lesser_neighbor(track), track.scores)
         return replace(track, keypoints=keypoints, present=track.present | filled.any(axis=1), scores=scores)
 
     def with_boxes(track: Track) -> Track:
@@ -183,7 +185,7 @@ def _interpolate(values: np.ndarray, times: np.ndarray, longest: int) -> np.ndar
     return result
 
 
-def _lesser_neighbour(track: Track) -> np.ndarray:
+def _lesser_neighbor(track: Track) -> np.ndarray:
     """(N, K) the lesser score of the nearest frames before and after in which the point was there."""
     seen = np.isfinite(track.keypoints).all(axis=-1) & (track.scores > 0)
     rows = np.arange(len(track))[:, None]

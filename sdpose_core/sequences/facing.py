@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..poses import Poses, PoseSequence
+from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
 
 AWAY, TOWARDS = -0.3, -0.05
@@ -78,18 +78,8 @@ def _face_points(keypoint_set: str) -> list[int]:
     return [points.index(name) for name in _FRONT] + list(points.parts.get("face", ()))
 
 
-def drop_hidden_face(poses: Poses) -> Poses:
-    """One picture: nose, eyes and face of whoever is turned away become NaN; scores stay. Ears stay."""
-    if poses.keypoint_set not in KEYPOINT_SETS or not len(poses):
-        return poses
-    away = facing(poses.keypoints, poses.scores, poses.keypoint_set) < AWAY
-    keypoints = np.array(poses.keypoints)
-    keypoints[np.ix_(away, _face_points(poses.keypoint_set))] = np.nan
-    return replace(poses, keypoints=keypoints)
-
-
 def drop_hidden_faces(sequence: PoseSequence) -> PoseSequence:
-    """The same along a sequence, person by person and without flicker (see `is_away`)."""
+    """Nose, eyes and face of whoever is turned away become NaN, without flicker (see `is_away`); scores stay."""
     if sequence.keypoint_set not in KEYPOINT_SETS:
         return sequence
     keypoints = np.array(sequence.keypoints)

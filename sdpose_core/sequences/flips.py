@@ -29,8 +29,8 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
         keypoints, scores = track.keypoints, track.scores  # copies already
         for pairs in groups:
             left, right = pairs.T
-            sides = (keypoints[:, side].astype(np.float64) for side in (left, right))
-            flipped = _flipped(*sides, track.scale(), frames)
+            first, second = (keypoints[:, side].astype(np.float64) for side in (left, right))
+            flipped = _flipped(first, second, track.scale(), frames)
             at = np.flatnonzero(flipped)[:, None]
             keypoints[at, left], keypoints[at, right] = keypoints[at, right], keypoints[at, left]
             scores[at, left], scores[at, right] = scores[at, right], scores[at, left]

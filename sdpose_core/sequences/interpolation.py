@@ -11,10 +11,10 @@ from .tracks import Track, iter_tracks, join_tracks
 
 
 def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
-    """Frames that were not estimated get the people whom both estimated neighbours show.
+    """Frames that were not estimated get the people whom both estimated neighbors show.
 
-    Keypoints, boxes and scores lie on the straight line between those of the neighbours, by frame number. A point that
-    either neighbour lacks is absent. `meta["interpolated"]` says how many frames it were.
+    Keypoints, boxes and scores lie on the straight line between those of the neighbors, by frame number. A point that
+    either neighbor lacks is absent. `meta["interpolated"]` says how many frames they are.
 
     Args:
         estimated: (T,) bool; the first frame is.
@@ -31,7 +31,7 @@ def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
 
 def _between(track: Track, before: np.ndarray, after: np.ndarray) -> Track:
     own = slice(track.start, track.start + len(track))
-    last = len(track) - 1  # a track ends at an estimated frame, but the neighbour beyond may be another's
+    last = len(track) - 1  # a track ends at an estimated frame, but the neighbor beyond may be another's
     low, high = before[own] - track.start, after[own] - track.start
     inside = (low >= 0) & (high <= last)
     low, high = np.clip(low, 0, last), np.clip(high, 0, last)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import InputError
-from ..poses import PoseSequence
+from ..poses import USUAL_RATE, PoseSequence
 from ..skeletons import KEYPOINT_SETS
 from .tracks import Track, each_point
 
@@ -20,25 +20,25 @@ def smooth(
 
     Args:
         sequence: with a frame rate (without one 25 frames per second are assumed).
-        cutoffs: least cut-off frequency in Hz of "body" (with feet), "hands" and "face"; 0 leaves a part as it is.
+        cutoffs: minimum cut-off frequency in Hz of "body" (with feet), "hands" and "face"; 0 leaves a part as it is.
         speed: rise of the cut-off, in Hz per (person's size per second).
         two_way: mean of a pass forwards and one backwards, so that nothing lags; False looks back only.
 
     A point counts as much as its score (1 and above: fully). Absent points stay absent, and after an absence the filter
-    starts anew. Source: Casiez et al., "1 Euro Filter", CHI 2012.
+    starts again. Source: Casiez et al., "1 Euro Filter", CHI 2012.
     """
     cutoffs = {"body": 1.2, "hands": 0.8, "face": 1.0} if cutoffs is None else cutoffs
-    rate = float(sequence.frame_rate or 25)
+    rate = float(sequence.frame_rate or USUAL_RATE)
     lowest = _cutoff_of_points(sequence, cutoffs)
 
     def change(track: Track, points: slice) -> Track:
         weights = np.clip(track.scores, 0.05, 1)[..., None]
-        seconds, betas, least = track.times / rate, speed / track.sizes(), lowest[points, None]
-        smoothed = one_euro(track.keypoints, weights, seconds, least, betas)
+        seconds, betas, cutoff = track.times / rate, speed / track.sizes(), lowest[points, None]
+        smoothed = one_euro(track.keypoints, weights, seconds, cutoff, betas)
         if two_way:
-            back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], least, betas[::-1])
+            back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], cutoff, betas[::-1])
             smoothed = (smoothed + back[::-1]) / 2
-        return replace(track, keypoints=np.where(least <= 0, track.keypoints, smoothed))
+        return replace(track, keypoints=np.where(cutoff <= 0, track.keypoints, smoothed))
 
     return each_point(sequence, change)
 
@@ -66,7 +66,7 @@ def one_euro(
         values: (N, K, 2), NaN absent.
         weights: (N, K, 1) in 0..1: how much a value counts.
         seconds: (N,) rising.
-        cutoff: (K, 1) least cut-off in Hz.
+        cutoff: (K, 1) minimum cut-off in Hz.
         betas: (N,) Hz per unit of speed (of `values` per second); the speed is filtered at 1 Hz.
     """
     result = np.full_like(values, np.nan)

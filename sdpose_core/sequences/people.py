@@ -39,8 +39,8 @@ def select_people(
             "best score": mean score of the body over all frames (0 where the person is away): AnimateAnyone's rule,
             decided once for the clip. "best score per frame": that rule as its tool has it, each frame's best person,
             whoever it is; one slot, whose id changes.
-            "leftmost", "rightmost": centre of the box, where people stand in the first frame that shows most of them
-            (later ones: where they appear). "nearest point": distance of `point` from the box, then from its centre,
+            "leftmost", "rightmost": center of the box, where people stand in the first frame that shows most of them
+            (later ones: where they appear). "nearest point": distance of `point` from the box, then from its center,
             in the same frame. "mask": share of the person's points (or box) in the mask, in the same frame, or over all
             frames if there is a mask for each; people outside of it are left out.
         number: with "id" the track id, else the place in the order (0 is the first).
@@ -126,7 +126,7 @@ def _centers(people: PoseSequence) -> np.ndarray:
 
 
 def _distances(people: PoseSequence, point: np.ndarray) -> list[np.ndarray]:
-    """(P,) pixels from a point to the box (0 inside), and to its centre."""
+    """(P,) pixels from a point to the box (0 inside), and to its center."""
     boxes = _standing_boxes(people)
     outside = np.maximum(np.maximum(boxes[:, :2] - point, point - boxes[:, 2:]), 0)
     return [np.linalg.norm(outside, axis=1), np.linalg.norm(_centers(people) - point, axis=1)]

@@ -10,11 +10,9 @@ import numpy as np
 from .. import boxes as box_tools
 from ..errors import InputError
 from ..poses import Poses
-from ..skeletons import KEYPOINT_SETS, PARTS
+from ..skeletons import HEAD, KEYPOINT_SETS, PARTS
 
 ORDERS = ("id", "largest", "leftmost", "rightmost", "best score", "nearest point")
-HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-"""The points of the body that `drawing.PARTS` calls the head."""
 
 
 def people_order(poses: Poses, by: str, point: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
@@ -22,8 +20,8 @@ def people_order(poses: Poses, by: str, point: tuple[float, float] = (0.0, 0.0))
 
     Args:
         poses: of one picture.
-        by: "id" (track id, ascending), "largest" (area of the box), "leftmost", "rightmost" (centre of the box),
-            "best score" (mean keypoint score) or "nearest point" (centre of the box).
+        by: "id" (track id, ascending), "largest" (area of the box), "leftmost", "rightmost" (center of the box),
+            "best score" (mean keypoint score) or "nearest point" (center of the box).
         point: (x, y) pixels, for "nearest point".
 
     Raises `InputError` for another order.
@@ -50,7 +48,7 @@ def select_person(poses: Poses, by: str, number: int = 0, point: tuple[float, fl
         number: with "id" the track id, else the place in the order (0 is the first).
     """
     if by == "id":
-        return poses.select(poses.track_ids == number)
+        return poses.select(np.asarray(poses.track_ids) == number)
     return poses.select(people_order(poses, by, point)[number : number + 1])
 
 
@@ -59,9 +57,9 @@ def keep_points(poses: Poses, parts: Collection[str] = PARTS, threshold: float =
 
     Args:
         poses: of one picture.
-        parts: of `drawing.PARTS`, as for drawing: "body" without "head" is a body without nose, eyes and ears. Points
+        parts: of `skeletons.PARTS`, as for drawing: "body" without "head" is a body without nose, eyes and ears. Points
             of a keypoint set without named parts are judged by their score alone.
-        threshold: least score.
+        threshold: points of a lower score are left out.
 
     Raises `InputError` for an unknown part.
     """

@@ -78,8 +78,9 @@ def _track(sequence: PoseSequence, track_id: int, dtype: type) -> Track:
     start, count = int(frames[0]), int(frames[-1] - frames[0] + 1)
     points = sequence.keypoints.shape[2]
     present = np.zeros(count, bool)
-    keypoints, boxes = np.full((count, points, 2), np.nan, dtype), np.full((count, 5), np.nan, dtype)
-    scores = np.zeros((count, points), dtype)
+    keypoints: np.ndarray = np.full((count, points, 2), np.nan, dtype)
+    scores: np.ndarray = np.zeros((count, points), dtype)
+    boxes: np.ndarray = np.full((count, 5), np.nan, dtype)
     rows = frames - start
     present[rows] = True
     keypoints[rows], scores[rows], boxes[rows] = (
@@ -128,7 +129,7 @@ def by_track(sequence: PoseSequence) -> PoseSequence:
     frames, slots = np.nonzero(sequence.track_ids >= 0)
     target = np.searchsorted(ids, sequence.track_ids[frames, slots])
     shape, points = (len(sequence), len(ids)), sequence.keypoints.shape[2]
-    empty = {
+    empty: dict[str, Any] = {
         "keypoints": np.full((*shape, points, 2), np.nan, np.float32),
         "scores": np.zeros((*shape, points), np.float32),
         "boxes": np.zeros((*shape, 5), np.float32),
@@ -143,20 +144,20 @@ POINTS_AT_ONCE = 24
 """Points of one person that are cleaned together, where each is looked at alone."""
 
 
-def each_track(sequence: PoseSequence, change: Callable[[Track], Track], **meta: Any) -> PoseSequence:
+def each_track(sequence: PoseSequence, change: Callable[[Track], Track]) -> PoseSequence:
     """The sequence with every track changed; one at a time, so that a long clip takes little more than its arrays."""
-    return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence, np.float32)], meta)
+    return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence, np.float32)])
 
 
 def each_point(
     sequence: PoseSequence,
     change: Callable[[Track, slice], Track],
     finish: Callable[[Track], Track] = lambda track: track,
-    **meta: Any,
+    meta: Mapping[str, Any] | None = None,
 ) -> PoseSequence:
     """The same for a change that looks at every point alone: it gets some points at a time, and takes little memory.
 
-    `finish` gets the changed track whole, in single precision.
+    `finish` gets the changed track whole, in single precision; `meta` is added to the sequence's.
     """
 
     def whole(track: Track) -> Track:

@@ -12,7 +12,7 @@ from ..oks import body_sigmas, oks
 from ..poses import Poses
 from .options import TrackerOptions
 from .scene_cuts import SceneCuts
-from .tracker import FEWEST_POINTS, Tracker
+from .tracker import MIN_POINTS, Tracker, plain_list
 
 MARGIN = 0.1
 """A following box is wider than the points by this share of its longer side, on each side: crown, hands and feet lie
@@ -60,10 +60,9 @@ class Following:
         if poses is None or not len(poses):
             return np.zeros((0, 5), np.float32)
         predicted, ids = tracker.predict(frame_index)
-        place = {int(track_id): box for track_id, box in zip(ids, predicted, strict=True)}
+        place = dict(zip(ids.tolist(), predicted, strict=True))
         rows = [
-            self._box(poses, row, place.get(int(track_id), poses.boxes[row, :4]))
-            for row, track_id in enumerate(poses.track_ids)
+            self._box(poses, row, place.get(track_id, poses.boxes[row, :4])) for row, track_id in enumerate(_ids(poses))
         ]
         boxes = np.concatenate([np.stack(rows), poses.boxes[:, 4:]], axis=1)
         boxes[:, :4] = box_tools.clip(boxes[:, :4], poses.size)
@@ -73,7 +72,7 @@ class Following:
         """(4,) the box around the sure points of a person (or their last box), moved like the predicted box."""
         box = old = poses.boxes[row, :4].astype(np.float64)
         sure = self._sure_points(poses, row)
-        if len(sure) >= FEWEST_POINTS and _share_inside(sure, old) >= INSIDE:
+        if len(sure) >= MIN_POINTS and _share_inside(sure, old) >= INSIDE:
             box = np.concatenate([sure.min(axis=0), sure.max(axis=0)])
         margin = MARGIN * (box[2:] - box[:2]).max()
         shift = (predicted - old)[:2]
@@ -89,7 +88,7 @@ class Following:
         if len(poses) < expected:
             return True
         assert self._last is not None
-        known = [self._means.get(int(track_id), 0.0) for track_id in self._last.track_ids]
+        known = [self._means.get(track_id, 0.0) for track_id in _ids(self._last)]
         left = [_share_inside(self._sure_points(poses, row), box[:4]) < INSIDE for row, box in enumerate(poses.boxes)]
         return any(left) or bool((_means(poses) < TRUST * np.asarray(known)).any()) or _any_double(poses)
 
@@ -97,10 +96,10 @@ class Following:
         """The tracked poses of the next frame; whether they were found in boxes of the detector."""
         if self.every == 1:
             return
-        means = {int(track_id): float(mean) for track_id, mean in zip(poses.track_ids, _means(poses), strict=True)}
+        means = {track_id: float(mean) for track_id, mean in zip(_ids(poses), _means(poses), strict=True)}
         self._means = means if detected else {**means, **self._means}
-        before = set() if self._last is None else set(self._last.track_ids.tolist())
-        if before - set(poses.track_ids.tolist()):
+        before = set() if self._last is None else set(_ids(self._last))
+        if before - set(_ids(poses)):
             self._detect_next = True
         self._last = poses
 
@@ -132,6 +131,10 @@ def _means(poses: Poses) -> np.ndarray:
     return poses.scores[:, :count].mean(axis=1) if len(poses) else np.zeros(0, np.float32)
 
 
+def _ids(poses: Poses) -> list[int]:
+    return np.asarray(poses.track_ids).tolist()
+
+
 def _share_inside(points: np.ndarray, box: np.ndarray) -> float:
     """Share of the points (N, 2) that lie in a box (4,); 1 without points."""
     return float(((points >= box[:2]) & (points <= box[2:])).all(axis=1).mean()) if len(points) else 1.0
@@ -145,12 +148,11 @@ def _any_double(poses: Poses) -> bool:
 
 
 def _poses_state(poses: Poses) -> dict[str, Any]:
-    keypoints = poses.keypoints.astype(np.float64)
     return {
-        "keypoints": np.where(np.isnan(keypoints), None, keypoints).tolist(),
+        "keypoints": plain_list(poses.keypoints.astype(np.float64)),
         "scores": poses.scores.astype(np.float64).tolist(),
         "boxes": poses.boxes.astype(np.float64).tolist(),
-        "track_ids": poses.track_ids.tolist(),
+        "track_ids": _ids(poses),
         "size": list(poses.size),
         "keypoint_set": poses.keypoint_set,
         "points": poses.keypoints.shape[1],

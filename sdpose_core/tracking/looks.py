@@ -1,4 +1,4 @@
-"""What people look like, coarsely: the colours of their clothes, to know again who comes back into the picture."""
+"""What people look like, coarsely: the colors of their clothes, to know again who comes back into the picture."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..poses import Poses
 from ..skeletons import KEYPOINT_SETS
 
 LEVELS = 6
-"""Bins per colour channel."""
+"""Bins per color channel."""
 SAMPLES = 8
-FEWEST = 16
+MIN_SAMPLES = 16
 """A region of fewer samples inside the picture has no look."""
 
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -18,7 +18,7 @@ _THIGHS = (("left_hip", "left_knee"), ("right_hip", "right_knee"))
 
 
 def looks(image: np.ndarray, poses: Poses) -> np.ndarray:
-    """(P, 2, 3 * LEVELS) colour shares of torso and thighs, NaN for a region that cannot be seen.
+    """(P, 2, 3 * LEVELS) color shares of torso and thighs, NaN for a region that cannot be seen.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -44,13 +44,13 @@ def no_looks(count: int) -> np.ndarray:
 def _look(image: np.ndarray, poses: Poses, index: int) -> np.ndarray:
     regions = _regions(poses.keypoints[index].astype(np.float64), poses.boxes[index, :4], poses.keypoint_set)
     nearer = poses.boxes[poses.boxes[:, 3] > poses.boxes[index, 3], :4]
-    return np.stack([_colours(image, _outside(points, nearer)) for points in regions])
+    return np.stack([_colors(image, _outside(points, nearer)) for points in regions])
 
 
 def _outside(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """The points (N, 2) that lie in none of the boxes (M, 4)."""
     within = (points[:, None] >= boxes[:, :2]) & (points[:, None] <= boxes[:, 2:])
-    return points[~within.all(axis=-1).any(axis=1)]
+    return points[~np.any(np.all(within, axis=-1), axis=1)]
 
 
 def _regions(keypoints: np.ndarray, box: np.ndarray, keypoint_set: str) -> list[np.ndarray]:
@@ -70,13 +70,13 @@ def _regions(keypoints: np.ndarray, box: np.ndarray, keypoint_set: str) -> list[
     return [torso.reshape(-1, 2), thighs]
 
 
-def _colours(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _colors(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(3 * LEVELS,) per channel the shares of the levels, blurred; NaN where too few points are inside."""
     h, w = image.shape[:2]
     points = points[np.isfinite(points).all(axis=1)]
     x, y = np.floor(points).astype(np.int64).T if len(points) else np.zeros((2, 0), np.int64)
     inside = (x >= 0) & (y >= 0) & (x < w) & (y < h)
-    if inside.sum() < FEWEST:
+    if inside.sum() < MIN_SAMPLES:
         return np.full(3 * LEVELS, np.nan)
     position = image[y[inside], x[inside]] / 255 * (LEVELS - 1)
     nearness = np.maximum(1 - np.abs(position[..., None] - np.arange(LEVELS)), 0)

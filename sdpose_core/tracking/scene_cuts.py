@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 GRID, BLOCK, BINS = 6, 8, 16
-"""A frame is judged by GRID x GRID blocks of BLOCK x BLOCK grey pixels, each a histogram of BINS bins."""
+"""A frame is judged by GRID x GRID blocks of BLOCK x BLOCK gray pixels, each a histogram of BINS bins."""
 
 
 class SceneCuts:
@@ -46,12 +46,12 @@ class SceneCuts:
 
 
 def _block_histograms(image: np.ndarray) -> np.ndarray:
-    """(GRID * GRID, BINS) shares of grey values, blurred so that a small change of brightness is a small change."""
+    """(GRID * GRID, BINS) shares of gray values, blurred so that a small change of brightness is a small change."""
     import cv2
 
     side = GRID * BLOCK
-    grey = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    blocks = grey.reshape(GRID, BLOCK, GRID, BLOCK).transpose(0, 2, 1, 3).reshape(GRID * GRID, -1)
+    gray = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    blocks = gray.reshape(GRID, BLOCK, GRID, BLOCK).transpose(0, 2, 1, 3).reshape(GRID * GRID, -1)
     bins = blocks.astype(np.int64) * BINS // 256
     shares = np.stack([(bins == value).mean(axis=1) for value in range(BINS)], axis=1)
     padded = np.pad(shares, ((0, 0), (1, 1)), mode="edge")

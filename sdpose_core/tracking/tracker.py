@@ -20,7 +20,7 @@ import numpy as np
 from .. import boxes as box_tools
 from ..errors import InputError
 from ..oks import body_sigmas, oks
-from ..poses import Poses
+from ..poses import USUAL_RATE, Poses
 from .looks import likeness, looks, no_looks
 from .options import TrackerOptions
 from .scene_cuts import SceneCuts
@@ -28,12 +28,10 @@ from .scene_cuts import SceneCuts
 log = logging.getLogger(__name__)
 
 STATE_VERSION = 1
-FEWEST_POINTS = 4
+MIN_POINTS = 4
 """Poses that share fewer points are compared by their boxes."""
-LEAST_NEARNESS = 0.1
+MIN_NEARNESS = 0.1
 """Mean of box overlap and nearness below which a person is too far from a prediction."""
-DEFAULT_RATE = Fraction(25)
-"""Frames per second assumed where the source does not say."""
 
 
 @dataclass
@@ -57,11 +55,11 @@ class _Track:
 
         At most a body's length, as a velocity is not known well, and no further than the edge of the picture.
         """
-        centre, length = (self.box[:2] + self.box[2:]) / 2, (self.box[2:] - self.box[:2]).max()
+        center, length = (self.box[:2] + self.box[2:]) / 2, (self.box[2:] - self.box[:2]).max()
         way = self.velocity * (frame_index - self.last_frame)
         way = way * min(1, length / max(float(np.linalg.norm(way)), 1e-9))
-        low, high = np.minimum(centre, 0), np.maximum(centre, size)
-        return np.clip(centre + way, low, high) - centre
+        low, high = np.minimum(center, 0), np.maximum(center, size)
+        return np.clip(center + way, low, high) - center
 
     def state(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in vars(self).items()}
@@ -73,8 +71,14 @@ class _Track:
 
 
 def _plain(value: Any) -> Any:
-    """An array as JSON-able lists, None for NaN."""
-    return np.where(np.isnan(value), None, value).tolist() if isinstance(value, np.ndarray) else value
+    return plain_list(value) if isinstance(value, np.ndarray) else value
+
+
+def plain_list(values: np.ndarray) -> list[Any]:
+    """An array of numbers as JSON-able lists, None for NaN."""
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    return plain.tolist()
 
 
 def _array(value: Any) -> np.ndarray:
@@ -93,7 +97,7 @@ class Tracker:
     def __init__(
         self, frame_rate: Fraction | None, size: tuple[int, int], options: TrackerOptions | None = None
     ) -> None:
-        self.frame_rate = frame_rate or DEFAULT_RATE
+        self.frame_rate = frame_rate or USUAL_RATE
         self.size = size
         self.options = options or TrackerOptions()
         self._tracks: list[_Track] = []
@@ -158,7 +162,7 @@ class Tracker:
                 self._confirm(self._tracks[row], seen[person])
                 ids[person] = self._tracks[row].id
                 _follow(self._tracks[row], poses, person, frame_index, self._points(poses)[person], seen[person])
-        for person in np.flatnonzero(ids < 0):
+        for person in np.flatnonzero(ids < 0).tolist():
             ids[person] = self._begin(poses, person, frame_index, seen[person])
         return ids
 
@@ -183,10 +187,10 @@ class Tracker:
         sigmas = body_sigmas(poses.keypoint_set, poses.keypoints.shape[1])
         alike = oks(points, found_points, box_tools.area(boxes), sigmas, spread=1.5)
         shared = np.isfinite(points[:, None] - found_points[None]).all(axis=-1).sum(axis=-1)
-        place = (overlap + np.where(shared >= FEWEST_POINTS, alike, overlap) + near) / 3
-        colours = np.asarray([[likeness(track.look, look) for look in seen] for track in self._tracks])
-        clothes = self.options.clothes_weight * np.nan_to_num(colours - 0.75)
-        return np.where((overlap + near) / 2 < LEAST_NEARNESS, 0.0, place + clothes)
+        place = (overlap + np.where(shared >= MIN_POINTS, alike, overlap) + near) / 3
+        colors = np.asarray([[likeness(track.look, look) for look in seen] for track in self._tracks])
+        clothes = self.options.clothes_weight * np.nan_to_num(colors - 0.75)
+        return np.where((overlap + near) / 2 < MIN_NEARNESS, 0.0, place + clothes)
 
     def _penalty(self, frame_index: int) -> np.ndarray:
         """(tracks,) a track that waits gives way to one that was just seen, the more the longer it has waited."""
@@ -284,11 +288,11 @@ class Tracker:
 
 
 def _in_order(poses: Poses) -> Poses:
-    return poses.select(np.argsort(poses.track_ids, kind="stable"))
+    return poses.select(np.argsort(np.asarray(poses.track_ids), kind="stable"))
 
 
 def _nearness(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(N, M) 1 for the same centre, falling with the distance measured in half box heights (or widths)."""
+    """(N, M) 1 for the same center, falling with the distance measured in half box heights (or widths)."""
     distance = np.linalg.norm(
         (boxes[:, None, :2] + boxes[:, None, 2:] - found[None, :, :2] - found[None, :, 2:]) / 2, axis=-1
     )
@@ -306,25 +310,13 @@ def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
     return {edge for edge, reached in near.items() if reached}
 
 
-def _looks(image: np.ndarray | None, poses: Poses) -> np.ndarray:
-    """(P, 2, C) looks, NaN without a picture and for people who cover each other."""
-    if image is None:
-        return no_looks(len(poses))
-    seen = looks(image, poses)
-    overlap = box_tools.iou(poses.boxes[:, :4], poses.boxes[:, :4]) - np.eye(len(poses))
-    seen[(overlap > 0.3).any(axis=1)] = np.nan
-    return seen
-
-
 def _follow(track: _Track, poses: Poses, person: int, frame_index: int, points: np.ndarray, look: np.ndarray) -> None:
     """Bring a track up to date with the person it was matched with."""
     box = poses.boxes[person, :4].astype(np.float64)
     moved = points - track.keypoints
     shared = np.isfinite(moved).all(axis=1)
     step = (
-        np.median(moved[shared], axis=0)
-        if shared.sum() >= FEWEST_POINTS
-        else (box - track.box).reshape(2, 2).mean(axis=0)
+        np.median(moved[shared], axis=0) if shared.sum() >= MIN_POINTS else (box - track.box).reshape(2, 2).mean(axis=0)
     )
     gain = max(1 / track.hits, 0.3)
     track.velocity = track.velocity + gain * (step / (frame_index - track.last_frame) - track.velocity)

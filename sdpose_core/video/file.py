@@ -15,7 +15,8 @@ import numpy as np
 from ..dependencies import require
 from ..errors import InputError
 from ..images import WHITE
-from .frames import USUAL_RATE, Frame, VideoInfo
+from ..poses import USUAL_RATE
+from .frames import Frame, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ STRETCH = 10
 """Pixels more than so many times as wide as high, or the reverse, are an error of the file and taken as square."""
 
 UNSPECIFIED = 2
-"""FFmpeg's number for a matrix of colours that is not stated."""
+"""FFmpeg's number for a matrix of colors that is not stated."""
 
 
 class VideoFile:
@@ -35,11 +36,11 @@ class VideoFile:
     def __init__(self, path: Path, background: tuple[int, int, int] = WHITE) -> None:
         self.path, self.background = path, background
         self.damaged: list[int] = []
-        self._colours_told = False
+        self._colors_told = False
         with _opened(path) as (container, stream):
             first = next(iter(_Decoding(container, stream)), None)
             if first is None:
-                raise InputError(f"{path}: not one of its frames can be decoded; it is empty or damaged, get it anew")
+                raise InputError(f"{path}: not one of its frames can be decoded; it is empty or damaged, get it again")
             self._turn = _turn_of(first)
             self._coded_size = w, h = _square_pixels(first, stream)
             rate = stream.average_rate or stream.guessed_rate or stream.base_rate or USUAL_RATE
@@ -108,11 +109,11 @@ class VideoFile:
                 raise InputError(
                     f"{self.path}: its pixels ({frame.format.name}) cannot be converted: {error}"
                 ) from None
-        if not self._colours_told:
+        if not self._colors_told:
             log.warning(
-                "%s: its matrix of colours (number %d) is not known: the usual one is used", self.path, frame.colorspace
+                "%s: its matrix of colors (number %d) is not known: the usual one is used", self.path, frame.colorspace
             )
-            self._colours_told = True
+            self._colors_told = True
         frame.colorspace = UNSPECIFIED
         return self._converted(frame, kind)
 
@@ -232,7 +233,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path} cannot be read as a video ({reason}): expected MP4, MOV, MKV, WebM, AVI or alike; it is cut off, "
-            "damaged or of another kind, get it anew or convert it"
+            "damaged or of another kind, get it again or convert it"
         ) from None
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
@@ -277,9 +278,9 @@ def _turn_of(frame: Any) -> tuple[bool, bool, bool]:
     """What makes a frame upright, by its display matrix: transpose, then mirror left-right, then upside down."""
     import struct
 
-    try:
-        matrix = next(data for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
-    except (StopIteration, AttributeError):
+    # The type of data that PyAV does not know is a plain number.
+    matrix = next((data for data in frame.side_data if getattr(data.type, "name", "") == "DISPLAYMATRIX"), None)
+    if matrix is None:
         return False, False, False
     a, b, _, c, d = (value / 65536 for value in struct.unpack("<5i", bytes(matrix)[:20]))
     if abs(a) + abs(d) >= abs(b) + abs(c):
@@ -288,7 +289,7 @@ def _turn_of(frame: Any) -> tuple[bool, bool, bool]:
 
 
 def _laid_on(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """(H, W, 4) uint8 with alpha -> (H, W, 3) over a colour."""
+    """(H, W, 4) uint8 with alpha -> (H, W, 3) over a color."""
     alpha = rgba[..., 3:].astype(np.uint32)
     mixed = rgba[..., :3] * alpha + np.asarray(background, np.uint32) * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)

@@ -21,8 +21,6 @@ VIDEO_SUFFIXES = frozenset(
 """What a folder of videos is searched for (lower case). Of pictures only animated ones are videos, see `is_video`."""
 
 ANIMATED = frozenset({".gif", ".webp", ".apng", ".png"})
-USUAL_RATE = Fraction(25)
-"""Frames per second of a folder of pictures, and of files that do not say."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..images import DAMAGE, WHITE
-from .frames import ANIMATED, USUAL_RATE, VIDEO_SUFFIXES, VideoSource
+from ..poses import USUAL_RATE
+from .frames import ANIMATED, VIDEO_SUFFIXES, VideoSource
 
 
 def open_video(

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, read_image, to_rgb
-from .frames import USUAL_RATE, Frame, VideoInfo
+from ..poses import USUAL_RATE
+from .frames import Frame, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,13 @@ class AnimatedPicture:
                 yield Frame(index, float(self._times[index]), pixels)
 
     def _images(self) -> Iterator[tuple[Fraction, Any]]:
-        """Milliseconds that each frame is shown, and the frame; up to the first that is damaged."""
+        """Milliseconds that each frame is shown, and the frame."""
+        for image in self._decoded():
+            milliseconds = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
+            yield (milliseconds if milliseconds > SHORTEST else Fraction(INSTEAD)), image
+
+    def _decoded(self) -> Iterator[Any]:
+        """The frames, up to the first that is damaged."""
         from PIL import Image, ImageSequence
 
         shown = 0
@@ -58,8 +65,7 @@ class AnimatedPicture:
             with Image.open(self.path) as image:
                 for frame in ImageSequence.Iterator(image):
                     frame.load()
-                    milliseconds = Fraction(frame.info.get("duration") or 0).limit_denominator(1000)
-                    yield (milliseconds if milliseconds > SHORTEST else Fraction(INSTEAD)), frame
+                    yield frame
                     shown += 1
         except Image.DecompressionBombError as error:
             raise InputError(f"{self.path}: {error}: make it smaller") from None
@@ -67,7 +73,7 @@ class AnimatedPicture:
             if shown == 0:
                 raise InputError(
                     f"{self.path} cannot be read as an animated picture ({error}): expected a GIF, WebP or APNG; it is "
-                    "damaged or of another kind, get it anew"
+                    "damaged or of another kind, get it again"
                 ) from None
             self._note(shown, error)
 

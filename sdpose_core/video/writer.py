@@ -46,7 +46,7 @@ CODECS = {
     "h264": Codec("libx264", "yuv420p", even=True, options={"crf": "18", "preset": "medium"}),
     "ffv1": Codec("ffv1", "bgr0", options={"level": "3", "g": "1", "slices": "4"}),
 }
-"""lossless: every pixel as it was; h264: for players, colours bleed a little; ffv1: lossless without x264."""
+"""lossless: every pixel as it was; h264: for players, colors bleed a little; ffv1: lossless without x264."""
 
 SUFFIX = {"lossless": ".mp4", "h264": ".mp4", "ffv1": ".mkv"}
 

@@ -141,7 +141,7 @@ def test_floating_point_grey(values: list[float], expected: list[int], tmp_path:
 @pytest.mark.parametrize("values", [[-1.0, 1.0], [0.0, 1e6], [0.0, np.nan]])
 def test_numbers_of_unknown_range_are_refused(values: list[float], tmp_path: Path):
     path = saved(Image.fromarray(np.asarray([values], np.float32)), tmp_path / "a.tif")
-    with pytest.raises(InputError, match=r"a\.tif: grey values from .*: convert the picture to 8 or 16 bits"):
+    with pytest.raises(InputError, match=r"a\.tif: gray values from .*: convert the picture to 8 or 16 bits"):
         read_image(path)
 
 
@@ -309,6 +309,29 @@ def test_a_corrupt_chunk_is_damage(tmp_path: Path):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.png is damaged"):
         read_image(path)
+
+
+def test_a_defect_of_ours_is_not_taken_for_a_damaged_file(tmp_path: Path, monkeypatch):
+    def broken(*_args: object) -> None:
+        raise KeyError("ours")
+
+    path = saved(Image.fromarray(picture()), tmp_path / "a.png")
+    monkeypatch.setattr("sdpose_core.images.to_rgb", broken)
+    with pytest.raises(KeyError, match="ours"):
+        read_image(path)
+
+
+def test_an_orientation_counts_though_the_rest_of_the_exif_data_cannot_be_written(tmp_path: Path, monkeypatch, caplog):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = saved(Image.fromarray(picture()), tmp_path / "a.png", exif=exif)
+
+    def broken(*_args: object, **_settings: object) -> bytes:
+        raise ValueError("odd tag")
+
+    monkeypatch.setattr(Image.Exif, "tobytes", broken)
+    np.testing.assert_array_equal(read_image(path), picture()[::-1, ::-1])
+    assert not caplog.records
 
 
 def test_postscript_is_not_run(tmp_path: Path):

@@ -24,7 +24,6 @@ def test_tables_equal_the_official_ones(official: str, table: KeypointSet) -> No
     assert list(table.upper_body) == expected["upper_body_ids"]
     assert list(table.lower_body) == expected["lower_body_ids"]
     np.testing.assert_allclose(table.sigmas, expected["sigmas"], atol=1e-6)
-    np.testing.assert_allclose(table.joint_weights or 1.0, expected["dataset_keypoint_weights"], atol=1e-6)
 
 
 @pytest.mark.parametrize("table", [COCO_17, COCO_WHOLEBODY_133])

@@ -290,7 +290,7 @@ def test_a_style_that_lacks_pictures_is_refused_before_anything_runs(data: Path,
 
 
 def test_styles_that_need_no_folder_are_filters_of_the_originals(data: Path) -> None:
-    filters = pytest.importorskip("style_filters").FILTERS
+    filters = pytest.importorskip("sdpose_training.styles.filters").FILTERS
     styles = parse_styles([], data, data / "images")
     assert [style.name for style in styles] == ["original", "oil", "sketch", "posterise"]
     original, *others = (style.picture(Path("001.jpg"), (160, 200)) for style in styles)

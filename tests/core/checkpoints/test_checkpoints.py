@@ -27,6 +27,7 @@ from sdpose_core.checkpoints.layouts import (
     save_checkpoint,
 )
 from sdpose_core.checkpoints.loading import load_sdpose
+from sdpose_core.checkpoints.reading import opened
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
@@ -395,6 +396,25 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(body: Path, tmp_path
     assert "no SDPose checkpoint" in headless
 
 
+def test_the_stored_input_size_comes_along_and_the_file_is_opened_once(
+    body: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Path] = []
+
+    def counting(path: Path, *args: bool, **kwargs: bool):
+        calls.append(path)
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr("sdpose_core.checkpoints.layouts.opened", counting)
+    stored = read_checkpoint(body)[0].input_size
+    config, _, info = read_checkpoint(body, input_size=(128, 64))
+    assert (config.input_size, info.input_size) == ((128, 64), stored)
+    calls.clear()
+    model = load_sdpose(body, input_size=(128, 64), dtype="fp32", device="cpu")
+    assert model.approximations["input_size"].startswith("128x64 instead of ")
+    assert len(calls) == 1
+
+
 def test_incomplete_models_are_not_written(body: Path, tmp_path: Path) -> None:
     config, state, _ = read_checkpoint(body)
     del state["head.final_layer.bias"]
@@ -404,7 +424,9 @@ def test_incomplete_models_are_not_written(body: Path, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [body.name]
 
 
-@pytest.mark.parametrize("entries", [{"format_version": "2"}, {"format_version": "new"}, {"config": "{"}])
+@pytest.mark.parametrize(
+    "entries", [{"format_version": "2"}, {"format_version": "new"}, {"config": "{"}, {"config": "[]"}]
+)
 def test_metadata_that_cannot_be_understood(body: Path, tmp_path: Path, entries: dict[str, str]) -> None:
     path = tmp_path / "x.safetensors"
     convert(body, path)

@@ -11,7 +11,7 @@ from golden.make_drawing_hashes import PROJECTS, digest, scenes
 from paths import GOLDEN
 
 from sdpose_core.drawing.pose_maps import draw_people, draw_poses, overlay
-from sdpose_core.drawing.renderer import HEAD, LIMBS
+from sdpose_core.drawing.renderer import HEAD_POINTS, STICKS
 from sdpose_core.drawing.styles import STYLES, Canvas, check_style
 from sdpose_core.errors import InputError
 from sdpose_core.openpose.order import OPENPOSE_18_NAMES, PART_SIZES, OpenPosePerson, people
@@ -92,7 +92,7 @@ def test_xinsir_and_xinsir_aux_differ_in_body_joints_only() -> None:
 
 
 def test_head_is_nose_eyes_and_ears() -> None:
-    assert {OPENPOSE_18_NAMES[i] for i in HEAD} == {"nose", "right_eye", "left_eye", "right_ear", "left_ear"}
+    assert {OPENPOSE_18_NAMES[i] for i in HEAD_POINTS} == {"nose", "right_eye", "left_eye", "right_ear", "left_ear"}
 
 
 @pytest.mark.parametrize("index", range(18), ids=OPENPOSE_18_NAMES)
@@ -100,14 +100,14 @@ def test_body_without_head_loses_exactly_the_head_joints(index: int) -> None:
     one = [person(body={index: (50, 50)})]
     without, whole = (draw_people(one, (100, 100), parts=parts).any() for parts in (("body",), ("body", "head")))
     alone = draw_people(one, (100, 100), parts=("head",)).any()
-    assert (whole, without, alone) == (True, index not in HEAD, index in HEAD)
+    assert (whole, without, alone) == (True, index not in HEAD_POINTS, index in HEAD_POINTS)
 
 
-@pytest.mark.parametrize("limb", LIMBS, ids=lambda limb: "-".join(OPENPOSE_18_NAMES[i] for i in limb))
+@pytest.mark.parametrize("limb", STICKS, ids=lambda limb: "-".join(OPENPOSE_18_NAMES[i] for i in limb))
 def test_body_without_head_loses_exactly_the_head_limbs(limb: tuple[int, int]) -> None:
     one = [person(body=dict(zip(limb, ((20, 50), (80, 50)), strict=True)))]
     middle = {p: draw_people(one, (100, 100), parts=(p,))[50, 50].any() for p in ("body", "head")}
-    assert middle == {"body": not HEAD.intersection(limb), "head": bool(HEAD.intersection(limb))}
+    assert middle == {"body": not HEAD_POINTS.intersection(limb), "head": bool(HEAD_POINTS.intersection(limb))}
 
 
 @pytest.mark.parametrize("missing", range(18), ids=OPENPOSE_18_NAMES)
@@ -118,7 +118,7 @@ def test_absent_joint_takes_only_its_own_limbs(missing: int) -> None:
     seen = draw_people([person(body=rest)], size)
     for i, (x, y) in rest.items():
         assert seen[int(y), int(x)].any(), OPENPOSE_18_NAMES[i]
-    apart = [person(body={a: points[a], b: points[b]}) for a, b in LIMBS if missing not in (a, b)]
+    apart = [person(body={a: points[a], b: points[b]}) for a, b in STICKS if missing not in (a, b)]
     joints = [person(body={i: points[i]}) for i in rest]
     expected = sum(draw_people([one], size).any(axis=2).astype(int) for one in (*apart, *joints)) > 0
     np.testing.assert_array_equal(seen.any(axis=2), expected)
@@ -203,7 +203,7 @@ def test_errors_say_what_to_do() -> None:
         draw_poses(one, parts=("body", "legs"))
     with pytest.raises(InputError, match=r"background: expected uint8 of shape \(768, 512, 3\), got uint8 of shape"):
         draw_poses(one, background=np.zeros((10, 10, 3), np.uint8))
-    with pytest.raises(InputError, match="background: expected None, a colour"):
+    with pytest.raises(InputError, match="background: expected None, a color"):
         draw_poses(one, background=(0, 0, 256))
     with pytest.raises(InputError, match="picture: expected uint8"):
         overlay(np.zeros((10, 10, 3), np.uint8), one)

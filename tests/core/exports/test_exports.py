@@ -17,6 +17,7 @@ from PIL import Image
 
 from sdpose_core.cli.main import main
 from sdpose_core.drawing.pose_maps import draw_poses
+from sdpose_core.drawing.styles import STYLES
 from sdpose_core.errors import InputError
 from sdpose_core.exports.profile import ExportOptions
 from sdpose_core.exports.targets import TARGETS, export
@@ -126,7 +127,8 @@ RIGHT_SHOULDER, SHOULDER_RGB = 6, (255, 170, 0)
 )
 def test_the_table(target: str, style: str, one: bool, channels: str, multiple: int, frames: str, rate: int) -> None:
     profile = TARGETS[target]
-    assert (profile.style, profile.one_person, profile.channel_order) == (style, one, channels)
+    swapped = profile.style is not None and STYLES[profile.style].swap_red_blue
+    assert (profile.style, profile.one_person, "BGR" if swapped else "RGB") == (style, one, channels)
     assert (profile.multiple, profile.frames, profile.frame_rate) == (multiple, frames, rate and Fraction(rate))
     assert profile.threshold == 0.3
 

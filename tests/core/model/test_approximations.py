@@ -21,7 +21,7 @@ from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.estimation.loading import load_estimator
-from sdpose_core.model import approximations, onednn
+from sdpose_core.model import onednn
 from sdpose_core.model.approximations import approximate, pooled
 from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.network import SDPose
@@ -98,7 +98,7 @@ def test_pooled_attention_is_the_same_through_onednn(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(onednn, "is_intel", lambda: False)
     plain = approximate(tiny_model(), pool_attention=True)
     fast = approximate(optimize_for_cpu(tiny_model()), pool_attention=True)
-    monkeypatch.setattr(approximations, "MIN_TOKENS", 1)
+    monkeypatch.setattr(onednn, "MIN_TOKENS", 1)
     with torch.no_grad():
         torch.testing.assert_close(fast.heatmaps(images(2)), plain.heatmaps(images(2)), atol=1e-4, rtol=1e-4)
 

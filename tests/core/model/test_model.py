@@ -23,7 +23,7 @@ from sdpose_core.checkpoints.loading import from_state, load_sdpose
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model import cpu_memory as strips
 from sdpose_core.model import head as head_module
-from sdpose_core.model.backbone import class_embedding_input
+from sdpose_core.model.backbone import POSE, RGB, class_embedding_input
 from sdpose_core.model.config import (
     BODY,
     FEATURE_LEVELS,
@@ -292,7 +292,7 @@ def test_every_level_reaches_the_heatmap_size_and_learns(levels: tuple[str, ...]
     config = config_with(*levels, input_size=(128, 64))
     model = random_model(config, with_rgb_branch=True).train()
     latents = torch.randn(2, 4, 8, 16)
-    heatmaps, rgb = model.train_forward(latents)
+    heatmaps, rgb = model(latents=latents, tasks=(POSE, RGB))
     assert heatmaps.shape == (2, 17, 16, 32)
     assert rgb.shape == latents.shape
     (heatmaps.square().sum() * 1e6 + rgb.square().sum()).backward()
@@ -335,7 +335,7 @@ def test_both_tasks_in_one_pass_equal_two_passes(levels: tuple[str, ...]) -> Non
     torch.nn.init.normal_(model.head.final_layer.weight)
     images = random_images(model.config)
     with torch.no_grad():
-        heatmaps, rgb = model.train_forward(model.latents(images))
+        heatmaps, rgb = model(latents=model.latents(images), tasks=(POSE, RGB))
         torch.testing.assert_close(heatmaps, model.heatmaps(images), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(rgb, model.reconstruct(images), rtol=1e-4, atol=1e-4)
 
@@ -346,7 +346,7 @@ def test_the_joint_pass_stops_the_pose_half_early() -> None:
     for block in model.unet.up_blocks:
         block.register_forward_hook(lambda *a: sizes.append(len(a[-1])))
     with torch.no_grad():
-        model.train_forward(torch.randn(3, 4, 16, 8))
+        model(latents=torch.randn(3, 4, 16, 8), tasks=(POSE, RGB))
     assert sizes == [6, 6, 6, 3]
 
 
@@ -357,7 +357,7 @@ def test_gradient_checkpointing_recomputes_and_changes_nothing() -> None:
         if checkpointing:
             model.enable_gradient_checkpointing()
         calls.append(count_calls(model.unet.down_blocks[0].resnets[0].conv1))
-        heatmaps, rgb = model.train_forward(torch.ones(1, 4, 16, 8))
+        heatmaps, rgb = model(latents=torch.ones(1, 4, 16, 8), tasks=(POSE, RGB))
         (heatmaps.square().sum() + rgb.square().sum()).backward()
         gradients.append(model.unet.conv_in.weight.grad)
     assert [len(c) for c in calls] == [1, 2]

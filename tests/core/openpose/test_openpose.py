@@ -24,7 +24,7 @@ from sdpose_core.openpose.order import (
     people,
 )
 from sdpose_core.openpose.reader import read_openpose_json, read_pose_keypoint
-from sdpose_core.openpose.writer import read_poses, to_openpose, to_pose_keypoint, to_poses, write_openpose_json
+from sdpose_core.openpose.writer import to_openpose, to_pose_keypoint, to_poses, write_openpose_json
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 
@@ -274,13 +274,6 @@ def test_a_point_that_an_editor_added_keeps_its_one():
     assert back.scores[0, 0] == 1
 
 
-def test_reading_all_frames_gives_one_keypoint_set():
-    frames = to_pose_keypoint([body(), wholebody(), Poses.empty((320, 240), "coco_17")])
-    poses, _ = read_poses(frames)
-    assert [p.keypoint_set for p in poses] == ["coco_wholebody_133"] * 3
-    assert [len(p) for p in poses] == [1, 1, 0]
-
-
 # ---- reading what others write
 
 
@@ -413,6 +406,25 @@ def test_exchanged_hands_are_noticed():
 
     assert notes("left", "right") == ()
     assert any("swap_hands" in note for note in notes("right", "left"))
+
+
+@pytest.mark.parametrize("depth", [12, 3000])
+def test_lists_within_lists_without_end_are_refused(depth: int) -> None:
+    nested: list = []
+    for _ in range(depth):
+        nested = [nested]
+    with pytest.raises(InputError, match="nested more than 8 deep"):
+        read_pose_keypoint(nested)
+
+
+def test_a_defect_of_ours_is_not_taken_for_bad_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object, **_settings: object) -> None:
+        raise ValueError("ours")
+
+    (tmp_path / "a.json").write_text("[]")
+    monkeypatch.setattr("sdpose_core.openpose.reader.read_pose_keypoint", broken)
+    with pytest.raises(ValueError, match="^ours$"):
+        read_openpose_json(tmp_path / "a.json")
 
 
 def test_frames_come_as_a_dict_a_list_or_nested_lists(plain: dict):

@@ -733,6 +733,16 @@ def clip_file(tmp_path: Path) -> Path:
     return tmp_path / "dance.pose.npz"
 
 
+def test_a_defect_of_ours_is_not_taken_for_a_reference_without_common_joints(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object) -> None:
+        raise ValueError("ours")
+
+    monkeypatch.setattr("sdpose_core.retarget.fitting.fit_limbs", broken)
+    both = poses(figure(usual(), upright(), (500, 400)))
+    with pytest.raises(ValueError, match="^ours$"):
+        retarget(PoseSequence.from_poses([both]), both)
+
+
 def test_the_command_with_each_kind_of_reference(clip_file: Path, capsys: pytest.CaptureFixture) -> None:
     folder, reference = clip_file.parent, poses(figure(other(1), upright(), (500, 400), 120), (900, 800))
     reference.save(folder / "her.pose.npz")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sdpose_core.poses import Poses, PoseSequence
-from sdpose_core.sequences.facing import drop_hidden_face, drop_hidden_faces, facing, is_away
+from sdpose_core.sequences.facing import drop_hidden_faces, facing, is_away
 from sdpose_core.skeletons import COCO_17
 
 
@@ -41,9 +41,10 @@ def standing(face_score: float = 0.9, mirror: bool = False, width: float = 1.0) 
     ids=["towards", "away", "away but scored", "sideways", "sideways without a face", "towards but unsure"],
 )
 def test_who_is_turned_away(poses: Poses, away: bool) -> None:
-    kept = np.isfinite(drop_hidden_face(poses).keypoints[0, :, 0])
+    shown = drop_hidden_faces(PoseSequence.from_poses([poses]))
+    kept = np.isfinite(shown.keypoints[0, 0, :, 0])
     assert kept.tolist() == ([False] * 3 if away else [True] * 3) + [True] * 14
-    assert np.array_equal(drop_hidden_face(poses).scores, poses.scores)
+    assert np.array_equal(shown.scores[0], poses.scores)
 
 
 def test_the_value_goes_from_towards_to_away() -> None:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 from video_files import encode, levels, numbers, pictures, read, set_display_matrix, spoil, write
 
 from sdpose_core.errors import InputError
-from sdpose_core.video.file import reformat
+from sdpose_core.video.file import _turn_of, reformat
 from sdpose_core.video.opening import frame_count, is_video, open_video
 
 DANCER = DATA / "dancer.mp4"
@@ -268,10 +269,20 @@ def test_colours_follow_the_matrix_that_the_file_states(tmp_path: Path, number: 
         assert np.abs(frame.image.astype(int) - colour).max() <= 4
 
 
+def test_data_of_a_type_that_pyav_does_not_know_hides_no_rotation() -> None:
+    class Matrix(SimpleNamespace):
+        def __bytes__(self) -> bytes:
+            return np.asarray([0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30], np.int32).tobytes()
+
+    unknown, matrix = SimpleNamespace(type=99), Matrix(type=SimpleNamespace(name="DISPLAYMATRIX"))
+    assert _turn_of(SimpleNamespace(side_data=[unknown, matrix])) == _turn_of(SimpleNamespace(side_data=[matrix]))
+    assert _turn_of(SimpleNamespace(side_data=[unknown])) == (False, False, False)
+
+
 def test_a_matrix_of_colours_that_nobody_knows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = encode(tmp_path / "v.mkv", "ffv1", "yuv420p", levels(4), colorspace=10)
     assert numbers(read(path)) == [0, 1, 2, 3]
-    assert caplog.text.count("matrix of colours (number 10) is not known") == 1
+    assert caplog.text.count("matrix of colors (number 10) is not known") == 1
 
 
 @pytest.mark.parametrize("background", [(255, 255, 255), (0, 200, 30)])

@@ -133,13 +133,12 @@ def _as_feature_model(name: str, what: str, model: SDPose, options: ModelOptions
     levels = tuple(level for level in LEVELS if UP_BLOCK_OF_LEVEL[level] < len(model.unet.up_blocks))
     if missing := set(LEVELS) - set(levels):
         log.warning("%s has no %s: it was saved without the up-blocks after its own level", name, ", ".join(missing))
-    model.unet.levels, model.unet.last_pose_block = levels, len(model.unet.up_blocks) - 1
 
     def features(images: torch.Tensor) -> Features:
         latents = model.latents(images.to(device)).to(model.dtype)
         embedding = model.unet.embedding(config.timestep, [POSE] * len(images))
         text = model.empty_prompt_embedding.repeat(len(images), 1, 1)
-        return model.unet(latents, embedding, text, num_pose=len(images))[0]
+        return model.unet(latents, embedding, text, num_pose=len(images), levels=levels)[0]
 
     return FeatureModel(name, what, config.input_size, levels, features, identify(path) if path else {}, config)
 

@@ -61,6 +61,8 @@ class Poses:
         keypoint_set: name of the set ("coco_17", "coco_wholebody_133", or a custom name).
         track_ids: (P,) int32; 0..P-1 unless tracked.
         meta: what made it (model, settings, notes).
+        box_index: (P,) int32, which of the boxes given to the estimator each person was found in; 0..P-1 unless the
+            estimator says otherwise. In memory only: files do not keep it.
 
     Raises `InputError` when the shapes do not belong together.
     """
@@ -72,16 +74,19 @@ class Poses:
     keypoint_set: str
     track_ids: np.ndarray | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    box_index: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         keypoints = _array(self.keypoints, np.float32, (None, None, 2), "keypoints")
         people, count = keypoints.shape[:2]
         _check_keypoint_count(self.keypoint_set, count)
         ids = np.arange(people) if self.track_ids is None else self.track_ids
+        box_index = np.arange(people) if self.box_index is None else self.box_index
         object.__setattr__(self, "keypoints", keypoints)
         object.__setattr__(self, "scores", _array(self.scores, np.float32, (people, count), "scores"))
         object.__setattr__(self, "boxes", _array(self.boxes, np.float32, (people, 5), "boxes"))
         object.__setattr__(self, "track_ids", _array(ids, np.int32, (people,), "track_ids"))
+        object.__setattr__(self, "box_index", _array(box_index, np.int32, (people,), "box_index"))
         object.__setattr__(self, "size", _check_size(self.size))
 
     def __len__(self) -> int:
@@ -98,14 +103,19 @@ class Poses:
         """The people at `indices` (or under a boolean mask), in that order."""
         index = np.asarray(indices)
         index = index if index.dtype == bool else index.astype(np.int64)
-        assert self.track_ids is not None
+        assert self.track_ids is not None and self.box_index is not None
         return replace(
             self,
             keypoints=self.keypoints[index],
             scores=self.scores[index],
             boxes=self.boxes[index],
             track_ids=self.track_ids[index],
+            box_index=self.box_index[index],
         )
+
+    def with_ids_of_boxes(self, track_ids: Sequence[int] | np.ndarray) -> Poses:
+        """The same poses with the track ids (N,) of the N boxes that were given to the estimator."""
+        return replace(self, track_ids=np.asarray(track_ids, np.int32)[self.box_index])
 
     def with_meta(self, **meta: Any) -> Poses:
         """The same poses with entries of `meta` added or replaced."""

@@ -40,7 +40,7 @@ def nodes(pack: ModuleType) -> dict[str, type]:
 
 @pytest.fixture(scope="module")
 def inside(pack: ModuleType) -> Any:
-    """A module of the loaded pack by its name, as `inside("nodes.sockets")`."""
+    """A module of the loaded pack by its name, as `inside("nodes.sockets.boxes")`."""
     return lambda name: importlib.import_module(f"{pack.__name__}.{name}")
 
 

@@ -204,7 +204,7 @@ def test_track_ids_that_are_none_are_left_out_and_that_is_said(estimate: Any, ba
 
 
 def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) -> None:
-    host, poses_type = inside("nodes.host"), inside("sdpose_core.poses").Poses
+    host, poses_type = inside("nodes.host.info"), inside("sdpose_core.poses").Poses
     reasons = [["box outside"]] * 300 + [[f"box {number} is empty"] for number in range(300)]
     poses = [poses_type.empty((4, 4), "coco_17", {"dropped_boxes": own, "not_there": 1}) for own in reasons]
     lines = host.Stopwatch().describe(poses, ["a note"]).splitlines()[1:]
@@ -241,7 +241,7 @@ def test_what_is_no_picture_is_refused(nodes: dict, input_error: type[Exception]
 
 
 def test_pixels_survive_the_sockets(inside: Any) -> None:
-    sockets = inside("nodes.sockets")
+    sockets = inside("nodes.sockets.images")
     pixels = np.arange(256 * 3, dtype=np.uint8).reshape(1, 256, 3)
     assert np.array_equal(sockets.images_from_tensor(sockets.tensor_from_images([pixels]))[0], pixels)
 
@@ -360,8 +360,8 @@ def test_cancelling_takes_effect_between_the_frames_of_a_conversion(inside: Any,
     frames = {"images_from_tensor": picture(frames=2), "tensor_from_images": [np.zeros((4, 4, 3), np.uint8)] * 2}
     management.interrupted = True
     with pytest.raises(management.InterruptProcessingException):
-        getattr(inside("nodes.sockets"), convert)(frames[convert])
-    assert len(getattr(inside("nodes.sockets"), convert)(frames[convert])) == 2
+        getattr(inside("nodes.sockets.images"), convert)(frames[convert])
+    assert len(getattr(inside("nodes.sockets.images"), convert)(frames[convert])) == 2
 
 
 def test_pictures_that_are_made_are_shown_on_the_node_and_not_too_many_of_them(nodes: dict, estimate: Any) -> None:
@@ -387,7 +387,7 @@ def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: An
     sdpose = inside("sdpose_core.model.folding").fold_constants(sdpose.eval().requires_grad_(False))
     image, boxes = [np.full((80, 60, 3), 90, np.uint8)], [np.asarray([[5, 5, 50, 70]], np.float32)]
     bare = inside("sdpose_core.estimation.sdpose").PoseEstimator(sdpose, batch_size=1).estimate(image, boxes)[0]
-    managed = inside("nodes.loaded_model").ManagedModel(sdpose, "tiny", {})
+    managed = inside("nodes.host.model").ManagedModel(sdpose, "tiny", {})
     plain = {name for name, module in sdpose.named_modules() if type(module).__module__.startswith("torch.nn.modules")}
     weighted = {name for name in plain if any(True for _ in sdpose.get_submodule(name).parameters(recurse=False))}
     assert not weighted

@@ -30,10 +30,10 @@ def comfy_home(pack: Any, inside: Any, tmp_path: Path) -> Iterator[Path]:
 
     before = Path(folder_paths.base)
     folder_paths.use(tmp_path)
-    inside("nodes.host").register_folder()
+    inside("nodes.host.folders").register_folder()
     yield tmp_path
     folder_paths.use(before)
-    inside("nodes.host").register_folder()
+    inside("nodes.host.folders").register_folder()
 
 
 def gets(hub: fake_hub.FakeHub) -> list[tuple[str, str | None]]:

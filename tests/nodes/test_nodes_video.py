@@ -150,7 +150,7 @@ def test_ids_can_be_taken_as_they_come(run: Any, sequence: Any) -> None:
      (25.0, Fraction(25)), (12.5, Fraction(25, 2)), (0.0, None), (29.970029830932617, Fraction(30000, 1001))],
 )  # fmt: skip
 def test_rates_that_travel_as_floats(inside: Any, given: float, rate: Fraction | None) -> None:
-    assert inside("nodes.sequence_sockets").rate_from_socket(given) == rate
+    assert inside("nodes.sockets.sequence").rate_from_socket(given) == rate
 
 
 def test_smoothing_calms_and_can_be_switched_off(run: Any, inside: Any, sequence: Any) -> None:
@@ -238,7 +238,7 @@ def test_a_cancelled_video_goes_on_where_it_was(
     clip_inputs, seen = inside("nodes.clip_inputs"), []
     options = clip_inputs.clip_options
     monkeypatch.setattr(clip_inputs, "clip_options", lambda *a, **k: options(*a, **k, chunk=4))
-    host = inside("nodes.host")
+    host = inside("nodes.host.progress")
 
     class Cancelled(Exception):
         pass

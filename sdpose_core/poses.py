@@ -29,7 +29,8 @@ _REQUIRED = (
 def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """`value` as a read-only array of `dtype` and `shape` (None: any length); `InputError` otherwise."""
     frozen = isinstance(value, np.ndarray) and not value.flags.writeable and value.base is None
-    array = np.asarray(value, dtype=dtype) if frozen else np.array(value, dtype=dtype)  # long clips are large
+    copied = np.asarray if frozen else np.array  # long clips are large
+    array: np.ndarray = copied(value, dtype=dtype)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise InputError(f"{what}: expected shape ({wanted}), got shape {array.shape}")
@@ -72,9 +73,9 @@ class Poses:
     boxes: np.ndarray
     size: tuple[int, int]
     keypoint_set: str
-    track_ids: np.ndarray | None = None
+    track_ids: np.ndarray = None  # type: ignore[assignment]  # an array as soon as it is made
     meta: Mapping[str, Any] = field(default_factory=dict)
-    box_index: np.ndarray | None = None
+    box_index: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         keypoints = _array(self.keypoints, np.float32, (None, None, 2), "keypoints")
@@ -103,7 +104,6 @@ class Poses:
         """The people at `indices` (or under a boolean mask), in that order."""
         index = np.asarray(indices)
         index = index if index.dtype == bool else index.astype(np.int64)
-        assert self.track_ids is not None and self.box_index is not None
         return replace(
             self,
             keypoints=self.keypoints[index],
@@ -210,11 +210,11 @@ class PoseSequence:
             keypoints[t, :n], scores[t, :n], boxes[t, :n] = frame.keypoints, frame.scores, frame.boxes
             track_ids[t, :n] = frame.track_ids
         index = np.arange(total) if frame_index is None else np.asarray(frame_index)
-        if pts is None:
-            pts = np.zeros(total) if frame_rate is None else index / float(frame_rate)
+        seconds = np.zeros(total) if frame_rate is None else index / float(frame_rate)
         return cls(
-            keypoints, scores, boxes, track_ids, index, np.asarray(pts), first.size, frame_rate,
-            first.keypoint_set, dict(first.meta) if meta is None else meta,
+            keypoints, scores, boxes, track_ids, index,
+            seconds if pts is None else np.asarray(pts), first.size, frame_rate, first.keypoint_set,
+            dict(first.meta) if meta is None else meta,
         )  # fmt: skip
 
     def frame(self, t: int) -> Poses:
@@ -229,7 +229,7 @@ class PoseSequence:
         """All frames as `Poses`."""
         return [self.frame(t) for t in range(len(self))]
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Any]:
         """What a `.pose.npz` holds, by name."""
         rate = self.frame_rate
         return {
@@ -275,7 +275,7 @@ class PoseSequence:
         try:
             meta = json.loads(str(data.pop("meta")))
             numerator, denominator = (int(v) for v in data.pop("frame_rate"))
-            size = tuple(int(v) for v in data.pop("size"))
+            w, h = (int(v) for v in data.pop("size"))
             rate = Fraction(numerator, denominator) if numerator else None
             version = int(meta.get("format_version", 0))
         except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
@@ -285,4 +285,4 @@ class PoseSequence:
                 f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it"
             )
         name = str(data.pop("keypoint_set"))
-        return cls(**data, size=size, frame_rate=rate, keypoint_set=name, meta=meta)
+        return cls(**data, size=(w, h), frame_rate=rate, keypoint_set=name, meta=meta)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def estimate_frames(
     on_progress: Callable[[int, int | None], None] | None = None,
     overlap: bool = False,
     times: StageTimes | None = None,
-) -> Iterator[ChunkResult]:
+) -> Generator[ChunkResult, None, None]:
     """Tracked poses of the frames, `options.chunk` frames at a time.
 
     Crops share batches across the people and frames of a chunk. The same frames and options give the same poses,

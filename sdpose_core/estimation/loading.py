@@ -96,7 +96,7 @@ def _load_checkpoint(
         tiny_encoder=options.tiny_encoder,
     )
     if options.channels_last or model.device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types
     if options.compile:
         model.compile_backbone()
     return PoseEstimator(

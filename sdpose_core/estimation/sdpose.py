@@ -226,5 +226,6 @@ class PoseEstimator:
         """Said where it is another one than the rest's."""
         vae = getattr(self.model, "vae", None)
         weights = next(vae.parameters(), None) if vae is not None else None
-        other = weights is not None and weights.dtype != self.dtype
-        return {"vae_dtype": str(weights.dtype).removeprefix("torch.")} if other else {}
+        if weights is None or weights.dtype == self.dtype:
+            return {}
+        return {"vae_dtype": str(weights.dtype).removeprefix("torch.")}

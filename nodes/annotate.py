@@ -111,7 +111,6 @@ class Annotate(io.ComfyNode):
         info = watch.describe(poses, [*given.notes, *([NO_MODEL] if model is None else [])])
         show_text(cls, info)
         result = tensor_from_images(maps)
-        known = [own.track_ids is not None for own in given.people]
-        ids = [frame.track_ids if known_here else None for frame, known_here in zip(poses, known, strict=True)]
+        ids = [None if own.track_ids is None else p.track_ids for own, p in zip(given.people, poses, strict=True)]
         keypoints, found = keypoints_to_socket(poses, threshold), boxes_to_socket([p.boxes for p in poses], ids)
         return io.NodeOutput(result, keypoints, found, info, poses, ui=preview(cls, result))

@@ -39,7 +39,7 @@ class EstimatorCalls:
         estimator: whose calls.
         detector: for the jobs whose people are not known.
         if_nobody: see `annotate_images`.
-        on_frames: called with the frames of the clip that are done, after each batch of crops.
+        on_frames: called with the number of frames done so far, after each batch of crops.
         worker: makes the calls of `submit`.
 
     Attributes:
@@ -60,7 +60,7 @@ class EstimatorCalls:
         self._calls: deque[_Call] = deque()
 
     def now(self, jobs: Sequence[FrameJob], frames_done: int) -> Results:
-        """The poses of each job. `frames_done`: how many frames there were, with these."""
+        """The poses of each job. `frames_done`: the number of frames so far, these included."""
         poses, self.batch_size = self._estimate(jobs, frames_done)
         return list(zip(jobs, poses, strict=True))
 
@@ -72,7 +72,7 @@ class EstimatorCalls:
         self._calls.append(_Call(jobs, chunk, result))
 
     def __len__(self) -> int:
-        """Calls whose results were not taken."""
+        """How many calls are not taken yet."""
         return len(self._calls)
 
     def waiting_for(self, chunk: OpenChunk) -> bool:
@@ -80,7 +80,7 @@ class EstimatorCalls:
         return any(call.chunk is chunk for call in self._calls)
 
     def take(self, accept: Callable[[FrameJob, Poses, OpenChunk], None]) -> None:
-        """Wait for the oldest call, and hand over its poses. One that failed stays, so that its chunk never ends."""
+        """Wait for the oldest call and hand over its poses. A failed call stays, so its chunk never counts as done."""
         call = self._calls[0]
         results, self.batch_size = taken(call.result)
         for job, poses in zip(call.jobs, results, strict=True):

@@ -93,7 +93,7 @@ def estimate_people(
 def fill_empty(
     people: Sequence[FramePeople], images: Sequence[np.ndarray], if_nobody: str
 ) -> tuple[list[FramePeople], list[int]]:
-    """The people of each frame with somebody put in where nobody is, and which frames that were.
+    """The people of each frame, empty frames filled, and the numbers of the frames that were filled.
 
     Args:
         people: of each frame, in order.

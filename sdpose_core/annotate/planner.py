@@ -63,7 +63,7 @@ class Planner:
         return job
 
     def add(self, job: FrameJob) -> bool:
-        """Put a job into the next call; False if that call must be made first: it is full, or the job depends on it."""
+        """Put a job into the next call. False: make that call first, as it is full or the job depends on it."""
         if self.pending and self.size[0] * self.size[1] * (len(self.pending) + 1) > CHUNK_PIXELS:
             return False
         if self.given is not None:
@@ -81,12 +81,12 @@ class Planner:
         return True
 
     def take(self) -> list[FrameJob]:
-        """The jobs of the next call, which is planned from the start after this."""
+        """The jobs of the next call; the plan is empty afterwards."""
         jobs, self.pending = self.pending, []
         return jobs
 
     def doubts(self, job: FrameJob, poses: Poses) -> bool:
-        """Whether the poses of a job call for the detector: then it, and the jobs after it, are to be added again."""
+        """Whether the poses of a job cannot be trusted; if so, add it and the jobs after it again, for the detector."""
         if job.people is None or not job.follows:
             return False
         doubtful = self.following.doubtful(poses, len(job.people.boxes))
@@ -95,7 +95,7 @@ class Planner:
         return doubtful
 
     def track(self, job: FrameJob, poses: Poses) -> Poses:
-        """The poses of a job with their track ids; to be asked in the order of the frames."""
+        """The poses of a job with their track ids; call this in the order of the frames."""
         if self.options.tracker.trust_ids and (job.people is None or job.people.track_ids is None):
             raise InputError(f"frame {job.frame.index}: ids are to be taken as they come, but its boxes have none")
         tracked = self.tracker.update(poses, job.frame.index, job.frame.image)
@@ -110,7 +110,7 @@ class Planner:
         return detector_name + (f" in each {every}th frame, between by the last poses" if every > 1 else "")
 
     def state(self) -> dict[str, Any]:
-        """From which `restore` goes on, while nothing is pending; without the tracker's. JSON-able."""
+        """What `restore` needs, while nothing is pending, without the tracker's state. JSON-able."""
         return {"next_estimate": self.next_estimate, "number": self.number, "following": self.following.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:

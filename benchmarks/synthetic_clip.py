@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sdpose_core.estimation.stage_times import MODEL, StageTimes
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.video.frames import Frame, VideoInfo
@@ -70,6 +71,10 @@ class ColourDetector:
     def __init__(self) -> None:
         self.calls = 0
 
+    def meta(self) -> dict[str, Any]:
+        """See `PersonDetector.meta`."""
+        return {"name": self.name}
+
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `PersonDetector.detect`."""
         self.calls += 1
@@ -92,14 +97,20 @@ class FigureEstimator:
     """
 
     name = "figures"
+    notes = ()
 
     def __init__(
         self, batch_size: int = 8, keypoint_set: str = "coco_17", before_batch: Callable[[], None] | None = None
     ) -> None:
         self.batch_size, self.keypoint_set, self.before_batch = batch_size, keypoint_set, before_batch
         self.calls: list[int] = []
+        self.times = StageTimes()
         turn = np.arange(len(KEYPOINT_SETS[keypoint_set])) * 2.4
         self._layout = 0.5 + 0.45 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+
+    def to(self, device: Any) -> FigureEstimator:
+        """See `Estimator.to`."""
+        return self
 
     def meta(self) -> dict[str, Any]:
         """See `PoseEstimator.meta`."""
@@ -115,10 +126,11 @@ class FigureEstimator:
         found: list[list[np.ndarray]] = [[] for _ in images]
         for start in range(0, len(jobs), self.batch_size):
             batch = jobs[start : start + self.batch_size]
-            if self.before_batch:
-                self.before_batch()
-            for number, box in batch:
-                found[number].append(self._points(images[number], box, len(batch)))
+            with self.times.busy(MODEL):
+                if self.before_batch:
+                    self.before_batch()
+                for number, box in batch:
+                    found[number].append(self._points(images[number], box, len(batch)))
             if on_batch:
                 on_batch(start + len(batch), len(jobs))
         return [self._poses(image, own, points) for image, own, points in zip(images, boxes, found, strict=True)]

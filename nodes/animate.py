@@ -10,8 +10,10 @@ from comfy_api.latest import io
 
 from ..sdpose_core.drawing.canvas import place
 from ..sdpose_core.errors import InputError
+from ..sdpose_core.estimation.options import EstimatorOptions
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
+from .detect import detector_options
 from .draw import draw
 from .host.info import Stopwatch, preview, show_text
 from .host.progress import Progress
@@ -99,7 +101,10 @@ class AnimateAnyone(io.ComfyNode):
         watch = Stopwatch()
         options = clip_inputs.clip_options(person, number, smooth, threshold, detect_every=detect_every)
         estimator, finder = clip_inputs.makers(
-            model, detector, detect_threshold, max_people, crop=crop, flip_test=flip_test, batch_size=batch_size
+            model,
+            EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop),
+            detector,
+            detector_options(detect_threshold, max_people),
         )
         with video_file(video) as path:
             frames, rate, total = _frames(path, image, frame_rate)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..sdpose_core.annotate.images import FramePeople
+from ..sdpose_core.estimation.options import EstimatorOptions
 from . import detect, widgets
 from .draw import draw
 from .estimate import estimate, fill_empty_frames
@@ -96,18 +98,19 @@ class Annotate(io.ComfyNode):
         watch = Stopwatch()
         images = images_from_tensor(image)
         if boxes is None:
-            people = detect.find_people(detect.load(detector, detect_threshold, max_people), images)
-            given = FrameBoxes(people, [None] * len(images))
+            finder = detect.load(detector, detect.detector_options(detect_threshold, max_people))
+            given = FrameBoxes([FramePeople(rows) for rows in detect.find_people(finder, images)])
         else:
             given = boxes_from_socket(boxes, len(images))
         given = fill_empty_frames(given, images, if_nobody)
-        estimator = (model or PreviewModel()).estimator(batch_size=batch_size, flip_test=flip_test, crop=crop)
+        options = EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop)
+        estimator = (model or PreviewModel()).estimator(options)
         poses = estimate(estimator, images, given)
         below = images if background == "picture" else [None] * len(images)
         maps = draw(poses, below, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
         info = watch.describe(poses, [*given.notes, *([NO_MODEL] if model is None else [])])
         show_text(cls, info)
         result = tensor_from_images(maps)
-        ids = [None if own is None else frame.track_ids for own, frame in zip(given.track_ids, poses, strict=True)]
+        ids = [None if own.track_ids is None else p.track_ids for own, p in zip(given.people, poses, strict=True)]
         keypoints, found = keypoints_to_socket(poses, threshold), boxes_to_socket([p.boxes for p in poses], ids)
         return io.NodeOutput(result, keypoints, found, info, poses, ui=preview(cls, result))

@@ -9,9 +9,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
+from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.poses import PoseSequence
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
+from .detect import detector_options
 from .host.folders import file_stamp
 from .host.info import Stopwatch, preview, show_text
 from .host.progress import Progress
@@ -127,7 +129,10 @@ class AnnotateVideo(io.ComfyNode):
             parts=widgets.chosen_parts(switches), codec=codec, overwrite=not keep_finished,
         )  # fmt: skip
         estimator, finder = clip_inputs.makers(
-            model, detector, detect_threshold, max_people, crop=crop, flip_test=flip_test, batch_size=batch_size
+            model,
+            EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop),
+            detector,
+            detector_options(detect_threshold, max_people),
         )
         with video_file(video) as given:
             source = given or _input_path(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from .host.info import show_text, tally
-from .sockets.box_sources import BBOX_FORMATS, MASK_MEANINGS, SOURCE_TYPES, people_of
+from .sockets.box_sources import BBOX_FORMATS, MASK_MEANINGS, SOURCE_TYPES, filled_masks, people_of
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import tensor_from_masks
 from .widgets import ALIASES, CATEGORY
@@ -74,7 +74,7 @@ class BoxesFrom(io.ComfyNode):
         frames, size = image.shape[0], (image.shape[2], image.shape[1])
         people, notes = people_of(source, frames, size, bbox_format=bbox_format, mask_meaning=mask_meaning)
         boxes = boxes_to_socket([frame.boxes for frame in people], [frame.track_ids for frame in people])
-        masks = tensor_from_masks([frame.filled_masks(size) for frame in people]) if with_masks else None
+        masks = tensor_from_masks([filled_masks(frame, size) for frame in people]) if with_masks else None
         info = "\n".join([tally(sum(map(len, boxes)), frames), *notes])
         show_text(cls, info)
         return io.NodeOutput(boxes, masks, info)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
 from . import detect
 from .host.model import PreviewModel
 from .sockets.poses import PoseModel
+
+if TYPE_CHECKING:
+    from ..sdpose_core.detection.people import DetectorOptions, PersonDetector
+    from ..sdpose_core.estimation.crop_jobs import Estimator
+    from ..sdpose_core.estimation.options import EstimatorOptions
 
 PERSONS = ("everybody", "best score", "largest", "leftmost", "rightmost", "id")
 
@@ -67,7 +73,9 @@ def clip_options(person: str, number: int, smooth: bool, threshold: float, **set
     )
 
 
-def makers(model: Any, detector: str, detect_threshold: float, max_people: int, **settings: Any) -> tuple[Any, Any]:
-    """Two functions that make the estimator and the detector, called when the first frame needs them."""
+def makers(
+    model: Any, options: EstimatorOptions, detector: str, detector_options: DetectorOptions
+) -> tuple[Callable[[], Estimator], Callable[[], PersonDetector]]:
+    """What makes the estimator and the detector when the first frame needs them."""
     chosen = model or PreviewModel()
-    return lambda: chosen.estimator(**settings), lambda: detect.load(detector, detect_threshold, max_people)
+    return lambda: chosen.estimator(options), lambda: detect.load(detector, detector_options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
+from ..sdpose_core.detection.people import DetectorOptions
 from .host.folders import FOLDER, file_stamp, transformers_folders, weight_files, weight_path
 from .host.info import Stopwatch, show_text, tally
 from .host.progress import each_frame
@@ -28,12 +29,17 @@ def detector_choices() -> list[str]:
     return [*EMBEDDED, *weight_files(".onnx", (FOLDER,)), *transformers_folders()]
 
 
-def load(choice: str, threshold: float, max_people: int, min_size: int = 0) -> PersonDetector:
-    """The detector that `detector_choices` lists as `choice`; `max_people` 0 means no limit."""
+def detector_options(threshold: float, max_people: int, min_size: int = 0) -> DetectorOptions:
+    """The core's options; `max_people` 0 is all."""
+    return DetectorOptions(threshold=threshold, max_people=max_people or None, min_size=min_size)
+
+
+def load(choice: str, options: DetectorOptions) -> PersonDetector:
+    """The detector called `choice` in `detector_choices`."""
     from ..sdpose_core.detection.loading import load_detector
 
     source = EMBEDDED.get(choice) or weight_path(choice)
-    return load_detector(source, threshold=threshold, max_people=max_people or None, min_size=min_size)
+    return load_detector(source, options)
 
 
 def detector_stamp(choice: str | None) -> tuple[float, int] | None:
@@ -120,7 +126,7 @@ class DetectPersons(io.ComfyNode):
         cls, image: torch.Tensor, detector: str, threshold: float, max_people: int, min_size: int
     ) -> io.NodeOutput:
         watch = Stopwatch()
-        finder = load(detector, threshold, max_people, min_size)
+        finder = load(detector, detector_options(threshold, max_people, min_size))
         found = find_people(finder, images_from_tensor(image))
         info = f"{finder.name} | {tally(sum(map(len, found)), len(found))} | {watch.speed(len(found))}"
         show_text(cls, info)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from comfy_api.latest import io
 
+from ..sdpose_core.annotate.images import estimate_people, fill_empty
+from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.poses import Poses
 from . import widgets
 from .host.info import Stopwatch, counted, show_text
 from .host.progress import Progress
-from .sockets.boxes import FrameBoxes, boxes_from_socket, with_track_ids
+from .sockets.boxes import FrameBoxes, boxes_from_socket
 from .sockets.images import images_from_tensor, masks_from_tensor
 from .sockets.poses import PoseFrames, PoseKeypoint, PoseModel, keypoints_to_socket
 
@@ -26,25 +29,19 @@ def estimate(
     boxes: FrameBoxes,
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Poses]:
-    """The poses in the boxes of each image, with the boxes' track IDs. Shows a progress bar and can be canceled."""
-    progress = Progress(sum(len(rows) for rows in boxes.boxes))
-    poses = estimator.estimate(images, boxes.boxes, masks=masks, on_batch=progress)
-    return [with_track_ids(*row) for row in zip(poses, boxes.boxes, boxes.track_ids, strict=True)]
+    """Poses in the boxes of each picture, with the boxes' track ids; with a progress bar, may be cancelled."""
+    people = boxes.people
+    if masks is not None:
+        people = [replace(own, masks=mask) for own, mask in zip(people, masks, strict=True)]
+    return estimate_people(images, people, estimator, Progress(sum(len(own.boxes) for own in people)))
 
 
 def fill_empty_frames(boxes: FrameBoxes, images: Sequence[np.ndarray], policy: str) -> FrameBoxes:
-    """The boxes, with frames that have none filled as the policy (a value of the widget `if_nobody`) says."""
-    filled, ids, count = list(boxes.boxes), list(boxes.track_ids), 0
-    for index, (rows, image) in enumerate(zip(boxes.boxes, images, strict=True)):
-        if len(rows) or policy == "empty" or (policy == "previous" and (index == 0 or not len(filled[index - 1]))):
-            continue
-        h, w = image.shape[:2]
-        whole = np.asarray([[0, 0, w, h, 1]], np.float32)
-        filled[index] = whole if policy == "full-image" else filled[index - 1]
-        ids[index] = None if policy == "full-image" else ids[index - 1]
-        count += 1
-    note = [f"no boxes in {counted(count, 'frame')}: used {policy} boxes"] if count else []
-    return FrameBoxes(filled, ids, [*boxes.notes, *note])
+    """The boxes with those of frames without any put in, as the no-person policy `policy` of the widgets says."""
+    people, filled = fill_empty(boxes.people, images, policy)
+    count = len(filled)
+    note = [f"{counted(count, 'frame')} without boxes: {policy} boxes used"] if count else []
+    return FrameBoxes(people, [*boxes.notes, *note])
 
 
 class EstimatePoses(io.ComfyNode):
@@ -100,10 +97,10 @@ class EstimatePoses(io.ComfyNode):
     ) -> io.NodeOutput:
         images = images_from_tensor(image)
         given = boxes_from_socket(boxes, len(images))
-        per_frame = masks_from_tensor(masks, [len(rows) for rows in given.boxes], images)
+        per_frame = masks_from_tensor(masks, [len(own.boxes) for own in given.people], images)
         given = fill_empty_frames(given, images, if_nobody)
         watch = Stopwatch()
-        estimator = model.estimator(batch_size=batch_size, flip_test=flip_test, crop=crop)
+        estimator = model.estimator(EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop))
         poses = estimate(estimator, images, given, per_frame)
         info = watch.describe(poses, given.notes)
         show_text(cls, info)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..sdpose_core.estimation.options import EstimatorOptions
 from .host.folders import file_stamp, weight_files, weight_path, weights_folder
 from .host.info import show_text
 from .host.model import PreviewModel, load_model
@@ -117,11 +118,13 @@ class LoadModel(io.ComfyNode):
         else:
             loaded = load_model(
                 weight_path(model),
-                dtype=dtype,
-                keypoint_set=KEYPOINT_SETS[keypoints],
-                compile=compile,
-                input_size=INPUT_SIZES[input_size],
-                pool_attention=pool_attention,
+                EstimatorOptions(
+                    dtype=dtype,
+                    keypoint_set=KEYPOINT_SETS[keypoints],
+                    compile=compile,
+                    input_size=INPUT_SIZES[input_size],
+                    pool_attention=pool_attention,
+                ),
             )
         info = loaded.describe()
         show_text(cls, info)

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from .annotate.controlnet_aux import SDPoseDetector
     from .checkpoints.loading import load_sdpose
     from .detection.loading import load_detector
+    from .detection.people import DetectorOptions
     from .drawing.pose_maps import draw_poses
     from .errors import SDPoseError
     from .estimation.loading import load_estimator
+    from .estimation.options import EstimatorOptions
     from .estimation.sdpose import PoseEstimator
     from .model.config import SDPoseConfig
     from .model.network import SDPose
@@ -29,8 +31,10 @@ _HOME_OF = {
     "SDPose": ".model.network",
     "SDPoseConfig": ".model.config",
     "load_estimator": ".estimation.loading",
+    "EstimatorOptions": ".estimation.options",
     "PoseEstimator": ".estimation.sdpose",
     "load_detector": ".detection.loading",
+    "DetectorOptions": ".detection.people",
     "draw_poses": ".drawing.pose_maps",
     "SDPoseDetector": ".annotate.controlnet_aux",
     "SDPoseError": ".errors",
@@ -38,6 +42,8 @@ _HOME_OF = {
 
 __all__ = [
     "__version__",
+    "DetectorOptions",
+    "EstimatorOptions",
     "Poses",
     "PoseSequence",
     "PoseEstimator",

@@ -32,7 +32,8 @@ _REQUIRED = (
 def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """`value` as a read-only array of `dtype` and `shape` (None: any length); `InputError` otherwise."""
     frozen = isinstance(value, np.ndarray) and not value.flags.writeable and value.base is None
-    array = np.asarray(value, dtype=dtype) if frozen else np.array(value, dtype=dtype)  # long clips are large
+    copied = np.asarray if frozen else np.array  # long clips are large
+    array: np.ndarray = copied(value, dtype=dtype)
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise InputError(f"{what}: expected shape ({wanted}), got shape {array.shape}")
@@ -64,6 +65,8 @@ class Poses:
         keypoint_set: name of the set ("coco_17", "coco_wholebody_133", or a custom name).
         track_ids: (P,) int32; 0..P-1 unless tracked.
         meta: what made it (model, settings, notes).
+        box_index: (P,) int32, which of the boxes given to the estimator each person was found in; 0..P-1 unless the
+            estimator says otherwise. In memory only: files do not keep it.
 
     Raises `InputError` when the shapes do not belong together.
     """
@@ -73,18 +76,21 @@ class Poses:
     boxes: np.ndarray
     size: tuple[int, int]
     keypoint_set: str
-    track_ids: np.ndarray | None = None
+    track_ids: np.ndarray = None  # type: ignore[assignment]  # an array as soon as it is made
     meta: Mapping[str, Any] = field(default_factory=dict)
+    box_index: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         keypoints = _array(self.keypoints, np.float32, (None, None, 2), "keypoints")
         people, count = keypoints.shape[:2]
         _check_keypoint_count(self.keypoint_set, count)
         ids = np.arange(people) if self.track_ids is None else self.track_ids
+        box_index = np.arange(people) if self.box_index is None else self.box_index
         object.__setattr__(self, "keypoints", keypoints)
         object.__setattr__(self, "scores", _array(self.scores, np.float32, (people, count), "scores"))
         object.__setattr__(self, "boxes", _array(self.boxes, np.float32, (people, 5), "boxes"))
         object.__setattr__(self, "track_ids", _array(ids, np.int32, (people,), "track_ids"))
+        object.__setattr__(self, "box_index", _array(box_index, np.int32, (people,), "box_index"))
         object.__setattr__(self, "size", _check_size(self.size))
 
     def __len__(self) -> int:
@@ -101,14 +107,18 @@ class Poses:
         """The people at `indices` (or under a boolean mask), in that order."""
         index = np.asarray(indices)
         index = index if index.dtype == bool else index.astype(np.int64)
-        assert self.track_ids is not None
         return replace(
             self,
             keypoints=self.keypoints[index],
             scores=self.scores[index],
             boxes=self.boxes[index],
             track_ids=self.track_ids[index],
+            box_index=self.box_index[index],
         )
+
+    def with_ids_of_boxes(self, track_ids: Sequence[int] | np.ndarray) -> Poses:
+        """The same poses with the track ids (N,) of the N boxes that were given to the estimator."""
+        return replace(self, track_ids=np.asarray(track_ids, np.int32)[self.box_index])
 
     def with_meta(self, **meta: Any) -> Poses:
         """The same poses with entries of `meta` added or replaced."""
@@ -203,11 +213,11 @@ class PoseSequence:
             keypoints[t, :n], scores[t, :n], boxes[t, :n] = frame.keypoints, frame.scores, frame.boxes
             track_ids[t, :n] = frame.track_ids
         index = np.arange(total) if frame_index is None else np.asarray(frame_index)
-        if pts is None:
-            pts = np.zeros(total) if frame_rate is None else index / float(frame_rate)
+        seconds = np.zeros(total) if frame_rate is None else index / float(frame_rate)
         return cls(
-            keypoints, scores, boxes, track_ids, index, np.asarray(pts), first.size, frame_rate,
-            first.keypoint_set, dict(first.meta) if meta is None else meta,
+            keypoints, scores, boxes, track_ids, index,
+            seconds if pts is None else np.asarray(pts), first.size, frame_rate, first.keypoint_set,
+            dict(first.meta) if meta is None else meta,
         )  # fmt: skip
 
     def frame(self, t: int) -> Poses:
@@ -222,7 +232,7 @@ class PoseSequence:
         """All frames as `Poses`."""
         return [self.frame(t) for t in range(len(self))]
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Any]:
         """What a `.pose.npz` holds, by name."""
         rate = self.frame_rate
         return {
@@ -268,7 +278,7 @@ class PoseSequence:
         try:
             meta = json.loads(str(data.pop("meta")))
             numerator, denominator = (int(v) for v in data.pop("frame_rate"))
-            size = tuple(int(v) for v in data.pop("size"))
+            w, h = (int(v) for v in data.pop("size"))
             rate = Fraction(numerator, denominator) if numerator else None
             version = int(meta.get("format_version", 0))
         except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
@@ -278,4 +288,4 @@ class PoseSequence:
                 f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it"
             )
         name = str(data.pop("keypoint_set"))
-        return cls(**data, size=size, frame_rate=rate, keypoint_set=name, meta=meta)
+        return cls(**data, size=(w, h), frame_rate=rate, keypoint_set=name, meta=meta)

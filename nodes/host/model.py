@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...sdpose_core.estimation.options import EstimatorOptions
+
 if TYPE_CHECKING:
     import torch
 
@@ -19,8 +21,8 @@ class PreviewModel:
 
     name = "preview (MoveNet Thunder)"
 
-    def estimator(self, *, batch_size: int = 0, flip_test: bool = False, crop: str = "affine") -> Estimator:
-        """The preview estimator; it ignores the settings, which are for SDPose."""
+    def estimator(self, _options: EstimatorOptions | None = None) -> Estimator:
+        """The core's preview; the settings are for SDPose and mean nothing here."""
         from ...sdpose_core.estimation.loading import load_estimator
 
         return load_estimator("preview")
@@ -42,16 +44,21 @@ class ManagedModel:
         self._weights = weights
         self._patcher = _patcher_of(sdpose)
 
-    def estimator(self, *, batch_size: int = 0, flip_test: bool = False, crop: str = "affine") -> Estimator:
-        """The SDPose estimator, with its weights where ComfyUI puts them. `batch_size` 0 chooses one for the device."""
+    def estimator(self, options: EstimatorOptions | None = None) -> Estimator:
+        """The core's estimator, with the weights where the memory manager puts them now."""
         from ...sdpose_core.estimation.crop_jobs import BATCH_SIZE_OF_DEVICE
         from ...sdpose_core.estimation.sdpose import PoseEstimator
 
-        device = self._patcher.load_device
-        batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(device.type, 1)
-        self._load(batch_size * (2 if flip_test else 1))
+        options, device = options or EstimatorOptions(), self._patcher.load_device
+        batch_size = options.batch_size or BATCH_SIZE_OF_DEVICE.get(device.type, 1)
+        self._load(batch_size * (2 if options.flip_test else 1))
         estimator = PoseEstimator(
-            self._sdpose, name=self.name, weights=self._weights, batch_size=batch_size, flip_test=flip_test, crop=crop
+            self._sdpose,
+            name=self.name,
+            weights=self._weights,
+            batch_size=batch_size,
+            flip_test=options.flip_test,
+            crop=options.crop,
         )
         estimator.device = device  # by default that of the first weight, which may be offloaded
         return estimator
@@ -79,16 +86,8 @@ class ManagedModel:
 PoseModelValue = PreviewModel | ManagedModel
 
 
-def load_model(
-    path: Path,
-    *,
-    dtype: str,
-    keypoint_set: str | None,
-    compile: bool,
-    input_size: tuple[int, int] | None = None,
-    pool_attention: bool = False,
-) -> ManagedModel:
-    """A checkpoint of any layout, in RAM, without the RGB branch. Raises `CheckpointError` if it is not SDPose."""
+def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
+    """A checkpoint of any layout, in RAM, for poses alone. Raises `CheckpointError` for a file that is none."""
     import comfy.model_management
 
     from ...sdpose_core.checkpoints.loading import load_sdpose
@@ -97,23 +96,23 @@ def load_model(
     offload_device = comfy.model_management.unet_offload_device()
     sdpose = load_sdpose(
         path,
-        keypoint_set=keypoint_set,
-        dtype=_dtype_of(dtype),
+        keypoint_set=options.keypoint_set,
+        dtype=_dtype_of(options.dtype),
         device=offload_device,
-        input_size=input_size,
+        input_size=options.input_size,
         fold=True,
-        pool_attention=pool_attention,
+        pool_attention=options.pool_attention,
     )
-    if compile:
+    if options.compile:
         sdpose.compile_backbone()
     return ManagedModel(sdpose, f"SDPose {sdpose.config.keypoint_set} ({path.name})", identify(path))
 
 
-def _dtype_of(choice: str) -> str | torch.dtype:
-    """ "auto": the dtype ComfyUI would use on its device (bf16, else fp16, else fp32); other choices as they are."""
+def _dtype_of(choice: str | torch.dtype | None) -> str | torch.dtype:
+    """ "auto": what ComfyUI computes in on its device (bf16, else fp16, else fp32); others as they are."""
     import comfy.model_management
 
-    if choice != "auto":
+    if choice is not None:
         return choice
     device = comfy.model_management.get_torch_device()
     if comfy.model_management.should_use_bf16(device):

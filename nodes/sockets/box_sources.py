@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from comfy_api.latest import io
 
+from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
 from ...sdpose_core.errors import InputError
 from ...sdpose_core.poses import Poses
@@ -33,23 +33,15 @@ MIN_PART_SHARE = 0.0005
 """Connected parts smaller than this share of the image are specks, not people."""
 
 
-@dataclass(frozen=True)
-class FramePeople:
-    """The people of a frame: boxes (N, 5) x1, y1, x2, y2, score; N track ids or None; masks (N, H, W) bool or None."""
-
-    boxes: np.ndarray
-    track_ids: list[int] | None = None
-    masks: np.ndarray | None = None
-
-    def filled_masks(self, size: tuple[int, int]) -> np.ndarray:
-        """(N, H, W) bool: the masks, or filled boxes if the source has none."""
-        if self.masks is not None:
-            return self.masks
-        masks = np.zeros((len(self.boxes), size[1], size[0]), bool)
-        inside = clip(np.nan_to_num(np.round(self.boxes[:, :4])), size).astype(int)
-        for mask, (x1, y1, x2, y2) in zip(masks, inside, strict=True):
-            mask[y1:y2, x1:x2] = True
-        return masks
+def filled_masks(people: FramePeople, size: tuple[int, int]) -> np.ndarray:
+    """(N, H, W) bool: the masks, or filled boxes where the source has none."""
+    if people.masks is not None:
+        return people.masks
+    masks = np.zeros((len(people.boxes), size[1], size[0]), bool)
+    inside = clip(np.nan_to_num(np.round(people.boxes[:, :4])), size).astype(int)
+    for mask, (x1, y1, x2, y2) in zip(masks, inside, strict=True):
+        mask[y1:y2, x1:x2] = True
+    return masks
 
 
 def people_of(
@@ -77,8 +69,7 @@ def people_of(
         people = _from_bbox(source, frames, bbox_format)
     else:
         given = boxes_from_socket(source, frames)
-        notes = given.notes
-        people = [FramePeople(boxes, ids) for boxes, ids in zip(given.boxes, given.track_ids, strict=True)]
+        people, notes = given.people, given.notes
     if len(people) != frames:
         raise InputError(
             f"source has boxes for {counted(len(people), 'frame')}, image has {counted(frames, 'frame')}: connect the "

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.errors import InputError
-from ...sdpose_core.poses import Poses
 from ..host.info import counted
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,11 @@ class FrameBoxes:
     """Boxes of each frame, in the form the library uses.
 
     Attributes:
-        boxes: per frame (N, 5) float32 x1, y1, x2, y2, score, in pixels.
-        track_ids: per frame the N track IDs, or None if a box has none.
-        notes: warnings for the info text.
+        people: per frame (N, 5) boxes and the N track ids, or None where a box has none.
+        notes: what was out of the ordinary, for the info text.
     """
 
-    boxes: list[np.ndarray]
-    track_ids: list[list[int] | None]
+    people: list[FramePeople]
     notes: list[str] = field(default_factory=list)
 
 
@@ -53,8 +51,7 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
     Raises `InputError` if the number of lists is not the number of frames, or if a box is not valid.
     """
     lists, notes = _per_frame(value, frames)
-    boxes: list[np.ndarray] = []
-    ids: list[list[int] | None] = []
+    people: list[FramePeople] = []
     dropped: dict[str, int] = {}
     without_ids = 0
     for number, entries in enumerate(lists):
@@ -66,9 +63,8 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
             else:
                 kept.append(entry)
         rows = [_box_row(entry, number) for entry in kept]
-        boxes.append(np.asarray(rows, np.float32).reshape(-1, 5))
-        ids.append(_track_ids(kept))
-        without_ids += ids[-1] is None and any(entry.get("track_id") is not None for entry in kept)
+        people.append(FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), _track_ids(kept)))
+        without_ids += people[-1].track_ids is None and any(entry.get("track_id") is not None for entry in kept)
     if without_ids:
         where = counted(without_ids, "frame")
         notes.append(f"track IDs ignored in {where}: expected a different number for each box")
@@ -77,7 +73,7 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
         notes.append(f"ignored boxes that are not people: {left_out}")
     for note in notes:
         log.info("%s", note)
-    return FrameBoxes(boxes, ids, notes)
+    return FrameBoxes(people, notes)
 
 
 def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
@@ -135,12 +131,3 @@ def _entries(rows: np.ndarray, ids: Sequence[int] | None) -> list[dict[str, Any]
         entry = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "label": "person", "score": score}
         entries.append(entry if ids is None else entry | {"track_id": int(ids[index])})
     return entries
-
-
-def with_track_ids(poses: Poses, boxes: np.ndarray, ids: Sequence[int] | None) -> Poses:
-    """Poses estimated from `boxes`, with the track IDs of the boxes. Some boxes may have no pose."""
-    if ids is None:
-        return poses
-    rest = zip(boxes, ids, strict=True)
-    kept = [next(track for box, track in rest if np.array_equal(box, row)) for row in poses.boxes]
-    return replace(poses, track_ids=np.asarray(kept, np.int32))

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..poses import PoseSequence
 from ..sequences.interpolation import interpolate
 from ..video.frames import Frame
+from .images import FramePeople
 
 
 def join_chunks(chunks: Iterable[ChunkResult]) -> PoseSequence:
@@ -66,21 +67,6 @@ def _joined_meta(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(changes) > 1:
         clip["batch_sizes"] = changes
     return {**full[-1], "clip": clip}
-
-
-@dataclass(frozen=True)
-class FramePeople:
-    """The people of a frame, where the detector is not asked.
-
-    Attributes:
-        boxes: (N, 4) or (N, 5) x1, y1, x2, y2 in pixels, score.
-        track_ids: (N,) taken as they come where `TrackerOptions.trust_ids` says so.
-        masks: (N, H, W) bool; what is not the person is blacked out.
-    """
-
-    boxes: np.ndarray
-    track_ids: np.ndarray | None = None
-    masks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

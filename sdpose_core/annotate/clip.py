@@ -1,6 +1,6 @@
 """The application for one clip: frames in; pose sequence and pose video out. Resumable at any moment.
 
-While a clip is unfinished, `OUT/.NAME.sdpose/` holds its finished chunks (see `clip_work.py`); it goes away when the
+While a clip is unfinished, `OUT/.NAME.sdpose/` holds its finished chunks (see `work_folder.py`); it goes away when the
 results are there, whole.
 """
 
@@ -248,13 +248,13 @@ class _Run:
         """Everything on which the chunks depend; the batch size goes with their states."""
         from ..version import __version__
 
-        made_by = _meta(estimator)
+        made_by = estimator.meta()
         settings = {key: value for key, value in made_by.get("settings", {}).items() if key != "batch_size"}
         return {
             "source": source_identity(Path(self.video.info.path)),
             "model": {key: made_by.get(key) for key in ("model", "weights")},
             "model settings": settings,
-            "detector": None if detector is None else _meta(detector),
+            "detector": None if detector is None else detector.meta(),
             "boxes": None if self.boxes is None else sha256_of(self.boxes.path),
             "options": self.options.estimation(),
             "library version": __version__,
@@ -374,10 +374,6 @@ def choose_people(sequence: PoseSequence, person: Selection) -> PoseSequence:
     return select_people(sequence, settings.pop("by") or "largest", **settings)
 
 
-def _meta(maker: Any) -> dict[str, Any]:
-    return maker.meta() if hasattr(maker, "meta") else {"model": maker.name}
-
-
 def _damage(video: VideoSource) -> list[str]:
     if not video.damaged:
         return []
@@ -389,13 +385,13 @@ def _damage(video: VideoSource) -> list[str]:
 def _batch_size_of(estimator: Estimator, chunk: ChunkResult | None) -> Iterator[list[str]]:
     """The estimator with the batch size of a run that is resumed; afterwards with its own, unless memory ran out."""
     recorded = None if chunk is None else chunk.state.get("batch_size")
-    own = getattr(estimator, "batch_size", None)
-    if recorded is None or own is None or recorded == own:
+    own = estimator.batch_size
+    if recorded is None or recorded == own:
         yield []
         return
-    estimator.batch_size = recorded  # type: ignore[attr-defined]
+    estimator.batch_size = recorded
     try:
         yield [f"going on with {recorded} crops per batch, as it was begun"]
     finally:
-        if estimator.batch_size == recorded:  # type: ignore[attr-defined]
-            estimator.batch_size = own  # type: ignore[attr-defined]
+        if estimator.batch_size == recorded:
+            estimator.batch_size = own

@@ -11,7 +11,9 @@ from ..errors import InputError
 from ..sequences.cleaning import CleanOptions
 from ..tracking.options import TrackerOptions
 from ..video.writer import CODECS
-from .images import IF_NOBODY
+
+CLIP_IF_NOBODY = ("empty", "full-image")
+"""Not "previous", see `fill_empty`: a frame would then depend on the chunk before."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class ClipOptions:
         for name in ("every", "detect_every", "chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected a number of frames of at least 1, got {getattr(self, name)}")
-        for name, known in (("if_nobody", IF_NOBODY), ("fit", FITS), ("codec", tuple(CODECS))):
+        for name, known in (("if_nobody", CLIP_IF_NOBODY), ("fit", FITS), ("codec", tuple(CODECS))):
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from ..detection.people import PersonDetector
     from ..estimation.crop_jobs import Estimator
-
-log = logging.getLogger(__name__)
 
 MULTIPLE = 64
 """Sides of pose maps are multiples of this, as controlnet_aux makes them and Stable Diffusion needs them."""
@@ -71,10 +68,7 @@ class SDPoseDetector:
 
     def to(self, device: Any) -> SDPoseDetector:
         """Move the model to a device, as annotators can be; an estimator that cannot move says so in the log."""
-        if hasattr(self.estimator, "to"):
-            self.estimator.to(device)
-        else:
-            log.info("%s does not move to %s: it runs where it was loaded", self.estimator.name, device)
+        self.estimator.to(device)
         return self
 
     def __call__(

@@ -13,7 +13,7 @@ from ..drawing.canvas import place
 from ..errors import InputError, SDPoseError
 from ..estimation.crop_jobs import Estimator
 from ..poses import Poses, PoseSequence
-from .images import CHUNK_PIXELS, annotate_images
+from .images import CHUNK_PIXELS, FramePeople, annotate_images
 
 if TYPE_CHECKING:
     from ..detection.box_files import BoxFile
@@ -80,7 +80,7 @@ class _Item:
 class _Pending:
     item: _Item
     image: np.ndarray
-    boxes: np.ndarray | None
+    people: FramePeople | None
 
 
 def output_names(sources: Sequence[Path]) -> dict[Path, str]:
@@ -161,7 +161,7 @@ def _prepare(item: _Item, options: PictureOptions, boxes: BoxFile | None, only: 
     image = _read(item.source, options)
     if not options.overwrite and item.sequence.exists():
         return _write(item, image, PoseSequence.load(item.sequence).frame(0), options)
-    return _Pending(item, image, boxes.boxes_of(item.source, only) if boxes else None)
+    return _Pending(item, image, FramePeople(boxes.boxes_of(item.source, only)) if boxes else None)
 
 
 def _estimate(
@@ -174,7 +174,7 @@ def _estimate(
             [entry.image for entry in part],
             estimator=estimator,
             detector=detector,
-            boxes=[entry.boxes for entry in part],
+            people=[entry.people for entry in part],
             if_nobody=options.if_nobody,
         )
 

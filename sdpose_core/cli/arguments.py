@@ -5,8 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ..detection.people import DetectorOptions
+from ..estimation.options import EstimatorOptions
+from ..options import options_among
+
+if TYPE_CHECKING:
+    from ..detection.people import PersonDetector
+    from ..estimation.crop_jobs import Estimator
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _PARTS = ("body", "hands", "face", "feet", "head")
@@ -77,26 +86,26 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fit", choices=("pad", "crop", "stretch"), default="pad", help="how another --size is filled")
 
 
-def make_estimator(args: argparse.Namespace) -> Any:
+def make_estimator(args: argparse.Namespace) -> Estimator:
     """The estimator that the options ask for."""
     from ..estimation.loading import load_estimator
 
-    return load_estimator(
-        args.model, dtype=args.dtype, device=args.device, batch_size=args.batch_size, flip_test=args.flip_test,
-        crop=args.crop, keypoint_set=args.keypoint_set, feature_level=args.feature_level,
-        input_size=args.input_size, channels_last=args.channels_last, compile=args.compile,
-        pool_attention=args.pool_attention, tiny_encoder=args.tiny_encoder,
-    )  # fmt: skip
+    return load_estimator(args.model, options_among(EstimatorOptions, vars(args)))
 
 
-def make_detector(args: argparse.Namespace) -> Any:
+def make_detector(args: argparse.Namespace) -> PersonDetector:
     """The detector that the options ask for."""
     from ..detection.loading import load_detector
 
-    settings: dict[str, Any] = {"max_people": args.max_people, "min_size": args.min_size}
+    options = DetectorOptions(max_people=args.max_people, min_size=args.min_size)
     if args.detector_threshold is not None:
-        settings["threshold"] = args.detector_threshold
-    return load_detector(args.detector, **settings)
+        options = replace(options, threshold=args.detector_threshold)
+    return load_detector(args.detector, options)
+
+
+def announce(estimator: Estimator) -> str:
+    """The line that says which model runs, and what is unusual about it."""
+    return "; ".join([f"model: {estimator.name}", *estimator.notes])
 
 
 def option(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:

@@ -132,11 +132,11 @@ class ClipRun:
     @functools.cached_property
     def _estimator(self) -> Any:
         from ..batch.folder import CannotStart
-        from .arguments import make_estimator
+        from .arguments import announce, make_estimator
 
         with _cannot_start():
             made = make_estimator(self._args)
-        _say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
+        _say(announce(made))
         mine = _what_must_agree(made.meta())
         agreed = self._batch.agree(mine)
         if self._args.batch_size is None:
@@ -147,8 +147,7 @@ class ClipRun:
                     f"{self._batch.out} was begun with {key.replace('_', ' ')} {value}, this is {mine[key]}: use what "
                     f"it was begun with, another OUT, or, to mix them, delete {self._batch.agreement}"
                 )
-        if hasattr(made, "batch_size"):
-            made.batch_size = agreed["batch_size"]
+        made.batch_size = agreed["batch_size"]
         return made
 
     @functools.cached_property

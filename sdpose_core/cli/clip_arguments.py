@@ -6,16 +6,25 @@ import argparse
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from .arguments import (
+    add_detector_arguments,
+    add_drawing_arguments,
+    add_estimator_arguments,
+    color,
+    count,
+    make_detector,
+    option,
+)
+
 if TYPE_CHECKING:
     from ..annotate.clip_options import ClipOptions, Selection
+    from ..detection.people import PersonDetector
     from ..sequences.cleaning import CleanOptions
     from ..tracking.options import TrackerOptions
 
 
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the way from a video to its pose sequence and pose video."""
-    from .arguments import add_detector_arguments, add_drawing_arguments, add_estimator_arguments, color, count
-
     parser.add_argument("--overlay", action="store_true", help="also write NAME_overlay.mp4: the poses on the video")
     parser.add_argument("--overwrite", action="store_true", help="redo what is there")
     add_estimator_arguments(parser)
@@ -37,8 +46,6 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_time_arguments(parser: argparse.ArgumentParser) -> None:
-    from .arguments import count
-
     group = parser.add_argument_group("along time")
     group.add_argument(
         "--every", type=count, default=1, metavar="FRAMES",
@@ -142,10 +149,8 @@ def _clean_options(args: argparse.Namespace) -> CleanOptions | None:
     )
 
 
-def make_clip_detector(args: argparse.Namespace) -> Any:
+def make_clip_detector(args: argparse.Namespace) -> PersonDetector:
     """The detector of a clip: it shows everybody, as `--max-people` chooses along time, not frame by frame."""
-    from .arguments import make_detector
-
     return make_detector(argparse.Namespace(**{**vars(args), "max_people": None}))
 
 
@@ -179,22 +184,11 @@ def _parse_frames(text: str) -> int:
     return int(text)
 
 
-def _value(convert: Any, expected: str) -> Any:
-    """A type for argparse; `cli` is imported when it is used, as it imports this file."""
-
-    def read(text: str) -> Any:
-        from .arguments import option
-
-        return option(convert, expected)(text)
-
-    return read
-
-
-_person = _value(
+_person = option(
     _parse_person,
     "an id, largest, best, leftmost or rightmost (the second: largest:1), point:X,Y or mask:FILE",
 )
-_rate = _value(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
-_amount = _value(_parse_amount, "a number of at least 0")
-_seconds = _value(_parse_amount, "seconds of at least 0")
-_frames = _value(_parse_frames, "a whole number of at least 0")
+_rate = option(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
+_amount = option(_parse_amount, "a number of at least 0")
+_seconds = option(_parse_amount, "seconds of at least 0")
+_frames = option(_parse_frames, "a whole number of at least 0")

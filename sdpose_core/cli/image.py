@@ -18,6 +18,7 @@ from .arguments import (
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
+    announce,
     color,
     count,
     make_detector,
@@ -74,7 +75,7 @@ def _run_image(args: argparse.Namespace) -> int:
     @functools.cache
     def estimator() -> Any:
         made = make_estimator(args)
-        bar.write("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]), file=sys.stderr)
+        bar.write(announce(made), file=sys.stderr)
         return made
 
     @functools.cache

@@ -113,19 +113,19 @@ def read_reference(args: argparse.Namespace, path: Path) -> Poses | PoseSequence
 
 
 def _estimated(args: argparse.Namespace, picture: Path) -> Poses:
-    from ..annotate.images import annotate_images
+    from ..annotate.images import FramePeople, annotate_images
     from ..annotate.pictures import describe
     from ..detection.box_files import BoxFile
     from ..images import read_image
     from .arguments import make_detector, make_estimator
 
     image = read_image(picture)
-    boxes = BoxFile(args.boxes).boxes_of(picture, True) if args.boxes else None
+    people = FramePeople(BoxFile(args.boxes).boxes_of(picture, True)) if args.boxes else None
     [poses] = annotate_images(
         [image],
         estimator=make_estimator(args),
         detector=None if args.boxes else make_detector(args),
-        boxes=[boxes],
+        people=[people],
         if_nobody=args.if_nobody or "full-image",
     )
     print(f"{picture}: {describe(poses)}", file=sys.stderr)

@@ -40,7 +40,7 @@ def _run_video(args: argparse.Namespace) -> int:
     from ..detection.box_files import BoxFile
     from ..estimation.stage_times import StageTimes
     from ..poses import PoseSequence
-    from .arguments import INTERRUPTED, OK, WRONG_USAGE, make_estimator, say
+    from .arguments import INTERRUPTED, OK, WRONG_USAGE, announce, make_estimator, say
 
     try:
         options = clip_options(args)
@@ -53,7 +53,7 @@ def _run_video(args: argparse.Namespace) -> int:
 
     def estimator() -> Any:
         made = make_estimator(args)
-        say("; ".join([f"model: {made.name}", *getattr(made, "notes", [])]))
+        say(announce(made))
         return made
 
     with Bar() as bar:

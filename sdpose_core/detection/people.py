@@ -16,9 +16,13 @@ Detections = tuple[np.ndarray, np.ndarray]
 
 
 class PersonDetector(Protocol):
-    """What finds the people of a picture."""
+    """What finds the people of a picture; `name` is what results call it."""
 
     name: str
+
+    def meta(self) -> dict[str, Any]:
+        """What finds the boxes: "name", and what else moves a box. It goes into results."""
+        ...
 
     def detect(self, image: np.ndarray) -> Detections:
         """RGB uint8 (H, W, 3) -> boxes_xyxy (N, 4) float32 in pixels, inside the picture; scores (N,), best first."""
@@ -63,6 +67,24 @@ class Limits:
         large = (sides > 0) & (sides >= self.min_size)
         boxes, scores = boxes[large][: self.max_people], scores[large][: self.max_people]
         return boxes.astype(np.float32), scores.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class DetectorOptions(Limits):
+    """How a detector is loaded, and which of its detections count.
+
+    Attributes:
+        threshold, nms_iou, max_people, min_size: see `Limits`.
+        backend: for ONNX files, "onnxruntime" or "cv2"; None: the first that is here.
+        device: where RT-DETR and D-FINE run; None: CUDA if there is one, else the CPU.
+    """
+
+    backend: str | None = None
+    device: str | None = None
+
+    def limits(self) -> Limits:
+        """Those of the options that say which detections count."""
+        return Limits(self.threshold, self.nms_iou, self.max_people, self.min_size)
 
 
 _MOST_CANDIDATES = 1000

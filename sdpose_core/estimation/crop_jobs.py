@@ -13,6 +13,7 @@ from .. import boxes as box_tools
 from ..errors import InputError
 from ..images import check_image
 from ..poses import Poses
+from .stage_times import StageTimes
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,36 @@ Item = TypeVar("Item")
 
 
 class Estimator(Protocol):
-    """What turns pictures and boxes into poses."""
+    """What turns pictures and boxes into poses.
+
+    Attributes:
+        name: what results and tables call it.
+        batch_size: crops per pass; results may depend on it in their last digits, so a run that is resumed sets it to
+            what it was. The preview takes one crop at a time, whatever it says.
+        notes: what a reader of its results should know, a line each.
+        times: told of the work of each stage; a caller that measures puts in its own.
+    """
 
     name: str
-    keypoint_set: str
+    batch_size: int
+    times: StageTimes
+
+    @property
+    def keypoint_set(self) -> str:
+        """Name of a set of `skeletons`, or a custom name."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    def meta(self) -> dict[str, Any]:
+        """What makes the poses: "model" (its name), "weights" (path and sha256), "settings" (all that moves a keypoint,
+        and "batch_size"). It goes into every result; a run is not resumed with another one."""
+        ...
+
+    def to(self, device: Any) -> Estimator:
+        """Move to a device; one that cannot move stays, and says so in the log."""
+        ...
 
     def estimate(
         self,
@@ -37,7 +64,7 @@ class Estimator(Protocol):
         masks: Sequence[np.ndarray | None] | None = None,
         on_batch: OnBatch | None = None,
     ) -> list[Poses]:
-        """See `PoseEstimator.estimate`."""
+        """See `PoseEstimator.estimate`. Boxes that gave nobody may be left out; `box_index` says which are there."""
         ...
 
 
@@ -46,31 +73,36 @@ class PlannedCrop:
     """One crop to make: which picture, which of its boxes."""
 
     image: int
+    number: int
     box: np.ndarray  # (5,) x1, y1, x2, y2, score
     mask: np.ndarray | None
 
 
 @dataclass
 class CropResults:
+    """The people found in one picture so far."""
+
+    crops: list[PlannedCrop] = field(default_factory=list)
     keypoints: list[np.ndarray] = field(default_factory=list)
     scores: list[np.ndarray] = field(default_factory=list)
-    boxes: list[np.ndarray] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
-    def add(self, keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray) -> None:
+    def add(self, crop: PlannedCrop, keypoints: np.ndarray, scores: np.ndarray) -> None:
+        """One more: keypoints (K, 2) in picture pixels, scores (K,)."""
+        self.crops.append(crop)
         self.keypoints.append(keypoints)
         self.scores.append(scores)
-        self.boxes.append(box)
 
     def poses(self, image: np.ndarray, keypoint_set: str, count: int, meta: Mapping[str, Any]) -> Poses:
         """All people found in `image`, as one `Poses`."""
         return Poses(
             np.asarray(self.keypoints, np.float32).reshape(-1, count, 2),
             np.asarray(self.scores, np.float32).reshape(-1, count),
-            np.asarray(self.boxes, np.float32).reshape(-1, 5),
+            np.asarray([crop.box for crop in self.crops], np.float32).reshape(-1, 5),
             (image.shape[1], image.shape[0]),
             keypoint_set,
             meta={**meta, **({"dropped_boxes": self.dropped} if self.dropped else {})},
+            box_index=np.asarray([crop.number for crop in self.crops], np.int32),
         )
 
 
@@ -108,7 +140,7 @@ def plan_crops(
                 log.warning("picture %d: %s: left out", index, problem)
                 results[index].dropped.append(problem)
             else:
-                jobs.append(PlannedCrop(index, box, None if image_masks is None else image_masks[number]))
+                jobs.append(PlannedCrop(index, number, box, None if image_masks is None else image_masks[number]))
     return jobs, results
 
 

@@ -5,110 +5,108 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..checkpoints.published import find_weights, identify
 from ..dependencies import installed
 from ..errors import CheckpointError, InputError, MissingDependency
+from ..options import with_settings
 from .crop_jobs import Estimator
+from .onnx import load_onnx_estimator
+from .options import EstimatorOptions
+from .preview import PreviewEstimator
 from .sdpose import PoseEstimator
-
-if TYPE_CHECKING:
-    from ..model.network import SDPose
-    from ..onnx_runtime import Provider
 
 log = logging.getLogger(__name__)
 
 
 def load_estimator(
     name_or_path: str | Path = "auto",
+    options: EstimatorOptions | None = None,
     *,
-    dtype: Any = None,
-    vae_dtype: Any = None,
-    device: Any = None,
-    batch_size: int | None = None,
-    flip_test: bool = False,
-    crop: str = "affine",
-    keypoint_set: str | None = None,
-    feature_level: str | None = None,
-    input_size: tuple[int, int] | None = None,
-    channels_last: bool = False,
-    compile: bool = False,
-    pool_attention: bool = False,
-    tiny_encoder: str | Path | None = None,
-    providers: Sequence[Provider] | None = None,
     search: Sequence[str | Path] = (),
+    **settings: Any,
 ) -> Estimator:
     """The estimator called `name_or_path`.
+
+        load_estimator("wholebody", flip_test=True)
+        load_estimator("wholebody", EstimatorOptions(flip_test=True))
 
     Args:
         name_or_path: "auto" (SDPose weights if they are on this machine, whole body before body; else the preview,
             which is said in the log and in every result), "preview", "body", "wholebody", a checkpoint's path, or
             that of an ONNX file of `export_onnx`.
-        dtype, vae_dtype, device, keypoint_set, feature_level, input_size: as in `load_sdpose`.
-        batch_size, flip_test, crop: as in `PoseEstimator`.
-        channels_last, compile: memory format (always so on CUDA) and `torch.compile`, for speed.
-        pool_attention, tiny_encoder: stated approximations, see `load_sdpose`; recorded in every result.
-        providers: of an ONNX file, see `load_onnx_estimator`.
+        options: how to load and run it; the preview needs none of them and takes no notice.
         search: more folders in which to look for weights.
+        settings: fields of `EstimatorOptions` by name, instead of those of `options`.
 
     Raises:
         CheckpointError: the weights are missing or of another kind.
+        InputError: an unknown option, or one that cannot be used.
         MissingDependency: SDPose was asked for without torch or diffusers.
     """
+    options = with_settings(options or EstimatorOptions(), settings, "estimator")
     name = str(name_or_path)
     if name == "preview":
-        return _preview()
+        return PreviewEstimator()
     if name == "auto":
         path, why = _find_any(search)
         if path is None:
             log.info("%s", why)
-            return _preview(note=why)
+            return PreviewEstimator(note=why)
         name_or_path = path
     if name.endswith(".onnx"):
-        from .onnx import load_onnx_estimator
+        return _load_export(Path(name), options)
+    return _load_checkpoint(name_or_path, options, search)
 
-        fixed = {
-            "dtype": dtype not in (None, "auto"), "vae_dtype": vae_dtype, "keypoint_set": keypoint_set,
-            "feature_level": feature_level, "input_size": input_size, "channels_last": channels_last,
-            "compile": compile, "pool_attention": pool_attention, "tiny_encoder": tiny_encoder,
-        }  # fmt: skip
-        if given := [key.replace("_", "-") for key, value in fixed.items() if value]:
-            raise InputError(f"{name} is what it was exported as: leave out {', '.join(given)}, or export it anew")
-        return load_onnx_estimator(
-            name, device=device, providers=providers, batch_size=batch_size, flip_test=flip_test, crop=crop
-        )
-    _need_torch(name)
+
+def _load_export(path: Path, options: EstimatorOptions) -> Estimator:
+    if given := options.fixed_by_export():
+        names = ", ".join(name.replace("_", "-") for name in given)
+        raise InputError(f"{path} is what it was exported as: leave out {names}, or export it again")
+    return load_onnx_estimator(
+        path,
+        device=options.device,
+        providers=options.providers,
+        batch_size=options.batch_size,
+        flip_test=options.flip_test,
+        crop=options.crop,
+    )
+
+
+def _load_checkpoint(
+    name_or_path: str | Path, options: EstimatorOptions, search: Sequence[str | Path]
+) -> PoseEstimator:
+    _need_torch(str(name_or_path))
+    import torch
+
     from ..checkpoints.loading import load_sdpose
-    from ..checkpoints.published import find_weights
 
-    path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(name, search=search)
+    path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(str(name_or_path), search=search)
     model = load_sdpose(
         path,
-        keypoint_set=keypoint_set,
-        feature_level=feature_level,
-        input_size=input_size,
-        dtype=dtype,
-        vae_dtype=vae_dtype,
-        device=device,
+        keypoint_set=options.keypoint_set,
+        feature_level=options.feature_level,
+        input_size=options.input_size,
+        dtype=options.dtype,
+        vae_dtype=options.vae_dtype,
+        device=options.device,
         fold=True,
-        pool_attention=pool_attention,
-        tiny_encoder=tiny_encoder,
+        pool_attention=options.pool_attention,
+        tiny_encoder=options.tiny_encoder,
     )
-    model = _accelerated(model, channels_last, compile)
+    if options.channels_last or model.device.type == "cuda":
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types
+    if options.compile:
+        model.compile_backbone()
     return PoseEstimator(
         model,
         name=f"SDPose {model.config.keypoint_set}",
-        weights=_identity(path),
-        batch_size=batch_size,
-        flip_test=flip_test,
-        crop=crop,
+        weights=identify(path),
+        batch_size=options.batch_size,
+        flip_test=options.flip_test,
+        crop=options.crop,
     )
-
-
-def _preview(note: str | None = None) -> Estimator:
-    from .preview import PreviewEstimator
-
-    return PreviewEstimator(note=note)
 
 
 def _need_torch(name: str) -> None:
@@ -122,8 +120,6 @@ def _need_torch(name: str) -> None:
 
 def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
     """The best SDPose weights of this machine, or None and one line that says why the preview runs."""
-    from ..checkpoints.published import find_weights
-
     for name in ("wholebody", "body"):
         try:
             path = find_weights(name, search=search)
@@ -139,20 +135,3 @@ def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
         "no SDPose weights on this machine: using the 17-point preview (MoveNet), not SDPose; "
         "'sdpose download wholebody' fetches them"
     )
-
-
-def _accelerated(model: SDPose, channels_last: bool, compile: bool) -> SDPose:
-    import torch
-
-    if channels_last or model.device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
-    if compile:
-        model.compile_backbone()
-    return model
-
-
-def _identity(path: Path) -> dict[str, Any]:
-    """Name and sha256 of a checkpoint (of each safetensors file of a folder)."""
-    from ..checkpoints.published import identify
-
-    return identify(path)

@@ -120,7 +120,7 @@ def load_onnx_estimator(
     if settings.get("batch_size") is None and "CPUExecutionProvider" not in network.backend:
         settings["batch_size"] = BATCH_SIZE_OF_DEVICE["cuda"]
     name = f"SDPose {network.config.keypoint_set} (ONNX)"
-    return OnnxEstimator(network, name=name, weights=_identity(path), **settings)  # type: ignore[arg-type]
+    return OnnxEstimator(network, name=name, weights=_weights(path), **settings)  # type: ignore[arg-type]
 
 
 def _providers_of(device: Any) -> Sequence[Provider] | None:
@@ -133,6 +133,6 @@ def _providers_of(device: Any) -> Sequence[Provider] | None:
     return [(name, {"device_id": number}) for name in names] if number else names
 
 
-def _identity(path: Path) -> Mapping[str, Any]:
+def _weights(path: Path) -> Mapping[str, Any]:
     files = [path, path.with_name(f"{path.name}.data")]
     return {"path": path.name, "sha256": {file.name: sha256_of(file) for file in files if file.is_file()}}

@@ -21,6 +21,7 @@ from ..onnx_runtime import OnnxModel
 from ..poses import Poses
 from ..skeletons import COCO_17
 from .crop_jobs import OnBatch, plan_crops
+from .stage_times import MODEL, StageTimes
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class PreviewEstimator:
     def __init__(self, *, note: str | None = None, backend: str | None = None) -> None:
         self.model = OnnxModel(WEIGHTS, backend=backend)
         self.notes = [*([note] if note else []), *self.model.notes]
+        self.batch_size = 1
+        self.times = StageTimes()
 
     def estimate(
         self,
@@ -78,9 +81,10 @@ class PreviewEstimator:
         jobs, results = plan_crops(images, boxes, masks)
         not_there = [0] * len(images)
         for done, job in enumerate(jobs, start=1):
-            keypoints, scores = self._find(masked(images[job.image], job.mask), job.box)
+            with self.times.busy(MODEL):
+                keypoints, scores = self._find(masked(images[job.image], job.mask), job.box)
             if scores.mean() >= PERSON_THRESHOLD:
-                results[job.image].add(keypoints, scores, job.box)
+                results[job.image].add(job, keypoints, scores)
             else:
                 log.info("picture %d: nobody in box %s (mean score %.2f)", job.image, job.box[:4], scores.mean())
                 not_there[job.image] += 1
@@ -91,6 +95,11 @@ class PreviewEstimator:
             result.poses(image, self.keypoint_set, len(COCO_17), meta)
             for image, result, meta in zip(images, results, metas, strict=True)
         ]
+
+    def to(self, device: Any) -> PreviewEstimator:
+        """Stays on the CPU."""
+        log.info("%s does not move to %s: it runs where it was loaded", self.name, device)
+        return self
 
     def meta(self) -> dict[str, Any]:
         """What made the poses: model, sha256 of the weights, backend, settings, notes."""

@@ -1,7 +1,4 @@
-"""`PoseEstimator`: crops of all people of all pictures through SDPose in batches; and the choice of an estimator.
-
-The preview estimator (`preview.py`) has the same interface: `.name`, `.keypoint_set`, `.estimate(images, boxes)`.
-"""
+"""`PoseEstimator`: crops of all people of all pictures through SDPose in batches."""
 
 from __future__ import annotations
 
@@ -11,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..codec.crops import CROP_MODES, Crop, affine_crop, make_crop, masked
+from ..codec.crops import CROP_MODES, Crop
 from ..errors import InputError, SDPoseError
 from ..poses import Poses
 from .crop_jobs import BATCH_SIZE_OF_DEVICE, OnBatch, PlannedCrop, is_out_of_memory, one_ahead, plan_crops
-from .stage_times import StageTimes
+from .croppers import Cropper, HostCropper, RoundedDeviceCropper
+from .stage_times import MODEL, StageTimes
 
 if TYPE_CHECKING:
     import torch
 
-    from ..codec.device_crops import DeviceCropper
     from ..codec.transfers import Download
     from ..model.network import SDPose
 
@@ -68,6 +65,11 @@ class PoseEstimator:
         self.batch_size = batch_size or BATCH_SIZE_OF_DEVICE.get(self.device.type, 1)
 
     @property
+    def notes(self) -> list[str]:
+        """See `Estimator.notes`."""
+        return []
+
+    @property
     def keypoint_set(self) -> str:
         """Name of the keypoint set of the results."""
         return self.model.config.keypoint_set
@@ -109,12 +111,12 @@ class PoseEstimator:
             SDPoseError: not even one crop fits into memory.
         """
         jobs, results = plan_crops(images, boxes, masks)
-        batches = self._batches(images, jobs)
+        batches = self._batches(self.cropper(images, jobs), jobs)
         done = 0
         for batch, crops, points in one_ahead(batches) if self.device.type == "cuda" else batches:
             found = points.array()
             for job, crop, own in zip(batch, crops, found, strict=True):
-                results[job.image].add(crop.to_image(own[:, :2]), own[:, 2], job.box)
+                results[job.image].add(job, crop.to_image(own[:, :2]), own[:, 2])
             done += len(batch)
             if on_batch:
                 on_batch(done, len(jobs))
@@ -139,16 +141,39 @@ class PoseEstimator:
         images = pixels.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
         return self.model.heatmaps(images, flip_test=self.flip_test)
 
+    def cropper(self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop]) -> Cropper:
+        """What cuts the crops of these jobs."""
+        size = self.model.config.input_size
+        if self.crops_on_device and jobs:
+            return RoundedDeviceCropper(images, jobs, size, self.device)
+        return HostCropper(images, jobs, size, self.crop, self.device)
+
+    def start(self, cropper: Cropper, part: slice) -> tuple[list[Crop], Download]:
+        """Start a batch: its crops, and points (N, K, 3) on their way to memory.
+
+        On CUDA nothing here waits for the device: the next batch is prepared while this one runs.
+        """
+        import torch
+
+        from ..codec.heatmaps import decode_to_tensor
+        from ..codec.transfers import Download
+
+        with torch.inference_mode():
+            with self.times.busy("crop"):
+                crops, pixels = cropper.cut(part)
+            with self.times.busy_on(MODEL, self.device):
+                points = decode_to_tensor(self._heatmaps(pixels), self.model.config.input_size)
+            return crops, Download(points)
+
     def _batches(
-        self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop]
+        self, cropper: Cropper, jobs: Sequence[PlannedCrop]
     ) -> Iterator[tuple[Sequence[PlannedCrop], list[Crop], Download]]:
-        """Each batch when it has been started: its jobs, crops, and points (N, K, 3) on their way to memory."""
-        cropper = self._cropper(images, jobs) if self.crops_on_device and jobs else None
+        """Each batch when it has been started: its jobs, crops and points."""
         done = 0
         while done < len(jobs):
             stop = min(done + self.batch_size, len(jobs))
             try:
-                started = self._start(images, jobs, slice(done, stop), cropper)
+                started = self.start(cropper, slice(done, stop))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -158,38 +183,6 @@ class PoseEstimator:
                 continue
             yield jobs[done:stop], *started
             done = stop
-
-    def _cropper(self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop]) -> DeviceCropper:
-        from ..codec.device_crops import CropJob, DeviceCropper
-
-        size = self.model.config.input_size
-        planned = [CropJob(images[job.image], affine_crop(job.box[:4], size), job.mask) for job in jobs]
-        return DeviceCropper(planned, self.device)
-
-    def _start(
-        self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop], part: slice, cropper: DeviceCropper | None
-    ) -> tuple[list[Crop], Download]:
-        """Start a batch. On CUDA nothing here waits for the device: the next batch is prepared while this one runs."""
-        import torch
-
-        from ..codec.heatmaps import decode_to_tensor
-        from ..codec.transfers import Download, upload
-
-        size = self.model.config.input_size
-        with torch.inference_mode():
-            with self.times.busy("crop"):
-                if cropper is not None:
-                    crops, pixels = cropper.crops[part], cropper.cut(part.start, part.stop).round_()
-                else:
-                    made = [
-                        make_crop(masked(images[job.image], job.mask), job.box[:4], size, mode=self.crop)
-                        for job in jobs[part]
-                    ]
-                    crops = [crop for _, crop in made]
-                    pixels = upload(np.stack([own for own, _ in made]), self.device).permute(0, 3, 1, 2)
-            with self.times.busy_on("model", self.device):
-                points = decode_to_tensor(self._heatmaps(pixels), size)
-            return crops, Download(points)
 
     def _halve_batch(self) -> None:
         if self.batch_size == 1:
@@ -233,5 +226,6 @@ class PoseEstimator:
         """Said where it is another one than the rest's."""
         vae = getattr(self.model, "vae", None)
         weights = next(vae.parameters(), None) if vae is not None else None
-        other = weights is not None and weights.dtype != self.dtype
-        return {"vae_dtype": str(weights.dtype).removeprefix("torch.")} if other else {}
+        if weights is None or weights.dtype == self.dtype:
+            return {}
+        return {"vae_dtype": str(weights.dtype).removeprefix("torch.")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_nobody_keeps_the_keypoint_count(tmp_path: Path) -> None:
     read = PoseSequence.load(tmp_path / "none.pose.npz")
     assert read.keypoints.shape == (1, 0, 133, 2)
     assert len(read.frame(0)) == 0
+
+
+def test_the_box_of_each_person_follows_the_rows_and_stays_in_memory(tmp_path: Path) -> None:
+    poses = make_poses(3)
+    assert poses.box_index.tolist() == [0, 1, 2]
+    poses = replace(poses, box_index=[5, 2, 0])
+    assert poses.select([2, 0]).box_index.tolist() == [0, 5]
+    assert poses.with_meta(a=1).box_index.tolist() == [5, 2, 0]
+    assert poses.with_ids_of_boxes([10, 11, 12, 13, 14, 15]).track_ids.tolist() == [15, 12, 10]
+    poses.save(tmp_path / "one.pose.npz")
+    with np.load(tmp_path / "one.pose.npz") as file:
+        assert "box_index" not in file
+    with pytest.raises(InputError, match="box_index"):
+        replace(poses, box_index=[0])
 
 
 def test_values_are_frozen() -> None:

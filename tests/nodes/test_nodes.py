@@ -43,8 +43,8 @@ class EchoModel:
     def __init__(self, poses_type: type, batch: int = 1) -> None:
         self.poses_type, self.batch, self.seen = poses_type, batch, []
 
-    def estimator(self, **settings: Any) -> EchoModel:
-        self.settings = settings
+    def estimator(self, options: Any) -> EchoModel:
+        self.options = options
         return self
 
     def estimate(self, images: list, boxes: list, *, masks: Any = None, on_batch: Any = None) -> list:

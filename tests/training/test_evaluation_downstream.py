@@ -16,6 +16,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from drawn_people import STANDING
+from stand_ins import StandInEstimator
 from tiny_pipeline import make_base, make_controlnet
 
 from downstream_check import main
@@ -150,10 +151,10 @@ def test_generated_pictures_keep_the_shape(size: tuple[int, int], expected: tupl
     assert canvas_size(size, 512) == expected
 
 
-class Finder:
+class Finder(StandInEstimator):
     """Finds given keypoints whatever it is shown."""
 
-    name, keypoint_set = "finder", "coco_17"
+    name = "finder"
 
     def __init__(self, keypoints: np.ndarray) -> None:
         self.keypoints = keypoints

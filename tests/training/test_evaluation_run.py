@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from paths import GOLDEN, ROOT
+from stand_ins import StandInEstimator
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -30,18 +30,19 @@ from evaluate import main
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import InputError
+from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.files import sha256_of
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.network import SDPose
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.annotations import read_annotations, read_people
-from sdpose_training.evaluation import prediction_run
+from sdpose_training.evaluation import comparison, prediction_run
 from sdpose_training.evaluation import result as evaluation_result
 from sdpose_training.evaluation import run as evaluation
 from sdpose_training.evaluation.oks_report import LEAST_OKS
 from sdpose_training.evaluation.prediction_run import predict
-from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory, box_indices, load_sdpose_predictor
+from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory, load_sdpose_predictor
 from sdpose_training.evaluation.protocols import (
     BENCHMARKS,
     Places,
@@ -53,6 +54,7 @@ from sdpose_training.evaluation.protocols import (
 from sdpose_training.evaluation.scoring import read_predictions
 from sdpose_training.fit.validation import average_precision
 from sdpose_training.fit.validation import predict as predict_while_training
+from sdpose_training.peers import loading as peer_loading
 from sdpose_training.recipe.recipe import ValidationRecipe
 
 SAMPLES = ROOT.parent / "shared" / "data" / "coco_samples"
@@ -92,7 +94,7 @@ def command(data: Path, out: Path, *more: str) -> list[str]:
     return ["--benchmark", "custom", "--data.root", str(data), "--out", str(out), *map(str, more)]
 
 
-class Truth:
+class Truth(StandInEstimator):
     """Finds everybody where the annotations say, moved by `error` pixels."""
 
     name = "the truth"
@@ -104,7 +106,7 @@ class Truth:
         self.points = np.zeros((len(people), points, 2), np.float32)
         self.points[:, :17] = people.keypoints + np.float32(error)
 
-    def estimate(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[Poses]:
+    def estimate(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], **_: Any) -> list[Poses]:
         assert all(image.dtype == np.uint8 and image.ndim == 3 for image in images)
         return [self._poses(image, own) for image, own in zip(images, boxes, strict=True)]
 
@@ -116,10 +118,8 @@ class Truth:
 
 
 def with_peers(monkeypatch: pytest.MonkeyPatch, **peers: Any) -> None:
-    """Stands in for peers.py: SPEC -> predictor."""
-    module = types.ModuleType("peers")
-    module.load_peer = lambda spec, **options: peers[spec]
-    monkeypatch.setitem(sys.modules, "peers", module)
+    """Stands in for the loader of peers: SPEC -> predictor."""
+    monkeypatch.setattr(peer_loading, "load_peer", lambda spec, **options: peers[spec])
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -272,7 +272,8 @@ def test_changed_settings_are_refused(
 
 
 def test_batch_by_memory(checkpoint: Path) -> None:
-    predictor = load_sdpose_predictor(checkpoint, batch=BY_MEMORY, device="cpu")
+    options = EstimatorOptions(device="cpu", flip_test=True)
+    predictor = load_sdpose_predictor(checkpoint, options, by_memory=True)
     assert (predictor.batch_size, predictor.flip_test, predictor.crop) == (BY_MEMORY, True, "affine")
     for size, batch in (((768, 1024), 1), ((512, 704), 2), ((192, 256), 16), ((64, 64), 64)):
         predictor.model.config = SDPoseConfig(input_size=size)
@@ -281,18 +282,24 @@ def test_batch_by_memory(checkpoint: Path) -> None:
         load_sdpose_predictor("preview")
 
 
-def test_which_box_an_answer_belongs_to() -> None:
-    boxes = np.array([[0, 0, 5, 5], [1, 1, 9, 9], [1, 1, 9, 9], [2, 2, 8, 8]])
+def test_an_answer_belongs_to_the_box_it_names(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another order than the boxes, and with one of a picture left out."""
+    annotations = coco / "annotations" / "person_keypoints_val2017.json"
 
-    def answer(*places: int) -> Poses:
-        own = np.concatenate([boxes[list(places)], np.ones((len(places), 1))], axis=1)
-        return Poses(np.zeros((len(places), 17, 2)), np.zeros((len(places), 17)), own, (10, 10), COCO_17.name)
+    class Backwards(Truth):
+        def _poses(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+            poses = super()._poses(image, boxes)
+            return poses.select(np.arange(len(poses))[::-1][: max(1, len(poses) - 1)])
 
-    assert box_indices(answer(0, 1, 2, 3), boxes) == [0, 1, 2, 3]
-    assert box_indices(answer(0, 3), boxes) == [0, 3]
-    assert box_indices(answer(2), boxes) == [1]  # of two equal boxes the first
-    with pytest.raises(ValueError, match="out of order"):
-        box_indices(answer(3, 0), boxes)
+    with_peers(monkeypatch, whole=Truth(annotations), some=Backwards(annotations))
+    results = {}
+    for name in ("whole", "some"):
+        out = tmp_path / f"{name}.json"
+        asked = ["--benchmark", "coco", "--data.root", str(coco), "--out", str(out), "--peer", name]
+        assert main([*asked, "--save-predictions", str(tmp_path / f"{name}_predictions.json")]) == 0
+        rows = json.loads((tmp_path / f"{name}_predictions.json").read_text())
+        results[name] = {json.dumps(row, sort_keys=True) for row in rows}
+    assert results["some"] < results["whole"]
 
 
 def test_peers_and_comparison(
@@ -302,11 +309,9 @@ def test_peers_and_comparison(
     good, worse = Truth(annotations), Truth(annotations, error=6)
     worse.name = "six pixels off"
     with_peers(monkeypatch, good=good, worse=worse)
-    comparison = types.ModuleType("comparison")
     seen: list[Any] = []
-    comparison.write_comparison = lambda results, folder: seen.extend([results, folder])
-    comparison.format_comparison = lambda results: f"side by side: {len(results)}"
-    monkeypatch.setitem(sys.modules, "comparison", comparison)
+    monkeypatch.setattr(comparison, "write_comparison", lambda results, folder: seen.extend([results, folder]))
+    monkeypatch.setattr(comparison, "format_comparison", lambda results: f"side by side: {len(results)}")
     out, plots = tmp_path / "r.json", tmp_path / "plots"
     assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")
@@ -628,7 +633,7 @@ def test_a_model_of_own_points_is_not_scored_as_another_set(data: Path) -> None:
 
 
 def test_the_vae_runs_in_fp32_whatever_the_rest_does(checkpoint: Path) -> None:
-    predictor = load_sdpose_predictor(checkpoint, dtype="bf16", device="cpu", flip_test=False, batch=2)
+    predictor = load_sdpose_predictor(checkpoint, EstimatorOptions(dtype="bf16", device="cpu", batch_size=2))
     seen: list[torch.dtype] = []
     predictor.model.vae.register_forward_hook(
         lambda _module, inputs, output: seen.extend([inputs[0].dtype, output.dtype])

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from stand_ins import StandInDetector, StandInEstimator
 
-from sdpose_core.annotate.images import annotate_images
+from sdpose_core.annotate.images import FramePeople, annotate_images, fill_empty
 from sdpose_core.annotate.pictures import PictureOptions, annotate_pictures, describe, output_names
 from sdpose_core.detection.box_files import BoxFile
 from sdpose_core.drawing.canvas import place
@@ -18,10 +19,8 @@ from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.poses import Poses, PoseSequence
 
 
-class CornerEstimator:
+class CornerEstimator(StandInEstimator):
     """Puts every keypoint at the middle of its box; fails on a picture whose first pixel is red."""
-
-    name, keypoint_set = "a stand-in", "coco_17"
 
     def __init__(self) -> None:
         self.calls: list[int] = []
@@ -39,7 +38,7 @@ class CornerEstimator:
         return Poses(keypoints, np.ones((len(boxes), 17)), boxes, size, "coco_17", meta={"model": self.name})
 
 
-class FixedDetector:
+class FixedDetector(StandInDetector):
     name = "fixed detector"
 
     def __init__(self, boxes: Sequence[Sequence[float]] = ((10, 10, 30, 50),)) -> None:
@@ -92,7 +91,7 @@ def test_given_boxes_are_never_replaced() -> None:
         [GREY, GREY, GREY],
         estimator=CornerEstimator(),
         detector=FixedDetector(),
-        boxes=[np.zeros((0, 4)), np.array([[1, 2, 3, 4]]), None],
+        people=[FramePeople(np.zeros((0, 4))), FramePeople(np.array([[1, 2, 3, 4]])), None],
         if_nobody="full-image",
     )
     assert [len(poses) for poses in found] == [0, 1, 1]
@@ -100,10 +99,57 @@ def test_given_boxes_are_never_replaced() -> None:
 
 
 @pytest.mark.parametrize(
+    ("policy", "filled", "ids"),
+    [
+        ("empty", [], [None, [7], None, None, [3]]),
+        ("full-image", [0, 2, 3], [None, [7], None, None, [3]]),
+        ("previous", [2, 3], [None, [7], [7], [7], [3]]),
+    ],
+)
+def test_who_is_put_into_empty_frames(policy: str, filled: list[int], ids: list) -> None:
+    nobody = FramePeople(np.zeros((0, 5)))
+    box = np.array([[1, 2, 3, 4, 0.5]])
+    people = [nobody, FramePeople(box, [7], np.ones((1, 60, 40), bool)), nobody, nobody, FramePeople(box + 1, [3])]
+    after, numbers = fill_empty(people, [GREY] * 5, policy)
+    assert numbers == filled
+    assert [own.track_ids for own in after] == ids
+    if policy == "full-image":
+        assert after[0].boxes.tolist() == [[0, 0, 40, 60, 1]]
+    if policy == "previous":
+        np.testing.assert_array_equal(after[3].boxes, box)
+        assert after[3].masks is None, "those are of another picture"
+    np.testing.assert_array_equal(people[2].boxes, nobody.boxes)
+
+
+def test_the_people_of_the_picture_before_are_used_and_it_says_so() -> None:
+    class FindsOnce(FixedDetector):
+        def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = super().detect(image)
+            self.boxes = self.boxes[:0]
+            return found
+
+    first, second = annotate_images(
+        [GREY, GREY], estimator=CornerEstimator(), detector=FindsOnce(), if_nobody="previous"
+    )
+    np.testing.assert_array_equal(first.boxes, second.boxes)
+    assert second.meta["boxes_from"] == "fixed detector: nobody found, boxes of the picture before used"
+
+
+def test_track_ids_of_boxes_go_with_their_poses_also_where_a_box_gave_none() -> None:
+    class Picky(CornerEstimator):
+        def _one(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+            return super()._one(image, boxes).select([2, 0])
+
+    boxes = np.array([[1, 2, 9, 9], [1, 2, 9, 9], [5, 2, 9, 9]])
+    [poses] = annotate_images([GREY], estimator=Picky(), people=[FramePeople(boxes, [7, 8, 9])])
+    assert poses.track_ids.tolist() == [9, 7]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"if_nobody": "ghost"}, "empty, full-image"),
-        ({"boxes": [None, None]}, "2 for 1 pictures"),
+        ({"if_nobody": "ghost"}, "empty, full-image, previous"),
+        ({"people": [None, None]}, "2 for 1 pictures"),
         ({"detector": None}, "without boxes and without a detector"),
     ],
 )
@@ -270,7 +316,10 @@ def test_what_the_detector_was_is_recorded() -> None:
             return {"threshold": 0.5}
 
     found = annotate_images(
-        [GREY, GREY], estimator=CornerEstimator(), detector=Described(), boxes=[None, np.array([[1, 2, 3, 4]])]
+        [GREY, GREY],
+        estimator=CornerEstimator(),
+        detector=Described(),
+        people=[None, FramePeople(np.array([[1, 2, 3, 4]]))],
     )
     assert found[0].meta["detector"] == {"threshold": 0.5}
     assert "detector" not in found[1].meta

@@ -5,14 +5,16 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from stand_ins import StandInDetector, StandInEstimator
 
 from sdpose_core.annotate.controlnet_aux import SDPoseDetector, resolution_size, to_pose_results
 from sdpose_core.errors import InputError, MissingDependency
+from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_core.openpose.order import OPENPOSE_18_NAMES, people
 from sdpose_core.poses import Poses
 
 
-class FakeDetector:
+class FakeDetector(StandInDetector):
     """One person in the middle half of the picture, or nobody."""
 
     name = "fake detector"
@@ -28,7 +30,7 @@ class FakeDetector:
         return boxes, np.full(len(boxes), 0.9, np.float32)
 
 
-class FakeEstimator:
+class FakeEstimator(StandInEstimator):
     """133 points inside each box at places that do not depend on the picture."""
 
     name = "fake estimator"
@@ -213,8 +215,8 @@ def test_moving_to_a_device(caplog):
     assert movable.to("cuda") is movable
     assert movable.estimator.device == "cuda"
     caplog.set_level("INFO", "sdpose_core")
-    assert annotator().to("cuda").estimator.device == "nowhere"
-    assert "fake estimator does not move to cuda" in caplog.text
+    SDPoseDetector(PreviewEstimator(), FakeDetector()).to("cuda")
+    assert "preview (MoveNet Thunder) does not move to cuda" in caplog.text
 
 
 def test_from_pretrained_loads_an_estimator_and_a_detector(monkeypatch):

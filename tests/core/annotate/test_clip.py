@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from synthetic_clip import RATE, SIZE, ColourDetector, FigureEstimator, SyntheticClip, picture
 
+from sdpose_core.annotate import planner as planner_module
 from sdpose_core.annotate import stream as stream_module
 from sdpose_core.annotate import work_folder as clip_work
 from sdpose_core.annotate.chunks import ChunkResult, FramePeople, join_chunks
@@ -90,7 +91,7 @@ def test_crops_of_all_frames_of_a_chunk_share_one_call(monkeypatch: pytest.Monke
     estimator = FigureEstimator()
     stream(40, ClipOptions(chunk=16), estimator=estimator)
     assert estimator.calls == [16, 16, 8]
-    monkeypatch.setattr(stream_module, "CHUNK_PIXELS", 5 * SIZE[0] * SIZE[1])
+    monkeypatch.setattr(planner_module, "CHUNK_PIXELS", 5 * SIZE[0] * SIZE[1])
     estimator = FigureEstimator()
     stream(40, ClipOptions(chunk=16), estimator=estimator)
     assert estimator.calls == [5, 5, 5, 1, 5, 5, 5, 1, 5, 3]
@@ -120,7 +121,8 @@ def test_no_more_than_a_chunk_of_pictures_is_held() -> None:
 def test_overlapped_or_one_after_the_other_the_bytes_are_the_same(
     every: int, detect_every: int, chunk: int, pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "CHUNK_PIXELS", pixels * SIZE[0] * SIZE[1])
+    for module in (planner_module, stream_module):
+        monkeypatch.setattr(module, "CHUNK_PIXELS", pixels * SIZE[0] * SIZE[1])
     options = ClipOptions(every=every, detect_every=detect_every, chunk=chunk)
     estimators = FigureEstimator(), FigureEstimator()
     plain, overlapped = (stream(50, options, estimator=own, overlap=n == 1) for n, own in enumerate(estimators))
@@ -376,7 +378,10 @@ def test_a_cut_calls_for_the_detector() -> None:
 def test_people_are_taken_with_their_ids_also_where_a_box_cannot_be_used() -> None:
     class LeavesOut(FigureEstimator):
         def estimate(self, images: Any, boxes: Any, **settings: Any) -> list[Poses]:
-            return super().estimate(images, [own[own[:, 0] < own[:, 2]] for own in boxes], **settings)
+            usable = [np.flatnonzero(own[:, 0] < own[:, 2]) for own in boxes]
+            kept = [own[rows] for own, rows in zip(boxes, usable, strict=True)]
+            found = super().estimate(images, kept, **settings)
+            return [replace(poses, box_index=rows) for poses, rows in zip(found, usable, strict=True)]
 
     def given(frame: Frame) -> FramePeople:
         boxes = np.asarray([[40, 10, 60, 50], [9, 9, 2, 50], [5, 10, 25, 50]], np.float32)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from paths import ROOT
+from stand_ins import StandInEstimator
 
 from sdpose_core.batch.folder import Batch, CannotStart
 from sdpose_core.cli import arguments
@@ -29,9 +30,8 @@ from sdpose_core.poses import PoseSequence
 SUFFIXES = (".pose.npz", "_kps.mp4")
 
 
-class FakeEstimator:
+class FakeEstimator(StandInEstimator):
     name = "fake"
-    keypoint_set = "coco_17"
 
     def __init__(self, batch_size: int = 8, sha: str = "aa", dtype: str = "float16", device: str = "cuda") -> None:
         self.batch_size, self.sha, self.dtype, self.device = batch_size, sha, dtype, device

@@ -107,9 +107,9 @@ def test_a_batch_is_one_upload_per_picture_one_table_and_one_download(
     subject = PoseEstimator(model, batch_size=4, flip_test=flip_test, crops_on_device=True)
     with Counting() as counting:
         images = [np.zeros((90, 120 + i, 3), np.uint8) for i in range(pictures)]
-        jobs = [PlannedCrop(i % pictures, np.array([10, 10, 60, 80, 1.0]), None) for i in range(4)]
+        jobs = [PlannedCrop(i % pictures, i, np.array([10, 10, 60, 80, 1.0]), None) for i in range(4)]
         jobs.sort(key=lambda job: job.image)
-        crops, points = subject._start(images, jobs, ONE_BATCH, subject._cropper(images, jobs))
+        crops, points = subject.start(subject.cropper(images, jobs), ONE_BATCH)
     assert moved == {"up": pictures + 1, "down": 1}
     assert points.shape == (4, 17, 3)
     assert len(crops) == 4
@@ -191,12 +191,12 @@ def test_nothing_of_a_batch_waits_on_cuda(config: Any, real: bool) -> None:
     model = tiny_sdpose(torch.device("cuda")) if real else PretendedModel(config).to("cuda")
     subject = PoseEstimator(model, batch_size=4, flip_test=True)
     picture = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
-    jobs = [PlannedCrop(0, np.array([10.0 * i, 10, 60 + 10 * i, 280, 1]), None) for i in range(4)]
-    subject._start([picture], jobs, ONE_BATCH, subject._cropper([picture], jobs))  # first use of a kernel may wait
+    jobs = [PlannedCrop(0, i, np.array([10.0 * i, 10, 60 + 10 * i, 280, 1]), None) for i in range(4)]
+    subject.start(subject.cropper([picture], jobs), ONE_BATCH)  # first use of a kernel may wait
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        _, points = subject._start([picture], jobs, ONE_BATCH, subject._cropper([picture], jobs))
+        _, points = subject.start(subject.cropper([picture], jobs), ONE_BATCH)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     on_cpu = DeviceCropper(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from paths import DATA
 
 from sdpose_core.detection import yolox as rooms
 from sdpose_core.detection.loading import load_detector
-from sdpose_core.detection.people import Limits
+from sdpose_core.detection.people import DetectorOptions, Limits
 from sdpose_core.detection.yolox import EMBEDDED_YOLOX, YoloxDetector, decode_yolox, grid, letterbox, strides_of
 from sdpose_core.errors import CheckpointError, DownloadError, InputError, MissingDependency
 from sdpose_core.images import read_image
@@ -127,10 +128,19 @@ def test_limits(limits: dict, nms: bool, expected: list[int]) -> None:
     assert (boxes.shape, boxes.dtype) == ((len(expected), 4), np.float32)
 
 
+def test_options_as_an_object_and_by_name() -> None:
+    options = DetectorOptions(threshold=0.5, max_people=2)
+    assert load_detector("yolox", options, min_size=4).meta()["settings"] == asdict(Limits(0.5, 0.5, 2, 4))
+    with pytest.raises(InputError, match="unknown detector option 'treshold': did you mean 'threshold'"):
+        load_detector("yolox", treshold=0.5)
+
+
 @pytest.mark.parametrize(
     "setting", [{"threshold": 1.1}, {"threshold": float("nan")}, {"nms_iou": -0.1}, {"max_people": 0}, {"min_size": -1}]
 )
 def test_impossible_limits_are_refused(setting: dict) -> None:
+    with pytest.raises(InputError, match=next(iter(setting))):
+        DetectorOptions(**setting)
     with pytest.raises(InputError, match=next(iter(setting))):
         load_detector("yolox", **setting)
 

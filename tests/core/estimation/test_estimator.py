@@ -22,8 +22,10 @@ from sdpose_core.estimation.crop_jobs import (
     one_ahead,
 )
 from sdpose_core.estimation.loading import load_estimator
+from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.estimation.sdpose import PoseEstimator
 from sdpose_core.model.config import SDPoseConfig
+from sdpose_core.options import options_among, with_settings
 
 
 class BrightnessModel(torch.nn.Module):
@@ -184,6 +186,27 @@ def test_stopping_from_on_batch() -> None:
     with pytest.raises(KeyboardInterrupt):
         PoseEstimator(model, batch_size=1).estimate(PICTURES, BOXES, on_batch=stop)
     assert model.batches == [1]
+
+
+def test_options_are_given_as_an_object_by_name_or_both() -> None:
+    options = EstimatorOptions(flip_test=True, dtype="auto")
+    assert with_settings(options, {"batch_size": 3}, "estimator") == EstimatorOptions(batch_size=3, flip_test=True)
+    assert load_estimator("preview", options, batch_size=3).name.startswith("preview")
+    with pytest.raises(InputError, match="unknown estimator option 'fliptest': did you mean 'flip_test'"):
+        load_estimator("preview", fliptest=True)
+    assert options_among(EstimatorOptions, {"crop": "stretch_demo", "out": "x"}).crop == "stretch_demo"
+
+
+def test_what_an_export_has_fixed_follows_from_the_fields() -> None:
+    assert EstimatorOptions(device="cpu", batch_size=2, flip_test=True, crop="affine").fixed_by_export() == []
+    assert EstimatorOptions(dtype="fp16", compile=True).fixed_by_export() == ["dtype", "compile"]
+
+
+def test_each_person_says_which_box_it_came_from() -> None:
+    boxes = np.array([[400, 0, 500, 90], [120, 30, 240, 170], [5, 5, 5, 5], [150, 60, 220, 130]])
+    [poses] = PoseEstimator(BrightnessModel()).estimate(PICTURES[:1], [boxes])
+    assert poses.box_index.tolist() == [1, 3]
+    np.testing.assert_array_equal(poses.boxes[:, :4], boxes[poses.box_index])
 
 
 @pytest.fixture

@@ -20,12 +20,13 @@ import numpy as np
 
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
+from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.sdpose import PoseEstimator
 from sdpose_core.files import atomic_write
 from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.version import __version__
 from sdpose_training.data.pictures import read_picture
-from sdpose_training.evaluation.predictors import BY_MEMORY, PosePredictor, batch_for_memory, box_indices
+from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory
 from sdpose_training.evaluation.protocols import Task
 from sdpose_training.evaluation.scoring import Predictions, box_scales
 
@@ -36,9 +37,6 @@ BATCHES_PER_CHUNK = 8
 
 MOST_IN_CHUNK = 128
 """Boxes, whose pictures are in memory together."""
-
-BATCH_OF_OTHERS = 8
-"""For the length of chunks of predictors that have no `batch_size`."""
 
 _SETTINGS = "settings.json"
 _LONG = timedelta(days=30)
@@ -87,7 +85,7 @@ class Chunk:
 
 
 def predict(
-    predictor: PosePredictor, task: Task, folder: Path, processes: Processes, *, restart: bool = False
+    predictor: Estimator, task: Task, folder: Path, processes: Processes, *, restart: bool = False
 ) -> tuple[Predictions, dict[str, Any]] | None:
     """All predictions of a task, on the first process; None on the others.
 
@@ -117,7 +115,7 @@ def predict(
     return _collected(task, chunks, settings) if processes.first else None
 
 
-def _agree(predictor: PosePredictor, task: Task, folder: Path, processes: Processes) -> dict[str, Any]:
+def _agree(predictor: Estimator, task: Task, folder: Path, processes: Processes) -> dict[str, Any]:
     """The settings of the run, the same for all processes: those in the folder, or written by the first process."""
     file = folder / _SETTINGS
     begun = _read_settings(file)
@@ -140,14 +138,14 @@ def _read_settings(file: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def run_settings(predictor: PosePredictor, task: Task) -> dict[str, Any]:
+def run_settings(predictor: Estimator, task: Task) -> dict[str, Any]:
     """What a prediction depends on, as plain values."""
-    batch = getattr(predictor, "batch_size", None) or BATCH_OF_OTHERS
+    batch = predictor.batch_size
     digest = task.digests()
     return {
         "benchmark": task.benchmark.name,
         "keypoint_set": task.keypoint_set.name,
-        "predictor": {"name": predictor.name, **(predictor.meta() if hasattr(predictor, "meta") else {})},
+        "predictor": {"name": predictor.name, **predictor.meta()},
         "annotations": digest["annotations"],
         "boxes": digest["boxes"],
         "box_count": len(task.boxes_xyxy),
@@ -185,7 +183,7 @@ def _chunks(count: int, length: int, folder: Path) -> list[Chunk]:
     ]
 
 
-def _predict_chunks(predictor: PosePredictor, task: Task, chunks: list[Chunk], *, show: bool) -> None:
+def _predict_chunks(predictor: Estimator, task: Task, chunks: list[Chunk], *, show: bool) -> None:
     from tqdm import tqdm
 
     with tqdm(total=sum(c.end - c.first for c in chunks), unit="box", desc=predictor.name, disable=not show) as bar:
@@ -196,7 +194,7 @@ def _predict_chunks(predictor: PosePredictor, task: Task, chunks: list[Chunk], *
             bar.update(chunk.end - chunk.first)
 
 
-def _predict_chunk(predictor: PosePredictor, task: Task, chunk: Chunk) -> dict[str, np.ndarray]:
+def _predict_chunk(predictor: Estimator, task: Task, chunk: Chunk) -> dict[str, np.ndarray]:
     """Indices (n,) of the boxes in which somebody was found, keypoints (n, K, 2), scores (n, K), batch in force."""
     of_picture: dict[Any, list[int]] = {}
     for i in range(chunk.first, chunk.end):
@@ -204,16 +202,12 @@ def _predict_chunk(predictor: PosePredictor, task: Task, chunk: Chunk) -> dict[s
     images = [read_picture(task.files[picture], task.sizes.get(picture)) for picture in of_picture]
     boxes = [task.boxes_xyxy[own] for own in of_picture.values()]
     answers = predictor.estimate(images, boxes)
-    indices = [
-        own[place]
-        for own, given, poses in zip(of_picture.values(), boxes, answers, strict=True)
-        for place in box_indices(poses, given)
-    ]
+    indices = [own[place] for own, poses in zip(of_picture.values(), answers, strict=True) for place in poses.box_index]
     return {
         "indices": np.asarray(indices, np.int64),
         "keypoints": np.concatenate([poses.keypoints for poses in answers]),
         "scores": np.concatenate([poses.scores for poses in answers]),
-        "batch": np.asarray(getattr(predictor, "batch_size", 0) or 0),
+        "batch": np.asarray(predictor.batch_size),
     }
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdpose_core.estimation.crop_jobs import Estimator
+from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.estimation.sdpose import PoseEstimator
 from sdpose_core.files import sha256_of
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
@@ -18,7 +20,7 @@ from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_s
 from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
 from sdpose_training.evaluation.options import OutputNames, Outputs
 from sdpose_training.evaluation.prediction_run import Processes, predict
-from sdpose_training.evaluation.predictors import BY_MEMORY, PosePredictor, load_sdpose_predictor
+from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor
 from sdpose_training.evaluation.protocols import (
     Benchmark,
     Places,
@@ -89,17 +91,24 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     return results
 
 
-def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[[], PosePredictor]]:
+def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[[], Estimator]]:
     """What makes each predictor."""
-    dtype = None if args.dtype == "auto" else args.dtype
-    same = {"batch": args.batch, "flip_test": args.flip_test, "crop": args.crop, "input_size": args.input_size}
+    options = EstimatorOptions(
+        device=device,
+        batch_size=args.batch or None,
+        flip_test=args.flip_test,
+        crop=args.crop,
+        dtype=args.dtype,
+        input_size=args.input_size,
+    )
+    by_memory = args.batch == BY_MEMORY
     for checkpoint in args.checkpoint:
-        yield lambda checkpoint=checkpoint: load_sdpose_predictor(checkpoint, dtype=dtype, device=device, **same)
+        yield lambda checkpoint=checkpoint: load_sdpose_predictor(checkpoint, options, by_memory=by_memory)
     for spec in args.peer:
         yield lambda spec=spec: _load_peer(spec, device, args)
 
 
-def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> PosePredictor:
+def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> Estimator:
     from sdpose_training.peers.loading import load_peer
 
     batch = None if args.batch == BY_MEMORY else args.batch
@@ -114,7 +123,7 @@ def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> PoseP
 
 
 def _predict(
-    predictor: PosePredictor, benchmark: Benchmark, args: argparse.Namespace, outputs: Outputs, processes: Processes
+    predictor: Estimator, benchmark: Benchmark, args: argparse.Namespace, outputs: Outputs, processes: Processes
 ) -> Answers | None:
     """None on all processes but the first."""
     places = Places(args.data_root, args.annotations, args.images, args.boxes, args.ground_truth_boxes, args.pictures)

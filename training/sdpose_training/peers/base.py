@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ import sdpose_core
 from sdpose_core.codec.crops import masked
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.estimation.crop_jobs import OnBatch, is_out_of_memory, plan_crops
+from sdpose_core.estimation.stage_times import MODEL, StageTimes
 from sdpose_core.files import sha256_of
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import KEYPOINT_SETS
+
+log = logging.getLogger(__name__)
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -48,6 +52,12 @@ class Peer(ABC):
         self.flip_test = flip_test
         self.batch_size = batch or BATCH_SIZE
         self.notes: list[str] = []
+        self.times = StageTimes()
+
+    def to(self, device: Any) -> Peer:
+        """Stays where it was loaded."""
+        log.info("%s does not move to %s: it runs where it was loaded", self.name, device)
+        return self
 
     def estimate(
         self,
@@ -62,9 +72,10 @@ class Peer(ABC):
         for start in range(0, len(jobs), self.batch_size):
             batch = jobs[start : start + self.batch_size]
             pictures = [masked(images[job.image], job.mask) for job in batch]
-            found = self._find_or_explain(pictures, np.stack([job.box[:4] for job in batch]))
+            with self.times.busy(MODEL):
+                found = self._find_or_explain(pictures, np.stack([job.box[:4] for job in batch]))
             for job, keypoints, scores in zip(batch, *found, strict=True):
-                results[job.image].add(keypoints, scores, job.box)
+                results[job.image].add(job, keypoints, scores)
             if on_batch:
                 on_batch(start + len(batch), len(jobs))
         count, meta = len(KEYPOINT_SETS[self.keypoint_set]), self.meta()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sdpose_core.errors import InputError
 
 if TYPE_CHECKING:
-    from sdpose_training.evaluation.predictors import PosePredictor
+    from sdpose_core.estimation.crop_jobs import Estimator
 
 PEERS = {
     "preview": "preview: MoveNet Thunder, which comes with this package",
@@ -29,7 +29,7 @@ def load_peer(
     download: bool = False,
     flip_test: bool = True,
     batch: int | None = None,
-) -> PosePredictor:
+) -> Estimator:
     """The estimator that `spec` names.
 
     Args:

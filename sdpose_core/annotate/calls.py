@@ -1,0 +1,127 @@
+"""Calls of the estimator for the frames of a clip: at once, or in a thread while the next call is collected."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..estimation.crop_jobs import Estimator
+from ..poses import Poses
+from .ahead import Worker, taken
+from .chunk_builder import OpenChunk
+from .images import annotate_images
+from .planner import FrameJob
+
+if TYPE_CHECKING:
+    from ..detection.people import PersonDetector
+
+Results = list[tuple[FrameJob, Poses]]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call that may not be finished; it gives poses and the batch size then in force."""
+
+    jobs: Sequence[FrameJob]
+    chunk: OpenChunk
+    result: Future[tuple[list[Poses], int]]
+
+
+class EstimatorCalls:
+    """Makes the calls.
+
+    Args:
+        estimator: whose calls.
+        detector: for the jobs whose people are not known.
+        if_nobody: see `annotate_images`.
+        on_frames: called with the number of frames done so far, after each batch of crops.
+        worker: makes the calls of `submit`.
+
+    Attributes:
+        batch_size: in force after the last call whose results were taken.
+    """
+
+    def __init__(
+        self,
+        estimator: Estimator,
+        detector: PersonDetector | None,
+        if_nobody: str,
+        on_frames: Callable[[int], None],
+        worker: Worker | None,
+    ) -> None:
+        self.estimator, self.detector, self.if_nobody = estimator, detector, if_nobody
+        self.on_frames, self.worker = on_frames, worker
+        self.batch_size = estimator.batch_size
+        self._calls: deque[_Call] = deque()
+
+    def now(self, jobs: Sequence[FrameJob], frames_done: int) -> Results:
+        """The poses of each job. `frames_done`: the number of frames so far, these included."""
+        poses, self.batch_size = self._estimate(jobs, frames_done)
+        return list(zip(jobs, poses, strict=True))
+
+    def submit(self, jobs: Sequence[FrameJob], frames_done: int, chunk: OpenChunk) -> None:
+        """Let the worker make a call whose poses belong to `chunk`."""
+        worker = self.worker
+        assert worker is not None
+        result = worker.submit(lambda: self._estimate(jobs, frames_done, worker.stopped.is_set))
+        self._calls.append(_Call(jobs, chunk, result))
+
+    def __len__(self) -> int:
+        """How many calls are not taken yet."""
+        return len(self._calls)
+
+    def waiting_for(self, chunk: OpenChunk) -> bool:
+        """Whether poses of a chunk are still to be taken."""
+        return any(call.chunk is chunk for call in self._calls)
+
+    def take(self, accept: Callable[[FrameJob, Poses, OpenChunk], None]) -> None:
+        """Wait for the oldest call and hand over its poses. A failed call stays, so its chunk never counts as done."""
+        call = self._calls[0]
+        results, self.batch_size = taken(call.result)
+        for job, poses in zip(call.jobs, results, strict=True):
+            accept(job, poses, call.chunk)
+        self._calls.popleft()
+
+    def _estimate(
+        self, jobs: Sequence[FrameJob], frames_done: int, stopped: Callable[[], bool] = lambda: False
+    ) -> tuple[list[Poses], int]:
+        def on_batch(done: int, crops: int) -> None:
+            if stopped():
+                raise _Stopped
+            self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
+
+        poses = annotate_images(
+            [job.frame.image for job in jobs],
+            estimator=self.estimator,
+            detector=self.detector,
+            people=[job.people for job in jobs],
+            if_nobody=self.if_nobody,
+            on_batch=on_batch,
+        )
+        return poses, self.estimator.batch_size
+
+
+class DetectorAhead:
+    """A detector whose answers are there before it is asked, once for each picture."""
+
+    def __init__(self, detector: PersonDetector) -> None:
+        self.name, self.meta = detector.name, detector.meta
+        self._detector = detector
+        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def look(self, image: np.ndarray) -> None:
+        """Ask it now."""
+        self._found[id(image)] = self._detector.detect(image)
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `PersonDetector.detect`."""
+        return self._found.pop(id(image))
+
+
+class _Stopped(Exception):
+    """Nobody waits for the results any more."""

@@ -1,0 +1,33 @@
+"""What every estimator and every detector has, for stand-ins that only estimate or detect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sdpose_core.estimation.stage_times import StageTimes
+
+
+class StandInEstimator:
+    """The `Estimator` protocol without `estimate`."""
+
+    name = "a stand-in"
+    keypoint_set = "coco_17"
+    batch_size = 8
+    notes: Sequence[str] = ()
+    times = StageTimes()
+
+    def to(self, device: Any) -> StandInEstimator:
+        return self
+
+    def meta(self) -> dict[str, Any]:
+        return {"model": self.name, "weights": {}, "settings": {"batch_size": self.batch_size}}
+
+
+class StandInDetector:
+    """The `PersonDetector` protocol without `detect`."""
+
+    name = "a stand-in"
+
+    def meta(self) -> dict[str, Any]:
+        return {"name": self.name}

@@ -76,6 +76,6 @@ def clip_options(person: str, number: int, smooth: bool, threshold: float, **set
 def makers(
     model: Any, options: EstimatorOptions, detector: str, detector_options: DetectorOptions
 ) -> tuple[Callable[[], Estimator], Callable[[], PersonDetector]]:
-    """What makes the estimator and the detector when the first frame needs them."""
+    """Two functions that make the estimator and the detector, called when the first frame needs them."""
     chosen = model or PreviewModel()
     return lambda: chosen.estimator(options), lambda: detect.load(detector, detector_options)

@@ -30,12 +30,12 @@ def detector_choices() -> list[str]:
 
 
 def detector_options(threshold: float, max_people: int, min_size: int = 0) -> DetectorOptions:
-    """The core's options; `max_people` 0 is all."""
+    """The options of the library; `max_people` 0 means no limit."""
     return DetectorOptions(threshold=threshold, max_people=max_people or None, min_size=min_size)
 
 
 def load(choice: str, options: DetectorOptions) -> PersonDetector:
-    """The detector called `choice` in `detector_choices`."""
+    """The detector that `detector_choices` lists as `choice`."""
     from ..sdpose_core.detection.loading import load_detector
 
     source = EMBEDDED.get(choice) or weight_path(choice)

@@ -29,7 +29,7 @@ def estimate(
     boxes: FrameBoxes,
     masks: Sequence[np.ndarray | None] | None = None,
 ) -> list[Poses]:
-    """Poses in the boxes of each picture, with the boxes' track ids; with a progress bar, may be cancelled."""
+    """The poses in the boxes of each image, with the boxes' track IDs. Shows a progress bar and can be canceled."""
     people = boxes.people
     if masks is not None:
         people = [replace(own, masks=mask) for own, mask in zip(people, masks, strict=True)]
@@ -37,10 +37,10 @@ def estimate(
 
 
 def fill_empty_frames(boxes: FrameBoxes, images: Sequence[np.ndarray], policy: str) -> FrameBoxes:
-    """The boxes with those of frames without any put in, as the no-person policy `policy` of the widgets says."""
+    """The boxes, with frames that have none filled as the policy (a value of the widget `if_nobody`) says."""
     people, filled = fill_empty(boxes.people, images, policy)
     count = len(filled)
-    note = [f"{counted(count, 'frame')} without boxes: {policy} boxes used"] if count else []
+    note = [f"no boxes in {counted(count, 'frame')}: used {policy} boxes"] if count else []
     return FrameBoxes(people, [*boxes.notes, *note])
 
 

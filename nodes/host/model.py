@@ -22,7 +22,7 @@ class PreviewModel:
     name = "preview (MoveNet Thunder)"
 
     def estimator(self, _options: EstimatorOptions | None = None) -> Estimator:
-        """The core's preview; the settings are for SDPose and mean nothing here."""
+        """The preview estimator; it ignores the options, which are for SDPose."""
         from ...sdpose_core.estimation.loading import load_estimator
 
         return load_estimator("preview")
@@ -45,7 +45,7 @@ class ManagedModel:
         self._patcher = _patcher_of(sdpose)
 
     def estimator(self, options: EstimatorOptions | None = None) -> Estimator:
-        """The core's estimator, with the weights where the memory manager puts them now."""
+        """The SDPose estimator, with its weights where ComfyUI puts them now."""
         from ...sdpose_core.estimation.crop_jobs import BATCH_SIZE_OF_DEVICE
         from ...sdpose_core.estimation.sdpose import PoseEstimator
 
@@ -87,7 +87,7 @@ PoseModelValue = PreviewModel | ManagedModel
 
 
 def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
-    """A checkpoint of any layout, in RAM, for poses alone. Raises `CheckpointError` for a file that is none."""
+    """A checkpoint of any layout, in RAM, without the RGB branch. Raises `CheckpointError` if it is not SDPose."""
     import comfy.model_management
 
     from ...sdpose_core.checkpoints.loading import load_sdpose
@@ -109,7 +109,7 @@ def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
 
 
 def _dtype_of(choice: str | torch.dtype | None) -> str | torch.dtype:
-    """ "auto": what ComfyUI computes in on its device (bf16, else fp16, else fp32); others as they are."""
+    """None ("auto"): the dtype ComfyUI uses on its device (bf16, else fp16, else fp32); other choices as they are."""
     import comfy.model_management
 
     if choice is not None:

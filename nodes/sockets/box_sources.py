@@ -34,7 +34,7 @@ MIN_PART_SHARE = 0.0005
 
 
 def filled_masks(people: FramePeople, size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W) bool: the masks, or filled boxes where the source has none."""
+    """(N, H, W) bool: the masks, or filled boxes if the source has none."""
     if people.masks is not None:
         return people.masks
     masks = np.zeros((len(people.boxes), size[1], size[0]), bool)

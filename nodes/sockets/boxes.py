@@ -34,8 +34,8 @@ class FrameBoxes:
     """Boxes of each frame, in the form the library uses.
 
     Attributes:
-        people: per frame (N, 5) boxes and the N track ids, or None where a box has none.
-        notes: what was out of the ordinary, for the info text.
+        people: per frame the (N, 5) boxes and the N track IDs, or None if a box has none.
+        notes: warnings for the info text.
     """
 
     people: list[FramePeople]

@@ -13,6 +13,7 @@ import pytest
 from paths import ROOT
 
 from sdpose_core.cli.main import build_parser
+from sdpose_core.detection.box_files import BoxFile
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
@@ -129,6 +130,17 @@ def test_every_node_is_in_the_table_with_its_picture() -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     unlinked = {page for page in PAGES if page != "README.md" and f"]({page})" not in README}
     assert unlinked == {"docs/feature_analysis.md"}  # training/README.md links it
+
+
+def test_the_forms_of_boxes_json_are_read(tmp_path: Path) -> None:
+    section = TEXTS["docs/files.md"].partition("## `boxes.json`")[2].partition("\n## ")[0]
+    files = re.findall(r"```json\n(.*?)```", section, flags=re.DOTALL)
+    pictures = ("any.png", "b.jpg", "000000.png")
+    for text, picture, first in zip(files, pictures, ((33, 10), (12, 8), (33, 10)), strict=True):
+        (tmp_path / "boxes.json").write_text(text)
+        boxes = BoxFile(tmp_path / "boxes.json").boxes_of(Path(picture), only_picture=True)
+        assert tuple(boxes[0, :2]) == first
+        assert boxes[0, 3] > boxes[0, 1] + 400  # corners, whatever the file gives
 
 
 def test_paths_in_code_font_exist() -> None:

@@ -1,34 +1,37 @@
-"""Make the pictures of the README from the pictures of `tests/data`: run by hand, `python docs/make_pictures.py`.
+"""Make the pictures of the documentation: run by hand, `python docs/make_pictures.py` (needs the extra `train`).
 
-Everything is drawn by the library with the embedded preview models; the painting is the portrait through OpenCV's
-stylization filter.
+The first two rows of the first picture are the files that `sdpose image` writes; nothing is touched up.
 """
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
+from whole_body_person import whole_body_person
 
 from sdpose_core.annotate.images import annotate_images
+from sdpose_core.cli.main import main as sdpose
 from sdpose_core.detection.loading import load_detector
 from sdpose_core.drawing.canvas import place
 from sdpose_core.drawing.pose_maps import draw_poses, overlay
 from sdpose_core.drawing.styles import STYLES
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.images import read_image
-from sdpose_core.poses import Poses
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 OUT = Path(__file__).resolve().parent
 HEIGHT = 300
 GAP = 6
-
-
-def painted(image: np.ndarray) -> np.ndarray:
-    """The picture as if painted, (H, W, 3) uint8."""
-    return cv2.stylization(cv2.edgePreservingFilter(image, sigma_s=60, sigma_r=0.45), sigma_s=60, sigma_r=0.45)
+ROWS = {
+    "astronaut.png": "photo; overlay; pose map: sdpose image, 17-point preview",
+    "anime_sylvie.png": "drawing; overlay; pose map: sdpose image, 17-point preview",
+}
+WHOLE_BODY_SIZE, WHOLE_BODY_HEIGHT = (720, 960), 480
+WHOLE_BODY = "rendered person; its 133 known points (not an estimate); style sdpose_native"
 
 
 def fitted(image: np.ndarray, height: int = HEIGHT) -> np.ndarray:
@@ -42,35 +45,11 @@ def row(images: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([part for image in images for part in (image, gap)][:-1], axis=1)
 
 
-def labelled(image: np.ndarray, text: str) -> np.ndarray:
+def labeled(image: np.ndarray, text: str) -> np.ndarray:
     """The picture with a line of text under it."""
     strip = np.full((26, image.shape[1], 3), 255, np.uint8)
     cv2.putText(strip, text, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
     return np.concatenate([image, strip])
-
-
-def save(name: str, image: np.ndarray) -> None:
-    cv2.imwrite(str(OUT / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
-
-
-def estimate(image: np.ndarray) -> Poses:
-    """Poses by the preview; the whole picture where the detector finds nobody."""
-    [poses] = annotate_images(
-        [image], estimator=load_estimator("preview"), detector=load_detector(), if_nobody="full-image"
-    )
-    return poses
-
-
-def first_screen() -> None:
-    """Picture, overlay and pose map of a photo, an anime picture and a painting."""
-    photo = read_image(DATA / "astronaut.png")
-    triples = []
-    for image in (photo, read_image(DATA / "anime_sylvie.png"), painted(read_image(DATA / "grace_hopper.jpg"))):
-        image = fitted(image, 600)
-        poses = estimate(image)
-        print(poses.meta["boxes_from"], poses.scores.round(2).tolist())
-        triples.append(row([fitted(view) for view in (image, overlay(image, poses), draw_poses(poses))]))
-    save("first_screen.jpg", np.concatenate([centered(t, max(x.shape[1] for x in triples)) for t in triples]))
 
 
 def centered(image: np.ndarray, width: int) -> np.ndarray:
@@ -81,10 +60,45 @@ def centered(image: np.ndarray, width: int) -> np.ndarray:
     return canvas
 
 
+def save(name: str, image: np.ndarray) -> None:
+    cv2.imwrite(str(OUT / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def commanded_rows() -> list[np.ndarray]:
+    """Picture, overlay and pose map of each of `ROWS`, as the command of the README writes them."""
+    sources = [DATA / name for name in ROWS]
+    with tempfile.TemporaryDirectory() as folder:
+        status = sdpose(["image", *map(str, sources), "-o", folder, "--overlay", "--model", "preview"])
+        if status:
+            sys.exit(status)
+        rows = []
+        for source, text in zip(sources, ROWS.values(), strict=True):
+            written = [Path(folder) / f"{source.stem}_{kind}.png" for kind in ("overlay", "pose")]
+            rows.append(labeled(row([fitted(read_image(path)) for path in (source, *written)]), text))
+    return rows
+
+
+def whole_body_row() -> np.ndarray:
+    """A rendered person with its 133 points, in a style that draws feet too."""
+    image, poses = whole_body_person(WHOLE_BODY_SIZE)
+    style = "sdpose_native"
+    views = (image, overlay(image, poses, style=style), draw_poses(poses, style=style))
+    return labeled(row([fitted(view, WHOLE_BODY_HEIGHT) for view in views]), WHOLE_BODY)
+
+
+def first_screen() -> None:
+    rows = [*commanded_rows(), whole_body_row()]
+    width = max(image.shape[1] for image in rows)
+    save("first_screen.jpg", np.concatenate([centered(image, width) for image in rows]))
+
+
 def styles() -> None:
     """One pose in every style."""
-    poses = place(estimate(read_image(DATA / "astronaut.png")), (320, 320))
-    cells = [labelled(draw_poses(poses, style=name), name) for name in STYLES]
+    [estimated] = annotate_images(
+        [read_image(DATA / "astronaut.png")], estimator=load_estimator("preview"), detector=load_detector()
+    )
+    poses = place(estimated, (320, 320))
+    cells = [labeled(draw_poses(poses, style=name), name) for name in STYLES]
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % 4)
     save("styles.jpg", np.concatenate([row(cells[i : i + 4]) for i in range(0, len(cells), 4)]))
 

@@ -22,7 +22,7 @@ PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts
 
 
 def poses_of(annotations: list[dict], size: tuple[int, int]) -> Poses:
-    """COCO annotations -> Poses; a point that is not labelled has score 0."""
+    """COCO annotations -> Poses; a point that is not labeled has score 0."""
     points = [np.concatenate([np.reshape(a[part], (-1, 3)) for part in PARTS]) for a in annotations]
     values = np.array(points).reshape(-1, 133, 3)
     x, y, w, h = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T

@@ -17,7 +17,7 @@ from PIL import Image
 from sdpose_core.annotate.clip_options import ClipOptions, Selection
 from sdpose_core.cli.clip_arguments import clip_options, make_clip_detector
 from sdpose_core.cli.main import build_parser, main
-from sdpose_core.cli.progress import _Bar
+from sdpose_core.cli.progress import Bar
 from sdpose_core.images import read_image, write_png
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.cleaning import CleanOptions
@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_what_is_done_and_says_how_to_go_on(
     tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    show = _Bar.show_people
+    show = Bar.show_people
 
     def interrupted(bar: Any, chunk: Any) -> None:
         show(bar, chunk)
@@ -109,7 +109,7 @@ def test_ctrl_c_leaves_what_is_done_and_says_how_to_go_on(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Bar, "show_people", interrupted)
+        patch.setattr(Bar, "show_people", interrupted)
         assert run("video", clip, "-o", out, "--chunk", 2) == 130
     printed = capsys.readouterr().err
     assert f"the 4 frames so far are in {out / 'photo.partial.pose.npz'}" in printed

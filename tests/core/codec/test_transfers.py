@@ -20,7 +20,7 @@ from sdpose_core.codec import device_crops, transfers
 from sdpose_core.codec.crops import affine_crop
 from sdpose_core.codec.device_crops import CropJob, DeviceCropper
 from sdpose_core.codec.heatmaps import decode_dark_udp, decode_to_tensor, flip_back
-from sdpose_core.estimation.crop_jobs import _Job
+from sdpose_core.estimation.crop_jobs import PlannedCrop
 from sdpose_core.estimation.sdpose import PoseEstimator
 from sdpose_core.estimation.stage_times import StageTimes
 from sdpose_core.model.folding import fold_constants
@@ -107,7 +107,7 @@ def test_a_batch_is_one_upload_per_picture_one_table_and_one_download(
     subject = PoseEstimator(model, batch_size=4, flip_test=flip_test, crops_on_device=True)
     with Counting() as counting:
         images = [np.zeros((90, 120 + i, 3), np.uint8) for i in range(pictures)]
-        jobs = [_Job(i % pictures, np.array([10, 10, 60, 80, 1.0]), None) for i in range(4)]
+        jobs = [PlannedCrop(i % pictures, np.array([10, 10, 60, 80, 1.0]), None) for i in range(4)]
         jobs.sort(key=lambda job: job.image)
         crops, points = subject._start(images, jobs, ONE_BATCH, subject._cropper(images, jobs))
     assert moved == {"up": pictures + 1, "down": 1}
@@ -191,7 +191,7 @@ def test_nothing_of_a_batch_waits_on_cuda(config: Any, real: bool) -> None:
     model = tiny_sdpose(torch.device("cuda")) if real else PretendedModel(config).to("cuda")
     subject = PoseEstimator(model, batch_size=4, flip_test=True)
     picture = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
-    jobs = [_Job(0, np.array([10.0 * i, 10, 60 + 10 * i, 280, 1]), None) for i in range(4)]
+    jobs = [PlannedCrop(0, np.array([10.0 * i, 10, 60 + 10 * i, 280, 1]), None) for i in range(4)]
     subject._start([picture], jobs, ONE_BATCH, subject._cropper([picture], jobs))  # first use of a kernel may wait
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from paths import ROOT
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("accelerate")
-pytest.importorskip("faster_coco_eval")
-
-from drawn_people import make_people
 
 import ablate
 from make_tiny_prior import main as make_prior
@@ -54,12 +48,8 @@ paper = {{ COCO = [79.2, 83.4] }}
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -77,10 +67,11 @@ def command(arms: Path, data: Path, out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow  # two starts of the program
 def test_two_arms_are_trained_measured_and_not_repeated(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, out = make_people(tmp_path / "people"), tmp_path / "out"
+    out = tmp_path / "out"
     assert ablate.main(command(arms, data, out, "--jobs", "2")) == 0
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if line.startswith("| full (F1)"))
@@ -105,8 +96,9 @@ def test_two_arms_are_trained_measured_and_not_repeated(
     assert "holds a run of another recipe (stages.1.samples)" in capsys.readouterr().err
 
 
-def test_an_interrupted_arm_goes_on(arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, out = make_people(tmp_path / "people"), tmp_path / "out"
+@pytest.mark.slow  # two starts of the program
+def test_an_interrupted_arm_goes_on(arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
     arguments = command(arms, data, out, "--only", "f4", "--stages.0.samples", "80", "--checkpoints.every", "1")
     args, overrides = ablate.build_parser().parse_known_args(arguments)
     (arm,) = choose_arms(read_list(args.list, overrides).arms, args.only)
@@ -127,9 +119,9 @@ def test_an_interrupted_arm_goes_on(arms: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_failing_arm_is_told_in_one_line_and_the_others_go_on(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, broken = make_people(tmp_path / "people"), tmp_path / "train.py"
+    broken = tmp_path / "train.py"
     broken.write_text("import sys\nprint('first')\nsys.exit('train: no such weights')\n")
     monkeypatch.setattr(ablation_runs, "TRAIN", broken)
     assert ablate.main(command(arms, data, tmp_path / "out")) == 1
@@ -153,9 +145,8 @@ def test_a_failing_arm_is_told_in_one_line_and_the_others_go_on(
     ],
 )
 def test_mistakes_are_one_line(
-    more: list[str], message: str, arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], message: str, arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = make_people(tmp_path / "people", count=1)
     assert ablate.main(command(arms, data, tmp_path / "out", *(word.format(data=data) for word in more))) == 1
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
@@ -253,9 +244,8 @@ def test_numbers_of_jobs_that_make_no_sense(jobs: str, tmp_path: Path, capsys: p
 
 
 def test_missing_pictures_of_a_test_are_told_before_training(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = make_people(tmp_path / "people")
     other = shutil.copytree(data, tmp_path / "other")
     shutil.rmtree(other / "images")
     (other / "images").mkdir()
@@ -264,10 +254,11 @@ def test_missing_pictures_of_a_test_are_told_before_training(
     assert not list((tmp_path / "out").glob("*/*/log.jsonl"))
 
 
+@pytest.mark.slow  # two starts of the program
 def test_other_annotations_are_measured_anew_and_one_failure_ends_nothing(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, out = make_people(tmp_path / "people"), tmp_path / "out"
+    data, out = shutil.copytree(data, tmp_path / "people"), tmp_path / "out"
     assert ablate.main(command(arms, data, out)) == 0
     path = data / "annotations" / "val.json"
     content = json.loads(path.read_text())

@@ -17,14 +17,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from paths import GOLDEN, ROOT
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("accelerate")
-pytest.importorskip("faster_coco_eval")
-
+import tiny
+import torch
 from accelerate.state import AcceleratorState, PartialState
-from drawn_people import make_people
+from paths import GOLDEN, ROOT
 from safetensors.torch import load_file
 
 import curves
@@ -58,27 +54,16 @@ PATIENCE = 900
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_fresh_state() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def fresh_state() -> Iterator[None]:
     yield
-    torch.set_num_threads(threads)
     AcceleratorState._reset_state()
     PartialState._reset_state()
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_people(tmp_path_factory.mktemp("data") / "people")
-
-
-@pytest.fixture(scope="module")
 def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "undisturbed"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     assert main(command(data, out, *LONG)) == 0
-    torch.set_num_threads(threads)
     return out
 
 
@@ -99,6 +84,7 @@ def start(data: Path, out: Path, *more: str, **environment: str) -> subprocess.P
 # --- the ways a run goes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # a start of the program
 def test_killed_and_resumed_is_bit_equal(data: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     process = start(data, out, *LONG)
@@ -145,6 +131,7 @@ def test_killed_three_times_anywhere_with_an_average_and_a_worker(data: Path, tm
     assert [(line["step"], line["OKS"]) for line in ours] == [(line["step"], line["OKS"]) for line in theirs]
 
 
+@pytest.mark.slow  # two starts of the program
 def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -414,10 +401,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 sys.path[:0] = sys.argv[3:]
-from recipe import load_recipe
 from sdpose_core.skeletons import COCO_17
-from starting_weights import starting_model
-from training_setup import share_methods
+from sdpose_training.fit.setup import share_methods
+from sdpose_training.fit.starting_weights import starting_model
+from sdpose_training.recipe.recipe import load_recipe
 rank, folder = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
 model = starting_model(load_recipe(f"{sys.argv[3]}/recipes/debug_cpu.toml"), COCO_17).model.eval()
@@ -433,6 +420,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow  # two processes
 def test_validation_gathers_the_weights_that_fsdp_shards(tmp_path: Path) -> None:
     line = [str(tmp_path), str(ROOT / "training"), str(ROOT)]
     both = [
@@ -503,11 +491,10 @@ def test_the_heatmap_loss_is_the_official_one(case: int) -> None:
 
 def test_both_tasks_in_one_pass_are_each_task_alone() -> None:
     """The RGB branch against the official code's numbers, together with the pose branch in one U-Net batch."""
-    from test_model import TINY_BODY, tiny_state
 
     with np.load(GOLDEN / "f_tiny.npz") as arrays:
         golden = dict(arrays)
-    model = from_state(TINY_BODY, tiny_state(golden, "body"), "tiny").eval()
+    model = from_state(tiny.BODY, tiny.golden_state(golden, "body"), "tiny").eval()
     images = torch.from_numpy(golden["inputs_uint8_bgr"][:, ::-1].copy()).float() / 127.5 - 1
     both = model(latents=model.latents(images), tasks=(POSE, RGB))
     np.testing.assert_allclose(both.rgb_latents.detach(), golden["rgb_recon_unet_out_class01"], atol=1e-4)

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from paths import GOLDEN
-
-torch = pytest.importorskip("torch", reason="checkpoints are read with torch")
-pytest.importorskip("diffusers", reason="the model's tensors are diffusers'")
-
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -34,14 +31,6 @@ from sdpose_core.model.network import SDPose
 
 TINY = GOLDEN / "tiny_ckpt"
 PARTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "decoder/decoder")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=["body", "wholebody"])

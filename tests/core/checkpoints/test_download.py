@@ -123,7 +123,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(hub: fake_hub.FakeHub,
     hub.repos["teemosliang/SDPose-Body"][name] = large
     code = f"""
 import os
-from sdpose_core.download import download
+from sdpose_core.checkpoints.download import download
 def interrupt(done, total):
     if done > 15_000_000:
         {"raise KeyboardInterrupt" if end == "stopped" else "os._exit(9)"}

@@ -4,57 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from paths import DATA, ROOT
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-pytest.importorskip("onnxscript", reason="exporting needs onnxscript")
-pytest.importorskip("onnxruntime")
+from tiny import SMALL as BODY
+from tiny import make_checkpoint
 
 from sdpose_core.checkpoints import onnx_export
-from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.estimation.onnx import OnnxNetwork, load_onnx_estimator
 from sdpose_core.images import read_image
-from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
-from sdpose_core.model.network import SDPose
 
-UNET = UNetConfig((16, 32, 32, 32), 1, (1, 2, 2, 2), cross_attention_dim=16, norm_num_groups=8)
-BODY = SDPoseConfig(input_size=(64, 128), unet=UNET, vae=VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4))
 WHOLEBODY = dataclasses.replace(
     BODY, keypoint_set="coco_wholebody_133", num_keypoints=133, feature_levels=("F2",), input_size=(64, 64)
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def checkpoint(folder: Path, config: SDPoseConfig) -> Path:
-    torch.manual_seed(0)
-    model = SDPose(config).eval()
-    torch.nn.init.normal_(model.head.final_layer.weight, std=0.2)
-    path = folder / "tiny.safetensors"
-    save_checkpoint(model.state_dict(), config, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint, and tiny.onnx of it beside it, made by the command, for another size than the checkpoint's."""
-    path = checkpoint(tmp_path_factory.mktemp("body"), BODY)
+    path = make_checkpoint(tmp_path_factory.mktemp("body") / "tiny.safetensors", BODY)
     assert main(["convert", str(path), str(path.with_suffix(".onnx")), "--input-size", "64x64"]) == 0
     return path
 
@@ -62,7 +37,7 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wholebody(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of a whole body, its weights in a file of their own."""
-    path = checkpoint(tmp_path_factory.mktemp("wholebody"), WHOLEBODY)
+    path = make_checkpoint(tmp_path_factory.mktemp("wholebody") / "tiny.safetensors", WHOLEBODY)
     report = onnx_export.export_onnx(path, path.with_suffix(".onnx"), external_data=True)
     assert report.layout == "onnx" and "tiny.onnx.data" in report.notes[0]
     return path

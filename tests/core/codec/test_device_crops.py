@@ -5,9 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from paths import GOLDEN
-
-torch = pytest.importorskip("torch", reason="crops on a device need torch")
 
 from sdpose_core.codec import device_crops
 from sdpose_core.codec.crops import Crop, affine_crop, make_crop, masked

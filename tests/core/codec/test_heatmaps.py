@@ -6,9 +6,8 @@ import hashlib
 
 import numpy as np
 import pytest
+import torch
 from paths import GOLDEN
-
-torch = pytest.importorskip("torch", reason="decoding runs in torch")
 
 from sdpose_core.codec import heatmaps as heatmaps_module
 from sdpose_core.codec.heatmaps import decode_dark_udp, encode_udp, flip_back, gaussian_kernel, heatmap_factor

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from paths import DATA
@@ -18,7 +19,6 @@ from sdpose_core.errors import CheckpointError, DownloadError, InputError, Missi
 from sdpose_core.images import read_image
 from sdpose_core.onnx_runtime import Port
 
-cv2 = pytest.importorskip("cv2")
 ASTRONAUT = read_image(DATA / "astronaut.png")
 BACKENDS = [
     "onnxruntime",

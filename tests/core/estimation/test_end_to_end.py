@@ -7,10 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import GOLDEN
-
-torch = pytest.importorskip("torch", reason="SDPose needs torch")
-pytest.importorskip("diffusers", reason="SDPose needs diffusers")
-
 from test_checkpoints import tiny_folder
 
 from sdpose_core.checkpoints.loading import load_sdpose

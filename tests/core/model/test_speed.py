@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-
+import torch
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from known_maps import CODECS, DECODE, NO_PEAK, WITH_PEAK, full_size_maps
 from paths import GOLDEN
-from test_heatmaps import CODECS, DECODE, NO_PEAK, WITH_PEAK, full_size_maps
 
 from sdpose_core.codec.crops import make_crop
 from sdpose_core.codec.heatmaps import decode_dark_udp

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from paths import GOLDEN
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
@@ -25,17 +26,17 @@ SMALL = replace(BODY, input_size=(64, 128), unet=replace(BODY.unet, layers_per_b
 """For everything else: fewer layers, smaller pictures."""
 
 
-def make_model(config: SDPoseConfig = SMALL, seed: int = 0, **options: bool) -> SDPose:
-    """Random weights, frozen; those of the head large enough for heatmaps that are not flat."""
+def make_model(config: SDPoseConfig = SMALL, seed: int = 0, head_std: float = 0.2, **options: bool) -> SDPose:
+    """Random weights, frozen; those of the head's last layer by default large enough for heatmaps that are not flat."""
     torch.manual_seed(seed)
     model = SDPose(config, **options).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.head.final_layer.weight, std=0.2)
+    torch.nn.init.normal_(model.head.final_layer.weight, std=head_std)
     return model
 
 
-def make_checkpoint(path: Path, config: SDPoseConfig = SMALL, seed: int = 0) -> Path:
+def make_checkpoint(path: Path, config: SDPoseConfig = SMALL, seed: int = 0, head_std: float = 0.2) -> Path:
     """A file of such a model, RGB branch included."""
-    save_checkpoint(make_model(config, seed, with_rgb_branch=True).state_dict(), config, path)
+    save_checkpoint(make_model(config, seed, head_std, with_rgb_branch=True).state_dict(), config, path)
     return path
 
 
@@ -50,3 +51,14 @@ def golden_state(golden: dict[str, np.ndarray], head: str) -> dict[str, torch.Te
     return {k: v.float() for k, v in state.items()} | {
         "empty_prompt_embedding": torch.from_numpy(golden["text_embed"].copy())
     }
+
+
+def golden_folder(path: Path, kind: str) -> Path:
+    """The same in the released layout, with the decoder of `kind`; in a folder that may be changed."""
+    folder = GOLDEN / "tiny_ckpt"
+    for part in ("unet", "vae", "scheduler"):
+        shutil.copytree(folder / part, path / part)
+    shutil.copytree(folder / f"decoder_{kind}", path / "decoder")
+    text = torch.from_numpy(np.load(GOLDEN / "f_tiny.npz")["text_embed"])
+    save_file({"empty_prompt_embedding": text}, path / "empty_prompt_embedding.safetensors")
+    return path

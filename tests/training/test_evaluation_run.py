@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from sdpose_core.model.config import SDPoseConfig
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.annotations import read_annotations, read_people
-from sdpose_training.evaluation import prediction_run
+from sdpose_training.evaluation import comparison, prediction_run
 from sdpose_training.evaluation import result as evaluation_result
 from sdpose_training.evaluation import run as evaluation
 from sdpose_training.evaluation.oks_report import LEAST_OKS
@@ -48,6 +47,7 @@ from sdpose_training.evaluation.protocols import (
 from sdpose_training.evaluation.scoring import read_predictions
 from sdpose_training.fit.validation import average_precision
 from sdpose_training.fit.validation import predict as predict_while_training
+from sdpose_training.peers import loading as peer_loading
 from sdpose_training.recipe.recipe import ValidationRecipe
 
 SAMPLES = ROOT.parent / "shared" / "data" / "coco_samples"
@@ -57,6 +57,12 @@ PEOPLE = 20
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_people(tmp_path_factory.mktemp("data") / "people", PEOPLE)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Flat maps, as of an untrained head: two ways to compute them find the same maxima."""
+    return make_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors", head_std=0.001)
 
 
 def command(data: Path, out: Path, *more: str) -> list[str]:
@@ -87,10 +93,8 @@ class Truth:
 
 
 def with_peers(monkeypatch: pytest.MonkeyPatch, **peers: Any) -> None:
-    """Stands in for peers.py: SPEC -> predictor."""
-    module = types.ModuleType("peers")
-    module.load_peer = lambda spec, **options: peers[spec]
-    monkeypatch.setitem(sys.modules, "peers", module)
+    """Stands in for the loader of peers: SPEC -> predictor."""
+    monkeypatch.setattr(peer_loading, "load_peer", lambda spec, **options: peers[spec])
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -274,11 +278,9 @@ def test_peers_and_comparison(
     good, worse = Truth(annotations), Truth(annotations, error=6)
     worse.name = "six pixels off"
     with_peers(monkeypatch, good=good, worse=worse)
-    comparison = types.ModuleType("comparison")
     seen: list[Any] = []
-    comparison.write_comparison = lambda results, folder: seen.extend([results, folder])
-    comparison.format_comparison = lambda results: f"side by side: {len(results)}"
-    monkeypatch.setitem(sys.modules, "comparison", comparison)
+    monkeypatch.setattr(comparison, "write_comparison", lambda results, folder: seen.extend([results, folder]))
+    monkeypatch.setattr(comparison, "format_comparison", lambda results: f"side by side: {len(results)}")
     out, plots = tmp_path / "r.json", tmp_path / "plots"
     assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")

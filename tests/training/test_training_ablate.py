@@ -59,6 +59,23 @@ def arms(tmp_path: Path) -> Path:
     return path
 
 
+PRETENDED = """
+import pathlib, shutil, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+(out / "weights").mkdir()
+shutil.copy({weights!r}, out / "weights" / "step-00000003.safetensors")
+(out / "log.jsonl").write_text('{{"kind": "step", "step": 3, "samples": 24}}\\n{{"kind": "end"}}\\n')
+"""
+
+
+@pytest.fixture
+def pretended(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of train.py a script that hands out tiny weights: what follows the training is tested without it."""
+    script = tmp_path / "pretended.py"
+    script.write_text(PRETENDED.format(weights=str(checkpoint)))
+    monkeypatch.setattr(ablation_runs, "TRAIN", script)
+
+
 def command(arms: Path, data: Path, out: Path, *more: str) -> list[str]:
     return [
         "--list", str(arms), "--data.root", str(data), "--out", str(out), "--test", f"drawn={data}",
@@ -210,7 +227,7 @@ def test_summary_and_cells() -> None:
     assert row == ["F2 (as released)", "0, 1", "30.0 ± 14.1 / 40.0", "–", "71.5 / 78.4", "46.6 / 54.8"]
 
 
-@pytest.mark.parametrize("level", ["F1", "F2", "F3", "F4"])
+@pytest.mark.parametrize("level", ["F1", *(pytest.param(f, marks=pytest.mark.slow) for f in ("F2", "F3", "F4"))])
 def test_a_tiny_prior_starts_every_arm(level: str, prior: Path) -> None:
     size = ["--model.feature-levels", level, "--model.base", str(prior)]
     own = starting_model(load_recipe(RECIPES / "debug_cpu.toml", size), COCO_17).model
@@ -254,12 +271,17 @@ def test_missing_pictures_of_a_test_are_told_before_training(
     assert not list((tmp_path / "out").glob("*/*/log.jsonl"))
 
 
-@pytest.mark.slow  # two starts of the program
+@pytest.mark.usefixtures("pretended")
 def test_other_annotations_are_measured_anew_and_one_failure_ends_nothing(
     arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out = shutil.copytree(data, tmp_path / "people"), tmp_path / "out"
-    assert ablate.main(command(arms, data, out)) == 0
+    assert ablate.main(command(arms, data, out, "--jobs", "2")) == 0
+    table = (out / "table.json").read_text()
+    for arm in json.loads(table)["arms"]:
+        (run,) = arm["runs"]
+        assert (run["seed"], run["samples"], run["steps"], run["attempts"]) == (3, 24, 3, 1)
+        assert set(run["tests"]) == {"in-domain", "drawn"} and run["tests"]["drawn"]["people"] == 12
     path = data / "annotations" / "val.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "annotations": content["annotations"][:5]}))
@@ -273,6 +295,6 @@ def test_other_annotations_are_measured_anew_and_one_failure_ends_nothing(
 
     monkeypatch.setattr(ablation_runs, "_figures", first_fails)
     assert ablate.main(command(arms, data, out)) == 1
-    assert len(measured) == 2 and "a disk that broke" in capsys.readouterr().err
+    assert measured == ["full", "f4"] and "a disk that broke" in capsys.readouterr().err
     content = json.loads((out / "table.json").read_text())
     assert content["arms"][1]["runs"][0]["tests"]["drawn"]["people"] == 5

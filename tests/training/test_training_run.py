@@ -67,6 +67,14 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def short(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As undisturbed, of twelve steps."""
+    out = tmp_path_factory.mktemp("runs") / "short"
+    assert main(command(data, out, *QUICK)) == 0
+    return out
+
+
 def command(data: Path, out: Path, *more: str) -> list[str]:
     return ["--recipe", str(DEBUG), "--data.root", str(data), "--out", str(out), *more]
 
@@ -150,7 +158,9 @@ def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_pa
     assert read_log(out / "log.jsonl", "validation")[-1]["people"] == 8
 
 
-def test_sigterm_saves_and_the_run_goes_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_saves_and_the_run_goes_on(
+    data: Path, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, write = tmp_path / "stopped", RunLog.write
 
     def terminate_at_three(self: RunLog, kind: str, step: int, **values: object) -> None:
@@ -166,6 +176,9 @@ def test_sigterm_saves_and_the_run_goes_on(data: Path, tmp_path: Path, monkeypat
     assert main(command(data, out, *QUICK)) == 1  # without --resume an existing run is not touched
     assert main(command(data, out, *QUICK, "--resume", "auto")) == 0
     assert [line["step"] for line in read_log(out / "log.jsonl", "step")] == list(range(1, 13))
+    assert losses(out) == losses(short)
+    ours, theirs = (load_file(run / "weights" / "step-00000012.safetensors") for run in (out, short))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
 def test_a_signal_breaks_a_validation_off_and_the_next_start_does_it(
@@ -512,24 +525,24 @@ def test_targets_are_products_of_their_factors() -> None:
     ("../../environment.json", "not valid JSON"), ("../../config.toml", "not valid TOML"),
 ])  # fmt: skip
 def test_a_damaged_state_is_told(
-    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str
+    data: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str
 ) -> None:
     out = tmp_path / "run"
-    shutil.copytree(undisturbed, out)
-    path = out / "checkpoints" / f"step-{STEPS:08d}" / file
+    shutil.copytree(short, out)
+    path = out / "checkpoints" / "step-00000012" / file
     path.write_bytes(b"[[" + path.read_bytes()[2:50])
-    assert main(command(data, out, *LONG, "--resume", "auto")) == 1
+    assert main(command(data, out, *QUICK, "--resume", "auto")) == 1
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", [("--model.feature-levels", "F2"), ("--rgb-reconstruction", "off")])
 def test_going_on_with_another_model_is_told(
-    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str]
+    data: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str]
 ) -> None:
     out = tmp_path / "run"
-    shutil.copytree(undisturbed, out)
+    shutil.copytree(short, out)
     before = (out / "config.toml").read_text()
-    assert main(command(data, out, *LONG, *change, "--resume", "auto")) == 1
+    assert main(command(data, out, *QUICK, *change, "--resume", "auto")) == 1
     error = capsys.readouterr().err
     assert "cannot go on from" in error and "saved by another model" in error
     assert (out / "config.toml").read_text() == before

@@ -323,6 +323,7 @@ def test_a_slow_baseline_is_told(share: float, tiny: bool, device: str, warned: 
     assert bool(lines) == warned
 
 
+@pytest.mark.slow  # a process that loads PyTorch
 def test_peak_memory_is_of_one_process() -> None:
     """What the parent has used does not count."""
     here = np.ones(40_000_000)  # 320 MB

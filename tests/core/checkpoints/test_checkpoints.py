@@ -7,12 +7,12 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from paths import GOLDEN
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tiny import golden_folder
 
 from sdpose_core.checkpoints import names as keys
 from sdpose_core.checkpoints.layouts import (
@@ -35,22 +35,12 @@ PARTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "decoder
 
 @pytest.fixture(params=["body", "wholebody"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return tiny_folder(tmp_path / request.param, request.param)
+    return golden_folder(tmp_path / request.param, request.param)
 
 
 @pytest.fixture
 def body(tmp_path: Path) -> Path:
-    return tiny_folder(tmp_path / "body", "body")
-
-
-def tiny_folder(path: Path, kind: str) -> Path:
-    """The official code's tiny checkpoint in the released layout."""
-    for part in ("unet", "vae", "scheduler"):
-        shutil.copytree(TINY / part, path / part)
-    shutil.copytree(TINY / f"decoder_{kind}", path / "decoder")
-    text = torch.from_numpy(np.load(GOLDEN / "f_tiny.npz")["text_embed"])
-    save_file({"empty_prompt_embedding": text}, path / "empty_prompt_embedding.safetensors")
-    return path
+    return golden_folder(tmp_path / "body", "body")
 
 
 def target(tmp_path: Path, layout: str, name: str = "converted") -> Path:

@@ -229,10 +229,11 @@ def test_too_many_damaged_files_stop_the_run(data: Path, tmp_path: Path, capsys:
     shutil.copytree(data, folder)
     for name in ("000.jpg", "001.jpg", "002.jpg"):
         (folder / "images" / name).write_bytes(b"\xff\xd8 cut off")
-    assert main(command(folder, tmp_path / "a", *QUICK)) == 0
+    once = [*QUICK, "--stages.0.samples", "16", "--stages.1.samples", "8"]
+    assert main(command(folder, tmp_path / "a", *once)) == 0
     problems = [line["what"] for line in read_log(tmp_path / "a" / "log.jsonl", "problem")]
     assert len(problems) == 3 and all("damaged" in problem for problem in problems)
-    assert main(command(folder, tmp_path / "b", *QUICK, "--data.max-bad", "2")) == 1
+    assert main(command(folder, tmp_path / "b", *once, "--data.max-bad", "2")) == 1
     assert "data.max_bad allows 2" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""The nodes in a real ComfyUI: `COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/test_comfy_host.py`.
+"""The nodes in a real ComfyUI: `COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/nodes/test_comfy_host.py`.
 
 ComfyUI runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it. It is
 started on the CPU with folders of its own (nothing in the checkout is written to) and this pack under a name with a

@@ -451,10 +451,12 @@ def test_vae_in_strips_equals_diffusers(
     )
     vae.load_state_dict(load_file(GOLDEN / "tiny_ckpt" / "vae" / "diffusion_pytorch_model.safetensors"))
     model = from_state(TINY_BODY, tiny_state(golden, "body"), "tiny")
+    images = images[..., :128, :64]
     with torch.no_grad():
         expected = vae.encode(images).latent_dist.mode() * 0.18215
-    torch.testing.assert_close(model.latents(images), expected, rtol=0, atol=1e-5)
-    assert model.latents(images).is_contiguous()
+        found = model.latents(images)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert found.is_contiguous()
 
 
 # --- loading -------------------------------------------------------------------------------------------------------

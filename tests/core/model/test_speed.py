@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,20 @@ def test_operations_of_a_whole_body(device: str, gflop: int) -> None:
     assert counted["unet"] == pytest.approx(2090, rel=1e-3)
 
 
-def test_operations_of_every_mode() -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("fp32-flip", "bf16-compile"), id="one of each kind"),
+        pytest.param([name for name, mode in MODES.items() if mode.exact], id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_operations_of_every_mode(names: Sequence[str]) -> None:
     """Half precision and compilation change none; a flip test doubles them."""
     config = Settings(tiny=True).config
     plain = sum(count_gflop("ours", config, Mode("fp32"), "cuda").values())
-    for name, mode in MODES.items():
-        if mode.exact:
-            counted = sum(count_gflop("ours", config, mode, "cuda").values())
-            assert counted == pytest.approx(plain * (2 if mode.flip_test else 1), rel=1e-6), name
+    for name in names:
+        counted = sum(count_gflop("ours", config, MODES[name], "cuda").values())
+        assert counted == pytest.approx(plain * (2 if MODES[name].flip_test else 1), rel=1e-6), name
 
 
 # --- what runs, and how often --------------------------------------------------------------------------------------

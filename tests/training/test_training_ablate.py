@@ -248,7 +248,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         cv2.imwrite(str(folder / f"{i}.png"), rng.integers(0, 255, (96, 80, 3), dtype=np.uint8))
     sizes = ["--recipe", str(RECIPES / "debug_cpu.toml"), "--pictures", str(folder), "--out", str(folder / "prior")]
-    assert make_prior([*sizes, "--vae-samples", "32", "--unet-samples", "16"]) == 0
+    assert make_prior([*sizes, "--vae-samples", "16", "--unet-samples", "8"]) == 0
     assert set(json.loads((folder / "prior" / "prior.json").read_text())) >= {"vae", "unet", "pictures"}
     return folder / "prior"
 

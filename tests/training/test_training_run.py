@@ -47,6 +47,7 @@ from train import main
 
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
 QUICK = ["--log.tensorboard", "off", "--validation.people", "0", "--hardware.gradient-checkpointing", "off"]
+SHORT = [*QUICK, "--stages.0.samples", "40", "--stages.1.samples", "8"]
 LONG = [*QUICK, "--stages.0.samples", "160", "--stages.1.samples", "16"]
 STEPS = 22
 PATIENCE = 900
@@ -69,9 +70,9 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def short(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As undisturbed, of twelve steps."""
+    """As undisturbed, of six steps."""
     out = tmp_path_factory.mktemp("runs") / "short"
-    assert main(command(data, out, *QUICK)) == 0
+    assert main(command(data, out, *SHORT)) == 0
     return out
 
 
@@ -169,15 +170,15 @@ def test_sigterm_saves_and_the_run_goes_on(
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(RunLog, "write", terminate_at_three)
-    assert main(command(data, out, *QUICK)) == 0
+    assert main(command(data, out, *SHORT)) == 0
     last = read_log(out / "log.jsonl")[-1]
     assert (last["kind"], last["step"]) == ("checkpoint", 4)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert main(command(data, out, *QUICK)) == 1  # without --resume an existing run is not touched
-    assert main(command(data, out, *QUICK, "--resume", "auto")) == 0
-    assert [line["step"] for line in read_log(out / "log.jsonl", "step")] == list(range(1, 13))
+    assert main(command(data, out, *SHORT)) == 1  # without --resume an existing run is not touched
+    assert main(command(data, out, *SHORT, "--resume", "auto")) == 0
+    assert [line["step"] for line in read_log(out / "log.jsonl", "step")] == list(range(1, 7))
     assert losses(out) == losses(short)
-    ours, theirs = (load_file(run / "weights" / "step-00000012.safetensors") for run in (out, short))
+    ours, theirs = (load_file(run / "weights" / "step-00000006.safetensors") for run in (out, short))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
@@ -530,9 +531,9 @@ def test_a_damaged_state_is_told(
 ) -> None:
     out = tmp_path / "run"
     shutil.copytree(short, out)
-    path = out / "checkpoints" / "step-00000012" / file
+    path = out / "checkpoints" / "step-00000006" / file
     path.write_bytes(b"[[" + path.read_bytes()[2:50])
-    assert main(command(data, out, *QUICK, "--resume", "auto")) == 1
+    assert main(command(data, out, *SHORT, "--resume", "auto")) == 1
     assert message in capsys.readouterr().err
 
 
@@ -543,7 +544,7 @@ def test_going_on_with_another_model_is_told(
     out = tmp_path / "run"
     shutil.copytree(short, out)
     before = (out / "config.toml").read_text()
-    assert main(command(data, out, *QUICK, *change, "--resume", "auto")) == 1
+    assert main(command(data, out, *SHORT, *change, "--resume", "auto")) == 1
     error = capsys.readouterr().err
     assert "cannot go on from" in error and "saved by another model" in error
     assert (out / "config.toml").read_text() == before

@@ -138,7 +138,9 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     boxes = np.stack([_box(person, own) for person, own in zip(frame.people, keypoints, strict=True)])
     ids = [person.person_id for person in frame.people]
     own_ids = None not in ids and len(set(ids)) == len(ids)
-    return Poses(keypoints, scores, boxes, frame.size, keypoint_set, np.array(ids) if own_ids else np.arange(len(ids)), meta)
+    return Poses(
+        keypoints, scores, boxes, frame.size, keypoint_set, np.array(ids) if own_ids else np.arange(len(ids)), meta
+    )
 
 
 def _more_than_body(frame: PoseKeypointFrame) -> bool:

@@ -6,6 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -15,7 +16,6 @@ import sdpose_core.onnx_runtime as rooms
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
 from sdpose_core.onnx_runtime import OnnxModel, Port, ports_of_dump
 
-cv2 = pytest.importorskip("cv2")
 ASSETS = Path(rooms.__file__).parent / "assets"
 YOLOX, MOVENET = ASSETS / "yolox_nano.onnx", ASSETS / "movenet_thunder_f16.onnx"
 

@@ -13,8 +13,6 @@ from paths import ROOT
 
 from sdpose_core.cli.main import build_parser as sdpose_parser
 
-pytest.importorskip("torch", reason="training needs torch")
-
 sys.path.insert(0, str(ROOT / "training"))
 
 import ablate

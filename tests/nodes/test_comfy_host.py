@@ -1,4 +1,4 @@
-"""The nodes in a real ComfyUI: `COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/test_comfy_host.py`.
+"""The nodes in a real ComfyUI: `COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/nodes/test_comfy_host.py`.
 
 ComfyUI runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it. It is
 started on the CPU with folders of its own (nothing in the checkout is written to) and this pack under a name with a
@@ -27,9 +27,10 @@ import torch
 from paths import GOLDEN, ROOT
 from PIL import Image
 from safetensors.torch import save_file
+from tiny import BODY as TINY
 
 from sdpose_core.checkpoints.layouts import save_checkpoint
-from sdpose_core.model.config import WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.model.config import WHOLEBODY
 from sdpose_core.model.network import SDPose
 from sdpose_core.poses import PoseSequence
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
@@ -292,11 +293,6 @@ def test_save_and_load(server: Server, format: str) -> None:
     }
     outputs = server.run(prompt)
     assert np.array_equal(server.picture(outputs, "8"), server.picture(outputs, "9"))
-
-
-TINY_UNET = UNetConfig((16, 32, 32, 32), 2, (1, 2, 2, 2), cross_attention_dim=16, norm_num_groups=8)
-TINY_VAE = VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4)
-TINY = SDPoseConfig(input_size=(192, 256), unet=TINY_UNET, vae=TINY_VAE)
 
 
 @pytest.mark.parametrize("layout", ["ours", "diffusers", "comfy"])

@@ -52,13 +52,15 @@ def write_model(
     inputs: Mapping[str, Sequence[int | str]],
     outputs: Mapping[str, Sequence[int | str]],
     constants: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """An ONNX file (opset 17) of these nodes."""
     graph = b"".join(field(1, each) for each in nodes) + field(2, "g")
     graph += b"".join(field(5, constant(name, values)) for name, values in constants.items())
     graph += b"".join(field(11, port(name, shape)) for name, shape in inputs.items())
     graph += b"".join(field(12, port(name, shape)) for name, shape in outputs.items())
-    path.write_bytes(field(1, 8) + field(8, field(2, 17)) + field(7, graph))
+    texts = b"".join(field(14, field(1, key) + field(2, text)) for key, text in (metadata or {}).items())
+    path.write_bytes(field(1, 8) + field(8, field(2, 17)) + field(7, graph) + texts)
     return path
 
 

@@ -10,11 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-pytest.importorskip("transformers")
-
 from drawn_people import STANDING
 from stand_ins import StandInEstimator
 from tiny_pipeline import make_base, make_controlnet

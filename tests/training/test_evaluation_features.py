@@ -10,19 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-for package in ("diffusers", "sklearn", "matplotlib"):
-    pytest.importorskip(package)
-
+import torch
 from drawn_people import make_people
+from tiny import SMALL as CONFIG
 
 from analyze_features import main
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.codec.crops import make_crop
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.images import read_image
-from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.empty_prompt import empty_prompt_embedding
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import COCO_17
@@ -32,10 +28,8 @@ from sdpose_training.features.models import LEVELS, ModelOptions, load_feature_m
 from sdpose_training.features.picture_styles import PictureStyle, parse_styles
 from sdpose_training.features.report import how
 from sdpose_training.features.separation import separate
+from sdpose_training.styles.filters import FILTERS
 
-UNET = UNetConfig((8, 8, 16, 16), 1, (1, 1, 2, 2), cross_attention_dim=16, norm_num_groups=4)
-VAE = VAEConfig((4, 4, 8, 8), 1, norm_num_groups=2)
-CONFIG = SDPoseConfig(input_size=(64, 128), unet=UNET, vae=VAE)
 FP32 = ModelOptions(device="cpu", dtype="fp32")
 
 
@@ -48,14 +42,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for file in (root / "images").iterdir():
             cv2.imwrite(str(root / name / file.name), paint(cv2.imread(str(file))))
     return root
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(SDPose(CONFIG, with_rgb_branch=True).state_dict(), CONFIG, path)
-    return path
 
 
 def people_of(data: Path) -> People:
@@ -233,7 +219,7 @@ def test_the_command_writes_picture_and_tables(data: Path, checkpoint: Path, tmp
     assert list(report["networks"][0]["sha256"]) == ["tiny.safetensors"]
     table = (out / "feature_analysis.md").read_text()
     first = report["results"][0]
-    assert f"| SDPose | F4 | 16 | {first['silhouette_by_person']:+.3f} | {first['silhouette_by_style']:+.3f} |" in table
+    assert f"| SDPose | F4 | 32 | {first['silhouette_by_person']:+.3f} | {first['silhouette_by_style']:+.3f} |" in table
     assert "labelled keypoints" in table
     crops = report["settings"]["people"] * len(report["settings"]["styles"])
     assert f"t-SNE: perplexity {crops / 4:g}, seed 0" in table  # what was run, not what 120 crops would get
@@ -290,13 +276,12 @@ def test_a_style_that_lacks_pictures_is_refused_before_anything_runs(data: Path,
 
 
 def test_styles_that_need_no_folder_are_filters_of_the_originals(data: Path) -> None:
-    filters = pytest.importorskip("sdpose_training.styles.filters").FILTERS
     styles = parse_styles([], data, data / "images")
     assert [style.name for style in styles] == ["original", "oil", "sketch", "posterise"]
     original, *others = (style.picture(Path("001.jpg"), (160, 200)) for style in styles)
     np.testing.assert_array_equal(original, read_image(data / "images" / "001.jpg"))
     for style, picture in zip(styles[1:], others, strict=True):
-        np.testing.assert_array_equal(picture, filters[style.name](original))
+        np.testing.assert_array_equal(picture, FILTERS[style.name](original))
     with pytest.raises(InputError, match="no style filter 'monet': choose one of oil"):
         parse_styles(["original", "monet"], data, data / "images")
 

@@ -22,8 +22,6 @@ from sdpose_training.peers import sapiens as peer_sapiens
 from sdpose_training.peers.loading import load_peer
 from sdpose_training.peers.simcc import SimccCrop, decode_simcc
 
-pytest.importorskip("onnxruntime", reason="ONNX files with free lengths")
-
 COCO = SHARED / "data" / "coco_samples"
 SIZE = (48, 64)
 

@@ -10,30 +10,25 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from drawn_people import make_people
 from paths import GOLDEN, ROOT
 from stand_ins import StandInEstimator
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-pytest.importorskip("faster_coco_eval")
-
-from drawn_people import make_people
+from tiny import make_checkpoint
 
 from evaluate import main
-from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.files import sha256_of
-from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
-from sdpose_core.model.network import SDPose
+from sdpose_core.model.config import SDPoseConfig
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.annotations import read_annotations, read_people
@@ -58,20 +53,7 @@ from sdpose_training.peers import loading as peer_loading
 from sdpose_training.recipe.recipe import ValidationRecipe
 
 SAMPLES = ROOT.parent / "shared" / "data" / "coco_samples"
-TINY = SDPoseConfig(
-    input_size=(64, 64),
-    unet=UNetConfig((8, 16, 16, 16), 1, (1, 2, 2, 2), 8, 4),
-    vae=VAEConfig((4, 4, 8, 8), 1, norm_num_groups=4),
-)
 PEOPLE = 20
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +61,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_people(tmp_path_factory.mktemp("data") / "people", PEOPLE)
 
 
-def tiny(path: Path, seed: int) -> Path:
-    torch.manual_seed(seed)
-    save_checkpoint(SDPose(TINY).state_dict(), TINY, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny(tmp_path_factory.mktemp("weights") / "tiny.safetensors", 0)
+    """Flat maps, as of an untrained head: two ways to compute them find the same maxima."""
+    return make_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors", head_std=0.001)
 
 
 def command(data: Path, out: Path, *more: str) -> list[str]:
@@ -167,6 +144,7 @@ def test_the_figures_are_those_of_the_validation_while_training(data: Path, chec
     assert result["OKS"] == pytest.approx(expected["OKS"], abs=LEAST_OKS)  # less belongs to nobody
 
 
+@pytest.mark.slow  # two starts of the program
 def test_two_processes_write_the_same_files(coco: Path, checkpoint: Path, tmp_path: Path) -> None:
     """With detected boxes, several of a picture, as the protocol of COCO has it: figures and predictions alike."""
 
@@ -259,7 +237,7 @@ def test_changed_settings_are_refused(
         assert main([*asked, *command(data, out)]) == 130
     assert main([*asked, *command(data, out, "--no-flip-test")]) == 1
     assert "predictor.settings.flip_test was True, is False" in capsys.readouterr().err
-    tiny(own, 1)
+    make_checkpoint(own, seed=1)
     assert main([*asked, *command(data, out)]) == 1
     message = capsys.readouterr().err
     assert "predictor.weights.sha256.own.safetensors was" in message

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from paths import GOLDEN
 
-pytest.importorskip("faster_coco_eval")
-
 from sdpose_core.codec.crops import box_to_center_scale, fix_aspect
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet

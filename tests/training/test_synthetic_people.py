@@ -462,6 +462,7 @@ def test_annotations_are_consistent(body):
     assert {0, 1, 2} == set(flags)
 
 
+@pytest.mark.slow  # processes that load the body model
 @needs_anny
 def test_killed_and_run_again_with_other_workers_gives_the_same_files(tmp_path, body, monkeypatch):
     arguments = ["--count", "30", "--val", "2", "--size", "64x80", "--seed", "7"]
@@ -488,6 +489,7 @@ def test_killed_and_run_again_with_other_workers_gives_the_same_files(tmp_path, 
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
+@pytest.mark.slow  # 64 pictures
 @needs_anny
 def test_the_number_of_threads_changes_nothing(tmp_path, body, monkeypatch):
     """PyTorch's sums differ by it in their last bits, which an annotation's rounding now and then shows."""

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from paths import ROOT
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("accelerate")
-pytest.importorskip("faster_coco_eval")
-
-from drawn_people import make_people
 
 import ablate
 from make_tiny_prior import main as make_prior
@@ -54,12 +48,8 @@ paper = {{ COCO = [79.2, 83.4] }}
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -67,6 +57,23 @@ def arms(tmp_path: Path) -> Path:
     path = tmp_path / "arms.toml"
     path.write_text(LIST)
     return path
+
+
+PRETENDED = """
+import pathlib, shutil, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+(out / "weights").mkdir()
+shutil.copy({weights!r}, out / "weights" / "step-00000003.safetensors")
+(out / "log.jsonl").write_text('{{"kind": "step", "step": 3, "samples": 24}}\\n{{"kind": "end"}}\\n')
+"""
+
+
+@pytest.fixture
+def pretended(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of train.py a script that hands out tiny weights: what follows the training is tested without it."""
+    script = tmp_path / "pretended.py"
+    script.write_text(PRETENDED.format(weights=str(checkpoint)))
+    monkeypatch.setattr(ablation_runs, "TRAIN", script)
 
 
 def command(arms: Path, data: Path, out: Path, *more: str) -> list[str]:
@@ -77,10 +84,11 @@ def command(arms: Path, data: Path, out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow  # two starts of the program
 def test_two_arms_are_trained_measured_and_not_repeated(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, out = make_people(tmp_path / "people"), tmp_path / "out"
+    out = tmp_path / "out"
     assert ablate.main(command(arms, data, out, "--jobs", "2")) == 0
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if line.startswith("| full (F1)"))
@@ -105,8 +113,9 @@ def test_two_arms_are_trained_measured_and_not_repeated(
     assert "holds a run of another recipe (stages.1.samples)" in capsys.readouterr().err
 
 
-def test_an_interrupted_arm_goes_on(arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, out = make_people(tmp_path / "people"), tmp_path / "out"
+@pytest.mark.slow  # two starts of the program
+def test_an_interrupted_arm_goes_on(arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
     arguments = command(arms, data, out, "--only", "f4", "--stages.0.samples", "80", "--checkpoints.every", "1")
     args, overrides = ablate.build_parser().parse_known_args(arguments)
     (arm,) = choose_arms(read_list(args.list, overrides).arms, args.only)
@@ -127,9 +136,9 @@ def test_an_interrupted_arm_goes_on(arms: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_failing_arm_is_told_in_one_line_and_the_others_go_on(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, broken = make_people(tmp_path / "people"), tmp_path / "train.py"
+    broken = tmp_path / "train.py"
     broken.write_text("import sys\nprint('first')\nsys.exit('train: no such weights')\n")
     monkeypatch.setattr(ablation_runs, "TRAIN", broken)
     assert ablate.main(command(arms, data, tmp_path / "out")) == 1
@@ -153,9 +162,8 @@ def test_a_failing_arm_is_told_in_one_line_and_the_others_go_on(
     ],
 )
 def test_mistakes_are_one_line(
-    more: list[str], message: str, arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], message: str, arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = make_people(tmp_path / "people", count=1)
     assert ablate.main(command(arms, data, tmp_path / "out", *(word.format(data=data) for word in more))) == 1
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
@@ -219,7 +227,7 @@ def test_summary_and_cells() -> None:
     assert row == ["F2 (as released)", "0, 1", "30.0 ± 14.1 / 40.0", "–", "71.5 / 78.4", "46.6 / 54.8"]
 
 
-@pytest.mark.parametrize("level", ["F1", "F2", "F3", "F4"])
+@pytest.mark.parametrize("level", ["F1", *(pytest.param(f, marks=pytest.mark.slow) for f in ("F2", "F3", "F4"))])
 def test_a_tiny_prior_starts_every_arm(level: str, prior: Path) -> None:
     size = ["--model.feature-levels", level, "--model.base", str(prior)]
     own = starting_model(load_recipe(RECIPES / "debug_cpu.toml", size), COCO_17).model
@@ -240,7 +248,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         cv2.imwrite(str(folder / f"{i}.png"), rng.integers(0, 255, (96, 80, 3), dtype=np.uint8))
     sizes = ["--recipe", str(RECIPES / "debug_cpu.toml"), "--pictures", str(folder), "--out", str(folder / "prior")]
-    assert make_prior([*sizes, "--vae-samples", "32", "--unet-samples", "16"]) == 0
+    assert make_prior([*sizes, "--vae-samples", "16", "--unet-samples", "8"]) == 0
     assert set(json.loads((folder / "prior" / "prior.json").read_text())) >= {"vae", "unet", "pictures"}
     return folder / "prior"
 
@@ -253,9 +261,8 @@ def test_numbers_of_jobs_that_make_no_sense(jobs: str, tmp_path: Path, capsys: p
 
 
 def test_missing_pictures_of_a_test_are_told_before_training(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = make_people(tmp_path / "people")
     other = shutil.copytree(data, tmp_path / "other")
     shutil.rmtree(other / "images")
     (other / "images").mkdir()
@@ -264,11 +271,17 @@ def test_missing_pictures_of_a_test_are_told_before_training(
     assert not list((tmp_path / "out").glob("*/*/log.jsonl"))
 
 
+@pytest.mark.usefixtures("pretended")
 def test_other_annotations_are_measured_anew_and_one_failure_ends_nothing(
-    arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, out = make_people(tmp_path / "people"), tmp_path / "out"
-    assert ablate.main(command(arms, data, out)) == 0
+    data, out = shutil.copytree(data, tmp_path / "people"), tmp_path / "out"
+    assert ablate.main(command(arms, data, out, "--jobs", "2")) == 0
+    table = (out / "table.json").read_text()
+    for arm in json.loads(table)["arms"]:
+        (run,) = arm["runs"]
+        assert (run["seed"], run["samples"], run["steps"], run["attempts"]) == (3, 24, 3, 1)
+        assert set(run["tests"]) == {"in-domain", "drawn"} and run["tests"]["drawn"]["people"] == 12
     path = data / "annotations" / "val.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "annotations": content["annotations"][:5]}))
@@ -282,6 +295,6 @@ def test_other_annotations_are_measured_anew_and_one_failure_ends_nothing(
 
     monkeypatch.setattr(ablation_runs, "_figures", first_fails)
     assert ablate.main(command(arms, data, out)) == 1
-    assert len(measured) == 2 and "a disk that broke" in capsys.readouterr().err
+    assert measured == ["full", "f4"] and "a disk that broke" in capsys.readouterr().err
     content = json.loads((out / "table.json").read_text())
     assert content["arms"][1]["runs"][0]["tests"]["drawn"]["people"] == 5

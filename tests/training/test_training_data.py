@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn_people import make_people
 from paths import GOLDEN, ROOT, SHARED
 
 from sdpose_core.codec.crops import fix_aspect, make_crop, warp
@@ -54,9 +53,9 @@ def statistics() -> dict:
     return json.loads((GOLDEN / "h_augment_stats.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_people(tmp_path_factory.mktemp("data") / "people")
+@pytest.fixture
+def folder(data: Path) -> Path:
+    return data
 
 
 @pytest.fixture
@@ -461,7 +460,7 @@ def test_mirrored_crops_are_the_crops_of_mirrored_pictures(people: People) -> No
 WORKERS_OF_A_LOADER = """
 import itertools, multiprocessing, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from coco_people import Batches, quiet_worker
+from sdpose_training.data.samples import Batches, quiet_worker
 from torch.utils.data import DataLoader
 batches = Batches(DataLoader(range(1000), num_workers=2, worker_init_fn=quiet_worker))
 started = [next(batches), next(batches)]  # one of each

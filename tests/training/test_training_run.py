@@ -17,14 +17,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from paths import GOLDEN, ROOT
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("accelerate")
-pytest.importorskip("faster_coco_eval")
-
+import tiny
+import torch
 from accelerate.state import AcceleratorState, PartialState
-from drawn_people import make_people
+from paths import GOLDEN, ROOT
 from safetensors.torch import load_file
 
 import curves
@@ -51,6 +47,7 @@ from train import main
 
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
 QUICK = ["--log.tensorboard", "off", "--validation.people", "0", "--hardware.gradient-checkpointing", "off"]
+SHORT = [*QUICK, "--stages.0.samples", "40", "--stages.1.samples", "8"]
 LONG = [*QUICK, "--stages.0.samples", "160", "--stages.1.samples", "16"]
 STEPS = 22
 PATIENCE = 900
@@ -58,27 +55,24 @@ PATIENCE = 900
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_fresh_state() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def fresh_state() -> Iterator[None]:
     yield
-    torch.set_num_threads(threads)
     AcceleratorState._reset_state()
     PartialState._reset_state()
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_people(tmp_path_factory.mktemp("data") / "people")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    assert main(command(data, out, *LONG)) == 0
+    return out
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "undisturbed"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert main(command(data, out, *LONG)) == 0
-    torch.set_num_threads(threads)
+def short(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As undisturbed, of six steps."""
+    out = tmp_path_factory.mktemp("runs") / "short"
+    assert main(command(data, out, *SHORT)) == 0
     return out
 
 
@@ -99,6 +93,7 @@ def start(data: Path, out: Path, *more: str, **environment: str) -> subprocess.P
 # --- the ways a run goes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # a start of the program
 def test_killed_and_resumed_is_bit_equal(data: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     process = start(data, out, *LONG)
@@ -145,6 +140,7 @@ def test_killed_three_times_anywhere_with_an_average_and_a_worker(data: Path, tm
     assert [(line["step"], line["OKS"]) for line in ours] == [(line["step"], line["OKS"]) for line in theirs]
 
 
+@pytest.mark.slow  # two starts of the program
 def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -163,7 +159,9 @@ def test_two_processes_see_the_same_losses(data: Path, undisturbed: Path, tmp_pa
     assert read_log(out / "log.jsonl", "validation")[-1]["people"] == 8
 
 
-def test_sigterm_saves_and_the_run_goes_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_saves_and_the_run_goes_on(
+    data: Path, short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, write = tmp_path / "stopped", RunLog.write
 
     def terminate_at_three(self: RunLog, kind: str, step: int, **values: object) -> None:
@@ -172,13 +170,16 @@ def test_sigterm_saves_and_the_run_goes_on(data: Path, tmp_path: Path, monkeypat
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(RunLog, "write", terminate_at_three)
-    assert main(command(data, out, *QUICK)) == 0
+    assert main(command(data, out, *SHORT)) == 0
     last = read_log(out / "log.jsonl")[-1]
     assert (last["kind"], last["step"]) == ("checkpoint", 4)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert main(command(data, out, *QUICK)) == 1  # without --resume an existing run is not touched
-    assert main(command(data, out, *QUICK, "--resume", "auto")) == 0
-    assert [line["step"] for line in read_log(out / "log.jsonl", "step")] == list(range(1, 13))
+    assert main(command(data, out, *SHORT)) == 1  # without --resume an existing run is not touched
+    assert main(command(data, out, *SHORT, "--resume", "auto")) == 0
+    assert [line["step"] for line in read_log(out / "log.jsonl", "step")] == list(range(1, 7))
+    assert losses(out) == losses(short)
+    ours, theirs = (load_file(run / "weights" / "step-00000006.safetensors") for run in (out, short))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
 def test_a_signal_breaks_a_validation_off_and_the_next_start_does_it(
@@ -229,10 +230,11 @@ def test_too_many_damaged_files_stop_the_run(data: Path, tmp_path: Path, capsys:
     shutil.copytree(data, folder)
     for name in ("000.jpg", "001.jpg", "002.jpg"):
         (folder / "images" / name).write_bytes(b"\xff\xd8 cut off")
-    assert main(command(folder, tmp_path / "a", *QUICK)) == 0
+    once = [*QUICK, "--stages.0.samples", "16", "--stages.1.samples", "8"]
+    assert main(command(folder, tmp_path / "a", *once)) == 0
     problems = [line["what"] for line in read_log(tmp_path / "a" / "log.jsonl", "problem")]
     assert len(problems) == 3 and all("damaged" in problem for problem in problems)
-    assert main(command(folder, tmp_path / "b", *QUICK, "--data.max-bad", "2")) == 1
+    assert main(command(folder, tmp_path / "b", *once, "--data.max-bad", "2")) == 1
     assert "data.max_bad allows 2" in capsys.readouterr().err
 
 
@@ -414,10 +416,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 sys.path[:0] = sys.argv[3:]
-from recipe import load_recipe
 from sdpose_core.skeletons import COCO_17
-from starting_weights import starting_model
-from training_setup import share_methods
+from sdpose_training.fit.setup import share_methods
+from sdpose_training.fit.starting_weights import starting_model
+from sdpose_training.recipe.recipe import load_recipe
 rank, folder = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
 model = starting_model(load_recipe(f"{sys.argv[3]}/recipes/debug_cpu.toml"), COCO_17).model.eval()
@@ -433,6 +435,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow  # two processes
 def test_validation_gathers_the_weights_that_fsdp_shards(tmp_path: Path) -> None:
     line = [str(tmp_path), str(ROOT / "training"), str(ROOT)]
     both = [
@@ -503,11 +506,10 @@ def test_the_heatmap_loss_is_the_official_one(case: int) -> None:
 
 def test_both_tasks_in_one_pass_are_each_task_alone() -> None:
     """The RGB branch against the official code's numbers, together with the pose branch in one U-Net batch."""
-    from test_model import TINY_BODY, tiny_state
 
     with np.load(GOLDEN / "f_tiny.npz") as arrays:
         golden = dict(arrays)
-    model = from_state(TINY_BODY, tiny_state(golden, "body"), "tiny").eval()
+    model = from_state(tiny.BODY, tiny.golden_state(golden, "body"), "tiny").eval()
     images = torch.from_numpy(golden["inputs_uint8_bgr"][:, ::-1].copy()).float() / 127.5 - 1
     both = model(latents=model.latents(images), tasks=(POSE, RGB))
     np.testing.assert_allclose(both.rgb_latents.detach(), golden["rgb_recon_unet_out_class01"], atol=1e-4)
@@ -525,24 +527,24 @@ def test_targets_are_products_of_their_factors() -> None:
     ("../../environment.json", "not valid JSON"), ("../../config.toml", "not valid TOML"),
 ])  # fmt: skip
 def test_a_damaged_state_is_told(
-    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str
+    data: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str
 ) -> None:
     out = tmp_path / "run"
-    shutil.copytree(undisturbed, out)
-    path = out / "checkpoints" / f"step-{STEPS:08d}" / file
+    shutil.copytree(short, out)
+    path = out / "checkpoints" / "step-00000006" / file
     path.write_bytes(b"[[" + path.read_bytes()[2:50])
-    assert main(command(data, out, *LONG, "--resume", "auto")) == 1
+    assert main(command(data, out, *SHORT, "--resume", "auto")) == 1
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", [("--model.feature-levels", "F2"), ("--rgb-reconstruction", "off")])
 def test_going_on_with_another_model_is_told(
-    data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str]
+    data: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str]
 ) -> None:
     out = tmp_path / "run"
-    shutil.copytree(undisturbed, out)
+    shutil.copytree(short, out)
     before = (out / "config.toml").read_text()
-    assert main(command(data, out, *LONG, *change, "--resume", "auto")) == 1
+    assert main(command(data, out, *SHORT, *change, "--resume", "auto")) == 1
     error = capsys.readouterr().err
     assert "cannot go on from" in error and "saved by another model" in error
     assert (out / "config.toml").read_text() == before

@@ -103,7 +103,7 @@ def test_no_more_than_a_chunk_of_pictures_is_held() -> None:
 
     def counted() -> Iterator[Frame]:
         nonlocal most
-        for frame in frames(120):
+        for frame in frames(50):
             alive.add(frame.index)
             weakref.finalize(frame.image, alive.discard, frame.index)
             most = max(most, len(alive))
@@ -170,7 +170,7 @@ def test_overlapped_no_more_than_two_chunks_of_pictures_are_held() -> None:
     most = []
 
     def counted() -> Iterator[Frame]:
-        for frame in frames(200):
+        for frame in frames(100):
             alive.add(frame.index)
             weakref.finalize(frame.image, alive.discard, frame.index)
             most.append(len(alive))
@@ -769,6 +769,7 @@ def test_sources_are_known_again_by_their_content(tmp_path: Path) -> None:
         source_identity(tmp_path / "gone.mp4")
 
 
+@pytest.mark.slow  # four starts of the program
 @pytest.mark.skipif(not hasattr(__import__("signal"), "SIGKILL"), reason="this system has no SIGKILL")
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     """A small version of `benchmarks/kill_and_resume.py`: killed three times on its way."""

@@ -75,6 +75,7 @@ def test_without_ray_one_line_names_the_extra(tmp_path: Path) -> None:
         on_ray(Batch.begin(tmp_path), make_run)
 
 
+@pytest.mark.slow  # starts Ray
 @needs_ray
 def test_ray_makes_what_one_process_makes(tmp_path: Path, local_ray: None) -> None:
     from sdpose_core.batch.ray import on_ray
@@ -92,6 +93,7 @@ def test_ray_makes_what_one_process_makes(tmp_path: Path, local_ray: None) -> No
     assert statuses == {"a": "kept", "bad": "failed", "x/c \u4eba": "kept", "d": "kept", "e": "kept"}
 
 
+@pytest.mark.slow  # starts Ray
 @needs_ray
 def test_a_video_that_kills_its_worker_fails_and_the_others_are_done(tmp_path: Path, local_ray: None) -> None:
     from sdpose_core.batch.ray import TRIES, on_ray
@@ -104,6 +106,7 @@ def test_a_video_that_kills_its_worker_fails_and_the_others_are_done(tmp_path: P
     assert (batch.out / "deaths").read_text() == "x" * TRIES
 
 
+@pytest.mark.slow  # starts Ray
 @needs_ray
 def test_a_model_that_cannot_be_loaded_ends_the_batch(tmp_path: Path, local_ray: None) -> None:
     from sdpose_core.batch.ray import on_ray

@@ -4,57 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from onnx_files import node, write_model
 from paths import DATA, ROOT
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-pytest.importorskip("onnxscript", reason="exporting needs onnxscript")
-pytest.importorskip("onnxruntime")
+from tiny import SMALL as BODY
+from tiny import make_checkpoint
 
 from sdpose_core.checkpoints import onnx_export
-from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
+from sdpose_core.checkpoints.sizes import metadata_of
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.estimation.onnx import OnnxNetwork, load_onnx_estimator
 from sdpose_core.images import read_image
-from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
-from sdpose_core.model.network import SDPose
 
-UNET = UNetConfig((16, 32, 32, 32), 1, (1, 2, 2, 2), cross_attention_dim=16, norm_num_groups=8)
-BODY = SDPoseConfig(input_size=(64, 128), unet=UNET, vae=VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4))
 WHOLEBODY = dataclasses.replace(
     BODY, keypoint_set="coco_wholebody_133", num_keypoints=133, feature_levels=("F2",), input_size=(64, 64)
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def checkpoint(folder: Path, config: SDPoseConfig) -> Path:
-    torch.manual_seed(0)
-    model = SDPose(config).eval()
-    torch.nn.init.normal_(model.head.final_layer.weight, std=0.2)
-    path = folder / "tiny.safetensors"
-    save_checkpoint(model.state_dict(), config, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint, and tiny.onnx of it beside it, made by the command, for another size than the checkpoint's."""
-    path = checkpoint(tmp_path_factory.mktemp("body"), BODY)
+    path = make_checkpoint(tmp_path_factory.mktemp("body") / "tiny.safetensors", BODY)
     assert main(["convert", str(path), str(path.with_suffix(".onnx")), "--input-size", "64x64"]) == 0
     return path
 
@@ -62,13 +39,38 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wholebody(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of a whole body, its weights in a file of their own."""
-    path = checkpoint(tmp_path_factory.mktemp("wholebody"), WHOLEBODY)
+    path = make_checkpoint(tmp_path_factory.mktemp("wholebody") / "tiny.safetensors", WHOLEBODY)
     report = onnx_export.export_onnx(path, path.with_suffix(".onnx"), external_data=True)
     assert report.layout == "onnx" and "tiny.onnx.data" in report.notes[0]
     return path
 
 
-@pytest.mark.parametrize("which", ["body", pytest.param("wholebody", marks=pytest.mark.slow)])
+def test_a_file_of_one_layer_runs_as_a_network(tmp_path: Path) -> None:
+    """What reads and runs a file, without the minutes of an export: crops to heatmaps by one convolution."""
+    weights = np.random.default_rng(0).normal(size=(17, 3, 4, 4)).astype(np.float32)
+    layer = node("Conv", ["images", "weights"], "heatmaps", kernel_shape=(4, 4), strides=(4, 4))
+    ports = {"images": ("batch", 3, 128, 64)}, {"heatmaps": ("batch", 17, 32, 16)}
+    path = write_model(tmp_path / "one.onnx", [layer], *ports, {"weights": weights}, metadata_of(BODY))
+    network = OnnxNetwork(path, ["CPUExecutionProvider"])
+    assert (network.config, network.approximations) == (BODY, {})
+    images = torch.rand(3, 3, 128, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def expected(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(images, torch.from_numpy(weights), stride=4)
+
+    torch.testing.assert_close(network.heatmaps(images), expected(images), atol=1e-4, rtol=0)
+    mirrored = expected(images.flip(-1)).flip(-1)[:, list(BODY.flip_indices)]
+    both = (expected(images) + mirrored) / 2
+    torch.testing.assert_close(network.heatmaps(images, flip_test=True), both, atol=1e-4, rtol=0)
+    boxes = [np.array([[60, 0, 400, 500], [100, 50, 300, 400]], np.float32)]
+    [found] = load_estimator(path, device="cpu", batch_size=2).estimate([read_image(DATA / "astronaut.png")], boxes)
+    assert len(found) == 2 and np.isfinite(found.keypoints).any()
+    assert "CPUExecutionProvider" in found.meta["settings"]["device"]
+    assert set(found.meta["weights"]["sha256"]) == {"one.onnx"}
+
+
+@pytest.mark.slow  # exports
+@pytest.mark.parametrize("which", ["body", "wholebody"])
 def test_heatmaps_are_those_of_torch_for_any_number_of_crops(which: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(which)
     model = load_sdpose(path, device="cpu", with_rgb_branch=False, input_size=(64, 64))
@@ -103,9 +105,7 @@ def test_norms_of_full_size_are_as_exact_as_torchs(staged: bool, tmp_path: Path)
     assert (np.abs(found - exact).max() < 1e-5) == staged
 
 
-def test_norms_in_stages_are_the_same_norms(body: Path) -> None:
-    import onnx
-
+def test_norms_in_stages_are_the_same_norms() -> None:
     torch.manual_seed(0)
     for plain, staged, shape in [
         (torch.nn.GroupNorm(4, 8), onnx_export.StagedGroupNorm, (2, 8, 6, 5)),
@@ -118,10 +118,9 @@ def test_norms_in_stages_are_the_same_norms(body: Path) -> None:
         expected = plain(x)
         plain.__class__ = staged
         torch.testing.assert_close(plain(x), expected, rtol=0, atol=1e-5)
-    used = {operation.op_type for operation in onnx.load(body.with_suffix(".onnx")).graph.node}
-    assert "InstanceNormalization" not in used and "ScatterND" not in used
 
 
+@pytest.mark.slow  # exports
 def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
     import onnx
 
@@ -134,6 +133,8 @@ def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
     assert str(Path.cwd()).encode() not in body.with_suffix(".onnx").read_bytes()  # no paths of this machine
     batch = model.graph.input[0].type.tensor_type.shape.dim[0]
     assert batch.dim_param and not batch.dim_value
+    used = {operation.op_type for operation in model.graph.node}
+    assert "InstanceNormalization" not in used and "ScatterND" not in used
 
 
 @pytest.mark.slow  # an export more
@@ -150,6 +151,7 @@ def test_large_weights_lie_beside_the_file(wholebody: Path) -> None:
     assert places == {"tiny.onnx.data"}
 
 
+@pytest.mark.slow  # exports
 def test_the_estimator_runs_the_file(body: Path) -> None:
     image = read_image(DATA / "astronaut.png")
     boxes = [np.array([[60, 0, 400, 500], [100, 50, 300, 400]], np.float32)]
@@ -164,6 +166,7 @@ def test_the_estimator_runs_the_file(body: Path) -> None:
     assert set(found.meta["weights"]["sha256"]) == {"tiny.onnx"}
 
 
+@pytest.mark.slow  # exports
 def test_the_command_runs_the_file(body: Path, tmp_path: Path) -> None:
     model = str(body.with_suffix(".onnx"))
     assert main(["image", str(DATA / "astronaut.png"), "-o", str(tmp_path), "--model", model, "--device", "cpu"]) == 0
@@ -171,7 +174,7 @@ def test_the_command_runs_the_file(body: Path, tmp_path: Path) -> None:
 
 
 def test_an_export_that_fails_leaves_nothing_and_keeps_what_was_there(
-    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
         model = None
@@ -185,21 +188,22 @@ def test_an_export_that_fails_leaves_nothing_and_keeps_what_was_there(
     target = tmp_path / "old.onnx"
     target.write_bytes(b"old")
     with pytest.raises(InputError, match="No space left"):
-        onnx_export.export_onnx(body, target, overwrite=True)
+        onnx_export.export_onnx(checkpoint, target, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["old.onnx"] and target.read_bytes() == b"old"
 
 
 def test_mistakes_are_told_in_a_line(
-    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = body.with_suffix(".onnx")
+    file = tmp_path / "there.onnx"
+    file.touch()
     with pytest.raises(InputError, match="exists"):
-        onnx_export.export_onnx(body, file)
+        onnx_export.export_onnx(checkpoint, file)
     with pytest.raises(InputError, match=r"\.onnx"):
-        onnx_export.export_onnx(body, tmp_path / "model.safetensors")
+        onnx_export.export_onnx(checkpoint, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="fp32 or fp16"):
-        onnx_export.export_onnx(body, tmp_path / "x.onnx", dtype=torch.bfloat16)
-    assert main(["convert", str(body), str(tmp_path / "x.safetensors"), "--input-size", "64x64"]) == 1
+        onnx_export.export_onnx(checkpoint, tmp_path / "x.onnx", dtype=torch.bfloat16)
+    assert main(["convert", str(checkpoint), str(tmp_path / "x.safetensors"), "--input-size", "64x64"]) == 1
     assert "--input-size is for ONNX" in capsys.readouterr().err
     with pytest.raises(InputError, match="leave out dtype, input-size"):
         load_estimator(file, dtype="fp16", input_size=(64, 64))
@@ -209,9 +213,10 @@ def test_mistakes_are_told_in_a_line(
         load_onnx_estimator(ROOT / "sdpose_core" / "assets" / "yolox_nano.onnx")
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(MissingDependency, match=r"sdpose-annotator\[onnx-export\]"):
-        onnx_export.export_onnx(body, tmp_path / "x.onnx")
+        onnx_export.export_onnx(checkpoint, tmp_path / "x.onnx")
 
 
+@pytest.mark.slow  # exports
 def test_a_provider_that_does_not_start_is_not_replaced_in_silence(body: Path) -> None:
     """Asked for by name, onnxruntime without it says what it has."""
     with pytest.raises(InputError, match="TensorrtExecutionProvider"):

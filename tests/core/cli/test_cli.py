@@ -168,7 +168,7 @@ def test_every_kind_of_picture_gives_the_same_nose(tmp_path: Path) -> None:
         assert np.abs(poses.keypoints[0, 0] - (222, 125)).max() < 15, name
 
 
-@pytest.mark.parametrize("size", [(1, 1), (12_000, 40), (12_000, 9_000)])
+@pytest.mark.parametrize("size", [(1, 1), (12_000, 40), pytest.param((12_000, 9_000), marks=pytest.mark.slow)])
 def test_extreme_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size, (120, 90, 60)).save(tmp_path / "x.png", compress_level=1)
     assert main(["image", str(tmp_path / "x.png"), "-o", str(tmp_path / "out"), "--model", "preview"]) == 0

@@ -160,6 +160,7 @@ def test_each_video_gets_what_sdpose_video_writes_and_a_line(videos: Path, one_p
     assert files_of(tmp_path) == {name: data for name, data in files_of(one_process).items() if name.startswith("a")}
 
 
+@pytest.mark.slow  # two starts of the program
 def test_two_shards_side_by_side_make_the_same_bytes(videos: Path, one_process: Path, tmp_path: Path) -> None:
     pair = [command(videos, "-o", tmp_path, "-r", "--shard", f"{n}/2", hold=True) for n in (1, 2)]
     errors = [process.communicate()[1] for process in pair]
@@ -192,6 +193,7 @@ def test_a_damaged_video_fails_alone(videos: Path, one_process: Path, tmp_path: 
     assert "gone.mp4" in lines["in/gone"]["message"]
 
 
+@pytest.mark.slow  # starts of the program
 def test_a_run_killed_in_a_video_is_finished_by_the_rerun(tmp_path: Path) -> None:
     make_clip(tmp_path / "a.mp4", 1, frames=24)
     killed = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2, hold=True)

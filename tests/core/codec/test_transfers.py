@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="transfers need torch")
-
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdpose_core.bench.run import Settings

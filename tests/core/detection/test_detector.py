@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from paths import DATA
@@ -19,7 +20,6 @@ from sdpose_core.errors import CheckpointError, DownloadError, InputError, Missi
 from sdpose_core.images import read_image
 from sdpose_core.onnx_runtime import Port
 
-cv2 = pytest.importorskip("cv2")
 ASTRONAUT = read_image(DATA / "astronaut.png")
 BACKENDS = [
     "onnxruntime",

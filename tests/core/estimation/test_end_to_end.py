@@ -7,11 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import GOLDEN
-
-torch = pytest.importorskip("torch", reason="SDPose needs torch")
-pytest.importorskip("diffusers", reason="SDPose needs diffusers")
-
-from test_checkpoints import tiny_folder
+from tiny import golden_folder
 
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.codec.crops import Crop, box_to_center_scale, fix_aspect, udp_warp_matrix
@@ -26,7 +22,7 @@ SIZE = (192, 256)
 
 @pytest.fixture(scope="module", params=["body", "wholebody"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_folder(tmp_path_factory.mktemp("tiny") / request.param, request.param)
+    return golden_folder(tmp_path_factory.mktemp("tiny") / request.param, request.param)
 
 
 @pytest.mark.parametrize("flip", [False, True], ids=["noflip", "flip"])

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="the estimator needs torch")
+import torch
 
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency, SDPoseError
 from sdpose_core.estimation import loading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from paths import DATA, SHARED
@@ -18,7 +19,6 @@ from sdpose_core.files import sha256_of
 from sdpose_core.images import read_image
 from sdpose_core.skeletons import COCO_17
 
-cv2 = pytest.importorskip("cv2")
 COCO = SHARED / "data" / "coco_samples"
 ASTRONAUT = read_image(DATA / "astronaut.png")
 ASTRONAUT_BOX = np.array([[11, 20, 369, 507]], np.float32)

@@ -3,57 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from paths import DATA
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-
 from safetensors.torch import save_file
+from tiny import SMALL as TINY
+from tiny import make_model as tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.model import onednn
 from sdpose_core.model.approximations import approximate, pooled
-from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig
 from sdpose_core.model.network import SDPose
 from sdpose_core.model.onednn import optimize_for_cpu
 from sdpose_core.model.tiny_encoder import TinyEncoder, load_tiny_encoder
 from sdpose_core.poses import PoseSequence
 
-UNET = UNetConfig((16, 32, 32, 32), 1, (1, 2, 2, 2), cross_attention_dim=16, norm_num_groups=8)
-TINY = SDPoseConfig(input_size=(64, 128), unet=UNET, vae=VAEConfig((8, 8, 16, 16), 1, norm_num_groups=4))
 ASTRONAUT = DATA / "astronaut.png"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def tiny_model(config: SDPoseConfig = TINY) -> SDPose:
-    torch.manual_seed(0)
-    model = SDPose(config).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.head.final_layer.weight, std=0.2)
-    return model
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(tiny_model().state_dict(), TINY, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +86,10 @@ def test_pooled_attention_follows_the_size_of_the_pictures() -> None:
 @pytest.mark.parametrize(
     ("config", "layers", "saved_gflop"),
     # 4 x 12288^2 x width per attention, of which three quarters go: VAE (512) and two (five) layers of 320
-    [(WHOLEBODY, 3, 522), (BODY, 6, 957)],
-    ids=["whole body", "body"],
+    [
+        pytest.param(WHOLEBODY, 3, 522, id="whole body"),
+        pytest.param(BODY, 6, 957, id="body", marks=pytest.mark.slow),
+    ],
 )
 def test_what_pooling_saves_at_full_size(config: SDPoseConfig, layers: int, saved_gflop: float) -> None:
     with torch.device("meta"):
@@ -203,7 +178,7 @@ def test_each_approximation_is_named(checkpoint: Path, encoder_file: Path) -> No
 
 def test_nothing_to_pool() -> None:
     blocks = ("DownBlock2D",) * 4, ("UpBlock2D",) * 4
-    unet = dataclasses.replace(UNET, down_block_types=blocks[0], up_block_types=blocks[1])
+    unet = dataclasses.replace(TINY.unet, down_block_types=blocks[0], up_block_types=blocks[1])
     with torch.device("meta"):
         model = SDPose(dataclasses.replace(TINY, unet=unet))
         model.vae = TinyEncoder()

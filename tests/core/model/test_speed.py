@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-
+import torch
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -57,13 +54,20 @@ def test_operations_of_a_whole_body(device: str, gflop: int) -> None:
     assert counted["unet"] == pytest.approx(2090, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", [name for name, mode in MODES.items() if mode.exact])
-def test_operations_of_every_mode(name: str) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("fp32-flip", "bf16-compile"), id="one of each kind"),
+        pytest.param([name for name, mode in MODES.items() if mode.exact], id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_operations_of_every_mode(names: Sequence[str]) -> None:
     """Half precision and compilation change none; a flip test doubles them."""
     config = Settings(tiny=True).config
-    counted = sum(count_gflop("ours", config, MODES[name], "cuda").values())
     plain = sum(count_gflop("ours", config, Mode("fp32"), "cuda").values())
-    assert counted == pytest.approx(plain * (2 if MODES[name].flip_test else 1), rel=1e-6)
+    for name in names:
+        counted = sum(count_gflop("ours", config, MODES[name], "cuda").values())
+        assert counted == pytest.approx(plain * (2 if MODES[name].flip_test else 1), rel=1e-6), name
 
 
 # --- what runs, and how often --------------------------------------------------------------------------------------
@@ -293,6 +297,7 @@ def test_latents_of_a_recorded_vae_outlive_its_next_pass(monkeypatch: pytest.Mon
     assert torch.equal(latents[:, 0, 0, 0], torch.arange(9.0))
 
 
+@pytest.mark.slow  # compiles
 def test_compiling_makes_two_graphs_of_each_part_for_all_numbers_of_crops(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_in_place, graphs = torch.nn.Module.compile, dict.fromkeys(("VAEEncoder", "PoseUNet"), 0)
 

@@ -140,10 +140,14 @@ def person(result: PoseSequence, slot: int = 0) -> np.ndarray:
 # --- nothing changes where nothing should ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("grow", [0.0, 0.02, -0.01])
-@pytest.mark.parametrize("kind", ["body", "whole body", "two people"])
+@pytest.mark.parametrize(
+    ("kind", "grow", "method", "seed"),
+    [  # every pair of kind, growth and method, and every seed
+        ("body", 0.0, "limbs", 0), ("body", 0.02, "affine", 1), ("body", -0.01, "none", 2),
+        ("whole body", 0.0, "affine", 3), ("whole body", 0.02, "none", 4), ("whole body", -0.01, "limbs", 0),
+        ("two people", 0.0, "none", 1), ("two people", 0.02, "limbs", 2), ("two people", -0.01, "affine", 3),
+    ],
+)  # fmt: skip
 def test_a_clip_fitted_to_its_own_first_frame_is_unchanged(method: str, seed: int, grow: float, kind: str) -> None:
     rng = np.random.default_rng(seed)
     frames = dance(other(seed), seed=seed, grow=grow, foreshorten=True)
@@ -167,7 +171,7 @@ def test_a_clip_fitted_to_itself_is_unchanged(method: str) -> None:
     np.testing.assert_allclose(retarget(clip, clip, method).keypoints, clip.keypoints, atol=1e-3)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_first_frame_that_was_estimated_anew_changes_little(seed: int) -> None:
     """Figures 300 px high; without the comparison in that frame the foreshortened limbs would be 30% short."""
     frames = dance(usual(), seed=seed, foreshorten=True)
@@ -192,8 +196,7 @@ def test_what_is_not_geometry_stays(method: str) -> None:
 # --- limbs ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("grow", [0.0, 0.015])
+@pytest.mark.parametrize(("seed", "grow"), [(0, 0.0), (1, 0.015), (2, 0.0), (3, 0.015)])
 def test_limbs_get_the_lengths_of_the_reference(seed: int, grow: float) -> None:
     clip = dance(other(seed + 100), seed=seed, grow=grow)
     reference = figure(other(seed), {**upright(), "left_upper_arm": 20, "right_thigh": 130}, (500, 450), 150)
@@ -205,7 +208,7 @@ def test_limbs_get_the_lengths_of_the_reference(seed: int, grow: float) -> None:
     np.testing.assert_allclose(relative / relative[:, :1], 1, rtol=0.01)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_limbs_keep_their_directions(seed: int) -> None:
     clip = np.stack(dance(other(seed + 100), seed=seed, foreshorten=True))
     result = person(retarget(sequence(clip), poses(figure(other(seed), upright(), (500, 450), 150))))
@@ -326,7 +329,7 @@ def test_hands_face_and_feet_are_scaled_with_their_limbs_and_stay_attached() -> 
         np.testing.assert_allclose(after, ratio * before, atol=0.01 * np.abs(before).max())
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(5))
 def test_whatever_the_skeletons_are_the_result_is_finite_and_of_the_size_of_the_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     clip = rng.uniform(100, 900, (12, 17, 2))
@@ -359,7 +362,7 @@ def jumping() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(made), height
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_feet_stand_on_the_ground_of_the_reference_and_a_jump_stays_a_jump(seed: int) -> None:
     clip, height = jumping()
     reference = figure(other(seed, 0.3), upright(), (300, 350), 140)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,12 +22,17 @@ from sdpose_core.tracking.scene_cuts import SceneCuts
 from sdpose_core.tracking.tracker import Tracker
 
 
+@functools.cache
+def made(make: Callable[[], clips.Clip]) -> clips.Clip:
+    return make()
+
+
 @pytest.mark.parametrize("make", clips.CLIPS, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("pictures", [True, False], ids=["with pictures", "without"])
 def test_no_id_is_switched_or_shared(make: Callable[[], clips.Clip], pictures: bool) -> None:
     if make is clips.hard_cut and not pictures:
         pytest.skip("a cut can only be seen in pictures")
-    clip = make()
+    clip = made(make)
     score = track_benchmark.score(clip, track_benchmark.track(clip, pictures))
     assert (score.switches, score.fragments, score.merges) == (0, 0, 0)
     assert score.tracks == score.people
@@ -90,7 +96,7 @@ def test_a_prediction_goes_on_at_constant_velocity_and_stays_inside() -> None:
 
 @pytest.mark.parametrize("make", [clips.flicker, clips.returning, clips.hard_cut], ids=lambda make: make.__name__)
 def test_a_resumed_run_equals_an_undisturbed_one(make: Callable[[], clips.Clip]) -> None:
-    clip = make()
+    clip = made(make)
     whole, resumed = Tracker(Fraction(25), clips.SIZE), Tracker(Fraction(25), clips.SIZE)
     for frame, (poses, image) in enumerate(zip(clip.poses, clip.images, strict=True)):
         text = json.dumps(resumed.state(), allow_nan=False)

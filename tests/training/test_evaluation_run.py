@@ -258,7 +258,7 @@ def test_changed_settings_are_refused(
         stop_after(patch, 1)
         assert main([*asked, *command(data, out)]) == 130
     assert main([*asked, *command(data, out, "--no-flip-test")]) == 1
-    assert "predictor.settings.flip_test was True, is False" in capsys.readouterr().err
+    assert "predictor.settings.flip_test was True, now False" in capsys.readouterr().err
     tiny(own, 1)
     assert main([*asked, *command(data, out)]) == 1
     message = capsys.readouterr().err

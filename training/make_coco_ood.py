@@ -26,16 +26,9 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.files import atomic_path, sha256_of
 from sdpose_core.images import read_image
+from sdpose_core.resumable import remove_leftovers
 from sdpose_training.styles.filters import FILTERS
-from sdpose_training.styles.folder import (
-    Source,
-    agree,
-    copy_annotations,
-    find_source,
-    folder_name,
-    picture_names,
-    remove_leftovers,
-)
+from sdpose_training.styles.folder import Source, agree, copy_annotations, find_source, folder_name, picture_names
 
 GENERATOR_VERSION = 1  # raise when the same settings give other pictures
 PAINTED = ("ukiyoe", "monet")

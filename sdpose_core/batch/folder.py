@@ -1,14 +1,16 @@
 """Many videos into one folder: who does what, what became of each, and a manifest of it all.
 
-What is known of an item is one small file, OUT/.sdpose-batch/NAME.json, written whole by whoever held the item's claim
-(`claims.py`). Manifests are made of these, so that any number of processes and machines can share OUT.
+What is known of an item is one small file, OUT/.sdpose-batch/NAME.json, written whole by the process that held the
+item's lock, NAME.lock beside it. Manifests are made of these, so that any number of processes can share OUT.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, SDPoseError
 from ..files import atomic_write
-from .claims import Claimed, ClaimLost, now_on, take
+from ..resumable import InUse, begin, one_at_a_time, take_lock
 from .inputs import Item
 from .shards import Shard, in_order
 
@@ -37,9 +39,9 @@ class CannotStart(Exception):
     """The model or detector cannot be had: no item's fault, and the same for all of them."""
 
 
-Run = Callable[[Item, Path, Callable[[], None]], "ClipOutcome"]
-"""run(item, folder, still_mine): annotates one video into a folder, and calls `still_mine()`, which may raise to stop,
-now and then. Its `SDPoseError`s and defects are the item's; `CannotStart` ends the batch."""
+Run = Callable[[Item, Path], "ClipOutcome"]
+"""run(item, folder): annotates one video into a folder. Its `SDPoseError`s and defects are the item's; `CannotStart`
+ends the batch."""
 
 
 @dataclass(frozen=True)
@@ -101,40 +103,43 @@ class Batch:
         """Raises `InputError` where `out` cannot be written to."""
         try:
             (out / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
-            return cls(out, settings, shard, now_on(out / STATE_FOLDER))
+            return cls(out, settings, shard, _now_on(out / STATE_FOLDER))
         except OSError as error:
             raise InputError(f"cannot write to {out}: {error.strerror or error}") from None
 
-    def attempt(self, item: Item, run: Run) -> Record:
-        """Claim an item, do it, and write its record.
+    def attempt(self, item: Item, run: Run) -> Record | None:
+        """Lock an item, do it, and write its record; None if another process is at it.
 
         An item that another process finished since this run began is taken as it is.
 
         Raises:
-            Claimed: another process is at it.
-            ClaimLost: another process took it over meanwhile.
             CannotStart: `run` could not load what it needs.
             InputError: the record cannot be written (a full disk, say): the batch should end.
         """
-        with take(self.state_file(item, ".claim")) as claim:
+        try:
+            lock = take_lock(self.state_file(item, ".lock"))
+        except InUse:
+            return None
+        try:
             earlier, written = self._recorded(item)
             if earlier is not None and written > self.began:
                 return earlier
-            record = self._do(item, run, claim.check, earlier)
-            claim.check()
+            record = self._do(item, run, earlier)
             with atomic_write(self.state_file(item, ".json")) as file:
                 file.write(record.line())
             return record
+        finally:
+            lock.release()
 
-    def _do(self, item: Item, run: Run, still_mine: Callable[[], None], earlier: Record | None) -> Record:
+    def _do(self, item: Item, run: Run, earlier: Record | None) -> Record:
         start = time.monotonic()
         about: dict[str, Any] = {"name": item.name, "source": str(item.source)}
         try:
-            outcome = run(item, item.folder(self.out), still_mine)
+            outcome = run(item, item.folder(self.out))
             files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in outcome.files}
             about |= {"status": outcome.status, "message": outcome.message, "people": outcome.people}
             about |= {"frames": outcome.frames, "batch_size": outcome.batch_size, "files": files}
-        except (CannotStart, ClaimLost):
+        except CannotStart:
             raise
         except SDPoseError as error:
             about |= {"status": "failed", "message": str(error)}
@@ -151,16 +156,8 @@ class Batch:
 
     def agree(self, mine: Mapping[str, Any]) -> dict[str, Any]:
         """What the first process with these settings said with `agree`: the same for every process, rerun or shard."""
-        path = self.agreement
-        while True:
-            try:
-                with take(path.with_suffix(".claim")):
-                    if not path.exists():
-                        with atomic_write(path) as file:
-                            file.write(json.dumps(mine, sort_keys=True).encode())
-                    return json.loads(path.read_bytes())
-            except Claimed:
-                time.sleep(0.2)
+        with one_at_a_time(self.agreement):
+            return begin(self.agreement, mine)
 
     @property
     def agreement(self) -> Path:
@@ -210,21 +207,22 @@ class Batch:
             return None, 0.0
 
 
-Attempts = Callable[[Sequence[Item]], Iterator["tuple[Item, Record | str]"]]
-"""attempts(items): tries each item once and yields its record, or, in words, who else is at it."""
+def _now_on(folder: Path) -> float:
+    """The present time by the clock of the file system that holds `folder`: this machine's may be another."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"0")
+        file.flush()
+        return os.fstat(file.fileno()).st_mtime
+
+
+Attempts = Callable[[Sequence[Item]], Iterator["tuple[Item, Record | None]"]]
+"""attempts(items): tries each item once and yields its record, or None where another process is at it."""
 
 
 def one_after_another(batch: Batch, run: Run) -> Attempts:
     """Attempts in this process."""
 
-    def attempts(items: Sequence[Item]) -> Iterator[tuple[Item, Record | str]]:
-        for item in items:
-            try:
-                yield item, batch.attempt(item, run)
-            except (Claimed, ClaimLost) as other:
-                yield item, str(other)
-
-    return attempts
+    return lambda items: ((item, batch.attempt(item, run)) for item in items)
 
 
 def annotate_videos(
@@ -232,34 +230,34 @@ def annotate_videos(
     items: Sequence[Item],
     attempts: Attempts,
     *,
-    on_wait: Callable[[Item, str], None] | None = None,
+    on_wait: Callable[[Item], None] | None = None,
 ) -> Generator[Record, None, None]:
     """Do the items of this batch's shard; yields a `Record` per item, as they are finished.
 
-    Items that other processes are at are looked at again in the end: the iteration ends when all are finished, by
-    whomever. The manifests are renewed now and then, and whenever the iteration ends, or is ended.
+    Items that other processes are at are looked at again in the end: the iteration ends when all are finished, whoever
+    did them. The manifests are renewed now and then, and whenever the iteration ends, or is ended.
 
     Args:
         items: the whole list, of which the shard is taken.
-        on_wait: called with an item and who is at it, when there is nothing to do but wait.
+        on_wait: called with an item that another process is at, when there is nothing to do but wait.
     """
     todo = batch.shard.choose(items) if batch.shard else in_order(items)
     renew_at = time.monotonic() + MANIFEST_EVERY
     try:
         while todo:
-            busy: list[tuple[Item, str]] = []
-            for item, result in attempts(todo):
-                if isinstance(result, str):
-                    busy.append((item, result))
+            busy: list[Item] = []
+            for item, record in attempts(todo):
+                if record is None:
+                    busy.append(item)
                     continue
-                yield result
+                yield record
                 if (now := time.monotonic()) > renew_at:
                     batch.write_manifests(items)
                     renew_at = time.monotonic() + max(MANIFEST_EVERY, 20 * (time.monotonic() - now))
             if len(busy) == len(todo):
                 if on_wait:
-                    on_wait(*busy[0])
+                    on_wait(busy[0])
                 time.sleep(POLL)
-            todo = [item for item, _ in busy]
+            todo = busy
     finally:
         batch.write_manifests(items)

@@ -1,6 +1,6 @@
 """A batch on Ray Data: an actor per GPU, each with a model of its own, fed one video at a time.
 
-The actors share OUT with everybody else by claims, so that the results are those of one process, whatever dies.
+The actors lock their items like any other process, so that the results are those of one process, whatever dies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..dependencies import require
 from ..errors import SDPoseError
-from .claims import Claimed, ClaimLost
 from .folder import Attempts, Batch, CannotStart, Record, Run
 from .inputs import Item
 
@@ -49,14 +48,14 @@ def on_ray(batch: Batch, make_run: Callable[[Batch], Run], *, actors: int | None
     need = {"num_gpus": min(1.0, gpus / count)} if gpus else {"num_cpus": max(1, int(resources.get("CPU", 1)) // count)}
     log.info("Ray: %d actors with %s each", count, need)
 
-    def attempts(items: Sequence[Item]) -> Iterator[tuple[Item, Record | str]]:
+    def attempts(items: Sequence[Item]) -> Iterator[tuple[Item, Record | None]]:
         by_name = {item.relative: item for item in items}
         for answer in _answers(items, batch, make_run, min(count, len(items)), need):
             if "cannot_start" in answer:
                 raise CannotStart(answer["cannot_start"])
             if "error" in answer:
                 raise SDPoseError(answer["error"])
-            yield by_name[answer["item"]], answer["busy"] if "busy" in answer else Record(**answer["record"])
+            yield by_name[answer["item"]], Record(**answer["record"]) if answer["record"] else None
 
     return attempts
 
@@ -96,9 +95,8 @@ class _Worker:
         tries = self.batch.state_file(item, ".tries")
         try:
             run = self.run if self._count(tries) <= TRIES else _died
-            answer["record"] = json.loads(self.batch.attempt(item, run).line())
-        except (Claimed, ClaimLost) as other:
-            answer["busy"] = str(other)
+            record = self.batch.attempt(item, run)
+            answer["record"] = record and json.loads(record.line())
         except CannotStart as error:
             answer["cannot_start"] = str(error)
         except SDPoseError as error:

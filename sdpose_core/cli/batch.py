@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,15 +118,12 @@ class ClipRun:
         self._args, self._batch = args, batch
         self._options = clip_options(args)
 
-    def __call__(self, item: Item, folder: Path, still_mine: Callable[[], None]) -> ClipOutcome:
+    def __call__(self, item: Item, folder: Path) -> ClipOutcome:
         from ..annotate.clip import annotate_clip
-
-        def check(*_: object) -> None:
-            still_mine()
 
         return annotate_clip(
             item.source, folder, estimator=lambda: self._estimator, detector=lambda: self._detector,
-            options=self._options, name=item.stem, on_progress=check, on_draw=check,
+            options=self._options, name=item.stem,
         )  # fmt: skip
 
     @functools.cached_property
@@ -136,9 +133,9 @@ class ClipRun:
 
         with _cannot_start():
             made = make_estimator(self._args)
+            mine = _what_must_agree(made.meta())
+            agreed = self._batch.agree(mine)
         _say(announce(made))
-        mine = _what_must_agree(made.meta())
-        agreed = self._batch.agree(mine)
         if self._args.batch_size is None:
             mine["batch_size"] = agreed["batch_size"]
         for key, value in agreed.items():
@@ -178,7 +175,7 @@ def _cannot_start() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """A job that is cancelled or out of time (SIGTERM) stops like Ctrl-C: its claims are let go at once."""
+    """A job that is cancelled or out of time (SIGTERM) stops like Ctrl-C: its manifest is still written."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -205,9 +202,9 @@ def _report(records: Iterable[Record], count: int) -> int:
 
 
 @functools.cache
-def _waiting(item: Item, who: str) -> None:
+def _waiting(item: Item) -> None:
     """Say it once."""
-    _say(f"waiting for {item.relative}: {who} is at it")
+    _say(f"waiting for {item.relative}: another process is at it")
 
 
 def _say(text: str) -> None:

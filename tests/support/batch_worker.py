@@ -36,7 +36,7 @@ class FakeRun:
     def __init__(self, log: Path | None = None, seconds: float = 0, hang_at: str = "") -> None:
         self.log, self.seconds, self.hang_at = log, seconds, hang_at
 
-    def __call__(self, item: Item, folder: Path, still_mine: object) -> FakeOutcome:
+    def __call__(self, item: Item, folder: Path) -> FakeOutcome:
         target = folder / f"{item.stem}.pose.npz"
         if target.exists():
             return FakeOutcome("kept", "its files are there", files=[target])

@@ -214,6 +214,27 @@ def test_a_stopped_run_goes_on(
     assert (tmp_path / "r.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
+def test_a_damaged_part_is_predicted_again_and_it_is_said(
+    data: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = ["--checkpoint", str(checkpoint), "--batch", "1"]
+    assert main([*asked, *command(data, tmp_path / "whole.json")]) == 0
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert main([*asked, *command(data, tmp_path / "r.json")]) == 130
+    [part] = tmp_path.rglob("part_000001.npz")
+    part.write_bytes(part.read_bytes()[:-1] + b"-")
+    begun = stop_after(monkeypatch, 10)
+    assert main([*asked, *command(data, tmp_path / "r.json")]) == 0
+    assert begun == [8, 16]
+    assert "part_000001.npz is damaged" in caplog.text and "predicted again" in caplog.text
+    assert (tmp_path / "r.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
 def test_a_run_with_a_batch_by_memory_keeps_it(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +257,7 @@ def test_changed_settings_are_refused(
         stop_after(patch, 1)
         assert main([*asked, *command(data, out)]) == 130
     assert main([*asked, *command(data, out, "--no-flip-test")]) == 1
-    assert "predictor.settings.flip_test was True, is False" in capsys.readouterr().err
+    assert "predictor.settings.flip_test was True, now False" in capsys.readouterr().err
     make_checkpoint(own, seed=1)
     assert main([*asked, *command(data, out)]) == 1
     message = capsys.readouterr().err

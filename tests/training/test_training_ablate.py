@@ -110,7 +110,7 @@ def test_two_arms_are_trained_measured_and_not_repeated(
     assert ablate.main(command(arms, data, out, "--jobs", "2")) == 0
     assert capsys.readouterr().out == printed
     assert ablate.main(command(arms, data, out, "--stages.1.samples", "16")) == 1  # the same folder, another recipe
-    assert "holds a run of another recipe (stages.1.samples)" in capsys.readouterr().err
+    assert "holds a run made with other settings (stages.1.samples was 8, now 16)" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # two starts of the program

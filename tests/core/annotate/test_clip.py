@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from synthetic_clip import RATE, SIZE, ColourDetector, FigureEstimator, SyntheticClip, picture
 
+from sdpose_core import resumable
 from sdpose_core.annotate import planner as planner_module
 from sdpose_core.annotate import stream as stream_module
-from sdpose_core.annotate import work_folder as clip_work
 from sdpose_core.annotate.chunks import ChunkResult, FramePeople, join_chunks
 from sdpose_core.annotate.clip import ClipFiles, ClipOutcome, annotate_clip
 from sdpose_core.annotate.clip_options import ClipOptions
@@ -606,8 +606,8 @@ def test_a_chunk_is_a_pose_sequence_of_its_own(tmp_path: Path) -> None:
 
 
 CHANGED: dict[str, tuple[ClipOptions, type, str]] = {
-    "options": (ClipOptions(chunk=8, detect_every=2), FigureEstimator, "another options"),
-    "model settings": (ClipOptions(chunk=8), type("Other", (FigureEstimator,), {"name": "other"}), "another model"),
+    "options": (ClipOptions(chunk=8, detect_every=2), FigureEstimator, "options.detect_every was 1, now 2"),
+    "model": (ClipOptions(chunk=8), type("Other", (FigureEstimator,), {"name": "other"}), "model.model was 'figures'"),
 }
 
 
@@ -629,7 +629,7 @@ def test_another_source_starts_over(tmp_path: Path) -> None:
     stopped(out, 20)
     (tmp_path / "clip40.json").write_text('{"frames": 40, "note": "changed"}')
     [note] = annotate(out).notes
-    assert "another source" in note
+    assert "source.bytes was" in note
 
 
 def test_options_that_change_no_estimate_go_on(tmp_path: Path) -> None:
@@ -666,7 +666,7 @@ def test_a_full_disk_stops_with_a_line_and_loses_nothing_finished(
     tmp_path: Path, undisturbed: PoseSequence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    real = clip_work.atomic_write
+    real = resumable.atomic_write
 
     def full(path: Path, mode: str = "wb") -> Any:
         if path.name == "chunk_00002.npz":
@@ -674,7 +674,7 @@ def test_a_full_disk_stops_with_a_line_and_loses_nothing_finished(
         return real(path, mode)
 
     with monkeypatch.context() as patch:
-        patch.setattr(clip_work, "atomic_write", full)
+        patch.setattr(resumable, "atomic_write", full)
         with pytest.raises(InputError, match="No space left"):
             annotate(out)
     estimator = FigureEstimator()
@@ -685,12 +685,12 @@ def test_a_full_disk_stops_with_a_line_and_loses_nothing_finished(
 
 def test_two_processes_do_not_share_a_clip(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with WorkFolder(ClipFiles(out, "clip").work), pytest.raises(InputError, match=r"process \d+ is at work"):
+    with WorkFolder(ClipFiles(out, "clip").work), pytest.raises(InputError, match="another process is at work"):
         annotate(out)
     assert annotate(out).status == "done"
 
 
-def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+def test_the_lock_file_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
     work = ClipFiles(tmp_path / "out", "clip").work
     work.mkdir(parents=True)
     (work / "lock").write_text("process 1\n")

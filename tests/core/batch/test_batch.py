@@ -18,13 +18,12 @@ import pytest
 from batch_worker import FakeRun
 from paths import SUPPORT
 
-from sdpose_core.batch import claims
 from sdpose_core.batch import folder as batch_module
-from sdpose_core.batch.claims import Claimed, ClaimLost, take
 from sdpose_core.batch.folder import Batch, CannotStart, Record, annotate_videos, one_after_another
 from sdpose_core.batch.inputs import Item, find_items
 from sdpose_core.batch.shards import Shard
 from sdpose_core.errors import InputError
+from sdpose_core.resumable import take_lock
 
 WORKER = SUPPORT / "batch_worker.py"
 
@@ -210,108 +209,13 @@ def test_a_name_that_is_no_unicode_goes_through(tmp_path: Path) -> None:
     listed, in_folder = f"@{tmp_path}/in/list.txt", f"{tmp_path}/in"
     assert find_items([listed], tmp_path / "out") == find_items([in_folder], tmp_path / "out")
 
-    def run(item: Item, folder: Path, still_mine: object) -> object:
-        return FakeRun.__call__(FakeRun(), Item(item.source, item.relative, "cafe"), folder, still_mine)
+    def run(item: Item, folder: Path) -> object:
+        return FakeRun.__call__(FakeRun(), Item(item.source, item.relative, "cafe"), folder)
 
     [record] = run_all(tmp_path / "in", tmp_path / "out", run)
     assert record.status == "done"
     [line] = manifest(tmp_path / "out").values()
     assert os.fsencode(line["source"]) == source
-
-
-# --- claims --------------------------------------------------------------------------------------------------------
-
-
-def test_a_claim_is_held_by_one_and_free_again_afterwards(tmp_path: Path) -> None:
-    with take(tmp_path / "a.claim"):
-        with pytest.raises(Claimed, match=f"process {os.getpid()} on"):
-            take(tmp_path / "a.claim")
-        with take(tmp_path / "b.claim"):
-            pass
-    assert list(tmp_path.iterdir()) == []
-    with take(tmp_path / "a.claim"):
-        pass
-
-
-def pretend(folder: Path, **changes: object) -> Path:
-    """Make the holder of a claim look like another."""
-    [file] = folder.iterdir()
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-    return file
-
-
-def test_a_claim_of_another_machine_is_taken_over_when_it_is_silent_for_long(tmp_path: Path) -> None:
-    folder = tmp_path / "a.claim"
-    take(folder)
-    file = pretend(folder, machine="elsewhere", host="elsewhere", pid=1)
-    for age, free in ((0, False), (claims.STALE_AFTER - 60, False), (claims.STALE_AFTER + 60, True)):
-        then = time.time() - age
-        os.utime(file, (then, then))
-        if not free:
-            with pytest.raises(Claimed, match="process 1 on elsewhere"):
-                take(folder)
-    with take(folder):
-        assert file not in folder.iterdir()
-
-
-def test_a_process_number_given_out_again_is_not_the_holder(tmp_path: Path) -> None:
-    take(tmp_path / "a.claim")
-    pretend(tmp_path / "a.claim", started="1")
-    with take(tmp_path / "a.claim"):
-        pass
-
-
-def test_who_lost_its_claim_is_told_and_does_not_take_the_new_one_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(claims, "HEARTBEAT", 0.01)
-    with take(tmp_path / "a.claim") as slow:
-        pretend(tmp_path / "a.claim", started="1")
-        with take(tmp_path / "a.claim"):
-            deadline = time.monotonic() + 300
-            with pytest.raises(ClaimLost, match="taken over"):
-                while time.monotonic() < deadline:
-                    slow.check()
-                    time.sleep(0.01)
-            slow.__exit__()
-            with pytest.raises(Claimed):
-                take(tmp_path / "a.claim")
-
-
-def test_a_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "HEARTBEAT", 0.01)
-    with take(tmp_path / "a.claim"):
-        [file] = (tmp_path / "a.claim").iterdir()
-        os.utime(file, (0, 0))
-        deadline = time.monotonic() + 300
-        while file.stat().st_mtime < 1 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert abs(claims.now_on(tmp_path) - file.stat().st_mtime) < 60
-
-
-def test_of_many_who_race_for_a_dead_ones_claim_one_gets_it(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from sdpose_core.batch.claims import *\n"
-        "while not Path(sys.argv[2]).exists(): pass\n"
-        "try: take(Path(sys.argv[1])); print('mine', flush=True); time.sleep(600)\n"
-        "except Claimed: print('claimed', flush=True)"
-    )
-    folder, go = tmp_path / "a.claim", tmp_path / "go"
-    take(folder)
-    pretend(folder, started="1")
-    racers = [
-        subprocess.Popen([sys.executable, "-c", code, str(folder), str(go)], stdout=subprocess.PIPE, text=True)
-        for _ in range(6)
-    ]
-    try:
-        time.sleep(0.5)
-        go.touch()
-        answers = Counter(racer.stdout.readline().strip() for racer in racers)
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.communicate()
-    assert answers == {"mine": 1, "claimed": 5}
 
 
 # --- the batch -----------------------------------------------------------------------------------------------------
@@ -362,8 +266,8 @@ def test_files_made_with_other_settings_are_kept_and_it_is_said(tmp_path: Path) 
 def test_a_defect_is_one_items_failure_with_its_traceback_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def run(item: Item, folder: Path, still_mine: object) -> object:
-        return FakeRun()(item, folder, still_mine) if item.name != "a" else {}["no such key"]
+    def run(item: Item, folder: Path) -> object:
+        return FakeRun()(item, folder) if item.name != "a" else {}["no such key"]
 
     records = run_all(fill(tmp_path / "in", "a.mp4", "b.mp4"), tmp_path / "out", run)
     assert [(r.status, r.message) for r in records] == [("failed", "KeyError: 'no such key'"), ("done", "1 person")]
@@ -373,7 +277,7 @@ def test_a_defect_is_one_items_failure_with_its_traceback_in_the_log(
 def test_a_model_that_cannot_be_loaded_ends_the_batch_at_once(tmp_path: Path) -> None:
     calls = []
 
-    def run(item: Item, folder: Path, still_mine: object) -> object:
+    def run(item: Item, folder: Path) -> object:
         calls.append(item.name)
         raise CannotStart("no weights")
 
@@ -384,11 +288,11 @@ def test_a_model_that_cannot_be_loaded_ends_the_batch_at_once(tmp_path: Path) ->
 
 
 def test_a_full_disk_for_one_video_leaves_nothing_half_written(tmp_path: Path) -> None:
-    def run(item: Item, folder: Path, still_mine: object) -> object:
+    def run(item: Item, folder: Path) -> object:
         if item.name == "a":
             folder.mkdir(exist_ok=True)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return FakeRun()(item, folder, still_mine)
+        return FakeRun()(item, folder)
 
     folder = fill(tmp_path / "in", "a.mp4", "b.mp4")
     records = run_all(folder, tmp_path / "out", run)
@@ -413,7 +317,7 @@ def test_a_disk_too_full_for_the_record_ends_the_batch_and_the_rerun_finishes_it
         with pytest.raises(InputError, match=r"cannot write .*b\.json: No space left"):
             run_all(folder, out)
     assert sorted(results(out)) == ["a.pose.npz", "b.pose.npz"]
-    assert not list(out.rglob("*.claim")) + list(out.rglob("*.part*"))
+    assert not list(out.rglob("*.part*"))
     assert [(r.name, r.status) for r in run_all(folder, out)] == [("a", "kept"), ("b", "kept"), ("c", "done")]
     assert list(manifest(out)) == ["a", "b", "c"]
 
@@ -426,17 +330,17 @@ def test_a_damaged_record_is_made_again(tmp_path: Path) -> None:
     assert manifest(tmp_path / "out")["a"]["files"].keys() == {"a.pose.npz"}
 
 
-def test_stopping_keeps_what_is_finished_and_leaves_no_claim(tmp_path: Path) -> None:
-    def run(item: Item, folder: Path, still_mine: object) -> object:
+def test_stopping_keeps_what_is_finished_and_frees_the_item(tmp_path: Path) -> None:
+    def run(item: Item, folder: Path) -> object:
         if item.name == "b":
             raise KeyboardInterrupt
-        return FakeRun()(item, folder, still_mine)
+        return FakeRun()(item, folder)
 
     folder = fill(tmp_path / "in", "a.mp4", "b.mp4", "c.mp4")
     with pytest.raises(KeyboardInterrupt):
         run_all(folder, tmp_path / "out", run)
     assert manifest(tmp_path / "out").keys() == {"a"}
-    assert not list(tmp_path.rglob("*.claim"))
+    take_lock(tmp_path / "out" / batch_module.STATE_FOLDER / "b.lock").release()
     assert [record.status for record in run_all(folder, tmp_path / "out")] == ["kept", "done", "done"]
 
 
@@ -447,9 +351,9 @@ def test_an_item_that_another_finished_meanwhile_is_taken_as_it_is(tmp_path: Pat
     one, other = Batch.begin(out), Batch.begin(out)
     time.sleep(0.02)
 
-    def overwriting(item: Item, target: Path, still_mine: object) -> object:
+    def overwriting(item: Item, target: Path) -> object:
         (target / f"{item.stem}.pose.npz").unlink(missing_ok=True)
-        return FakeRun(log)(item, target, still_mine)
+        return FakeRun(log)(item, target)
 
     first = list(annotate_videos(one, items, one_after_another(one, overwriting)))
     assert list(annotate_videos(other, items, one_after_another(other, overwriting))) == first
@@ -525,16 +429,16 @@ def test_a_killed_workers_item_is_done_by_the_rerun(tmp_path: Path) -> None:
     wait_for(out / "hanging")
     worker.kill()
     worker.communicate()
-    assert [path.name for path in out.rglob("*.claim")] == ["f.claim"]
+    take_lock(out / batch_module.STATE_FOLDER / "f.lock").release()
+    assert all(batch_module.STATE_FOLDER in path.parts for path in out.rglob("*.lock"))
     done_before = len(results(out))
     statuses = Counter(record.status for record in run_all(folder, out))
     assert statuses == {"kept": done_before, "done": len(NAMES) - done_before}
-    assert not list(out.rglob("*.claim"))
     run_all(folder, tmp_path / "one")
     assert results(out) == results(tmp_path / "one")
 
 
-def test_an_item_of_a_living_worker_is_waited_for_and_taken_over_when_it_dies(
+def test_an_item_of_a_living_worker_is_waited_for_and_done_when_it_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_module, "POLL", 0.02)
@@ -543,14 +447,14 @@ def test_an_item_of_a_living_worker_is_waited_for_and_taken_over_when_it_dies(
     wait_for(out / "hanging")
     waited = []
 
-    def on_wait(item: Item, who: str) -> None:
-        waited.append((item.relative, who.partition(" on ")[0]))
+    def on_wait(item: Item) -> None:
+        waited.append(item.relative)
         worker.kill()
         worker.communicate()
 
     batch = Batch.begin(out)
     items = find_items([str(folder)], out, recursive=True)
     records = list(annotate_videos(batch, items, one_after_another(batch, FakeRun()), on_wait=on_wait))
-    assert waited == [("b.mp4", f"process {worker.pid}")]
+    assert waited == ["b.mp4"]
     assert (records[-1].name, records[-1].status) == ("b", "done")
     assert results(out).keys() == {f"{item.name}.pose.npz" for item in items}

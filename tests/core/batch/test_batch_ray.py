@@ -41,16 +41,16 @@ class Deadly:
     def __init__(self, batch: Batch) -> None:
         self.deaths = batch.out / "deaths"
 
-    def __call__(self, item: Item, folder: Path, still_mine: object) -> object:
+    def __call__(self, item: Item, folder: Path) -> object:
         if item.name == "b":
             with open(self.deaths, "a") as file:
                 file.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
-        return FakeRun()(item, folder, still_mine)
+        return FakeRun()(item, folder)
 
 
 def without_weights(batch: Batch) -> object:
-    def run(item: Item, folder: Path, still_mine: object) -> object:
+    def run(item: Item, folder: Path) -> object:
         raise CannotStart("no weights")
 
     return run

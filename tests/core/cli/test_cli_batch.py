@@ -26,6 +26,7 @@ from sdpose_core.dependencies import installed
 from sdpose_core.errors import CheckpointError
 from sdpose_core.images import read_image
 from sdpose_core.poses import PoseSequence
+from sdpose_core.resumable import take_lock
 
 SUFFIXES = (".pose.npz", "_kps.mp4")
 
@@ -207,14 +208,14 @@ def test_a_run_killed_in_a_video_is_finished_by_the_rerun(tmp_path: Path) -> Non
     assert files_of(tmp_path / "out") == files_of(tmp_path / "undisturbed")
 
 
-def test_a_cancelled_job_lets_its_claim_go(tmp_path: Path) -> None:
+def test_a_cancelled_job_says_how_to_go_on_and_frees_its_video(tmp_path: Path) -> None:
     make_clip(tmp_path / "a.mp4", 1, frames=24)
     stopped = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2, hold=True)
     wait_for(tmp_path / "out" / ".a.sdpose" / "chunk_00001.npz")
     stopped.terminate()
     assert "run the same command again" in stopped.communicate()[1]
     assert stopped.returncode == INTERRUPTED
-    assert not list((tmp_path / "out").rglob("*.claim"))
+    take_lock(tmp_path / "out" / ".sdpose-batch" / "a.lock").release()
     assert (tmp_path / "out" / "manifest.jsonl").exists()
 
 

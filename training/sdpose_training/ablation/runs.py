@@ -9,25 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.errors import SDPoseError
 from sdpose_core.files import atomic_write, sha256_of
+from sdpose_core.resumable import plain, refuse_other
 from sdpose_training.ablation.arms import Arm
 from sdpose_training.data.annotations import People
 from sdpose_training.environment import environment
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.log import read_log
 from sdpose_training.recipe.recipe import Recipe, recipe_from
-from sdpose_training.recipe.values import differences, read_toml, to_toml
+from sdpose_training.recipe.values import read_toml, to_toml
 
 log = logging.getLogger(__name__)
 
 IN_DOMAIN = "in-domain"
 TRAIN = Path(__file__).parents[2] / "train.py"
-_MAY_CHANGE = ("hardware.", "log.", "validation.", "checkpoints.", "data.root", "name")
+_MAY_CHANGE = ("hardware", "log", "validation", "checkpoints", "name")
 _POLL_SECONDS = 0.2
 
 
@@ -78,15 +79,18 @@ def make_run(arm: Arm, seed: int, out: Path, threads: int) -> Run:
     run = Run(arm, seed, recipe, RunFolder(out / arm.name / f"seed-{seed}"))
     path = run.folder.root / "recipe.toml"
     if path.exists():
-        changed = differences(recipe_from(read_toml(path)), recipe)
-        if other := [key for key in changed if not key.startswith(_MAY_CHANGE)]:
-            raise InputError(
-                f"{run.folder.root} holds a run of another recipe ({', '.join(other)}): choose another --out, or "
-                "remove it"
-            )
+        found, asked = (_what_must_stay(each) for each in (recipe_from(read_toml(path)), recipe))
+        refuse_other(found, asked, run.folder.root, "a run", "choose another --out, or remove it")
     with atomic_write(path, "w") as file:
         file.write(to_toml(recipe))
     return run
+
+
+def _what_must_stay(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe that decide on the weights."""
+    values = {key: value for key, value in plain(asdict(recipe)).items() if key not in _MAY_CHANGE}
+    del values["data"]["root"]
+    return values
 
 
 def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> Iterator[tuple[Run, str | None]]:

@@ -1,4 +1,4 @@
-"""Predictions for all boxes of a benchmark: shared out among processes, kept on disk, taken up again after a stop.
+"""Predictions for all boxes of a benchmark: shared out among processes, kept on disk, resumed after a stop.
 
 Boxes are cut into chunks of a fixed length, whatever the number of processes, and every chunk is predicted by itself:
 the same batches give the same bits on one process or many, in one go or in several.
@@ -6,7 +6,6 @@ the same batches give the same bits on one process or many, in one go or in seve
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -22,7 +21,15 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.sdpose import PoseEstimator
-from sdpose_core.files import atomic_write
+from sdpose_core.resumable import (
+    DamagedPiece,
+    begin,
+    read_piece,
+    read_settings,
+    refuse_other,
+    settings_hash,
+    write_piece,
+)
 from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.version import __version__
 from sdpose_training.data.pictures import read_picture
@@ -105,12 +112,13 @@ def predict(
         shutil.rmtree(folder, ignore_errors=True)
     processes.wait()
     settings = _agree(predictor, task, folder, processes)
+    run = settings_hash(settings)
     chunks = _chunks(len(task.boxes_xyxy), settings["chunk"], folder)
-    missing = [chunk for chunk in chunks if not chunk.file.exists()]
+    missing = [chunk for chunk in chunks if not _is_finished(chunk, run, warn=processes.first)]
     if len(missing) < len(chunks) and processes.first:
         log.info("%d of %d parts are there already", len(chunks) - len(missing), len(chunks))
     processes.wait()  # before anyone adds a file
-    _predict_chunks(predictor, task, missing[processes.rank :: processes.count], show=processes.first)
+    _predict_chunks(predictor, task, missing[processes.rank :: processes.count], run, show=processes.first)
     processes.wait()
     return _collected(task, chunks, settings) if processes.first else None
 
@@ -118,24 +126,18 @@ def predict(
 def _agree(predictor: Estimator, task: Task, folder: Path, processes: Processes) -> dict[str, Any]:
     """The settings of the run, the same for all processes: those in the folder, or written by the first process."""
     file = folder / _SETTINGS
-    begun = _read_settings(file)
-    processes.wait()  # all have looked before the first writes
     by_memory = isinstance(predictor, PoseEstimator) and predictor.batch_size == BY_MEMORY
-    if begun is None and processes.first:
+    if processes.first and not file.exists():
         if by_memory:
             predictor.batch_size = batch_for_memory(predictor)
-        with atomic_write(file, "w") as handle:
-            json.dump(run_settings(predictor, task), handle, indent=1)
+        begin(file, run_settings(predictor, task))
     processes.wait()
-    agreed = begun or _read_settings(file) or {}
+    agreed = read_settings(file) or {}
     if by_memory:
-        predictor.batch_size = agreed["batch"]
-    _check_same(agreed, run_settings(predictor, task), folder)
+        predictor.batch_size = agreed.get("batch", BY_MEMORY)
+    advice = "give --out another name, set this back, or throw the predictions away with --restart"
+    refuse_other(agreed, run_settings(predictor, task), folder, "predictions", advice)
     return agreed
-
-
-def _read_settings(file: Path) -> dict[str, Any] | None:
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def run_settings(predictor: Estimator, task: Task) -> dict[str, Any]:
@@ -156,26 +158,6 @@ def run_settings(predictor: Estimator, task: Task) -> dict[str, Any]:
     }
 
 
-def _check_same(begun: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> None:
-    changed = _differences(begun, json.loads(json.dumps(settings)))
-    if changed:
-        raise InputError(
-            f"{folder} holds predictions that were made with other settings ({', '.join(changed)}): give --out another "
-            "name, set these back, or throw the predictions away with --restart"
-        )
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Dotted names of what differs, with both values where they are short."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for key in sorted({*old, *new})
-            for line in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-        ]
-    return [] if old == new else [f"{name} was {old!s:.40}, is {new!s:.40}"]
-
-
 def _chunks(count: int, length: int, folder: Path) -> list[Chunk]:
     return [
         Chunk(first, min(first + length, count), folder / f"part_{number:06d}.npz")
@@ -183,14 +165,25 @@ def _chunks(count: int, length: int, folder: Path) -> list[Chunk]:
     ]
 
 
-def _predict_chunks(predictor: Estimator, task: Task, chunks: list[Chunk], *, show: bool) -> None:
+def _is_finished(chunk: Chunk, run: str, *, warn: bool) -> bool:
+    """Whether the predictions of a chunk are there, whole, and of this run (the hash of its settings)."""
+    if not chunk.file.exists():
+        return False
+    try:
+        read_piece(chunk.file, run)
+    except DamagedPiece as error:
+        if warn:
+            log.warning("%s: it is predicted again", error)
+        return False
+    return True
+
+
+def _predict_chunks(predictor: Estimator, task: Task, chunks: list[Chunk], run: str, *, show: bool) -> None:
     from tqdm import tqdm
 
     with tqdm(total=sum(c.end - c.first for c in chunks), unit="box", desc=predictor.name, disable=not show) as bar:
         for chunk in chunks:
-            columns = _predict_chunk(predictor, task, chunk)
-            with atomic_write(chunk.file) as handle:
-                np.savez(handle, **columns)
+            write_piece(chunk.file, _predict_chunk(predictor, task, chunk), run)
             bar.update(chunk.end - chunk.first)
 
 
@@ -212,7 +205,11 @@ def _predict_chunk(predictor: Estimator, task: Task, chunk: Chunk) -> dict[str, 
 
 
 def _collected(task: Task, chunks: list[Chunk], settings: Mapping[str, Any]) -> tuple[Predictions, dict[str, Any]]:
-    parts = [_read_chunk(chunk.file) for chunk in chunks]
+    run = settings_hash(settings)
+    try:
+        parts = [read_piece(chunk.file, run)[0] for chunk in chunks]
+    except DamagedPiece as error:
+        raise InputError(f"{chunks[0].file.parent}: {error}: run the same command again") from None
     count = len(task.keypoint_set)
     found = {key: np.concatenate([part[key] for part in parts]) for key in ("indices", "keypoints", "scores")}
     indices = found["indices"]
@@ -242,8 +239,3 @@ def _of_set(predictions: Predictions, task: Task, count: int) -> Predictions:
             "these do not belong together; --keypoint-set names the right set"
         )
     return predictions
-
-
-def _read_chunk(file: Path) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}

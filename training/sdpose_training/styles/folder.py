@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from sdpose_core.batch.claims import Claimed, take
 from sdpose_core.errors import InputError
-from sdpose_core.files import atomic_path, atomic_write, sha256_of
+from sdpose_core.files import atomic_path, sha256_of
+from sdpose_core.resumable import begin, one_at_a_time, refuse_other
 from sdpose_training.data.annotations import read_annotations
 
 log = logging.getLogger(__name__)
@@ -109,21 +107,18 @@ def agree(folder: Path, settings: Mapping[str, Any], notes: Mapping[str, Any]) -
 
     Processes that start together see the same file. `notes` are written and compared, but may differ with a warning.
 
-    Raises `InputError` if the folder holds pictures made otherwise, or of unknown origin.
+    Raises `InputError` if the folder holds pictures made with other settings, or of unknown origin.
     """
     file = folder / SETTINGS
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            with take(folder / f".{SETTINGS}.claim"):
-                if not file.exists():
-                    _check_empty(folder)
-                    with atomic_write(file, "w") as handle:
-                        json.dump({"settings": dict(settings), "notes": dict(notes)}, handle, indent=1)
-                break
-        except Claimed:
-            time.sleep(0.1)
-    _compare(file, settings, notes)
+    with one_at_a_time(file):
+        if not file.exists():
+            _check_empty(folder)
+        found = begin(file, {"settings": settings, "notes": notes})
+    refuse_other(found.get("settings", {}), settings, folder, "pictures", "choose another --out")
+    noted = found.get("notes", {})
+    changed = [key for key in notes if noted.get(key) != notes[key]]
+    if changed:
+        log.warning("%s was begun with another %s: its pictures may differ a little", folder, ", ".join(changed))
 
 
 def _check_empty(folder: Path) -> None:
@@ -133,21 +128,6 @@ def _check_empty(folder: Path) -> None:
             f"{folder} holds pictures of unknown origin ({stranger.name}; there is no {SETTINGS}): choose another "
             "--out, or move them away"
         )
-
-
-def _compare(file: Path, settings: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        before, noted = found["settings"], found["notes"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{file} is damaged: remove it and the pictures beside it, or choose another --out") from None
-    other = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
-    if other:
-        differences = "; ".join(f"{key} was {before.get(key)!r:.90}, now {settings.get(key)!r:.90}" for key in other)
-        raise InputError(f"{file.parent} holds pictures made otherwise ({differences}): choose another --out")
-    changed = [key for key in notes if noted.get(key) != notes[key]]
-    if changed:
-        log.warning("%s was begun with another %s: its pictures may differ a little", file.parent, ", ".join(changed))
 
 
 def copy_annotations(source: Source, out: Path) -> dict[str, str]:
@@ -170,11 +150,3 @@ def copy_annotations(source: Source, out: Path) -> dict[str, str]:
         if sha256_of(target) != digest:
             raise InputError(f"{target} differs from {files[place]}: choose another --out")
     return digests
-
-
-def remove_leftovers(folder: Path, names: Sequence[str]) -> None:
-    """Temporary files that an interrupted run left of these pictures."""
-    stems = {Path(name).stem for name in names}
-    for file in folder.rglob(".*.part*"):
-        if file.name[1:].rsplit(".", 3)[0] in stems:
-            file.unlink(missing_ok=True)

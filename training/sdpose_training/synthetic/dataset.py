@@ -17,6 +17,7 @@ import numpy as np
 import sdpose_core
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
+from sdpose_core.resumable import begin, refuse_other, remove_leftovers
 from sdpose_core.skeletons import COCO_17
 from sdpose_training.synthetic.body import BodyModel
 from sdpose_training.synthetic.scene import SceneSettings, make_picture
@@ -50,13 +51,9 @@ def make_data_set(job: Job, counts: dict[str, int], workers: int) -> int:
 
     Raises `InputError` if the folder holds pictures of other settings, `MissingDependency` without anny.
     """
-    _check_settings(job)
-    for leftover in [
-        *job.out.glob("images/.*.part*"),
-        *job.out.glob(".*.part*"),
-        *job.out.glob("annotations/.*.part*"),
-    ]:
-        leftover.unlink()
+    settings = _settings(job)
+    refuse_other(begin(job.out / "settings.json", settings), settings, job.out, "pictures", "choose another --out")
+    remove_leftovers(job.out)
     records = _read_records(job)
     missing = [(split, i) for split in SPLITS for i in range(counts[split]) if (split, i) not in records]
     _write_records(job, records)
@@ -78,29 +75,6 @@ def _settings(job: Job) -> dict:
     scene = asdict(job.scene) | {"size": list(job.scene.size)}
     scene["backgrounds"] = [[path.name, path.stat().st_size] for path in job.scene.backgrounds]
     return {"generator_version": GENERATOR_VERSION, "seed": job.seed, "format": job.suffix, **scene}
-
-
-def _check_settings(job: Job) -> None:
-    path, wanted = job.out / "settings.json", _settings(job)
-    if path.exists():
-        found = _read_settings(path)
-        other = [key for key in wanted if found.get(key) != wanted[key]]
-        if other:
-            differences = "; ".join(f"{key} was {found.get(key)!r}, now {wanted[key]!r}" for key in other)
-            raise InputError(f"{job.out} holds pictures of other settings ({differences}): choose another --out")
-    else:
-        with atomic_write(path, "w") as file:
-            json.dump(wanted, file, indent=1)
-
-
-def _read_settings(path: Path) -> dict:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): choose another --out, or remove it and its pictures") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected the settings of a data set, found {found!r:.40}: choose another --out")
-    return found
 
 
 def _read_records(job: Job) -> dict[tuple[str, int], dict]:

@@ -1,0 +1,180 @@
+"""Work that may be stopped at any moment and goes on when it is started again.
+
+Its settings, on which the result depends, stand beside it as JSON: work of other settings is never mixed in. A
+finished piece is an `.npz` that ends with the SHA-256 of its bytes and of what it follows (the hash of the settings, or
+the piece before): damage shows when it is read. A lock belongs to a process; the system frees it when the process ends,
+however it ends. Files are written whole or not at all (`files.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
+
+from .errors import InputError
+from .files import atomic_write
+
+log = logging.getLogger(__name__)
+
+_HEX_DIGITS = 64
+"""Of a SHA-256, the last bytes of a piece: the comment that a zip file may end with."""
+_NOT_SET = type("NotSet", (), {"__repr__": lambda self: "not set"})()
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""How a file system says that it has no locks."""
+
+
+class InUse(InputError):
+    """Another process holds the lock."""
+
+
+class DamagedPiece(Exception):
+    """A piece whose bytes are not those that were written, or that does not follow what it should."""
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+def plain(settings: Any) -> Any:
+    """Settings as JSON gives them back: tuples are lists."""
+    return json.loads(json.dumps(settings))
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def read_settings(file: Path) -> dict[str, Any] | None:
+    """The settings in a file; None if it is not there. Raises `InputError` if it is damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InputError(f"{file} is damaged ({error}): remove its folder, or choose another") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: expected the settings of its folder, found {found!r:.40}: choose another folder")
+    return found
+
+
+def begin(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in `file`; where it is not there yet, `settings` are written into it."""
+    found = read_settings(file)
+    if found is not None:
+        return found
+    with atomic_write(file, "w") as handle:
+        json.dump(settings, handle, indent=1)
+    return plain(settings)
+
+
+def first_difference(found: Any, asked: Any, name: str = "") -> str | None:
+    """The first value in which two trees of JSON differ, by its dotted name, with both values; None if in none."""
+    if isinstance(found, list) and isinstance(asked, list) and len(found) == len(asked):
+        found, asked = dict(enumerate(found)), dict(enumerate(asked))
+    if not (isinstance(found, dict) and isinstance(asked, dict)):
+        return None if found == asked else f"{name} was {found!r:.90}, now {asked!r:.90}"
+    pairs = ((key, found.get(key, _NOT_SET), asked.get(key, _NOT_SET)) for key in {**found, **asked})
+    differences = (first_difference(was, now, f"{name}.{key}" if name else str(key)) for key, was, now in pairs)
+    return next(filter(None, differences), None)
+
+
+def refuse_other(found: Mapping[str, Any], asked: Mapping[str, Any], folder: Path, what: str, advice: str) -> None:
+    """Raise `InputError` if `folder` holds `what` of other settings than those asked for; `advice` is what to do."""
+    if difference := first_difference(found, plain(asked)):
+        raise InputError(f"{folder} holds {what} made with other settings ({difference}): {advice}")
+
+
+# --- finished pieces -----------------------------------------------------------------------------------------------
+
+
+def write_piece(path: Path, arrays: Mapping[str, np.ndarray], follows: str) -> str:
+    """Write arrays atomically as a piece; returns its digest, which covers `follows`."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes a name for its option allow_pickle
+    with zipfile.ZipFile(buffer, "a") as file:
+        file.comment = b"0" * _HEX_DIGITS
+    body = buffer.getvalue()[:-_HEX_DIGITS]
+    digest = _digest(body, follows)
+    with atomic_write(path) as handle:
+        handle.write(body + digest.encode())
+    return digest
+
+
+def read_piece(path: Path, follows: str) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays of a piece and its digest. Raises `DamagedPiece`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedPiece(f"{path.name} is unreadable ({error.strerror or error})") from None
+    body, digest = content[:-_HEX_DIGITS], content[-_HEX_DIGITS:].decode("ascii", "replace")
+    if _digest(body, follows) != digest:
+        raise DamagedPiece(f"{path.name} is damaged, or of another version")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}, digest
+
+
+def _digest(body: bytes, follows: str) -> str:
+    return hashlib.sha256(follows.encode() + body).hexdigest()
+
+
+def remove_leftovers(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove the temporary files that killed writers left below `folder`: all, or those of files of these names."""
+    stems = None if names is None else {Path(name).stem for name in names}
+    for file in folder.rglob(".*.part*"):  # as `atomic_path` calls them
+        if stems is None or file.name[1:].rsplit(".", 3)[0] in stems:
+            file.unlink(missing_ok=True)
+
+
+# --- several processes ---------------------------------------------------------------------------------------------
+
+
+def take_lock(path: Path, *, wait: bool = False) -> BaseFileLock:
+    """The lock with the lock file `path`, held by this process until `release`, or until it ends.
+
+    Where the file system has no locks, a warning is logged, and nothing is held.
+
+    Raises:
+        InUse: another process holds it, and `wait` is off.
+        InputError: the file cannot be written.
+    """
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise InUse(f"another process is at work here (lock: {path}): wait for it, or use another folder") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+        log.warning("%s cannot be locked (%s): let no other process do the same work", path, error.strerror)
+    return lock
+
+
+def release_and_remove(lock: BaseFileLock) -> None:
+    """Release a lock and remove its file."""
+    with contextlib.suppress(PermissionError):  # Windows removes no open file; there, filelock removes it afterwards
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
+@contextlib.contextmanager
+def one_at_a_time(file: Path) -> Iterator[None]:
+    """Inside, no other process does anything about `file`: they wait. The lock file goes afterwards."""
+    lock = take_lock(file.with_name(f".{file.name}.lock"), wait=True)
+    try:
+        yield
+    finally:
+        release_and_remove(lock)

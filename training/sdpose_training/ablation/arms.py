@@ -10,7 +10,8 @@ from typing import Any
 
 from sdpose_core.errors import InputError
 from sdpose_training.recipe.recipe import Recipe, recipe_from
-from sdpose_training.recipe.values import read_toml, with_overrides
+from sdpose_training.recipe.toml_files import read_toml
+from sdpose_training.recipe.values import with_overrides
 
 _LIST_KEYS = ("title", "recipe", "seeds", "arms")
 _ARM_KEYS = ("name", "title", "set", "paper")

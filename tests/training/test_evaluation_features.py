@@ -32,6 +32,7 @@ from sdpose_training.features.models import LEVELS, ModelOptions, load_feature_m
 from sdpose_training.features.picture_styles import PictureStyle, parse_styles
 from sdpose_training.features.report import how
 from sdpose_training.features.separation import separate
+from sdpose_training.styles.filters import FILTERS
 
 UNET = UNetConfig((8, 8, 16, 16), 1, (1, 1, 2, 2), cross_attention_dim=16, norm_num_groups=4)
 VAE = VAEConfig((4, 4, 8, 8), 1, norm_num_groups=2)
@@ -290,13 +291,12 @@ def test_a_style_that_lacks_pictures_is_refused_before_anything_runs(data: Path,
 
 
 def test_styles_that_need_no_folder_are_filters_of_the_originals(data: Path) -> None:
-    filters = pytest.importorskip("style_filters").FILTERS
     styles = parse_styles([], data, data / "images")
     assert [style.name for style in styles] == ["original", "oil", "sketch", "posterise"]
     original, *others = (style.picture(Path("001.jpg"), (160, 200)) for style in styles)
     np.testing.assert_array_equal(original, read_image(data / "images" / "001.jpg"))
     for style, picture in zip(styles[1:], others, strict=True):
-        np.testing.assert_array_equal(picture, filters[style.name](original))
+        np.testing.assert_array_equal(picture, FILTERS[style.name](original))
     with pytest.raises(InputError, match="no style filter 'monet': choose one of oil"):
         parse_styles(["original", "monet"], data, data / "images")
 

@@ -461,7 +461,7 @@ def test_mirrored_crops_are_the_crops_of_mirrored_pictures(people: People) -> No
 WORKERS_OF_A_LOADER = """
 import itertools, multiprocessing, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from coco_people import Batches, quiet_worker
+from sdpose_training.data.samples import Batches, quiet_worker
 from torch.utils.data import DataLoader
 batches = Batches(DataLoader(range(1000), num_workers=2, worker_init_fn=quiet_worker))
 started = [next(batches), next(batches)]  # one of each

@@ -119,7 +119,7 @@ def with_peers(monkeypatch: pytest.MonkeyPatch, **peers: Any) -> None:
     """Stands in for peers.py: SPEC -> predictor."""
     module = types.ModuleType("peers")
     module.load_peer = lambda spec, **options: peers[spec]
-    monkeypatch.setitem(sys.modules, "peers", module)
+    monkeypatch.setitem(sys.modules, "sdpose_training.peers.loading", module)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -306,7 +306,7 @@ def test_peers_and_comparison(
     seen: list[Any] = []
     comparison.write_comparison = lambda results, folder: seen.extend([results, folder])
     comparison.format_comparison = lambda results: f"side by side: {len(results)}"
-    monkeypatch.setitem(sys.modules, "comparison", comparison)
+    monkeypatch.setitem(sys.modules, "sdpose_training.evaluation.comparison", comparison)
     out, plots = tmp_path / "r.json", tmp_path / "plots"
     assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")

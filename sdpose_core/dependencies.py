@@ -21,6 +21,8 @@ _EXTRA_OF = {
     "matplotlib": "train",
     "anny": "train",
     "sklearn": "train",
+    "jinja2": "train",
+    "tabulate": "train",
 }
 
 

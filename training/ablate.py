@@ -23,10 +23,11 @@ from typing import Any
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.files import atomic_write
-from sdpose_training.ablation.arms import AblationList, Arm, check_seeds, choose_arms, read_list
+from sdpose_training.ablation.arms import AblationList, Arm, choose_arms, read_list
 from sdpose_training.ablation.runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, people_of, train_runs
 from sdpose_training.ablation.table import summary, table_lines
 from sdpose_training.environment import environment
+from sdpose_training.options import check_seeds, exit_status, start_log, whole_number, whole_numbers
 from sdpose_training.recipe.recipe import Recipe
 
 log = logging.getLogger("ablate")
@@ -35,16 +36,10 @@ log = logging.getLogger("ablate")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command: 0 all done, 1 an arm failed or an error that is told, 2 wrong usage, 130 interrupted."""
     args, overrides = build_parser().parse_known_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    start_log()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs are saved
     try:
-        return ablate(read_list(args.list, overrides), args)
-    except SDPoseError as error:
-        print(f"ablate: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("ablate: stopped; the same command goes on", file=sys.stderr)
-        return 130
+        return exit_status("ablate", lambda: ablate(read_list(args.list, overrides), args), resumes=True)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -158,16 +153,6 @@ def _checked(test: EvaluationSet) -> EvaluationSet:
     return test
 
 
-def _at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The options that are not values of the recipe."""
     parser = argparse.ArgumentParser(
@@ -183,9 +168,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--test", action="append", default=[], metavar="NAME=DIR[,ANNOTATIONS,IMAGES]", help="held-out data; repeatable"
     )
     add("--only", nargs="+", default=[], metavar="ARM", help="these arms")
-    add("--seeds", type=_seeds, metavar="N,N", help="instead of the list's")
-    add("--jobs", type=_at_least_one, default=1, help="runs at a time (default: 1)")
-    add("--threads-per-job", type=int, default=0, metavar="N", help="CPU threads of each run (default: all)")
+    add("--seeds", type=whole_numbers, metavar="N,N", help="instead of the list's")
+    add("--jobs", type=whole_number(1), default=1, help="runs at a time (default: 1)")
+    add(
+        "--threads-per-job", type=whole_number(0), default=0, metavar="N", help="CPU threads of each run (default: all)"
+    )
     add("--weights", choices=["last", "best"], default="last", help="which are measured (default: last)")
     add("--launch", type=shlex.split, default=[], metavar="COMMAND", help='before train.py: "accelerate launch ..."')
     add("--table-only", action="store_true", help="print what is finished; train nothing")

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from sdpose_core.dependencies import require
-from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.errors import InputError
 from sdpose_training.data.annotations import People, read_annotations, read_people
 from sdpose_training.features.picture_styles import PictureStyle, check_pictures, parse_styles
 from sdpose_training.features.separation import separate
+from sdpose_training.options import add_device, exit_status, size, start_log
 
 log = logging.getLogger("analyze_features")
 
@@ -43,14 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not options.checkpoint:
         parser.error("give at least one --checkpoint NAME=PATH")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        for path in run(options):
-            print(path)
-    except SDPoseError as error:
-        print(f"analyze_features: {error}", file=sys.stderr)
-        return 1
-    return 0
+    start_log()
+    return exit_status("analyze_features", lambda: print(*run(options), sep="\n"))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the annotations (default: as they name it)",
     )
     add("--style", action="append", default=[], metavar="NAME[=FOLDER]", help="a folder with the same file names, or "
-        "the name of a filter of style_filters.py (default: original, oil, sketch, posterise)")  # fmt: skip
+        "the name of a filter (default: original, oil, sketch, posterise)")  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR")
     add("--people", type=int, default=300, help="how many, drawn by the seed (default: 300, as the paper)")
     add(
@@ -82,10 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--no-standardise", action="store_true", help="keep each channel's own scale")
     add("--seed", type=int, default=0, help="of the people, the random weights and the t-SNE (default: 0)")
-    add("--input-size", type=_size, metavar="WxH", help="of the crops (default: each network's own)")
+    add("--input-size", type=size(64, multiple_of=64), metavar="WxH", help="of the crops (default: each network's own)")
     add("--batch", type=int, default=8, help="crops at a time (default: 8)")
-    add("--device", help="auto, cuda, cuda:1, mps, cpu")
-    add("--dtype", help="auto, fp32, bf16, fp16")
+    add_device(parser)
     add("--trust-file", action="store_true", help="run the code in TorchScript files")
     return parser
 
@@ -184,16 +178,6 @@ def named(value: str) -> tuple[str, str]:
     if not name or not path:
         raise InputError(f"--checkpoint {value!r}: expected NAME=PATH")
     return name, path
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        w, h = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected WxH, such as 768x1024, got {text!r}") from None
-    if min(w, h) < 64 or w % 64 or h % 64:
-        raise argparse.ArgumentTypeError(f"expected multiples of 64, got {text}")
-    return w, h
 
 
 if __name__ == "__main__":

@@ -12,19 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdpose_core.errors import SDPoseError
 from sdpose_training.fit.curves import draw_curves
+from sdpose_training.options import exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0 done, 1 an error that is told."""
     args = build_parser().parse_args(argv)
-    try:
-        draw_curves(args.runs, args.out)
-    except SDPoseError as error:
-        print(f"curves: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status("curves", lambda: draw_curves(args.runs, args.out))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,28 +13,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sdpose_core.drawing.styles import STYLES
-from sdpose_core.errors import InputError, SDPoseError
-
-log = logging.getLogger("downstream_check")
+from sdpose_core.errors import InputError
+from sdpose_training.options import add_device, check_seeds, exit_status, start_log, whole_numbers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit status 0 done, 1 an error that is told, 2 wrong usage."""
     options = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        print(options.run(options))
-    except SDPoseError as error:
-        print(f"downstream_check: {error}", file=sys.stderr)
-        return 1
-    return 0
+    start_log()
+    return exit_status("downstream_check", lambda: print(options.run(options)))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,7 +48,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     add("--prompt", default="a person, detailed", help="for pictures without one of their own (default: %(default)r)")
     add("--prompts", type=Path, metavar="FILE", help="JSON: name of a picture -> its prompt")
     add("--negative-prompt", default="")
-    add("--seeds", type=_seeds, default=(0,), metavar="0,1,...", help="a picture for each (default: 0)")
+    add("--seeds", type=whole_numbers, default=(0,), metavar="0,1,...", help="a picture for each (default: 0)")
     add("--steps", type=int, default=20)
     add("--guidance", type=float, default=7.5)
     add("--conditioning-scale", type=float, default=1.0)
@@ -64,8 +57,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     add("--estimator", default="preview", help="finds the poses again in the generated pictures: preview, an SDPose, a "
         "peer such as rtmpose:FILE.onnx, or none (default: preview)")  # fmt: skip
     add("--trust-file", action="store_true", help="run the code in a TorchScript file given as --estimator")
-    add("--device", help="auto, cuda, cuda:1, mps, cpu")
-    add("--dtype", help="auto, fp32, bf16, fp16")
+    add_device(parser)
     _add_common(
         parser,
         "the folder of an estimator's files: NAME.pose.npz, NAME_keypoints.json or NAME.json, else maps (NAME_pose.png "
@@ -99,7 +91,7 @@ def run_pictures(options: argparse.Namespace) -> Path:
 
     check = PictureCheck(
         find_pictures(options.pictures), _pairs("--poses", options.poses), options.prompt, _prompts(options.prompts),
-        options.seeds, options.short_side, options.style, options.threshold, options.as_given,
+        check_seeds(options.seeds, "--seeds"), options.short_side, options.style, options.threshold, options.as_given,
     )  # fmt: skip
     settings = ControlNetSettings(options.steps, options.guidance, options.conditioning_scale, options.negative_prompt)
     estimator = _estimator(options)
@@ -154,16 +146,6 @@ def _prompts(path: Path | None) -> dict[str, str]:
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
         raise InputError(f'--prompts {path}: expected {{"picture": "its prompt", ...}}')
     return content
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, got {text!r}") from None
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"expected different numbers from 0 on, got {text!r}")
-    return seeds
 
 
 if __name__ == "__main__":

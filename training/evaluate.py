@@ -9,36 +9,30 @@ Several processes or machines: accelerate launch training/evaluate.py ...  The s
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from sdpose_core.dependencies import require
-from sdpose_core.errors import SDPoseError
 from sdpose_training.evaluation.options import parse
 from sdpose_training.evaluation.result import read_result, table
 from sdpose_training.evaluation.run import evaluate_all, score_given
-
-INTERRUPTED = 130
+from sdpose_training.options import exit_status, start_log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command: 0 done, 1 for an error, 130 stopped by Ctrl-C; wrong usage ends the process with 2."""
     args = parse(None if argv is None else list(argv))
-    try:
-        earlier = [read_result(path) for path in args.also]
-        if args.compare:
-            require("matplotlib", "the picture of a comparison")
-        results = score_given(args) if args.predictions else evaluate_all(args)
-        if results:
-            _show(args, [*results, *earlier])
-    except SDPoseError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("evaluate: stopped; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    return exit_status("evaluate", lambda: _evaluate(args), resumes=True)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    earlier = [read_result(path) for path in args.also]
+    if args.compare:
+        require("matplotlib", "the picture of a comparison")
+    results = score_given(args) if args.predictions else evaluate_all(args)
+    if results:
+        _show(args, [*results, *earlier])
     return 0
 
 
@@ -52,7 +46,5 @@ def _show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for package in ("accelerate", "faster_coco_eval", "sdpose_core"):
-        logging.getLogger(package).setLevel(logging.WARNING)
+    start_log("accelerate", "faster_coco_eval", "sdpose_core")
     sys.exit(main())

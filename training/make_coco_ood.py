@@ -23,10 +23,11 @@ import cv2
 
 from sdpose_core.batch.shards import Shard
 from sdpose_core.dependencies import require
-from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, sha256_of
 from sdpose_core.images import read_image
 from sdpose_core.resumable import remove_leftovers
+from sdpose_training.options import exit_status, start_log, whole_number
 from sdpose_training.styles.filters import FILTERS
 from sdpose_training.styles.folder import Source, agree, copy_annotations, find_source, folder_name, picture_names
 
@@ -40,17 +41,14 @@ log = logging.getLogger("make_coco_ood")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Exit status 0 done, 1 an error that is told or pictures that failed, 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
-        if given[:1] == ["convert"]:
-            return _convert(build_convert_parser().parse_args(given[1:]))
-        parser = build_parser()
-        options = parser.parse_args(given)
-        _check_usage(parser, options)
-        return _make(options)
-    except SDPoseError as error:
-        print(f"make_coco_ood.py: {error}", file=sys.stderr)
-        return 1
+    start_log()
+    if given[:1] == ["convert"]:
+        options = build_convert_parser().parse_args(given[1:])
+        return exit_status("make_coco_ood", lambda: _convert(options))
+    parser = build_parser()
+    options = parser.parse_args(given)
+    _check_usage(parser, options)
+    return exit_status("make_coco_ood", lambda: _make(options))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,9 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--shard", metavar="i/n", help="only every n-th picture, from the i-th; auto inside a SLURM array")
     add("--seed", type=int, default=0, help="monet: of the choice of paintings (default: 0)")
-    add("--max-side", type=_number(64, 16384), default=1024, metavar="PIXELS", help="ukiyoe and monet: larger pictures "
-        "are painted at this size and enlarged, for memory (default: 1024; COCO's have 640)")  # fmt: skip
-    add("--quality", type=_number(1, 100), default=95, help="of JPEG files (default: 95)")
+    add("--max-side", type=whole_number(64, 16384), default=1024, metavar="PIXELS", help="ukiyoe and monet: larger "
+        "pictures are painted at this size and enlarged, for memory (default: 1024; COCO's have 640)")  # fmt: skip
+    add("--quality", type=whole_number(1, 100), default=95, help="of JPEG files (default: 95)")
     add("--device", default="auto", help="ukiyoe and monet: cpu, cuda, mps (default: the best there is)")
     return parser
 
@@ -88,16 +86,6 @@ def build_convert_parser() -> argparse.ArgumentParser:
     add("out", type=Path, metavar="OUT.safetensors")
     add("--style", choices=PAINTED, required=True)
     return parser
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected {least} to {most}, got {value}")
-        return value
-
-    return number
 
 
 def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

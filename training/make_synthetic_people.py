@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.errors import InputError
+from sdpose_training.options import exit_status, size, whole_number
 from sdpose_training.synthetic.dataset import Job, make_data_set
 from sdpose_training.synthetic.scene import PEOPLE, SceneSettings
 from sdpose_training.synthetic.styles import STYLES
@@ -26,14 +27,14 @@ _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 def main(arguments: list[str] | None = None) -> int:
     """The command. Exit status 0 done, 1 an error that is told, 2 wrong usage."""
     options = build_parser().parse_args(arguments)
-    try:
-        job = _job(options)
-        started = time.monotonic()
-        val = max(options.count // 10, 1) if options.val is None else options.val
-        made = make_data_set(job, {"train": options.count, "val": val}, options.workers)
-    except SDPoseError as error:
-        print(f"make_synthetic_people.py: {error}", file=sys.stderr)
-        return 1
+    return exit_status("make_synthetic_people", lambda: _make(options))
+
+
+def _make(options: argparse.Namespace) -> int:
+    job = _job(options)
+    started = time.monotonic()
+    val = max(options.count // 10, 1) if options.val is None else options.val
+    made = make_data_set(job, {"train": options.count, "val": val}, options.workers)
     seconds = time.monotonic() - started
     print(f"{job.out}: {options.count} + {val} pictures, {made} made now, {made / seconds:.1f} per second")
     return 0
@@ -42,11 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make_synthetic_people.py", description=__doc__.split("\n", 1)[0])
     add = parser.add_argument
-    add("--count", type=_whole(1), required=True, help="training pictures")
-    add("--val", type=_whole(1), help="held-out pictures, from seeds of their own (default: a tenth of --count)")
+    add("--count", type=whole_number(1), required=True, help="training pictures")
+    add("--val", type=whole_number(1), help="held-out pictures, from seeds of their own (default: a tenth of --count)")
     add("--out", type=Path, required=True, metavar="DIR")
-    add("--seed", type=_whole(0), default=0)
-    add("--size", type=_size, default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
+    add("--seed", type=whole_number(0), default=0)
+    add("--size", type=size(32, 4096), default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
     add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, six of ten shaded")
     add(
         "--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="people per picture, at most"
@@ -56,28 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="nose, eyes and ears behind the person's own head: visibility 1, or 0 as most of COCO has it")  # fmt: skip
     add("--supersample", type=int, choices=[1, 2, 3, 4], default=2, help="samples per pixel and side (default: 2)")
     add("--format", choices=["jpg", "png"], default="jpg")
-    add("--workers", type=_whole(1), default=os.cpu_count() or 1, help="processes (default: one per core)")
+    add("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: one per core)")
     return parser
-
-
-def _whole(least: int):
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected {least} or more, got {value}")
-        return value
-
-    return number
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        w, h = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected WxH, such as 288x384, got {text!r}") from None
-    if min(w, h) < 32 or max(w, h) > 4096:
-        raise argparse.ArgumentTypeError(f"expected sides of 32 to 4096 pixels, got {text}")
-    return w, h
 
 
 def _job(options: argparse.Namespace) -> Job:

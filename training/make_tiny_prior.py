@@ -15,29 +15,27 @@ though, so what the arms of an ablation then compare is what comes after it.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sdpose_core.dependencies import require
-from sdpose_core.errors import SDPoseError
 from sdpose_training.fit.tiny_prior import find_pictures, make_prior
+from sdpose_training.options import exit_status, start_log, whole_number
 from sdpose_training.recipe.recipe import load_recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command: 0 made or already there, 1 for an error."""
     args, overrides = build_parser().parse_known_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    try:
+    start_log()
+
+    def work() -> int:
         require("torch", "training")
-        recipe = load_recipe(args.recipe, overrides)
-        make_prior(recipe, find_pictures(args.pictures), args.out, args)
-    except SDPoseError as error:
-        print(f"make_tiny_prior: {error}", file=sys.stderr)
-        return 1
-    return 0
+        make_prior(load_recipe(args.recipe, overrides), find_pictures(args.pictures), args.out, args)
+        return 0
+
+    return exit_status("make_tiny_prior", work)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,9 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pictures", type=Path, required=True, metavar="DIR", help="no labels are needed")
     add("--out", type=Path, required=True, metavar="PRIOR")
     add("--encoder", type=Path, metavar="CHECKPOINT", help="take the encoder of this SDPose; train no autoencoder")
-    add("--vae-samples", type=int, default=40000, help="windows that the autoencoder sees (default: 40000)")
-    add("--vae-window", type=int, default=64, help="side of its windows in pixels (default: 64)")
-    add("--unet-samples", type=int, default=16000, help="windows that the denoiser sees (default: 16000)")
+    add("--vae-samples", type=whole_number(1), default=40000, help="windows that the autoencoder sees (default: 40000)")
+    add("--vae-window", type=whole_number(1), default=64, help="side of its windows in pixels (default: 64)")
+    add("--unet-samples", type=whole_number(1), default=16000, help="windows that the denoiser sees (default: 16000)")
     return parser
 
 

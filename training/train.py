@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdpose_core.dependencies import require
-from sdpose_core.errors import SDPoseError
 from sdpose_training.fit.folder import RunFolder
+from sdpose_training.options import exit_status, start_log
 from sdpose_training.recipe.recipe import Recipe, load_recipe
 from sdpose_training.recipe.values import known_keys
 
@@ -26,14 +26,8 @@ log = logging.getLogger("train")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command: 0 trained to the end, or stopped by a signal with the state saved; 1 for an error."""
     args, overrides = build_parser().parse_known_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for package in ("accelerate", "faster_coco_eval"):
-        logging.getLogger(package).setLevel(logging.WARNING)
-    try:
-        return run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume)
-    except SDPoseError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
+    start_log("accelerate", "faster_coco_eval")
+    return exit_status("train", lambda: run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume))
 
 
 def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -217,7 +218,7 @@ def test_the_command_writes_picture_and_tables(data: Path, checkpoint: Path, tmp
         (network, level) for network in ("SDPose", "Random weights") for level in LEVELS
     ]
     assert list(report["networks"][0]["sha256"]) == ["tiny.safetensors"]
-    table = (out / "feature_analysis.md").read_text()
+    table = re.sub(" +", " ", (out / "feature_analysis.md").read_text())
     first = report["results"][0]
     assert f"| SDPose | F4 | 32 | {first['silhouette_by_person']:+.3f} | {first['silhouette_by_style']:+.3f} |" in table
     assert "labelled keypoints" in table

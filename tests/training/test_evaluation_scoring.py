@@ -15,7 +15,8 @@ from sdpose_core.codec.crops import box_to_center_scale, fix_aspect
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet
 from sdpose_training.data.annotations import read_annotations
-from sdpose_training.evaluation.coco_figures import FIGURES, SCORERS, Detections, coco_figures, extents, read_truth
+from sdpose_training.data.truth import read_truth
+from sdpose_training.evaluation.coco_figures import FIGURES, SCORERS, Detections, coco_figures, extents
 from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
 from sdpose_training.evaluation.scoring import (
     BOX_ASPECT,

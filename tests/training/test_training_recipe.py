@@ -13,7 +13,8 @@ from sdpose_core.errors import InputError
 from sdpose_training.data.order import micro_batches, plan_batches
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.recipe.recipe import Recipe, Stage, load_recipe, recipe_from
-from sdpose_training.recipe.values import differences, known_keys, read_toml, to_toml
+from sdpose_training.recipe.toml_files import read_toml, to_toml
+from sdpose_training.recipe.values import differences, known_keys
 
 RECIPES = ROOT / "training" / "recipes"
 
@@ -59,8 +60,8 @@ def test_the_command_line_wins() -> None:
         (["--data.rot", "x"], "did you mean 'data.root'"),
         (["--stages.0.sample", "5"], r"did you mean 'stages.N.samples'"),
         (["--stages.3.samples", "5"], "no number 3"),
-        (["--seed", "many"], "'seed': expected int, got 'many'"),
-        (["--rgb-reconstruction", "maybe"], "expected bool, got 'maybe'"),
+        (["--seed", "many"], "^seed: expected a whole number, found 'many'"),
+        (["--rgb-reconstruction", "maybe"], "rgb_reconstruction: expected on or off, found 'maybe'"),
         (["--stages.0.input_size", "192"], "expected 2 values"),
         (["--seed"], "--seed has no value"),
         (["seed", "5"], "expected --key value, got 'seed'"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from sdpose_core.files import atomic_write
+from sdpose_training.templates import html
 
-_STYLE = """
+_PAGE = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
 :root { color-scheme: light dark; }
 body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
@@ -24,6 +26,32 @@ td img.row { max-width: none; width: auto; }
 tr.head td { padding-top: 1.2rem; font-weight: 600; }
 figcaption { font-size: 13px; opacity: .8; } figure { margin: 0; }
 video { max-width: 100%; }
+</style></head>
+<body><h1>{{ title }}</h1>
+<dl>{% for key, value in facts.items() %}<dt>{{ key }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
+{% for note in notes %}
+<p>{{ note }}</p>
+{% endfor %}
+{% if video %}
+<video controls loop src="{{ address(video) }}"></video>
+{% endif %}
+<div class="wide"><table><thead><tr>{% for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
+{% for row in rows %}
+{% if row.heading %}
+<tr class="head"><td colspan="{{ columns | length }}">{{ row.heading }}</td></tr>
+{% endif %}
+<tr>
+{% for cell in row.cells %}
+{% if cell is string %}
+<td>{{ cell }}</td>
+{% else %}
+<td><figure><img{% if cell.row %} class="row"{% endif %} loading="lazy" src="{{ address(cell.path) }}" \
+alt="{{ cell.caption }}"><figcaption>{{ cell.caption }}</figcaption></figure></td>
+{% endif %}
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody></table></div></body></html>
 """
 
 
@@ -62,36 +90,10 @@ def write_page(
         columns: headings of the columns.
         notes: sentences under the facts.
     """
-    folder = path.parent
-    facts_html = "".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in facts.items())
-    notes_html = "".join(f"<p>{_text(note)}</p>" for note in notes)
-    video_html = f'<video controls loop src="{_address(video, folder)}"></video>' if video else ""
-    head = "".join(f"<th>{_text(name)}</th>" for name in columns)
-    body = "".join(
-        (f'<tr class="head"><td colspan="{len(columns)}">{_text(row.heading)}</td></tr>' if row.heading else "")
-        + f"<tr>{''.join(_cell(cell, folder) for cell in row.cells)}</tr>\n"
-        for row in rows
-    )
-    page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{_text(title)}</h1>\n<dl>{facts_html}</dl>\n{notes_html}{video_html}\n"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div></body></html>\n'
-    )
-    with atomic_write(path, "w") as file:
-        file.write(page)
 
+    def address(file: Path) -> str:
+        return quote(file.relative_to(path.parent).as_posix())
 
-def _cell(cell: Picture | str, folder: Path) -> str:
-    if isinstance(cell, str):
-        return f"<td>{_text(cell)}</td>"
-    kind = ' class="row"' if cell.row else ""
-    image = f'<img{kind} loading="lazy" src="{_address(cell.path, folder)}" alt="{_text(cell.caption)}">'
-    return f"<td><figure>{image}<figcaption>{_text(cell.caption)}</figcaption></figure></td>"
-
-
-def _address(path: Path, folder: Path) -> str:
-    return quote(path.relative_to(folder).as_posix())
-
-
-def _text(value: str) -> str:
-    return html.escape(value)
+    page = html(_PAGE, title=title, facts=facts, columns=columns, rows=rows, notes=notes, video=video, address=address)
+    with atomic_write(path, "w") as handle:
+        handle.write(page)

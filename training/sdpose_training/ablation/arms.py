@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sdpose_core.errors import InputError
+from sdpose_training.options import check_seeds
 from sdpose_training.recipe.recipe import Recipe, recipe_from
-from sdpose_training.recipe.values import read_toml, with_overrides
+from sdpose_training.recipe.toml_files import read_toml
+from sdpose_training.recipe.values import with_overrides
 
 _LIST_KEYS = ("title", "recipe", "seeds", "arms")
 _ARM_KEYS = ("name", "title", "set", "paper")
@@ -67,14 +69,6 @@ def read_list(path: Path, overrides: Sequence[str] = ()) -> AblationList:
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}: two arms are called {twice[0]!r}; each needs a name of its own")
     return AblationList(str(content.get("title", path.stem)), seeds, made)
-
-
-def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
-    """Seeds as given; `InputError` for what are none, or the same twice: a folder holds one run."""
-    numbers = isinstance(seeds, list | tuple) and all(type(seed) is int and seed >= 0 for seed in seeds)
-    if not numbers or not seeds or len(set(seeds)) < len(seeds):
-        raise InputError(f"{where}: expected numbers from 0, each once, such as 0, 1, found {seeds!r:.60}")
-    return tuple(seeds)
 
 
 def choose_arms(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:

@@ -22,7 +22,7 @@ from sdpose_training.environment import environment
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.log import read_log
 from sdpose_training.recipe.recipe import Recipe, recipe_from
-from sdpose_training.recipe.values import read_toml, to_toml
+from sdpose_training.recipe.toml_files import read_toml, to_toml
 
 log = logging.getLogger(__name__)
 

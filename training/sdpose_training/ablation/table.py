@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdpose_training.ablation.arms import Arm
+from sdpose_training.templates import markdown_table
 
 DETAILS = ("AP", "AP50", "OKS")
 _NONE = "–"
@@ -29,11 +30,11 @@ def table_lines(title: str, arms: Sequence[Arm], results: Results, tests: Sequen
         "",
         "AP / AR in percent: ours with true boxes and flip test, mean over the seeds ± standard deviation of AP.",
         "",
-        *_markdown(*_comparison(arms, results, tests)),
+        *markdown_table(*_comparison(arms, results, tests)).splitlines(),
         "",
         "## Each run",
         "",
-        *_markdown(*_details(arms, results, tests)),
+        *markdown_table(*_details(arms, results, tests)).splitlines(),
     ]
 
 
@@ -84,10 +85,3 @@ def _details(arms: Sequence[Arm], results: Results, tests: Sequence[str]) -> tup
 
 def _three(figures: Mapping[str, float] | None) -> str:
     return _NONE if figures is None else ", ".join(f"{100 * figures[name]:.1f}" for name in DETAILS)
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as their widest cell, to be read on a screen too."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    for row in (header, ["-" * width for width in widths], *rows):
-        yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

@@ -1,4 +1,4 @@
-"""People from annotation files in COCO's format, as plain arrays; what is damaged is reported and left out."""
+"""Annotation files in COCO's format: the reader, and its view for training; `truth.py` has the one for scoring."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
         if annotation.get("iscrowd") or "keypoints" not in annotation:
             continue
         try:
-            row = _person(annotation, images, keypoint_set)
+            row = _row(annotation, images, keypoint_set)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             own = annotation.get("image_id")
             image = images.get(own, {}) if isinstance(own, Hashable) else {}
@@ -130,27 +130,68 @@ def _images_by_id(entries: Sequence[Any]) -> tuple[dict[Any, Mapping[str, Any]],
     return images, problems
 
 
-def _person(annotation: Mapping[str, Any], images: Mapping[int, Any], keypoint_set: KeypointSet) -> tuple | None:
+def _row(annotation: Mapping[str, Any], images: Mapping[Any, Any], keypoint_set: KeypointSet) -> tuple | None:
     """One row of `People`, None for a person without labelled points or box."""
     image = images[annotation["image_id"]]
     w, h = int(image["width"]), int(image["height"])
-    points = annotated_points(annotation, keypoint_set)
+    person = read_person(annotation, keypoint_set)
     # COCO-WholeBody gives hands and faces confidences below 1: labelled all the same, as the released pipeline has it.
-    visibility = points[:, 2] > 0
-    x, y, box_w, box_h = (float(v) for v in annotation["bbox"])
-    # As the released pipeline cuts boxes: to the centres of the outermost pixels.
+    visibility = person.points[:, 2] > 0
+    if annotation["bbox"] is None:
+        raise ValueError("bbox is None, expected the numbers x, y, width, height")
+    x, y, box_w, box_h = person.bbox_xywh
+    # As the released pipeline cuts boxes: to the centers of the outermost pixels.
     box = np.clip([x, y, x + box_w, y + box_h], 0, [w - 1, h - 1, w - 1, h - 1])
-    area = float(annotation.get("area") or box_w * box_h)
-    if not np.isfinite([*points.ravel(), *box, area]).all():
-        raise ValueError("numbers that are not finite")
     if not visibility.any() or box[2] <= box[0] or box[3] <= box[1]:
         return None
-    if area <= 0:
-        raise ValueError(f"an area of {area:g} square pixels")
     ids = (int(annotation["id"]), int(annotation["image_id"]))
     if max(map(abs, ids)) >= 1 << 63:
         raise ValueError(f"ids {ids}, which do not fit into 64 bits")
-    return image["file_name"], (w, h), box, points[:, :2], visibility, area, *ids
+    return image["file_name"], (w, h), box, person.points[:, :2], visibility, person.area, *ids
+
+
+# --- one annotation, for both views ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedPerson:
+    """What an annotation says.
+
+    Attributes:
+        points: (K, 3) float64, finite: x, y in pixels of the picture, visibility.
+        bbox_xywh: (4,) float64, finite, pixels; zeros where there is none.
+        area: square pixels; without one, that of the box.
+    """
+
+    points: np.ndarray
+    bbox_xywh: np.ndarray
+    area: float
+
+
+def read_person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> AnnotatedPerson:
+    """One entry of "annotations"; raises as `annotated_points`, and `ValueError` for other values that cannot be."""
+    points = annotated_points(annotation, keypoint_set)
+    if not np.isfinite(points).all():
+        raise ValueError("keypoints that are no numbers")
+    box = numbers(annotation, "bbox", (0, 0, 0, 0))
+    area = numbers(annotation, "area", 0) if annotation.get("area") else box[2] * box[3]
+    return AnnotatedPerson(points, box, float(area))
+
+
+def numbers(annotation: Mapping[str, Any], key: str, absent: Any) -> np.ndarray:
+    """A value of an annotation as float64 of the shape of `absent`, which stands for what is not there.
+
+    Raises `ValueError`: another shape, not finite, or a single number below 0.
+    """
+    value = annotation.get(key)
+    try:
+        found = np.asarray(absent if value is None else value, np.float64)
+    except (TypeError, ValueError):
+        found = np.asarray(np.nan)
+    if found.shape != np.shape(absent) or not np.isfinite(found).all() or (not found.shape and found < 0):
+        wanted = "the numbers x, y, width, height" if np.shape(absent) else "a number of at least 0"
+        raise ValueError(f"{key} is {value!r:.60}, expected {wanted}")
+    return found
 
 
 def annotated_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndarray:
@@ -161,7 +202,10 @@ def annotated_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -
     whole = keypoint_set.name == COCO_WHOLEBODY_133.name and len(annotation["keypoints"]) != 3 * len(keypoint_set)
     values = [v for name in (_WHOLEBODY_FIELDS if whole else ("keypoints",)) for v in annotation[name]]
     if len(values) != 3 * len(keypoint_set):
-        raise ValueError(f"{len(values)} keypoint values instead of {3 * len(keypoint_set)}")
+        raise ValueError(
+            f"{len(values)} keypoint values instead of {3 * len(keypoint_set)}: choose the annotation file of the "
+            f"keypoint set {keypoint_set.name!r}"
+        )
     return np.asarray(values, np.float64).reshape(-1, 3)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_core.skeletons import keypoint_set as known_keypoint_set
-from sdpose_training.recipe.values import read_toml
+from sdpose_training.recipe.toml_files import read_toml
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ import numpy as np
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.oks import BODY_POINTS
-from sdpose_core.skeletons import COCO_WHOLEBODY_133, KeypointSet
-from sdpose_training.data.annotations import annotated_points
+from sdpose_core.skeletons import COCO_WHOLEBODY_133
+from sdpose_training.data.truth import Truth
 
 FIGURES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 SCORERS = ("faster-coco-eval", "pycocotools")
@@ -25,36 +24,6 @@ NO_FIGURE = -1.0
 _PERSON = 1
 _AREAS = {"m": (32**2, 96**2), "l": (96**2, np.inf)}
 """Square pixels of COCO's medium and large people, both ends included."""
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """N annotated people, of P pictures.
-
-    Attributes:
-        picture_ids: of all pictures, also of those without people.
-        ids: (N,) of the annotations, as in the file.
-        image_ids: (N,) as in the file.
-        keypoints: (N, K, 3) float64: x, y in pixels, visibility (0 not labelled).
-        labelled: (N,) number of labelled points; those with 0 are neither found nor missed.
-        crowd: (N,) bool: regions in which detections do not count.
-        areas: (N,) square pixels.
-        boxes_xywh: (N, 4) pixels.
-    """
-
-    picture_ids: tuple[Any, ...]
-    ids: tuple[Any, ...]
-    image_ids: tuple[Any, ...]
-    keypoints: np.ndarray
-    labelled: np.ndarray
-    crowd: np.ndarray
-    areas: np.ndarray
-    boxes_xywh: np.ndarray
-
-    def part(self, indices: Sequence[int]) -> Truth:
-        """The same people with some of their points."""
-        keypoints = self.keypoints[:, list(indices)]
-        return replace(self, keypoints=keypoints, labelled=(keypoints[..., 2] > 0).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,89 +41,6 @@ class Detections:
     keypoints: np.ndarray
     scores: np.ndarray
     areas: np.ndarray
-
-
-def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
-    """The people of a parsed COCO file, crowds and unlabelled ones too; annotations without keypoints are left out.
-
-    Raises `InputError`: nobody has keypoints, somebody has another number of them than the set, figures that are none,
-    or two pictures of one id.
-    """
-    _check_entries(content)
-    known = {image["id"] for image in content["images"]}
-    own = [a for a in content["annotations"] if a.get("keypoints") and a["image_id"] in known]
-    if not own:
-        raise InputError(f"none of {len(content['annotations'])} annotations has keypoints: nothing to score against")
-    points = np.stack([_points(annotation, keypoint_set) for annotation in own])
-    boxes = np.stack([_numbers(a, "bbox", (0, 0, 0, 0)) for a in own])
-    areas = [float(_numbers(a, "area", 0)) or box[2] * box[3] for a, box in zip(own, boxes, strict=True)]
-    counted = (points[..., 2] > 0).sum(axis=1)
-    if keypoint_set.name != COCO_WHOLEBODY_133.name:  # whose number is that of the body alone
-        stated = [_numbers(a, "num_keypoints", n) for a, n in zip(own, counted, strict=True)]
-        counted = np.asarray(stated, int)
-    return Truth(
-        picture_ids=tuple(image["id"] for image in content["images"]),
-        ids=tuple(a["id"] for a in own),
-        image_ids=tuple(a["image_id"] for a in own),
-        keypoints=points,
-        labelled=counted,
-        crowd=np.asarray([bool(a.get("iscrowd")) for a in own]),
-        areas=np.asarray(areas, np.float64),
-        boxes_xywh=boxes,
-    )
-
-
-def _check_entries(content: Mapping[str, Any]) -> None:
-    for what, keys, named in (("images", {"id"}, "id"), ("annotations", {"id", "image_id"}, "image_id")):
-        for number, entry in enumerate(content[what]):
-            if not isinstance(entry, dict) or not keys <= entry.keys():
-                raise InputError(f"annotations: entry {number} of {what!r} lacks {', '.join(sorted(keys))}")
-            if not isinstance(entry[named], int | str):
-                raise InputError(
-                    f"annotations: entry {number} of {what!r} has the {named} {entry[named]!r:.60}, expected a number "
-                    "or a text"
-                )
-    check_once([image["id"] for image in content["images"]])
-
-
-def check_once(picture_ids: Sequence[Any]) -> None:
-    """Raise `InputError` for an id that two pictures have: whose people are whose is not known then."""
-    if len(set(picture_ids)) < len(picture_ids):
-        twice = next(picture for picture, count in Counter(picture_ids).items() if count > 1)
-        raise InputError(
-            f"annotations: two entries of 'images' have the id {twice!r}: give each picture an id of its own (files "
-            "that were joined must be numbered anew)"
-        )
-
-
-def _numbers(annotation: Mapping[str, Any], key: str, absent: Any) -> np.ndarray:
-    """A value of an annotation as float64 of the shape of `absent`, which stands for what is not there."""
-    value = annotation.get(key)
-    try:
-        numbers = np.asarray(absent if value is None else value, np.float64)
-    except (TypeError, ValueError):
-        numbers = np.asarray(np.nan)
-    if numbers.shape != np.shape(absent) or not np.isfinite(numbers).all() or (not numbers.shape and numbers < 0):
-        wanted = "numbers x, y, width, height" if np.shape(absent) else "number of at least 0"
-        raise InputError(
-            f"annotation {annotation['id']} of picture {annotation['image_id']}: {key} is {value!r:.60}, expected "
-            f"{'the ' if np.shape(absent) else 'a '}{wanted}"
-        )
-    return numbers
-
-
-def _points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndarray:
-    try:
-        points = annotated_points(annotation, keypoint_set)
-        if not np.isfinite(points).all():
-            raise ValueError("keypoints that are no numbers")
-        return points
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(
-            f"annotation {annotation.get('id')} of picture {annotation.get('image_id')}: {reason}; expected "
-            f"{len(keypoint_set)} points of {keypoint_set.name!r}: choose the annotation file of that keypoint set"
-        ) from None
 
 
 def extents(keypoints: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
 from sdpose_training.evaluation.paper_tables import peers_of
+from sdpose_training.templates import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -203,12 +204,12 @@ def _percent(figures: Figures | None, key: str) -> str:
 
 def _markdown(table: Comparison) -> str:
     columns = [f"{domain} {figure}" for domain in table.domains for figure in SHOWN]
-    lines = ["| percent | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    for name, row in {**table.rows, **table.peers}.items():
-        cells = [_percent(row.get(domain), figure) for domain in table.domains for figure in SHOWN]
-        lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
-    remarks = [f"\n{remark}" for remark in table.remarks]
-    return "\n".join(["# Comparison\n", *lines, *remarks, "\n![AP against domain](comparison.png)\n"])
+    rows = [
+        [name, *(_percent(row.get(domain), figure) for domain in table.domains for figure in SHOWN)]
+        for name, row in {**table.rows, **table.peers}.items()
+    ]
+    lines = markdown_table(["percent", *columns], rows, numbers=True)
+    return "\n\n".join(["# Comparison", lines, *table.remarks, "![AP against domain](comparison.png)\n"])
 
 
 def draw_comparison(table: Comparison) -> Figure:

@@ -13,6 +13,7 @@ from sdpose_training.evaluation.coco_figures import SCORERS
 from sdpose_training.evaluation.predictors import BY_MEMORY
 from sdpose_training.evaluation.protocols import BENCHMARKS
 from sdpose_training.evaluation.scoring import NMS_MODES, SCORE_MODES
+from sdpose_training.options import add_device, size, whole_number
 
 
 @dataclass(frozen=True)
@@ -92,19 +93,6 @@ def _batch(value: str) -> int:
     return int(value)
 
 
-def _count(value: str) -> int:
-    if not value.isdigit() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {value!r}")
-    return int(value)
-
-
-def _size(value: str) -> tuple[int, int]:
-    sides = value.lower().split("x")
-    if len(sides) != 2 or not all(side.isdigit() for side in sides):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 768x1024, got {value!r}")
-    return int(sides[0]), int(sides[1])
-
-
 def build_parser() -> argparse.ArgumentParser:
     """All options."""
     parser = argparse.ArgumentParser(
@@ -145,7 +133,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     boxes.add_argument("--ground-truth-boxes", action="store_true", help="annotated boxes though there are detections")
     add("--keypoint-set", metavar="NAME|FILE.toml", help="of custom data (default: by the annotations)")
     add("--domain", metavar="NAME", help="what custom data are called in comparisons, such as sketch")
-    add("--pictures", type=_count, metavar="N", help="only the first N, to try")
+    add("--pictures", type=whole_number(1), metavar="N", help="only the first N, to try")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -154,9 +142,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=_batch, default=BY_MEMORY, metavar="N|auto", help="crops at a time (default: by memory)")
     add("--no-flip-test", dest="flip_test", action="store_false", help="half the cost, another protocol")
     add("--crop", choices=CROP_MODES, default="affine", help="default: affine, as trained")
-    add("--input-size", type=_size, metavar="WxH", help="of a crop (default: the checkpoint's)")
-    add("--dtype", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
-    add("--device", default="auto", metavar="auto|cuda|cpu|...")
+    add("--input-size", type=size(1), metavar="WxH", help="of a crop (default: the checkpoint's)")
+    add_device(group)
 
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -174,7 +161,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add("--save-predictions", type=Path, metavar="FILE.json", help="what --predictions reads")
     add("--oks-dump", type=Path, metavar="FILE.json", help="OKS of each person, picture by picture")
     add("--gallery", type=Path, metavar="DIR", help="a page with the people that were found worst")
-    add("--gallery-people", type=_count, default=24, metavar="N")
+    add("--gallery-people", type=whole_number(1), default=24, metavar="N")
     add("--compare", type=Path, metavar="DIR", help="table and plots of all results")
     add("--also", type=Path, action="append", default=[], metavar="FILE.json", help="earlier results to show beside")
     add("--restart", action="store_true", help="throw away predictions of a run that was stopped")

@@ -13,6 +13,7 @@ from sdpose_training.environment import versions
 from sdpose_training.evaluation.coco_figures import FIGURES
 from sdpose_training.evaluation.protocols import Benchmark, PaperRow
 from sdpose_training.evaluation.scoring import MAX_PER_PICTURE, MIN_POINT_SCORE, NMS_THRESHOLD, Scored
+from sdpose_training.templates import plain_table
 
 SHOWN = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50")
 """Columns of the table; the JSON has all of `FIGURES`."""
@@ -128,12 +129,8 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         rows = [row for result in own for row in _rows(result)]
         papers = {json.dumps(result["paper"]): result["paper"] for result in own if result.get("paper")}
         rows += [row for paper in papers.values() for row in _paper_rows(paper)]
-        width = max(len(label) for label, _ in rows)
-        lines = [f"{_heading(own)}", " " * width + "".join(f"{column:>7}" for column in SHOWN)]
-        lines += [
-            f"{label:<{width}}" + "".join(_cell(figures.get(column)) for column in SHOWN) for label, figures in rows
-        ]
-        blocks.append("\n".join([*lines, *_remarks(own)]))
+        cells = [[label, *(_percent(figures.get(column)) for column in SHOWN)] for label, figures in rows]
+        blocks.append("\n".join([_heading(own), plain_table(["", *SHOWN], cells), *_remarks(own)]))
     return "\n\n".join(blocks)
 
 
@@ -158,8 +155,8 @@ def _word(part: str) -> str:
     return part.replace("_", " ")
 
 
-def _cell(value: float | None) -> str:
-    return f"{'-' if value is None else f'{100 * value:.1f}':>7}"
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _heading(results: Sequence[Mapping[str, Any]]) -> str:

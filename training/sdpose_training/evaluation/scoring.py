@@ -16,15 +16,8 @@ from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
 from sdpose_core.oks import UNKNOWN_SIGMA
 from sdpose_core.skeletons import KeypointSet
-from sdpose_training.evaluation.coco_figures import (
-    FIGURES,
-    NO_FIGURE,
-    Detections,
-    Truth,
-    coco_figures,
-    extents,
-    read_truth,
-)
+from sdpose_training.data.truth import Truth, read_truth
+from sdpose_training.evaluation.coco_figures import FIGURES, NO_FIGURE, Detections, coco_figures, extents
 
 log = logging.getLogger(__name__)
 

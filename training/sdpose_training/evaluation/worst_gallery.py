@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from sdpose_training.data.pictures import read_picture
 from sdpose_training.evaluation.oks_report import Match
 from sdpose_training.evaluation.pose_pictures import draw_points
 from sdpose_training.evaluation.scoring import Scored
+from sdpose_training.templates import html
 
 HEIGHT = 360
 """Of a picture on the page, in pixels."""
@@ -28,13 +28,27 @@ MARGIN = 0.25
 THRESHOLD = 0.2
 """Point scores from which a prediction is drawn: what counts for the score of a person."""
 
-_STYLE = """
+_PAGE = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem;
   color: #1c1e21; background: #f6f7f8; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1rem; }
 figure { margin: 0; padding: .75rem; background: #fff; border-radius: 8px; box-shadow: 0 1px 3px #0002; }
 .pair { display: flex; gap: .5rem; } .pair div { flex: 1; min-width: 0; } img { width: 100%; border-radius: 4px; }
 .pair span { font-size: 13px; color: #65676b; } figcaption { margin-top: .5rem; }
+</style></head>
+<body><h1>{{ title }}</h1><p>The {{ people | length }} people of the lowest OKS, of {{ count }}.</p>
+<main>
+{% for person in people %}
+<figure><div class="pair">
+{% for words, picture in person.pair %}
+<div><img alt="{{ words }}" src="{{ picture }}"><span>{{ words }}</span></div>
+{% endfor %}
+</div>
+<figcaption><b>OKS {{ "%.3f" % person.oks }}</b> · {{ person.file }} · annotation {{ person.id }}</figcaption></figure>
+{% endfor %}
+</main></body></html>
 """
 
 
@@ -65,20 +79,15 @@ def write_gallery(
     Raises `InputError` if a picture cannot be read.
     """
     worst = sorted(matches, key=lambda match: match.oks)[:count]
-    figures = [_figure(scored, match, files, keypoint_set) for match in worst]
-    lead = f"The {len(worst)} people of the lowest OKS, of {len(matches)}."
+    people = [_person(scored, match, files, keypoint_set) for match in worst]
     path = Path(folder) / "index.html"
     with atomic_write(path, "w") as handle:
-        handle.write(
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-            f"<style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1><p>{lead}</p>\n<main>\n"
-            + "\n".join(figures)
-            + "\n</main></body></html>\n"
-        )
+        handle.write(html(_PAGE, title=title, people=people, count=len(matches)))
     return path
 
 
-def _figure(scored: Scored, match: Match, files: Mapping[Any, Path], keypoint_set: KeypointSet) -> str:
+def _person(scored: Scored, match: Match, files: Mapping[Any, Path], keypoint_set: KeypointSet) -> dict[str, Any]:
+    """What the page shows of one person."""
     truth = scored.truth
     file = files.get(truth.image_ids[match.person])
     if file is None:
@@ -91,13 +100,12 @@ def _figure(scored: Scored, match: Match, files: Mapping[Any, Path], keypoint_se
         found = view.place(scored.kept.keypoints[match.prediction])
         shown = draw_points(view.pixels, found, scored.kept.keypoint_scores[match.prediction], keypoint_set, THRESHOLD)
         said = f"prediction, score {scored.scores[match.prediction]:.2f}"
-    where = html.escape(f"{file.name} · annotation {truth.ids[match.person]}")
-    caption = f"<b>OKS {match.oks:.3f}</b> · {where}"
-    pair = "".join(
-        f'<div><img alt="{text}" src="{_data_uri(picture)}"><span>{text}</span></div>'
-        for picture, text in ((known, "annotated"), (shown, said))
-    )
-    return f'<figure><div class="pair">{pair}</div><figcaption>{caption}</figcaption></figure>'
+    return {
+        "oks": match.oks,
+        "file": file.name,
+        "id": truth.ids[match.person],
+        "pair": (("annotated", _data_uri(known)), (said, _data_uri(shown))),
+    }
 
 
 def _view(picture: np.ndarray, box_xywh: np.ndarray, points: np.ndarray) -> _View:

@@ -43,7 +43,7 @@ class PictureStyle:
 
 
 def parse_styles(values: Sequence[str], root: Path, images: Path) -> list[PictureStyle]:
-    """Styles from "NAME=FOLDER" (beside `root`, if relative) and "NAME" (a filter of `style_filters` on `images`).
+    """Styles from "NAME=FOLDER" (beside `root`, if relative) and "NAME" (a filter of `styles.filters` on `images`).
 
     Raises `InputError`: a folder that is not there, an unknown filter, a name given twice, fewer than two styles.
     """

@@ -14,6 +14,7 @@ from sdpose_core.files import atomic_write
 from sdpose_training.features.collection import POOLINGS
 from sdpose_training.features.figure import draw_figure
 from sdpose_training.features.separation import Separation, perplexity_of
+from sdpose_training.templates import markdown_table, text
 
 NAME = "feature_analysis"
 
@@ -22,6 +23,23 @@ PAPER = (
     "Sapiens +0.35 by style, -0.16 by person; pretrained Stable Diffusion 2 up to about +0.22 by person in its deeper "
     "blocks; SDPose +0.45 to +0.48 by person at mid level; Stable Diffusion 2 and SDPose near 0 by style."
 )
+
+_COLUMNS = ("network", "level", "channels", "by person", "by style", "t-SNE by person", "t-SNE by style")
+_MARKDOWN = """\
+{{ table }}
+
+Silhouette scores, -1 to 1: of the features, and of their t-SNE as the picture shows it. F4 is the first up-block, F1 \
+the last.
+
+- {{ people }} people{% if left_out %} ({{ left_out }} left out for damaged pictures){% endif %} \
+in the styles {{ styles | join(", ") }}.
+- {{ how }}.
+{% for model in models %}
+- {{ model.name }}: {{ model.what }}; crops of {{ model.input_size | join(" x ") }}.
+{% endfor %}
+
+{{ paper }}
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,27 +77,21 @@ def how(settings: dict[str, Any]) -> str:
 def as_markdown(report: Report) -> str:
     """Table of the silhouette scores, and what they were made of."""
     settings = report.settings
-    lines = [
-        "| network | level | channels | by person | by style | t-SNE by person | t-SNE by style |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for result in report.results:
-        scores = (result.by_person, result.by_style, result.plane_by_person, result.plane_by_style)
-        cells = [result.model, result.level, str(result.width), *(f"{score:+.3f}" for score in scores)]
-        lines.append(f"| {' | '.join(cells)} |")
-    left_out = f" ({settings['people_left_out']} left out for damaged pictures)" if settings["people_left_out"] else ""
-    lines += [
-        "",
-        "Silhouette scores, -1 to 1: of the features, and of their t-SNE as the picture shows it. F4 is the first "
-        "up-block, F1 the last.",
-        "",
-        f"- {settings['people']} people{left_out} in the styles {', '.join(settings['styles'])}.",
-        f"- {how(settings)}.",
-        *(f"- {model['name']}: {model['what']}; crops of {_size(model['input_size'])}." for model in report.models),
-        "",
-        PAPER,
-    ]
-    return "\n".join(lines) + "\n"
+    return text(
+        _MARKDOWN,
+        table=markdown_table(_COLUMNS, [_cells(result) for result in report.results], numbers=True),
+        people=settings["people"],
+        left_out=settings["people_left_out"],
+        styles=settings["styles"],
+        how=how(settings),
+        models=report.models,
+        paper=PAPER,
+    )
+
+
+def _cells(result: Separation) -> list[str]:
+    scores = (result.by_person, result.by_style, result.plane_by_person, result.plane_by_style)
+    return [result.model, result.level, str(result.width), *(f"{score:+.3f}" for score in scores)]
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -99,7 +111,3 @@ def as_dict(report: Report) -> dict[str, Any]:
         for result in report.results
     ]
     return {"settings": report.settings, "versions": versions, "networks": list(report.models), "results": results}
-
-
-def _size(size: Sequence[int]) -> str:
-    return f"{size[0]} x {size[1]}"

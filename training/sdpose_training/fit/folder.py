@@ -22,7 +22,8 @@ from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
 from sdpose_training.environment import environment
 from sdpose_training.recipe.recipe import Recipe, recipe_from
-from sdpose_training.recipe.values import differences, read_toml, to_toml
+from sdpose_training.recipe.toml_files import read_toml, to_toml
+from sdpose_training.recipe.values import differences
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from sdpose_core.errors import MissingDependency
 from sdpose_core.files import atomic_write
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.recipe.recipe import LogRecipe, Recipe
-from sdpose_training.recipe.values import to_toml
+from sdpose_training.recipe.toml_files import to_toml
 
 log = logging.getLogger(__name__)
 

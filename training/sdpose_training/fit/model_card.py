@@ -10,19 +10,52 @@ from sdpose_core.files import atomic_write
 from sdpose_core.model.config import SDPoseConfig
 from sdpose_training.fit.state import Progress
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
+from sdpose_training.templates import markdown_table, text
 
 FILE = "README.md"
 
-_LICENCES = """\
+_CARD = """\
+---
+tags: [pose-estimation, keypoints, sdpose]
+library_name: sdpose-annotator
+license: {{ license }}
+---
+# {{ recipe.name }}: SDPose for {{ config.keypoint_set }}
+
+{{ config.num_keypoints }} keypoints from {{ config.feature_levels | join(" + ") }}, input \
+{{ config.input_size | join(" x ") }} pixels. Read by `sdpose image --model FILE` and the node Load SDPose Model; \
+`sdpose convert` writes the other layouts.
+
+## Training
+
+- recipe `{{ recipe.name }}` (every value: `../config.toml`), seed {{ recipe.seed }}, \
+{{ progress.step }} optimizer steps
+- started from {{ origin }}
+- stages: {{ stages | join(" + ") }}
+- data: `{{ recipe.data.train_annotations }}`; RGB task {{ "on" if recipe.rgb_reconstruction else "off" }}
+- code: {{ commit }}
+
+## Validation
+
+{% if progress.metrics %}
+On {{ people }} people of `{{ recipe.data.val_annotations }}`: ground-truth boxes, flip test \
+{{ "on" if recipe.validation.flip_test else "off" }}. After {{ progress.metrics_step }} steps; the best AP so far, \
+{{ "%.1f" % (100 * progress.best_ap) }}, after {{ progress.best_step }} (`best.safetensors`).
+
+{{ figures }}
+{% else %}
+None yet.
+{% endif %}
+
 ## Terms: three layers
 
 1. **Code**: SDPose Annotator, which trained these weights, is under the Apache License 2.0.
-2. **Weights**: {weights}
-3. **Data**: {data}
+2. **Weights**: {{ weights_terms }}
+3. **Data**: {{ data_terms }}
 """
 _FINE_TUNED = """\
 they were fine-tuned from `{base}`. Whatever descends from Stable Diffusion 2, SDPose's own weights included, passes
-   on the use restrictions of its CreativeML Open RAIL++-M licence."""
+   on the use restrictions of its CreativeML Open RAIL++-M license."""
 _OWN = "they were trained from random values; no other model's terms apply to them."
 _COCO = """\
 trained on `{annotations}`. COCO's annotations are CC BY 4.0 and its pictures stay their photographers'; the
@@ -55,44 +88,23 @@ def write_model_card(
         progress: how far the run is, and its last validation.
         commit: of the code.
     """
-    samples = " + ".join(_stage_text(stage) for stage in recipe.stages)
-    figures = "\n".join(f"| {name} | {100 * value:.1f} |" for name, value in progress.metrics.items() if value >= 0)
-    terms = _LICENCES.format(
-        weights=_OWN if recipe.model.base == SCRATCH else _FINE_TUNED.format(base=origin),
-        data=_data_terms(recipe.data.train_annotations, data),
-    )
-    people = "all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}"
-    validation = (
-        f"On {people} people of `{recipe.data.val_annotations}`: ground-truth boxes, flip test "
-        f"{'on' if recipe.validation.flip_test else 'off'}. After {progress.metrics_step} steps; the best AP so far, "
-        f"{100 * progress.best_ap:.1f}, after {progress.best_step} (`best.safetensors`)."
-        f"\n\n| figure | % |\n| --- | --- |\n{figures}\n"
+    values = [[name, f"{100 * value:.1f}"] for name, value in progress.metrics.items() if value >= 0]
+    card = text(
+        _CARD,
+        license=_license_tag(recipe, data),
+        recipe=recipe,
+        config=config,
+        progress=progress,
+        origin=origin,
+        commit=commit,
+        stages=[_stage_text(stage) for stage in recipe.stages],
+        people="all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}",
+        figures=markdown_table(["figure", "%"], values, numbers=True),
+        weights_terms=_OWN if recipe.model.base == SCRATCH else _FINE_TUNED.format(base=origin),
+        data_terms=_data_terms(recipe.data.train_annotations, data),
     )
     with atomic_write(folder / FILE, "w") as file:
-        file.write(f"""\
----
-tags: [pose-estimation, keypoints, sdpose]
-library_name: sdpose-annotator
-license: {_licence_tag(recipe, data)}
----
-# {recipe.name}: SDPose for {config.keypoint_set}
-
-{config.num_keypoints} keypoints from {" + ".join(config.feature_levels)}, input {config.input_size[0]} x \
-{config.input_size[1]} pixels. Read by `sdpose image --model FILE` and the node Load SDPose Model; \
-`sdpose convert` writes the other layouts.
-
-## Training
-
-- recipe `{recipe.name}` (every value: `../config.toml`), seed {recipe.seed}, {progress.step} optimizer steps
-- started from {origin}
-- stages: {samples}
-- data: `{recipe.data.train_annotations}`; RGB task {"on" if recipe.rgb_reconstruction else "off"}
-- code: {commit}
-
-## Validation
-
-{validation if progress.metrics else "None yet."}
-{terms}""")
+        file.write(card)
 
 
 def _stage_text(stage: Stage) -> str:
@@ -108,11 +120,11 @@ def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
         return _SYNTHETIC
     if "COCO" in description:
         return _COCO.format(annotations=annotations)
-    licences = [str(item.get("name")) for item in data.get("licenses") or () if isinstance(item, Mapping)]
-    return _UNKNOWN.format(annotations=annotations, named=f" (it names: {', '.join(licences)})" if licences else "")
+    licenses = [str(item.get("name")) for item in data.get("licenses") or () if isinstance(item, Mapping)]
+    return _UNKNOWN.format(annotations=annotations, named=f" (it names: {', '.join(licenses)})" if licenses else "")
 
 
-def _licence_tag(recipe: Recipe, data: Mapping[str, Any]) -> str:
+def _license_tag(recipe: Recipe, data: Mapping[str, Any]) -> str:
     if recipe.model.base != SCRATCH:
         return "openrail++"
     return "apache-2.0" if _description(data).startswith("Synthetic people") else "other"

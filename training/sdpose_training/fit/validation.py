@@ -16,7 +16,8 @@ from sdpose_core.model.network import SDPose
 from sdpose_core.oks import UNKNOWN_SIGMA, oks
 from sdpose_training.data.annotations import People
 from sdpose_training.data.pictures import read_picture
-from sdpose_training.evaluation.coco_figures import Detections, Truth, coco_figures, extents
+from sdpose_training.data.truth import Truth
+from sdpose_training.evaluation.coco_figures import Detections, coco_figures, extents
 from sdpose_training.evaluation.scoring import mean_of_good
 from sdpose_training.recipe.recipe import ValidationRecipe
 

@@ -1,4 +1,8 @@
-"""Exponential moving average of the trained weights."""
+"""Exponential moving average of the trained weights.
+
+Ours, not diffusers' `EMAModel`: that one rounds differently, keeps the average on the CPU after a resume, and passes
+over the states of earlier versions without an error.
+"""
 
 from __future__ import annotations
 

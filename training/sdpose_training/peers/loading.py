@@ -34,7 +34,7 @@ def load_peer(
 
     Args:
         spec: one of `PEERS`.
-        device: None: the best that is here.
+        device: None or "auto": the best that is here.
         trust_file: run the code in a Sapiens file.
         download: fetch a ViTPose model of the Hugging Face hub that is not on this machine. Nothing else here uses the
             network.
@@ -51,6 +51,7 @@ def load_peer(
     kind, _, source = spec.partition(":")
     if kind not in PEERS or (spec != "preview" if kind == "preview" else not source):
         raise InputError(_unknown(spec, kind))
+    device = None if device == "auto" else device
     if kind == "preview":
         from sdpose_core.estimation.preview import PreviewEstimator
 

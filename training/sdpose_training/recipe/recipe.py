@@ -1,25 +1,53 @@
-"""A recipe: everything that decides what a training run does, as one frozen tree of dataclasses.
+"""A recipe: everything that decides what a training run does, as one frozen tree.
 
-A recipe is a TOML file (`recipes/*.toml`) plus `--key value` from the command line; see `recipe_values.py` for how they
-are read. Values that the paper (arXiv 2509.24980) gives are the defaults; values that it leaves open are our choice and
+A recipe is a TOML file (`recipes/*.toml`) plus `--key value` from the command line; see `values.py` for how they are
+read. Values that the paper (arXiv 2509.24980) gives are the defaults; values that it leaves open are our choice and
 marked so. "every" counts optimizer steps throughout; 0 is never.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import Annotated, Literal
 
-from sdpose_core.errors import InputError
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
 from sdpose_core.model.config import UNetConfig, VAEConfig
-from sdpose_training.recipe.checks import check_recipe
-from sdpose_training.recipe.values import build, read_toml, with_overrides
+from sdpose_training.recipe.toml_files import read_toml
+from sdpose_training.recipe.values import build, with_overrides
 
 SCRATCH = "scratch"
 
+_CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-@dataclass(frozen=True)
+DtypeName = Literal["fp32", "bf16", "fp16"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=64, multiple_of=64)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("expected two numbers, the smaller one first")
+    return pair
+
+
+def _some(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    if not stages:
+        raise ValueError("expected at least one of [[stages]]")
+    return stages
+
+
+Rising = AfterValidator(_rising)
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class ModelRecipe:
     """What is trained, and from which weights.
 
@@ -36,13 +64,13 @@ class ModelRecipe:
     base: str = "sd2-base"
     random_unet: bool = False
     feature_levels: tuple[str, ...] = ("F1",)
-    timestep: int = 999
+    timestep: int = Field(999, ge=0, lt=1000)
     train_vae: bool = False
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class DataRecipe:
     """Where the people are: COCO format; paths are below `root` unless absolute.
 
@@ -59,44 +87,44 @@ class DataRecipe:
     val_annotations: str = "annotations/person_keypoints_val2017.json"
     val_images: str = "val2017"
     keypoint_set: str = "coco_17"
-    min_visible: int = 3
-    max_bad: int = 100
+    min_visible: Count = 3
+    max_bad: Count = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class AugmentationRecipe:
     """Chances (0..1) and ranges, in the order of the released pipeline; see `augmentation.py` and `photometric.py`."""
 
-    flip: float = 0.5
-    half_body: float = 0.3
+    flip: Probability = 0.5
+    half_body: Probability = 0.3
     half_body_min_points: int = 9
     half_body_min_upper: int = 2
     half_body_min_lower: int = 3
     half_body_upper: float = 0.7
     half_body_padding: float = 1.5
-    shift: float = 0.3
+    shift: Probability = 0.3
     shift_range: float = 0.16
-    scale: float = 1.0
-    scale_range: tuple[float, float] = (0.5, 1.5)
-    rotation: float = 0.6
+    scale: Probability = 1.0
+    scale_range: Annotated[tuple[Positive, Positive], Rising] = (0.5, 1.5)
+    rotation: Probability = 0.6
     rotation_range_deg: float = 80.0
     photometric: bool = True
     as_released: bool = True
-    blur: float = 0.1
-    median_blur: float = 0.1
-    dropout: float = 1.0
-    dropout_range: tuple[float, float] = (0.2, 0.4)
+    blur: Probability = 0.1
+    median_blur: Probability = 0.1
+    dropout: Probability = 1.0
+    dropout_range: Annotated[tuple[Probability, Probability], Rising] = (0.2, 0.4)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class LossRecipe:
     """Weights of the paper's two terms."""
 
-    heatmap: float = 1.0
-    rgb: float = 1.0
+    heatmap: float = Field(1.0, ge=0)
+    rgb: float = Field(1.0, ge=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class OptimizerRecipe:
     """AdamW. The paper states the learning rate only (a stage's); the rest is our choice.
 
@@ -106,14 +134,14 @@ class OptimizerRecipe:
         ema_decay: of an average of the weights, which is then what is validated and saved; 0 for none.
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.01
-    warmup_steps: int = 0
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.0
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: Count = 0
+    max_grad_norm: float = Field(1.0, ge=0)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Stage:
     """A part of the run at one input size; several make progressive resizing.
 
@@ -126,24 +154,22 @@ class Stage:
         total_batch: samples per optimizer step, over all processes and accumulated micro-batches.
     """
 
-    input_size: tuple[int, int] = (768, 1024)
-    heatmap_sigma: float = 6.0
+    input_size: tuple[Side, Side] = (768, 1024)
+    heatmap_sigma: Positive = 6.0
     epochs: float = 0.0
     samples: int = 0
-    learning_rate: float = 3e-5
-    schedule: str = "constant"
-    total_batch: int = 128
+    learning_rate: Positive = 3e-5
+    schedule: Literal["constant", "cosine"] = "constant"
+    total_batch: Size = 128
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _has_a_length(self) -> Stage:
         if self.epochs <= 0 and self.samples <= 0:
-            raise InputError("a stage needs epochs or samples, to say how long it is")
-        if self.schedule not in ("constant", "cosine"):
-            raise InputError(f"a stage's schedule: expected 'constant' or 'cosine', got {self.schedule!r}")
-        if self.total_batch < 1:
-            raise InputError(f"a stage's total_batch must be at least 1, got {self.total_batch}")
+            raise ValueError("expected epochs or samples, to say how long the stage is")
+        return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class HardwareRecipe:
     """How it is computed; no value here changes what is learnt, but for rounding.
 
@@ -155,31 +181,27 @@ class HardwareRecipe:
         threads: of PyTorch on the CPU; 0 leaves its choice.
     """
 
-    batch_per_device: int = 16
-    mixed_precision: str = "bf16"
+    batch_per_device: Size = 16
+    mixed_precision: Literal["no", "bf16"] = "bf16"
     gradient_checkpointing: bool = True
-    vae_dtype: str = "bf16"
+    vae_dtype: DtypeName = "bf16"
     channels_last: bool = False
     compile: bool = False
-    workers: int = 8
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        if self.mixed_precision not in ("no", "bf16"):
-            raise InputError(f"hardware.mixed_precision: expected 'no' or 'bf16', got {self.mixed_precision!r}")
+    workers: Count = 8
+    threads: Count = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class LogRecipe:
     """What is written while it runs, besides log.jsonl."""
 
-    every: int = 10
+    every: Size = 10
     pictures_every: int = 1000
     tensorboard: bool = True
     wandb: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class ValidationRecipe:
     """AP on ground-truth boxes during the run, and always at its end unless `people` is 0.
 
@@ -189,11 +211,11 @@ class ValidationRecipe:
 
     every: int = 0
     people: int = -1
-    batch: int = 16
+    batch: Size = 16
     flip_test: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class CheckpointRecipe:
     """What a run can go on from, and the weights it leaves.
 
@@ -203,37 +225,28 @@ class CheckpointRecipe:
         weights_dtype: "fp16", "bf16" or "fp32", of RUN/weights.
     """
 
-    every: int = 1000
-    keep: int = 2
-    weights_dtype: str = "fp16"
-
-    def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise InputError(f"checkpoints.keep: expected at least 1, got {self.keep}")
+    every: Count = 1000
+    keep: Size = 2
+    weights_dtype: DtypeName = "fp16"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Recipe:
     """One run. `rgb_reconstruction` trains the second task (paper, section 4.3); off is the paper's ablation."""
 
     name: str = "unnamed"
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=1 << 63)
     rgb_reconstruction: bool = True
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
-    stages: tuple[Stage, ...] = (Stage(epochs=40),)
+    stages: Annotated[tuple[Stage, ...], AfterValidator(_some)] = (Stage(epochs=40),)
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
     log: LogRecipe = field(default_factory=LogRecipe)
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
     checkpoints: CheckpointRecipe = field(default_factory=CheckpointRecipe)
-
-    def __post_init__(self) -> None:
-        if not self.stages:
-            raise InputError("a recipe needs at least one of [[stages]]")
-        check_recipe(self)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

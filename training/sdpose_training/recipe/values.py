@@ -1,53 +1,54 @@
-"""Frozen dataclasses from TOML and from the command line, and back: checked values, unknown keys named."""
+"""Recipes from TOML and from the command line: texts read, values checked, unknown keys named."""
 
 from __future__ import annotations
 
 import copy
 import difflib
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from sdpose_core.errors import InputError
+from pydantic import TypeAdapter, ValidationError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from sdpose_core.errors import InputError
 
 T = TypeVar("T")
 
 _WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+_EXPECTED = {
+    "bool_type": "on or off",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "dataclass_type": "a table of values",
+    "literal_error": "{expected}",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "multiple_of": "a multiple of {multiple_of:g}",
+    "too_long": "{max_length} values",
+}
+"""What pydantic's errors say was wanted, by their type."""
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """A TOML file as nested plain values; `InputError` if it is missing or none."""
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from None
-
-
-def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """An instance of a dataclass tree.
+def build(cls: type[T], values: Mapping[str, Any]) -> T:
+    """An instance of a tree of pydantic dataclasses.
 
     Args:
-        cls: a dataclass whose fields are bool, int, float, str, tuples of these, or dataclasses.
+        cls: its fields are bool, int, float, str, tuples of these, or dataclasses.
         values: nested; texts are read as the field's type wants them ("off", "192,256").
-        where: dotted name of this part, for messages.
 
-    Raises `InputError`: an unknown key, with the nearest known one; a value of another kind.
+    Raises `InputError`: every unknown key, with the nearest known one, and every value that cannot be meant.
     """
-    hints = get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            raise InputError(_unknown(f"{where}{key}", [f"{where}{name}" for name in known_keys(cls)]))
-    return cls(**{key: _value(hints[key], value, f"{where}{key}") for key, value in values.items()})
+    try:
+        # As JSON, whose lists and tables pydantic takes for tuples and dataclasses though it is strict with numbers.
+        return TypeAdapter(cls).validate_json(json.dumps(_read(cls, values), default=str))
+    except ValidationError as error:
+        raise InputError("; ".join(_problems(error, cls))) from None
 
 
 def with_overrides(values: Mapping[str, Any], arguments: Sequence[str], cls: type) -> dict[str, Any]:
@@ -72,11 +73,6 @@ def known_keys(cls: type) -> list[str]:
         else:
             names.append(name)
     return names
-
-
-def to_toml(value: Any) -> str:
-    """A dataclass tree as TOML that `read_toml` and `build` turn into the same tree; None is left out."""
-    return "\n".join(_toml_lines(asdict(value), ())) + "\n"
 
 
 def differences(one: Any, other: Any) -> list[str]:
@@ -122,65 +118,48 @@ def _unknown(key: str, known: Sequence[str]) -> str:
     return f"unknown recipe key {key!r}{hint}"
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise InputError(f"recipe key {where!r}: expected a table of values, got {value!r}")
-        return build(hint, value, f"{where}.")
+def _problems(error: ValidationError, cls: type) -> list[str]:
+    """One sentence for each value."""
+    found: dict[str, str] = {}
+    for each in error.errors(include_url=False):
+        path, kind, value = each["loc"], each["type"], each["input"]
+        if kind not in ("value_error", "dataclass_type", "unexpected_keyword_argument") and isinstance(path[-1], int):
+            path = path[:-1]  # a number in a list: the list is named
+        key = ".".join(map(str, path))
+        shown = "" if kind == "value_error" and isinstance(value, Mapping) else f", found {value!r:.60}"
+        if kind == "unexpected_keyword_argument":
+            found[key] = _unknown(key, known_keys(cls))
+        elif kind == "value_error":
+            found[key] = f"{key}: {each['ctx']['error']}{shown}"
+        elif kind == "missing":  # from a list, as every field has a default; the last of these errors has its length
+            found[key] = f"{key}: expected {each['loc'][-1] + 1} values{shown}"
+        else:
+            found[key] = f"{key}: expected {_EXPECTED.get(kind, each['msg']).format(**each.get('ctx', {}))}{shown}"
+    return list(found.values())
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """Texts as a field of this type wants them; what cannot be read stays, and is reported with its name."""
+    if is_dataclass(hint) and isinstance(value, Mapping):
+        hints = get_type_hints(hint)
+        return {key: _read(hints.get(key), each) for key, each in value.items()}
     if get_origin(hint) is tuple:
-        return _tuple(get_args(hint), value, where)
+        if isinstance(value, str):
+            value = [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
+        inner = get_args(hint)[0]
+        return [_read(inner, each) for each in value] if isinstance(value, (list, tuple)) else value
     if hint is bool and isinstance(value, str):
-        value = _WORDS.get(value.lower(), value)
-    elif isinstance(value, str) and hint in (int, float):
-        value = _number(hint, value)
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not hint:
-        raise InputError(f"recipe key {where!r}: expected {hint.__name__}, got {value!r}")
+        return _WORDS.get(value.lower(), value)
+    if hint in (int, float) and isinstance(value, str):
+        try:
+            return hint(value)
+        except ValueError:
+            return value
     return value
-
-
-def _tuple(hints: tuple[Any, ...], value: Any, where: str) -> tuple:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
-    if not isinstance(value, (list, tuple)):
-        raise InputError(f"recipe key {where!r}: expected a list, got {value!r}")
-    if hints[-1] is Ellipsis:
-        hints = (hints[0],) * len(value)
-    if len(hints) != len(value):
-        raise InputError(f"recipe key {where!r}: expected {len(hints)} values, got {value!r}")
-    return tuple(_value(hint, each, f"{where}.{i}") for i, (hint, each) in enumerate(zip(hints, value, strict=True)))
-
-
-def _number(kind: type, text: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        return text  # reported with its name by the caller
-
-
-def _toml_lines(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-    """Plain values first, as TOML wants it, then tables."""
-    for key, value in values.items():
-        if value is not None and not _is_table(value):
-            yield f"{key} = {_toml_value(value)}"
-    for key, value in values.items():
-        if not _is_table(value):
-            continue
-        name = ".".join((*path, key))
-        for table in [value] if isinstance(value, Mapping) else value:
-            yield f"\n[{name}]" if isinstance(value, Mapping) else f"\n[[{name}]]"
-            yield from _toml_lines(table, (*path, key))
 
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(isinstance(v, dict) for v in value))
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    return json.dumps(value) if isinstance(value, (str, bool)) else repr(value)
 
 
 def _flat(values: Any, at: str = "") -> dict[str, Any]:

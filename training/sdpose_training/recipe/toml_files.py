@@ -1,0 +1,32 @@
+"""TOML files, in and out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sdpose_core.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as nested plain values; `InputError` if it is missing or none."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+
+
+def to_toml(value: Any) -> str:
+    """A dataclass tree as TOML that `read_toml` and `build` turn into the same tree."""
+    import tomli_w
+
+    return tomli_w.dumps(asdict(value))

@@ -23,6 +23,7 @@ import numpy as np
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.features.picture_styles import PictureStyle, check_pictures, parse_styles
 from sdpose_training.features.separation import separate
 from sdpose_training.options import add_device, exit_status, size, start_log
@@ -119,7 +120,6 @@ def run(options: argparse.Namespace) -> list[Path]:
 
 
 def _people_and_styles(options: argparse.Namespace) -> tuple[People, list[PictureStyle]]:
-    from sdpose_training.data.keypoint_sets import find_keypoint_set
     from sdpose_training.features.collection import choose_people
 
     if not options.root.is_dir():

@@ -20,7 +20,12 @@ from typing import Any
 
 from sdpose_core.drawing.styles import STYLES
 from sdpose_core.errors import InputError
+from sdpose_core.estimation.loading import load_estimator
+from sdpose_training.downstream.controlnet import ControlNetPictures, ControlNetSettings
+from sdpose_training.downstream.pictures import PictureCheck, compare_pictures, find_pictures
+from sdpose_training.downstream.video import VideoCheck, compare_videos
 from sdpose_training.options import add_device, check_seeds, exit_status, start_log, whole_numbers
+from sdpose_training.peers.loading import load_peer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,9 +91,6 @@ def _add_common(parser: argparse.ArgumentParser, poses: str) -> None:
 
 def run_pictures(options: argparse.Namespace) -> Path:
     """The first check; returns the page."""
-    from sdpose_training.downstream.controlnet import ControlNetPictures, ControlNetSettings
-    from sdpose_training.downstream.pictures import PictureCheck, compare_pictures, find_pictures
-
     check = PictureCheck(
         find_pictures(options.pictures), _pairs("--poses", options.poses), options.prompt, _prompts(options.prompts),
         check_seeds(options.seeds, "--seeds"), options.short_side, options.style, options.threshold, options.as_given,
@@ -103,8 +105,6 @@ def run_pictures(options: argparse.Namespace) -> Path:
 
 def run_video(options: argparse.Namespace) -> Path:
     """The second check; returns the page."""
-    from sdpose_training.downstream.video import VideoCheck, compare_videos
-
     check = VideoCheck(
         options.driving, _pairs("--poses", options.poses), _pairs("--result", options.result),
         options.height, options.stills, options.style, options.threshold,
@@ -116,10 +116,7 @@ def _estimator(options: argparse.Namespace) -> Any:
     if options.estimator == "none":
         return None
     if ":" in options.estimator and not Path(options.estimator).exists():
-        from sdpose_training.peers.loading import load_peer
-
         return load_peer(options.estimator, device=options.device, trust_file=options.trust_file)
-    from sdpose_core.estimation.loading import load_estimator
 
     return load_estimator(options.estimator, device=options.device)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sdpose_core.dependencies import require
+from sdpose_training.evaluation.comparison import format_comparison, write_comparison
 from sdpose_training.evaluation.options import parse
 from sdpose_training.evaluation.result import read_result, table
 from sdpose_training.evaluation.run import evaluate_all, score_given
@@ -39,8 +40,6 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
     print(table(results))
     if args.compare:
-        from sdpose_training.evaluation.comparison import format_comparison, write_comparison
-
         print(f"\n{format_comparison(results)}")
         write_comparison(results, args.compare)
 

@@ -23,6 +23,9 @@ from ..estimation.stage_times import StageTimes
 from ..files import sha256_of
 from ..poses import PoseSequence
 from ..sequences.cleaning import clean
+from ..sequences.people import select_people
+from ..version import __version__
+from ..video.opening import open_video
 from ..video.writer import SUFFIX
 from .chunks import ChunkResult, FramePeople, Given, join_chunks
 from .clip_options import ClipOptions, Selection
@@ -169,7 +172,6 @@ def clip_name(path: Path) -> str:
 def _opened(source: str | Path | VideoSource, options: ClipOptions) -> VideoSource:
     if not isinstance(source, (str, Path)):
         return source
-    from ..video.opening import open_video
 
     settings: dict[str, Any] = {"frame_rate": options.frame_rate}
     if options.background is not None:
@@ -246,8 +248,6 @@ class _Run:
 
     def _settings(self, estimator: Estimator, detector: PersonDetector | None) -> dict[str, Any]:
         """Everything on which the chunks depend; the batch size goes with their states."""
-        from ..version import __version__
-
         made_by = estimator.meta()
         settings = {key: value for key, value in made_by.get("settings", {}).items() if key != "batch_size"}
         return {
@@ -365,8 +365,6 @@ def finish_sequence(sequence: PoseSequence, options: ClipOptions) -> PoseSequenc
 
 def choose_people(sequence: PoseSequence, person: Selection) -> PoseSequence:
     """Only the people whom the selection keeps. Raises `InputError` for an id that is not there."""
-    from ..sequences.people import select_people
-
     there = np.unique(sequence.track_ids[sequence.track_ids >= 0]).tolist()
     if person.by == "id" and there and person.number not in there:
         raise InputError(f"person {person.number} is not in the clip: it has {', '.join(map(str, there))}")

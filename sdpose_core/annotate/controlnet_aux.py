@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..dependencies import require
+from ..detection.loading import load_detector
+from ..drawing.canvas import place
+from ..drawing.pose_maps import draw_poses
 from ..errors import InputError
+from ..estimation.loading import load_estimator
+from ..images import to_rgb
 from ..openpose.order import OpenPosePerson, people
 from ..poses import Poses
+from .images import annotate_images
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -60,9 +66,6 @@ class SDPoseDetector:
 
         Nothing is downloaded. Raises what the two loaders raise.
         """
-        from ..detection.loading import load_detector
-        from ..estimation.loading import load_estimator
-
         estimator = load_estimator(pretrained_model_or_path, **settings)
         return cls(estimator, load_detector(detector), if_nobody=if_nobody)
 
@@ -99,9 +102,6 @@ class SDPoseDetector:
 
         Raises `InputError` for a picture or setting that cannot be used.
         """
-        from ..drawing.canvas import place
-        from ..drawing.pose_maps import draw_poses
-
         if output_type not in ("pil", "np"):
             raise InputError(f"output_type: expected 'pil' or 'np', got {output_type!r}")
         if hand_and_face is not None:
@@ -120,8 +120,6 @@ class SDPoseDetector:
 
     def detect_poses(self, input_image: Image.Image | np.ndarray) -> Poses:
         """The people of a picture, in pixels of that picture; `meta["boxes_from"]` says how they were found."""
-        from .images import annotate_images
-
         images = [_as_rgb(input_image)]
         return annotate_images(images, estimator=self.estimator, detector=self.detector, if_nobody=self.if_nobody)[0]
 
@@ -165,8 +163,6 @@ def resolution_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
 def _as_rgb(image: Any) -> np.ndarray:
     """A Pillow picture or uint8 array of 1, 3 or 4 channels -> RGB uint8 (H, W, 3)."""
     from PIL import Image
-
-    from ..images import to_rgb
 
     if isinstance(image, Image.Image):
         return to_rgb(image)

@@ -12,6 +12,9 @@ import numpy as np
 from ..drawing.canvas import place
 from ..errors import InputError, SDPoseError
 from ..estimation.crop_jobs import Estimator
+from ..images import read_image, write_png
+from ..openpose.order import DRAWABLE
+from ..openpose.writer import write_openpose_json
 from ..poses import Poses, PoseSequence
 from .images import CHUNK_PIXELS, FramePeople, annotate_images
 
@@ -200,8 +203,6 @@ def _or_error(run: Callable[[Sequence[_Pending]], list[Poses]], entry: _Pending)
 
 
 def _read(source: Path, options: PictureOptions) -> np.ndarray:
-    from ..images import read_image
-
     settings: dict[str, Any] = {}
     if options.max_pixels is not None:
         settings["max_pixels"] = options.max_pixels
@@ -213,9 +214,6 @@ def _read(source: Path, options: PictureOptions) -> np.ndarray:
 def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions) -> Outcome:
     """Write the files of one picture that are asked for and, unless overwriting, not there yet."""
     from ..drawing.pose_maps import draw_poses, overlay
-    from ..images import write_png
-    from ..openpose.order import DRAWABLE
-    from ..openpose.writer import write_openpose_json
 
     if (image.shape[1], image.shape[0]) != poses.size:
         raise InputError(

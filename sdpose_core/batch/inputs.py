@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
+from ..video.frames import VIDEO_SUFFIXES
+from ..video.opening import is_video
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,6 @@ def _named_by(text: str, out: Path, recursive: bool) -> Iterator[tuple[Path, str
 
 
 def _below(base: Path, videos: Sequence[Path], nothing: str, recursive: bool) -> Iterator[tuple[Path, str]]:
-    from ..video.frames import VIDEO_SUFFIXES
-
     if not videos:
         hint = "" if recursive else "; --recursive looks into its subfolders"
         raise InputError(f"{nothing} ({', '.join(sorted(VIDEO_SUFFIXES))}){hint}")
@@ -93,8 +93,6 @@ def _videos_in(folder: Path, out: Path, recursive: bool) -> list[Path]:
 
 def _is_input(path: Path) -> bool:
     """Whether a file found in a folder is a video to annotate: none of ours, nothing hidden or half written."""
-    from ..video.opening import is_video
-
     ours = path.stem.endswith("_kps") and path.with_name(f"{path.stem.removesuffix('_kps')}.pose.npz").exists()
     return not path.name.startswith(".") and is_video(path) and not ours
 

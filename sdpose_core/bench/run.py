@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checkpoints.layouts import inspect_checkpoint
+from ..codec.heatmaps import decode_dark_udp, encode_udp
 from ..dependencies import require
 from ..errors import InputError, SDPoseError
 from ..estimation.crop_jobs import is_out_of_memory
+from ..images import read_image
 from ..model.config import BODY, WHOLEBODY, SDPoseConfig, UNetConfig, VAEConfig
 from .measure import cost_key, current, gemm_rates, in_own_process, machine, peak_memory, peak_of, stage_gflop, timed
 from .modes import MODES, Mode, default_modes
@@ -81,8 +84,6 @@ class Settings:
     def config(self) -> SDPoseConfig:
         """Of the model: of the weights' file, full size, or tiny."""
         if self.weights:
-            from ..checkpoints.layouts import inspect_checkpoint
-
             return inspect_checkpoint(self.weights)[0]
         config = CONFIGS[self.model]
         if not self.tiny:
@@ -93,8 +94,6 @@ class Settings:
 
     def check_files(self) -> None:
         """Raise what reading the weights' header or the picture raises, before minutes of measuring."""
-        from ..images import read_image
-
         _ = self.config
         if self.picture:
             read_image(self.picture)
@@ -325,8 +324,6 @@ def measure_machine(settings: Settings) -> tuple[dict[str, float], dict[str, Any
 def measure_decode(settings: Settings) -> dict[str, Any]:
     """Seconds to decode the whole-body heatmaps of 64 crops."""
     import torch
-
-    from ..codec.heatmaps import decode_dark_udp, encode_udp
 
     device, _ = settings.resolve()
     config = dataclasses.replace(settings, model="wholebody", weights=None).config

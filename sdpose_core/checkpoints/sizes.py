@@ -14,6 +14,7 @@ from ..model.config import FEATURE_LEVELS, STRIDE_OF_LEVEL, UP_BLOCK_OF_LEVEL, S
 from ..skeletons import KEYPOINT_SETS
 from ..skeletons import keypoint_set as find_keypoint_set
 from ..tensor_files import some
+from ..version import __version__
 from . import names as keys
 
 FORMAT = "sdpose-annotator"
@@ -49,8 +50,6 @@ def settings_of_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, A
 
 def metadata_of(config: SDPoseConfig) -> dict[str, str]:
     """The reverse: what our own files say about themselves. Text only, as the format wants it."""
-    from ..version import __version__
-
     return {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
+from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..options import options_among
 
@@ -88,15 +90,11 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make_estimator(args: argparse.Namespace) -> Estimator:
     """The estimator that the options ask for."""
-    from ..estimation.loading import load_estimator
-
     return load_estimator(args.model, options_among(EstimatorOptions, vars(args)))
 
 
 def make_detector(args: argparse.Namespace) -> PersonDetector:
     """The detector that the options ask for."""
-    from ..detection.loading import load_detector
-
     options = DetectorOptions(max_people=args.max_people, min_size=args.min_size)
     if args.detector_threshold is not None:
         options = replace(options, threshold=args.detector_threshold)

@@ -14,7 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..batch.inputs import find_items
+from ..batch.shards import Shard
 from ..errors import InputError, SDPoseError
+from .arguments import OK, SOME_FAILED, WRONG_USAGE, announce, make_estimator
+from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
 
 if TYPE_CHECKING:
     from ..annotate.clip import ClipOutcome
@@ -31,7 +35,6 @@ _NOT_SETTINGS = (
 def add_parser(commands: Any) -> None:
     """Add `sdpose batch` to the commands."""
     from .arguments import count
-    from .clip_arguments import add_clip_arguments
 
     sub = commands.add_parser(
         "batch",
@@ -58,9 +61,6 @@ def add_parser(commands: Any) -> None:
 
 def _run_batch(args: argparse.Namespace) -> int:
     from ..batch.folder import Batch, CannotStart, annotate_videos, one_after_another
-    from ..batch.inputs import find_items
-    from ..batch.shards import Shard
-    from .arguments import OK, SOME_FAILED, WRONG_USAGE
 
     try:
         items = find_items(args.inputs, args.out, lists=args.lists, recursive=args.recursive)
@@ -86,8 +86,6 @@ def _run_batch(args: argparse.Namespace) -> int:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    from .clip_arguments import clip_options
-
     clip_options(args)
     if args.boxes:
         raise InputError("--boxes are those of one video: annotate it with 'sdpose video'")
@@ -113,8 +111,6 @@ class ClipRun:
     """
 
     def __init__(self, args: argparse.Namespace, batch: Batch) -> None:
-        from .clip_arguments import clip_options
-
         self._args, self._batch = args, batch
         self._options = clip_options(args)
 
@@ -129,7 +125,6 @@ class ClipRun:
     @functools.cached_property
     def _estimator(self) -> Any:
         from ..batch.folder import CannotStart
-        from .arguments import announce, make_estimator
 
         with _cannot_start():
             made = make_estimator(self._args)
@@ -149,8 +144,6 @@ class ClipRun:
 
     @functools.cached_property
     def _detector(self) -> Any:
-        from .clip_arguments import make_clip_detector
-
         with _cannot_start():
             return make_clip_detector(self._args)
 

@@ -6,6 +6,12 @@ import argparse
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from ..annotate.clip_options import ClipOptions, Selection
+from ..drawing.styles import check_style
+from ..sequences.cleaning import CleanOptions
+from ..sequences.people import parse_person
+from ..tracking.options import TrackerOptions
+from ..video.writer import CODECS
 from .arguments import (
     add_detector_arguments,
     add_drawing_arguments,
@@ -92,8 +98,6 @@ def _add_cleaning_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_codec_argument(parser: Any) -> None:
-    from ..video.writer import CODECS
-
     parser.add_argument(
         "--codec", choices=tuple(CODECS), default="lossless",
         help="lossless, ffv1 (lossless, .mkv), or h264 for players (default: lossless)",
@@ -103,9 +107,6 @@ def add_codec_argument(parser: Any) -> None:
 def clip_options(args: argparse.Namespace) -> ClipOptions:
     """What the options of `add_clip_arguments` ask for. Raises `InputError`."""
     from dataclasses import replace
-
-    from ..annotate.clip_options import ClipOptions, Selection
-    from ..drawing.styles import check_style
 
     check_style(args.style)
     person = args.person or Selection()
@@ -120,16 +121,12 @@ def clip_options(args: argparse.Namespace) -> ClipOptions:
 
 
 def _tracker_options(args: argparse.Namespace) -> TrackerOptions:
-    from ..tracking.options import TrackerOptions
-
     given = {"lost_seconds": args.lost, "remember_seconds": args.remember}
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return TrackerOptions(trust_ids=args.trust_ids, cuts=not args.no_cuts, **settings)
 
 
 def _clean_options(args: argparse.Namespace) -> CleanOptions | None:
-    from ..sequences.cleaning import CleanOptions
-
     if args.no_clean:
         return None
     given = {
@@ -155,9 +152,6 @@ def make_clip_detector(args: argparse.Namespace) -> PersonDetector:
 
 
 def _parse_person(text: str) -> Selection:
-    from ..annotate.clip_options import Selection
-    from ..sequences.people import parse_person
-
     return Selection(**parse_person(text))
 
 

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.layouts import convert
+from ..errors import InputError
+from .arguments import size
+
 
 def add_parser(commands: Any) -> None:
     """Add `convert`."""
-    from .arguments import size
-
     sub = commands.add_parser("convert", help="write a checkpoint in another layout, or as ONNX")
     sub.add_argument("input", type=Path, metavar="IN", help="checkpoint: a file or a folder")
     sub.add_argument("output", type=Path, metavar="OUT")
@@ -44,9 +46,6 @@ def _wants_onnx(args: argparse.Namespace) -> bool:
 
 
 def _convert(args: argparse.Namespace, dtype: Any) -> Any:
-    from ..checkpoints.layouts import convert
-    from ..errors import InputError
-
     if args.input_size:
         raise InputError("--input-size is for ONNX, whose crops have one size; elsewhere it is chosen with the model")
     return convert(
@@ -57,7 +56,6 @@ def _convert(args: argparse.Namespace, dtype: Any) -> Any:
 
 def _export_onnx(args: argparse.Namespace, dtype: Any) -> Any:
     from ..checkpoints.onnx_export import export_onnx
-    from ..errors import InputError
 
     if args.vae:
         raise InputError("--vae: an ONNX file holds no VAE decoder; leave it out")

@@ -7,8 +7,11 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 
+from ..checkpoints.published import find_weights, identify
 from ..dependencies import installed
+from ..detection.loading import load_detector
 from ..errors import SDPoseError
+from ..estimation.preview import PreviewEstimator
 from ..version import __version__
 
 _PACKAGES = (
@@ -60,10 +63,7 @@ def _onnx() -> Iterator[str]:
 
         yield f"ONNX: onnxruntime with {', '.join(onnxruntime.get_available_providers())}"
     try:
-        from ..detection.loading import load_detector
-
         yield f"detector: {load_detector().name}"
-        from ..estimation.preview import PreviewEstimator
 
         yield f"preview: {PreviewEstimator().name}"
     except SDPoseError as error:
@@ -71,8 +71,6 @@ def _onnx() -> Iterator[str]:
 
 
 def _weights() -> Iterator[str]:
-    from ..checkpoints.published import find_weights, identify
-
     for name in ("body", "wholebody"):
         try:
             path = find_weights(name)

@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, SDPoseError
+from ..exports.profile import ExportOptions
+from ..exports.targets import TARGETS, export
+from ..images import IMAGE_SUFFIXES
+from ..poses import PoseSequence
+from .arguments import OK, WRONG_USAGE
+from .retarget import read_reference
 
 if TYPE_CHECKING:
     from ..exports.profile import ExportProfile
@@ -17,7 +23,6 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add `export` to the subcommands of `sdpose`."""
-    from ..exports.targets import TARGETS
     from .arguments import add_detector_arguments, add_estimator_arguments, size
 
     lines = [
@@ -79,11 +84,6 @@ def run(args: argparse.Namespace) -> int:
     """The command; returns the exit code."""
     from tqdm import tqdm
 
-    from ..exports.profile import ExportOptions
-    from ..exports.targets import TARGETS, export
-    from ..poses import PoseSequence
-    from .arguments import OK, WRONG_USAGE
-
     options = ExportOptions(
         person=args.person, size=args.size, fit=args.fit, threshold=args.threshold, frames=args.frames,
         frame_rate=args.frame_rate, codec=args.codec, overwrite=args.overwrite,
@@ -116,10 +116,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _reference(args: argparse.Namespace, wanted: str) -> Poses | Path | None:
     """The character as its target wants it: poses are estimated where only a picture is given."""
-    from ..images import IMAGE_SUFFIXES
-    from ..poses import PoseSequence
-    from .retarget import read_reference
-
     path: Path | None = args.reference
     if path is None or (wanted == "picture" and path.suffix.lower() in IMAGE_SUFFIXES):
         return path

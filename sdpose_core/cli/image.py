@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import SDPoseError
+from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, output_names
+from ..detection.box_files import BoxFile
+from ..drawing.styles import check_style
+from ..errors import InputError, SDPoseError
+from ..images import IMAGE_SUFFIXES
 from .arguments import (
     OK,
     SOME_FAILED,
@@ -51,10 +55,6 @@ def add_image_parser(commands: Any) -> None:
 
 def _run_image(args: argparse.Namespace) -> int:
     from tqdm import tqdm
-
-    from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, output_names
-    from ..detection.box_files import BoxFile
-    from ..drawing.styles import check_style
 
     try:
         check_style(args.style)
@@ -106,9 +106,6 @@ def expand_inputs(inputs: Sequence[str]) -> list[Path]:
 
     Raises `InputError` for a folder without pictures or a pattern without a match; a missing file is met later.
     """
-    from ..errors import InputError
-    from ..images import IMAGE_SUFFIXES
-
     found: list[Path] = []
     for text in inputs:
         path = Path(text)

@@ -9,10 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.download import download
 from ..errors import SDPoseError
 from ..version import __version__
+from . import batch as cli_batch
+from . import convert as cli_convert
+from . import export as cli_export
+from . import retarget as cli_sequence
 from .arguments import INTERRUPTED, OK, SOME_FAILED, say
+from .doctor import report
 from .image import add_image_parser
+from .video import add_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,12 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from . import batch as cli_batch
-    from . import convert as cli_convert
-    from . import export as cli_export
-    from . import retarget as cli_sequence
-    from .video import add_parser
-
     parser = argparse.ArgumentParser(prog="sdpose", description="Human poses with SDPose, as OpenPose-compatible maps.")
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
@@ -73,15 +74,11 @@ def _bench_parser(commands: Any) -> None:
 
 
 def _run_download(args: argparse.Namespace) -> int:
-    from ..checkpoints.download import download
-
     print(download(args.name, args.to, on_plan=lambda plan: say(plan.describe())))
     return OK
 
 
 def _run_doctor(args: argparse.Namespace) -> int:
-    from .doctor import report
-
     for line in report():
         print(line)
     return OK

@@ -7,7 +7,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..annotate.images import FramePeople, annotate_images
+from ..detection.box_files import BoxFile
 from ..errors import InputError, SDPoseError
+from ..images import IMAGE_SUFFIXES, read_image
+from ..openpose.reader import read_openpose_json
+from ..openpose.writer import to_poses
+from ..poses import PoseSequence
+from ..retarget.fitting import FRAMES, MATCHES, METHODS, retarget
+from .arguments import (
+    OK,
+    WRONG_USAGE,
+    add_detector_arguments,
+    add_estimator_arguments,
+    make_detector,
+    make_estimator,
+    size,
+)
 
 if TYPE_CHECKING:
     from ..poses import Poses, PoseSequence
@@ -17,9 +33,6 @@ SUFFIX = ".pose.npz"
 
 def add_parser(commands: Any) -> None:
     """Add `retarget` to the subcommands of `sdpose`."""
-    from ..retarget.fitting import FRAMES, MATCHES, METHODS
-    from .arguments import add_detector_arguments, add_estimator_arguments, size
-
     sub = commands.add_parser(
         "retarget",
         help="fit a pose sequence to a character",
@@ -60,10 +73,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The command; returns the exit code."""
-    from ..poses import PoseSequence
-    from ..retarget.fitting import retarget
-    from .arguments import OK, WRONG_USAGE
-
     if not args.out.name.endswith(SUFFIX):
         _say(f"OUT: expected a name that ends in {SUFFIX}, got {str(args.out)!r}")
         return WRONG_USAGE
@@ -97,11 +106,6 @@ def read_reference(args: argparse.Namespace, path: Path) -> Poses | PoseSequence
     Args:
         args: with the options of `cli.add_estimator_arguments` and `cli.add_detector_arguments`, for a picture.
     """
-    from ..images import IMAGE_SUFFIXES
-    from ..openpose.reader import read_openpose_json
-    from ..openpose.writer import to_poses
-    from ..poses import PoseSequence
-
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return PoseSequence.load(path)
@@ -113,11 +117,7 @@ def read_reference(args: argparse.Namespace, path: Path) -> Poses | PoseSequence
 
 
 def _estimated(args: argparse.Namespace, picture: Path) -> Poses:
-    from ..annotate.images import FramePeople, annotate_images
     from ..annotate.pictures import describe
-    from ..detection.box_files import BoxFile
-    from ..images import read_image
-    from .arguments import make_detector, make_estimator
 
     image = read_image(picture)
     people = FramePeople(BoxFile(args.boxes).boxes_of(picture, True)) if args.boxes else None

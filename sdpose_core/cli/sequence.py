@@ -7,14 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..drawing.sequence import draw_sequence
+from ..drawing.styles import check_style
 from ..errors import InputError
+from ..poses import PoseSequence
+from ..sequences.tracks import split_tracks
+from ..video.opening import open_video
+from ..video.writer import SUFFIX
+from .arguments import OK, add_drawing_arguments
 from .clip_arguments import add_codec_argument
 from .progress import Bar
 
 
 def add_draw_parser(commands: Any) -> None:
-    from .arguments import add_drawing_arguments
-
     sub = commands.add_parser(
         "draw",
         help="draw a pose sequence",
@@ -34,12 +39,6 @@ def add_draw_parser(commands: Any) -> None:
 def _run_draw(args: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
-    from ..drawing.sequence import draw_sequence
-    from ..drawing.styles import check_style
-    from ..poses import PoseSequence
-    from ..video.writer import SUFFIX
-    from .arguments import OK
-
     check_style(args.style)
     sequence = PoseSequence.load(args.sequence)
     name = args.sequence.name.removesuffix(".npz").removesuffix(".pose")
@@ -49,8 +48,6 @@ def _run_draw(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         frames = None
         if args.background != "black":
-            from ..video.opening import open_video
-
             frames = stack.enter_context(open_video(args.background)).frames()
         bar = stack.enter_context(Bar())
         draw_sequence(
@@ -69,8 +66,6 @@ def add_info_parser(commands: Any) -> None:
 
 
 def _run_info(args: argparse.Namespace) -> int:
-    from .arguments import OK
-
     found = describe_file(args.file)
     if args.json:
         print(json.dumps(found, indent=2))
@@ -83,11 +78,8 @@ def _run_info(args: argparse.Namespace) -> int:
 
 def describe_file(path: Path) -> dict[str, Any]:
     """What a `.pose.npz` or a video holds, as JSON-able values. Raises `InputError`."""
-    from ..poses import PoseSequence
-
     if path.suffix.lower() == ".npz":
         return {"file": str(path)} | describe_sequence(PoseSequence.load(path))
-    from ..video.opening import open_video
 
     with open_video(path) as video:
         info = video.info
@@ -100,8 +92,6 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 def describe_sequence(sequence: Any) -> dict[str, Any]:
     """What a `PoseSequence` holds, as JSON-able values."""
-    from ..sequences.tracks import split_tracks
-
     rate = sequence.frame_rate
     people = [
         {

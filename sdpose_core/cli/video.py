@@ -6,7 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..detection.box_files import BoxFile
 from ..errors import SDPoseError
+from ..estimation.stage_times import StageTimes
+from ..poses import PoseSequence
+from .arguments import INTERRUPTED, OK, WRONG_USAGE, announce, make_estimator, say
 from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
 from .progress import Bar
 from .sequence import add_draw_parser, add_info_parser
@@ -37,10 +41,6 @@ def _add_video(commands: Any) -> None:
 
 def _run_video(args: argparse.Namespace) -> int:
     from ..annotate.clip import ClipFiles, annotate_clip, clip_name
-    from ..detection.box_files import BoxFile
-    from ..estimation.stage_times import StageTimes
-    from ..poses import PoseSequence
-    from .arguments import INTERRUPTED, OK, WRONG_USAGE, announce, make_estimator, say
 
     try:
         options = clip_options(args)

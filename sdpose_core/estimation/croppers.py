@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..codec.crops import Crop, affine_crop, make_crop, masked
+from ..codec.transfers import upload
 from .crop_jobs import PlannedCrop
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ class HostCropper:
 
     def cut(self, part: slice) -> tuple[list[Crop], torch.Tensor]:
         """See `Cropper.cut`; rounded except for "stretch_native", whose node never rounds."""
-        from ..codec.transfers import upload
-
         made = [
             make_crop(masked(self.images[job.image], job.mask), job.box[:4], self.input_size, mode=self.mode)
             for job in self.jobs[part]

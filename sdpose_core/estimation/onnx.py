@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..codec.heatmaps import flip_back
 from ..dependencies import require
 from ..errors import CheckpointError, InputError
 from ..files import sha256_of
@@ -63,8 +64,6 @@ class OnnxNetwork:
     def heatmaps(self, images: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
         """As `SDPose.heatmaps`."""
         import torch
-
-        from ..codec.heatmaps import flip_back
 
         if not flip_test:
             return torch.from_numpy(self._onnx.run({"images": images.contiguous().numpy()})[0])

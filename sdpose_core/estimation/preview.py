@@ -20,6 +20,7 @@ from ..files import sha256_of
 from ..onnx_runtime import OnnxModel
 from ..poses import Poses
 from ..skeletons import COCO_17
+from ..version import __version__
 from .crop_jobs import OnBatch, plan_crops
 from .stage_times import MODEL, StageTimes
 
@@ -103,8 +104,6 @@ class PreviewEstimator:
 
     def meta(self) -> dict[str, Any]:
         """What made the poses: model, sha256 of the weights, backend, settings, notes."""
-        from ..version import __version__
-
         return {
             "model": self.name,
             "preview": True,

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..codec.crops import CROP_MODES, Crop
+from ..codec.heatmaps import decode_to_tensor
+from ..codec.transfers import Download, upload
 from ..errors import InputError, SDPoseError
 from ..poses import Poses
+from ..version import __version__
 from .crop_jobs import BATCH_SIZE_OF_DEVICE, OnBatch, PlannedCrop, is_out_of_memory, one_ahead, plan_crops
 from .croppers import Cropper, HostCropper, RoundedDeviceCropper
 from .stage_times import MODEL, StageTimes
@@ -129,8 +132,6 @@ class PoseEstimator:
         """RGB crops (N, H, W, 3) of 0..255, at the model's input size -> heatmaps (N, K, H/4, W/4) float32 there."""
         import torch
 
-        from ..codec.transfers import upload
-
         with torch.inference_mode():
             return self._heatmaps(upload(crops, self.device).permute(0, 3, 1, 2))
 
@@ -154,9 +155,6 @@ class PoseEstimator:
         On CUDA nothing here waits for the device: the next batch is prepared while this one runs.
         """
         import torch
-
-        from ..codec.heatmaps import decode_to_tensor
-        from ..codec.transfers import Download
 
         with torch.inference_mode():
             with self.times.busy("crop"):
@@ -200,8 +198,6 @@ class PoseEstimator:
 
     def meta(self) -> dict[str, Any]:
         """What made the poses: model, weights and every setting that moves a keypoint."""
-        from ..version import __version__
-
         config, approximations = self.model.config, getattr(self.model, "approximations", {})
         return {
             "model": self.name,

@@ -11,13 +11,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_folder, atomic_write
+from ..images import write_png
+from ..video.opening import frame_count
+from ..video.writer import SUFFIX, VideoWriter
 from .profile import ExportJob
 
 
 def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], job: ExportJob, codec: str) -> None:
     """A video of RGB frames of `size` (w, h) at the job's rate, one at a time."""
-    from ..video.writer import VideoWriter
-
     with VideoWriter(path, size, job.frame_rate, codec=codec) as writer:
         for frame in frames:
             writer.write(frame)
@@ -34,8 +35,6 @@ def write_pose_video(path: Path, job: ExportJob) -> None:
 
 def write_pose_maps(job: ExportJob, stem: str) -> None:
     """OUT/STEM.mp4 (.mkv for ffv1), or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
-    from ..video.writer import SUFFIX
-
     if job.codec != "png":
         job.add(job.out / f"{stem}{SUFFIX.get(job.codec, '.mp4')}", lambda path: write_pose_video(path, job))
         return
@@ -43,8 +42,6 @@ def write_pose_maps(job: ExportJob, stem: str) -> None:
 
 
 def _write_pngs(path: Path, job: ExportJob) -> None:
-    from ..images import write_png
-
     with atomic_folder(path, "*.png") as folder:
         for number, pose_map in enumerate(job.pose_maps()):
             write_png(folder / f"{number:05d}.png", pose_map)
@@ -56,8 +53,6 @@ def write_with_training_pair(job: ExportJob, pose_video: Path) -> None:
     Raises `InputError`, before anything is written, unless both videos have the same number of frames, as the readers
     of the list demand.
     """
-    from ..video.opening import frame_count
-
     video = job.video
     if video is not None and (frames := frame_count(video)) != len(job.timeline):
         raise InputError(

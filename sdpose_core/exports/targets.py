@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 from ..drawing.canvas import FITS
 from ..errors import InputError
+from ..images import read_image
 from ..poses import USUAL_RATE, Poses, PoseSequence
+from ..sequences.people import parse_person, select_people
 from ..sequences.selection import select_person
 from . import animate_anyone, coco, mimicmotion, musepose, openpose, pose_video, unianimate, wan
 from .profile import ExportJob, ExportOptions, ExportProfile, ExportResult, OnProgress
@@ -106,8 +108,6 @@ def _people(
     sequence: PoseSequence, profile: ExportProfile, options: ExportOptions, result: ExportResult
 ) -> PoseSequence:
     """The people to show: all, or the one asked for (AnimateAnyone's rule where the tool knows one only)."""
-    from ..sequences.people import parse_person, select_people
-
     if options.person is None and not profile.one_person:
         return sequence
     person = "best" if options.person is None else str(options.person)
@@ -164,7 +164,6 @@ def _size_of(sequence: PoseSequence, poses: Poses | None, picture: Path | None) 
         return poses.size
     if picture is None:
         return sequence.size
-    from ..images import read_image
 
     h, w = read_image(picture).shape[:2]
     return w, h

@@ -20,8 +20,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write
+from ..images import read_image, write_png
 from ..openpose.order import OPENPOSE_18_FROM_COCO_17, PointSource
 from ..poses import Poses
+from ..video.opening import open_video
 from .faces import face_boxes, face_crops
 from .profile import ExportJob, ExportProfile
 from .streams import write_frames, write_list, write_pose_video
@@ -86,8 +88,6 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
 
     Raises `InputError` if the video is of another size (w, h) than the poses, or ends too early.
     """
-    from ..video.opening import open_video
-
     with open_video(video) as source:
         if tuple(source.info.size) != tuple(size):
             raise InputError(
@@ -144,8 +144,6 @@ def _rounded(rows: Any) -> list[list[float]]:
 
 
 def _write_reference(path: Path, picture: Path) -> None:
-    from ..images import read_image, write_png
-
     write_png(path, read_image(picture))
 
 

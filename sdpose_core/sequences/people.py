@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import boxes as box_tools
 from ..errors import InputError
+from ..images import read_image
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
 from .tracks import by_track
@@ -137,8 +138,6 @@ def _read_mask(mask: np.ndarray | str | Path | None, people: PoseSequence) -> np
     if mask is None:
         raise InputError("choosing by 'mask' needs the mask: a picture of the source's size, white where the person is")
     if isinstance(mask, str | Path):
-        from ..images import read_image
-
         mask = read_image(mask).max(axis=2) > 127
     array = np.asarray(mask) > 0
     array = array[None] if array.ndim == 2 else array

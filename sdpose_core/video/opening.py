@@ -8,7 +8,9 @@ from pathlib import Path
 from ..errors import InputError
 from ..images import DAMAGE, WHITE
 from ..poses import USUAL_RATE
+from .file import VideoFile
 from .frames import ANIMATED, VIDEO_SUFFIXES, VideoSource
+from .pictures import AnimatedPicture, PictureFolder
 
 
 def open_video(
@@ -28,16 +30,11 @@ def open_video(
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir():
-        from .pictures import PictureFolder
-
         return PictureFolder(path, frame_rate or USUAL_RATE, background)
     if not path.is_file():  # a pipe or a device would block, or never end
         raise InputError(f"{path} is no regular file: expected a video file or a folder of pictures")
     if path.suffix.lower() in ANIMATED:
-        from .pictures import AnimatedPicture
-
         return AnimatedPicture(path, background)
-    from .file import VideoFile
 
     return VideoFile(path, background)
 
@@ -61,7 +58,5 @@ def is_video(path: str | Path) -> bool:
 
 def frame_count(path: str | Path) -> int:
     """The number of frames that a reader gets, counted by decoding, not as stated. Raises as `open_video`."""
-    from .file import VideoFile
-
     with open_video(path) as source:
         return source.count() if isinstance(source, VideoFile) else sum(1 for _ in source.frames())

@@ -17,6 +17,7 @@ from sdpose_core.openpose.reader import read_openpose_json
 from sdpose_core.openpose.writer import to_poses
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.cleaning import drawing_threshold
+from sdpose_core.video.opening import open_video
 
 KEYPOINT_ENDINGS = (".pose.npz", "_keypoints.json", ".json")
 MAP_ENDINGS = ("_pose.png", ".png", ".jpg", ".webp")
@@ -134,8 +135,6 @@ def pose_frames(path: Path, size: tuple[int, int], *, style: str, threshold: flo
 
     A `.pose.npz` gives black where the source has a frame and it has none. Maps that are drawn have `size` (w, h).
     """
-    from sdpose_core.video.opening import open_video
-
     if path.name.endswith(".pose.npz"):
         sequence = PoseSequence.load(path)
         threshold = drawing_threshold(sequence.meta, threshold)

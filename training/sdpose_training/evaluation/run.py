@@ -33,6 +33,7 @@ from sdpose_training.evaluation.protocols import (
 from sdpose_training.evaluation.result import result_of, write_result
 from sdpose_training.evaluation.scoring import Predictions, read_predictions, score, write_predictions
 from sdpose_training.evaluation.worst_gallery import write_gallery
+from sdpose_training.peers.loading import load_peer
 
 log = logging.getLogger("evaluate")
 
@@ -109,8 +110,6 @@ def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[
 
 
 def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> Estimator:
-    from sdpose_training.peers.loading import load_peer
-
     batch = None if args.batch == BY_MEMORY else args.batch
     return load_peer(
         spec,

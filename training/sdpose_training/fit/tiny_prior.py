@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sdpose_core.checkpoints.layouts import read_checkpoint
 from sdpose_core.checkpoints.names import TEXT
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
@@ -77,8 +78,6 @@ def take_encoder(recipe: Recipe, checkpoint: Path, pictures: Sequence[Path], out
 
     Raises `CheckpointError` for no SDPose checkpoint, `InputError` for an encoder of other sizes than the recipe's.
     """
-    from sdpose_core.checkpoints.layouts import read_checkpoint
-
     config, tensors, _ = read_checkpoint(checkpoint)
     found, expected = asdict(config.vae), asdict(recipe.model.vae)
     if different := [name for name in expected if name != "scaling_factor" and found[name] != expected[name]]:

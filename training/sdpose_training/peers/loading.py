@@ -6,6 +6,10 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from sdpose_core.errors import InputError
+from sdpose_core.estimation.preview import PreviewEstimator
+from sdpose_training.peers.sapiens import SapiensPeer
+from sdpose_training.peers.simcc import SimccPeer
+from sdpose_training.peers.vitpose import VitPosePeer
 
 if TYPE_CHECKING:
     from sdpose_core.estimation.crop_jobs import Estimator
@@ -53,18 +57,11 @@ def load_peer(
         raise InputError(_unknown(spec, kind))
     device = None if device == "auto" else device
     if kind == "preview":
-        from sdpose_core.estimation.preview import PreviewEstimator
-
         return PreviewEstimator()
     if kind == "vitpose":
-        from sdpose_training.peers.vitpose import VitPosePeer
-
         return VitPosePeer(source, device=device, flip_test=flip_test, batch=batch, download=download)
     if kind == "sapiens":
-        from sdpose_training.peers.sapiens import SapiensPeer
-
         return SapiensPeer(source, device=device, trust_file=trust_file, flip_test=flip_test, batch=batch)
-    from sdpose_training.peers.simcc import SimccPeer
 
     return SimccPeer(kind, source, device=device, flip_test=flip_test, batch=batch)
 

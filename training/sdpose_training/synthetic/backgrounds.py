@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdpose_core.images import read_image
 from sdpose_training.synthetic.looks import random_colour
 
 KINDS = {"plain": 0.08, "gradient": 0.10, "noise": 0.12, "blobs": 0.20, "tiles": 0.15, "room": 0.15, "clutter": 0.20}
@@ -96,8 +97,6 @@ def _tiles(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 def _from_picture(rng: np.random.Generator, size: tuple[int, int], path: Path) -> np.ndarray:
     """A random cut-out of a picture, mirrored or not, brighter or darker."""
     import cv2
-
-    from sdpose_core.images import read_image
 
     picture = read_image(path)
     h, w = picture.shape[:2]

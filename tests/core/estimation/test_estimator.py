@@ -16,10 +16,7 @@ import torch
 
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency, SDPoseError
 from sdpose_core.estimation import loading
-from sdpose_core.estimation.crop_jobs import (
-    is_out_of_memory,
-    one_ahead,
-)
+from sdpose_core.estimation.crop_jobs import is_out_of_memory, one_ahead
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.estimation.sdpose import PoseEstimator

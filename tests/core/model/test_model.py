@@ -24,13 +24,7 @@ from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model import cpu_memory as strips
 from sdpose_core.model import head as head_module
 from sdpose_core.model.backbone import POSE, RGB, class_embedding_input
-from sdpose_core.model.config import (
-    BODY,
-    FEATURE_LEVELS,
-    UP_BLOCK_OF_LEVEL,
-    WHOLEBODY,
-    SDPoseConfig,
-)
+from sdpose_core.model.config import BODY, FEATURE_LEVELS, UP_BLOCK_OF_LEVEL, WHOLEBODY, SDPoseConfig
 from sdpose_core.model.devices import pick_device, pick_dtype
 from sdpose_core.model.empty_prompt import empty_prompt_embedding
 from sdpose_core.model.network import SDPose

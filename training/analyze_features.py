@@ -90,9 +90,9 @@ def run(options: argparse.Namespace) -> list[Path]:
         require(package, "the feature analysis")
     from sdpose_training.features.report import Report, write_report
 
-    for name, least in (("batch", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            raise InputError(f"--{name} {getattr(options, name)}: expected {least} or more")
+    for name, minimum in (("batch", 1), ("seed", 0)):
+        if getattr(options, name) < minimum:
+            raise InputError(f"--{name} {getattr(options, name)}: expected {minimum} or more")
     pairs = [named(value) for value in options.checkpoint]
     if len({name for name, _ in pairs}) < len(pairs):
         raise InputError("--checkpoint: every network needs a name of its own, NAME=PATH")

@@ -415,10 +415,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 sys.path[:0] = sys.argv[3:]
-from recipe import load_recipe
 from sdpose_core.skeletons import COCO_17
-from starting_weights import starting_model
-from training_setup import share_methods
+from sdpose_training.fit.setup import share_methods
+from sdpose_training.fit.starting_weights import starting_model
+from sdpose_training.recipe.recipe import load_recipe
 rank, folder = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
 model = starting_model(load_recipe(f"{sys.argv[3]}/recipes/debug_cpu.toml"), COCO_17).model.eval()

@@ -345,7 +345,7 @@ def test_mistakes_with_videos_are_one_line(
         (["--base", "none"], "model_index.json"),
         (["--steps", "0"], "--steps 0"),
         (["--short-side", "10"], "short side"),
-        (["--pictures", "none"], "no pictures"),
+        (["--pictures", "none"], "--pictures none: no such folder"),
         (["--estimator", "none.safetensors"], "none.safetensors"),
     ],
 )

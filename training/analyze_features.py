@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="mean",
         help="of the maps (default: mean over the map)",
     )
-    add("--no-standardise", action="store_true", help="keep each channel's own scale")
+    add("--no-standardize", "--no-standardise", action="store_true", help="keep each channel's own scale")
     add("--seed", type=int, default=0, help="of the people, the random weights and the t-SNE (default: 0)")
     add("--input-size", type=size(64, multiple_of=64), metavar="WxH", help="of the crops (default: each network's own)")
     add("--batch", type=int, default=8, help="crops at a time (default: 8)")
@@ -91,9 +91,9 @@ def run(options: argparse.Namespace) -> list[Path]:
         require(package, "the feature analysis")
     from sdpose_training.features.report import Report, write_report
 
-    for name, least in (("batch", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            raise InputError(f"--{name} {getattr(options, name)}: expected {least} or more")
+    for name, minimum in (("batch", 1), ("seed", 0)):
+        if getattr(options, name) < minimum:
+            raise InputError(f"--{name} {getattr(options, name)}: expected {minimum} or more")
     pairs = [named(value) for value in options.checkpoint]
     if len({name for name, _ in pairs}) < len(pairs):
         raise InputError("--checkpoint: every network needs a name of its own, NAME=PATH")
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> list[Path]:
     if not vectors or good.sum() < 2:
         raise InputError("fewer than two people could be read in every style: see the warnings above")
     results = [
-        separate(name, level, values[:, good], standardise=not options.no_standardise, seed=options.seed)
+        separate(name, level, values[:, good], standardize=not options.no_standardize, seed=options.seed)
         for (name, level), values in vectors.items()
     ]
     settings = {
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> list[Path]:
         "people": int(good.sum()),
         "people_left_out": int((~good).sum()),
         "pooling": options.pooling,
-        "standardised": not options.no_standardise,
+        "standardised": not options.no_standardize,
         "seed": options.seed,
         "dtype": options.dtype or "auto",
     }

@@ -15,13 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-from sdpose_core.errors import InputError
+from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in
 from sdpose_training.options import exit_status, size, whole_number
 from sdpose_training.synthetic.dataset import Job, make_data_set
 from sdpose_training.synthetic.scene import PEOPLE, SceneSettings
 from sdpose_training.synthetic.styles import STYLES
-
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,13 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _job(options: argparse.Namespace) -> Job:
-    pictures: list[Path] = []
-    if options.backgrounds:
-        if not options.backgrounds.is_dir():
-            raise InputError(f"--backgrounds {options.backgrounds}: expected a folder of pictures, found none")
-        pictures = sorted(p for p in options.backgrounds.iterdir() if p.suffix.lower() in _PICTURE_SUFFIXES)
-        if not pictures:
-            raise InputError(f"--backgrounds {options.backgrounds}: no {', '.join(_PICTURE_SUFFIXES)} in this folder")
+    pictures = pictures_in(options.backgrounds, "--backgrounds", COMMON_SUFFIXES) if options.backgrounds else ()
     scene = SceneSettings(
         options.size, options.style, options.people, options.supersample, options.hidden_face, tuple(pictures)
     )

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdpose_core.dependencies import require
-from sdpose_training.fit.tiny_prior import find_pictures, make_prior
+from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in
+from sdpose_training.fit.tiny_prior import make_prior
 from sdpose_training.options import exit_status, start_log, whole_number
 from sdpose_training.recipe.recipe import load_recipe
 
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         require("torch", "training")
-        make_prior(load_recipe(args.recipe, overrides), find_pictures(args.pictures), args.out, args)
+        pictures = pictures_in(args.pictures, "--pictures", COMMON_SUFFIXES)
+        make_prior(load_recipe(args.recipe, overrides), pictures, args.out, args)
         return 0
 
     return exit_status("make_tiny_prior", work)

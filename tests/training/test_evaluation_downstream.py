@@ -233,10 +233,10 @@ def frames_of(path: Path) -> list[np.ndarray]:
         return [frame.image for frame in source.frames()]
 
 
-def solid_video(path: Path, colour: tuple[int, int, int], count: int, size: tuple[int, int] = (64, 96)) -> Path:
+def solid_video(path: Path, color: tuple[int, int, int], count: int, size: tuple[int, int] = (64, 96)) -> Path:
     with VideoWriter(path, size, Fraction(12), codec="lossless") as writer:
         for index in range(count):
-            image = np.full((size[1], size[0], 3), colour, np.uint8)
+            image = np.full((size[1], size[0], 3), color, np.uint8)
             image[: 8 * (index + 1)] = 255  # a bar that says which frame it is
             writer.write(image)
     return path
@@ -274,8 +274,8 @@ def test_the_comparison_video(clips: dict[str, Path], tmp_path: Path, caplog: py
         below = frame[26:].astype(int)
         driving, ours, ours_result, peer, peer_result = (below[:, i * 68 : i * 68 + 64] for i in range(5))
         bar = 8 * (index + 1)
-        for panel, colour in ((driving, (200, 30, 30)), (peer, (30, 200, 30)), (peer_result, (200, 200, 30))):
-            assert np.abs(panel[bar + 8 : -8, 8:-8] - colour).max() < 25
+        for panel, color in ((driving, (200, 30, 30)), (peer, (30, 200, 30)), (peer_result, (200, 200, 30))):
+            assert np.abs(panel[bar + 8 : -8, 8:-8] - color).max() < 25
             assert panel[2 : bar - 4, 8:-8].min() > 225
         # 128 x 96 fitted into 64 x 96: half the height, black above and below
         assert ours_result[:20].max() < 40
@@ -341,7 +341,7 @@ def test_mistakes_with_videos_are_one_line(
         (["--base", "none"], "model_index.json"),
         (["--steps", "0"], "--steps 0"),
         (["--short-side", "10"], "short side"),
-        (["--pictures", "none"], "no pictures"),
+        (["--pictures", "none"], "--pictures none: no such folder"),
         (["--estimator", "none.safetensors"], "none.safetensors"),
     ],
 )

@@ -185,8 +185,8 @@ def test_silhouettes_are_those_of_the_definition() -> None:
 @pytest.mark.parametrize("ordered_by", ["person", "style"])
 def test_silhouettes_tell_what_features_are_ordered_by(ordered_by: str) -> None:
     rng = np.random.default_rng(1)
-    centres = rng.normal(size=(1, 12, 6)) if ordered_by == "person" else rng.normal(size=(4, 1, 6))
-    found = separate("m", "F1", centres + 0.05 * rng.normal(size=(4, 12, 6)))
+    centers = rng.normal(size=(1, 12, 6)) if ordered_by == "person" else rng.normal(size=(4, 1, 6))
+    found = separate("m", "F1", centers + 0.05 * rng.normal(size=(4, 12, 6)))
     high, low = (found.by_person, found.by_style) if ordered_by == "person" else (found.by_style, found.by_person)
     assert high > 0.8
     assert low < 0.1

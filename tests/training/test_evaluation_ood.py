@@ -101,7 +101,7 @@ def test_numbers_that_are_not_finite_are_an_error() -> None:
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    """A red coat on a grey gradient, with some texture."""
+    """A red coat on a gray gradient, with some texture."""
     rng = np.random.default_rng(0)
     picture = np.repeat(np.linspace(90, 230, 160)[:, None, None], 240, axis=1) * np.ones(3)
     picture += cv2.GaussianBlur(rng.normal(0, 30, picture.shape), (0, 0), 2)
@@ -132,7 +132,7 @@ def test_each_filter_looks_as_its_name_says(photo: np.ndarray) -> None:
     assert 4 <= len(np.unique(posterised.reshape(-1, 3), axis=0)) <= 9
     assert posterised[coat].astype(int)[..., 0].mean() - posterised[coat].astype(int)[..., 1].mean() > 100  # still red
     drawn = FILTERS["sketch"](photo).astype(int)
-    assert (drawn.max(axis=2) - drawn.min(axis=2)).max() <= 12 and np.median(drawn) > 200  # grey on light paper
+    assert (drawn.max(axis=2) - drawn.min(axis=2)).max() <= 12 and np.median(drawn) > 200  # gray on light paper
     lines = FILTERS["edge"](photo)
     assert np.median(lines) == 0 and lines[coat].max() < 40
     assert lines[40:120, 77:84].max(axis=(1, 2)).min() > 100  # the coat's left border, without a gap
@@ -143,8 +143,8 @@ def test_each_filter_looks_as_its_name_says(photo: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", ["oil", "posterise", "sketch"])
 def test_filters_do_not_move_anything(name: str, photo: np.ndarray) -> None:
-    grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in (photo, FILTERS[name](photo))]
-    (dx, dy), _ = cv2.phaseCorrelate(cv2.Sobel(grey[0], cv2.CV_32F, 1, 0), cv2.Sobel(grey[1], cv2.CV_32F, 1, 0))
+    gray = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in (photo, FILTERS[name](photo))]
+    (dx, dy), _ = cv2.phaseCorrelate(cv2.Sobel(gray[0], cv2.CV_32F, 1, 0), cv2.Sobel(gray[1], cv2.CV_32F, 1, 0))
     assert abs(dx) < 0.5 and abs(dy) < 0.5
 
 
@@ -313,7 +313,7 @@ def test_file_names_that_lead_elsewhere_or_cannot_be_written_are_refused(coco: P
         ["--style", "oil", "--weights", "w.safetensors", "--data.root", "."],
         ["--style", "monet", "--weights", "w.safetensors", "--data.root", "."],
         ["--style", "ukiyoe", "--weights", "w.safetensors", "--style-pictures", ".", "--data.root", "."],
-        ["--style", "watercolour", "--data.root", "."],
+        ["--style", "watercolor", "--data.root", "."],
         ["--style", "oil", "--data.root", ".", "--quality", "101"],
         ["convert", "a.pth", "b.safetensors", "--style", "oil"],
     ],

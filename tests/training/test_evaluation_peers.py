@@ -25,10 +25,10 @@ from sdpose_training.peers.simcc import SimccCrop, decode_simcc
 COCO = SHARED / "data" / "coco_samples"
 SIZE = (48, 64)
 
-COLOURS = [k % 3 for k in range(17)]
+COLORS = [k % 3 for k in range(17)]
 """Which dot each of 17 points is; the same for left and right, as the tests' models do not know one from the other."""
 for _left, _right in COCO_17.flip_pairs:
-    COLOURS[_right] = COLOURS[_left]
+    COLORS[_right] = COLORS[_left]
 
 
 def picture_of_dots(size: tuple[int, int], dots: list[tuple[float, float]], radius: float = 4.0) -> np.ndarray:
@@ -112,12 +112,12 @@ BOXES = np.array(
 @pytest.mark.parametrize("box", BOXES, ids=["upright", "wide", "over the edge", "fractions"])
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_simcc_points_land_on_what_is_in_the_picture(tmp_path: Path, box: np.ndarray, flip_test: bool) -> None:
-    """The whole way: crop, colours, normalisation, decoding, back to the picture."""
+    """The whole way: crop, colors, normalisation, decoding, back to the picture."""
     dots = [(101.3, 70.8), (120.6, 140.2), (95.4, 120.9)]
     image = picture_of_dots((300, 250), dots, radius=4 * bin_in_picture(box))
-    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLOURS, SIZE)
+    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLORS, SIZE)
     [poses] = load_peer(f"rtmpose:{path}", flip_test=flip_test).estimate([image], [box[None]])
-    expected = np.array([dots[colour] for colour in COLOURS])
+    expected = np.array([dots[color] for color in COLORS])
     tolerance = bin_in_picture(box) * (1.0 if flip_test else 0.5) + 0.2
     np.testing.assert_allclose(poses.keypoints[0], expected, atol=tolerance)
     assert (poses.scores[0] > 0).all()
@@ -180,7 +180,7 @@ def test_of_halpes_26_points_the_17_of_coco_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fixed", [1, "batch"])
 def test_batches_pictures_and_nobody(tmp_path: Path, fixed: int | str) -> None:
-    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLOURS, SIZE, batch=fixed)
+    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLORS, SIZE, batch=fixed)
     images = [
         picture_of_dots((300, 250), [(101.3, 70.8), (120.6, 140.2), (95.4, 120.9)]),
         np.zeros((40, 30, 3), np.uint8),
@@ -202,14 +202,14 @@ def test_batches_pictures_and_nobody(tmp_path: Path, fixed: int | str) -> None:
 
 
 def test_nothing_to_see_is_no_point(tmp_path: Path) -> None:
-    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLOURS, SIZE)
+    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLORS, SIZE)
     [poses] = load_peer(f"rtmpose:{path}").estimate([np.zeros((250, 300, 3), np.uint8)], [BOXES[:1]])
     assert np.isnan(poses.keypoints).all()
     assert (poses.scores == 0).all()
 
 
 def test_a_result_says_what_made_it(tmp_path: Path) -> None:
-    path = write_simcc_that_sees_dots(tmp_path / "rtmpose-m.onnx", COLOURS, SIZE)
+    path = write_simcc_that_sees_dots(tmp_path / "rtmpose-m.onnx", COLORS, SIZE)
     peer = load_peer(f"rtmpose:{path}", device="cpu", batch=3)
     meta = json.loads(json.dumps(peer.meta()))
     assert peer.name == meta["model"] == "RTMPose (rtmpose-m)"
@@ -232,7 +232,7 @@ def test_files_that_are_no_simcc_models(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"21 keypoints; RTMPose is known here with 17, 26, 133 \(21: a hand"):
         load_peer(f"rtmpose:{hand}")
     with pytest.raises(CheckpointError, match=r"17 keypoints; RTMW is known here with 133"):
-        load_peer(f"rtmw:{write_simcc_that_sees_dots(tmp_path / 'body.onnx', COLOURS, SIZE)}")
+        load_peer(f"rtmw:{write_simcc_that_sees_dots(tmp_path / 'body.onnx', COLORS, SIZE)}")
     other = write_simcc_that_says(tmp_path / "other.onnx", np.zeros((17, 96)), np.zeros((17, 64)), SIZE)
     with pytest.raises(CheckpointError, match=r"\(1, 17, 64\).*expected \(n, K, 96\) and \(n, K, 128\)"):
         load_peer(f"rtmpose:{other}")
@@ -244,7 +244,7 @@ def test_files_that_are_no_simcc_models(tmp_path: Path) -> None:
 
 
 def test_an_absent_gpu_and_a_batch_of_none_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLOURS, SIZE)
+    path = write_simcc_that_sees_dots(tmp_path / "m.onnx", COLORS, SIZE)
     with pytest.raises(InputError, match="batch size: expected at least 1, got 0"):
         load_peer(f"rtmpose:{path}", batch=0)
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
@@ -401,18 +401,18 @@ def test_a_hub_name_is_not_fetched_unless_asked(monkeypatch: pytest.MonkeyPatch,
 # ------------------------------------------------------------------------------------------- Sapiens
 
 
-def sapiens_that_sees_dots(path: Path, colours: list[int]) -> Path:
-    """A TorchScript file whose heatmap k shows where the picture has colour k (0 red, 1 green, 2 blue)."""
+def sapiens_that_sees_dots(path: Path, colors: list[int]) -> Path:
+    """A TorchScript file whose heatmap k shows where the picture has color k (0 red, 1 green, 2 blue)."""
     torch = pytest.importorskip("torch")
 
     class Dots(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("colours", torch.tensor(colours))
+            self.register_buffer("colors", torch.tensor(colors))
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             small = torch.nn.functional.interpolate(pixels, (256, 192), mode="bilinear", align_corners=True).relu()
-            return small.index_select(1, self.colours)
+            return small.index_select(1, self.colors)
 
     torch.jit.trace(Dots(), torch.zeros(1, 3, 1024, 768)).save(str(path))
     return path
@@ -422,10 +422,10 @@ def sapiens_that_sees_dots(path: Path, colours: list[int]) -> Path:
 def test_sapiens_points_land_on_what_is_in_the_picture(tmp_path: Path, flip_test: bool) -> None:
     dots = [(101.3, 70.8), (120.6, 140.2), (95.4, 120.9)]
     image = picture_of_dots((300, 250), dots, radius=5.0)
-    path = sapiens_that_sees_dots(tmp_path / "tiny_torchscript.pt2", COLOURS)
+    path = sapiens_that_sees_dots(tmp_path / "tiny_torchscript.pt2", COLORS)
     peer = load_peer(f"sapiens:{path}", trust_file=True, flip_test=flip_test, batch=2)
     [poses] = peer.estimate([image], [BOXES[:3]])
-    expected = np.array([dots[colour] for colour in COLOURS])
+    expected = np.array([dots[color] for color in COLORS])
     for keypoints in poses.keypoints:
         np.testing.assert_allclose(keypoints, expected, atol=0.3)
     assert (peer.name, peer.keypoint_set) == ("Sapiens (tiny_torchscript)", "coco_17")
@@ -436,10 +436,10 @@ def test_sapiens_points_land_on_what_is_in_the_picture(tmp_path: Path, flip_test
 
 def test_sapiens_of_308_points_gives_cocos_17(tmp_path: Path) -> None:
     """The wrists stand apart from the other body points there, after the fingers of each hand."""
-    colours = [2] * 308
-    colours[62], colours[41], colours[13] = 0, 1, 1
+    colors = [2] * 308
+    colors[62], colors[41], colors[13] = 0, 1, 1
     dots = [(101.3, 70.8), (120.6, 140.2), (95.4, 120.9)]
-    path = sapiens_that_sees_dots(tmp_path / "goliath_torchscript.pt2", colours)
+    path = sapiens_that_sees_dots(tmp_path / "goliath_torchscript.pt2", colors)
     peer = load_peer(f"sapiens:{path}", trust_file=True, flip_test=False)
     [poses] = peer.estimate([picture_of_dots((300, 250), dots, radius=5.0)], [BOXES[:1]])
     expected = np.array([dots[{"left_wrist": 0, "right_wrist": 1, "left_ankle": 1}.get(n, 2)] for n in COCO_17.names])
@@ -461,17 +461,17 @@ def test_sapiens_gets_rgb_normalised(tmp_path: Path, flip_test: bool) -> None:
     swap = COCO_WHOLEBODY_133.flip_indices
     points[swap > np.arange(133)] = ((767, 0) + points[swap] * (-1, 1))[swap > np.arange(133)]
     points[swap == np.arange(133), 0] = 767 / 2
-    colours = np.minimum(np.arange(133), swap) % 3
+    colors = np.minimum(np.arange(133), swap) % 3
     maps = encode_udp(points[None], np.ones((1, 133)), (768, 1024), (192, 256), 6.0)[0]
 
     class Means(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("maps", torch.from_numpy(maps))
-            self.register_buffer("colours", torch.from_numpy(colours))
+            self.register_buffer("colors", torch.from_numpy(colors))
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return self.maps * pixels.mean(dim=(2, 3)).index_select(1, self.colours)[..., None, None]
+            return self.maps * pixels.mean(dim=(2, 3)).index_select(1, self.colors)[..., None, None]
 
     path = tmp_path / "means.pt"
     torch.jit.trace(Means(), torch.zeros(1, 3, 1024, 768)).save(str(path))
@@ -479,10 +479,10 @@ def test_sapiens_gets_rgb_normalised(tmp_path: Path, flip_test: bool) -> None:
     peer = load_peer(f"sapiens:{path}", trust_file=True, flip_test=flip_test)
     [poses] = peer.estimate([image], [np.array([[120, 110, 180, 190]], np.float32)])  # 75 x 100 with its padding
     expected = np.array([150.0, 150.0]) - [37.5, 50] + points / [767, 1023] * [75, 100]
-    seen = colours != 2  # the blue is below the mean: nothing is seen
+    seen = colors != 2  # the blue is below the mean: nothing is seen
     np.testing.assert_allclose(poses.keypoints[0, seen], expected[seen], atol=2e-3)
-    np.testing.assert_allclose(poses.scores[0, colours == 0], (200 - 123.675) / 58.395, rtol=1e-2)
-    np.testing.assert_allclose(poses.scores[0, colours == 1], (150 - 116.28) / 57.12, rtol=1e-2)
+    np.testing.assert_allclose(poses.scores[0, colors == 0], (200 - 123.675) / 58.395, rtol=1e-2)
+    np.testing.assert_allclose(poses.scores[0, colors == 1], (150 - 116.28) / 57.12, rtol=1e-2)
     assert np.isnan(poses.keypoints[0, ~seen]).all() and (poses.scores[0, ~seen] == 0).all()
 
 

@@ -167,7 +167,7 @@ def test_only_labelled_points_inside_count() -> None:
     assert visible_inside(points, np.array([1, 1, 1, 1, 1, 0]), (64, 128)) == 2
 
 
-# --- colours -------------------------------------------------------------------------------------------------------
+# --- colors -------------------------------------------------------------------------------------------------------
 
 
 def test_holes_are_the_official_ones(statistics: dict) -> None:
@@ -180,7 +180,7 @@ def test_holes_are_the_official_ones(statistics: dict) -> None:
 
 
 def test_the_released_slip_in_contrast() -> None:
-    """On grey pictures only brightness and contrast show: the slip leaves contrast to a quarter, and squares it."""
+    """On gray pictures only brightness and contrast show: the slip leaves contrast to a quarter, and squares it."""
     image = np.full((2, 2, 3), 100, np.uint8)
     shares = {}
     for as_released in (True, False):
@@ -199,8 +199,8 @@ def test_photometric_changes_keep_shape_and_source() -> None:
         out = distort(np.random.default_rng(seed), image, True)
         assert out.shape == image.shape and out.dtype == np.uint8
     np.testing.assert_array_equal(image, before)
-    grey = np.full((1, 1, 3), 9, np.uint8)
-    orders = {tuple(distort(np.random.default_rng(seed), grey, True).ravel()) for seed in range(9)}
+    gray = np.full((1, 1, 3), 9, np.uint8)
+    orders = {tuple(distort(np.random.default_rng(seed), gray, True).ravel()) for seed in range(9)}
     assert len(orders) > 1
 
 

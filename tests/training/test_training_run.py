@@ -468,13 +468,13 @@ def test_another_folder_of_pictures_is_told_at_the_start(
     assert "none of the first" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("info", "licence", "words"), [
+@pytest.mark.parametrize(("info", "license", "words"), [
     ({"description": "COCO 2017 Dataset"}, "other", "CC BY 4.0"),
     ({"description": "Synthetic people with exact keypoints"}, "apache-2.0", "rendered people only"),
     ({}, "other", "not known here"),
 ])  # fmt: skip
 def test_the_card_states_the_terms_of_the_data_it_was_given(
-    tmp_path: Path, info: dict, licence: str, words: str
+    tmp_path: Path, info: dict, license: str, words: str
 ) -> None:
     recipe = load_recipe(DEBUG)
     config = starting_model(recipe, COCO_17).model.config
@@ -483,7 +483,7 @@ def test_the_card_states_the_terms_of_the_data_it_was_given(
         tmp_path, recipe, config, origin="random weights", data={"info": info}, progress=progress, commit="0"
     )
     card = re.sub(" +", " ", (tmp_path / "README.md").read_text())
-    assert f"license: {licence}\n" in card and words in card
+    assert f"license: {license}\n" in card and words in card
     assert "After 6 steps; the best AP so far, 50.0, after 4" in card and "| AP | 40.0 |" in card
 
 

@@ -31,6 +31,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numb
     return _table(lines, "pipe", numbers)
 
 
+def percent(value: float | None) -> str:
+    """A fraction as a cell of a table; "-" for none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A column of names, spaces in front of them kept, and columns of numbers."""
     return _table([header, *rows], "plain", numbers=True)

@@ -37,7 +37,7 @@ def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -
 
 def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
     """The set of the first category that has keypoints: "keypoints" (names), "skeleton" (pairs from 1), and, beyond
-    COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognised by its names.
+    COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognized by its names.
 
     Raises `InputError`: no category has any, several have different ones, or their figures do not fit together.
     """

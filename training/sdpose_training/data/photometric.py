@@ -1,7 +1,8 @@
-"""Colours, blur and holes: the changes of a training crop that leave the keypoints where they are.
+"""Colors, blur and holes: the changes of a training crop that leave the keypoints where they are.
 
 Everything works on RGB uint8 (H, W, 3), in numpy and OpenCV; each step is clipped to 0..255 and cut to whole numbers,
 as the released pipeline does. Steps on single channels are look-up tables: the same numbers, a tenth of the time.
+Written by hand: augmentation libraries order, round and draw these steps in other ways than that pipeline.
 """
 
 from __future__ import annotations

@@ -1,14 +1,29 @@
-"""Reading the pictures of a data set."""
+"""Finding and reading the pictures of a data set."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from sdpose_core.errors import InputError
+from sdpose_core.images import IMAGE_SUFFIXES
+
+COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""Of what a seed chooses from: these stay as they are, so that the same seed chooses the same."""
 
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+def pictures_in(folder: Path, option: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The pictures of a folder, sorted by name; `InputError`, which names the option, if there is none."""
+    if not folder.is_dir():
+        raise InputError(f"{option} {folder}: no such folder; expected a folder of pictures")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    if not found:
+        raise InputError(f"{option} {folder}: no picture in it ({', '.join(sorted(suffixes))})")
+    return found
 
 
 def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -44,6 +59,6 @@ def _decoded(data: bytes, flags: int) -> np.ndarray | None:
     """BGR uint8 (H, W, 3); None for what is no whole picture."""
     import cv2
 
-    # OpenCV fills up a JPEG that ends early with grey; its end mark is gone then.
+    # OpenCV fills up a JPEG that ends early with gray; its end mark is gone then.
     whole = not data.startswith(_JPEG) or data.rfind(_JPEG_END) > 0
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and whole else None

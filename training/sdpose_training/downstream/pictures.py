@@ -14,7 +14,8 @@ import numpy as np
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
-from sdpose_core.images import IMAGE_SUFFIXES, read_image, write_png
+from sdpose_core.images import read_image, write_png
+from sdpose_training.data.pictures import pictures_in
 from sdpose_training.downstream.poses import Condition, faithfulness, find_pose_files, read_condition, resized
 from sdpose_training.pages import Picture, Row, write_page
 
@@ -82,14 +83,9 @@ class Generated:
     score: float | None
 
 
-def find_pictures(folder: Path) -> list[Path]:
+def find_pictures(place: Path) -> list[Path]:
     """The pictures of a folder by name, or one picture. `InputError` if there is none."""
-    if folder.is_file():
-        return [folder]
-    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise InputError(f"{folder}: no pictures there")
-    return found
+    return [place] if place.is_file() else pictures_in(place, "--pictures")
 
 
 def canvas_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:

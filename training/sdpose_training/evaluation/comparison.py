@@ -14,7 +14,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
 from sdpose_training.evaluation.paper_tables import peers_of
-from sdpose_training.templates import markdown_table
+from sdpose_training.templates import markdown_table, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,9 +31,9 @@ DOMAINS = {
 SHOWN = ("AP", "AR")
 PAPER = "SDPose in the paper"
 
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")  # Okabe and Ito
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")  # Okabe and Ito
 _HATCHES = ("", "//", "xx", "..")
-_PAPER_COLOUR = "#bbbbbb"
+_PAPER_COLOR = "#bbbbbb"
 
 Figures = Mapping[str, float | None]
 
@@ -82,7 +82,7 @@ def format_comparison(results: Sequence[Mapping[str, Any]]) -> str:
     under = " " * first + "".join(f"{''.join(f'{f:>6}' for f in SHOWN):>{w}}" for w in widths)
     lines = [head, under]
     for name, row in rows.items():
-        cells = ["".join(f"{_percent(row.get(domain), f):>6}" for f in SHOWN) for domain in table.domains]
+        cells = ["".join(f"{percent(row.get(domain, {}).get(f)):>6}" for f in SHOWN) for domain in table.domains]
         lines.append(f"{name:<{first}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
     return "\n".join([*lines, *table.remarks])
 
@@ -197,15 +197,10 @@ def _is_part(counts: Mapping[str, Any]) -> bool:
     return bool(whole) and counts.get("pictures") != whole
 
 
-def _percent(figures: Figures | None, key: str) -> str:
-    value = figures.get(key) if figures else None
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
 def _markdown(table: Comparison) -> str:
     columns = [f"{domain} {figure}" for domain in table.domains for figure in SHOWN]
     rows = [
-        [name, *(_percent(row.get(domain), figure) for domain in table.domains for figure in SHOWN)]
+        [name, *(percent(row.get(domain, {}).get(figure)) for domain in table.domains for figure in SHOWN)]
         for name, row in {**table.rows, **table.peers}.items()
     ]
     lines = markdown_table(["percent", *columns], rows, numbers=True)
@@ -242,9 +237,9 @@ def draw_comparison(table: Comparison) -> Figure:
 
 def _look(index: int, name: str) -> dict[str, Any]:
     if name == PAPER:
-        return {"color": _PAPER_COLOUR, "hatch": "//", "edgecolor": "#777777", "linewidth": 0}
-    colour, hatch = _COLOURS[index % len(_COLOURS)], _HATCHES[index // len(_COLOURS) % len(_HATCHES)]
-    return {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+        return {"color": _PAPER_COLOR, "hatch": "//", "edgecolor": "#777777", "linewidth": 0}
+    color, hatch = _COLORS[index % len(_COLORS)], _HATCHES[index // len(_COLORS) % len(_HATCHES)]
+    return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
 
 
 def _plain(name: str) -> str:

@@ -14,7 +14,7 @@ from sdpose_core.files import atomic_write
 from sdpose_core.oks import oks
 from sdpose_training.evaluation.scoring import Scored
 
-LEAST_OKS = 0.01
+MIN_OKS = 0.01
 """A prediction that is less like a person belongs to nobody."""
 
 _FAR_AWAY = 1e6
@@ -56,7 +56,7 @@ def _match(people: Sequence[int], found: Sequence[int], likeness: np.ndarray) ->
     for column, prediction in enumerate(found):
         free = [row for row in range(len(people)) if row not in taken]
         best = max(free, key=lambda row: likeness[row, column], default=None)
-        if best is not None and likeness[best, column] >= LEAST_OKS:
+        if best is not None and likeness[best, column] >= MIN_OKS:
             taken[best] = (prediction, float(likeness[best, column]))
     return [Match(person, *taken.get(row, (None, 0.0))) for row, person in enumerate(people)]
 

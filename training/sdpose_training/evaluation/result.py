@@ -13,7 +13,7 @@ from sdpose_training.environment import versions
 from sdpose_training.evaluation.coco_figures import FIGURES
 from sdpose_training.evaluation.protocols import Benchmark, PaperRow
 from sdpose_training.evaluation.scoring import MAX_PER_PICTURE, MIN_POINT_SCORE, NMS_THRESHOLD, Scored
-from sdpose_training.templates import plain_table
+from sdpose_training.templates import percent, plain_table
 
 SHOWN = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50")
 """Columns of the table; the JSON has all of `FIGURES`."""
@@ -129,7 +129,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         rows = [row for result in own for row in _rows(result)]
         papers = {json.dumps(result["paper"]): result["paper"] for result in own if result.get("paper")}
         rows += [row for paper in papers.values() for row in _paper_rows(paper)]
-        cells = [[label, *(_percent(figures.get(column)) for column in SHOWN)] for label, figures in rows]
+        cells = [[label, *(percent(figures.get(column)) for column in SHOWN)] for label, figures in rows]
         blocks.append("\n".join([_heading(own), plain_table(["", *SHOWN], cells), *_remarks(own)]))
     return "\n\n".join(blocks)
 
@@ -153,10 +153,6 @@ def _paper_rows(paper: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
 
 def _word(part: str) -> str:
     return part.replace("_", " ")
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _heading(results: Sequence[Mapping[str, Any]]) -> str:

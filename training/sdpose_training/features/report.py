@@ -66,7 +66,7 @@ def write_report(folder: Path, report: Report) -> list[Path]:
 
 def how(settings: dict[str, Any]) -> str:
     """One line: pooling, scaling, seed."""
-    scaled = "every channel standardised" if settings["standardised"] else "channels as they are"
+    scaled = "every channel standardized" if settings["standardised"] else "channels as they are"
     perplexity = perplexity_of(settings["people"] * len(settings["styles"]))
     return (
         f"Crops by true boxes; pooling: {POOLINGS[settings['pooling']]}; {scaled}; "

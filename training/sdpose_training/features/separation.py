@@ -36,12 +36,12 @@ class Separation:
     plane_by_style: float
 
 
-def separate(model: str, level: str, vectors: np.ndarray, *, standardise: bool = True, seed: int = 0) -> Separation:
+def separate(model: str, level: str, vectors: np.ndarray, *, standardize: bool = True, seed: int = 0) -> Separation:
     """Scores and t-SNE of features (S, N, C) of N people in S styles.
 
     Args:
         model, level: whose.
-        standardise: bring every channel to mean 0 and deviation 1 over all crops first; constant channels become 0.
+        standardize: bring every channel to mean 0 and deviation 1 over all crops first; constant channels become 0.
         seed: of the t-SNE.
 
     Raises:
@@ -54,20 +54,20 @@ def separate(model: str, level: str, vectors: np.ndarray, *, standardise: bool =
     if not np.isfinite(vectors).all():
         raise InputError(f"features {level} of {model} are not finite")
     rows = vectors.reshape(-1, width).astype(np.float64)
-    if standardise:
-        rows = standardised(rows)
+    if standardize:
+        rows = standardized(rows)
     plane = _plane(rows, seed)
     style, person = np.repeat(np.arange(styles), people), np.tile(np.arange(people), styles)
     scores = [_silhouette(points, labels) for points in (rows, plane) for labels in (person, style)]
     return Separation(model, level, width, plane.reshape(styles, people, 2), *scores)
 
 
-def standardised(rows: np.ndarray) -> np.ndarray:
+def standardized(rows: np.ndarray) -> np.ndarray:
     """(M, C) with every channel of mean 0 and deviation 1; constant ones 0."""
-    centred = rows - rows.mean(axis=0)
-    deviation = centred.std(axis=0)
+    centered = rows - rows.mean(axis=0)
+    deviation = centered.std(axis=0)
     varies = deviation > 1e-6 * max(float(deviation.max()), 1e-30)
-    return np.where(varies, centred / np.where(varies, deviation, 1), 0)
+    return np.where(varies, centered / np.where(varies, deviation, 1), 0)
 
 
 def perplexity_of(crops: int) -> float:

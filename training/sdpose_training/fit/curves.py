@@ -18,7 +18,7 @@ _SMOOTHED = 8
 
 
 def draw_curves(runs: Sequence[Path], target: Path) -> None:
-    """Write a PNG: above the loss on a logarithmic scale, below AP and AP50; a colour per run.
+    """Write a PNG: above the loss on a logarithmic scale, below AP and AP50; a color per run.
 
     Raises:
         InputError: a folder has no log of training steps, or the target is no .png.
@@ -32,15 +32,15 @@ def draw_curves(runs: Sequence[Path], target: Path) -> None:
 
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    for colour, (run, (steps, validations)) in enumerate(logs.items()):
+    for color, (run, (steps, validations)) in enumerate(logs.items()):
         samples = np.array([line["samples"] for line in steps])
         loss = np.array([line["loss"] for line in steps])
-        above.plot(samples, loss, color=f"C{colour}", alpha=0.2, linewidth=0.8)
-        above.plot(_means(samples), _means(loss), color=f"C{colour}", label=run.resolve().name)
+        above.plot(samples, loss, color=f"C{color}", alpha=0.2, linewidth=0.8)
+        above.plot(_means(samples), _means(loss), color=f"C{color}", label=run.resolve().name)
         places = np.interp([line["step"] for line in validations], [line["step"] for line in steps], samples)
         for name, style in (("AP", "o-"), ("AP50", "o:")):
             values = [line[name] for line in validations]
-            below.plot(places, values, style, color=f"C{colour}", label=f"{run.resolve().name} {name}", markersize=4)
+            below.plot(places, values, style, color=f"C{color}", label=f"{run.resolve().name} {name}", markersize=4)
     above.set(yscale="log", ylabel="training loss")
     below.set(xlabel="samples seen", ylabel="validation", ylim=(0, 1))
     for axes in (above, below):

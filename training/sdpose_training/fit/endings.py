@@ -60,9 +60,9 @@ def check_finite(figures: Mapping[str, float], batches: Sequence[Mapping[str, An
     )
 
 
-def check_bad(bad: Sequence[str], most: int) -> None:
+def check_bad(bad: Sequence[str], max_bad: int) -> None:
     """Raise `SDPoseError` if there are more damaged files and annotations than a recipe allows."""
-    if len(bad) > most:
+    if len(bad) > max_bad:
         raise SDPoseError(
-            f"{len(bad)} damaged pictures or annotations, data.max_bad allows {most}; the last: {bad[-1]}"
+            f"{len(bad)} damaged pictures or annotations, data.max_bad allows {max_bad}; the last: {bad[-1]}"
         )

@@ -30,7 +30,7 @@ def prediction_sheet(model: SDPose, people: People, kept: Mapping[str, torch.Ten
     Args:
         model: in evaluation or training mode alike.
         people: the first `count` are shown.
-        kept: may hold the VAE's decoder, by which the latents are shown as pictures; else as false colours.
+        kept: may hold the VAE's decoder, by which the latents are shown as pictures; else as false colors.
         count: columns.
     """
     size = model.config.input_size
@@ -59,16 +59,16 @@ def _to_pixels(images: torch.Tensor) -> np.ndarray:
 
 
 def _heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The largest of all heatmaps (h, w) in red over the grey crop."""
+    """The largest of all heatmaps (h, w) in red over the gray crop."""
     import cv2
 
     share = cv2.resize(heat.astype(np.float32), (crop.shape[1], crop.shape[0]))[..., None]
-    grey = crop.mean(axis=2, keepdims=True) * 0.6
-    return (grey * (1 - share) + np.array([255.0, 40, 0]) * share).clip(0, 255).astype(np.uint8)
+    gray = crop.mean(axis=2, keepdims=True) * 0.6
+    return (gray * (1 - share) + np.array([255.0, 40, 0]) * share).clip(0, 255).astype(np.uint8)
 
 
 def _latent_pictures(latents: torch.Tensor, target: torch.Tensor, decoder: Any) -> list[np.ndarray]:
-    """Decoded, or three of the four channels as false colours on the target's scale."""
+    """Decoded, or three of the four channels as false colors on the target's scale."""
     if decoder is not None:
         return list(_to_pixels(decoder(latents.cpu())))
     low, high = target[:, :3].amin(dim=(0, 2, 3), keepdim=True), target[:, :3].amax(dim=(0, 2, 3), keepdim=True)

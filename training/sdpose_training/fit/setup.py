@@ -107,7 +107,8 @@ def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Opt
         return accelerator.prepare(model, optimizer)
     if not model.vae_is_frozen:
         raise InputError("model.train_vae does not work with FSDP: use DDP")
-    vae = model._modules.pop("vae")
+    vae = model.vae
+    del model.vae
     trained, optimizer = accelerator.prepare(model, optimizer)
     model.vae = vae.to(accelerator.device)
     share_methods(model)

@@ -24,7 +24,6 @@ from sdpose_training.recipe.recipe import Recipe
 
 log = logging.getLogger("make_tiny_prior")
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 KL_WEIGHT = 1e-3
 """Of the divergence per value of the picture: it bounds the latents and hardly anything else."""
 ZOOM = (0.35, 1.0)
@@ -191,14 +190,6 @@ def windows(pictures: Sequence[Path], size: tuple[int, int], batch: int, seed: i
             crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
         stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
         yield stacked.contiguous(memory_format=torch.channels_last)
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """Sorted; `InputError` if there are none."""
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise InputError(f"--pictures {folder}: expected a folder of pictures ({', '.join(SUFFIXES)}), found none")
-    return found
 
 
 def _save_part(part: Any, folder: Path) -> None:

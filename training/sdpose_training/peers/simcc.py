@@ -36,7 +36,7 @@ _PROVIDERS_OF_DEVICE = {"cpu": ("CPUExecutionProvider",), "cuda": ("CUDAExecutio
 
 @dataclass(frozen=True)
 class SimccCrop:
-    """How a crop was cut: the box's padded rectangle, stretched onto the input by its size (not by pixel centres).
+    """How a crop was cut: the box's padded rectangle, stretched onto the input by its size (not by pixel centers).
 
     Attributes:
         center, scale: (2,) middle and (w, h) of the rectangle, in picture pixels.
@@ -74,7 +74,7 @@ class SimccPeer(Peer):
 
     Args:
         kind: "rtmpose", "rtmw" or "dwpose".
-        path: the ONNX file: one input (n, 3, h, w), two outputs (n, K, 2 w) and (n, K, 2 h); K is recognised.
+        path: the ONNX file: one input (n, 3, h, w), two outputs (n, K, 2 w) and (n, K, 2 h); K is recognized.
         device: None: the best that is here; "cpu" or "cuda".
         flip_test, batch: see `Peer`. The mirrored distributions are turned as MMPose turns them, without the half
             pixel that would align them exactly: as published figures are made.

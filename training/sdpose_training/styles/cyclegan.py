@@ -13,7 +13,7 @@ from torch.nn import functional as F
 MULTIPLE = 4
 """Sides of the pictures must be multiples of this: they are halved twice."""
 
-LEAST = 16
+MIN_SIDE = 16
 """Shortest side: what is left after halving twice must be larger than the reflected border."""
 
 

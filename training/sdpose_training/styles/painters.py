@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from sdpose_core.errors import InputError
-from sdpose_core.images import IMAGE_SUFFIXES, read_image
+from sdpose_core.images import read_image
+from sdpose_training.data.pictures import pictures_in
 from sdpose_training.styles import cyclegan as style_cyclegan
 from sdpose_training.styles import stytr2 as style_stytr2
 
@@ -26,7 +27,7 @@ def cyclegan_painter(model: nn.Module, *, max_side: int, device: str | torch.dev
 
     def paint(rgb: np.ndarray, name: str) -> np.ndarray:
         small = limited(rgb, max_side)
-        padded = padded_to(small, style_cyclegan.MULTIPLE, style_cyclegan.LEAST)
+        padded = padded_to(small, style_cyclegan.MULTIPLE, style_cyclegan.MIN_SIDE)
         painted = (_run(model, _tensor(padded, device) * 2 - 1) + 1) / 2
         return _brought_back(painted, small, rgb)
 
@@ -46,7 +47,7 @@ def stytr2_painter(
 
     def paint(rgb: np.ndarray, name: str) -> np.ndarray:
         small = limited(rgb, max_side)
-        padded = padded_to(small, style_stytr2.MULTIPLE, style_stytr2.LEAST)
+        padded = padded_to(small, style_stytr2.MULTIPLE, style_stytr2.MIN_SIDE)
         style = covering(read_image(pictures[chosen(len(pictures), seed, name)]), padded.shape[:2])
         painted = _run(model, _tensor(padded, device), _tensor(style, device))
         return _brought_back(painted, small, rgb)
@@ -55,13 +56,8 @@ def stytr2_painter(
 
 
 def find_style_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name; `InputError` if there is none."""
-    if not folder.is_dir():
-        raise InputError(f"--style-pictures {folder}: no such folder; expected one with paintings to paint after")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not found:
-        raise InputError(f"--style-pictures {folder}: no picture in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return found
+    """The paintings of a folder, sorted by name; `InputError` if there is none."""
+    return pictures_in(folder, "--style-pictures")
 
 
 def chosen(count: int, seed: int, name: str) -> int:

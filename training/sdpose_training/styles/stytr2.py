@@ -15,7 +15,7 @@ from torch.nn import functional as F
 MULTIPLE = 8
 """Sides of the pictures must be multiples of this: the patch size."""
 
-LEAST = 16
+MIN_SIDE = 16
 """Shortest side: two patches, as the border of a patch map is reflected."""
 
 _UPSAMPLED = (0, 4, 6)  # after these convolutions of the picture decoder the picture is doubled

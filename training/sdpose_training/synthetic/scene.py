@@ -3,7 +3,7 @@
 Visibility as in COCO: 2 seen, 1 in the picture but hidden (by the person, other people or an object), 0 outside the
 picture. A keypoint is seen when the first surface on its line of sight is the skin or cloth over it
 (`BodyModel.patches`).
-Pixel centres have integer coordinates. "Samples" are the pixels of the finer picture that is drawn and then averaged.
+Pixel centers have integer coordinates. "Samples" are the pixels of the finer picture that is drawn and then averaged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from sdpose_training.synthetic.backgrounds import random_object, sample_background
 from sdpose_training.synthetic.body import BodyModel
-from sdpose_training.synthetic.looks import Look, random_colour, sample_look, sample_shape
+from sdpose_training.synthetic.looks import Look, random_color, sample_look, sample_shape
 from sdpose_training.synthetic.poses import euler, sample_pose
 from sdpose_training.synthetic.render import NEAR, Camera, Canvas, corner_weights, look_at
 from sdpose_training.synthetic.styles import STYLES, Layers, finish
@@ -50,7 +50,7 @@ class SceneSettings:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """A posed person in the world, metres: vertices (V, 3) with clothes on, their unit normals, keypoints (65, 3).
+    """A posed person in the world, meters: vertices (V, 3) with clothes on, their unit normals, keypoints (65, 3).
 
     Yaw 0 faces the camera.
     """
@@ -70,9 +70,9 @@ class View:
     Attributes:
         camera: for the samples, `supersample` per pixel and side.
         surfaces: (h, w) of the samples: person n has surfaces n F .. (n + 1) F - 1, objects come after all people.
-        inverse_depth: (h, w) 1 / metres.
+        inverse_depth: (h, w) 1 / meters.
         covered: (N,) flat indices of the samples that show a surface; owner: (N,) whose it is.
-        object_colours: (M, 3) RGB.
+        object_colors: (M, 3) RGB.
     """
 
     people: list[Person]
@@ -82,7 +82,7 @@ class View:
     inverse_depth: np.ndarray
     covered: np.ndarray
     owner: np.ndarray
-    object_colours: np.ndarray
+    object_colors: np.ndarray
 
 
 def make_picture(body: BodyModel, settings: SceneSettings, rng: np.random.Generator) -> tuple[np.ndarray, dict]:
@@ -115,7 +115,7 @@ def draw_people(
     settings: SceneSettings,
     objects: Sequence[tuple[np.ndarray, float, np.ndarray]] = (),
 ) -> View:
-    """The view of given people and objects: (mask of the samples (h, w) bool, depth in metres, colour (3,)) each."""
+    """The view of given people and objects: (mask of the samples (h, w) bool, depth in meters, color (3,)) each."""
     fine, faces = camera.scaled(settings.supersample), len(body.faces)
     canvas = Canvas(tuple(side * settings.supersample for side in settings.size))
     for number, person in enumerate(people):
@@ -125,8 +125,8 @@ def draw_people(
     surfaces, inverse_depth = canvas.read()
     covered = np.flatnonzero(surfaces >= 0)
     owner = surfaces.ravel()[covered] // faces
-    colours = np.array([colour for *_, colour in objects]).reshape(-1, 3)
-    return View(people, fine, settings.supersample, surfaces, inverse_depth, covered, owner, colours)
+    colors = np.array([color for *_, color in objects]).reshape(-1, 3)
+    return View(people, fine, settings.supersample, surfaces, inverse_depth, covered, owner, colors)
 
 
 def _sample_people(rng: np.random.Generator, body: BodyModel, most: int) -> list[Person]:
@@ -175,12 +175,12 @@ def _sample_camera(rng: np.random.Generator, people: list[Person], size: tuple[i
 def _sample_objects(
     rng: np.random.Generator, camera: Camera, people: list[Person], settings: SceneSettings
 ) -> list[tuple[np.ndarray, float, np.ndarray]]:
-    """In three of ten pictures, one to three things before, between or behind the people: mask, depth, colour."""
+    """In three of ten pictures, one to three things before, between or behind the people: mask, depth, color."""
     count = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
     depth = camera.project(people[0].keypoints[:17])[1].mean()
     size = tuple(side * settings.supersample for side in settings.size)
     return [
-        (random_object(rng, size, (0.08, 0.5)), max(depth + rng.uniform(-1.2, 0.6), 2 * NEAR), random_colour(rng))
+        (random_object(rng, size, (0.08, 0.5)), max(depth + rng.uniform(-1.2, 0.6), 2 * NEAR), random_color(rng))
         for _ in range(count)
     ]
 
@@ -259,11 +259,11 @@ def _numbers(values: np.ndarray) -> list[float]:
 
 
 def _layers(rng: np.random.Generator, body: BodyModel, view: View, settings: SceneSettings, outlined: bool) -> Layers:
-    """Colour, light and outlines of all samples, averaged over the pixels; and a background."""
+    """Color, light and outlines of all samples, averaged over the pixels; and a background."""
     import cv2
 
     h, w = view.surfaces.shape
-    samples, parts = np.zeros((h * w, 4), np.float32), np.zeros(h * w, np.int32)  # samples: colour, light
+    samples, parts = np.zeros((h * w, 4), np.float32), np.zeros(h * w, np.int32)  # samples: color, light
     cover = (view.surfaces >= 0).astype(np.float32)
     toward_light, ambient = _sample_light(rng), rng.uniform(0.35, 0.8)
     for number in range(len(view.people)):
@@ -272,7 +272,7 @@ def _layers(rng: np.random.Generator, body: BodyModel, view: View, settings: Sce
         samples[own, 3], parts[own] = ambient + (1.15 - ambient) * lambert, part + 16 * (number + 1)
     objects = view.covered[view.owner >= len(view.people)]
     which = view.surfaces.ravel()[objects] - len(view.people) * len(body.faces)
-    samples[objects, :3], samples[objects, 3], parts[objects] = view.object_colours[which], 0.9, 1000 + which
+    samples[objects, :3], samples[objects, 3], parts[objects] = view.object_colors[which], 0.9, 1000 + which
     lines = _outlines(parts.reshape(h, w), view.inverse_depth) if outlined else np.zeros((h, w), np.float32)
     small, cover, lines = (
         cv2.resize(image, settings.size, interpolation=cv2.INTER_AREA)
@@ -291,7 +291,7 @@ def _sample_light(rng: np.random.Generator) -> np.ndarray:
 def _shade(
     body: BodyModel, view: View, number: int, own: np.ndarray, toward_light: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples (N,) of a person -> colours (N, 3), light that falls on them (N,) 0..1, parts (N,)."""
+    """Samples (N,) of a person -> colors (N, 3), light that falls on them (N,) 0..1, parts (N,)."""
     person, width = view.people[number], view.surfaces.shape[1]
     corners = body.faces[view.surfaces.ravel()[own] - number * len(body.faces)]
     pixels, _ = view.camera.project(person.vertices)
@@ -299,8 +299,8 @@ def _shade(
     lambert = np.clip(person.normals @ toward_light, 0, 1)
     at_vertices = np.column_stack([body.reference_vertices, lambert]).astype(np.float32)
     values = sum(weights[:, i, None] * at_vertices[corners[:, i]] for i in range(3))
-    colours, parts = person.look.paint(body, values[:, :3], body.zone[corners[:, 0]])
-    return colours, values[:, 3], parts
+    colors, parts = person.look.paint(body, values[:, :3], body.zone[corners[:, 0]])
+    return colors, values[:, 3], parts
 
 
 def _outlines(parts: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:

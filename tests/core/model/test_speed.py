@@ -164,8 +164,7 @@ def test_heatmaps_in_half_precision_have_fine_steps(dtype: torch.dtype) -> None:
     assert (heatmaps != heatmaps.to(dtype).float()).float().mean() > 0.5
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("strip_elements", [1, 3000, 1 << 21])
+@pytest.mark.parametrize(("layers", "strip_elements"), [(1, 1 << 21), (2, 1), (2, 3000), (3, 3000)])
 def test_vae_in_place_equals_diffusers(layers: int, strip_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strips, "STRIP_ELEMENTS", strip_elements)
     torch.manual_seed(0)

@@ -472,6 +472,7 @@ batches.close()
 """
 
 
+@pytest.mark.slow  # three processes that load PyTorch
 def test_workers_end_with_the_trainer_and_not_before() -> None:
     """With batches still under way at the end, when a program once waited for its workers for ever."""
     line = [sys.executable, "-c", WORKERS_OF_A_LOADER, str(ROOT / "training")]

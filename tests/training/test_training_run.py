@@ -263,6 +263,7 @@ def test_validation_with_other_keypoints_is_refused_at_the_start(
     assert "has other keypoints ('pen_2', 2) than" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # a training with all that it can have
 def test_everything_at_once(data: Path, tmp_path: Path) -> None:
     """Average of the weights, pictures, validation, trained encoder, one worker, trackers; weights that load."""
     out = tmp_path / "run"

@@ -144,6 +144,7 @@ def manifest(out: Path) -> dict[str, dict[str, Any]]:
     return {line["name"]: line for line in map(json.loads, (out / "manifest.jsonl").read_text().splitlines())}
 
 
+@pytest.mark.slow  # a start of the program, and four videos
 def test_each_video_gets_what_sdpose_video_writes_and_a_line(videos: Path, one_process: Path, tmp_path: Path) -> None:
     names = ["a", "b c", "x/a.avi", "x/a.mp4"]
     assert sorted(files_of(one_process)) == sorted(f"{n}{s}" for n in names for s in SUFFIXES)
@@ -208,6 +209,7 @@ def test_a_run_killed_in_a_video_is_finished_by_the_rerun(tmp_path: Path) -> Non
     assert files_of(tmp_path / "out") == files_of(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow  # a start of the program
 def test_a_cancelled_job_says_how_to_go_on_and_frees_its_video(tmp_path: Path) -> None:
     make_clip(tmp_path / "a.mp4", 1, frames=24)
     stopped = command(tmp_path / "a.mp4", "-o", tmp_path / "out", "--chunk", 2, hold=True)

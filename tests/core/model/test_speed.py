@@ -164,8 +164,7 @@ def test_heatmaps_in_half_precision_have_fine_steps(dtype: torch.dtype) -> None:
     assert (heatmaps != heatmaps.to(dtype).float()).float().mean() > 0.5
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("strip_elements", [1, 3000, 1 << 21])
+@pytest.mark.parametrize(("layers", "strip_elements"), [(1, 1 << 21), (2, 1), (2, 3000), (3, 3000)])
 def test_vae_in_place_equals_diffusers(layers: int, strip_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strips, "STRIP_ELEMENTS", strip_elements)
     torch.manual_seed(0)
@@ -228,8 +227,11 @@ def peak_bytes(
     weights = [*model.parameters(), *model.buffers()]
     images = torch.empty(people, 3, 1024, 768, device="meta", dtype=dtype)
     with torch.inference_mode(), LiveBytes(weights) as count:
+        peaks = set()
         for _ in range(passes):
             model.heatmaps(images)
+            peaks.add(count.peak)
+    assert len(peaks) == 1, "passes add up"
     return sum(weight.nbytes for weight in weights), count.peak
 
 
@@ -247,9 +249,8 @@ def test_the_counter_counts() -> None:
 
 def test_memory_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """With half a gigabyte for Python and its libraries that makes 4.5 GB at most; frames do not add up."""
-    weights, peak = peak_bytes(torch.float32, monkeypatch, in_strips=True)
+    weights, peak = peak_bytes(torch.float32, monkeypatch, in_strips=True, passes=2)
     assert weights + peak < 3.95e9
-    assert peak_bytes(torch.float32, monkeypatch, in_strips=True, passes=2) == (weights, peak)
 
 
 def test_memory_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from paths import GOLDEN, ROOT
 from stand_ins import StandInEstimator
 from tiny import make_checkpoint
 
+import evaluate
 from evaluate import main
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import InputError
@@ -32,7 +33,7 @@ from sdpose_core.model.config import SDPoseConfig
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.annotations import read_annotations, read_people
-from sdpose_training.evaluation import comparison, prediction_run
+from sdpose_training.evaluation import prediction_run
 from sdpose_training.evaluation import result as evaluation_result
 from sdpose_training.evaluation import run as evaluation
 from sdpose_training.evaluation.oks_report import MIN_OKS
@@ -49,7 +50,6 @@ from sdpose_training.evaluation.protocols import (
 from sdpose_training.evaluation.scoring import read_predictions
 from sdpose_training.fit.validation import average_precision
 from sdpose_training.fit.validation import predict as predict_while_training
-from sdpose_training.peers import loading as peer_loading
 from sdpose_training.recipe.recipe import ValidationRecipe
 
 SAMPLES = ROOT.parent / "shared" / "data" / "coco_samples"
@@ -96,7 +96,7 @@ class Truth(StandInEstimator):
 
 def with_peers(monkeypatch: pytest.MonkeyPatch, **peers: Any) -> None:
     """Stands in for the loader of peers: SPEC -> predictor."""
-    monkeypatch.setattr(peer_loading, "load_peer", lambda spec, **options: peers[spec])
+    monkeypatch.setattr(evaluation, "load_peer", lambda spec, **options: peers[spec])
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -309,8 +309,8 @@ def test_peers_and_comparison(
     worse.name = "six pixels off"
     with_peers(monkeypatch, good=good, worse=worse)
     seen: list[Any] = []
-    monkeypatch.setattr(comparison, "write_comparison", lambda results, folder: seen.extend([results, folder]))
-    monkeypatch.setattr(comparison, "format_comparison", lambda results: f"side by side: {len(results)}")
+    monkeypatch.setattr(evaluate, "write_comparison", lambda results, folder: seen.extend([results, folder]))
+    monkeypatch.setattr(evaluate, "format_comparison", lambda results: f"side by side: {len(results)}")
     out, plots = tmp_path / "r.json", tmp_path / "plots"
     assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")

@@ -52,7 +52,7 @@ def box_problem(box_xyxy: np.ndarray, size: tuple[int, int]) -> str | None:
     if x2 <= x1 or y2 <= y1:
         return f"{text} is empty or inverted (expected x1 < x2 and y1 < y2)"
     if x2 <= 0 or y2 <= 0 or x1 >= size[0] or y1 >= size[1]:
-        return f"{text} lies outside the {size[0]} x {size[1]} picture"
+        return f"{text} is outside the {size[0]} x {size[1]} picture"
     return None
 
 

@@ -6,9 +6,9 @@ The command line and the nodes show the message without a traceback. Any other e
 from __future__ import annotations
 
 
-def one_line(error: Exception, max_length: int = 200) -> str:
-    """The error's message as one line, or its class if it has none."""
-    return " ".join(str(error).split())[:max_length] or type(error).__name__
+def one_line(error: Exception) -> str:
+    """The error's message as one line of at most 200 characters, or its class if it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class SDPoseError(Exception):

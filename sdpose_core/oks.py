@@ -1,4 +1,4 @@
-"""Object keypoint similarity: how alike two poses are, by COCO's definition."""
+"""COCO's object keypoint similarity (OKS) of two poses."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def oks(
     squared = ((first[:, None] - second[None]) ** 2).sum(axis=-1)
     shared = np.isfinite(squared)
     width = 2 * np.maximum(areas, 1)[:, None, None] * (2 * spread * sigmas) ** 2
-    likeness = np.where(shared, np.exp(-np.where(shared, squared, 0) / width), 0)
-    return likeness.sum(axis=-1) / np.maximum(shared.sum(axis=-1), 1)
+    similarity = np.where(shared, np.exp(-np.where(shared, squared, 0) / width), 0)
+    return similarity.sum(axis=-1) / np.maximum(shared.sum(axis=-1), 1)

@@ -199,7 +199,7 @@ def _measured(
 ) -> tuple[dict[str, Any], Answer]:
     try:
         result, answer = in_own_process(measure_way, way, settings, mode)
-    except Exception as error:
+    except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise SDPoseError(
                 f"the memory of {device_type} ran out while the {way} way was measured, in {mode.dtype}: close other "

@@ -117,21 +117,21 @@ def download(
         InputError: an unknown name.
         DownloadError: offline, refused, interrupted, a full disk, or a wrong checksum.
     """
-    made = plan(name, to)
+    planned = plan(name, to)
     if on_plan:
-        on_plan(made)
-    before = _record(made.target)
-    missing = [file for file in made.files if not _is_here(file, made, before)]
-    _need_space(made, sum(file.size - _length(_part(file, made)) for file in missing))
+        on_plan(planned)
+    before = _record(planned.target)
+    missing = [file for file in planned.files if not _is_here(file, planned, before)]
+    _need_space(planned, sum(file.size - _length(_part(file, planned)) for file in missing))
     report = on_bytes or (lambda _done, _total: None)
-    finished = made.size - sum(file.size for file in missing)
+    finished = planned.size - sum(file.size for file in missing)
     for file in missing:
-        _fetch(file, made, report, finished)
+        _fetch(file, planned, report, finished)
         finished += file.size
-        report(finished, made.size)
-    shutil.rmtree(made.target / UNFINISHED, ignore_errors=True)
-    _write_record(made)
-    return made.entry
+        report(finished, planned.size)
+    shutil.rmtree(planned.target / UNFINISHED, ignore_errors=True)
+    _write_record(planned)
+    return planned.entry
 
 
 def _needed(known: KnownCheckpoint, siblings: list[Any]) -> Iterator[RemoteFile]:
@@ -152,38 +152,40 @@ def _has_plain_twin(name: str, names: set[str]) -> bool:
     return plain != name and plain in names
 
 
-def _fetch(file: RemoteFile, made: Plan, report: Callable[[int, int], None], finished: int) -> None:
+def _fetch(file: RemoteFile, planned: Plan, report: Callable[[int, int], None], finished: int) -> None:
     """Download or resume one file, verify it, then rename it.
 
     `hf_hub_download` is not used: since huggingface-hub 1.x it does not resume in a new process.
     """
-    part = _part(file, made)
+    part = _part(file, planned)
     part.parent.mkdir(parents=True, exist_ok=True)
     if file.sha256 is None or _length(part) > file.size:
         part.unlink(missing_ok=True)  # cannot tell whether it belongs to this file
-    with _hub_errors(made.repo, file.name), open(part, "ab") as handle:
+    with _hub_errors(planned.repo, file.name), open(part, "ab") as handle:
         from huggingface_hub import hf_hub_url
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers
 
         if handle.tell() < file.size or not file.size:
             http_get(
-                hf_hub_url(made.repo, file.name, revision=made.revision, endpoint=_endpoint()),
-                cast("BinaryIO", _Watched(handle, lambda length: report(finished + length, made.size))),
+                hf_hub_url(planned.repo, file.name, revision=planned.revision, endpoint=_endpoint()),
+                cast("BinaryIO", _Watched(handle, lambda length: report(finished + length, planned.size))),
                 resume_size=handle.tell(),
                 headers={**build_hf_headers(), "Accept-Encoding": "identity"},
                 expected_size=file.size or None,
             )
     if problem := _mismatch(part, file):
         part.unlink()
-        raise DownloadError(f"{made.repo}/{file.name}: {problem}; the file was removed: try again, or another mirror")
-    (made.target / file.name).parent.mkdir(parents=True, exist_ok=True)
-    os.replace(part, made.target / file.name)
+        raise DownloadError(
+            f"{planned.repo}/{file.name}: {problem}; the file was removed: try again, or another mirror"
+        )
+    (planned.target / file.name).parent.mkdir(parents=True, exist_ok=True)
+    os.replace(part, planned.target / file.name)
 
 
-def _part(file: RemoteFile, made: Plan) -> Path:
+def _part(file: RemoteFile, planned: Plan) -> Path:
     """The unfinished file; its name has the checksum, so that a changed file is not resumed."""
-    return made.target / UNFINISHED / f"{file.name.replace('/', '--')}.{(file.sha256 or made.revision)[:16]}.part"
+    return planned.target / UNFINISHED / f"{file.name.replace('/', '--')}.{(file.sha256 or planned.revision)[:16]}.part"
 
 
 def _length(path: Path) -> int:
@@ -214,13 +216,13 @@ def _mismatch(path: Path, file: RemoteFile) -> str | None:
     return None
 
 
-def _is_here(file: RemoteFile, made: Plan, before: dict[str, Any]) -> bool:
+def _is_here(file: RemoteFile, planned: Plan, before: dict[str, Any]) -> bool:
     """Whether a file is already there, verified by an earlier run or now."""
-    path = made.target / file.name
+    path = planned.target / file.name
     if not path.is_file() or path.stat().st_size != file.size:
         return False
     recorded = before.get("files", {}).get(file.name, {})
-    same = before.get("revision") == made.revision and recorded.get("sha256") == file.sha256
+    same = before.get("revision") == planned.revision and recorded.get("sha256") == file.sha256
     return same or (file.sha256 is not None and _mismatch(path, file) is None)
 
 
@@ -238,16 +240,16 @@ def downloaded_from(path: Path) -> str:
     return f" ({record['repo']} at {record['revision']})" if {"repo", "revision"} <= record.keys() else ""
 
 
-def _write_record(made: Plan) -> None:
+def _write_record(planned: Plan) -> None:
     content = {
-        "name": made.name,
-        "repo": made.repo,
-        "revision": made.revision,
-        "licence": made.license,
+        "name": planned.name,
+        "repo": planned.repo,
+        "revision": planned.revision,
+        "licence": planned.license,
         "downloaded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in made.files},
+        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in planned.files},
     }
-    with atomic_write(made.target / RECORD, "w") as handle:
+    with atomic_write(planned.target / RECORD, "w") as handle:
         json.dump(content, handle, indent=2)
 
 
@@ -257,15 +259,15 @@ def _need_network(known: KnownCheckpoint) -> None:
             raise DownloadError(f"{known.repo} cannot be downloaded: {name} is set: unset it or copy the files")
 
 
-def _need_space(made: Plan, needed: int) -> None:
+def _need_space(planned: Plan, needed: int) -> None:
     try:
-        made.target.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(made.target).free
+        planned.target.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(planned.target).free
     except OSError as error:
-        raise DownloadError(f"cannot write to {made.target}: {error.strerror or error}") from None
+        raise DownloadError(f"cannot write to {planned.target}: {error.strerror or error}") from None
     if free < needed:
         raise DownloadError(
-            f"{made.target} has {size_text(free)} free, {size_text(needed)} are needed: free up space or use --to"
+            f"{planned.target} has {size_text(free)} free, {size_text(needed)} are needed: free up space or use --to"
         )
 
 

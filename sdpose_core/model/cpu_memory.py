@@ -80,7 +80,7 @@ def conv_in_strips(
     step = max(1, STRIP_ELEMENTS // (n * max(c, conv.out_channels) * w * stride))
     for top in range(0, out_h, step):
         bottom = min(top + step, out_h)
-        first, last = top * stride - above, (bottom - 1) * stride + kernel_h - above  # input rows; may lie outside
+        first, last = top * stride - above, (bottom - 1) * stride + kernel_h - above  # input rows; may be outside
         rows = x[:, :, max(first, 0) : min(last, h)]
         if in_place:
             rows = torch.cat([row_above, x[:, :, top : min(last, h)]], dim=2)

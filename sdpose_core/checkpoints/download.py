@@ -288,10 +288,10 @@ def _hub_errors(repo: str, file: str = "") -> Iterator[None]:
         raise DownloadError(f"{where}: no such repository on the hub, or your token has expired") from None
     except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
         raise DownloadError(f"{where}: not on the hub ({one_line(error)})") from None
-    except (OSError, *_network_errors()) as error:  # OSError: also a full disk, and the hub's HTTP errors
+    except _fetch_errors() as error:
         raise DownloadError(f"{where} could not be fetched ({one_line(error)}); run it again to resume") from None
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
-    """Base errors of the HTTP libraries that versions of huggingface-hub use, if they are not OSErrors."""
-    return tuple(importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if installed(name))
+def _fetch_errors() -> tuple[type[Exception], ...]:
+    """Errors of network and disk; those of the HTTP libraries that huggingface-hub uses may not be OSErrors."""
+    return OSError, *(importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if installed(name))

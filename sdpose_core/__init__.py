@@ -1,7 +1,4 @@
-"""SDPose Annotator's library: pictures in, poses and OpenPose-compatible pose maps out.
-
-Importing this loads neither torch nor OpenCV: the names below are resolved when first used.
-"""
+"""The library of SDPose Annotator. Importing it loads neither torch nor OpenCV: names are resolved when first used."""
 
 from __future__ import annotations
 
@@ -41,21 +38,9 @@ _HOME_OF = {
 }
 
 __all__ = [
-    "__version__",
-    "DetectorOptions",
-    "EstimatorOptions",
-    "Poses",
-    "PoseSequence",
-    "PoseEstimator",
-    "SDPose",
-    "SDPoseConfig",
-    "SDPoseDetector",
-    "SDPoseError",
-    "draw_poses",
-    "load_detector",
-    "load_estimator",
-    "load_sdpose",
-]
+    "DetectorOptions", "EstimatorOptions", "PoseEstimator", "PoseSequence", "Poses", "SDPose", "SDPoseConfig",
+    "SDPoseDetector", "SDPoseError", "__version__", "draw_poses", "load_detector", "load_estimator", "load_sdpose",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

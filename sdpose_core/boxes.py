@@ -1,4 +1,4 @@
-"""Boxes: formats, clipping, overlap, non-maximum suppression. Plain numpy; pixels; the format is in the name."""
+"""Boxes in pixels: formats, clipping, overlap, non-maximum suppression. The format is in the name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .errors import InputError
 
 
 def as_boxes_xyxy(boxes, what: str = "boxes") -> np.ndarray:
-    """Anything like (N, 4) x1, y1, x2, y2 (lists, tuples, an empty list) -> float32 (N, 4). Raises `InputError`."""
+    """Boxes x1, y1, x2, y2 (array, lists or tuples; may be empty) -> float32 (N, 4). Raises `InputError`."""
     try:
         array = np.asarray(boxes, dtype=np.float32)
     except (TypeError, ValueError):
@@ -39,13 +39,12 @@ def area(boxes_xyxy: np.ndarray) -> np.ndarray:
 
 
 def clip(boxes_xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(..., 4) boxes cut to a picture of `size` (w, h)."""
-    w, h = size
-    return np.clip(np.asarray(boxes_xyxy), 0, np.asarray([w, h, w, h], dtype=np.float32))
+    """(..., 4) boxes clipped to a picture of `size` (w, h)."""
+    return np.clip(np.asarray(boxes_xyxy), 0, np.asarray([*size, *size], dtype=np.float32))
 
 
 def box_problem(box_xyxy: np.ndarray, size: tuple[int, int]) -> str | None:
-    """Why a box cannot be used on a picture of `size` (w, h): a phrase for an error or a log line, or None."""
+    """Why a box cannot be used on a picture of `size` (w, h), as a phrase for an error or a log; None if it can."""
     x1, y1, x2, y2 = (float(v) for v in np.asarray(box_xyxy)[:4])
     text = f"box ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
     if not np.isfinite([x1, y1, x2, y2]).all():
@@ -53,12 +52,12 @@ def box_problem(box_xyxy: np.ndarray, size: tuple[int, int]) -> str | None:
     if x2 <= x1 or y2 <= y1:
         return f"{text} is empty or inverted (expected x1 < x2 and y1 < y2)"
     if x2 <= 0 or y2 <= 0 or x1 >= size[0] or y1 >= size[1]:
-        return f"{text} lies outside the {size[0]} x {size[1]} picture"
+        return f"{text} is outside the {size[0]} x {size[1]} picture"
     return None
 
 
 def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
-    """Overlap of every box of (N, 4) with every box of (M, 4) -> (N, M) in 0..1."""
+    """Intersection over union of every box of (N, 4) with every box of (M, 4) -> (N, M) in 0..1."""
     a, b = np.asarray(a_xyxy, np.float64), np.asarray(b_xyxy, np.float64)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:4], b[None, :, 2:4])
@@ -68,7 +67,7 @@ def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
 
 
 def nms(boxes_xyxy: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:
-    """Greedy non-maximum suppression of (N, 4) boxes -> indices kept, best score first (ties: lower index first)."""
+    """Greedy non-maximum suppression of (N, 4) boxes -> kept indices, highest score first (ties: lower index first)."""
     order = np.argsort(-np.asarray(scores), kind="stable")
     overlaps = iou(boxes_xyxy, boxes_xyxy)
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are needed, and named with the way to install them when they are absent."""
+"""Optional packages: imported where they are needed. If one is missing, the error says how to install it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,12 @@ _EXTRA_OF = {
     "transformers": "transformers",
     "controlnet_aux": "aux",
     "ray": "ray",
-    "accelerate": "train",
-    "faster_coco_eval": "train",
-    "matplotlib": "train",
-    "anny": "train",
-    "sklearn": "train",
-    "jinja2": "train",
-    "tabulate": "train",
+    **dict.fromkeys(("accelerate", "anny", "faster_coco_eval", "jinja2", "matplotlib", "sklearn", "tabulate"), "train"),
 }
 
 
 def require(module: str, what_for: str) -> ModuleType:
-    """Import `module`, or raise `MissingDependency` that names the extra which brings it.
-
-    A package that is installed but broken keeps its own error message, quoted in ours.
-    """
+    """Import `module`. Raises `MissingDependency`, which names the extra to install, or quotes the import error."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -44,5 +35,5 @@ def require(module: str, what_for: str) -> ModuleType:
 
 
 def installed(module: str) -> bool:
-    """Whether a package can be found, without importing it."""
+    """Whether a package is installed. Does not import it."""
     return importlib.util.find_spec(module) is not None

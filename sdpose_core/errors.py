@@ -1,14 +1,18 @@
-"""The errors that a user can act on.
+"""Errors that a user can act on. Every message says what was found, what was expected and what to do.
 
-Every message says what was found, what was expected and what to do. The command line and the nodes show the message
-alone, without a traceback; anything that is not an `SDPoseError` is a defect of ours and keeps its traceback.
+The command line and the nodes show the message without a traceback. Any other exception is a bug and keeps it.
 """
 
 from __future__ import annotations
 
 
+def one_line(error: Exception) -> str:
+    """The error's message as one line of at most 200 characters, or its class if it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 class SDPoseError(Exception):
-    """A user's mistake or a missing part: the message is complete and needs no traceback."""
+    """A mistake in the input, or something that is missing."""
 
 
 class InputError(SDPoseError, ValueError):
@@ -16,12 +20,12 @@ class InputError(SDPoseError, ValueError):
 
 
 class CheckpointError(SDPoseError):
-    """A file of weights that is missing, damaged or of another kind."""
+    """A weights file that is missing, damaged or of another kind."""
 
 
 class MissingDependency(SDPoseError, ImportError):
-    """An optional package is needed for what was asked; the message names the extra to install."""
+    """An optional package is missing; the message names the extra to install."""
 
 
 class DownloadError(SDPoseError):
-    """A download was refused, failed, or brought other bytes than the hub promised."""
+    """A download was refused or failed, or its bytes do not match the hub's checksum."""

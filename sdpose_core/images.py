@@ -1,7 +1,4 @@
-"""Reading pictures of every kind as RGB, and writing PNG.
-
-Color profiles (ICC) are ignored: the numbers of the file are taken as sRGB, as the datasets of pose estimation do.
-"""
+"""Reads pictures as RGB and writes PNG. ICC color profiles are ignored, as in the datasets: values count as sRGB."""
 
 from __future__ import annotations
 
@@ -29,19 +26,19 @@ log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm", ".tga"}
 )
-"""What a folder of pictures is searched for (lower case)."""
+"""Suffixes of the pictures in a folder (lower case)."""
 
 MAX_PIXELS = 178_000_000
-"""Pictures of more pixels are refused unless a larger limit is given: 13,341 pixels square, 0.5 GB as RGB."""
+"""Larger pictures are refused unless a larger limit is given. This is 13,341 pixels square, 0.5 GB as RGB."""
 
 WHITE = (255, 255, 255)
-"""What transparent pictures are laid on: drawn figures are mostly cut out of white paper."""
+"""Background of transparent pictures: most drawings were made on white paper."""
 
-# Formats that Pillow decodes by itself. (EPS would start another program, and pictures come from anywhere.)
+# Formats that Pillow decodes itself. EPS is left out: it would start another program on an untrusted file.
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "DDS")
 
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
-"""What Pillow raises for damaged files, besides its own errors."""
+"""Exceptions that Pillow raises for damaged files."""
 
 _pillow_settings = threading.Lock()
 
@@ -53,19 +50,18 @@ def read_image(
     background: tuple[int, int, int] = WHITE,
     notes: list[str] | None = None,
 ) -> np.ndarray:
-    """Read a picture file, or its bytes, as RGB uint8 (H, W, 3), upright.
+    """Read a picture file, or its bytes, as upright RGB uint8 (H, W, 3).
 
-    The EXIF orientation is applied; CMYK, gray, palette and 16-bit pictures are converted (16 bits scaled to 8, not
-    clipped); transparent ones are laid on `background` (RGB); of an animation or a multi-page file the first picture is
-    taken.
+    Applies the EXIF orientation and converts CMYK, gray, palette and 16-bit pictures (16 bits are scaled to 8). Of an
+    animation or a multi-page file, the first picture is read.
 
     Args:
-        max_pixels: larger pictures are refused after reading their header, before anything is decoded.
-        notes: receives a line for everything that was left out (further frames, an unreadable orientation); such lines
-            are also logged.
+        max_pixels: larger pictures are refused before decoding.
+        background: RGB color behind transparent pixels.
+        notes: receives a line for everything that was ignored (more frames, unreadable EXIF). Also logged.
 
     Raises:
-        InputError: the file is missing, unreadable, empty, damaged, cut off, no picture, or too large.
+        InputError: the file is missing, unreadable, empty, damaged, cut off, not a picture, or too large.
     """
     name = f"picture ({len(source):,} bytes)" if isinstance(source, bytes) else str(source)
     with _opened(source, name) as file:
@@ -74,7 +70,7 @@ def read_image(
             notes_here = _decode(image, name)
             pixels = _rgb_of(image, background, name)
         except MemoryError:
-            raise InputError(f"{name}: {_size_text(image)} pixels do not fit into memory: make it smaller") from None
+            raise InputError(f"{name}: {_size_text(image)} pixels do not fit in memory: make it smaller") from None
     for note in notes_here:
         log.warning("%s: %s", name, note)
     if notes is not None:
@@ -90,9 +86,9 @@ def _rgb_of(image: Image.Image, background: tuple[int, int, int], name: str) -> 
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> np.ndarray:
-    """A Pillow picture of any mode -> RGB uint8 (H, W, 3). Transparency is laid on `background`.
+    """A Pillow picture of any mode, over `background` if transparent -> RGB uint8 (H, W, 3).
 
-    Raises `InputError` for numbers whose range is unknown (floating point or 32 bit beyond 16 bits).
+    Raises `InputError` for values of unknown range (32-bit or floating point, above 16 bits).
     """
     from PIL import Image
 
@@ -114,7 +110,7 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
 
 
 def write_png(path: str | Path, rgb: np.ndarray) -> None:
-    """Write RGB uint8 (H, W, 3) as PNG, atomically. Raises `InputError` for another array or an unwritable folder."""
+    """Write RGB uint8 (H, W, 3) as PNG, atomically. Raises `InputError` for a wrong array or an unwritable folder."""
     from PIL import Image
 
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
@@ -125,7 +121,6 @@ def write_png(path: str | Path, rgb: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
-    """The source as a binary file that is not empty."""
     if isinstance(source, bytes):
         file: BinaryIO = io.BytesIO(source)
     else:
@@ -139,7 +134,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{name} cannot be read ({reason}): check its permissions and its name") from None
         if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             raise InputError(f"{name} is {kind}: expected a picture file")
     with file:
         if not file.read(1):
@@ -149,7 +144,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
 
 
 def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
-    """The opened, not yet decoded picture. Raises `InputError` for no picture and for one that is too large."""
+    """The opened picture, not yet decoded. Raises `InputError` if it is not a picture or too large."""
     from PIL import Image, UnidentifiedImageError
 
     Image.init()
@@ -162,8 +157,8 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         file.seek(0)
         raise InputError(
-            f"{name} is no picture that can be read (it begins with {file.read(16)!r}): expected PNG, JPEG, WebP, GIF, "
-            "TIFF, BMP or alike; convert other formats to PNG"
+            f"{name} is not a picture that can be read (it begins with {file.read(16)!r}): expected PNG, JPEG, WebP, "
+            "GIF, TIFF, BMP or similar; convert other formats to PNG"
         ) from None
     except DAMAGE as error:
         raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file again") from None
@@ -176,7 +171,7 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
 
 @contextlib.contextmanager
 def _pixel_limit(max_pixels: int) -> Iterator[None]:
-    """Pillow's own limit set to ours, its warnings silent, both only for the time of reading a header."""
+    """Replaces Pillow's pixel limit, which is global, and silences its warnings while a header is read."""
     from PIL import Image
 
     with _pillow_settings, warnings.catch_warnings():
@@ -190,11 +185,11 @@ def _pixel_limit(max_pixels: int) -> Iterator[None]:
 
 
 def _decode(image: Image.Image, name: str) -> list[str]:
-    """Read the pixels, and turn them as the EXIF orientation says, in place. Returns what was left out."""
+    """Decode in place and apply the EXIF orientation. Returns a note for everything that was ignored."""
     from PIL import Image
 
     try:
-        # Photos of phones (MPO) carry further views of the same picture: nothing is lost with them.
+        # Phone photos (MPO) hold more views of the same picture: no note is needed.
         several = image.format != "MPO" and getattr(image, "is_animated", False)
         image.load()
     except (*DAMAGE, Image.DecompressionBombError) as error:
@@ -204,14 +199,14 @@ def _decode(image: Image.Image, name: str) -> list[str]:
         ) from None
     notes = []
     if several:
-        notes.append("an animation or a file of several pages: only its first picture is used")
+        notes.append("an animation or a multi-page file: only its first picture is used")
     if not _turn_upright(image):
-        notes.append("its EXIF data cannot be read: the picture is used as it lies")
+        notes.append("its EXIF data cannot be read: the picture is not rotated")
     return notes
 
 
 def _turn_upright(image: Image.Image) -> bool:
-    """Turn a picture in place as its EXIF orientation says; False if that cannot be read."""
+    """Apply the EXIF orientation in place; False if it cannot be read."""
     from PIL import ImageOps
 
     stored = image.im
@@ -220,14 +215,12 @@ def _turn_upright(image: Image.Image) -> bool:
             warnings.simplefilter("ignore")
             ImageOps.exif_transpose(image, in_place=True)
     except DAMAGE:
-        return (
-            image.im is not stored
-        )  # turned already: only writing the other EXIF data back failed, and nobody reads it
+        return image.im is not stored  # if turned already, only writing back the EXIF data failed, which is not needed
     return True
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Gray of 16 bits (also inside 32-bit or floating-point numbers), or of 0..1, -> uint8 (H, W)."""
+    """Gray (H, W) of 16 bits (as 16-bit, 32-bit or floating-point numbers) or 0..1 -> uint8 (H, W)."""
     top, bottom = float(values.max()), float(values.min())
     if values.dtype.kind in "ui" and 0 <= bottom and top <= 65535:
         scale = 255 / 65535

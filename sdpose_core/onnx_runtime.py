@@ -1,7 +1,4 @@
-"""`OnnxModel`: an ONNX file on whatever of this machine can run it, onnxruntime or OpenCV 5, with one interface.
-
-The choice is logged and can be asked for (`.backend`, `.notes`): a result should be able to say what computed it.
-"""
+"""`OnnxModel` runs an ONNX file with onnxruntime or OpenCV 5 behind one interface, and says which one it uses."""
 
 from __future__ import annotations
 
@@ -16,36 +13,35 @@ from typing import Any, Protocol
 import numpy as np
 
 from .dependencies import installed
-from .errors import CheckpointError, InputError, MissingDependency
+from .errors import CheckpointError, InputError, MissingDependency, one_line
 
 log = logging.getLogger(__name__)
 
 Provider = str | tuple[str, dict[str, Any]]
-"""Name of an onnxruntime provider, or name and options."""
+"""An onnxruntime provider by name, or as (name, options)."""
 
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider")
-"""onnxruntime's ways to compute, in the order in which they are tried."""
+"""onnxruntime providers, in the order in which they are tried."""
 
 BACKENDS = ("onnxruntime", "cv2")
 
 MAX_THREADS = 8
-"""These small models gain nothing from more."""
+"""More do not make these small models faster."""
 
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input of a model: its name, and its shape with None for every length that is not fixed."""
+    """A model input; None in `shape` stands for any length."""
 
     name: str
     shape: tuple[int | None, ...]
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of `shape` fits."""
-        return len(shape) == len(self.shape) and all(
-            want in (None, n) for want, n in zip(self.shape, shape, strict=True)
-        )
+        same_rank = len(shape) == len(self.shape)
+        return same_rank and all(want in (None, n) for want, n in zip(self.shape, shape, strict=True))
 
 
 class _Engine(Protocol):
@@ -57,26 +53,25 @@ class _Engine(Protocol):
 
 
 class OnnxModel:
-    """An ONNX file, loaded and ready.
+    """A loaded ONNX file.
 
     Args:
         path: the `.onnx` file.
-        providers: onnxruntime's providers to try, in order, by name or as (name, options); None takes `PROVIDERS`.
-            Those that this machine lacks are passed over; one that does not start is logged, noted in `.notes`, and the
-            next one is tried.
+        providers: onnxruntime providers to try in order, by name or as (name, options); None: `PROVIDERS`. Unavailable
+            ones are skipped. If one does not start, this is logged and noted, and the next one is tried.
         backend: "onnxruntime" or "cv2" (cv2.dnn of OpenCV 5); None takes onnxruntime if it is installed, else cv2.
-        max_threads: at most so many, and no more than there are CPUs.
+        max_threads: upper limit, together with the number of CPUs.
 
     Attributes:
-        backend: what computes: "onnxruntime 1.x CPUExecutionProvider" or "cv2.dnn 5.x".
+        backend: "onnxruntime 1.x CPUExecutionProvider" or "cv2.dnn 5.x".
         inputs: a `Port` per input.
         metadata: text entries of the file (onnxruntime only).
-        notes: a line for everything that was tried and did not work.
+        notes: a line for everything that was tried and failed.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or uses what the backend cannot run.
-        MissingDependency: neither onnxruntime nor OpenCV 5 is here.
-        InputError: an unknown backend, or none of `providers` on this machine.
+        CheckpointError: the file is missing or damaged, or the backend cannot run it.
+        MissingDependency: neither onnxruntime nor OpenCV 5 is installed.
+        InputError: an unknown backend, or none of `providers` is available.
     """
 
     def __init__(
@@ -100,16 +95,16 @@ class OnnxModel:
         log.info("%s runs on %s", self.path.name, self.backend)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """All outputs, in the file's order, for arrays by input name.
+        """Arrays by input name -> all outputs in the file's order.
 
-        Raises `InputError` for other names or shapes than the model's, `CheckpointError` if it cannot compute.
+        Raises `InputError` for wrong names or shapes, `CheckpointError` if the backend fails.
         """
         wanted = [port.name for port in self.inputs]
         if sorted(inputs) != sorted(wanted):
             got = ", ".join(inputs) or "none"
             raise InputError(f"{self.path.name} takes the inputs {', '.join(wanted)}, got {got}")
         for port in self.inputs:
-            if not port.takes(inputs[port.name].shape):  # OpenCV would compute something
+            if not port.takes(inputs[port.name].shape):  # OpenCV would return a wrong result
                 expected = ", ".join("any" if n is None else str(n) for n in port.shape)
                 found = inputs[port.name].shape
                 raise InputError(f"{self.path.name}: input {port.name} has the shape ({expected}), got {found}")
@@ -125,14 +120,11 @@ class OnnxModel:
                 return _OnnxRuntime(onnxruntime, self.path, providers, max_threads, self._note)
         if backend != "onnxruntime" and _opencv_major() >= 5:
             return _OpenCV(self.path)
-        raise self._nothing_runs_it(backend)
-
-    def _nothing_runs_it(self, backend: str | None) -> MissingDependency:
         needed = {"onnxruntime": "onnxruntime", "cv2": "OpenCV 5 or later"}.get(backend or "")
-        found = [*self.notes, f"OpenCV is of version {_opencv_major()}"]
+        found = [*self.notes, f"found OpenCV {_opencv_major()}"]
         how = "-U opencv-python" if backend == "cv2" else '"sdpose-annotator[onnx]"'
-        return MissingDependency(
-            f"running {self.path.name} needs {needed or 'onnxruntime, or OpenCV 5 or later'}, which is not here "
+        raise MissingDependency(
+            f"running {self.path.name} needs {needed or 'onnxruntime, or OpenCV 5 or later'}, which is not installed "
             f"({'; '.join(found)}). Install it with: pip install {how}"
         )
 
@@ -142,8 +134,7 @@ class OnnxModel:
 
 
 def _opencv_major() -> int:
-    """OpenCV 4 is of no use: its importer lacks operators of MoveNet (GatherND)."""
-    import cv2
+    import cv2  # OpenCV 4 cannot be used: its importer lacks GatherND, which MoveNet needs
 
     return int(cv2.__version__.partition(".")[0])
 
@@ -154,7 +145,7 @@ class _OnnxRuntime:
     ) -> None:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-        # onnxruntime's errors share no base class of their own
+        # onnxruntime's errors have no common base class
         self._errors = tuple(e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
         self._path, self._max_threads = path, max_threads
         available = onnxruntime.get_available_providers()
@@ -186,12 +177,12 @@ class _OnnxRuntime:
             except self._errors as error:
                 if type(error).__name__ in _FAULTS_OF_THE_FILE:
                     raise _unusable(self._path, "onnxruntime", error) from None
-                note(f"{provider_name(provider)} did not start ({_one_line(error)})")
+                note(f"{provider_name(provider)} did not start ({one_line(error)})")
                 continue
-            # onnxruntime puts the CPU in place of a provider whose libraries are missing, without an error
+            # onnxruntime silently uses the CPU if the libraries of a provider are missing
             if session.get_providers()[0] == provider_name(provider):
                 return session
-            note(f"{provider_name(provider)} did not start (its libraries are missing or do not fit)")
+            note(f"{provider_name(provider)} did not start (its libraries are missing or incompatible)")
         try:
             return self._session_on(onnxruntime, wanted[-1])
         except self._errors as error:
@@ -201,17 +192,17 @@ class _OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(self._max_threads, _cpus())
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn whole cores
-        options.log_severity_level = 4  # what goes wrong comes as an error too, and is reported by us
-        # onnxruntime's own fallback to the CPU prints and forgets; ours is logged and noted
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would use whole cores
+        options.log_severity_level = 4  # failures raise errors, too, which we report
+        # fallback off: onnxruntime's own prints and leaves no trace; ours is logged and noted
         providers = [provider]
-        if provider_name(provider) == "TensorrtExecutionProvider":  # what that cannot run is better off there
+        if provider_name(provider) == "TensorrtExecutionProvider":  # for the operators that TensorRT cannot run
             providers.append("CUDAExecutionProvider")
         return onnxruntime.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
 
 
 def provider_name(provider: Provider) -> str:
-    """Without its options."""
+    """The provider's name without its options."""
     return provider if isinstance(provider, str) else provider[0]
 
 
@@ -228,8 +219,7 @@ _NUMPY_TYPES = {
 
 
 def _cpus() -> int:
-    """CPUs that this process may use: a container or a job has fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
+    if hasattr(os, "sched_getaffinity"):  # a container or a job may use fewer CPUs than the machine has
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -243,13 +233,13 @@ class _OpenCV:
         self._path = path
         self.description = f"cv2.dnn {cv2.__version__}"
         try:
-            # from memory: OpenCV on Windows cannot open names outside the system's code page
+            # from memory, as OpenCV on Windows cannot open names outside the system's code page
             self._net = cv2.dnn.readNetFromONNX(np.fromfile(path, dtype=np.uint8))
         except cv2.error as error:
             raise _unusable(path, self.description, error) from None
         self.inputs = ports_of_dump(self._net.dump())
         if not self.inputs:
-            raise CheckpointError(f"{path}: {self.description} does not tell the model's inputs: install onnxruntime")
+            raise CheckpointError(f"{path}: {self.description} does not list the model's inputs: install onnxruntime")
         self._outputs = self._net.getUnconnectedOutLayersNames()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -265,7 +255,7 @@ class _OpenCV:
 
 
 def ports_of_dump(dump: str) -> tuple[Port, ...]:
-    """The inputs that `cv2.dnn.Net.dump()` lists first, the only place where OpenCV tells them; () if it does not."""
+    """Inputs from `cv2.dnn.Net.dump()`, the only place where OpenCV lists them; () if there are none."""
     head = re.search(r"main_graph:.*?inputs: \[(.*?)\n\s*\],\n", dump, re.DOTALL)
     lines = re.findall(r'"(.+?)" // <Input> \w+ \[([^]]*)]', head.group(1)) if head else []
     return tuple(
@@ -276,14 +266,10 @@ def ports_of_dump(dump: str) -> tuple[Port, ...]:
 
 def _unusable(path: Path, by: str, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path} cannot be loaded by {by} ({_one_line(error)}): the file is damaged, cut off, or no ONNX model that it "
-        "can run; get it again"
+        f"{path} cannot be loaded by {by} ({one_line(error)}): the file is damaged, cut off, or not an ONNX model "
+        "that it can run; get it again"
     )
 
 
 def _cannot_run(path: Path, by: str, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{path} cannot be run by {by} ({_one_line(error)}): another backend may do")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return CheckpointError(f"{path} cannot be run by {by} ({one_line(error)}): try another backend")

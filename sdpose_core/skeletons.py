@@ -1,7 +1,7 @@
-"""Keypoint sets as named tables: names, skeleton links, flip pairs, OKS sigmas, parts.
+"""Keypoint sets: names, skeleton links, flip pairs, OKS sigmas, parts. "Left" is the person's left.
 
-The figures are COCO's (17 points) and COCO-WholeBody's (133 points: 0-16 body, 17-22 feet, 23-90 face, 91-111 left
-hand, 112-132 right hand). "Left" is the person's left. The order of OpenPose is in `openpose/order.py`.
+Source: COCO (17 points) and COCO-WholeBody (133 points: 0-16 body, 17-22 feet, 23-90 face, 91-111 left hand, 112-132
+right hand). OpenPose's order is in `openpose/order.py`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class KeypointSet:
     """A named set of K keypoints.
 
     Attributes:
-        name: what `.pose.npz`, checkpoints and errors call it.
+        name: as in `.pose.npz`, checkpoints and error messages.
         names: K keypoint names, in order.
-        links: pairs of indices that a skeleton joins.
-        flip_pairs: pairs (left, right) that change places when the picture is mirrored.
-        sigmas: K OKS sigmas (fraction of the person's scale), or empty where none are known.
+        links: index pairs that the skeleton connects.
+        flip_pairs: (left, right) pairs that swap when the picture is mirrored.
+        sigmas: K OKS sigmas (fraction of the person's scale), or empty if unknown.
         upper_body, lower_body: indices for half-body augmentation.
-        parts: part name -> indices; a part that the set lacks is absent.
+        parts: part name -> indices, only of the parts that the set has.
     """
 
     name: str
@@ -49,7 +49,7 @@ class KeypointSet:
         used = [*pairs, *(i for link in self.links for i in link), *self.upper_body, *self.lower_body]
         used += [i for indices in self.parts.values() for i in indices]
         if any(not 0 <= i < count for i in used):
-            raise InputError(f"keypoint set {self.name!r}: an index lies outside 0..{count - 1}")
+            raise InputError(f"keypoint set {self.name!r}: an index is outside 0..{count - 1}")
         if len(set(pairs)) != len(pairs):
             raise InputError(f"keypoint set {self.name!r}: a keypoint is in more than one flip pair")
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
@@ -62,7 +62,7 @@ class KeypointSet:
         return KeypointSet, (self.name, self.names, *values, dict(self.parts))
 
     def index(self, name: str) -> int:
-        """Index of a keypoint by name; raises `InputError` for an unknown one."""
+        """Index of a keypoint by name. Raises `InputError` for an unknown name."""
         try:
             return self.names.index(name)
         except ValueError:
@@ -72,7 +72,7 @@ class KeypointSet:
 
     @property
     def flip_indices(self) -> np.ndarray:
-        """(K,) int: where each channel of a mirrored picture's result belongs."""
+        """(K,) int: for each channel of a mirrored picture's result, its channel in the original."""
         indices = np.arange(len(self))
         for left, right in self.flip_pairs:
             indices[left], indices[right] = right, left
@@ -143,13 +143,7 @@ COCO_17 = KeypointSet(
 
 COCO_WHOLEBODY_133 = KeypointSet(
     name="coco_wholebody_133",
-    names=(
-        *_BODY_NAMES,
-        *_FEET_NAMES,
-        *(f"face-{i}" for i in range(68)),
-        *_hand_names("left"),
-        *_hand_names("right"),
-    ),
+    names=(*_BODY_NAMES, *_FEET_NAMES, *(f"face-{i}" for i in range(68)), *_hand_names("left"), *_hand_names("right")),
     links=(*_BODY_LINKS, *_FEET_LINKS, *_hand_links(91), *_hand_links(112)),
     flip_pairs=(*_BODY_PAIRS, *_FEET_PAIRS, *_FACE_PAIRS, *((i, i + 21) for i in range(91, 112))),
     sigmas=(*_BODY_SIGMAS, *_FEET_SIGMAS, *_FACE_SIGMAS, *_HAND_SIGMAS, *_HAND_SIGMAS),
@@ -168,7 +162,7 @@ KEYPOINT_SETS: Mapping[str, KeypointSet] = MappingProxyType({s.name: s for s in 
 
 
 def keypoint_set(name: str) -> KeypointSet:
-    """The table called `name` (or the short words `body`, `wholebody`); `InputError` names the known ones."""
+    """The keypoint set called `name` (or `body`, `wholebody` for short). Raises `InputError` for an unknown one."""
     known = {**KEYPOINT_SETS, "body": COCO_17, "wholebody": COCO_WHOLEBODY_133}
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -178,7 +172,7 @@ def keypoint_set(name: str) -> KeypointSet:
 
 
 HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-"""Points of the body."""
+"""Body points of the part "head"."""
 
 PARTS: tuple[str, ...] = ("body", "hands", "face", "feet", "head")
-"""What can be switched. The head is `HEAD` with its limbs; the face, the 68 points."""
+"""Parts that can be switched on and off. "head" is `HEAD` with its limbs; "face" is the 68 face points."""

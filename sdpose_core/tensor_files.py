@@ -1,4 +1,4 @@
-"""Reading safetensors by name, with errors that say what is wrong with a file; and pickles, once, for conversion."""
+"""Reads tensors by name from safetensors files, and from pickles for conversion."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CheckpointError
+from .errors import CheckpointError, one_line
 
 if TYPE_CHECKING:
     import torch
 
+Shapes = Mapping[str, tuple[int, ...]]
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _UNFINISHED = (".incomplete", ".part", ".tmp", ".crdownload")
 _LFS_POINTER = b"version https://git-lfs"
-# What torch's restricted loader raises for harmful, damaged and other files: it interprets whatever bytes there are.
+# torch's restricted loader raises these for harmful, damaged and other files: it interprets any bytes.
 _UNPICKLING_ERRORS = (
     pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
 )  # fmt: skip
@@ -26,25 +27,16 @@ _UNPICKLING_ERRORS = (
 
 @dataclass(frozen=True)
 class Tensors:
-    """Tensors of one or more files, read when asked for.
+    """Tensors of one or more files: shapes by name, `read(name)`, and the text entries of the files."""
 
-    Attributes:
-        shapes: name -> shape.
-        metadata: text entries of the file.
-        read: name -> tensor.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: Shapes
     read: Callable[[str], torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
 def open_tensors(*paths: Path, pickles: bool = False) -> Iterator[Tensors]:
-    """The tensors of safetensors files (and of pickles, where they are allowed), as one.
-
-    Raises `CheckpointError` for anything else.
-    """
+    """The tensors of several safetensors files (and of pickles, if allowed). Raises `CheckpointError`."""
     from safetensors import SafetensorError, safe_open
 
     with ExitStack() as stack:
@@ -63,7 +55,7 @@ def open_tensors(*paths: Path, pickles: bool = False) -> Iterator[Tensors]:
                 names = list(file.keys())
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(
-                    f"{path} cannot be read as safetensors ({error}): it is damaged or half-downloaded; fetch it again"
+                    f"{path} cannot be read as safetensors ({error}): it is damaged or incomplete; download it again"
                 ) from None
             metadata |= file.metadata() or {}
             for name in names:
@@ -73,14 +65,14 @@ def open_tensors(*paths: Path, pickles: bool = False) -> Iterator[Tensors]:
 
 
 def check_file(path: Path) -> None:
-    """Raise `CheckpointError` if `path` cannot be a whole safetensors file, with the way out."""
+    """Raise `CheckpointError` if `path` cannot be a complete safetensors file."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file")
     if path.suffix in _UNFINISHED:
         raise CheckpointError(f"{path} is an unfinished download: let the download finish (it resumes)")
     if path.suffix in PICKLES:
         raise CheckpointError(
-            f"{path} is a pickle, which can run code when it is opened: convert it once with 'sdpose convert "
+            f"{path} is a pickle, which can run code when it is opened: convert it with 'sdpose convert "
             f"{path.name} {path.stem}.safetensors' and use the result"
         )
     if path.suffix != ".safetensors":
@@ -88,35 +80,33 @@ def check_file(path: Path) -> None:
     with path.open("rb") as handle:
         start = handle.read(len(_LFS_POINTER))
     if start == _LFS_POINTER:
-        raise CheckpointError(f"{path} is a git-lfs pointer, not the weights themselves: run 'git lfs pull'")
+        raise CheckpointError(f"{path} is a git-lfs pointer, not the weights: run 'git lfs pull'")
     if not start:
-        raise CheckpointError(f"{path} is empty: fetch it again")
+        raise CheckpointError(f"{path} is empty: download it again")
 
 
 def read_pickle(path: Path) -> Tensors:
-    """A pickle of tensors, through torch's restricted loader: no code is run."""
+    """The tensors of a pickle, read by torch's restricted loader: no code is run."""
     import torch
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS as error:
         raise CheckpointError(
-            f"{path} is not a plain pickle of tensors ({' '.join(str(error).split())[:160]}); refused, as loading it "
-            "otherwise could run code"
+            f"{path} is not a plain pickle of tensors ({one_line(error)}): it is refused, as loading it could run code"
         ) from None
     while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     state = {k: v.contiguous() for k, v in content.items() if isinstance(v, torch.Tensor)} if content else {}
     if not state:
-        raise CheckpointError(f"{path} holds no tensors")
+        raise CheckpointError(f"{path} has no tensors")
     return Tensors({name: tuple(value.shape) for name, value in state.items()}, state.__getitem__)
 
 
 def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
-    """The safetensors files of a diffusers folder: whole, of a variant (fp16), or sharded with an index; else a pickle,
-    where it is allowed.
+    """The files of a diffusers model: one safetensors, a variant (fp16), shards with an index, or a pickle if allowed.
 
-    Raises `CheckpointError` when there are none, or a shard is missing.
+    Raises `CheckpointError` if there is none, or a shard is missing.
     """
     whole = [*folder.glob(f"{stem}.safetensors"), *sorted(folder.glob(f"{stem}.*.safetensors"))]
     if whole:
@@ -131,12 +121,12 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
     if found and pickles:
         return found[:1]
     convert = f"sdpose convert {folder.parent.name} {folder.parent.name}.safetensors"
-    hint = f" (found {found[0].name}, a pickle: convert the folder once with '{convert}')" if found else ""
+    hint = f" (found {found[0].name}, a pickle: convert the folder with '{convert}')" if found else ""
     raise CheckpointError(f"{folder}: expected {stem}.safetensors, or its shards{hint}")
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object of a file; `CheckpointError` if it is none."""
+    """The JSON object in a file. Raises `CheckpointError`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -146,7 +136,15 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first of many names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def shape_problems(expected: Shapes, found: Shapes) -> str:
+    """How the tensors found differ from the expected ones, by name; "" if they do not."""
+    wrong = [f"{n} {found[n]} instead of {shape}" for n, shape in expected.items() if found.get(n, shape) != shape]
+    missing, unexpected = [n for n in expected if n not in found], [n for n in found if n not in expected]
+    kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+    return "; ".join(f"{kind}: {some(names)}" for kind, names in kinds if names)
+
+
+def some(names: Sequence[str], max_shown: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - max_shown} more" if len(names) > max_shown else ""
+    return ", ".join(names[:max_shown]) + more

@@ -1,1 +1,1 @@
-"""How fast SDPose runs here, beside the released code and ComfyUI's own nodes."""
+"""Measures SDPose against the released code and ComfyUI's own node."""

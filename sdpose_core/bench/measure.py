@@ -1,4 +1,4 @@
-"""What `sdpose bench` reads off the machine: time, peak memory, speed of matrix products, counted operations."""
+"""Measurements of `sdpose bench`: time, peak memory, speed of matrix products, counted operations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def in_own_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function` in a fresh process: nothing measured before is in its memory.
+    """Call `function` in a fresh process, whose peak memory has nothing of earlier measurements.
 
-    It may have huge pages. The released way makes and frees so many large tensors that handing out small pages takes a
-    sixth of its CPU seconds on a virtual machine; ours is as fast without.
+    It may use huge pages: with small ones, allocation takes a sixth of the released way's CPU seconds on a virtual
+    machine. Ours is as fast without.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=_allow_huge_pages) as pool:
@@ -33,24 +33,24 @@ def in_own_process(function: Callable[..., Any], *args: Any) -> Any:
             return pool.submit(function, *args).result()
         except BrokenProcessPool as error:
             raise SDPoseError(
-                "the process that measured was ended by the system, probably as its memory ran out: the released way "
-                "takes 6.4 GB at full size; close other programs"
+                "the system ended the measuring process, probably because memory ran out: close other programs (the "
+                "released way takes 6.4 GB at full size)"
             ) from error
 
 
 def _allow_huge_pages() -> None:
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it when it first allocates
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch at its first allocation
 
 
 def current(device: torch.device) -> AbstractContextManager[Any]:
-    """In the block a CUDA device is the current one, on whose stream events are recorded."""
+    """Makes a CUDA device the current one, so that events are recorded on its stream."""
     import torch
 
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def timed(function: Callable[[], Any], device: torch.device) -> tuple[Any, float, float]:
-    """Result, seconds (by events of such a device, within `current`) and CPU seconds (all threads of this process)."""
+    """Result, seconds (on CUDA by events, needs `current`) and CPU seconds (all threads of this process)."""
     import torch
 
     if device.type == "cuda":
@@ -69,7 +69,7 @@ def timed(function: Callable[[], Any], device: torch.device) -> tuple[Any, float
 
 
 def wait_for(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     import torch
 
     if device.type in ("cuda", "mps"):
@@ -77,17 +77,17 @@ def wait_for(device: torch.device) -> None:
 
 
 def cost_key(device_type: str) -> str:
-    """What is compared: CPU seconds, which do not depend on what else the machine is doing; elsewhere seconds."""
+    """What ratios compare: on a CPU, CPU seconds, which depend less on the machine's other load; else seconds."""
     return "cpu_seconds" if device_type == "cpu" else "seconds"
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes: of tensors on a CUDA device; else of this process, which holds the weights too. None where unknown."""
+    """Bytes of tensors on a CUDA device, else of this process with the weights; None if unknown."""
     if device.type == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "linux":  # getrusage would count the parent's memory from before this program was started
+    if sys.platform == "linux":  # getrusage would count memory of the parent process
         status = Path("/proc/self/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
     if sys.platform == "darwin":
@@ -100,8 +100,8 @@ def peak_memory(device: torch.device) -> int | None:
 def gemm_rates(device: torch.device, dtype: torch.dtype, size: int) -> dict[str, float]:
     """GFLOP/s (per CPU second on a CPU) of square matrix multiplications.
 
-    "fp32", "bf16" and, on CUDA devices, "fp16" are `torch.matmul`; "onednn" is fp32 through oneDNN's convolution, which
-    on some processors is twice as fast; "best" is the larger of those in `dtype`.
+    "fp32", "bf16" and, on CUDA, "fp16" use `torch.matmul`; "onednn" uses oneDNN's convolution in fp32, twice as fast on
+    some CPUs; "best" is the highest in `dtype`.
     """
     import torch
 
@@ -114,7 +114,7 @@ def gemm_rates(device: torch.device, dtype: torch.dtype, size: int) -> dict[str,
 
 
 def peak_of(rates: dict[str, float], dtype: str) -> float:
-    """The larger rate of those measured in a dtype ("fp32", ...)."""
+    """The highest rate measured in a dtype ("fp32", ...)."""
     return max(rates["fp32"], rates.get("onednn", 0.0)) if dtype == "fp32" else rates.get(dtype, rates["fp32"])
 
 
@@ -134,7 +134,7 @@ def _matmul_rate(size: int, device: torch.device, dtype: torch.dtype, through_co
 
 
 def stage_gflop(stages: Iterable[Stage], images: torch.Tensor, counted: Iterable[str]) -> dict[str, float]:
-    """GFLOP of stages, run on shapes: 2 per multiply-add of convolutions, products and attention."""
+    """GFLOP of stages, counted on shapes: 2 per multiply-add of convolutions, products and attention."""
     from torch.utils.flop_counter import FlopCounterMode
 
     value, gflop, wanted = images, {}, set(counted)
@@ -147,7 +147,7 @@ def stage_gflop(stages: Iterable[Stage], images: torch.Tensor, counted: Iterable
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers were measured on; on CUDA devices `processor` is the card, and `host` the machine's own."""
+    """Processor, threads and versions; on CUDA, `processor` is the GPU and `host` the CPU."""
     import platform
 
     import diffusers

@@ -1,4 +1,4 @@
-"""The result of `sdpose bench` as a table and as a picture."""
+"""The result of `sdpose bench` as a table and as curves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..dependencies import require
 from ..files import atomic_path
 
 FAIR_SHARE = 0.75
-"""Of the speed of `torch.matmul`, which the released way must reach on a CPU to be a fair baseline."""
+"""Fraction of the speed of `torch.matmul` that the released way must reach on a CPU to be a fair baseline."""
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """The result as text, one line per way and stage, then one per mode."""
+    """The result as text: a line per way and stage, then one per mode."""
     title = f"SDPose {result['model']}{' (tiny)' if result['tiny'] else ''}, {result['weights']} weights, one person"
     device = f"{result['device']}: {result['processor']}, {result['threads']} threads, torch {result['torch']}"
     rates = ", ".join(f"{name} {rate:.0f}" for name, rate in result["gemm"].items())
@@ -34,7 +34,7 @@ def format_table(result: dict[str, Any]) -> str:
 
 
 def _several_people(result: dict[str, Any]) -> list[str]:
-    """People per second by people in a batch, beside the other ways, which take one at a time."""
+    """People per second by batch size, compared with the other ways, which take one person at a time."""
     lines = []
     for name, measured in result["modes"].items():
         for point in measured.get("growth", {}).get("people", []):
@@ -63,11 +63,11 @@ def _ratios(result: dict[str, Any]) -> list[str]:
 def _mode_differences(result: dict[str, Any]) -> list[str]:
     known = {name: measured for name, measured in result["modes"].items() if "error" not in measured}
     lines = [
-        f"{name} from {own['reference']}: {_difference(own)}{'' if own['exact'] else ' (an approximation)'}"
-        for name, own in known.items()
+        f"{name} from {mode['reference']}: {_difference(mode)}{'' if mode['exact'] else ' (an approximation)'}"
+        for name, mode in known.items()
     ]
     if result["weights"] == "random":
-        lines.append("weights are random: maps have no clear peaks, so differences of keypoints mean little")
+        lines.append("weights are random: heatmaps have no clear peaks, so differences of keypoints mean little")
     return lines
 
 
@@ -75,9 +75,9 @@ def _difference(values: dict[str, Any]) -> str:
     text = f"heatmaps {_number(values['heatmap_difference'])}, keypoints {_number(values['keypoint_difference_px'])} px"
     if values["confident_keypoints"]:
         largest = _number(values["confident_difference_px"])
-        text += f", {values['confident_keypoints']} confident ones {largest} px"
+        text += f", {values['confident_keypoints']} confident keypoints {largest} px"
     if values["lost_keypoints"]:
-        text += f", {values['lost_keypoints']} keypoints in one of the two only"
+        text += f", {values['lost_keypoints']} keypoints in only one of the two"
     return text
 
 
@@ -91,7 +91,7 @@ def _warnings(result: dict[str, Any]) -> list[str]:
         return []
     return [
         f"warning: the released way reached {share:.0%} of this machine's speed of torch.matmul, less than "
-        f"{FAIR_SHARE:.0%}: the ratios above flatter ours; run again on a quiet machine"
+        f"{FAIR_SHARE:.0%}: the ratios above favor ours; run again on an idle machine"
     ]
 
 

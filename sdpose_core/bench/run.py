@@ -1,8 +1,7 @@
-"""`sdpose bench`: what SDPose costs on this machine, beside the released way and ComfyUI's own node.
+"""`sdpose bench`: the cost of SDPose on this machine, compared with the released code and ComfyUI's own node.
 
-One full-size model, with random weights unless a checkpoint is given; one person, and more where asked. Each way, and
-each mode of ours, runs in a process of its own, so that its peak memory is its own. On a CPU the ratios are of CPU
-seconds, which do not depend on what else the machine is doing.
+Measures one full-size model, with random weights by default, on one person and on batches. Each way and each mode runs
+in a separate process, to measure its peak memory.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ log = logging.getLogger(__name__)
 CONFIGS = {"body": BODY, "wholebody": WHOLEBODY}
 DECODE_CROPS = 64
 CONFIDENT = 0.3
-"""Score from which a keypoint counts as found."""
+"""Minimum score of a confident keypoint."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure; see `add_arguments`."""
+    """What to measure; fields are the options of `sdpose bench`."""
 
     model: str = "wholebody"
     device: str | None = None
@@ -64,25 +63,25 @@ class Settings:
             if path and not path.exists():
                 raise InputError(f"{name}: {path} does not exist")
         if self.weights and self.tiny:
-            raise InputError("weights and tiny: expected one of them, as weights say the model's size themselves")
+            raise InputError("weights and tiny: expected only one of them, as the weights set the model's size")
 
     def config_in(self, mode: Mode) -> SDPoseConfig:
-        """`config`, with the mode's input size; of a tiny model with its share of 768 x 1024, in multiples of 64."""
+        """`config` with the mode's input size; for a tiny model in proportion, in multiples of 64."""
         size = mode.input_size
         if size is None:
             return self.config
         if self.tiny:
             full = CONFIGS[self.model].input_size
             w, h = (
-                64 * max(round(own * part / whole / 64), 1)
-                for own, part, whole in zip(self.config.input_size, size, full, strict=True)
+                64 * max(round(tiny * part / whole / 64), 1)
+                for tiny, part, whole in zip(self.config.input_size, size, full, strict=True)
             )
             size = w, h
         return dataclasses.replace(self.config, input_size=size)
 
     @property
     def config(self) -> SDPoseConfig:
-        """Of the model: of the weights' file, full size, or tiny."""
+        """The model's configuration: of the weights file, full size, or tiny."""
         if self.weights:
             return inspect_checkpoint(self.weights)[0]
         config = CONFIGS[self.model]
@@ -93,17 +92,17 @@ class Settings:
         return dataclasses.replace(config, input_size=(192, 256), unet=unet, vae=vae)
 
     def check_files(self) -> None:
-        """Raise what reading the weights' header or the picture raises, before minutes of measuring."""
+        """Read the weights' header and the picture once, to fail before minutes of measuring."""
         _ = self.config
         if self.picture:
             read_image(self.picture)
 
     def runs_on(self, device_type: str) -> int:
-        """Passes whose fastest counts; on a GPU one takes milliseconds, and single ones differ."""
+        """Passes, of which the fastest counts; on a GPU single passes take milliseconds and vary."""
         return self.runs or (10 if device_type == "cuda" else 1)
 
     def resolve(self) -> tuple[torch.device, str]:
-        """Device and dtype ("fp32", ...), "auto" decided."""
+        """Device and dtype ("fp32", ...), with "auto" resolved."""
         from ..model.devices import DTYPES, pick_device, pick_dtype
 
         device = pick_device(self.device)
@@ -115,15 +114,14 @@ def run_bench(settings: Settings) -> dict[str, Any]:
     """Measure every way, and ours in every mode.
 
     Returns:
-        JSON values. At the top level those of our way: `stages` (per stage `seconds`, `cpu_seconds`, `gflop`),
-        `gflop`, `peak_memory_bytes`, `people_per_second`, `ratio_to_released` and `ratio_to_native` (CPU seconds on a
-        CPU, else seconds), `gflop_ratio_to_released`, `released_share_of_peak` and `released_share_of_matmul` (of the
-        fastest matrix multiplication in its dtype, and of `torch.matmul` in fp32), `heatmap_difference` and
-        `keypoint_difference_px` (largest, against the released way; `confident_difference_px` of the
-        `confident_keypoints` found there); and of the machine `gemm_gflops` (matrix multiplication in fp32, per CPU
-        second on a CPU) and `gemm`. `ways` has the same of each way, `modes` of each mode of ours, with the differences
-        from our fp32 and `growth`: cost and peak memory by number of people in a batch and of frames one after the
-        other. `decode` is the time of decoding 64 crops.
+        JSON values. At the top level, for our way: `stages` (each with `seconds`, `cpu_seconds`, `gflop`), `gflop`,
+        `peak_memory_bytes`, `people_per_second`, `ratio_to_released` and `ratio_to_native` (CPU seconds on a CPU, else
+        seconds), `gflop_ratio_to_released`, `released_share_of_peak` (of the fastest matrix multiplication in its
+        dtype), `released_share_of_matmul` (of `torch.matmul` in fp32), `heatmap_difference` and
+        `keypoint_difference_px` (largest, from the released way; `confident_difference_px` for its
+        `confident_keypoints`). For the machine: `gemm_gflops` (matrix multiplication in fp32, per CPU second on a CPU)
+        and `gemm`. `ways` has each way, and `modes` each mode of ours with differences from our fp32 and `growth`: cost
+        and peak memory by people in a batch and by frames. `decode` is the time to decode 64 crops.
     """
     require("torch", "sdpose bench")
     require("diffusers", "sdpose bench")
@@ -163,16 +161,16 @@ def run_bench(settings: Settings) -> dict[str, Any]:
 
 
 _FAILURES = (RuntimeError, MemoryError, OSError, ImportError, SDPoseError)
-"""What a mode dies of that this machine cannot run: PyTorch's errors, a missing compiler, memory."""
+"""Errors of a mode that this machine cannot run: from PyTorch, a missing compiler, or lack of memory."""
 
 Answer = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Heatmaps (1, K, h, w), keypoints (1, K, 2) in pixels of the model's own crop, scores (1, K)."""
+"""Heatmaps (1, K, h, w), keypoints (1, K, 2) in pixels of the model's full-size crop, scores (1, K)."""
 
 
 def _modes(
     settings: Settings, rates: dict[str, float], device: torch.device, known: dict[str, tuple[dict[str, Any], Answer]]
 ) -> dict[str, Any]:
-    """Our way in each mode, less those known; differences are from fp32, or from fp32 with the flip test."""
+    """Results of our way in each mode that is not in `known`, with differences from the mode's reference."""
     names = settings.modes or default_modes(device)
     answers: dict[str, Answer] = {}
     modes: dict[str, Any] = {}
@@ -182,11 +180,12 @@ def _modes(
             log.info("measuring ours, %s", name)
             try:
                 known[name] = _measured("ours", MODES[name], settings, rates, device.type)
-            except _FAILURES as error:  # the other modes are still worth their minutes
+            except _FAILURES as error:  # go on with the other modes
                 if name in references:
                     raise
-                log.warning("%s could not be measured: %s", name, _first_line(error))
-                modes[name] = {"error": _first_line(error)}
+                text = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+                log.warning("%s could not be measured: %s", name, text)
+                modes[name] = {"error": text}
                 continue
         measured, answers[name] = known[name]
         reference = answers[MODES[name].reference]
@@ -195,18 +194,17 @@ def _modes(
     return modes
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-
-
 def _measured(
     way: str, mode: Mode, settings: Settings, rates: dict[str, float], device_type: str
 ) -> tuple[dict[str, Any], Answer]:
     try:
         result, answer = in_own_process(measure_way, way, settings, mode)
-    except Exception as error:
+    except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise SDPoseError(_no_memory_for(way, mode, device_type)) from error
+            raise SDPoseError(
+                f"the memory of {device_type} ran out while the {way} way was measured, in {mode.dtype}: close other "
+                "programs, or measure on a larger device"
+            ) from error
         raise
     half_precision = way == "released" and device_type == "cuda"  # its U-Net runs in bf16 there
     peak = peak_of(rates, "bf16" if half_precision else mode.dtype)
@@ -215,18 +213,10 @@ def _measured(
     return result, answer
 
 
-def _no_memory_for(way: str, mode: Mode, device_type: str) -> str:
-    return (
-        f"the memory of {device_type} ran out while the {way} way was measured, in {mode.dtype}: close other programs, "
-        "or measure on a larger device"
-    )
-
-
 def _differences(answer: Answer, reference: Answer) -> dict[str, Any]:
-    """Largest differences of heatmaps and keypoints; of keypoints also where the reference is confident.
+    """Largest differences of heatmaps, of keypoints, and of those that the reference is confident of; None if unknown.
 
-    None where there is nothing to compare, as between heatmaps of different sizes. Points that only one of the two
-    has are counted: `lost_keypoints`.
+    `lost_keypoints` counts the points that only one of the two has.
     """
     distance = np.hypot(*np.moveaxis(answer[1] - reference[1], -1, 0))
     in_one = np.isnan(answer[1]).any(-1) != np.isnan(reference[1]).any(-1)
@@ -247,13 +237,13 @@ def _largest(values: np.ndarray) -> float | None:
 
 
 def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any], Answer]:
-    """One way, `runs` times: stages, peak memory and answer; for ours `growth` too, where it is asked for."""
+    """Measure one way: stages, peak memory, `growth` (if asked for, only ours), and its answer."""
     import torch
 
     from .ways import build
 
     device, _ = settings.resolve()
-    if way == "ours":  # CUDA's "fp32", to which all is compared, would be TF32; the other ways have PyTorch's default
+    if way == "ours":  # the fp32 reference must not be TF32; the other ways keep PyTorch's default
         torch.backends.cudnn.allow_tf32 = False
     with torch.inference_mode(), current(device):
         config, full = settings.config_in(mode), settings.config.input_size
@@ -271,14 +261,14 @@ def measure_way(way: str, settings: Settings, mode: Mode) -> tuple[dict[str, Any
 def _fastest(
     steps: list[Any], people: int, device: torch.device, mode: Mode, runs: int
 ) -> tuple[tuple[Any, Any], dict[str, dict[str, float]]]:
-    """As `_run`, each stage's fastest of `runs`, once compilers and CUDA have done what they do for a size of batch."""
+    """As `_run`, with each stage's fastest of `runs` after the warm-up passes for this batch size."""
     for _ in range(max(mode.warm_ups, int(device.type == "cuda"))):
         _run(steps, people, device)
     stages: dict[str, dict[str, float]] = {}
     cost = cost_key(device.type)
     for _ in range(runs):
         found, times = _run(steps, people, device)
-        stages |= {n: own for n, own in times.items() if n not in stages or own[cost] < stages[n][cost]}
+        stages |= {n: time for n, time in times.items() if n not in stages or time[cost] < stages[n][cost]}
     return found, stages
 
 
@@ -296,7 +286,7 @@ def _run(steps: list[Any], people: int, device: torch.device) -> tuple[tuple[Any
 def _growth(
     steps: list[Any], settings: Settings, device: torch.device, mode: Mode
 ) -> dict[str, list[dict[str, float | None]]]:
-    """Cost and peak memory so far: after each of some frames of one person, then by people in one batch."""
+    """Cost and peak memory after each frame of one person, then by people in a batch."""
     cost = cost_key(device.type)
     growth: dict[str, list[dict[str, float | None]]] = {"frames": [], "people": []}
     spent = 0.0
@@ -337,7 +327,7 @@ def measure_decode(settings: Settings) -> dict[str, Any]:
 
 
 def count_gflop(way: str, config: SDPoseConfig, mode: Mode | None = None, device_type: str = "cpu") -> dict[str, float]:
-    """GFLOP of the network's stages for one person, counted on shapes, as they are run on a kind of device."""
+    """GFLOP of the network's stages for one person on a type of device, counted on shapes."""
     import torch
 
     from .ways import NETWORK_STAGES, build
@@ -352,7 +342,7 @@ def count_gflop(way: str, config: SDPoseConfig, mode: Mode | None = None, device
 
 
 def _add_gflop(result: dict[str, Any], gflop: dict[str, float], peak: float, device_type: str) -> None:
-    """Counted operations, and the share of the measured peak, into a way's result."""
+    """Add counted operations and the share of the measured peak to a way's result."""
     cost = cost_key(device_type)
     for name, amount in gflop.items():
         stage = result["stages"][name]

@@ -1,13 +1,13 @@
-"""The ways to run SDPose that `sdpose bench` compares, on the same random weights and the same picture.
+"""The ways to run SDPose that `sdpose bench` compares, on the same weights and the same picture.
 
-Each way is a list of stages, from the picture to the keypoints; each stage takes what the one before returned.
+Each way is a list of stages from picture to keypoints; each stage takes the output of the previous one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from .modes import Mode
 WAYS = {
     "released": "unmodified diffusers modules, whole U-Net, fp32, one crop",
     "native": "the same in the model's dtype, tight box stretched (ComfyUI's own node)",
-    "ours": "U-Net as far as needed, constants kept, kernels chosen for the device",
+    "ours": "U-Net as far as needed, constants folded, kernels chosen for the device",
 }
 NETWORK_STAGES = ("vae", "unet", "head")
 
@@ -56,14 +56,14 @@ def build(
     picture: Path | None = None,
     in_strips: bool | None = None,
 ) -> list[Stage]:
-    """Stages "crop" (takes a number of people), "vae", "unet", "head" (gives heatmaps), "decode" (keypoints, scores).
+    """Stages "crop" (of a number of people), "vae", "unet", "head" (heatmaps), "decode" (keypoints, scores).
 
-    On the meta device the weights are shapes only, for counting operations; `in_strips` then says how the VAE is run.
+    On the meta device the weights are only shapes, for counting operations; `in_strips` then sets how the VAE is run.
     """
     dtype = DTYPES[mode.dtype]
     model = _model(config, way, device, weights)
     crop_mode = "stretch_native" if way == "native" else "affine"
-    half_precision_unet = device.type == "cuda"  # the official evaluation: bf16 autocast around all but the VAE
+    half_precision_unet = device.type == "cuda"  # as in the official evaluation: bf16 autocast for all but the VAE
     if way == "released":
         network = _diffusers(model.to(device), autocast=half_precision_unet)
     elif way == "native":
@@ -73,7 +73,7 @@ def build(
         if in_strips is not None:
             model.vae.in_strips = in_strips
     crop = functools.partial(crop_tensor, config, crop_mode)
-    if way == "ours" and device.type == "cuda":  # as the estimator has it there
+    if way == "ours" and device.type == "cuda":  # as in the estimator
         crop = functools.partial(device_crop_tensor, config)
     return [
         ("crop", lambda people: crop(device, people, picture)),
@@ -83,11 +83,11 @@ def build(
 
 
 def _model(config: SDPoseConfig, way: str, device: torch.device, weights: Path | None) -> SDPose:
-    """The model on the CPU, or shapes; what a checkpoint has not, such as unused up-blocks, stays random."""
+    """The model on the CPU, or its shapes; parts that a checkpoint lacks, such as unused up-blocks, stay random."""
     with torch.device("meta") if device.type == "meta" else contextlib.nullcontext():
         torch.manual_seed(_SEED)
         model = SDPose(config, with_rgb_branch=way != "ours").eval().requires_grad_(False)
-        # A new head answers nearly zero; a difference between two ways must not hide in that.
+        # a new head returns values near zero, which would hide differences between ways
         torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
     if weights:
         _, state, _ = read_checkpoint(weights, with_rgb_branch=way != "ours")
@@ -96,7 +96,7 @@ def _model(config: SDPoseConfig, way: str, device: torch.device, weights: Path |
 
 
 def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtype) -> SDPose:
-    """As `load_estimator` makes it."""
+    """Prepared as in `load_estimator`."""
     model = optimize_for_cpu(fold_constants(model).to(device, dtype))
     approximate(model, pool_attention=mode.pool_attention)
     if device.type == "cuda":
@@ -109,7 +109,7 @@ def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtyp
 def crop_tensor(
     config: SDPoseConfig, mode: str, device: torch.device, people: int = 1, picture: Path | None = None
 ) -> torch.Tensor:
-    """(people, 3, H, W) in [-1, 1], RGB: the person of `_person`, cut out with the crop `mode`, repeated."""
+    """(people, 3, H, W) in [-1, 1], RGB: the crop of `_person` in the crop `mode`, repeated."""
     crop, _ = make_crop(*_person(picture), config.input_size, mode)
     images = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
     return images.repeat(people, 1, 1, 1).contiguous().to(device)
@@ -118,7 +118,7 @@ def crop_tensor(
 def device_crop_tensor(
     config: SDPoseConfig, device: torch.device, people: int = 1, picture: Path | None = None
 ) -> torch.Tensor:
-    """As `crop_tensor` in the crop mode "affine", but each of them cut on the device."""
+    """As `crop_tensor` in the crop mode "affine", but cut on the device."""
     pixels, box = _person(picture)
     job = CropJob(pixels, affine_crop(box, config.input_size))
     return DeviceCropper([job] * people, device).cut(0, people).round_().div_(127.5).sub_(1)
@@ -126,7 +126,7 @@ def device_crop_tensor(
 
 @functools.lru_cache(maxsize=1)
 def _person(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and box (4,): all of `picture`, or a part of a smooth random one. Kept: making it is no work of ours."""
+    """Pixels and box (4,): all of `picture`, or a part of a smooth random one. Cached, so that it is not measured."""
     if picture:
         pixels = read_image(picture)
         return pixels, np.array([0, 0, pixels.shape[1], pixels.shape[0]], np.float32)
@@ -150,9 +150,8 @@ def _ours(model: SDPose, flip_test: bool) -> list[Stage]:
 
 
 def _diffusers(model: SDPose, autocast: bool) -> list[Stage]:
-    """Plain diffusers modules with the weights of `model`, called as the released code calls them.
-
-    Its text encoder (here: its constant answer) and its random draw from the latent's distribution are left out.
+    """Plain diffusers modules with the weights of `model`, called as in the released code, except that its text encoder
+    is replaced by its constant output and its sampling of latents by the mean.
     """
     config, device, dtype = model.config, model.device, model.dtype
     vae, unet = _plain_vae(model), _plain_unet(model)
@@ -161,10 +160,8 @@ def _diffusers(model: SDPose, autocast: bool) -> list[Stage]:
     block.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     labels = class_embedding_input([POSE]).to(device, dtype)
 
-    @contextlib.contextmanager
-    def precision() -> Iterator[None]:
-        with torch.autocast(device.type, torch.bfloat16) if autocast else contextlib.nullcontext():
-            yield
+    def precision() -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(device.type, torch.bfloat16) if autocast else contextlib.nullcontext()
 
     def encode(images: torch.Tensor) -> torch.Tensor:
         return vae.encode(images.to(dtype)).latent_dist.mode() * config.vae.scaling_factor
@@ -195,14 +192,8 @@ def _plain_vae(model: SDPose) -> AutoencoderKL:
     config: VAEConfig = model.config.vae
     levels = len(config.block_out_channels)
     with torch.device(model.device):
-        vae = AutoencoderKL(
-            block_out_channels=config.block_out_channels,
-            layers_per_block=config.layers_per_block,
-            latent_channels=config.latent_channels,
-            norm_num_groups=config.norm_num_groups,
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-        )
-    vae.load_state_dict(model.vae.state_dict(), strict=False, assign=True)  # the decoder stays random, and unused
+        down, up = ("DownEncoderBlock2D",) * levels, ("UpDecoderBlock2D",) * levels
+        vae = AutoencoderKL(**asdict(config), down_block_types=down, up_block_types=up)
+    vae.load_state_dict(model.vae.state_dict(), strict=False, assign=True)  # the decoder stays random and unused
     vae.decoder.to(model.dtype)
     return vae.eval().requires_grad_(False)

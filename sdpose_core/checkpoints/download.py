@@ -1,8 +1,9 @@
-"""Fetching the known checkpoints from the Hugging Face hub: only when asked, resumable, verified, recorded."""
+"""Downloads the published checkpoints from the Hugging Face hub: resumable, verified and recorded."""
 
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import json
 import os
 import shutil
@@ -10,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import DownloadError, InputError
+from ..dependencies import installed
+from ..errors import DownloadError, InputError, one_line
 from ..files import atomic_write, sha256_of
 from .published import KNOWN, UNFINISHED, KnownCheckpoint, home
 
@@ -24,7 +25,7 @@ _SAFE = (".safetensors", ".json", ".md", ".txt", "")
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a repository: its name, size in bytes, and SHA-256 (None for small text files)."""
+    """A file of a repository: name, size in bytes, SHA-256 (None for small text files)."""
 
     name: str
     size: int
@@ -33,15 +34,15 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a download will fetch, known before a byte of it is.
+    """What a download will fetch.
 
     Attributes:
         name: "body", "wholebody", ...
-        repo, revision: where from; the revision is a commit.
-        files: what is needed.
+        repo, revision: the source; the revision is a commit.
+        files: the files that are needed.
         license: one line.
         target: folder for the files.
-        entry: what to open afterwards.
+        entry: the path to load afterwards.
     """
 
     name: str
@@ -54,15 +55,21 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Total bytes."""
         return sum(file.size for file in self.files)
 
     def describe(self) -> str:
-        """Where from, how much, where to, and the license, as lines of text."""
+        """Source, size, target and license, as lines of text."""
+        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
         return (
-            f"{self.name}: {len(self.files)} files, {self.size / 1e9:.2f} GB\n"
-            f"from {self.repo} at {self.revision[:12]}\ninto {self.target}\nlicense: {self.license}"
+            f"{self.name}: {files}, {size_text(self.size)}\n"
+            f"from {self.repo} at {self.revision[:12]}\nto {self.target}\nlicense: {self.license}"
         )
+
+
+def size_text(count: int) -> str:
+    """Bytes as "3.26 GB" or "30 MB"."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def plan(name: str, to: str | Path | None = None) -> Plan:
@@ -70,7 +77,7 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
 
     Args:
         name: a key of `published.KNOWN`.
-        to: folder for it; None: a folder of its own in `published.home()`.
+        to: target folder; None: a folder in `published.home()`.
 
     Raises:
         InputError: an unknown name.
@@ -86,7 +93,7 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
         info = HfApi(endpoint=_endpoint()).model_info(known.repo, revision=known.revision, files_metadata=True)
     files = tuple(_needed(known, info.siblings or []))
     if not any(file.name.endswith(".safetensors") for file in files):
-        raise DownloadError(f"{known.repo} at {info.sha} holds none of the expected files ({', '.join(known.files)})")
+        raise DownloadError(f"{known.repo} at {info.sha} has none of the expected files ({', '.join(known.files)})")
     target = Path(to) if to is not None else home() / name
     entry = next((file.name for file in files if known.entry and Path(file.name).name == known.entry), known.entry)
     return Plan(name, known.repo, str(info.sha), files, known.license, target, target / entry)
@@ -99,97 +106,86 @@ def download(
     on_plan: Callable[[Plan], None] | None = None,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Fetch a known checkpoint; finished files are kept, unfinished ones resumed.
+    """Download a published checkpoint; keeps finished files, resumes unfinished ones. Returns the path to load.
 
     Args:
         name, to: see `plan`.
-        on_plan: called before anything is fetched; may raise to refuse.
-        on_bytes: called with (bytes done, bytes in all) while fetching; may raise to stop.
-
-    Returns:
-        What to open.
+        on_plan: called before the download; may raise to refuse it.
+        on_bytes: called with (bytes done, total bytes); may raise to stop.
 
     Raises:
         InputError: an unknown name.
-        DownloadError: offline, refused, broken off, a full disk, or other bytes than the hub promises.
+        DownloadError: offline, refused, interrupted, a full disk, or a wrong checksum.
     """
-    made = plan(name, to)
+    planned = plan(name, to)
     if on_plan:
-        on_plan(made)
-    before = _record(made.target)
-    missing = [file for file in made.files if not _is_here(file, made, before)]
-    _need_space(made, sum(file.size - _length(_part(file, made)) for file in missing))
-    report = on_bytes or _ignore
-    finished = made.size - sum(file.size for file in missing)
+        on_plan(planned)
+    before = _record(planned.target)
+    missing = [file for file in planned.files if not _is_here(file, planned, before)]
+    _need_space(planned, sum(file.size - _length(_part(file, planned)) for file in missing))
+    report = on_bytes or (lambda _done, _total: None)
+    finished = planned.size - sum(file.size for file in missing)
     for file in missing:
-        _fetch(file, made, partial(_report_part, report, finished, made.size))
+        _fetch(file, planned, report, finished)
         finished += file.size
-        report(finished, made.size)
-    shutil.rmtree(made.target / UNFINISHED, ignore_errors=True)
-    _write_record(made)
-    return made.entry
-
-
-def _ignore(_done: int, _total: int) -> None:
-    """Progress that nobody watches."""
-
-
-def _report_part(report: Callable[[int, int], None], before: int, total: int, length: int) -> None:
-    report(before + length, total)
+        report(finished, planned.size)
+    shutil.rmtree(planned.target / UNFINISHED, ignore_errors=True)
+    _write_record(planned)
+    return planned.entry
 
 
 def _needed(known: KnownCheckpoint, siblings: list[Any]) -> Iterator[RemoteFile]:
-    """The files worth fetching: of the wanted patterns, no pickles, and of several variants the plain one."""
+    """The files that match the patterns; no pickles, and only the plain one of several variants."""
     names = {sibling.rfilename for sibling in siblings}
     for sibling in siblings:
         name = sibling.rfilename
         wanted = any(fnmatch.fnmatch(name, pattern) for pattern in known.files)
         if not wanted or Path(name).suffix not in _SAFE or _has_plain_twin(name, names):
             continue
-        lfs = sibling.lfs
-        digest = getattr(lfs, "sha256", None) if lfs is not None else None
-        yield RemoteFile(name, int(sibling.size or 0), digest)
+        yield RemoteFile(name, int(sibling.size or 0), getattr(sibling.lfs, "sha256", None))
 
 
 def _has_plain_twin(name: str, names: set[str]) -> bool:
-    """Whether `x.fp16.safetensors` stands beside `x.safetensors`."""
+    """Whether the repository also has `x.safetensors` for a name like `x.fp16.safetensors`."""
     path = Path(name)
     plain = path.with_name(f"{path.name.partition('.')[0]}{path.suffix}").as_posix()
     return plain != name and plain in names
 
 
-def _fetch(file: RemoteFile, made: Plan, on_length: Callable[[int], None]) -> None:
-    """One file, going on where an earlier attempt stopped; it gets its name once its bytes are verified.
+def _fetch(file: RemoteFile, planned: Plan, report: Callable[[int, int], None], finished: int) -> None:
+    """Download or resume one file, verify it, then rename it.
 
-    Not by `hf_hub_download`: since huggingface-hub 1.x that starts a file again in each process.
+    `hf_hub_download` is not used: since huggingface-hub 1.x it does not resume in a new process.
     """
-    part = _part(file, made)
+    part = _part(file, planned)
     part.parent.mkdir(parents=True, exist_ok=True)
     if file.sha256 is None or _length(part) > file.size:
-        part.unlink(missing_ok=True)  # nothing tells whether the rest would fit
-    with _hub_errors(made.repo, file.name), open(part, "ab") as handle:
+        part.unlink(missing_ok=True)  # cannot tell whether it belongs to this file
+    with _hub_errors(planned.repo, file.name), open(part, "ab") as handle:
         from huggingface_hub import hf_hub_url
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers
 
         if handle.tell() < file.size or not file.size:
             http_get(
-                hf_hub_url(made.repo, file.name, revision=made.revision, endpoint=_endpoint()),
-                cast("BinaryIO", _Watched(handle, on_length)),
+                hf_hub_url(planned.repo, file.name, revision=planned.revision, endpoint=_endpoint()),
+                cast("BinaryIO", _Watched(handle, lambda length: report(finished + length, planned.size))),
                 resume_size=handle.tell(),
                 headers={**build_hf_headers(), "Accept-Encoding": "identity"},
                 expected_size=file.size or None,
             )
     if problem := _mismatch(part, file):
         part.unlink()
-        raise DownloadError(f"{made.repo}/{file.name}: {problem}; the file is removed, try again or another mirror")
-    (made.target / file.name).parent.mkdir(parents=True, exist_ok=True)
-    os.replace(part, made.target / file.name)
+        raise DownloadError(
+            f"{planned.repo}/{file.name}: {problem}; the file was removed: try again, or another mirror"
+        )
+    (planned.target / file.name).parent.mkdir(parents=True, exist_ok=True)
+    os.replace(part, planned.target / file.name)
 
 
-def _part(file: RemoteFile, made: Plan) -> Path:
-    """Where the bytes of a file gather; the name holds what they are to become."""
-    return made.target / UNFINISHED / f"{file.name.replace('/', '--')}.{(file.sha256 or made.revision)[:16]}.part"
+def _part(file: RemoteFile, planned: Plan) -> Path:
+    """The unfinished file; its name has the checksum, so that a changed file is not resumed."""
+    return planned.target / UNFINISHED / f"{file.name.replace('/', '--')}.{(file.sha256 or planned.revision)[:16]}.part"
 
 
 def _length(path: Path) -> int:
@@ -197,7 +193,7 @@ def _length(path: Path) -> int:
 
 
 class _Watched:
-    """A file that says how long it is whenever something was written to it."""
+    """A file that reports its length after each write."""
 
     def __init__(self, handle: BinaryIO, on_length: Callable[[int], None]) -> None:
         self._handle, self._on_length = handle, on_length
@@ -212,21 +208,21 @@ class _Watched:
 
 
 def _mismatch(path: Path, file: RemoteFile) -> str | None:
-    """How a file on disk differs from what the hub says, or None."""
+    """How a file differs from the hub's, or None."""
     if file.size and path.stat().st_size != file.size:
-        return f"{path.stat().st_size} bytes arrived, the hub says {file.size}"
+        return f"{path.stat().st_size} bytes arrived, expected {file.size}"
     if file.sha256 and (found := sha256_of(path)) != file.sha256:
-        return f"its SHA-256 is {found[:16]}…, the hub says {file.sha256[:16]}…"
+        return f"its SHA-256 is {found[:16]}…, expected {file.sha256[:16]}…"
     return None
 
 
-def _is_here(file: RemoteFile, made: Plan, before: dict[str, Any]) -> bool:
-    """Whether a file need not be fetched: verified by an earlier run, or now."""
-    path = made.target / file.name
+def _is_here(file: RemoteFile, planned: Plan, before: dict[str, Any]) -> bool:
+    """Whether a file is already there, verified by an earlier run or now."""
+    path = planned.target / file.name
     if not path.is_file() or path.stat().st_size != file.size:
         return False
     recorded = before.get("files", {}).get(file.name, {})
-    same = before.get("revision") == made.revision and recorded.get("sha256") == file.sha256
+    same = before.get("revision") == planned.revision and recorded.get("sha256") == file.sha256
     return same or (file.sha256 is not None and _mismatch(path, file) is None)
 
 
@@ -239,50 +235,48 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def downloaded_from(path: Path) -> str:
-    """ " (repository at revision)" of a checkpoint that `download` fetched; else nothing."""
+    """ " (repository at revision)" of a checkpoint that `download` fetched, else ""."""
     record = _record(path if path.is_dir() else path.parent)
     return f" ({record['repo']} at {record['revision']})" if {"repo", "revision"} <= record.keys() else ""
 
 
-def _write_record(made: Plan) -> None:
+def _write_record(planned: Plan) -> None:
     content = {
-        "name": made.name,
-        "repo": made.repo,
-        "revision": made.revision,
-        "licence": made.license,
+        "name": planned.name,
+        "repo": planned.repo,
+        "revision": planned.revision,
+        "licence": planned.license,
         "downloaded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in made.files},
+        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in planned.files},
     }
-    with atomic_write(made.target / RECORD, "w") as handle:
+    with atomic_write(planned.target / RECORD, "w") as handle:
         json.dump(content, handle, indent=2)
 
 
 def _need_network(known: KnownCheckpoint) -> None:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-            raise DownloadError(f"{known.repo} is not fetched: {name} is set; unset it, or copy the files by hand")
+            raise DownloadError(f"{known.repo} cannot be downloaded: {name} is set: unset it or copy the files")
 
 
-def _need_space(made: Plan, needed: int) -> None:
+def _need_space(planned: Plan, needed: int) -> None:
     try:
-        made.target.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(made.target).free
+        planned.target.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(planned.target).free
     except OSError as error:
-        raise DownloadError(f"cannot write to {made.target}: {error.strerror or error}") from None
+        raise DownloadError(f"cannot write to {planned.target}: {error.strerror or error}") from None
     if free < needed:
         raise DownloadError(
-            f"{made.target} has {free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB are needed: make room or use --to"
+            f"{planned.target} has {size_text(free)} free, {size_text(needed)} are needed: free up space or use --to"
         )
 
 
 def _endpoint() -> str | None:
-    """The hub or its mirror; read at each call, as the hub's own library reads it only when it is imported."""
-    return os.environ.get("HF_ENDPOINT") or None
+    return os.environ.get("HF_ENDPOINT") or None  # huggingface_hub reads it only once, at import
 
 
 @contextmanager
 def _hub_errors(repo: str, file: str = "") -> Iterator[None]:
-    """The hub's and the network's errors as one line that says what to do."""
     from huggingface_hub import errors
 
     where = f"{repo}/{file}" if file else repo
@@ -291,25 +285,13 @@ def _hub_errors(repo: str, file: str = "") -> Iterator[None]:
     except errors.GatedRepoError:
         raise DownloadError(f"{where} is gated: accept its terms on the hub, then log in ('hf auth login')") from None
     except errors.RepositoryNotFoundError:
-        raise DownloadError(f"{where}: the hub knows no such repository, or an expired token hides it") from None
+        raise DownloadError(f"{where}: no such repository on the hub, or your token has expired") from None
     except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        raise DownloadError(f"{where}: not on the hub ({_line(error)})") from None
-    except OSError as error:  # the network's errors and a full disk; the hub's own HTTP errors among them
-        raise DownloadError(f"{where} could not be fetched ({_line(error)}); run the same again to resume") from None
-    except _network_errors() as error:
-        raise DownloadError(f"{where} could not be fetched ({_line(error)}); run the same again to resume") from None
+        raise DownloadError(f"{where}: not on the hub ({one_line(error)})") from None
+    except _fetch_errors() as error:
+        raise DownloadError(f"{where} could not be fetched ({one_line(error)}); run it again to resume") from None
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
-    """Errors of the HTTP library that this version of huggingface-hub uses, as far as they are no OSError."""
-    from importlib import import_module, util
-
-    found: list[type[Exception]] = []
-    for library in ("httpx", "httpx2"):
-        if util.find_spec(library):
-            found.append(import_module(library).HTTPError)
-    return tuple(found)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _fetch_errors() -> tuple[type[Exception], ...]:
+    """Errors of network and disk; those of the HTTP libraries that huggingface-hub uses may not be OSErrors."""
+    return OSError, *(importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if installed(name))

@@ -1,8 +1,8 @@
-"""SDPose checkpoints in three layouts, read strictly and converted: see `LAYOUTS`."""
+"""Reads, writes and converts SDPose checkpoints in three layouts, see `LAYOUTS`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import CheckpointError, InputError
 from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
-from ..tensor_files import open_tensors, read_json, some
+from ..tensor_files import Shapes, open_tensors, read_json, shape_problems
 from . import names as keys
 from .reading import CheckpointInfo, open_folder_part, opened, read_vae_decoder, renamed_tensors
-from .sizes import Shapes, metadata_of, unet_config, vae_config
+from .sizes import metadata_of, unet_config, vae_config
 from .writing import write_file, write_folder
 
 if TYPE_CHECKING:
@@ -21,18 +21,13 @@ if TYPE_CHECKING:
 
 Layout = Literal["ours", "diffusers", "comfy"]
 LAYOUTS: tuple[Layout, ...] = ("ours", "diffusers", "comfy")
-"""One safetensors file with our names and the configuration in its metadata, what training writes; the released folder;
-the single file of Comfy-Org, which ComfyUI's own nodes load."""
+"""ours: one safetensors file with our names and the configuration in its metadata, written by training; diffusers: the
+released folder; comfy: the single file of Comfy-Org, which ComfyUI's own nodes load."""
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What was written.
-
-    Attributes:
-        tensors: how many.
-        notes: what the result lacks, or who cannot read it.
-    """
+    """What was written: path, layout, number of tensors, and notes on what is missing or which readers fail."""
 
     path: Path
     layout: str
@@ -41,7 +36,7 @@ class ConversionReport:
 
 
 def inspect_checkpoint(path: str | Path, **overrides: Any) -> tuple[SDPoseConfig, CheckpointInfo]:
-    """Configuration and origin of a checkpoint, from its headers alone; see `read_checkpoint` for errors."""
+    """Configuration and origin of a checkpoint, read from its headers; errors as in `read_checkpoint`."""
     with opened(Path(path)) as source:
         return source.described(**overrides)
 
@@ -54,20 +49,20 @@ def read_checkpoint(
     input_size: tuple[int, int] | None = None,
     with_rgb_branch: bool = False,
 ) -> tuple[SDPoseConfig, dict[str, torch.Tensor], CheckpointInfo]:
-    """Read what a model needs; tensors that it does not need are not touched.
+    """Read the tensors that a model needs.
 
     Args:
         path: a file or a folder of any layout.
-        keypoint_set, feature_level, input_size: override what the checkpoint says, or say what it does not; several
-            fused levels as "F1,F2".
-        with_rgb_branch: also the later up-blocks and the output convolution, where the checkpoint has them.
+        keypoint_set, feature_level, input_size: override or complete the stored configuration; several fused levels as
+            "F1,F2".
+        with_rgb_branch: also the later up-blocks and the output convolution, if the checkpoint has them.
 
     Returns:
-        The configuration, the state dict of an `SDPose`, and where it came from (with the stored input size).
+        The configuration, the state dict of an `SDPose`, and the origin (with the stored input size).
 
     Raises:
-        CheckpointError: no SDPose checkpoint; missing, unexpected or misshapen tensors, by name; a pickle; an override
-            that does not fit.
+        CheckpointError: not an SDPose checkpoint; missing, unexpected or misshapen tensors, by name; a pickle; an
+            override that does not fit.
     """
     with opened(Path(path)) as source:
         config, info = source.described(keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size)
@@ -87,27 +82,25 @@ def save_checkpoint(
     dtype: torch.dtype | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> ConversionReport:
-    """Write a state dict of an `SDPose` (VAE decoder tensors, `vae.decoder.*`, may be with it), atomically.
+    """Write a state dict of an `SDPose` atomically.
 
     Args:
-        state: tensors under our own names.
-        config: what they are.
+        state: tensors under our names, with or without the VAE decoder (`vae.decoder.*`).
+        config: the model's configuration.
         path: a .safetensors file, or a folder for "diffusers".
         layout: one of `LAYOUTS`.
         dtype: None keeps each tensor's.
-        metadata: more entries, kept as text: training step, recipe, ...
+        metadata: more text entries: training step, recipe, ...
 
     Raises:
-        CheckpointError: the tensors are not those of such a model.
-        InputError: the layout or the path's name; the path cannot be written.
+        CheckpointError: the tensors do not match the configuration.
+        InputError: an unknown layout, a wrong suffix, or the path cannot be written.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
-    _check(shapes, config, _has_rgb_branch(shapes), "what is to be written")
-    tensors = {
-        name: (value if dtype is None else value.to(dtype)).detach().contiguous() for name, value in state.items()
-    }
+    _check(shapes, config, _has_rgb_branch(shapes), "the state to write")
+    tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
     texts = {name: str(value) for name, value in (metadata or {}).items()}
     if layout == "diffusers":
         notes = write_folder(tensors, config, Path(path), texts)
@@ -127,16 +120,16 @@ def convert(
     vae: str | Path | None = None,
     overwrite: bool = False,
 ) -> ConversionReport:
-    """Write a checkpoint in another layout: every tensor, bit for bit unless `dtype` says otherwise.
+    """Write a checkpoint in another layout: every tensor, bit for bit unless `dtype` is given.
 
-    Pickles are accepted here, and here only: their tensors are read by torch's restricted loader.
+    Only this function accepts pickles, and reads them with torch's restricted loader.
 
     Args:
         source, target: files or folders.
         layout, dtype: see `save_checkpoint`.
         keypoint_set, feature_level: see `read_checkpoint`.
-        vae: where to take the VAE's decoder from if the source has none (SDPose never uses it; ComfyUI's and
-            diffusers' loaders want it): a folder with vae/, or a checkpoint that was converted with its decoder.
+        vae: source of the VAE decoder, which loaders of ComfyUI and diffusers require: a folder with vae/, or a
+            checkpoint that has it. None: the decoder of `source`, if any.
         overwrite: replace the target.
 
     Raises:
@@ -144,9 +137,9 @@ def convert(
     """
     target = Path(target)
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists: choose another name, or overwrite it explicitly (--overwrite)")
+        raise InputError(f"{target} exists: choose another name, or use --overwrite")
     if target.resolve() == Path(source).resolve():
-        raise InputError(f"{target} is the checkpoint itself: choose another name")
+        raise InputError(f"{target} is the source itself: choose another name")
     with opened(Path(source), pickles=True) as found:
         config = found.config(keypoint_set=keypoint_set, feature_level=feature_level)
         state = {name: found.tensors.read(name) for name in found.tensors.shapes}
@@ -157,15 +150,14 @@ def convert(
 
 
 def read_base(folder: str | Path) -> tuple[UNetConfig, VAEConfig, dict[str, torch.Tensor]]:
-    """Stable Diffusion 2's own weights (`sdpose download sd2-base`), as a training may start from them.
+    """Stable Diffusion 2's weights (`sdpose download sd2-base`), to start training from.
 
     Args:
-        folder: with unet/ and vae/ in diffusers' layout; an SDPose folder will do.
+        folder: with unet/ and vae/ in diffusers' layout; an SDPose folder also works.
 
     Returns:
-        Sizes, and the tensors of U-Net and VAE, decoder included, under our own names; and the embedding of the empty
-        prompt, if the folder has its own. Class embedding and heatmap head are not among them, unless SDPose has
-        trained them.
+        Sizes, and the tensors of U-Net and VAE with its decoder, and the embedding of the empty prompt if the folder
+        has one, under our names.
 
     Raises:
         CheckpointError: a part is missing or damaged.
@@ -185,7 +177,7 @@ def _has_rgb_branch(shapes: Shapes) -> bool:
 
 
 def _is_needed(name: str, config: SDPoseConfig, with_rgb_branch: bool) -> bool:
-    """Whether a model of this configuration has the tensor, as far as its name tells."""
+    """Whether a model of this configuration has a tensor of this name."""
     if name.startswith(keys.VAE_DECODER):
         return False
     if with_rgb_branch:
@@ -196,7 +188,7 @@ def _is_needed(name: str, config: SDPoseConfig, with_rgb_branch: bool) -> bool:
 
 
 def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: str) -> None:
-    """Raise `CheckpointError` unless these are exactly the tensors of such a model, with their shapes."""
+    """Raise `CheckpointError` unless these are exactly the tensors of such a model."""
     import torch
 
     from ..model.network import SDPose
@@ -204,23 +196,11 @@ def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: 
     with torch.device("meta"):
         model = SDPose(config, with_rgb_branch=with_rgb_branch)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if keys.TEXT not in shapes:
-        del expected[keys.TEXT]  # the shipped constant stands in, where it fits
-    missing = [name for name in expected if name not in shapes]
-    unexpected = [name for name in shapes if name not in expected]
-    wrong = [
-        f"{name} {shapes[name]} instead of {shape}"
-        for name, shape in expected.items()
-        if name != keys.TEXT and shapes.get(name, shape) != shape
-    ]
-    problems = _problems(missing, unexpected, wrong)
-    if problems:
+    expected.pop(keys.TEXT)  # optional, of any length
+    if keys.TEXT in shapes:
+        expected[keys.TEXT] = shapes[keys.TEXT]
+    if problems := shape_problems(expected, shapes):
         levels = ", ".join(config.feature_levels)
         raise CheckpointError(
             f"{source} does not hold an SDPose of {config.num_keypoints} keypoints at {levels}: {problems}"
         )
-
-
-def _problems(missing: Sequence[str], unexpected: Sequence[str], wrong: Sequence[str]) -> str:
-    found = (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
-    return "; ".join(f"{what}: {some(names)}" for what, names in found if names)

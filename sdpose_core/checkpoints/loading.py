@@ -8,7 +8,7 @@ from typing import Any
 
 from ..dependencies import require
 
-# Before anything that imports them: whoever asks for SDPose without them is told which extra to install.
+# before the imports below, so that the error names the extra to install
 require("torch", "SDPose")
 require("diffusers", "SDPose")
 
@@ -45,19 +45,19 @@ def load_sdpose(
     """A trained SDPose, frozen and in evaluation mode.
 
     Args:
-        path_or_name: a checkpoint in any of the known layouts, or the name of one that was downloaded.
-        keypoint_set, feature_level, input_size: override what the checkpoint says.
+        path_or_name: a checkpoint of any layout, or the name of a downloaded one.
+        keypoint_set, feature_level, input_size: override the stored configuration.
         dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto"): see `pick_dtype`.
         vae_dtype: of the VAE alone, such as "fp32" for the official evaluation; None: `dtype`.
         device: None ("auto") takes cuda, mps, cpu in that order.
-        with_rgb_branch: also load what only `reconstruct` needs, where the checkpoint has it.
-        fold: for poses alone, see `folding.fold_constants`: no RGB branch, faster, and it cannot be saved.
-        pool_attention, tiny_encoder: stated approximations, see `approximations.approximate`. They, and an input size
-            other than the checkpoint's own, are named in the model's `approximations`.
+        with_rgb_branch: also load what only `reconstruct` needs, if the checkpoint has it.
+        fold: for pose estimation only: faster, without RGB branch, cannot be saved; see `folding.fold_constants`.
+        pool_attention, tiny_encoder: see `approximations.approximate`. They, and an input size other than the
+            checkpoint's, are recorded in the model's `approximations`.
 
     Raises:
         CheckpointError: no such file, another kind of file, missing or unexpected tensors.
-        InputError: an override, dtype or device that does not exist.
+        InputError: an unknown override, dtype or device.
     """
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
@@ -71,7 +71,7 @@ def load_sdpose(
         with_rgb_branch=with_rgb_branch and not fold,
     )
     model = from_state(config, state, str(path)).eval().requires_grad_(False)
-    del state  # or a cast would hold the weights twice
+    del state  # else a cast would hold the weights twice
     if fold:
         fold_constants(model, torch.float32)  # before the cast: rounded once
     _cast(model, chosen, chosen_of_vae)
@@ -82,35 +82,29 @@ def load_sdpose(
 
 
 def _cast(model: SDPose, dtype: torch.dtype, vae_dtype: torch.dtype) -> None:
-    """In place."""
-    for part, own in ((model.vae, vae_dtype), (model.unet, dtype), (model.head, dtype)):
-        nn.Module.to(part, dtype=own)  # diffusers' own warns of what is meant here
+    for part, part_dtype in ((model.vae, vae_dtype), (model.unet, dtype), (model.head, dtype)):
+        nn.Module.to(part, dtype=part_dtype)  # diffusers' version would warn about mixed dtypes
     model.empty_prompt_embedding = model.empty_prompt_embedding.to(dtype)
 
 
 def input_size_change(config: SDPoseConfig, info: CheckpointInfo) -> str | None:
-    """ "384x512 instead of 768x1024" for a model that is run at another size than it was made for, else None."""
-    if config.input_size == info.input_size:
-        return None
-    return "{}x{} instead of {}x{}".format(*config.input_size, *info.input_size)
+    """ "384x512 instead of 768x1024" for a model that runs at another input size than the checkpoint's, else None."""
+    changed = config.input_size != info.input_size
+    return "{}x{} instead of {}x{}".format(*config.input_size, *info.input_size) if changed else None
 
 
 def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPose:
-    """A model with exactly these tensors (not copied); with the RGB branch if they have it.
-
-    Raises:
-        CheckpointError: names the tensors that are missing, unexpected or of another shape.
-    """
+    """A model of exactly these tensors, not copied; with the RGB branch if they have it. Raises `CheckpointError`."""
     state = dict(state)
     if "empty_prompt_embedding" not in state:
         if config.unet.cross_attention_dim != EMPTY_PROMPT_WIDTH:
             raise CheckpointError(
                 f"{source} has no embedding of the empty prompt, and its text width is "
-                f"{config.unet.cross_attention_dim} (the one we ship is {EMPTY_PROMPT_WIDTH}): add "
+                f"{config.unet.cross_attention_dim} (the shipped embedding has {EMPTY_PROMPT_WIDTH}): add "
                 "empty_prompt_embedding.safetensors"
             )
         state["empty_prompt_embedding"] = empty_prompt_embedding()
-    with torch.device("meta"):  # no time and no memory for random weights
+    with torch.device("meta"):  # does not allocate random weights
         model = SDPose(config, with_rgb_branch="unet.conv_out.weight" in state)
     try:
         model.load_state_dict(state, strict=True, assign=True)

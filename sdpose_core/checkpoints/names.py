@@ -1,7 +1,7 @@
-"""Names of tensors in the checkpoint layouts, as explicit tables that follow from the model's sizes.
+"""Tables of tensor names in the checkpoint layouts, made from the model's sizes.
 
-Our own names are `vae.*` and `unet.*` with diffusers' names, `head.*`, and `empty_prompt_embedding`. The Comfy-Org file
-has the names of the original latent-diffusion code instead.
+Ours are `vae.*` and `unet.*` with diffusers' names, `head.*`, and `empty_prompt_embedding`. The Comfy-Org file has the
+names of the original latent-diffusion code.
 """
 
 from __future__ import annotations
@@ -14,27 +14,23 @@ COMFY_UNET = "model.diffusion_model."
 COMFY_HEAD = "model.diffusion_model.heatmap_head."
 COMFY_VAE = "first_stage_model."
 COMFY_TEXT = "sdpose_annotator.empty_prompt_embedding"
-"""Ours, ignored by ComfyUI: written only where it is not the constant that we ship."""
+"""Our addition, ignored by ComfyUI: written only if it differs from the shipped constant."""
 
 TEXT = "empty_prompt_embedding"
 VAE_DECODER = ("vae.decoder.", "vae.post_quant_conv.")
-"""Ours; kept when a checkpoint is converted, never loaded."""
+"""Our names; kept by conversion, never loaded."""
 RGB_OUTPUT = ("unet.conv_norm_out.", "unet.conv_out.")
-"""Ours; what only the RGB task needs, beside the later up-blocks."""
+"""Our names; used only by the RGB task, as are the later up-blocks."""
 
 _RESNET = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
+    "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
+}  # fmt: skip
 _VAE_RESNET = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2", "conv_shortcut": "nin_shortcut"}
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 OLD_DIFFUSERS_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Names of the VAE's attention in folders written by early diffusers."""
+"""Early diffusers' names of the VAE's attention -> today's."""
 
 
 def unet_modules(config: UNetConfig) -> dict[str, str]:
@@ -98,7 +94,7 @@ def vae_modules(config: VAEConfig) -> dict[str, str]:
 
 
 def renamed(name: str, modules: Mapping[str, str]) -> str | None:
-    """`name` with the longest module name of the table that it begins with replaced; None if there is none."""
+    """`name` with its longest prefix that is in the table replaced; None if there is none."""
     parts = name.split(".")
     for length in range(len(parts) - 1, 0, -1):
         head = ".".join(parts[:length])
@@ -108,15 +104,15 @@ def renamed(name: str, modules: Mapping[str, str]) -> str | None:
 
 
 def inverted(modules: Mapping[str, str]) -> dict[str, str]:
-    """The table read the other way; every name stands on each side once."""
+    """The inverse table; names must be unique."""
     turned = {theirs: ours for ours, theirs in modules.items()}
     if len(turned) != len(modules):
-        raise AssertionError("two modules share a name")
+        raise AssertionError("two modules have the same name")
     return turned
 
 
 def is_conv_attention(name: str) -> bool:
-    """Whether a latent-diffusion VAE name is one of the attention weights that it keeps as 1 x 1 convolutions."""
+    """Whether a latent-diffusion name is a VAE attention weight, which that layout keeps as a 1 x 1 convolution."""
     return ".attn_1." in name and name.endswith(".weight") and ".norm." not in name
 
 

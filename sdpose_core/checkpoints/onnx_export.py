@@ -1,7 +1,6 @@
-"""An SDPose as one ONNX network: pictures in, heatmaps out; encoder, U-Net as far as needed, head.
+"""Exports an SDPose as one ONNX network, pictures to heatmaps, which `estimation/onnx.py` runs.
 
-Traced from plain modules: what `model/onednn.py` puts in their place is for PyTorch on a CPU. `estimation/onnx.py` runs
-the file.
+It is traced from plain modules, not from those of `model/onednn.py`, which are for PyTorch on a CPU.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from .sizes import metadata_of
 OPSET = 20
 
 EXTERNAL_ABOVE = 1 << 30
-"""Bytes of weights that still go into the .onnx itself; more go to a file beside it (the format's own end is 2 GB)."""
+"""Bytes. Larger weights go to a separate file, as ONNX files are limited to 2 GB."""
 
 NETWORK = "images (N, 3, H, W) float32 RGB in [-1, 1] -> heatmaps (N, K, H/4, W/4) float32; N is free"
 
@@ -46,19 +45,19 @@ def export_onnx(
     external_data: bool | None = None,
     overwrite: bool = False,
 ) -> ConversionReport:
-    """Write a checkpoint as ONNX, for any number of crops of one size.
+    """Export a checkpoint as ONNX, for any number of crops of one size.
 
     Args:
         source: a checkpoint of any layout.
-        target: NAME.onnx; weights of more than a gigabyte go to NAME.onnx.data beside it, and the two stay together.
-        dtype: of weights and computation, float32 (also None) or float16; input and output are float32 in both.
+        target: NAME.onnx; weights above 1 GB go to NAME.onnx.data in the same folder.
+        dtype: of weights and computation, float32 (default) or float16; input and output are always float32.
         keypoint_set, feature_level, input_size: see `read_checkpoint`.
-        external_data: weights beside the file; None: by their size.
+        external_data: whether weights go to a separate file; None: by their size.
         overwrite: replace the target.
 
     Raises:
-        CheckpointError: the source is no SDPose.
-        InputError: the target's name, it exists and `overwrite` is not set, it cannot be written; the dtype.
+        CheckpointError: the source is not an SDPose.
+        InputError: a wrong suffix or dtype; the target exists and `overwrite` is not set, or cannot be written.
         MissingDependency: onnxscript is not installed.
     """
     source, target = Path(source), Path(target)
@@ -70,7 +69,7 @@ def export_onnx(
     )
     model = from_state(config, state, str(source)).eval().requires_grad_(False)
     count = len(state)
-    del state  # or a cast would hold the weights twice
+    del state  # else a cast would hold the weights twice
     model = fold_constants(model, torch.float32).to(dtype)
     size = sum(value.numel() for value in model.parameters()) * dtype.itemsize
     texts = {**metadata_of(config), "network": NETWORK, "weights_licence": SDPOSE_LICENSE}
@@ -87,15 +86,15 @@ def export_onnx(
 
 def _check(target: Path, dtype: torch.dtype, overwrite: bool) -> None:
     if target.suffix != ".onnx":
-        raise InputError(f"{target}: an ONNX file is wanted: give it the name ….onnx")
+        raise InputError(f"{target}: expected a name that ends in .onnx")
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists: choose another name, or overwrite it explicitly (--overwrite)")
+        raise InputError(f"{target} exists: choose another name, or use --overwrite")
     if dtype not in _DTYPES:
         raise InputError(f"ONNX in {str(dtype).removeprefix('torch.')}: choose fp32 or fp16")
 
 
 class _Network(nn.Module):
-    """`SDPose.heatmaps` of a folded model, so that nothing depends on the number of pictures."""
+    """`SDPose.heatmaps` of a folded model, with code that does not depend on the batch size."""
 
     def __init__(self, model: SDPose) -> None:
         super().__init__()
@@ -111,11 +110,11 @@ class _Network(nn.Module):
 
 
 class StagedGroupNorm(nn.GroupNorm):
-    """The same numbers, with means taken of rows first, and then of these.
+    """Group norm that averages rows first, then the row means.
 
-    Traced as it is, a group norm becomes onnxruntime's InstanceNormalization, which on a CPU adds up the millions of
-    values of a group one by one: at the VAE's first layers the answer is wrong by 6e-4, here by 3e-6, in the same time.
-    Half precision rounds by as much anyway, and keeps the one fast layer.
+    A traced group norm becomes onnxruntime's InstanceNormalization, which on a CPU sums the millions of values of a
+    group one by one: in the VAE's first layers its error is 6e-4, here 3e-6, in the same time. Half precision keeps the
+    single fast layer, as its rounding is as large.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -126,7 +125,7 @@ class StagedGroupNorm(nn.GroupNorm):
 
 
 class StagedInstanceNorm(nn.InstanceNorm2d):
-    """The same for the head's."""
+    """The same for instance norm."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) float32 -> the same shape."""
@@ -134,7 +133,7 @@ class StagedInstanceNorm(nn.InstanceNorm2d):
 
 
 def _normalized(rows: torch.Tensor, eps: float) -> torch.Tensor:
-    """(N, G, R, W) with mean 0 and variance 1 over R and W."""
+    """(N, G, R, W) normalized over R and W."""
     away = rows - _mean(rows)
     return away * torch.rsqrt(_mean(away * away) + eps)
 
@@ -147,10 +146,7 @@ _STAGED = {nn.GroupNorm: StagedGroupNorm, nn.InstanceNorm2d: StagedInstanceNorm}
 
 
 def trace(model: SDPose) -> Any:
-    """A folded model on plain modules -> `torch.onnx.ONNXProgram` with the input "images", the output "heatmaps".
-
-    In float32 the model's norms are changed in place, see `StagedGroupNorm`.
-    """
+    """A folded model -> `torch.onnx.ONNXProgram`, "images" to "heatmaps". In float32, stages its norms in place."""
     w, h = model.config.input_size
     if model.dtype == torch.float32:
         for module in model.modules():
@@ -158,7 +154,7 @@ def trace(model: SDPose) -> Any:
     with torch.no_grad():
         return torch.onnx.export(
             _Network(model).eval(),
-            (torch.zeros(2, 3, h, w),),  # a batch of one would be taken for a constant
+            (torch.zeros(2, 3, h, w),),  # a batch size of 1 would become a constant
             dynamo=True,
             dynamic_shapes={"images": {0: "batch"}},
             input_names=["images"],
@@ -169,7 +165,7 @@ def trace(model: SDPose) -> Any:
 
 
 def _label(model: Any, texts: Mapping[str, str]) -> None:
-    """Our texts instead of the tracer's, which name files of this machine."""
+    """Replace the tracer's metadata, which contain local file names, by ours."""
     for node in model.graph:
         node.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
@@ -181,7 +177,7 @@ def _label(model: Any, texts: Mapping[str, str]) -> None:
 
 
 def _save(program: Any, target: Path, external: bool) -> None:
-    """Both files under temporary names first. The old .onnx goes before the weights beside it change."""
+    """Write both files under temporary names first. The old .onnx is deleted before its weights change."""
     data = target.with_name(f"{target.name}.data")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

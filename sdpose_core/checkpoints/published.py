@@ -1,4 +1,4 @@
-"""The published checkpoints we know, and where weights are looked for on this machine. No network here."""
+"""The published checkpoints, and where weights are searched on this machine. Uses no network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..files import sha256_of
 
 SDPOSE_LICENSE = (
     "tagged MIT by its authors; fine-tuned from Stable Diffusion 2, whose CreativeML Open RAIL++-M use restrictions "
-    "travel with derivatives"
+    "apply to derivatives"
 )
 _FOLDER_FILES = ("unet/*", "vae/*", "decoder/*", "scheduler/*", "model_index.json", "LICENSE*", "README.md")
 
@@ -25,10 +25,10 @@ class KnownCheckpoint:
 
     Attributes:
         repo: name on the Hugging Face hub.
-        files: patterns of the files that are needed; the text encoder never is.
-        entry: what is opened, inside the folder it was downloaded into ("" for the folder itself).
+        files: patterns of the files to download; the text encoder is not needed.
+        entry: the path to load inside the download folder ("" for the folder itself).
         license: one line.
-        revision: commit that is taken, where one is pinned; None takes the newest and records it.
+        revision: a pinned commit; None takes the newest and records it.
     """
 
     repo: str
@@ -56,14 +56,14 @@ KNOWN: dict[str, KnownCheckpoint] = {
 }
 
 UNFINISHED = ".sdpose_download"
-"""Folder inside a checkpoint's, where its files gather while they are fetched; gone when all are there."""
+"""Folder of unfinished files inside a checkpoint's folder; removed when the download is complete."""
 
-_STANDS_FOR = {"wholebody": ("wholebody", "wholebody-comfy")}
-"""Either file serves who asks for the whole body."""
+_ALTERNATIVES = {"wholebody": ("wholebody", "wholebody-comfy")}
+"""Name -> downloads that provide it."""
 
 
 def home() -> Path:
-    """Where downloads go: SDPOSE_HOME, or the user's cache folder."""
+    """The download folder: SDPOSE_HOME, or one in the user's cache folder."""
     if value := os.environ.get("SDPOSE_HOME"):
         return Path(value).expanduser()
     if sys.platform == "win32":
@@ -76,19 +76,16 @@ def home() -> Path:
 def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
     """The checkpoint called `name` on this machine.
 
-    Looked for in this order: a path; our own folder (`SDPOSE_HOME`, or the user's cache), where NAME.safetensors of any
-    layout will do too; `search` (ComfyUI's model folders, when run there); the Hugging Face cache.
-
-    Raises:
-        CheckpointError: it is nowhere; the message lists the places and how to get it.
+    Search order: a path; `home()`, also for NAME.safetensors of any layout; the folders of `search` (ComfyUI's model
+    folders); the Hugging Face cache. Raises `CheckpointError`, which lists these places and how to download it.
     """
     path = Path(name).expanduser()
     if path.exists():
         return path
     if name not in KNOWN:
-        raise CheckpointError(f"{name}: no such file, and no known checkpoint; known are {', '.join(KNOWN)}")
+        raise CheckpointError(f"{name}: no such file, and not a known checkpoint; known are {', '.join(KNOWN)}")
     looked: list[str] = []
-    for each in _STANDS_FOR.get(name, (name,)):
+    for each in _ALTERNATIVES.get(name, (name,)):
         for candidate in _candidates(each, search):
             if _is_whole(candidate, KNOWN[each]):
                 return candidate
@@ -97,22 +94,21 @@ def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
             return cached
     raise CheckpointError(
         f"no weights {name!r} on this machine: looked for {', '.join(looked)} and in the Hugging Face cache; "
-        f"'sdpose download {name}' fetches them"
+        f"download them with 'sdpose download {name}'"
     )
 
 
 def identify(path: str | Path) -> dict[str, Any]:
-    """Name and SHA-256 of a checkpoint, file by file for a folder: {"path": name, "sha256": {file: digest}}."""
+    """Name and SHA-256 of a checkpoint's files: {"path": name, "sha256": {file: digest}}."""
     path = Path(path)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*.safetensors") if _is_own(p, path))
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*.safetensors") if _is_read(p, path))
     return {
         "path": path.name,
         "sha256": {str(file.relative_to(path) if path.is_dir() else file.name): sha256_of(file) for file in files},
     }
 
 
-def _is_own(file: Path, folder: Path) -> bool:
-    """Whether a file of a checkpoint folder is one that we read."""
+def _is_read(file: Path, folder: Path) -> bool:
     return file.relative_to(folder).parts[0] in ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")
 
 
@@ -128,7 +124,7 @@ def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:
 
 
 def _is_whole(path: Path, known: KnownCheckpoint) -> bool:
-    """A file, or a folder with every part that it is known for and no download under way in it."""
+    """Whether this is a file, or a folder with all its parts and no unfinished download."""
     if path.suffix == ".safetensors":
         return path.is_file()
     parts = [part for part in ("unet", "vae", "decoder") if f"{part}/*" in known.files]
@@ -136,7 +132,6 @@ def _is_whole(path: Path, known: KnownCheckpoint) -> bool:
 
 
 def _in_hub_cache(known: KnownCheckpoint) -> Path | None:
-    """A snapshot in the Hugging Face cache, put there by whatever tool."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = Path(os.environ.get("HF_HUB_CACHE", HF_HUB_CACHE)) / f"models--{known.repo.replace('/', '--')}"

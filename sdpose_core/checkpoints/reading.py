@@ -1,4 +1,4 @@
-"""Opening checkpoints of any layout: their tensors under our own names, and what they say about themselves."""
+"""Opens checkpoints of any layout: their tensors under our names, and their stored configuration."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """Where weights came from.
+    """Origin of weights.
 
     Attributes:
         path: file or folder.
         layout: one of `LAYOUTS`, or "pickle".
         metadata: text entries (training step, recipe, ...) of a single file, or of a folder's sdpose.json.
-        input_size: (w, h) of the crops that the checkpoint was made for, whatever was asked for instead.
+        input_size: (w, h) of the checkpoint's crops, without overrides.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class CheckpointInfo:
 
 @dataclass(frozen=True)
 class OpenedCheckpoint:
-    """An opened checkpoint, its tensors under our own names."""
+    """An opened checkpoint, with tensors under our names."""
 
     info: CheckpointInfo
     tensors: Tensors
@@ -46,13 +46,13 @@ class OpenedCheckpoint:
     vae: VAEConfig | None = None
 
     def config(self, **overrides: Any) -> SDPoseConfig:
-        """What it holds; overrides as in `config_of`."""
+        """Its configuration; overrides as in `config_of`."""
         return config_of(self.tensors.shapes, self.info.path, self.settings, self.unet, self.vae, **overrides)
 
     def described(
         self, *, input_size: tuple[int, int] | None = None, **overrides: Any
     ) -> tuple[SDPoseConfig, CheckpointInfo]:
-        """What it holds, with the overrides; and its origin, with its stored input size."""
+        """Its configuration with overrides, and its origin with the stored input size."""
         stored = self.config(**overrides)
         config = stored if input_size is None else self.config(**overrides, input_size=input_size)
         return config, replace(self.info, input_size=stored.input_size)
@@ -60,7 +60,7 @@ class OpenedCheckpoint:
 
 @contextmanager
 def opened(path: Path, pickles: bool = False) -> Iterator[OpenedCheckpoint]:
-    """The checkpoint at `path` with its tensors under our own names."""
+    """The checkpoint at `path`. Raises `CheckpointError`."""
     with ExitStack() as stack:
         if path.is_dir():
             yield _open_folder(path, stack, pickles)
@@ -72,14 +72,11 @@ def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoin
     missing = [name for name in ("unet", "vae", "decoder") if not (path / name).is_dir()]
     if missing:
         raise CheckpointError(
-            f"{path} is no SDPose folder: expected unet/, vae/ and decoder/, missing {', '.join(missing)}"
+            f"{path} is not an SDPose folder: expected unet/, vae/ and decoder/, missing {', '.join(missing)}"
             + (" (a plain Stable Diffusion folder has no heatmap head)" if missing == ["decoder"] else "")
         )
-    parts = {
-        "unet.": open_folder_part(path, "unet", stack, pickles),
-        "vae.": open_folder_part(path, "vae", stack, pickles),
-        "head.": open_folder_part(path, "decoder", stack, pickles),
-    }
+    folders = {"unet.": "unet", "vae.": "vae", "head.": "decoder"}
+    parts = {prefix: open_folder_part(path, folder, stack, pickles) for prefix, folder in folders.items()}
     if (path / f"{keys.TEXT}.safetensors").exists():
         parts[""] = stack.enter_context(open_tensors(path / f"{keys.TEXT}.safetensors"))
     settings = _json_if_there(path / "sdpose.json") or {}
@@ -95,7 +92,7 @@ def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoin
 
 
 def open_folder_part(folder: Path, part: str, stack: ExitStack, pickles: bool = False) -> Tensors:
-    """One of "unet", "vae", "decoder" of a folder, under the names that the file has."""
+    """The tensors of a folder's "unet", "vae" or "decoder", under the file's names."""
     stem = "decoder" if part == "decoder" else "diffusion_pytorch_model"
     return stack.enter_context(open_tensors(*files_of(folder / part, stem, pickles), pickles=pickles))
 
@@ -113,7 +110,8 @@ def _from_single(path: Path, tensors: Tensors) -> OpenedCheckpoint:
     if not any(name.startswith("head.") for name in tensors.shapes):
         folder = path.parent.parent
         hint = f"the folder {folder}" if path.parent.name in ("unet", "vae", "decoder") else "an SDPose checkpoint"
-        raise CheckpointError(f"{path} is no SDPose checkpoint but {what_it_is(list(tensors.shapes))}; choose {hint}")
+        kind = what_it_is(list(tensors.shapes))
+        raise CheckpointError(f"{path} is not an SDPose checkpoint but {kind}; choose {hint}")
     layout = "pickle" if path.suffix in PICKLES else "ours"
     return OpenedCheckpoint(CheckpointInfo(path, layout, metadata), tensors, settings, unet, vae)
 
@@ -126,14 +124,13 @@ def _from_comfy(
             f"{path} has no heatmap head (missing '{keys.COMFY_HEAD}final_layer.weight'), it is "
             f"{what_it_is(list(tensors.shapes))}; choose an SDPose checkpoint"
         )
-    # The tables follow from the sizes, the sizes from the shapes: block types first, then names, then widths.
     unet = unet or unet_from_comfy(tensors.shapes, path)
     vae = vae or vae_from_comfy(tensors.shapes, path)
     unet_table, vae_table = keys.inverted(keys.unet_modules(unet)), keys.inverted(keys.vae_modules(vae))
     ours = {name: _from_comfy_name(name, unet_table, vae_table) for name in tensors.shapes}
-    if unknown := [name for name, own in ours.items() if own is None]:
+    if unknown := [name for name, our_name in ours.items() if our_name is None]:
         raise CheckpointError(f"{path} has tensors that no SDPose has: {some(unknown)}")
-    origin = {own: (tensors, name) for name, own in ours.items() if own is not None}
+    origin = {our_name: (tensors, name) for name, our_name in ours.items() if our_name is not None}
     info = CheckpointInfo(path, "comfy", dict(tensors.metadata))
     return OpenedCheckpoint(info, _under_names(origin), settings, unet, vae)
 
@@ -154,7 +151,7 @@ def _from_comfy_name(name: str, unet: Mapping[str, str], vae: Mapping[str, str])
 
 
 def read_vae_decoder(path: Path) -> dict[str, torch.Tensor]:
-    """The decoder of a VAE under our own names: of a folder with vae/, or of a checkpoint that has one."""
+    """The VAE decoder, under our names, of a folder with vae/ or of a checkpoint."""
     with ExitStack() as stack:
         if path.is_dir():
             tensors = renamed_tensors({"vae.": open_folder_part(path, "vae", stack)})
@@ -162,32 +159,29 @@ def read_vae_decoder(path: Path) -> dict[str, torch.Tensor]:
             tensors = stack.enter_context(opened(path)).tensors
         state = {name: tensors.read(name) for name in tensors.shapes if name.startswith(keys.VAE_DECODER)}
     if not state:
-        raise CheckpointError(f"{path} has no VAE decoder: choose a folder with vae/, or a checkpoint that has it")
+        raise CheckpointError(f"{path} has no VAE decoder: choose a folder with vae/, or a checkpoint with decoder")
     return state
 
 
 def renamed_tensors(parts: Mapping[str, Tensors]) -> Tensors:
-    """The tensors of a folder's parts, each name behind its part's prefix; diffusers' names of today."""
+    """The tensors of a folder's parts, with each part's prefix and diffusers' present names."""
     return _under_names({at + _modern(name): (found, name) for at, found in parts.items() for name in found.shapes})
 
 
 def _under_names(origin: Mapping[str, tuple[Tensors, str]]) -> Tensors:
-    """Tensors under new names; the VAE's attention always as matrices, however the file keeps it."""
+    """Tensors under new names, with the VAE's attention as matrices: some files keep it as 1 x 1 convolutions."""
 
     def shape(name: str) -> tuple[int, ...]:
         tensors, old = origin[name]
-        return _matrix_shape(name, tensors.shapes[old])
+        stored = tensors.shapes[old]
+        flat = name.startswith("vae.") and ".attentions." in name and len(stored) == 4 and stored[2:] == (1, 1)
+        return stored[:2] if flat else stored
 
     def read(name: str) -> torch.Tensor:
         tensors, old = origin[name]
         return tensors.read(old).reshape(shape(name))
 
     return Tensors({name: shape(name) for name in origin}, read)
-
-
-def _matrix_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    flat = name.startswith("vae.") and ".attentions." in name and len(shape) == 4 and shape[2:] == (1, 1)
-    return shape[:2] if flat else shape
 
 
 def _modern(name: str) -> str:

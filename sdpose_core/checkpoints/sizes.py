@@ -1,4 +1,4 @@
-"""What model a checkpoint holds: from its stored configuration, else from the shapes of its tensors."""
+"""The configuration of a checkpoint's model: as stored, or derived from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -13,43 +13,42 @@ from ..errors import CheckpointError, InputError
 from ..model.config import FEATURE_LEVELS, STRIDE_OF_LEVEL, UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
 from ..skeletons import KEYPOINT_SETS
 from ..skeletons import keypoint_set as find_keypoint_set
-from ..tensor_files import some
+from ..tensor_files import Shapes, some
 from ..version import __version__
 from . import names as keys
 
 FORMAT = "sdpose-annotator"
 FORMAT_VERSION = 1
 SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", "flip_pairs")
-"""What is stored beside the sizes of U-Net and VAE."""
+"""Stored settings, besides the sizes of U-Net and VAE."""
 
 HEAD_DIM = 64
-"""Channels per attention head in Stable Diffusion 2: what a file without a configuration is read with."""
+"""Channels per attention head in Stable Diffusion 2, assumed for a file without configuration."""
 
-Shapes = Mapping[str, tuple[int, ...]]
 _OTHER_WORDS = {"feature_level": "feature_levels", "level": "feature_levels", "sigma": "heatmap_sigma"}
 
 
 def settings_of_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """The configuration in the metadata of a file that we wrote; {} for other files."""
+    """The configuration in the metadata of our own files; {} for other files."""
     if metadata.get("format") != FORMAT:
         return {}
     version = metadata.get("format_version", "")
     if version.isdigit() and int(version) > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it"
+            f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update the library"
         )
     try:
         values = json.loads(metadata.get("config", ""))
         config = SDPoseConfig.from_dict(values) if version.isdigit() and isinstance(values, dict) else None
-    except (ValueError, TypeError) as error:  # no JSON, or values that a model cannot have
+    except (ValueError, TypeError) as error:  # not JSON, or invalid values
         raise CheckpointError(f"{path}: the configuration in its metadata cannot be read ({error})") from None
     if config is None:
-        raise CheckpointError(f"{path}: the configuration in its metadata cannot be read: is it of another program?")
+        raise CheckpointError(f"{path}: the configuration in its metadata cannot be read: was it written by us?")
     return {"unet": config.unet, "vae": config.vae, **{name: getattr(config, name) for name in SETTINGS}}
 
 
 def metadata_of(config: SDPoseConfig) -> dict[str, str]:
-    """The reverse: what our own files say about themselves. Text only, as the format wants it."""
+    """The inverse of `settings_of_metadata`: safetensors metadata is text."""
     return {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -73,12 +72,12 @@ def config_of(
     feature_level: str | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> SDPoseConfig:
-    """The configuration of tensors under our own names: overrides first, then what is stored, then the shapes.
+    """The configuration of tensors under our names: from overrides, else stored settings, else shapes.
 
     Args:
         shapes: of the tensors.
         path: of the checkpoint, for messages.
-        settings: what is stored, names as in `SETTINGS` (or "level", "sigma").
+        settings: stored values, named as in `SETTINGS` (or "level", "sigma").
         unet, vae: their stored sizes, or None.
         keypoint_set, feature_level, input_size: overrides; several fused levels as "F1,F2".
     """
@@ -110,14 +109,11 @@ def _full_name(keypoint_set: str) -> str:
 
 
 def _set_of_count(count: int) -> str:
-    for known in KEYPOINT_SETS.values():
-        if len(known) == count:
-            return known.name
-    return f"custom_{count}"
+    return next((known.name for known in KEYPOINT_SETS.values() if len(known) == count), f"custom_{count}")
 
 
 def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path) -> str:
-    """The levels that the head fuses by name, or the one whose width and number of deconvolutions it has."""
+    """The levels that the head fuses, or the one that fits its width and number of deconvolutions."""
     fused = [level for level in FEATURE_LEVELS if f"head.fusion.{level}.weight" in shapes]
     deconvolutions = sum(name.startswith("head.deconv_layers.") for name in shapes)
     widths = unet.block_out_channels[::-1]
@@ -131,13 +127,13 @@ def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path)
     if len(fitting) == 1:
         return fitting[0]
     raise CheckpointError(
-        f"{path}: the feature level does not follow from the head (width {width}, {deconvolutions} deconvolutions; "
-        f"fitting: {', '.join(fitting) or 'none'}): say which with feature_level (--feature-level F1..F4)"
+        f"{path}: the head (width {width}, {deconvolutions} deconvolutions) fits {', '.join(fitting) or 'no'} feature "
+        "levels: set the level with feature_level (--feature-level F1..F4)"
     )
 
 
 def unet_config(stored: Mapping[str, Any]) -> UNetConfig:
-    """From unet/config.json; the class embedding is always SDPose's, whatever the file says."""
+    """The sizes in unet/config.json."""
     known = _stored_fields(UNetConfig, stored)
     heads = known.get("attention_head_dim")
     levels = len(known.get("block_out_channels", UNetConfig().block_out_channels))
@@ -147,23 +143,19 @@ def unet_config(stored: Mapping[str, Any]) -> UNetConfig:
 
 
 def vae_config(stored: Mapping[str, Any]) -> VAEConfig:
-    """From vae/config.json."""
+    """The sizes in vae/config.json."""
     return VAEConfig(**_stored_fields(VAEConfig, stored))
 
 
 def _stored_fields(cls: type[UNetConfig] | type[VAEConfig], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What diffusers' configuration says about our fields; it has many more."""
+    """The values of our fields in diffusers' configuration."""
     values = {field.name: stored.get(field.name) for field in fields(cls)}
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if v is not None}
 
 
 def _unet_from_shapes(shapes: Shapes, path: Path) -> UNetConfig:
-    """Sizes of a U-Net under our names, without a stored configuration: Stable Diffusion 2's rules."""
-
-    def width(i: int) -> int:
-        return _shape(shapes, f"unet.down_blocks.{i}.resnets.0.conv1.weight", path)[0]
-
-    widths = tuple(width(i) for i in range(4))
+    """U-Net sizes from shapes under our names, by Stable Diffusion 2's rules."""
+    widths = tuple(_shape(shapes, f"unet.down_blocks.{i}.resnets.0.conv1.weight", path)[0] for i in range(4))
     layers = sum(f"unet.down_blocks.0.resnets.{j}.conv1.weight" in shapes for j in range(9))
     text = [s[1] for name, s in shapes.items() if name.startswith("unet.") and name.endswith("attn2.to_k.weight")]
 
@@ -176,7 +168,7 @@ def _unet_from_shapes(shapes: Shapes, path: Path) -> UNetConfig:
 
 
 def unet_from_comfy(shapes: Shapes, path: Path) -> UNetConfig:
-    """The same from latent diffusion's names: level i begins at input block 1 + i x (layers + 1)."""
+    """U-Net sizes from shapes under latent diffusion's names: level i begins at input block 1 + i x (layers + 1)."""
     at = keys.COMFY_UNET
     downs = sorted(
         int(name.split(".")[3])
@@ -184,7 +176,7 @@ def unet_from_comfy(shapes: Shapes, path: Path) -> UNetConfig:
         if name.startswith(f"{at}input_blocks.") and name.endswith("0.op.weight")
     )
     if not downs:
-        raise CheckpointError(f"{path}: its U-Net has no downsampling; expected Stable Diffusion 2's")
+        raise CheckpointError(f"{path}: its U-Net has no downsampling: expected Stable Diffusion 2's")
     per_level = downs[0]
     widths = tuple(
         _shape(shapes, f"{at}input_blocks.{1 + i * per_level}.0.in_layers.2.weight", path)[0] for i in range(4)
@@ -207,7 +199,7 @@ def _standard_unet(
 ) -> UNetConfig:
     if any(w % HEAD_DIM for w in widths):
         raise CheckpointError(
-            f"{path}: a U-Net of widths {widths} is not Stable Diffusion 2's, and its file has no configuration"
+            f"{path}: a U-Net of widths {widths} is not Stable Diffusion 2's, and the file has no configuration"
         )
     return UNetConfig(
         block_out_channels=widths,
@@ -220,14 +212,14 @@ def _standard_unet(
 
 
 def _vae_from_shapes(shapes: Shapes, path: Path) -> VAEConfig:
-    """Sizes of a VAE under our names, without a stored configuration."""
+    """VAE sizes from shapes under our names."""
     names = [f"vae.encoder.down_blocks.{i}.resnets.0.conv1.weight" for i in range(4)]
     layers = sum(f"vae.encoder.down_blocks.0.resnets.{j}.conv1.weight" in shapes for j in range(9))
     return _standard_vae([_shape(shapes, name, path)[0] for name in names], layers, path)
 
 
 def vae_from_comfy(shapes: Shapes, path: Path) -> VAEConfig:
-    """The same from latent diffusion's names."""
+    """VAE sizes from shapes under latent diffusion's names."""
     at = f"{keys.COMFY_VAE}encoder.down"
     layers = sum(f"{at}.0.block.{j}.conv1.weight" in shapes for j in range(9))
     return _standard_vae([_shape(shapes, f"{at}.{i}.block.0.conv1.weight", path)[0] for i in range(4)], layers, path)
@@ -235,30 +227,33 @@ def vae_from_comfy(shapes: Shapes, path: Path) -> VAEConfig:
 
 def _standard_vae(widths: Sequence[int], layers: int, path: Path) -> VAEConfig:
     if any(w % VAEConfig().norm_num_groups for w in widths):
-        raise CheckpointError(f"{path}: a VAE of widths {widths} is not Stable Diffusion's, and has no configuration")
+        raise CheckpointError(
+            f"{path}: a VAE of widths {widths} is not Stable Diffusion's, and the file has no configuration"
+        )
     return VAEConfig(block_out_channels=tuple(widths), layers_per_block=layers)
 
 
 def _shape(shapes: Shapes, name: str, path: Path) -> tuple[int, ...]:
     if name not in shapes:
-        raise CheckpointError(f"{path} is no SDPose checkpoint: missing '{name}'; it is {what_it_is(list(shapes))}")
+        kind = what_it_is(list(shapes))
+        raise CheckpointError(f"{path} is not an SDPose checkpoint but {kind}: missing '{name}'")
     return shapes[name]
 
 
 def what_it_is(names: Sequence[str]) -> str:
-    """A phrase for a file of another kind: "a LoRA"."""
+    """The kind of a file that is not an SDPose checkpoint, as a phrase: "a LoRA"."""
     signs = (
         ("conditioner.embedders.1.", "a Stable Diffusion XL checkpoint"),
         ("cond_stage_model.", "a Stable Diffusion checkpoint"),
         ("control_model.", "a ControlNet"),
         ("lora_", "a LoRA"),
         ("first_stage_model.", "a Stable Diffusion checkpoint without text encoder"),
-        ("encoder.down", "a VAE alone"),
+        ("encoder.down", "only a VAE"),
         ("text_model.", "a text encoder"),
-        ("down_blocks.", "a U-Net alone"),
-        ("deconv_layers.", "a heatmap head alone"),
+        ("down_blocks.", "only a U-Net"),
+        ("deconv_layers.", "only a heatmap head"),
     )
     for start, kind in signs:
         if any(name.startswith(start) for name in names):
             return kind
-    return f"a file of {some(list(names))}" if names else "a file without tensors"
+    return f"a file with {some(list(names))}" if names else "a file without tensors"

@@ -1,4 +1,4 @@
-"""Writing checkpoints in the three layouts: tensors under our own names in, a file or a folder out, never half."""
+"""Writes tensors under our names as a checkpoint file or folder, atomically."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Tensors = Mapping[str, "torch.Tensor"]
 
 
 def write_file(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mapping[str, str], comfy: bool) -> list[str]:
-    """One safetensors file, with our names or Comfy-Org's; returns what there is to say about it."""
+    """Write one safetensors file, with our names or Comfy-Org's; returns notes."""
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
-        raise InputError(f"{path}: a checkpoint of this layout is one file: give it the name ….safetensors")
+        raise InputError(f"{path}: a checkpoint of this layout is one file: choose a name that ends in .safetensors")
     notes = _comfy_notes(state, config) if comfy else []
     written = _comfy_tensors(state, config) if comfy else dict(state)
     with _write_errors(path), atomic_path(path) as temporary:
@@ -36,11 +36,11 @@ def write_file(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mappi
 
 
 def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mapping[str, str]) -> list[str]:
-    """The released folder, written beside its name and renamed; returns what there is to say about it."""
+    """Write the released folder under a temporary name, then rename it; returns notes."""
     from safetensors.torch import save_file
 
     if path.suffix == ".safetensors":
-        raise InputError(f"{path}: a checkpoint of layout 'diffusers' is a folder: give it a name without .safetensors")
+        raise InputError(f"{path}: a checkpoint of layout 'diffusers' is a folder: choose a name without .safetensors")
     with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
@@ -51,7 +51,7 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
                 ("decoder", "decoder", "head."),
             ):
                 part = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-                with atomic_path(temporary / folder / f"{stem}.safetensors") as file:  # for the usual permissions
+                with atomic_path(temporary / folder / f"{stem}.safetensors") as file:  # sets the usual permissions
                     save_file(part, file, metadata={"format": "pt"})
             if keys.TEXT in state:
                 with atomic_path(temporary / f"{keys.TEXT}.safetensors") as file:
@@ -62,21 +62,18 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
             _replace_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    lacking = "without text_encoder/ and tokenizer/: our tools never need them, the official demo does"
-    return [lacking, *_incomplete(state, "diffusers' own loaders expect it")]
+    text = "without text_encoder/ and tokenizer/, which only the official demo needs"
+    return [text, *_missing_parts(state, "diffusers' loaders expect it")]
 
 
 @contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
-    """A full disk and the like as one line; safetensors has its own exception for them."""
     from safetensors import SafetensorError
 
     try:
         yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    except SafetensorError as error:
-        raise InputError(f"cannot write {path}: {error}") from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -115,7 +112,7 @@ def _translated(name: str, table: Mapping[str, str]) -> str:
 
 
 def _is_shipped_text(value: torch.Tensor) -> bool:
-    """Whether this is the constant that the library brings, in whatever number format."""
+    """Whether this is the shipped constant, in any dtype."""
     from ..model.empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
 
     return value.shape[-1] == EMPTY_PROMPT_WIDTH and value.equal(empty_prompt_embedding().to(value))
@@ -125,29 +122,29 @@ def _comfy_notes(state: Tensors, config: SDPoseConfig) -> list[str]:
     notes = []
     if (config.num_keypoints, config.feature_levels) != (133, ("F2",)):
         notes.append(
-            f"ComfyUI's own SDPose nodes read 133 keypoints at F2 only, this is {config.num_keypoints} at "
+            f"ComfyUI's own SDPose nodes only read 133 keypoints at F2, this is {config.num_keypoints} at "
             f"{', '.join(config.feature_levels)}: our nodes read it"
         )
-    return [*notes, *_incomplete(state, "our nodes read it, ComfyUI's own loader does not find a whole model")]
+    return [*notes, *_missing_parts(state, "our nodes read it, ComfyUI's own loader rejects an incomplete model")]
 
 
-def _incomplete(state: Tensors, why: str) -> list[str]:
-    """What a released reader would miss."""
+def _missing_parts(state: Tensors, consequence: str) -> list[str]:
     absent = [
         what
         for what, prefix in (
-            ("the VAE decoder (--vae takes it from Stable Diffusion 2's)", keys.VAE_DECODER),
+            ("the VAE decoder (add it with --vae)", keys.VAE_DECODER),
             ("the RGB branch", keys.RGB_OUTPUT),
         )
         if not any(name.startswith(prefix) for name in state)
     ]
-    return [f"without {' and '.join(absent)}, which the source does not have; {why}"] if absent else []
+    return [f"without {' and '.join(absent)}, which the source does not have; {consequence}"] if absent else []
 
 
 def _folder_configs(config: SDPoseConfig, metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     values = config.to_dict()
     unet, vae = values.pop("unet"), values.pop("vae")
     levels = len(config.vae.block_out_channels)
+    kept = {"metadata": dict(metadata)} if metadata else {}
     return {
         "unet/config.json": {
             "_class_name": "UNet2DConditionModel",
@@ -165,12 +162,7 @@ def _folder_configs(config: SDPoseConfig, metadata: Mapping[str, str]) -> dict[s
             "up_block_types": ["UpDecoderBlock2D"] * levels,
         },
         "scheduler/scheduler_config.json": {
-            "_class_name": "DDPMScheduler",
-            "num_train_timesteps": 1000,
-            "prediction_type": "sample",
+            "_class_name": "DDPMScheduler", "num_train_timesteps": 1000, "prediction_type": "sample",
         },
-        "sdpose.json": {
-            **{name: values[name] for name in SETTINGS if name in values},
-            **({"metadata": dict(metadata)} if metadata else {}),
-        },
-    }
+        "sdpose.json": {name: values[name] for name in SETTINGS if name in values} | kept,
+    }  # fmt: skip

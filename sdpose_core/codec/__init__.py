@@ -1,1 +1,1 @@
-"""Box to crop to heatmaps to keypoints, and back."""
+"""Boxes to crops, heatmaps to keypoints, and back."""

@@ -1,7 +1,6 @@
-"""From a box to the crop that the model sees, and keypoints back: both are one 2 x 3 matrix per crop.
+"""From a box to the crop that the model sees, and keypoints back, by one 2 x 3 matrix per crop.
 
-Input pixels are pixel centers of the crop: 0 is the first column, w - 1 the last, as in the UDP convention ("The Devil
-is in the Details", arXiv 1911.07524), which SDPose was trained with.
+Input pixels are pixel centers of the crop, 0 to w - 1: the UDP convention (arXiv 1911.07524) of SDPose's training.
 """
 
 from __future__ import annotations
@@ -14,21 +13,15 @@ from ..boxes import box_problem
 from ..errors import InputError
 
 CROP_MODES = ("affine", "stretch_native", "stretch_demo")
-"""The crop of training; and, for comparison, what ComfyUI's own node and the official demo do."""
+"""The training crop; for comparison, the crops of ComfyUI's own node and of the official demo."""
 
 PADDING = 1.25
-_OPENCV_SIDE = 32_766  # cv2.warpAffine takes source pictures of less than 32,767 pixels a side
+_OPENCV_SIDE = 32_766  # longest side of a source picture that cv2.warpAffine takes
 
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """How a crop was cut.
-
-    Attributes:
-        mode: one of `CROP_MODES`.
-        input_size: (w, h) of the crop.
-        matrix: (2, 3) float64, picture pixels -> input pixels.
-    """
+    """How a crop was cut: a mode of `CROP_MODES`, (w, h), and the float64 (2, 3) matrix, picture -> input pixels."""
 
     mode: str
     input_size: tuple[int, int]
@@ -50,7 +43,7 @@ def box_to_center_scale(boxes_xyxy: np.ndarray, padding: float = PADDING) -> tup
 
 
 def fix_aspect(scale: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
-    """Scale (..., 2) with its shorter side grown to the aspect of `input_size` (w, h)."""
+    """Scale (..., 2) with one side enlarged to the aspect ratio of `input_size` (w, h)."""
     aspect = input_size[0] / input_size[1]
     w, h = np.asarray(scale)[..., 0], np.asarray(scale)[..., 1]
     return np.stack([np.where(w > h * aspect, w, h * aspect), np.where(w > h * aspect, w / aspect, h)], axis=-1)
@@ -59,9 +52,9 @@ def fix_aspect(scale: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
 def udp_warp_matrix(
     center: np.ndarray, scale: np.ndarray, rotation_deg: float, output_size: tuple[int, int]
 ) -> np.ndarray:
-    """(2, 3) float64, picture pixels to output pixels: turn about `center`, then map `scale` (w, h) onto the output.
+    """(2, 3) float64, picture to output pixels: rotation about `center`, then `scale` (w, h) onto the output.
 
-    Pixel centers meet pixel centers: the factor is (output - 1) / scale (UDP, section 3).
+    The factor is (output - 1) / scale, which maps pixel centers to pixel centers (UDP, section 3).
     """
     angle = np.deg2rad(rotation_deg)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -82,18 +75,18 @@ def make_crop(
 
     Args:
         image_rgb: (H, W, 3) uint8.
-        box_xyxy: (4,) x1, y1, x2, y2 in picture pixels; may reach over the edge.
+        box_xyxy: (4,) x1, y1, x2, y2 in picture pixels; may extend beyond the picture.
         input_size: (w, h) of the crop.
-        mode: "affine": as trained, padded, aspect kept, black outside the picture. "stretch_native" and "stretch_demo":
-            the tight box, cut to whole pixels of the picture and stretched.
-        padding: of the box, for "affine".
+        mode: "affine" as in training: padded, aspect ratio kept, black outside the picture. "stretch_native" and
+            "stretch_demo": the tight box in whole pixels, stretched.
+        padding: factor on the size of the box, for "affine".
 
     Returns:
-        The crop (h, w, 3) and its `Crop`. Values 0..255: uint8; float32 for "stretch_native", as that node never rounds
-        (rounded, its heatmaps are met to 6e-3 of their maximum only, else to 4e-4).
+        The crop (h, w, 3), 0..255, and its `Crop`. uint8; float32 for "stretch_native", as that node does not round
+        (rounding moves its heatmaps by 6e-3 of their maximum instead of 4e-4).
 
     Raises:
-        InputError: a box that is empty, inverted, not finite or outside the picture; an unknown mode.
+        InputError: the box is empty, inverted, not finite or outside the picture; an unknown mode.
     """
     size = (image_rgb.shape[1], image_rgb.shape[0])
     if problem := box_problem(box_xyxy, size):
@@ -117,13 +110,13 @@ def make_crop(
 
 
 def affine_crop(box_xyxy: np.ndarray, input_size: tuple[int, int], padding: float = PADDING) -> Crop:
-    """The crop of training of a usable box (4,) x1, y1, x2, y2, not yet cut; arguments as in `make_crop`."""
+    """The training crop of a valid box (4,) x1, y1, x2, y2, not yet cut; arguments as in `make_crop`."""
     center, scale = box_to_center_scale(box_xyxy, padding)
     return Crop("affine", input_size, udp_warp_matrix(center, fix_aspect(scale, input_size), 0, input_size))
 
 
 def tight_box(box_xyxy: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box truncated to whole pixels and cut to a picture of `size` (w, h), at least one pixel wide and high."""
+    """The box in whole pixels, clipped to a picture of `size` (w, h), at least one pixel wide and high."""
     x1, y1, x2, y2 = (int(value) for value in np.asarray(box_xyxy)[:4])
     x1, y1 = min(max(x1, 0), size[0] - 1), min(max(y1, 0), size[1] - 1)
     return x1, y1, max(min(x2, size[0]), x1 + 1), max(min(y2, size[1]), y1 + 1)
@@ -137,8 +130,7 @@ def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
     """Affine warp of (H, W, C), bilinear, black outside; `matrix` (2, 3) maps picture to output pixels.
 
-    Of pictures that are too long for OpenCV (comics for phones, panoramas) only the part that is read goes there.
-    Raises `InputError` where even that is too long.
+    Pictures too long for OpenCV (webtoons, panoramas) are cut first. Raises `InputError` if the part is still too long.
     """
     import cv2
 
@@ -147,7 +139,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) ->
     h, w = image.shape[:2]
     if max(h, w) > _OPENCV_SIDE:
         raise InputError(
-            f"a person of {w} x {h} pixels: at most {_OPENCV_SIDE:,} can be cut out; make the picture smaller"
+            f"a person of {w} x {h} pixels: at most {_OPENCV_SIDE:,} can be cropped; make the picture smaller"
         )
     return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
@@ -165,7 +157,7 @@ def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, 
 
 
 def _resize_native(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As ComfyUI's own SDPose node: area where the crop is shrunk in both axes, else bilinear; float32, not rounded."""
+    """As ComfyUI's own SDPose node: area interpolation if both axes shrink, else bilinear; float32, not rounded."""
     import torch
 
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
@@ -175,7 +167,6 @@ def _resize_native(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _resize_demo(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As the official demo: Pillow's antialiased bilinear."""
-    from PIL import Image
+    from PIL import Image  # the official demo uses its antialiased bilinear filter
 
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BILINEAR))

@@ -1,9 +1,8 @@
-"""The crop of training (`crops.make_crop`, "affine"), cut on the model's device: all people of a batch in one call.
+"""The training crop (`crops.make_crop`, "affine"), cut on the model's device: all people of a batch in one call.
 
-Bilinear between the four pixels around a point, black outside, pixel centers on pixel centers. The inference crop does
-not turn, so a crop is described by which columns and which rows it reads, and their weights: computed in float64 here,
-a few thousand numbers per crop. The device mixes in float32: within 1e-3 gray levels of a float64 computation, before
-rounding. OpenCV 5 is met except where both round; OpenCV 4 interpolates in steps of 1/32 pixel.
+Bilinear, black outside. Inference crops are not rotated, so a crop is a list of columns and rows with their weights,
+computed here in float64. The device interpolates in float32, within 1e-3 gray levels of float64 before rounding.
+OpenCV 5 agrees except for rounding; OpenCV 4 interpolates in steps of 1/32 pixel.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from .crops import Crop, masked
 from .transfers import upload
 
 LARGEST_UPLOAD = 10_000_000
-"""Pixels, more than a 4K frame. Of a picture of which its people need more, each crop takes only the pixels that it
-reads: at most twice its own width and height."""
+"""Pixels, more than a 4K frame. If the people of a picture need more, each crop uploads only what it reads."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Taps:
-    """Along one axis: the two source places of each output place (n, 2), inside the picture, and their weights (n, 2),
-    0 for what lies outside."""
+    """Per output pixel of one axis: two source indices, clipped to the picture, and weights, 0 outside; (n, 2)."""
 
     places: np.ndarray
     weights: np.ndarray
@@ -33,7 +30,7 @@ class _Taps:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What is uploaded of a picture: pixels (rows, columns, 3), and which rows and columns these are."""
+    """The uploaded part of a picture: pixels (rows, columns, 3), and the indices of these rows and columns."""
 
     pixels: torch.Tensor
     rows: np.ndarray
@@ -45,9 +42,9 @@ class CropJob:
     """One crop to cut.
 
     Attributes:
-        picture: RGB uint8 (H, W, 3); jobs that share a picture share the array.
+        picture: RGB uint8 (H, W, 3); jobs of one picture share the array.
         crop: without rotation.
-        mask: (H, W) bool or None; what is not the person is black.
+        mask: (H, W) bool of the person, the rest turns black; or None.
     """
 
     picture: np.ndarray
@@ -56,10 +53,10 @@ class CropJob:
 
 
 class DeviceCropper:
-    """Cuts crops on `device`. Each picture is uploaded once, when its first crop is cut, and forgotten after its last.
+    """Cuts crops on `device`. Each picture is uploaded once, for its first crop, and freed after its last.
 
     Args:
-        jobs: all crops, those of a picture one after the other; of one input size.
+        jobs: all crops, grouped by picture; of one input size.
     """
 
     def __init__(self, jobs: Sequence[CropJob], device: torch.device) -> None:
@@ -90,7 +87,7 @@ class DeviceCropper:
         picture, mask = self._jobs[key].picture, self._jobs[key].mask
         columns, rows = (_needed([self._taps[number][axis] for number in self._members[key]]) for axis in range(2))
         chosen: tuple = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        if picture[chosen].size <= 3 * LARGEST_UPLOAD:  # one block is faster to take than single rows and columns
+        if picture[chosen].size <= 3 * LARGEST_UPLOAD:  # a block is faster than single rows and columns
             rows, columns = np.arange(rows[0], rows[-1] + 1), np.arange(columns[0], columns[-1] + 1)
         else:
             chosen = np.ix_(rows, columns)
@@ -99,7 +96,6 @@ class DeviceCropper:
 
 
 def _taps_of(job: CropJob) -> tuple[_Taps, _Taps]:
-    """Columns and rows that a crop reads."""
     matrix, (height, width) = job.crop.matrix, job.picture.shape[:2]
     if matrix[0, 1] or matrix[1, 0]:
         raise ValueError("a crop that turns cannot be cut along columns and rows")
@@ -111,7 +107,7 @@ def _taps_of(job: CropJob) -> tuple[_Taps, _Taps]:
 
 
 def _taps(factor: float, shift: float, count: int, length: int) -> _Taps:
-    """Of `count` output places, whose place in the output is factor * source + shift, in a source of `length`."""
+    """Of `count` output pixels in a source of `length`; output = factor * source + shift."""
     source = (np.arange(count) - shift) / factor
     first = np.floor(source)
     share = source - first
@@ -122,15 +118,15 @@ def _taps(factor: float, shift: float, count: int, length: int) -> _Taps:
 
 
 def _needed(taps: Sequence[_Taps]) -> np.ndarray:
-    return np.unique(np.concatenate([own.places.ravel() for own in taps]))
+    return np.unique(np.concatenate([tap.places.ravel() for tap in taps]))
 
 
 def _pixels_between(taps: Sequence[tuple[_Taps, _Taps]], numbers: Sequence[int]) -> int:
-    """Pixels of the rectangle that holds all that these crops read."""
+    """Pixels of the bounding rectangle of what these crops read."""
     sides = []
     for axis in range(2):
         places = [taps[number][axis].places for number in numbers]
-        sides.append(max(own.max() for own in places) - min(own.min() for own in places) + 1)
+        sides.append(max(place.max() for place in places) - min(place.min() for place in places) + 1)
     return int(sides[0]) * int(sides[1])
 
 
@@ -148,7 +144,7 @@ def _cut(parts: Sequence[_Part], taps: Sequence[tuple[_Taps, _Taps]], device: to
     weights = np.concatenate(
         [np.stack([across.weights for across, _ in taps]), np.stack([down.weights for _, down in taps])], axis=1
     )
-    table = upload(np.stack([places, weights.view(np.int32)]), device)  # (2, N, w + h, 2): in one transfer
+    table = upload(np.stack([places, weights.view(np.int32)]), device)  # (2, N, w + h, 2), one transfer
     width = len(taps[0][0].places)
     return _mixed(pixels, table[0], table[1].view(torch.float32), width)
 
@@ -160,7 +156,7 @@ def _mixed(pixels: torch.Tensor, places: torch.Tensor, weights: torch.Tensor, wi
     )
 
     def row(side: int) -> torch.Tensor:
-        """(N, h, w, 3): the upper (0) or lower (1) of the two source rows, mixed along columns."""
+        """(N, h, w, 3): the upper (0) or lower (1) source row, interpolated along columns."""
         left, right = (
             pixels.index_select(0, (rows[:, :, None, side] + columns[:, None, :, i]).flatten())
             .view(len(rows), rows.shape[1], width, 3)

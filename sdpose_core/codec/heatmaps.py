@@ -1,7 +1,6 @@
-"""Heatmaps from keypoints (the training target) and keypoints from heatmaps, side by side.
+"""Heatmaps from keypoints (the training target) and keypoints from heatmaps, batched.
 
-Both use the UDP relation between input and heatmap pixels, pixel centers on pixel centers (arXiv 1911.07524); decoding
-refines the maximum as DARK does (arXiv 1910.06278). Everything is batched: there is no loop over keypoints.
+Both map pixel centers to pixel centers (UDP, arXiv 1911.07524); decoding refines the maximum (DARK, arXiv 1910.06278).
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
     import torch
 
 MAX_STEP = 2.0
-"""Heatmap pixels. How far an unreliable refinement may go."""
+"""Longest unreliable refinement, in heatmap pixels."""
 
 _CLIP = (1e-3, 50.0)  # of the blurred map, before the logarithm
-_MAX_GAIN = 6e4  # heatmap pixels that a refined point moves per unit of noise: at 2e-5 of noise more than a pixel
-_PIXELS_AT_ONCE = 1 << 20  # of maps that are blurred as a whole: these fit into a processor's cache
+_MAX_GAIN = 6e4  # heatmap pixels that a refined point moves per unit of noise: noise of 2e-5 moves it by over a pixel
+_PIXELS_AT_ONCE = 1 << 20  # of maps that are blurred whole: fits a processor's cache
 _PIXELS_AT_ONCE_ON_DEVICE = 1 << 25
 
 
@@ -45,8 +44,8 @@ def encode_udp(
         sigma: of the Gaussian, in heatmap pixels.
 
     Returns:
-        Heatmaps (N, K, h, w) float32, each a Gaussian of height 1 about the sub-pixel keypoint, cut to a square patch
-        of 3 sigma about the rounded one; weights (N, K) float32: the visibility, 0 where the whole patch lies outside.
+        Heatmaps (N, K, h, w) float32: Gaussians of height 1 at the sub-pixel keypoint, cut to a square of 3 sigma
+        around the rounded one. Weights (N, K) float32: the visibility, or 0 if the whole square is outside.
     """
     rows, columns, weights = encode_udp_profiles(keypoints, visibility, input_size, heatmap_size, sigma)
     return rows[..., :, None] * columns[..., None, :], weights
@@ -59,14 +58,14 @@ def encode_udp_profiles(
     heatmap_size: tuple[int, int],
     sigma: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The targets of `encode_udp` as rows (N, K, h) and columns (N, K, w) whose product they are, and the weights.
+    """The targets of `encode_udp` as factors, rows (N, K, h) and columns (N, K, w), and the weights (N, K).
 
-    A hundredth of the numbers: what a data loader hands over, so that the maps are made where they are needed.
+    A data loader sends these: they are a hundred times smaller than the maps.
     """
     w, h = heatmap_size
     mean = np.asarray(keypoints, np.float32) / heatmap_factor(input_size, heatmap_size).astype(np.float32)
     visibility = np.asarray(visibility, np.float32)
-    middle = np.trunc(mean + 0.5)  # towards zero, as the reference: left of and above the picture it rounds inwards
+    middle = np.trunc(mean + 0.5)  # toward zero, as in the reference: negative coordinates round up
     radius = int(3 * sigma)
     inside = ((middle + radius + 1 >= 0) & (middle - radius < [w, h])).all(axis=-1)
     weights = np.where(inside | (visibility < 0.5), visibility, np.float32(0))
@@ -87,22 +86,20 @@ def decode_dark_udp(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints from heatmaps; the inverse of `encode_udp`.
 
-    The maximum, refined by one Newton step on the logarithm of the blurred map (DARK). The step is the reference's also
-    where it is long, as long as the map decides it; where its last digits would (`_MAX_GAIN`: plateaus, ridges), it is
-    cut to `MAX_STEP`.
+    The maximum, refined by one Newton step on the logarithm of the blurred map (DARK). Equal to the reference, except
+    that long steps are cut to `MAX_STEP` where rounding decides them (`_MAX_GAIN`: plateaus, ridges).
 
     Args:
-        heatmaps: (N, K, h, w), a tensor of any float type on any device, or an array; needs torch for both. Decoded
-            where they lie (see `decode_to_tensor`); the result comes in one transfer.
-        input_size: (w, h) of the crop they belong to.
-        blur_kernel: taps of the blur, odd; 11 is a sigma of 2 heatmap pixels, whatever the sigma of the target.
+        heatmaps: (N, K, h, w), an array, or a tensor of any float type on any device, where it is decoded.
+        input_size: (w, h) of the crop.
+        blur_kernel: taps of the blur, odd; 11 is a sigma of 2 heatmap pixels.
 
     Returns:
-        Keypoints (N, K, 2) float32 input pixels (x, y); scores (N, K) float32, the map's maximum before the blur, which
-        may exceed 1. A map without a finite positive maximum, or with one value everywhere, gives NaN and score 0.
+        Keypoints (N, K, 2) float32 input pixels (x, y); scores (N, K) float32: the map's maximum before the blur, which
+        may exceed 1. Maps that are constant or have no finite positive maximum give NaN and score 0.
 
     Raises:
-        InputError: another shape, or an even kernel.
+        InputError: a wrong shape, or an even kernel.
     """
     import torch
 
@@ -115,19 +112,18 @@ def decode_dark_udp(
 def decode_to_tensor(
     heatmaps: torch.Tensor, input_size: tuple[int, int], *, blur_kernel: int = 11, waits: bool | None = None
 ) -> torch.Tensor:
-    """As `decode_dark_udp`, but the result (N, K, 3) float32, x, y and score, stays on the device of the maps.
+    """As `decode_dark_udp`, but the result (N, K, 3) float32 (x, y, score) stays on the device of the maps.
 
     Args:
         heatmaps, input_size, blur_kernel: as there.
-        waits: look at numbers to skip work. Never done by itself on a device other than the CPU, where the program
-            would wait for them: there nothing moves between device and memory. (MPS, which knows no float64 and shares
-            its memory with the CPU, decodes there.)
+        waits: read values back to skip work; None: only on a CPU, as elsewhere the program would wait for the device.
+            (MPS has no float64 and shares memory with the CPU, so its maps are decoded on the CPU.)
     """
     import torch
 
     if heatmaps.ndim != 4 or 0 in heatmaps.shape[1:]:
         raise InputError(f"heatmaps: expected shape (N, K, h, w), got {tuple(heatmaps.shape)}")
-    _check_taps(blur_kernel)
+    kernel = gaussian_kernel(blur_kernel)
     device = heatmaps.device
     if device.type == "mps":
         heatmaps = heatmaps.cpu()
@@ -135,7 +131,7 @@ def decode_to_tensor(
     count, points, h, w = heatmaps.shape
     maps = heatmaps.detach().reshape(count * points, h, w)
     peak, x, y = _maxima(maps)
-    around = _surroundings(maps, peak, x, y, blur_kernel, waits)
+    around = _surroundings(maps, peak, x, y, kernel, waits)
     step = _newton_step(around.clamp(*_CLIP).log(), peak)
     position = torch.stack([x, y], dim=1) + step
     factor_x, factor_y = heatmap_factor(input_size, (w, h)).tolist()
@@ -145,33 +141,29 @@ def decode_to_tensor(
 
 
 def gaussian_kernel(taps: int) -> np.ndarray:
-    """(taps,) float64 Gaussian summing to 1, of the sigma that OpenCV derives from the number of taps."""
-    _check_taps(taps)
+    """(taps,) float64 Gaussian with sum 1 and the sigma that OpenCV derives from the number of taps."""
+    if taps < 3 or taps % 2 == 0:
+        raise InputError(f"blur kernel: expected an odd number of taps, at least 3, got {taps}")
     sigma = 0.3 * ((taps - 1) * 0.5 - 1) + 0.8
     values = np.exp(-((np.arange(taps) - taps // 2) ** 2) / (2 * sigma**2))
     return values / values.sum()
 
 
-def _check_taps(taps: int) -> None:
-    if taps < 3 or taps % 2 == 0:
-        raise InputError(f"blur kernel: expected an odd number of taps, at least 3, got {taps}")
-
-
 def flip_back(heatmaps: Any, flip_indices: Any) -> Any:
-    """Heatmaps (N, K, h, w) of mirrored pictures -> those of the pictures: mirrored back, left and right exchanged."""
+    """Heatmaps (N, K, h, w) of mirrored pictures, mirrored back, with left and right channels swapped."""
     if isinstance(heatmaps, np.ndarray):
         return heatmaps[:, flip_indices][..., ::-1]
     import torch
 
-    # A list of numbers as an index would be sent to the device, and waited for.
+    # indexing with a list would copy it to the device and wait
     return torch.cat([heatmaps[:, i : i + 1] for i in map(int, flip_indices)], dim=1).flip(-1)
 
 
 def _maxima(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Maps (M, h, w) -> maximum (M,) float64, 0 where there is none to find; its column x and row y (M,)."""
+    """Maps (M, h, w) -> maximum (M,) float64, 0 for unusable maps; its column x and row y (M,)."""
     import torch
 
-    rows = maps.amax(dim=2)  # row by row: several times faster than the arg-max of whole maps
+    rows = maps.amax(dim=2)  # row by row: several times faster than argmax of whole maps
     peak, y = rows.amax(dim=1), rows.argmax(dim=1)
     x = maps[torch.arange(len(maps), device=maps.device), y].argmax(dim=1)
     usable = (peak > 0) & torch.isfinite(peak) & (peak > maps.amin(dim=2).amin(dim=1))
@@ -179,29 +171,29 @@ def _maxima(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 
 def _surroundings(
-    maps: torch.Tensor, peak: torch.Tensor, x: torch.Tensor, y: torch.Tensor, taps: int, waits: bool
+    maps: torch.Tensor, peak: torch.Tensor, x: torch.Tensor, y: torch.Tensor, kernel: np.ndarray, waits: bool
 ) -> torch.Tensor:
-    """(M, 3, 3) float64: the blurred and rescaled maps (M, h, w) about their maxima.
+    """(M, 3, 3) float64: the blurred and rescaled maps (M, h, w) around their maxima.
 
-    The reference blurs the whole map and scales it so that its maximum is the old one. A factor changes neither
-    gradient nor curvature of the logarithm, so only the nine values are blurred, except where the factor decides what
-    is clipped: those maps are blurred as a whole; all of them, if looking which (`waits`) would take longer.
+    The reference blurs the whole map and rescales it to its old maximum. A factor changes neither gradient nor
+    curvature of the logarithm, so only nine values are blurred. If the factor decides what is clipped, the whole map
+    is blurred; without `waits`, every map is.
     """
     import torch
 
-    around = _blurred_about(_windows(maps, x, y, taps // 2 + 1), taps)
+    around = _blurred_about(_windows(maps, x, y, len(kernel) // 2 + 1), kernel)
     around = _with_repeated_border(around, x, y, (maps.shape[2], maps.shape[1]))
-    # The factor is at least 1, and a blurred value times it at most the maximum: so the lower limit clips all of a map,
-    # or none of its nine values, or it must be known.
+    # The factor is at least 1, and factor x value at most the maximum. So it is not needed if the maximum is below the
+    # lower limit (all is clipped), or if all nine values are above it (none is).
     unknown = (peak > _CLIP[0]) & (around.amin(dim=(1, 2)) < _CLIP[0]) | (peak > _CLIP[1])
-    blurred_peak = _blurred_maximum_of(maps, unknown, taps) if waits else _blurred_maximum(maps, taps)
-    # Negative for a map that is negative everywhere once blurred: as the reference.
+    blurred_peak = _blurred_maximum_of(maps, unknown, kernel) if waits else _blurred_maximum(maps, kernel)
+    # as in the reference, negative if the blurred map is negative everywhere
     factor = torch.where(blurred_peak == 0, 0, peak / blurred_peak)
     return around * torch.where(unknown, factor, 1)[:, None, None]
 
 
 def _windows(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor, radius: int) -> torch.Tensor:
-    """(M, 2 radius + 1, 2 radius + 1) float64: the maps about (x, y); 0 beyond their borders and for the not finite."""
+    """(M, 2 radius + 1, 2 radius + 1) float64: the maps around (x, y); 0 outside and for values that are not finite."""
     import torch
 
     h, w = maps.shape[1:]
@@ -213,22 +205,18 @@ def _windows(maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor, radius: int) 
     return torch.where(inside & torch.isfinite(window), window, 0).double()
 
 
-def _blurred_about(windows: torch.Tensor, taps: int) -> torch.Tensor:
+def _blurred_about(windows: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
     """Windows (M, taps + 2, taps + 2) -> (M, 3, 3): their blurred centers."""
-    kernel = gaussian_kernel(taps).tolist()
-    down = windows[:, :3] * kernel[0]
-    for i, weight in enumerate(kernel[1:], start=1):
-        down = down + windows[:, i : i + 3] * weight
-    both = down[:, :, :3] * kernel[0]
-    for i, weight in enumerate(kernel[1:], start=1):
-        both = both + down[:, :, i : i + 3] * weight
-    return both
+    for axis in (1, 2):
+        parts = [windows.narrow(axis, i, 3) * float(weight) for i, weight in enumerate(kernel)]
+        windows = sum(parts[1:], start=parts[0])
+    return windows
 
 
 def _with_repeated_border(
     around: torch.Tensor, x: torch.Tensor, y: torch.Tensor, size: tuple[int, int]
 ) -> torch.Tensor:
-    """Beyond the borders of the map of `size` (w, h), the derivatives see the border's own value."""
+    """Values outside a map of `size` (w, h) become those of its border, for the derivatives."""
     import torch
 
     w, h = size
@@ -241,21 +229,20 @@ def _with_repeated_border(
     return torch.stack([left, middle, right], dim=2)
 
 
-def _blurred_maximum_of(maps: torch.Tensor, chosen: torch.Tensor, taps: int) -> torch.Tensor:
-    """As `_blurred_maximum`; 1 for maps that are not chosen (M,)."""
+def _blurred_maximum_of(maps: torch.Tensor, chosen: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
+    """`_blurred_maximum` of the chosen maps (M,), 1 for the others."""
     import torch
 
     result = torch.ones(len(chosen), dtype=torch.float64, device=chosen.device)
     if len(places := chosen.nonzero()[:, 0]):
-        result[places] = _blurred_maximum(maps, taps, places)
+        result[places] = _blurred_maximum(maps, kernel, places)
     return result
 
 
-def _blurred_maximum(maps: torch.Tensor, taps: int, places: torch.Tensor | None = None) -> torch.Tensor:
-    """Maximum (M,) float64 of each map (M, h, w), or of those at `places`, after the blur, zeros beyond the borders."""
+def _blurred_maximum(maps: torch.Tensor, kernel: np.ndarray, places: torch.Tensor | None = None) -> torch.Tensor:
+    """Maximum (M,) float64 of the blurred maps (M, h, w), or of those at `places`; zeros outside the maps."""
     import torch
 
-    kernel = gaussian_kernel(taps)
     pixels = _PIXELS_AT_ONCE if maps.device.type == "cpu" else _PIXELS_AT_ONCE_ON_DEVICE
     at_once = max(1, pixels // maps.shape[1:].numel())
     parts = maps.split(at_once) if places is None else (maps[part] for part in places.split(at_once))
@@ -267,7 +254,7 @@ def _blurred_maximum(maps: torch.Tensor, taps: int, places: torch.Tensor | None 
 
 
 def _blurred(maps: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
-    """Maps (M, a, b) blurred along a. Sums of shifted maps: torch's convolution of one channel is ten times slower."""
+    """Maps (M, a, b) blurred along a, by sums of shifted maps: torch's one-channel convolution is ten times slower."""
     import torch
 
     half, length = len(kernel) // 2, maps.shape[1]
@@ -280,22 +267,22 @@ def _blurred(maps: torch.Tensor, kernel: np.ndarray) -> torch.Tensor:
 
 
 def _newton_step(values: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
-    """Logarithms (M, 3, 3) float64 about maxima of height `peak` (M,) -> step (M, 2) (x, y) to its level point."""
+    """Logarithms (M, 3, 3) float64 around maxima of height `peak` (M,) -> Newton step (M, 2) (x, y)."""
     import torch
 
-    tiny = float(np.finfo(np.float32).eps)  # as the reference: a level surface gives no step
+    tiny = float(np.finfo(np.float32).eps)  # as in the reference: a flat surface gives no step
     v = values
     dx, dy = (v[:, 1, 2] - v[:, 1, 0]) / 2, (v[:, 2, 1] - v[:, 0, 1]) / 2
     dxx = v[:, 1, 2] - 2 * v[:, 1, 1] + v[:, 1, 0] + tiny
     dyy = v[:, 2, 1] - 2 * v[:, 1, 1] + v[:, 0, 1] + tiny
-    # Half the sum of the mixed differences towards (+x, +y) and (-x, -y).
+    # mean of the mixed differences toward (+x, +y) and (-x, -y)
     forward = v[:, 2, 2] - v[:, 1, 2] - v[:, 2, 1] + v[:, 1, 1]
     backward = v[:, 1, 1] - v[:, 1, 0] - v[:, 0, 1] + v[:, 0, 0]
     dxy = (forward + backward) / 2
     step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=1) / (dxx * dyy - dxy**2)[:, None]
     length = torch.hypot(step[:, 0], step[:, 1])
-    # Smaller absolute eigenvalue of the Hessian: how firmly the surface holds the point along its weaker axis.
-    hold = ((dxx + dyy).abs() / 2 - torch.hypot((dxx - dyy) / 2, dxy)).abs()
-    reliable = (length <= MAX_STEP) | (1 + length < _MAX_GAIN * hold * peak)
+    # smaller absolute eigenvalue of the Hessian: the curvature along the flatter axis
+    curvature = ((dxx + dyy).abs() / 2 - torch.hypot((dxx - dyy) / 2, dxy)).abs()
+    reliable = (length <= MAX_STEP) | (1 + length < _MAX_GAIN * curvature * peak)
     step = torch.where(reliable[:, None], step, step * (MAX_STEP / length)[:, None])
     return torch.where(torch.isfinite(step), step, 0)

@@ -1,7 +1,4 @@
-"""The ways of the estimator between memory and a device. Every transfer of a batch goes through here; tests count them.
-
-On CUDA they go through page-locked memory, so that the program runs on while they do.
-"""
+"""All transfers between memory and a device; tests count them. On CUDA asynchronous, through pinned memory."""
 
 from __future__ import annotations
 
@@ -14,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """The array as a tensor on `device`; on the CPU it may share the array's memory. Nothing waits for it."""
+    """The array as a tensor on `device`, without waiting; on the CPU it may share the array's memory."""
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     if device.type == "cuda" and torch.cuda.is_available():
-        tensor = tensor.pin_memory()  # torch keeps this memory until the copy is done, and uses it again then
+        tensor = tensor.pin_memory()  # torch keeps this memory until the copy is done
     return tensor.to(device, non_blocking=True)
 
 
 class Download:
-    """A tensor on its way to memory. Nothing waits for it before `array` is called."""
+    """A transfer from a device to memory. Only `array` waits for it."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         import torch
@@ -39,7 +36,6 @@ class Download:
             self._tensor = tensor.cpu()
 
     def array(self) -> np.ndarray:
-        """The values, as soon as they are here."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._tensor.numpy()

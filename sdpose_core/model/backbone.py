@@ -1,12 +1,12 @@
-"""Stable Diffusion 2's VAE encoder and U-Net, as SDPose runs them. The only file that knows diffusers.
+"""Stable Diffusion 2's VAE encoder and U-Net, as SDPose runs them.
 
-Both modules keep diffusers' own names of tensors, so that an SDPose state dict is `vae.*` and `unet.*` of the released
-folders, less what pose estimation never computes.
+Tensors keep diffusers' names: an SDPose state dict has `vae.*` and `unet.*` as released, without the unused parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,15 +20,14 @@ from .cpu_memory import conv_in_strips, group_norm_silu
 POSE, RGB = "pose", "rgb"
 
 CLASS_LABEL_OF_TASK = {POSE: (1.0, 0.0), RGB: (0.0, 1.0)}
-"""The task switch c of the paper; the U-Net sees (sin c, cos c)."""
+"""The paper's task switch c; the U-Net gets (sin c, cos c)."""
 
 
 class VAEEncoder(nn.Module):
-    """Pictures to latents: SD's VAE without its decoder, and without sampling."""
+    """Pictures to latents: SD's VAE without decoder and without sampling."""
 
     in_strips: bool | None = None
-    """Whether to go strip by strip. None: on a CPU in float32, where it saves two gigabytes; not where gradients are
-    wanted, nor on a GPU, where whole layers are faster and half as large."""
+    """Whether to work in strips of rows. None: on a CPU in float32 without gradients, where it saves 2 GB."""
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -44,7 +43,7 @@ class VAEEncoder(nn.Module):
         self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, kernel_size=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (N, 3, H, W) in [-1, 1], RGB -> latents (N, 4, H/8, W/8): the mean (= mode) x scaling factor."""
+        """Images (N, 3, H, W) in [-1, 1], RGB -> latents (N, 4, H/8, W/8): the mean x scaling factor."""
         in_strips = self.in_strips
         if in_strips is None:
             in_strips = images.device.type == "cpu" and images.dtype == torch.float32 and not torch.is_grad_enabled()
@@ -54,7 +53,7 @@ class VAEEncoder(nn.Module):
 
 
 def _encode_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
-    """`encoder(images)` with less memory; equal but for rounding."""
+    """`encoder(images)` with less memory; equal except for rounding."""
     sample = _first_block_in_strips(encoder, images.contiguous(memory_format=torch.channels_last))
     for block in encoder.down_blocks[1:]:
         for resnet in block.resnets:
@@ -65,15 +64,14 @@ def _encode_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
 
 
 _SAME, _DOWN = (1, 1, 1, 1), (0, 1, 0, 1)
-"""Padding of convolutions; SD's VAE pads right and below only where it halves the size."""
+"""Padding (left, right, top, bottom); SD's VAE pads only right and bottom when it halves the size."""
 
 
 def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
-    """`conv_in` and the first block, whose tensors are the largest by far (0.4 GB in float32): one of them at a time.
+    """`conv_in` and the first block, holding one of its tensors (0.4 GB in float32, by far the largest) at a time.
 
-    A residual block needs its input twice: to compute with, and to add to. Here it overwrites it. For the first block
-    `conv_in`, which is cheap, computes it again; of the last one only the downsampled input is kept, which is enough
-    because downsampling is linear (1% more operations).
+    A residual block needs its input twice, but here overwrites it. For the first one, `conv_in` recomputes it. For the
+    last one, the downsampled input is kept, which is enough because downsampling is linear (1% more operations).
     """
     block = encoder.down_blocks[0]
     first, *others = block.resnets
@@ -90,14 +88,14 @@ def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
 
 
 def _residual_in_place(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
-    """What a residual block of the VAE adds to its input; overwrites `sample`, so that nothing else is held."""
+    """The residual that a block of the VAE adds to its input; overwrites `sample`."""
     for norm, conv in ((resnet.norm1, resnet.conv1), (resnet.norm2, resnet.conv2)):
         sample = conv_in_strips(conv, sample, _SAME, before=group_norm_silu(norm, sample), in_place=True)
     return sample
 
 
 def _resnet_in_strips(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
-    """A residual block of the VAE; overwrites `sample` where the shortcut is the identity."""
+    """A residual block of the VAE; overwrites `sample` if the shortcut is the identity."""
     hidden = conv_in_strips(resnet.conv1, sample, _SAME, before=group_norm_silu(resnet.norm1, sample))
     if resnet.conv_shortcut is not None:
         sample = resnet.conv_shortcut(sample)
@@ -107,35 +105,22 @@ def _resnet_in_strips(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
 class PoseUNet(UNet2DConditionModel):
     """SD2's U-Net with the projection class embedding, run only as far as needed.
 
-    Up to the block where it stops, every number is bit for bit that of `UNet2DConditionModel.forward`.
+    Up to the block where it stops, it equals `UNet2DConditionModel.forward` bit for bit.
 
     Args:
         config: sizes.
-        levels: the feature levels that will be asked for; up-blocks after the last of them are not built.
+        levels: the feature levels that will be used; up-blocks after the last of them are not built.
         with_rgb_branch: build every up-block and the output convolution, for the RGB task.
     """
 
     def __init__(self, config: UNetConfig, levels: Sequence[str], with_rgb_branch: bool) -> None:
-        super().__init__(
-            in_channels=config.in_channels,
-            out_channels=config.out_channels,
-            down_block_types=config.down_block_types,
-            up_block_types=config.up_block_types,
-            block_out_channels=config.block_out_channels,
-            layers_per_block=config.layers_per_block,
-            attention_head_dim=config.attention_head_dim,
-            cross_attention_dim=config.cross_attention_dim,
-            norm_num_groups=config.norm_num_groups,
-            use_linear_projection=config.use_linear_projection,
-            class_embed_type="projection",
-            projection_class_embeddings_input_dim=4,
-        )
+        super().__init__(**asdict(config), class_embed_type="projection", projection_class_embeddings_input_dim=4)
         self.levels = tuple(levels)
         if not with_rgb_branch:
             self.up_blocks = self.up_blocks[: _last_block(levels) + 1]
             del self.conv_norm_out, self.conv_out
         self.is_folded = False
-        """Set by `folding.fold_constants`: embedding and text are in the weights, and are not to be given."""
+        """Set by `folding.fold_constants`: embedding and text are part of the weights."""
         self._embeddings: dict[tuple[Any, ...], torch.Tensor] = {}
         self.register_load_state_dict_post_hook(lambda module, _keys: module.forget_embeddings())
 
@@ -144,11 +129,7 @@ class PoseUNet(UNet2DConditionModel):
         return super()._apply(*args, **kwargs)
 
     def embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
-        """Time plus class embedding (N, D) of N samples with the given tasks.
-
-        A constant as long as the weights are: computed once per batch of tasks while they are frozen, each time
-        while they are trainable.
-        """
+        """Time plus class embedding (N, D) of N samples with the given tasks; cached while the weights are frozen."""
         weights = [*self.time_embedding.parameters(), *self.class_embedding.parameters()]
         if any(weight.requires_grad for weight in weights):
             self.forget_embeddings()
@@ -160,7 +141,7 @@ class PoseUNet(UNet2DConditionModel):
         return self._embeddings[key]
 
     def forget_embeddings(self) -> None:
-        """Compute them again when they are next asked for, as weights have changed."""
+        """Clear the cache, because the weights changed."""
         self._embeddings.clear()
 
     def _compute_embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
@@ -182,13 +163,12 @@ class PoseUNet(UNet2DConditionModel):
             latents: (N, 4, h, w), h and w multiples of 8; the first `num_pose` samples are for the pose task.
             embedding: (N, D) of `embedding()`; None if the constants are folded.
             text: (N, T, cross_attention_dim); None if the constants are folded.
-            num_pose: how many samples are dropped after the last up-block that a pose needs; nothing is computed
-                after it if that is all of them.
-            levels: the feature levels that are wanted, of up-blocks that were built; None: those it was built for.
+            num_pose: number of pose samples; they stop after the last up-block whose features they need.
+            levels: feature levels to return, of up-blocks that were built; None: those it was built for.
 
         Returns:
-            Features of each level (num_pose, C, ...), after the up-block's upsampler, and the output of the RGB samples
-            (N - num_pose, 4, h, w); {} and None respectively if there are none.
+            Features of each level (num_pose, C, ...), after the up-block's upsampler, or {}; output of the RGB samples
+            (N - num_pose, 4, h, w), or None.
         """
         levels = self.levels if levels is None else levels
         last_pose_block = _last_block(levels)
@@ -198,9 +178,9 @@ class PoseUNet(UNet2DConditionModel):
         blocks: Iterable[Any] = self.up_blocks
         for index, block in enumerate(blocks):
             count = len(block.resnets)
-            skips, own = skips[:-count], skips[-count:]
-            sample = _run(block, sample, embedding, text, res_hidden_states_tuple=own)
-            del own  # spent
+            skips, used = skips[:-count], skips[-count:]
+            sample = _run(block, sample, embedding, text, res_hidden_states_tuple=used)
+            del used  # frees memory
             if num_pose:
                 features |= {level: sample[:num_pose] for level in levels if UP_BLOCK_OF_LEVEL[level] == index}
             if num_pose and index == last_pose_block:
@@ -213,12 +193,12 @@ class PoseUNet(UNet2DConditionModel):
     def _down(
         self, latents: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Bottom of the U and the skip connections."""
+        """The output of the down-blocks, and the skip connections."""
         sample = self.conv_in(latents)
         skips = (sample,)
         for block in self.down_blocks:
-            sample, own = _run(block, sample, embedding, text)
-            skips += own
+            sample, added = _run(block, sample, embedding, text)
+            skips += added
         return sample, skips
 
 
@@ -227,20 +207,20 @@ def _after(samples: torch.Tensor | None, count: int) -> torch.Tensor | None:
 
 
 def _last_block(levels: Sequence[str]) -> int:
-    """The up-block after which features of all these levels are known."""
+    """Index of the last up-block that these levels need."""
     return max(UP_BLOCK_OF_LEVEL[level] for level in levels)
 
 
 def _run(
     block: nn.Module, sample: torch.Tensor, embedding: torch.Tensor | None, text: torch.Tensor | None, **skips: Any
 ) -> Any:
-    """Call a block of the U-Net, with the text where it attends to it."""
+    """Call a block of the U-Net, with the text if it has cross-attention."""
     if getattr(block, "has_cross_attention", False):
         skips["encoder_hidden_states"] = text
     return block(hidden_states=sample, temb=embedding, **skips)
 
 
 def class_embedding_input(tasks: Sequence[str]) -> torch.Tensor:
-    """N tasks -> (N, 4): (sin c, cos c) of each task's class label, what the U-Net's class embedding projects."""
+    """N tasks -> (N, 4): (sin c, cos c) of each task's class label, the input of the U-Net's class embedding."""
     labels = torch.tensor([CLASS_LABEL_OF_TASK[task] for task in tasks])
     return torch.cat([labels.sin(), labels.cos()], dim=1)

@@ -1,4 +1,4 @@
-"""What an SDPose model is: sizes of U-Net and VAE, keypoints, feature levels. Plain data, no torch."""
+"""The configuration of an SDPose model: sizes of U-Net and VAE, keypoints, feature levels. Needs no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STRIDE_OF_LEVEL = {"F1": 1, "F2": 1, "F3": 2, "F4": 4}
 
 
 def _known(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """`values` if every key is a field of `cls`; otherwise an error that suggests the nearest one."""
+    """`values` as tuples; an unknown key raises `InputError` with the nearest known one."""
     names = [f.name for f in fields(cls)]
     for key in values:
         if key not in names:
@@ -31,7 +31,7 @@ def _known(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists, as JSON and TOML have them, to tuples, nested ones too."""
+    """Nested lists, as in JSON and TOML, to tuples."""
     return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
@@ -47,18 +47,8 @@ class UNetConfig:
     in_channels: int = 4
     out_channels: int = 4
     use_linear_projection: bool = True
-    down_block_types: tuple[str, ...] = (
-        "CrossAttnDownBlock2D",
-        "CrossAttnDownBlock2D",
-        "CrossAttnDownBlock2D",
-        "DownBlock2D",
-    )
-    up_block_types: tuple[str, ...] = (
-        "UpBlock2D",
-        "CrossAttnUpBlock2D",
-        "CrossAttnUpBlock2D",
-        "CrossAttnUpBlock2D",
-    )
+    down_block_types: tuple[str, ...] = (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D")
+    up_block_types: tuple[str, ...] = ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3)
 
     def __post_init__(self) -> None:
         per_level = (self.block_out_channels, self.attention_head_dim, self.down_block_types, self.up_block_types)
@@ -92,8 +82,8 @@ class SDPoseConfig:
         input_size: (w, h) of the crop in pixels, multiples of 64; the heatmap is a quarter of it.
         heatmap_sigma: of the training target, in heatmap pixels.
         timestep: fixed (the paper's t = 1000 of 1..1000 is 999 of 0..999).
-        flip_pairs: (left, right) channels that change places in a mirrored picture. None: those of the known
-            keypoint set; a custom set needs its own (or () for none) before a flip test can be run.
+        flip_pairs: (left, right) channels that swap in a mirrored picture. None: those of the known keypoint set. A
+            custom set needs its own (or () for none) for a flip test.
     """
 
     keypoint_set: str = "coco_17"
@@ -121,17 +111,17 @@ class SDPoseConfig:
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
-        """(w, h) of a heatmap."""
+        """(w, h) in heatmap pixels."""
         return self.input_size[0] // 4, self.input_size[1] // 4
 
     @property
     def latent_size(self) -> tuple[int, int]:
-        """(w, h) of the latent."""
+        """(w, h) in latent pixels."""
         return self.input_size[0] // 8, self.input_size[1] // 8
 
     @property
     def finest_level(self) -> str:
-        """The level whose width and size the (fused) feature has."""
+        """The level that sets width and size of the (fused) feature."""
         return min(self.feature_levels, key=FEATURE_LEVELS.index)
 
     @property
@@ -142,20 +132,20 @@ class SDPoseConfig:
 
     @property
     def flip_indices(self) -> tuple[int, ...]:
-        """Where each of the K channels of a mirrored picture's result belongs; `InputError` if that is unknown."""
+        """For each of the K channels of a mirrored result, its channel in the original. Raises `InputError`."""
         pairs = self.flip_pairs
         if pairs is None and self.keypoint_set in KEYPOINT_SETS:
             pairs = KEYPOINT_SETS[self.keypoint_set].flip_pairs
         if pairs is None:
             raise InputError(
-                f"keypoint set {self.keypoint_set!r} has no flip pairs, so its mirrored result cannot be swapped back: "
-                "set flip_pairs in the model's configuration, or switch the flip test off"
+                f"keypoint set {self.keypoint_set!r} has no flip pairs, which the flip test needs: set flip_pairs in "
+                "the model's configuration, or turn off the flip test"
             )
         partner = {a: b for left, right in pairs for a, b in ((left, right), (right, left))}
         return tuple(partner.get(i, i) for i in range(self.num_keypoints))
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, for JSON or TOML (so without the flip pairs where they are None)."""
+        """Nested plain values for JSON or TOML; without the flip pairs if they are None."""
         values = asdict(self)
         if self.flip_pairs is None:
             del values["flip_pairs"]
@@ -163,7 +153,7 @@ class SDPoseConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SDPoseConfig:
-        """The reverse of `to_dict`; unknown keys raise `InputError` with the nearest known name."""
+        """The inverse of `to_dict`. Raises `InputError` for an unknown key."""
         known = _known(cls, values, "model configuration")
         if isinstance(known.get("unet"), Mapping):
             known["unet"] = UNetConfig(**_known(UNetConfig, known["unet"], "U-Net configuration"))

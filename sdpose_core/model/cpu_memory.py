@@ -1,8 +1,8 @@
 """Group norm, SiLU and convolution over a large picture in strips of rows.
 
-On a CPU the VAE's first block holds the peak of SDPose's memory: 0.4 GB per tensor at 768 x 1024, and five of them at
-once when run layer by layer. In strips only a convolution's input and output exist whole, or one of them. Convolutions
-see the same numbers as before; the group norm's statistics are those of the whole picture.
+On a CPU, SDPose's memory peaks in the VAE's first block: five tensors of 0.4 GB each at 768 x 1024 when run layer by
+layer. In strips, only a convolution's input and output are held, or one of them. Group norm uses statistics of the
+whole picture.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import nn
 
 STRIP_ELEMENTS = 1 << 21
-"""Elements of one strip, of its input or output: 8 MB in float32, which also suits a processor's cache."""
+"""Elements in a strip's input or output: 8 MB in float32, which fits a processor's cache."""
 
 
 def group_norm_silu(norm: nn.GroupNorm, x: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """SiLU of the group norm of `x` (N, C, H, W), as a function of any rows of `x`; needs an affine norm."""
+    """SiLU of the affine group norm of `x` (N, C, H, W), as a function of any rows of `x`."""
     channels_per_group = x.shape[1] // norm.num_groups
     mean, variance = _group_statistics(x, norm.num_groups)
     per_group = torch.rsqrt(variance + norm.eps).repeat_interleave(channels_per_group, dim=1)
@@ -33,15 +33,12 @@ def group_norm_silu(norm: nn.GroupNorm, x: torch.Tensor) -> Callable[[torch.Tens
 
 
 def _group_statistics(x: torch.Tensor, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and variance (N, groups) of (N, C, H, W): first the mean, then the squared distance from it.
-
-    Sums over pixels, strip by strip, take a quarter of the time of `torch.var_mean` over groups.
-    """
+    """Mean and variance (N, groups) of (N, C, H, W), in strips: takes a quarter of the time of `torch.var_mean`."""
     n, c, h, w = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)  # a view if channels-last
     mean = pixels.mean(dim=1).view(n, groups, -1).mean(dim=2)
     center = mean.repeat_interleave(c // groups, dim=1)[:, None]
-    squares = x.new_zeros(n, c, dtype=torch.float64)  # for many parts
+    squares = x.new_zeros(n, c, dtype=torch.float64)  # a sum of many parts
     for part in pixels.split(max(1, STRIP_ELEMENTS // (4 * n * c)), dim=1):
         squares += (part - center).square_().sum(dim=1)
     return mean, (squares.view(n, groups, -1).mean(dim=2) / (h * w)).to(mean.dtype)
@@ -57,36 +54,33 @@ def conv_in_strips(
     in_place: bool = False,
     with_bias: bool = True,
 ) -> torch.Tensor:
-    """`conv` over zero-padded `before(x)`, strip by strip.
+    """`conv` over zero-padded `before(x)`, strip by strip -> (N, C', H', W').
 
     Args:
         conv: its own padding is not used.
         x: (N, C, H, W).
-        padding: left, right, top, bottom; as in `torch.nn.functional.pad`.
-        before: applied to rows of `x` first, pixel by pixel.
-        add_to: tensor to which the result is added in place; must not be `x`.
-        in_place: overwrite `x`; for 3 x 3 convolutions that change neither size nor number of channels.
+        padding: left, right, top, bottom, as in `torch.nn.functional.pad`.
+        before: pixel-wise function of rows of `x`.
+        add_to: add the result to this tensor, not `x`, in place.
+        in_place: overwrite `x`; for 3 x 3 convolutions that keep size and number of channels.
         with_bias: use the convolution's bias.
-
-    Returns:
-        The result (N, C', H', W'), which is `add_to` or `x` where asked.
     """
     left, right, above, below = padding
     (kernel_h, kernel_w), (stride, _) = conv.kernel_size, conv.stride
     n, c, h, w = x.shape
     out_h = (h + above + below - kernel_h) // stride + 1
     out_w = (w + left + right - kernel_w) // stride + 1
-    sides = min(left, right)  # which the convolution pads without a copy
+    sides = min(left, right)  # the convolution pads these without a copy
     out = x if in_place else add_to
     if out is None:
         shape, layout = (n, conv.out_channels, out_h, out_w), torch.channels_last
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
     bias = conv.bias if with_bias else None
-    row_above = x[:, :, :0]  # the last row of the strip before, as it was
+    row_above = x[:, :, :0]  # the last row of the previous strip before it was overwritten
     step = max(1, STRIP_ELEMENTS // (n * max(c, conv.out_channels) * w * stride))
     for top in range(0, out_h, step):
         bottom = min(top + step, out_h)
-        first, last = top * stride - above, (bottom - 1) * stride + kernel_h - above  # input rows; may lie outside
+        first, last = top * stride - above, (bottom - 1) * stride + kernel_h - above  # input rows; may be outside
         rows = x[:, :, max(first, 0) : min(last, h)]
         if in_place:
             rows = torch.cat([row_above, x[:, :, top : min(last, h)]], dim=2)
@@ -104,14 +98,13 @@ def conv_in_strips(
 
 
 MIN_TOKENS = 8192
-"""Of a self-attention that goes through oneDNN; PyTorch's fused one is as fast where all scores fit a cache."""
+"""Self-attention of fewer tokens stays with PyTorch, whose fused kernel is as fast if all scores fit a cache."""
 
 
 def return_freed_memory(stage_output: torch.Tensor) -> torch.Tensor:
-    """Give memory that a finished stage has freed back to the system, where glibc keeps it; returns its argument.
+    """Return a finished stage's freed memory to the system, where glibc would keep it; returns its argument.
 
-    Only for stages of full size in inference on a CPU: without it the next stage takes its memory beside that of the
-    last one. It takes a few milliseconds.
+    Takes a few milliseconds. Only for full-size inference on a CPU.
     """
     large = stage_output.shape[-2] * stage_output.shape[-1] >= MIN_TOKENS
     running = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
@@ -122,6 +115,6 @@ def return_freed_memory(stage_output: torch.Tensor) -> torch.Tensor:
 
 @functools.cache
 def _trim() -> Callable[[int], Any]:
-    """glibc's malloc_trim; a function that does nothing elsewhere."""
+    """glibc's malloc_trim; elsewhere a function that does nothing."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     return getattr(library, "malloc_trim", lambda _pad: 0)

@@ -1,4 +1,4 @@
-"""Devices and dtypes: what is asked for, and what is here."""
+"""Choice of device and dtype."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """The asked device, or the best there is: cuda, mps, cpu. `InputError` for one that is not here."""
+    """The requested device, or the best available: cuda, mps, cpu. Raises `InputError` for an unavailable one."""
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device is None or device == "auto":
         return torch.device(next(name for name, available in here.items() if available))
@@ -30,13 +30,13 @@ def pick_device(device: str | torch.device | None) -> torch.device:
 
 def channels_last(module: nn.Module) -> None:
     """Lay out weights channels-last, in place."""
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # which torch's own types leave out
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's types
 
 
 def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The asked dtype; for None and "auto" bf16 on CUDA devices that compute in it, fp16 on older ones, else fp32.
+    """The requested dtype; for None and "auto", bf16 on CUDA devices that support it, fp16 on older ones, else fp32.
 
-    A bf16 U-Net is what the official evaluation runs. A CPU without AMX or AVX512-BF16 is a hundred times slower in it.
+    The official evaluation runs a bf16 U-Net. CPUs without AMX or AVX512-BF16 are a hundred times slower in bf16.
     """
     if isinstance(dtype, torch.dtype):
         return dtype

@@ -1,4 +1,4 @@
-"""The embedding of the empty prompt, which conditions every U-Net pass."""
+"""The embedding of the empty prompt, an input of every U-Net pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EMPTY_PROMPT_WIDTH = 1024
 
 
 def empty_prompt_embedding() -> torch.Tensor:
-    """(1, 2, 1024) float32: SD2's text encoder for the empty prompt, as shipped."""
+    """(1, 2, 1024) float32: the output of SD2's text encoder for the empty prompt, as shipped."""
     from safetensors.torch import load_file
 
     return load_file(EMPTY_PROMPT_FILE)["empty_prompt_embedding"]

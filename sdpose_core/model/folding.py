@@ -1,15 +1,14 @@
-"""What a frozen SDPose computes of constants alone, computed once and folded into its weights.
+"""Folds everything that a frozen SDPose computes from constants into its weights.
 
-At inference timestep, class label and text never change. So three things can go before the first picture comes:
+At inference, timestep, class label and text never change:
 
-- the embedding of time and class, which each residual block projects and adds to all pixels: it joins the bias of the
+- the embedding of time and class, which each residual block projects and adds to all pixels, goes into the bias of the
   block's first convolution;
-- keys and values of the text's two tokens. With them the cross-attention of a layer is, for each head, a softmax over
-  as many numbers as there are tokens: the projections of query and output shrink from (C, C) to (heads x tokens, C);
-- the weights that only served these: 0.3 GB in float32.
+- keys and values of the text's two tokens turn cross-attention into a softmax over two scores per head: the projections
+  of query and output shrink from (C, C) to (heads x tokens, C).
 
-All of it is computed in float32, whatever the weights' dtype, and rounded once. The answer is the same but for
-rounding. Of the operations 61 GFLOP go (768 x 1024, up to level F2).
+Computed in float32 and rounded once; results are equal except for rounding. Saves 61 GFLOP (768 x 1024, up to level F2)
+and 0.3 GB of weights in float32.
 """
 
 from __future__ import annotations
@@ -31,22 +30,19 @@ if TYPE_CHECKING:
 
 
 def fold_constants(model: SDPose, dtype: torch.dtype | None = None) -> SDPose:
-    """Fold, in place, for pose estimation alone; for a model that is neither trained nor saved afterwards.
+    """Fold the constants of a pose-only model in place, and return it. It can no longer be trained or saved.
 
     Args:
         model: frozen, without its RGB branch.
-        dtype: of the tensors made here; None: as those they replace. float32 for a model that is cast afterwards.
-
-    Returns:
-        `model`, whose state dict is no longer SDPose's: `save_checkpoint` refuses it.
+        dtype: of the new tensors; None: as those they replace. Use float32 for a model that is cast afterwards.
 
     Raises:
-        InputError: the model is trainable, or has its RGB branch, whose class label is another one.
+        InputError: the model is trainable, or has its RGB branch, which needs another class label.
     """
     if model.unet.is_folded:
         return model
     if model.with_rgb_branch or any(weight.requires_grad for weight in model.parameters()):
-        raise InputError("constants can be folded into a frozen model without its RGB branch only")
+        raise InputError("constants can only be folded into a frozen model without its RGB branch")
     with torch.no_grad():
         _fold_embedding(model, dtype)
         _fold_text(model, dtype)
@@ -55,7 +51,6 @@ def fold_constants(model: SDPose, dtype: torch.dtype | None = None) -> SDPose:
 
 
 def _fold_embedding(model: SDPose, dtype: torch.dtype | None) -> None:
-    """Time and class embedding into the bias of each residual block's first convolution."""
     unet = model.unet
     time = unet.time_proj(torch.tensor([model.config.timestep], device=model.device))
     label = class_embedding_input([POSE]).to(time)
@@ -71,7 +66,6 @@ def _fold_embedding(model: SDPose, dtype: torch.dtype | None) -> None:
 
 
 def _fold_text(model: SDPose, dtype: torch.dtype | None) -> None:
-    """The text's keys and values into each cross-attention."""
     for block in list(model.unet.modules()):
         attention = getattr(block, "attn2", None)
         if isinstance(attention, Attention):
@@ -82,7 +76,7 @@ class ConstantCrossAttention(nn.Module):
     """diffusers' cross-attention to a text that never changes."""
 
     def __init__(self, attention: Attention, text: torch.Tensor, dtype: torch.dtype | None = None) -> None:
-        """Args: the attention to replace; the text's tokens (T, cross_attention_dim); dtype as in `fold_constants`."""
+        """Args: the attention to replace, the text (T, cross_attention_dim), dtype as in `fold_constants`."""
         super().__init__()
         self.heads, self.tokens = attention.heads, len(text)
         query, output, of_text = attention.to_q.weight, attention.to_out[0], (attention.to_k, attention.to_v)
@@ -103,7 +97,7 @@ class ConstantCrossAttention(nn.Module):
         self.answer.bias = output.bias
 
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """Pixels (N, L, C) -> what they draw from the text (N, L, C); a text given here is not looked at."""
+        """Pixels (N, L, C) -> attention to the text (N, L, C); more arguments, such as a text, are ignored."""
         scores = self.score(hidden_states).unflatten(-1, (self.heads, self.tokens))
         weights = scores.float().softmax(dim=-1).to(scores.dtype)
         return self.answer(weights.flatten(-2))
@@ -114,5 +108,4 @@ def _parameter(values: torch.Tensor, dtype: torch.dtype) -> nn.Parameter:
 
 
 def _in_float32(layer: nn.Module) -> nn.Module:
-    """A copy; so that a half-precision model's constants are not computed in half precision."""
     return copy.deepcopy(layer).float()

@@ -1,4 +1,4 @@
-"""Heatmap head: U-Net features to K heatmaps of a quarter of the input size."""
+"""Heatmap head: U-Net features to K heatmaps at a quarter of the input size."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from torch import nn
 
 from .config import STRIDE_OF_LEVEL, SDPoseConfig
 
-CHANNELS_AT_ONCE = 160
-"""Of the head in float32 on a CPU."""
+CHANNELS_AT_ONCE = 160  # on a CPU in float32
 
 
 class HeatmapHead(nn.Module):
-    """Deconvolution(s) to heatmap size, then two 1x1 convolutions; as wide as the feature it reads.
+    """Deconvolution(s) to heatmap size, then two 1 x 1 convolutions; as wide as its input feature.
 
     The released head (F1 or F2) has one deconvolution, from latent size to twice that. F3 and F4 are two and four
-    times smaller and get one and two more. Several levels are fused before: a 1x1 convolution each to the width of the
-    finest, enlarged to its size, summed.
+    times smaller and get one and two more. Several levels are fused first: 1 x 1 convolutions to the width of the
+    finest level, enlarged to its size, summed.
     """
 
     def __init__(self, config: SDPoseConfig) -> None:
@@ -30,19 +29,18 @@ class HeatmapHead(nn.Module):
         width = widths[self.finest_level]
         deconvolutions = 1 + int(math.log2(STRIDE_OF_LEVEL[self.finest_level]))
         self.deconv_layers = nn.Sequential(*(layer for _ in range(deconvolutions) for layer in _deconvolution(width)))
-        self.conv_layers = nn.Sequential(
-            nn.Conv2d(width, width, kernel_size=1), nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
-        )
+        convolution = nn.Conv2d(width, width, kernel_size=1)
+        self.conv_layers = nn.Sequential(convolution, nn.InstanceNorm2d(width), nn.SiLU(inplace=True))
         self.final_layer = nn.Conv2d(width, config.num_keypoints, kernel_size=1)
         self.fusion = nn.ModuleDict()
         if len(widths) > 1:
             self.fusion.update({level: nn.Conv2d(w, width, kernel_size=1) for level, w in widths.items()})
-        # Near-zero first heatmaps, as usual for heatmap heads: the paper does not say.
+        # initial heatmaps near zero, as usual for heatmap heads; the paper does not specify it
         nn.init.normal_(self.final_layer.weight, std=0.001)
         nn.init.zeros_(bias_of(self.final_layer))
 
     def fuse(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Features of each configured level -> one (N, C, h, w) of the finest level's width and size."""
+        """Features of the configured levels -> one (N, C, h, w) of the finest level's width and size."""
         if not self.fusion:
             return features[self.finest_level]
         size = features[self.finest_level].shape[-2:]
@@ -51,31 +49,28 @@ class HeatmapHead(nn.Module):
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
-        feature = feature.contiguous()  # instance norm would copy anything else, twice
-        alone = feature.device.type in ("cpu", "meta") and not torch.is_grad_enabled()
-        layers = self._plain_layers() if alone and feature.dtype == torch.float32 else None
+        feature = feature.contiguous()  # instance norm would copy other layouts twice
+        by_groups = feature.device.type in ("cpu", "meta") and not torch.is_grad_enabled()
+        layers = self._plain_layers() if by_groups and feature.dtype == torch.float32 else None
         return self.in_whole_layers(feature) if layers is None else _by_groups(feature, *layers)
 
     def in_whole_layers(self, feature: torch.Tensor) -> torch.Tensor:
-        """`forward`, as it is everywhere but on a CPU."""
+        """`forward` without the channel groups that it uses on a CPU."""
         return self._last(self.conv_layers(self.deconv_layers(feature)))
 
     def _plain_layers(self) -> tuple[nn.ConvTranspose2d, nn.Conv2d, nn.Conv2d] | None:
-        """The layers with weights, of a head with one deconvolution; None where some are of another class.
-
-        Such layers see to their weights themselves.
-        """
+        """The weighted layers of a head with one deconvolution; None if a host has replaced their classes."""
         deconvolution, convolution, last = self.deconv_layers[0], self.conv_layers[0], self.final_layer
         if type(deconvolution) is not nn.ConvTranspose2d or type(convolution) is not nn.Conv2d:
             return None
-        one = len(self.deconv_layers) == 3 and type(last) is nn.Conv2d
-        return (deconvolution, convolution, last) if one else None
+        usable = len(self.deconv_layers) == 3 and type(last) is nn.Conv2d
+        return (deconvolution, convolution, last) if usable else None
 
     def _last(self, feature: torch.Tensor) -> torch.Tensor:
-        """The last layer; in float32 for weights in half precision, whose steps would be seen about a map's maximum."""
+        """The last layer; half-precision weights run in float32, as their rounding would move a map's maximum."""
         layer = self.final_layer
         is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
-        if type(layer) is nn.Conv2d and is_half:  # another class sees to its weights itself
+        if type(layer) is nn.Conv2d and is_half:  # other classes cast their weights themselves
             return F.conv2d(feature.float(), layer.weight.float(), bias_of(layer).float())
         return layer(feature)
 
@@ -83,9 +78,9 @@ class HeatmapHead(nn.Module):
 def _by_groups(
     feature: torch.Tensor, deconvolution: nn.ConvTranspose2d, convolution: nn.Conv2d, last: nn.Conv2d
 ) -> torch.Tensor:
-    """The head, a group of channels after the other: one full-size tensor in memory instead of three.
+    """The head, one group of channels at a time: one full-size tensor in memory instead of three.
 
-    The instance norms work on each channel by itself; only the last sum runs in another order.
+    Instance norm works per channel, so only the order of the last sum differs.
     """
     n, width, h, w = feature.shape
     wide = feature.new_empty(n, width, 2 * h, 2 * w)
@@ -101,7 +96,7 @@ def _by_groups(
 
 
 def bias_of(layer: nn.Conv2d) -> torch.Tensor:
-    """The bias of a layer that was built with one."""
+    """The bias of a layer that has one, for the type checker."""
     assert layer.bias is not None
     return layer.bias
 
@@ -111,16 +106,11 @@ def _groups(width: int) -> list[slice]:
 
 
 def _deconvolution(width: int) -> tuple[nn.Module, ...]:
-    """Twice the size."""
+    """Layers that double the size."""
     deconvolution = nn.ConvTranspose2d(width, width, kernel_size=4, stride=2, padding=1, bias=False)
-    return deconvolution, *_norm_and_silu(width)
-
-
-def _norm_and_silu(width: int) -> tuple[nn.Module, nn.Module]:
-    return nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
+    return deconvolution, nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
 
 
 def _enlarged(feature: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    if feature.shape[-2:] == size:
-        return feature
-    return F.interpolate(feature, size=size, mode="bilinear", align_corners=False)
+    same = feature.shape[-2:] == size
+    return feature if same else F.interpolate(feature, size=size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""SDPose: pictures -> latents -> U-Net features -> heatmaps; and its RGB branch, for training."""
+"""SDPose: pictures -> latents -> U-Net features -> heatmaps; and its RGB branch for training."""
 
 # ruff: noqa: E402
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..dependencies import require
 
-# Before anything that imports them: whoever asks for SDPose without them is told which extra to install.
+# before the imports below, so that the error names the extra to install
 require("torch", "SDPose")
 require("diffusers", "SDPose")
 
@@ -26,33 +26,31 @@ from .head import HeatmapHead
 
 
 class Prediction(NamedTuple):
-    """What one pass of `SDPose.forward` gives; None for a task that was not asked for."""
+    """Heatmaps (N, K, H/4, W/4) float32 and RGB latents (N, 4, H/8, W/8); None for a task that was not run."""
 
     heatmaps: torch.Tensor | None
-    """(N, K, H/4, W/4) float32."""
     rgb_latents: torch.Tensor | None
-    """(N, 4, H/8, W/8)."""
 
 
 VAE_AT_ONCE = 4
-"""Pictures in the VAE at a time on a GPU: its first block holds 0.2 GB of each, in half precision, several times."""
+"""Pictures in the VAE at a time on a GPU: its first block holds several tensors of 0.2 GB per picture in fp16."""
 
 
 class SDPose(nn.Module):
-    """The network of SDPose (arXiv 2509.24980), with random weights; `load_sdpose` gives a trained one.
+    """The network of SDPose (arXiv 2509.24980) with random weights; `load_sdpose` returns a trained one.
 
     State dict: `vae.*`, `unet.*` (both with diffusers' names), `head.*` and `empty_prompt_embedding`.
 
     Args:
         config: what to build.
         with_rgb_branch: also build what only the RGB task needs (later up-blocks, output convolution).
+
+    Attributes:
+        approximations: JSON values that name what changes the checkpoint's results, see `approximations.py`.
+        empty_prompt_embedding: (1, T, cross_attention_dim), the text encoder's output for "".
     """
 
-    approximations: dict[str, Any]
-    """What makes this model's answer another than the checkpoint's, see `approximations.py`; JSON-able."""
-
     empty_prompt_embedding: torch.Tensor
-    """(1, T, cross_attention_dim): the text encoder's answer to "", a constant."""
 
     def __init__(self, config: SDPoseConfig, *, with_rgb_branch: bool = False) -> None:
         super().__init__()
@@ -70,19 +68,18 @@ class SDPose(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the U-Net is."""
+        """The device of the U-Net."""
         return self.unet.conv_in.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the U-Net's weights."""
+        """The dtype of the U-Net's weights."""
         return self.unet.conv_in.weight.dtype
 
     def latents(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, H, W) in [-1, 1], RGB, H and W multiples of 64 -> (N, 4, H/8, W/8): VAE mean x 0.18215.
 
-        The VAE stays frozen (paper, section 4): no gradient, and its own dtype, whatever autocast says; unless
-        `vae_is_frozen` is set to False, to train it along where there is no pretrained one.
+        The VAE is frozen (paper, section 4): no gradients, no autocast. Set `vae_is_frozen` to False to train it.
         """
         if images.ndim != 4 or images.shape[1] != 3 or any(side < 64 or side % 64 for side in images.shape[2:]):
             raise InputError(
@@ -91,18 +88,18 @@ class SDPose(nn.Module):
             )
         if not self.vae_is_frozen:
             return self.vae(images)
-        on_meta = images.device.type == "meta"  # which counts operations, and knows no autocast
+        on_meta = images.device.type == "meta"  # has no autocast
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:
             latents = self._encode(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
         return return_freed_memory(latents)
 
     def _encode(self, images: torch.Tensor) -> torch.Tensor:
-        """The VAE, some pictures at a time on a GPU, which a few of full size keep busy: its memory ends there."""
+        """The VAE, on a GPU a few pictures at a time to limit its memory."""
         parts = []
         for part in images.split(self._vae_at_once(images)):
             latents = self.vae(part)
-            # A CUDA graph's output is overwritten when the next one runs: the VAE's for more pictures, or the U-Net's.
+            # the next CUDA graph, of the VAE or the U-Net, overwrites the output
             parts.append(latents.clone() if self.records_graphs else latents)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -111,7 +108,7 @@ class SDPose(nn.Module):
         return max(len(images), 1) if images.device.type == "cpu" else VAE_AT_ONCE
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images as in `latents` -> (N, C, h, w): the configured level, or the fusion of several."""
+        """Images as in `latents` -> (N, C, h, w): the configured level, or several fused."""
         return self.features_of(self.latents(images))
 
     def features_of(self, latents: torch.Tensor) -> torch.Tensor:
@@ -120,13 +117,7 @@ class SDPose(nn.Module):
         return self.head.fuse(features)
 
     def heatmaps(self, images: torch.Tensor, flip_test: bool = False) -> torch.Tensor:
-        """Images as in `latents` -> (N, K, H/4, W/4) float32.
-
-        Args:
-            images: see `latents`.
-            flip_test: average with the result of the mirrored images, left and right channels swapped back, in the
-                same batch.
-        """
+        """Images as in `latents` -> (N, K, H/4, W/4) float32; `flip_test` averages with the mirrored images' result."""
         if not flip_test:
             return self(images).heatmaps
         indices = list(self.config.flip_indices)
@@ -134,24 +125,20 @@ class SDPose(nn.Module):
         return (straight + flip_back(mirrored, indices)) * 0.5
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
-        """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's latent for the RGB task, class label [0, 1]."""
+        """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's output for the RGB task, class label [0, 1]."""
         _, latents = self._unet(self.latents(images), (RGB,))
         assert latents is not None
         return latents
 
     def forward(
-        self,
-        images: torch.Tensor | None = None,
-        *,
-        latents: torch.Tensor | None = None,
-        tasks: Sequence[str] = (POSE,),
+        self, images: torch.Tensor | None = None, *, latents: torch.Tensor | None = None, tasks: Sequence[str] = (POSE,)
     ) -> Prediction:
-        """Run the tasks "pose", "rgb" or both, as one U-Net batch; the entry for DDP and FSDP.
+        """Run the tasks "pose", "rgb" or both as one U-Net batch; the entry point for DDP and FSDP.
 
         Args:
-            images: as in `latents`, or None where `latents` are given.
+            images: as in the method `latents`; None if latents are passed.
             latents: (N, 4, h, w), h and w multiples of 8.
-            tasks: which.
+            tasks: "pose", "rgb".
         """
         if images is not None and latents is None:
             latents = self.latents(images)
@@ -162,18 +149,18 @@ class SDPose(nn.Module):
         return Prediction(heatmaps, rgb_latents)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute the U-Net's activations in the backward pass: less memory, more time."""
+        """Recompute the U-Net's activations in the backward pass: less memory, slower."""
         self.unet.enable_gradient_checkpointing()
 
     def compile_backbone(self, mode: str | None = None) -> None:
         """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
 
-        Sizes are left open: one graph of each part for a single crop, one for any other number. On a CPU the VAE then
-        runs in whole layers, which takes 2 GB more: cut into strips it would be compiled again for every number.
+        Each part has one graph for a single crop and one for other batch sizes. On a CPU the VAE then runs in whole
+        layers, which takes 2 GB more: strips would be recompiled for every batch size.
 
         Args:
-            mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, which pay for small batches on fast
-                cards; each size of a batch is recorded on its own then.
+            mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, one per batch size: faster for small
+                batches on fast cards.
         """
         self.records_graphs = mode is not None
         self.vae.in_strips = False
@@ -181,7 +168,7 @@ class SDPose(nn.Module):
             part.compile(dynamic=True, mode=mode)
 
     def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-        """Features and RGB latents of the asked tasks; pose comes first in the batch."""
+        """Features and RGB latents of the tasks; pose samples come first in the batch."""
         wanted = [task for task in (POSE, RGB) if task in tasks]
         if len(wanted) != len(tasks) or not wanted:
             raise InputError(f'tasks: expected "pose", "rgb" or both, got {tuple(tasks)}')

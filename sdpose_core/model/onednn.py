@@ -1,13 +1,9 @@
-"""The same network with faster kernels on x86 processors.
+"""The same network with faster kernels on x86 CPUs; results differ only by rounding.
 
-PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC (Zen 5) MKL gets half of what
-oneDNN gets from the same cores. So the large products, of linear layers and of the attention among 12,288 tokens, go
-through oneDNN as convolutions of 1 x 1 pixels; weights and tensors are laid out channels-last, which oneDNN needs for
-that and likes for the rest. On Intel's own processors MKL is as fast, and PyTorch's fused attention, which multiplies
-with it, is faster than ours: there the attention stays PyTorch's. Results differ in rounding only.
-
-Measured and left out: weights packed beforehand (faster for the smallest convolutions only, and then the model has no
-state dict), huge pages (no difference).
+PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC (Zen 5), MKL is half as fast. So
+large products (linear layers, attention among 12,288 tokens) run as 1 x 1 convolutions by oneDNN, with channels-last
+weights and tensors. On Intel CPUs, MKL is as fast and PyTorch's fused attention is faster, so attention stays with
+PyTorch. Packed weights and huge pages were measured and do not pay.
 """
 
 from __future__ import annotations
@@ -30,20 +26,20 @@ if TYPE_CHECKING:
     from .network import SDPose
 
 MIN_ROWS = 64
-"""Of a product that goes through oneDNN. The two tokens of the text stay with MKL."""
+"""Smaller products, such as those of the text's two tokens, stay with MKL."""
 
 QUERIES_AT_ONCE = 384
-"""Rows of scores in work: 19 MB for 12,288 tokens."""
+"""Rows of attention scores in memory: 19 MB for 12,288 tokens."""
 
 
 def optimize_for_cpu(model: SDPose) -> SDPose:
-    """Faster layers in place, for a frozen float32 model on an x86 CPU; any other model is left as it is.
+    """Replace layers in place by faster ones if the model is frozen, float32 and on an x86 CPU; returns `model`.
 
-    The names and values of the state dict stay. Returns `model`.
+    The state dict stays the same.
     """
     weight = next(model.parameters())
     if weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.requires_grad and has_fast_onednn():
-        for part in (model.vae, model.unet):  # the head's instance norms are better off with whole maps
+        for part in (model.vae, model.unet):  # the head's instance norms are faster without
             channels_last(part)
         for module in model.modules():
             if type(module) is nn.Linear:
@@ -54,23 +50,23 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
 
 
 def set_processor(attention: Attention, processor: Any) -> None:
-    """Have the attention computed by `processor`: any callable will do, whatever diffusers' types say."""
+    """Set the attention's processor: any callable works, although diffusers' types are narrower."""
     attention.set_processor(processor)
 
 
 def has_fast_onednn() -> bool:
-    """Whether this PyTorch has both libraries: so on x86; elsewhere the products are left to PyTorch's choice."""
+    """Whether this PyTorch has both MKL and oneDNN, as on x86."""
     return torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
 
 
 @functools.cache
 def is_intel() -> bool:
-    """Whether the processor is Intel's, by its name: timing it would give other bytes from run to run."""
+    """Whether the processor is Intel's, by its name: a timing would make results differ from run to run."""
     return "intel" in processor_name().lower()
 
 
 def processor_name() -> str:
-    """The processor's own name, where the system tells it."""
+    """The processor's name; may be empty."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         return next((x.split(":")[1].strip() for x in cpuinfo.read_text().splitlines() if "model name" in x), "")
@@ -78,7 +74,7 @@ def processor_name() -> str:
 
 
 class OneDNNLinear(nn.Linear):
-    """`torch.nn.Linear`, computed by oneDNN where that is worth it; has no state of its own."""
+    """`torch.nn.Linear`, computed by oneDNN if that is faster."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in_features) -> (..., out_features)."""
@@ -90,7 +86,7 @@ class OneDNNLinear(nn.Linear):
 
 
 class OneDNNAttention(AttnProcessor2_0):
-    """diffusers' attention, with self-attention among many tokens computed by oneDNN."""
+    """diffusers' attention processor, with self-attention among many tokens computed by oneDNN."""
 
     def __call__(
         self,
@@ -102,15 +98,14 @@ class OneDNNAttention(AttnProcessor2_0):
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Tokens (N, L, C) or picture (N, C, H, W) -> the same shape."""
-        usual = encoder_hidden_states is not None or attention_mask is not None
-        if usual or not pays_for(hidden_states):
+        """Tokens (N, L, C) or a picture (N, C, H, W) -> the same shape."""
+        if encoder_hidden_states is not None or attention_mask is not None or not pays_for(hidden_states):
             return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
         return attend(attn, hidden_states, lambda tokens: self_attention(*heads_of(attn, tokens, tokens)))
 
 
 def pays_for(hidden_states: torch.Tensor) -> bool:
-    """Whether oneDNN is faster for self-attention among these: float32 on a CPU, many tokens, no gradients."""
+    """Whether oneDNN is faster for self-attention: float32 on a CPU, many tokens, no gradients."""
     count = hidden_states.shape[2:].numel() if hidden_states.ndim == 4 else hidden_states.shape[1]
     on_cpu = hidden_states.device.type == "cpu" and hidden_states.dtype == torch.float32
     return on_cpu and count >= MIN_TOKENS and not torch.is_grad_enabled()
@@ -122,9 +117,9 @@ def attend(
     """Self-attention with diffusers' norm before it, and its output layer and residual after it.
 
     Args:
-        attn: whose layers are used.
-        hidden_states: tokens (N, L, C) or picture (N, C, H, W); the result has the same shape.
-        answer: normalized tokens (N, L, C) -> what the heads read (N, L, heads, D).
+        attn: its layers are used.
+        hidden_states: tokens (N, L, C) or a picture (N, C, H, W); the result has the same shape.
+        answer: normalized tokens (N, L, C) -> output of the heads (N, L, heads, D).
     """
     picture = hidden_states.ndim == 4
     tokens = hidden_states.flatten(2).transpose(1, 2) if picture else hidden_states
@@ -139,13 +134,13 @@ def attend(
 
 
 def heads_of(attn: Attention, tokens: torch.Tensor, read: torch.Tensor) -> list[torch.Tensor]:
-    """Queries of `tokens` (N, L, C), keys and values of `read` (N, M, C) -> three of (N, L or M, heads, D)."""
+    """Queries of `tokens` (N, L, C), keys and values of `read` (N, M, C), each (N, L or M, heads, D)."""
     layers = ((attn.to_q, tokens), (attn.to_k, read), (attn.to_v, read))
     return [layer(x).unflatten(2, (attn.heads, -1)) for layer, x in layers]
 
 
 def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """softmax(query key^T / sqrt(D)) value for (N, L, heads, D): some rows of one head at a time."""
+    """softmax(query key^T / sqrt(D)) value for (N, L, heads, D), a few rows of one head at a time."""
     n, length, heads, width = query.shape
     out = torch.empty_like(query)
     for sample, head in ((i, j) for i in range(n) for j in range(heads)):
@@ -160,7 +155,7 @@ def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) 
 
 
 def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """(M, K), (N, K) -> a @ b.T + bias (M, N), by oneDNN; contiguous. A row of `a` is a pixel, of `b` a filter."""
+    """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous, by oneDNN: rows of `a` are pixels, rows of `b` filters."""
     pixels = a.view(1, len(a), 1, -1).permute(0, 3, 1, 2)
     filters = b.view(len(b), 1, 1, -1).permute(0, 3, 1, 2)
     return F.conv2d(pixels, filters, bias).permute(0, 2, 3, 1).reshape(len(a), len(b))

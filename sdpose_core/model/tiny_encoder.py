@@ -1,14 +1,12 @@
-"""A small encoder in place of the VAE's: a stated approximation, with weights that the user brings.
+"""A small encoder that replaces the VAE's: a stated approximation, with weights from the user.
 
-The layout is that of TAESD (github.com/madebyollin/taesd, MIT): fifteen numbered layers, all of 64 channels; three of
-them halve the size, and ten are residual blocks of three convolutions. Pictures go in as 0..1, and latents come out
-scaled as the U-Net wants them.
+Its layout is TAESD's (github.com/madebyollin/taesd, MIT): fifteen numbered layers of 64 channels, of which three halve
+the size and ten are residual blocks of three convolutions. Input is 0..1; output is latents scaled for the U-Net.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import CheckpointError
-from ..tensor_files import open_tensors, some
+from ..tensor_files import open_tensors, shape_problems
 
 if TYPE_CHECKING:
     from ..tensor_files import Tensors
@@ -26,12 +24,12 @@ BLOCKS_OF_STAGE = (1, 3, 3, 3)
 """Residual blocks at full size, half, a quarter, an eighth."""
 
 _NAME = re.compile(r"^(?:(?:taesd_)?encoder\.)?(?:layers\.)?(\d+\..+)$")
-"""As the authors' file has it ("0.weight"), within a whole autoencoder ("encoder.0.weight"), in ComfyUI's
+"""Names in the authors' file ("0.weight"), in a whole autoencoder ("encoder.0.weight"), in ComfyUI's file
 ("taesd_encoder.0.weight") and in diffusers' ("encoder.layers.0.weight")."""
 
 
 class TinyEncoder(nn.Module):
-    """Pictures to latents, with random weights; `load_tiny_encoder` gives trained ones."""
+    """Pictures to latents, with random weights; `load_tiny_encoder` loads trained ones."""
 
     def __init__(self, latent_channels: int = 4) -> None:
         super().__init__()
@@ -62,55 +60,31 @@ def _conv(inputs: int, outputs: int, **settings: Any) -> nn.Conv2d:
 
 
 def load_tiny_encoder(path: str | Path, latent_channels: int) -> TinyEncoder:
-    """The encoder of a safetensors file in TAESD's layout; a decoder beside it is ignored.
+    """The encoder in a safetensors file of TAESD's layout: taesd_encoder.safetensors, or an autoencoder.
 
-    Args:
-        path: taesd_encoder.safetensors, or the safetensors file of a whole tiny autoencoder.
-        latent_channels: of the U-Net that reads the latents.
-
-    Raises:
-        CheckpointError: no such file, a pickle, another layout, or another number of latent channels.
+    Raises `CheckpointError`: no such file, a pickle, another layout, or another number of latent channels.
     """
     path = Path(path)
     with torch.device("meta"):
         encoder = TinyEncoder(latent_channels)
     with open_tensors(path) as tensors:
-        names = _own_names(tensors)
-        _check(path, {own: tensors.shapes[name] for own, name in names.items()}, encoder)
-        state = {own: tensors.read(name) for own, name in names.items()}
+        names = _file_names(tensors)
+        expected = {name: tuple(value.shape) for name, value in encoder.layers.state_dict().items()}
+        if problems := shape_problems(expected, {layer: tensors.shapes[name] for layer, name in names.items()}):
+            raise CheckpointError(
+                f"{path} is not an encoder in TAESD's layout for {latent_channels} latent channels, as in "
+                f"taesd_encoder.safetensors: {problems}"
+            )
+        state = {layer: tensors.read(name) for layer, name in names.items()}
     encoder.layers.load_state_dict(state, strict=True, assign=True)
     return encoder
 
 
-def _own_names(tensors: Tensors) -> dict[str, str]:
-    """Names in `TinyEncoder.layers` -> names in the file. What is no encoder's keeps its name, and fails the check."""
-    own = {}
+def _file_names(tensors: Tensors) -> dict[str, str]:
+    """Names in `TinyEncoder.layers` -> names in the file, without a decoder's; unknown names are kept for the check."""
+    found = {}
     for name in tensors.shapes:
-        if name.startswith(("decoder.", "taesd_decoder.")):
-            continue
-        match = _NAME.match(name)
-        own[match.group(1) if match else name] = name
-    return own
-
-
-def _check(path: Path, shapes: Mapping[str, tuple[int, ...]], encoder: TinyEncoder) -> None:
-    expected = {name: tuple(value.shape) for name, value in encoder.layers.state_dict().items()}
-    wrong = [
-        f"{name} {shapes[name]} instead of {shape}"
-        for name, shape in expected.items()
-        if shapes.get(name, shape) != shape
-    ]
-    problems = [
-        f"{what}: {some(names)}"
-        for what, names in (
-            ("missing", [name for name in expected if name not in shapes]),
-            ("unexpected", [name for name in shapes if name not in expected]),
-            ("of another shape", wrong),
-        )
-        if names
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{path} is no encoder in TAESD's layout for {encoder.layers[-1].out_channels} latent channels: "
-            f"{'; '.join(problems)}; expected taesd_encoder.safetensors"
-        )
+        if not name.startswith(("decoder.", "taesd_decoder.")):
+            match = _NAME.match(name)
+            found[match.group(1) if match else name] = name
+    return found

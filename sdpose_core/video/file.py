@@ -1,4 +1,4 @@
-"""Frames of video files, decoded by PyAV (FFmpeg); see `open_video`."""
+"""Frames of video files, decoded by PyAV (FFmpeg)."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from ..dependencies import require
 from ..errors import InputError
 from ..images import WHITE
 from ..poses import USUAL_RATE
-from .frames import Frame, VideoInfo
+from .frames import Frame, VideoInfo, VideoSource
 
 log = logging.getLogger(__name__)
 
 NEW_START = 5
-"""Frames. Where times go back by more, another recording begins; by less, they are only badly rounded or reordered."""
+"""Frames. If times go back by more, a new recording begins; by less, they are badly rounded or reordered."""
 
-STRETCH = 10
-"""Pixels more than so many times as wide as high, or the reverse, are an error of the file and taken as square."""
+MAX_PIXEL_ASPECT = 10
+"""Wider or higher pixels are an error of the file and count as square."""
 
 UNSPECIFIED = 2
-"""FFmpeg's number for a matrix of colors that is not stated."""
+"""FFmpeg's number for an unspecified color matrix."""
 
 
-class VideoFile:
-    """A file that PyAV decodes."""
+class VideoFile(VideoSource):
+    """A video file, decoded by PyAV."""
 
     def __init__(self, path: Path, background: tuple[int, int, int] = WHITE) -> None:
         self.path, self.background = path, background
         self.damaged: list[int] = []
-        self._colors_told = False
+        self._warned_of_colors = False
         with _opened(path) as (container, stream):
             first = next(iter(_Decoding(container, stream)), None)
             if first is None:
-                raise InputError(f"{path}: not one of its frames can be decoded; it is empty or damaged, get it again")
+                raise InputError(f"{path}: none of its frames can be decoded: it is empty or damaged, get it again")
             self._turn = _turn_of(first)
             self._coded_size = w, h = _square_pixels(first, stream)
             rate = stream.average_rate or stream.guessed_rate or stream.base_rate or USUAL_RATE
@@ -52,14 +52,8 @@ class VideoFile:
                 duration=_duration(container, stream),
             )
 
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """Nothing is held open between readings."""
-
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `VideoSource`. Decodes from the first frame on: where seeking lands depends on the file."""
+        """See `VideoSource`. Always decodes from the first frame, as seeking is not exact in every file."""
         with _opened(self.path) as (container, stream):
             decoding = _Decoding(container, stream)
             self.damaged = decoding.damaged
@@ -68,14 +62,13 @@ class VideoFile:
                 pts = clock.seconds(frame.pts)
                 if index >= start:
                     yield Frame(index, pts, self._pixels(frame))
-            self._tell(clock, only_pictures=len(container.streams) == 1)
+            self._log_faults(clock, only_pictures=len(container.streams) == 1)
 
-    def _tell(self, clock: _Clock, only_pictures: bool) -> None:
-        """Log what was out of the ordinary in a reading to the end."""
+    def _log_faults(self, clock: _Clock, only_pictures: bool) -> None:
         if self.damaged:
             log.warning("%s: damaged at frames %s", self.path, ", ".join(map(str, self.damaged[:10])))
         if clock.faults:
-            log.warning("%s: %d times do not rise; they were moved on", self.path, clock.faults)
+            log.warning("%s: timestamps do not rise (%d corrected)", self.path, clock.faults)
         stated, end = self.info.duration or 0, clock.end
         if only_pictures and not self.damaged and stated - end > max(1, stated / 10):
             log.warning("%s: ends after %.1f of %.1f s: it may be cut off", self.path, end, stated)
@@ -86,7 +79,7 @@ class VideoFile:
             return sum(1 for _ in _Decoding(container, stream))
 
     def _pixels(self, frame: Any) -> np.ndarray:
-        """RGB uint8 (H, W, 3), upright; where the size changes within the file, in that of the first frame."""
+        """Upright RGB uint8 (H, W, 3), in the size of the first frame."""
         transparent = any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8"
         pixels = self._converted(frame, "rgba" if transparent else "rgb24")
         if transparent:
@@ -106,35 +99,28 @@ class VideoFile:
             return reformat(frame, width=w, height=h, format=kind, interpolation=kernel).to_ndarray()
         except av.error.FFmpegError as error:
             if frame.colorspace == UNSPECIFIED:
-                raise InputError(
-                    f"{self.path}: its pixels ({frame.format.name}) cannot be converted: {error}"
-                ) from None
-        if not self._colors_told:
-            log.warning(
-                "%s: its matrix of colors (number %d) is not known: the usual one is used", self.path, frame.colorspace
-            )
-            self._colors_told = True
+                name = frame.format.name
+                raise InputError(f"{self.path}: its pixels ({name}) cannot be converted: {error}") from None
+        if not self._warned_of_colors:
+            log.warning("%s: unknown color matrix %d: the default one is used", self.path, frame.colorspace)
+            self._warned_of_colors = True
         frame.colorspace = UNSPECIFIED
         return self._converted(frame, kind)
 
 
 class _Decoding:
-    """One reading of a stream: PyAV's frames in the order of presentation. Goes on after what cannot be decoded.
-
-    Attributes:
-        damaged: see `VideoSource`.
-    """
+    """One pass over a stream: PyAV's frames in the order of presentation. Skips what cannot be decoded."""
 
     def __init__(self, container: Any, stream: Any) -> None:
         self.container, self.stream = container, stream
-        self.damaged: list[int] = []
+        self.damaged: list[int] = []  # see `VideoSource`
         self._index = 0
 
     def __iter__(self) -> Iterator[Any]:
         import av
 
         decoder = _decoder_of(self.stream)
-        # AVI holds the times at which frames are decoded. In the order of presentation they are the same times.
+        # AVI stores decoding times; in order of presentation they are the same times
         reordered: deque[int] | None = deque() if self.container.format.name == "avi" else None
         for packet in self._packets():
             if reordered is not None and packet is not None:
@@ -157,17 +143,17 @@ class _Decoding:
                 self._index += 1
 
     def _packets(self) -> Iterator[Any]:
-        """The packets that hold something, and at the end None, for which a decoder gives what it holds back."""
+        """The packets with content, then None, which flushes the decoder."""
         import av
 
-        stated = len(getattr(self.stream, "index_entries", ()))  # of MP4 and AVI exactly; of others never too many
+        stated = len(getattr(self.stream, "index_entries", ()))  # exact for MP4 and AVI, else never too many
         read = 0
         try:
             for packet in self.container.demux(self.stream):
                 read += packet.size > 0 or packet.dts is not None
                 if packet.is_corrupt:
                     self._note()
-                if packet.size:  # one without content would end the decoding
+                if packet.size:  # an empty packet would end the decoding
                     yield packet
         except av.error.FFmpegError:
             self._note()
@@ -181,7 +167,7 @@ class _Decoding:
 
 
 class _Clock:
-    """Times of frames in seconds, exactly as the file has them where it has them, and rising in any case."""
+    """Times of frames in seconds: as in the file, if it has them, and always rising."""
 
     def __init__(self, time_base: Fraction, frame_rate: Fraction) -> None:
         self.time_base, self.step = time_base, 1 / frame_rate
@@ -190,7 +176,7 @@ class _Clock:
         self._offset = Fraction(0)
 
     def seconds(self, pts: int | None) -> float:
-        """The time of the next frame; one frame after the last where the file does not say."""
+        """The time of the next frame; one frame after the last if the file has none."""
         last = self._last
         if pts is None:
             time = Fraction(0) if last is None else last + self.step
@@ -204,7 +190,7 @@ class _Clock:
 
     @property
     def end(self) -> float:
-        """Seconds, of the end of the last frame."""
+        """End of the last frame in seconds."""
         return 0.0 if self._last is None else float(self._last + self.step)
 
     def _after(self, last: Fraction, time: Fraction) -> Fraction:
@@ -215,40 +201,42 @@ class _Clock:
 
 
 def reformat(frame: Any, **settings: Any) -> Any:
-    """PyAV's `frame.reformat`, with one thread: with several, FFmpeg 8.1 gives other pixels now and then."""
+    """PyAV's `frame.reformat` with one thread: with several, FFmpeg 8.1 sometimes returns different pixels."""
     try:
         return frame.reformat(**settings, threads=1)
-    except TypeError:  # PyAV that knows one thread only
+    except TypeError:  # older PyAV always uses one thread
         return frame.reformat(**settings)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Container and video stream of a file. Raises `InputError` for what is no video."""
+    """Container and video stream of a file. Raises `InputError` if it is not a video."""
     av = require("av", "reading videos")
     try:
-        # "file:" for names with a colon; FFmpeg then also refuses whatever in the network the file refers to.
+        # "file:" allows names with a colon, and keeps FFmpeg from following the file's references into the network
         container = av.open(f"file:{path}", metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path} cannot be read as a video ({reason}): expected MP4, MOV, MKV, WebM, AVI or alike; it is cut off, "
-            "damaged or of another kind, get it again or convert it"
+            f"{path} cannot be read as a video ({reason}): expected MP4, MOV, MKV, WebM, AVI or similar; it is cut "
+            "off, damaged or of another kind, get it again or convert it"
         ) from None
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
-            raise InputError(f"{path} has no pictures, only sound or text: expected a video; or it is cut off")
+            raise InputError(f"{path} has no pictures, only sound or text: expected a video that is not cut off")
         stream = streams[0]
         if stream.codec_context is None:
-            raise InputError(f"{path}: this PyAV has no decoder for its kind of video: convert it, to H.264 say")
+            raise InputError(
+                f"{path}: this PyAV has no decoder for this kind of video: convert it, for example to H.264"
+            )
         yield container, stream
 
 
 def _decoder_of(stream: Any) -> Any:
-    """The stream's decoder, with one thread: with more, what comes out of a damaged file depends on their number.
+    """The stream's decoder with one thread, as the result for a damaged file depends on the number of threads.
 
-    For VP8 and VP9 with an alpha channel libvpx, as FFmpeg's own decoder leaves the channel out.
+    libvpx for VP8 and VP9 with an alpha channel, which FFmpeg's own decoder ignores.
     """
     import av
 
@@ -267,18 +255,18 @@ def _duration(container: Any, stream: Any) -> float | None:
 
 
 def _square_pixels(frame: Any, stream: Any) -> tuple[int, int]:
-    """(w, h) of a frame before it is turned, with pixels made square."""
-    shape = stream.sample_aspect_ratio or Fraction(1)
-    if not Fraction(1, STRETCH) <= shape <= STRETCH:
-        shape = Fraction(1)
-    return max(round(frame.width * shape), 1), frame.height
+    """(w, h) of a frame with square pixels, before it is rotated."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if not Fraction(1, MAX_PIXEL_ASPECT) <= aspect <= MAX_PIXEL_ASPECT:
+        aspect = Fraction(1)
+    return max(round(frame.width * aspect), 1), frame.height
 
 
 def _turn_of(frame: Any) -> tuple[bool, bool, bool]:
-    """What makes a frame upright, by its display matrix: transpose, then mirror left-right, then upside down."""
+    """How to make a frame upright, by its display matrix: transpose, then mirror left-right, then upside down."""
     import struct
 
-    # The type of data that PyAV does not know is a plain number.
+    # types of side data that PyAV does not know are plain numbers
     matrix = next((data for data in frame.side_data if getattr(data.type, "name", "") == "DISPLAYMATRIX"), None)
     if matrix is None:
         return False, False, False
@@ -289,7 +277,7 @@ def _turn_of(frame: Any) -> tuple[bool, bool, bool]:
 
 
 def _laid_on(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """(H, W, 4) uint8 with alpha -> (H, W, 3) over a color."""
+    """(H, W, 4) uint8 with alpha -> (H, W, 3) over the background color."""
     alpha = rgba[..., 3:].astype(np.uint32)
     mixed = rgba[..., :3] * alpha + np.asarray(background, np.uint32) * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)

@@ -1,8 +1,4 @@
-"""Frames of videos, animated pictures and folders of pictures, one at a time: memory does not grow with the length.
-
-Every source gives each of its frames once, upright, in the order of presentation, with its number and its time. Times
-are those of the file; frame rates are fractions.
-"""
+"""The interface of all video sources: upright frames, one at a time, in the order of presentation."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv",
      ".3gp", ".mxf", ".vob", ".f4v", ".asf", ".divx", ".gif", ".webp", ".apng"}
 )  # fmt: skip
-"""What a folder of videos is searched for (lower case). Of pictures only animated ones are videos, see `is_video`."""
+"""Suffixes of the videos in a folder (lower case). Pictures only count if they are animated, see `is_video`."""
 
 ANIMATED = frozenset({".gif", ".webp", ".apng", ".png"})
 
@@ -28,11 +24,11 @@ class VideoInfo:
     """What is known before the frames are read.
 
     Attributes:
-        path: of the file or folder.
-        size: (w, h) of the frames as they are shown: turned upright, with square pixels.
-        frame_rate: frames per second, the average one where it varies.
-        frames: their number as the file states it; None if it does not, and it may be wrong.
-        duration: seconds, as the file states it.
+        path: file or folder.
+        size: (w, h) of the upright frames with square pixels.
+        frame_rate: frames per second, the average if it varies.
+        frames: number of frames as stated by the file, which may be wrong, or None.
+        duration: seconds, as stated by the file, or None.
     """
 
     path: Path
@@ -47,8 +43,8 @@ class Frame:
     """One frame.
 
     Attributes:
-        index: number of the frame in the source, from 0; of a damaged file among those that can be decoded.
-        pts: seconds, as the file states them; the first may be other than 0. They rise from frame to frame.
+        index: number of the frame, from 0; in a damaged file, among those that can be decoded.
+        pts: presentation time in seconds, rising; the first may not be 0.
         image: RGB uint8 (H, W, 3).
     """
 
@@ -58,17 +54,18 @@ class Frame:
 
 
 class VideoSource(Protocol):
-    """Frames to read once or several times; a context manager."""
+    """Frames to read once or several times; a context manager, though nothing is held open between readings."""
 
     info: VideoInfo
     damaged: list[int]
-    """After reading: numbers of the frames that are damaged, or before which something could not be decoded. The number
-    of frames stands for what is missing at the end."""
+    """After reading: indices of frames that are damaged or follow a gap; the number of frames if the end is missing."""
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """The frames from number `start` on: the same ones as in a reading from the first."""
+        """The frames from index `start` on, the same as when reading from the first."""
         ...
 
-    def __enter__(self) -> VideoSource: ...
+    def __enter__(self) -> VideoSource:
+        return self
 
-    def __exit__(self, *_error: object) -> None: ...
+    def __exit__(self, *_error: object) -> None:
+        return None

@@ -1,4 +1,4 @@
-"""A video file or a folder of pictures, opened as frames."""
+"""Opens video files, animated pictures and folders of pictures as frames."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .pictures import AnimatedPicture, PictureFolder
 def open_video(
     path: str | Path, *, frame_rate: Fraction | None = None, background: tuple[int, int, int] = WHITE
 ) -> VideoSource:
-    """A video file, an animated picture, or a folder of pictures in the natural order of their names.
+    """A video file, an animated picture, or a folder of pictures in natural order of their names.
 
     Args:
-        frame_rate: of a folder of pictures (25 if not given); files state their own.
-        background: RGB on which transparent frames are laid.
+        frame_rate: of a folder of pictures (default 25); files have their own.
+        background: RGB color behind transparent pixels.
 
-    Raises `InputError` for what is missing, no video, or so damaged that no frame can be decoded.
+    Raises `InputError` if it is missing, not a video, or no frame can be decoded.
     """
     path = Path(path)
     if frame_rate is not None and (not isinstance(frame_rate, Fraction) or frame_rate <= 0):
@@ -32,15 +32,14 @@ def open_video(
     if path.is_dir():
         return PictureFolder(path, frame_rate or USUAL_RATE, background)
     if not path.is_file():  # a pipe or a device would block, or never end
-        raise InputError(f"{path} is no regular file: expected a video file or a folder of pictures")
+        raise InputError(f"{path} is not a regular file: expected a video file or a folder of pictures")
     if path.suffix.lower() in ANIMATED:
         return AnimatedPicture(path, background)
-
     return VideoFile(path, background)
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file is a video by its name; GIF, WebP and APNG count if they have more than one frame."""
+    """Whether a file is a video by its suffix; GIF, WebP and APNG must have more than one frame."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES or not path.is_file():
@@ -57,6 +56,6 @@ def is_video(path: str | Path) -> bool:
 
 
 def frame_count(path: str | Path) -> int:
-    """The number of frames that a reader gets, counted by decoding, not as stated. Raises as `open_video`."""
+    """The number of frames, counted by decoding. Raises as `open_video`."""
     with open_video(path) as source:
         return source.count() if isinstance(source, VideoFile) else sum(1 for _ in source.frames())

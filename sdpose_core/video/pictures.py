@@ -1,4 +1,4 @@
-"""Frames of animated pictures and of folders of pictures, read by Pillow; see `open_video`."""
+"""Frames of animated pictures and of folders of pictures, read by Pillow."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from ..errors import InputError
 from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, read_image, to_rgb
 from ..poses import USUAL_RATE
-from .frames import Frame, VideoInfo
+from .frames import Frame, VideoInfo, VideoSource
 
 log = logging.getLogger(__name__)
 
 SHORTEST = 10
-"""Milliseconds. Browsers show a frame of this duration or a shorter one, or of none, for `INSTEAD`."""
-INSTEAD = 100
+"""Milliseconds. As in browsers, frames of this duration or less, or without one, last `DEFAULT_DURATION`."""
+DEFAULT_DURATION = 100
 
 
-class AnimatedPicture:
+class AnimatedPicture(VideoSource):
     """A GIF, WebP or APNG."""
 
     def __init__(self, path: Path, background: tuple[int, int, int] = WHITE) -> None:
@@ -37,12 +37,6 @@ class AnimatedPicture:
         rate = (1000 * count / end if end else USUAL_RATE).limit_denominator(1001)
         self.info = VideoInfo(path, size, rate, count, float(end / 1000))
 
-    def __enter__(self) -> AnimatedPicture:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """Nothing is held open between readings."""
-
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `VideoSource`."""
         for index, (_, image) in enumerate(self._images()):
@@ -51,13 +45,13 @@ class AnimatedPicture:
                 yield Frame(index, float(self._times[index]), pixels)
 
     def _images(self) -> Iterator[tuple[Fraction, Any]]:
-        """Milliseconds that each frame is shown, and the frame."""
+        """Duration of each frame in milliseconds, and the frame."""
         for image in self._decoded():
             milliseconds = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
-            yield (milliseconds if milliseconds > SHORTEST else Fraction(INSTEAD)), image
+            yield (milliseconds if milliseconds > SHORTEST else Fraction(DEFAULT_DURATION)), image
 
     def _decoded(self) -> Iterator[Any]:
-        """The frames, up to the first that is damaged."""
+        """The frames before the first damaged one."""
         from PIL import Image, ImageSequence
 
         shown = 0
@@ -75,16 +69,13 @@ class AnimatedPicture:
                     f"{self.path} cannot be read as an animated picture ({error}): expected a GIF, WebP or APNG; it is "
                     "damaged or of another kind, get it again"
                 ) from None
-            self._note(shown, error)
-
-    def _note(self, shown: int, error: Exception) -> None:
-        if not self.damaged:
-            self.damaged.append(shown)
-            log.warning("%s: only %d frames can be decoded (%s)", self.path, shown, error)
+            if not self.damaged:
+                self.damaged.append(shown)
+                log.warning("%s: damaged from frame %d on (%s)", self.path, shown, error)
 
 
-class PictureFolder:
-    """The pictures of a folder, in the natural order of their names: frame2 before frame10. Not the hidden ones."""
+class PictureFolder(VideoSource):
+    """The pictures of a folder in natural order of their names (frame2 before frame10), without hidden files."""
 
     def __init__(self, path: Path, frame_rate: Fraction, background: tuple[int, int, int] = WHITE) -> None:
         self.damaged: list[int] = []
@@ -92,28 +83,22 @@ class PictureFolder:
         self.files = sorted(_pictures_in(path), key=lambda file: (_natural(file.name), file.name))
         if not self.files:
             raise InputError(
-                f"{path}: no picture in this folder: expected files of {', '.join(sorted(IMAGE_SUFFIXES))} (of a "
-                "folder of videos, name the videos)"
+                f"{path}: no picture in this folder: expected {', '.join(sorted(IMAGE_SUFFIXES))} files; for a folder "
+                "of videos, pass the videos"
             )
         h, w = read_image(self.files[0], background=background).shape[:2]
         count = len(self.files)
         self.info = VideoInfo(path, (w, h), frame_rate, count, float(count / frame_rate))
 
-    def __enter__(self) -> PictureFolder:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """Nothing is held open between readings."""
-
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See `VideoSource`. Raises `InputError` for a picture of another size than the first, or a damaged one."""
+        """See `VideoSource`. Raises `InputError` for a damaged picture, or one of another size than the first."""
         for index, file in enumerate(self.files[start:], start):
             image = read_image(file, background=self.background)
             size = (image.shape[1], image.shape[0])
             if size != self.info.size:
                 raise InputError(
                     f"{file}: {size[0]} x {size[1]} pixels, the first picture of the folder has "
-                    f"{self.info.size[0]} x {self.info.size[1]}: frames of one clip must have one size"
+                    f"{self.info.size[0]} x {self.info.size[1]}: all frames of a clip must have the same size"
                 )
             yield Frame(index, float(index / self.info.frame_rate), image)
 
@@ -127,6 +112,6 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Sort key in which numbers count as numbers."""
+    """Sort key that compares numbers as numbers."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]

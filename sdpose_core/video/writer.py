@@ -1,4 +1,4 @@
-"""Writing videos frame by frame. The file appears when it is finished, or not at all."""
+"""Writes videos frame by frame, atomically."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..files import atomic_path
 from .file import reformat
 
 TIME_BASE = Fraction(1, 90_000)
-"""Seconds. What times of frames are rounded to, where they are not multiples of one fraction of a second."""
+"""Seconds. Frame times are rounded to it if they have no common fraction of a second."""
 
 FINEST, COARSEST = 1_000_000, 10_000
-"""Parts of a second: no finer fraction is looked for; and MP4 halves a coarser one until it is as fine as this."""
+"""Range of that fraction, in parts of a second; MP4 itself would refine coarser ones."""
 
-LONGEST = 2**31 - 1
-"""Ticks from one frame to the next, and the largest number in a frame rate, that MP4 can hold."""
+MAX_TICKS = 2**31 - 1
+"""MP4's limit for the ticks between frames and for the numbers in a frame rate."""
 
 MAX_SIDE = 16_384
 """Pixels; x264 encodes no larger pictures."""
@@ -33,7 +33,7 @@ MAX_SIDE = 16_384
 
 @dataclass(frozen=True)
 class Codec:
-    """How a kind of video is encoded."""
+    """Encoder settings."""
 
     encoder: str
     pixel_format: str
@@ -46,7 +46,7 @@ CODECS = {
     "h264": Codec("libx264", "yuv420p", even=True, options={"crf": "18", "preset": "medium"}),
     "ffv1": Codec("ffv1", "bgr0", options={"level": "3", "g": "1", "slices": "4"}),
 }
-"""lossless: every pixel as it was; h264: for players, colors bleed a little; ffv1: lossless without x264."""
+"""lossless: bit-exact RGB; h264: plays everywhere, slight color bleeding; ffv1: lossless without x264."""
 
 SUFFIX = {"lossless": ".mp4", "h264": ".mp4", "ffv1": ".mkv"}
 
@@ -55,16 +55,16 @@ class VideoWriter:
     """A video of RGB frames; use it in a `with` block.
 
     Args:
-        path: of the file, with the suffix that the codec needs.
-        size: (w, h) of the frames. "h264" needs even sides: odd ones are widened by repeating the last row or column,
-            which `notes` says.
-        frame_rate: frames per second, exactly (MKV rounds times to milliseconds).
-        codec: a name of `CODECS`.
-        pts: times of the frames in seconds, rising from 0 or later, where the rate varies; as many as frames will be
-            written. Kept exactly where they are multiples of one fraction of a second, as those of a video are.
+        path: file with the codec's suffix.
+        size: (w, h) of the frames. "h264" needs even sides: odd ones are extended by repeating the last row or column,
+            and `notes` says so.
+        frame_rate: frames per second, exact (MKV rounds times to milliseconds).
+        codec: a name in `CODECS`.
+        pts: for variable rates, the time in seconds of each frame to write, rising, not negative. Exact if all are
+            multiples of a common fraction of a second, as in videos.
 
-    Raises `InputError` for settings that a video cannot have, an encoder that this PyAV lacks, frames of another kind,
-    and a folder or disk that cannot be written to; then no file is left behind.
+    Raises `InputError` for invalid settings, a missing encoder, wrong frames, and a folder or disk that cannot be
+    written to; then no file is left.
     """
 
     def __init__(
@@ -112,22 +112,19 @@ class VideoWriter:
             others = [name for name, kind in CODECS.items() if kind.encoder in av.codecs_available]
             raise InputError(f"this PyAV has no encoder {encoder}: use codec {' or '.join(others) or '(it has none)'}")
         with atomic_path(self.path) as temporary:
+            scaled = self._ticks is not None and self.path.suffix.lower() == ".mp4"  # else the first time is rounded
+            options = {"movie_timescale": str(self._time_base.denominator)} if scaled else {}
             with self._as_input_errors():
-                self._container = av.open(f"file:{temporary}", "w", container_options=self._container_options())
+                self._container = av.open(f"file:{temporary}", "w", container_options=options)
             try:
                 self._add_stream()
                 yield
                 self._finish()
             finally:
-                with contextlib.suppress(av.error.FFmpegError, OSError):  # told by `_finish`, or of no interest
+                with contextlib.suppress(av.error.FFmpegError, OSError):  # `_finish` has reported them
                     self._container.close()
-            with open(temporary, "rb") as file:  # some disks say only now that they are full
+            with open(temporary, "rb") as file:  # some disks only now report that they are full
                 os.fsync(file.fileno())
-
-    def _container_options(self) -> dict[str, str]:
-        if self._ticks is None or self.path.suffix.lower() != ".mp4":
-            return {}
-        return {"movie_timescale": str(self._time_base.denominator)}  # else the first time is rounded to milliseconds
 
     def _add_stream(self) -> None:
         kind = CODECS[self.codec]
@@ -144,21 +141,18 @@ class VideoWriter:
         if self._frames == 0:
             raise InputError(f"{self.path}: a video needs at least one frame, none was written")
         if self._ticks is not None and self._frames < len(self._ticks):
-            raise InputError(f"{self.path}: {len(self._ticks)} times were given, but {self._frames} frames written")
+            raise InputError(f"{self.path}: expected one frame per time ({len(self._ticks)}), got {self._frames}")
         with self._as_input_errors():
             self._container.mux(self._stream.encode(None))
             self._container.close()
 
     def write(self, image: np.ndarray) -> None:
         """Add a frame, RGB uint8 (H, W, 3)."""
-        w, h = self.size
+        shape, name = (self.size[1], self.size[0], 3), f"{self.path}, frame {self._frames}"
         if not isinstance(image, np.ndarray):
-            raise InputError(f"{self.path}, frame {self._frames}: expected a NumPy array, got {type(image).__name__}")
-        if image.shape != (h, w, 3) or image.dtype != np.uint8:
-            raise InputError(
-                f"{self.path}, frame {self._frames}: expected RGB uint8 of shape {(h, w, 3)}, got {image.dtype} of "
-                f"{image.shape}"
-            )
+            raise InputError(f"{name}: expected a NumPy array, got {type(image).__name__}")
+        if image.shape != shape or image.dtype != np.uint8:
+            raise InputError(f"{name}: expected RGB uint8 of shape {shape}, got {image.dtype} of {image.shape}")
         if any(self._padding):
             image = np.pad(image, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
         with self._as_input_errors():
@@ -168,7 +162,7 @@ class VideoWriter:
         self._frames += 1
 
     def _frame_of(self, image: np.ndarray) -> Any:
-        """The picture as the encoder takes it, so that PyAV does not convert it in its own way."""
+        """The picture in the encoder's format; PyAV itself would convert it differently."""
         import av
 
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -181,7 +175,7 @@ class VideoWriter:
         if self._ticks is None:
             return self._frames, self._time_base
         if self._frames >= len(self._ticks):
-            raise InputError(f"{self.path}: {len(self._ticks)} times were given, and more frames than that")
+            raise InputError(f"{self.path}: expected one frame per time ({len(self._ticks)}), got more")
         return self._ticks[self._frames], self._time_base
 
     @contextlib.contextmanager
@@ -198,30 +192,28 @@ class VideoWriter:
 def _check_rate(frame_rate: Fraction) -> None:
     if not isinstance(frame_rate, Fraction) or frame_rate <= 0:
         raise InputError(f"frame rate: expected a positive Fraction, got {frame_rate!r}")
-    if max(frame_rate.numerator, frame_rate.denominator) > LONGEST:
+    if max(frame_rate.numerator, frame_rate.denominator) > MAX_TICKS:
         raise InputError(f"frame rate {frame_rate}: its numbers are too large for a video: round it")
 
 
 def _ticks(path: Path, pts: Sequence[float] | np.ndarray) -> tuple[Fraction, list[int]]:
-    """The unit of time (seconds) in which times can be kept, and the times in it. Raises `InputError`."""
+    """Unit of time in seconds, and the times in this unit. Raises `InputError`."""
     times = [float(time) for time in pts]
     if not all(math.isfinite(time) and time >= 0 for time in times):
-        raise InputError(
-            f"{path}: the times of frames must be 0 or later, as players show nothing before; subtract the first"
-        )
+        raise InputError(f"{path}: frame times must be finite and not negative: subtract the first time")
     unit = _common_unit(times)
     ticks = [round(Fraction(time) / unit) for time in times]
     gaps = [after - before for before, after in zip(ticks, ticks[1:], strict=False)]
     if any(gap <= 0 for gap in gaps):
-        raise InputError(f"{path}: the times of the frames do not rise")
-    if max([*gaps, *ticks[:1]], default=0) > LONGEST:
-        hours = float(LONGEST * unit / 3600)
-        raise InputError(f"{path}: more than {hours:.1f} hours from one frame to the next, which no video can hold")
+        raise InputError(f"{path}: the frame times do not rise")
+    if max([*gaps, *ticks[:1]], default=0) > MAX_TICKS:
+        hours = float(MAX_TICKS * unit / 3600)
+        raise InputError(f"{path}: two frames are more than {hours:.1f} hours apart, which a video cannot store")
     return unit, ticks
 
 
 def _common_unit(times: Sequence[float]) -> Fraction:
-    """A fraction of a second of which all times are multiples, between `COARSEST` and `FINEST`; else `TIME_BASE`."""
+    """The common fraction of a second of all times, from `COARSEST` to `FINEST`; else `TIME_BASE`."""
     parts = 1
     for time in times:
         near = Fraction(time).limit_denominator(round(1 / TIME_BASE))

@@ -172,7 +172,7 @@ def test_of_an_animation_the_first_frame_is_used_and_it_is_said(suffix: str, tmp
     path = saved(frames[0], tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], **options)
     notes: list[str] = []
     np.testing.assert_array_equal(read_image(path, notes=notes)[4, 4], [255, 0, 0])
-    assert notes == ["an animation or a file of several pages: only its first picture is used"]
+    assert notes == ["an animation or a multi-page file: only its first picture is used"]
     assert f"a{suffix}" in caplog.text
 
 
@@ -238,7 +238,7 @@ def test_the_limit_can_be_set_lower_and_higher(tmp_path: Path, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 50
 
 
-# ---- what is no picture
+# ---- what is not a picture
 
 
 def test_missing_empty_folder_and_not_a_picture(tmp_path: Path):
@@ -247,7 +247,7 @@ def test_missing_empty_folder_and_not_a_picture(tmp_path: Path):
     for name, message in (
         ("none.png", r"none\.png: no such file"),
         ("empty.png", r"empty\.png is empty \(0 bytes\)"),
-        ("text.png", r"text\.png is no picture that can be read \(it begins with b'<!DOCTYPE html><'\)"),
+        ("text.png", r"text\.png is not a picture that can be read \(it begins with b'<!DOCTYPE html><'\)"),
         ("", "is a folder: expected a picture file"),
         ("a\0b", r"cannot be read .*null"),
     ):
@@ -271,7 +271,7 @@ def test_a_picture_without_permission_is_named(tmp_path: Path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 def test_a_pipe_is_refused_and_does_not_block(tmp_path: Path):
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png is no regular file"):
+    with pytest.raises(InputError, match=r"a\.png is not a regular file"):
         read_image(tmp_path / "a.png")
 
 
@@ -281,7 +281,7 @@ def test_truncated_pictures(suffix: str, part: float, tmp_path: Path):
     path = saved(Image.fromarray(picture(200, 200)), tmp_path / f"a{suffix}")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
-    with pytest.raises(InputError, match=rf"a\{suffix} is (damaged|no picture)"):
+    with pytest.raises(InputError, match=rf"a\{suffix} is (damaged|not a picture)"):
         read_image(path)
 
 
@@ -336,7 +336,7 @@ def test_an_orientation_counts_though_the_rest_of_the_exif_data_cannot_be_writte
 
 def test_postscript_is_not_run(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
-    with pytest.raises(InputError, match="is no picture that can be read"):
+    with pytest.raises(InputError, match="is not a picture that can be read"):
         read_image(tmp_path / "a.png")
 
 

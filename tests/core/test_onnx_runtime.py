@@ -208,7 +208,7 @@ def test_opencv_runs_it_where_onnxruntime_is_absent_or_broken(
 @pytest.mark.parametrize(
     ("backend", "expected"),
     [
-        (None, r"needs onnxruntime, or OpenCV 5.*OpenCV is of version 4.*sdpose-annotator\[onnx\]"),
+        (None, r"needs onnxruntime, or OpenCV 5.*found OpenCV 4.*sdpose-annotator\[onnx\]"),
         ("onnxruntime", r"needs onnxruntime, which.*sdpose-annotator\[onnx\]"),
         ("cv2", r"needs OpenCV 5 or later, which.*pip install -U opencv-python"),
     ],

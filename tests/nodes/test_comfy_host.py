@@ -333,7 +333,7 @@ def test_a_checkpoint_that_is_no_sdpose_is_one_readable_message(server: Server) 
     save_file({"model.weight": torch.zeros(2, 2)}, server.base / "models" / "checkpoints" / "other.safetensors")
     prompt = chain() | {"2": node("SDPoseAnnotatorLoadModel", model="other.safetensors")}
     message = server.error(prompt | {"5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 2]}}})
-    assert "other.safetensors is no SDPose checkpoint" in message
+    assert "other.safetensors is not an SDPose checkpoint" in message
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def menu(nodes: dict[str, Any]) -> list[str]:
 
 def test_switched_off_it_says_what_it_would_fetch(nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path) -> None:
     text = nodes[NODE].execute(weights="wholebody-comfy", download=False).args[0]
-    for expected in ("Comfy-Org/SDPose", "1 files, 0.03 GB", "RAIL", str(comfy_home / "models" / "sdpose")):
+    for expected in ("Comfy-Org/SDPose", "1 file, 26 MB", "RAIL", str(comfy_home / "models" / "sdpose")):
         assert expected in text
     assert hub.log == []
     assert list((comfy_home / "models" / "sdpose").iterdir()) == []

@@ -258,7 +258,7 @@ def test_only_ours_gives_up_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("option", "words"), [
-    ("--weights", "other"), ("--picture", "no picture"), ("--json", "folder"), ("--plot", "folder"),
+    ("--weights", "other"), ("--picture", "not a picture"), ("--json", "folder"), ("--plot", "folder"),
 ])  # fmt: skip
 def test_wrong_files_are_told_before_anything_is_measured(
     option: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

@@ -372,7 +372,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(body: Path, tmp_path
     assert "unexpected: unet.extra" in attempt({**good, "unet.extra": torch.zeros(1)})
     assert "of another shape: unet.conv_in.bias" in attempt({**good, "unet.conv_in.bias": torch.zeros(3)})
     headless = attempt({k: v for k, v in good.items() if not k.startswith("head.")})
-    assert "no SDPose checkpoint" in headless
+    assert "not an SDPose checkpoint" in headless
 
 
 def test_the_stored_input_size_comes_along_and_the_file_is_opened_once(
@@ -440,8 +440,8 @@ def test_files_that_are_no_whole_checkpoint(body: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole.safetensors"
     convert(body, whole)
     cases = {
-        "cut.safetensors": (whole.read_bytes()[:-1000], "half-downloaded"),
-        "short.safetensors": (whole.read_bytes()[:100], "half-downloaded"),
+        "cut.safetensors": (whole.read_bytes()[:-1000], "incomplete"),
+        "short.safetensors": (whole.read_bytes()[:100], "incomplete"),
         "empty.safetensors": (b"", "is empty"),
         "lfs.safetensors": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         "model.safetensors.incomplete": (b"x", "unfinished download"),

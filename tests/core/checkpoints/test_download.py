@@ -80,7 +80,7 @@ def test_the_plan_is_known_before_a_byte_is_fetched(hub: fake_hub.FakeHub) -> No
     assert hub.log == []
     assert made.size == sum(len(FOLDER[name]) for name in NEEDED)
     text = made.describe()
-    for expected in ("teemosliang/SDPose-Body", "GB", "RAIL", "MIT", str(made.target)):
+    for expected in ("teemosliang/SDPose-Body", "7 files, 1 MB", "RAIL", "MIT", str(made.target)):
         assert expected in text
 
     def refuse(_: download_module.Plan) -> None:
@@ -221,7 +221,7 @@ def test_offline_is_honoured(hub: fake_hub.FakeHub, monkeypatch: pytest.MonkeyPa
 def test_a_full_disk_is_said_before_fetching(hub: fake_hub.FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("usage", (), {"free": 10})
     monkeypatch.setattr(download_module.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DownloadError, match="make room"):
+    with pytest.raises(DownloadError, match="free up space"):
         download("body")
     assert hub.log == []
 

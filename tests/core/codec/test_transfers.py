@@ -18,6 +18,7 @@ from sdpose_core.codec import device_crops, transfers
 from sdpose_core.codec.crops import affine_crop
 from sdpose_core.codec.device_crops import CropJob, DeviceCropper
 from sdpose_core.codec.heatmaps import decode_dark_udp, decode_to_tensor, flip_back
+from sdpose_core.estimation import croppers, sdpose
 from sdpose_core.estimation.crop_jobs import PlannedCrop
 from sdpose_core.estimation.sdpose import PoseEstimator
 from sdpose_core.estimation.stage_times import StageTimes
@@ -83,9 +84,9 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             counts["down"] += 1
             self.shape = tuple(tensor.shape)
 
-    monkeypatch.setattr(transfers, "upload", upload)
-    monkeypatch.setattr(device_crops, "upload", upload)
-    monkeypatch.setattr(transfers, "Download", Download)
+    for module in (device_crops, croppers, sdpose):
+        monkeypatch.setattr(module, "upload", upload)
+    monkeypatch.setattr(sdpose, "Download", Download)
     return counts
 
 

@@ -149,7 +149,7 @@ def test_other_files_are_refused_by_name(encoder_file: Path, checkpoint: Path, t
         load_tiny_encoder(file, 4)
     with pytest.raises(CheckpointError, match=r"14.weight \(4, 64, 3, 3\) instead of \(16, 64, 3, 3\)"):
         load_tiny_encoder(encoder_file, 16)
-    with pytest.raises(CheckpointError, match="no encoder in TAESD's layout"):
+    with pytest.raises(CheckpointError, match="not an encoder in TAESD's layout"):
         load_tiny_encoder(checkpoint, 4)
     with pytest.raises(CheckpointError, match="no such file"):
         load_tiny_encoder(tmp_path / "absent.safetensors", 4)

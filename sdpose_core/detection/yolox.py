@@ -39,12 +39,7 @@ class YoloxDetector:
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        limits: Limits | None = None,
-        *,
-        name: str | None = None,
-        backend: str | None = None,
+        self, path: str | Path, limits: Limits | None = None, *, name: str | None = None, backend: str | None = None
     ) -> None:
         self.path = Path(path)
         self.limits = limits or Limits()

@@ -310,9 +310,7 @@ def _triples(values: list[Any], place: str) -> np.ndarray:
     """A flat list of x, y, score, or a list of [x, y], [x, y, score] and None -> (N, 3) float32."""
     nested = all(value is None or isinstance(value, list | tuple) for value in values)
     if not nested and len(values) % 3:
-        raise InputError(
-            f"{place}: expected x, y, score for each point, got {len(values)} numbers (not a multiple of 3)"
-        )
+        raise InputError(f"{place}: expected x, y, score per point, got {len(values)} numbers (not a multiple of 3)")
     if nested:
         points = [[0, 0, 0] if value is None else [*value, 1][:3] for value in values]
     else:

@@ -479,7 +479,7 @@ def test_person_ids(value, expected):
     [
         (
             {"pose_keypoints_2d": flat(18)[:-1]},
-            r"person 0, pose_keypoints_2d: .* got 53 numbers \(not a multiple of 3\)",
+            r"person 0, pose_keypoints_2d: .* 53 numbers \(not a multiple of 3\)",
         ),
         ({"pose_keypoints_2d": flat(19)}, "person 0, pose_keypoints_2d: expected 17, 18, 24 or 25 points, got 19"),
         ({"hand_left_keypoints_2d": flat(20)}, "person 0, hand_left_keypoints_2d: expected 21 points, got 20"),

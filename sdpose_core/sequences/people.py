@@ -143,7 +143,7 @@ def _read_mask(mask: np.ndarray | str | Path | None, people: PoseSequence) -> np
     w, h = people.size
     if array.ndim != 3 or array.shape[1:] != (h, w) or len(array) not in (1, len(people)):
         raise InputError(
-            f"mask: expected the source's size, {w} x {h}, once or for each of the {len(people)} frames, got an array of "
+            f"mask: expected the source's size, {w} x {h}, once or for each of {len(people)} frames, got an array of "
             f"shape {array.shape}"
         )
     return array

@@ -18,16 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .order import (
-    BODY_25_NAMES,
-    FOOT_NAMES,
-    OPENPOSE_18_FROM_COCO_17,
-    OPENPOSE_18_NAMES,
-    PART_KEYS,
-    PART_SIZES,
-    OpenPosePerson,
-    gather,
-)
+from . import order
+from .order import OpenPosePerson, gather
 
 NORMALIZED_LIMIT = 2.0
 """Coordinates of a frame are fractions of the canvas if none exceeds this. Points a little outside the canvas exceed 1;
@@ -36,9 +28,9 @@ a frame in pixels never has all its points within two pixels of the corner."""
 MAX_DEPTH = 8
 """Nesting of lists that is searched for frames."""
 
-_BODY_EYES = [OPENPOSE_18_NAMES.index("right_eye"), OPENPOSE_18_NAMES.index("left_eye")]
-_BODY_18_OF_25 = [BODY_25_NAMES.index(name) for name in OPENPOSE_18_NAMES]
-_FEET_OF_25 = [BODY_25_NAMES.index(name) for name in FOOT_NAMES]
+_BODY_EYES = [order.OPENPOSE_18_NAMES.index("right_eye"), order.OPENPOSE_18_NAMES.index("left_eye")]
+_BODY_18_OF_25 = [order.BODY_25_NAMES.index(name) for name in order.OPENPOSE_18_NAMES]
+_FEET_OF_25 = [order.BODY_25_NAMES.index(name) for name in order.FOOT_NAMES]
 
 
 @dataclass(frozen=True)
@@ -127,7 +119,7 @@ def _frames(obj: Any, place: str = "", depth: int = 0) -> Iterator[tuple[Mapping
 
 
 def _is_frame(obj: Mapping[str, Any]) -> bool:
-    return any(key in obj for key in ("people", "keypoints", *PART_KEYS.values()))
+    return any(key in obj for key in ("people", "keypoints", *order.PART_KEYS.values()))
 
 
 class _Frame:
@@ -143,7 +135,7 @@ class _Frame:
         size: tuple[int, int] | None,
     ) -> None:
         self.content, self.place, self.notes = content, place, notes
-        self.keys = dict(PART_KEYS)
+        self.keys = dict(order.PART_KEYS)
         if swap_hands:
             self.keys["left_hand"], self.keys["right_hand"] = self.keys["right_hand"], self.keys["left_hand"]
         self.size = self._canvas_size(size)
@@ -204,9 +196,9 @@ class _Frame:
         parts = {"body": body, "feet": feet, "face": face, **{s: raw[s] for s in ("left_hand", "right_hand")}}
         for part, points in parts.items():
             if not len(points):
-                parts[part] = np.zeros((PART_SIZES[part], 3), np.float32)
-            elif len(points) != PART_SIZES[part]:
-                expected = {"body": "17, 18, 24 or 25", "face": "68, 69 or 70"}.get(part, PART_SIZES[part])
+                parts[part] = np.zeros((order.PART_SIZES[part], 3), np.float32)
+            elif len(points) != order.PART_SIZES[part]:
+                expected = {"body": "17, 18, 24 or 25", "face": "68, 69 or 70"}.get(part, order.PART_SIZES[part])
                 raise InputError(f"{place}, {self.keys[part]}: expected {expected} points, got {len(points)}")
         return parts
 
@@ -228,7 +220,7 @@ class _Frame:
         """Body of 17, 18, 24 or 25 points -> (18, 3), and (6, 3) feet if it includes them."""
         if len(points) == 17:
             self.notes.append(f"{place}: 17 body points, read as COCO; the neck is the midpoint of the shoulders")
-            return gather(points, OPENPOSE_18_FROM_COCO_17), None
+            return gather(points, order.OPENPOSE_18_FROM_COCO_17), None
         if len(points) == 24:
             self.notes.append(f"{place}: 24 body points, read as 18 and the feet")
             return points[:18], points[18:]
@@ -330,8 +322,8 @@ def _editor_people(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     groups = _as_list(content["keypoints"] or [], "keypoints")
     if all(group is None or _is_point(group) for group in groups):
         groups = [groups[i : i + 18] for i in range(0, len(groups), 18)]
-    people: list[dict[str, Any]] = [{PART_KEYS["body"]: group} for group in groups]
-    for key in PART_KEYS.values():
+    people: list[dict[str, Any]] = [{order.PART_KEYS["body"]: group} for group in groups]
+    for key in order.PART_KEYS.values():
         for person, points in zip(people, content.get(key) or [], strict=False):
             person[key] = points
     return people
@@ -354,7 +346,7 @@ def _number(value: Any) -> float:
 
 
 def _hands_swapped(parts: Mapping[str, np.ndarray]) -> bool:
-    wrists = {side: parts["body"][OPENPOSE_18_NAMES.index(f"{side}_wrist")] for side in ("left", "right")}
+    wrists = {side: parts["body"][order.OPENPOSE_18_NAMES.index(f"{side}_wrist")] for side in ("left", "right")}
     roots = {side: parts[f"{side}_hand"][0] for side in ("left", "right")}
     if any(point[2] <= 0 for point in (*wrists.values(), *roots.values())):
         return False

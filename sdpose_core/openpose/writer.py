@@ -12,21 +12,8 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_write
 from ..poses import Poses
-from .order import (
-    BODY_25_FROM_COCO_WHOLEBODY_133,
-    DRAWABLE,
-    FACE_70_FROM_COCO_WHOLEBODY_133,
-    FEET_FROM_COCO_WHOLEBODY_133,
-    LEFT_HAND_FROM_COCO_WHOLEBODY_133,
-    OPENPOSE_18_FROM_COCO_17,
-    PART_KEYS,
-    RIGHT_HAND_FROM_COCO_WHOLEBODY_133,
-    OpenPosePerson,
-    PointSource,
-    gather,
-    people_of_points,
-    present_points,
-)
+from . import order
+from .order import OpenPosePerson, PointSource, gather, people_of_points, present_points
 from .reader import PoseKeypointFrame
 
 JSON_VERSION = 1.3
@@ -87,12 +74,12 @@ def write_openpose_json(
 def _parts(person: OpenPosePerson, points: np.ndarray, body: str) -> dict[str, np.ndarray]:
     """Part name -> (N, 3), with the body in the requested order; `points` (133, 3) in COCO-WholeBody's."""
     parts = person.parts()
-    return parts if body == "openpose_18" else {**parts, "body": gather(points, BODY_25_FROM_COCO_WHOLEBODY_133)}
+    return parts if body == "openpose_18" else {**parts, "body": gather(points, order.BODY_25_FROM_COCO_WHOLEBODY_133)}
 
 
 def _person(person: OpenPosePerson, parts: Mapping[str, np.ndarray], threshold: float, scores: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"person_id": [-1 if person.person_id is None else person.person_id]}
-    for part, key in PART_KEYS.items():
+    for part, key in order.PART_KEYS.items():
         points = np.where(parts[part][:, 2:] >= threshold, parts[part], 0)
         if part == "face" and not points[:68, 2].any():  # eyes alone are not a face
             points[:] = 0
@@ -100,7 +87,7 @@ def _person(person: OpenPosePerson, parts: Mapping[str, np.ndarray], threshold: 
             points[:, 2] = points[:, 2] > 0
         entry[key] = _floats(points)
     box = np.zeros(5) if person.box is None else np.nan_to_num(person.box)
-    real = {PART_KEYS[part]: _floats(points[:, 2]) for part, points in parts.items()}
+    real = {order.PART_KEYS[part]: _floats(points[:, 2]) for part, points in parts.items()}
     entry["sdpose"] = {"box": _floats(box), "threshold": float(threshold), "scores": real}
     return entry
 
@@ -120,7 +107,7 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     person has a unique one, otherwise they are 0, 1, ...
     """
     keypoint_set = keypoint_set or ("coco_wholebody_133" if _more_than_body(frame) else "coco_17")
-    if keypoint_set not in DRAWABLE:
+    if keypoint_set not in order.DRAWABLE:
         raise InputError(f"keypoint set: expected coco_17 or coco_wholebody_133, got {keypoint_set!r}")
     meta = {"source": "POSE_KEYPOINT", "notes": list(frame.notes)}
     if not frame.people:
@@ -143,11 +130,11 @@ def _coco_points(person: OpenPosePerson) -> np.ndarray:
     """(133, 3) COCO-WholeBody x, y, score; x and y of absent points NaN."""
     points = np.zeros((133, 3), np.float32)
     tables: dict[str, list[PointSource]] = {
-        "body": list(OPENPOSE_18_FROM_COCO_17.values()),
-        "feet": list(FEET_FROM_COCO_WHOLEBODY_133.values()),
-        "face": list(FACE_70_FROM_COCO_WHOLEBODY_133.values())[:68],
-        "left_hand": list(LEFT_HAND_FROM_COCO_WHOLEBODY_133),
-        "right_hand": list(RIGHT_HAND_FROM_COCO_WHOLEBODY_133),
+        "body": list(order.OPENPOSE_18_FROM_COCO_17.values()),
+        "feet": list(order.FEET_FROM_COCO_WHOLEBODY_133.values()),
+        "face": list(order.FACE_70_FROM_COCO_WHOLEBODY_133.values())[:68],
+        "left_hand": list(order.LEFT_HAND_FROM_COCO_WHOLEBODY_133),
+        "right_hand": list(order.RIGHT_HAND_FROM_COCO_WHOLEBODY_133),
     }
     for part, sources in tables.items():
         for row, source in zip(person.parts()[part], sources, strict=False):

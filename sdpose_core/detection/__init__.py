@@ -1,1 +1,1 @@
-"""Person detectors and box files: pictures in, boxes out."""
+"""Person detectors and box files."""

@@ -1,4 +1,4 @@
-"""Boxes given by the user as JSON: for one picture, for pictures by name, or as COCO detections."""
+"""Boxes from a JSON file of the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATS = (
 
 
 class BoxFile:
-    """Boxes of `--boxes FILE.json`: (N, 5) x1, y1, x2, y2, score in pixels, by picture."""
+    """The boxes of `--boxes FILE.json`, see `FORMATS`. Raises `InputError` for a file of another format."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -69,32 +69,29 @@ class BoxFile:
         return {name: np.stack(boxes) for name, boxes in found.items()}
 
     def boxes_of(self, picture: Path, only_picture: bool) -> np.ndarray:
-        """(N, 5) boxes of a picture, found by its path, name, stem, or COCO number.
+        """(N, 5) x1, y1, x2, y2, score in pixels of a picture, found by its path, name, stem or COCO number.
 
-        Raises `InputError` when the file says nothing about the picture, or lists boxes for one while there are many.
+        Raises `InputError` if the file does not name the picture, or is for one picture and there are several.
         """
         if self._all is not None:
             if only_picture:
                 return self._all
-            raise InputError(
-                f"{self.path} lists boxes for one picture, but several were given: name the pictures in it"
-            )
-        stem = picture.stem
-        number = stem.lstrip("0") or "0"
-        for key in (str(picture), picture.as_posix(), picture.name, stem, number):
+            raise InputError(f"{self.path} lists boxes for one picture, got several pictures: name them in the file")
+        number = picture.stem.lstrip("0") or "0"
+        for key in (str(picture), picture.as_posix(), picture.name, picture.stem, number):
             if key in self._by_name:
                 return self._by_name[key]
         known = ", ".join(sorted(self._by_name)[:5])
-        raise InputError(f"{self.path} has no boxes for {picture.name}: it names {known or 'no picture at all'}")
+        raise InputError(f"{self.path} has no boxes for {picture.name}: it names {known or 'no pictures'}")
 
     def people_of_frame(self, frame_index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """(N, 5) boxes of a frame of a video, and ids (N,) where each of them has a `track_id`.
+        """(N, 5) boxes of a video frame, and their ids (N,) if all have a `track_id`.
 
-        Frames are named by their number, counted from 0 (with leading zeros or a suffix, if need be). A frame that is
-        not named has nobody in it. Raises `InputError` for a file that names no frame by its number.
+        Frames are named by their number from 0, with any leading zeros and suffix. A frame that is not named has no
+        boxes. Raises `InputError` for a file that names no frame by number.
         """
         if not self._by_frame:
-            raise InputError(f"{self.path} names no frame of a video: expected boxes by frame number, from 0")
+            raise InputError(f"{self.path} names no video frames: expected boxes by frame number, from 0")
         name = self._by_frame.get(frame_index)
         if name is None:
             return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)

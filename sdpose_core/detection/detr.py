@@ -1,14 +1,15 @@
-"""RT-DETR, RT-DETRv2 and D-FINE through transformers: people by the model's class "person".
+"""RT-DETR, RT-DETRv2 and D-FINE through transformers.
 
-The pictures are prepared here, from the model's own `preprocessor_config.json`: transformers' processors for these
-models need torchvision, which is often not there or does not fit the installed torch.
+Pictures are prepared here, from the model's `preprocessor_config.json`: transformers' processors need torchvision,
+which is often missing or does not fit the installed torch.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,14 @@ from .people import Detections, Limits
 log = logging.getLogger(__name__)
 
 MODEL_TYPES = ("rt_detr", "rt_detr_v2", "d_fine")
-"""They share their output: a sigmoid score per class and query, boxes as centre and size in 0..1."""
+"""All output a sigmoid score per class and query, and boxes as center and size in 0..1."""
 
 _PREPROCESSOR = "preprocessor_config.json"
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a picture becomes the model's input."""
+    """The preprocessing of a model."""
 
     size: tuple[int, int]  # (w, h)
     resample: int = 2  # Pillow's number: bilinear
@@ -40,14 +41,12 @@ class Preparation:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], source: str) -> Preparation:
-        """From the entries of a `preprocessor_config.json`. Raises `CheckpointError` for a size that is not fixed."""
+        """Read a `preprocessor_config.json`. Raises `CheckpointError` for a size that is not fixed."""
         size = config.get("size")
         if isinstance(size, int):
             size = {"height": size, "width": size}
         if not isinstance(size, Mapping) or not {"height", "width"} <= set(size) or not config.get("do_resize", True):
-            raise CheckpointError(
-                f"{source}: {_PREPROCESSOR} asks for the size {size!r}; expected a fixed height and width"
-            )
+            raise CheckpointError(f"{source}: {_PREPROCESSOR} has the size {size!r}, expected a fixed height and width")
         normalize = config.get("do_normalize", False)
         return cls(
             size=(int(size["width"]), int(size["height"])),
@@ -68,16 +67,15 @@ class Preparation:
 
 
 class DetrDetector:
-    """An object detection model of transformers, asked for people.
+    """A person detector from transformers.
 
     Args:
         name: a local folder (nothing is downloaded then) or a name on the Hugging Face hub.
-        limits: which detections count; overlapping boxes are not suppressed, these models are trained not to
-            repeat themselves.
-        device: None: CUDA if there is one, else the CPU.
+        limits: which detections count; there is no suppression, as these models do not repeat boxes.
+        device: None: CUDA if available, otherwise the CPU.
 
     Raises:
-        CheckpointError: no such kind of model, weights missing or damaged, or it has no class "person".
+        CheckpointError: another type of model, weights missing or damaged, or no class "person".
         DownloadError: the hub does not have it or cannot be reached.
         MissingDependency: torch or transformers is not installed.
     """
@@ -107,59 +105,58 @@ class DetrDetector:
         return self.limits.apply(corners * np.asarray([w, h, w, h], np.float32), scores, (w, h), nms=False)
 
     def meta(self) -> dict[str, Any]:
-        """What found the boxes: model, revision where known, device, settings."""
-        revision = getattr(self.model.config, "_commit_hash", None)
+        """See `PersonDetector.meta`."""
         return {
             "name": self.name,
-            "revision": revision,
+            "revision": getattr(self.model.config, "_commit_hash", None),
             "backend": f"torch {self.device.type}",
             "settings": asdict(self.limits) | {"input_size": list(self.preparation.size)},
         }
 
     def _load(self, name: str) -> tuple[Any, Preparation]:
-        from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForObjectDetection
+        from transformers.utils import cached_file
 
         if not self._local:
-            log.info("detector %s: from the Hugging Face hub, or its cache on this machine", name)
-        try:
+            log.info("detector %s: from the Hugging Face hub or its local cache", name)
+        with self._reading(name):
             config = AutoConfig.from_pretrained(name, local_files_only=self._local)
-            if config.model_type not in MODEL_TYPES:
-                raise CheckpointError(
-                    f"{name} is a model of type {config.model_type!r}: expected one of {', '.join(MODEL_TYPES)}"
-                )
-            self._person = person_class(config.id2label, name)
-            preparation = self._preparation(name)
+        if (kind := config.model_type) not in MODEL_TYPES:
+            raise CheckpointError(f"{name} is a model of type {kind!r}: expected one of {', '.join(MODEL_TYPES)}")
+        self._person = person_class(config.id2label, name)
+        with self._reading(name):
+            path = str(cached_file(name, _PREPROCESSOR, local_files_only=self._local))
+            preprocessor = json.loads(Path(path).read_text(encoding="utf-8"))
+        preparation = Preparation.from_config(preprocessor, name)
+        with self._reading(name):
             model, report = AutoModelForObjectDetection.from_pretrained(
                 name, config=config, local_files_only=self._local, use_safetensors=True, output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise self._failure(name, error) from error
-        if report["missing_keys"]:
-            missing = sorted(report["missing_keys"])
-            raise CheckpointError(f"{name}: the weights lack {len(missing)} tensors, {missing[0]!r} first")
+        if missing := sorted(report["missing_keys"]):
+            raise CheckpointError(f"{name}: the weights lack {missing[0]!r} ({len(missing)} missing in total)")
         return model.to(self.device).eval(), preparation
 
-    def _preparation(self, name: str) -> Preparation:
-        from transformers.utils import cached_file
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """What transformers raises for a missing or damaged file, as our error."""
+        from safetensors import SafetensorError
 
-        path = str(cached_file(name, _PREPROCESSOR, local_files_only=self._local))
-        return Preparation.from_config(json.loads(Path(path).read_text(encoding="utf-8")), name)
-
-    def _failure(self, name: str, error: Exception) -> CheckpointError | DownloadError:
-        reason = str(error).strip().partition("\n")[0]
-        if self._local:
-            return CheckpointError(
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            if not self._local:
+                raise DownloadError(f"cannot get the detector {name!r} from the Hugging Face hub ({reason})") from error
+            raise CheckpointError(
                 f"{name} cannot be loaded ({reason}): expected config.json, {_PREPROCESSOR} and model.safetensors "
                 "of an RT-DETR, RT-DETRv2 or D-FINE model"
-            )
-        return DownloadError(f"the detector {name!r} cannot be had from the Hugging Face hub ({reason})")
+            ) from error
 
 
 def person_class(id2label: Mapping[int, str], source: str) -> int:
-    """The index of the class called "person". Raises `CheckpointError` if there is none."""
+    """The index of the class "person". Raises `CheckpointError` if there is none."""
     for index, label in id2label.items():
         if label.strip().lower() == "person":
             return int(index)
-    some = ", ".join(list(id2label.values())[:5])
-    raise CheckpointError(f"{source} knows no class 'person' among its {len(id2label)} ({some}, ...)")
+    first = ", ".join(list(id2label.values())[:5])
+    raise CheckpointError(f"{source} has no class 'person': its classes start with {first}")

@@ -16,21 +16,18 @@ from .yolox import EMBEDDED_YOLOX, YoloxDetector
 def load_detector(
     name_or_path: str | Path = "yolox", options: DetectorOptions | None = None, **settings: Any
 ) -> PersonDetector:
-    """The detector called `name_or_path`.
-
-        load_detector("yolox", threshold=0.5)
-        load_detector("yolox", DetectorOptions(threshold=0.5))
+    """Load a detector, as in `load_detector("yolox", threshold=0.5)`.
 
     Args:
-        name_or_path: "yolox" (embedded YOLOX-Nano, no download), "full" (the whole picture), the path of an ONNX file
-            of YOLOX's layout, the folder of an RT-DETR, RT-DETRv2 or D-FINE model in transformers' layout, or its name
-            on the Hugging Face hub ("owner/model"), which is downloaded.
+        name_or_path: "yolox" (embedded YOLOX-Nano, no download), "full" (the whole picture), the path of a YOLOX ONNX
+            file, the folder of an RT-DETR, RT-DETRv2 or D-FINE model in transformers' layout, or its name on the
+            Hugging Face hub ("owner/model"), which is downloaded.
         options: how it is loaded, and which detections count.
-        settings: fields of `DetectorOptions` by name, instead of those of `options`.
+        settings: fields of `DetectorOptions` that override those of `options`.
 
     Raises:
-        InputError: an unknown name or option, or an impossible setting.
-        CheckpointError: the weights are missing, damaged or of another kind.
+        InputError: an unknown name or option, or a setting out of range.
+        CheckpointError: the weights are missing, damaged or of another model.
         MissingDependency: a package is missing; the message names the extra.
         DownloadError: the hub does not have the model, or cannot be reached.
     """

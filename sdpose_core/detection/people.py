@@ -1,4 +1,4 @@
-"""What every person detector has in common: its interface, its limits, and the whole picture as a box."""
+"""The interface and limits of person detectors, and the whole picture as a box."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Detections = tuple[np.ndarray, np.ndarray]
 
 
 class PersonDetector(Protocol):
-    """What finds the people of a picture; `name` is what results call it."""
+    """Finds the people of a picture; results record `name`."""
 
     name: str
 
     def meta(self) -> dict[str, Any]:
-        """What finds the boxes: "name", and what else moves a box. It goes into results."""
+        """For results: "name", and every setting that affects boxes."""
         ...
 
     def detect(self, image: np.ndarray) -> Detections:
@@ -34,10 +34,10 @@ class Limits:
     """Which detections count as people.
 
     Attributes:
-        threshold: least score.
-        nms_iou: of two boxes that overlap more than this, the surer one stays (detectors that need it).
-        max_people: at most so many, the surest; None: all.
-        min_size: least width and least height of a box in pixels, measured inside the picture.
+        threshold: minimum score.
+        nms_iou: maximum overlap of two boxes, for detectors that need suppression.
+        max_people: number of best boxes to keep; None: all.
+        min_size: minimum width and height of a box in pixels, inside the picture.
     """
 
     threshold: float = 0.35
@@ -55,9 +55,9 @@ class Limits:
             raise InputError(f"detector min_size: expected at least 0 pixels, got {self.min_size}")
 
     def apply(self, boxes_xyxy: np.ndarray, scores: np.ndarray, size: tuple[int, int], *, nms: bool) -> Detections:
-        """Candidates (N, 4), (N,) of a picture of `size` (w, h) -> the people, best first, clipped to the picture."""
+        """Candidates (N, 4), (N,) of a picture of `size` (w, h) -> people, best first, clipped to the picture."""
         usable = (scores >= self.threshold) & np.isfinite(boxes_xyxy).all(axis=1)
-        best = np.argsort(-scores[usable], kind="stable")[:_MOST_CANDIDATES]
+        best = np.argsort(-scores[usable], kind="stable")[:_MAX_CANDIDATES]
         boxes, scores = boxes_xyxy[usable][best], scores[usable][best]
         if nms:
             kept = box_tools.nms(boxes, scores, self.nms_iou)
@@ -75,24 +75,24 @@ class DetectorOptions(Limits):
 
     Attributes:
         threshold, nms_iou, max_people, min_size: see `Limits`.
-        backend: for ONNX files, "onnxruntime" or "cv2"; None: the first that is here.
-        device: where RT-DETR and D-FINE run; None: CUDA if there is one, else the CPU.
+        backend: for ONNX files, "onnxruntime" or "cv2"; None: the first one installed.
+        device: for RT-DETR and D-FINE; None: CUDA if available, otherwise the CPU.
     """
 
     backend: str | None = None
     device: str | None = None
 
     def limits(self) -> Limits:
-        """Those of the options that say which detections count."""
+        """The part that says which detections count."""
         return Limits(self.threshold, self.nms_iou, self.max_people, self.min_size)
 
 
-_MOST_CANDIDATES = 1000
-"""Kept before suppression, which compares all with all; a picture has fewer people."""
+_MAX_CANDIDATES = 1000
+"""Kept for suppression, which compares all pairs; a picture has fewer people."""
 
 
 class WholePicture:
-    """One box, the whole picture, score 1: for pictures of one person, and for art that detectors do not know."""
+    """The whole picture as one box of score 1: for pictures of one person, and for art that detectors miss."""
 
     name = "full (the whole picture)"
 
@@ -103,5 +103,5 @@ class WholePicture:
         return np.asarray([[0, 0, w, h]], np.float32), np.ones(1, np.float32)
 
     def meta(self) -> dict[str, Any]:
-        """What found the boxes."""
+        """See `PersonDetector.meta`."""
         return {"name": self.name}

@@ -1,1 +1,1 @@
-"""Poses to pose maps: one table-driven renderer."""
+"""Pose maps: one renderer and a table of styles."""

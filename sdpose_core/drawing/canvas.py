@@ -1,4 +1,4 @@
-"""How a pose is placed on a canvas of another size."""
+"""Placing poses on a canvas of another size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ FITS = ("pad", "crop", "stretch")
 
 
 def place(poses: Poses, size: tuple[int, int], fit: str = "pad") -> Poses:
-    """The poses moved onto a canvas of `size` (w, h), before drawing.
+    """The poses in pixels of a canvas of `size` (w, h).
 
     Args:
-        fit: "pad" keeps the proportions and shows everything, "crop" keeps the proportions and fills the canvas,
-            "stretch" does neither.
+        fit: "pad" keeps the aspect ratio and shows everything, "crop" keeps it and fills the canvas, "stretch" fills
+            the canvas without keeping it.
+
+    Raises `InputError` for an unknown fit.
     """
     if fit not in FITS:
         raise InputError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")

@@ -1,7 +1,6 @@
-"""Pose maps: one renderer (`renderer.py`) that follows a table of styles (`styles.py`).
+"""Pose maps of pictures.
 
-Limbs are filled ellipses in OpenPose's colors, fingers are lines of a rainbow, joints and face points are dots.
-Everything is drawn at the asked size; a pose map that was resized afterwards has sticks of the wrong width.
+Everything is drawn at the requested size: a pose map resized afterward has sticks of the wrong width.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ..openpose.order import OpenPosePerson, people
 from ..poses import Poses
 from ..skeletons import PARTS
 from .renderer import DrawnPerson, Renderer
-from .styles import Canvas, Color, Style, check_style
+from .styles import Canvas, Color, check_style
 
 
 def draw_poses(
@@ -30,14 +29,14 @@ def draw_poses(
     """The pose map of one picture: RGB uint8 (h, w, 3).
 
     Args:
-        poses: keypoints in pixels of the source picture; coco_17 or coco_wholebody_133.
+        poses: coco_17 or coco_wholebody_133, in pixels of the source picture.
         style: a name of `STYLES`.
-        size: (w, h) of the pose map, to which the keypoints are scaled; None: the source picture's.
-        parts: what is drawn, of `PARTS`; None draws all that the style has, an empty collection nothing.
-        threshold: points of a lower score are absent.
+        size: (w, h) of the pose map; keypoints are scaled to it. None: the source picture's.
+        parts: of `PARTS`; None draws everything that the style has, an empty collection nothing.
+        threshold: points with a lower score are absent.
         background: None for black, a color (r, g, b), or a uint8 picture (h, w, 3) of the pose map's size.
 
-    Raises `InputError` for an unknown style, part or keypoint set, or a background of another shape.
+    Raises `InputError` for an unknown style, part or keypoint set, or a background of the wrong shape.
     """
     return _draw(people(poses, threshold), poses.size, style, parts, background, size, poses.keypoint_set == "coco_17")
 
@@ -51,8 +50,8 @@ def draw_people(
     background: Color | np.ndarray | None = None,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """As `draw_poses`, from people in OpenPose's order, in pixels of a canvas of `canvas_size` (w, h)."""
-    body_only = not any(points[:, 2].any() for one in people for part, points in one.parts().items() if part != "body")
+    """As `draw_poses`, for people in OpenPose's order, in pixels of a canvas of `canvas_size` (w, h)."""
+    body_only = not any(points[:, 2].any() for p in people for part, points in p.parts().items() if part != "body")
     return _draw(people, canvas_size, style, parts, background, size, body_only)
 
 
@@ -65,11 +64,11 @@ def overlay(
     threshold: float = 0.3,
     opacity: float = 0.75,
 ) -> np.ndarray:
-    """The pose map over its picture: RGB uint8 (h, w, 3). Where the map is black the picture stays as it is.
+    """The pose map blended over its picture: RGB uint8 (h, w, 3); black pixels of the map are transparent.
 
     Args:
         image: RGB uint8 (h, w, 3) of the size of `poses`.
-        opacity: 0 shows the picture alone, 1 hides it behind the limbs.
+        opacity: of the limbs, 0 to 1.
 
     Raises `InputError` for a picture of another size, and as `draw_poses`.
     """
@@ -98,7 +97,9 @@ def _draw(
     enlarged = max((figures.short_side or 0) / min(size), 1)
     canvas = Canvas(int(w * enlarged), int(h * enlarged), body_only)
     scale = (canvas.w / canvas_size[0], canvas.h / canvas_size[1])
-    drawn = [DrawnPerson.of(person, scale) for person in _chosen(people, figures)]
+    if figures.one_person and people:
+        people = [max(people, key=lambda person: person.body[:, 2].mean())]
+    drawn = [DrawnPerson.of(person, scale) for person in people]
     if enlarged == 1:
         Renderer(pixels, canvas, figures, wanted).draw(drawn)
         return pixels
@@ -110,10 +111,8 @@ def _draw(
 
 def _check_parts(parts: Collection[str] | None) -> frozenset[str]:
     wanted = frozenset(PARTS if parts is None else [parts] if isinstance(parts, str) else parts)
-    if unknown := wanted.difference(PARTS):
-        raise InputError(
-            f"parts: {', '.join(map(repr, sorted(unknown)))} not known; expected any of {', '.join(PARTS)}"
-        )
+    if unknown := ", ".join(map(repr, sorted(wanted.difference(PARTS)))):
+        raise InputError(f"parts: {unknown} not known; expected any of {', '.join(PARTS)}")
     return wanted
 
 
@@ -130,7 +129,7 @@ def _check_picture(image: np.ndarray, size: tuple[int, int], what: str) -> None:
 
 
 def _background(background: Color | np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 3) uint8 of its own to draw on."""
+    """A new (h, w, 3) uint8 array to draw on."""
     w, h = size
     if isinstance(background, np.ndarray) and background.ndim == 3:
         _check_picture(background, size, "background")
@@ -139,8 +138,3 @@ def _background(background: Color | np.ndarray | None, size: tuple[int, int]) ->
     if color.shape != (3,) or not ((color >= 0) & (color <= 255)).all():
         raise InputError(f"background: expected None, a color of three numbers 0-255 or a picture, got {background!r}")
     return np.full((h, w, 3), color, np.uint8)
-
-
-def _chosen(people: Sequence[OpenPosePerson], style: Style) -> Sequence[OpenPosePerson]:
-    """All people, or the one whose body has the highest mean score."""
-    return [max(people, key=lambda one: one.body[:, 2].mean())] if style.one_person and people else people

@@ -1,4 +1,7 @@
-"""The renderer of pose maps: draws people on a canvas, following the figures of a style."""
+"""The renderer of pose maps: draws people on a canvas in a style.
+
+Limbs are filled ellipses in OpenPose's colors, fingers are lines, joints and face points are dots.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ STICKS: tuple[tuple[int, int], ...] = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
     (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
-"""The drawn limbs, between points of `OPENPOSE_18_NAMES`, in the order they are drawn."""
+"""Limbs between points of `OPENPOSE_18_NAMES`, in drawing order."""
 
 HEAD_POINTS = frozenset(OPENPOSE_18_NAMES.index(name) for name in HEAD)
 
@@ -35,18 +38,15 @@ FINGER_COLORS: tuple[tuple[float, ...], ...] = tuple(
 )
 ANKLES = (OPENPOSE_18_NAMES.index("left_ankle"), OPENPOSE_18_NAMES.index("right_ankle"))
 TOES = ((0, 1), (3, 4))
-"""The big and the small toe of the left and the right foot, among `FOOT_NAMES`."""
+"""Big and small toe of the left and the right foot, in `FOOT_NAMES`."""
 
 FARTHEST = 2.0**20
-"""Pixels. Points farther out are drawn there: OpenCV is slow with huge coordinates and takes none beyond 32 bits."""
+"""Pixels. Coordinates are clipped to this: OpenCV is slow with large ones and fails beyond 32 bits."""
 
 
 @dataclass(frozen=True)
 class DrawnPerson:
-    """One person on the canvas.
-
-    Rows are x, y, score in pixels of the canvas, in float64: truncation to pixels then does not depend on the scale.
-    """
+    """One person: rows of x, y, score in pixels of the canvas; float64, so that scaling does not change truncation."""
 
     body: np.ndarray
     feet: np.ndarray
@@ -60,14 +60,14 @@ class DrawnPerson:
         return cls(part["body"], part["feet"], part["face"][:68], (part["left_hand"], part["right_hand"]))
 
     def toes(self) -> list[np.ndarray]:
-        """Middle of the big and the small toe, left and right, of the lower score."""
+        """Midpoints of big and small toe, left and right, with the lower score."""
         pairs = [self.feet[list(pair)] for pair in TOES]
         return [np.array([*pair[:, :2].mean(axis=0), pair[:, 2].min()]) for pair in pairs]
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """Draws people on `pixels`, following the figures of a style."""
+    """Draws people on `pixels` in a style."""
 
     pixels: np.ndarray
     canvas: Canvas
@@ -95,7 +95,7 @@ class Renderer:
                     self._limb(person.body[ANKLES[side]], person.toes()[side], color)
 
     def _shows(self, *joints: int) -> bool:
-        """Whether these joints of the body are switched on; a limb belongs to the head if one of its ends does."""
+        """Whether these body joints are drawn; a limb belongs to the head if one of its ends does."""
         return ("head" if HEAD_POINTS.intersection(joints) else "body") in self.parts
 
     def _limb(self, start: np.ndarray, end: np.ndarray, color: Color) -> None:
@@ -172,17 +172,17 @@ class Renderer:
             cv2.circle(self.pixels, _pixel(point), radius, self._channels(shade), thickness=-1)
 
     def _inside(self, point: np.ndarray) -> bool:
-        """Whether the style draws the point there: some leave out what lies outside of the canvas."""
+        """Whether the point is on the canvas, or the style draws outside of it too."""
         x, y = _pixel(point)
         return not self.style.inside_only or (0 <= x < self.canvas.w and 0 <= y < self.canvas.h)
 
     @staticmethod
     def _off_edge(point: np.ndarray) -> bool:
-        """Whether the point is there and not on the first row or column: points of hands and faces there are absent."""
+        """Whether a hand or face point is present; those in the first row or column count as absent."""
         return bool(point[2]) and min(_pixel(point)) > 0
 
     def _light(self, *points: np.ndarray) -> float:
-        """Brightness for these points: 1, or the product of their scores, which may exceed 1 and are cut there."""
+        """Brightness: 1, or the product of the scores, each clipped to 1."""
         return math.prod(min(float(point[2]), 1.0) for point in points) if self.style.by_score else 1.0
 
     def _channels(self, color: Sequence[float]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Pose videos: a `PoseSequence` drawn frame by frame, never all at once."""
+"""Pose videos, drawn and written frame by frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STEADY = 0.5
-"""Frames whose times are off by less than this share of a frame have a constant rate."""
+"""Largest deviation, in frames, of the times of a constant rate."""
 
 Progress = Callable[[int, int | None], None]
 
@@ -42,26 +42,25 @@ def draw_sequence(
     blend: bool = False,
     on_progress: Progress | None = None,
 ) -> None:
-    """Write the pose video of a sequence: one frame for each of its frames, black where nobody is seen.
+    """Write the pose video of a sequence, one frame for each of its frames, black if nobody is seen.
 
     Args:
-        path: a video file, a `.png` (of a sequence of one frame), or a folder for a PNG per frame, named by the number
-            of the frame in the source. Each appears only when it is whole.
-        style, parts, threshold: see `draw_poses`. Where visibility was decided along time (see `drawing_threshold`)
-            the threshold is not asked again.
-        size, fit: (w, h) of the result, and how the source's frame maps onto it, see `place`; None: the source's size.
+        path: a video file, a `.png` (for a sequence of one frame), or a folder of PNGs named by frame number in the
+            source. Each file is written atomically.
+        style, parts, threshold: see `draw_poses`. The threshold is 0 for a cleaned sequence, see `drawing_threshold`.
+        size, fit: (w, h) of the result and how the source maps onto it, see `place`; None: the source's size.
         codec: see `VideoWriter`.
-        background: frames of the source on which to draw, matched by their number; None: black.
-        blend: let the background shine through the limbs, as in an overlay; needs the source's size.
+        background: frames of the source to draw on, matched by number; None: black.
+        blend: draw as `overlay` does; needs the source's size.
         on_progress: called with (frames done, all); may raise to stop.
 
-    Raises `InputError` for settings that do not go together and files that cannot be written.
+    Raises `InputError` for incompatible settings and files that cannot be written.
     """
     path = Path(path)
     threshold = drawing_threshold(sequence.meta, threshold)
     size = size or sequence.size
     if blend and size != sequence.size:
-        raise InputError(f"an overlay has the size of the video, {sequence.size}: got {size}")
+        raise InputError(f"an overlay has the size of the video, {sequence.size}, got {size}")
 
     def pictures() -> Iterator[np.ndarray]:
         for number, (poses, image) in enumerate(_with_background(sequence, background), start=1):
@@ -86,7 +85,7 @@ def draw_sequence(
 def _with_background(
     sequence: PoseSequence, background: Iterable[Frame] | None
 ) -> Iterator[tuple[Poses, np.ndarray | None]]:
-    """Each frame's poses with the picture of the same number, None where there is none."""
+    """Each frame's poses with the picture of the same number, or None."""
     frames = iter(background or ())
     frame = next(frames, None)
     for t, index in enumerate(sequence.frame_index):
@@ -128,17 +127,17 @@ def _write_video(
 
 
 def _times(sequence: PoseSequence) -> np.ndarray | None:
-    """(T,) seconds from the first frame on, where the rate is not constant."""
+    """(T,) seconds from the first frame, or None for a constant rate."""
     if has_steady_rate(sequence):
         return None
     if (np.diff(sequence.pts) * float(1 / TIME_BASE) > 2).all():
         return sequence.pts - sequence.pts[0]
-    log.warning("the times of the frames do not rise: the video gets a constant rate")
+    log.warning("the frame times do not rise: the video gets a constant rate")
     return None
 
 
 def has_steady_rate(sequence: PoseSequence) -> bool:
-    """Whether the times of the frames are those of a constant rate, to half a frame."""
+    """Whether the frame times fit a constant rate to within half a frame."""
     if sequence.frame_rate is None or len(sequence) < 2:
         return True
     times = (sequence.pts - sequence.pts[0]) * float(sequence.frame_rate)

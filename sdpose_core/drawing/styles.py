@@ -1,7 +1,7 @@
-"""The styles of pose maps, as a table of figures that the renderer of `renderer.py` follows.
+"""The styles of pose maps, as a table for the renderer.
 
-A network reads the style it was trained on best: width of the sticks, brightness, which parts are there, even the order
-of the color channels. The figures were taken from the projects named in `Style.source`.
+A network works best with the style it was trained on: stick width, brightness, parts, even the order of the color
+channels. The values come from the projects named in `Style.source`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Canvas:
-    """What widths may depend on: size in pixels, and whether only the 17 body points are drawn."""
+    """What widths depend on: the size in pixels, and whether only the 17 body points are drawn."""
 
     w: int
     h: int
@@ -26,7 +26,7 @@ class Canvas:
 Color = tuple[int, int, int]
 
 Width = Callable[[Canvas, float], int]
-"""Pixels, from the canvas and the length of the limb (0 for a dot)."""
+"""(canvas, length of the limb or 0 for a dot) -> pixels."""
 
 
 def _fixed(width: int) -> Width:
@@ -67,17 +67,17 @@ class Style:
         hand_line: thickness of a finger.
         hand_dot: radius of a finger joint.
         face: radius of a face point; None draws no face.
-        feet: "none", "dots" (six points) or "toes" (a limb from each ankle to the middle of the toes).
-        toe_colors: of the joints at the left and the right toes.
+        feet: "none", "dots" (six points) or "toes" (a limb from each ankle to the midpoint of the toes).
+        toe_colors: of the left and the right toe joint.
         dim: brightness of body limbs.
-        by_layer: the limbs of all people, then all joints, hands, faces; otherwise person by person.
-        one_person: only the person with the best body.
-        inside_only: nothing is drawn for joints outside of the canvas, nor limbs shorter than a pixel.
-        cut_colors: the colors of fingers are cut to whole numbers instead of rounded.
-        by_score: colors are dimmed by the scores of their points. (MimicMotion draws even hands and faces of low
-            scores, so; here points below the threshold are left out.)
+        by_layer: limbs of all people, then all joints, hands, faces; otherwise person by person.
+        one_person: only the person with the highest mean body score.
+        inside_only: skips joints outside of the canvas and limbs shorter than a pixel.
+        cut_colors: truncates finger colors instead of rounding them.
+        by_score: dims colors by score. (MimicMotion also draws hands and faces with low scores; here the threshold
+            applies.)
         swap_red_blue: the project wrote its RGB colors as BGR.
-        short_side: drawn at this short side and reduced, as the project does; None: drawn at its size.
+        short_side: draw at this short side and downscale, as the project does; None: draw at the final size.
     """
 
     source: str
@@ -110,55 +110,33 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "xinsir": replace(_CONTROLNET, source="xinsir SDXL ControlNets, model card", stick=_xinsir, joint=_xinsir),
         "xinsir_aux": replace(_CONTROLNET, source="xinsir scaling of controlnet_aux", stick=_xinsir),
         "sdpose_native": replace(
-            _CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True, cut_colors=True
+            _CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True, cut_colors=True,
         ),
         "sdpose_gradio": replace(
-            _CONTROLNET,
-            source="gradio app of SDPose",
-            stick=_gradio(256, 1),
-            joint=_gradio(192, 2),
-            dim=1.0,
-            feet="dots",
-            inside_only=True,
+            _CONTROLNET, source="gradio app of SDPose", stick=_gradio(256, 1), joint=_gradio(192, 2), dim=1.0,
+            feet="dots", inside_only=True,
         ),
         "wan_animate": replace(
-            _CONTROLNET,
-            source="Wan-Animate",
-            stick=_wan,
-            joint=_wan,
-            hand_line=_wan_hand,
-            hand_dot=_wan_hand,
-            face=None,
-            feet="toes",
-            toe_colors=((200, 200, 0), (100, 100, 0)),
-            one_person=True,
+            _CONTROLNET, source="Wan-Animate", stick=_wan, joint=_wan, hand_line=_wan_hand, hand_dot=_wan_hand,
+            face=None, feet="toes", toe_colors=((200, 200, 0), (100, 100, 0)), one_person=True,
         ),
         "musepose": replace(
-            _SWAPPED,
-            source="MusePose",
-            stick=_by_length,
-            hand_line=_by_length,
-            hand_dot=_fixed(3),
-            face=None,
+            _SWAPPED, source="MusePose", stick=_by_length, hand_line=_by_length, hand_dot=_fixed(3), face=None,
             one_person=True,
         ),
         "mimicmotion": replace(_SWAPPED, source="MimicMotion", by_score=True, short_side=2160),
         "unianimate": replace(
-            _SWAPPED,
-            source="UniAnimate",
-            face=None,
-            feet="toes",
-            toe_colors=((170, 255, 255), (255, 255, 0)),
+            _SWAPPED, source="UniAnimate", face=None, feet="toes", toe_colors=((170, 255, 255), (255, 255, 0)),
             one_person=True,
         ),
         "open_animate_anyone": replace(_SWAPPED, source="Open-AnimateAnyone"),
     }
-)
-"""Name -> style. `animate_anyone` is another name of `dwpose`."""
+)  # fmt: skip
+"""Name -> style. `animate_anyone` is an alias of `dwpose`."""
 
 
 def check_style(name: str) -> Style:
-    """The style of that name. Raises `InputError`, naming the nearest and all known styles, if there is none."""
+    """The style called `name`. Raises `InputError` with the closest and all known names."""
     if name in STYLES:
         return STYLES[name]
     near = difflib.get_close_matches(str(name), STYLES, n=1)

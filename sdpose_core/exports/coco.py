@@ -1,4 +1,4 @@
-"""COCO: results as its evaluation reads them, and the same as annotations, for training or correcting by hand.
+"""COCO: results for its evaluation, and annotations for training or manual correction.
 
 Whole bodies follow COCO-WholeBody: the first 17 points are `keypoints`, the others `foot_kpts`, `face_kpts`,
 `lefthand_kpts` and `righthand_kpts`.
@@ -31,10 +31,10 @@ def write(job: ExportJob) -> None:
 
 
 def write_results(path: Path, job: ExportJob) -> None:
-    """A list of {image_id, category_id, keypoints, score, ...}: all points with their raw scores."""
+    """A list of {image_id, category_id, keypoints, score, ...} with raw scores."""
     points = KEYPOINT_SETS[job.sequence.keypoint_set]
     entries = (
-        {"image_id": image, "category_id": 1, "score": score, "bbox": _xywh(box), **_parts(points, rows, "")}
+        {"image_id": image, "category_id": 1, "score": score, "bbox": _xywh(box), **_parts(points, rows)}
         for image, poses in _frames(job)
         for rows, score, box in zip(_rows(poses), poses.mean_scores().tolist(), poses.boxes, strict=True)
     )
@@ -43,14 +43,17 @@ def write_results(path: Path, job: ExportJob) -> None:
 
 
 def write_annotations(path: Path, job: ExportJob) -> None:
-    """{images, categories, annotations}; points of at least the threshold are visible (2), others not labelled (0).
+    """{images, categories, annotations}; points from the threshold up are visible (2), others not labeled (0).
 
-    The pictures are called NAME_000000.png and so on, by the number of the frame in the source.
+    Pictures are called NAME_000000.png and so on, by frame number in the source.
     """
-    points = KEYPOINT_SETS[job.sequence.keypoint_set]
+    points, (w, h) = KEYPOINT_SETS[job.sequence.keypoint_set], job.size
+    links = [[a + 1, b + 1] for a, b in points.links if a < 17 and b < 17]
+    category = {"id": 1, "name": "person", "keypoints": list(points.names[:17]), "skeleton": links}
+    names = ((image, f"{job.name}_{image:06d}.png") for image in _image_ids(job).tolist())
     with atomic_write(path, "w") as handle:
-        handle.write('{"categories": ' + json.dumps([_category(points)]) + ', "images": ')
-        write_list(handle, (_image(job, image) for image in _image_ids(job).tolist()))
+        handle.write('{"categories": ' + json.dumps([category]) + ', "images": ')
+        write_list(handle, ({"id": image, "file_name": name, "width": w, "height": h} for image, name in names))
         handle.write(', "annotations": ')
         write_list(handle, _annotations(job, points))
         handle.write("}\n")
@@ -61,21 +64,15 @@ def _annotations(job: ExportJob, points: KeypointSet) -> Iterator[dict[str, Any]
     for image, poses in _frames(job):
         assert poses.track_ids is not None
         for rows, box, track in zip(_rows(poses), poses.boxes, poses.track_ids, strict=True):
-            number += 1  # COCO's evaluation takes the id 0 for none
+            number += 1  # COCO's evaluation ignores the id 0
             rows = np.where(rows[:, 2:] >= job.min_score(poses), rows, 0)
             rows[:, 2] = np.where(rows[:, 2] > 0, 2, 0)
             x, y, w, h = _xywh(box)
             yield {
-                "id": number,
-                "image_id": image,
-                "category_id": 1,
-                "iscrowd": 0,
-                "bbox": [x, y, w, h],
-                "area": w * h,
-                "num_keypoints": int((rows[:17, 2] > 0).sum()),
-                "track_id": int(track),
-                **_parts(points, rows, "valid"),
-            }
+                "id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "bbox": [x, y, w, h], "area": w * h,
+                "num_keypoints": int((rows[:17, 2] > 0).sum()), "track_id": int(track),
+                **_parts(points, rows, valid=True),
+            }  # fmt: skip
 
 
 def _image_ids(job: ExportJob) -> np.ndarray:
@@ -87,20 +84,19 @@ def _frames(job: ExportJob) -> Iterator[tuple[int, Poses]]:
 
 
 def _rows(poses: Poses) -> np.ndarray:
-    """(P, K, 3) x, y, raw score; 0 where no point was found."""
+    """(P, K, 3) x, y, raw score; absent points are 0."""
     rows = np.concatenate([poses.keypoints, poses.scores[..., None]], axis=-1)
     return np.where(np.isfinite(poses.keypoints).all(-1, keepdims=True), rows, 0)
 
 
-def _parts(points: KeypointSet, rows: np.ndarray, valid: str) -> dict[str, Any]:
-    """`keypoints` and, of a whole body, the other parts; with `valid` also whether a part has any point."""
+def _parts(points: KeypointSet, rows: np.ndarray, valid: bool = False) -> dict[str, Any]:
+    """`keypoints` and the other parts; with `valid` also whether a part has any point."""
     entry: dict[str, Any] = {"keypoints": _floats(rows[:17])}
     for part, name in _NAME_OF.items():
         if part in points.parts:
-            own = rows[list(points.parts[part])]
-            entry[f"{name}_kpts"] = _floats(own)
+            entry[f"{name}_kpts"] = _floats(rows[list(points.parts[part])])
             if valid:
-                entry[f"{name}_{valid}"] = bool((own[:, 2] > 0).any())
+                entry[f"{name}_valid"] = bool((rows[list(points.parts[part]), 2] > 0).any())
     return entry
 
 
@@ -111,16 +107,6 @@ def _floats(rows: np.ndarray) -> list[float]:
 def _xywh(box: np.ndarray) -> list[float]:
     x1, y1, x2, y2 = np.nan_to_num(box[:4]).tolist()
     return [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-
-
-def _category(points: KeypointSet) -> dict[str, Any]:
-    links = [[a + 1, b + 1] for a, b in points.links if a < 17 and b < 17]
-    return {"id": 1, "name": "person", "keypoints": list(points.names[:17]), "skeleton": links}
-
-
-def _image(job: ExportJob, image: int) -> dict[str, Any]:
-    w, h = job.size
-    return {"id": image, "file_name": f"{job.name}_{image:06d}.png", "width": w, "height": h}
 
 
 PROFILE = ExportProfile(tool="COCO", files="NAME_results.json, NAME_annotations.json", write=write)

@@ -1,8 +1,8 @@
-"""Faces cut out of a video by the keypoints: square, steady, of one size (Wan-Animate's face video).
+"""Steady square face crops of a video, for Wan-Animate's face video.
 
 The margin is Wan-Animate's (Wan-Video/Wan2.2, wan/modules/animate/preprocess/utils.py): the box of the 68 face points
-grows to 1.3 times its area in its own proportions, with three quarters of the new height above. That tool stretches
-this box to 512x512; here it is made square, so that faces keep their proportions.
+grows to 1.3 times its area, with three quarters of the added height above. That tool stretches the box to 512x512; here
+it is made square, so that faces keep their proportions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ..poses import USUAL_RATE, PoseSequence
 from ..sequences.tracks import split_tracks
 
 AREA_GROWTH = 1.3
-"""Wan-Animate's growth of the area of the box around the face points."""
+"""Factor from the area of the face points' box to the area of the crop."""
 
 MIN_FACE_POINTS = 17
-"""A quarter of the 68 points; with fewer the face is away."""
+"""A quarter of the 68 points; with fewer the face counts as unseen."""
 
 _FACE = slice(23, 91)
 _NOSE, _EYES, _EARS = 0, (1, 2), (3, 4)
@@ -31,13 +31,12 @@ def face_boxes(
 ) -> np.ndarray:
     """Square boxes around one person's face: (T, 4) float64 x1, y1, x2, y2 in pixels of the source.
 
-    From the 68 face points; a body's 17 points give an estimate from nose, eyes and ears. Boxes are averaged over time
-    and moved into the picture where they fit. While the face is away the last box stays; NaN before the face is first
-    seen, and everywhere if it never is.
+    From the 68 face points or, for coco_17, estimated from nose, eyes and ears. Boxes are averaged over time and moved
+    into the picture if they fit. While the face is unseen the last box is kept; NaN before the face is first seen.
 
     Args:
-        threshold: points of a lower score are absent.
-        smooth_seconds: half width of the window of the average; 0 switches it off. At least two frames otherwise.
+        threshold: points with a lower score are absent.
+        smooth_seconds: half width of the averaging window, at least two frames; 0: off.
 
     Raises `InputError` for a keypoint set other than coco_17 and coco_wholebody_133.
     """
@@ -47,8 +46,8 @@ def face_boxes(
     for track in split_tracks(sequence):
         if track.id == track_id:
             seen = np.isfinite(track.keypoints).all(-1) & (track.scores >= threshold) & (track.scores > 0)
-            own = _from_face if sequence.keypoint_set == "coco_wholebody_133" else _from_head
-            rows = [own(points, there) for points, there in zip(track.keypoints, seen, strict=True)]
+            square = _from_face if sequence.keypoint_set == "coco_wholebody_133" else _from_head
+            rows = [square(points, shown) for points, shown in zip(track.keypoints, seen, strict=True)]
             squares[track.start : track.start + len(track)] = rows
     if smooth_seconds > 0:
         squares = _smooth(squares, max(round(smooth_seconds * float(sequence.frame_rate or USUAL_RATE)), 2))
@@ -56,18 +55,18 @@ def face_boxes(
 
 
 def face_crops(frames: Iterable[np.ndarray], boxes: Iterable[np.ndarray], size: int = 512) -> Iterator[np.ndarray]:
-    """The content of each box, RGB uint8 (size, size, 3), one frame at a time.
+    """The content of each box: RGB uint8 (size, size, 3), black outside of the frame.
 
     Args:
         frames: RGB uint8 (H, W, 3).
-        boxes: (4,) x1, y1, x2, y2 of each frame; NaN gives a black picture. What lies outside of a frame is black.
+        boxes: (4,) x1, y1, x2, y2 of each frame; NaN gives a black picture.
     """
     for frame, box in zip(frames, boxes, strict=True):
         yield _crop(frame, np.asarray(box, np.float64), size)
 
 
 def _from_face(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, float]:
-    """(x, y, side) of a square around the face points with the margin; NaN where too few are seen."""
+    """(x, y, side) of the square around the face points with margin; NaN if too few are seen."""
     face = points[_FACE][seen[_FACE]]
     if len(face) < MIN_FACE_POINTS:
         return math.nan, math.nan, math.nan
@@ -82,7 +81,7 @@ def _with_margin(center: np.ndarray, w: float, h: float) -> tuple[float, float, 
 
 
 def _from_head(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, float]:
-    """The same from nose, eyes and ears. The ratios are rounded from faces of COCO-WholeBody, frontal to profile."""
+    """The same from nose, eyes and ears, by ratios measured on faces of COCO-WholeBody, frontal to profile."""
     eyes, ears = [points[i] for i in _EYES if seen[i]], [points[i] for i in _EARS if seen[i]]
     if not seen[_NOSE] or not eyes:
         return math.nan, math.nan, math.nan
@@ -101,29 +100,28 @@ def _length(vector: np.ndarray) -> float:
 
 
 def _smooth(squares: np.ndarray, radius: int) -> np.ndarray:
-    """The average under a Hann window of `radius` frames to both sides, over the frames that have a box."""
+    """Average under a Hann window of `radius` frames on either side, over the frames with a box."""
     kernel = np.hanning(2 * radius + 3)[1:-1]
     seen = np.isfinite(squares[:, 0])
-    weights = _around_each(seen.astype(np.float64), kernel)
-    sums = [_around_each(np.where(seen, column, 0), kernel) for column in squares.T]
+
+    def convolved(values: np.ndarray) -> np.ndarray:
+        return np.convolve(np.pad(values, len(kernel) // 2), kernel, mode="valid")
+
+    weights = convolved(seen.astype(np.float64))
+    sums = [convolved(np.where(seen, column, 0)) for column in squares.T]
     means = np.stack(sums, axis=1) / np.where(weights > 0, weights, 1)[:, None]
     return np.where(seen[:, None], means, np.nan)
 
 
-def _around_each(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    radius = len(kernel) // 2
-    return np.convolve(np.pad(values, radius), kernel, mode="valid")
-
-
 def _held(squares: np.ndarray) -> np.ndarray:
-    """Rows without a box take the last one before them."""
+    """Rows without a box take the last one before."""
     seen = np.isfinite(squares[:, 0])
     last = np.maximum.accumulate(np.where(seen, np.arange(len(squares)), -1))
     return np.where(last[:, None] >= 0, squares[np.maximum(last, 0)], np.nan)
 
 
 def _into_picture(squares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes x1, y1, x2, y2 of squares (x, y, side), moved inside where they fit; larger ones are centered."""
+    """Squares (x, y, side) as boxes x1, y1, x2, y2, moved inside the picture; larger ones are centered."""
     center, side = squares[:, :2], squares[:, 2:]
     room = np.asarray(size, np.float64) - side
     corner = np.where(room >= 0, np.clip(center - side / 2, 0, np.maximum(room, 0)), room / 2)
@@ -136,7 +134,7 @@ def _crop(frame: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     if not np.isfinite(box).all():
         return np.zeros((size, size, 3), np.uint8)
     scale = size / (box[2] - box[0])
-    if scale < 1:  # an affine warp does not average what it makes smaller
+    if scale < 1:  # an affine warp aliases when it shrinks
         return cv2.resize(_window(frame, np.rint(box).astype(int)), (size, size), interpolation=cv2.INTER_AREA)
     offset = (scale - 1) / 2 - box[:2] * scale
     matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
@@ -144,7 +142,7 @@ def _crop(frame: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
 
 
 def _window(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Whole pixels x1, y1, x2, y2 of a frame, black outside."""
+    """The pixels x1, y1, x2, y2 of a frame, black outside."""
     x1, y1, x2, y2 = box
     h, w = frame.shape[:2]
     window = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)

@@ -1,8 +1,8 @@
-"""MimicMotion: the tensor of pose maps that its pipeline takes as `image_pose`, as NAME_pose.npy.
+"""MimicMotion: the pose maps of its pipeline's `image_pose`, as NAME_pose.npy.
 
-Rules of Tencent/MimicMotion: inference.py sets the size by the reference picture (576 by 1024, turned for pictures that
-are not upright; the picture is cut to it) and passes float (1 + T, 3, H, W), -1 to 1, the reference's pose first.
-`torch.from_numpy(numpy.load(FILE))` gives that tensor; no package beyond numpy is needed to read it.
+Rules of Tencent/MimicMotion: inference.py takes the size from the reference picture (576 by 1024, or 1024 by 576 for
+pictures that are not upright; the picture is cropped to it) and passes float (1 + T, 3, H, W), -1 to 1, the reference's
+pose first. `torch.from_numpy(numpy.load(FILE))` gives that tensor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def write(job: ExportJob) -> None:
 
 
 def write_tensor(path: Path, job: ExportJob) -> None:
-    """float32 (1 + T, 3, h, w), appended frame by frame: seven megabytes each at the usual size."""
+    """float32 (1 + T, 3, h, w), written frame by frame: 7 MB each at the usual size."""
     w, h = job.pose_map_size()
     header = {"descr": "<f4", "fortran_order": False, "shape": (1 + len(job.timeline), 3, h, w)}
     with atomic_write(path) as handle:
@@ -35,14 +35,6 @@ def _normalized(pose_map: np.ndarray) -> bytes:
 
 
 PROFILE = ExportProfile(
-    tool="MimicMotion",
-    files="NAME_pose.npy",
-    write=write,
-    style="mimicmotion",
-    one_person=True,
-    size=(576, 1024),
-    turned=True,
-    multiple=64,
-    fit="crop",
-    reference="poses",
-)
+    tool="MimicMotion", files="NAME_pose.npy", write=write, style="mimicmotion", one_person=True, size=(576, 1024),
+    turned=True, multiple=64, fit="crop", reference="poses",
+)  # fmt: skip

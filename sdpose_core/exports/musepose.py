@@ -1,9 +1,9 @@
 """MusePose: keypoints as .npy, and a pose video without face.
 
-Rules of TMElyralab/MusePose: draw_dwpose.py reads NAME.npy of the folder of keypoints with allow_pickle=True, a list of
+Rules of TMElyralab/MusePose: draw_dwpose.py reads NAME.npy in the keypoint folder with allow_pickle=True, a list of
 dicts `bodies` {candidate (18, 2), subset (1, 18)}, `hands` (2, 21, 2), `faces` (1, 68, 2), and draws the first person
-at a short side of 1024, reduced to 768; test_stage_2.py reads the video through PyAV. Coordinates are fractions of the
-picture, -1 where a point is not seen; a subset holds the row of each point in candidate, or -1.
+at a short side of 1024, downscaled to 768; test_stage_2.py reads the video through PyAV. Coordinates are fractions of
+the picture, -1 if unseen; a subset holds the row of each point in candidate, or -1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def write(job: ExportJob) -> None:
 
 
 def write_keypoints(path: Path, job: ExportJob) -> None:
-    """The object array of dicts that MusePose unpickles; nothing of ours ever reads such a file."""
+    """The object array of dicts that MusePose unpickles; this library never reads such a file."""
     frames = np.empty(len(job.timeline), object)
     for number, poses in enumerate(job.poses()):
         frames[number] = frame_dict(poses, job.min_score(poses))
@@ -37,7 +37,7 @@ def write_keypoints(path: Path, job: ExportJob) -> None:
 
 
 def frame_dict(poses: Poses, threshold: float) -> dict[str, Any]:
-    """The first person of a frame as MusePose's dict, all points -1 where nobody is."""
+    """The first person of a frame as MusePose's dict; all points are -1 if there is nobody."""
     found = people(poses, threshold)[:1]
     parts = found[0].parts() if found else {name: np.zeros((count, 3)) for name, count in PART_SIZES.items()}
     scale = np.asarray(poses.size, np.float64)
@@ -51,10 +51,10 @@ def frame_dict(poses: Poses, threshold: float) -> dict[str, Any]:
 
 
 def _npy(array: np.ndarray) -> bytes:
-    """An object array as `numpy.save` writes it, in the words of numpy 1.
+    """An object array as numpy 1's `numpy.save` writes it.
 
-    numpy 2 names its own module `numpy._core` in the pickle, which the numpy 1 of the tool's environment does not
-    have; every numpy knows `numpy.core`. The dicts hold plain lists, so that no data can look like such a name.
+    The pickle of numpy 2 refers to `numpy._core`, which MusePose's numpy 1 does not have; both know `numpy.core`. The
+    dicts hold plain lists, so the replaced bytes cannot be data.
     """
     header = {"descr": "|O", "fortran_order": False, "shape": array.shape}
     file = io.BytesIO()
@@ -63,12 +63,6 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 PROFILE = ExportProfile(
-    tool="MusePose",
-    files="dwpose_keypoints/NAME.npy, dwpose_without_face/NAME.mp4; with --video NAME_meta.json",
-    write=write,
-    style="musepose",
-    one_person=True,
-    short_side=768,
-    multiple=2,
-    drawn_short_side=1024,
-)
+    tool="MusePose", files="dwpose_keypoints/NAME.npy, dwpose_without_face/NAME.mp4; with --video NAME_meta.json",
+    write=write, style="musepose", one_person=True, short_side=768, multiple=2, drawn_short_side=1024,
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""OpenPose: one JSON file per frame, named as its own program names them, see `openpose.write_openpose_json`."""
+"""OpenPose: one JSON file per frame, named as OpenPose names them, see `openpose.writer.write_openpose_json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools that take a pose video and nothing else: one writer, one profile each."""
+"""Tools that read only a pose video."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTROLNET = ExportProfile(
 )
 
 SCAIL2 = replace(CONTROLNET, tool="SCAIL-2, pose-driven mode", multiple=32, shrink=2, frames="81")
-"""`size` is that of the result; the pose video has half of it."""
+"""`size` is the result's; the pose video has half of it."""
 
 MINIMAX_H3 = replace(CONTROLNET, tool="MiniMax-H3 Fun ControlNet", frames="124", frame_rate=Fraction(24))
 

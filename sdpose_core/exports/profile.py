@@ -1,4 +1,4 @@
-"""What an export is made of: the profile of a target, the user's wishes, and the job that a target's file writes."""
+"""The parts of an export: a target's profile, the user's options, and the job that the target writes."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ OnProgress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class ExportProfile:
-    """What one tool wants, in numbers.
+    """What one tool requires.
 
     Attributes:
-        tool: the project whose reader was followed.
-        files: what is written below the output folder; NAME is the name of the sequence.
-        write: writes the files of a `ExportJob`.
-        style: of `drawing.styles.STYLES`; None where nothing is drawn.
-        one_person: the tool knows one person only.
-        threshold: points of a lower score are absent.
-        size: (w, h) of the canvas, where the tool has one.
-        turned: `size` is for upright pictures; the sides are exchanged for others.
-        short_side: of the canvas, where the tool has one.
-        area: pixels of the canvas at most.
+        tool: the project that reads the files.
+        files: files below the output folder; NAME is the sequence's.
+        write: writes the files of an `ExportJob`.
+        style: of `drawing.styles.STYLES`; None: nothing is drawn.
+        one_person: the tool supports one person only.
+        threshold: points with a lower score are absent.
+        size: (w, h) of the canvas, if fixed.
+        turned: swap the sides of `size` for pictures that are not upright.
+        short_side: of the canvas, if fixed.
+        area: maximum pixels of the canvas.
         multiple: both sides of the canvas are multiples of this.
         shrink: the pose video is this many times smaller than the canvas.
-        drawn_short_side: pose maps are drawn at this short side and reduced, as the tool does.
-        fit: how the frame of a picture (the character's) maps onto the canvas, see `drawing.canvas.place`.
-        frames: rule of the number of frames, see `timing.frame_count`.
+        drawn_short_side: draw at this short side and downscale, as the tool does.
+        fit: how a picture (the character's) maps onto the canvas, see `drawing.canvas.place`.
+        frames: rule for the number of frames, see `timing.frame_count`.
         frame_rate: frames per second; None: the source's.
         codec: of the pose video, see `video.writer.CODECS`.
-        reference: what the tool wants to know of the character: "poses", "picture", or "" for nothing.
+        reference: what is needed of the character: "poses", "picture", or "" for nothing.
     """
 
     tool: str
@@ -84,7 +84,7 @@ def _nearest(side: float, multiple: int) -> int:
 
 
 def _within_area(source: tuple[int, int], area: int, multiple: int) -> tuple[int, int]:
-    """The (w, h) of at most `area` pixels, next to the largest of the proportions of `source`, that keeps them best."""
+    """The (w, h) near the largest one of at most `area` pixels that best keeps the aspect ratio of `source`."""
     scale = math.sqrt(area / (source[0] * source[1])) / multiple
     choices = [
         (w * multiple, h * multiple)
@@ -102,17 +102,17 @@ def _around(value: float) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What the user asks for beside the target; None leaves it to the target's profile.
+    """The user's settings; None leaves a setting to the target's profile.
 
     Attributes:
-        person: the id of a track, or words of `people.parse_person`, such as "largest" or "point:320,200".
+        person: a track id, or see `people.parse_person`, such as "largest" or "point:320,200".
         size: (w, h) of the canvas.
         fit: see `drawing.canvas.place`.
-        threshold: points of a lower score are absent.
+        threshold: points with a lower score are absent.
         frames: "all", a number such as "77" or a form such as "4n+1", see `timing.frame_count`.
         frame_rate: frames per second, or "source" for one frame per source frame.
-        codec: of the pose video; "png" for a folder of pictures, where the target is one pose video.
-        overwrite: replace files that are there; otherwise they are kept.
+        codec: of the pose video; "png" for a folder of pictures, if the target is one pose video.
+        overwrite: replace existing files; otherwise they are kept.
     """
 
     person: int | str | None = None
@@ -127,13 +127,7 @@ class ExportOptions:
 
 @dataclass
 class ExportResult:
-    """What became of an export.
-
-    Attributes:
-        files: written.
-        kept: were there already and stayed.
-        notes: what a user should know: frames cut or held, who was chosen, what was missing.
-    """
+    """The outcome of an export: files written, existing files kept, and notes for the user."""
 
     files: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
@@ -146,19 +140,19 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """One export, prepared: who, when and how large are decided.
+    """One export with all settings resolved.
 
     Attributes:
-        sequence: the people to show, in pixels of the source.
-        timeline: the frames to show.
+        sequence: the selected people, in pixels of the source.
+        timeline: the frames to write.
         frame_rate: of the result.
         size: (w, h) of the canvas.
-        fit: how the frame of the sequence maps onto the canvas, see `drawing.canvas.place`.
-        threshold: the one asked for, or None; `min_score` tells which holds.
+        fit: how the sequence maps onto the canvas, see `drawing.canvas.place`.
+        threshold: the user's, or None; see `min_score`.
         name: of the sequence, for file names.
         out: folder.
         video: the source video, or None.
-        faces: the sequence in pixels of `video`, from which faces are cut.
+        faces: the sequence in pixels of `video`, for face crops.
         reference: poses of the character, or None.
         reference_picture: its picture, or None.
     """
@@ -182,7 +176,7 @@ class ExportJob:
     result: ExportResult = field(default_factory=ExportResult)
 
     def add(self, path: Path, make: Callable[[Path], None]) -> None:
-        """Let `make` write `path`, unless it is there and is to be kept. `make` must be atomic."""
+        """Write `path` by `make`, which must be atomic, unless an existing file is to be kept."""
         if path.exists() and not self.overwrite:
             self.result.kept.append(path)
             return
@@ -190,7 +184,7 @@ class ExportJob:
         self.result.files.append(path)
 
     def min_score(self, of: Poses | PoseSequence) -> float:
-        """The threshold for these poses: as asked, else the profile's, or 0 where cleaning decided who is seen."""
+        """The threshold for these poses: the user's, otherwise the profile's, or 0 for cleaned poses."""
         return drawing_threshold(of.meta, self.profile.threshold) if self.threshold is None else self.threshold
 
     def poses(self) -> Iterator[Poses]:
@@ -199,18 +193,17 @@ class ExportJob:
             yield place(pose_at(self.sequence, self.timeline, number), self.size, self.fit)
 
     def numbers(self) -> Iterator[int]:
-        """0, 1, ... for each frame of the result, reporting progress."""
+        """The frame numbers of the result, reporting progress."""
         for number in range(len(self.timeline)):
             yield number
             if self.on_progress:
                 self.on_progress(number + 1, len(self.timeline))
 
     def pose_map_size(self) -> tuple[int, int]:
-        """(w, h) of the pose maps."""
         return self.size[0] // self.profile.shrink, self.size[1] // self.profile.shrink
 
     def pose_map(self, poses: Poses) -> np.ndarray:
-        """The pose map of people on the canvas: RGB uint8 (h, w, 3)."""
+        """The pose map of poses on the canvas: RGB uint8 (h, w, 3)."""
         import cv2
 
         style, (w, h), threshold = self.profile.style, self.pose_map_size(), self.min_score(poses)
@@ -223,14 +216,14 @@ class ExportJob:
         return cv2.resize(drawn, (w, h), interpolation=cv2.INTER_AREA)
 
     def pose_maps(self) -> Iterator[np.ndarray]:
-        """The pose map of each frame, one at a time; black where nobody is."""
+        """The pose map of each frame, one at a time; black if there is nobody."""
         return (self.pose_map(poses) for poses in self.poses())
 
     def reference_poses(self) -> Poses:
-        """The character's poses on the canvas; without any, the first frame in which somebody is, which is noted."""
+        """The character's poses on the canvas; without a reference, the first frame with people, with a note."""
         if self.reference is not None:
             return place(self.reference, self.size, self.profile.fit)
         seen = np.flatnonzero((self.sequence.track_ids >= 0).any(axis=1))
         first = int(seen[0]) if len(seen) else 0
-        self.result.note(f"no reference was given: frame {first} of the sequence stands for it")
+        self.result.note(f"no reference was given: used frame {first} of the sequence instead")
         return place(self.sequence.frame(first), self.size, self.fit)

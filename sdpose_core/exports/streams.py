@@ -1,4 +1,4 @@
-"""What several targets write alike: pose videos, folders of pictures, the list of pairs for training."""
+"""Writers shared by several targets: pose videos, folders of pictures, JSON lists."""
 
 from __future__ import annotations
 
@@ -35,40 +35,38 @@ def write_pose_video(path: Path, job: ExportJob) -> None:
 
 def write_pose_maps(job: ExportJob, stem: str) -> None:
     """OUT/STEM.mp4 (.mkv for ffv1), or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
-    if job.codec != "png":
+
+    def write_pngs(path: Path) -> None:
+        with atomic_folder(path, "*.png") as folder:
+            for number, pose_map in enumerate(job.pose_maps()):
+                write_png(folder / f"{number:05d}.png", pose_map)
+
+    if job.codec == "png":
+        job.add(job.out / stem, write_pngs)
+    else:
         job.add(job.out / f"{stem}{SUFFIX.get(job.codec, '.mp4')}", lambda path: write_pose_video(path, job))
-        return
-    job.add(job.out / stem, lambda path: _write_pngs(path, job))
-
-
-def _write_pngs(path: Path, job: ExportJob) -> None:
-    with atomic_folder(path, "*.png") as folder:
-        for number, pose_map in enumerate(job.pose_maps()):
-            write_png(folder / f"{number:05d}.png", pose_map)
 
 
 def write_with_training_pair(job: ExportJob, pose_video: Path) -> None:
-    """The pose video; where the source is known also OUT/NAME_meta.json, `[{"video_path", "kps_path"}]`.
+    """The pose video and, if the source video is given, OUT/NAME_meta.json: `[{"video_path", "kps_path"}]`.
 
-    Raises `InputError`, before anything is written, unless both videos have the same number of frames, as the readers
-    of the list demand.
+    Raises `InputError` before writing unless both videos have the same number of frames, which training requires.
     """
     video = job.video
     if video is not None and (frames := frame_count(video)) != len(job.timeline):
         raise InputError(
-            f"{video} has {frames} frames and the pose video {len(job.timeline)}, but training wants as many of both: "
-            "export without --frames and --frame-rate, from poses of every frame, or leave out --video"
+            f"{video} has {frames} frames and the pose video {len(job.timeline)}, but training needs equal numbers: "
+            "export poses of every frame without --frames and --frame-rate, or leave out --video"
         )
     job.add(pose_video, lambda path: write_pose_video(path, job))
     if video is not None:
         pair = {"video_path": str(video.resolve()), "kps_path": str(pose_video.resolve())}
-        job.add(job.out / f"{job.name}_meta.json", lambda path: _write_pairs(path, [pair]))
+        job.add(job.out / f"{job.name}_meta.json", lambda path: _write_json(path, [pair]))
 
 
-def _write_pairs(path: Path, pairs: list[dict[str, str]]) -> None:
+def _write_json(path: Path, value: Any) -> None:
     with atomic_write(path, "w") as handle:
-        json.dump(pairs, handle)
-        handle.write("\n")
+        handle.write(json.dumps(value) + "\n")
 
 
 def write_list(handle: IO[str], entries: Iterable[Any]) -> None:

@@ -1,4 +1,4 @@
-"""A pose sequence in the words of the tools around us: one table of targets, one small file each."""
+"""Exports of pose sequences to other tools, and the table of targets."""
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ TARGETS: Mapping[str, ExportProfile] = MappingProxyType(
         "minimax_h3": pose_video.MINIMAX_H3,
     }
 )
-"""Name -> what the tool wants."""
 
 
 def check_target(name: str) -> ExportProfile:
-    """The profile of that name. Raises `InputError`, naming the nearest and all known ones, if there is none."""
+    """The profile called `name`. Raises `InputError` with the closest and all known names."""
     if name in TARGETS:
         return TARGETS[name]
     near = difflib.get_close_matches(str(name), TARGETS, n=1)
@@ -59,47 +58,37 @@ def export(
     options: ExportOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> ExportResult:
-    """Write a pose sequence for a tool into the folder `out`, streaming; files that are there are kept.
+    """Write a pose sequence for a tool into the folder `out`, frame by frame; existing files are kept.
 
     Args:
-        sequence: tracked and cleaned as wanted; fitted to a character, where that is wanted (`retarget`).
+        sequence: tracked, cleaned and possibly fitted to a character (`retarget`).
         target: a name of `TARGETS`.
         name: for file names; None: the stem of the sequence's source.
-        video: the source video: faces are cut from it, and lists for training name it.
-        faces: the poses in pixels of `video`, where `sequence` was fitted to a character; None: `sequence`.
-        reference: the character: its poses, or its picture where the target only wants that.
+        video: the source video, for face crops and training lists.
+        faces: the poses in pixels of `video`, if `sequence` was fitted to a character; None: `sequence`.
+        reference: the character: its poses, or its picture if the target needs that.
         on_progress: called with (frames done, frames in all) of each file; may raise to stop.
 
-    Raises `InputError` for settings that the target cannot have; nothing half written stays behind.
+    Raises `InputError` for settings that the target does not support. Files are written atomically.
     """
     profile, options = check_target(target), options or ExportOptions()
     result = ExportResult()
     if not len(sequence):
-        raise InputError("the pose sequence has no frame")
-    own = _people(sequence, profile, options, result)
-    timeline, frame_rate = _timing(own, profile, options, result)
+        raise InputError("the pose sequence has no frames")
+    selected = _people(sequence, profile, options, result)
+    timeline, frame_rate = _timing(selected, profile, options, result)
     poses, picture = _reference(reference, profile, target)
     if faces is not None and len(faces) != len(sequence):
-        raise InputError(f"the poses for faces have {len(faces)} frames, the sequence has {len(sequence)}")
+        raise InputError(f"the poses for faces and the sequence differ in frames: {len(faces)} and {len(sequence)}")
     job = ExportJob(
-        profile=profile,
-        sequence=own,
-        timeline=timeline,
-        frame_rate=frame_rate,
+        profile=profile, sequence=selected, timeline=timeline, frame_rate=frame_rate,
         size=_canvas(profile, options, _size_of(sequence, poses, picture)),
         fit=_fit(profile, options, fitted=poses is not None and poses.size == sequence.size),
-        threshold=options.threshold,
-        codec=options.codec or profile.codec,
-        overwrite=options.overwrite,
-        name=name or Path(str(sequence.meta.get("source") or "poses")).stem,
-        out=Path(out),
-        video=video,
-        faces=sequence if faces is None else faces,
-        reference=poses,
-        reference_picture=picture,
-        on_progress=on_progress,
-        result=result,
-    )
+        threshold=options.threshold, codec=options.codec or profile.codec, overwrite=options.overwrite,
+        name=name or Path(str(sequence.meta.get("source") or "poses")).stem, out=Path(out), video=video,
+        faces=sequence if faces is None else faces, reference=poses, reference_picture=picture,
+        on_progress=on_progress, result=result,
+    )  # fmt: skip
     profile.write(job)
     return result
 
@@ -107,21 +96,22 @@ def export(
 def _people(
     sequence: PoseSequence, profile: ExportProfile, options: ExportOptions, result: ExportResult
 ) -> PoseSequence:
-    """The people to show: all, or the one asked for (AnimateAnyone's rule where the tool knows one only)."""
+    """Everybody, or the selected person; by AnimateAnyone's rule if the tool supports one person only."""
     if options.person is None and not profile.one_person:
         return sequence
     person = "best" if options.person is None else str(options.person)
-    own = select_people(sequence, **parse_person(person))
-    ids, there = _ids(own), _ids(sequence)
+    selected = select_people(sequence, **parse_person(person))
+    ids, known = _ids(selected), _ids(sequence)
     if options.person is not None and not ids:
-        raise InputError(
-            f"person {person}: nobody is chosen by that; the ids are {', '.join(map(str, there)) or 'none'}"
-        )
+        raise InputError(f"person {person}: nobody matches; the ids are {', '.join(map(str, known)) or 'none'}")
     if not ids:
         result.note("nobody is in the sequence: all frames are empty")
-    elif options.person is None and len(there) > 1:
-        result.note(f"{profile.tool} takes one person: {ids[0]}, of the best score, of {len(there)}; --person chooses")
-    return own
+    elif options.person is None and len(known) > 1:
+        result.note(
+            f"{profile.tool} takes one person: exported id {ids[0]}, the best score of {len(known)} people; to choose "
+            "another, use --person"
+        )
+    return selected
 
 
 def _ids(sequence: PoseSequence) -> list[int]:
@@ -138,13 +128,13 @@ def _timing(
         rate = asked
     else:
         raise InputError(f"frame rate: expected a positive Fraction or 'source', got {asked!r}")
-    as_it_is = asked == "source" or sequence.frame_rate is None
-    timeline = every_frame(sequence) if as_it_is else at_rate(sequence, rate)
+    unchanged = asked == "source" or sequence.frame_rate is None
+    timeline = every_frame(sequence) if unchanged else at_rate(sequence, rate)
     count = frame_count(options.frames or profile.frames, len(timeline))
     if count < len(timeline):
         result.note(f"only the first {count} of {len(timeline)} frames are written")
     if count > len(timeline):
-        result.note(f"the last of {len(timeline)} frames is held, for {count} frames")
+        result.note(f"the last of {len(timeline)} frames is repeated, to {count} frames")
     return timeline.to_length(count), rate
 
 
@@ -154,17 +144,16 @@ def _reference(reference: Poses | Path | None, profile: ExportProfile, target: s
             raise InputError(f"{target} takes no reference: fit the poses to a character with `sdpose retarget` first")
         return reference and select_person(reference, "best score"), None
     if profile.reference != "picture":
-        raise InputError(f"{target} wants the reference as poses, got the picture {reference}")
+        raise InputError(f"{target} needs the reference as poses, got the picture {reference}")
     return None, Path(reference)
 
 
 def _size_of(sequence: PoseSequence, poses: Poses | None, picture: Path | None) -> tuple[int, int]:
-    """(w, h) that decides the canvas: the reference's, else the sequence's."""
+    """(w, h) that sets the canvas: the reference's, otherwise the sequence's."""
     if poses is not None:
         return poses.size
     if picture is None:
         return sequence.size
-
     h, w = read_image(picture).shape[:2]
     return w, h
 
@@ -173,14 +162,14 @@ def _canvas(profile: ExportProfile, options: ExportOptions, source: tuple[int, i
     size = options.size or profile.canvas_size(source)
     multiple = math.lcm(profile.multiple, profile.shrink)
     if min(size) < 1 or any(side % multiple for side in size):
-        raise InputError(f"size {size[0]}x{size[1]}: {profile.tool} wants both sides to be multiples of {multiple}")
+        raise InputError(f"size {size[0]}x{size[1]}: {profile.tool} needs both sides to be multiples of {multiple}")
     return size
 
 
 def _fit(profile: ExportProfile, options: ExportOptions, fitted: bool) -> str:
-    """How the sequence comes onto the canvas: as asked for, else as the profile says.
+    """The user's fit, otherwise the profile's.
 
-    Nothing is distorted for a size of the user's, nor cut where the poses were not fitted to the reference.
+    The default never distorts for a size of the user, and never crops poses that were not fitted to the reference.
     """
     unsafe = "stretch" if options.size else "crop" if not fitted else None
     fit = options.fit or ("pad" if profile.fit == unsafe else profile.fit)

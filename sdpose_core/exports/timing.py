@@ -1,4 +1,4 @@
-"""Which frames an export shows: another frame rate, by time stamps, and the number of frames that a tool asks for."""
+"""The frames of an export: another frame rate, and the number of frames that a tool requires."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Timeline:
     """N moments between the frames of a sequence.
 
     Attributes:
-        before, after: (N,) positions of the frames around each moment; equal where the moment is a frame.
-        weight: (N,) how far each moment lies from `before` to `after`, 0 to 1.
+        before, after: (N,) positions of the frames around each moment.
+        weight: (N,) position of each moment between `before` (0) and `after` (1).
     """
 
     before: np.ndarray
@@ -30,28 +30,26 @@ class Timeline:
 
     @property
     def nearest(self) -> np.ndarray:
-        """(N,) positions of the nearest frames."""
         return np.where(self.weight < 0.5, self.before, self.after)
 
     def to_length(self, count: int) -> Timeline:
-        """The first `count` moments, the last one held where there are fewer."""
+        """The first `count` moments; if there are fewer, the last one is repeated."""
         index = np.minimum(np.arange(count), len(self) - 1)
         return Timeline(self.before[index], self.after[index], self.weight[index])
 
 
 def every_frame(sequence: PoseSequence) -> Timeline:
-    """The frames of the sequence as they are."""
     index = np.arange(len(sequence))
     return Timeline(index, index, np.zeros(len(sequence)))
 
 
 def at_rate(sequence: PoseSequence, frame_rate: Fraction) -> Timeline:
-    """Moments at a constant rate from the first frame, by the time stamps: int(duration x rate) of them, at least 1.
+    """Moments at a constant rate from the first frame: int(duration x rate) of them, at least 1.
 
-    The last frame lasts as long as the sequence's frame rate says. Raises `InputError` for a sequence of pictures.
+    The last frame lasts one frame of the sequence's rate. Raises `InputError` for a sequence of pictures.
     """
     if sequence.frame_rate is None:
-        raise InputError("a sequence of pictures has no times: leave its frame rate as it is")
+        raise InputError("a sequence of pictures has no times: do not set a frame rate")
     pts = sequence.pts - sequence.pts[0]
     duration = pts[-1] + 1 / float(sequence.frame_rate)
     times = np.arange(max(int(duration * float(frame_rate) + 1e-6), 1)) / float(frame_rate)
@@ -63,11 +61,10 @@ def at_rate(sequence: PoseSequence, frame_rate: Fraction) -> Timeline:
 
 
 def frame_count(rule: str, available: int) -> int:
-    """How many frames to write of `available`.
+    """The number of frames to write of `available`.
 
     Args:
-        rule: "all"; a number, for exactly so many; or a form such as "4n+1" for the next number of that form (held
-            frames are added rather than motion lost).
+        rule: "all"; an exact number; or a form such as "4n+1": the next number of that form, so that no motion is lost.
 
     Raises `InputError` for another rule.
     """
@@ -84,9 +81,9 @@ def frame_count(rule: str, available: int) -> int:
 
 
 def pose_at(sequence: PoseSequence, timeline: Timeline, number: int) -> Poses:
-    """The people at a moment: those of the nearest frame, between the two frames where a person is in both.
+    """The people of the frame nearest to a moment, interpolated if a person is in both frames.
 
-    A point that only one of the frames has is that of the nearest, or absent with it.
+    Points missing in either frame are taken from the nearest one.
     """
     before, after = int(timeline.before[number]), int(timeline.after[number])
     weight = float(timeline.weight[number])
@@ -100,9 +97,9 @@ def pose_at(sequence: PoseSequence, timeline: Timeline, number: int) -> Poses:
     mine, theirs = np.nonzero(poses.track_ids[:, None] == other.track_ids[None, :])
     both = np.isfinite(poses.keypoints[mine]).all(-1) & np.isfinite(other.keypoints[theirs]).all(-1)
 
-    def mixed(own: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
-        result = np.array(own)
-        result[mine] = np.where(where, own[mine] * (1 - share) + others[theirs] * share, own[mine])
+    def mixed(values: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
+        result = np.array(values)
+        result[mine] = np.where(where, values[mine] * (1 - share) + others[theirs] * share, values[mine])
         return result
 
     return replace(

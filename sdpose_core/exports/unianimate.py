@@ -1,8 +1,8 @@
 """UniAnimate: a folder of pose maps 0000.jpg ... and ref_pose.jpg.
 
 Rules of ali-vilab/UniAnimate: run_align_pose.py draws 512 by 768, without face, with toes, and writes RGB colors as
-BGR; tools/inferences/inference_unianimate_entrance.py takes every file but ref_pose.jpg for a frame, in the order of
-the names, and stretches pictures and pose maps alike.
+BGR; tools/inferences/inference_unianimate_entrance.py reads every file but ref_pose.jpg as a frame, sorted by name, and
+stretches pictures and pose maps alike.
 """
 
 from __future__ import annotations
@@ -34,11 +34,6 @@ def _write_jpg(path: Path, rgb: np.ndarray) -> None:
 
 
 PROFILE = ExportProfile(
-    tool="UniAnimate",
-    files="NAME/0000.jpg ..., NAME/ref_pose.jpg",
-    write=write,
-    style="unianimate",
-    one_person=True,
-    size=(512, 768),
-    reference="poses",
-)
+    tool="UniAnimate", files="NAME/0000.jpg ..., NAME/ref_pose.jpg", write=write, style="unianimate", one_person=True,
+    size=(512, 768), reference="poses",
+)  # fmt: skip

@@ -3,8 +3,8 @@
 Rules of Wan-Video/Wan2.2: wan/animate.py reads src_pose.mp4, src_face.mp4 (512 by 512, as many frames) and src_ref.png
 from one folder; a black face means none. Its preprocessing draws on the canvas of the reference picture at 1280x720
 pixels or a little less, multiples of 16; clips have 4n+1 frames (77). A meta (pose2d_utils.py, and
-kijai/ComfyUI-WanAnimatePreprocess in POSEDATA) has width, height and fractions of them with a third value:
-keypoints_body (20: OpenPose-18, then the middle of the toes, left and right), keypoints_left_hand and
+kijai/ComfyUI-WanAnimatePreprocess in POSEDATA) has width, height and x, y as fractions of them with a third value:
+keypoints_body (20: OpenPose-18, then the midpoints of the left and right toes), keypoints_left_hand and
 keypoints_right_hand (21), keypoints_face (69: the right heel, then 68).
 """
 
@@ -21,7 +21,12 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_write
 from ..images import read_image, write_png
-from ..openpose.order import OPENPOSE_18_FROM_COCO_17, PointSource
+from ..openpose.order import (
+    LEFT_HAND_FROM_COCO_WHOLEBODY_133,
+    OPENPOSE_18_FROM_COCO_17,
+    RIGHT_HAND_FROM_COCO_WHOLEBODY_133,
+    PointSource,
+)
 from ..poses import Poses
 from ..video.opening import open_video
 from .faces import face_boxes, face_crops
@@ -30,37 +35,33 @@ from .streams import write_frames, write_list, write_pose_video
 
 FACE_SIZE = 512
 
-BODY_20_FROM_COCO_WHOLEBODY_133: dict[str, PointSource] = {
-    **OPENPOSE_18_FROM_COCO_17,
-    "left_toe": (17, 18),
-    "right_toe": (20, 21),
-}
-"""Wan-Animate's body: OpenPose's 18 and the middle of each foot's two toes."""
+BODY_20_FROM_COCO_WHOLEBODY_133: dict[str, PointSource] = (
+    dict(OPENPOSE_18_FROM_COCO_17) | {"left_toe": (17, 18), "right_toe": (20, 21)}
+)  # fmt: skip
+"""Wan-Animate's body: OpenPose's 18 and the midpoint of each foot's two toes."""
 
 FACE_69 = (22, *range(23, 91))
-LEFT_HAND, RIGHT_HAND = tuple(range(91, 112)), tuple(range(112, 133))
 
 
 def write(job: ExportJob) -> None:
     if job.video is not None and "retarget" in job.faces.meta:
         raise InputError(
-            "the poses were fitted to a character, so they do not show where faces are in the video: give the poses of "
-            "the video itself with --face-poses"
+            "the poses were fitted to a character and no longer match the video, which faces are cut from: give the "
+            "original poses with --face-poses"
         )
     folder = job.out / f"{job.name}_wan"
     job.add(folder / "src_pose.mp4", lambda path: write_pose_video(path, job))
     job.add(folder / "src_face.mp4", lambda path: write_face_video(path, job))
     job.add(folder / "pose_metas.json", lambda path: write_metas(path, job))
-    if job.reference_picture is not None:
-        picture = job.reference_picture
-        job.add(folder / "src_ref.png", lambda path: _write_reference(path, picture))
+    if (picture := job.reference_picture) is not None:
+        job.add(folder / "src_ref.png", lambda path: write_png(path, read_image(picture)))
 
 
 def write_face_video(path: Path, job: ExportJob) -> None:
-    """The face of the person, cut from the source video; black where there is none, and throughout without a video."""
+    """Face crops of the person from the source video; black without a face or a video."""
     size = (FACE_SIZE, FACE_SIZE)
     if job.video is None:
-        job.result.note("no --video was given: the face video is black, so the face is not driven")
+        job.result.note("no --video was given: the face video is black, so the face is not animated")
         black = np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8)
         write_frames(path, (black for _ in job.numbers()), size, job, "h264")
         return
@@ -74,37 +75,37 @@ def write_face_video(path: Path, job: ExportJob) -> None:
 
 
 def _boxes(job: ExportJob) -> np.ndarray:
-    """(T, 4) around the face of whoever is shown; the last box stays where nobody is."""
-    shown, min_score = job.sequence.track_ids.max(axis=1, initial=-1), job.min_score(job.faces)
+    """(T, 4) around the face of the person; the last box is kept while there is nobody."""
+    shown, min_score = job.sequence.track_ids.max(axis=1, initial=-1).tolist(), job.min_score(job.faces)
     boxes, last = np.full((len(shown), 4), np.nan), np.full(4, np.nan)
-    of_each = {int(one): face_boxes(job.faces, int(one), threshold=min_score) for one in np.unique(shown[shown >= 0])}
-    for t, one in enumerate(shown.tolist()):
-        last = boxes[t] = of_each[one][t] if one >= 0 else last
+    of_each = {key: face_boxes(job.faces, key, threshold=min_score) for key in set(shown) if key >= 0}
+    for t, key in enumerate(shown):
+        last = boxes[t] = of_each[key][t] if key >= 0 else last
     return boxes
 
 
 def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """The frames of those numbers, which must not fall, decoded once and one at a time.
+    """The frames with these nondecreasing numbers, decoded once and one at a time.
 
-    Raises `InputError` if the video is of another size (w, h) than the poses, or ends too early.
+    Raises `InputError` if the video differs in size (w, h) from the poses, or ends too early.
     """
     with open_video(video) as source:
         if tuple(source.info.size) != tuple(size):
             raise InputError(
-                f"{video} is {source.info.size}, the poses are of {tuple(size)}: faces are cut by the poses of the "
-                "video itself; give them with --face-poses where the exported ones were fitted to a character"
+                f"{video} has the size {source.info.size}, the poses {tuple(size)}: give the original poses of the "
+                "video with --face-poses"
             )
         frames, current = source.frames(int(indices[0])), None
         for index in indices.tolist():
             while current is None or current.index < index:
                 current = next(frames, None)
                 if current is None:
-                    raise InputError(f"{video} ends before frame {index}, which the poses have: is it another video?")
+                    raise InputError(f"{video} ends before frame {index} of the poses: is it another video?")
             yield current.image
 
 
 def write_metas(path: Path, job: ExportJob) -> None:
-    """`pose_metas`, one per frame, and `refer_pose_meta`, or null where no poses of a reference are known."""
+    """`pose_metas`, one per frame, and `refer_pose_meta`, null without reference poses."""
     character = job.reference_poses() if job.reference is not None else None
     refer = pose_meta(character, job.min_score(character)) if character is not None else None
     with atomic_write(path, "w") as handle:
@@ -114,7 +115,7 @@ def write_metas(path: Path, job: ExportJob) -> None:
 
 
 def pose_meta(poses: Poses, threshold: float) -> dict[str, Any]:
-    """The first person of a frame as a meta: third values are 1 or 0 by the threshold, unknown points 0, 0, 0."""
+    """The first person of a frame as a meta; third values are 1 or 0 by the threshold, missing points 0, 0, 0."""
     w, h = poses.size
     points = np.zeros((133, 3))
     if len(poses):
@@ -124,15 +125,15 @@ def pose_meta(poses: Poses, threshold: float) -> dict[str, Any]:
     return {
         "width": w,
         "height": h,
-        "keypoints_body": _rounded([_middle(points, source) for source in BODY_20_FROM_COCO_WHOLEBODY_133.values()]),
-        "keypoints_left_hand": _rounded(points[list(LEFT_HAND)]),
-        "keypoints_right_hand": _rounded(points[list(RIGHT_HAND)]),
+        "keypoints_body": _rounded([_point(points, source) for source in BODY_20_FROM_COCO_WHOLEBODY_133.values()]),
+        "keypoints_left_hand": _rounded(points[list(LEFT_HAND_FROM_COCO_WHOLEBODY_133)]),
+        "keypoints_right_hand": _rounded(points[list(RIGHT_HAND_FROM_COCO_WHOLEBODY_133)]),
         "keypoints_face": _rounded(points[list(FACE_69)]),
     }
 
 
-def _middle(points: np.ndarray, source: PointSource) -> np.ndarray:
-    """A point, or the middle of two, which counts only where both do."""
+def _point(points: np.ndarray, source: PointSource) -> np.ndarray:
+    """A point, or the midpoint of two, which counts only if both do."""
     if isinstance(source, int):
         return points[source]
     first, second = points[source[0]], points[source[1]]
@@ -143,20 +144,8 @@ def _rounded(rows: Any) -> list[list[float]]:
     return np.asarray(rows).round(9).tolist()
 
 
-def _write_reference(path: Path, picture: Path) -> None:
-    write_png(path, read_image(picture))
-
-
 PROFILE = ExportProfile(
-    tool="Wan-Animate",
+    tool="Wan-Animate", write=write, style="wan_animate", one_person=True, area=1280 * 720, multiple=16, fit="pad",
     files="NAME_wan/ src_pose.mp4, src_face.mp4, pose_metas.json; with a picture as --reference src_ref.png",
-    write=write,
-    style="wan_animate",
-    one_person=True,
-    area=1280 * 720,
-    multiple=16,
-    fit="pad",
-    frames="4n+1",
-    frame_rate=Fraction(16),
-    reference="picture",
-)
+    frames="4n+1", frame_rate=Fraction(16), reference="picture",
+)  # fmt: skip

@@ -1,8 +1,8 @@
 """OpenPose's point orders, and people in them.
 
-The official SDPose scripts order points differently from what other tools expect of OpenPose: the body model's 17 COCO
-points go out as they are, without a neck, and the whole-body model's 133 are cut as if a neck had been inserted, so
-that every part is shifted by one point, and left and right hand are exchanged. Ours follows OpenPose, and left is left.
+The official SDPose scripts do not follow OpenPose: the body model's 17 COCO points are written unchanged, without a
+neck; the whole-body model's 133 are split as if a neck had been inserted, so every part is shifted by one point, and
+the hands are swapped. Here the order is OpenPose's, and left is the person's left.
 """
 
 from __future__ import annotations
@@ -17,42 +17,26 @@ from ..errors import InputError
 from ..poses import Poses
 
 PointSource = int | tuple[int, int]
-"""Where a point comes from: an index, or the two indices whose middle it is."""
+"""An index, or two indices: the midpoint of those points."""
 
 OPENPOSE_18_FROM_COCO_17: Mapping[str, PointSource] = MappingProxyType(
     {
-        "nose": 0,
-        "neck": (5, 6),
-        "right_shoulder": 6,
-        "right_elbow": 8,
-        "right_wrist": 10,
-        "left_shoulder": 5,
-        "left_elbow": 7,
-        "left_wrist": 9,
-        "right_hip": 12,
-        "right_knee": 14,
-        "right_ankle": 16,
-        "left_hip": 11,
-        "left_knee": 13,
-        "left_ankle": 15,
-        "right_eye": 2,
-        "left_eye": 1,
-        "right_ear": 4,
-        "left_ear": 3,
+        "nose": 0, "neck": (5, 6),
+        "right_shoulder": 6, "right_elbow": 8, "right_wrist": 10,
+        "left_shoulder": 5, "left_elbow": 7, "left_wrist": 9,
+        "right_hip": 12, "right_knee": 14, "right_ankle": 16,
+        "left_hip": 11, "left_knee": 13, "left_ankle": 15,
+        "right_eye": 2, "left_eye": 1, "right_ear": 4, "left_ear": 3,
     }
-)
+)  # fmt: skip
 """OpenPose's 18 body points, in its order, from COCO's 17 (the first 17 of COCO-WholeBody)."""
 
 FEET_FROM_COCO_WHOLEBODY_133: Mapping[str, PointSource] = MappingProxyType(
     {
-        "left_big_toe": 17,
-        "left_small_toe": 18,
-        "left_heel": 19,
-        "right_big_toe": 20,
-        "right_small_toe": 21,
-        "right_heel": 22,
+        "left_big_toe": 17, "left_small_toe": 18, "left_heel": 19,
+        "right_big_toe": 20, "right_small_toe": 21, "right_heel": 22,
     }
-)
+)  # fmt: skip
 
 _HEAD_AND_ARMS = ("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
                   "left_wrist")  # fmt: skip
@@ -72,7 +56,7 @@ BODY_25_FROM_COCO_WHOLEBODY_133: Mapping[str, PointSource] = MappingProxyType(
 FACE_70_FROM_COCO_WHOLEBODY_133: Mapping[str, PointSource] = MappingProxyType(
     {**{f"face-{i}": 23 + i for i in range(68)}, "right_eye": 2, "left_eye": 1}
 )
-"""The 68 face points, then the right and the left eye of the body in place of the pupils."""
+"""68 face points, then the body's right and left eye in place of the pupils."""
 
 LEFT_HAND_FROM_COCO_WHOLEBODY_133: tuple[int, ...] = tuple(range(91, 112))
 RIGHT_HAND_FROM_COCO_WHOLEBODY_133: tuple[int, ...] = tuple(range(112, 133))
@@ -93,10 +77,10 @@ PART_KEYS: Mapping[str, str] = MappingProxyType(
         "feet": "foot_keypoints_2d",
     }
 )
-"""The names that POSE_KEYPOINT and OpenPose JSON give to the parts."""
+"""Keys of the parts in POSE_KEYPOINT and OpenPose JSON."""
 
 DRAWABLE = ("coco_17", "coco_wholebody_133")
-"""Keypoint sets that have an OpenPose form."""
+"""Keypoint sets that can be converted to OpenPose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +92,7 @@ class OpenPosePerson:
         feet: (6, 3) float32, order `FOOT_NAMES`.
         face: (70, 3) float32: 68 points, right eye, left eye.
         left_hand, right_hand: (21, 3) float32; left is the person's left.
-        person_id: track id, or None where it is unknown.
+        person_id: track id, or None if unknown.
         box: (5,) float32 x1, y1, x2, y2, score, or None.
 
     Raises `InputError` for an array of another shape.
@@ -139,9 +123,9 @@ class OpenPosePerson:
 def people(poses: Poses, threshold: float) -> list[OpenPosePerson]:
     """The people of `poses` in OpenPose's order.
 
-    A point is present if it is finite and its score is above 0 and at least `threshold`. The neck is the middle of the
-    shoulders, present only if both are, with the lower of their scores. Parts that the keypoint set lacks are absent;
-    without the 68 face points the face is absent altogether (the eyes stay in the body).
+    A point is present if it is finite and its score is above 0 and at least `threshold`. The neck is the midpoint of
+    the shoulders, present only if both are, with the lower of their scores. Parts that the keypoint set lacks are
+    absent; without any of the 68 face points the whole face is absent (the eyes stay in the body).
 
     Raises `InputError` for a keypoint set other than coco_17 and coco_wholebody_133.
     """
@@ -150,19 +134,19 @@ def people(poses: Poses, threshold: float) -> list[OpenPosePerson]:
 
 def people_of_points(poses: Poses, points: np.ndarray) -> list[OpenPosePerson]:
     """The people of `poses` from their `present_points` (P, 133, 3)."""
-    ids = np.asarray(poses.track_ids)
+    ids = np.asarray(poses.track_ids).tolist()
     return [
-        OpenPosePerson(**_parts(own), person_id=int(track), box=box)
-        for own, track, box in zip(points, ids, poses.boxes, strict=True)
+        OpenPosePerson(**_parts(person), person_id=track_id, box=box)
+        for person, track_id, box in zip(points, ids, poses.boxes, strict=True)
     ]
 
 
 def present_points(poses: Poses, threshold: float) -> np.ndarray:
-    """(P, 133, 3) float32 x, y, score in COCO-WholeBody's order; absent points (also a body model's) are 0, 0, 0."""
+    """(P, 133, 3) float32 x, y, score in COCO-WholeBody's order; absent points, such as a body model's face, are 0."""
     if poses.keypoint_set not in DRAWABLE:
         raise InputError(
             f"keypoint set {poses.keypoint_set!r} has no OpenPose form: expected coco_17 or coco_wholebody_133; "
-            "save such poses as .pose.npz instead"
+            "save these poses as .pose.npz instead"
         )
     count = poses.keypoints.shape[1]
     points = np.zeros((len(poses), 133, 3), np.float32)
@@ -174,7 +158,6 @@ def present_points(poses: Poses, threshold: float) -> np.ndarray:
 
 
 def _parts(points: np.ndarray) -> dict[str, np.ndarray]:
-    """(133, 3) COCO-WholeBody points of a person -> the arrays of an `OpenPosePerson`."""
     face = gather(points, FACE_70_FROM_COCO_WHOLEBODY_133)
     if not face[:68, 2].any():
         face[:] = 0
@@ -188,11 +171,11 @@ def _parts(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def gather(points: np.ndarray, table: Mapping[str, PointSource]) -> np.ndarray:
-    """(K, 3) x, y, score -> (len(table), 3) float32 by an order table; a middle is present only if both ends are."""
-    return np.stack([_middle(points, s) if isinstance(s, tuple) else points[s] for s in table.values()])
+    """(K, 3) x, y, score -> (len(table), 3) float32 by an order table; a midpoint needs both points."""
+    return np.stack([_midpoint(points, s) if isinstance(s, tuple) else points[s] for s in table.values()])
 
 
-def _middle(points: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
+def _midpoint(points: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
     first, second = points[pair[0]], points[pair[1]]
     score = min(first[2], second[2])
     if score <= 0:

@@ -1,11 +1,9 @@
-"""A tolerant reader of POSE_KEYPOINT, OpenPose JSON and what editors make of them.
+"""A tolerant reader of POSE_KEYPOINT, OpenPose JSON and the files of pose editors.
 
-Tools differ in almost every detail of this form (pixels or 0..1, None or [] or missing parts, 17, 18 or 25 body points,
-68 to 70 face points, -1 or 0 or NaN for absent points). Everything that had to be guessed or mended is said in the
-frame's `notes`; what cannot be understood is an `InputError` that names the place. Inputs are never modified.
-
-Apart from OpenPose's own form, two forms of editors are read: a picture size with `keypoints`, lists of [x, y] or null
-(openpose-editor, OpenPose-Studio), and a dict of named frames (OpenPose-Studio's collections).
+Tools differ in almost every detail (pixels or 0..1, None or [] or missing parts, 17, 18 or 25 body points, 68 to 70
+face points, -1 or 0 or NaN for absent points). A frame's `notes` list everything that was guessed or repaired. Also
+read: `keypoints` as lists of [x, y] or null beside a picture size (openpose-editor, OpenPose-Studio), and a dict of
+named frames (OpenPose-Studio's collections).
 """
 
 from __future__ import annotations
@@ -20,27 +18,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .order import (
-    BODY_25_NAMES,
-    FOOT_NAMES,
-    OPENPOSE_18_FROM_COCO_17,
-    OPENPOSE_18_NAMES,
-    PART_KEYS,
-    PART_SIZES,
-    OpenPosePerson,
-    gather,
-)
+from . import order
+from .order import OpenPosePerson, gather
 
 NORMALIZED_LIMIT = 2.0
-"""A frame is in units of its canvas if no coordinate of a present point is larger. Points a little outside the canvas
-exceed 1; a frame in pixels has all its points within two pixels of the corner only if it is empty."""
+"""Coordinates of a frame are fractions of the canvas if none exceeds this. Points a little outside the canvas exceed 1;
+a frame in pixels never has all its points within two pixels of the corner."""
 
-DEEPEST = 8
-"""Lists within lists that are opened in search of frames."""
+MAX_DEPTH = 8
+"""Nesting of lists that is searched for frames."""
 
-_BODY_EYES = [OPENPOSE_18_NAMES.index("right_eye"), OPENPOSE_18_NAMES.index("left_eye")]
-_BODY_18_OF_25 = [BODY_25_NAMES.index(name) for name in OPENPOSE_18_NAMES]
-_FEET_OF_25 = [BODY_25_NAMES.index(name) for name in FOOT_NAMES]
+_BODY_EYES = [order.OPENPOSE_18_NAMES.index("right_eye"), order.OPENPOSE_18_NAMES.index("left_eye")]
+_BODY_18_OF_25 = [order.BODY_25_NAMES.index(name) for name in order.OPENPOSE_18_NAMES]
+_FEET_OF_25 = [order.BODY_25_NAMES.index(name) for name in order.FOOT_NAMES]
 
 
 @dataclass(frozen=True)
@@ -49,8 +39,8 @@ class PoseKeypointFrame:
 
     Attributes:
         size: (w, h) of the canvas.
-        people: those with at least one present point, in pixels of the canvas.
-        notes: what was tolerated, one line each; empty for a frame in our own form.
+        people: everybody with at least one present point, in pixels of the canvas.
+        notes: what was guessed or repaired, one line each.
     """
 
     size: tuple[int, int]
@@ -61,9 +51,9 @@ class PoseKeypointFrame:
 def read_openpose_json(
     path: str | Path, *, swap_hands: bool = False, size: tuple[int, int] | None = None
 ) -> list[PoseKeypointFrame]:
-    """Read a JSON file of one or many frames, or a folder of such files in the order of their names.
+    """Read a JSON file of one or many frames, or a folder of such files sorted by name.
 
-    Arguments and errors as in `read_pose_keypoint`; also `InputError` for a file that is missing or no JSON.
+    Arguments and errors as in `read_pose_keypoint`; also `InputError` for a file that is missing or not JSON.
     """
     path = Path(path)
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
@@ -85,21 +75,22 @@ def _json_of(file: Path) -> Any:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is no JSON ({error}): expected OpenPose JSON") from None
+        raise InputError(f"{file} is not JSON ({error}): expected OpenPose JSON") from None
 
 
 def read_pose_keypoint(
     obj: Any, *, swap_hands: bool = False, size: tuple[int, int] | None = None
 ) -> list[PoseKeypointFrame]:
-    """Read POSE_KEYPOINT or parsed OpenPose JSON: a frame, a list of frames, or an editor's form of them.
+    """Read POSE_KEYPOINT or parsed OpenPose JSON: a frame, a list of frames, or an editor's format.
 
     Args:
         obj: the frames. Not modified.
-        swap_hands: exchange left and right hand (ComfyUI's native SDPose node and the community pack exchange them).
-        size: (w, h) of the canvas for frames that do not say theirs.
+        swap_hands: swap left and right hands (ComfyUI's native SDPose node and the community pack swap them).
+        size: (w, h) of the canvas, for frames that do not give one.
 
     Raises:
-        InputError: no frames, parts of an unexpected number of points, or values that are no numbers; with the place.
+        InputError: no frames, a part with an unexpected number of points, or values that are not numbers; the message
+            names the frame, person and part.
     """
     return [
         _Frame(content, place, notes, swap_hands=swap_hands, size=size).read() for content, place, notes in _frames(obj)
@@ -107,7 +98,7 @@ def read_pose_keypoint(
 
 
 def _frames(obj: Any, place: str = "", depth: int = 0) -> Iterator[tuple[Mapping[str, Any], str, list[str]]]:
-    """Each frame's dict with the name of its place and the first notes; nested lists and named collections opened."""
+    """Each frame's dict, its place for error messages, and its first notes."""
     if isinstance(obj, Mapping):
         if not obj or _is_frame(obj):
             yield obj, place or "frame", []
@@ -117,22 +108,22 @@ def _frames(obj: Any, place: str = "", depth: int = 0) -> Iterator[tuple[Mapping
         else:
             raise InputError(f"{place or 'frame'}: no 'people' among its keys ({', '.join(map(str, obj))[:80]})")
     elif isinstance(obj, list | tuple):
-        if depth == DEEPEST:
-            raise InputError(f"{place}: lists are nested more than {DEEPEST} deep: expected a list of frames")
+        if depth == MAX_DEPTH:
+            raise InputError(f"{place}: lists are nested more than {MAX_DEPTH} deep: expected a list of frames")
         for number, value in enumerate(obj):
             yield from _frames(value, f"{place}, {number}" if place else f"frame {number}", depth + 1)
     else:
         raise InputError(
-            f"{place or 'POSE_KEYPOINT'}: expected a dict with 'people' or a list of such, got {type(obj).__name__}"
+            f"{place or 'POSE_KEYPOINT'}: expected a dict with 'people' or a list of them, got {type(obj).__name__}"
         )
 
 
 def _is_frame(obj: Mapping[str, Any]) -> bool:
-    return any(key in obj for key in ("people", "keypoints", *PART_KEYS.values()))
+    return any(key in obj for key in ("people", "keypoints", *order.PART_KEYS.values()))
 
 
 class _Frame:
-    """Reading of one frame: its place for errors, and the notes made on the way."""
+    """Reads one frame, collecting notes."""
 
     def __init__(
         self,
@@ -144,7 +135,7 @@ class _Frame:
         size: tuple[int, int] | None,
     ) -> None:
         self.content, self.place, self.notes = content, place, notes
-        self.keys = dict(PART_KEYS)
+        self.keys = dict(order.PART_KEYS)
         if swap_hands:
             self.keys["left_hand"], self.keys["right_hand"] = self.keys["right_hand"], self.keys["left_hand"]
         self.size = self._canvas_size(size)
@@ -154,14 +145,14 @@ class _Frame:
         parts = [self._parts(entry, f"{self.place}, person {number}") for number, entry in enumerate(entries)]
         self._to_pixels(parts)
         people = []
-        for number, (entry, own) in enumerate(zip(entries, parts, strict=True)):
-            if not any(points[:, 2].any() for points in own.values()):
+        for number, (entry, person) in enumerate(zip(entries, parts, strict=True)):
+            if not any(points[:, 2].any() for points in person.values()):
                 self.notes.append(f"person {number} has no points: left out")
                 continue
-            person_id, box = _person_id(entry), self._extras(entry, own, number)
-            people.append(OpenPosePerson(**own, person_id=person_id, box=box))
-            if _hands_exchanged(own):
-                self.notes.append(f"person {number}: each hand is nearer to the other wrist: exchanged? (swap_hands)")
+            box = self._extras(entry, person, number)
+            people.append(OpenPosePerson(**person, person_id=_person_id(entry), box=box))
+            if _hands_swapped(person):
+                self.notes.append(f"person {number}: each hand is nearer to the other wrist: swapped? (see swap_hands)")
         return PoseKeypointFrame(self.size, people, tuple(self.notes))
 
     def _canvas_size(self, fallback: tuple[int, int] | None) -> tuple[int, int]:
@@ -170,23 +161,20 @@ class _Frame:
             if 1 <= w < 1e6 and 1 <= h < 1e6:
                 return int(w), int(h)
         if fallback is None:
-            raise InputError(
-                f"{self.place} does not say canvas_width and canvas_height: give the size of the picture (w, h)"
-            )
-        self.notes.append(f"no canvas size: {fallback[0]} x {fallback[1]} as given")
+            raise InputError(f"{self.place} has no canvas_width and canvas_height: give the size of the picture (w, h)")
+        self.notes.append(f"no canvas size: used the given {fallback[0]} x {fallback[1]}")
         return fallback
 
     def _entries(self) -> list[Mapping[str, Any]]:
-        """The people's dicts."""
-        if self.content.get("animals"):
-            self.notes.append(f"{len(self.content['animals'])} animals left out")
+        if animals := self.content.get("animals"):
+            self.notes.append(f"{len(animals)} animal{'s' * (len(animals) > 1)} left out")
         if "people" in self.content:
             entries = self.content["people"]
         elif "keypoints" in self.content:
-            self.notes.append("an editor's form: [x, y] points without scores")
+            self.notes.append("a pose editor's file: [x, y] points without scores")
             entries = _editor_people(self.content)
         elif self.content:
-            self.notes.append("one person without 'people' around it")
+            self.notes.append("a single person outside a 'people' list")
             entries = [self.content]
         else:
             entries = []
@@ -200,7 +188,7 @@ class _Frame:
         return list(entries)
 
     def _parts(self, entry: Mapping[str, Any], place: str) -> dict[str, np.ndarray]:
-        """Part name -> (N, 3) float32 in the frame's own units, absent points 0, 0, 0."""
+        """Part name -> (N, 3) float32 in the frame's units, absent points 0, 0, 0."""
         raw = {part: self._points(entry.get(key), f"{place}, {key}") for part, key in self.keys.items()}
         body, feet_of_body = self._body(raw["body"], place)
         feet = raw["feet"] if len(raw["feet"]) or feet_of_body is None else feet_of_body
@@ -208,9 +196,9 @@ class _Frame:
         parts = {"body": body, "feet": feet, "face": face, **{s: raw[s] for s in ("left_hand", "right_hand")}}
         for part, points in parts.items():
             if not len(points):
-                parts[part] = np.zeros((PART_SIZES[part], 3), np.float32)
-            elif len(points) != PART_SIZES[part]:
-                expected = {"body": "17, 18, 24 or 25", "face": "68, 69 or 70"}.get(part, PART_SIZES[part])
+                parts[part] = np.zeros((order.PART_SIZES[part], 3), np.float32)
+            elif len(points) != order.PART_SIZES[part]:
+                expected = {"body": "17, 18, 24 or 25", "face": "68, 69 or 70"}.get(part, order.PART_SIZES[part])
                 raise InputError(f"{place}, {self.keys[part]}: expected {expected} points, got {len(points)}")
         return parts
 
@@ -223,25 +211,26 @@ class _Frame:
         odd = ~np.isfinite(points).all(axis=1) | (points[:, :2] < 0).all(axis=1) | (points[:, :2] == 0).all(axis=1)
         count = int((odd & (listed | np.isnan(points[:, 2]))).sum())
         if count:
-            self.notes.append(f"{place}: {count} points at 0, 0, at negative places or not finite: absent")
+            what = f"{count} point{'s' * (count > 1)} at 0, 0, negative or not finite"
+            self.notes.append(f"{place}: {what}: taken as absent")
         points[odd | ~listed] = 0
         return points
 
     def _body(self, points: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """Body of 17, 18, 24 or 25 points -> (18, 3), and the feet it brings."""
+        """Body of 17, 18, 24 or 25 points -> (18, 3), and (6, 3) feet if it includes them."""
         if len(points) == 17:
-            self.notes.append(f"{place}: 17 body points, taken as COCO's order; the neck was made from the shoulders")
-            return gather(points, OPENPOSE_18_FROM_COCO_17), None
+            self.notes.append(f"{place}: 17 body points, read as COCO; the neck is the midpoint of the shoulders")
+            return gather(points, order.OPENPOSE_18_FROM_COCO_17), None
         if len(points) == 24:
-            self.notes.append(f"{place}: 24 body points, taken as 18 and the feet")
+            self.notes.append(f"{place}: 24 body points, read as 18 and the feet")
             return points[:18], points[18:]
         if len(points) == 25:
-            self.notes.append(f"{place}: 25 body points, taken as BODY_25; the middle of the hips was left out")
+            self.notes.append(f"{place}: 25 body points, read as BODY_25 without the mid-hip")
             return points[_BODY_18_OF_25], points[_FEET_OF_25]
         return points, None
 
     def _face(self, points: np.ndarray, body: np.ndarray, place: str) -> np.ndarray:
-        """Face of 68, 69 or 70 points -> (70, 3): missing eyes come from the body."""
+        """Face of 68, 69 or 70 points -> (70, 3); missing eyes are the body's."""
         if len(points) not in (68, 69):
             return points
         self.notes.append(f"{place}: {len(points)} face points, the eyes were taken from the body")
@@ -250,42 +239,42 @@ class _Frame:
         return face if points[:68, 2].any() else np.zeros_like(face)
 
     def _to_pixels(self, people: list[dict[str, np.ndarray]]) -> None:
-        """Scale the whole frame by its canvas if all its present points are in canvas units."""
-        arrays = [points for own in people for points in own.values()]
+        """Scale the frame to its canvas if all its present points are fractions of it."""
+        arrays = [points for person in people for points in person.values()]
         present = np.concatenate([points[points[:, 2] > 0, :2] for points in arrays] or [np.zeros((0, 2))])
         if not len(present) or max(self.size) <= NORMALIZED_LIMIT:
             return
         if np.abs(present).max() <= NORMALIZED_LIMIT:
-            self.notes.append("coordinates of 0..1: scaled to the canvas")
+            self.notes.append("coordinates in 0..1: scaled to the canvas")
             for points in arrays:
                 points[:, :2] *= self.size
             return
-        for number, own in enumerate(people):
-            for part, points in own.items():
+        for number, person in enumerate(people):
+            for part, points in person.items():
                 seen = points[points[:, 2] > 0, :2]
                 if len(seen) > 1 and np.abs(seen).max() <= 1:
                     self.notes.append(f"person {number}: {part} lies within one pixel of the corner (mixed units?)")
 
     def _extras(self, entry: Mapping[str, Any], parts: dict[str, np.ndarray], number: int) -> np.ndarray | None:
-        """The box of our own `sdpose` object; its real scores replace third values of exactly 1.
+        """The box of the `sdpose` object; its scores replace third values of exactly 1.
 
-        A point that is present although its score was below the threshold was added by an editor, and keeps its 1.
+        A present point whose score is below the threshold was added in an editor and keeps its 1.
         """
         extra = entry.get("sdpose")
         if extra is None:
             return None
-        known = _own_numbers(extra, self.keys)
+        known = _sdpose_arrays(extra, self.keys)
         if known is None or any(len(known[part]) != len(points) for part, points in parts.items()):
-            self.notes.append(f"person {number}: its 'sdpose' object is not as we write it: left out")
+            self.notes.append(f"person {number}: its 'sdpose' object has unexpected content: left out")
             return None
         for part, points in parts.items():
-            ours = (points[:, 2] == 1) & (known[part] >= max(float(known["threshold"][0]), 1e-6))
-            points[ours, 2] = known[part][ours]
+            unedited = (points[:, 2] == 1) & (known[part] >= max(float(known["threshold"][0]), 1e-6))
+            points[unedited, 2] = known[part][unedited]
         return known["box"]
 
 
-def _own_numbers(extra: Any, keys: Mapping[str, str]) -> dict[str, np.ndarray] | None:
-    """Our `sdpose` object as arrays: "box" (5,), "threshold" (1,), and the scores of each part; None if it is none."""
+def _sdpose_arrays(extra: Any, keys: Mapping[str, str]) -> dict[str, np.ndarray] | None:
+    """The `sdpose` object as arrays: "box" (5,), "threshold" (1,), scores of each part; None if it is malformed."""
     scores = extra.get("scores") if isinstance(extra, Mapping) else None
     if not isinstance(scores, Mapping):
         return None
@@ -295,10 +284,10 @@ def _own_numbers(extra: Any, keys: Mapping[str, str]) -> dict[str, np.ndarray] |
         known = {name: np.asarray(values, np.float32) for name, values in raw.items()}
     except (TypeError, ValueError):
         return None
-    if len(known["body"].shape) == 1 and len(known["body"]) == 25:
+    if known["body"].shape == (25,):
         known["body"] = known["body"][_BODY_18_OF_25]
-    whole = known["box"].shape == (5,) and np.isfinite(known["threshold"]).all()
-    return known if whole and all(values.ndim == 1 for values in known.values()) else None
+    complete = known["box"].shape == (5,) and np.isfinite(known["threshold"]).all()
+    return known if complete and all(values.ndim == 1 for values in known.values()) else None
 
 
 def _as_list(value: Any, place: str) -> list[Any]:
@@ -310,10 +299,10 @@ def _as_list(value: Any, place: str) -> list[Any]:
 
 
 def _triples(values: list[Any], place: str) -> np.ndarray:
-    """x, y, score in one flat list, or a list of [x, y], [x, y, score] and None -> new (N, 3) float32 array."""
+    """A flat list of x, y, score, or a list of [x, y], [x, y, score] and None -> (N, 3) float32."""
     nested = all(value is None or isinstance(value, list | tuple) for value in values)
     if not nested and len(values) % 3:
-        raise InputError(f"{place}: expected x, y, score for each point, got {len(values)} numbers (no multiple of 3)")
+        raise InputError(f"{place}: expected x, y, score per point, got {len(values)} numbers (not a multiple of 3)")
     if nested:
         points = [[0, 0, 0] if value is None else [*value, 1][:3] for value in values]
     else:
@@ -329,12 +318,12 @@ def _triples(values: list[Any], place: str) -> np.ndarray:
 
 
 def _editor_people(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`keypoints` (lists per person, or the 18 points of each person in one list) as OpenPose's people."""
+    """People from `keypoints`: a list per person, or one list with 18 points for each."""
     groups = _as_list(content["keypoints"] or [], "keypoints")
     if all(group is None or _is_point(group) for group in groups):
         groups = [groups[i : i + 18] for i in range(0, len(groups), 18)]
-    people: list[dict[str, Any]] = [{PART_KEYS["body"]: group} for group in groups]
-    for key in PART_KEYS.values():
+    people: list[dict[str, Any]] = [{order.PART_KEYS["body"]: group} for group in groups]
+    for key in order.PART_KEYS.values():
         for person, points in zip(people, content.get(key) or [], strict=False):
             person[key] = points
     return people
@@ -352,20 +341,17 @@ def _person_id(entry: Mapping[str, Any]) -> int | None:
 
 
 def _number(value: Any) -> float:
-    """A number of any kind (also numpy's) as a float, anything else as NaN."""
+    """A real number (numpy's too) as a float, anything else as NaN."""
     return float(value) if isinstance(value, Real) else float("nan")
 
 
-def _hands_exchanged(parts: Mapping[str, np.ndarray]) -> bool:
-    """Whether both hands' roots are nearer to the other side's wrist."""
-    wrists = {side: parts["body"][OPENPOSE_18_NAMES.index(f"{side}_wrist")] for side in ("left", "right")}
+def _hands_swapped(parts: Mapping[str, np.ndarray]) -> bool:
+    wrists = {side: parts["body"][order.OPENPOSE_18_NAMES.index(f"{side}_wrist")] for side in ("left", "right")}
     roots = {side: parts[f"{side}_hand"][0] for side in ("left", "right")}
     if any(point[2] <= 0 for point in (*wrists.values(), *roots.values())):
         return False
 
-    def distance(hand: str, wrist: str) -> float:
-        return float(np.hypot(*(roots[hand] - wrists[wrist])[:2]))
+    def nearer_to(hand: str, wrist: str, other: str) -> bool:
+        return bool(np.hypot(*(roots[hand] - wrists[wrist])[:2]) < np.hypot(*(roots[hand] - wrists[other])[:2]))
 
-    return distance("left", "right") < distance("left", "left") and distance("right", "left") < distance(
-        "right", "right"
-    )
+    return nearer_to("left", "right", "left") and nearer_to("right", "left", "right")

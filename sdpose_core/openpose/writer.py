@@ -1,7 +1,4 @@
-"""OpenPose's forms of poses: POSE_KEYPOINT and OpenPose JSON, written strictly.
-
-Point orders are in `order.py`; what others wrote is read, tolerantly, in `reader.py`.
-"""
+"""Writes POSE_KEYPOINT and OpenPose JSON, and converts frames that were read to `Poses`."""
 
 from __future__ import annotations
 
@@ -15,24 +12,12 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_write
 from ..poses import Poses
-from .order import (
-    BODY_25_FROM_COCO_WHOLEBODY_133,
-    FACE_70_FROM_COCO_WHOLEBODY_133,
-    FEET_FROM_COCO_WHOLEBODY_133,
-    LEFT_HAND_FROM_COCO_WHOLEBODY_133,
-    OPENPOSE_18_FROM_COCO_17,
-    PART_KEYS,
-    RIGHT_HAND_FROM_COCO_WHOLEBODY_133,
-    OpenPosePerson,
-    PointSource,
-    gather,
-    people_of_points,
-    present_points,
-)
+from . import order
+from .order import OpenPosePerson, PointSource, gather, people_of_points, present_points
 from .reader import PoseKeypointFrame
 
 JSON_VERSION = 1.3
-"""Version of OpenPose's JSON format that our keys follow."""
+"""Version of OpenPose's JSON format."""
 
 BODIES = ("openpose_18", "body_25")
 
@@ -49,17 +34,16 @@ def to_pose_keypoint(
 def to_openpose(
     poses: Poses, threshold: float = 0.3, scores: bool = False, body: str = "openpose_18"
 ) -> dict[str, Any]:
-    """One frame as OpenPose's dict of plain lists and floats: what POSE_KEYPOINT and OpenPose JSON hold.
+    """One frame as OpenPose's dict of plain lists and floats: the content of POSE_KEYPOINT and OpenPose JSON.
 
-    Coordinates are pixels of the source picture. Every part of every person is there, never None: pose 18 (or 25)
-    points, face 70, hands 21 each, feet 6, each x, y and a third value of exactly 1.0, or 0, 0, 0.0 for an absent
-    point. Beside OpenPose's keys a person has `sdpose`: the box (x1, y1, x2, y2, score), the threshold, and the real
-    scores of all its points, also of those below the threshold.
+    Coordinates are pixels of the source picture. Every part is always present: pose 18 (or 25) points, face 70, hands
+    21 each, feet 6, each x, y, 1.0, or 0, 0, 0.0 for an absent point. In addition a person has `sdpose`: the box (x1,
+    y1, x2, y2, score), the threshold, and the scores of all points, including those below the threshold.
 
     Args:
-        threshold: points of a lower score are absent.
-        scores: write real scores as the third values. (controlnet_aux then drops every point below 1.)
-        body: "openpose_18", which the tools of ComfyUI expect, or "body_25".
+        threshold: points with a lower score are absent.
+        scores: write scores instead of 1.0. (controlnet_aux then drops every point below 1.)
+        body: "openpose_18", which ComfyUI's tools expect, or "body_25".
 
     Raises:
         InputError: the keypoint set has no OpenPose form, or `body` is unknown.
@@ -71,18 +55,14 @@ def to_openpose(
     w, h = poses.size
     return {
         "version": JSON_VERSION,
-        "people": [_person(person, _parts(person, own, body), threshold, scores) for person, own in everybody],
+        "people": [_person(person, _parts(person, row, body), threshold, scores) for person, row in everybody],
         "canvas_width": w,
         "canvas_height": h,
     }
 
 
 def write_openpose_json(
-    path: str | Path,
-    poses: Poses,
-    threshold: float = 0.3,
-    json_scores: bool = False,
-    body: str = "openpose_18",
+    path: str | Path, poses: Poses, threshold: float = 0.3, json_scores: bool = False, body: str = "openpose_18"
 ) -> None:
     """Write one frame as an OpenPose JSON file, atomically. Arguments and errors as in `to_openpose`."""
     frame = to_openpose(poses, threshold, json_scores, body)
@@ -92,42 +72,42 @@ def write_openpose_json(
 
 
 def _parts(person: OpenPosePerson, points: np.ndarray, body: str) -> dict[str, np.ndarray]:
-    """Part name -> (N, 3) of a person, with the body in the order asked for; `points` (133, 3) are the person's."""
+    """Part name -> (N, 3), with the body in the requested order; `points` (133, 3) in COCO-WholeBody's."""
     parts = person.parts()
-    return parts if body == "openpose_18" else {**parts, "body": gather(points, BODY_25_FROM_COCO_WHOLEBODY_133)}
+    return parts if body == "openpose_18" else {**parts, "body": gather(points, order.BODY_25_FROM_COCO_WHOLEBODY_133)}
 
 
 def _person(person: OpenPosePerson, parts: Mapping[str, np.ndarray], threshold: float, scores: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"person_id": [-1 if person.person_id is None else person.person_id]}
-    for part, key in PART_KEYS.items():
+    for part, key in order.PART_KEYS.items():
         points = np.where(parts[part][:, 2:] >= threshold, parts[part], 0)
-        if part == "face" and not points[:68, 2].any():  # eyes alone are no face
+        if part == "face" and not points[:68, 2].any():  # eyes alone are not a face
             points[:] = 0
         if not scores:
             points[:, 2] = points[:, 2] > 0
         entry[key] = _floats(points)
     box = np.zeros(5) if person.box is None else np.nan_to_num(person.box)
-    real = {PART_KEYS[part]: _floats(points[:, 2]) for part, points in parts.items()}
+    real = {order.PART_KEYS[part]: _floats(points[:, 2]) for part, points in parts.items()}
     entry["sdpose"] = {"box": _floats(box), "threshold": float(threshold), "scores": real}
     return entry
 
 
 def _floats(array: np.ndarray) -> list[float]:
-    """Plain floats with the shortest digits that give back the same float32."""
+    """Floats with the fewest digits that round-trip to the same float32."""
     return [float(str(value)) for value in np.asarray(array, np.float32).ravel()]
 
 
 def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses:
-    """A read frame as `Poses`; the neck, and the eyes among the face points, are left out.
+    """A frame that was read as `Poses`, without the neck and without the eyes among the face points.
 
     Args:
-        keypoint_set: "coco_17" or "coco_wholebody_133"; None takes the whole body if any of its points is there.
+        keypoint_set: "coco_17" or "coco_wholebody_133"; None: the whole body if any point beyond the body is present.
 
-    Boxes are those of our own files, else the smallest around the points (score 1). Track ids are those of the file if
-    every person has one of its own, else 0, 1, ...
+    Boxes come from the `sdpose` object, otherwise from the points (score 1). Track ids come from the file if every
+    person has a unique one, otherwise they are 0, 1, ...
     """
     keypoint_set = keypoint_set or ("coco_wholebody_133" if _more_than_body(frame) else "coco_17")
-    if keypoint_set not in ("coco_17", "coco_wholebody_133"):
+    if keypoint_set not in order.DRAWABLE:
         raise InputError(f"keypoint set: expected coco_17 or coco_wholebody_133, got {keypoint_set!r}")
     meta = {"source": "POSE_KEYPOINT", "notes": list(frame.notes)}
     if not frame.people:
@@ -135,12 +115,10 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     count = 17 if keypoint_set == "coco_17" else 133
     points = np.stack([_coco_points(person)[:count] for person in frame.people])
     keypoints, scores = points[..., :2], points[..., 2]
-    boxes = np.stack([_box(person, own) for person, own in zip(frame.people, keypoints, strict=True)])
+    boxes = np.stack([_box(person, row) for person, row in zip(frame.people, keypoints, strict=True)])
     ids = [person.person_id for person in frame.people]
-    own_ids = None not in ids and len(set(ids)) == len(ids)
-    return Poses(
-        keypoints, scores, boxes, frame.size, keypoint_set, np.array(ids) if own_ids else np.arange(len(ids)), meta
-    )
+    track_ids = np.arange(len(ids)) if None in ids or len(set(ids)) < len(ids) else np.array(ids)
+    return Poses(keypoints, scores, boxes, frame.size, keypoint_set, track_ids, meta)
 
 
 def _more_than_body(frame: PoseKeypointFrame) -> bool:
@@ -152,11 +130,11 @@ def _coco_points(person: OpenPosePerson) -> np.ndarray:
     """(133, 3) COCO-WholeBody x, y, score; x and y of absent points NaN."""
     points = np.zeros((133, 3), np.float32)
     tables: dict[str, list[PointSource]] = {
-        "body": list(OPENPOSE_18_FROM_COCO_17.values()),
-        "feet": list(FEET_FROM_COCO_WHOLEBODY_133.values()),
-        "face": list(FACE_70_FROM_COCO_WHOLEBODY_133.values())[:68],
-        "left_hand": list(LEFT_HAND_FROM_COCO_WHOLEBODY_133),
-        "right_hand": list(RIGHT_HAND_FROM_COCO_WHOLEBODY_133),
+        "body": list(order.OPENPOSE_18_FROM_COCO_17.values()),
+        "feet": list(order.FEET_FROM_COCO_WHOLEBODY_133.values()),
+        "face": list(order.FACE_70_FROM_COCO_WHOLEBODY_133.values())[:68],
+        "left_hand": list(order.LEFT_HAND_FROM_COCO_WHOLEBODY_133),
+        "right_hand": list(order.RIGHT_HAND_FROM_COCO_WHOLEBODY_133),
     }
     for part, sources in tables.items():
         for row, source in zip(person.parts()[part], sources, strict=False):

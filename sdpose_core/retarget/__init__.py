@@ -1,1 +1,1 @@
-"""A pose sequence fitted to a character."""
+"""Fitting a pose sequence to a character."""

@@ -1,4 +1,4 @@
-"""Moving and scaling whole figures: MimicMotion's fit of a clip to a reference, and the fit of a canvas."""
+"""Moving and scaling whole figures: MimicMotion's fit of a clip to a reference, and fitting to a canvas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .frame import matching_frame
 log = logging.getLogger(__name__)
 
 AFFINE_NODES = (0, NECK, 5, 6, 11, 12, 13, 14, 15, 16, 1, 2, 3, 4)
-"""The 14 joints of MimicMotion's fit: all but elbows and wrists, which move too much."""
+"""The 14 joints of MimicMotion's fit: no elbows and wrists, which move too much."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,26 @@ class Similarity:
 
 
 def fit_canvas(old: tuple[int, int], new: tuple[int, int]) -> Similarity:
-    """A picture of size `old` (w, h) as large as it goes, centered, on a canvas of size `new`."""
+    """Fit a picture of size `old` (w, h), centered, into a canvas of size `new`."""
     scale = min(new[0] / old[0], new[1] / old[1])
     return Similarity(scale, (old[0] / 2, old[1] / 2), (new[0] / 2, new[1] / 2))
 
 
 def fit_affine(clip: Figure, reference: Figure) -> tuple[Similarity, dict[str, Any]]:
-    """The map that brings a clip nearest to a reference, and what is to be said about it.
+    """The map from a clip to a reference, and notes about it.
 
-    That is MimicMotion's fit over all frames; as far as the reference is a frame of the clip, the fit to that frame.
+    MimicMotion's fit over all frames, blended with the fit to a single frame the more its pose equals the reference.
     Raises `NothingInCommon` if they have fewer than two joints in common.
     """
     pose = reference.nodes[matching_frame(reference, None)[0]]
     frame, likeness = matching_frame(clip, pose)
     fit, problem = least_squares(clip.nodes, pose)
     if likeness:
-        own, _ = least_squares(clip.nodes[frame : frame + 1], pose)
-        middle = np.asarray(own.source)
-        target = likeness * own(middle) + (1 - likeness) * fit(middle)
-        scale = own.scale**likeness * fit.scale ** (1 - likeness)
-        fit = Similarity(float(scale), own.source, tuple(target.tolist()))
+        still, _ = least_squares(clip.nodes[frame : frame + 1], pose)
+        center = np.asarray(still.source)
+        target = likeness * still(center) + (1 - likeness) * fit(center)
+        scale = still.scale**likeness * fit.scale ** (1 - likeness)
+        fit = Similarity(float(scale), still.source, tuple(target.tolist()))
     note: dict[str, Any] = {"frame": frame, "likeness": round(likeness, 4)}
     if problem:
         log.warning("affine: %s", problem)
@@ -59,19 +59,17 @@ def fit_affine(clip: Figure, reference: Figure) -> tuple[Similarity, dict[str, A
 
 
 def least_squares(nodes: np.ndarray, pose: np.ndarray) -> tuple[Similarity, str | None]:
-    """The map that brings a clip nearest to a reference pose, by the rule of MimicMotion's preprocessing.
+    """The map from a clip to a reference pose, as in MimicMotion's preprocessing.
 
-    Over all frames and the joints of `AFFINE_NODES` that both show, y' = a y + b by least squares; x takes the same a,
-    so that nobody is stretched, and the shift that is best for it.
+    Fits y' = a y + b by least squares over all frames and the common joints of `AFFINE_NODES`; x uses the same a, to
+    keep proportions, and its best shift.
 
     Args:
         nodes: (N, 19, 2) of the clip, NaN unseen.
         pose: (19, 2) of the reference, NaN unseen.
 
-    Returns: the map, and a note if a came from the sizes of the figures, because the line fitted to y is level or falls
-    (one of them lies, say, or stands on the head).
-
-    Raises `NothingInCommon` if they have fewer than two joints in common, or all of these in one place.
+    Returns the map, and a note if a came from the sizes of the figures, because the fitted line is level or falls (one
+    of them lies down or is upside down). Raises `NothingInCommon` for fewer than two joints in common, or no extent.
     """
     wanted = np.broadcast_to(pose[list(AFFINE_NODES)], (len(nodes), len(AFFINE_NODES), 2)).reshape(-1, 2)
     given = nodes[:, list(AFFINE_NODES)].reshape(-1, 2)

@@ -1,7 +1,7 @@
-"""The body as a tree of limbs: where its joints are, and how long a person's limbs are over a clip.
+"""The body as a tree of limbs, and the limb lengths of a person.
 
-A limb that points at the camera looks short. Over a clip its length is therefore taken where it looks long; in a single
-picture, a limb that looks impossibly short beside its neighbors counts as not seen.
+A limb that points at the camera looks short. In a clip its length is measured where it looks long; in a single picture,
+a limb that is impossibly short compared to its neighbors counts as unseen.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import numpy as np
 
 NOSE, LEFT_EAR, RIGHT_EAR, ANKLES = 0, 3, 4, (15, 16)
 NECK, MID_HIP = 17, 18
-"""Nodes are COCO's 17 points, then the middles of the shoulders and of the hips."""
+"""Nodes are COCO's 17 points, then the midpoints of the shoulders and of the hips."""
 
-_MIDDLES = {NECK: (5, 6), MID_HIP: (11, 12)}
+_MIDPOINTS = {NECK: (5, 6), MID_HIP: (11, 12)}
 
 QUANTILE = 0.8
-"""Share of the frames in which a limb looks shorter than the length taken for it. The median is too short for limbs
-that swing towards the camera (arms above all, and the result's arms become too long); the maximum is noise."""
+"""Quantile over the frames taken as a limb's length. The median is too short for limbs that swing toward the camera,
+above all arms; the maximum is noise."""
 
 TOO_SHORT = 0.6
-"""A limb shorter than this, beside what is usual and its neighbors or the same limb of the other side, points at the
-camera (by more than about 53 degrees)."""
+"""A limb shorter than this share of its usual length relative to its neighbors points at the camera (by more than about
+53 degrees)."""
 
 
 class NothingInCommon(ValueError):
-    """A clip and a reference show nothing by which one could be fitted to the other."""
+    """A clip and a reference have too little in common for a fit."""
 
 
 @dataclass(frozen=True)
 class Limb:
-    """A length of the body.
+    """A measured length of the body.
 
     Attributes:
-        ends: the two nodes it is measured between.
-        usual: its length in lengths of the trunk, among the people of COCO's pictures who stand upright.
-        pair: the same limb of the other side.
-        beside: the limbs it is judged beside (the longest of them): neighbors, and the same limb of the other side.
+        ends: its two nodes.
+        usual: its length in trunk lengths, from people standing upright in COCO.
+        pair: the same limb on the other side.
+        beside: the limbs it is compared with: neighbors, and the same limb on the other side.
     """
 
     ends: tuple[int, int]
@@ -70,8 +70,8 @@ LIMBS: Mapping[str, Limb] = MappingProxyType(
         **_sided("shank", (13, 15), (14, 16), 0.83, "thigh"),
     }
 )
-"""What is measured. The head is the largest distance among nose and ears, which changes little when it turns; the eyes
-stand in for it where no ear is seen."""
+"""The head is the largest distance among nose and ears, which changes little when it turns; the eyes replace it if no
+ear is seen."""
 
 NAMES = tuple(LIMBS)
 USUAL = np.asarray([limb.usual for limb in LIMBS.values()])
@@ -83,7 +83,7 @@ BONES: tuple[tuple[int, int, str], ...] = (
     (8, 10, "right_forearm"), (11, 13, "left_thigh"), (13, 15, "left_shank"), (12, 14, "right_thigh"),
     (14, 16, "right_shank"),
 )  # fmt: skip
-"""Node, node, and the limb whose ratio scales the way between them."""
+"""Node, node, and the limb whose ratio scales the vector between them."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ class Figure:
     """One person over N frames, measured.
 
     Attributes:
-        nodes: (N, 19, 2) pixels, NaN where not seen.
-        lengths: (N, M) pixels of each of `NAMES`, NaN where not seen.
-        proportions: (M,) pixels, the lengths of the unforeshortened limbs at scale 1.
-        scale: (N,) how large the person is in each frame (the distance from the camera); NaN where nothing is seen.
+        nodes: (N, 19, 2) pixels, NaN unseen.
+        lengths: (N, M) pixels of each of `NAMES`, NaN unseen.
+        proportions: (M,) pixels, lengths without foreshortening at scale 1.
+        scale: (N,) relative size of the person (distance from the camera), NaN if nothing is seen.
     """
 
     nodes: np.ndarray
@@ -103,35 +103,32 @@ class Figure:
     scale: np.ndarray
 
     def at(self, frame: int) -> np.ndarray:
-        """(M,) pixels: the limbs' lengths as they would look unforeshortened in a frame; NaN where never seen."""
+        """(M,) pixels: lengths in a frame without foreshortening; NaN if never seen."""
         return self.proportions * self.scale[frame]
 
     def unit(self) -> float:
-        """Length of the trunk in pixels at scale 1, as the most limbs have it; NaN if none is seen."""
+        """Trunk length in pixels at scale 1, the median over all limbs; NaN if none is seen."""
         return float(quantile((self.proportions / USUAL)[:, None], 0.5)[0])
 
     def lowest(self) -> np.ndarray:
-        """(N,) y of the lower ankle, NaN where neither is seen."""
         return lowest(self.nodes)
 
 
 def body_nodes(keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(N, K, 2) COCO points, (N, K) which of them count -> (N, 19, 2), NaN where unseen.
+    """(N, K, 2) COCO points, (N, K) which of them count -> (N, 19, 2), NaN unseen.
 
-    Of a pair of which one is hidden, the other stands for the middle.
+    If one point of a pair is hidden, the other replaces the midpoint.
     """
     body = np.where(seen[:, :17, None], keypoints[:, :17], np.nan).astype(np.float64)
-    return np.concatenate([body, *(_middle(body[:, list(pair)])[:, None] for pair in _MIDDLES.values())], axis=1)
+    return np.concatenate([body, *(_midpoint(body[:, a], body[:, b])[:, None] for a, b in _MIDPOINTS.values())], axis=1)
 
 
-def _middle(pair: np.ndarray) -> np.ndarray:
-    """(N, 2, 2) -> (N, 2)."""
-    first, second = pair[:, 0], pair[:, 1]
+def _midpoint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (np.where(np.isnan(first), second, first) + np.where(np.isnan(second), first, second)) / 2
 
 
 def lowest(nodes: np.ndarray) -> np.ndarray:
-    """(N, 19, 2) -> (N,) y of the lower ankle, NaN where neither is seen."""
+    """(N, 19, 2) -> (N,) y of the lower ankle, NaN if neither is seen."""
     return np.fmax(*(nodes[:, ankle, 1] for ankle in ANKLES))
 
 
@@ -139,12 +136,11 @@ def measure(keypoints: np.ndarray, seen: np.ndarray) -> Figure:
     """A person over N frames: (N, K, 2) COCO points, (N, K) which of them count."""
     nodes = body_nodes(keypoints, seen)
     lengths = limb_lengths(nodes)
-    proportions, scale = _proportions(lengths)
-    return Figure(nodes, lengths, proportions, scale)
+    return Figure(nodes, lengths, *_proportions(lengths))
 
 
 def limb_lengths(nodes: np.ndarray) -> np.ndarray:
-    """(N, 19, 2) -> (N, M) pixels, NaN where an end is not seen or both ends are in one place."""
+    """(N, 19, 2) -> (N, M) pixels, NaN if an end is unseen or both are in one place."""
 
     def between(a: int, b: int) -> np.ndarray:
         return np.linalg.norm(nodes[:, a] - nodes[:, b], axis=-1)
@@ -157,9 +153,9 @@ def limb_lengths(nodes: np.ndarray) -> np.ndarray:
 
 
 def _proportions(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, M) -> (M,) lengths at scale 1, (N,) scales: lengths without what the distance from the camera does to them.
+    """(N, M) lengths -> (M,) lengths at scale 1, (N,) scales.
 
-    The scale of a frame is taken from the limbs that look long in it, as foreshortening only shortens.
+    The limbs that look longest give a frame's scale, as foreshortening only shortens.
     """
     proportions = quantile(lengths, QUANTILE)
     scale = np.ones(len(lengths))
@@ -170,7 +166,7 @@ def _proportions(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantile(values: np.ndarray, share: float) -> np.ndarray:
-    """(N, M) -> (M,): the value with this share of the column's others below it; NaN is left out."""
+    """(N, M) -> (M,): quantile of each column, ignoring NaN; always one of its values."""
     ordered = np.sort(values, axis=0)
     count = np.isfinite(values).sum(axis=0)
     rank = np.ceil(share * np.maximum(count - 1, 0)).astype(np.int64)

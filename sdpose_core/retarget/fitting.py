@@ -1,4 +1,4 @@
-"""Fitting a pose sequence to a character: the reference's canvas, place, size and proportions, the clip's motion."""
+"""Retargeting: the canvas, place, size and proportions of a reference with the motion of a clip."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..boxes import area
 from ..errors import InputError
 from ..poses import Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
@@ -24,14 +25,14 @@ METHODS = ("limbs", "affine", "none")
 MATCHES = ("order", "same")
 FRAMES = ("typical", "first")
 CUT = 0.02
-"""Points of the reference this near to the edge of its picture, as a share of its shorter side, may be cut off there:
-limbs are not measured by them."""
+"""Points of the reference closer to the edge than this share of the shorter side may be cut off: limbs are not measured
+by them."""
 BODY_SETS = ("coco_17", "coco_wholebody_133")
 
 
 @dataclass(frozen=True)
 class _Person:
-    """A track, which of its points count, and its measures (of the 17 points of the body)."""
+    """A track, which of its points count, and its body's measures."""
 
     track: Track
     seen: np.ndarray
@@ -43,7 +44,7 @@ _Pair = tuple[_Person, _Person | None]
 
 @dataclass(frozen=True)
 class _Change:
-    """What is done to one person, and what is said about it."""
+    """What is done to one person, and the notes about it."""
 
     fit: Fit | Similarity
     note: dict[str, Any]
@@ -62,31 +63,30 @@ def retarget(
     canvas: tuple[int, int] | None = None,
     threshold: float = 0.3,
 ) -> PoseSequence:
-    """A pose sequence fitted to a reference: keypoints and boxes in pixels of the reference's canvas.
+    """Fit a pose sequence to a reference: keypoints and boxes in pixels of the reference's canvas.
 
-    Directions of limbs, scores, time stamps, ids and slots stay; absent points stay NaN. A reference that is a frame of
-    the clip itself changes nothing. What was done is in the meta of the result under "retarget".
+    Limb directions, scores, times, ids, slots and absent points (NaN) are kept. A reference that is a frame of the clip
+    changes nothing. `meta["retarget"]` of the result records what was done.
 
     Args:
-        sequence: coco_17 or coco_wholebody_133 (with "none" any set).
-        reference: poses of a picture of the character, or a sequence of it, of either set: its 17 points of the body
-            count. A sequence gives steadier lengths of limbs; its most typical frame gives place and size.
-        method: "limbs": each limb gets the reference's length, by one ratio for all frames, from the root outwards, as
-            MusePose does it; the ways of the person are scaled by the ratio of the legs. "affine": the figure as a
-            whole is moved and scaled, by MimicMotion's least squares over 14 joints and all frames. "none": the clip's
-            picture is laid onto the canvas, as large as it goes.
-        person, reference_person: who is kept of clip and reference, see `people.parse_person`; None: everybody.
-        match: "order": people of clip and reference from left to right, those of the first frame first; whoever has no
-            partner is moved and scaled along with the first. "same": all get the proportions of the reference's largest
-            person, and keep their sizes and places among themselves. None: "order" where both show several people.
-        at: the frame of the clip in which a person has the place and size of the reference: the "typical" one, nearest
-            to the medians over the clip, or the "first" in which most of the body is seen. (Of frames with the feet on
-            the ground. A frame that shows the very pose of the reference goes before.) "affine" takes all frames.
-        feet: "limbs" only: the lower foot, not the hips, is held at the reference's height. Jumps remain, scaled.
-        canvas: (w, h) of the result, onto which the reference is laid first; None: the reference's.
-        threshold: points of a lower score are not measured, and nothing hangs on them; they are moved all the same.
+        sequence: coco_17 or coco_wholebody_133 (any set with "none").
+        reference: poses of a picture or a sequence of the character; only its 17 body points count. A sequence gives
+            steadier limb lengths; its most typical frame gives place and size.
+        method: "limbs": limbs get the reference's lengths, by one ratio for all frames, as in MusePose; paths are
+            scaled by the ratio of the legs. "affine": the whole figure is moved and scaled, by MimicMotion's least
+            squares over 14 joints and all frames. "none": the picture is fitted into the canvas.
+        person, reference_person: whom to keep of clip and reference, see `people.parse_person`; None: everybody.
+        match: "order": pair people from left to right, those of the first frame first; people without a partner move
+            along with the first. "same": everybody gets the proportions of the reference's largest person, and keeps
+            relative size and place. None: "order" if both show several people.
+        at: the frame of the clip that is placed on the reference, among those with the feet on the ground: "typical",
+            closest to the medians over the clip, or "first", the first that shows most of the body. A frame with the
+            reference's pose has priority. "affine" uses all frames.
+        feet: for "limbs": keep the lower foot, not the hips, at the reference's height. Jumps remain, scaled.
+        canvas: (w, h) of the result, into which the reference is fitted first; None: the reference's.
+        threshold: points with a lower score are moved, but not measured and carry no other points.
 
-    Raises `InputError` for an unknown method, other keypoint sets, and a reference with nobody or nothing in common.
+    Raises `InputError` for an unknown option or keypoint set, and a reference with nobody or nothing in common.
     """
     for word, known, what in ((method, METHODS, "method"), (match, (None, *MATCHES), "match"), (at, FRAMES, "at")):
         _check(word, known, what)
@@ -102,7 +102,7 @@ def retarget(
     clip = _laid_on(clip, fit_canvas(clip.size, size), size)
     people, models = _people(sequence, threshold), _people(clip, threshold, CUT if method == "limbs" else 0)
     if not models:
-        raise InputError("nobody is in the reference: choose a picture of a person, or lower the detector's threshold")
+        raise InputError("nobody is in the reference: choose a picture of a person, or lower the detection threshold")
     if not people:
         return replace(sequence, size=size, meta={**sequence.meta, "retarget": {**meta, "people": {}}})
     match = match or ("order" if len(models) > 1 and len(people) > 1 else "same")
@@ -113,7 +113,7 @@ def retarget(
 
 def _check(value: Any, known: Sequence[Any], what: str) -> None:
     if value not in known:
-        raise InputError(f"{what}: expected one of {', '.join(str(each) for each in known)}, got {value!r}")
+        raise InputError(f"{what}: expected one of {', '.join(map(str, known))}, got {value!r}")
 
 
 def _check_body(sequence: PoseSequence, name: str, method: str) -> None:
@@ -127,11 +127,11 @@ def _check_body(sequence: PoseSequence, name: str, method: str) -> None:
 def _chosen(sequence: PoseSequence, person: int | str | None, where: str) -> PoseSequence:
     if person is None:
         return sequence
-    own = select_people(sequence, **parse_person(str(person)))
-    if not (own.track_ids >= 0).any():
-        ids = [int(each) for each in np.unique(sequence.track_ids) if each >= 0]
-        raise InputError(f"person {person!r} is not in {where}: it has ids {ids or 'of nobody'}")
-    return own
+    chosen = select_people(sequence, **parse_person(str(person)))
+    if not (chosen.track_ids >= 0).any():
+        ids = [track_id for track_id in np.unique(sequence.track_ids).tolist() if track_id >= 0]
+        raise InputError(f"person {person!r} is not in {where}: {f'it has ids {ids}' if ids else 'it shows nobody'}")
+    return chosen
 
 
 def _described(clip: PoseSequence) -> dict[str, Any]:
@@ -140,10 +140,7 @@ def _described(clip: PoseSequence) -> dict[str, Any]:
 
 
 def _people(sequence: PoseSequence, threshold: float, cut: float = 0) -> list[_Person]:
-    """Everybody of whom anything is there, from left to right, those of the first frame first.
-
-    With `cut`, points this near to the edge of the picture do not count.
-    """
+    """Everybody, from left to right, those of the first frame first. Points within `cut` of the edge do not count."""
     min_score, margin = drawing_threshold(sequence.meta, threshold), cut * min(sequence.size)
     people = []
     for track in split_tracks(sequence):
@@ -152,25 +149,20 @@ def _people(sequence: PoseSequence, threshold: float, cut: float = 0) -> list[_P
             to_edge = np.minimum(np.abs(track.keypoints), np.abs(track.keypoints - sequence.size))
             seen &= (to_edge > margin).all(axis=-1)
         people.append(_Person(track, seen, measure(track.keypoints, seen)))
-    first = min((one.track.start for one in people), default=0)
-    return sorted(people, key=lambda one: (one.track.start > first, float(one.track.boxes[0, [0, 2]].sum())))
+    first = min((person.track.start for person in people), default=0)
+    return sorted(people, key=lambda p: (p.track.start > first, float(p.track.boxes[0, [0, 2]].sum())))
 
 
 def _largest(people: Sequence[_Person]) -> _Person:
-    """Whoever covers most of the picture over time."""
-
-    def covered(one: _Person) -> float:
-        sides = one.track.boxes[one.track.present, 2:4] - one.track.boxes[one.track.present, :2]
-        return float(np.prod(sides, axis=1).sum())
-
-    return max(people, key=covered)
+    """The person with the largest box area, summed over time."""
+    return max(people, key=lambda person: float(area(person.track.boxes[person.track.present, :4]).sum()))
 
 
 def _pairs(people: Sequence[_Person], models: Sequence[_Person], match: str) -> list[_Pair]:
-    """(person, the reference's person or None); the first pair leads those who have no partner."""
+    """(person, the reference's person or None); people without a partner follow the first pair."""
     if match == "same":
         main, model = _largest(people), _largest(models)
-        return [(main, model), *((one, model) for one in people if one is not main)]
+        return [(main, model), *((person, model) for person in people if person is not main)]
     partners = [*models, *[None] * len(people)]
     return list(zip(people, partners, strict=False))
 
@@ -181,20 +173,20 @@ def _changes(pairs: Sequence[_Pair], method: str, match: str, feet: bool, at: st
     lead = _fitted(main, model, method, feet, at)
     if lead is None:
         raise InputError(
-            f"the reference and person {main.track.id} of the clip show nothing in common: choose a reference in which "
-            "more of the body is seen, or another person"
+            f"the reference and person {main.track.id} of the clip have nothing in common: choose a reference that "
+            "shows more of the body, or another person"
         )
     changes = [(main, lead)]
-    for one, partner in pairs[1:]:
-        own = _fitted(one, partner, method, feet, at) if partner is not None else None
-        if match == "same" and own is not None:
-            own = _beside(own, lead)
-        changes.append((one, own or _along(lead)))
+    for person, partner in pairs[1:]:
+        change = _fitted(person, partner, method, feet, at) if partner is not None else None
+        if match == "same" and change is not None:
+            change = _beside(change, lead)
+        changes.append((person, change or _along(lead)))
     return changes
 
 
 def _fitted(person: _Person, model: _Person, method: str, feet: bool, at: str) -> _Change | None:
-    """What makes a person into the reference's; None if they have nothing in common."""
+    """The change from a person to the reference's; None if they have nothing in common."""
     try:
         if method == "limbs":
             fit = fit_limbs(person.figure, model.figure, feet, at)
@@ -218,40 +210,38 @@ def _note(fit: Fit) -> dict[str, Any]:
 
 
 def _along(lead: _Change) -> _Change:
-    """For those who go along with the first person: moved and scaled, not changed in proportions."""
+    """The change of people who follow the first person: moved and scaled, with their proportions."""
     place = lead.fit.place if isinstance(lead.fit, Fit) else lead.fit
     return _Change(place, {"scale": round(place.scale, 4), "note": "moved and scaled along with the first person"})
 
 
-def _beside(own: _Change, lead: _Change) -> _Change | None:
-    """The reference's proportions, at the size and place that the person has beside the first one."""
-    if not (isinstance(own.fit, Fit) and isinstance(lead.fit, Fit)):
+def _beside(change: _Change, lead: _Change) -> _Change | None:
+    """The reference's proportions, with the size and place relative to the first person."""
+    if not (isinstance(change.fit, Fit) and isinstance(lead.fit, Fit)):
         return None
-    fit = own.fit.scaled(lead.fit.mean / own.fit.mean, lead.fit.place, own.fit.grounded and lead.fit.grounded)
+    grounded = change.fit.grounded and lead.fit.grounded
+    fit = change.fit.scaled(lead.fit.mean / change.fit.mean, lead.fit.place, grounded)
     return _Change(fit, _note(fit))
 
 
 def _changed(
     sequence: PoseSequence, changes: Sequence[tuple[_Person, _Change]], size: tuple[int, int], meta: Mapping[str, Any]
 ) -> PoseSequence:
-    """The sequence with everybody changed, each in the slots that they have."""
     keypoints, boxes = np.array(sequence.keypoints, np.float64), np.array(sequence.boxes, np.float64)
     for person, change in changes:
         track, fit = person.track, change.fit
         points = fit(track.keypoints) if isinstance(fit, Similarity) else refit(track.keypoints, person.seen, fit)
-        scale = fit.scale if isinstance(fit, Similarity) else fit.mean
-        place = fit if isinstance(fit, Similarity) else fit.place
+        scale, place = (fit.scale, fit) if isinstance(fit, Similarity) else (fit.mean, fit.place)
         frames, slots = np.nonzero(sequence.track_ids == track.id)
         rows = frames - track.start
         keypoints[frames, slots] = points[rows]
         boxes[frames, slots, :4] = _boxes(track, person.seen, points, scale, place)[rows]
-    return replace(
-        sequence, keypoints=keypoints, boxes=boxes, size=size, meta={**sequence.meta, "retarget": dict(meta)}
-    )
+    meta = {**sequence.meta, "retarget": dict(meta)}
+    return replace(sequence, keypoints=keypoints, boxes=boxes, size=size, meta=meta)
 
 
 def _boxes(track: Track, seen: np.ndarray, points: np.ndarray, scale: float, place: Similarity) -> np.ndarray:
-    """(N, 4) boxes about the moved points, with the margins that the old boxes had about the old points."""
+    """(N, 4) boxes around the moved points, with the scaled margins of the old boxes."""
     moved = place(track.boxes[:, :4].reshape(-1, 2, 2)).reshape(-1, 4)
     counted = np.where(seen.any(axis=1, keepdims=True), seen, np.isfinite(track.keypoints).all(axis=-1))
     some = counted.any(axis=1)
@@ -270,10 +260,9 @@ def _extent(points: np.ndarray, counted: np.ndarray) -> np.ndarray:
 def _laid_on(
     sequence: PoseSequence, place: Similarity, size: tuple[int, int], meta: Mapping[str, Any] | None = None
 ) -> PoseSequence:
-    """All of a sequence moved by one map onto a canvas of `size`; empty slots stay zero."""
-    boxes = np.array(sequence.boxes, np.float64)
-    there = sequence.track_ids >= 0
-    boxes[there, :4] = place(boxes[there, :4].reshape(-1, 2, 2)).reshape(-1, 4)
-    own = dict(sequence.meta) if meta is None else {**sequence.meta, "retarget": {**meta, "scale": place.scale}}
+    """A whole sequence mapped onto a canvas of `size`; empty slots stay zero."""
+    boxes, present = np.array(sequence.boxes, np.float64), sequence.track_ids >= 0
+    boxes[present, :4] = place(boxes[present, :4].reshape(-1, 2, 2)).reshape(-1, 4)
+    note = {} if meta is None else {"retarget": {**meta, "scale": place.scale}}
     keypoints = place(np.array(sequence.keypoints, np.float64))
-    return replace(sequence, keypoints=keypoints, boxes=boxes, size=size, meta=own)
+    return replace(sequence, keypoints=keypoints, boxes=boxes, size=size, meta={**sequence.meta, **note})

@@ -1,4 +1,4 @@
-"""Which frame of a clip stands for a reference, and the way of a joint through the frames in which it is hidden."""
+"""The frame of a clip that matches a reference, and the path of a joint across frames that hide it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import numpy as np
 from .body import MID_HIP, NECK, NOSE, Figure, quantile
 
 ROOTS = (MID_HIP, NECK, NOSE)
-"""Where a figure is held, the best first."""
+"""Candidates for the root of a figure, best first."""
 
 LIKE = 0.02
-"""Difference of two poses, in shares of the figure's spread, beyond which they are not taken for the same."""
+"""Difference of two poses, as a share of the figure's spread, at which their likeness has dropped to 1/e."""
 
 
 def matching_frame(
     clip: Figure, pose: np.ndarray | None, at: str = "typical", root: int = MID_HIP, grounded: bool = True
 ) -> tuple[int, float]:
-    """The frame of a clip in which a figure stands for the reference (19, 2), and how alike the poses are, 0 to 1.
+    """The frame of a clip to compare with the reference (19, 2), and the likeness of the two poses, 0 to 1.
 
-    A reference that is a frame of the clip, or nearly so, is compared with that frame. Otherwise it is a frame in which
-    most of the figure is seen and its feet are not in the air: the "first" one, or the most "typical" one in size and
-    in the place of root or feet.
+    If the reference is (nearly) a frame of the clip, that frame. Otherwise, of the frames that show most of the figure
+    with its feet on the ground, the "first" one, or the most "typical" one in size and place.
     """
     if pose is not None:
         differences = _differences(clip.nodes, pose)
@@ -38,7 +37,7 @@ def matching_frame(
 
 
 def _oddness(clip: Figure, root: int, grounded: bool) -> np.ndarray:
-    """(N,) how far place and size are from their medians over the clip, in lengths of the trunk."""
+    """(N,) deviation of place and size from their medians over the clip, in trunk lengths."""
     path = root_path(clip.nodes, root)
     y = interpolated(clip.lowest()) if grounded else path[:, 1]
     places = np.stack([path[:, 0] / clip.unit(), y / clip.unit(), np.log(interpolated(clip.scale))], axis=1)
@@ -46,9 +45,9 @@ def _oddness(clip: Figure, root: int, grounded: bool) -> np.ndarray:
 
 
 def _differences(nodes: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """(N,) distance of a pose from each frame after the best move and scaling, in shares of the pose's spread.
+    """(N,) distance of a pose from each frame after the best translation and scaling, as a share of the pose's spread.
 
-    NaN where fewer than four joints, or much fewer than elsewhere, are seen in both.
+    NaN if they have fewer than four joints in common, or far fewer than other frames.
     """
     both = np.isfinite(nodes[:, :17]).all(axis=-1) & np.isfinite(pose[:17]).all(axis=-1)
     count = both.sum(axis=1)
@@ -56,17 +55,17 @@ def _differences(nodes: np.ndarray, pose: np.ndarray) -> np.ndarray:
     weights = both[..., None] / np.maximum(count, 1)[:, None, None]
     a, b = np.where(both[..., None], nodes[:, :17], 0), np.where(both[..., None], pose[:17], 0)
     a, b = a - (a * weights).sum(axis=1, keepdims=True), b - (b * weights).sum(axis=1, keepdims=True)
-    spread, own = (b**2 * weights).sum(axis=(1, 2)), (a**2 * weights).sum(axis=(1, 2))
-    scale = np.maximum((a * b * weights).sum(axis=(1, 2)), 0) / np.maximum(own, 1e-9)
-    left = ((scale[:, None, None] * a - b) ** 2 * weights).sum(axis=(1, 2))
-    return np.where(enough, np.sqrt(left / np.maximum(spread, 1e-9)), np.nan)
+    spread_a, spread_b = (a**2 * weights).sum(axis=(1, 2)), (b**2 * weights).sum(axis=(1, 2))
+    scale = np.maximum((a * b * weights).sum(axis=(1, 2)), 0) / np.maximum(spread_a, 1e-9)
+    residual = ((scale[:, None, None] * a - b) ** 2 * weights).sum(axis=(1, 2))
+    return np.where(enough, np.sqrt(residual / np.maximum(spread_b, 1e-9)), np.nan)
 
 
 def _in_the_air(clip: Figure) -> np.ndarray:
-    """(N,) whether the feet are clearly above where they are at other times within a second or so.
+    """(N,) whether the feet are clearly higher than at other times within about a second.
 
-    The ground on which somebody comes nearer goes down in the picture in proportion to the size of the person: that
-    part of the motion is taken out first.
+    When somebody comes nearer, the ground under them moves down in proportion to their size: this motion is removed
+    first.
     """
     low = interpolated(clip.lowest())
     if np.isnan(low).any():
@@ -79,7 +78,7 @@ def _in_the_air(clip: Figure) -> np.ndarray:
 
 
 def interpolated(values: np.ndarray) -> np.ndarray:
-    """(N,) or (N, D) with NaN -> the same with gaps filled along N; ends are held. All NaN stays NaN."""
+    """(N,) or (N, D) with NaN -> gaps filled linearly along N, ends held. All NaN stays NaN."""
     known = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if known.all() or not known.any():
         return values
@@ -90,7 +89,7 @@ def interpolated(values: np.ndarray) -> np.ndarray:
 
 
 def root_path(nodes: np.ndarray, root: int) -> np.ndarray:
-    """(N, 19, 2) -> (N, 2) the way of the root, without gaps: where it is hidden it goes along with other joints."""
+    """(N, 19, 2) -> (N, 2) path of the root without gaps: while hidden it moves along with other joints."""
     path = nodes[:, root].copy()
     for other in (*ROOTS, *range(17)):
         missing = np.isnan(path).any(axis=1)

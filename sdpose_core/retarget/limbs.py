@@ -1,8 +1,8 @@
-"""Giving a moving figure the limbs of another, in the manner of MusePose's alignment.
+"""Giving a moving figure the limb lengths of another, like MusePose's alignment.
 
-Every limb keeps the direction that it has in each frame; its length is multiplied by a ratio, reference to clip, that
-is the same in all frames: so foreshortening stays, and so does the distance from the camera. The figure is put together
-again from the root outwards; what hangs on a joint (face, hands, feet) is scaled about it.
+Every limb keeps its direction; its length is multiplied by one ratio, reference to clip, for all frames, which keeps
+foreshortening and distance from the camera. The figure is rebuilt from the root outward; points attached to a joint
+(face, hands, feet) are scaled about it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from .frame import ROOTS, interpolated, matching_frame, root_path
 
 LEGS = ("left_thigh", "right_thigh", "left_shank", "right_shank")
 LIMIT = 3.0
-"""No limb's ratio differs from the mean of all by more than this factor."""
+"""Ratios are limited to this factor from the mean of all limbs."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a figure is made into another.
+    """How to turn one figure into another.
 
     Attributes:
         ratios: limb -> reference's length / clip's length.
-        mean: mean of the ratios that are known.
-        known: limbs that were measured in both.
-        place: where things go: the way of the root and of the feet is moved and scaled so.
-        root: node from which the figure is put together.
-        grounded: the lower foot goes where `place` says, instead of the root's height.
-        frame: the frame of the clip in which it stands where the reference does.
-        likeness: how much that frame shows the very pose of the reference, 0 to 1.
+        mean: mean of the known ratios.
+        known: limbs measured in both.
+        place: map of the paths of root and feet.
+        root: node from which the figure is rebuilt.
+        grounded: `place` sets the height of the lower foot instead of the root.
+        frame: frame of the clip that is placed on the reference.
+        likeness: of that frame's pose to the reference's, 0 to 1.
     """
 
     ratios: dict[str, float]
@@ -52,9 +52,9 @@ class Fit:
 
 
 def fit_limbs(clip: Figure, reference: Figure, feet: bool = True, at: str = "typical") -> Fit:
-    """What makes the figure of a clip into that of a reference (of one or more frames; its most typical one counts).
+    """Fit a clip's figure to a reference of one or more frames, of which the most typical one counts.
 
-    Raises `NothingInCommon` if there is no limb, or no place, that both show.
+    Raises `NothingInCommon` if they have no limb or no joint in common.
     """
     still, _ = matching_frame(reference, None)
     pose, ground = reference.nodes[still], reference.lowest()[still]
@@ -74,10 +74,10 @@ def fit_limbs(clip: Figure, reference: Figure, feet: bool = True, at: str = "typ
 
 
 def _ratios(clip: Figure, frame: int, reference: Figure, still: int, likeness: float) -> np.ndarray:
-    """(M,) ratios, NaN unknown: of the lengths over the clip, or of single frames as far as they show the same pose.
+    """(M,) ratios, NaN unknown: of lengths over the clip, blended by likeness with those of the two frames.
 
-    In the same pose limbs are foreshortened alike, and can be compared as they look. Otherwise a limb that points at
-    the camera in the one but not in the other is unknown.
+    In the same pose, limbs have the same foreshortening and can be compared directly. Otherwise a limb that points at
+    the camera in only one of them is unknown.
     """
     wanted, given = reference.at(still), clip.at(frame)
     over_time = np.where(too_short(wanted) == too_short(given), wanted / given, np.nan)
@@ -87,7 +87,7 @@ def _ratios(clip: Figure, frame: int, reference: Figure, still: int, likeness: f
 
 
 def _completed(known: dict[str, float]) -> tuple[dict[str, float], float]:
-    """Every limb's ratio, and the mean of the known ones: the other side's, or that mean, for those unknown."""
+    """Ratios of all limbs and the mean of the known ones; unknown limbs get the other side's ratio or the mean."""
     known = dict(known)
     eyes = known.pop("eyes", None)
     if eyes is not None:
@@ -100,7 +100,7 @@ def _completed(known: dict[str, float]) -> tuple[dict[str, float], float]:
 
 
 def _root(clip: Figure, pose: np.ndarray) -> int:
-    """The node at which the two figures are held together."""
+    """The node by which the clip is placed on the reference."""
     share = np.isfinite(clip.nodes[..., 0]).mean(axis=0) * np.isfinite(pose[:, 0])
     for node in ROOTS:
         if share[node] >= 0.5:
@@ -113,8 +113,8 @@ def _root(clip: Figure, pose: np.ndarray) -> int:
 def refit(keypoints: np.ndarray, seen: np.ndarray, fit: Fit) -> np.ndarray:
     """(N, K, 2) COCO points and (N, K) which of them count -> (N, K, 2) as the other figure; NaN stays NaN.
 
-    Points that do not count are moved, too, but nothing hangs on them: what is beyond a hidden joint hangs on the next
-    one that is seen, its way scaled by the mean of the ratios in between.
+    Points that do not count are moved too, but carry nothing: points beyond a hidden joint are attached to the next
+    seen one, with the mean ratio of the limbs in between.
     """
     nodes = body_nodes(keypoints, seen)
     points = np.concatenate([keypoints[:, :17], nodes[:, 17:], keypoints[:, 17:]], axis=1)
@@ -135,7 +135,7 @@ def refit(keypoints: np.ndarray, seen: np.ndarray, fit: Fit) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Hold:
-    """Where the next points hang: (N, 2) before and after, and (N, 1) ratios and lengths of the limbs since then."""
+    """An anchor of the next points: (N, 2) before and after, and (N, 1) sums of the limbs since then."""
 
     source: np.ndarray
     target: np.ndarray
@@ -143,31 +143,28 @@ class _Hold:
     lengths: np.ndarray
 
     def onwards(self, length: float, ratio: float) -> _Hold:
-        """One limb further out."""
         return replace(self, ratios=self.ratios + length * ratio, lengths=self.lengths + length)
 
     def carry(self, points: np.ndarray) -> np.ndarray:
-        """(N, 2) -> (N, 2)."""
         return self.target + self.ratios / self.lengths * (points - self.source)
 
     def moved_to(self, node: np.ndarray) -> _Hold:
-        """A new hold at a joint, in the frames in which it is seen."""
-        there = np.isfinite(node).all(axis=1, keepdims=True)
+        """A new hold at a joint, in the frames that show it."""
+        seen = np.isfinite(node).all(axis=1, keepdims=True)
         return _Hold(
-            np.where(there, node, self.source), np.where(there, self.carry(node), self.target),
-            np.where(there, 0, self.ratios), np.where(there, 0, self.lengths),
+            np.where(seen, node, self.source), np.where(seen, self.carry(node), self.target),
+            np.where(seen, 0, self.ratios), np.where(seen, 0, self.lengths),
         )  # fmt: skip
 
 
 def _to_the_ground(before: np.ndarray, after: np.ndarray, place: Similarity) -> np.ndarray:
-    """(N,) pixels by which a figure is lowered, so that its lower ankle goes the way of the clip's."""
+    """(N,) pixels to lower a figure, so that its lower ankle follows the clip's."""
     wanted = place(np.stack([before, before], axis=1))[:, 1]
-    shift = interpolated(wanted - after)
-    return np.nan_to_num(shift)
+    return np.nan_to_num(interpolated(wanted - after))
 
 
 def _tree(root: int, count: int) -> Iterator[tuple[int, int, str]]:
-    """(child, parent, limb) from the root outwards; after the 19 nodes come COCO-WholeBody's points from 17 on."""
+    """(child, parent, limb) from the root outward; the 19 nodes are followed by COCO-WholeBody's points from 17 on."""
     reached, waiting = {root}, list(BONES)
     while waiting:
         rest = []
@@ -183,7 +180,7 @@ def _tree(root: int, count: int) -> Iterator[tuple[int, int, str]]:
 
 
 def _holder(point: int) -> tuple[int, str]:
-    """The joint on which a point of COCO-WholeBody beyond the body hangs, and the limb that scales it."""
+    """The joint that carries a COCO-WholeBody point beyond the body, and the limb that scales it."""
     if point < 23:
         return (15, "left_shank") if point < 20 else (16, "right_shank")
     if point < 91:

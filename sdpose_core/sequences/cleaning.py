@@ -1,11 +1,8 @@
-"""Cleaning up keypoints along time, person by person: no jitter, no vanishing limbs, no exchanged sides.
+"""Temporal cleanup of keypoints, per track id: jitter, blinking limbs, gaps, left/right swaps.
 
-Every step takes a `PoseSequence` and returns one; `clean` runs them in order. Raw scores stay what the estimator said
-(where left and right are exchanged they go with their points; a point that was not there at all gets the lesser score
-of those it lies between). Whether a point is shown is told by its coordinates alone: NaN is absent. A sequence whose
-visibility was decided here is drawn with the threshold that `drawing_threshold` gives.
-
-People are told apart by their track ids; a cut ends all ids, so nothing is smoothed across it.
+Every step takes a `PoseSequence` and returns one; `clean` runs them in order. Absent points become NaN; raw scores are
+kept, except that swapped points take their scores along and filled points get the lower score of their two neighbors.
+A cut ends all track ids, so nothing is smoothed across it.
 """
 
 from __future__ import annotations
@@ -23,24 +20,24 @@ from .one_euro import smooth
 from .tracks import Track, each_point
 
 DECIDED = "visibility_decided"
-"""Entry of a sequence's meta: absent points are NaN already, scores need not be asked."""
+"""Key in a sequence's meta: absent points are already NaN, so scores need no threshold."""
 
 
 @dataclass(frozen=True)
 class CleanOptions:
-    """What `clean` does; every step can be switched off by its first setting.
+    """Settings of `clean`.
 
     Attributes:
-        repair_flips: longest run, in frames, for which left and right may have been exchanged; 0: off.
-        hysteresis: points appear at `threshold` + this and vanish below `threshold` - this (score); negative: off.
-        threshold: score about which points appear and vanish.
-        outliers: a point that jumps further than this and back is removed (shares of the person's size); 0: off.
-        fill_gaps: longest gap, in frames, that is filled; 0: off.
-        smooth: one-euro smoothing of the body, minimum cut-off frequency in Hz (lower is smoother); 0: off.
-        smooth_hands, smooth_face: the same of hands and face.
-        speed: how much the cut-off rises with the speed, in Hz per (person's size per second).
-        two_way: smooth forwards and backwards, so that nothing lags; False is causal.
-        hide_faces: remove nose, eyes and face where the head is turned away.
+        repair_flips: longest left/right swap to correct, in frames; 0: off.
+        hysteresis: points appear at `threshold` + this score and disappear below `threshold` - this; negative: off.
+        threshold: score around which points appear and disappear.
+        outliers: remove points that jump farther than this share of the body size and back; 0: off.
+        fill_gaps: longest gap to fill, in frames; 0: off.
+        smooth: minimum cutoff frequency of the body's one-euro filter in Hz (lower is smoother); 0: off.
+        smooth_hands, smooth_face: the same for hands and face.
+        speed: increase of the cutoff with speed, in Hz per (body size per second).
+        two_way: smooth forward and backward, so that nothing lags; False is causal.
+        hide_faces: remove nose, eyes and face while the head is turned away.
     """
 
     repair_flips: int = 8
@@ -57,7 +54,7 @@ class CleanOptions:
 
 
 def clean(sequence: PoseSequence, options: CleanOptions | None = None) -> PoseSequence:
-    """The sequence after every step that the options ask for; they are recorded in its meta under "clean"."""
+    """The sequence after all enabled steps; its meta records the options under "clean"."""
     o = options or CleanOptions()
     if o.repair_flips:
         sequence = repair_flips(sequence, o.repair_flips)
@@ -76,15 +73,15 @@ def clean(sequence: PoseSequence, options: CleanOptions | None = None) -> PoseSe
 
 
 def drawing_threshold(meta: Mapping[str, Any], threshold: float) -> float:
-    """The threshold to draw with: 0 where the visibility was decided along time, else the one asked for."""
+    """The threshold for drawing: 0 if `decide_visibility` ran, otherwise `threshold`."""
     return 0.0 if meta.get(DECIDED) else threshold
 
 
 def decide_visibility(sequence: PoseSequence, threshold: float = 0.3, hysteresis: float = 0.08) -> PoseSequence:
-    """Points that appear above `threshold` + `hysteresis` and vanish below `threshold` - `hysteresis`.
+    """Points appear at `threshold` + `hysteresis` and disappear (NaN) below `threshold` - `hysteresis`.
 
-    Between the two a point stays what it was, so that a limb whose score hovers about the threshold does not blink; at
-    the beginning `threshold` decides. Absent points become NaN; scores stay.
+    In between they keep their state, so a limb whose score hovers around the threshold does not blink. The first frame
+    uses `threshold`. Scores are unchanged.
     """
 
     def change(track: Track, _: slice) -> Track:
@@ -107,25 +104,23 @@ def _hysteresis(scores: np.ndarray, threshold: float, margin: float) -> np.ndarr
 def reject_outliers(sequence: PoseSequence, distance: float = 0.12) -> PoseSequence:
     """Points that jump away and come back become NaN.
 
-    A point is an outlier if it lies further than `distance` (shares of the person's size) from the median of the five
-    frames about it, and three times as far as these lie from their median. Steady motion, however fast, has its
-    medians on the way and loses nothing.
+    An outlier is farther than `distance` (share of the body size) from the median of the five frames around it, and
+    farther than three times the median deviation of these frames. Steady motion is kept, however fast.
     """
 
     def change(track: Track, _: slice) -> Track:
         if len(track) < 3:
             return track
         min_distance = distance * track.scale()
-        out = [
-            _outliers(points, min_distance) for points in track.keypoints.swapaxes(0, 1)
-        ]  # at once they fill the memory
+        # One point at a time: the windows of all points would fill the memory.
+        out = [_outliers(points, min_distance) for points in track.keypoints.swapaxes(0, 1)]
         return replace(track, keypoints=np.where(np.stack(out, axis=1)[..., None], np.nan, track.keypoints))
 
     return each_point(sequence, change)
 
 
 def _outliers(points: np.ndarray, min_distance: float) -> np.ndarray:
-    """(N, 2) the way of one point, pixels -> (N,) where it is an outlier, at least `min_distance` pixels away."""
+    """(N, 2) path of one point in pixels -> (N,) bool."""
     windows = _windows(points)
     middle = _nan_median(windows, axis=0)
     spread = _nan_median(np.linalg.norm(windows - middle, axis=-1), axis=0)
@@ -134,29 +129,29 @@ def _outliers(points: np.ndarray, min_distance: float) -> np.ndarray:
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
-    """(N, ...) -> (5, N, ...) each frame's neighbors from two before to two after, NaN beyond the ends."""
+    """(N, ...) -> (5, N, ...): each frame with two neighbors on either side, NaN beyond the ends."""
     padded = np.pad(values, ((2, 2), *((0, 0) for _ in values.shape[1:])), constant_values=np.nan)
     return np.stack([padded[i : i + len(values)] for i in range(5)])
 
 
 def _nan_median(values: np.ndarray, axis: int) -> np.ndarray:
-    """`np.nanmedian` that is silent where everything is NaN."""
+    """`np.nanmedian` without the warning for all-NaN slices."""
     empty = np.isnan(values).all(axis=axis, keepdims=True)
     return np.where(empty.squeeze(axis), np.nan, np.nanmedian(np.where(empty, 0, values), axis=axis))
 
 
 def fill_gaps(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
-    """Points absent for at most `frames` source frames lie on the straight line between those before and after.
+    """Interpolate points linearly across gaps of at most `frames` source frames.
 
-    Also of people whom the detector missed: they and their boxes are there again. A point that had no raw score gets
-    the lesser of the two it lies between, so that it can be drawn.
+    This also restores people whom the detector missed, with their boxes. A filled point without a score gets the lower
+    score of its two neighbors.
     """
 
     def change(track: Track, _: slice) -> Track:
         keypoints = _interpolate(track.keypoints.reshape(len(track), -1), track.times, frames)
         keypoints = keypoints.reshape(track.keypoints.shape)
         filled = np.isfinite(keypoints).all(axis=-1) & ~np.isfinite(track.keypoints).all(axis=-1)
-        scores = np.where(filled & (track.scores <= 0), _lesser_neighbor(track), track.scores)
+        scores = np.where(filled & (track.scores <= 0), _lower_neighbor_score(track), track.scores)
         return replace(track, keypoints=keypoints, present=track.present | filled.any(axis=1), scores=scores)
 
     def with_boxes(track: Track) -> Track:
@@ -166,8 +161,8 @@ def fill_gaps(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     return each_point(sequence, change, with_boxes)
 
 
-def _interpolate(values: np.ndarray, times: np.ndarray, longest: int) -> np.ndarray:
-    """(N, C) with gaps of at most `longest` frames filled linearly; longer ones stay NaN."""
+def _interpolate(values: np.ndarray, times: np.ndarray, max_gap: int) -> np.ndarray:
+    """(N, C) with gaps of at most `max_gap` frames filled linearly."""
     result = values.copy()
     for column in range(values.shape[1]):
         known = np.flatnonzero(np.isfinite(values[:, column]))
@@ -175,18 +170,15 @@ def _interpolate(values: np.ndarray, times: np.ndarray, longest: int) -> np.ndar
             continue
         before, after = known[:-1], known[1:]
         missing = np.flatnonzero(~np.isfinite(values[:, column]))
-        line = np.interp(times[missing], times[known], values[known, column])
-        place = np.searchsorted(after, missing)
-        inside = (missing > known[0]) & (missing < known[-1])
-        place = np.minimum(place, len(after) - 1)
-        short = times[after[place]] - times[before[place]] - 1 <= longest
-        use = inside & short
-        result[missing[use], column] = line[use]
+        missing = missing[(missing > known[0]) & (missing < known[-1])]
+        gap = np.searchsorted(after, missing)
+        filled = missing[times[after[gap]] - times[before[gap]] - 1 <= max_gap]
+        result[filled, column] = np.interp(times[filled], times[known], values[known, column])
     return result
 
 
-def _lesser_neighbor(track: Track) -> np.ndarray:
-    """(N, K) the lesser score of the nearest frames before and after in which the point was there."""
+def _lower_neighbor_score(track: Track) -> np.ndarray:
+    """(N, K) the lower score of the nearest frames before and after that show the point."""
     seen = np.isfinite(track.keypoints).all(axis=-1) & (track.scores > 0)
     rows = np.arange(len(track))[:, None]
     before = np.maximum.accumulate(np.where(seen, rows, -1), axis=0)

@@ -1,4 +1,4 @@
-"""Which way people face, and the faces that are drawn on the backs of heads: those are removed."""
+"""Which way people face, and removal of face points predicted on the backs of heads."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
 
 AWAY, TOWARDS = -0.3, -0.05
-"""A head turns away below the first figure of `facing` and comes back above the second."""
+"""Hysteresis on `facing`: below the first a head counts as turned away, until it rises above the second."""
 
 _SIDES = (("shoulder", 1.0), ("hip", 0.7), ("ear", 1.0))
 _FRONT = ("nose", "left_eye", "right_eye")
 
 
 def facing(keypoints: np.ndarray, scores: np.ndarray, keypoint_set: str) -> np.ndarray:
-    """How much people face the camera: 1 towards it, 0 sideways or unknown, -1 away.
+    """How much people face the camera, (...,): 1 toward it, 0 sideways or unknown, -1 away.
 
     Args:
         keypoints: (..., K, 2) pixels, NaN unseen.
         scores: (..., K) raw scores.
-        keypoint_set: COCO's; for others the answer is 0.
+        keypoint_set: one of COCO's; others give 0.
 
-    The person's left is on the right of the picture when they face it: the order of shoulders, hips and ears says
-    which way they turn, and the scores of nose and eyes beside those of the ears and shoulders say whether the face is
-    to be seen.
+    Combines the left-right order of shoulders, hips and ears in the picture with the scores of nose and eyes relative
+    to those of ears and shoulders.
     """
     points = KEYPOINT_SETS.get(keypoint_set)
     if points is None:
@@ -48,7 +47,7 @@ def facing(keypoints: np.ndarray, scores: np.ndarray, keypoint_set: str) -> np.n
 
 
 def _torso_length(keypoints: np.ndarray, keypoint_set: str) -> np.ndarray:
-    """(...,) pixels from the shoulders to the hips, or the extent of all points where these are not seen."""
+    """(...,) pixels from shoulders to hips, or a third of the height of all points if these are unseen."""
     points = KEYPOINT_SETS[keypoint_set]
     ends = [(points.index(f"left_{name}"), points.index(f"right_{name}")) for name in ("shoulder", "hip")]
     top, bottom = (keypoints[..., list(pair), :].mean(axis=-2) for pair in ends)
@@ -61,7 +60,7 @@ def _torso_length(keypoints: np.ndarray, keypoint_set: str) -> np.ndarray:
 
 
 def is_away(values: np.ndarray) -> np.ndarray:
-    """(N,) values of `facing` in order of time -> (N,) bool, without flicker: means of three, and two thresholds."""
+    """(N,) values of `facing` over time -> (N,) bool, by the mean of three frames and two thresholds."""
     values = np.asarray(values, np.float64)
     padded = np.pad(values, 1, mode="edge")
     steady = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
@@ -73,18 +72,14 @@ def is_away(values: np.ndarray) -> np.ndarray:
     return away
 
 
-def _face_points(keypoint_set: str) -> list[int]:
-    points = KEYPOINT_SETS[keypoint_set]
-    return [points.index(name) for name in _FRONT] + list(points.parts.get("face", ()))
-
-
 def drop_hidden_faces(sequence: PoseSequence) -> PoseSequence:
-    """Nose, eyes and face of whoever is turned away become NaN, without flicker (see `is_away`); scores stay."""
-    if sequence.keypoint_set not in KEYPOINT_SETS:
+    """Nose, eyes and face of people turned away (see `is_away`) become NaN; scores are unchanged."""
+    points = KEYPOINT_SETS.get(sequence.keypoint_set)
+    if points is None:
         return sequence
     keypoints = np.array(sequence.keypoints)
     values = facing(sequence.keypoints, sequence.scores, sequence.keypoint_set)
-    hidden = np.asarray(_face_points(sequence.keypoint_set))
+    hidden = np.asarray([*(points.index(name) for name in _FRONT), *points.parts.get("face", ())])
     for track_id in np.unique(sequence.track_ids[sequence.track_ids >= 0]):
         frames, slots = np.nonzero(sequence.track_ids == track_id)
         away = is_away(values[frames, slots])

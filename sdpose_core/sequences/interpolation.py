@@ -1,4 +1,4 @@
-"""Keypoints of frames that were not estimated, from their neighbors."""
+"""Keypoints of skipped frames, interpolated between estimated ones."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .tracks import Track, iter_tracks, join_tracks
 
 
 def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
-    """Frames that were not estimated get the people whom both estimated neighbors show.
+    """Fill skipped frames with the people that both estimated neighbors show.
 
-    Keypoints, boxes and scores lie on the straight line between those of the neighbors, by frame number. A point that
-    either neighbor lacks is absent. `meta["interpolated"]` says how many frames they are.
+    Keypoints, boxes and scores are interpolated linearly by frame number; a point that either neighbor lacks is absent.
+    `meta["interpolated"]` gives the number of filled frames.
 
     Args:
-        estimated: (T,) bool; the first frame is.
+        estimated: (T,) bool; the first frame must be estimated.
     """
     if estimated.all():
         return sequence
@@ -25,21 +25,21 @@ def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
     before = np.maximum.accumulate(np.where(estimated, rows, 0))
     after = np.minimum.accumulate(np.where(estimated, rows, len(sequence) - 1)[::-1])[::-1]
     tracks = [_between(track, before, after).compact() for track in iter_tracks(sequence)]
-    note = f"{int((~estimated).sum())} of {len(sequence)} frames: keypoints, boxes and scores on straight lines"
+    note = f"{int((~estimated).sum())} of {len(sequence)} frames: keypoints, boxes and scores interpolated"
     return replace(join_tracks(sequence, tracks), meta={**sequence.meta, "interpolated": note})
 
 
 def _between(track: Track, before: np.ndarray, after: np.ndarray) -> Track:
-    own = slice(track.start, track.start + len(track))
-    last = len(track) - 1  # a track ends at an estimated frame, but the neighbor beyond may be another's
-    low, high = before[own] - track.start, after[own] - track.start
+    rows = slice(track.start, track.start + len(track))
+    last = len(track) - 1  # the estimated frames around a row may lie outside the track
+    low, high = before[rows] - track.start, after[rows] - track.start
     inside = (low >= 0) & (high <= last)
     low, high = np.clip(low, 0, last), np.clip(high, 0, last)
-    way = track.times[high] - track.times[low]
-    share = np.where(way > 0, (track.times - track.times[low]) / np.maximum(way, 1), 0)
+    gap = track.times[high] - track.times[low]
+    weight = np.where(gap > 0, (track.times - track.times[low]) / np.maximum(gap, 1), 0)
 
     def line(values: np.ndarray) -> np.ndarray:
-        part = share.reshape(-1, *[1] * (values.ndim - 1))
+        part = weight.reshape(-1, *[1] * (values.ndim - 1))
         return np.where(part > 0, values[low] + (values[high] - values[low]) * part, values[low])
 
     present = inside & track.present[low] & track.present[high]

@@ -16,24 +16,24 @@ from .tracks import Track, each_point
 def smooth(
     sequence: PoseSequence, cutoffs: Mapping[str, float] | None = None, *, speed: float = 2.0, two_way: bool = True
 ) -> PoseSequence:
-    """One-euro filter of every point of every person: slow motion is smoothed much, fast motion little.
+    """One-euro filter of every point: smooths slow motion strongly and fast motion little.
 
     Args:
-        sequence: with a frame rate (without one 25 frames per second are assumed).
-        cutoffs: minimum cut-off frequency in Hz of "body" (with feet), "hands" and "face"; 0 leaves a part as it is.
-        speed: rise of the cut-off, in Hz per (person's size per second).
-        two_way: mean of a pass forwards and one backwards, so that nothing lags; False looks back only.
+        sequence: 25 frames per second are assumed if it has no frame rate.
+        cutoffs: minimum cutoff frequency in Hz of "body" (with feet), "hands" and "face"; 0 leaves a part unchanged.
+        speed: increase of the cutoff, in Hz per (body size per second).
+        two_way: average a forward and a backward pass, so that nothing lags; False is causal.
 
-    A point counts as much as its score (1 and above: fully). Absent points stay absent, and after an absence the filter
-    starts again. Source: Casiez et al., "1 Euro Filter", CHI 2012.
+    Points are weighted by score, clipped to 0.05..1. Absent points stay absent and restart the filter. Raises
+    `InputError` for unknown parts or negative cutoffs. Source: Casiez et al., "1 Euro Filter", CHI 2012.
     """
     cutoffs = {"body": 1.2, "hands": 0.8, "face": 1.0} if cutoffs is None else cutoffs
     rate = float(sequence.frame_rate or USUAL_RATE)
-    lowest = _cutoff_of_points(sequence, cutoffs)
+    min_cutoff = _cutoff_of_points(sequence, cutoffs)
 
     def change(track: Track, points: slice) -> Track:
         weights = np.clip(track.scores, 0.05, 1)[..., None]
-        seconds, betas, cutoff = track.times / rate, speed / track.sizes(), lowest[points, None]
+        seconds, betas, cutoff = track.times / rate, speed / track.sizes(), min_cutoff[points, None]
         smoothed = one_euro(track.keypoints, weights, seconds, cutoff, betas)
         if two_way:
             back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], cutoff, betas[::-1])
@@ -47,7 +47,7 @@ def _cutoff_of_points(sequence: PoseSequence, cutoffs: Mapping[str, float]) -> n
     """(K,) Hz."""
     unknown = set(cutoffs) - {"body", "hands", "face"}
     if unknown or any(value < 0 for value in cutoffs.values()):
-        raise InputError(f"cut-offs: expected body, hands and face in Hz of at least 0, got {dict(cutoffs)}")
+        raise InputError(f"cutoffs: expected body, hands and face in Hz, each at least 0, got {dict(cutoffs)}")
     values = np.full(sequence.keypoints.shape[2], float(cutoffs.get("body", 0)))
     points = KEYPOINT_SETS.get(sequence.keypoint_set)
     for part, indices in (points.parts if points else {}).items():
@@ -64,10 +64,10 @@ def one_euro(
 
     Args:
         values: (N, K, 2), NaN absent.
-        weights: (N, K, 1) in 0..1: how much a value counts.
-        seconds: (N,) rising.
-        cutoff: (K, 1) minimum cut-off in Hz.
-        betas: (N,) Hz per unit of speed (of `values` per second); the speed is filtered at 1 Hz.
+        weights: (N, K, 1) in 0..1.
+        seconds: (N,) strictly increasing.
+        cutoff: (K, 1) minimum cutoff in Hz.
+        betas: (N,) increase of the cutoff in Hz per unit of speed (`values` per second, filtered at 1 Hz).
     """
     result = np.full_like(values, np.nan)
     state, slope = values[0].copy(), np.zeros_like(values[0])
@@ -86,6 +86,6 @@ def one_euro(
 
 
 def _gain(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
-    """Share of a new value in a low-pass filter of first order."""
-    turn = 2 * np.pi * cutoff * step
-    return turn / (turn + 1)
+    """Weight of a new value in a first-order low-pass filter."""
+    angle = 2 * np.pi * cutoff * step
+    return angle / (angle + 1)

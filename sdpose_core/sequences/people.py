@@ -1,4 +1,4 @@
-"""Choosing people over a whole clip: who is decided once, so that nobody is exchanged on the way."""
+"""Choosing people once for a whole clip, so that they do not change midway."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def select_people(
     mask: np.ndarray | str | Path | None = None,
     max_people: int | None = None,
 ) -> PoseSequence:
-    """The people asked for, one slot per track, the first choice first; a slot is empty where its person is away.
+    """The selected people, one slot per track, first choice first; a slot is empty while its person is absent.
 
     Args:
-        sequence: tracked: a person is a track id.
-        by: how they are ordered:
-            "id": ascending. "largest": median area of the box, times the share of the frames in which the person is.
-            "best score": mean score of the body over all frames (0 where the person is away): AnimateAnyone's rule,
-            decided once for the clip. "best score per frame": that rule as its tool has it, each frame's best person,
-            whoever it is; one slot, whose id changes.
-            "leftmost", "rightmost": center of the box, where people stand in the first frame that shows most of them
-            (later ones: where they appear). "nearest point": distance of `point` from the box, then from its center,
-            in the same frame. "mask": share of the person's points (or box) in the mask, in the same frame, or over all
-            frames if there is a mask for each; people outside of it are left out.
-        number: with "id" the track id, else the place in the order (0 is the first).
+        sequence: tracked; a person is a track id.
+        by: the order:
+            "id": ascending.
+            "largest": median box area times the share of frames that show the person.
+            "best score": mean body score over all frames (0 while absent): AnimateAnyone's rule, once for the clip.
+            "best score per frame": the same rule frame by frame, as AnimateAnyone has it; one slot whose id changes.
+            "leftmost", "rightmost": box center in the first frame with the most people (for others, their first frame).
+            "nearest point": distance of `point` from the box, then from its center, in the same frame.
+            "mask": share of the person's points (or box) in the mask, in the same frame or, with a mask per frame, over
+            all frames; people outside the mask are dropped.
+        number: with "id" the track id, otherwise the position in the order, from 0.
         point: (x, y) pixels of the source.
-        mask: bool (h, w) of the source's size, or (T, h, w); or the path of a picture, white where the person is.
-        max_people: so many from that place on; None: one. With "id" and None, or 1, the one of that id.
+        mask: bool (h, w) of the source's size, or (T, h, w); or the path of a picture, white on the person.
+        max_people: the number of people from that position on; None: one.
 
-    Nobody is left where there is no such person. Raises `InputError` for another order, or a point or mask that is
-    missing or of another size.
+    The result has no slots if there is no such person. Raises `InputError` for an unknown order, and a point or mask
+    that is missing or of the wrong size.
     """
     if by not in ORDERS:
         raise InputError(f"unknown order of people {by!r}: choose one of {', '.join(ORDERS)}")
@@ -70,7 +70,6 @@ def select_people(
 
 
 def _by_id(people: PoseSequence, number: int, count: int) -> np.ndarray:
-    """Slots of the ids from `number` on; none if nobody has that id."""
     ids = people.track_ids.max(axis=0, initial=-1)
     return np.flatnonzero(ids >= number)[:count] if number in ids else np.zeros(0, np.int64)
 
@@ -78,7 +77,7 @@ def _by_id(people: PoseSequence, number: int, count: int) -> np.ndarray:
 def _order(
     people: PoseSequence, by: str, point: tuple[float, float] | None, mask: np.ndarray | str | Path | None
 ) -> np.ndarray:
-    """(P',) slots, the first choice first; ties by id."""
+    """(P',) slots, first choice first; ties by id."""
     if not people.track_ids.size:
         return np.zeros(0, np.int64)
     if by == "mask":
@@ -96,39 +95,39 @@ def _order(
 
 
 def _size(people: PoseSequence) -> np.ndarray:
-    """(P,) median area of the box in square pixels, times the share of frames in which the person is there."""
-    there = people.track_ids >= 0
-    areas = np.where(there, box_tools.area(people.boxes[..., :4]), np.nan)
-    return np.nanmedian(areas, axis=0) * there.mean(axis=0)
+    """(P,) median box area in square pixels times the share of frames that show the person."""
+    present = people.track_ids >= 0
+    areas = np.where(present, box_tools.area(people.boxes[..., :4]), np.nan)
+    return np.nanmedian(areas, axis=0) * present.mean(axis=0)
 
 
 def _body_scores(sequence: PoseSequence) -> np.ndarray:
-    """(T, P) mean score of the body's points, 0 in empty slots."""
+    """(T, P) mean body score, 0 in empty slots."""
     known = KEYPOINT_SETS.get(sequence.keypoint_set)
     body = list(known.parts["body"]) if known else slice(None)
     return np.where(sequence.track_ids >= 0, sequence.scores[:, :, body].mean(axis=2), 0)
 
 
-def _standing(people: PoseSequence) -> np.ndarray:
-    """(P,) the frame in which each person's place is judged: the first that shows most, or the person's own first."""
-    there = people.track_ids >= 0
-    common = int(there.sum(axis=1).argmax())
-    return np.where(there[common], common, there.argmax(axis=0))
+def _key_frames(people: PoseSequence) -> np.ndarray:
+    """(P,) the first frame with the most people or, for people absent there, their first frame."""
+    present = people.track_ids >= 0
+    common = int(present.sum(axis=1).argmax())
+    return np.where(present[common], common, present.argmax(axis=0))
 
 
-def _standing_boxes(people: PoseSequence) -> np.ndarray:
+def _key_boxes(people: PoseSequence) -> np.ndarray:
     """(P, 4) boxes in those frames."""
-    return people.boxes[_standing(people), np.arange(people.boxes.shape[1]), :4].astype(np.float64)
+    return people.boxes[_key_frames(people), np.arange(people.boxes.shape[1]), :4].astype(np.float64)
 
 
 def _centers(people: PoseSequence) -> np.ndarray:
-    boxes = _standing_boxes(people)
+    boxes = _key_boxes(people)
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 def _distances(people: PoseSequence, point: np.ndarray) -> list[np.ndarray]:
-    """(P,) pixels from a point to the box (0 inside), and to its center."""
-    boxes = _standing_boxes(people)
+    """(P,) pixels from the point to the box (0 inside), and to its center."""
+    boxes = _key_boxes(people)
     outside = np.maximum(np.maximum(boxes[:, :2] - point, point - boxes[:, 2:]), 0)
     return [np.linalg.norm(outside, axis=1), np.linalg.norm(_centers(people) - point, axis=1)]
 
@@ -136,7 +135,7 @@ def _distances(people: PoseSequence, point: np.ndarray) -> list[np.ndarray]:
 def _read_mask(mask: np.ndarray | str | Path | None, people: PoseSequence) -> np.ndarray:
     """(1 or T, h, w) bool."""
     if mask is None:
-        raise InputError("choosing by 'mask' needs the mask: a picture of the source's size, white where the person is")
+        raise InputError("choosing by 'mask' needs the mask: a picture of the source's size, white on the person")
     if isinstance(mask, str | Path):
         mask = read_image(mask).max(axis=2) > 127
     array = np.asarray(mask) > 0
@@ -144,26 +143,23 @@ def _read_mask(mask: np.ndarray | str | Path | None, people: PoseSequence) -> np
     w, h = people.size
     if array.ndim != 3 or array.shape[1:] != (h, w) or len(array) not in (1, len(people)):
         raise InputError(
-            f"mask: expected the size of the source, {w} x {h}, once or for each of the {len(people)} frames, "
-            f"got an array of shape {array.shape}"
+            f"mask: expected the source's size, {w} x {h}, once or for each of {len(people)} frames, got an array of "
+            f"shape {array.shape}"
         )
     return array
 
 
 def _in_mask(people: PoseSequence, mask: np.ndarray) -> np.ndarray:
     """(P,) share of each person in the mask, 0 to 1."""
-    count = people.track_ids.shape[1]
     if len(mask) == 1:
-        frames = _standing(people)
-        return np.asarray([_covered(people, mask[0], int(frames[slot]), slot) for slot in range(count)])
-    there = people.track_ids >= 0
-    return np.asarray(
-        [np.mean([_covered(people, mask[t], t, slot) for t in np.flatnonzero(there[:, slot])]) for slot in range(count)]
-    )
+        return np.asarray([_covered(people, mask[0], t, slot) for slot, t in enumerate(_key_frames(people))])
+    present = people.track_ids.T >= 0
+    means = [np.mean([_covered(people, mask[t], t, i) for t in np.flatnonzero(row)]) for i, row in enumerate(present)]
+    return np.asarray(means)
 
 
 def _covered(people: PoseSequence, mask: np.ndarray, t: int | np.integer, slot: int) -> float:
-    """Share of the points of one person in one frame that lie in the mask; of the box, if none is seen."""
+    """Share of one person's points in one frame that lie in the mask; of the box, if no point is seen."""
     h, w = mask.shape
     points = people.keypoints[t, slot]
     points = points[np.isfinite(points).all(axis=1) & (people.scores[t, slot] > 0)]
@@ -177,23 +173,20 @@ def _covered(people: PoseSequence, mask: np.ndarray, t: int | np.integer, slot: 
 
 
 def _best_of_each_frame(sequence: PoseSequence) -> PoseSequence:
-    """One slot: in each frame whoever has the best mean score of the body."""
+    """One slot: in each frame the person with the best mean body score."""
     if not sequence.track_ids.shape[1]:
         return sequence
-    there = sequence.track_ids >= 0
-    best = np.where(there, _body_scores(sequence), -1).argmax(axis=1)[:, None]
+    best = np.where(sequence.track_ids >= 0, _body_scores(sequence), -1).argmax(axis=1)[:, None]
     frames = np.arange(len(sequence))[:, None]
     names = ("keypoints", "scores", "boxes", "track_ids")
     return replace(sequence, **{name: getattr(sequence, name)[frames, best] for name in names})
 
 
 def parse_person(text: str) -> dict[str, Any]:
-    """The words of the command line for who is chosen, as arguments of `select_people`.
+    """The command line's --person as arguments of `select_people`.
 
     An id (`3` or `id:3`), `largest`, `best` (score over the clip), `best-per-frame`, `leftmost`, `rightmost`, each with
-    a place if not the first (`largest:1` is the second largest), `point:X,Y`, `mask:FILE`.
-
-    Raises `InputError` for anything else.
+    an optional position (`largest:1` is the second largest), `point:X,Y` or `mask:FILE`. Raises `InputError` otherwise.
     """
     word, _, value = text.strip().partition(":")
     if word.lstrip("-").isdigit() and not value:
@@ -212,5 +205,5 @@ def parse_person(text: str) -> dict[str, Any]:
         pass
     raise InputError(
         f"person {text!r}: expected an id such as 3, largest, best, best-per-frame, leftmost or rightmost (with a "
-        "place: largest:1 is the second), point:X,Y or mask:FILE"
+        "position: largest:1 is the second largest), point:X,Y or mask:FILE"
     )

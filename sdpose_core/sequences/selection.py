@@ -1,4 +1,4 @@
-"""Which people and which points of a result to keep."""
+"""Selecting people and points of one picture."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ ORDERS = ("id", "largest", "leftmost", "rightmost", "best score", "nearest point
 
 
 def people_order(poses: Poses, by: str, point: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """(P,) indices of the people, the first choice first; ties keep their order.
+    """(P,) indices of the people, first choice first; ties keep their order.
 
     Args:
-        poses: of one picture.
         by: "id" (track id, ascending), "largest" (area of the box), "leftmost", "rightmost" (center of the box),
             "best score" (mean keypoint score) or "nearest point" (center of the box).
         point: (x, y) pixels, for "nearest point".
 
-    Raises `InputError` for another order.
+    Raises `InputError` for an unknown order.
     """
     centers = (poses.boxes[:, :2] + poses.boxes[:, 2:4]) / 2
     keys = {
@@ -41,11 +40,11 @@ def people_order(poses: Poses, by: str, point: tuple[float, float] = (0.0, 0.0))
 
 
 def select_person(poses: Poses, by: str, number: int = 0, point: tuple[float, float] = (0.0, 0.0)) -> Poses:
-    """The one person asked for, or nobody if there is none.
+    """The selected person, or nobody if there is none.
 
     Args:
-        poses, by, point: as in `people_order`.
-        number: with "id" the track id, else the place in the order (0 is the first).
+        by, point: as in `people_order`.
+        number: with "id" the track id, otherwise the position in the order, from 0.
     """
     if by == "id":
         return poses.select(np.asarray(poses.track_ids) == number)
@@ -53,13 +52,11 @@ def select_person(poses: Poses, by: str, number: int = 0, point: tuple[float, fl
 
 
 def keep_points(poses: Poses, parts: Collection[str] = PARTS, threshold: float = 0.0) -> Poses:
-    """The same people with only the points of `parts` whose score is at least `threshold`; others become NaN, score 0.
+    """Keep only the points of `parts` with a score of at least `threshold`; others become NaN with score 0.
 
     Args:
-        poses: of one picture.
-        parts: of `skeletons.PARTS`, as for drawing: "body" without "head" is a body without nose, eyes and ears. Points
-            of a keypoint set without named parts are judged by their score alone.
-        threshold: points of a lower score are left out.
+        parts: of `skeletons.PARTS`; "body" without "head" has no nose, eyes and ears. A keypoint set without named
+            parts is filtered by score only.
 
     Raises `InputError` for an unknown part.
     """
@@ -75,21 +72,21 @@ def keep_points(poses: Poses, parts: Collection[str] = PARTS, threshold: float =
 
 
 def _parts_of(name: str) -> dict[str, list[int]]:
-    """Part, by the words of drawing -> its points; empty for a keypoint set of the user's own."""
+    """Part (of `PARTS`) -> its points; empty for a custom keypoint set."""
     if name not in KEYPOINT_SETS:
         return {}
     points = KEYPOINT_SETS[name]
-    own = {part: list(indices) for part, indices in points.parts.items()}
-    head = [points.index(each) for each in HEAD]
-    hands = own.get("left_hand", []) + own.get("right_hand", [])
-    body = [index for index in own["body"] if index not in head]
-    return {"body": body, "head": head, "hands": hands, "face": own.get("face", []), "feet": own.get("feet", [])}
+    parts = {part: list(indices) for part, indices in points.parts.items()}
+    head = [points.index(name) for name in HEAD]
+    hands = parts.get("left_hand", []) + parts.get("right_hand", [])
+    body = [index for index in parts["body"] if index not in head]
+    return {"body": body, "head": head, "hands": hands, "face": parts.get("face", []), "feet": parts.get("feet", [])}
 
 
 def keep_people(poses: Poses, *, min_score: float = 0.0, min_points: int = 0, max_people: int = 0) -> Poses:
-    """The people with a mean score of at least `min_score` over their seen points, and `min_points` seen points.
+    """The people with at least `min_points` seen points and a mean score of at least `min_score` over these.
 
-    Of these the `max_people` largest (0: all), in their old order.
+    Of these, the `max_people` largest (0: all) in their original order.
     """
     seen = np.isfinite(poses.keypoints).all(axis=-1) & (poses.scores > 0)
     counts = seen.sum(axis=1)

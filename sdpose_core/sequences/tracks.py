@@ -1,4 +1,4 @@
-"""A pose sequence person by person: what everything that works along time works on."""
+"""A pose sequence split into tracks, one per person, and joined again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..poses import PoseSequence
 
 @dataclass(frozen=True)
 class Track:
-    """One person from the first to the last frame in which they are there (N frames in a row).
+    """One person from their first to their last frame: N consecutive frames of the sequence.
 
     Attributes:
         id: track id.
-        start: position in the sequence of the first frame.
+        start: position of the first frame in the sequence.
         times: (N,) source frame numbers.
-        present: (N,) whether the person was found in the frame.
+        present: (N,) bool, whether the person was found.
         keypoints: (N, K, 2) source pixels, NaN unseen.
         scores: (N, K) raw scores, 0 where not present.
         boxes: (N, 5) x1, y1, x2, y2, score; NaN where not present.
@@ -37,13 +37,13 @@ class Track:
         return len(self.times)
 
     def sizes(self) -> np.ndarray:
-        """(N,) the longer side of the box in pixels, at least 1; of the frame before where the person is absent."""
+        """(N,) longer side of the box in pixels, at least 1; while absent, of the last box."""
         sides = np.nan_to_num((self.boxes[:, 2:4] - self.boxes[:, :2]).max(axis=1))
         last = np.maximum.accumulate(np.where(self.present, np.arange(len(self)), 0))
         return np.maximum(sides[last], 1)
 
     def of_points(self, points: slice) -> Track:
-        """Some of its points, in double precision, with boxes in double precision too."""
+        """A slice of its points, as float64."""
         return replace(
             self,
             keypoints=self.keypoints[:, points].astype(np.float64),
@@ -52,23 +52,23 @@ class Track:
         )
 
     def compact(self) -> Track:
-        """The same in single precision, as sequences hold it."""
+        """The same as float32, as sequences store it."""
         names = ("keypoints", "scores", "boxes")
         return replace(self, **{name: getattr(self, name).astype(np.float32, copy=False) for name in names})
 
     def scale(self) -> float:
-        """Size of the person in pixels: the median over the frames of the longer side of the box, at least 1."""
+        """Body size in pixels: median of the longer side of the box, at least 1."""
         sides = (self.boxes[self.present, 2:4] - self.boxes[self.present, :2]).max(axis=1)
         return max(float(np.median(sides)), 1.0) if len(sides) else 1.0
 
 
 def split_tracks(sequence: PoseSequence) -> list[Track]:
-    """The tracks of a sequence, in the order of their ids. Keypoints, scores and boxes are float64 copies."""
+    """The tracks of a sequence sorted by id. Keypoints, scores and boxes are float64 copies."""
     return list(iter_tracks(sequence))
 
 
 def iter_tracks(sequence: PoseSequence, dtype: type = np.float64) -> Iterator[Track]:
-    """The same, one by one, as copies of `dtype`."""
+    """The same one at a time, as copies of `dtype`."""
     ids = np.unique(sequence.track_ids)
     yield from (_track(sequence, int(track_id), dtype) for track_id in ids[ids >= 0])
 
@@ -91,11 +91,11 @@ def _track(sequence: PoseSequence, track_id: int, dtype: type) -> Track:
 
 
 def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[str, Any] | None = None) -> PoseSequence:
-    """The sequence with these tracks in place of its own; in every frame the people stand in the order of the list.
+    """The sequence with its tracks replaced; in every frame people are in the order of `tracks`.
 
     Args:
-        sequence: gives the frames, the size and so on.
-        tracks: of that sequence, perhaps changed.
+        sequence: provides everything else.
+        tracks: of that sequence, possibly changed.
         meta: entries to add.
     """
     counts = np.zeros(len(sequence), np.int64)
@@ -123,7 +123,7 @@ def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[s
 
 
 def by_track(sequence: PoseSequence) -> PoseSequence:
-    """The same people with one slot per id, in the order of the ids; a slot is empty where its person is away."""
+    """The same people with one slot per id, sorted by id; a slot is empty while its person is absent."""
     ids = np.unique(sequence.track_ids)
     ids = ids[ids >= 0]
     frames, slots = np.nonzero(sequence.track_ids >= 0)
@@ -141,11 +141,11 @@ def by_track(sequence: PoseSequence) -> PoseSequence:
 
 
 POINTS_AT_ONCE = 24
-"""Points of one person that are cleaned together, where each is looked at alone."""
+"""Chunk size of `each_point`."""
 
 
 def each_track(sequence: PoseSequence, change: Callable[[Track], Track]) -> PoseSequence:
-    """The sequence with every track changed; one at a time, so that a long clip takes little more than its arrays."""
+    """Change every track, one at a time to save memory."""
     return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence, np.float32)])
 
 
@@ -155,9 +155,9 @@ def each_point(
     finish: Callable[[Track], Track] = lambda track: track,
     meta: Mapping[str, Any] | None = None,
 ) -> PoseSequence:
-    """The same for a change that looks at every point alone: it gets some points at a time, and takes little memory.
+    """Change every track by a function that treats points independently, in chunks of points to save memory.
 
-    `finish` gets the changed track whole, in single precision; `meta` is added to the sequence's.
+    `finish` gets the complete changed track as float32; `meta` is added to the sequence's.
     """
 
     def whole(track: Track) -> Track:

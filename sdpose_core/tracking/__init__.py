@@ -1,1 +1,1 @@
-"""Who is who from frame to frame."""
+"""Stable track ids from frame to frame."""

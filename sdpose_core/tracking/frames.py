@@ -1,4 +1,4 @@
-"""Track ids for poses that are all there already: of a batch of frames, of files of single frames."""
+"""Track ids for frames that are already estimated."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ def track_frames(
     """The frames of a clip, in order and without gaps, as a sequence with stable track ids.
 
     Args:
-        poses: of one size and keypoint set.
-        frame_rate: frames per second of the source; None: 25 are assumed, and the sequence has no rate.
-        images: RGB uint8 (H, W, 3), as many; without them cuts are not seen and nobody is known again by the clothes.
-        options: see `TrackerOptions`.
+        poses: all of one size and keypoint set.
+        frame_rate: frames per second of the source; None: the tracker assumes 25, and the sequence has no rate.
+        images: RGB uint8 (H, W, 3), one per frame; needed to find cuts and to recognize people by their clothes.
 
-    `meta["clip"]["scene_cuts"]` of the result lists the frames in which a scene begins. Raises `InputError` for no
-    frame, for frames that differ in size or keypoint set, and for another number of pictures.
+    `meta["clip"]["scene_cuts"]` of the result lists the frames that begin a scene. Raises `InputError` for no
+    frames or frames that differ in size or keypoint set, `ValueError` for another number of pictures.
     """
     frames = list(poses)
     pictures = repeat(None, len(frames)) if images is None else images

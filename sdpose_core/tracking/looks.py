@@ -1,4 +1,4 @@
-"""What people look like, coarsely: the colors of their clothes, to know again who comes back into the picture."""
+"""Coarse colors of people's clothes, to recognize people who come back into the picture."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ LEVELS = 6
 """Bins per color channel."""
 SAMPLES = 8
 MIN_SAMPLES = 16
-"""A region of fewer samples inside the picture has no look."""
+"""A region with fewer samples inside the picture counts as unseen."""
 
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _THIGHS = (("left_hip", "left_knee"), ("right_hip", "right_knee"))
 
 
 def looks(image: np.ndarray, poses: Poses) -> np.ndarray:
-    """(P, 2, 3 * LEVELS) color shares of torso and thighs, NaN for a region that cannot be seen.
+    """(P, 2, 3 * LEVELS) color histograms of torso and thighs, NaN for an unseen region.
 
     Args:
         image: RGB uint8 (H, W, 3).
         poses: in pixels of the image. Keypoint sets other than COCO's have one region: the middle of the box.
 
-    What lies inside the box of somebody nearer (whose box ends lower) does not count.
+    Pixels inside the box of somebody nearer (whose box ends lower) are ignored.
     """
     return np.stack([_look(image, poses, index) for index in range(len(poses))]) if len(poses) else no_looks(0)
 
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
-    """Two looks (2, 3 * LEVELS) -> 0..1 (Bhattacharyya coefficient over regions that both have), NaN if none."""
+    """Two looks (2, 3 * LEVELS) -> Bhattacharyya coefficient, 0..1, over the common regions; NaN if none."""
     shared = np.sqrt(first * second).reshape(2, 3, LEVELS).sum(axis=-1).prod(axis=-1)
     seen = np.isfinite(shared)
     return float(shared[seen].mean()) if seen.any() else float("nan")
 
 
 def no_looks(count: int) -> np.ndarray:
-    """The looks of `count` people who cannot be seen: all NaN."""
+    """Looks of `count` unseen people: all NaN."""
     return np.full((count, 2, 3 * LEVELS), np.nan)
 
 
@@ -48,7 +48,7 @@ def _look(image: np.ndarray, poses: Poses, index: int) -> np.ndarray:
 
 
 def _outside(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The points (N, 2) that lie in none of the boxes (M, 4)."""
+    """The points (N, 2) outside all boxes (M, 4)."""
     within = (points[:, None] >= boxes[:, :2]) & (points[:, None] <= boxes[:, 2:])
     return points[~np.any(np.all(within, axis=-1), axis=1)]
 
@@ -71,7 +71,7 @@ def _regions(keypoints: np.ndarray, box: np.ndarray, keypoint_set: str) -> list[
 
 
 def _colors(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(3 * LEVELS,) per channel the shares of the levels, blurred; NaN where too few points are inside."""
+    """(3 * LEVELS,) soft histogram per channel; NaN if too few points are inside the picture."""
     h, w = image.shape[:2]
     points = points[np.isfinite(points).all(axis=1)]
     x, y = np.floor(points).astype(np.int64).T if len(points) else np.zeros((2, 0), np.int64)

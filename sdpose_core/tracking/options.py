@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrackerOptions:
-    """Settings of a `Tracker`.
+    """Settings of a `Tracker`. Interrupted runs store them by name, so names stay.
 
     Attributes:
-        lost_seconds: how long a track goes on predicting without being seen.
-        remember_seconds: how long after that a person is still known again.
-        least_similarity: 0..1; pairs of a track and a person below it are never joined.
-        least_likeness: 0..1; least likeness of clothes to be known again (needs pictures).
-        likeness_lead: by how much the likeness must exceed that of anybody else.
-        clothes_weight: how much the likeness of clothes adds to the similarity (0: not used while tracking).
-        point_threshold: points of a lower score are not used.
-        trust_ids: take the track ids of the poses as they come (from SAM3 tracks, say).
+        lost_seconds: how long a track keeps predicting while its person is unseen.
+        remember_seconds: how long after that the person can still be recognized.
+        least_similarity: minimum similarity, 0..1, of a track and a person to be matched.
+        least_likeness: minimum likeness of clothes, 0..1, to recognize a person (needs pictures).
+        likeness_lead: margin by which that likeness must exceed everybody else's.
+        clothes_weight: weight of clothes in the similarity (0: not used while tracking).
+        point_threshold: points with a lower score are ignored.
+        trust_ids: keep the track ids of the poses (from SAM3 tracks, for example).
         cuts: end all ids at hard cuts (needs pictures).
         cut_threshold: see `SceneCuts`.
     """

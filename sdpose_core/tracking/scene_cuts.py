@@ -1,4 +1,4 @@
-"""Hard cuts of a video, found from pictures in order."""
+"""Detection of hard cuts in a video."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 GRID, BLOCK, BINS = 6, 8, 16
-"""A frame is judged by GRID x GRID blocks of BLOCK x BLOCK gray pixels, each a histogram of BINS bins."""
+"""A frame is reduced to GRID x GRID blocks of BLOCK x BLOCK gray pixels, each a histogram of BINS bins."""
 
 
 class SceneCuts:
-    """Tells, picture by picture, whether a new scene begins.
+    """Decides frame by frame whether a new scene begins.
 
-    A cut is a jump of the block histograms: half the sum of their absolute differences, averaged over the blocks, of at
-    least `threshold` (0 the same, 1 nothing in common), and at least three times its running mean, so that a shaking
-    camera makes no cuts.
+    At a cut, the L1 distance of the block histograms, halved and averaged over the blocks (0 equal, 1 disjoint), is at
+    least `threshold` and at least three times its running mean, so that a shaking camera makes no cuts.
     """
 
     def __init__(self, threshold: float = 0.3) -> None:
@@ -36,17 +35,16 @@ class SceneCuts:
         return cut
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, JSON-able."""
         return {"usual": self._usual, "last": None if self._last is None else self._last.tolist()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         self._usual = float(state["usual"])
         self._last = None if state["last"] is None else np.asarray(state["last"])
 
 
 def _block_histograms(image: np.ndarray) -> np.ndarray:
-    """(GRID * GRID, BINS) shares of gray values, blurred so that a small change of brightness is a small change."""
+    """(GRID * GRID, BINS) histograms of gray, blurred so that a small brightness change stays small."""
     import cv2
 
     side = GRID * BLOCK

@@ -1,10 +1,9 @@
-"""Who is who from frame to frame: stable track ids through crossings, short occlusions and detector misses.
+"""Stable track ids through crossings, short occlusions and missed detections.
 
-Every track predicts where its person is (constant velocity); predictions and people found are matched at the least
-total cost (Hungarian method) by overlap of boxes, likeness of poses (OKS), nearness and clothes. A track that finds
-nobody waits; when it has waited too long it predicts no more, but its person is known again by the clothes, or, as long
-as these cannot be seen, by the edge of the picture where it left. At a hard cut all ids end. Causal: a frame's ids
-depend on that frame and those before it.
+Every track predicts its person's box (constant velocity); the Hungarian algorithm matches predictions to people by box
+overlap, pose similarity (OKS), distance and clothes. A track unmatched for too long stops predicting, but its person
+can be recognized by the clothes or, if these are unseen, by the edge of the picture where they left. A hard cut ends
+all ids. Causal: ids depend on the current and earlier frames only.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ log = logging.getLogger(__name__)
 
 STATE_VERSION = 1
 MIN_POINTS = 4
-"""Poses that share fewer points are compared by their boxes."""
+"""Poses with fewer common points are compared by box only."""
 MIN_NEARNESS = 0.1
-"""Mean of box overlap and nearness below which a person is too far from a prediction."""
+"""Minimum mean of box overlap and nearness for a match."""
 
 
 @dataclass
 class _Track:
-    """A person: the last box (4,), keypoints (K, 2) and velocity (2,) in pixels per frame, and the look (2, C).
+    """A person: last box (4,), keypoints (K, 2), velocity (2,) in pixels per frame, and look (2, C).
 
-    `guessed`: taken for one who left by the same edge; the clothes, once seen, must agree.
+    `guessed`: recognized by the edge only; the clothes, once seen, must agree.
     """
 
     id: int
@@ -51,27 +50,20 @@ class _Track:
     guessed: bool = False
 
     def shift(self, frame_index: int, size: tuple[int, int]) -> np.ndarray:
-        """(2,) pixels from the last place to the predicted one.
-
-        At most a body's length, as a velocity is not known well, and no further than the edge of the picture.
-        """
+        """(2,) predicted motion in pixels, limited to one body length and to the picture."""
         center, length = (self.box[:2] + self.box[2:]) / 2, (self.box[2:] - self.box[:2]).max()
-        way = self.velocity * (frame_index - self.last_frame)
-        way = way * min(1, length / max(float(np.linalg.norm(way)), 1e-9))
-        low, high = np.minimum(center, 0), np.maximum(center, size)
-        return np.clip(center + way, low, high) - center
+        step = self.velocity * (frame_index - self.last_frame)
+        step = step * min(1, length / max(float(np.linalg.norm(step)), 1e-9))
+        return np.clip(center + step, np.minimum(center, 0), np.maximum(center, size)) - center
 
     def state(self) -> dict[str, Any]:
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: plain_list(v) if isinstance(v, np.ndarray) else v for name, v in vars(self).items()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> _Track:
-        arrays = {name: _array(state[name]) for name in ("box", "keypoints", "velocity", "look")}
+        names = ("box", "keypoints", "velocity", "look")
+        arrays = {name: np.asarray(state[name], dtype=np.float64) for name in names}  # None becomes NaN
         return cls(**{**state, **arrays})
-
-
-def _plain(value: Any) -> Any:
-    return plain_list(value) if isinstance(value, np.ndarray) else value
 
 
 def plain_list(values: np.ndarray) -> list[Any]:
@@ -81,17 +73,12 @@ def plain_list(values: np.ndarray) -> list[Any]:
     return plain.tolist()
 
 
-def _array(value: Any) -> np.ndarray:
-    return np.asarray(value, dtype=np.float64)  # None becomes NaN
-
-
 class Tracker:
-    """Gives the people of successive frames their track ids.
+    """Assigns track ids to the people of successive frames.
 
     Args:
-        frame_rate: frames per second of the source (None: 25 are assumed).
+        frame_rate: frames per second of the source; None: 25.
         size: (w, h) of the source.
-        options: see `TrackerOptions`.
     """
 
     def __init__(
@@ -108,15 +95,15 @@ class Tracker:
         self._cuts = SceneCuts(self.options.cut_threshold)
 
     def update(self, poses: Poses, frame_index: int, image: np.ndarray | None = None) -> Poses:
-        """The poses of the next frame with their track ids, in the order of the ids.
+        """The poses of the next frame with their track ids, sorted by id.
 
         Args:
             poses: in pixels of the source.
-            frame_index: number of the frame in the source; must rise from call to call, gaps are allowed.
-            image: RGB uint8 (H, W, 3); without it cuts are not seen and nobody is known again by the clothes.
+            frame_index: number of the frame in the source; must increase, gaps are allowed.
+            image: RGB uint8 (H, W, 3); needed to find cuts and to recognize people by their clothes.
 
         `meta["scene_cut"]` of the result says whether a scene begins here. Raises `InputError` for poses of another
-        size, a frame number that does not rise, or, with `trust_ids`, an id that two people share.
+        size, a frame number that does not increase or, with `trust_ids`, two people with the same id.
         """
         frame_index = int(frame_index)
         self._check(poses, frame_index)
@@ -125,20 +112,20 @@ class Tracker:
         if self.options.trust_ids:
             return _in_order(poses.with_meta(scene_cut=cut))
         if cut:
-            log.info("frame %d: a scene begins, ids end", frame_index)
+            log.info("frame %d: new scene, all ids end", frame_index)
             self._tracks, self._gone = [], []
         self._age(frame_index)
         ids = self._assign(poses, frame_index, image)
         return _in_order(replace(poses, track_ids=ids, meta={**poses.meta, "scene_cut": cut}))
 
     def predict(self, frame_index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where the tracked people should be: boxes (N, 4) in pixels, and their ids (N,)."""
+        """Predicted boxes (N, 4) in pixels of the tracked people, and their ids (N,)."""
         boxes = [track.box + np.tile(track.shift(frame_index, self.size), 2) for track in self._tracks]
         return np.asarray(boxes).reshape(-1, 4), np.asarray([track.id for track in self._tracks], np.int64)
 
     def _check(self, poses: Poses, frame_index: int) -> None:
         if poses.size != self.size:
-            raise InputError(f"frame {frame_index}: poses of a {poses.size} picture in a clip of {self.size}")
+            raise InputError(f"frame {frame_index}: poses of size {poses.size} in a clip of size {self.size}")
         if self._last_frame is not None and frame_index <= self._last_frame:
             raise InputError(f"frame {frame_index} came after frame {self._last_frame}: frames must come in order")
         ids = poses.track_ids
@@ -148,14 +135,14 @@ class Tracker:
     # --- matching --------------------------------------------------------------------------------------------------
 
     def _assign(self, poses: Poses, frame_index: int, image: np.ndarray | None) -> np.ndarray:
-        """(P,) ids; the tracks are brought up to date."""
+        """(P,) ids; updates the tracks."""
         from scipy.optimize import linear_sum_assignment
 
         seen = no_looks(len(poses)) if image is None else looks(image, poses)
         similarity = self._similarity(poses, frame_index, seen)
         ids = np.full(len(poses), -1)
         possible = similarity >= self.options.least_similarity
-        # A pair that must not be joined is worth nothing, not less: else it would push others into worse pairs.
+        # A forbidden pair is worth 0, not less: otherwise it would force others into worse pairs.
         worth = np.where(possible, np.maximum(similarity - self._penalty(frame_index)[:, None], 1e-6), 0)
         for row, person in zip(*linear_sum_assignment(-worth), strict=True):
             if possible[row, person]:
@@ -167,16 +154,13 @@ class Tracker:
         return ids
 
     def _points(self, poses: Poses) -> np.ndarray:
-        """(P, K, 2) float64 the points by which people are told apart, NaN below the threshold."""
+        """(P, K, 2) float64 body points, NaN below the threshold."""
         count = len(body_sigmas(poses.keypoint_set, poses.keypoints.shape[1]))
         sure = poses.scores[:, :count] >= self.options.point_threshold
         return np.where(sure[..., None], poses.keypoints[:, :count], np.nan).astype(np.float64)
 
     def _similarity(self, poses: Poses, frame_index: int, seen: np.ndarray) -> np.ndarray:
-        """(tracks, people) the mean of box overlap, OKS and nearness, 0..1, more for like clothes, less for others.
-
-        0 for those too far apart: no clothes and no pose make up for a jump across the picture.
-        """
+        """(tracks, people) mean of box overlap, OKS and nearness, plus a term for the clothes; 0 if too far apart."""
         if not self._tracks or not len(poses):
             return np.zeros((len(self._tracks), len(poses)))
         shifts = np.stack([track.shift(frame_index, self.size) for track in self._tracks])
@@ -193,7 +177,7 @@ class Tracker:
         return np.where((overlap + near) / 2 < MIN_NEARNESS, 0.0, place + clothes)
 
     def _penalty(self, frame_index: int) -> np.ndarray:
-        """(tracks,) a track that waits gives way to one that was just seen, the more the longer it has waited."""
+        """(tracks,) what a track's similarity loses, the more the longer its person has been unseen."""
         waited = np.asarray([(frame_index - track.last_frame) / self.frame_rate for track in self._tracks], np.float64)
         seen_last = np.asarray([track.last_frame == self._before for track in self._tracks], bool)
         return np.where(seen_last, 0, 0.2 + 0.1 * np.minimum(waited / max(self.options.lost_seconds, 1e-9), 1))
@@ -201,7 +185,7 @@ class Tracker:
     # --- life of tracks --------------------------------------------------------------------------------------------
 
     def _age(self, frame_index: int) -> None:
-        """Tracks that waited too long are remembered by their looks only, and at last forgotten."""
+        """Tracks unseen for too long are kept for recognition only, and finally dropped."""
         seconds = {id(track): (frame_index - track.last_frame) / self.frame_rate for track in self._tracks + self._gone}
         lost, end = self.options.lost_seconds, self.options.lost_seconds + self.options.remember_seconds
         left = [track for track in self._tracks if seconds[id(track)] > lost]
@@ -209,16 +193,15 @@ class Tracker:
         self._gone = [track for track in self._gone + left if seconds[id(track)] <= end]
 
     def _begin(self, poses: Poses, person: int, frame_index: int, look: np.ndarray) -> int:
-        """A track for somebody new, or for somebody known again; returns its id."""
-        box = poses.boxes[person, :4].astype(np.float64)
-        guessed = bool(np.isnan(look).all())
-        known = self._by_edge(box) if guessed else self._by_clothes(look)
+        """Start a track for somebody new or recognized; returns its id."""
+        box, points = poses.boxes[person, :4].astype(np.float64), self._points(poses)[person]
+        unseen = bool(np.isnan(look).all())
+        known = self._by_edge(box) if unseen else self._by_clothes(look)
         track_id = self._new_id() if known is None else known.id
         if known is not None:
             self._gone.remove(known)
             look = known.look
-        points = self._points(poses)[person]
-        guessed = guessed and known is not None
+        guessed = unseen and known is not None
         self._tracks.append(_Track(track_id, box, points, np.zeros(2), frame_index, 1, look, guessed))
         return track_id
 
@@ -227,7 +210,7 @@ class Tracker:
         return self._next_id - 1
 
     def _by_clothes(self, look: np.ndarray) -> _Track | None:
-        """Whoever of those who left looks like this, unless another looks nearly as much like it."""
+        """The person who left and looks most like this, unless somebody else looks nearly as similar."""
         others = [likeness(track.look, look) for track in self._tracks]
         scores = [likeness(track.look, look) for track in self._gone]
         if not scores or np.isnan(scores).all():
@@ -238,19 +221,19 @@ class Tracker:
         return self._gone[best] if scores[best] >= self.options.least_likeness and clear else None
 
     def _by_edge(self, box: np.ndarray) -> _Track | None:
-        """The only one of about this height who left by the edge of the picture that this box touches."""
+        """The only person of about this height who left by the edge that this box touches."""
         height = box[3] - box[1]
-        able = [
+        candidates = [
             track
             for track in self._gone
             if _edges(track.box, self.size) & _edges(box, self.size)
             and abs(np.log((track.box[3] - track.box[1]) / height)) < 0.25
             and abs(track.box[3] - box[3]) + abs(track.box[0] - box[0]) < 1.5 * height
         ]
-        return able[0] if len(able) == 1 else None
+        return candidates[0] if len(candidates) == 1 else None
 
     def _confirm(self, track: _Track, look: np.ndarray) -> None:
-        """End a wrong guess: who wears other clothes is somebody else, and gets a new id."""
+        """Check a guess once the clothes are seen: if they differ, the person gets a new id."""
         alike = likeness(track.look, look)
         if track.guessed and np.isfinite(alike):
             track.guessed = False
@@ -260,7 +243,7 @@ class Tracker:
     # --- resuming --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Everything the tracker knows, as JSON-able values: `Tracker.from_state` goes on exactly from here."""
+        """The complete state, JSON-able, for `Tracker.from_state`."""
         return {
             "version": STATE_VERSION,
             "frame_rate": [self.frame_rate.numerator, self.frame_rate.denominator],
@@ -277,7 +260,7 @@ class Tracker:
     def from_state(cls, state: Mapping[str, Any]) -> Tracker:
         """The tracker that wrote `state`. Raises `InputError` for a state of another version."""
         if state.get("version") != STATE_VERSION:
-            raise InputError(f"state of a tracker: expected version {STATE_VERSION}, got {state.get('version')!r}")
+            raise InputError(f"tracker state: expected version {STATE_VERSION}, got {state.get('version')!r}")
         w, h = state["size"]
         tracker = cls(Fraction(*state["frame_rate"]), (w, h), TrackerOptions(**state["options"]))
         tracker._tracks = [_Track.from_state(track) for track in state["tracks"]]
@@ -292,16 +275,15 @@ def _in_order(poses: Poses) -> Poses:
 
 
 def _nearness(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(N, M) 1 for the same center, falling with the distance measured in half box heights (or widths)."""
-    distance = np.linalg.norm(
-        (boxes[:, None, :2] + boxes[:, None, 2:] - found[None, :, :2] - found[None, :, 2:]) / 2, axis=-1
-    )
+    """(N, M) Gaussian of the distance between centers, in halves of the box's longer side; 1 for the same center."""
+    centers, found_centers = (boxes[:, :2] + boxes[:, 2:]) / 2, (found[:, :2] + found[:, 2:]) / 2
+    distance = np.linalg.norm(centers[:, None] - found_centers[None], axis=-1)
     extent = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1), 1)[:, None] / 2
     return np.exp(-((distance / extent) ** 2))
 
 
 def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
-    """Edges of the picture that a box reaches, to a tenth of its own size."""
+    """Edges of the picture within a tenth of the box's size."""
     reach_x, reach_y = 0.1 * (box[2:] - box[:2])
     near = {
         "left": box[0] <= reach_x, "top": box[1] <= reach_y,
@@ -311,13 +293,11 @@ def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
 
 
 def _follow(track: _Track, poses: Poses, person: int, frame_index: int, points: np.ndarray, look: np.ndarray) -> None:
-    """Bring a track up to date with the person it was matched with."""
+    """Update a track from the matched person."""
     box = poses.boxes[person, :4].astype(np.float64)
     moved = points - track.keypoints
-    shared = np.isfinite(moved).all(axis=1)
-    step = (
-        np.median(moved[shared], axis=0) if shared.sum() >= MIN_POINTS else (box - track.box).reshape(2, 2).mean(axis=0)
-    )
+    moved = moved[np.isfinite(moved).all(axis=1)]
+    step = np.median(moved, axis=0) if len(moved) >= MIN_POINTS else (box - track.box).reshape(2, 2).mean(axis=0)
     gain = max(1 / track.hits, 0.3)
     track.velocity = track.velocity + gain * (step / (frame_index - track.last_frame) - track.velocity)
     track.box, track.keypoints, track.last_frame, track.hits = box, points, frame_index, track.hits + 1

@@ -248,7 +248,7 @@ def test_animate_anyone(clip: PoseSequence, video: Path, tmp_path: Path) -> None
         shoulder = only(clip, BEST, t).keypoints[0, RIGHT_SHOULDER]
         assert colour_at(frames[t], shoulder * scale) == SHOULDER_RGB
         assert colour_at(frames[t], only(clip, OTHER, t).keypoints[0, RIGHT_SHOULDER] * scale) == (0, 0, 0)
-    assert any("7, of the best score" in note for note in result.notes)
+    assert any("id 7, the best score" in note for note in result.notes)
     # src/dataset/dance_video.py: a list of pairs, as many frames in both
     [pair] = json.loads((tmp_path / "walk_meta.json").read_text())
     assert set(pair) == {"video_path", "kps_path"}
@@ -525,7 +525,7 @@ def test_faces_come_from_the_poses_of_the_video(clip: PoseSequence, video: Path,
     export(fitted, "wan", tmp_path, video=video, name="b", faces=clip)
     red, green, _ = decoded(tmp_path / "b_wan" / "src_face.mp4")[0][0, 256, 256].astype(float)
     assert abs(red - 350 / 539 * 255) < 6 and abs(green - 382 / 959 * 255) < 6
-    with pytest.raises(InputError, match="have 1 frames, the sequence has 31"):
+    with pytest.raises(InputError, match="differ in frames: 1 and 31"):
         export(clip, "wan", tmp_path, video=video, faces=PoseSequence.from_poses([frame_of({})]))
 
 
@@ -686,7 +686,7 @@ def test_the_command(saved: Callable[..., int], tmp_path: Path, capsys: pytest.C
     assert saved("--to", "wan", "--frames", "77", "--frame-rate", "source", "--name", "one") == 0
     frames, rate = decoded(tmp_path / "out" / "one_wan" / "src_pose.mp4")
     assert (len(frames), rate) == (77, RATE)
-    assert "the last of 31 frames is held, for 77 frames" in capsys.readouterr().err
+    assert "the last of 31 frames is repeated, to 77 frames" in capsys.readouterr().err
 
 
 def test_the_help_says_what_each_target_wants(capsys: pytest.CaptureFixture) -> None:

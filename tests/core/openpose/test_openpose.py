@@ -260,7 +260,7 @@ def test_what_we_write_we_read_back(make, layout: str, tmp_path: Path):
     np.testing.assert_array_equal(back.boxes, poses.boxes)
     np.testing.assert_array_equal(back.track_ids, poses.track_ids)
     if layout == "openpose_18":
-        assert frames[0].notes == () or all("exchanged" in note for note in frames[0].notes)
+        assert frames[0].notes == () or all("swapped" in note for note in frames[0].notes)
 
 
 def test_a_point_that_an_editor_added_keeps_its_one():
@@ -370,7 +370,7 @@ def test_points_at_impossible_places_are_absent_and_said(absent: tuple):
     read = read_pose_keypoint(frame({"pose_keypoints_2d": [*absent, *flat(17)]}))[0]
     np.testing.assert_array_equal(read.people[0].body[0], 0)
     assert read.people[0].body[1:, 2].all()
-    assert any("1 points at" in note for note in read.notes)
+    assert any("1 point at" in note for note in read.notes)
 
 
 def test_a_point_outside_on_one_side_stays():
@@ -452,11 +452,11 @@ def test_nothing_of_the_input_is_changed(plain: dict):
 
 def test_the_size_is_the_frames_own_or_the_one_given():
     person = {"pose_keypoints_2d": flat(18)}
-    with pytest.raises(InputError, match="frame 1 does not say canvas_width and canvas_height: give the size"):
+    with pytest.raises(InputError, match="frame 1 has no canvas_width and canvas_height: give the size"):
         read_pose_keypoint([frame(person), frame(person, None)])
     read = read_pose_keypoint([frame(person), frame(person, None)], size=(99, 77))
     assert [r.size for r in read] == [(320, 240), (99, 77)]
-    assert read[1].notes == ("no canvas size: 99 x 77 as given",)
+    assert read[1].notes == ("no canvas size: used the given 99 x 77",)
     assert read_pose_keypoint(frame(person, (np.int64(50), np.int32(60))))[0].size == (50, 60)
 
 
@@ -477,7 +477,10 @@ def test_person_ids(value, expected):
 @pytest.mark.parametrize(
     ("person", "message"),
     [
-        ({"pose_keypoints_2d": flat(18)[:-1]}, r"person 0, pose_keypoints_2d: .* got 53 numbers \(no multiple of 3\)"),
+        (
+            {"pose_keypoints_2d": flat(18)[:-1]},
+            r"person 0, pose_keypoints_2d: .* 53 numbers \(not a multiple of 3\)",
+        ),
         ({"pose_keypoints_2d": flat(19)}, "person 0, pose_keypoints_2d: expected 17, 18, 24 or 25 points, got 19"),
         ({"hand_left_keypoints_2d": flat(20)}, "person 0, hand_left_keypoints_2d: expected 21 points, got 20"),
         ({"face_keypoints_2d": flat(67)}, "person 0, face_keypoints_2d: expected 68, 69 or 70 points, got 67"),
@@ -497,9 +500,9 @@ def test_what_cannot_be_understood_names_its_place(person, message: str):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "expected a dict with 'people' or a list of such, got NoneType"),
-        ("text", "expected a dict with 'people' or a list of such, got str"),
-        ([3], "frame 0: expected a dict with 'people' or a list of such, got int"),
+        (None, "expected a dict with 'people' or a list of them, got NoneType"),
+        ("text", "expected a dict with 'people' or a list of them, got str"),
+        ([3], "frame 0: expected a dict with 'people' or a list of them, got int"),
         ({"foo": 1}, r"frame: no 'people' among its keys \(foo\)"),
         ([frame({}) | {"people": 3}], "frame 0: 'people' should be a list, got int"),
     ],
@@ -512,7 +515,7 @@ def test_other_things_are_refused(value, message: str):
 def test_a_strange_sdpose_object_is_left_out_and_said():
     read = read_pose_keypoint(frame({"pose_keypoints_2d": flat(18), "sdpose": {"box": "?"}}))[0]
     assert read.people[0].box is None
-    assert read.notes == ("person 0: its 'sdpose' object is not as we write it: left out",)
+    assert read.notes == ("person 0: its 'sdpose' object has unexpected content: left out",)
 
 
 # ---- editors
@@ -558,7 +561,7 @@ def test_sd_webui_openpose_editor_leaves_undefined_parts_and_animals_out():
     content = frame({"pose_keypoints_2d": flat(18)}) | {"animals": [flat(17)]}
     read = read_pose_keypoint(content)[0]
     assert len(read.people) == 1
-    assert read.notes == ("1 animals left out",)
+    assert read.notes == ("1 animal left out",)
 
 
 def test_ultimate_openpose_editor_writes_empty_lists():
@@ -589,7 +592,7 @@ def test_a_file_of_many_frames(tmp_path: Path):
 def test_a_file_that_is_no_json_is_named(content: str, tmp_path: Path):
     path = tmp_path / "broken.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"broken\.json is no JSON"):
+    with pytest.raises(InputError, match=r"broken\.json is not JSON"):
         read_openpose_json(path)
 
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from make_synthetic_people import _job, build_parser, main
+from make_synthetic_people import _plan, build_parser, main
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import InputError, MissingDependency
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.synthetic import dataset, scene
 from sdpose_training.synthetic.backgrounds import KINDS, random_object, sample_background
 from sdpose_training.synthetic.body import KEYPOINT_NAMES, BodyModel
-from sdpose_training.synthetic.looks import random_colour, sample_look, sample_shape
+from sdpose_training.synthetic.looks import random_color, sample_look, sample_shape
 from sdpose_training.synthetic.poses import (
     ARMS,
     FAMILIES,
@@ -187,7 +187,7 @@ def test_objects_and_colours_vary():
     rng = np.random.default_rng(0)
     shares = [random_object(rng, (60, 80), (0.1, 0.5)).mean() for _ in range(60)]
     assert max(shares) > 0.1 and sum(share > 0 for share in shares) > 50
-    assert np.std([random_colour(rng) for _ in range(50)]) > 40
+    assert np.std([random_color(rng) for _ in range(50)]) > 40
     ages = [sample_shape(rng)["age"] for _ in range(200)]
     assert 10 < sum(age < 0.56 for age in ages) < 80
 
@@ -303,7 +303,7 @@ def test_a_background_folder_must_hold_pictures(tmp_path, capsys):
     assert run(tmp_path / "out", "--backgrounds", str(tmp_path)) == 1
     assert "no .jpg" in capsys.readouterr().err
     with pytest.raises(InputError, match="expected a folder"):
-        _job(build_parser().parse_args(["--count", "1", "--out", "x", "--backgrounds", str(tmp_path / "no")]))
+        _plan(build_parser().parse_args(["--count", "1", "--out", "x", "--backgrounds", str(tmp_path / "no")]))
 
 
 def test_without_anny_the_extra_is_named(monkeypatch):

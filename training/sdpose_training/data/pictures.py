@@ -1,4 +1,4 @@
-"""Reading the pictures of a data set."""
+"""Finding and reading the pictures of a data set."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ import numpy as np
 
 from sdpose_core.errors import InputError
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+def find_pictures(folder: Path, option: str) -> list[Path]:
+    """The pictures in a folder, sorted; `InputError` names the option that gave the folder if there are none."""
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        reason = f"no {', '.join(SUFFIXES)} in this folder" if folder.is_dir() else "no such folder"
+        raise InputError(f"{option} {folder}: expected a folder of pictures, found {reason}")
+    return found
 
 
 def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """A picture as RGB uint8 (H, W, 3), by OpenCV's decoder, which takes half the time of Pillow's.
 
-    An EXIF orientation is applied, as the released pipeline does, unless only the picture as it is stored has the
-    annotated size: then that is what was annotated.
+    The EXIF orientation is applied, as in the released pipeline, unless only the stored picture has the annotated
+    `size` (w, h).
 
-    Args:
-        path: the file.
-        size: (w, h) as annotated; None for any.
-
-    Raises `InputError`: missing, damaged, cut off, or not of the annotated size.
+    Raises `InputError`: missing, damaged, truncated, or not of the annotated size.
     """
     import cv2
 
@@ -31,7 +37,7 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         raise InputError(f"{path}: {error.strerror or error}") from None
     image = _decoded(data, cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f"{path}: the picture is damaged or cut off ({len(data):,} bytes)")
+        raise InputError(f"{path}: the picture is damaged or truncated ({len(data):,} bytes)")
     found = image.shape[1::-1]
     if size is not None and found != tuple(size):
         image = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if found[::-1] == tuple(size) else None
@@ -41,9 +47,9 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 
 
 def _decoded(data: bytes, flags: int) -> np.ndarray | None:
-    """BGR uint8 (H, W, 3); None for what is no whole picture."""
+    """BGR uint8 (H, W, 3); None for a damaged or truncated picture."""
     import cv2
 
-    # OpenCV fills up a JPEG that ends early with grey; its end mark is gone then.
-    whole = not data.startswith(_JPEG) or data.rfind(_JPEG_END) > 0
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and whole else None
+    # OpenCV fills the rest of a truncated JPEG with gray, so look for the end marker.
+    complete = not data.startswith(_JPEG) or data.rfind(_JPEG_END) > 0
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and complete else None

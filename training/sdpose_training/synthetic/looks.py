@@ -1,7 +1,7 @@
-"""Looks of synthetic people: body shapes, skin, hair, clothes with patterns, and how far clothes stand off the body.
+"""Looks of synthetic people: body shapes, skin, hair, and clothes with patterns and thickness.
 
-Clothes are colours on the reference body: a garment covers the trunk between two heights and the arms down to a length.
-Colours are RGB, 0..255.
+Clothes are colors on the reference body: a garment covers the trunk between two heights and part of the arms. Colors
+are RGB, 0..255.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from sdpose_training.synthetic.body import KEYPOINT_NAMES, ZONES, BodyModel
 _SKIN_TONES = np.array(
     [[246, 214, 192], [228, 185, 152], [198, 150, 112], [150, 102, 70], [105, 68, 46], [68, 44, 33]], float
 )
-_HAIR_COLOURS = np.array(
+_HAIR_COLORS = np.array(
     [[25, 20, 18], [60, 40, 28], [110, 75, 45], [190, 150, 90], [130, 60, 30], [170, 170, 170]], float
 )
-_ANKLE, _WAIST, _SHOULDER_X, _WRIST_X = -0.76, 0.08, 0.165, 0.45  # on the reference body, metres
+_ANKLE, _WAIST, _SHOULDER_X, _WRIST_X = -0.76, 0.08, 0.165, 0.45  # on the reference body, meters
 
 
 def sample_shape(rng: np.random.Generator) -> dict[str, float]:
-    """anny's phenotypes, 0..1: most people are adults, one in six is a child; no infants."""
+    """anny's phenotypes, 0..1: mostly adults, one in six is a child; no infants."""
     age = rng.uniform(0.28, 0.55) if rng.random() < 0.17 else rng.uniform(0.6, 1.0)
     return {
         "age": age,
@@ -34,15 +34,15 @@ def sample_shape(rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def random_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) RGB; greys and muted colours as often as bright ones."""
-    colour = rng.uniform(0, 255, 3)
-    return colour.mean() + (colour - colour.mean()) * rng.choice([0.15, 0.6, 1.0, 1.3])
+def random_color(rng: np.random.Generator) -> np.ndarray:
+    """(3,) RGB; gray and muted colors are as frequent as bright ones."""
+    color = rng.uniform(0, 255, 3)
+    return color.mean() + (color - color.mean()) * rng.choice([0.15, 0.6, 1.0, 1.3])
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Where clothes end: heights on the trunk, the share of the arm that a sleeve covers; collar; shoes."""
+    """Extent of clothes: heights on the trunk, share of the arm covered by a sleeve; collar; shoes."""
 
     top_hem: float
     sleeve: float
@@ -52,7 +52,7 @@ class Cut:
     shoes: bool
 
     def covers(self, points: np.ndarray, zone: np.ndarray) -> list[np.ndarray]:
-        """Points (N, 3) of the reference body that shoes, bottom and top cover, (N,) bool each; the last is on top."""
+        """Whether shoes, bottom and top cover points (N, 3) of the reference body, (N,) bool each; innermost first."""
         z = points[:, 2]
         trunk, arm, foot, neck = (zone == ZONES.index(name) for name in ("trunk", "arm", "foot", "neck"))
         along = (np.abs(points[:, 0]) - _SHOULDER_X) / (_WRIST_X - _SHOULDER_X)
@@ -65,88 +65,88 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Cloth:
-    """Colours of a garment: plain, striped, checked, or with a print on the chest."""
+    """Colors of a garment: plain, striped, checked, or with a print on the chest."""
 
     kind: str
-    colours: np.ndarray  # (2, 3)
+    colors: np.ndarray  # (2, 3)
     direction: np.ndarray  # (3,), unit length
     pitch: float
     share: float
     print_box: np.ndarray  # (2, 3): middle, half size
 
     def paint(self, points: np.ndarray) -> np.ndarray:
-        """Points (N, 3) of the reference body -> colours (N, 3)."""
+        """Points (N, 3) of the reference body -> colors (N, 3)."""
         if self.kind == "plain":
-            return np.broadcast_to(self.colours[0], points.shape)
+            return np.broadcast_to(self.colors[0], points.shape)
         if self.kind == "stripes":
             second = np.sin(points @ self.direction * self.pitch) > self.share
         elif self.kind == "checks":
             second = np.sin(points[:, 0] * self.pitch) * np.sin(points[:, 2] * self.pitch) > 0
         else:
             second = (np.abs(points - self.print_box[0]) < self.print_box[1]).all(1)
-        return self.colours[second.astype(int)]
+        return self.colors[second.astype(int)]
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Skin, hair and clothes of one person. Colours of what is worn: shoes, bottom, top."""
+    """Skin, hair and clothes of one person. `worn`: shoes, bottom, top."""
 
     skin: np.ndarray
     brows: np.ndarray
     hair: np.ndarray | None
     cut: Cut
     worn: tuple[Cloth, Cloth, Cloth]
-    stand_off: tuple[float, float, float, float]  # metres: shoes, bottom, top, hair
+    thickness: tuple[float, float, float, float]  # meters: shoes, bottom, top, hair
 
     def bulk(self, body: BodyModel) -> np.ndarray:
-        """(V,) metres that cloth or hair stands off the skin."""
+        """(V,) thickness of cloth or hair over the skin, in meters."""
         bulk = np.zeros(len(body.zone))
-        for covered, metres in zip(self.cut.covers(body.reference_vertices, body.zone), self.stand_off, strict=False):
-            bulk[covered] = metres
+        for covered, meters in zip(self.cut.covers(body.reference_vertices, body.zone), self.thickness, strict=False):
+            bulk[covered] = meters
         if self.hair is not None:
-            bulk[body.zone == ZONES.index("hair")] = self.stand_off[3]
+            bulk[body.zone == ZONES.index("hair")] = self.thickness[3]
         return bulk
 
     def paint(self, body: BodyModel, points: np.ndarray, zone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N, 3) of the reference body, their zones (N,) -> colours (N, 3), parts (N,): areas for outlines."""
-        colours, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)
+        """Points (N, 3) of the reference body, zones (N,) -> colors (N, 3), parts (N,) for outlines."""
+        colors, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)
         head = np.flatnonzero(zone == ZONES.index("head"))
-        colours[head], parts[head] = self._face(body, points[head])
+        colors[head], parts[head] = self._face(body, points[head])
         for part, (covered, cloth) in enumerate(zip(self.cut.covers(points, zone), self.worn, strict=True), start=1):
-            colours[covered], parts[covered] = cloth.paint(points[covered]), part
+            colors[covered], parts[covered] = cloth.paint(points[covered]), part
         if self.hair is not None:
             hairy = zone == ZONES.index("hair")
-            colours[hairy], parts[hairy] = self.hair, 4
-        return colours, parts
+            colors[hairy], parts[hairy] = self.hair, 4
+        return colors, parts
 
     def _face(self, body: BodyModel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Skin with eyes, brows and a mouth on it: colours and parts of points (N, 3) of the head."""
+        """Colors and parts of points (N, 3) of the head: skin with eyes, brows and a mouth."""
         nose, *eyes = (body.reference_keypoints[KEYPOINT_NAMES.index(n)] for n in ("nose", "left_eye", "right_eye"))
         spots = [(nose + [0, 0.01, -0.047], (0.026, 0.03, 0.009), np.array([150.0, 55.0, 60.0]), 0.6)]
         for eye in eyes:
             spots.append((eye, (0.018, 0.03, 0.009), np.full(3, 235.0), 0.6))
             spots.append((eye, (0.008, 0.03, 0.008), np.full(3, 28.0), 0.9))
             spots.append((eye + [0, 0, 0.022], (0.022, 0.03, 0.005), self.brows, 0.7))
-        colours, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)
-        for part, (middle, radii, colour, share) in enumerate(spots, start=5):
+        colors, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)
+        for part, (middle, radii, color, share) in enumerate(spots, start=5):
             inside = (((points - middle) / radii) ** 2).sum(1) < 1
-            colours[inside], parts[inside] = colours[inside] * (1 - share) + colour * share, part
-        return colours, parts
+            colors[inside], parts[inside] = colors[inside] * (1 - share) + color * share, part
+        return colors, parts
 
 
 def sample_look(rng: np.random.Generator) -> Look:
-    """A person's skin, hair and clothes at random."""
+    """Random skin, hair and clothes."""
     tone = rng.uniform(0, len(_SKIN_TONES) - 1)
     skin = np.array([np.interp(tone, range(len(_SKIN_TONES)), channel) for channel in _SKIN_TONES.T])
-    natural = _HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))] * rng.uniform(0.7, 1.3)
-    hair = np.clip(natural if rng.random() < 0.85 else random_colour(rng), 0, 255)
+    natural = _HAIR_COLORS[rng.integers(len(_HAIR_COLORS))] * rng.uniform(0.7, 1.3)
+    hair = np.clip(natural if rng.random() < 0.85 else random_color(rng), 0, 255)
     return Look(
         skin=np.clip(skin * rng.uniform(0.9, 1.08), 0, 255),
-        brows=_HAIR_COLOURS[rng.integers(3)],
+        brows=_HAIR_COLORS[rng.integers(3)],
         hair=hair if rng.random() < 0.9 else None,
         cut=_sample_cut(rng),
         worn=(_sample_cloth(rng), _sample_cloth(rng), _sample_cloth(rng)),
-        stand_off=(0.008, rng.uniform(0, 0.03), rng.uniform(0, 0.035), rng.uniform(0.003, 0.035)),
+        thickness=(0.008, rng.uniform(0, 0.03), rng.uniform(0, 0.035), rng.uniform(0.003, 0.035)),
     )
 
 
@@ -166,7 +166,7 @@ def _sample_cloth(rng: np.random.Generator) -> Cloth:
     direction = rng.normal(size=3)
     return Cloth(
         kind=str(rng.choice(["plain", "stripes", "checks", "print"], p=[0.6, 0.16, 0.1, 0.14])),
-        colours=np.clip(np.stack([random_colour(rng), random_colour(rng)]), 0, 255),
+        colors=np.clip(np.stack([random_color(rng), random_color(rng)]), 0, 255),
         direction=direction / np.linalg.norm(direction),
         pitch=rng.uniform(30, 160),
         share=rng.uniform(-0.6, 0.6),

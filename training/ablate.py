@@ -110,21 +110,12 @@ def _write(
     print("\n".join(lines))
     with atomic_write(out / "table.md", "w") as file:
         file.write("\n".join(lines) + "\n")
-    content = {
-        "title": title,
-        "arms": [
-            {
-                "name": arm.name,
-                "title": arm.title,
-                "paper": arm.paper,
-                "mean": {test: summary(results[arm.name], test) for test in tests},
-                "runs": results[arm.name],
-            }
-            for arm in arms
-        ],
-        "prior": prior,
-        "environment": environment(),
-    }
+    entries = [
+        {"name": arm.name, "title": arm.title, "paper": arm.paper,
+         "mean": {test: summary(results[arm.name], test) for test in tests}, "runs": results[arm.name]}
+        for arm in arms
+    ]  # fmt: skip
+    content = {"title": title, "arms": entries, "prior": prior, "environment": environment()}
     with atomic_write(out / "table.json", "w") as file:
         json.dump(content, file, indent=2)
 

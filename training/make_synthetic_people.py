@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR")
     add("--seed", type=whole_number(0), default=0)
     add("--size", type=size(32, 4096), default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
-    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, 60% shaded")
+    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, 60%% shaded")
     add("--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="maximum people per picture")
     add("--backgrounds", type=Path, metavar="DIR", help="pictures without people, for half of the backgrounds")
     add("--hidden-face", choices=["label", "omit"], default="label", help="visibility of nose, eyes and ears behind "

@@ -73,21 +73,12 @@ class Row:
 
 
 def write_page(
-    path: Path,
-    title: str,
-    facts: Mapping[str, str],
-    columns: Sequence[str],
-    rows: Sequence[Row],
-    *,
-    notes: Sequence[str] = (),
-    video: Path | None = None,
-) -> None:
-    """Write the page, atomically.
+    path: Path, title: str, facts: Mapping[str, str], columns: Sequence[str], rows: Sequence[Row], *,
+    notes: Sequence[str] = (), video: Path | None = None,
+) -> None:  # fmt: skip
+    """Write the page, atomically; pictures and video must be in its folder, and are linked relative to it.
 
-    Args:
-        path: of the page; pictures and video must be in its folder, and are linked relative to it.
-        facts: settings and figures above the table.
-        notes: sentences below the facts.
+    Above the table are `facts` (settings and figures) and `notes` (sentences).
     """
 
     def address(file: Path) -> str:

@@ -74,16 +74,10 @@ def read_annotations(path: str | Path) -> dict[str, Any]:
 
 
 def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: KeypointSet) -> tuple[People, list[str]]:
-    """The people to train on, and messages about damaged annotations.
+    """The people of `read_annotations` to train on, and messages about damaged annotations.
 
-    Crowds and people without labeled points or box are skipped silently, as in the released pipeline.
-
-    Args:
-        content: of `read_annotations`.
-        pictures: folder of the pictures.
-        keypoint_set: of the annotations.
-
-    Raises `InputError` if nobody is left.
+    Crowds and people without labeled points or box are skipped silently, as in the released pipeline. `pictures` is the
+    folder of the pictures. Raises `InputError` if nobody is left.
     """
     images, problems = _images_by_id(content["images"])
     rows: list[tuple] = []
@@ -104,10 +98,9 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
         if row is not None:
             rows.append(row)
     if not rows:
-        raise InputError(
-            f"no person with {keypoint_set.name!r} keypoints among {len(content['annotations'])} annotations"
-            + (f"; the first problem: {problems[0]}" if problems else "")
-        )
+        first = f"; the first problem: {problems[0]}" if problems else ""
+        count = len(content["annotations"])
+        raise InputError(f"no person with {keypoint_set.name!r} keypoints among {count} annotations{first}")
     files, *columns = zip(*rows, strict=True)
     kinds = (np.int64, *(np.float32,) * 4, np.int64, np.int64)
     arrays = [np.asarray(column, kind) for column, kind in zip(columns, kinds, strict=True)]
@@ -191,10 +184,7 @@ def read_person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> Ann
 
 
 def numbers(annotation: Mapping[str, Any], key: str, absent: Any) -> np.ndarray:
-    """A value as float64 with the shape of `absent`, its default; `ValueError` for other shapes and values.
-
-    Values must be finite, and single numbers not negative.
-    """
+    """A value as float64 with the shape of `absent`, its default; `ValueError` if it is not finite or negative."""
     value = annotation.get(key)
     try:
         found = np.asarray(absent if value is None else value, np.float64)
@@ -212,10 +202,8 @@ def _points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.ndar
     if keypoint_set.name == COCO_WHOLEBODY_133.name and len(values) != 3 * len(keypoint_set):
         values = [value for name in _WHOLEBODY_FIELDS for value in _list(annotation, name)]
     if len(values) != 3 * len(keypoint_set):
-        raise ValueError(
-            f"{len(values)} keypoint values instead of {3 * len(keypoint_set)}: choose the annotation file of the "
-            f"keypoint set {keypoint_set.name!r}"
-        )
+        advice = f"choose annotations of the keypoint set {keypoint_set.name!r}"
+        raise ValueError(f"{len(values)} keypoint values instead of {3 * len(keypoint_set)}: {advice}")
     try:
         points = np.asarray(values, np.float64).reshape(-1, 3)
     except (TypeError, ValueError, OverflowError):

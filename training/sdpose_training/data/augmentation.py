@@ -85,13 +85,7 @@ def half_body(
 def half_body_points(
     visibility: np.ndarray, keypoint_set: KeypointSet, prefer_upper: bool, min_points: tuple[int, int] = (2, 3)
 ) -> np.ndarray:
-    """Indices of the visible points of one half of the body; none if both have too few.
-
-    Args:
-        visibility: (K,).
-        prefer_upper: which half to take if both have enough.
-        min_points: of the upper and of the lower half.
-    """
+    """Indices of visible points of one half of the body; none if both have fewer than `min_points` (upper, lower)."""
     upper, lower = (
         np.asarray([i for i in half if visibility[i] > 0], int)
         for half in (keypoint_set.upper_body, keypoint_set.lower_body)

@@ -21,11 +21,7 @@ _KEYS = ("name", "names", "links", "flip_pairs", "sigmas", "upper_body", "lower_
 
 
 def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -> KeypointSet:
-    """The set that a recipe names.
-
-    Args:
-        name: a known set, a TOML file, or "annotations".
-        categories: of the COCO file, for "annotations".
+    """A known set by its name, the set of a TOML file, or for "annotations" the set of the COCO file's categories.
 
     Raises `InputError`: an unknown name, or an invalid set.
     """
@@ -51,9 +47,9 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
     category = with_points[0]
     names = category["keypoints"]
     if other := [str(each.get("name")) for each in with_points if each["keypoints"] != names]:
+        found = f"{category.get('name')}; {', '.join(other)}"
         raise InputError(
-            f"the annotation file has categories with different keypoints ({category.get('name')}; {', '.join(other)}):"
-            " expected a single set, keep the annotations of one category"
+            f"the annotation file has categories with different keypoints ({found}): keep only one of them"
         )
     for known in KEYPOINT_SETS.values():
         if names == list(known.names):
@@ -68,12 +64,8 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
 
 
 def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
-    """A set from plain values.
-
-    Args:
-        table: "name", "names"; optionally "links", "flip_pairs", "sigmas", "upper_body", "lower_body", with points by
-            name or index. Without "flip_pairs", names that differ only in left and right are paired.
-        source: for messages.
+    """A set from "name", "names" and optional "links", "flip_pairs", "sigmas", "upper_body", "lower_body", with points
+    by name or index. Without "flip_pairs", names that differ only in left and right are paired. `source` is for errors.
 
     Raises `InputError`: unknown or missing keys, unknown names, or values that do not fit together.
     """
@@ -106,9 +98,8 @@ def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
     except InputError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{source}: expected lists of names or indices (links, flip_pairs: pairs of them; sigmas: numbers): {error}"
-        ) from error
+        expected = "lists of names or indices (links, flip_pairs: pairs of them; sigmas: numbers)"
+        raise InputError(f"{source}: expected {expected}: {error}") from error
     if not all(0 < sigma < math.inf for sigma in built.sigmas):
         raise InputError(f"{source}: sigmas: expected numbers above 0, found {list(built.sigmas)}")
     return built
@@ -129,9 +120,6 @@ def mirrored_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     if pairs:
         log.info("flip pairs taken from the names: %s", ", ".join(f"{names[a]} - {names[b]}" for a, b in pairs))
     else:
-        log.warning(
-            "found no flip pairs in the names %s: mirroring swaps no points. List left and right points in flip_pairs, "
-            "or set flip_pairs = [] if there are none",
-            ", ".join(names[:6]),
-        )
+        advice = "list left and right points in flip_pairs, or set flip_pairs = [] if there are none"
+        log.warning("no flip pairs in the names %s, so mirroring swaps no points: %s", ", ".join(names[:6]), advice)
     return tuple(pairs)

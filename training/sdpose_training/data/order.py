@@ -34,10 +34,8 @@ class BatchPlan:
 def plan_batches(total: int, processes: int, largest_micro: int) -> BatchPlan:
     """Split the total batch over the processes; `InputError` if they cannot share it evenly."""
     if total % processes:
-        raise InputError(
-            f"a total batch of {total} cannot be shared by {processes} processes: change total_batch of the stage to a "
-            "multiple, or the number of processes"
-        )
+        advice = "change total_batch of the stage to a multiple, or the number of processes"
+        raise InputError(f"a total batch of {total} cannot be shared by {processes} processes: {advice}")
     each = total // processes
     micro = next(size for size in range(min(max(largest_micro, 1), each), 0, -1) if each % size == 0)
     return BatchPlan(total, processes, micro)
@@ -46,14 +44,9 @@ def plan_batches(total: int, processes: int, largest_micro: int) -> BatchPlan:
 def micro_batches(
     people: int, seed: int, first_sample: int, steps: range, plan: BatchPlan, process: int
 ) -> Iterator[list[tuple[int, int]]]:
-    """The (epoch, index) of every sample of this process, one list per forward pass.
+    """The (epoch, index) of every sample of this process in `steps`, one list per forward pass.
 
-    Args:
-        people: number of people; each epoch visits all of them in another order.
-        seed: of the orders.
-        first_sample: number of samples seen before step 0.
-        steps: the steps to yield.
-        process: index of this process, of `plan.processes`.
+    Each epoch visits all people in another order, from the seed; `first_sample` samples were seen before step 0.
     """
 
     @lru_cache(maxsize=2)  # a step can span two epochs

@@ -78,10 +78,10 @@ class PeopleSamples:
             if sample is not None:
                 return {**sample, "index": index, "problems": problems}
             index = int(rng.integers(len(self.people)))
-        raise SDPoseError(
-            f"{MAX_TRIES} people in a row had fewer than {self.settings.min_visible} points in the crop or a damaged "
-            f"picture ({'; '.join(problems[-3:]) or 'none damaged'}): check the annotations or lower data.min_visible"
-        )
+        few = f"fewer than {self.settings.min_visible} points in the crop"
+        damaged = f"a damaged picture ({'; '.join(problems[-3:]) or 'none'})"
+        advice = "check the annotations or lower data.min_visible"
+        raise SDPoseError(f"{MAX_TRIES} people in a row had {few} or {damaged}: {advice}")
 
     def _sample(self, rng: np.random.Generator, index: int) -> dict[str, Any] | None:
         """None if too few points are in the crop, which is checked before the picture is read."""
@@ -111,10 +111,9 @@ class PeopleSamples:
         return {"input": occlude(rng, crop, self.augmentation), **clean}
 
     def _target(self, keypoints: np.ndarray, visibility: np.ndarray) -> dict[str, np.ndarray]:
-        w, h = self.settings.input_size
-        rows, columns, weights = encode_udp_profiles(
-            keypoints[None], visibility[None], (w, h), (w // 4, h // 4), self.settings.heatmap_sigma
-        )
+        (w, h), sigma = self.settings.input_size, self.settings.heatmap_sigma
+        profiles = encode_udp_profiles(keypoints[None], visibility[None], (w, h), (w // 4, h // 4), sigma)
+        rows, columns, weights = profiles
         return {"rows": rows[0], "columns": columns[0], "weights": weights[0]}
 
 

@@ -76,22 +76,19 @@ def _person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> tuple[A
             labeled = float(numbers(annotation, "num_keypoints", labeled))
         return person, labeled
     except ValueError as error:
-        raise InputError(
-            f"annotation {annotation['id']} of picture {annotation['image_id']}: {error}; scoring needs the "
-            f"{len(keypoint_set)} points of {keypoint_set.name!r}"
-        ) from None
+        where = f"annotation {annotation['id']} of picture {annotation['image_id']}"
+        needed = f"the {len(keypoint_set)} points of {keypoint_set.name!r}"
+        raise InputError(f"{where}: {error}; scoring needs {needed}") from None
 
 
 def _check_entries(content: Mapping[str, Any]) -> None:
     for what, keys, named in (("images", {"id"}, "id"), ("annotations", {"id", "image_id"}, "image_id")):
         for number, entry in enumerate(content[what]):
+            where = f"annotations: entry {number} of {what!r}"
             if not isinstance(entry, dict) or not keys <= entry.keys():
-                raise InputError(f"annotations: entry {number} of {what!r} lacks {', '.join(sorted(keys))}")
+                raise InputError(f"{where} lacks {', '.join(sorted(keys))}")
             if not isinstance(entry[named], int | str):
-                raise InputError(
-                    f"annotations: entry {number} of {what!r} has the {named} {entry[named]!r:.60}, expected a number "
-                    "or a text"
-                )
+                raise InputError(f"{where} has the {named} {entry[named]!r:.60}, expected a number or a text")
     check_once([image["id"] for image in content["images"]])
 
 
@@ -99,7 +96,5 @@ def check_once(picture_ids: Sequence[Any]) -> None:
     """Raise `InputError` if two pictures have the same id, which makes their annotations ambiguous."""
     if len(set(picture_ids)) < len(picture_ids):
         twice = next(picture for picture, count in Counter(picture_ids).items() if count > 1)
-        raise InputError(
-            f"annotations: two entries of 'images' have the id {twice!r}: give each picture a unique id (renumber the "
-            "pictures when you join files)"
-        )
+        advice = "give each picture a unique id (renumber the pictures when you join files)"
+        raise InputError(f"annotations: two entries of 'images' have the id {twice!r}: {advice}")

@@ -42,12 +42,9 @@ def collect(
     model: FeatureModel, people: People, styles: Sequence[PictureStyle], *, pooling: str = "mean", batch: int = 8,
     on_progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Pooled features (S, N, D) float32 of N people in S styles, by level.
+    """Pooled features (S, N, D) float32 of N people in S styles, by level; at most `batch` crops are in memory.
 
-    At most `batch` crops and their maps are in memory. People whose picture is damaged get NaN in that style; this is
-    logged.
-
-    Raises `SDPoseError` if features are not finite.
+    Damaged pictures are logged and give NaN. Raises `SDPoseError` if features are not finite.
     """
     shape, found = (len(styles), len(people)), {}
     total = shape[0] * shape[1]

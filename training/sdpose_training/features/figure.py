@@ -34,18 +34,14 @@ _PEOPLE_NOTE = "By person: some people in color, with lines from each crop to th
 
 
 def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str], title: str, notes: str) -> None:
-    """Write the figure as PNG, atomically.
+    """Write the figure as PNG, atomically, with the levels of each network in the order of `results`.
 
-    Args:
-        results: of every network and level; the levels of a network in the order of the rows.
-        styles: names of the S styles.
-        notes: small text below.
-
-    Raises `MissingDependency` without matplotlib.
+    `styles` has the names of the S styles, `notes` is small text below. Raises `MissingDependency` without matplotlib.
     """
     require("matplotlib", "the t-SNE picture")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from PIL import Image
 
     models = list(dict.fromkeys(result.model for result in results))
@@ -68,7 +64,9 @@ def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str]
     figure.text(0.5, 1 - 0.3 / height, title, ha="center", fontsize=13)
     for number, line in enumerate(reversed(print_lines)):
         figure.text(0.5, (0.1 + _LINE * number) / height, line, ha="center", fontsize=8, color="#444444")
-    marks = [_mark(color, name) for color, name in zip(_style_colors(len(styles)), styles, strict=True)]
+    dot = {"linestyle": "", "marker": "o", "markersize": 6}
+    colored = zip(_style_colors(len(styles)), styles, strict=True)
+    marks = [Line2D([], [], color=color, label=name, **dot) for color, name in colored]
     figure.legend(
         handles=marks, loc="lower center", bbox_to_anchor=(0.5, (0.08 + _LINE * len(print_lines)) / height),
         ncols=len(styles), frameon=False,
@@ -121,9 +119,3 @@ def _draw_styles(panel: Any, plane: np.ndarray) -> None:
 
 def _style_colors(count: int) -> list[str]:
     return [_STYLE_COLORS[i % len(_STYLE_COLORS)] for i in range(count)]
-
-
-def _mark(color: str, name: str) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], linestyle="", marker="o", markersize=6, color=color, label=name)

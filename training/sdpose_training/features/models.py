@@ -70,12 +70,8 @@ class ModelOptions:
 
 
 def load_feature_model(name: str, checkpoint: str, options: ModelOptions) -> FeatureModel:
-    """Load a network from a file or folder.
-
-    Args:
-        name: for the figure.
-        checkpoint: an SDPose in any layout; a folder with unet/ and vae/ in diffusers' layout (Stable Diffusion 2); the
-            name of either, if downloaded; or a TorchScript file (Sapiens), which needs `options.trust_file`.
+    """Load an SDPose in any layout, a folder with unet/ and vae/ in diffusers' layout (Stable Diffusion 2), the name of
+    either, if downloaded, or a TorchScript file (Sapiens), which needs `options.trust_file`.
 
     Raises `CheckpointError`: missing, damaged, or of another kind; `InputError`: an untrusted TorchScript file, or an
     invalid device, dtype or size.
@@ -84,9 +80,8 @@ def load_feature_model(name: str, checkpoint: str, options: ModelOptions) -> Fea
     if path.suffix.lower() in TORCHSCRIPT_SUFFIXES:
         return _torchscript(name, path, options)
     if path.is_dir() and not (path / "decoder").is_dir():
-        return _as_feature_model(
-            name, "Stable Diffusion 2, not fine-tuned; no class embedding", _base(path), options, path
-        )
+        what = "Stable Diffusion 2, not fine-tuned; no class embedding"
+        return _as_feature_model(name, what, _base(path), options, path)
     model = load_sdpose(path, input_size=options.input_size, device=options.device, dtype=options.dtype)
     return _as_feature_model(name, f"SDPose, {model.config.keypoint_set}", model, options, path)
 
@@ -111,10 +106,8 @@ def _base(folder: Path) -> SDPose:
             tensors[key] = torch.zeros(value.shape)
     if "empty_prompt_embedding" not in tensors:
         if unet.cross_attention_dim != EMPTY_PROMPT_WIDTH:
-            raise CheckpointError(
-                f"{folder}: cross_attention_dim is {unet.cross_attention_dim}, expected {EMPTY_PROMPT_WIDTH}: choose a "
-                "Stable Diffusion 2 folder"
-            )
+            found = f"cross_attention_dim {unet.cross_attention_dim}, expected {EMPTY_PROMPT_WIDTH}"
+            raise CheckpointError(f"{folder} has {found}: choose a Stable Diffusion 2 folder")
         tensors["empty_prompt_embedding"] = empty_prompt_embedding()
     if lacking := [key for key in model.state_dict() if key not in tensors]:
         raise CheckpointError(f"{folder} lacks {len(lacking)} tensors of Stable Diffusion 2, the first {lacking[0]!r}")

@@ -79,7 +79,5 @@ def check_pictures(styles: Sequence[PictureStyle], people: People) -> None:
     names = sorted({file.name for file in people.files})
     for style in styles:
         if missing := [name for name in names if not (style.folder / name).is_file()]:
-            raise InputError(
-                f"style {style.name!r}: {len(missing)} of {len(names)} pictures are not in {style.folder}, the first "
-                f"{missing[0]!r}: every style needs the same file names"
-            )
+            absent = f"{len(missing)} of {len(names)} pictures are not in {style.folder}, the first {missing[0]!r}"
+            raise InputError(f"style {style.name!r}: {absent}: every style needs the same file names")

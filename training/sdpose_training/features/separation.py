@@ -38,9 +38,7 @@ class Separation:
 def separate(model: str, level: str, vectors: np.ndarray, *, standardize: bool = True, seed: int = 0) -> Separation:
     """Scores and t-SNE of features (S, N, C) of N people in S styles.
 
-    Args:
-        standardize: first give every channel mean 0 and standard deviation 1 over all crops.
-        seed: of the t-SNE.
+    `standardize` first gives every channel mean 0 and standard deviation 1 over all crops; the seed is for the t-SNE.
 
     Raises `InputError`: fewer than two people or styles, or numbers that are not finite; `MissingDependency` without
     scikit-learn.

@@ -113,14 +113,12 @@ class Trainer:
             seen.append(batch)
             with accelerator.accumulate(parts.trained):
                 terms = self._losses(batch)
-                accelerator.backward(terms @ self._weights(terms))
+                accelerator.backward(terms @ terms.new_tensor([self.recipe.loss.heatmap, self.recipe.loss.rgb]))
                 sums += terms.detach()
                 if accelerator.sync_gradients:
                     norm = self._clip()
         if not accelerator.sync_gradients:
-            raise RuntimeError(
-                "gradients were not synchronized after the last micro-batch: the optimizer would not step"
-            )
+            raise RuntimeError("gradients were not synchronized after the last micro-batch: the step would be skipped")
         asked = torch.tensor([float(self._stop.asked)], device=accelerator.device)
         heatmap, rgb, stop = accelerator.reduce(torch.cat([sums / len(seen), asked]), "sum").tolist()
         heatmap, rgb = heatmap / accelerator.num_processes, rgb / accelerator.num_processes
@@ -151,9 +149,6 @@ class Trainer:
         heatmap = heatmap_loss(prediction.heatmaps, target_heatmaps(rows, columns), weights)
         rgb = heatmap.new_zeros(()) if clean is None else rgb_loss(prediction.rgb_latents, clean_latents)
         return torch.stack([heatmap, rgb])
-
-    def _weights(self, like: torch.Tensor) -> torch.Tensor:
-        return like.new_tensor([self.recipe.loss.heatmap, self.recipe.loss.rgb])
 
     def _clip(self) -> Any:
         """Clip the gradient to the recipe's norm; returns the norm before."""
@@ -243,20 +238,13 @@ class Trainer:
             if not parts.accelerator.is_main_process:
                 return
             commit = git_commit() or "unknown"
+            metrics = self.metrics if self.progress.metrics_step == self.progress.step else {}
+            metadata = {"training_step": self.progress.step, "recipe": recipe.name, "seed": recipe.seed}
+            metadata |= {"started_from": parts.start.origin, "git_commit": commit, "metrics": json.dumps(metrics)}
             save_checkpoint(
-                {**state, **parts.start.kept},
-                parts.model.config,
-                self.folder.weights / f"{name}.safetensors",
-                dtype=DTYPES[recipe.checkpoints.weights_dtype],
-                metadata={
-                    "training_step": self.progress.step,
-                    "recipe": recipe.name,
-                    "seed": recipe.seed,
-                    "started_from": parts.start.origin,
-                    "git_commit": commit,
-                    "metrics": json.dumps(self.metrics if self.progress.metrics_step == self.progress.step else {}),
-                },
-            )
+                {**state, **parts.start.kept}, parts.model.config, self.folder.weights / f"{name}.safetensors",
+                dtype=DTYPES[recipe.checkpoints.weights_dtype], metadata=metadata,
+            )  # fmt: skip
         write_model_card(
             self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data=parts.train.source,
             progress=self.progress, commit=commit,
@@ -294,9 +282,7 @@ class Trainer:
                 self.log.write("problem", self.progress.step, what=problem)
         bad, limit = self.progress.bad, self.recipe.data.max_bad
         if len(bad) > limit:
-            raise SDPoseError(
-                f"{len(bad)} damaged pictures or annotations, data.max_bad allows {limit}; last: {bad[-1]}"
-            )
+            raise SDPoseError(f"{len(bad)} damaged pictures or annotations, data.max_bad allows {limit}: {bad[-1]}")
 
 
 def _due(step: int, every: int, last: bool) -> bool:

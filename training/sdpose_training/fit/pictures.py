@@ -81,13 +81,9 @@ def _decoder(config: VAEConfig, kept: Mapping[str, torch.Tensor]) -> Any:
     if "post_quant_conv.weight" not in tensors:
         return None
     decoder = Decoder(
-        in_channels=config.latent_channels,
-        out_channels=3,
-        up_block_types=("UpDecoderBlock2D",) * len(config.block_out_channels),
-        block_out_channels=config.block_out_channels,
-        layers_per_block=config.layers_per_block,
-        norm_num_groups=config.norm_num_groups,
-    )
+        config.latent_channels, 3, ("UpDecoderBlock2D",) * len(config.block_out_channels), config.block_out_channels,
+        config.layers_per_block, config.norm_num_groups,
+    )  # fmt: skip
     decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in tensors.items() if k.startswith("decoder.")})
 
     def decode(latents: torch.Tensor) -> torch.Tensor:

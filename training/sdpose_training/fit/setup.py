@@ -29,7 +29,7 @@ from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
 log = logging.getLogger(__name__)
 
 PICTURES_LOOKED_FOR = 20
-"""A run starts if one of the first so many pictures exists; other missing pictures count as damaged files."""
+"""A run starts if one of these first pictures exists; other missing pictures count as damaged files."""
 
 
 @dataclass(frozen=True)
@@ -113,22 +113,16 @@ def check_launch(accelerator: Accelerator) -> None:
     """Raise `InputError` for a configuration of accelerate that the loop does not support."""
     deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
     if deepspeed is not None and deepspeed.zero_stage not in (0, 1, 2):
-        raise InputError(
-            f"accelerate's configuration has DeepSpeed's ZeRO stage {deepspeed.zero_stage}, where validation cannot "
-            "run: expected zero_stage 1 or 2, or FSDP with fsdp_version: 2"
-        )
+        found = f"accelerate's configuration has ZeRO stage {deepspeed.zero_stage}, where validation cannot run"
+        raise InputError(f"{found}: expected zero_stage 1 or 2, or FSDP with fsdp_version: 2")
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is not None and plugin.fsdp_version != 2:
-        raise InputError(
-            f"accelerate's configuration has FSDP version {plugin.fsdp_version}, where validation cannot run: expected "
-            "fsdp_version: 2"
-        )
+        found = f"accelerate's configuration has FSDP version {plugin.fsdp_version}, where validation cannot run"
+        raise InputError(f"{found}: expected fsdp_version: 2")
     asked = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != asked:
-        raise InputError(
-            f"{asked} processes were launched but do not know of each other, so each would train alone: FSDP needs "
-            "GPUs; on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`"
-        )
+        advice = "FSDP needs GPUs; on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`"
+        raise InputError(f"{asked} processes were launched but do not know of each other: {advice}")
 
 
 def _configure_deepspeed(accelerator: Accelerator, recipe: OptimizerRecipe, plan: StagePlan) -> None:
@@ -177,23 +171,23 @@ def _load_val(recipe: Recipe, keypoint_set: KeypointSet, problems: list[str]) ->
     """The validation people; messages about damage are added to `problems`. `InputError` for another keypoint set."""
     people, found = load_people(recipe, "val")
     if people.keypoint_set != keypoint_set:
-        raise InputError(
-            f"{recipe.data.val_annotations} has other keypoints ({people.keypoint_set.name!r}, "
-            f"{len(people.keypoint_set)}) than {recipe.data.train_annotations} ({keypoint_set.name!r}, "
-            f"{len(keypoint_set)}): name one set for both in data.keypoint_set, or correct the categories"
-        )
+        found = f"{recipe.data.val_annotations} has other keypoints ({_set_text(people.keypoint_set)})"
+        expected = f"{recipe.data.train_annotations} ({_set_text(keypoint_set)})"
+        raise InputError(f"{found} than {expected}: set data.keypoint_set for both, or correct the categories")
     problems += [f"{recipe.data.val_annotations}: {problem}" for problem in found]
     return people.first(recipe.validation.people)
+
+
+def _set_text(keypoint_set: KeypointSet) -> str:
+    return f"{keypoint_set.name!r}, {len(keypoint_set)}"
 
 
 def _check_pictures(people: People, folder: Path) -> None:
     """Raise `InputError` if none of the first pictures exists, as in a wrong folder."""
     first = list(dict.fromkeys(people.files))[:PICTURES_LOOKED_FOR]
     if not any(path.exists() for path in first):
-        raise InputError(
-            f"{folder}: none of the first {len(first)} pictures of the annotations found, such as {first[0].name}: set "
-            "the folder in data.train_images or data.val_images"
-        )
+        missing = f"none of the first {len(first)} pictures of the annotations found, such as {first[0].name}"
+        raise InputError(f"{folder}: {missing}: set the folder in data.train_images or data.val_images")
 
 
 def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
@@ -210,9 +204,9 @@ def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
 
 def batch_text(stages: Sequence[StagePlan]) -> str:
     """How each stage's total batch is split, for the log."""
+    batches = (plan.batch for plan in stages)
     parts = (
-        f"{b.total} = {b.processes} process{'es' * (b.processes > 1)} x {b.accumulation} x {b.micro}"
-        for b in (plan.batch for plan in stages)
+        f"{b.total} = {b.processes} process{'es' * (b.processes > 1)} x {b.accumulation} x {b.micro}" for b in batches
     )
     return f"batch {', '.join(dict.fromkeys(parts))}"
 
@@ -227,17 +221,13 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     steps, process = range(first, plan.steps), parts.accelerator.process_index
     order = micro_batches(len(parts.train), recipe.seed, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers
-    return Batches(
-        DataLoader(
-            PeopleSamples(parts.train, recipe.augmentation, settings),
-            batch_sampler=order,  # type: ignore[arg-type]
-            num_workers=workers,
-            collate_fn=collate,
-            worker_init_fn=quiet_worker,
-            pin_memory=parts.accelerator.device.type == "cuda",
-            prefetch_factor=4 if workers else None,
-        )
-    )
+    loader = DataLoader(
+        PeopleSamples(parts.train, recipe.augmentation, settings),
+        batch_sampler=order,  # type: ignore[arg-type]
+        num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=quiet_worker, collate_fn=collate,
+        pin_memory=parts.accelerator.device.type == "cuda",
+    )  # fmt: skip
+    return Batches(loader)
 
 
 def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> torch.optim.AdamW:

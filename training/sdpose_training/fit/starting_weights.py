@@ -72,15 +72,12 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
 def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
     """Raises `InputError` if the sizes of a recipe do not fit together."""
     unet, latent = config.unet, config.vae.latent_channels
+    expected = f"expected {latent} as in model.vae.latent_channels"
     if unet.in_channels != latent:
-        raise InputError(
-            f"model.unet.in_channels: expected {latent}, model.vae.latent_channels, got {unet.in_channels}"
-        )
+        raise InputError(f"model.unet.in_channels: {expected}, got {unet.in_channels}")
     if with_rgb_branch and unet.out_channels != latent:
-        raise InputError(
-            f"model.unet.out_channels: the RGB task predicts latents, expected {latent}, model.vae.latent_channels, "
-            f"got {unet.out_channels} (or --rgb-reconstruction off)"
-        )
+        found = f"{unet.out_channels} (or use --rgb-reconstruction off)"
+        raise InputError(f"model.unet.out_channels: for the RGB task, {expected}, got {found}")
     try:  # diffusers and torch check the sizes
         return SDPose(config, with_rgb_branch=with_rgb_branch)
     except (ValueError, ZeroDivisionError) as error:
@@ -92,16 +89,10 @@ def config_of(
 ) -> SDPoseConfig:
     """The model's configuration in a stage."""
     return SDPoseConfig(
-        keypoint_set=keypoint_set.name,
-        num_keypoints=len(keypoint_set),
-        feature_levels=recipe.model.feature_levels,
-        input_size=stage.input_size,
-        heatmap_sigma=stage.heatmap_sigma,
-        timestep=recipe.model.timestep,
-        flip_pairs=None if keypoint_set.name in KEYPOINT_SETS else keypoint_set.flip_pairs,
-        unet=unet,
-        vae=vae,
-    )
+        keypoint_set=keypoint_set.name, num_keypoints=len(keypoint_set), feature_levels=recipe.model.feature_levels,
+        input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma, timestep=recipe.model.timestep,
+        flip_pairs=None if keypoint_set.name in KEYPOINT_SETS else keypoint_set.flip_pairs, unet=unet, vae=vae,
+    )  # fmt: skip
 
 
 def for_stage(model: SDPose, stage: Stage) -> None:
@@ -118,11 +109,9 @@ def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_la
     fitting = {k: tensors[k] for k, v in state.items() if k in tensors and tensors[k].shape == v.shape}
     absent = [name for name in state if name not in fitting]
     if lacking := [name for name in absent if not name.startswith(may_lack)]:
-        branch = " (saved without its RGB branch: use --rgb-reconstruction off, or another base)"
-        raise CheckpointError(
-            f"{source} lacks {len(lacking)} tensors of this model, the first {lacking[0]!r}"
-            + (branch if lacking[0].startswith("unet.") else "")
-        )
+        hint = " (saved without its RGB branch: use --rgb-reconstruction off, or another base)"
+        hint = hint if lacking[0].startswith("unet.") else ""
+        raise CheckpointError(f"{source} lacks {len(lacking)} tensors of this model, the first {lacking[0]!r}{hint}")
     model.load_state_dict({**state, **fitting}, strict=True)
     if new := sorted({name.rpartition(".")[0] for name in absent if name != TEXT}):
         log.info("%s: random weights for %s", source, ", ".join(new) if len(new) < 20 else f"{len(new)} modules")

@@ -72,21 +72,15 @@ def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep:
 
 
 def find_state(folder: Path, resume: str) -> Path | None:
-    """The state to resume from.
-
-    Args:
-        folder: of the states.
-        resume: "auto" for the newest (None if there is none), "never", or the path of a state.
+    """The state to resume from: "auto" is the newest in the folder (None if there is none), others are paths.
 
     Raises `InputError`: "never", but there are states; no state at the path.
     """
     states = sorted(state for state in folder.glob(f"{_PREFIX}*") if (state / _PROGRESS).exists())
     if resume == "never":
         if states:
-            raise InputError(
-                f"{folder.parent} already has a run ({states[-1].name}): resume it with --resume auto, or choose "
-                "another --out"
-            )
+            advice = "resume it with --resume auto, or choose another --out"
+            raise InputError(f"{folder.parent} already has a run ({states[-1].name}): {advice}")
         return None
     if resume == "auto":
         return states[-1] if states else None
@@ -101,10 +95,8 @@ def check_same(state: Path | None) -> None:
 
     found = set(gather_object([state.name if state else "none"]))
     if len(found) > 1:
-        raise InputError(
-            f"the processes found different states ({', '.join(sorted(found))}): --out must be a folder that all "
-            "machines share"
-        )
+        states = ", ".join(sorted(found))
+        raise InputError(f"the processes found different states ({states}): --out must be a folder that all share")
 
 
 def load_state(accelerator: Accelerator, state: Path) -> Progress:
@@ -114,8 +106,7 @@ def load_state(accelerator: Accelerator, state: Path) -> Progress:
         accelerator.load_state(str(state))
     except _DOES_NOT_FIT as error:
         reason = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)
-        raise InputError(
-            f"cannot resume from {state}: {reason}. It is damaged, or was saved by another model than the recipe's: "
-            "undo the changes to the recipe, resume from an earlier state, or start again in another --out"
-        ) from error
+        cause = "it is damaged, or was saved by another model than the recipe's"
+        advice = "undo the changes to the recipe, resume from an earlier state, or choose another --out"
+        raise InputError(f"cannot resume from {state}: {reason}; {cause}: {advice}") from error
     return progress

@@ -94,9 +94,8 @@ def _autoencoder(recipe: Recipe) -> Any:
     from diffusers import AutoencoderKL
 
     sizes, levels = asdict(recipe.model.vae), len(recipe.model.vae.block_out_channels)
-    vae = AutoencoderKL(
-        **sizes, down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels
-    )
+    down, up = ("DownEncoderBlock2D",) * levels, ("UpDecoderBlock2D",) * levels
+    vae = AutoencoderKL(**sizes, down_block_types=down, up_block_types=up)
     return vae.to(memory_format=torch.channels_last)
 
 
@@ -148,9 +147,11 @@ def _train(
 
     steps, began, losses = max(1, samples // batch), time.process_time(), []
     optimizer = torch.optim.AdamW(parameters, lr=rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
-    )
+
+    def factor(step: int) -> float:
+        return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     with tqdm(range(steps), unit="step", desc=name, mininterval=5) as bar:
         for _ in bar:
             loss = loss_of(next(batches))

@@ -163,14 +163,12 @@ def _sample_cut(rng: np.random.Generator) -> Cut:
 
 
 def _sample_cloth(rng: np.random.Generator) -> Cloth:
-    direction = rng.normal(size=3)
+    u, direction = rng.uniform, rng.normal(size=3)
     return Cloth(
         kind=str(rng.choice(["plain", "stripes", "checks", "print"], p=[0.6, 0.16, 0.1, 0.14])),
         colors=np.clip(np.stack([random_color(rng), random_color(rng)]), 0, 255),
         direction=direction / np.linalg.norm(direction),
-        pitch=rng.uniform(30, 160),
-        share=rng.uniform(-0.6, 0.6),
-        print_box=np.array(
-            [[rng.uniform(-0.1, 0.1), 0, rng.uniform(0.1, 0.4)], rng.uniform(0.04, 0.15, 3) + [0, 0.2, 0]]
-        ),
+        pitch=u(30, 160),
+        share=u(-0.6, 0.6),
+        print_box=np.array([[u(-0.1, 0.1), 0, u(0.1, 0.4)], u(0.04, 0.15, 3) + [0, 0.2, 0]]),
     )

@@ -14,15 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 FAMILIES = {
-    "stand": 0.30,
-    "walk": 0.16,
-    "run": 0.12,
-    "sit": 0.15,
-    "crouch": 0.10,
-    "kick": 0.07,
-    "lunge": 0.07,
-    "lie": 0.03,
-}
+    "stand": 0.30, "walk": 0.16, "run": 0.12, "sit": 0.15, "crouch": 0.10, "kick": 0.07, "lunge": 0.07, "lie": 0.03,
+}  # fmt: skip
 ARMS = {"hang": 0.30, "hip": 0.08, "front": 0.16, "side": 0.12, "raise": 0.20, "face": 0.06, "free": 0.08}
 
 # The reference pose: directions of the left arm and of the left knuckles, bend of the elbow.
@@ -89,10 +82,9 @@ def sample_pose(rng: np.random.Generator) -> Pose:
         arms = [_arm(rng, first), _arm(rng, first if rng.random() < 0.35 else _choose(rng, ARMS))]
     for side, arm in zip("LR", arms, strict=True):
         bones |= _on_side(arm | _hand(rng), side)
-    lean = {"run": rng.uniform(0, 25), "sit": rng.uniform(-12, 30), "crouch": rng.uniform(5, 50)}.get(
-        family, rng.uniform(10, 75) if rng.random() < 0.12 else rng.normal(4, 8)
-    )
-    bones |= _spine(rng, lean)
+    leans = {"run": rng.uniform(0, 25), "sit": rng.uniform(-12, 30), "crouch": rng.uniform(5, 50)}
+    other = rng.uniform(10, 75) if rng.random() < 0.12 else rng.normal(4, 8)
+    bones |= _spine(rng, leans.get(family, other))
     return Pose(family, bones, _root(rng, family))
 
 
@@ -173,11 +165,8 @@ def _lunge(rng: np.random.Generator) -> dict[str, Rotation]:
     u, deep = rng.uniform, rng.uniform(20, 45)
     if rng.random() < 0.5:  # to the sides
         return _both_legs(lambda side: _leg(u(0, 35), deep + u(-8, 8), u(0, 30), u(0, 60), u(-10, 10)))
-    return _both_legs(
-        lambda side: (
-            _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)) if side == "L" else _leg(-deep, 0, 5, u(0, 40), 20)
-        )
-    )
+    front, back = _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)), _leg(-deep, 0, 5, u(0, 40), 20)
+    return _on_side(front, "L") | _on_side(back, "R")
 
 
 _LEGS: dict[str, Callable[[np.random.Generator], dict[str, Rotation]]] = {

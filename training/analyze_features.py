@@ -1,12 +1,11 @@
-"""Why SDPose is robust: are a network's inner features ordered by the person, or by the picture's style? (Paper, 5.4.)
+"""Why is SDPose robust? Compares whether a network's features cluster by person or by picture style (paper, 5.4).
 
     python training/analyze_features.py --checkpoint SDPose=body --checkpoint SD2=sd2-base --data.root COCO \\
         --style photo=val2017 --style ukiyo-e=val2017ukiyoe --style oil=val2017oil --style sketch --out OUT
 
-Cuts the same people out of the same pictures in several styles, pools the output of every up-block (F4 to F1) into
-one vector per crop, and writes OUT/feature_analysis.png (t-SNE, as the paper's figure 6), .md and .json (silhouette
-scores).
-Needs the `train` extra.
+Crops the same people from the same pictures in several styles, pools the output of every up-block (F4 to F1) into one
+vector per crop, and writes OUT/feature_analysis.png (t-SNE, as in the paper's figure 6), .md and .json (silhouette
+scores). Needs the `train` extra.
 """
 
 from __future__ import annotations
@@ -30,17 +29,14 @@ from sdpose_training.options import add_device, exit_status, size, start_log
 
 log = logging.getLogger("analyze_features")
 
-USUAL_PLACES = (
-    ("annotations/person_keypoints_val2017.json", "val2017"),
-    ("annotations/val.json", "images"),
-)
-"""Annotations and pictures under the root: COCO's, and those of make_synthetic_people.py."""
+USUAL_PLACES = (("annotations/person_keypoints_val2017.json", "val2017"), ("annotations/val.json", "images"))
+"""Annotations and pictures under the root: of COCO, and of make_synthetic_people.py."""
 
 RANDOM = "Random weights"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit status 0 done, 1 an error that is told, 2 wrong usage."""
+    """Exit status: 0 done, 1 an error, 2 wrong usage."""
     parser = build_parser()
     options = parser.parse_args(argv)
     if not options.checkpoint:
@@ -50,43 +46,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options."""
     parser = argparse.ArgumentParser(prog="analyze_features.py", description=__doc__.split("\n", 1)[0])
     add = parser.add_argument
     add("--checkpoint", action="append", default=[], metavar="NAME=PATH", help="SDPose, a Stable Diffusion 2 folder "
         "(unet/, vae/), or a Sapiens TorchScript file; repeat for several columns")  # fmt: skip
-    add("--random", action="store_true", help="one more column: the first checkpoint's architecture, random weights")
+    add("--random", action="store_true", help="add a column: the first checkpoint's architecture with random weights")
     add("--data.root", dest="root", type=Path, required=True, metavar="DIR")
     add("--data.annotations", dest="annotations", metavar="FILE", help="COCO format (default: COCO's val2017, or "
         "val.json of synthetic people)")  # fmt: skip
-    add("--data.images", dest="images", metavar="FOLDER", help="the original pictures (default: as the annotations)")
-    add(
-        "--keypoint-set",
-        default="annotations",
-        metavar="NAME|FILE.toml",
-        help="of the annotations (default: as they name it)",
-    )
+    add("--data.images", dest="images", metavar="FOLDER", help="the original pictures (default: those of the "
+        "annotations)")  # fmt: skip
+    add("--keypoint-set", default="annotations", metavar="NAME|FILE.toml", help="keypoint set of the annotations "
+        "(default: the one that they name)")  # fmt: skip
     add("--style", action="append", default=[], metavar="NAME[=FOLDER]", help="a folder with the same file names, or "
         "the name of a filter (default: original, oil, sketch, posterise)")  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR")
-    add("--people", type=int, default=300, help="how many, drawn by the seed (default: 300, as the paper)")
-    add(
-        "--pooling",
-        choices=["mean", "grid", "keypoints"],
-        default="mean",
-        help="of the maps (default: mean over the map)",
-    )
-    add("--no-standardize", "--no-standardise", action="store_true", help="keep each channel's own scale")
-    add("--seed", type=int, default=0, help="of the people, the random weights and the t-SNE (default: 0)")
-    add("--input-size", type=size(64, multiple_of=64), metavar="WxH", help="of the crops (default: each network's own)")
-    add("--batch", type=int, default=8, help="crops at a time (default: 8)")
+    add("--people", type=int, default=300, help="number of people, chosen by the seed (default: 300, as in the paper)")
+    add("--pooling", choices=["mean", "grid", "keypoints"], default="mean", help="how maps are pooled (default: mean)")
+    add("--no-standardize", "--no-standardise", action="store_true", help="do not standardize the channels")
+    add("--seed", type=int, default=0, help="for people, random weights and t-SNE (default: 0)")
+    add("--input-size", type=size(64, multiple_of=64), metavar="WxH", help="crop size (default: the network's)")
+    add("--batch", type=int, default=8, help="crops per batch (default: 8)")
     add_device(parser)
     add("--trust-file", action="store_true", help="run the code in TorchScript files")
     return parser
 
 
 def run(options: argparse.Namespace) -> list[Path]:
-    """Analyse as `build_parser`'s options say; returns the files written."""
+    """Run the analysis; returns the files written."""
     for package in ("torch", "diffusers", "sklearn", "matplotlib"):
         require(package, "the feature analysis")
     from sdpose_training.features.report import Report, write_report
@@ -96,21 +83,21 @@ def run(options: argparse.Namespace) -> list[Path]:
             raise InputError(f"--{name} {getattr(options, name)}: expected {minimum} or more")
     pairs = [named(value) for value in options.checkpoint]
     if len({name for name, _ in pairs}) < len(pairs):
-        raise InputError("--checkpoint: every network needs a name of its own, NAME=PATH")
+        raise InputError("--checkpoint: two networks have the same name: give each a different one, NAME=PATH")
     people, styles = _people_and_styles(options)
     models, vectors = _collect(options, pairs, people, styles)
-    good = np.all([np.isfinite(values).all(axis=(0, 2)) for values in vectors.values()], axis=0)
-    if not vectors or good.sum() < 2:
+    complete = np.all([np.isfinite(values).all(axis=(0, 2)) for values in vectors.values()], axis=0)
+    if not vectors or complete.sum() < 2:
         raise InputError("fewer than two people could be read in every style: see the warnings above")
     results = [
-        separate(name, level, values[:, good], standardize=not options.no_standardize, seed=options.seed)
+        separate(name, level, values[:, complete], standardize=not options.no_standardize, seed=options.seed)
         for (name, level), values in vectors.items()
     ]
     settings = {
         "data": options.root.name,
         "styles": {style.name: style.origin for style in styles},
-        "people": int(good.sum()),
-        "people_left_out": int((~good).sum()),
+        "people": int(complete.sum()),
+        "people_left_out": int((~complete).sum()),
         "pooling": options.pooling,
         "standardised": not options.no_standardize,
         "seed": options.seed,
@@ -138,12 +125,9 @@ def _people_and_styles(options: argparse.Namespace) -> tuple[People, list[Pictur
 
 
 def _collect(
-    options: argparse.Namespace,
-    pairs: Sequence[tuple[str, str]],
-    people: People,
-    styles: Sequence[PictureStyle],
+    options: argparse.Namespace, pairs: Sequence[tuple[str, str]], people: People, styles: Sequence[PictureStyle]
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, str], np.ndarray]]:
-    """What the networks are, and by (network, level) the features (S, N, C). One network is in memory at a time."""
+    """Descriptions of the networks; features (S, N, C) by (network, level). One network is in memory at a time."""
     from tqdm import tqdm
 
     from sdpose_training.features.collection import collect
@@ -157,7 +141,7 @@ def _collect(
         elif config is not None:
             model = random_model(name, config, options.seed, loading)
         else:
-            raise InputError("--random repeats the architecture of an SDPose or Stable Diffusion: none was given")
+            raise InputError("--random needs the architecture of an SDPose or Stable Diffusion --checkpoint")
         config = config or model.config
         models.append({"name": name, "what": model.what, "input_size": list(model.input_size), **model.identity})
         with tqdm(total=len(people) * len(styles), desc=name, unit="crop") as bar:
@@ -171,7 +155,7 @@ def _collect(
 
 
 def named(value: str) -> tuple[str, str]:
-    """ "NAME=PATH" -> both; a path alone is named by its last part."""
+    """ "NAME=PATH" -> (name, path); without a name, the file's stem is the name."""
     name, given, path = value.partition("=")
     if not given:
         return Path(value).stem, value

@@ -1,8 +1,8 @@
-"""The learning curve of runs as a picture: training loss and validation AP against samples.
+"""Plot learning curves: training loss and validation AP over the samples seen.
 
     python training/curves.py RUN [RUN ...] --out curves.png
 
-`train.py` keeps RUN/curve.png up to date by itself.
+`train.py` keeps RUN/curve.png up to date.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from sdpose_training.options import exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: 0 done, 1 an error that is told."""
+    """Exit status: 0 done, 1 an error, 2 wrong usage."""
     args = build_parser().parse_args(argv)
     return exit_status("curves", lambda: draw_curves(args.runs, args.out))
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options."""
     parser = argparse.ArgumentParser(prog="curves.py", description="Learning curves of runs of train.py.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder that train.py wrote")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder of train.py")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     return parser
 

@@ -1,9 +1,9 @@
-"""Evaluate like the paper: see README.md beside this file.
+"""Evaluate as in the paper; see README.md.
 
     python training/evaluate.py --checkpoint C --benchmark coco --data.root DIR --out FILE.json
     python training/evaluate.py --predictions P.json --annotations A.json --out FILE.json
 
-Several processes or machines: accelerate launch training/evaluate.py ...  The same command goes on after a stop.
+Several processes or machines: accelerate launch training/evaluate.py ...  To resume, run the same command again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from sdpose_core.dependencies import require
 from sdpose_training.evaluation.comparison import format_comparison, write_comparison
@@ -22,7 +21,7 @@ from sdpose_training.options import exit_status, start_log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command: 0 done, 1 for an error, 130 stopped by Ctrl-C; wrong usage ends the process with 2."""
+    """Exit status: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
     args = parse(None if argv is None else list(argv))
     return exit_status("evaluate", lambda: _evaluate(args), resumes=True)
 
@@ -32,16 +31,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.compare:
         require("matplotlib", "the picture of a comparison")
     results = score_given(args) if args.predictions else evaluate_all(args)
-    if results:
-        _show(args, [*results, *earlier])
-    return 0
-
-
-def _show(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    if not results:
+        return 0
+    results = [*results, *earlier]
     print(table(results))
     if args.compare:
         print(f"\n{format_comparison(results)}")
         write_comparison(results, args.compare)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Makes COCO-OOD: COCO's validation pictures in another style, with COCO's own annotations.
+"""Make COCO-OOD: COCO's validation pictures in another style, with COCO's annotations.
 
     python training/make_coco_ood.py --style sketch --data.root COCO
     python training/make_coco_ood.py convert latest_net_G.pth ukiyoe.safetensors --style ukiyoe
     python training/make_coco_ood.py --style ukiyoe --weights ukiyoe.safetensors --data.root COCO
     python training/make_coco_ood.py --style monet --weights monet.safetensors --style-pictures MONET --data.root COCO
 
-writes COCO/val2017oil (Monet), COCO/val2017ukiyoe or COCO/val2017filter_sketch: pictures of the same names and sizes,
-and make_coco_ood.json, which says how they were made. A picture depends on its source, its name and the settings alone:
-interrupted runs go on where they stopped, and shards (--shard 1/4 ... 4/4) give the same bytes as one run.
+writes COCO/val2017oil (Monet), COCO/val2017ukiyoe or COCO/val2017filter_sketch: pictures with the same names and sizes,
+and make_coco_ood.json, which records how they were made. A picture depends only on its source, its name and the
+settings: interrupted runs resume, and shards (--shard 1/4 ... 4/4) give the same bytes as one run.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from sdpose_training.styles.folder import Source, agree, copy_annotations, find_
 
 GENERATOR_VERSION = 1  # raise when the same settings give other pictures
 PAINTED = ("ukiyoe", "monet")
-"""Styles by networks, whose weights the user gives."""
+"""Styles painted by networks, whose weights the user provides."""
 
 log = logging.getLogger("make_coco_ood")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Exit status 0 done, 1 an error that is told or pictures that failed, 2 wrong usage."""
+    """Exit status: 0 done, 1 an error or failed pictures, 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     start_log()
     if given[:1] == ["convert"]:
@@ -58,28 +58,26 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--style", choices=[*PAINTED, *FILTERS], required=True, help="ukiyoe (CycleGAN) and monet (StyTR2) need "
         "weights, the others nothing")  # fmt: skip
-    add("--weights", type=Path, metavar="FILE.safetensors", help="what 'make_coco_ood.py convert' wrote")
-    add("--style-pictures", type=Path, metavar="DIR", help="monet: paintings; each photo is painted after one of them")
+    add("--weights", type=Path, metavar="FILE.safetensors", help="file written by 'make_coco_ood.py convert'")
+    add("--style-pictures", type=Path, metavar="DIR", help="monet: paintings; each photo takes the style of one")
     add("--data.root", dest="root", type=Path, required=True, metavar="DIR")
     add("--data.images", dest="images", metavar="FOLDER", help="in the root (default: val2017, or images)")
-    add("--data.annotations", dest="annotations", metavar="FILE", help="in COCO's format; names the pictures (default: "
-        "COCO's of val2017, or annotations/val.json)")  # fmt: skip
-    add(
-        "--out", type=Path, metavar="DIR", help="root of the new data set; annotations are copied (default: the data's)"
-    )
-    add("--shard", metavar="i/n", help="only every n-th picture, from the i-th; auto inside a SLURM array")
-    add("--seed", type=int, default=0, help="monet: of the choice of paintings (default: 0)")
+    add("--data.annotations", dest="annotations", metavar="FILE", help="COCO format; names the pictures (default: "
+        "COCO's file for val2017, or annotations/val.json)")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="root of the new data set; annotations are copied there (default: "
+        "--data.root)")  # fmt: skip
+    add("--shard", metavar="i/n", help="only every n-th picture, starting at the i-th; auto in a SLURM array")
+    add("--seed", type=int, default=0, help="monet: for the choice of paintings (default: 0)")
     add("--max-side", type=whole_number(64, 16384), default=1024, metavar="PIXELS", help="ukiyoe and monet: larger "
-        "pictures are painted at this size and enlarged, for memory (default: 1024; COCO's have 640)")  # fmt: skip
-    add("--quality", type=whole_number(1, 100), default=95, help="of JPEG files (default: 95)")
-    add("--device", default="auto", help="ukiyoe and monet: cpu, cuda, mps (default: the best there is)")
+        "pictures are painted at this size and enlarged, to save memory (default: 1024; COCO's are 640)")  # fmt: skip
+    add("--quality", type=whole_number(1, 100), default=95, help="JPEG quality (default: 95)")
+    add("--device", default="auto", help="ukiyoe and monet: cpu, cuda, mps (default: the best available)")
     return parser
 
 
 def build_convert_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="make_coco_ood.py convert", description="Turns the authors' pickles into a safetensors file, once."
-    )
+    description = "Convert the authors' pickles into one safetensors file."
+    parser = argparse.ArgumentParser(prog="make_coco_ood.py convert", description=description)
     add = parser.add_argument
     add("sources", nargs="+", type=Path, metavar="IN.pth", help="ukiyoe: latest_net_G.pth; monet: the embedding, "
         "transformer and decoder, in any order")  # fmt: skip
@@ -90,13 +88,11 @@ def build_convert_parser() -> argparse.ArgumentParser:
 
 def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.style in PAINTED and options.weights is None:
-        parser.error(
-            f"--style {options.style} needs --weights FILE.safetensors (see 'make_coco_ood.py convert --help')"
-        )
+        parser.error(f"--style {options.style} needs --weights FILE.safetensors: see 'make_coco_ood.py convert --help'")
     if options.style in FILTERS and options.weights is not None:
         parser.error(f"--style {options.style} takes no --weights: it is a filter")
     if (options.style == "monet") != (options.style_pictures is not None):
-        parser.error("--style-pictures DIR belongs to --style monet, which needs it: paintings to paint after")
+        parser.error("--style monet needs --style-pictures DIR (paintings); no other style takes it")
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -112,7 +108,7 @@ def _make(options: argparse.Namespace) -> int:
     source = find_source(options.root, options.images, options.annotations)
     shard = Shard.parse(options.shard) if options.shard else Shard(1, 1)
     names = picture_names(source)
-    own = names[shard.number - 1 :: shard.of]
+    of_shard = names[shard.number - 1 :: shard.of]
     paint, settings, made_with = _painter(options)
     out = options.out or options.root
     folder = out / folder_name(source.images, options.style)
@@ -120,15 +116,15 @@ def _make(options: argparse.Namespace) -> int:
     settings |= {"jpeg_quality": options.quality}
     notes = {"opencv": cv2.__version__, **made_with, "annotations_sha256": copy_annotations(source, out)}
     agree(folder, settings, notes)
-    remove_leftovers(folder, own)
-    made, failed = paint_missing(source, own, folder, paint, options.quality)
-    there = sum((folder / name).is_file() for name in names)
-    print(f"{folder}: {there} of {len(names)} pictures, {made} made now, {len(failed)} failed (shard {shard})")
+    remove_leftovers(folder, of_shard)
+    made, failed = _paint_missing(source, of_shard, folder, paint, options.quality)
+    finished = sum((folder / name).is_file() for name in names)
+    print(f"{folder}: {finished} of {len(names)} pictures, {made} made now, {len(failed)} failed (shard {shard})")
     return 1 if failed else 0
 
 
 def _painter(options: argparse.Namespace) -> tuple[Callable, dict[str, Any], dict[str, Any]]:
-    """What paints a picture, what its result depends on, and what only its last bits may depend on."""
+    """The painter of a picture, the settings of its result, and versions that may change the last bits of it."""
     if options.style in FILTERS:
         return lambda rgb, name: FILTERS[options.style](rgb), {}, {}
     torch = require("torch", f"style {options.style}")
@@ -149,7 +145,7 @@ def _painter(options: argparse.Namespace) -> tuple[Callable, dict[str, Any], dic
 
 
 def _device(name: str):
-    """The device of that name, set up to give the same bytes every time; `InputError` if it is not there."""
+    """The device of that name, set up for deterministic results; `InputError` if it is not available."""
     import torch
 
     if name == "auto":
@@ -163,10 +159,10 @@ def _device(name: str):
     return device
 
 
-def paint_missing(
+def _paint_missing(
     source: Source, names: Sequence[str], folder: Path, paint: Callable, quality: int
 ) -> tuple[int, list[str]]:
-    """Paints the pictures that are not there yet. Returns how many, and the names of those that failed (logged)."""
+    """Paint the missing pictures. Returns how many were painted, and the names of those that failed (logged)."""
     from tqdm import tqdm
 
     missing, failed = [name for name in names if not (folder / name).is_file()], []
@@ -181,7 +177,7 @@ def paint_missing(
 
 
 def write_picture(path: Path, rgb, quality: int) -> None:
-    """Writes RGB uint8 (H, W, 3) as JPEG or PNG, by the name, whole or not at all."""
+    """Write RGB uint8 (H, W, 3) as JPEG or PNG, by the suffix, atomically."""
     values = [cv2.IMWRITE_PNG_COMPRESSION, 6] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, code = cv2.imencode(path.suffix.lower(), rgb[..., ::-1], values)
     with atomic_path(path) as temporary:

@@ -1,10 +1,10 @@
-"""Makes a COCO-format data set of synthetic people with exact keypoints: a data set that anyone can have on a laptop.
+"""Make a COCO-format data set of synthetic people with exact keypoints, on any laptop.
 
     python training/make_synthetic_people.py --count 20000 --out data/synthetic
 
-writes DIR/images/*, DIR/annotations/{train,val}.json (17 points, feet and hands in COCO-WholeBody's fields) and what
-is needed to go on after an interruption (settings.json, records.jsonl). Picture i of a split is a function of the seed,
-the split and i alone: workers, their order and interruptions change nothing. Needs the `train` extra (anny).
+writes DIR/images/*, DIR/annotations/{train,val}.json (17 points, feet and hands in COCO-WholeBody's fields) and the
+notes for resuming (settings.json, records.jsonl). Picture i of a split depends only on the seed, the split and i, not
+on workers, their order or interruptions. Needs the `train` extra (anny).
 """
 
 from __future__ import annotations
@@ -17,54 +17,55 @@ from pathlib import Path
 
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in
 from sdpose_training.options import exit_status, size, whole_number
-from sdpose_training.synthetic.dataset import Job, make_data_set
+from sdpose_training.synthetic.dataset import DataSetPlan, make_data_set
 from sdpose_training.synthetic.scene import PEOPLE, SceneSettings
 from sdpose_training.synthetic.styles import STYLES
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command. Exit status 0 done, 1 an error that is told, 2 wrong usage."""
+    """Exit status: 0 done, 1 an error, 2 wrong usage."""
     options = build_parser().parse_args(arguments)
     return exit_status("make_synthetic_people", lambda: _make(options))
 
 
-def _make(options: argparse.Namespace) -> int:
-    job = _job(options)
+def _make(options: argparse.Namespace) -> None:
+    plan = _plan(options)
     started = time.monotonic()
     val = max(options.count // 10, 1) if options.val is None else options.val
-    made = make_data_set(job, {"train": options.count, "val": val}, options.workers)
+    made = make_data_set(plan, {"train": options.count, "val": val}, options.workers)
     seconds = time.monotonic() - started
-    print(f"{job.out}: {options.count} + {val} pictures, {made} made now, {made / seconds:.1f} per second")
-    return 0
+    print(f"{plan.out}: {options.count} + {val} pictures, {made} made now, {made / seconds:.1f} per second")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make_synthetic_people.py", description=__doc__.split("\n", 1)[0])
     add = parser.add_argument
     add("--count", type=whole_number(1), required=True, help="training pictures")
-    add("--val", type=whole_number(1), help="held-out pictures, from seeds of their own (default: a tenth of --count)")
+    add(
+        "--val", type=whole_number(1), help="held-out pictures, from other random numbers (default: a tenth of --count)"
+    )
     add("--out", type=Path, required=True, metavar="DIR")
     add("--seed", type=whole_number(0), default=0)
     add("--size", type=size(32, 4096), default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
-    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, six of ten shaded")
-    add(
-        "--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="people per picture, at most"
-    )
+    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, 60%% shaded")
+    add("--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="maximum people per picture")
     add("--backgrounds", type=Path, metavar="DIR", help="pictures without people, for half of the backgrounds")
-    add("--hidden-face", choices=["label", "omit"], default="label",
-        help="nose, eyes and ears behind the person's own head: visibility 1, or 0 as most of COCO has it")  # fmt: skip
-    add("--supersample", type=int, choices=[1, 2, 3, 4], default=2, help="samples per pixel and side (default: 2)")
+    add("--hidden-face", choices=["label", "omit"], default="label", help="visibility of nose, eyes and ears behind "
+        "the person's head: 1 (label), or 0 (omit), as in most of COCO (default: label)")  # fmt: skip
+    add("--supersample", type=int, choices=[1, 2, 3, 4], default=2, help="samples per pixel side (default: 2)")
     add("--format", choices=["jpg", "png"], default="jpg")
     add("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: one per core)")
     return parser
 
 
-def _job(options: argparse.Namespace) -> Job:
-    pictures = pictures_in(options.backgrounds, "--backgrounds", COMMON_SUFFIXES) if options.backgrounds else ()
+def _plan(options: argparse.Namespace) -> DataSetPlan:
+    pictures = ()
+    if options.backgrounds:
+        pictures = tuple(pictures_in(options.backgrounds, "--backgrounds", COMMON_SUFFIXES))
     scene = SceneSettings(
-        options.size, options.style, options.people, options.supersample, options.hidden_face, tuple(pictures)
+        options.size, options.style, options.people, options.supersample, options.hidden_face, pictures
     )
-    return Job(options.out, options.seed, options.format, scene)
+    return DataSetPlan(options.out, options.seed, options.format, scene)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""Makes a tiny latent diffusion model: what stands for Stable Diffusion 2 in ablations on synthetic people.
+"""Make a tiny latent diffusion model, which replaces Stable Diffusion 2 in ablations on synthetic people.
 
     python training/make_tiny_prior.py --recipe training/recipes/synthetic_ablation.toml --pictures DIR --out PRIOR
 
-Two stages, both without labels: an autoencoder learns to give back windows of the pictures; then, on its frozen
-latents, a U-Net learns to take noise away (it predicts the clean latent at a random time step). PRIOR gets Stable
-Diffusion's layout, unet/ and vae/, so that `--model.base PRIOR` starts from it as it would from sd2-base. The sizes are
-the recipe's. A finished autoencoder is not trained again.
+Two stages without labels: an autoencoder learns to reconstruct windows of the pictures; then a U-Net learns to denoise
+its frozen latents (it predicts the clean latent at a random time step). PRIOR has Stable Diffusion's layout, unet/ and
+vae/, for `--model.base PRIOR`, with the sizes of the recipe. A finished stage is not trained again.
 
-With `--encoder CHECKPOINT` the first stage is left out: the encoder is that of an SDPose (a run of `synthetic_cpu`). An
-autoencoder of minutes gives latents from which hardly anything is learnt in a short run; that encoder has seen labels,
-though, so what the arms of an ablation then compare is what comes after it.
+`--encoder CHECKPOINT` skips the first stage and takes the encoder of an SDPose (a run of `synthetic_cpu`): the latents
+of an autoencoder trained for minutes are too poor for short runs. That encoder has seen labels, so the arms of an
+ablation then compare only what follows it.
 """
 
 from __future__ import annotations
@@ -27,33 +26,31 @@ from sdpose_training.recipe.recipe import load_recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command: 0 made or already there, 1 for an error."""
+    """Exit status: 0 made or already there, 1 an error, 2 wrong usage."""
     args, overrides = build_parser().parse_known_args(argv)
     start_log()
 
-    def work() -> int:
+    def work() -> None:
         require("torch", "training")
         pictures = pictures_in(args.pictures, "--pictures", COMMON_SUFFIXES)
         make_prior(load_recipe(args.recipe, overrides), pictures, args.out, args)
-        return 0
 
     return exit_status("make_tiny_prior", work)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options that are not values of the recipe."""
     parser = argparse.ArgumentParser(
         prog="make_tiny_prior.py", description=__doc__.split("\n", 1)[0], allow_abbrev=False,
-        epilog="Values of the recipe may follow as --key value.",
+        epilog="Recipe values may follow as --key value.",
     )  # fmt: skip
     add = parser.add_argument
-    add("--recipe", type=Path, required=True, metavar="FILE", help="whose model.unet and model.vae give the sizes")
-    add("--pictures", type=Path, required=True, metavar="DIR", help="no labels are needed")
+    add("--recipe", type=Path, required=True, metavar="FILE", help="model.unet and model.vae give the sizes")
+    add("--pictures", type=Path, required=True, metavar="DIR", help="folder of pictures; no labels are needed")
     add("--out", type=Path, required=True, metavar="PRIOR")
     add("--encoder", type=Path, metavar="CHECKPOINT", help="take the encoder of this SDPose; train no autoencoder")
-    add("--vae-samples", type=whole_number(1), default=40000, help="windows that the autoencoder sees (default: 40000)")
+    add("--vae-samples", type=whole_number(1), default=40000, help="windows for the autoencoder (default: 40000)")
     add("--vae-window", type=whole_number(1), default=64, help="side of its windows in pixels (default: 64)")
-    add("--unet-samples", type=whole_number(1), default=16000, help="windows that the denoiser sees (default: 16000)")
+    add("--unet-samples", type=whole_number(1), default=16000, help="windows for the denoiser (default: 16000)")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""Fine-tune SDPose: see README.md beside this file.
+"""Fine-tune SDPose; see README.md.
 
     python training/train.py --recipe training/recipes/body.toml --data.root DIR --out RUN [--key value ...]
 
-Any value of the recipe can be given on the command line ("--stages.0.learning-rate 1e-5", "--rgb-reconstruction off").
+Every recipe value can be given on the command line ("--stages.0.learning-rate 1e-5", "--rgb-reconstruction off").
 Several processes or machines: accelerate launch training/train.py ...
 """
 
@@ -24,20 +24,14 @@ log = logging.getLogger("train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command: 0 trained to the end, or stopped by a signal with the state saved; 1 for an error."""
+    """Exit status: 0 trained to the end, or stopped by a signal with the state saved; 1 an error; 2 wrong usage."""
     args, overrides = build_parser().parse_known_args(argv)
     start_log("accelerate", "faster_coco_eval")
     return exit_status("train", lambda: run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume))
 
 
 def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
-    """Train a recipe into a folder.
-
-    Args:
-        recipe: what to do.
-        folder: where to.
-        resume: "never", "auto", or the path of a state.
-    """
+    """Train a recipe in a folder; `resume` is "never", "auto", or the path of a state."""
     for package in ("accelerate", "faster_coco_eval"):
         require(package, "training")
     from sdpose_training.fit.loop import Trainer
@@ -48,7 +42,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
     parts = set_up(recipe)
     check_same(state)
     progress = load_state(parts.accelerator, state) if state else Progress()
-    run_log = _begin(recipe, folder, progress.step) if parts.accelerator.is_main_process else None
+    run_log = _start_run_log(recipe, folder, progress.step) if parts.accelerator.is_main_process else None
     log.info("%s at step %d of %d; %s", recipe.name, progress.step, parts.stages[-1].end, batch_text(parts.stages))
     try:
         trainer = Trainer(recipe, parts, folder, progress, run_log)
@@ -63,7 +57,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:
     return 0
 
 
-def _begin(recipe: Recipe, folder: RunFolder, step: int):
+def _start_run_log(recipe: Recipe, folder: RunFolder, step: int):
     from sdpose_training.fit.log import RunLog
 
     changed = folder.write_settings(recipe)
@@ -73,16 +67,18 @@ def _begin(recipe: Recipe, folder: RunFolder, step: int):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options that are not values of the recipe."""
     parser = argparse.ArgumentParser(
-        prog="train.py",
-        description="Fine-tune SDPose.",
+        prog="train.py", description="Fine-tune SDPose.", allow_abbrev=False,
         epilog="Recipe values: " + ", ".join(f"--{key}" for key in known_keys(Recipe)),
-        allow_abbrev=False,
-    )
+    )  # fmt: skip
     parser.add_argument("--recipe", type=Path, required=True, metavar="FILE", help="TOML file, see recipes/")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument("--resume", default="never", metavar="auto|never|STATE", help="go on from a state of the run")
+    parser.add_argument(
+        "--resume",
+        default="never",
+        metavar="auto|never|STATE",
+        help="continue from a state of the run (default: never)",
+    )
     return parser
 
 

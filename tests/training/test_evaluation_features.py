@@ -221,7 +221,7 @@ def test_the_command_writes_picture_and_tables(data: Path, checkpoint: Path, tmp
     table = re.sub(" +", " ", (out / "feature_analysis.md").read_text())
     first = report["results"][0]
     assert f"| SDPose | F4 | 32 | {first['silhouette_by_person']:+.3f} | {first['silhouette_by_style']:+.3f} |" in table
-    assert "labelled keypoints" in table
+    assert "labeled keypoints" in table
     crops = report["settings"]["people"] * len(report["settings"]["styles"])
     assert f"t-SNE: perplexity {crops / 4:g}, seed 0" in table  # what was run, not what 120 crops would get
     picture = read_image(out / "feature_analysis.png")
@@ -249,7 +249,7 @@ def test_people_with_a_damaged_picture_are_left_out_of_every_style(
         (["--people", "1"], "at least 2"),
         (["--batch", "0"], "--batch 0"),
         (["--seed", "-1"], "--seed -1: expected 0 or more"),
-        (["--checkpoint", "SDPose=other.safetensors"], "name of its own"),
+        (["--checkpoint", "SDPose=other.safetensors"], "the same name"),
         (["--checkpoint", "B=missing.safetensors"], "missing.safetensors"),
         (["--data.annotations", "none.json"], "none.json"),
     ],

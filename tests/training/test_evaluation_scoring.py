@@ -312,9 +312,9 @@ def test_points_that_are_no_numbers_are_not_there(annotations: dict, tmp_path: P
         ("annotations", {"bbox": "x"}, "bbox is 'x'"),
         ("annotations", {"num_keypoints": "all"}, "num_keypoints is 'all', expected a number"),
         ("annotations", {"image_id": [100]}, r"has the image_id \[100\], expected a number or a text"),
-        ("annotations", {"keypoints": [float("nan"), 1, 2] * 17}, "keypoints that are no numbers"),
+        ("annotations", {"keypoints": [float("nan"), 1, 2] * 17}, "keypoints that are not numbers"),
         ("images", {"id": None}, "has the id None, expected a number or a text"),
-        ("images", {"id": 101}, "two entries of 'images' have the id 101: give each picture an id of its own"),
+        ("images", {"id": 101}, "two entries of 'images' have the id 101: give each picture a unique id"),
     ],
 )
 def test_annotations_that_cannot_be_scored(annotations: dict, what: str, damage: dict, message: str) -> None:

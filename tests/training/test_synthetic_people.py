@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from make_synthetic_people import _job, build_parser, main
+from make_synthetic_people import _plan, build_parser, main
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import InputError, MissingDependency
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
@@ -303,7 +303,7 @@ def test_a_background_folder_must_hold_pictures(tmp_path, capsys):
     assert run(tmp_path / "out", "--backgrounds", str(tmp_path)) == 1
     assert "no picture in it (.bmp, .jpeg, .jpg, .png, .webp)" in capsys.readouterr().err
     with pytest.raises(InputError, match="expected a folder"):
-        _job(build_parser().parse_args(["--count", "1", "--out", "x", "--backgrounds", str(tmp_path / "no")]))
+        _plan(build_parser().parse_args(["--count", "1", "--out", "x", "--backgrounds", str(tmp_path / "no")]))
 
 
 def test_without_anny_the_extra_is_named(monkeypatch):

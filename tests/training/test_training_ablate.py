@@ -157,8 +157,8 @@ def test_a_failing_arm_is_told_in_one_line_and_the_others_go_on(
         (["--test", "drawn"], "--test drawn: expected NAME=DIR"),
         (["--test", "oil=missing"], "test oil: no annotations at missing"),
         (["--seeds", "1,0,1"], "--seeds: expected numbers from 0, each once, such as 0, 1, found (1, 0, 1)"),
-        (["--test", "drawn={data}"], "--test drawn: two tests are called so"),
-        (["--test", "in-domain={data}"], "--test in-domain: two tests are called so"),
+        (["--test", "drawn={data}"], "--test drawn: two tests have this name"),
+        (["--test", "in-domain={data}"], "--test in-domain: two tests have this name"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -174,7 +174,7 @@ def test_mistakes_are_one_line(
     [
         ("recipe = 'debug_cpu.toml'", "is no list of ablations"),
         ("recip = 'x'", "unknown key 'recip': did you mean 'recipe'?"),
-        (LIST + LIST[LIST.index("[[arms]]") :], "two arms are called 'full'"),
+        (LIST + LIST[LIST.index("[[arms]]") :], "two arms have the name 'full'"),
         (LIST.replace("set.model.feature_levels", "set.model.feature_level"), "arm 'f4': unknown recipe key"),
         (LIST.replace("[81.3, 85.2]", "[81.3]"), r"arm 'full': expected 'paper' to be a table of \[AP, AR\]"),
         (LIST.replace("{ COCO = [81.3, 85.2] }", "3"), r"expected 'paper' to be a table of \[AP, AR\], found 3"),

@@ -441,7 +441,7 @@ def test_own_keypoints_from_a_toml_and_from_the_category(tmp_path: Path) -> None
     (None, "list of objects"),
     ([5], "list of objects"),
     ([{"name": "x", "keypoints": 5}], "list of names"),
-    ([{"name": "x", "keypoints": ["a", "b"], "skeleton": [1, 2]}], "'skeleton' is to be"),
+    ([{"name": "x", "keypoints": ["a", "b"], "skeleton": [1, 2]}], "'skeleton': expected"),
     ([{"name": "x", "keypoints": ["a", "b"]}, {"name": "car", "keypoints": ["a", "c"]}], "different keypoints .x; car"),
 ])  # fmt: skip
 def test_categories_that_are_no_keypoint_set(categories: object, message: str) -> None:

@@ -548,7 +548,7 @@ def test_going_on_with_another_model_is_told(
     before = (out / "config.toml").read_text()
     assert main(command(data, out, *SHORT, *change, "--resume", "auto")) == 1
     error = capsys.readouterr().err
-    assert "cannot go on from" in error and "saved by another model" in error
+    assert "cannot resume from" in error and "saved by another model" in error
     assert (out / "config.toml").read_text() == before
 
 

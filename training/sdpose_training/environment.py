@@ -1,4 +1,4 @@
-"""Versions of the libraries and of the code, for the record."""
+"""Versions of the libraries and of the code, for the records of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "diffusers", "accelerate", "numpy", "opencv-python", "safet
 
 
 def environment() -> dict[str, Any]:
-    """What this process runs with."""
+    """Time, command line, platform and versions of this process."""
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -26,7 +26,7 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, Any]:
-    """Of this code, Python and the packages that numbers depend on."""
+    """Versions of this code, Python and the packages that affect results."""
     return {
         "sdpose_annotator": sdpose_core.__version__,
         "git_commit": git_commit(),
@@ -36,7 +36,7 @@ def versions() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Commit of the code, with "-dirty" for changed files; None outside a git checkout."""
+    """Commit of the code, with "-dirty" if files were changed; None outside a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

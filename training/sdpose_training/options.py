@@ -1,4 +1,4 @@
-"""What the command lines of the scripts share: kinds of values, device and dtype, the log, errors in one line."""
+"""Shared by the command lines of the scripts: value types, device and dtype, logging, one-line errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """Type of an option: a whole number between two bounds, both included."""
+    """Option type: a whole number between two bounds, both included."""
     expected = f"a number of at least {minimum}" if maximum is None else f"a number from {minimum} to {maximum}"
 
     def number(text: str) -> int:
@@ -30,7 +30,7 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
 
 
 def size(minimum: int, maximum: int | None = None, multiple_of: int = 1) -> Callable[[str], tuple[int, int]]:
-    """Type of an option: WIDTHxHEIGHT in pixels -> (w, h), both sides within bounds and multiples of a number."""
+    """Option type: WIDTHxHEIGHT in pixels -> (w, h), both within the bounds and multiples of `multiple_of`."""
     bounds = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
     expected = f"{bounds} pixels" + (f", multiples of {multiple_of}" if multiple_of > 1 else "")
 
@@ -46,7 +46,7 @@ def size(minimum: int, maximum: int | None = None, multiple_of: int = 1) -> Call
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
-    """Type of an option: numbers with commas between them."""
+    """Option type: whole numbers separated by commas."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -54,7 +54,7 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 
 def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
-    """Seeds as given; `InputError` for anything else, or for the same twice, whose results would share one place."""
+    """The seeds as a tuple; `InputError` if they are not whole numbers from 0, or if one occurs twice."""
     numbers = isinstance(seeds, list | tuple) and all(type(seed) is int and seed >= 0 for seed in seeds)
     if not numbers or not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"{where}: expected numbers from 0, each once, such as 0, 1, found {seeds!r:.60}")
@@ -62,23 +62,22 @@ def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:
 
 
 def add_device(parser: Any) -> None:
-    """--device and --dtype, for a parser or a group of it."""
-    parser.add_argument("--device", default="auto", metavar="auto|cuda|cuda:1|mps|cpu", help="default: the best here")
+    """Add --device and --dtype to a parser or an argument group."""
+    parser.add_argument("--device", default="auto", metavar="auto|cuda|cuda:1|mps|cpu", help="default: best available")
     parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="default: auto")
 
 
 def start_log(*quiet: str) -> None:
-    """Log to stderr; packages named here only warn."""
+    """Log to stderr; the `quiet` packages log warnings only."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for package in quiet:
         logging.getLogger(package).setLevel(logging.WARNING)
 
 
 def exit_status(command: str, work: Callable[[], int | None], *, resumes: bool = False) -> int:
-    """The exit status that `work` returns (None is 0), or 1 after an `SDPoseError`, which is printed in one line.
+    """The exit status that `work` returns (None is 0), or 1 after printing an `SDPoseError` in one line.
 
-    Args:
-        resumes: the command continues where it was stopped; Ctrl-C says so and gives 130.
+    With `resumes`, Ctrl-C prints how to resume and gives 130.
     """
     try:
         return work() or 0
@@ -88,5 +87,5 @@ def exit_status(command: str, work: Callable[[], int | None], *, resumes: bool =
     except KeyboardInterrupt:
         if not resumes:
             raise
-        print(f"{command}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{command}: stopped; run the same command again to resume", file=sys.stderr)
         return INTERRUPTED

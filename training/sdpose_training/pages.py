@@ -1,4 +1,4 @@
-"""A page of pictures side by side: plain HTML beside its pictures, nothing from the network."""
+"""A page with pictures side by side: plain HTML, without anything from the network."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ alt="{{ cell.caption }}"><figcaption>{{ cell.caption }}</figcaption></figure></t
 
 @dataclass(frozen=True)
 class Picture:
-    """A cell: a picture beside the page, and what is said under it. `row`: shown at its own width."""
+    """A table cell: a picture and its caption. `row`: shown at its full width."""
 
     path: Path
     caption: str = ""
@@ -66,29 +66,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells in the order of the columns, under a heading of their own (or none)."""
+    """Cells in the order of the columns, under a heading (may be empty)."""
 
     heading: str
     cells: Sequence[Picture | str]
 
 
 def write_page(
-    path: Path,
-    title: str,
-    facts: Mapping[str, str],
-    columns: Sequence[str],
-    rows: Sequence[Row],
-    *,
-    notes: Sequence[str] = (),
-    video: Path | None = None,
-) -> None:
-    """Write the page, atomically.
+    path: Path, title: str, facts: Mapping[str, str], columns: Sequence[str], rows: Sequence[Row], *,
+    notes: Sequence[str] = (), video: Path | None = None,
+) -> None:  # fmt: skip
+    """Write the page, atomically; pictures and video must be in its folder, and are linked relative to it.
 
-    Args:
-        path: of the page; pictures and video are named relative to its folder, so that the folder can be moved.
-        facts: settings and figures, above the table.
-        columns: headings of the columns.
-        notes: sentences under the facts.
+    Above the table are `facts` (settings and figures) and `notes` (sentences).
     """
 
     def address(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Texts from templates (jinja2) and tables (tabulate)."""
+"""Templates (jinja2) and tables (tabulate)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sdpose_core.dependencies import require
 
 
 def html(template: str, **values: Any) -> str:
-    """A page; every value is escaped."""
+    """Render HTML; values are escaped."""
     return _render(template, values, autoescape=True)
 
 
 def text(template: str, **values: Any) -> str:
-    """A text without markup of HTML, such as Markdown; values stand as they are."""
+    """Render plain text or Markdown; values are not escaped."""
     return _render(template, values, autoescape=False)
 
 
@@ -26,9 +26,8 @@ def _render(template: str, values: dict[str, Any], *, autoescape: bool) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
-    """Columns as wide as their widest cell, to be read on a screen too; `numbers`: all but the first end right."""
-    lines = [[cell.replace("|", r"\|") for cell in row] for row in (header, *rows)]
-    return _table(lines, "pipe", numbers)
+    """A Markdown table with padded columns; `numbers` aligns all columns but the first to the right."""
+    return _table([[cell.replace("|", r"\|") for cell in row] for row in (header, *rows)], "pipe", numbers)
 
 
 def percent(value: float | None) -> str:
@@ -37,7 +36,7 @@ def percent(value: float | None) -> str:
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A column of names, spaces in front of them kept, and columns of numbers."""
+    """A column of names, with their leading spaces, and columns of numbers."""
     return _table([header, *rows], "plain", numbers=True)
 
 

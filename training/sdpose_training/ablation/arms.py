@@ -1,4 +1,4 @@
-"""Lists of ablations: one recipe, and arms that each change a thing or two in it (`recipes/ablations_*.toml`)."""
+"""Lists of ablations: one recipe, and arms that change single values of it (`recipes/ablations_*.toml`)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Arm:
     """One row of the table.
 
     Attributes:
-        name: also its folder.
-        title: what stands in the table.
+        name: also of its folder.
+        title: in the table.
         recipe: with the arm's changes.
         paper: the paper's (AP, AR) in percent by benchmark; may be empty.
     """
@@ -37,42 +37,36 @@ class Arm:
 
 @dataclass(frozen=True)
 class AblationList:
-    """A table to be.
-
-    Attributes:
-        seeds: unless the command names others.
-    """
-
     title: str
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
 
 
 def read_list(path: Path, overrides: Sequence[str] = ()) -> AblationList:
-    """Read a list.
+    """Read a list from a TOML file, whose "recipe" is relative to it.
 
     Args:
-        path: a TOML file; its "recipe" is relative to it.
-        overrides: "--key", "value", ... for the recipes of all arms, after their own changes.
+        overrides: "--key", "value", ... for the recipes of all arms, after the arm's changes.
 
-    Raises `InputError`: no such file, an unknown key in it or in a recipe (with the nearest), two arms of one name.
+    Raises `InputError`: a missing file, an unknown key (names the nearest known one), or two arms with the same name.
     """
     content = read_toml(path)
     _check_keys(content, _LIST_KEYS, str(path))
     arms, recipe = content.get("arms"), content.get("recipe")
     if not isinstance(arms, list) or not arms or not isinstance(recipe, str):
-        raise InputError(f"{path} is no list of ablations: expected 'recipe' and [[arms]], found {_some(content)}")
+        found = ", ".join(map(repr, content)) or "nothing"
+        raise InputError(f"{path} is no list of ablations: expected 'recipe' and [[arms]], found {found}")
     seeds = check_seeds(content.get("seeds", (0,)), f"{path}: seeds")
     base = read_toml(path.parent / recipe)
-    made = tuple(_arm(values, base, overrides, path) for values in arms)
-    names = [arm.name for arm in made]
+    complete = tuple(_arm(values, base, overrides, path) for values in arms)
+    names = [arm.name for arm in complete]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}: two arms are called {twice[0]!r}; each needs a name of its own")
-    return AblationList(str(content.get("title", path.stem)), seeds, made)
+        raise InputError(f"{path}: two arms have the name {twice[0]!r}; give each a different one")
+    return AblationList(str(content.get("title", path.stem)), seeds, complete)
 
 
 def choose_arms(arms: Sequence[Arm], names: Sequence[str]) -> tuple[Arm, ...]:
-    """Those of the given names, in the list's order; all if none is given. `InputError` for a name not in the list."""
+    """The arms with these names, in the order of the list; all without names. `InputError` for an unknown name."""
     known = [arm.name for arm in arms]
     for name in names:
         if name not in known:
@@ -107,7 +101,7 @@ def _paper(table: Any, where: str) -> dict[str, tuple[float, float]]:
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` in it, tables key by key."""
+    """`base` with `changes` applied; tables are merged key by key."""
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
@@ -119,11 +113,5 @@ def _check_keys(values: Mapping[str, Any], known: Sequence[str], where: str) -> 
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            raise InputError(
-                f"{where}: unknown key {key!r}"
-                + (f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}")
-            )
-
-
-def _some(content: Mapping[str, Any]) -> str:
-    return ", ".join(map(repr, content)) or "nothing"
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise InputError(f"{where}: unknown key {key!r}: {hint}")

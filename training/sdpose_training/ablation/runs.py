@@ -1,4 +1,4 @@
-"""The runs of an ablation: trained in processes of their own, gone on with after an interruption, then measured."""
+"""The runs of an ablation: trained in separate processes, resumed after an interruption, then measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """People to be tested on: a COCO-format file and its pictures, with ground-truth boxes."""
+    """A test set: a COCO-format file and its pictures, with ground-truth boxes."""
 
     name: str
     annotations: Path
@@ -52,56 +52,51 @@ class Run:
 
     @property
     def name(self) -> str:
-        """For messages."""
         return f"{self.arm.name}, seed {self.seed}"
 
     @property
     def is_trained(self) -> bool:
-        """Whether train.py came to the end of the recipe."""
+        """Whether train.py reached the end of the recipe."""
         path = self.folder.log
         return path.exists() and any(json.loads(line)["kind"] == "end" for line in _whole_lines(path))
 
     @property
     def result(self) -> dict[str, Any]:
-        """What was measured so far; {} before."""
+        """The measurements; {} if there are none."""
         path = self.folder.root / "result.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def make_run(arm: Arm, seed: int, out: Path, threads: int) -> Run:
-    """A run of its own folder below `out`, its recipe written there.
-
-    Raises `InputError` if the folder holds a run of another recipe.
-    """
+    """A run in OUT/ARM/seed-N, where its recipe is written; `InputError` if there is a run of another recipe."""
     recipe = replace(arm.recipe, seed=seed, name=f"{arm.recipe.name}_{arm.name}")
     if threads:
         recipe = replace(recipe, hardware=replace(recipe.hardware, threads=threads))
     run = Run(arm, seed, recipe, RunFolder(out / arm.name / f"seed-{seed}"))
     path = run.folder.root / "recipe.toml"
     if path.exists():
-        found, asked = (_what_must_stay(each) for each in (recipe_from(read_toml(path)), recipe))
+        found, asked = (_fixed_values(each) for each in (recipe_from(read_toml(path)), recipe))
         refuse_other(found, asked, run.folder.root, "a run", "choose another --out, or remove it")
     with atomic_write(path, "w") as file:
         file.write(to_toml(recipe))
     return run
 
 
-def _what_must_stay(recipe: Recipe) -> dict[str, Any]:
-    """The values of a recipe that decide on the weights."""
+def _fixed_values(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe that affect the weights."""
     values = {key: value for key, value in plain(asdict(recipe)).items() if key not in _MAY_CHANGE}
     del values["data"]["root"]
     return values
 
 
 def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> Iterator[tuple[Run, str | None]]:
-    """Train what is not trained yet, `jobs` processes at a time; each run as it ends, with what went wrong or None.
+    """Train the untrained runs; yields each finished run with its error message or None.
+
+    If the generator is closed or interrupted, the processes save their state first.
 
     Args:
-        runs: in this order.
-        jobs: processes at a time.
-        launch: what stands before train.py instead of this Python ("accelerate", "launch", ...).
-
-    If the generator is closed or interrupted, the processes are asked to save and are waited for.
+        jobs: maximum number of processes.
+        launch: runs train.py instead of this Python ("accelerate", "launch", ...).
     """
     waiting = [run for run in runs if not run.is_trained]
     running: list[_Process] = []
@@ -110,7 +105,7 @@ def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> It
         while waiting or running:
             while waiting and len(running) < jobs:
                 running.append(_Process(waiting.pop(0), launch))
-            for process in ended:  # the next are running by now
+            for process in ended:  # after the next processes were started
                 yield process.run, process.problem()
             time.sleep(_POLL_SECONDS)
             ended = [process for process in running if process.has_ended()]
@@ -136,7 +131,7 @@ class _Process:
         log.info("training %s (%s)", run.name, run.folder.root)
 
     def has_ended(self) -> bool:
-        """Also takes its CPU time, where the system tells it."""
+        """Also records its CPU time, if the system supports it."""
         if self.process.returncode is not None or not hasattr(os, "wait4"):
             return self.process.poll() is not None
         pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
@@ -146,7 +141,7 @@ class _Process:
         return pid != 0
 
     def problem(self) -> str | None:
-        """After its end: adds the time it took to times.json; one line if it failed or stopped early."""
+        """After its end: adds its time to times.json; returns one line if it failed or stopped early."""
         self._log.close()
         path = self.run.folder.root / "times.json"
         times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -159,7 +154,7 @@ class _Process:
         return f"{self.run.name}: train.py ended with {self.process.returncode} ({lines[-1] if lines else 'no output'})"
 
     def stop(self) -> None:
-        """SIGTERM: train.py saves its state after the step."""
+        """Send SIGTERM, after which train.py saves its state, and wait."""
         self.process.terminate()
         while not self.has_ended():
             time.sleep(_POLL_SECONDS)
@@ -167,15 +162,10 @@ class _Process:
 
 
 def measure(run: Run, tests: Sequence[EvaluationSet], which: str) -> dict[str, Any]:
-    """Figures of a trained run on the tests that were not measured yet, with the scorer of the training's validation.
+    """Measure a trained run on tests without a result, like validation: ground-truth boxes and flip test.
 
-    Args:
-        run: trained.
-        tests: ground-truth boxes and flip test.
-        which: "last" or "best" weights.
-
-    Returns:
-        Contents of result.json, which is written; raises `SDPoseError` as validation does, and without such weights.
+    `which`: "last" or "best" weights. Returns the contents of result.json, which is written. Raises `SDPoseError` as
+    validation does, and if there are no such weights.
     """
     weights = weights_of(run, which)
     known = run.result if run.result.get("weights", {}).get("name") == weights.name else {}
@@ -201,7 +191,7 @@ def measure(run: Run, tests: Sequence[EvaluationSet], which: str) -> dict[str, A
 
 
 def weights_of(run: Run, which: str) -> Path:
-    """The newest weights of a run, or the best by its validation; `SDPoseError` if there are none."""
+    """The "last" or "best" weights of a run; `SDPoseError` if there are none."""
     pattern = "best" if which == "best" else "step-*"
     found = sorted(run.folder.weights.glob(f"{pattern}.safetensors"))
     if not found:
@@ -225,7 +215,7 @@ def _figures(run: Run, tests: Sequence[EvaluationSet], weights: Path) -> dict[st
 
 
 def people_of(recipe: Recipe, test: EvaluationSet) -> People:
-    """Who is tested; raises `InputError` for annotations or pictures that are not there, or of another set."""
+    """The people of a test; `InputError` if annotations or pictures are missing, or have another keypoint set."""
     from sdpose_training.fit.setup import load_people
 
     data = replace(recipe.data, val_annotations=str(test.annotations.resolve()), val_images=str(test.images.resolve()))
@@ -233,16 +223,13 @@ def people_of(recipe: Recipe, test: EvaluationSet) -> People:
 
 
 def _source(test: EvaluationSet) -> dict[str, str]:
-    """What figures are of: other pictures or annotations are measured anew."""
-    return {
-        "annotations": str(test.annotations),
-        "annotations_sha256": sha256_of(test.annotations),
-        "images": str(test.images),
-    }
+    """Identifies a test: other pictures or annotations are measured again."""
+    annotations = {"annotations": str(test.annotations), "annotations_sha256": sha256_of(test.annotations)}
+    return {**annotations, "images": str(test.images)}
 
 
 def _minutes(run: Run) -> dict[str, Any]:
-    """Wall and CPU minutes of all attempts that were seen to their end; CPU None where the system does not tell."""
+    """Wall and CPU minutes of all attempts that ended; CPU is None if the system does not measure it."""
     path = run.folder.root / "times.json"
     times: list[Mapping[str, float | None]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     cpu = [entry["cpu_seconds"] for entry in times]
@@ -254,5 +241,5 @@ def _minutes(run: Run) -> dict[str, Any]:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """Of a log that may have been cut off in the middle of its last line."""
+    """Complete lines of a log, whose last line may be truncated."""
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]

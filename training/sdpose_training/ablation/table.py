@@ -1,4 +1,4 @@
-"""What an ablation found, as a table: ours beside the paper's."""
+"""The results of an ablation as a table, beside the paper's."""
 
 from __future__ import annotations
 
@@ -13,22 +13,15 @@ DETAILS = ("AP", "AP50", "OKS")
 _NONE = "–"
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
-"""By name of an arm: the result of each seed that was measured."""
+"""By name of the arm: the result of each measured seed."""
 
 
 def table_lines(title: str, arms: Sequence[Arm], results: Results, tests: Sequence[str]) -> list[str]:
-    """Markdown: the means over the seeds with the paper's figures beside them, then every run by itself.
-
-    Args:
-        title: heading.
-        arms: the rows, also those without a result yet.
-        results: figures as fractions.
-        tests: names, in-domain first.
-    """
+    """Markdown: means over the seeds beside the paper's figures, then every run. `results` are fractions."""
     return [
         f"# {title}",
         "",
-        "AP / AR in percent: ours with true boxes and flip test, mean over the seeds ± standard deviation of AP.",
+        "AP / AR in percent: ours with ground-truth boxes and flip test, mean over seeds ± standard deviation of AP.",
         "",
         *markdown_table(*_comparison(arms, results, tests)).splitlines(),
         "",
@@ -39,7 +32,7 @@ def table_lines(title: str, arms: Sequence[Arm], results: Results, tests: Sequen
 
 
 def summary(runs: Sequence[Mapping[str, Any]], test: str) -> dict[str, float] | None:
-    """Means over runs of a test's figures, and AP_std (0 for one run); None if no run has it."""
+    """Means of a test's figures over runs, and AP_std (0 for one run); None if no run has this test."""
     found = [run["tests"][test] for run in runs if test in run["tests"]]
     if not found:
         return None

@@ -1,11 +1,12 @@
-"""Keypoint sets of one's own: from a TOML file, or from the category of a COCO annotation file."""
+"""Custom keypoint sets: from a TOML file, or from the category of a COCO annotation file."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sdpose_core.errors import InputError
@@ -20,13 +21,9 @@ _KEYS = ("name", "names", "links", "flip_pairs", "sigmas", "upper_body", "lower_
 
 
 def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -> KeypointSet:
-    """The set that a recipe names.
+    """A known set by its name, the set of a TOML file, or for "annotations" the set of the COCO file's categories.
 
-    Args:
-        name: a known set, a TOML file, or "annotations".
-        categories: of the COCO file, for "annotations".
-
-    Raises `InputError`: none of these, or a table that does not fit together.
+    Raises `InputError`: an unknown name, or an invalid set.
     """
     if name == FROM_ANNOTATIONS:
         return from_category(categories)
@@ -36,23 +33,23 @@ def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -
 
 
 def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
-    """The set of the first category that has keypoints: "keypoints" (names), "skeleton" (pairs from 1), and, beyond
+    """The set of the first category with keypoints: "keypoints" (names), "skeleton" (pairs, counted from 1) and, beyond
     COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognized by its names.
 
-    Raises `InputError`: no category has any, several have different ones, or their figures do not fit together.
+    Raises `InputError`: no category has keypoints, several have different ones, or the set is invalid.
     """
     source = "the annotations' category"
     if not isinstance(categories, list | tuple) or not all(isinstance(each, Mapping) for each in categories):
-        raise InputError(f"'categories' of the annotations is to be a list of objects, found {categories!r:.60}")
+        raise InputError(f"'categories' of the annotations: expected a list of objects, found {categories!r:.60}")
     with_points = [category for category in categories if category.get("keypoints")]
     if not with_points:
         raise InputError("the annotation file has no category with keypoint names: name a set in data.keypoint_set")
     category = with_points[0]
     names = category["keypoints"]
     if other := [str(each.get("name")) for each in with_points if each["keypoints"] != names]:
+        found = f"{category.get('name')}; {', '.join(other)}"
         raise InputError(
-            f"the annotation file has categories with different keypoints ({category.get('name')}; {', '.join(other)}):"
-            " one model has one set, keep the annotations of one kind"
+            f"the annotation file has categories with different keypoints ({found}): keep only one of them"
         )
     for known in KEYPOINT_SETS.values():
         if names == list(known.names):
@@ -60,31 +57,27 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
     try:
         links = [(a - 1, b - 1) for a, b in category.get("skeleton") or ()]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{source}: 'skeleton' is to be a list of pairs of numbers, from 1: {error}") from error
+        raise InputError(f"{source}: 'skeleton': expected a list of pairs of numbers from 1: {error}") from error
     table = {key: category[key] for key in _KEYS if key in category}
-    own = f"{category.get('name', 'own')}_{len(names) if isinstance(names, list) else 0}"
-    return from_table({**table, "name": own, "names": names, "links": links}, source)
+    set_name = f"{category.get('name', 'own')}_{len(names) if isinstance(names, list) else 0}"
+    return from_table({**table, "name": set_name, "names": names, "links": links}, source)
 
 
 def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
-    """A set from plain values.
+    """A set from "name", "names" and optional "links", "flip_pairs", "sigmas", "upper_body", "lower_body", with points
+    by name or index. Without "flip_pairs", names that differ only in left and right are paired. `source` is for errors.
 
-    Args:
-        table: "name", "names"; optionally "links", "flip_pairs", "sigmas", "upper_body", "lower_body", where points are
-            given by name or by index. Without "flip_pairs", names that differ in left and right are paired.
-        source: for messages.
-
-    Raises `InputError`: unknown keys or names, missing ones, or figures that do not fit together.
+    Raises `InputError`: unknown or missing keys, unknown names, or values that do not fit together.
     """
     if unknown := [key for key in table if key not in _KEYS]:
         raise InputError(f"{source}: unknown keys {', '.join(unknown)}; known are {', '.join(_KEYS)}")
     if not isinstance(table.get("names", ()), list | tuple):
-        raise InputError(f"{source}: 'names' is to be a list of names, found {table['names']!r}")
+        raise InputError(f"{source}: 'names': expected a list of names, found {table['names']!r}")
     names = tuple(str(name) for name in table.get("names", ()))
     if not names or not table.get("name"):
         raise InputError(f"{source}: a keypoint set needs 'name' and 'names'")
     if table["name"] in KEYPOINT_SETS:
-        raise InputError(f"{source}: the name {table['name']!r} is that of a known set, choose another")
+        raise InputError(f"{source}: {table['name']!r} is the name of a known set: choose another name")
     bare = KeypointSet(name=str(table["name"]), names=names)
 
     def index(point: int | str) -> int:
@@ -94,42 +87,30 @@ def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
         return tuple((index(a), index(b)) for a, b in table.get(key) or ())
 
     try:
-        built = _build(table, names, index, pairs)
+        built = replace(
+            bare,
+            links=pairs("links"),
+            flip_pairs=pairs("flip_pairs") if "flip_pairs" in table else mirrored_names(names),
+            sigmas=tuple(float(sigma) for sigma in table.get("sigmas") or ()),
+            upper_body=tuple(map(index, table.get("upper_body") or ())),
+            lower_body=tuple(map(index, table.get("lower_body") or ())),
+        )
+    except InputError:
+        raise
     except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{source}: expected lists of names or indices (links, flip_pairs: of pairs of them; sigmas: of numbers): "
-            f"{error}"
-        ) from error
+        expected = "lists of names or indices (links, flip_pairs: pairs of them; sigmas: numbers)"
+        raise InputError(f"{source}: expected {expected}: {error}") from error
     if not all(0 < sigma < math.inf for sigma in built.sigmas):
-        raise InputError(f"{source}: OKS divides by sigmas, expected numbers above 0, found {list(built.sigmas)}")
+        raise InputError(f"{source}: sigmas: expected numbers above 0, found {list(built.sigmas)}")
     return built
 
 
-def _build(
-    table: Mapping[str, Any],
-    names: tuple[str, ...],
-    index: Callable[[int | str], int],
-    pairs: Callable[[str], tuple[tuple[int, int], ...]],
-) -> KeypointSet:
-    return KeypointSet(
-        name=str(table["name"]),
-        names=names,
-        links=pairs("links"),
-        flip_pairs=pairs("flip_pairs") if "flip_pairs" in table else mirrored_names(names),
-        sigmas=tuple(float(sigma) for sigma in table.get("sigmas") or ()),
-        upper_body=tuple(map(index, table.get("upper_body") or ())),
-        lower_body=tuple(map(index, table.get("lower_body") or ())),
-    )
-
-
 _LEFT = re.compile(r"left|(?<![a-z])l(?![a-z])", re.IGNORECASE)
-"""In a name: the word, or an l that stands alone, as in l_eye or shoulder.L."""
+"""In a name: the word "left", or a single l as in l_eye or shoulder.L."""
 
 
 def mirrored_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of points whose names differ in "left" and "right", or "l" and "r", in any case."""
+    """Pairs of points whose names differ only in "left" and "right", or "l" and "r", ignoring case."""
     place = {name.lower(): i for i, name in enumerate(names)}
     pairs = []
     for name, left in place.items():
@@ -139,9 +120,6 @@ def mirrored_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     if pairs:
         log.info("flip pairs taken from the names: %s", ", ".join(f"{names[a]} - {names[b]}" for a, b in pairs))
     else:
-        log.warning(
-            "no flip pairs in the names %s: mirrored pictures exchange no points. If there are left and right ones, "
-            "name them in flip_pairs; flip_pairs = [] says that there are none",
-            ", ".join(names[:6]),
-        )
+        advice = "list left and right points in flip_pairs, or set flip_pairs = [] if there are none"
+        log.warning("no flip pairs in the names %s, so mirroring swaps no points: %s", ", ".join(names[:6]), advice)
     return tuple(pairs)

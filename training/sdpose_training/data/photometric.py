@@ -1,8 +1,8 @@
-"""Colors, blur and holes: the changes of a training crop that leave the keypoints where they are.
+"""Photometric augmentation of training crops: colors, blur and holes.
 
-Everything works on RGB uint8 (H, W, 3), in numpy and OpenCV; each step is clipped to 0..255 and cut to whole numbers,
-as the released pipeline does. Steps on single channels are look-up tables: the same numbers, a tenth of the time.
-Written by hand: augmentation libraries order, round and draw these steps in other ways than that pipeline.
+Everything works on RGB uint8 (H, W, 3), in numpy and OpenCV. Each step clips to 0..255 and truncates to integers, as in
+the released pipeline. Lookup tables replace its arithmetic: the same numbers in a tenth of the time.
+Written by hand because augmentation libraries order, round and draw these steps differently.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ BLUR_SIZES = (3, 5, 7)
 
 
 def distort(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> np.ndarray:
-    """Brightness, contrast, saturation, hue and the order of the channels at random.
+    """Random brightness, contrast, saturation, hue and channel order of RGB uint8 (H, W, 3), which is not modified.
 
     Args:
-        rng: where the chances come from.
-        image: RGB uint8 (H, W, 3); not modified.
-        as_released: contrast with the released code's slip: with a chance of .25 the same factor both before and after
-            saturation and hue, else not at all. Otherwise once, with a chance of .5, before or after.
+        as_released: keep the contrast bug of the released code: with probability .25, the same factor is applied both
+            before and after saturation and hue. Otherwise it is applied once with probability .5, before or after.
     """
     if rng.random() < 0.5:
         image = _scaled(image, 1.0, rng.uniform(-BRIGHTNESS, BRIGHTNESS))
@@ -38,7 +36,7 @@ def distort(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> n
 
 
 def occlude(rng: np.random.Generator, image: np.ndarray, chances: AugmentationRecipe) -> np.ndarray:
-    """Blur, median blur and one black hole, each at its chance; (H, W, 3) uint8, may be modified in place."""
+    """Blur, median blur and one black hole, each with its probability; (H, W, 3) uint8, may be modified in place."""
     import cv2
 
     image = np.ascontiguousarray(image)
@@ -56,22 +54,21 @@ def occlude(rng: np.random.Generator, image: np.ndarray, chances: AugmentationRe
 def hole(
     rng: np.random.Generator, size: tuple[int, int], share: tuple[float, float] = (0.2, 0.4)
 ) -> tuple[int, int, int, int]:
-    """x1, y1, x2, y2 of a box within a picture of `size` (w, h), each side `share` of the picture's."""
+    """x1, y1, x2, y2 of a random box in a picture of `size` (w, h); its sides are a `share` of the picture's."""
     w, h = (int(side * rng.uniform(*share)) for side in size)
     x, y = int(rng.integers(0, size[0] - w + 1)), int(rng.integers(0, size[1] - h + 1))
     return x, y, x + w, y + h
 
 
 def _contrast(rng: np.random.Generator, as_released: bool) -> tuple[bool, bool, float]:
-    """Whether before, whether after, and the factor."""
-    first, wanted, factor = rng.random() < 0.5, rng.random() < 0.5, rng.uniform(*CONTRAST)
-    if as_released:
-        return bool(first and wanted), bool(first and wanted), factor
-    return bool(first and wanted), bool(wanted and not first), factor
+    """Whether to apply contrast before and after saturation and hue, and the factor."""
+    first, applied, factor = rng.random() < 0.5, rng.random() < 0.5, rng.uniform(*CONTRAST)
+    before = bool(first and applied)
+    return before, before if as_released else bool(applied and not first), factor
 
 
 def _saturation_and_hue(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Each with a chance of .5, on one way through HSV."""
+    """Each with probability .5, in one conversion to HSV and back."""
     import cv2
 
     change_saturation, change_hue = rng.random(2) < 0.5
@@ -79,7 +76,7 @@ def _saturation_and_hue(rng: np.random.Generator, image: np.ndarray) -> np.ndarr
         return image
     identity = np.arange(256)
     saturation = identity * rng.uniform(*SATURATION) if change_saturation else identity
-    hue = identity + rng.integers(-HUE, HUE) if change_hue else identity  # not wrapped: as released
+    hue = identity + rng.integers(-HUE, HUE) if change_hue else identity  # not wrapped around, as released
     table = np.stack([hue, saturation, identity], axis=-1).clip(0, 255).astype(np.uint8)[None]
     hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)

@@ -11,13 +11,13 @@ from sdpose_core.errors import InputError
 from sdpose_core.images import IMAGE_SUFFIXES
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-"""Of what a seed chooses from: these stay as they are, so that the same seed chooses the same."""
+"""Suffixes of pictures that a seed chooses from. Fixed, so that the same seed always chooses the same pictures."""
 
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 def pictures_in(folder: Path, option: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The pictures of a folder, sorted by name; `InputError`, which names the option, if there is none."""
+    """The pictures in a folder, sorted; `InputError` names the option that gave the folder if there are none."""
     if not folder.is_dir():
         raise InputError(f"{option} {folder}: no such folder; expected a folder of pictures")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
@@ -29,14 +29,10 @@ def pictures_in(folder: Path, option: str, suffixes: Collection[str] = IMAGE_SUF
 def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """A picture as RGB uint8 (H, W, 3), by OpenCV's decoder, which takes half the time of Pillow's.
 
-    An EXIF orientation is applied, as the released pipeline does, unless only the picture as it is stored has the
-    annotated size: then that is what was annotated.
+    The EXIF orientation is applied, as in the released pipeline, unless only the stored picture has the annotated
+    `size` (w, h).
 
-    Args:
-        path: the file.
-        size: (w, h) as annotated; None for any.
-
-    Raises `InputError`: missing, damaged, cut off, or not of the annotated size.
+    Raises `InputError`: missing, damaged, truncated, or not of the annotated size.
     """
     import cv2
 
@@ -46,7 +42,7 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         raise InputError(f"{path}: {error.strerror or error}") from None
     image = _decoded(data, cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f"{path}: the picture is damaged or cut off ({len(data):,} bytes)")
+        raise InputError(f"{path}: the picture is damaged or truncated ({len(data):,} bytes)")
     found = image.shape[1::-1]
     if size is not None and found != tuple(size):
         image = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if found[::-1] == tuple(size) else None
@@ -56,7 +52,7 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 
 
 def _decoded(data: bytes, flags: int) -> np.ndarray | None:
-    """BGR uint8 (H, W, 3); None for what is no whole picture."""
+    """BGR uint8 (H, W, 3); None for a damaged or truncated picture."""
     import cv2
 
     # OpenCV fills up a JPEG that ends early with gray; its end mark is gone then.

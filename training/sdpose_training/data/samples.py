@@ -1,7 +1,6 @@
-"""People in pictures as training samples: read, cut out, augmented, encoded.
+"""Training samples: read, crop, augment, encode.
 
-A sample is a pure function of (recipe, seed, epoch, index): the same whatever the number of workers or processes, and
-after any interruption.
+A sample is a pure function of (recipe, seed, epoch, index), whatever the number of workers, processes or interruptions.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 MAX_TRIES = 1000
-"""People drawn for one sample before giving up: they have hardly any usable points."""
+"""People tried for one sample before giving up."""
 
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What a sample looks like.
+    """How samples are made.
 
     Attributes:
         input_size: (w, h).
         heatmap_sigma: in heatmap pixels.
-        min_visible: fewer labelled points in the crop: another person is drawn.
-        with_clean: also give the picture before blur and hole, the target of the RGB task.
-        seed: of everything random.
+        min_visible: minimum labeled points in the crop; otherwise another person is chosen.
+        with_clean: also return the crop before blur and hole, the target of the RGB task.
+        seed: of all random choices.
     """
 
     input_size: tuple[int, int]
@@ -50,24 +49,22 @@ class SampleSettings:
 
 
 class PeopleSamples:
-    """Samples by (epoch, index), as torch's DataLoader asks for them."""
+    """Samples by (epoch, index), for torch's DataLoader."""
 
     def __init__(self, people: People, augmentation: AugmentationRecipe, settings: SampleSettings) -> None:
-        self.people = people
-        self.augmentation = augmentation
-        self.settings = settings
+        self.people, self.augmentation, self.settings = people, augmentation, settings
 
     def __len__(self) -> int:
         return len(self.people)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The sample of person `index` in `epoch`, or of another one drawn in its place.
+        """The sample of person `index` in `epoch`, or of another one if that is not usable.
 
         Returns:
-            "input" and (if asked for) "clean": (H, W, 3) uint8 RGB; "rows" (K, h), "columns" (K, w): factors of the
-            target heatmaps; "weights" (K,); "index": whose picture it is; "problems": damaged files that were met.
+            "input" and "clean" (with `with_clean`): (H, W, 3) uint8 RGB; "rows" (K, h), "columns" (K, w): factors of
+            the target heatmaps; "weights" (K,); "index" of the person; "problems": messages about damaged files.
 
-        Raises `SDPoseError` if hardly anybody is usable.
+        Raises `SDPoseError` if `MAX_TRIES` people in a row are not usable.
         """
         epoch, index = key
         rng = np.random.default_rng((self.settings.seed, epoch, index))
@@ -81,13 +78,13 @@ class PeopleSamples:
             if sample is not None:
                 return {**sample, "index": index, "problems": problems}
             index = int(rng.integers(len(self.people)))
-        raise SDPoseError(
-            f"{MAX_TRIES} people in a row had fewer than {self.settings.min_visible} points in the crop or a damaged "
-            f"picture ({'; '.join(problems[-3:]) or 'none was damaged'}): check the annotations, lower data.min_visible"
-        )
+        few = f"fewer than {self.settings.min_visible} points in the crop"
+        damaged = f"a damaged picture ({'; '.join(problems[-3:]) or 'none'})"
+        advice = "check the annotations or lower data.min_visible"
+        raise SDPoseError(f"{MAX_TRIES} people in a row had {few} or {damaged}: {advice}")
 
     def _sample(self, rng: np.random.Generator, index: int) -> dict[str, Any] | None:
-        """None where too few points are left: known before the picture is opened."""
+        """None if too few points are in the crop, which is checked before the picture is read."""
         people, settings = self.people, self.settings
         width = int(people.picture_sizes[index, 0])
         placement = place(people.keypoints[index], people.visibility[index], people.boxes_xyxy[index])
@@ -114,15 +111,14 @@ class PeopleSamples:
         return {"input": occlude(rng, crop, self.augmentation), **clean}
 
     def _target(self, keypoints: np.ndarray, visibility: np.ndarray) -> dict[str, np.ndarray]:
-        w, h = self.settings.input_size
-        rows, columns, weights = encode_udp_profiles(
-            keypoints[None], visibility[None], (w, h), (w // 4, h // 4), self.settings.heatmap_sigma
-        )
+        (w, h), sigma = self.settings.input_size, self.settings.heatmap_sigma
+        profiles = encode_udp_profiles(keypoints[None], visibility[None], (w, h), (w // 4, h // 4), sigma)
+        rows, columns, weights = profiles
         return {"rows": rows[0], "columns": columns[0], "weights": weights[0]}
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Samples -> one batch of tensors: arrays stacked, "index" (N,), "problems" of all in one list."""
+    """Samples -> one batch: arrays stacked to tensors, "index" (N,), "problems" joined."""
     import torch
 
     arrays = [key for key, value in samples[0].items() if isinstance(value, np.ndarray)]
@@ -133,10 +129,10 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def quiet_worker(_worker: int) -> None:
-    """For the processes of a DataLoader: one thread each, and no end before that of the process they work for.
+    """Set up a worker of a DataLoader: one thread, and deaf to SIGINT and SIGTERM.
 
-    Ctrl-C and a scheduler's SIGTERM go to the whole group: the trainer answers them, and needs its workers until it
-    has. It ends them itself: `Batches`.
+    Both signals go to the whole process group. The trainer handles them, needs its workers until then, and ends them
+    itself (see `Batches`).
     """
     import cv2
 
@@ -146,9 +142,9 @@ def quiet_worker(_worker: int) -> None:
 
 
 class Batches:
-    """Iterator over a DataLoader whose workers are `quiet_worker`s. `close` ends them, wherever the iterator stands.
+    """Iterator over a DataLoader with `quiet_worker`s, which `close` ends.
 
-    Left to the end of the program, Python would send them the SIGTERM that they ignore and wait for ever.
+    Otherwise Python would send them at exit the SIGTERM that they ignore, and wait forever.
     """
 
     def __init__(self, loader: DataLoader) -> None:
@@ -164,8 +160,8 @@ class Batches:
 
     def close(self) -> None:
         if self._workers:
-            self._batches._shutdown_workers()  # type: ignore[attr-defined]  # no public way in torch
+            self._batches._shutdown_workers()  # type: ignore[attr-defined]  # torch has no public method for it
         for worker in self._workers:
-            worker.kill()  # those that took longer over their last batch than torch waits
+            worker.kill()  # if its last batch took longer than torch waits
             worker.join()
         self._workers = []

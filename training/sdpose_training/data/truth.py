@@ -1,4 +1,4 @@
-"""Annotation files in COCO's format as evaluators see them: crowds and unlabelled people too, no damage allowed."""
+"""Ground truth for scoring, from COCO files: includes crowds and unlabeled people; damage is an error."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from sdpose_training.data.annotations import AnnotatedPerson, numbers, read_pers
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """N annotated people, of P pictures.
+    """N annotated people.
 
     Attributes:
-        picture_ids: of all pictures, also of those without people.
-        ids: (N,) of the annotations, as in the file.
-        image_ids: (N,) as in the file.
-        keypoints: (N, K, 3) float64: x, y in pixels, visibility (0 not labelled).
-        labelled: (N,) number of labelled points; those with 0 are neither found nor missed.
-        crowd: (N,) bool: regions in which detections do not count.
+        picture_ids: of all pictures, including those without people.
+        ids, image_ids: (N,) of the annotations and their pictures, as in the file.
+        keypoints: (N, K, 3) float64: x, y in pixels, visibility (0 not labeled).
+        labelled: (N,) number of labeled points; people with 0 are ignored in scoring.
+        crowd: (N,) bool: regions in which detections are ignored.
         areas: (N,) square pixels.
         boxes_xywh: (N, 4) pixels.
     """
@@ -39,16 +38,16 @@ class Truth:
     boxes_xywh: np.ndarray
 
     def part(self, indices: Sequence[int]) -> Truth:
-        """The same people with some of their points."""
+        """The same people with only the points at `indices`."""
         keypoints = self.keypoints[:, list(indices)]
         return replace(self, keypoints=keypoints, labelled=(keypoints[..., 2] > 0).sum(axis=1))
 
 
 def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
-    """The people of a parsed COCO file, crowds and unlabelled ones too; annotations without keypoints are left out.
+    """The people of a parsed COCO file, including crowds and unlabeled people; skips annotations without keypoints.
 
-    Raises `InputError`: nobody has keypoints, somebody has another number of them than the set, figures that are none,
-    or two pictures of one id.
+    Raises `InputError`: no annotation has keypoints, one has a wrong number of keypoints or invalid values, or two
+    pictures have the same id.
     """
     _check_entries(content)
     known = {image["id"] for image in content["images"]}
@@ -69,39 +68,33 @@ def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
 
 
 def _person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> tuple[AnnotatedPerson, float]:
-    """A person and the number of labelled points; `InputError` names the annotation."""
+    """A person and the number of labeled points; `InputError` names the annotation."""
     try:
         person = read_person(annotation, keypoint_set)
-        counted = float((person.points[:, 2] > 0).sum())
-        if keypoint_set.name != COCO_WHOLEBODY_133.name:  # whose stated number is that of the body alone
-            counted = float(numbers(annotation, "num_keypoints", counted))
-        return person, counted
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(
-            f"annotation {annotation['id']} of picture {annotation['image_id']}: {reason}; scored are the "
-            f"{len(keypoint_set)} points of {keypoint_set.name!r}"
-        ) from None
+        labeled = float((person.points[:, 2] > 0).sum())
+        if keypoint_set.name != COCO_WHOLEBODY_133.name:  # its num_keypoints counts the body only
+            labeled = float(numbers(annotation, "num_keypoints", labeled))
+        return person, labeled
+    except ValueError as error:
+        where = f"annotation {annotation['id']} of picture {annotation['image_id']}"
+        needed = f"the {len(keypoint_set)} points of {keypoint_set.name!r}"
+        raise InputError(f"{where}: {error}; scoring needs {needed}") from None
 
 
 def _check_entries(content: Mapping[str, Any]) -> None:
     for what, keys, named in (("images", {"id"}, "id"), ("annotations", {"id", "image_id"}, "image_id")):
         for number, entry in enumerate(content[what]):
+            where = f"annotations: entry {number} of {what!r}"
             if not isinstance(entry, dict) or not keys <= entry.keys():
-                raise InputError(f"annotations: entry {number} of {what!r} lacks {', '.join(sorted(keys))}")
+                raise InputError(f"{where} lacks {', '.join(sorted(keys))}")
             if not isinstance(entry[named], int | str):
-                raise InputError(
-                    f"annotations: entry {number} of {what!r} has the {named} {entry[named]!r:.60}, expected a number "
-                    "or a text"
-                )
+                raise InputError(f"{where} has the {named} {entry[named]!r:.60}, expected a number or a text")
     check_once([image["id"] for image in content["images"]])
 
 
 def check_once(picture_ids: Sequence[Any]) -> None:
-    """Raise `InputError` for an id that two pictures have: whose people are whose is not known then."""
+    """Raise `InputError` if two pictures have the same id, which makes their annotations ambiguous."""
     if len(set(picture_ids)) < len(picture_ids):
         twice = next(picture for picture, count in Counter(picture_ids).items() if count > 1)
-        raise InputError(
-            f"annotations: two entries of 'images' have the id {twice!r}: give each picture an id of its own "
-            "(renumber the pictures when you join files)"
-        )
+        advice = "give each picture a unique id (renumber the pictures when you join files)"
+        raise InputError(f"annotations: two entries of 'images' have the id {twice!r}: {advice}")

@@ -1,1 +1,1 @@
-"""Are U-Net features ordered by person or by style?"""
+"""Do U-Net features cluster by person or by style?"""

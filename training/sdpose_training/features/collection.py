@@ -1,4 +1,4 @@
-"""One vector per person, style and feature level: crops by the true boxes, through a network, pooled."""
+"""One vector per person, style and feature level: pooled features of crops by ground-truth boxes."""
 
 from __future__ import annotations
 
@@ -20,41 +20,31 @@ log = logging.getLogger(__name__)
 GRID = 4
 POOLINGS = {
     "mean": "mean over the whole map, background included",
-    "grid": f"means over {GRID} x {GRID} cells of the map, side by side",
-    "keypoints": "mean over the labelled keypoints, read bilinearly from the map",
+    "grid": f"means over {GRID} x {GRID} cells of the map, concatenated",
+    "keypoints": "mean over the labeled keypoints, interpolated bilinearly in the map",
 }
 
 Progress = Callable[[int], None]
-"""Called with how many crops are done."""
-
-Vectors = dict[str, np.ndarray]
+"""Called with the number of finished crops."""
 
 
 def choose_people(people: People, count: int, seed: int) -> People:
-    """`count` people drawn without repetition, in the file's order; all, if there are no more."""
+    """`count` random people in the file's order; all if there are fewer."""
     if count < 2:
         raise InputError(f"--people {count}: expected at least 2 to compare")
     if len(people) < 2:
-        raise InputError(f"the annotations have {len(people)} person with keypoints, expected at least 2 to compare")
+        raise InputError("the annotations have only 1 person with keypoints, expected at least 2 to compare")
     chosen = np.random.default_rng(seed).choice(len(people), min(count, len(people)), replace=False)
     return people.select(sorted(chosen.tolist()))
 
 
 def collect(
-    model: FeatureModel,
-    people: People,
-    styles: Sequence[PictureStyle],
-    *,
-    pooling: str = "mean",
-    batch: int = 8,
+    model: FeatureModel, people: People, styles: Sequence[PictureStyle], *, pooling: str = "mean", batch: int = 8,
     on_progress: Progress | None = None,
-) -> Vectors:
-    """For each level (S, N, D) float32: the pooled features of N people in S styles.
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Pooled features (S, N, D) float32 of N people in S styles, by level; at most `batch` crops are in memory.
 
-    No more than `batch` crops and their maps are in memory at a time. People whose picture is damaged have NaN in that
-    style, which is logged.
-
-    Raises `SDPoseError` if the network gives numbers that are not finite.
+    Damaged pictures are logged and give NaN. Raises `SDPoseError` if features are not finite.
     """
     shape, found = (len(styles), len(people)), {}
     total = shape[0] * shape[1]
@@ -78,8 +68,8 @@ def pool(maps: torch.Tensor, pooling: str, keypoints: Sequence[np.ndarray], inpu
     """Maps (N, C, h, w) -> (N, D) float32; D is C, or 16 C for "grid".
 
     Args:
-        pooling: a name of `POOLINGS`.
-        keypoints: of each crop (K, 2) in input pixels, the labelled ones only; outside of the crop its edge counts.
+        pooling: a key of `POOLINGS`.
+        keypoints: labeled ones of each crop, (K, 2) in input pixels; outside of the crop, its nearest edge is read.
         input_size: (w, h) of the crop.
     """
     maps = maps.float()
@@ -91,9 +81,9 @@ def pool(maps: torch.Tensor, pooling: str, keypoints: Sequence[np.ndarray], inpu
         raise InputError(f"unknown pooling {pooling!r}: choose one of {', '.join(POOLINGS)}")
     size = torch.tensor(input_size, dtype=torch.float32) - 1
     rows = []
-    for own, points in zip(maps, keypoints, strict=True):
-        grid = (torch.as_tensor(points, dtype=torch.float32) / size * 2 - 1).view(1, 1, -1, 2).to(own)
-        read = F.grid_sample(own[None], grid, align_corners=True, padding_mode="border")
+    for values, points in zip(maps, keypoints, strict=True):
+        grid = (torch.as_tensor(points, dtype=torch.float32) / size * 2 - 1).view(1, 1, -1, 2).to(values)
+        read = F.grid_sample(values[None], grid, align_corners=True, padding_mode="border")
         rows.append(read.mean(dim=(0, 2, 3)))
     return torch.stack(rows).cpu().numpy()
 
@@ -101,7 +91,7 @@ def pool(maps: torch.Tensor, pooling: str, keypoints: Sequence[np.ndarray], inpu
 def _batches(
     input_size: tuple[int, int], people: People, styles: Sequence[PictureStyle], batch: int
 ) -> Iterator[tuple[list[int], torch.Tensor | None, list[np.ndarray]]]:
-    """Places in (style, person) order, crops (n, 3, H, W) in [-1, 1] (None: none could be read), labelled keypoints."""
+    """Indices in (style, person) order, crops (n, 3, H, W) in [-1, 1] (None if none could be read), keypoints."""
     for style_number, style in enumerate(styles):
         for start in range(0, len(people), batch):
             members = range(start, min(start + batch, len(people)))
@@ -109,12 +99,12 @@ def _batches(
             for i in members:
                 try:
                     picture = style.picture(people.files[i], tuple(people.picture_sizes[i].tolist()))
-                    own, crop = make_crop(picture, people.boxes_xyxy[i], input_size)
+                    cropped, crop = make_crop(picture, people.boxes_xyxy[i], input_size)
                 except InputError as error:
-                    log.warning("left out of %s: %s", style.name, error)
+                    log.warning("skipped in %s: %s", style.name, error)
                     continue
                 at.append(style_number * len(people) + i)
-                pixels.append(own)
+                pixels.append(cropped)
                 keypoints.append(crop.to_input(people.keypoints[i][people.visibility[i] > 0]))
             if at:
                 yield at, torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1, keypoints

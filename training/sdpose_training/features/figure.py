@@ -1,4 +1,4 @@
-"""The picture of a feature analysis: a pair of columns per network (by person, by style), a row per level."""
+"""The figure of a feature analysis: two columns per network (by person, by style), one row per level."""
 
 from __future__ import annotations
 
@@ -17,36 +17,31 @@ _PERSON_COLORS = (
     "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a5a5", "#f032e6", "#9a6324", "#800000", "#808000",
     "#000075", "#000000",
 )  # fmt: skip
-"""Of as many people; more could not be told apart, so the others are gray."""
+"""Only this many people get a color, as more would look alike; the others are gray."""
 
 _STYLE_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
-"""Of Okabe and Ito: told apart with any color vision."""
+"""By Okabe and Ito, for all kinds of color vision."""
 
-_GREY = "#cfcfcf"
+_GRAY = "#cfcfcf"
 _COLORS = 256
 _PANEL, _TOP, _BOTTOM, _SIDE, _GAP, _LINE = 2.3, 0.95, 0.55, 0.15, 0.25, 0.2
-"""Inches: side of a panel; room for titles, legend, edges, between networks, and for a line of small print."""
+"""Inches: side of a panel; space for titles, legend, edges, between networks, and for a line of the notes."""
 
-_SMALL_LETTER = 0.058
-"""Inches: width of a letter of the small print, rather more than on average."""
+_LETTER = 0.058
+"""Inches: width of a letter of the notes, a bit above average."""
 
-_PEOPLE_NOTE = "By person: a few people in color, lines from each crop to the person's middle"
+_PEOPLE_NOTE = "By person: some people in color, with lines from each crop to the person's mean"
 
 
 def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str], title: str, notes: str) -> None:
-    """Write the picture, PNG, atomically.
+    """Write the figure as PNG, atomically, with the levels of each network in the order of `results`.
 
-    Args:
-        results: of every network and level; each network's levels in the order of the rows.
-        styles: names of the S styles.
-        title: first line.
-        notes: small print below: how the features were made and pooled.
-
-    Raises `MissingDependency` without matplotlib.
+    `styles` has the names of the S styles, `notes` is small text below. Raises `MissingDependency` without matplotlib.
     """
     require("matplotlib", "the t-SNE picture")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from PIL import Image
 
     models = list(dict.fromkeys(result.model for result in results))
@@ -69,7 +64,9 @@ def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str]
     figure.text(0.5, 1 - 0.3 / height, title, ha="center", fontsize=13)
     for number, line in enumerate(reversed(print_lines)):
         figure.text(0.5, (0.1 + _LINE * number) / height, line, ha="center", fontsize=8, color="#444444")
-    marks = [_mark(color, name) for color, name in zip(_style_colors(len(styles)), styles, strict=True)]
+    dot = {"linestyle": "", "marker": "o", "markersize": 6}
+    colored = zip(_style_colors(len(styles)), styles, strict=True)
+    marks = [Line2D([], [], color=color, label=name, **dot) for color, name in colored]
     figure.legend(
         handles=marks, loc="lower center", bbox_to_anchor=(0.5, (0.08 + _LINE * len(print_lines)) / height),
         ncols=len(styles), frameon=False,
@@ -78,19 +75,18 @@ def draw_figure(path: Path, results: Sequence[Separation], styles: Sequence[str]
     with atomic_path(path) as temporary:
         figure.set_dpi(90)
         canvas.draw()
-        # A palette: a third of the bytes.
+        # A palette takes a third of the bytes.
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(_COLORS, kmeans=3)
         picture.save(temporary, format="PNG", optimize=True)
 
 
 def small_print(notes: str, width: float) -> list[str]:
-    """The lines below a picture of `width` inches, none of them longer than it is wide."""
-    letters = int((width - 2 * _SIDE) / _SMALL_LETTER)
+    """The notes below a figure of `width` inches, wrapped to its width."""
+    letters = int((width - 2 * _SIDE) / _LETTER)
     return [line for text in (_PEOPLE_NOTE, notes) for line in textwrap.wrap(text, letters)]
 
 
 def _fill(by_person: Any, by_style: Any, result: Separation) -> None:
-    """The two panels of one level."""
     for panel in (by_person, by_style):
         panel.set_xticks([])
         panel.set_yticks([])
@@ -103,18 +99,18 @@ def _fill(by_person: Any, by_style: Any, result: Separation) -> None:
 
 
 def _draw_people(panel: Any, plane: np.ndarray) -> None:
-    """A color for some people, whose styles are joined by lines to their middle."""
-    panel.scatter(*plane.reshape(-1, 2).T, s=3, color=_GREY, linewidths=0)
+    """Some people in color, with a line from each style to the person's mean."""
+    panel.scatter(*plane.reshape(-1, 2).T, s=3, color=_GRAY, linewidths=0)
     shown = np.linspace(0, plane.shape[1] - 1, min(len(_PERSON_COLORS), plane.shape[1])).round().astype(int)
     for person, color in zip(shown, _PERSON_COLORS, strict=False):
-        own = plane[:, person]
-        for point in own:
-            panel.plot(*np.stack([own.mean(axis=0), point]).T, color=color, linewidth=0.8, alpha=0.9)
-        panel.scatter(*own.T, s=16, color=[color], edgecolors="black", linewidths=0.4, zorder=3)
+        points = plane[:, person]
+        for point in points:
+            panel.plot(*np.stack([points.mean(axis=0), point]).T, color=color, linewidth=0.8, alpha=0.9)
+        panel.scatter(*points.T, s=16, color=[color], edgecolors="black", linewidths=0.4, zorder=3)
 
 
 def _draw_styles(panel: Any, plane: np.ndarray) -> None:
-    """Points in a fixed random order, so that no style covers the others."""
+    """Points in random order, so that no style covers the others."""
     styles, people = plane.shape[:2]
     colors = np.repeat(np.asarray(_style_colors(styles)), people)
     order = np.random.default_rng(0).permutation(styles * people)
@@ -123,9 +119,3 @@ def _draw_styles(panel: Any, plane: np.ndarray) -> None:
 
 def _style_colors(count: int) -> list[str]:
     return [_STYLE_COLORS[i % len(_STYLE_COLORS)] for i in range(count)]
-
-
-def _mark(color: str, name: str) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], linestyle="", marker="o", markersize=6, color=color, label=name)

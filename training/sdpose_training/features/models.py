@@ -1,4 +1,4 @@
-"""Networks whose inner features are compared: SDPose, Stable Diffusion 2 as it was, random weights, Sapiens."""
+"""Networks whose features are compared: SDPose, unchanged Stable Diffusion 2, random weights, Sapiens."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class FeatureModel:
     """A network that gives feature maps.
 
     Attributes:
-        name: on the picture.
-        what: which weights, in a few words.
-        input_size: (w, h) of the crops that it takes.
+        name: in the figure.
+        what: short description of the weights.
+        input_size: (w, h) of its crops.
         levels: names of its feature maps, the deepest first.
         features: images (N, 3, H, W) in [-1, 1], RGB, float32 on any device -> a map (N, C, h, w) for each level.
         identity: name and SHA-256 of the weights; {} for random ones.
-        config: of an SDPose or of Stable Diffusion; None for others.
+        config: of SDPose or Stable Diffusion; None for others.
     """
 
     name: str
@@ -61,7 +61,7 @@ class FeatureModel:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How networks are loaded. `input_size` (w, h) and `dtype` None: each network's own, and the device's best."""
+    """How networks are loaded. Without `input_size` (w, h), the network's; without `dtype`, the best for the device."""
 
     device: str | None = None
     dtype: str | None = None
@@ -70,30 +70,24 @@ class ModelOptions:
 
 
 def load_feature_model(name: str, checkpoint: str, options: ModelOptions) -> FeatureModel:
-    """The network in a file or folder, by its kind.
+    """Load an SDPose in any layout, a folder with unet/ and vae/ in diffusers' layout (Stable Diffusion 2), the name of
+    either, if downloaded, or a TorchScript file (Sapiens), which needs `options.trust_file`.
 
-    Args:
-        name: for the picture.
-        checkpoint: an SDPose of any layout; a folder with unet/ and vae/ in diffusers' layout (Stable Diffusion 2); the
-            name of either, downloaded; or a TorchScript file (Sapiens), which is run only with `options.trust_file`.
-
-    Raises:
-        CheckpointError: missing, damaged, or of another kind.
-        InputError: a TorchScript file that is not trusted; a device, dtype or size that cannot be.
+    Raises `CheckpointError`: missing, damaged, or of another kind; `InputError`: an untrusted TorchScript file, or an
+    invalid device, dtype or size.
     """
     path = find_weights(checkpoint)
     if path.suffix.lower() in TORCHSCRIPT_SUFFIXES:
         return _torchscript(name, path, options)
     if path.is_dir() and not (path / "decoder").is_dir():
-        return _as_feature_model(
-            name, "Stable Diffusion 2, not fine-tuned; no class embedding", _base(path), options, path
-        )
+        what = "Stable Diffusion 2, not fine-tuned; no class embedding"
+        return _as_feature_model(name, what, _base(path), options, path)
     model = load_sdpose(path, input_size=options.input_size, device=options.device, dtype=options.dtype)
     return _as_feature_model(name, f"SDPose, {model.config.keypoint_set}", model, options, path)
 
 
 def random_model(name: str, config: SDPoseConfig, seed: int, options: ModelOptions) -> FeatureModel:
-    """The same architecture with random weights, VAE included; they follow from the seed."""
+    """The same architecture with random weights, including the VAE, from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SDPose(replace(config, feature_levels=("F1",)))
@@ -101,7 +95,7 @@ def random_model(name: str, config: SDPoseConfig, seed: int, options: ModelOptio
 
 
 def _base(folder: Path) -> SDPose:
-    """Stable Diffusion as it is: the class embedding, which it has not, adds nothing."""
+    """Unchanged Stable Diffusion: the class embedding, which it lacks, is zero."""
     unet, vae, tensors = read_base(folder)
     with torch.device("meta"):
         model = SDPose(SDPoseConfig(unet=unet, vae=vae))
@@ -112,15 +106,11 @@ def _base(folder: Path) -> SDPose:
             tensors[key] = torch.zeros(value.shape)
     if "empty_prompt_embedding" not in tensors:
         if unet.cross_attention_dim != EMPTY_PROMPT_WIDTH:
-            raise CheckpointError(
-                f"{folder}: its text is {unet.cross_attention_dim} wide, Stable Diffusion 2's is {EMPTY_PROMPT_WIDTH}: "
-                "give a Stable Diffusion 2 folder"
-            )
+            found = f"cross_attention_dim {unet.cross_attention_dim}, expected {EMPTY_PROMPT_WIDTH}"
+            raise CheckpointError(f"{folder} has {found}: choose a Stable Diffusion 2 folder")
         tensors["empty_prompt_embedding"] = empty_prompt_embedding()
     if lacking := [key for key in model.state_dict() if key not in tensors]:
-        raise CheckpointError(
-            f"{folder} lacks {len(lacking)} tensors of a Stable Diffusion 2, the first {lacking[0]!r}"
-        )
+        raise CheckpointError(f"{folder} lacks {len(lacking)} tensors of Stable Diffusion 2, the first {lacking[0]!r}")
     model.load_state_dict(tensors, strict=True, assign=True)
     return model
 
@@ -132,7 +122,7 @@ def _as_feature_model(name: str, what: str, model: SDPose, options: ModelOptions
     config = model.config if options.input_size is None else replace(model.config, input_size=options.input_size)
     levels = tuple(level for level in LEVELS if UP_BLOCK_OF_LEVEL[level] < len(model.unet.up_blocks))
     if missing := set(LEVELS) - set(levels):
-        log.warning("%s has no %s: it was saved without the up-blocks after its own level", name, ", ".join(missing))
+        log.warning("%s has no %s: it was saved without the up-blocks after its level", name, ", ".join(missing))
 
     def features(images: torch.Tensor) -> Features:
         latents = model.latents(images.to(device)).to(model.dtype)
@@ -144,18 +134,15 @@ def _as_feature_model(name: str, what: str, model: SDPose, options: ModelOptions
 
 
 def _torchscript(name: str, path: Path, options: ModelOptions) -> FeatureModel:
-    """A Sapiens: its `backbone` where the file keeps that apart (pose models), else what it gives (pretrained ones)."""
+    """A Sapiens: its `backbone` if the file has one (pose models), or its output (pretrained models)."""
     if not options.trust_file:
-        raise InputError(
-            f"{path} is a TorchScript file, which can run any code: add --trust-file if you trust its origin"
-        )
+        raise InputError(f"{path} is a TorchScript file and can run any code: add --trust-file if you trust its origin")
     device = pick_device(options.device)
     try:
         module = torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is no TorchScript file, or a damaged one: {str(error).splitlines()[0]}"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} is no TorchScript file, or is damaged: {reason}") from None
     level = "backbone" if hasattr(module, "backbone") else "output"
     run = module.backbone if level == "backbone" else module
     dtype = next((weight.dtype for weight in module.parameters()), torch.float32)

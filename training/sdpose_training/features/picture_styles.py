@@ -1,4 +1,4 @@
-"""The same people in several styles: folders of pictures with the same file names, or filters run on the way."""
+"""The same people in several styles: folders of pictures with the same file names, or filters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdpose_training.data.pictures import read_picture
 
 ORIGINAL = "original"
 DEFAULT_FILTERS = ("oil", "sketch", "posterise")
-"""With the original pictures, the four styles that need no download."""
+"""These and the original pictures are the four styles without any download."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class PictureStyle:
     """One style of all pictures.
 
     Attributes:
-        name: on the picture.
-        folder: where its pictures are.
-        paint: what is done to each picture, RGB uint8 (h, w, 3); None: nothing.
+        name: in the figure.
+        folder: of its pictures.
+        paint: filter for each picture, RGB uint8 (h, w, 3); None for no filter.
     """
 
     name: str
@@ -33,7 +33,7 @@ class PictureStyle:
 
     @property
     def origin(self) -> str:
-        """For the settings: where its pictures come from."""
+        """The source of its pictures, for the settings."""
         return f"filter {self.name!r} on {self.folder.name}/" if self.paint else f"{self.folder}"
 
     def picture(self, file: Path, size: tuple[int, int]) -> np.ndarray:
@@ -43,16 +43,16 @@ class PictureStyle:
 
 
 def parse_styles(values: Sequence[str], root: Path, images: Path) -> list[PictureStyle]:
-    """Styles from "NAME=FOLDER" (beside `root`, if relative) and "NAME" (a filter of `styles.filters` on `images`).
+    """Styles from "NAME=FOLDER" (relative to `root`) and "NAME" (a filter of `styles.filters` on `images`).
 
-    Raises `InputError`: a folder that is not there, an unknown filter, a name given twice, fewer than two styles.
+    Raises `InputError`: a missing folder, an unknown filter, a duplicate name, or fewer than two styles.
     """
     styles = [_style(value, root, images) for value in values or (ORIGINAL, *DEFAULT_FILTERS)]
     names = [style.name for style in styles]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"--style {sorted(twice)[0]!r} is given twice: every style needs a name of its own")
+        raise InputError(f"--style {sorted(twice)[0]!r} is given twice: give each style a different name")
     if len(styles) < 2:
-        raise InputError("styles are compared, so give at least two: --style NAME=FOLDER --style NAME=FOLDER")
+        raise InputError("expected at least two styles to compare: --style NAME=FOLDER --style NAME=FOLDER")
     return styles
 
 
@@ -70,18 +70,14 @@ def _filter(name: str) -> Callable[[np.ndarray], np.ndarray]:
     from sdpose_training.styles.filters import FILTERS
 
     if name not in FILTERS:
-        raise InputError(
-            f"no style filter {name!r}: choose one of {', '.join(FILTERS)}, or give a folder, {name}=FOLDER"
-        )
+        raise InputError(f"no style filter {name!r}: choose one of {', '.join(FILTERS)}, or a folder: {name}=FOLDER")
     return FILTERS[name]
 
 
 def check_pictures(styles: Sequence[PictureStyle], people: People) -> None:
-    """`InputError` with the numbers, if a style lacks pictures of these people: found out before anything is run."""
+    """Raise `InputError` if a style lacks pictures of these people, before any network runs."""
     names = sorted({file.name for file in people.files})
     for style in styles:
         if missing := [name for name in names if not (style.folder / name).is_file()]:
-            raise InputError(
-                f"style {style.name!r}: {len(missing)} of {len(names)} pictures are not in {style.folder}, the first "
-                f"{missing[0]!r}: every style needs the same file names"
-            )
+            absent = f"{len(missing)} of {len(names)} pictures are not in {style.folder}, the first {missing[0]!r}"
+            raise InputError(f"style {style.name!r}: {absent}: every style needs the same file names")

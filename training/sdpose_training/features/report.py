@@ -1,4 +1,4 @@
-"""What a feature analysis leaves behind: the picture, a table to read and one for programs."""
+"""The files of a feature analysis: figure, Markdown table, JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ in the styles {{ styles | join(", ") }}.
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Settings of the analysis, what each network is, and the results of every network and level."""
+    """Settings, descriptions of the networks, and results of every network and level."""
 
     settings: dict[str, Any]
     models: Sequence[dict[str, Any]]
@@ -69,24 +69,19 @@ def how(settings: dict[str, Any]) -> str:
     scaled = "every channel standardized" if settings["standardised"] else "channels as they are"
     perplexity = perplexity_of(settings["people"] * len(settings["styles"]))
     return (
-        f"Crops by true boxes; pooling: {POOLINGS[settings['pooling']]}; {scaled}; "
+        f"Crops by ground-truth boxes; pooling: {POOLINGS[settings['pooling']]}; {scaled}; "
         f"t-SNE: perplexity {perplexity:g}, seed {settings['seed']}"
     )
 
 
 def as_markdown(report: Report) -> str:
-    """Table of the silhouette scores, and what they were made of."""
+    """Table of the silhouette scores, and the settings."""
     settings = report.settings
     return text(
-        _MARKDOWN,
-        table=markdown_table(_COLUMNS, [_cells(result) for result in report.results], numbers=True),
-        people=settings["people"],
-        left_out=settings["people_left_out"],
-        styles=settings["styles"],
-        how=how(settings),
-        models=report.models,
-        paper=PAPER,
-    )
+        _MARKDOWN, table=markdown_table(_COLUMNS, [_cells(result) for result in report.results], numbers=True),
+        people=settings["people"], left_out=settings["people_left_out"], styles=settings["styles"], how=how(settings),
+        models=report.models, paper=PAPER,
+    )  # fmt: skip
 
 
 def _cells(result: Separation) -> list[str]:
@@ -95,7 +90,7 @@ def _cells(result: Separation) -> list[str]:
 
 
 def as_dict(report: Report) -> dict[str, Any]:
-    """The same for programs, with versions and the hashes of the weights."""
+    """The same as JSON, with versions and hashes of the weights."""
     versions = {"sdpose": sdpose_core.__version__}
     versions |= {name: version(name) for name in ("torch", "diffusers", "scikit-learn", "numpy")}
     results = [

@@ -1,4 +1,4 @@
-"""How far features are ordered by person or by style: silhouette scores, and a plane to look at (t-SNE)."""
+"""How far features cluster by person or by style: silhouette scores, and a t-SNE to look at."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 
 PERPLEXITY = 30.0
-"""Of the t-SNE, for 120 points or more; a quarter of the points for fewer."""
+"""Of the t-SNE for 120 points or more; otherwise a quarter of the number of points."""
 
 
 @dataclass(frozen=True, eq=False)
 class Separation:
-    """Of one network's one level.
+    """Results of one level of a network.
 
     Attributes:
-        model, level: whose.
-        width: channels.
-        plane: (S, N, 2) the t-SNE of N people in S styles.
+        width: number of channels.
+        plane: (S, N, 2) t-SNE of N people in S styles.
         by_person, by_style: silhouette scores of the features, -1..1: how much nearer a crop is to others of the same
-            person (or style) than to the nearest other one.
-        plane_by_person, plane_by_style: the same of `plane`, as a figure shows it.
+            person (or style) than to the nearest other person (or style).
+        plane_by_person, plane_by_style: the same for `plane`.
     """
 
     model: str
@@ -39,14 +38,10 @@ class Separation:
 def separate(model: str, level: str, vectors: np.ndarray, *, standardize: bool = True, seed: int = 0) -> Separation:
     """Scores and t-SNE of features (S, N, C) of N people in S styles.
 
-    Args:
-        model, level: whose.
-        standardize: bring every channel to mean 0 and deviation 1 over all crops first; constant channels become 0.
-        seed: of the t-SNE.
+    `standardize` first gives every channel mean 0 and standard deviation 1 over all crops; the seed is for the t-SNE.
 
-    Raises:
-        InputError: fewer than two people or styles, or numbers that are not finite.
-        MissingDependency: scikit-learn is not installed.
+    Raises `InputError`: fewer than two people or styles, or numbers that are not finite; `MissingDependency` without
+    scikit-learn.
     """
     styles, people, width = vectors.shape
     if styles < 2 or people < 2:
@@ -63,7 +58,7 @@ def separate(model: str, level: str, vectors: np.ndarray, *, standardize: bool =
 
 
 def standardized(rows: np.ndarray) -> np.ndarray:
-    """(M, C) with every channel of mean 0 and deviation 1; constant ones 0."""
+    """(M, C) with mean 0 and standard deviation 1 in every channel; constant channels become 0."""
     centered = rows - rows.mean(axis=0)
     deviation = centered.std(axis=0)
     varies = deviation > 1e-6 * max(float(deviation.max()), 1e-30)
@@ -71,15 +66,13 @@ def standardized(rows: np.ndarray) -> np.ndarray:
 
 
 def perplexity_of(crops: int) -> float:
-    """Of the t-SNE of so many points."""
     return min(PERPLEXITY, crops / 4)
 
 
 def _plane(rows: np.ndarray, seed: int) -> np.ndarray:
     manifold = require("sklearn.manifold", "the t-SNE picture")
-    return manifold.TSNE(perplexity=perplexity_of(len(rows)), init="pca", random_state=seed).fit_transform(
-        rows.astype(np.float32)
-    )
+    tsne = manifold.TSNE(perplexity=perplexity_of(len(rows)), init="pca", random_state=seed)
+    return tsne.fit_transform(rows.astype(np.float32))
 
 
 def _silhouette(rows: np.ndarray, labels: np.ndarray) -> float:

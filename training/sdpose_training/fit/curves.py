@@ -1,4 +1,4 @@
-"""The curves of a training run, drawn from its log."""
+"""Learning curves, drawn from the logs of runs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ _SMOOTHED = 8
 
 
 def draw_curves(runs: Sequence[Path], target: Path) -> None:
-    """Write a PNG: above the loss on a logarithmic scale, below AP and AP50; a color per run.
+    """Write a PNG: loss on a logarithmic scale at the top, AP and AP50 at the bottom; one color per run.
 
-    Raises:
-        InputError: a folder has no log of training steps, or the target is no .png.
-        MissingDependency: matplotlib is not installed.
+    Raises `InputError`: a folder has no log of training steps, or the target is not .png; `MissingDependency` without
+    matplotlib.
     """
     require("matplotlib", "drawing learning curves")
     if target.suffix != ".png":
-        raise InputError(f"{target}: a picture is written: give it the name ….png")
+        raise InputError(f"{target}: expected a file name that ends in .png")
     logs = {run: _steps_and_validations(run) for run in runs}
     from matplotlib.figure import Figure
 
@@ -55,7 +54,7 @@ def draw_curves(runs: Sequence[Path], target: Path) -> None:
 def _steps_and_validations(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     path = run / "log.jsonl"
     if not path.exists():
-        raise InputError(f"{path} does not exist: expected the folder of a run of train.py")
+        raise InputError(f"{path} not found: expected the folder of a run of train.py")
     steps = read_log(path, "step")
     if not steps:
         raise InputError(f"{path} has no training step yet")
@@ -63,5 +62,5 @@ def _steps_and_validations(run: Path) -> tuple[list[dict[str, Any]], list[dict[s
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Of consecutive groups; the last may be smaller."""
+    """Means of consecutive groups; the last may be smaller."""
     return np.array([part.mean() for part in np.split(values, range(_SMOOTHED, len(values), _SMOOTHED))])

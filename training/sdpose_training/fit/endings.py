@@ -1,4 +1,4 @@
-"""The ways in which a run ends early: a signal, too many damaged files, a loss that is no number."""
+"""How a run ends early: a signal, or a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(SDPoseError):
-    """The loss or the gradient is infinite or not a number; the batch is on disk."""
+    """The loss or the gradient is not finite; the batch was saved."""
 
 
 class StopSignal:
-    """While its block runs, SIGTERM (a scheduler's notice) and the first Ctrl-C set `asked`; the second Ctrl-C ends."""
+    """In its block, SIGTERM and the first Ctrl-C set `asked`; the second Ctrl-C interrupts."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -45,7 +45,7 @@ class StopSignal:
 
 
 def check_finite(figures: Mapping[str, float], batches: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Raise `NonFiniteLoss` if a figure of a step is not finite, after writing its batches to `path` (safetensors)."""
+    """If a figure of a step is not finite, write its batches to `path` (safetensors) and raise `NonFiniteLoss`."""
     if all(math.isfinite(value) for value in figures.values()):
         return
     from safetensors.torch import save_file
@@ -55,14 +55,6 @@ def check_finite(figures: Mapping[str, float], batches: Sequence[Mapping[str, An
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"figures": json.dumps(figures)})
     raise NonFiniteLoss(
-        f"loss {figures['loss']}, gradient norm {figures['gradient_norm']}: stopped before the weights are spoilt. The "
-        f"batch is in {path}: look at it, or lower the learning rate, and go on from the last checkpoint"
+        f"loss {figures['loss']}, gradient norm {figures['gradient_norm']}: stopped before the weights are damaged; "
+        f"check the batch in {path} or lower the learning rate, and resume from the last checkpoint"
     )
-
-
-def check_bad(bad: Sequence[str], max_bad: int) -> None:
-    """Raise `SDPoseError` if there are more damaged files and annotations than a recipe allows."""
-    if len(bad) > max_bad:
-        raise SDPoseError(
-            f"{len(bad)} damaged pictures or annotations, data.max_bad allows {max_bad}; the last: {bad[-1]}"
-        )

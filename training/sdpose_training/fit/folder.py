@@ -1,9 +1,9 @@
-"""The folder of a run: its resolved recipe, and what it ran with.
+"""The folder of a run:
 
-RUN/config.toml        the recipe, every value
+RUN/config.toml        the recipe with all values
 RUN/environment.json   library versions, git commit, command line; one entry per start
 RUN/log.jsonl          one line per step and event
-RUN/checkpoints/       states to go on from
+RUN/checkpoints/       states to resume from
 RUN/weights/           weights for inference, and their model card
 RUN/pictures/          predictions on validation people
 RUN/curve.png          loss and validation AP
@@ -38,31 +38,27 @@ class RunFolder:
 
     @property
     def states(self) -> Path:
-        """To go on from."""
         return self.root / "checkpoints"
 
     @property
     def weights(self) -> Path:
-        """For inference."""
         return self.root / "weights"
 
     @property
     def pictures(self) -> Path:
-        """Predictions during the run."""
         return self.root / "pictures"
 
     @property
     def log(self) -> Path:
-        """One line per step and event."""
         return self.root / "log.jsonl"
 
     def write_settings(self, recipe: Recipe) -> list[str]:
-        """Write config.toml and environment.json; returns how the recipe differs from that of an earlier start."""
+        """Write config.toml and environment.json; returns the keys of the recipe that changed since the last start."""
         path = self.root / "config.toml"
         changed = differences(recipe_from(read_toml(path)), recipe) if path.exists() else []
         for key in changed:
             level = logging.INFO if key.startswith(_FREE_TO_CHANGE) else logging.WARNING
-            log.log(level, "the recipe now has another value for %s than when %s was begun", key, self.root)
+            log.log(level, "%s: the recipe has a new value for %s", self.root, key)
         with atomic_write(path, "w") as file:
             file.write(to_toml(recipe))
         history = self.root / "environment.json"
@@ -73,13 +69,13 @@ class RunFolder:
 
 
 def _starts(history: Path) -> list[dict[str, Any]]:
-    """Earlier starts of a run; raises `InputError` for a file that holds something else."""
+    """Earlier starts of a run; `InputError` for a damaged file."""
     if not history.exists():
         return []
     try:
         starts = json.loads(history.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{history} is not valid JSON ({error}): remove it, it only tells of earlier starts") from None
+        raise InputError(f"{history} is not valid JSON ({error}): remove it, it only lists earlier starts") from None
     if not isinstance(starts, list):
-        raise InputError(f"{history}: expected a list of starts, found {starts!r:.40}: remove it")
+        raise InputError(f"{history}: expected a list of starts, found {starts!r:.40}: remove the file")
     return starts

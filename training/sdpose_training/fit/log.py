@@ -1,4 +1,4 @@
-"""What a run writes while it goes: log.jsonl always, TensorBoard and Weights & Biases where asked for."""
+"""The logs of a run: log.jsonl, and optionally TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -19,13 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """Lines {"kind": "step", "step": ..., ...} in order of steps, and the same figures to the trackers.
-
-    One object per run, in the main process only.
-    """
+    """Writes lines {"kind": "step", "step": ..., ...} and sends the same figures to the trackers; main process only."""
 
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
-        """Go on after `step`: lines of later steps, which an interrupted run left behind, are dropped."""
+        """Continue after `step`: lines of later steps, left by an interrupted run, are dropped."""
         if folder.log.exists():
             _drop_after(folder.log, step)
         folder.log.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +31,7 @@ class RunLog:
         self._wandb = _wandb(folder.root, recipe)
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """One line, on disk when this returns; numbers go to the trackers as "kind/name"."""
+        """Write one line and flush it; numbers go to the trackers as "kind/name"."""
         self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self._file.flush()
         numbers = {f"{kind}/{name}": v for name, v in values.items() if isinstance(v, (int, float))}
@@ -45,7 +42,7 @@ class RunLog:
             self._wandb.log(numbers, step=step)
 
     def picture(self, name: str, step: int, image: np.ndarray) -> None:
-        """An RGB uint8 picture (H, W, 3) for the trackers."""
+        """Send an RGB uint8 picture (H, W, 3) to the trackers."""
         if self._tensorboard:
             self._tensorboard.add_image(name, image, step, dataformats="HWC")
         if self._wandb:
@@ -54,7 +51,7 @@ class RunLog:
             self._wandb.log({name: wandb.Image(image)}, step=step)
 
     def close(self) -> None:
-        """Finish all files."""
+        """Close the file and the trackers."""
         self._file.close()
         if self._tensorboard:
             self._tensorboard.close()
@@ -63,7 +60,7 @@ class RunLog:
 
 
 def read_log(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The lines of a log.jsonl, or those of one kind."""
+    """The lines of a log.jsonl, optionally of one kind."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if kind in (None, line["kind"])]
 

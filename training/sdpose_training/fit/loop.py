@@ -1,4 +1,4 @@
-"""The loop: steps, logs, validation, checkpoints, and the ways in which a run may end."""
+"""The training loop: steps, logs, validation, checkpoints, early ends."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tqdm import tqdm
 
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.dependencies import installed
+from sdpose_core.errors import SDPoseError
 from sdpose_core.images import write_png
 from sdpose_core.model.backbone import POSE, RGB
 from sdpose_core.model.devices import DTYPES
 from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
-from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_bad, check_finite
+from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_finite
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
@@ -40,12 +41,11 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One run, from its progress to its end."""
+    """One run, from `progress` to its end. `run_log` is None in all processes but the main one."""
 
     def __init__(
         self, recipe: Recipe, parts: Parts, folder: RunFolder, progress: Progress, run_log: RunLog | None
     ) -> None:
-        """`run_log` in the main process, None in others."""
         self.recipe, self.parts, self.folder = recipe, parts, folder
         self.progress, self.log = progress, run_log
         self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
@@ -54,22 +54,20 @@ class Trainer:
         self._stop = StopSignal()
 
     def fit(self) -> bool:
-        """Train to the end of the recipe; False if a signal asked to stop before (the state is saved then).
+        """Train to the end of the recipe; False if a signal stopped the run (its state is saved).
 
-        Raises:
-            NonFiniteLoss: see there.
-            SDPoseError: too many damaged files.
+        Raises `NonFiniteLoss`, and `SDPoseError` for too many damaged files.
         """
         total = self.parts.stages[-1].end
         main = self.parts.accelerator.is_main_process
         self._report(self.parts.problems)
-        pause = 0.1 if sys.stderr.isatty() else 30.0  # in a log file each refresh is a line
+        pause = 0.1 if sys.stderr.isatty() else 30.0  # in a log file, each refresh is a line
         with (
             self._stop,
             tqdm(total=total, initial=self.progress.step, disable=not main, unit="step", mininterval=pause) as bar,
         ):
             if self.progress.step and self._validation_is_due(last=False):
-                self._validate()  # which a signal broke off
+                self._validate()  # a signal interrupted it
             for plan in self.parts.stages:
                 if self.progress.step < plan.end and not self._fit_stage(plan, bar):
                     return False
@@ -79,7 +77,7 @@ class Trainer:
         return not self._validation_is_due(last=True)
 
     def _fit_stage(self, plan: StagePlan, bar: tqdm) -> bool:
-        """One stage from where the run is; False if it was asked to stop."""
+        """Train the rest of a stage; False if a signal stopped the run."""
         for_stage(self.parts.model, plan.stage)
         share_out_batches(self.parts.accelerator, self.parts.trained, plan)
         first = self.progress.step - plan.first_step
@@ -91,7 +89,7 @@ class Trainer:
         return True
 
     def _fit_step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, bar: tqdm) -> bool:
-        """One step and what is due after it; True if the run was asked to stop."""
+        """One step and what is due after it; True if a signal asked to stop."""
         began = time.perf_counter()
         rate = learning_rate(self.recipe.optimizer, plan, self.progress.step - plan.first_step)
         figures, stop = self._step(batches, plan, rate)
@@ -105,7 +103,7 @@ class Trainer:
         return stop
 
     def _step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, rate: float) -> tuple[dict[str, float], bool]:
-        """One optimizer step; its figures, equal in all processes, and whether any process was asked to stop."""
+        """One optimizer step; its figures and whether a signal asked to stop, the same in all processes."""
         parts, accelerator = self.parts, self.parts.accelerator
         for group in parts.optimizer.param_groups:
             group["lr"] = rate
@@ -115,12 +113,12 @@ class Trainer:
             seen.append(batch)
             with accelerator.accumulate(parts.trained):
                 terms = self._losses(batch)
-                accelerator.backward(terms @ self._weights(terms))
+                accelerator.backward(terms @ terms.new_tensor([self.recipe.loss.heatmap, self.recipe.loss.rgb]))
                 sums += terms.detach()
                 if accelerator.sync_gradients:
                     norm = self._clip()
         if not accelerator.sync_gradients:
-            raise RuntimeError("the gradients of a whole batch were not put together: the optimizer would not step")
+            raise RuntimeError("gradients were not synchronized after the last micro-batch: the step would be skipped")
         asked = torch.tensor([float(self._stop.asked)], device=accelerator.device)
         heatmap, rgb, stop = accelerator.reduce(torch.cat([sums / len(seen), asked]), "sum").tolist()
         heatmap, rgb = heatmap / accelerator.num_processes, rgb / accelerator.num_processes
@@ -135,7 +133,7 @@ class Trainer:
         return figures, stop > 0
 
     def _losses(self, batch: dict[str, Any]) -> torch.Tensor:
-        """(2,) heatmap and RGB loss of a micro-batch; both tasks go through the U-Net as one batch."""
+        """(2,) heatmap and RGB loss of a micro-batch; both tasks share one U-Net batch."""
         parts, device = self.parts, self.parts.accelerator.device
         images = _images(batch["input"], device)
         clean = _images(batch["clean"], device) if RGB in self.tasks else None
@@ -145,26 +143,21 @@ class Trainer:
             prediction = parts.trained(latents=latents[: len(images)], tasks=self.tasks)
         else:
             prediction = parts.trained(images, tasks=self.tasks)
-            with torch.no_grad():  # a target that could follow the prediction would collapse with it
+            with torch.no_grad():  # with a gradient, target and prediction would collapse together
                 clean_latents = None if clean is None else parts.model.latents(clean)
         rows, columns, weights = (batch[name].to(device, non_blocking=True) for name in ("rows", "columns", "weights"))
         heatmap = heatmap_loss(prediction.heatmaps, target_heatmaps(rows, columns), weights)
         rgb = heatmap.new_zeros(()) if clean is None else rgb_loss(prediction.rgb_latents, clean_latents)
         return torch.stack([heatmap, rgb])
 
-    def _weights(self, like: torch.Tensor) -> torch.Tensor:
-        return like.new_tensor([self.recipe.loss.heatmap, self.recipe.loss.rgb])
-
     def _clip(self) -> Any:
-        """Norm of the whole gradient, cut to the recipe's length."""
+        """Clip the gradient to the recipe's norm; returns the norm before."""
         limit = self.recipe.optimizer.max_grad_norm or math.inf
         norm = self.parts.accelerator.clip_grad_norm_(self.parts.trained.parameters(), limit)
-        return norm.full_tensor() if isinstance(norm, DTensor) else norm  # of FSDP, the norm of a share
-
-    # --- what happens between steps ----------------------------------------------------------------------------------
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm  # FSDP gives a sharded norm
 
     def _at_intervals(self, last: bool) -> None:
-        """Validation, pictures and checkpoints that are due; at the end all of them."""
+        """Validation, pictures and checkpoints that are due."""
         step, recipe = self.progress.step, self.recipe
         if self._validation_is_due(last):
             self._validate()
@@ -179,17 +172,17 @@ class Trainer:
         return due and self.progress.metrics_step != step
 
     def _validate(self) -> None:
-        """AP of the weights (of their average, if there is one), each process a share of the people.
+        """AP of the (averaged) weights; each process predicts its share of the people.
 
-        Broken off without figures if a signal asks to stop: the state is saved soon, and the next start does it again.
+        A signal interrupts it without figures; then the next start repeats it.
         """
         accelerator, people = self.parts.accelerator, self.parts.val
         began = time.perf_counter()
-        own = range(accelerator.process_index, len(people), accelerator.num_processes)
+        share = range(accelerator.process_index, len(people), accelerator.num_processes)
         with self._for_inference():
             settings = self.recipe.validation
-            mine = predict(self.parts.model, people, own, settings, stop=lambda: self._stop.asked)
-            found = gather_object([mine and (np.asarray(own), *mine)])
+            predicted = predict(self.parts.model, people, share, settings, stop=lambda: self._stop.asked)
+            found = gather_object([predicted and (np.asarray(share), *predicted)])
         if None in found:
             return
         order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
@@ -204,7 +197,7 @@ class Trainer:
             self._save_weights("best")
 
     def _draw(self) -> None:
-        """By the first process; where each has a share of the weights, all must take part."""
+        """The main process draws; with FSDP all processes must take part, as each has a shard of the weights."""
         if self.log or self.parts.accelerator.distributed_type == DistributedType.FSDP:
             with self._for_inference():
                 sheet = prediction_sheet(self.parts.model, self.parts.val, self.parts.start.kept)
@@ -221,13 +214,13 @@ class Trainer:
 
     @contextmanager
     def _for_inference(self) -> Iterator[None]:
-        """No gradient, autocast as in training, averaged weights if there are such."""
+        """No gradient, autocast as in training, averaged weights if there are any."""
         average = self.parts.average
         with torch.no_grad(), self.parts.accelerator.autocast(), average.in_place() if average else nullcontext():
             yield
 
     def _save(self) -> None:
-        """State and weights, unless this step's are on disk."""
+        """Save state and weights, unless those of this step are saved."""
         step = self.progress.step
         if self._saved_step == step:
             return
@@ -241,33 +234,21 @@ class Trainer:
         """RUN/weights/NAME.safetensors and the model card, for inference."""
         parts, recipe = self.parts, self.recipe
         with parts.average.in_place() if parts.average else nullcontext():
-            state = parts.accelerator.get_state_dict(parts.trained)  # the parameters themselves, no copies
+            state = parts.accelerator.get_state_dict(parts.trained)  # the parameters, not copies
             if not parts.accelerator.is_main_process:
                 return
             commit = git_commit() or "unknown"
+            metrics = self.metrics if self.progress.metrics_step == self.progress.step else {}
+            metadata = {"training_step": self.progress.step, "recipe": recipe.name, "seed": recipe.seed}
+            metadata |= {"started_from": parts.start.origin, "git_commit": commit, "metrics": json.dumps(metrics)}
             save_checkpoint(
-                {**state, **parts.start.kept},
-                parts.model.config,
-                self.folder.weights / f"{name}.safetensors",
-                dtype=DTYPES[recipe.checkpoints.weights_dtype],
-                metadata={
-                    "training_step": self.progress.step,
-                    "recipe": recipe.name,
-                    "seed": recipe.seed,
-                    "started_from": parts.start.origin,
-                    "git_commit": commit,
-                    "metrics": json.dumps(self.metrics if self.progress.metrics_step == self.progress.step else {}),
-                },
-            )
+                {**state, **parts.start.kept}, parts.model.config, self.folder.weights / f"{name}.safetensors",
+                dtype=DTYPES[recipe.checkpoints.weights_dtype], metadata=metadata,
+            )  # fmt: skip
         write_model_card(
-            self.folder.weights,
-            recipe,
-            parts.model.config,
-            origin=parts.start.origin,
-            data=parts.train.source,
-            progress=self.progress,
-            commit=commit,
-        )
+            self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data=parts.train.source,
+            progress=self.progress, commit=commit,
+        )  # fmt: skip
 
     def _log_step(self, plan: StagePlan, figures: dict[str, float], seconds: float) -> None:
         step = self.progress.step
@@ -278,7 +259,7 @@ class Trainer:
             self.log.write("step", step, **figures, samples=samples, epoch=round(epoch, 4), samples_per_second=rate)
 
     def _check_finite(self, figures: dict[str, float], batches: list[dict[str, Any]]) -> None:
-        """Every process leaves its batch behind."""
+        """Every process saves its batch if the loss is not finite."""
         step, process = self.progress.step + 1, self.parts.accelerator.process_index
         path = self.folder.root / "non_finite" / f"{step_name(step)}-process-{process}.safetensors"
         try:
@@ -289,7 +270,7 @@ class Trainer:
             raise
 
     def _report(self, problems: list[str]) -> None:
-        """Name each damaged file once, in all processes alike; raise `SDPoseError` past the limit."""
+        """Log each damaged file once, in all processes; `SDPoseError` if there are more than the recipe allows."""
         if self.parts.accelerator.num_processes > 1:
             problems = gather_object(list(problems))
         for problem in problems:
@@ -299,7 +280,9 @@ class Trainer:
             log.warning("skipped (%d so far): %s", len(self.progress.bad), problem)
             if self.log:
                 self.log.write("problem", self.progress.step, what=problem)
-        check_bad(self.progress.bad, self.recipe.data.max_bad)
+        bad, limit = self.progress.bad, self.recipe.data.max_bad
+        if len(bad) > limit:
+            raise SDPoseError(f"{len(bad)} damaged pictures or annotations, data.max_bad allows {limit}: {bad[-1]}")
 
 
 def _due(step: int, every: int, last: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The paper's two terms (arXiv 2509.24980, section 4): heatmaps, and the clean latent of the picture."""
+"""The paper's two loss terms (arXiv 2509.24980, section 4): heatmaps, and the clean latent of the picture."""
 
 from __future__ import annotations
 

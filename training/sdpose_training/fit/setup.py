@@ -1,4 +1,4 @@
-"""Everything that a run needs before its first step: data, model, optimizer, prepared by accelerate."""
+"""Sets up a run before its first step: data, model, optimizer, prepared by accelerate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
 log = logging.getLogger(__name__)
 
 PICTURES_LOOKED_FOR = 20
-"""Before a run begins. Single pictures that are missing are damaged files, found and counted on the way."""
+"""A run starts if one of these first pictures exists; other missing pictures count as damaged files."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,8 @@ class StagePlan:
     """A stage in optimizer steps.
 
     Attributes:
-        stage: of the recipe.
-        first_step, steps: where it begins, counted over the whole run, and how long it is.
-        first_sample: samples seen before it.
-        batch: how each step's samples are shared out.
+        first_step, steps: start, counted over the whole run, and length.
+        first_sample: number of samples seen before the stage.
     """
 
     stage: Stage
@@ -51,22 +49,19 @@ class StagePlan:
 
     @property
     def end(self) -> int:
-        """The step count after it."""
         return self.first_step + self.steps
 
 
 @dataclass
 class Parts:
-    """What a run works with.
+    """The parts of a run.
 
     Attributes:
-        accelerator: knows devices and processes.
-        model: the SDPose itself; `trained` is the same inside whatever accelerate put around it.
-        average: of the weights, if the recipe wants one.
-        start: where the weights came from, and tensors to save with them.
-        train, val: people; val is None if there is no validation.
-        problems: damaged annotations.
-        stages: the plan.
+        trained: `model` as accelerate wraps it.
+        average: of the weights, if the recipe has `ema_decay`.
+        start: origin of the weights, and tensors to save with them.
+        val: None without validation.
+        problems: messages about damaged annotations.
     """
 
     accelerator: Accelerator
@@ -82,7 +77,7 @@ class Parts:
 
 
 def set_up(recipe: Recipe) -> Parts:
-    """Read the data, build the model, prepare both; raises `InputError`, `CheckpointError` for what a user can mend."""
+    """Read the data and build the model; raises `InputError` or `CheckpointError` for errors that a user can fix."""
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
     accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
@@ -95,14 +90,14 @@ def set_up(recipe: Recipe) -> Parts:
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, len(train), accelerator.num_processes)
-    _tell_deepspeed(accelerator, recipe.optimizer, stages[0])
+    _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
     average = _make_average(accelerator, model, recipe)
     return Parts(accelerator, model, trained, optimizer, average, start, train, val, problems, stages)
 
 
 def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
-    """What accelerate makes of both. FSDP would shard a frozen VAE too, which has another dtype: it stays outside."""
+    """Both as accelerate wraps them. The frozen VAE, which has another dtype, stays outside of FSDP's shards."""
     if accelerator.distributed_type != DistributedType.FSDP:
         return accelerator.prepare(model, optimizer)
     if not model.vae_is_frozen:
@@ -116,29 +111,23 @@ def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Opt
 
 
 def check_launch(accelerator: Accelerator) -> None:
-    """Raise `InputError` for a configuration of accelerate that this loop cannot follow."""
+    """Raise `InputError` for a configuration of accelerate that the loop does not support."""
     deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
     if deepspeed is not None and deepspeed.zero_stage not in (0, 1, 2):
-        raise InputError(
-            f"accelerate's configuration asks for DeepSpeed's ZeRO stage {deepspeed.zero_stage}, under which no "
-            "validation can run: expected zero_stage 1 or 2, or FSDP with fsdp_version: 2"
-        )
+        found = f"accelerate's configuration has ZeRO stage {deepspeed.zero_stage}, where validation cannot run"
+        raise InputError(f"{found}: expected zero_stage 1 or 2, or FSDP with fsdp_version: 2")
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is not None and plugin.fsdp_version != 2:
-        raise InputError(
-            f"accelerate's configuration asks for FSDP of version {plugin.fsdp_version}, under which no validation can "
-            "run: expected fsdp_version: 2"
-        )
+        found = f"accelerate's configuration has FSDP version {plugin.fsdp_version}, where validation cannot run"
+        raise InputError(f"{found}: expected fsdp_version: 2")
     asked = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != asked:
-        raise InputError(
-            f"{asked} processes were launched that do not know of each other: each would train and write alone. "
-            "FSDP needs GPUs; on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`"
-        )
+        advice = "FSDP needs GPUs; on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`"
+        raise InputError(f"{asked} processes were launched but do not know of each other: {advice}")
 
 
-def _tell_deepspeed(accelerator: Accelerator, recipe: OptimizerRecipe, plan: StagePlan) -> None:
-    """What DeepSpeed wants to know beforehand, as it accumulates, clips and steps by itself."""
+def _configure_deepspeed(accelerator: Accelerator, recipe: OptimizerRecipe, plan: StagePlan) -> None:
+    """DeepSpeed accumulates, clips and steps by itself, so it needs these values in advance."""
     plugin = getattr(accelerator.state, "deepspeed_plugin", None)
     if plugin is not None:
         plugin.deepspeed_config.update(
@@ -150,16 +139,16 @@ def _tell_deepspeed(accelerator: Accelerator, recipe: OptimizerRecipe, plan: Sta
 
 
 def share_out_batches(accelerator: Accelerator, trained: Any, plan: StagePlan) -> None:
-    """Tell accelerate, and DeepSpeed, how many micro-batches make a step from now on."""
+    """Set the number of micro-batches per step in accelerate and DeepSpeed."""
     accelerator.gradient_accumulation_steps = plan.batch.accumulation
-    accelerator.step = 0  # it counts micro-batches: of a stage or a process count before, another number
+    accelerator.step = 0  # its count of micro-batches does not fit after a change of stage or process count
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         trained.set_train_micro_batch_size(plan.batch.micro)
         trained.set_train_batch_size(plan.batch.total)
 
 
 def share_methods(model: SDPose) -> None:
-    """Let the methods of validation gather the weights that FSDP shards, as `forward` does."""
+    """Let the methods of validation gather FSDP's sharded weights, as `forward` does."""
     from torch.distributed.fsdp import register_fsdp_forward_method
 
     for name in ("heatmaps", "reconstruct"):
@@ -167,7 +156,7 @@ def share_methods(model: SDPose) -> None:
 
 
 def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
-    """The people of "train" or "val", and the damaged annotations."""
+    """The people of "train" or "val", and messages about damaged annotations."""
     data = recipe.data
     names = (data.train_annotations, data.train_images) if part == "train" else (data.val_annotations, data.val_images)
     annotations, pictures = (Path(data.root) / name for name in names)
@@ -180,33 +169,30 @@ def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
 
 
 def _load_val(recipe: Recipe, keypoint_set: KeypointSet, problems: list[str]) -> People:
-    """The validation people of a recipe; damaged annotations are added to `problems`.
-
-    Raises `InputError` if their keypoints are not those that are trained.
-    """
+    """The validation people; messages about damage are added to `problems`. `InputError` for another keypoint set."""
     people, found = load_people(recipe, "val")
     if people.keypoint_set != keypoint_set:
-        raise InputError(
-            f"{recipe.data.val_annotations} has other keypoints ({people.keypoint_set.name!r}, "
-            f"{len(people.keypoint_set)}) than {recipe.data.train_annotations} ({keypoint_set.name!r}, "
-            f"{len(keypoint_set)}): name one set for both in data.keypoint_set, or mend the categories"
-        )
+        found = f"{recipe.data.val_annotations} has other keypoints ({_set_text(people.keypoint_set)})"
+        expected = f"{recipe.data.train_annotations} ({_set_text(keypoint_set)})"
+        raise InputError(f"{found} than {expected}: set data.keypoint_set for both, or correct the categories")
     problems += [f"{recipe.data.val_annotations}: {problem}" for problem in found]
     return people.first(recipe.validation.people)
 
 
+def _set_text(keypoint_set: KeypointSet) -> str:
+    return f"{keypoint_set.name!r}, {len(keypoint_set)}"
+
+
 def _check_pictures(people: People, folder: Path) -> None:
-    """Raise `InputError` where none of the first pictures is there: the folder is another one."""
+    """Raise `InputError` if none of the first pictures exists, as in a wrong folder."""
     first = list(dict.fromkeys(people.files))[:PICTURES_LOOKED_FOR]
     if not any(path.exists() for path in first):
-        raise InputError(
-            f"{folder}: none of the first {len(first)} pictures of the annotations is there, such as {first[0].name}: "
-            "name the folder in data.train_images or data.val_images"
-        )
+        missing = f"none of the first {len(first)} pictures of the annotations found, such as {first[0].name}"
+        raise InputError(f"{folder}: {missing}: set the folder in data.train_images or data.val_images")
 
 
 def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
-    """The stages one after the other, in optimizer steps; the last step of a stage is a whole one."""
+    """The stages in optimizer steps, rounded up to full steps."""
     plans: list[StagePlan] = []
     step = sample = 0
     for stage in recipe.stages:
@@ -218,48 +204,40 @@ def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
 
 
 def batch_text(stages: Sequence[StagePlan]) -> str:
-    """How each stage's total batch is made up, for the log."""
+    """How each stage's total batch is split, for the log."""
+    batches = (plan.batch for plan in stages)
     parts = (
-        f"{b.total} = {b.processes} process{'es' * (b.processes > 1)} x {b.accumulation} x {b.micro}"
-        for b in (plan.batch for plan in stages)
+        f"{b.total} = {b.processes} process{'es' * (b.processes > 1)} x {b.accumulation} x {b.micro}" for b in batches
     )
     return f"batch {', '.join(dict.fromkeys(parts))}"
 
 
 def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:
-    """The micro-batches of this process from step `first` of a stage on; to be closed."""
+    """The micro-batches of this process from step `first` of a stage; the caller closes them."""
     from torch.utils.data import DataLoader
 
     settings = SampleSettings(
-        input_size=plan.stage.input_size,
-        heatmap_sigma=plan.stage.heatmap_sigma,
-        min_visible=recipe.data.min_visible,
-        with_clean=recipe.rgb_reconstruction,
-        seed=recipe.seed,
+        plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed
     )
     steps, process = range(first, plan.steps), parts.accelerator.process_index
     order = micro_batches(len(parts.train), recipe.seed, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers
-    return Batches(
-        DataLoader(
-            PeopleSamples(parts.train, recipe.augmentation, settings),
-            batch_sampler=order,  # type: ignore[arg-type]
-            num_workers=workers,
-            collate_fn=collate,
-            worker_init_fn=quiet_worker,
-            pin_memory=parts.accelerator.device.type == "cuda",
-            prefetch_factor=4 if workers else None,
-        )
-    )
+    loader = DataLoader(
+        PeopleSamples(parts.train, recipe.augmentation, settings),
+        batch_sampler=order,  # type: ignore[arg-type]
+        num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=quiet_worker, collate_fn=collate,
+        pin_memory=parts.accelerator.device.type == "cuda",
+    )  # fmt: skip
+    return Batches(loader)
 
 
 def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> torch.optim.AdamW:
-    """AdamW; fused, which takes a tenth of the time for many small tensors."""
+    """AdamW; the fused version takes a tenth of the time for many small tensors."""
     return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
 
 
 def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
-    """At a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
+    """Learning rate at a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
     if plan.stage.schedule == "constant":
         return plan.stage.learning_rate * warm
@@ -267,12 +245,10 @@ def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
 
 
 def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Frozen or trained, half precision, checkpointing; before accelerate takes the model."""
+    """Set up freezing, dtypes, checkpointing and compilation, before accelerate wraps the model."""
     hardware = recipe.hardware
     model.vae.requires_grad_(not model.vae_is_frozen)
     if model.vae_is_frozen and accelerator.device.type != "cpu":
-        if hardware.vae_dtype not in DTYPES:
-            raise InputError(f"hardware.vae_dtype: expected one of {', '.join(DTYPES)}, got {hardware.vae_dtype!r}")
         model.vae.to(DTYPES[hardware.vae_dtype])
     if hardware.gradient_checkpointing:
         model.enable_gradient_checkpointing()

@@ -1,4 +1,4 @@
-"""The model that a run starts with: Stable Diffusion 2's weights, an SDPose checkpoint's, or random ones."""
+"""The starting model of a run, from Stable Diffusion 2, an SDPose checkpoint, or random weights."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ log = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]
 
 _NEW = ("head.", "unet.class_embedding.", TEXT)
-"""What Stable Diffusion has not, and what another keypoint set needs anew: may be missing, and is then random."""
+"""Tensors that Stable Diffusion lacks or another keypoint set replaces: if missing, they are random."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins.
+    """The start of a run.
 
     Attributes:
         model: on the CPU, float32, with its RGB branch if the recipe trains it.
-        kept: tensors that are not trained and go into every checkpoint as they are: the VAE as it was read (in training
-            it may be rounded to half precision), its decoder.
-        origin: what to write on a model card.
+        kept: untrained tensors for every checkpoint: the VAE as it was read (training may round it to half precision)
+            and its decoder.
+        origin: of the weights, for the model card.
     """
 
     model: SDPose
@@ -45,10 +45,9 @@ class Start:
 
 
 def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
-    """The model of a recipe at its first stage's size; what is random follows from the recipe's seed.
+    """The model of a recipe at the size of its first stage; random weights depend on the recipe's seed.
 
-    Raises:
-        CheckpointError: the base is not on this machine, damaged, or lacks the RGB branch that is to be trained.
+    Raises `CheckpointError` if the base is missing, damaged, or lacks the RGB branch that the recipe trains.
     """
     torch.manual_seed(recipe.seed)
     if recipe.model.base == SCRATCH:
@@ -71,18 +70,15 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
 
 
 def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
-    """Raises `InputError` for sizes of a recipe that do not fit together."""
+    """Raises `InputError` if the sizes of a recipe do not fit together."""
     unet, latent = config.unet, config.vae.latent_channels
+    expected = f"expected {latent} as in model.vae.latent_channels"
     if unet.in_channels != latent:
-        raise InputError(
-            f"model.unet.in_channels: expected {latent}, model.vae.latent_channels, got {unet.in_channels}"
-        )
+        raise InputError(f"model.unet.in_channels: {expected}, got {unet.in_channels}")
     if with_rgb_branch and unet.out_channels != latent:
-        raise InputError(
-            f"model.unet.out_channels: the RGB task predicts latents, expected {latent}, model.vae.latent_channels, "
-            f"got {unet.out_channels} (or --rgb-reconstruction off)"
-        )
-    try:
+        found = f"{unet.out_channels} (or use --rgb-reconstruction off)"
+        raise InputError(f"model.unet.out_channels: for the RGB task, {expected}, got {found}")
+    try:  # diffusers and torch check the sizes
         return SDPose(config, with_rgb_branch=with_rgb_branch)
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"model.unet and model.vae: sizes that do not fit together: {error}") from error
@@ -91,47 +87,38 @@ def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
 def config_of(
     recipe: Recipe, stage: Stage, keypoint_set: KeypointSet, unet: UNetConfig, vae: VAEConfig
 ) -> SDPoseConfig:
-    """The configuration of the recipe's model in a stage."""
+    """The model's configuration in a stage."""
     return SDPoseConfig(
-        keypoint_set=keypoint_set.name,
-        num_keypoints=len(keypoint_set),
-        feature_levels=recipe.model.feature_levels,
-        input_size=stage.input_size,
-        heatmap_sigma=stage.heatmap_sigma,
-        timestep=recipe.model.timestep,
-        flip_pairs=None if keypoint_set.name in KEYPOINT_SETS else keypoint_set.flip_pairs,
-        unet=unet,
-        vae=vae,
-    )
+        keypoint_set=keypoint_set.name, num_keypoints=len(keypoint_set), feature_levels=recipe.model.feature_levels,
+        input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma, timestep=recipe.model.timestep,
+        flip_pairs=None if keypoint_set.name in KEYPOINT_SETS else keypoint_set.flip_pairs, unet=unet, vae=vae,
+    )  # fmt: skip
 
 
 def for_stage(model: SDPose, stage: Stage) -> None:
-    """Set the input size of a stage; the tensors do not depend on it."""
+    """Set the input size and heatmap sigma of a stage, on which no tensor depends."""
     model.config = replace(model.config, input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma)
 
 
 def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_lack: tuple[str, ...] = _NEW) -> None:
-    """Put tensors into a model in place; those that are missing or of another shape stay random.
+    """Load tensors into a model; those that are missing or have another shape stay random.
 
-    Raises `CheckpointError` if any of these has another name than what it `may_lack` (prefixes of names).
+    Raises `CheckpointError` if a missing name does not start with one of the prefixes in `may_lack`.
     """
-    own = model.state_dict()
-    fitting = {k: tensors[k] for k, v in own.items() if k in tensors and tensors[k].shape == v.shape}
-    absent = [name for name in own if name not in fitting]
+    state = model.state_dict()
+    fitting = {k: tensors[k] for k, v in state.items() if k in tensors and tensors[k].shape == v.shape}
+    absent = [name for name in state if name not in fitting]
     if lacking := [name for name in absent if not name.startswith(may_lack)]:
-        branch = " (it was saved without its RGB branch: --rgb-reconstruction off, or another base)"
-        raise CheckpointError(
-            f"{source} lacks {len(lacking)} tensors of this model, the first {lacking[0]!r}"
-            + (branch if lacking[0].startswith("unet.") else "")
-        )
-    model.load_state_dict({**own, **fitting}, strict=True)
-    fresh = sorted({name.rpartition(".")[0] for name in absent if name != TEXT})
-    if fresh:
-        log.info("%s: random weights for %s", source, ", ".join(fresh) if len(fresh) < 20 else f"{len(fresh)} modules")
+        hint = " (saved without its RGB branch: use --rgb-reconstruction off, or another base)"
+        hint = hint if lacking[0].startswith("unet.") else ""
+        raise CheckpointError(f"{source} lacks {len(lacking)} tensors of this model, the first {lacking[0]!r}{hint}")
+    model.load_state_dict({**state, **fitting}, strict=True)
+    if new := sorted({name.rpartition(".")[0] for name in absent if name != TEXT}):
+        log.info("%s: random weights for %s", source, ", ".join(new) if len(new) < 20 else f"{len(new)} modules")
 
 
 def _read(path: Path) -> tuple[UNetConfig, VAEConfig, Tensors, Tensors]:
-    """Sizes, the tensors of an SDPose, and those of the VAE's decoder where there is one."""
+    """Sizes, the tensors of an SDPose, and those of the VAE's decoder if present."""
     if path.is_dir() and not (path / "decoder").is_dir():
         unet, vae, state = read_base(path)
         decoder = {name: value for name, value in state.items() if name.startswith(VAE_DECODER)}

@@ -1,4 +1,4 @@
-"""States that a run goes on from: written whole or not at all, the newest few kept."""
+"""Training states to resume from: written atomically, only the newest are kept."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ if TYPE_CHECKING:
 _PREFIX = "step-"
 _PROGRESS = "progress.json"
 _DOES_NOT_FIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)
-"""What PyTorch, safetensors and pickle raise for other names and shapes, and for files that are cut off."""
+"""Raised by PyTorch, safetensors and pickle for other names and shapes, and for truncated files."""
 
 
 @dataclass
 class Progress:
-    """How far a run is. Together with the recipe this also is the position in the data.
+    """The progress of a run; with the recipe, it also gives the position in the data.
 
     Attributes:
         step: optimizer steps done.
-        best_ap: best validation AP so far, -1 before the first.
-        best_step: when.
-        bad: damaged files and annotations met so far, each once.
-        metrics: of the last validation; empty before the first.
-        metrics_step: when.
+        best_ap, best_step: best validation AP so far (-1 before the first), and its step.
+        bad: messages about damaged files and annotations so far, each once.
+        metrics, metrics_step: of the last validation (empty before the first), and its step.
     """
 
     step: int = 0
@@ -50,9 +48,9 @@ def step_name(step: int) -> str:
 
 
 def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep: int) -> Path:
-    """Model, optimizer, random states and progress as FOLDER/step-..., by all processes together.
+    """Save model, optimizer, random states and progress as FOLDER/step-...; all processes take part.
 
-    It is written under another name and renamed when it is complete; then all but the newest `keep` are removed.
+    The folder is renamed when complete; then all but the newest `keep` are removed.
     """
     target = folder / step_name(progress.step)
     unfinished = folder / f".{target.name}.part"
@@ -74,50 +72,41 @@ def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep:
 
 
 def find_state(folder: Path, resume: str) -> Path | None:
-    """Which state to go on from.
-
-    Args:
-        folder: of the states.
-        resume: "auto" for the newest (None if there is none), "never", or the path of one.
+    """The state to resume from: "auto" is the newest in the folder (None if there is none), others are paths.
 
     Raises `InputError`: "never", but there are states; no state at the path.
     """
     states = sorted(state for state in folder.glob(f"{_PREFIX}*") if (state / _PROGRESS).exists())
     if resume == "never":
         if states:
-            raise InputError(
-                f"{folder.parent} already holds a run ({states[-1].name}): --resume auto goes on with it, or choose "
-                "another --out"
-            )
+            advice = "resume it with --resume auto, or choose another --out"
+            raise InputError(f"{folder.parent} already has a run ({states[-1].name}): {advice}")
         return None
     if resume == "auto":
         return states[-1] if states else None
     if not (Path(resume) / _PROGRESS).exists():
-        raise InputError(f"{resume} holds no training state (missing {_PROGRESS}): name a folder checkpoints/step-...")
+        raise InputError(f"{resume} has no training state (missing {_PROGRESS}): name a folder checkpoints/step-...")
     return Path(resume)
 
 
 def check_same(state: Path | None) -> None:
-    """Raise `InputError` if the processes found different states to go on from."""
+    """Raise `InputError` if the processes found different states."""
     from accelerate.utils import gather_object
 
     found = set(gather_object([state.name if state else "none"]))
     if len(found) > 1:
-        raise InputError(
-            f"the processes see different states to go on from ({', '.join(sorted(found))}): --out must be a folder "
-            "that all machines share"
-        )
+        states = ", ".join(sorted(found))
+        raise InputError(f"the processes found different states ({states}): --out must be a folder that all share")
 
 
 def load_state(accelerator: Accelerator, state: Path) -> Progress:
-    """Put a state into what was prepared; returns how far it was. Raises `InputError` for one that does not fit."""
+    """Load a state into the prepared objects; returns its progress. Raises `InputError` if it does not fit."""
     try:
         progress = Progress(**json.loads((state / _PROGRESS).read_text(encoding="utf-8")))
         accelerator.load_state(str(state))
     except _DOES_NOT_FIT as error:
         reason = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)
-        raise InputError(
-            f"cannot go on from {state}: {reason}. It is damaged, or was saved by another model than the recipe now "
-            "describes: take back what was changed, name an earlier state by --resume, or begin anew in another --out"
-        ) from error
+        cause = "it is damaged, or was saved by another model than the recipe's"
+        advice = "undo the changes to the recipe, resume from an earlier state, or choose another --out"
+        raise InputError(f"cannot resume from {state}: {reason}; {cause}: {advice}") from error
     return progress

@@ -1,4 +1,4 @@
-"""A small stand-in for Stable Diffusion: an autoencoder and a denoiser, trained in minutes."""
+"""A tiny replacement for Stable Diffusion: an autoencoder and a denoiser, trained in minutes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from sdpose_training.recipe.recipe import Recipe
 log = logging.getLogger("make_tiny_prior")
 
 KL_WEIGHT = 1e-3
-"""Of the divergence per value of the picture: it bounds the latents and hardly anything else."""
+"""Weight of the KL divergence per value of the picture: just enough to bound the latents."""
 ZOOM = (0.35, 1.0)
-"""Side of a window by the largest one that fits into the picture."""
+"""Size of a window relative to the largest one that fits into the picture."""
 LATENTS_MEASURED = 512
-"""Windows over which the spread of the latents is taken; it becomes the VAE's scaling factor."""
+"""Number of windows to measure the deviation of the latents for the VAE's scaling factor."""
 
 
 def make_prior(recipe: Recipe, pictures: Sequence[Path], out: Path, args: argparse.Namespace) -> None:
-    """Both stages; each writes its folder when it is done, and is passed over if that is there."""
+    """Run both stages, unless their folders exist."""
     import torch
 
     if recipe.hardware.threads:
@@ -54,7 +54,7 @@ def make_prior(recipe: Recipe, pictures: Sequence[Path], out: Path, args: argpar
 def train_autoencoder(
     recipe: Recipe, pictures: Sequence[Path], samples: int, window: int, out: Path
 ) -> tuple[Any, float, float]:
-    """OUT/vae: mean absolute error of the picture and a little KL divergence; returns it, CPU seconds, last loss."""
+    """Train OUT/vae by mean absolute error and a little KL divergence; returns it, CPU seconds, last loss."""
     import torch
 
     vae = _autoencoder(recipe)
@@ -66,30 +66,26 @@ def train_autoencoder(
         return absolute + KL_WEIGHT * posterior.kl().mean() / images[0].numel()
 
     seconds, loss = _train("autoencoder", list(vae.parameters()), batches, samples, 16, 2e-3, loss_of)
-    vae.eval()
-    _set_scaling(vae, windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 1))
-    _save_part(vae, out / "vae")
+    _save_vae(vae, recipe, pictures, out)
     return vae, seconds, loss
 
 
 def take_encoder(recipe: Recipe, checkpoint: Path, pictures: Sequence[Path], out: Path) -> None:
-    """OUT/vae with the encoder of an SDPose checkpoint; its decoder is random, and nothing here reads it.
+    """Write OUT/vae with the encoder of an SDPose checkpoint, and a random decoder, which is not used.
 
-    Raises `CheckpointError` for no SDPose checkpoint, `InputError` for an encoder of other sizes than the recipe's.
+    Raises `CheckpointError` if it is not an SDPose checkpoint, `InputError` if its sizes are not the recipe's.
     """
     config, tensors, _ = read_checkpoint(checkpoint)
     found, expected = asdict(config.vae), asdict(recipe.model.vae)
     if different := [name for name in expected if name != "scaling_factor" and found[name] != expected[name]]:
-        told = "; ".join(f"{name} {found[name]}, expected {expected[name]}" for name in different)
-        raise InputError(f"--encoder {checkpoint}: not the recipe's sizes (model.vae): found {told}")
+        sizes = "; ".join(f"{name} {found[name]}, expected {expected[name]}" for name in different)
+        raise InputError(f"--encoder {checkpoint}: other sizes than model.vae of the recipe: found {sizes}")
     vae = _autoencoder(recipe)
     encoder = {name.removeprefix("vae."): value for name, value in tensors.items() if name.startswith("vae.")}
     missing, unexpected = vae.load_state_dict(encoder, strict=False)
     if unexpected or not all(name.startswith(("decoder.", "post_quant_conv.")) for name in missing):
-        raise InputError(f"--encoder {checkpoint}: its VAE encoder has other parts than the recipe's")
-    vae.eval()
-    _set_scaling(vae, windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 1))
-    _save_part(vae, out / "vae")
+        raise InputError(f"--encoder {checkpoint}: its VAE encoder has other tensors than the recipe's")
+    _save_vae(vae, recipe, pictures, out)
     _note(out, "vae", 0, 0.0, None, recipe, len(pictures), encoder=str(checkpoint))
 
 
@@ -98,23 +94,25 @@ def _autoencoder(recipe: Recipe) -> Any:
     from diffusers import AutoencoderKL
 
     sizes, levels = asdict(recipe.model.vae), len(recipe.model.vae.block_out_channels)
-    vae = AutoencoderKL(
-        **sizes, down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels
-    )
+    down, up = ("DownEncoderBlock2D",) * levels, ("UpDecoderBlock2D",) * levels
+    vae = AutoencoderKL(**sizes, down_block_types=down, up_block_types=up)
     return vae.to(memory_format=torch.channels_last)
 
 
-def _set_scaling(vae: Any, batches: Iterator[Any]) -> None:
-    """Latents of unit variance after it, as Stable Diffusion's are."""
+def _save_vae(vae: Any, recipe: Recipe, pictures: Sequence[Path], out: Path) -> None:
+    """Write OUT/vae with the scaling factor that gives latents unit variance, as in Stable Diffusion."""
     import torch
 
+    vae.eval()
+    batches = windows(pictures, recipe.stages[-1].input_size, 16, recipe.seed + 1)
     with torch.no_grad():
         means = [vae.encode(next(batches)).latent_dist.mean for _ in range(LATENTS_MEASURED // 16)]
     vae.register_to_config(scaling_factor=float(1 / torch.cat(means).std()))
+    _save_part(vae, out / "vae")
 
 
 def train_denoiser(recipe: Recipe, pictures: Sequence[Path], samples: int, out: Path) -> tuple[float, float]:
-    """OUT/unet and the constant that stands for the empty prompt; returns CPU seconds, last loss."""
+    """Train OUT/unet with a constant embedding for the empty prompt; returns CPU seconds, last loss."""
     import torch
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from safetensors.torch import save_file
@@ -140,23 +138,20 @@ def train_denoiser(recipe: Recipe, pictures: Sequence[Path], samples: int, out: 
 
 
 def _train(
-    name: str,
-    parameters: list[Any],
-    batches: Iterator[Any],
-    samples: int,
-    batch: int,
-    rate: float,
+    name: str, parameters: list[Any], batches: Iterator[Any], samples: int, batch: int, rate: float,
     loss_of: Callable[[Any], Any],
-) -> tuple[float, float]:
-    """AdamW, warm-up, cosine to 0; CPU seconds of all threads and the mean loss of the last tenth."""
+) -> tuple[float, float]:  # fmt: skip
+    """AdamW, warm-up, cosine to 0; returns CPU seconds of all threads and the mean loss of the last tenth."""
     import torch
     from tqdm import tqdm
 
     steps, began, losses = max(1, samples // batch), time.process_time(), []
     optimizer = torch.optim.AdamW(parameters, lr=rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
-    )
+
+    def factor(step: int) -> float:
+        return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     with tqdm(range(steps), unit="step", desc=name, mininterval=5) as bar:
         for _ in bar:
             loss = loss_of(next(batches))
@@ -173,7 +168,7 @@ def _train(
 
 
 def windows(pictures: Sequence[Path], size: tuple[int, int], batch: int, seed: int) -> Iterator[Any]:
-    """Batches (N, 3, h, w) in [-1, 1] of random windows of random pictures at `size` (w, h), half of them mirrored."""
+    """Batches (N, 3, h, w) in [-1, 1] of random windows of random pictures, resized to `size` (w, h), half mirrored."""
     import cv2
     import torch
 
@@ -184,32 +179,25 @@ def windows(pictures: Sequence[Path], size: tuple[int, int], batch: int, seed: i
         for index in rng.integers(len(pictures), size=batch):
             image = read_picture(pictures[index])
             room = np.array(image.shape[1::-1])
-            own_w, own_h = np.maximum(np.array(size) * min(room / size) * rng.uniform(*ZOOM), 1).astype(int)
-            x, y = rng.integers(room - (own_w, own_h) + 1)
-            crop = cv2.resize(image[y : y + own_h, x : x + own_w], (w, h), interpolation=cv2.INTER_AREA)
+            crop_w, crop_h = np.maximum(np.array(size) * min(room / size) * rng.uniform(*ZOOM), 1).astype(int)
+            x, y = rng.integers(room - (crop_w, crop_h) + 1)
+            crop = cv2.resize(image[y : y + crop_h, x : x + crop_w], (w, h), interpolation=cv2.INTER_AREA)
             crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
         stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
         yield stacked.contiguous(memory_format=torch.channels_last)
 
 
 def _save_part(part: Any, folder: Path) -> None:
-    """diffusers' folder, written under another name and renamed."""
+    """Write a folder in diffusers' layout, renamed when complete."""
     unfinished = folder.with_name(f".{folder.name}.part")
     part.save_pretrained(unfinished)
     unfinished.rename(folder)
 
 
 def _note(
-    out: Path,
-    part: str,
-    samples: int,
-    seconds: float,
-    loss: float | None,
-    recipe: Recipe,
-    pictures: int,
-    **more: str,
+    out: Path, part: str, samples: int, seconds: float, loss: float | None, recipe: Recipe, pictures: int, **more: str
 ) -> None:
-    """One entry of OUT/prior.json: what it cost."""
+    """Record in OUT/prior.json what a part cost."""
     path = out / "prior.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known[part] = {"samples": samples, "cpu_seconds": round(seconds, 1), "loss": loss, "seed": recipe.seed, **more}

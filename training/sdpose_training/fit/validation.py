@@ -1,4 +1,4 @@
-"""AP while training: ground-truth boxes, flip test, COCO's evaluation. `evaluate.py` runs the full protocols."""
+"""AP during training: ground-truth boxes, flip test, COCO's evaluation; `evaluate.py` runs the full protocols."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ log = logging.getLogger(__name__)
 def crops_of(
     people: People, indices: Sequence[int], input_size: tuple[int, int]
 ) -> tuple[list[int], torch.Tensor, list[Crop]]:
-    """Crops as at inference, of the people whose picture can be read; others are logged and left out.
+    """Crops as at inference; people whose picture cannot be read are logged and skipped.
 
-    Returns:
-        The places in `indices` of those that were read, their crops (N, 3, H, W) in [-1, 1], and their `Crop`s.
+    Returns the positions in `indices` of those that were read, crops (N, 3, H, W) in [-1, 1], and their `Crop`s.
     """
     places, pixels, crops = [], [], []
     for place, i in enumerate(indices):
         try:
             picture = read_picture(people.files[i], tuple(people.picture_sizes[i].tolist()))
-            own, crop = make_crop(picture, people.boxes_xyxy[i], input_size)
+            cropped, crop = make_crop(picture, people.boxes_xyxy[i], input_size)
         except InputError as error:
             log.warning("validation: %s", error)
             continue
         places.append(place)
-        pixels.append(own)
+        pixels.append(cropped)
         crops.append(crop)
     stacked = np.stack(pixels) if pixels else np.zeros((0, *input_size[::-1], 3), np.uint8)
     return places, torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1, crops
@@ -55,9 +54,9 @@ def predict(
     settings: ValidationRecipe,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Keypoints (N, K, 2) in pixels of the pictures, NaN where none, and scores (N, K), of the people at `indices`.
+    """Keypoints (N, K, 2) in pixels of the pictures, and scores (N, K), of the people at `indices`.
 
-    People whose picture is damaged get no points: they count as missed. None if it was asked to `stop` on the way.
+    People whose picture is damaged get NaN, so they count as missed. Returns None as soon as `stop` says so.
     """
     size, count = model.config.input_size, len(people.keypoint_set)
     keypoints = np.full((len(indices), count, 2), np.nan, np.float32)
@@ -71,22 +70,16 @@ def predict(
         maps = model.heatmaps(images.to(model.device), flip_test=settings.flip_test)
         points, values = decode_dark_udp(maps, size)
         rows = start + np.asarray(places)
-        keypoints[rows] = [crop.to_image(own) for crop, own in zip(crops, points, strict=True)]
+        keypoints[rows] = [crop.to_image(in_crop) for crop, in_crop in zip(crops, points, strict=True)]
         scores[rows] = values
     return keypoints, scores
 
 
 def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """COCO's figures, as fractions, of one prediction per person; and the mean OKS.
+    """COCO's figures, as fractions, for one prediction per person; and the mean OKS.
 
-    Args:
-        people: N with ground truth.
-        keypoints, scores: (N, K, 2) in pixels of the pictures, (N, K); of a person, the score is the mean of the point
-            scores above .2.
-
-    Raises:
-        MissingDependency: faster-coco-eval is not installed.
-        InputError: the shapes do not belong together.
+    Keypoints (N, K, 2) are in pixels of the pictures, scores (N, K); a person's score is the mean of those above .2.
+    Raises `MissingDependency` without faster-coco-eval, `InputError` for wrong shapes.
     """
     count = len(people.keypoint_set)
     if keypoints.shape != (len(people), count, 2) or scores.shape != (len(people), count):
@@ -98,14 +91,11 @@ def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray)
 
 
 def mean_oks(people: People, keypoints: np.ndarray, sigmas: np.ndarray) -> float:
-    """Mean similarity of each person's prediction to the truth: moves long before AP does."""
+    """Mean OKS of the predictions (N, K, 2), which rises long before AP does."""
     truth = np.where(people.visibility[..., None] > 0, people.keypoints, np.nan)
-    found = np.where(np.isfinite(keypoints), keypoints, 1e6)  # a point that was not found is far away
-    each = [
-        oks(own[None], other[None], area[None], sigmas)[0, 0]
-        for own, other, area in zip(truth, found, people.areas, strict=True)
-    ]
-    return float(np.mean(each))
+    found = np.where(np.isfinite(keypoints), keypoints, 1e6)  # missing points count as far away
+    each = zip(truth, found, people.areas, strict=True)
+    return float(np.mean([oks(true[None], other[None], area[None], sigmas)[0, 0] for true, other, area in each]))
 
 
 def _truth(people: People) -> Truth:

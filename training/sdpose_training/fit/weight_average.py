@@ -1,7 +1,7 @@
 """Exponential moving average of the trained weights.
 
-Ours, not diffusers' `EMAModel`: that one rounds differently, keeps the average on the CPU after a resume, and passes
-over the states of earlier versions without an error.
+Ours instead of diffusers' `EMAModel`, which rounds differently, keeps the average on the CPU after a resume, and
+silently ignores the states of earlier versions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 
 class WeightAverage:
-    """Keeps `decay` of the average and takes the rest from the weights at each update (fewer at the beginning)."""
+    """Each update keeps `decay` of the average (less at the beginning) and adds the rest from the weights."""
 
     def __init__(self, parameters: Sequence[torch.nn.Parameter], decay: float) -> None:
         self.parameters = list(parameters)
@@ -24,14 +24,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Call after each optimizer step."""
         self.updates += 1
         kept = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(self.average, self.parameters, 1 - kept)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The averages stand in the model while the block runs."""
+        """The model has the averaged weights inside the block."""
         self._exchange()
         try:
             yield
@@ -46,11 +45,9 @@ class WeightAverage:
             average.copy_(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
         return {"updates": self.updates, "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The reverse of `state_dict`."""
         self.updates = state["updates"]
         for average, value in zip(self.average, state["average"], strict=True):
             average.copy_(value)

@@ -1,8 +1,7 @@
-"""A recipe: everything that decides what a training run does, as one frozen tree.
+"""A recipe: all settings of a training run, from a TOML file (`recipes/*.toml`) and `--key value` arguments.
 
-A recipe is a TOML file (`recipes/*.toml`) plus `--key value` from the command line; see `values.py` for how they are
-read. Values that the paper (arXiv 2509.24980) gives are the defaults; values that it leaves open are our choice and
-marked so. "every" counts optimizer steps throughout; 0 is never.
+The defaults are the paper's (arXiv 2509.24980); where the paper says nothing, they are our choice and marked so.
+"every" counts optimizer steps; 0 is never.
 """
 
 from __future__ import annotations
@@ -32,33 +31,32 @@ Side = Annotated[int, Field(ge=64, multiple_of=64)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+def _check_range(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] > pair[1]:
         raise ValueError("expected two numbers, the smaller one first")
     return pair
 
 
-def _some(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+def _check_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     if not stages:
         raise ValueError("expected at least one of [[stages]]")
     return stages
 
 
-Rising = AfterValidator(_rising)
+Range = AfterValidator(_check_range)
 
 
 @dataclass(frozen=True, config=_CHECKED)
 class ModelRecipe:
-    """What is trained, and from which weights.
+    """The model and its starting weights.
 
     Attributes:
         base: "sd2-base" (`sdpose download sd2-base`), a folder with unet/ and vae/, an SDPose checkpoint (file, folder
             or known name), or "scratch" for random weights of the sizes below.
-        feature_levels: one level, or several that are fused (F1 the last up-block).
-        random_unet: do not take the base's U-Net, only its VAE: the paper's "without diffusion prior".
-        timestep: fixed.
-        train_vae: train the VAE's encoder along: only where there is no pretrained one (the paper freezes it).
-        unet, vae: sizes, for "scratch"; else those of the base.
+        feature_levels: one level, or several to fuse (F1 is the last up-block).
+        random_unet: take only the VAE of the base, not its U-Net: the paper's "without diffusion prior".
+        train_vae: also train the VAE's encoder, if there is no pretrained one (the paper freezes it).
+        unet, vae: sizes for "scratch" and for the tiny prior; other bases have their sizes.
     """
 
     base: str = "sd2-base"
@@ -72,13 +70,13 @@ class ModelRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class DataRecipe:
-    """Where the people are: COCO format; paths are below `root` unless absolute.
+    """Data in COCO format; paths are relative to `root` unless absolute.
 
     Attributes:
-        keypoint_set: "coco_17", "coco_wholebody_133", a TOML file with a set of one's own, or "annotations": the names
-            of the annotation file's category.
-        min_visible: samples with fewer points in the crop are drawn again (released pipeline: 3, whole body 8).
-        max_bad: damaged pictures and annotations after which the run stops.
+        keypoint_set: "coco_17", "coco_wholebody_133", a TOML file with a custom set, or "annotations" for the names in
+            the annotation file's category.
+        min_visible: a sample with fewer points in the crop is replaced (released pipeline: 3, whole body 8).
+        max_bad: the run stops if more pictures and annotations than this are damaged.
     """
 
     root: str = ""
@@ -93,7 +91,7 @@ class DataRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class AugmentationRecipe:
-    """Chances (0..1) and ranges, in the order of the released pipeline; see `augmentation.py` and `photometric.py`."""
+    """Probabilities and ranges, in the order of the released pipeline: see `augmentation.py` and `photometric.py`."""
 
     flip: Probability = 0.5
     half_body: Probability = 0.3
@@ -105,7 +103,7 @@ class AugmentationRecipe:
     shift: Probability = 0.3
     shift_range: float = 0.16
     scale: Probability = 1.0
-    scale_range: Annotated[tuple[Positive, Positive], Rising] = (0.5, 1.5)
+    scale_range: Annotated[tuple[Positive, Positive], Range] = (0.5, 1.5)
     rotation: Probability = 0.6
     rotation_range_deg: float = 80.0
     photometric: bool = True
@@ -113,12 +111,12 @@ class AugmentationRecipe:
     blur: Probability = 0.1
     median_blur: Probability = 0.1
     dropout: Probability = 1.0
-    dropout_range: Annotated[tuple[Probability, Probability], Rising] = (0.2, 0.4)
+    dropout_range: Annotated[tuple[Probability, Probability], Range] = (0.2, 0.4)
 
 
 @dataclass(frozen=True, config=_CHECKED)
 class LossRecipe:
-    """Weights of the paper's two terms."""
+    """Weights of the paper's two loss terms."""
 
     heatmap: float = Field(1.0, ge=0)
     rgb: float = Field(1.0, ge=0)
@@ -126,12 +124,12 @@ class LossRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class OptimizerRecipe:
-    """AdamW. The paper states the learning rate only (a stage's); the rest is our choice.
+    """AdamW. The paper states only the learning rate (see `Stage`); the rest is our choice.
 
     Attributes:
-        warmup_steps: of each stage, with a learning rate that rises in a straight line.
-        max_grad_norm: longer gradients are cut to it; 0 never.
-        ema_decay: of an average of the weights, which is then what is validated and saved; 0 for none.
+        warmup_steps: linear warm-up at the start of each stage.
+        max_grad_norm: gradients are clipped to this norm; 0 never.
+        ema_decay: decay of a moving average of the weights, which is then validated and saved; 0 for none.
     """
 
     betas: tuple[Beta, Beta] = (0.9, 0.999)
@@ -143,13 +141,12 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class Stage:
-    """A part of the run at one input size; several make progressive resizing.
+    """A part of the run with one input size; several stages make progressive resizing.
 
     Attributes:
         input_size: (w, h), multiples of 64.
         heatmap_sigma: of the target, in heatmap pixels.
-        epochs: passes over the data, unless `samples` says how long.
-        samples: how many samples are seen; 0 leaves it to `epochs`.
+        epochs, samples: length of the stage; `samples` wins unless 0.
         schedule: of the learning rate: "constant", or "cosine" down to 0 at the end of the stage (our choice).
         total_batch: samples per optimizer step, over all processes and accumulated micro-batches.
     """
@@ -165,20 +162,20 @@ class Stage:
     @model_validator(mode="after")
     def _has_a_length(self) -> Stage:
         if self.epochs <= 0 and self.samples <= 0:
-            raise ValueError("expected epochs or samples, to say how long the stage is")
+            raise ValueError("expected epochs or samples for the length of the stage")
         return self
 
 
 @dataclass(frozen=True, config=_CHECKED)
 class HardwareRecipe:
-    """How it is computed; no value here changes what is learnt, but for rounding.
+    """Settings that change speed and memory, and results only by rounding.
 
     Attributes:
-        batch_per_device: the largest micro-batch; the total batch is kept by accumulating gradients.
-        mixed_precision: "no" or "bf16"; the trained weights are float32 in either case.
-        vae_dtype: of the frozen VAE on a GPU ("bf16", "fp16", "fp32"); on a CPU it is float32.
-        workers: processes that load data, per process; 0 loads in the training process.
-        threads: of PyTorch on the CPU; 0 leaves its choice.
+        batch_per_device: maximum micro-batch; gradients are accumulated up to the total batch.
+        mixed_precision: "no" or "bf16"; the trained weights are float32 in both cases.
+        vae_dtype: of the frozen VAE on a GPU; on a CPU it is float32.
+        workers: data loading processes per training process; 0 loads in the training process.
+        threads: CPU threads of PyTorch; 0 for PyTorch's default.
     """
 
     batch_per_device: Size = 16
@@ -193,7 +190,7 @@ class HardwareRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class LogRecipe:
-    """What is written while it runs, besides log.jsonl."""
+    """What a run writes besides log.jsonl."""
 
     every: Size = 10
     pictures_every: int = 1000
@@ -203,11 +200,7 @@ class LogRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class ValidationRecipe:
-    """AP on ground-truth boxes during the run, and always at its end unless `people` is 0.
-
-    Attributes:
-        people: the first so many of the validation people (-1 all, 0 no validation).
-    """
+    """AP on ground-truth boxes of the first `people` (-1 all, 0 no validation), also at the end of the run."""
 
     every: int = 0
     people: int = -1
@@ -217,12 +210,12 @@ class ValidationRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class CheckpointRecipe:
-    """What a run can go on from, and the weights it leaves.
+    """States to resume from, and weights.
 
     Attributes:
-        every: steps between checkpoints; one is always written at the end.
-        keep: newest states that are kept (weights are all kept); at least 1.
-        weights_dtype: "fp16", "bf16" or "fp32", of RUN/weights.
+        every: steps between checkpoints; the last step always has one.
+        keep: number of newest states to keep; all weights are kept.
+        weights_dtype: of RUN/weights.
     """
 
     every: Count = 1000
@@ -232,7 +225,7 @@ class CheckpointRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class Recipe:
-    """One run. `rgb_reconstruction` trains the second task (paper, section 4.3); off is the paper's ablation."""
+    """One run. `rgb_reconstruction` trains the second task (paper, section 4.3; off in its ablation)."""
 
     name: str = "unnamed"
     seed: int = Field(0, ge=0, lt=1 << 63)
@@ -242,7 +235,7 @@ class Recipe:
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
-    stages: Annotated[tuple[Stage, ...], AfterValidator(_some)] = (Stage(epochs=40),)
+    stages: Annotated[tuple[Stage, ...], AfterValidator(_check_stages)] = (Stage(epochs=40),)
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
     log: LogRecipe = field(default_factory=LogRecipe)
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
@@ -250,14 +243,13 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and the command line's changes to it.
+    """Read a recipe from a TOML file and apply overrides.
 
     Args:
-        path: a TOML file.
         overrides: "--key", "value", ... or "--key=value"; keys as in the file ("data.root", "stages.0.samples"), with
-            - or _ alike.
+            - or _.
 
-    Raises `InputError`: no such file, no TOML, an unknown key (with the nearest known one), a value of another kind.
+    Raises `InputError`: a missing file, invalid TOML, an unknown key (names the nearest known one), or a wrong value.
     """
     return recipe_from(with_overrides(read_toml(path), overrides, Recipe))
 

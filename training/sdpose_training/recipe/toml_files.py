@@ -1,4 +1,4 @@
-"""TOML files, in and out."""
+"""Reading and writing TOML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """A TOML file as nested plain values; `InputError` if it is missing or none."""
+    """A TOML file as nested plain values; `InputError` if it is missing or invalid."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -26,7 +26,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def to_toml(value: Any) -> str:
-    """A dataclass tree as TOML that `read_toml` and `build` turn into the same tree."""
+    """A dataclass tree as TOML; `read_toml` and `build` restore it."""
     import tomli_w
 
     return tomli_w.dumps(asdict(value))

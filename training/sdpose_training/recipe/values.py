@@ -1,4 +1,4 @@
-"""Recipes from TOML and from the command line: texts read, values checked, unknown keys named."""
+"""Recipe values from TOML and the command line: parsing, checks, errors for unknown keys."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ _EXPECTED = {
     "multiple_of": "a multiple of {multiple_of:g}",
     "too_long": "{max_length} values",
 }
-"""What pydantic's errors say was wanted, by their type."""
+"""What was expected, by the type of pydantic's error."""
 
 
 def build(cls: type[T], values: Mapping[str, Any]) -> T:
-    """An instance of a tree of pydantic dataclasses.
+    """A tree of pydantic dataclasses from nested values.
 
     Args:
         cls: its fields are bool, int, float, str, tuples of these, or dataclasses.
-        values: nested; texts are read as the field's type wants them ("off", "192,256").
+        values: strings are parsed by the type of the field ("off", "192,256").
 
-    Raises `InputError`: every unknown key, with the nearest known one, and every value that cannot be meant.
+    Raises `InputError` for all unknown keys (names the nearest known ones) and all wrong values.
     """
     try:
-        # As JSON, whose lists and tables pydantic takes for tuples and dataclasses though it is strict with numbers.
+        # Strict pydantic takes lists for tuples and tables for dataclasses only from JSON.
         return TypeAdapter(cls).validate_json(json.dumps(_read(cls, values), default=str))
     except ValidationError as error:
         raise InputError("; ".join(_problems(error, cls))) from None
 
 
 def with_overrides(values: Mapping[str, Any], arguments: Sequence[str], cls: type) -> dict[str, Any]:
-    """`values` with "--key value" pairs put in; the types are read by `build` afterwards.
+    """`values` with "--key value" pairs applied, as strings for `build` to parse.
 
-    Raises `InputError`: a key without value, a value without key, a key that does not exist (with the nearest).
+    Raises `InputError`: a key without value, a value without key, an unknown key (names the nearest known one).
     """
     result = copy.deepcopy(dict(values))
     for key, text in _pairs(arguments):
@@ -63,7 +63,7 @@ def with_overrides(values: Mapping[str, Any], arguments: Sequence[str], cls: typ
 
 
 def known_keys(cls: type) -> list[str]:
-    """Dotted names of all values of a dataclass tree; "N" stands for a place in a list of dataclasses."""
+    """Dotted names of all values of a dataclass tree, with "N" for an index into a list of dataclasses."""
     names = []
     for name, hint in get_type_hints(cls).items():
         inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
@@ -76,7 +76,7 @@ def known_keys(cls: type) -> list[str]:
 
 
 def differences(one: Any, other: Any) -> list[str]:
-    """Dotted names of the values in which two trees of the same dataclass differ."""
+    """Dotted names of the values that differ between two trees of the same dataclass."""
     first, second = _flat(asdict(one)), _flat(asdict(other))
     return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
@@ -96,16 +96,15 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _put(values: dict[str, Any], key: str, text: str, cls: type) -> None:
-    """Set one dotted key; the way there is made where the file does not have it."""
+    """Set one dotted key; missing tables on its path are created."""
     *path, last = key.split(".")
-    spelt = ".".join("N" if part.isdigit() else part for part in (*path, last))
-    if spelt not in known_keys(cls):
+    if ".".join("N" if part.isdigit() else part for part in (*path, last)) not in known_keys(cls):
         raise InputError(_unknown(key, known_keys(cls)))
     place: Any = values
     for part in path:
         if part.isdigit():
             if not isinstance(place, list) or int(part) >= len(place):
-                raise InputError(f"--{key}: the recipe has no number {part} there (they count from 0)")
+                raise InputError(f"--{key}: the recipe has no number {part} (they count from 0)")
             place = place[int(part)]
         else:
             place = place.setdefault(part, {})
@@ -119,19 +118,19 @@ def _unknown(key: str, known: Sequence[str]) -> str:
 
 
 def _problems(error: ValidationError, cls: type) -> list[str]:
-    """One sentence for each value."""
+    """One message per value."""
     found: dict[str, str] = {}
     for each in error.errors(include_url=False):
         path, kind, value = each["loc"], each["type"], each["input"]
         if kind not in ("value_error", "dataclass_type", "unexpected_keyword_argument") and isinstance(path[-1], int):
-            path = path[:-1]  # a number in a list: the list is named
+            path = path[:-1]  # for a number in a list, name the list
         key = ".".join(map(str, path))
         shown = "" if kind == "value_error" and isinstance(value, Mapping) else f", found {value!r:.60}"
         if kind == "unexpected_keyword_argument":
             found[key] = _unknown(key, known_keys(cls))
         elif kind == "value_error":
             found[key] = f"{key}: {each['ctx']['error']}{shown}"
-        elif kind == "missing":  # from a list, as every field has a default; the last of these errors has its length
+        elif kind == "missing":  # only in lists, as every field has a default; the last of these errors has the length
             found[key] = f"{key}: expected {each['loc'][-1] + 1} values{shown}"
         else:
             found[key] = f"{key}: expected {_EXPECTED.get(kind, each['msg']).format(**each.get('ctx', {}))}{shown}"
@@ -139,7 +138,7 @@ def _problems(error: ValidationError, cls: type) -> list[str]:
 
 
 def _read(hint: Any, value: Any) -> Any:
-    """Texts as a field of this type wants them; what cannot be read stays, and is reported with its name."""
+    """Parse strings by the type of the field; what cannot be parsed stays a string, and pydantic reports it."""
     if is_dataclass(hint) and isinstance(value, Mapping):
         hints = get_type_hints(hint)
         return {key: _read(hints.get(key), each) for key, each in value.items()}

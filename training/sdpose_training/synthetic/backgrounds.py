@@ -1,4 +1,4 @@
-"""What stands behind and before synthetic people: backgrounds (plain to cluttered, or given pictures) and objects."""
+"""Backgrounds of synthetic pictures (plain to cluttered, or given pictures) and objects around the people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = {"plain": 0.08, "gradient": 0.10, "noise": 0.12, "blobs": 0.20, "tiles":
 
 
 def sample_background(rng: np.random.Generator, size: tuple[int, int], pictures: Sequence[Path] = ()) -> np.ndarray:
-    """(h, w, 3) float32 RGB 0..255 of `size` (w, h). With `pictures`, half of the backgrounds are cut out of them."""
+    """(h, w, 3) float32 RGB 0..255 of `size` (w, h). With `pictures`, half of the backgrounds are cut from them."""
     import cv2
 
     if pictures and rng.random() < 0.5:
@@ -61,7 +61,7 @@ def _gradient(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], sigma: float) -> np.ndarray:
-    """(h, w, 3) smooth noise of standard deviation about 1, gray or colored."""
+    """(h, w, 3) smooth noise with a standard deviation of about 1, gray or in color."""
     import cv2
 
     noise = rng.standard_normal((size[1], size[0], int(rng.choice([1, 1, 3]))), np.float32)
@@ -73,12 +73,12 @@ def _blobs(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     import cv2
 
     cells = rng.uniform(0, 255, (*rng.integers(3, 30, 2), 3)).astype(np.float32)
-    how = (cv2.INTER_CUBIC, cv2.INTER_NEAREST, cv2.INTER_LINEAR)[rng.integers(3)]
-    return cv2.resize(cells, size, interpolation=how)
+    interpolation = (cv2.INTER_CUBIC, cv2.INTER_NEAREST, cv2.INTER_LINEAR)[rng.integers(3)]
+    return cv2.resize(cells, size, interpolation=interpolation)
 
 
 def _tiles(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Bricks, stripes or a chessboard, turned by some angle."""
+    """Bricks, stripes or a chessboard at a random angle."""
     angle = rng.choice([0.0, rng.uniform(0, np.pi)])
     y, x = np.mgrid[: size[1], : size[0]].astype(np.float32)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -87,15 +87,14 @@ def _tiles(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     column = np.floor(u / width + 0.5 * (row % 2) * (rng.random() < 0.5))
     kind = rng.choice(["bricks", "stripes", "chess"])
     if kind == "bricks":
-        joint = ((v / height) % 1 < 0.12) | ((u / width + 0.5 * (row % 2)) % 1 < 0.08)
-        mask = joint
+        mask = ((v / height) % 1 < 0.12) | ((u / width + 0.5 * (row % 2)) % 1 < 0.08)
     else:
         mask = (row % 2 == 0) if kind == "stripes" else ((row + column) % 2 == 0)
     return np.where(mask[..., None], random_color(rng), random_color(rng)).astype(np.float32)
 
 
 def _from_picture(rng: np.random.Generator, size: tuple[int, int], path: Path) -> np.ndarray:
-    """A random cut-out of a picture, mirrored or not, brighter or darker."""
+    """A random crop of a picture, randomly mirrored, brighter or darker."""
     import cv2
 
     picture = read_image(path)
@@ -110,7 +109,7 @@ def _from_picture(rng: np.random.Generator, size: tuple[int, int], path: Path) -
 
 
 def random_object(rng: np.random.Generator, size: tuple[int, int], extent: tuple[float, float]) -> np.ndarray:
-    """(h, w) bool: a box, an ellipse, a pole or a polygon whose extent is a share of the picture's."""
+    """(h, w) bool: a box, ellipse, pole or polygon whose `extent` is relative to the picture."""
     import cv2
 
     w, h = size

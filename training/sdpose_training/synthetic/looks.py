@@ -1,7 +1,7 @@
-"""Looks of synthetic people: body shapes, skin, hair, clothes with patterns, and how far clothes stand off the body.
+"""Looks of synthetic people: body shapes, skin, hair, and clothes with patterns and thickness.
 
-Clothes are colors on the reference body: a garment covers the trunk between two heights and the arms down to a length.
-Colors are RGB, 0..255.
+Clothes are colors on the reference body: a garment covers the trunk between two heights and part of the arms. Colors
+are RGB, 0..255.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ANKLE, _WAIST, _SHOULDER_X, _WRIST_X = -0.76, 0.08, 0.165, 0.45  # on the refer
 
 
 def sample_shape(rng: np.random.Generator) -> dict[str, float]:
-    """anny's phenotypes, 0..1: most people are adults, one in six is a child; no infants."""
+    """anny's phenotypes, 0..1: mostly adults, one in six is a child; no infants."""
     age = rng.uniform(0.28, 0.55) if rng.random() < 0.17 else rng.uniform(0.6, 1.0)
     return {
         "age": age,
@@ -35,14 +35,14 @@ def sample_shape(rng: np.random.Generator) -> dict[str, float]:
 
 
 def random_color(rng: np.random.Generator) -> np.ndarray:
-    """(3,) RGB; grays and muted colors as often as bright ones."""
+    """(3,) RGB; gray and muted colors are as frequent as bright ones."""
     color = rng.uniform(0, 255, 3)
     return color.mean() + (color - color.mean()) * rng.choice([0.15, 0.6, 1.0, 1.3])
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Where clothes end: heights on the trunk, the share of the arm that a sleeve covers; collar; shoes."""
+    """Extent of clothes: heights on the trunk, share of the arm covered by a sleeve; collar; shoes."""
 
     top_hem: float
     sleeve: float
@@ -52,7 +52,7 @@ class Cut:
     shoes: bool
 
     def covers(self, points: np.ndarray, zone: np.ndarray) -> list[np.ndarray]:
-        """Points (N, 3) of the reference body that shoes, bottom and top cover, (N,) bool each; the last is on top."""
+        """Whether shoes, bottom and top cover points (N, 3) of the reference body, (N,) bool each; innermost first."""
         z = points[:, 2]
         trunk, arm, foot, neck = (zone == ZONES.index(name) for name in ("trunk", "arm", "foot", "neck"))
         along = (np.abs(points[:, 0]) - _SHOULDER_X) / (_WRIST_X - _SHOULDER_X)
@@ -89,26 +89,26 @@ class Cloth:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Skin, hair and clothes of one person. Colors of what is worn: shoes, bottom, top."""
+    """Skin, hair and clothes of one person. `worn`: shoes, bottom, top."""
 
     skin: np.ndarray
     brows: np.ndarray
     hair: np.ndarray | None
     cut: Cut
     worn: tuple[Cloth, Cloth, Cloth]
-    stand_off: tuple[float, float, float, float]  # meters: shoes, bottom, top, hair
+    thickness: tuple[float, float, float, float]  # meters: shoes, bottom, top, hair
 
     def bulk(self, body: BodyModel) -> np.ndarray:
-        """(V,) meters that cloth or hair stands off the skin."""
+        """(V,) thickness of cloth or hair over the skin, in meters."""
         bulk = np.zeros(len(body.zone))
-        for covered, meters in zip(self.cut.covers(body.reference_vertices, body.zone), self.stand_off, strict=False):
+        for covered, meters in zip(self.cut.covers(body.reference_vertices, body.zone), self.thickness, strict=False):
             bulk[covered] = meters
         if self.hair is not None:
-            bulk[body.zone == ZONES.index("hair")] = self.stand_off[3]
+            bulk[body.zone == ZONES.index("hair")] = self.thickness[3]
         return bulk
 
     def paint(self, body: BodyModel, points: np.ndarray, zone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N, 3) of the reference body, their zones (N,) -> colors (N, 3), parts (N,): areas for outlines."""
+        """Points (N, 3) of the reference body, zones (N,) -> colors (N, 3), parts (N,) for outlines."""
         colors, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)
         head = np.flatnonzero(zone == ZONES.index("head"))
         colors[head], parts[head] = self._face(body, points[head])
@@ -120,7 +120,7 @@ class Look:
         return colors, parts
 
     def _face(self, body: BodyModel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Skin with eyes, brows and a mouth on it: colors and parts of points (N, 3) of the head."""
+        """Colors and parts of points (N, 3) of the head: skin with eyes, brows and a mouth."""
         nose, *eyes = (body.reference_keypoints[KEYPOINT_NAMES.index(n)] for n in ("nose", "left_eye", "right_eye"))
         spots = [(nose + [0, 0.01, -0.047], (0.026, 0.03, 0.009), np.array([150.0, 55.0, 60.0]), 0.6)]
         for eye in eyes:
@@ -135,7 +135,7 @@ class Look:
 
 
 def sample_look(rng: np.random.Generator) -> Look:
-    """A person's skin, hair and clothes at random."""
+    """Random skin, hair and clothes."""
     tone = rng.uniform(0, len(_SKIN_TONES) - 1)
     skin = np.array([np.interp(tone, range(len(_SKIN_TONES)), channel) for channel in _SKIN_TONES.T])
     natural = _HAIR_COLORS[rng.integers(len(_HAIR_COLORS))] * rng.uniform(0.7, 1.3)
@@ -146,7 +146,7 @@ def sample_look(rng: np.random.Generator) -> Look:
         hair=hair if rng.random() < 0.9 else None,
         cut=_sample_cut(rng),
         worn=(_sample_cloth(rng), _sample_cloth(rng), _sample_cloth(rng)),
-        stand_off=(0.008, rng.uniform(0, 0.03), rng.uniform(0, 0.035), rng.uniform(0.003, 0.035)),
+        thickness=(0.008, rng.uniform(0, 0.03), rng.uniform(0, 0.035), rng.uniform(0.003, 0.035)),
     )
 
 
@@ -163,14 +163,12 @@ def _sample_cut(rng: np.random.Generator) -> Cut:
 
 
 def _sample_cloth(rng: np.random.Generator) -> Cloth:
-    direction = rng.normal(size=3)
+    u, direction = rng.uniform, rng.normal(size=3)
     return Cloth(
         kind=str(rng.choice(["plain", "stripes", "checks", "print"], p=[0.6, 0.16, 0.1, 0.14])),
         colors=np.clip(np.stack([random_color(rng), random_color(rng)]), 0, 255),
         direction=direction / np.linalg.norm(direction),
-        pitch=rng.uniform(30, 160),
-        share=rng.uniform(-0.6, 0.6),
-        print_box=np.array(
-            [[rng.uniform(-0.1, 0.1), 0, rng.uniform(0.1, 0.4)], rng.uniform(0.04, 0.15, 3) + [0, 0.2, 0]]
-        ),
+        pitch=u(30, 160),
+        share=u(-0.6, 0.6),
+        print_box=np.array([[u(-0.1, 0.1), 0, u(0.1, 0.4)], u(0.04, 0.15, 3) + [0, 0.2, 0]]),
     )

@@ -1,8 +1,8 @@
-"""Poses of synthetic people: families (standing, walking, sitting, ...) whose joint angles are drawn within limits.
+"""Poses of synthetic people: families (standing, walking, sitting, ...) with random joint angles within limits.
 
 Angles are in degrees in the frame of the body model's reference pose: x to the person's left, y to the back, z up. A
-rotation of a bone is given in that frame and carries everything that hangs on the bone. The left side is written out;
-the right side is its mirror image. No motion capture is involved.
+bone's rotation is in that frame and moves its child bones. Poses are defined for the left side and mirrored to the
+right. There is no motion capture.
 """
 
 from __future__ import annotations
@@ -14,18 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 FAMILIES = {
-    "stand": 0.30,
-    "walk": 0.16,
-    "run": 0.12,
-    "sit": 0.15,
-    "crouch": 0.10,
-    "kick": 0.07,
-    "lunge": 0.07,
-    "lie": 0.03,
-}
+    "stand": 0.30, "walk": 0.16, "run": 0.12, "sit": 0.15, "crouch": 0.10, "kick": 0.07, "lunge": 0.07, "lie": 0.03,
+}  # fmt: skip
 ARMS = {"hang": 0.30, "hip": 0.08, "front": 0.16, "side": 0.12, "raise": 0.20, "face": 0.06, "free": 0.08}
 
-# The reference pose: where the left arm and the left hand's knuckles point, how far the elbow is bent.
+# The reference pose: directions of the left arm and of the left knuckles, bend of the elbow.
 UPPER_ARM = np.array([0.669, -0.024, -0.743])
 FOREARM = np.array([0.512, -0.684, -0.520])
 KNUCKLES = np.array([0.388, 0.823, -0.419])  # from the index finger to the little finger
@@ -36,7 +29,7 @@ Rotation = np.ndarray  # (3, 3)
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Rotations (3, 3) by bone name, and the rotation of the whole person before the feet are set on the ground."""
+    """Rotations (3, 3) by bone name, and the rotation of the whole person before it is put on the ground."""
 
     family: str
     bones: dict[str, Rotation]
@@ -44,7 +37,7 @@ class Pose:
 
 
 def rotation(axis: np.ndarray, degrees: float) -> Rotation:
-    """Rotation about an axis (3,) by Rodrigues' formula."""
+    """Rotation around an axis (3,) by Rodrigues' formula."""
     x, y, z = (float(v) / math.sqrt(float(axis @ axis)) for v in axis)
     s, c = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     return np.array([
@@ -55,7 +48,7 @@ def rotation(axis: np.ndarray, degrees: float) -> Rotation:
 
 
 def euler(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Rotation:
-    """First about z (twist), then y (sideways), then x (forward and backward)."""
+    """First around z (twist), then y (sideways), then x (forward and backward)."""
     turn = np.eye(3)
     for axis, degrees in zip(np.eye(3), (x, y, z), strict=True):
         if degrees:
@@ -70,7 +63,7 @@ def mirrored(turn: Rotation) -> Rotation:
 
 
 def aim(start: np.ndarray, target: np.ndarray, twist: float = 0.0) -> Rotation:
-    """The shortest rotation that turns direction `start` to `target`, then a twist about `target` (degrees)."""
+    """The shortest rotation of direction `start` to `target`, then a twist around `target` (degrees)."""
     start, target = start / np.linalg.norm(start), target / np.linalg.norm(target)
     axis = np.cross(start, target)
     angle = np.rad2deg(np.arctan2(np.linalg.norm(axis), start @ target))
@@ -79,7 +72,7 @@ def aim(start: np.ndarray, target: np.ndarray, twist: float = 0.0) -> Rotation:
 
 
 def sample_pose(rng: np.random.Generator) -> Pose:
-    """One pose: family by its weight in `FAMILIES`, each arm by `ARMS`, then spine, head, hands and feet."""
+    """A random pose: family weighted by `FAMILIES`, each arm by `ARMS`, then spine, head, hands and feet."""
     family = _choose(rng, FAMILIES)
     bones = _LEGS[family](rng)
     if family in ("walk", "run") and rng.random() < 0.8:
@@ -89,10 +82,9 @@ def sample_pose(rng: np.random.Generator) -> Pose:
         arms = [_arm(rng, first), _arm(rng, first if rng.random() < 0.35 else _choose(rng, ARMS))]
     for side, arm in zip("LR", arms, strict=True):
         bones |= _on_side(arm | _hand(rng), side)
-    lean = {"run": rng.uniform(0, 25), "sit": rng.uniform(-12, 30), "crouch": rng.uniform(5, 50)}.get(
-        family, rng.uniform(10, 75) if rng.random() < 0.12 else rng.normal(4, 8)
-    )
-    bones |= _spine(rng, lean)
+    leans = {"run": rng.uniform(0, 25), "sit": rng.uniform(-12, 30), "crouch": rng.uniform(5, 50)}
+    other = rng.uniform(10, 75) if rng.random() < 0.12 else rng.normal(4, 8)
+    bones |= _spine(rng, leans.get(family, other))
     return Pose(family, bones, _root(rng, family))
 
 
@@ -106,7 +98,7 @@ def _on_side(left: dict[str, Rotation], side: str) -> dict[str, Rotation]:
 
 
 def _leg(flex: float, spread: float, twist: float, knee: float, ankle: float = 0.0) -> dict[str, Rotation]:
-    """Left leg: thigh raised to the front (`flex`) and to the side (`spread`), turned outward, knee bent, toes down."""
+    """Left leg: thigh raised forward (`flex`) and sideways (`spread`), turned outward, knee bent, toes down."""
     return {
         "upperleg01": euler(x=-flex) @ euler(y=-spread) @ euler(z=twist),
         "lowerleg01": euler(x=max(knee, 0.0)),
@@ -124,18 +116,18 @@ def _stand(rng: np.random.Generator) -> dict[str, Rotation]:
 
 
 def _stride(low: float, high: float, knee: float) -> Callable[[np.random.Generator], dict[str, Rotation]]:
-    """Legs apart by `low`..`high` degrees; the leg that is behind bends its knee up to `knee`."""
+    """The leading leg swings forward by `low`..`high` degrees, the other back; its knee bends up to `knee`."""
 
     def legs(rng: np.random.Generator) -> dict[str, Rotation]:
         u, leading = rng.uniform, rng.choice(["L", "R"])
         swing = u(low, high)
 
-        def one(side: str) -> dict[str, Rotation]:
+        def leg(side: str) -> dict[str, Rotation]:
             if side == leading:
                 return _leg(swing + u(-5, 10), u(-4, 6), u(-5, 10), u(0, knee * 0.7), u(-15, 5))
             return _leg(-swing * u(0.4, 0.9), u(-4, 6), u(-5, 10), u(5, knee), u(0, 30))
 
-        return _both_legs(one)
+        return _both_legs(leg)
 
     return legs
 
@@ -160,24 +152,21 @@ def _crouch(rng: np.random.Generator) -> dict[str, Rotation]:
 def _kick(rng: np.random.Generator) -> dict[str, Rotation]:
     u, kicking = rng.uniform, rng.choice(["L", "R"])
     flex, spread = u(20, 105), u(0, 60)
-    return _both_legs(
-        lambda side: (
-            _leg(flex, spread, u(-10, 40), u(0, 110), u(-10, 30))
-            if side == kicking
-            else _leg(u(-8, 15), u(-2, 8), u(-5, 15), u(0, 25), u(-5, 5))
-        )
-    )
+
+    def leg(side: str) -> dict[str, Rotation]:
+        if side == kicking:
+            return _leg(flex, spread, u(-10, 40), u(0, 110), u(-10, 30))
+        return _leg(u(-8, 15), u(-2, 8), u(-5, 15), u(0, 25), u(-5, 5))
+
+    return _both_legs(leg)
 
 
 def _lunge(rng: np.random.Generator) -> dict[str, Rotation]:
     u, deep = rng.uniform, rng.uniform(20, 45)
     if rng.random() < 0.5:  # to the sides
         return _both_legs(lambda side: _leg(u(0, 35), deep + u(-8, 8), u(0, 30), u(0, 60), u(-10, 10)))
-    return _both_legs(
-        lambda side: (
-            _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)) if side == "L" else _leg(-deep, 0, 5, u(0, 40), 20)
-        )
-    )
+    front, back = _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)), _leg(-deep, 0, 5, u(0, 40), 20)
+    return _on_side(front, "L") | _on_side(back, "R")
 
 
 _LEGS: dict[str, Callable[[np.random.Generator], dict[str, Rotation]]] = {
@@ -188,15 +177,15 @@ _LEGS: dict[str, Callable[[np.random.Generator], dict[str, Rotation]]] = {
     "crouch": _crouch,
     "kick": _kick,
     "lunge": _lunge,
-    "lie": lambda rng: _stride(0, 40, 80)(rng),
+    "lie": _stride(0, 40, 80),
 }
 
 
 def _make_arm(raised: float, forward: float, twist: float, elbow: float) -> dict[str, Rotation]:
-    """Left arm `raised` from hanging (0) to up (180), sideways (0) or `forward` (90); `elbow` bent (0 is straight)."""
+    """Left arm `raised` from down (0) to up (180), sideways (0) or `forward` (90); `elbow` bent (0 is straight)."""
     up, front = np.deg2rad(raised), np.deg2rad(forward)
     target = np.array([np.sin(up) * np.cos(front), -np.sin(up) * np.sin(front), -np.cos(up)])
-    lift = max(raised - 60, 0) * 0.25  # the collar bone takes its share of a raised arm
+    lift = max(raised - 60, 0) * 0.25  # the collar bone contributes to a raised arm
     clavicle = euler(y=-lift)
     return {
         "clavicle": clavicle,
@@ -220,32 +209,27 @@ def _arm(rng: np.random.Generator, kind: str) -> dict[str, Rotation]:
 
 
 def _swinging_arms(rng: np.random.Generator, family: str, forward: float) -> list[dict[str, Rotation]]:
-    """Arms against the legs: `forward` is above 0 where the left leg is the one in front (the left arm goes back)."""
-    low, high = (10, 40) if family == "walk" else (25, 75)
-    elbow = rng.uniform(5, 50) if family == "walk" else rng.uniform(50, 115)
-    back = [forward > 0, forward <= 0]
+    """Arms opposite to the legs: the left arm goes back if `forward` is above 0, so the left leg is in front."""
+    u, (low, high) = rng.uniform, (10, 40) if family == "walk" else (25, 75)
+    elbow = u(5, 50) if family == "walk" else u(50, 115)
     return [
-        _make_arm(rng.uniform(low, high), -70 if behind else rng.uniform(60, 90), rng.uniform(0, 35), elbow)
-        for behind in back
+        _make_arm(u(low, high), -70 if back else u(60, 90), u(0, 35), elbow) for back in (forward > 0, forward <= 0)
     ]
 
 
 def _hand(rng: np.random.Generator) -> dict[str, Rotation]:
-    """Left wrist, and fingers that curl together more or less."""
+    """Left wrist and curled fingers."""
     curl = rng.uniform(-10, 75) if rng.random() < 0.6 else rng.uniform(-15, 15)
     bend = np.clip(rng.normal(0, 22), -55, 55)
     hand = {"wrist": rotation(KNUCKLES, bend) @ rotation(FOREARM, rng.uniform(-60, 60))}
     for finger in (2, 3, 4, 5):
-        own = curl + rng.normal(0, 8)
-        hand |= {
-            f"finger{finger}-{joint}": rotation(KNUCKLES, max(own, -12) * part)
-            for joint, part in ((1, 0.8), (2, 1.0), (3, 0.7))
-        }
+        bent = max(curl + rng.normal(0, 8), -12)
+        hand |= {f"finger{finger}-{i}": rotation(KNUCKLES, bent * part) for i, part in ((1, 0.8), (2, 1.0), (3, 0.7))}
     return hand | {"finger1-2": euler(*rng.normal(0, 12, 3)), "finger1-3": euler(*rng.normal(0, 10, 3))}
 
 
 def _spine(rng: np.random.Generator, lean: float) -> dict[str, Rotation]:
-    """Lean forward, bend and twist over the spine's bones; the neck and the head look about."""
+    """Distribute lean, bend and twist over the bones of the spine; neck and head turn at random."""
     side, twist = rng.normal(0, 7), rng.normal(0, 10)
     bones = {f"spine0{i}": euler(lean / 5, side / 5, twist / 5) for i in (5, 4, 3, 2, 1)}
     nod, tilt, turn = np.clip(rng.normal([-0.25 * lean, 0, 0], [14, 8, 25]), [-40, -25, -65], [45, 25, 65])

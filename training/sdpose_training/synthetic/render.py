@@ -1,8 +1,8 @@
-"""Triangles to pixels in numpy: a camera, an exact depth buffer, and which surface every pixel shows.
+"""A triangle renderer in numpy: a camera, an exact depth buffer, and the visible surface of every pixel.
 
-All triangles of a picture are drawn at once: each is cut into pixel rows, each row into pixels, and the nearest surface
-wins by the maximum of one 64-bit number per pixel (inverse depth above, surface index below). Pixel centers have
-integer coordinates. Depth is the distance along the camera's axis, in meters.
+All triangles of a picture are drawn at once: split into pixel rows, and rows into pixels. The nearest surface is the
+maximum of one 64-bit number per pixel (inverse depth in the high bits, surface index in the low ones). Pixel centers
+have integer coordinates. Depth is the distance along the camera's axis, in meters.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEAR = 0.25  # meters: triangles closer than this are not drawn
+NEAR = 0.25  # meters: closer triangles are not drawn
 _SURFACE_BITS = 22
 _DEPTH_STEPS = 2.0**36  # of inverse depth: 1 / NEAR x this stays below 2**(63 - _SURFACE_BITS)
 
@@ -33,13 +33,13 @@ class Camera:
         return seen[..., :2] * (self.focal_px / safe[..., None]) + np.asarray(self.center_px), depth
 
     def scaled(self, factor: int) -> Camera:
-        """The same view on a picture `factor` times as fine."""
+        """The same view with `factor` times the resolution."""
         x, y = ((c + 0.5) * factor - 0.5 for c in self.center_px)
         return Camera(self.position, self.rotation, self.focal_px * factor, (x, y))
 
 
 def look_at(position: np.ndarray, target: np.ndarray, roll_degrees: float = 0.0) -> Camera:
-    """A camera at `position` whose axis goes through `target`; z is up but for the roll. Focal length 1."""
+    """A camera at `position` whose axis goes through `target`, with z up before the roll. Focal length 1."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
@@ -49,16 +49,16 @@ def look_at(position: np.ndarray, target: np.ndarray, roll_degrees: float = 0.0)
 
 
 class Canvas:
-    """The depth buffer of a picture of `size` (w, h). Surfaces are numbered by the caller from 0."""
+    """The depth buffer of a picture of `size` (w, h). The caller numbers surfaces from 0."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
         self._nearest = np.zeros(size[0] * size[1], np.int64)
 
     def draw(self, pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, first_surface: int = 0) -> None:
-        """Adds a mesh: vertices (V, 2) in pixels with depth (V,), faces (F, 3), counter-clockwise as seen from outside.
+        """Draw a mesh: vertices (V, 2) in pixels, depth (V,), faces (F, 3), counterclockwise as seen from outside.
 
-        Face i becomes surface `first_surface + i`.
+        Face i is surface `first_surface + i`.
         """
         faces = faces[:, ::-1]  # the picture's y points down
         area = _cross(*(pixels[faces[:, i]] for i in range(3)))
@@ -73,25 +73,25 @@ class Canvas:
         np.maximum.at(self._nearest, y * self.size[0] + x, key | (first_surface + 1 + shown[face]))
 
     def draw_flat(self, mask: np.ndarray, depth: float, surface: int) -> None:
-        """Adds a flat thing that faces the camera: mask (h, w) bool at one depth."""
+        """Draw a flat object that faces the camera: mask (h, w) bool at one depth."""
         key = (int(_DEPTH_STEPS / depth) << _SURFACE_BITS) | (surface + 1)
         self._nearest = np.where(mask.ravel(), np.maximum(self._nearest, key), self._nearest)
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """(h, w) int, the surface that each pixel shows (-1: none); (h, w) float, 1 / depth in meters (0: nothing)."""
+        """(h, w) int, the visible surface of each pixel (-1: none); (h, w) float, 1 / depth in meters (0: none)."""
         surfaces = (self._nearest & ((1 << _SURFACE_BITS) - 1)) - 1
         shape = self.size[::-1]
         return surfaces.reshape(shape), ((self._nearest >> _SURFACE_BITS) * (1 / _DEPTH_STEPS)).reshape(shape)
 
     def _rows(self, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel rows that triangles (F, 3, 2) cross -> triangle index (R,), y (R,)."""
+        """Pixel rows of triangles (F, 3, 2) -> triangle index (R,), y (R,)."""
         a, b, c = (corners[:, i, 1] for i in range(3))
         top = np.maximum(np.ceil(np.minimum(np.minimum(a, b), c)), 0).astype(np.int64)
         bottom = np.minimum(np.floor(np.maximum(np.maximum(a, b), c)), self.size[1] - 1).astype(np.int64)
         return _expand(top, bottom)
 
     def _spans(self, corners: np.ndarray, face: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First and last pixel (R,) of each row within its triangle (last < first where there is none)."""
+        """First and last pixel (R,) of each row inside its triangle (last < first if there is none)."""
         first, last = np.zeros(len(face)), np.full(len(face), self.size[0] - 1.0)
         for i in range(3):
             (x0, y0), (x1, y1) = corners[:, i].T, corners[:, (i + 1) % 3].T
@@ -105,7 +105,7 @@ class Canvas:
 
 
 def corner_weights(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Barycentric weights (N, 3), within 0..1, of points (N, 2) in triangles (N, 3, 2) too small for perspective."""
+    """Barycentric weights (N, 3), 0..1, of points (N, 2) in triangles (N, 3, 2) too small for perspective to matter."""
     a, b, c = (corners[:, i] for i in range(3))
     area = _cross(a, b, c)
     of_b, of_c = _cross(a, points, c) / area, _cross(a, b, points) / area
@@ -118,14 +118,14 @@ def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _expand(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges first..last (N,) -> for every integer in them: index of the range, the integer."""
+    """Ranges first..last (N,) -> for every integer in them, the index of the range and the integer."""
     count = np.maximum(last - first + 1, 0)
     index = np.repeat(np.arange(len(count)), count)
     return index, np.arange(len(index)) - (np.cumsum(count) - count)[index] + first[index]
 
 
 def _planes(corners: np.ndarray, values: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Coefficients (F, 3) of a x + b y + c through the values (F, 3) at the corners (F, 3, 2)."""
+    """Coefficients (F, 3) of a x + b y + c with the values (F, 3) at the corners (F, 3, 2)."""
     (ax, ay), (bx, by), (cx, cy) = (corners[:, i].T for i in range(3))
     u, v = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]
     slope_x = (u * (cy - ay) - v * (by - ay)) / area

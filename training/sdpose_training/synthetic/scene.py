@@ -1,9 +1,8 @@
-"""One synthetic picture: people with exact keypoints in front of a camera, and what an annotator would know of them.
+"""One synthetic picture: people with exact keypoints in front of a camera, and their annotations.
 
-Visibility as in COCO: 2 seen, 1 in the picture but hidden (by the person, other people or an object), 0 outside the
-picture. A keypoint is seen when the first surface on its line of sight is the skin or cloth over it
-(`BodyModel.patches`).
-Pixel centers have integer coordinates. "Samples" are the pixels of the finer picture that is drawn and then averaged.
+Visibility as in COCO: 2 visible, 1 in the picture but hidden (by the person, other people or an object), 0 outside. A
+keypoint is visible if the first surface on its line of sight is the skin or cloth over it (`BodyModel.patches`).
+Pixel centers have integer coordinates. "Samples" are the pixels of the supersampled picture, which are then averaged.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from sdpose_training.synthetic.render import NEAR, Camera, Canvas, corner_weight
 from sdpose_training.synthetic.styles import STYLES, Layers, finish
 
 PEOPLE = (0.55, 0.27, 0.12, 0.06)
-"""Chances of one, two, three and four people."""
+"""Probabilities of one to four people."""
 _FACE_POINTS = 5
 _PARTS = {"foot": slice(17, 23), "lefthand": slice(23, 44), "righthand": slice(44, 65)}
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What pictures depend on besides the random numbers.
+    """Settings of a picture.
 
     Attributes:
         size: (w, h) pixels.
         style: one of `STYLES`, or `mixed`.
         max_people: 1..4.
-        supersample: samples per pixel on a side.
-        hidden_face: `label` gives nose, eyes and ears behind the person's own head visibility 1; `omit` gives 0.
+        supersample: samples per pixel side.
+        hidden_face: visibility of nose, eyes and ears behind the person's head: 1 (`label`) or 0 (`omit`).
         backgrounds: pictures to cut backgrounds from.
     """
 
@@ -50,10 +49,8 @@ class SceneSettings:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """A posed person in the world, meters: vertices (V, 3) with clothes on, their unit normals, keypoints (65, 3).
-
-    Yaw 0 faces the camera.
-    """
+    """A posed person in the world, in meters: dressed vertices (V, 3), unit normals, keypoints (65, 3); yaw 0 faces the
+    camera."""
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -65,13 +62,13 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """People as the camera sees them.
+    """People as seen by the camera.
 
     Attributes:
-        camera: for the samples, `supersample` per pixel and side.
-        surfaces: (h, w) of the samples: person n has surfaces n F .. (n + 1) F - 1, objects come after all people.
+        camera: for the samples.
+        surfaces: (h, w) of the samples: person n has surfaces n F .. (n + 1) F - 1; objects follow all people.
         inverse_depth: (h, w) 1 / meters.
-        covered: (N,) flat indices of the samples that show a surface; owner: (N,) whose it is.
+        covered: (N,) flat indices of the samples that show a surface; owner: (N,) number of its person.
         object_colors: (M, 3) RGB.
     """
 
@@ -88,7 +85,7 @@ class View:
 def make_picture(body: BodyModel, settings: SceneSettings, rng: np.random.Generator) -> tuple[np.ndarray, dict]:
     """RGB uint8 (h, w, 3) and its record: `style` and `people`, a list of COCO annotations without ids.
 
-    Draws again (from the same random numbers) while the main person shows fewer than five of the 17 points.
+    Repeats with the next random numbers until at least five of the 17 points of the main person are visible.
     """
     while True:
         view = sample_view(rng, body, settings)
@@ -102,7 +99,7 @@ def make_picture(body: BodyModel, settings: SceneSettings, rng: np.random.Genera
 
 
 def sample_view(rng: np.random.Generator, body: BodyModel, settings: SceneSettings) -> View:
-    """People, a camera and objects at random, drawn into a depth buffer."""
+    """Random people, camera and objects, drawn into a depth buffer."""
     people = _sample_people(rng, body, settings.max_people)
     camera = _sample_camera(rng, people, settings.size)
     return draw_people(body, people, camera, settings, objects=_sample_objects(rng, camera, people, settings))
@@ -115,7 +112,7 @@ def draw_people(
     settings: SceneSettings,
     objects: Sequence[tuple[np.ndarray, float, np.ndarray]] = (),
 ) -> View:
-    """The view of given people and objects: (mask of the samples (h, w) bool, depth in meters, color (3,)) each."""
+    """The view of people and objects: (mask of the samples (h, w) bool, depth in meters, color (3,)) each."""
     fine, faces = camera.scaled(settings.supersample), len(body.faces)
     canvas = Canvas(tuple(side * settings.supersample for side in settings.size))
     for number, person in enumerate(people):
@@ -129,9 +126,9 @@ def draw_people(
     return View(people, fine, settings.supersample, surfaces, inverse_depth, covered, owner, colors)
 
 
-def _sample_people(rng: np.random.Generator, body: BodyModel, most: int) -> list[Person]:
-    """The main person stands at the origin, the others around; none within 0.4 m of another."""
-    chances = np.array(PEOPLE[:most])
+def _sample_people(rng: np.random.Generator, body: BodyModel, max_people: int) -> list[Person]:
+    """The main person is at the origin, the others around it, at least 0.4 m apart."""
+    chances = np.array(PEOPLE[:max_people])
     count = 1 + int(rng.choice(len(chances), p=chances / chances.sum()))
     poses = [sample_pose(rng) for _ in range(count)]
     vertices, keypoints = body.pose(poses, [sample_shape(rng) for _ in range(count)])
@@ -149,12 +146,12 @@ def _sample_people(rng: np.random.Generator, body: BodyModel, most: int) -> list
 
 
 def _sample_yaw(rng: np.random.Generator) -> float:
-    """Half face the camera more or less, one in seven turns the back, the rest stand anyhow."""
+    """Half face the camera roughly, one in seven is seen from behind, the rest have any direction."""
     return float(rng.choice([rng.uniform(-60, 60), rng.uniform(140, 220), rng.uniform(-180, 180)], p=[0.5, 0.14, 0.36]))
 
 
 def _sample_camera(rng: np.random.Generator, people: list[Person], size: tuple[int, int]) -> Camera:
-    """Distance, height and roll at random; zoom and shift so that the main person, or all, fill the picture or more."""
+    """Random distance, height and roll; zoom and shift to frame the main person or everybody, sometimes cut off."""
     main = people[0].vertices
     target = (main.min(0) + main.max(0)) / 2
     distance, rise = rng.uniform(2.3, 8), np.deg2rad(np.clip(rng.normal(5, 13), -25, 60))
@@ -175,7 +172,7 @@ def _sample_camera(rng: np.random.Generator, people: list[Person], size: tuple[i
 def _sample_objects(
     rng: np.random.Generator, camera: Camera, people: list[Person], settings: SceneSettings
 ) -> list[tuple[np.ndarray, float, np.ndarray]]:
-    """In three of ten pictures, one to three things before, between or behind the people: mask, depth, color."""
+    """In three of ten pictures, one to three objects in front of, between or behind people: mask, depth, color."""
     count = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
     depth = camera.project(people[0].keypoints[:17])[1].mean()
     size = tuple(side * settings.supersample for side in settings.size)
@@ -186,12 +183,12 @@ def _sample_objects(
 
 
 def annotate(body: BodyModel, view: View, number: int, settings: SceneSettings) -> dict | None:
-    """COCO annotation of person `number`, or None where nothing of the person is seen.
+    """COCO annotation of person `number`, or None if the person is not visible.
 
-    A person of whom fewer than two of the 17 points are seen keeps a box but no keypoints, as is usual in COCO.
+    With fewer than two of the 17 points visible, there is a box but no keypoints, as usual in COCO.
     """
-    own = view.covered[view.owner == number]
-    if not len(own):
+    samples = view.covered[view.owner == number]
+    if not len(samples):
         return None
     points, visibility = keypoint_visibility(body, view, number, settings.hidden_face)
     inside = (points >= 0).all(1) & (points <= np.array(settings.size) - 1).all(1)
@@ -203,8 +200,8 @@ def annotate(body: BodyModel, view: View, number: int, settings: SceneSettings) 
         "keypoints": _numbers(values[:17]),
         "num_keypoints": int((visibility[:17] > 0).sum()),
         **_whole_body_fields(values),
-        "bbox": _bbox_xywh(own, view, points[visibility == 2]),
-        "area": len(own) / view.supersample**2,
+        "bbox": _bbox_xywh(samples, view, points[visibility == 2]),
+        "area": len(samples) / view.supersample**2,
         "iscrowd": 0,
         "pose_family": view.people[number].family,
         "yaw_degrees": round(view.people[number].yaw_degrees, 1),
@@ -214,42 +211,40 @@ def annotate(body: BodyModel, view: View, number: int, settings: SceneSettings) 
 def keypoint_visibility(
     body: BodyModel, view: View, number: int, hidden_face: str = "label"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints (65, 2) of a person in pixels of the picture; (65,) 2 where seen, 1 where hidden, inside or outside."""
+    """Keypoints (65, 2) of a person in pixels of the picture; (65,) 2 visible, 1 hidden, inside or outside."""
     fine, depth = view.camera.project(view.people[number].keypoints)
     h, w = view.surfaces.shape
     column, row = (np.clip(np.round(fine[:, i]), 0, side - 1).astype(int) for i, side in ((0, w), (1, h)))
     surface, inverse = view.surfaces[row, column], view.inverse_depth[row, column]
-    own = (surface >= 0) & (surface // len(body.faces) == number)
-    over_joint = own & body.patches[np.arange(len(fine)), surface % len(body.faces)]
-    seen = over_joint | (inverse < 1 / np.maximum(depth, NEAR))  # or else the surface lies behind the joint
-    visibility = np.where(seen, 2, 1)
+    on_person = (surface >= 0) & (surface // len(body.faces) == number)
+    over_joint = on_person & body.patches[np.arange(len(fine)), surface % len(body.faces)]
+    visible = over_joint | (inverse < 1 / np.maximum(depth, NEAR))  # or the surface is behind the joint
+    visibility = np.where(visible, 2, 1)
     if hidden_face == "omit":
-        visibility[:_FACE_POINTS][(own & ~seen)[:_FACE_POINTS]] = 0
+        visibility[:_FACE_POINTS][(on_person & ~visible)[:_FACE_POINTS]] = 0
     visibility[depth < NEAR] = 0
     return (fine + 0.5) / view.supersample - 0.5, visibility
 
 
-def _bbox_xywh(own: np.ndarray, view: View, seen: np.ndarray) -> list[float]:
-    """Whole pixels around a person's samples (N,) and the keypoints (M, 2) that are seen."""
-    columns, rows = own % view.surfaces.shape[1], own // view.surfaces.shape[1]
-    corners = np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]]) // view.supersample + [
-        [0, 0],
-        [1, 1],
-    ]
-    low, high = np.vstack([corners[:1], np.floor(seen)]).min(0), np.vstack([corners[1:], np.ceil(seen)]).max(0)
+def _bbox_xywh(samples: np.ndarray, view: View, visible: np.ndarray) -> list[float]:
+    """Bounding box in whole pixels of a person's samples (N,) and visible keypoints (M, 2)."""
+    rows, columns = np.divmod(samples, view.surfaces.shape[1])
+    low = np.array([[columns.min(), rows.min()]]) // view.supersample
+    high = np.array([[columns.max(), rows.max()]]) // view.supersample + 1
+    low, high = np.vstack([low, np.floor(visible)]).min(0), np.vstack([high, np.ceil(visible)]).max(0)
     return _numbers(np.concatenate([low, high - low]))
 
 
 def _whole_body_fields(values: np.ndarray) -> dict:
-    """COCO-WholeBody's fields from (65, 3). A part is valid where at least half of its points are in the picture."""
+    """COCO-WholeBody's fields from (65, 3). A part is valid if at least half of its points are in the picture."""
     fields: dict = {"face_kpts": [0.0] * (68 * 3), "face_valid": False, "face_box": [0.0] * 4}
     for part, where in _PARTS.items():
         points = values[where]
-        labelled = points[points[:, 2] > 0, :2]
-        valid = 2 * len(labelled) >= len(points)
+        labeled = points[points[:, 2] > 0, :2]
+        valid = 2 * len(labeled) >= len(points)
         fields[f"{part}_kpts"], fields[f"{part}_valid"] = _numbers(points), valid
         if part != "foot":
-            extent = np.concatenate([labelled.min(0), np.ptp(labelled, axis=0)]) if valid else np.zeros(4)
+            extent = np.concatenate([labeled.min(0), np.ptp(labeled, axis=0)]) if valid else np.zeros(4)
             fields[f"{part}_box"] = _numbers(np.round(extent, 2))
     return fields
 
@@ -259,7 +254,7 @@ def _numbers(values: np.ndarray) -> list[float]:
 
 
 def _layers(rng: np.random.Generator, body: BodyModel, view: View, settings: SceneSettings, outlined: bool) -> Layers:
-    """Color, light and outlines of all samples, averaged over the pixels; and a background."""
+    """Color, light and outlines of the samples, averaged over pixels; and a background."""
     import cv2
 
     h, w = view.surfaces.shape
@@ -267,9 +262,9 @@ def _layers(rng: np.random.Generator, body: BodyModel, view: View, settings: Sce
     cover = (view.surfaces >= 0).astype(np.float32)
     toward_light, ambient = _sample_light(rng), rng.uniform(0.35, 0.8)
     for number in range(len(view.people)):
-        own = view.covered[view.owner == number]
-        samples[own, :3], lambert, part = _shade(body, view, number, own, toward_light)
-        samples[own, 3], parts[own] = ambient + (1.15 - ambient) * lambert, part + 16 * (number + 1)
+        shown = view.covered[view.owner == number]
+        samples[shown, :3], lambert, part = _shade(body, view, number, shown, toward_light)
+        samples[shown, 3], parts[shown] = ambient + (1.15 - ambient) * lambert, part + 16 * (number + 1)
     objects = view.covered[view.owner >= len(view.people)]
     which = view.surfaces.ravel()[objects] - len(view.people) * len(body.faces)
     samples[objects, :3], samples[objects, 3], parts[objects] = view.object_colors[which], 0.9, 1000 + which
@@ -283,19 +278,19 @@ def _layers(rng: np.random.Generator, body: BodyModel, view: View, settings: Sce
 
 
 def _sample_light(rng: np.random.Generator) -> np.ndarray:
-    """Unit vector towards a lamp in front of the people and not below them (the camera looks along +y or so)."""
+    """Unit vector toward a light in front of the people, not below them (the camera looks roughly along +y)."""
     direction = np.array([rng.uniform(-1, 1), rng.uniform(-1, -0.1), rng.uniform(0.1, 1)])
     return direction / np.linalg.norm(direction)
 
 
 def _shade(
-    body: BodyModel, view: View, number: int, own: np.ndarray, toward_light: np.ndarray
+    body: BodyModel, view: View, number: int, samples: np.ndarray, toward_light: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples (N,) of a person -> colors (N, 3), light that falls on them (N,) 0..1, parts (N,)."""
+    """Samples (N,) of a person -> colors (N, 3), incident light (N,) 0..1, parts (N,)."""
     person, width = view.people[number], view.surfaces.shape[1]
-    corners = body.faces[view.surfaces.ravel()[own] - number * len(body.faces)]
+    corners = body.faces[view.surfaces.ravel()[samples] - number * len(body.faces)]
     pixels, _ = view.camera.project(person.vertices)
-    weights = corner_weights(pixels[corners], np.column_stack([own % width, own // width])).astype(np.float32)
+    weights = corner_weights(pixels[corners], np.column_stack([samples % width, samples // width])).astype(np.float32)
     lambert = np.clip(person.normals @ toward_light, 0, 1)
     at_vertices = np.column_stack([body.reference_vertices, lambert]).astype(np.float32)
     values = sum(weights[:, i, None] * at_vertices[corners[:, i]] for i in range(3))
@@ -304,7 +299,7 @@ def _shade(
 
 
 def _outlines(parts: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:
-    """(h, w) float32, 1 where a sample's right or lower neighbour is another part or much farther or nearer."""
+    """(h, w) float32, 1 where the right or lower neighbor is another part or at a very different depth."""
     lines = np.zeros(parts.shape, np.float32)
     for here, there in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         a, b = inverse_depth[here], inverse_depth[there]

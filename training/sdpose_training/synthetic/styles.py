@@ -1,4 +1,4 @@
-"""Styles of synthetic pictures, a stand-in for drawings and paintings: how people and background become one picture."""
+"""Styles of synthetic pictures, from photograph to drawing and painting: people and background become one picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sdpose_training.synthetic.looks import random_color
 
 STYLES = {"shaded": 0.6, "flat": 0.1, "sketch": 0.1, "contrast": 0.1, "painted": 0.1}
-"""Style -> its share under `mixed`."""
+"""Share of each style in `mixed`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,9 +17,9 @@ class Layers:
     """A picture before its style, all float32.
 
     Attributes:
-        color: (h, w, 3) people and objects unlit, RGB 0..255, times `cover`.
-        light: (h, w) how they are lit, about 0.3..1.2, times `cover`.
-        cover: (h, w) how far they cover a pixel, 0..1.
+        color: (h, w, 3) unlit people and objects, RGB 0..255, times `cover`.
+        light: (h, w) light on them, about 0.3..1.2, times `cover`.
+        cover: (h, w) the share of a pixel that they cover, 0..1.
         lines: (h, w) their outlines, 0..1.
         background: (h, w, 3) RGB 0..255.
     """
@@ -33,8 +33,7 @@ class Layers:
 
 def finish(rng: np.random.Generator, style: str, layers: Layers) -> np.ndarray:
     """Layers -> RGB uint8 (h, w, 3)."""
-    image = _FINISH[style](rng, layers)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.clip(_FINISH[style](rng, layers), 0, 255).astype(np.uint8)
 
 
 def _over(front: np.ndarray, layers: Layers, background: np.ndarray) -> np.ndarray:
@@ -42,7 +41,7 @@ def _over(front: np.ndarray, layers: Layers, background: np.ndarray) -> np.ndarr
 
 
 def _lit(layers: Layers) -> np.ndarray:
-    """Color x light, where both were averaged over a pixel's surfaces."""
+    """Color x light; both are averages over a pixel's surfaces."""
     return layers.color * (layers.light / np.maximum(layers.cover, 1e-3))[..., None]
 
 
@@ -58,16 +57,16 @@ def _shaded(rng: np.random.Generator, layers: Layers) -> np.ndarray:
 
 
 def _flat(rng: np.random.Generator, layers: Layers) -> np.ndarray:
-    """Like a print or a cartoon: areas of one color, few shades, mostly with dark outlines."""
+    """Like a print or a cartoon: flat colors, few shades, mostly with dark outlines."""
     steps = rng.integers(2, 4)
     tone = np.round(layers.light / np.maximum(layers.cover, 1e-3) * steps) / steps
     front = layers.color * (tone if rng.random() < 0.5 else np.ones_like(tone))[..., None]
-    image = _over(front, layers, _posterised(layers.background, int(rng.integers(2, 6))))
+    image = _over(front, layers, _posterized(layers.background, int(rng.integers(2, 6))))
     return _inked(image, layers.lines * rng.choice([0.0, 0.7, 1.0], p=[0.2, 0.3, 0.5]), random_color(rng) * 0.25)
 
 
 def _sketch(rng: np.random.Generator, layers: Layers) -> np.ndarray:
-    """Like a pencil drawing: lines and a little hatching on paper; the background is lines too."""
+    """Like a pencil drawing: lines and some hatching on paper; the background is lines, too."""
     import cv2
 
     paper = np.full(layers.background.shape, 255.0, np.float32) * (1 - rng.uniform(0, 0.18, 3))
@@ -75,9 +74,8 @@ def _sketch(rng: np.random.Generator, layers: Layers) -> np.ndarray:
     slope = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)) / 60
     behind = np.clip(slope, 0, 1) * (1 - layers.cover) * rng.uniform(0, 0.6)
     y, x = np.mgrid[: gray.shape[0], : gray.shape[1]]
-    hatch = (np.sin((x + y * rng.uniform(-1, 1)) * rng.uniform(0.8, 2.0)) > 0.2) * np.clip(
-        0.75 * layers.cover - layers.light, 0, 1
-    )
+    hatch = np.sin((x + y * rng.uniform(-1, 1)) * rng.uniform(0.8, 2.0)) > 0.2
+    hatch = hatch * np.clip(0.75 * layers.cover - layers.light, 0, 1)
     ink = np.clip(layers.lines * rng.uniform(0.7, 1.0) + behind + hatch * rng.uniform(0, 1.2), 0, 1)
     wash = layers.color / np.maximum(layers.cover, 1e-3)[..., None] * layers.cover[..., None]
     tint = rng.choice([0.0, rng.uniform(0.1, 0.5)])
@@ -87,22 +85,20 @@ def _sketch(rng: np.random.Generator, layers: Layers) -> np.ndarray:
 
 
 def _contrast(rng: np.random.Generator, layers: Layers) -> np.ndarray:
-    """Hard light: gray values pushed to black and white, or between two colors; sometimes a negative."""
+    """High contrast: gray values pushed to black and white or to two colors; sometimes a negative."""
     gray = _over(_lit(layers), layers, layers.background).mean(2) / 255
     gain, middle = rng.uniform(6, 25), np.clip(gray.mean() + rng.normal(0, 0.08), 0.15, 0.85)
     share = 1 / (1 + np.exp(-gain * (gray - middle)))
-    dark, bright = (
-        (random_color(rng) * 0.3, 255 - random_color(rng) * 0.3)
-        if rng.random() < 0.5
-        else (np.zeros(3), np.full(3, 255.0))
-    )
+    dark, bright = np.zeros(3), np.full(3, 255.0)
+    if rng.random() < 0.5:
+        dark, bright = random_color(rng) * 0.3, 255 - random_color(rng) * 0.3
     if rng.random() < 0.15:
         dark, bright = bright, dark
     return dark + (bright - dark) * share[..., None]
 
 
 def _painted(rng: np.random.Generator, layers: Layers) -> np.ndarray:
-    """Like oil or water color: wavering edges, dabs of a few colors, canvas."""
+    """Like oil or watercolor: wavy edges, dabs of a few colors, canvas."""
     import cv2
 
     image = np.clip(_over(_lit(layers), layers, layers.background), 0, 255).astype(np.uint8)
@@ -118,7 +114,7 @@ def _painted(rng: np.random.Generator, layers: Layers) -> np.ndarray:
     return image + dabs / dabs.std() * rng.uniform(5, 22)
 
 
-def _posterised(image: np.ndarray, levels: int) -> np.ndarray:
+def _posterized(image: np.ndarray, levels: int) -> np.ndarray:
     return np.round(image / 255 * levels) / levels * 255
 
 

@@ -101,15 +101,11 @@ def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
 def identify(path: str | Path) -> dict[str, Any]:
     """Name and SHA-256 of a checkpoint's files: {"path": name, "sha256": {file: digest}}."""
     path = Path(path)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*.safetensors") if _is_read(p, path))
-    return {
-        "path": path.name,
-        "sha256": {str(file.relative_to(path) if path.is_dir() else file.name): sha256_of(file) for file in files},
-    }
-
-
-def _is_read(file: Path, folder: Path) -> bool:
-    return file.relative_to(folder).parts[0] in ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")
+    if path.is_file():
+        return {"path": path.name, "sha256": {path.name: sha256_of(path)}}
+    read = ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")  # by us, of all files in the folder
+    names = (file.relative_to(path) for file in sorted(path.rglob("*.safetensors")))
+    return {"path": path.name, "sha256": {str(n): sha256_of(path / n) for n in names if n.parts[0] in read}}
 
 
 def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:

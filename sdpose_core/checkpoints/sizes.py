@@ -88,13 +88,14 @@ def config_of(
     unet = unet or _unet_from_shapes(shapes, path)
     vae = vae or _vae_from_shapes(shapes, path)
     count, width = shapes["head.final_layer.weight"][:2]
-    said = {_OTHER_WORDS.get(name, name): value for name, value in settings.items() if value is not None}
+    stored = {_OTHER_WORDS.get(name, name): value for name, value in settings.items() if value is not None}
     if keypoint_set is not None:
-        said.pop("flip_pairs", None)  # those of another set
-    levels = feature_level or said.get("feature_levels") or _level_from_shapes(shapes, unet, width, path)
+        stored.pop("flip_pairs", None)  # of the stored set
+    levels = feature_level or stored.get("feature_levels") or _level_from_shapes(shapes, unet, width, path)
+    set_name = keypoint_set or stored.get("keypoint_set") or _set_of_count(count)
     values = {
-        **said,
-        "keypoint_set": _full_name(keypoint_set or said.get("keypoint_set") or _set_of_count(count)),
+        **stored,
+        "keypoint_set": find_keypoint_set(set_name).name if set_name in ("body", "wholebody") else set_name,
         "feature_levels": levels.split(",") if isinstance(levels, str) else levels,
         **({"input_size": input_size} if input_size else {}),
     }
@@ -102,10 +103,6 @@ def config_of(
         return SDPoseConfig.from_dict({**values, "num_keypoints": count, "unet": unet, "vae": vae})
     except InputError as error:
         raise CheckpointError(f"{path}: {error}") from None
-
-
-def _full_name(keypoint_set: str) -> str:
-    return find_keypoint_set(keypoint_set).name if keypoint_set in ("body", "wholebody") else keypoint_set
 
 
 def _set_of_count(count: int) -> str:

@@ -47,17 +47,14 @@ def approximate(model: SDPose, *, pool_attention: bool = False, tiny_encoder: st
         path = Path(tiny_encoder)
         model.approximations["tiny_encoder"] = {"path": path.name, "sha256": sha256_of(path)}
     if pool_attention:
-        layers = [*_of_the_vae(model), *_of_the_unet(model)]
+        of_vae = (module for module in model.vae.modules() if isinstance(module, Attention))
+        layers = [*of_vae, *_of_the_unet(model)]
         if not layers:
             raise InputError("pool attention: this model has no self-attention at the latent's size; leave it off")
         for attention in layers:
             set_processor(attention, PooledAttention(attention.processor))
         model.approximations["pool_attention"] = f"keys and values averaged {POOL} x {POOL} in {len(layers)} layers"
     return model
-
-
-def _of_the_vae(model: SDPose) -> Iterator[Attention]:
-    return (module for module in model.vae.modules() if isinstance(module, Attention))
 
 
 def _of_the_unet(model: SDPose) -> Iterator[Attention]:

@@ -173,8 +173,7 @@ def _changes(pairs: Sequence[_Pair], method: str, match: str, feet: bool, at: st
     lead = _fitted(main, model, method, feet, at)
     if lead is None:
         raise InputError(
-            f"the reference and person {main.track.id} of the clip have nothing in common: choose a reference that "
-            "shows more of the body, or another person"
+            f"person {main.track.id} and the reference have nothing in common: use a reference with more of the body"
         )
     changes = [(main, lead)]
     for person, partner in pairs[1:]:

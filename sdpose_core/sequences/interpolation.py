@@ -24,7 +24,7 @@ def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
     rows = np.arange(len(sequence))
     before = np.maximum.accumulate(np.where(estimated, rows, 0))
     after = np.minimum.accumulate(np.where(estimated, rows, len(sequence) - 1)[::-1])[::-1]
-    tracks = [_between(track, before, after).compact() for track in iter_tracks(sequence)]
+    tracks = [_between(track, before, after).astype(np.float32) for track in iter_tracks(sequence)]
     note = f"{int((~estimated).sum())} of {len(sequence)} frames: keypoints, boxes and scores interpolated"
     return replace(join_tracks(sequence, tracks), meta={**sequence.meta, "interpolated": note})
 

@@ -91,8 +91,8 @@ def _from_head(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, floa
     sides += [0.92 * np.hypot(*(ears[0] - ears[1]))] if len(ears) == 2 else []
     sides += [1.1 * np.hypot(*(ear - nose)) for ear in ears]
     side = max(sides)
-    towards_ears = 0.3 * (np.mean(ears, axis=0)[0] - nose[0]) if ears else 0.0
-    return _with_margin(nose + np.array([towards_ears, 0.05 * side]), side, side)
+    toward_ears = 0.3 * (np.mean(ears, axis=0)[0] - nose[0]) if ears else 0.0
+    return _with_margin(nose + np.array([toward_ears, 0.05 * side]), side, side)
 
 
 def _smooth(squares: np.ndarray, radius: int) -> np.ndarray:

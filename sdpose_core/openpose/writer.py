@@ -26,9 +26,8 @@ def to_pose_keypoint(
     frames: Poses | Sequence[Poses], threshold: float = 0.3, scores: bool = False, body: str = "openpose_18"
 ) -> list[dict[str, Any]]:
     """ComfyUI's POSE_KEYPOINT: one dict per frame, see `to_openpose`."""
-    return [
-        to_openpose(poses, threshold, scores, body) for poses in ([frames] if isinstance(frames, Poses) else frames)
-    ]
+    frames = [frames] if isinstance(frames, Poses) else frames
+    return [to_openpose(poses, threshold, scores, body) for poses in frames]
 
 
 def to_openpose(

@@ -93,7 +93,9 @@ def retarget(
     sequence = _chosen(sequence, person, "the sequence")
     clip = reference if isinstance(reference, PoseSequence) else PoseSequence.from_poses([reference])
     size = canvas or clip.size
-    meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": _described(clip)}
+    origin = {key: clip.meta[key] for key in ("source", "model") if key in clip.meta}
+    described = {"size": list(clip.size), "frames": len(clip), "keypoint_set": clip.keypoint_set, **origin}
+    meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": described}
     if method == "none":
         return _laid_on(sequence, fit_canvas(sequence.size, size), size, meta)
     _check_body(sequence, "sequence", method)
@@ -132,11 +134,6 @@ def _chosen(sequence: PoseSequence, person: int | str | None, where: str) -> Pos
         ids = [track_id for track_id in np.unique(sequence.track_ids).tolist() if track_id >= 0]
         raise InputError(f"person {person!r} is not in {where}: {f'it has ids {ids}' if ids else 'it shows nobody'}")
     return chosen
-
-
-def _described(clip: PoseSequence) -> dict[str, Any]:
-    words = {key: clip.meta[key] for key in ("source", "model") if key in clip.meta}
-    return {"size": list(clip.size), "frames": len(clip), "keypoint_set": clip.keypoint_set, **words}
 
 
 def _people(sequence: PoseSequence, threshold: float, cut: float = 0) -> list[_Person]:

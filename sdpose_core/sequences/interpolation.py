@@ -14,10 +14,7 @@ def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
     """Fill skipped frames with the people that both estimated neighbors show.
 
     Keypoints, boxes and scores are interpolated linearly by frame number; a point that either neighbor lacks is absent.
-    `meta["interpolated"]` gives the number of filled frames.
-
-    Args:
-        estimated: (T,) bool; the first frame must be estimated.
+    `estimated` is (T,) bool and begins with True; `meta["interpolated"]` gives the number of filled frames.
     """
     if estimated.all():
         return sequence

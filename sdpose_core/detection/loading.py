@@ -12,6 +12,8 @@ from .detr import DetrDetector
 from .people import DetectorOptions, PersonDetector, WholePicture
 from .yolox import EMBEDDED_YOLOX, YoloxDetector
 
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
 
 def load_detector(
     name_or_path: str | Path = "yolox", options: DetectorOptions | None = None, **settings: Any
@@ -46,6 +48,3 @@ def load_detector(
         f"unknown detector {name!r}: expected yolox, full, the path of a YOLOX .onnx file, or the folder or hub name "
         "(owner/model) of an RT-DETR or D-FINE model"
     )
-
-
-_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")

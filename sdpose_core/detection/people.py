@@ -14,6 +14,9 @@ from ..images import check_image
 Detections = tuple[np.ndarray, np.ndarray]
 """boxes_xyxy (N, 4) float32 pixels, scores (N,) float32."""
 
+_MAX_CANDIDATES = 1000
+"""Kept for suppression, which compares all pairs; a picture has fewer people."""
+
 
 class PersonDetector(Protocol):
     """Finds the people of a picture; results record `name`."""
@@ -22,11 +25,9 @@ class PersonDetector(Protocol):
 
     def meta(self) -> dict[str, Any]:
         """For results: "name", and every setting that affects boxes."""
-        ...
 
     def detect(self, image: np.ndarray) -> Detections:
         """RGB uint8 (H, W, 3) -> boxes_xyxy (N, 4) float32 in pixels, inside the picture; scores (N,), best first."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,6 @@ class DetectorOptions(Limits):
     def limits(self) -> Limits:
         """The part that says which detections count."""
         return Limits(self.threshold, self.nms_iou, self.max_people, self.min_size)
-
-
-_MAX_CANDIDATES = 1000
-"""Kept for suppression, which compares all pairs; a picture has fewer people."""
 
 
 class WholePicture:

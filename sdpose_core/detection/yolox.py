@@ -20,6 +20,10 @@ from .people import Detections, Limits
 
 EMBEDDED_YOLOX = Path(__file__).parents[1] / "assets" / "yolox_nano.onnx"
 
+_FREE_INPUT_SIZE = 640
+"""Training size of YOLOX-S to X, for files without a fixed size."""
+_MAX_LOG_SIZE = 10.0
+
 
 class YoloxDetector:
     """A YOLOX model in ONNX, from YOLOX's export (raw or with `decode_in_inference`) or mmdeploy's (boxes and labels).
@@ -89,10 +93,6 @@ class YoloxDetector:
         )
 
 
-_FREE_INPUT_SIZE = 640
-"""Training size of YOLOX-S to X, for files without a fixed size."""
-
-
 def letterbox(image: np.ndarray, input_size: tuple[int, int]) -> tuple[np.ndarray, float]:
     """Fit a picture into the top left of `input_size` (w, h), gray 114 elsewhere -> (h, w, 3) uint8, scale."""
     import cv2
@@ -135,6 +135,3 @@ def decode_yolox(
         center, size = (center + cells) * steps, np.exp(size) * steps
     boxes = np.concatenate([center - size / 2, center + size / 2], axis=1)
     return boxes, output[:, 4] * output[:, 5]
-
-
-_MAX_LOG_SIZE = 10.0

@@ -51,7 +51,7 @@ def draw_people(
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """As `draw_poses`, for people in OpenPose's order, in pixels of a canvas of `canvas_size` (w, h)."""
-    body_only = not any(points[:, 2].any() for p in people for part, points in p.parts().items() if part != "body")
+    body_only = all(person.has_only_body() for person in people)
     return _draw(people, canvas_size, style, parts, background, size, body_only)
 
 

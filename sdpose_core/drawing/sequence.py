@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEADY = 0.5
-"""Largest deviation, in frames, of the times of a constant rate."""
-
 Progress = Callable[[int, int | None], None]
 
 
@@ -141,4 +138,4 @@ def has_steady_rate(sequence: PoseSequence) -> bool:
     if sequence.frame_rate is None or len(sequence) < 2:
         return True
     times = (sequence.pts - sequence.pts[0]) * float(sequence.frame_rate)
-    return bool(np.abs(times - np.arange(len(sequence))).max() < STEADY)
+    return bool(np.abs(times - np.arange(len(sequence))).max() < 0.5)

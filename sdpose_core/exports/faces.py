@@ -86,17 +86,13 @@ def _from_head(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, floa
     if not seen[_NOSE] or not eyes:
         return math.nan, math.nan, math.nan
     nose = points[_NOSE]
-    sides = [3.2 * _length(np.mean(eyes, axis=0) - nose)]
-    sides += [2.0 * _length(eyes[0] - eyes[1])] if len(eyes) == 2 else []
-    sides += [0.92 * _length(ears[0] - ears[1])] if len(ears) == 2 else []
-    sides += [1.1 * _length(ear - nose) for ear in ears]
+    sides = [3.2 * np.hypot(*(np.mean(eyes, axis=0) - nose))]
+    sides += [2.0 * np.hypot(*(eyes[0] - eyes[1]))] if len(eyes) == 2 else []
+    sides += [0.92 * np.hypot(*(ears[0] - ears[1]))] if len(ears) == 2 else []
+    sides += [1.1 * np.hypot(*(ear - nose)) for ear in ears]
     side = max(sides)
-    towards_ears = 0.3 * (np.mean(ears, axis=0)[0] - nose[0]) if ears else 0.0
-    return _with_margin(nose + np.array([towards_ears, 0.05 * side]), side, side)
-
-
-def _length(vector: np.ndarray) -> float:
-    return float(np.hypot(*vector))
+    toward_ears = 0.3 * (np.mean(ears, axis=0)[0] - nose[0]) if ears else 0.0
+    return _with_margin(nose + np.array([toward_ears, 0.05 * side]), side, side)
 
 
 def _smooth(squares: np.ndarray, radius: int) -> np.ndarray:

@@ -150,11 +150,8 @@ class ExportJob:
         fit: how the sequence maps onto the canvas, see `drawing.canvas.place`.
         threshold: the user's, or None; see `min_score`.
         name: of the sequence, for file names.
-        out: folder.
-        video: the source video, or None.
-        faces: the sequence in pixels of `video`, for face crops.
-        reference: poses of the character, or None.
-        reference_picture: its picture, or None.
+        faces: the sequence in pixels of the source `video`, for face crops.
+        reference, reference_picture: poses and picture of the character, or None.
     """
 
     profile: ExportProfile

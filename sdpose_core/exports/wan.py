@@ -21,12 +21,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_write
 from ..images import read_image, write_png
-from ..openpose.order import (
-    LEFT_HAND_FROM_COCO_WHOLEBODY_133,
-    OPENPOSE_18_FROM_COCO_17,
-    RIGHT_HAND_FROM_COCO_WHOLEBODY_133,
-    PointSource,
-)
+from ..openpose import order
 from ..poses import Poses
 from ..video.opening import open_video
 from .faces import face_boxes, face_crops
@@ -35,8 +30,8 @@ from .streams import write_frames, write_list, write_pose_video
 
 FACE_SIZE = 512
 
-BODY_20_FROM_COCO_WHOLEBODY_133: dict[str, PointSource] = (
-    dict(OPENPOSE_18_FROM_COCO_17) | {"left_toe": (17, 18), "right_toe": (20, 21)}
+BODY_20_FROM_COCO_WHOLEBODY_133: dict[str, order.PointSource] = (
+    dict(order.OPENPOSE_18_FROM_COCO_17) | {"left_toe": (17, 18), "right_toe": (20, 21)}
 )  # fmt: skip
 """Wan-Animate's body: OpenPose's 18 and the midpoint of each foot's two toes."""
 
@@ -45,10 +40,7 @@ FACE_69 = (22, *range(23, 91))
 
 def write(job: ExportJob) -> None:
     if job.video is not None and "retarget" in job.faces.meta:
-        raise InputError(
-            "the poses were fitted to a character and no longer match the video, which faces are cut from: give the "
-            "original poses with --face-poses"
-        )
+        raise InputError("the poses were fitted to a character: give the poses of the video with --face-poses")
     folder = job.out / f"{job.name}_wan"
     job.add(folder / "src_pose.mp4", lambda path: write_pose_video(path, job))
     job.add(folder / "src_face.mp4", lambda path: write_face_video(path, job))
@@ -92,8 +84,7 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
     with open_video(video) as source:
         if tuple(source.info.size) != tuple(size):
             raise InputError(
-                f"{video} has the size {source.info.size}, the poses {tuple(size)}: give the original poses of the "
-                "video with --face-poses"
+                f"{video} is {source.info.size}, the poses are {tuple(size)}: give the video's poses with --face-poses"
             )
         frames, current = source.frames(int(indices[0])), None
         for index in indices.tolist():
@@ -126,13 +117,13 @@ def pose_meta(poses: Poses, threshold: float) -> dict[str, Any]:
         "width": w,
         "height": h,
         "keypoints_body": _rounded([_point(points, source) for source in BODY_20_FROM_COCO_WHOLEBODY_133.values()]),
-        "keypoints_left_hand": _rounded(points[list(LEFT_HAND_FROM_COCO_WHOLEBODY_133)]),
-        "keypoints_right_hand": _rounded(points[list(RIGHT_HAND_FROM_COCO_WHOLEBODY_133)]),
+        "keypoints_left_hand": _rounded(points[list(order.LEFT_HAND_FROM_COCO_WHOLEBODY_133)]),
+        "keypoints_right_hand": _rounded(points[list(order.RIGHT_HAND_FROM_COCO_WHOLEBODY_133)]),
         "keypoints_face": _rounded(points[list(FACE_69)]),
     }
 
 
-def _point(points: np.ndarray, source: PointSource) -> np.ndarray:
+def _point(points: np.ndarray, source: order.PointSource) -> np.ndarray:
     """A point, or the midpoint of two, which counts only if both do."""
     if isinstance(source, int):
         return points[source]

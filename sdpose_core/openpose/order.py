@@ -70,13 +70,10 @@ PART_SIZES: Mapping[str, int] = MappingProxyType({"body": 18, "feet": 6, "face":
 
 PART_KEYS: Mapping[str, str] = MappingProxyType(
     {
-        "body": "pose_keypoints_2d",
-        "face": "face_keypoints_2d",
-        "left_hand": "hand_left_keypoints_2d",
-        "right_hand": "hand_right_keypoints_2d",
-        "feet": "foot_keypoints_2d",
+        "body": "pose_keypoints_2d", "face": "face_keypoints_2d", "left_hand": "hand_left_keypoints_2d",
+        "right_hand": "hand_right_keypoints_2d", "feet": "foot_keypoints_2d",
     }
-)
+)  # fmt: skip
 """Keys of the parts in POSE_KEYPOINT and OpenPose JSON."""
 
 DRAWABLE = ("coco_17", "coco_wholebody_133")
@@ -118,6 +115,9 @@ class OpenPosePerson:
     def parts(self) -> dict[str, np.ndarray]:
         """Part name -> its (N, 3) array, in the order of `PART_SIZES`."""
         return {name: getattr(self, name) for name in PART_SIZES}
+
+    def has_only_body(self) -> bool:
+        return not any(points[:, 2].any() for part, points in self.parts().items() if part != "body")
 
 
 def people(poses: Poses, threshold: float) -> list[OpenPosePerson]:

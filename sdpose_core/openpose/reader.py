@@ -113,9 +113,8 @@ def _frames(obj: Any, place: str = "", depth: int = 0) -> Iterator[tuple[Mapping
         for number, value in enumerate(obj):
             yield from _frames(value, f"{place}, {number}" if place else f"frame {number}", depth + 1)
     else:
-        raise InputError(
-            f"{place or 'POSE_KEYPOINT'}: expected a dict with 'people' or a list of them, got {type(obj).__name__}"
-        )
+        place, found = place or "POSE_KEYPOINT", type(obj).__name__
+        raise InputError(f"{place}: expected a dict with 'people' or a list of them, got {found}")
 
 
 def _is_frame(obj: Mapping[str, Any]) -> bool:

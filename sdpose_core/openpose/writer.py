@@ -26,9 +26,8 @@ def to_pose_keypoint(
     frames: Poses | Sequence[Poses], threshold: float = 0.3, scores: bool = False, body: str = "openpose_18"
 ) -> list[dict[str, Any]]:
     """ComfyUI's POSE_KEYPOINT: one dict per frame, see `to_openpose`."""
-    return [
-        to_openpose(poses, threshold, scores, body) for poses in ([frames] if isinstance(frames, Poses) else frames)
-    ]
+    frames = [frames] if isinstance(frames, Poses) else frames
+    return [to_openpose(poses, threshold, scores, body) for poses in frames]
 
 
 def to_openpose(
@@ -106,7 +105,8 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     Boxes come from the `sdpose` object, otherwise from the points (score 1). Track ids come from the file if every
     person has a unique one, otherwise they are 0, 1, ...
     """
-    keypoint_set = keypoint_set or ("coco_wholebody_133" if _more_than_body(frame) else "coco_17")
+    body_only = all(person.has_only_body() for person in frame.people)
+    keypoint_set = keypoint_set or ("coco_17" if body_only else "coco_wholebody_133")
     if keypoint_set not in order.DRAWABLE:
         raise InputError(f"keypoint set: expected coco_17 or coco_wholebody_133, got {keypoint_set!r}")
     meta = {"source": "POSE_KEYPOINT", "notes": list(frame.notes)}
@@ -119,11 +119,6 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     ids = [person.person_id for person in frame.people]
     track_ids = np.arange(len(ids)) if None in ids or len(set(ids)) < len(ids) else np.array(ids)
     return Poses(keypoints, scores, boxes, frame.size, keypoint_set, track_ids, meta)
-
-
-def _more_than_body(frame: PoseKeypointFrame) -> bool:
-    parts = [points for person in frame.people for part, points in person.parts().items() if part != "body"]
-    return any(points[:, 2].any() for points in parts)
 
 
 def _coco_points(person: OpenPosePerson) -> np.ndarray:

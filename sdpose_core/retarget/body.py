@@ -110,9 +110,6 @@ class Figure:
         """Trunk length in pixels at scale 1, the median over all limbs; NaN if none is seen."""
         return float(quantile((self.proportions / USUAL)[:, None], 0.5)[0])
 
-    def lowest(self) -> np.ndarray:
-        return lowest(self.nodes)
-
 
 def body_nodes(keypoints: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """(N, K, 2) COCO points, (N, K) which of them count -> (N, 19, 2), NaN unseen.

@@ -93,7 +93,9 @@ def retarget(
     sequence = _chosen(sequence, person, "the sequence")
     clip = reference if isinstance(reference, PoseSequence) else PoseSequence.from_poses([reference])
     size = canvas or clip.size
-    meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": _described(clip)}
+    origin = {key: clip.meta[key] for key in ("source", "model") if key in clip.meta}
+    described = {"size": list(clip.size), "frames": len(clip), "keypoint_set": clip.keypoint_set, **origin}
+    meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": described}
     if method == "none":
         return _laid_on(sequence, fit_canvas(sequence.size, size), size, meta)
     _check_body(sequence, "sequence", method)
@@ -134,11 +136,6 @@ def _chosen(sequence: PoseSequence, person: int | str | None, where: str) -> Pos
     return chosen
 
 
-def _described(clip: PoseSequence) -> dict[str, Any]:
-    words = {key: clip.meta[key] for key in ("source", "model") if key in clip.meta}
-    return {"size": list(clip.size), "frames": len(clip), "keypoint_set": clip.keypoint_set, **words}
-
-
 def _people(sequence: PoseSequence, threshold: float, cut: float = 0) -> list[_Person]:
     """Everybody, from left to right, those of the first frame first. Points within `cut` of the edge do not count."""
     min_score, margin = drawing_threshold(sequence.meta, threshold), cut * min(sequence.size)
@@ -173,8 +170,7 @@ def _changes(pairs: Sequence[_Pair], method: str, match: str, feet: bool, at: st
     lead = _fitted(main, model, method, feet, at)
     if lead is None:
         raise InputError(
-            f"the reference and person {main.track.id} of the clip have nothing in common: choose a reference that "
-            "shows more of the body, or another person"
+            f"person {main.track.id} and the reference have nothing in common: use a reference with more of the body"
         )
     changes = [(main, lead)]
     for person, partner in pairs[1:]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .body import MID_HIP, NECK, NOSE, Figure, quantile
+from .body import MID_HIP, NECK, NOSE, Figure, lowest, quantile
 
 ROOTS = (MID_HIP, NECK, NOSE)
 """Candidates for the root of a figure, best first."""
@@ -39,7 +39,7 @@ def matching_frame(
 def _oddness(clip: Figure, root: int, grounded: bool) -> np.ndarray:
     """(N,) deviation of place and size from their medians over the clip, in trunk lengths."""
     path = root_path(clip.nodes, root)
-    y = interpolated(clip.lowest()) if grounded else path[:, 1]
+    y = interpolated(lowest(clip.nodes)) if grounded else path[:, 1]
     places = np.stack([path[:, 0] / clip.unit(), y / clip.unit(), np.log(interpolated(clip.scale))], axis=1)
     return np.nan_to_num(np.abs(places - np.median(places, axis=0)).sum(axis=1))
 
@@ -67,7 +67,7 @@ def _in_the_air(clip: Figure) -> np.ndarray:
     When somebody comes nearer, the ground under them moves down in proportion to their size: this motion is removed
     first.
     """
-    low = interpolated(clip.lowest())
+    low = interpolated(lowest(clip.nodes))
     if np.isnan(low).any():
         return np.zeros(len(low), bool)
     scale = interpolated(clip.scale)

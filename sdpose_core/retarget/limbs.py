@@ -57,9 +57,9 @@ def fit_limbs(clip: Figure, reference: Figure, feet: bool = True, at: str = "typ
     Raises `NothingInCommon` if they have no limb or no joint in common.
     """
     still, _ = matching_frame(reference, None)
-    pose, ground = reference.nodes[still], reference.lowest()[still]
+    pose, ground = reference.nodes[still], lowest(reference.nodes)[still]
     root = _root(clip, pose)
-    grounded = feet and bool(np.isfinite(ground)) and bool(np.isfinite(clip.lowest()).any())
+    grounded = feet and bool(np.isfinite(ground)) and bool(np.isfinite(lowest(clip.nodes)).any())
     frame, likeness = matching_frame(clip, pose, at, root, grounded)
     ratios = _ratios(clip, frame, reference, still, likeness)
     known = {name: float(ratio) for name, ratio in zip(NAMES, ratios, strict=True) if np.isfinite(ratio)}
@@ -68,7 +68,7 @@ def fit_limbs(clip: Figure, reference: Figure, feet: bool = True, at: str = "typ
     travel = float(np.mean(legs)) if legs else mean
     source, target = root_path(clip.nodes, root)[frame], pose[root].copy()
     if grounded:
-        source[1], target[1] = interpolated(clip.lowest())[frame], ground
+        source[1], target[1] = interpolated(lowest(clip.nodes))[frame], ground
     place = Similarity(travel, tuple(source.tolist()), tuple(target.tolist()))
     return Fit(complete, mean, tuple(known), place, root, grounded, frame, likeness)
 

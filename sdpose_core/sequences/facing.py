@@ -9,7 +9,7 @@ import numpy as np
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
 
-AWAY, TOWARDS = -0.3, -0.05
+AWAY, TOWARD = -0.3, -0.05
 """Hysteresis on `facing`: below the first a head counts as turned away, until it rises above the second."""
 
 _SIDES = (("shoulder", 1.0), ("hip", 0.7), ("ear", 1.0))
@@ -67,7 +67,7 @@ def is_away(values: np.ndarray) -> np.ndarray:
     away = np.zeros(len(values), bool)
     state = len(values) > 0 and bool(steady[0] < AWAY)
     for n, value in enumerate(steady):
-        state = bool(value < (TOWARDS if state else AWAY))
+        state = bool(value < (TOWARD if state else AWAY))
         away[n] = state
     return away
 

@@ -14,17 +14,14 @@ def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
     """Fill skipped frames with the people that both estimated neighbors show.
 
     Keypoints, boxes and scores are interpolated linearly by frame number; a point that either neighbor lacks is absent.
-    `meta["interpolated"]` gives the number of filled frames.
-
-    Args:
-        estimated: (T,) bool; the first frame must be estimated.
+    `estimated` is (T,) bool and begins with True; `meta["interpolated"]` gives the number of filled frames.
     """
     if estimated.all():
         return sequence
     rows = np.arange(len(sequence))
     before = np.maximum.accumulate(np.where(estimated, rows, 0))
     after = np.minimum.accumulate(np.where(estimated, rows, len(sequence) - 1)[::-1])[::-1]
-    tracks = [_between(track, before, after).compact() for track in iter_tracks(sequence)]
+    tracks = [_between(track, before, after).astype(np.float32) for track in iter_tracks(sequence)]
     note = f"{int((~estimated).sum())} of {len(sequence)} frames: keypoints, boxes and scores interpolated"
     return replace(join_tracks(sequence, tracks), meta={**sequence.meta, "interpolated": note})
 

@@ -19,7 +19,7 @@ from .tracks import by_track
 ORDERS = (
     "id", "largest", "best score", "leftmost", "rightmost", "nearest point", "mask", "best score per frame",
 )  # fmt: skip
-
+_ARRAYS = ("keypoints", "scores", "boxes", "track_ids")
 _SHORT = {"best": "best score", "best per frame": "best score per frame", "point": "nearest point"}
 
 
@@ -65,8 +65,7 @@ def select_people(
         order = _by_id(people, number, max_people or 1)
     else:
         order = _order(people, by, point, mask)[number : number + (max_people or 1)]
-    names = ("keypoints", "scores", "boxes", "track_ids")
-    return replace(people, **{name: getattr(people, name)[:, order] for name in names})
+    return replace(people, **{name: getattr(people, name)[:, order] for name in _ARRAYS})
 
 
 def _by_id(people: PoseSequence, number: int, count: int) -> np.ndarray:
@@ -142,10 +141,8 @@ def _read_mask(mask: np.ndarray | str | Path | None, people: PoseSequence) -> np
     array = array[None] if array.ndim == 2 else array
     w, h = people.size
     if array.ndim != 3 or array.shape[1:] != (h, w) or len(array) not in (1, len(people)):
-        raise InputError(
-            f"mask: expected the source's size, {w} x {h}, once or for each of {len(people)} frames, got an array of "
-            f"shape {array.shape}"
-        )
+        frames = f"once or for each of {len(people)} frames"
+        raise InputError(f"mask: expected the source's size, {w} x {h}, {frames}, got shape {array.shape}")
     return array
 
 
@@ -178,8 +175,7 @@ def _best_of_each_frame(sequence: PoseSequence) -> PoseSequence:
         return sequence
     best = np.where(sequence.track_ids >= 0, _body_scores(sequence), -1).argmax(axis=1)[:, None]
     frames = np.arange(len(sequence))[:, None]
-    names = ("keypoints", "scores", "boxes", "track_ids")
-    return replace(sequence, **{name: getattr(sequence, name)[frames, best] for name in names})
+    return replace(sequence, **{name: getattr(sequence, name)[frames, best] for name in _ARRAYS})
 
 
 def parse_person(text: str) -> dict[str, Any]:

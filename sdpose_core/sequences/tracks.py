@@ -10,6 +10,8 @@ import numpy as np
 
 from ..poses import PoseSequence
 
+_ARRAYS = ("keypoints", "scores", "boxes")
+
 
 @dataclass(frozen=True)
 class Track:
@@ -44,17 +46,11 @@ class Track:
 
     def of_points(self, points: slice) -> Track:
         """A slice of its points, as float64."""
-        return replace(
-            self,
-            keypoints=self.keypoints[:, points].astype(np.float64),
-            scores=self.scores[:, points].astype(np.float64),
-            boxes=self.boxes.astype(np.float64),
-        )
+        part = replace(self, keypoints=self.keypoints[:, points], scores=self.scores[:, points])
+        return part.astype(np.float64)
 
-    def compact(self) -> Track:
-        """The same as float32, as sequences store it."""
-        names = ("keypoints", "scores", "boxes")
-        return replace(self, **{name: getattr(self, name).astype(np.float32, copy=False) for name in names})
+    def astype(self, dtype: type) -> Track:
+        return replace(self, **{name: getattr(self, name).astype(dtype, copy=False) for name in _ARRAYS})
 
     def scale(self) -> float:
         """Body size in pixels: median of the longer side of the box, at least 1."""
@@ -101,25 +97,27 @@ def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[s
     counts = np.zeros(len(sequence), np.int64)
     for track in tracks:
         counts[track.start : track.start + len(track)] += track.present
-    slots, points = int(counts.max(initial=0)), sequence.keypoints.shape[2]
-    shape = (len(sequence), slots)
-    keypoints = np.full((*shape, points, 2), np.nan, np.float32)
-    scores, boxes = np.zeros((*shape, points), np.float32), np.zeros((*shape, 5), np.float32)
-    ids = np.full(shape, -1, np.int32)
+    arrays = _empty_slots(sequence, int(counts.max(initial=0)))
     free = np.zeros(len(sequence), np.int64)
     for track in tracks:
         frames = track.start + np.flatnonzero(track.present)
-        slot = free[frames]
-        keypoints[frames, slot] = track.keypoints[track.present]
-        scores[frames, slot] = track.scores[track.present]
-        boxes[frames, slot] = track.boxes[track.present]
-        ids[frames, slot] = track.id
+        for name in _ARRAYS:
+            arrays[name][frames, free[frames]] = getattr(track, name)[track.present]
+        arrays["track_ids"][frames, free[frames]] = track.id
         free[frames] += 1
-    for array in (keypoints, scores, boxes, ids):
+    for array in arrays.values():
         array.setflags(write=False)
-    return replace(
-        sequence, keypoints=keypoints, scores=scores, boxes=boxes, track_ids=ids, meta={**sequence.meta, **(meta or {})}
-    )
+    return replace(sequence, **arrays, meta={**sequence.meta, **(meta or {})})
+
+
+def _empty_slots(sequence: PoseSequence, slots: int) -> dict[str, Any]:
+    shape, points = (len(sequence), slots), sequence.keypoints.shape[2]
+    return {
+        "keypoints": np.full((*shape, points, 2), np.nan, np.float32),
+        "scores": np.zeros((*shape, points), np.float32),
+        "boxes": np.zeros((*shape, 5), np.float32),
+        "track_ids": np.full(shape, -1, np.int32),
+    }
 
 
 def by_track(sequence: PoseSequence) -> PoseSequence:
@@ -128,16 +126,10 @@ def by_track(sequence: PoseSequence) -> PoseSequence:
     ids = ids[ids >= 0]
     frames, slots = np.nonzero(sequence.track_ids >= 0)
     target = np.searchsorted(ids, sequence.track_ids[frames, slots])
-    shape, points = (len(sequence), len(ids)), sequence.keypoints.shape[2]
-    empty: dict[str, Any] = {
-        "keypoints": np.full((*shape, points, 2), np.nan, np.float32),
-        "scores": np.zeros((*shape, points), np.float32),
-        "boxes": np.zeros((*shape, 5), np.float32),
-        "track_ids": np.full(shape, -1, np.int32),
-    }
-    for name, values in empty.items():
+    arrays = _empty_slots(sequence, len(ids))
+    for name, values in arrays.items():
         values[frames, target] = getattr(sequence, name)[frames, slots]
-    return replace(sequence, **empty)
+    return replace(sequence, **arrays)
 
 
 POINTS_AT_ONCE = 24
@@ -146,7 +138,7 @@ POINTS_AT_ONCE = 24
 
 def each_track(sequence: PoseSequence, change: Callable[[Track], Track]) -> PoseSequence:
     """Change every track, one at a time to save memory."""
-    return join_tracks(sequence, [change(track).compact() for track in iter_tracks(sequence, np.float32)])
+    return join_tracks(sequence, [change(track).astype(np.float32) for track in iter_tracks(sequence, np.float32)])
 
 
 def each_point(
@@ -167,6 +159,6 @@ def each_point(
             part = change(track.of_points(points), points)
             keypoints[:, points], scores[:, points] = part.keypoints, part.scores
             present |= part.present
-        return finish(replace(track, keypoints=keypoints, scores=scores, present=present)).compact()
+        return finish(replace(track, keypoints=keypoints, scores=scores, present=present)).astype(np.float32)
 
     return join_tracks(sequence, [whole(track) for track in iter_tracks(sequence, np.float32)], meta)

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half there: a temporary name beside the target, then a rename."""
+"""Atomic writing: to a temporary name beside the target, which is then renamed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import InputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path in the folder of `path`; renamed to `path` when the block ends, removed when it fails.
 
-    The temporary name keeps the suffix of `path`, so that writers which choose a format by name agree.
+    It keeps the suffix of `path`, for writers that choose the format by name.
     Raises `InputError` if the folder cannot be written to.
     """
     path = Path(path)
@@ -53,12 +53,12 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
 def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
     """A temporary folder beside `path`; renamed to `path` when the block ends, removed when it fails.
 
-    A folder that stands at `path` is replaced, if all files in it match `pattern`: nothing of the user's is lost.
+    An existing folder is replaced only if all its files match `pattern`, so that no other files are lost.
     Raises `InputError` if it holds anything else, or cannot be written.
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and all(entry.match(pattern) for entry in path.iterdir())):
-        raise InputError(f"{path} is there and holds other things than {pattern}: choose another place")
+        raise InputError(f"{path} already exists and holds more than {pattern}: choose another folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))

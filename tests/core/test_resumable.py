@@ -227,7 +227,9 @@ def test_processes_that_begin_together_agree(tmp_path: Path, start: Callable[...
         "file = Path(sys.argv[1])\n"
         "with one_at_a_time(file): print(json.dumps(begin(file, {'batch': int(sys.argv[2])})), flush=True)"
     )
-    answers = [answer(process) for process in [start(code, tmp_path / "agreed.json", n) for n in range(4)]]
+    processes = [start(code, tmp_path / "agreed.json", n) for n in range(4)]
+    answers = [answer(process) for process in processes]
+    assert [process.wait() for process in processes] == [0] * 4
     assert len(set(answers)) == 1
     assert json.loads(answers[0]) == read_settings(tmp_path / "agreed.json")
     assert [path.name for path in tmp_path.iterdir()] == ["agreed.json"]

@@ -85,7 +85,7 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     assert "preview" in printed.err
     assert "6 frames, 1 person" in printed.err
     assert run("video", clip, "-o", tmp_path, "--overlay") == 0
-    assert "kept: its files are there" in capsys.readouterr().err
+    assert "kept: its files already exist" in capsys.readouterr().err
 
 
 def test_every_second_frame(tmp_path: Path, clip: Path) -> None:

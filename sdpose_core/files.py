@@ -58,7 +58,7 @@ def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and all(entry.match(pattern) for entry in path.iterdir())):
-        raise InputError(f"{path} already exists and holds more than {pattern}: choose another folder")
+        raise InputError(f"{path} already exists and holds other things than {pattern}: choose another folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))

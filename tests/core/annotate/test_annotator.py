@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from stand_ins import StandInDetector, StandInEstimator
 
+from sdpose_core.annotate import controlnet_aux
 from sdpose_core.annotate.controlnet_aux import SDPoseDetector, resolution_size
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.preview import PreviewEstimator
@@ -217,16 +218,14 @@ def test_moving_to_a_device(caplog):
 
 
 def test_from_pretrained_loads_an_estimator_and_a_detector(monkeypatch):
-    import sdpose_core.detection.loading
-    import sdpose_core.estimation.loading
 
     asked = {}
     monkeypatch.setattr(
-        sdpose_core.estimation.loading,
+        controlnet_aux,
         "load_estimator",
         lambda name, **settings: asked.update(settings, name=name) or "E",
     )
-    monkeypatch.setattr(sdpose_core.detection.loading, "load_detector", lambda name: asked.update(detector=name) or "D")
+    monkeypatch.setattr(controlnet_aux, "load_detector", lambda name: asked.update(detector=name) or "D")
     made = SDPoseDetector.from_pretrained("some/folder", device="cpu", flip_test=True, detector="full")
     assert (made.estimator, made.detector, made.if_nobody) == ("E", "D", "full-image")
     assert asked == {"name": "some/folder", "device": "cpu", "flip_test": True, "detector": "full"}

@@ -25,9 +25,8 @@ USUAL_RATE = Fraction(25)
 """Frames per second of a folder of pictures, and of a source that states none."""
 
 FORMAT_VERSION = 1
-_REQUIRED = (
-    "keypoints", "scores", "boxes", "track_ids", "frame_index", "pts", "size", "frame_rate", "keypoint_set", "meta",
-)  # fmt: skip
+_ARRAYS = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
+_REQUIRED = (*_ARRAYS, "size", "frame_rate", "keypoint_set", "meta")
 
 
 def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
@@ -116,14 +115,8 @@ class Poses:
         """The people at `indices` (or under a boolean mask), in that order."""
         index = np.asarray(indices)
         index = index if index.dtype == bool else index.astype(np.int64)
-        return replace(
-            self,
-            keypoints=self.keypoints[index],
-            scores=self.scores[index],
-            boxes=self.boxes[index],
-            track_ids=self.track_ids[index],
-            box_index=self.box_index[index],
-        )
+        names = ("keypoints", "scores", "boxes", "track_ids", "box_index")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def with_ids_of_boxes(self, track_ids: Sequence[int] | np.ndarray) -> Poses:
         """The same poses with the track ids (N,) of the N boxes given to the estimator."""
@@ -245,12 +238,7 @@ class PoseSequence:
         """The arrays of a `.pose.npz`, by name."""
         rate = self.frame_rate
         return {
-            "keypoints": self.keypoints,
-            "scores": self.scores,
-            "boxes": self.boxes,
-            "track_ids": self.track_ids,
-            "frame_index": self.frame_index,
-            "pts": self.pts,
+            **{name: getattr(self, name) for name in _ARRAYS},
             "size": np.asarray(self.size, np.int32),
             "frame_rate": np.asarray([rate.numerator, rate.denominator] if rate else [0, 1], np.int64),
             "keypoint_set": np.asarray(self.keypoint_set),

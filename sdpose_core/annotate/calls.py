@@ -95,13 +95,9 @@ class EstimatorCalls:
             self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
 
         poses = annotate_images(
-            [job.frame.image for job in jobs],
-            estimator=self.estimator,
-            detector=self.detector,
-            people=[job.people for job in jobs],
-            if_nobody=self.if_nobody,
-            on_batch=on_batch,
-        )
+            [job.frame.image for job in jobs], people=[job.people for job in jobs], estimator=self.estimator,
+            detector=self.detector, if_nobody=self.if_nobody, on_batch=on_batch,
+        )  # fmt: skip
         return poses, self.estimator.batch_size
 
 

@@ -260,17 +260,9 @@ class _Run:
         state = None if self.work.last is None else self.work.last.state
         frames = self.video.frames(0 if state is None else state["next_frame"])
         chunks = estimate_frames(
-            frames,
-            estimator,
-            detector,
-            self.options,
-            frame_rate=self.video.info.frame_rate,
-            given=self._given(),
-            state=state,
-            on_progress=self._progress,
-            overlap=self.overlap,
-            times=self.times,
-        )
+            frames, estimator, detector, self.options, frame_rate=self.video.info.frame_rate, given=self._given(),
+            state=state, on_progress=self._progress, overlap=self.overlap, times=self.times,
+        )  # fmt: skip
         with contextlib.closing(chunks), self.times.measuring() if self.times else contextlib.nullcontext():
             for chunk in chunks:
                 self.work.add(chunk)

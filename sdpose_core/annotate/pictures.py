@@ -171,12 +171,9 @@ def _estimate(
 
     def run(part: Sequence[_Pending]) -> list[Poses]:
         return annotate_images(
-            [entry.image for entry in part],
-            estimator=estimator,
-            detector=detector,
-            people=[entry.people for entry in part],
-            if_nobody=options.if_nobody,
-        )
+            [entry.image for entry in part], people=[entry.people for entry in part], estimator=estimator,
+            detector=detector, if_nobody=options.if_nobody,
+        )  # fmt: skip
 
     try:
         results: list[Poses | SDPoseError] = list(run(pending))

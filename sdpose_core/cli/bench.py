@@ -45,17 +45,10 @@ def _run_bench(args: argparse.Namespace) -> int:
         if target.is_dir():
             raise InputError(f"cannot write {target}: it is a folder: give the name of a file")
     settings = Settings(
-        model=args.model,
-        device=args.device,
-        dtype=args.dtype,
-        runs=args.runs,
-        tiny=args.tiny,
-        modes=parse_modes(args.modes) if args.modes else None,
-        people=parse_counts(args.people),
-        frames=args.frames,
-        weights=args.weights,
-        picture=args.picture,
-    )
+        model=args.model, device=args.device, dtype=args.dtype, runs=args.runs, tiny=args.tiny,
+        modes=parse_modes(args.modes) if args.modes else None, people=parse_counts(args.people), frames=args.frames,
+        weights=args.weights, picture=args.picture,
+    )  # fmt: skip
     result = run_bench(settings)
     print(format_table(result))
     if args.json:

@@ -21,7 +21,7 @@ from .arguments import (
     count,
     make_detector,
     option,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from ..detection.people import PersonDetector

@@ -37,11 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (image, video, batch, sequence, retarget, export, convert):
-        command.add_parser(commands)
+    for module in (image, video, batch, sequence, retarget, export, convert, bench, doctor):
+        module.add_parser(commands)
     _add_download(commands)
-    for command in (bench, doctor):
-        command.add_parser(commands)
     for sub in commands.choices.values():
         sub.add_argument("-v", "--verbose", action="store_true", help="show the library's log")
     return parser

@@ -25,7 +25,7 @@ from .arguments import (
     make_estimator,
     say,
     size,
-)
+)  # fmt: skip
 
 SUFFIX = ".pose.npz"
 

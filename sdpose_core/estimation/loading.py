@@ -65,13 +65,9 @@ def _load_export(path: Path, options: EstimatorOptions) -> Estimator:
         names = ", ".join(name.replace("_", "-") for name in given)
         raise InputError(f"{path}: some options were fixed by the export: leave out {names}, or export it again")
     return load_onnx_estimator(
-        path,
-        device=options.device,
-        providers=options.providers,
-        batch_size=options.batch_size,
-        flip_test=options.flip_test,
-        crop=options.crop,
-    )
+        path, device=options.device, providers=options.providers, batch_size=options.batch_size,
+        flip_test=options.flip_test, crop=options.crop,
+    )  # fmt: skip
 
 
 def _load_checkpoint(
@@ -84,17 +80,10 @@ def _load_checkpoint(
 
     path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(str(name_or_path), search=search)
     model = load_sdpose(
-        path,
-        keypoint_set=options.keypoint_set,
-        feature_level=options.feature_level,
-        input_size=options.input_size,
-        dtype=options.dtype,
-        vae_dtype=options.vae_dtype,
-        device=options.device,
-        fold=True,
-        pool_attention=options.pool_attention,
-        tiny_encoder=options.tiny_encoder,
-    )
+        path, keypoint_set=options.keypoint_set, feature_level=options.feature_level, input_size=options.input_size,
+        dtype=options.dtype, vae_dtype=options.vae_dtype, device=options.device, fold=True,
+        pool_attention=options.pool_attention, tiny_encoder=options.tiny_encoder,
+    )  # fmt: skip
     if options.channels_last or model.device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types
     if options.compile:

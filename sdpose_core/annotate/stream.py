@@ -180,7 +180,7 @@ def _ahead(
 def _looked_at(
     frames: Iterator[Frame], detector: DetectorAhead, start: int, every: int, times: StageTimes
 ) -> Iterator[Frame]:
-    """The frames; those from `start` on that will be estimated have been looked at by the detector."""
+    """The frames; the detector has run on those from `start` on that will be estimated."""
     with contextlib.closing(frames):  # type: ignore[type-var]
         for frame, last in _with_last(frames):
             if frame.index >= start or last:

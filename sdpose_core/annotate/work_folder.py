@@ -31,7 +31,7 @@ from ..resumable import (
     settings_hash,
     take_lock,
     write_piece,
-)  # fmt: skip
+)
 from .chunks import ChunkResult
 
 log = logging.getLogger(__name__)

@@ -146,8 +146,8 @@ def _parse_size(text: str) -> tuple[int, int]:
     return w, h
 
 
-def _parse_count(text: str) -> int:
-    if int(text) < 1:
+def parse_whole(text: str, minimum: int = 1) -> int:
+    if int(text) < minimum:
         raise ValueError
     return int(text)
 
@@ -167,6 +167,6 @@ def _parse_parts(text: str) -> tuple[str, ...]:
 
 
 size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
-count = option(_parse_count, "a whole number of at least 1")
+count = option(parse_whole, "a whole number of at least 1")
 color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")
 parts = option(_parse_parts, f"a comma-separated list of {', '.join(_PARTS)}")

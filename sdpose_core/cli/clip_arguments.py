@@ -21,7 +21,8 @@ from .arguments import (
     count,
     make_detector,
     option,
-)  # fmt: skip
+    parse_whole,
+)
 
 if TYPE_CHECKING:
     from ..detection.people import PersonDetector
@@ -151,10 +152,6 @@ def make_clip_detector(args: argparse.Namespace) -> PersonDetector:
     return make_detector(argparse.Namespace(**{**vars(args), "max_people": None}))
 
 
-def _parse_person(text: str) -> Selection:
-    return Selection(**parse_person(text))
-
-
 def _parse_rate(text: str) -> Fraction:
     try:
         rate = Fraction(text)
@@ -172,16 +169,11 @@ def _parse_amount(text: str) -> float:
     return value
 
 
-def _parse_frames(text: str) -> int:
-    if int(text) < 0:
-        raise ValueError
-    return int(text)
-
-
 _person = option(
-    _parse_person, "an id, largest, best, leftmost or rightmost (second largest: largest:1), point:X,Y or mask:FILE"
+    lambda text: Selection(**parse_person(text)),
+    "an id, largest, best, leftmost or rightmost (second largest: largest:1), point:X,Y or mask:FILE",
 )
 _rate = option(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
 _amount = option(_parse_amount, "a number of at least 0")
 _seconds = option(_parse_amount, "seconds of at least 0")
-_frames = option(_parse_frames, "a whole number of at least 0")
+_frames = option(lambda text: parse_whole(text, 0), "a whole number of at least 0")

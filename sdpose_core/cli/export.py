@@ -66,7 +66,6 @@ def add_parser(commands: Any) -> None:
 
 
 def _needs(profile: ExportProfile) -> str:
-    """A profile in words."""
     canvas = f"{profile.size[0]}x{profile.size[1]}" if profile.size else ""
     needs = {
         "one person": profile.one_person,

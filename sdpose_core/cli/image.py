@@ -30,7 +30,7 @@ from .arguments import (
     make_detector,
     make_estimator,
     say,
-)  # fmt: skip
+)
 
 
 def add_parser(commands: Any) -> None:

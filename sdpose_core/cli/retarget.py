@@ -25,7 +25,7 @@ from .arguments import (
     make_estimator,
     say,
     size,
-)  # fmt: skip
+)
 
 SUFFIX = ".pose.npz"
 
@@ -121,7 +121,6 @@ def _estimated(args: argparse.Namespace, picture: Path) -> Poses:
 
 
 def _describe_fit(result: PoseSequence) -> list[str]:
-    """A line for each person."""
     lines = []
     for track, note in result.meta["retarget"].get("people", {}).items():
         words = [f"scale {note['scale']:.3g}"]

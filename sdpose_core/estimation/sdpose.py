@@ -23,7 +23,7 @@ from .crop_jobs import (
     is_out_of_memory,
     one_ahead,
     plan_crops,
-)  # fmt: skip
+)
 from .croppers import Cropper, HostCropper, RoundedDeviceCropper
 from .stage_times import MODEL, StageTimes
 

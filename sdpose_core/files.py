@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half there: a temporary name beside the target, then a rename."""
+"""Atomic writing: to a temporary name beside the target, which is then renamed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,21 @@ from .errors import InputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path in the folder of `path`; renamed to `path` when the block ends, removed when it fails.
 
-    The temporary name keeps the suffix of `path`, so that writers which choose a format by name agree.
+    It keeps the suffix of `path`, for writers that choose the format by name.
     Raises `InputError` if the folder cannot be written to.
     """
     path = Path(path)
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
         os.close(handle)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -53,28 +49,32 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
 def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
     """A temporary folder beside `path`; renamed to `path` when the block ends, removed when it fails.
 
-    A folder that stands at `path` is replaced, if all files in it match `pattern`: nothing of the user's is lost.
+    An existing folder is replaced only if all its files match `pattern`, so that no other files are lost.
     Raises `InputError` if it holds anything else, or cannot be written.
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and all(entry.match(pattern) for entry in path.iterdir())):
-        raise InputError(f"{path} is there and holds other things than {pattern}: choose another place")
-    try:
+        raise InputError(f"{path} already exists and holds other things than {pattern}: choose another folder")
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if path.exists():
+                path.rename(temporary.with_suffix(".old"))
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            path.rename(temporary.with_suffix(".old"))
-        temporary.rename(path)
+        yield
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
 
 
 def _umask() -> int:

@@ -15,19 +15,18 @@ Options = TypeVar("Options")
 def with_settings(options: Options, settings: Mapping[str, Any], what: str) -> Options:
     """`options` (a frozen dataclass) with some of its fields replaced.
 
-    Raises `InputError` for a name that is not a field; the message suggests the nearest one. `what` names the options
-    in it.
+    Raises `InputError` for a name that is not a field, and suggests the nearest one; `what` names the options there.
     """
     names = [field.name for field in fields(options)]  # type: ignore[arg-type]
     for name in settings:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
             raise InputError(f"unknown {what} option {name!r}: {hint}")
     return replace(options, **settings)  # type: ignore[type-var]
 
 
 def options_among(options: type[Options], values: Mapping[str, Any]) -> Options:
-    """Options of a dataclass from those `values` that have the names of its fields, such as a command's arguments."""
+    """Options made from those `values` whose names are fields of the dataclass, such as a command's arguments."""
     names = {field.name for field in fields(options)}  # type: ignore[arg-type]
     return options(**{name: value for name, value in values.items() if name in names})

@@ -1,13 +1,14 @@
-"""The value types of the whole library: `Poses` (one picture) and `PoseSequence` (a clip), and `.pose.npz`.
+"""The value types of the library: `Poses` (one picture) and `PoseSequence` (a clip), and the file format `.pose.npz`.
 
-Both are frozen and validated. Keypoints are pixels (x, y) of the source picture, NaN where no point was found; scores
-are the estimator's raw ones (a heatmap's maximum may exceed 1): thresholds belong to drawing and writing.
+Both are frozen and validated. Keypoints are pixels (x, y) of the source picture, NaN where no point was found. Scores
+are raw (a heatmap's maximum may exceed 1); thresholds are applied when poses are drawn or written.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -21,24 +22,31 @@ from .files import atomic_write
 from .skeletons import KEYPOINT_SETS
 
 USUAL_RATE = Fraction(25)
-"""Frames per second of folders of pictures, and of sources that do not say."""
+"""Frames per second of a folder of pictures, and of a source that states none."""
 
 FORMAT_VERSION = 1
-_REQUIRED = (
-    "keypoints", "scores", "boxes", "track_ids", "frame_index", "pts", "size", "frame_rate", "keypoint_set", "meta",
-)  # fmt: skip
+_ARRAYS = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
+_REQUIRED = (*_ARRAYS, "size", "frame_rate", "keypoint_set", "meta")
 
 
 def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """`value` as a read-only array of `dtype` and `shape` (None: any length); `InputError` otherwise."""
     frozen = isinstance(value, np.ndarray) and not value.flags.writeable and value.base is None
-    copied = np.asarray if frozen else np.array  # long clips are large
-    array: np.ndarray = copied(value, dtype=dtype)
+    convert = np.asarray if frozen else np.array  # a long clip is large: copy it only if it could change
+    try:
+        array: np.ndarray = convert(value, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what}: expected an array of numbers ({error})") from None
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise InputError(f"{what}: expected shape ({wanted}), got shape {array.shape}")
+        expected = ", ".join("any" if n is None else str(n) for n in shape)
+        raise InputError(f"{what}: expected shape ({expected}), got shape {array.shape}")
     array.setflags(write=False)
     return array
+
+
+def count_people(number: int) -> str:
+    """A number of people in words, for messages."""
+    return "nobody" if not number else "1 person" if number == 1 else f"{number} people"
 
 
 def _check_keypoint_count(keypoint_set: str, count: int) -> None:
@@ -64,11 +72,11 @@ class Poses:
         size: (w, h) of the source picture.
         keypoint_set: name of the set ("coco_17", "coco_wholebody_133", or a custom name).
         track_ids: (P,) int32; 0..P-1 unless tracked.
-        meta: what made it (model, settings, notes).
-        box_index: (P,) int32, which of the boxes given to the estimator each person was found in; 0..P-1 unless the
-            estimator says otherwise. In memory only: files do not keep it.
+        meta: model, settings, notes.
+        box_index: (P,) int32, the box given to the estimator in which each person was found; 0..P-1 by default. It is
+            not saved.
 
-    Raises `InputError` when the shapes do not belong together.
+    Raises `InputError` if the shapes do not match.
     """
 
     keypoints: np.ndarray
@@ -76,7 +84,7 @@ class Poses:
     boxes: np.ndarray
     size: tuple[int, int]
     keypoint_set: str
-    track_ids: np.ndarray = None  # type: ignore[assignment]  # an array as soon as it is made
+    track_ids: np.ndarray = None  # type: ignore[assignment]  # an array after __post_init__
     meta: Mapping[str, Any] = field(default_factory=dict)
     box_index: np.ndarray = None  # type: ignore[assignment]
 
@@ -98,7 +106,7 @@ class Poses:
 
     @classmethod
     def empty(cls, size: tuple[int, int], keypoint_set: str, meta: Mapping[str, Any] | None = None) -> Poses:
-        """Nobody, in a picture of `size` (w, h)."""
+        """No people, in a picture of `size` (w, h)."""
         count = len(KEYPOINT_SETS[keypoint_set]) if keypoint_set in KEYPOINT_SETS else 0
         shape = (0, count)
         return cls(np.zeros((*shape, 2)), np.zeros(shape), np.zeros((0, 5)), size, keypoint_set, meta=meta or {})
@@ -107,17 +115,11 @@ class Poses:
         """The people at `indices` (or under a boolean mask), in that order."""
         index = np.asarray(indices)
         index = index if index.dtype == bool else index.astype(np.int64)
-        return replace(
-            self,
-            keypoints=self.keypoints[index],
-            scores=self.scores[index],
-            boxes=self.boxes[index],
-            track_ids=self.track_ids[index],
-            box_index=self.box_index[index],
-        )
+        names = ("keypoints", "scores", "boxes", "track_ids", "box_index")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def with_ids_of_boxes(self, track_ids: Sequence[int] | np.ndarray) -> Poses:
-        """The same poses with the track ids (N,) of the N boxes that were given to the estimator."""
+        """The same poses with the track ids (N,) of the N boxes given to the estimator."""
         return replace(self, track_ids=np.asarray(track_ids, np.int32)[self.box_index])
 
     def with_meta(self, **meta: Any) -> Poses:
@@ -147,7 +149,7 @@ class PoseSequence:
         size: (w, h) of the source.
         frame_rate: frames per second as a Fraction, or None for pictures (stored as 0/1).
         keypoint_set: name of the keypoint set.
-        meta: JSON-able settings: model, sha256 of the weights, versions, source.
+        meta: model, SHA-256 of the weights, settings, versions, source; JSON-able.
     """
 
     keypoints: np.ndarray
@@ -233,15 +235,10 @@ class PoseSequence:
         return [self.frame(t) for t in range(len(self))]
 
     def arrays(self) -> dict[str, Any]:
-        """What a `.pose.npz` holds, by name."""
+        """The arrays of a `.pose.npz`, by name."""
         rate = self.frame_rate
         return {
-            "keypoints": self.keypoints,
-            "scores": self.scores,
-            "boxes": self.boxes,
-            "track_ids": self.track_ids,
-            "frame_index": self.frame_index,
-            "pts": self.pts,
+            **{name: getattr(self, name) for name in _ARRAYS},
             "size": np.asarray(self.size, np.int32),
             "frame_rate": np.asarray([rate.numerator, rate.denominator] if rate else [0, 1], np.int64),
             "keypoint_set": np.asarray(self.keypoint_set),
@@ -257,35 +254,41 @@ class PoseSequence:
     def load(cls, path: str | Path) -> PoseSequence:
         """Read a `.pose.npz`. Raises `InputError` for a file that is missing, damaged or of another kind."""
         path = Path(path)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                missing = [name for name in _REQUIRED if name not in file.files]
-                if missing:
-                    raise InputError(f"{path} is no .pose.npz: it lacks {', '.join(missing)}")
-                data = {name: file[name] for name in _REQUIRED}
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except InputError:
-            raise
-        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{path} cannot be read as .pose.npz ({error}): it is damaged or of another kind"
-            ) from None
-        return cls._from_arrays(data, path)
-
-    @classmethod
-    def _from_arrays(cls, data: dict[str, np.ndarray], path: Path) -> PoseSequence:
-        try:
-            meta = json.loads(str(data.pop("meta")))
-            numerator, denominator = (int(v) for v in data.pop("frame_rate"))
-            w, h = (int(v) for v in data.pop("size"))
-            rate = Fraction(numerator, denominator) if numerator else None
-            version = int(meta.get("format_version", 0))
-        except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
-            raise InputError(f"{path}: size, frame_rate or meta cannot be read ({error})") from None
-        if version > FORMAT_VERSION:
-            raise InputError(
-                f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it"
-            )
+        data = _read_arrays(path)
+        if missing := [name for name in _REQUIRED if name not in data]:
+            raise InputError(f"{path} is not a .pose.npz: it lacks {', '.join(missing)}")
+        meta = _read_meta(str(data.pop("meta")), path)
+        numerator, denominator = _array(data.pop("frame_rate"), np.int64, (2,), f"{path}: frame_rate").tolist()
+        if denominator < 1:
+            raise InputError(f"{path}: frame_rate: expected a fraction, got {numerator}/{denominator}")
+        w, h = _array(data.pop("size"), np.int32, (2,), f"{path}: size").tolist()
+        rate = Fraction(numerator, denominator) if numerator else None
         name = str(data.pop("keypoint_set"))
         return cls(**data, size=(w, h), frame_rate=rate, keypoint_set=name, meta=meta)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Those arrays of a `.pose.npz` that are in a file."""
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it holds a single array")
+        with file:
+            return {name: file[name] for name in _REQUIRED if name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as .pose.npz ({error}): it is damaged or of another kind") from None
+
+
+def _read_meta(text: str, path: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path}: meta is not JSON ({error}): the file is damaged") from None
+    version = meta.get("format_version", 0) if isinstance(meta, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{path}: meta: expected a JSON object with a whole number as format_version, got {text:.60}")
+    if version > FORMAT_VERSION:
+        raise InputError(f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it")
+    return meta

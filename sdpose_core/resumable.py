@@ -1,9 +1,9 @@
-"""Work that may be stopped at any moment and goes on when it is started again.
+"""Work that can be stopped at any moment and resumed: settings, finished pieces, and locks.
 
-Its settings, on which the result depends, stand beside it as JSON: work of other settings is never mixed in. A
-finished piece is an `.npz` that ends with the SHA-256 of its bytes and of what it follows (the hash of the settings, or
-the piece before): damage shows when it is read. A lock belongs to a process; the system frees it when the process ends,
-however it ends. Files are written whole or not at all (`files.py`).
+The settings that determine the result are kept beside it as JSON, so that work with other settings is never mixed in.
+A finished piece is an `.npz` that ends with the SHA-256 of its bytes and of what it follows (the hash of the settings,
+or the piece before), which reveals damage. A lock is freed by the system when its process ends, even if it is killed.
+Files are written atomically (`files.py`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .files import atomic_write
 log = logging.getLogger(__name__)
 
 _HEX_DIGITS = 64
-"""Of a SHA-256, the last bytes of a piece: the comment that a zip file may end with."""
+"""Of the SHA-256 at the end of a piece, which is stored as the comment of its zip file."""
 _NOT_SET = type("NotSet", (), {"__repr__": lambda self: "not set"})()
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""How a file system says that it has no locks."""
+"""Errors of file systems without locks."""
 
 
 class InUse(InputError):
@@ -39,14 +39,14 @@ class InUse(InputError):
 
 
 class DamagedPiece(Exception):
-    """A piece whose bytes are not those that were written, or that does not follow what it should."""
+    """A piece whose bytes changed since it was written, or that follows another piece than it should."""
 
 
 # --- settings ------------------------------------------------------------------------------------------------------
 
 
 def plain(settings: Any) -> Any:
-    """Settings as JSON gives them back: tuples are lists."""
+    """Settings as they are read back from JSON: tuples become lists."""
     return json.loads(json.dumps(settings))
 
 
@@ -56,7 +56,7 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 
 
 def read_settings(file: Path) -> dict[str, Any] | None:
-    """The settings in a file; None if it is not there. Raises `InputError` if it is damaged."""
+    """The settings in a file; None if it does not exist. Raises `InputError` if it is damaged."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def read_settings(file: Path) -> dict[str, Any] | None:
 
 
 def begin(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in `file`; where it is not there yet, `settings` are written into it."""
+    """The settings in `file`; if it does not exist, `settings` are written to it."""
     found = read_settings(file)
     if found is not None:
         return found
@@ -81,7 +81,7 @@ def begin(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def first_difference(found: Any, asked: Any, name: str = "") -> str | None:
-    """The first value in which two trees of JSON differ, by its dotted name, with both values; None if in none."""
+    """The dotted name and both values of the first difference between two trees of JSON; None if they are equal."""
     if isinstance(found, list) and isinstance(asked, list) and len(found) == len(asked):
         found, asked = dict(enumerate(found)), dict(enumerate(asked))
     if not (isinstance(found, dict) and isinstance(asked, dict)):
@@ -92,7 +92,7 @@ def first_difference(found: Any, asked: Any, name: str = "") -> str | None:
 
 
 def refuse_other(found: Mapping[str, Any], asked: Mapping[str, Any], folder: Path, what: str, advice: str) -> None:
-    """Raise `InputError` if `folder` holds `what` of other settings than those asked for; `advice` is what to do."""
+    """Raise `InputError` if the settings found in `folder` are not those asked for; `advice` says what to do."""
     if difference := first_difference(found, plain(asked)):
         raise InputError(f"{folder} holds {what} made with other settings ({difference}): {advice}")
 
@@ -121,7 +121,7 @@ def read_piece(path: Path, follows: str) -> tuple[dict[str, np.ndarray], str]:
         raise DamagedPiece(f"{path.name} is unreadable ({error.strerror or error})") from None
     body, digest = content[:-_HEX_DIGITS], content[-_HEX_DIGITS:].decode("ascii", "replace")
     if _digest(body, follows) != digest:
-        raise DamagedPiece(f"{path.name} is damaged, or of another version")
+        raise DamagedPiece(f"{path.name} is damaged or from another version")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}, digest
 
@@ -131,7 +131,7 @@ def _digest(body: bytes, follows: str) -> str:
 
 
 def remove_leftovers(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove the temporary files that killed writers left below `folder`: all, or those of files of these names."""
+    """Remove the temporary files that killed processes left below `folder`: all, or those of the files `names`."""
     stems = None if names is None else {Path(name).stem for name in names}
     for file in folder.rglob(".*.part*"):  # as `atomic_path` calls them
         if stems is None or file.name[1:].rsplit(".", 3)[0] in stems:
@@ -142,12 +142,12 @@ def remove_leftovers(folder: Path, names: Collection[str] | None = None) -> None
 
 
 def take_lock(path: Path, *, wait: bool = False) -> BaseFileLock:
-    """The lock with the lock file `path`, held by this process until `release`, or until it ends.
+    """The lock with the lock file `path`, held by this process until it calls `release` or ends.
 
-    Where the file system has no locks, a warning is logged, and nothing is held.
+    On a file system without locks, a warning is logged and nothing is locked.
 
     Raises:
-        InUse: another process holds it, and `wait` is off.
+        InUse: another process holds it, and `wait` is false.
         InputError: the file cannot be written.
     """
     lock = FileLock(path)
@@ -165,14 +165,14 @@ def take_lock(path: Path, *, wait: bool = False) -> BaseFileLock:
 
 def release_and_remove(lock: BaseFileLock) -> None:
     """Release a lock and remove its file."""
-    with contextlib.suppress(PermissionError):  # Windows removes no open file; there, filelock removes it afterwards
+    with contextlib.suppress(PermissionError):  # Windows cannot remove an open file; filelock removes it there
         Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()
 
 
 @contextlib.contextmanager
 def one_at_a_time(file: Path) -> Iterator[None]:
-    """Inside, no other process does anything about `file`: they wait. The lock file goes afterwards."""
+    """A lock for work on `file`: other processes wait until the block ends. The lock file is then removed."""
     lock = take_lock(file.with_name(f".{file.name}.lock"), wait=True)
     try:
         yield

@@ -1,1 +1,1 @@
-"""The application: pictures and clips in, poses and pose maps out."""
+"""Annotating pictures and clips: files or frames in, poses and pose maps out."""

@@ -1,4 +1,4 @@
-"""Work done ahead in threads, in order: what the next stage will ask for is there when it asks."""
+"""Work done ahead in threads, in order, so that the next stage need not wait for it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WAIT = 0.1
-"""Seconds after which a waiting thread looks whether it is still wanted."""
+"""Seconds between two checks of a waiting thread whether it should stop."""
 
 
 def read_ahead(items: Iterable[Item], count: int = 4) -> Iterator[Item]:
-    """The same items, in order; a thread makes up to `count` of them before they are asked for.
+    """The same items, in order; a thread makes up to `count` of them in advance.
 
-    What making one raises is raised here, in its place. The thread ends with this iterator, whoever closes it.
+    An error of `items` is raised here, in its place. The thread ends when this iterator ends or is closed.
     """
     ready: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=count)
     stop = threading.Event()
@@ -39,7 +39,7 @@ def read_ahead(items: Iterable[Item], count: int = 4) -> Iterator[Item]:
                     break
             else:
                 put("end", None)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the result
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that takes the items
             put("error", error)
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name="read ahead", daemon=True)
@@ -55,7 +55,7 @@ def read_ahead(items: Iterable[Item], count: int = 4) -> Iterator[Item]:
             if kind == "error":
                 raise value  # type: ignore[misc]
             yield value  # type: ignore[misc]
-            del value  # a held picture is memory
+            del value  # frees the picture while waiting for the next one
     finally:
         stop.set()
         thread.join()
@@ -65,17 +65,17 @@ def read_ahead(items: Iterable[Item], count: int = 4) -> Iterator[Item]:
 
 
 def taken(future: Future[Result]) -> Result:
-    """The result of a `Worker`'s task, when it is there. Ctrl-C is heard while waiting, on Windows too."""
+    """Wait for the result of a `Worker`'s task. Unlike `Future.result`, Ctrl-C stops the wait on Windows too."""
     while not future.done():
         wait([future], timeout=_WAIT)
     return future.result()
 
 
 class Worker:
-    """One thread that does what it is given, in order; use it in a `with` block.
+    """One thread that runs tasks in order; use it in a `with` block.
 
     Attributes:
-        stopped: set when the block is left: long work looks at it now and then.
+        stopped: set when the block is left; long tasks check it now and then.
     """
 
     def __init__(self, name: str) -> None:
@@ -89,13 +89,13 @@ class Worker:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Waits for what is being done; what has not begun is dropped."""
+        """Wait for the running task; drop the others."""
         self.stopped.set()
         self._tasks.put(None)
         self._thread.join()
 
     def submit(self, task: Callable[[], Result]) -> Future[Result]:
-        """What `task` returns or raises, when its turn has come."""
+        """Queue a task; its result or error comes through the future."""
         future: Future[Result] = Future()
         self._tasks.put((future, task))
         return future
@@ -109,6 +109,6 @@ class Worker:
                 continue
             try:
                 future.set_result(task())
-            except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the result
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that takes the result
                 future.set_exception(error)
             del future, task

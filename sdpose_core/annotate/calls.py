@@ -1,4 +1,4 @@
-"""Calls of the estimator for the frames of a clip: at once, or in a thread while the next call is collected."""
+"""Calls of the estimator for the frames of a clip: immediate, or in a thread while the next call is collected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Results = list[tuple[FrameJob, Poses]]
 
 @dataclass(frozen=True)
 class _Call:
-    """A call that may not be finished; it gives poses and the batch size then in force."""
+    """A call that may still be running; its result is the poses and the batch size used."""
 
     jobs: Sequence[FrameJob]
     chunk: OpenChunk
@@ -33,17 +33,16 @@ class _Call:
 
 
 class EstimatorCalls:
-    """Makes the calls.
+    """Calls an estimator for the jobs of a clip.
 
     Args:
-        estimator: whose calls.
-        detector: for the jobs whose people are not known.
+        detector: for jobs whose people are not known.
         if_nobody: see `annotate_images`.
         on_frames: called with the number of frames done so far, after each batch of crops.
         worker: makes the calls of `submit`.
 
     Attributes:
-        batch_size: in force after the last call whose results were taken.
+        batch_size: the one used in the last call whose results were taken.
     """
 
     def __init__(
@@ -60,27 +59,27 @@ class EstimatorCalls:
         self._calls: deque[_Call] = deque()
 
     def now(self, jobs: Sequence[FrameJob], frames_done: int) -> Results:
-        """The poses of each job. `frames_done`: the number of frames so far, these included."""
+        """The poses of each job. `frames_done`: the number of frames so far, including these."""
         poses, self.batch_size = self._estimate(jobs, frames_done)
         return list(zip(jobs, poses, strict=True))
 
     def submit(self, jobs: Sequence[FrameJob], frames_done: int, chunk: OpenChunk) -> None:
-        """Let the worker make a call whose poses belong to `chunk`."""
+        """Queue a call whose poses belong to `chunk`."""
         worker = self.worker
         assert worker is not None
         result = worker.submit(lambda: self._estimate(jobs, frames_done, worker.stopped.is_set))
         self._calls.append(_Call(jobs, chunk, result))
 
     def __len__(self) -> int:
-        """How many calls are not taken yet."""
+        """The number of calls whose results were not taken yet."""
         return len(self._calls)
 
     def waiting_for(self, chunk: OpenChunk) -> bool:
-        """Whether poses of a chunk are still to be taken."""
+        """Whether results for a chunk were not taken yet."""
         return any(call.chunk is chunk for call in self._calls)
 
     def take(self, accept: Callable[[FrameJob, Poses, OpenChunk], None]) -> None:
-        """Wait for the oldest call and hand over its poses. A failed call stays, so its chunk never counts as done."""
+        """Wait for the oldest call and pass on its poses. A failed call stays, so its chunk never counts as done."""
         call = self._calls[0]
         results, self.batch_size = taken(call.result)
         for job, poses in zip(call.jobs, results, strict=True):
@@ -96,18 +95,14 @@ class EstimatorCalls:
             self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
 
         poses = annotate_images(
-            [job.frame.image for job in jobs],
-            estimator=self.estimator,
-            detector=self.detector,
-            people=[job.people for job in jobs],
-            if_nobody=self.if_nobody,
-            on_batch=on_batch,
-        )
+            [job.frame.image for job in jobs], people=[job.people for job in jobs], estimator=self.estimator,
+            detector=self.detector, if_nobody=self.if_nobody, on_batch=on_batch,
+        )  # fmt: skip
         return poses, self.estimator.batch_size
 
 
 class DetectorAhead:
-    """A detector whose answers are there before it is asked, once for each picture."""
+    """A detector whose boxes are computed in advance, once for each picture."""
 
     def __init__(self, detector: PersonDetector) -> None:
         self.name, self.meta = detector.name, detector.meta
@@ -115,7 +110,7 @@ class DetectorAhead:
         self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def look(self, image: np.ndarray) -> None:
-        """Ask it now."""
+        """Detect now, for a later call of `detect`."""
         self._found[id(image)] = self._detector.detect(image)
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,4 +119,4 @@ class DetectorAhead:
 
 
 class _Stopped(Exception):
-    """Nobody waits for the results any more."""
+    """The results are no longer needed."""

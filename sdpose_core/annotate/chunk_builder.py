@@ -1,4 +1,4 @@
-"""Frames of a clip and their tracked poses, collected until they are a chunk."""
+"""Collecting frames of a clip and their tracked poses into a chunk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .chunks import ChunkResult
 
 STATE_VERSION = 1
 _OF_A_FRAME = ("boxes_from", "dropped_boxes", "not_there", "scene_cut")
-"""Entries of a frame's meta that do not hold for a clip."""
+"""Entries of a frame's meta that do not apply to a clip."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ClipFacts:
         size: (w, h) of the frames.
         frame_rate: of the source, or None.
         keypoint_set: of the estimator.
-        meta: entries that no frame has: "boxes_from", and "detector" where one is asked.
+        meta: "boxes_from" and, if a detector is used, "detector".
     """
 
     size: tuple[int, int]
@@ -38,14 +38,14 @@ class ClipFacts:
 
 @dataclass(eq=False)
 class OpenChunk:
-    """Frames that will be handed over together.
+    """A chunk that is still growing or waiting for poses.
 
     Attributes:
         times: number and time of each frame.
         found: tracked poses by frame number.
-        counts: what was out of the ordinary, and how often.
-        planned: what the state says of the frames after it; empty while frames are added.
-        last: whether the clip ends with it.
+        counts: events by name, such as "frames estimated" or "boxes left out".
+        planned: the planner's state after the chunk; empty while frames are added.
+        last: whether it is the last chunk of the clip.
     """
 
     times: list[tuple[int, float]] = field(default_factory=list)
@@ -55,11 +55,11 @@ class OpenChunk:
     last: bool = False
 
     def see(self, frame: Frame) -> None:
-        """The next frame."""
+        """Add the next frame."""
         self.times.append((frame.index, frame.pts))
 
     def add(self, frame: Frame, tracked: Poses, *, detected: bool) -> None:
-        """The poses of one of the frames; whether the detector was asked."""
+        """Add the poses of one of the frames. `detected`: whether the detector ran on it."""
         self.found[frame.index] = tracked
         self.counts["frames estimated"] += 1
         self.counts["frames detected"] += detected
@@ -68,11 +68,11 @@ class OpenChunk:
         self.counts["people not believed"] += int(tracked.meta.get("not_there", 0))
 
     def close(self, planned: Mapping[str, Any], last: bool) -> None:
-        """There are no more frames. `planned`: the state of what comes after, as far as it is known."""
+        """End the chunk. `planned`: the state for the frames after it."""
         self.planned, self.last = {"next_frame": self.times[-1][0] + 1, **planned}, last
 
     def result(self, facts: ClipFacts, batch_size: int, tracker: Mapping[str, Any]) -> ChunkResult:
-        """The finished chunk, when all its poses are there; batch size and tracker's state belong to its own state."""
+        """The finished chunk; call this when it has all its poses. The last two arguments become part of its state."""
         state = {"version": STATE_VERSION, **self.planned, "batch_size": batch_size, "tracker": tracker}
         estimated = np.asarray([index in self.found for index, _ in self.times])
         return ChunkResult(self._sequence(facts), estimated, state, self.last)
@@ -83,11 +83,11 @@ class OpenChunk:
         empty = np.zeros((0, points, 2)), np.zeros((0, points)), np.zeros((0, 5))
         nobody = Poses(*empty, facts.size, facts.keypoint_set)
         poses = [self.found.get(index, nobody) for index, _ in self.times]
-        cuts = [index for index, own in self.found.items() if own.meta.get("scene_cut")]
-        last = found[-1].meta if found else {}  # of the last frame: its batch size is the one in force
+        cuts = [index for index, frame in self.found.items() if frame.meta.get("scene_cut")]
+        last = found[-1].meta if found else {}  # the last frame has the batch size now used
         counts = {name: count for name, count in self.counts.items() if count}
         return PoseSequence.from_poses(
-            [own if len(own) else nobody for own in poses],
+            [frame if len(frame) else nobody for frame in poses],
             frame_rate=facts.frame_rate,
             pts=[pts for _, pts in self.times],
             frame_index=[index for index, _ in self.times],

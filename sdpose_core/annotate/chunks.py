@@ -1,4 +1,4 @@
-"""The chunks of a clip put together, and the frames between those that were estimated."""
+"""Joining the chunks of a clip, and interpolating the frames that were not estimated."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .images import FramePeople
 
 
 def join_chunks(chunks: Iterable[ChunkResult]) -> PoseSequence:
-    """The sequence of all chunks, frames that were not estimated interpolated (see `interpolate`).
+    """The sequence of all chunks; frames that were not estimated are interpolated (see `interpolate`).
 
-    `meta["clip"]` holds how many frames were estimated and detected, scene cuts, and what was out of the ordinary.
-    Raises `InputError` where there is no frame.
+    `meta["clip"]` holds the scene cuts and the counts of frames estimated, frames detected and other events.
+    Raises `InputError` if there are no chunks.
     """
     chunks = list(chunks)
     if not chunks:
-        raise InputError("a clip without frames: nothing to put together")
+        raise InputError("the clip has no frames: expected at least one")
     parts = [chunk.sequence for chunk in chunks]
     raw = PoseSequence(
         keypoints=_stacked([part.keypoints for part in parts], np.nan),
@@ -42,7 +42,7 @@ def join_chunks(chunks: Iterable[ChunkResult]) -> PoseSequence:
 
 
 def _stacked(parts: Sequence[np.ndarray], empty: float) -> np.ndarray:
-    """Arrays (T_i, P_i, ...) one after another -> (sum T_i, max P_i, ...), filled up with `empty`."""
+    """Concatenate arrays (T_i, P_i, ...) -> (sum T_i, max P_i, ...), padded with `empty`."""
     inner = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
     result = np.full((sum(map(len, parts)), *inner), empty, parts[0].dtype)
     start = 0
@@ -55,7 +55,7 @@ def _stacked(parts: Sequence[np.ndarray], empty: float) -> np.ndarray:
 
 
 def _joined_meta(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the last estimated chunk says, with counts, cuts and notes of all."""
+    """The meta of the last estimated chunk, with the counts and cuts of all."""
     full = [meta for meta in metas if meta["clip"]["counts"]] or list(metas)
     counts: Counter[str] = Counter()
     for meta in metas:
@@ -71,13 +71,13 @@ def _joined_meta(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """Frames that are finished.
+    """Finished frames.
 
     Attributes:
         sequence: their tracked poses, with raw scores. Frames that were not estimated are empty.
         estimated: (T,) bool.
-        state: give it to `estimate_frames`, with the frames from `state["next_frame"]` on, to go on. JSON-able.
-        last: whether the frames end here.
+        state: to resume, pass it to `estimate_frames` with the frames from `state["next_frame"]` on. JSON-able.
+        last: whether the clip ends here.
     """
 
     sequence: PoseSequence
@@ -87,4 +87,4 @@ class ChunkResult:
 
 
 Given = Callable[[Frame], FramePeople]
-"""Says who is in a frame, instead of the detector."""
+"""Gives the people of a frame, instead of a detector."""

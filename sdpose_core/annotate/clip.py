@@ -1,7 +1,6 @@
-"""The application for one clip: frames in; pose sequence and pose video out. Resumable at any moment.
+"""Annotating one clip: frames in, pose sequence and pose video out. Can be stopped and resumed at any moment.
 
-While a clip is unfinished, `OUT/.NAME.sdpose/` holds its finished chunks (see `work_folder.py`); it goes away when the
-results are there, whole.
+`OUT/.NAME.sdpose/` holds the finished chunks of an unfinished clip (see `work_folder.py`) and is removed at the end.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ from ..errors import InputError
 from ..estimation.crop_jobs import Estimator
 from ..estimation.stage_times import StageTimes
 from ..files import sha256_of
-from ..poses import PoseSequence
+from ..poses import PoseSequence, count_people
 from ..sequences.cleaning import clean
 from ..sequences.people import select_people
 from ..version import __version__
 from ..video.opening import open_video
 from ..video.writer import SUFFIX
-from .chunks import ChunkResult, FramePeople, Given, join_chunks
+from .chunks import ChunkResult, Given, join_chunks
 from .clip_options import ClipOptions, Selection
+from .images import FramePeople
 from .stream import estimate_frames
 from .work_folder import WorkFolder, source_identity
 
@@ -39,15 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-__all__ = [
-    "ChunkResult", "ClipFiles", "ClipOptions", "ClipOutcome", "FramePeople", "Selection", "annotate_clip",
-    "annotate_frames", "draw_sequence", "estimate_frames", "finish_sequence", "join_chunks",
-]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """What `annotate_clip` writes for the clip `name` into the folder `out`."""
+    """The files that `annotate_clip` writes for the clip `name` into the folder `out`."""
 
     out: Path
     name: str
@@ -60,7 +55,7 @@ class ClipFiles:
 
     @property
     def pose_video(self) -> Path:
-        """The poses, drawn on black."""
+        """The poses on black."""
         return self.out / f"{self.name}_kps{SUFFIX[self.codec]}"
 
     @property
@@ -70,7 +65,7 @@ class ClipFiles:
 
     @property
     def partial(self) -> Path:
-        """The poses so far, where a run was stopped."""
+        """The poses so far of a run that was stopped."""
         return self.out / f"{self.name}.partial.pose.npz"
 
     @property
@@ -79,22 +74,22 @@ class ClipFiles:
         return self.out / f".{self.name}.sdpose"
 
     def wanted(self, options: ClipOptions) -> list[Path]:
-        """The results that the options ask for."""
+        """The results to write with these options."""
         return [self.sequence, self.pose_video, *([self.overlay] if options.overlay else [])]
 
 
 @dataclass(frozen=True)
 class ClipOutcome:
-    """What became of a clip.
+    """The result of annotating a clip.
 
     Attributes:
-        status: "done", or "kept" where all its files were there.
-        message: one phrase about it.
+        status: "done", or "kept" if all its files already existed.
+        message: a phrase about it.
         frames: of the sequence.
-        people: distinct ids.
-        batch_size: crops per pass at the end; None where the estimator has none.
-        files: those that were written.
-        notes: what was out of the ordinary.
+        people: number of distinct ids.
+        batch_size: crops per pass at the end; None if the estimator has none.
+        files: the files written, or kept.
+        notes: unusual events.
     """
 
     source: Path
@@ -124,24 +119,24 @@ def annotate_clip(
 ) -> ClipOutcome:
     """Write NAME.pose.npz and NAME_kps.mp4 (and NAME_overlay.mp4) of a video into the folder `out`.
 
-    A run that was killed goes on after its last finished chunk when it is called again, with the batch size it had,
-    and ends with the same keypoints. Files that are there are kept, unless `options.overwrite`; where only the sequence
-    is there, the videos are drawn from it.
+    After a kill, the same call resumes after the last finished chunk, with the batch size of the first run, and gives
+    the same keypoints. Existing files are kept, unless `options.overwrite` is set; if only the sequence exists, the
+    videos are drawn from it.
 
     Args:
-        source: a path for `open_video`, or a source like the one it returns.
+        source: a path for `open_video`, or an open `VideoSource`.
         estimator, detector: called when the first frame needs them. Their errors are raised.
         boxes: people by frame number, instead of a detector.
         name: NAME; None: see `clip_name`.
-        on_progress: called with (frames estimated, all or None if not known); may raise to stop.
-        on_chunk: called with each chunk when it is finished and kept.
-        on_draw: called with (frames drawn, all), for each video; may raise to stop.
-        overlap: decode, detect, estimate and keep at the same time, see `estimate_frames`; nothing else differs.
-        times: told of the work of each stage, from the first frame to the finished poses.
+        on_progress: called with (frames estimated, total or None if unknown); may raise to stop.
+        on_chunk: called with each chunk after it is finished and saved.
+        on_draw: called with (frames drawn, total), for each video; may raise to stop.
+        overlap: decode, detect, estimate and save at the same time, see `estimate_frames`; the results are the same.
+        times: records the time of each stage, from the first frame to the finished poses.
 
-    Whatever stops it (Ctrl-C, an error), the finished chunks are kept, and written to NAME.partial.pose.npz.
-    Raises `InputError` for a source that cannot be read, files that cannot be written, or a clip at which another
-    process is at work.
+    If it is stopped (Ctrl-C, an error), the finished chunks are kept, and written to NAME.partial.pose.npz.
+    Raises `InputError` for a source that cannot be read, files that cannot be written, or a clip that another process
+    is annotating.
     """
     with _opened(source, options) as video:
         path = Path(video.info.path)
@@ -172,7 +167,6 @@ def clip_name(path: Path) -> str:
 def _opened(source: str | Path | VideoSource, options: ClipOptions) -> VideoSource:
     if not isinstance(source, (str, Path)):
         return source
-
     settings: dict[str, Any] = {"frame_rate": options.frame_rate}
     if options.background is not None:
         settings["background"] = options.background
@@ -183,17 +177,17 @@ def _load_kept(files: ClipFiles, video: VideoSource) -> PoseSequence:
     sequence = PoseSequence.load(files.sequence)
     if sequence.size != video.info.size:
         raise InputError(
-            f"{files.sequence} was made from a video of {sequence.size}, {video.info.path} is {video.info.size}: "
+            f"{files.sequence} was made from a video of {sequence.size}, but {video.info.path} is {video.info.size}: "
             "use --overwrite"
         )
     return sequence
 
 
 def _kept(source: Path, files: ClipFiles, wanted: list[Path]) -> ClipOutcome:
-    message = "its files are there"
+    message = "its files already exist"
     if (files.work / "settings.json").exists():
-        message += f"; so is an unfinished run ({files.work}), which goes on with --overwrite"
-    elif files.work.exists():  # a run that was killed while it cleared up
+        message += f"; there is also an unfinished run ({files.work}), which --overwrite resumes"
+    elif files.work.exists():  # a run that was killed while it was removing the folder
         with WorkFolder(files.work) as work:
             work.remove()
     sequence = PoseSequence.load(files.sequence)
@@ -201,10 +195,10 @@ def _kept(source: Path, files: ClipFiles, wanted: list[Path]) -> ClipOutcome:
 
 
 def _done(source: Path, sequence: PoseSequence, written: list[Path], notes: list[str]) -> ClipOutcome:
-    people = _people(sequence)
-    phrase = "nobody" if not people else f"{people} {'person' if people == 1 else 'people'}"
-    message = "; ".join([f"{len(sequence)} frames, {phrase}", str(sequence.meta.get("model", "unknown model")), *notes])
-    return ClipOutcome(source, "done", message, len(sequence), people, _batch_size(sequence), written, notes)
+    people, frames = _people(sequence), len(sequence)
+    size = f"{frames} {'frame' if frames == 1 else 'frames'}, {count_people(people)}"
+    message = "; ".join([size, str(sequence.meta.get("model", "unknown model")), *notes])
+    return ClipOutcome(source, "done", message, frames, people, _batch_size(sequence), written, notes)
 
 
 def _people(sequence: PoseSequence) -> int:
@@ -233,7 +227,7 @@ class _Run:
     def sequence(
         self, make_estimator: Callable[[], Estimator], make_detector: Callable[[], PersonDetector]
     ) -> PoseSequence:
-        """The finished sequence: chunks that are missing are estimated."""
+        """The finished sequence; missing chunks are estimated."""
         estimator = make_estimator()
         detector = make_detector() if self.boxes is None else None
         self.notes += self.work.begin(self._settings(estimator, detector))
@@ -247,12 +241,12 @@ class _Run:
         return self._finished({})
 
     def _settings(self, estimator: Estimator, detector: PersonDetector | None) -> dict[str, Any]:
-        """Everything on which the chunks depend; the batch size goes with their states."""
-        made_by = estimator.meta()
-        settings = {key: value for key, value in made_by.get("settings", {}).items() if key != "batch_size"}
+        """Everything on which the chunks depend, except the batch size, which is in their states."""
+        meta = estimator.meta()
+        settings = {key: value for key, value in meta.get("settings", {}).items() if key != "batch_size"}
         return {
             "source": source_identity(Path(self.video.info.path)),
-            "model": {key: made_by.get(key) for key in ("model", "weights")},
+            "model": {key: meta.get(key) for key in ("model", "weights")},
             "model settings": settings,
             "detector": None if detector is None else detector.meta(),
             "boxes": None if self.boxes is None else sha256_of(self.boxes.path),
@@ -266,24 +260,16 @@ class _Run:
         state = None if self.work.last is None else self.work.last.state
         frames = self.video.frames(0 if state is None else state["next_frame"])
         chunks = estimate_frames(
-            frames,
-            estimator,
-            detector,
-            self.options,
-            frame_rate=self.video.info.frame_rate,
-            given=self._given(),
-            state=state,
-            on_progress=self._progress,
-            overlap=self.overlap,
-            times=self.times,
-        )
+            frames, estimator, detector, self.options, frame_rate=self.video.info.frame_rate, given=self._given(),
+            state=state, on_progress=self._progress, overlap=self.overlap, times=self.times,
+        )  # fmt: skip
         with contextlib.closing(chunks), self.times.measuring() if self.times else contextlib.nullcontext():
             for chunk in chunks:
                 self.work.add(chunk)
                 if self.on_chunk:
                     self.on_chunk(chunk)
         if not self.work.complete:
-            raise InputError(f"{self.video.info.path}: no frame to annotate")
+            raise InputError(f"{self.video.info.path} has no frames: expected at least one")
 
     def _given(self) -> Given | None:
         boxes = self.boxes
@@ -295,45 +281,41 @@ class _Run:
             self.on_progress(done, None if stated is None else max(stated, done))
 
     def _finished(self, meta: dict[str, Any]) -> PoseSequence:
-        """All chunks so far, put together, cleaned and selected."""
-        return finish_sequence(self._joined(meta), self.options)
-
-    def _joined(self, meta: dict[str, Any]) -> PoseSequence:
+        """All chunks so far, joined and finished, with entries added to their meta."""
         raw = join_chunks(self.work.chunks())
         self.notes += (damage := _damage(self.video))
         settings = {**self.options.estimation(), "person": asdict(self.options.person)}
         meta = {**raw.meta, **meta, "source": Path(self.video.info.path).name, "clip_settings": settings}
-        return replace(raw, meta={**meta, **({"damage": damage} if damage else {})})
+        return finish_sequence(replace(raw, meta={**meta, **({"damage": damage} if damage else {})}), self.options)
 
     def _save_partial(self) -> None:
         if not len(self.work):
             return
         try:
             self.save(self._finished({"partial": True}), self.files.partial)
-        except InputError as error:  # the disk is full, say: what stopped the run is told, this is only said
+        except InputError as error:  # such as a full disk; the error that stopped the run is the one to raise
             log.warning("no partial result: %s", error)
         else:
-            log.info("what is finished is in %s; run the same again to go on", self.files.partial)
+            log.info("the finished part is in %s; run the same command again to resume", self.files.partial)
 
     def save(self, sequence: PoseSequence, file: Path) -> None:
-        """Write a sequence. All files are made in the work folder, so that a killed run leaves nothing else behind."""
-        made = self.work.path / file.name
-        sequence.save(made)
-        made.replace(file)
+        """Write a sequence, first into the work folder, so that a killed run leaves nothing outside it."""
+        temporary = self.work.path / file.name
+        sequence.save(temporary)
+        temporary.replace(file)
 
     def draw(self, files: list[Path], sequence: PoseSequence, on_draw: Progress | None) -> None:
-        """Write the videos asked for."""
+        """Write the pose video, the overlay, or both."""
         options = self.options
         look: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
         for file in files:
-            made = self.work.path / file.name
+            temporary = self.work.path / file.name
             if file == self.files.overlay:
-                background = self.video.frames(0)
-                look |= {"background": background, "blend": True}
+                canvas: dict[str, Any] = {"background": self.video.frames(0), "blend": True}
             else:
-                look |= {"size": options.size, "fit": options.fit}
-            draw_sequence(sequence, made, codec=options.codec, on_progress=on_draw, **look)
-            made.replace(file)
+                canvas = {"size": options.size, "fit": options.fit}
+            draw_sequence(sequence, temporary, codec=options.codec, on_progress=on_draw, **look, **canvas)
+            temporary.replace(file)
 
 
 def annotate_frames(
@@ -346,9 +328,9 @@ def annotate_frames(
     given: Given | None = None,
     on_progress: Progress | None = None,
 ) -> PoseSequence:
-    """The finished sequence of frames that are at hand: estimated, tracked, cleaned, people chosen. No files.
+    """The finished sequence of frames in memory: estimated, tracked, cleaned, people selected. Writes no files.
 
-    Arguments as in `estimate_frames`; `options` count as in `annotate_clip`, except those of files and drawing.
+    Arguments as for `estimate_frames`; the `options` for files and drawing are ignored.
     """
     chunks = estimate_frames(
         frames, estimator, detector, options, frame_rate=frame_rate, given=given, on_progress=on_progress
@@ -357,17 +339,17 @@ def annotate_frames(
 
 
 def finish_sequence(sequence: PoseSequence, options: ClipOptions) -> PoseSequence:
-    """The sequence cleaned and with the people asked for, as the options say."""
+    """The sequence cleaned, with the people that the options select."""
     if options.clean is not None:
         sequence = clean(sequence, options.clean)
     return choose_people(sequence, options.person) if options.person else sequence
 
 
 def choose_people(sequence: PoseSequence, person: Selection) -> PoseSequence:
-    """Only the people whom the selection keeps. Raises `InputError` for an id that is not there."""
-    there = np.unique(sequence.track_ids[sequence.track_ids >= 0]).tolist()
-    if person.by == "id" and there and person.number not in there:
-        raise InputError(f"person {person.number} is not in the clip: it has {', '.join(map(str, there))}")
+    """Only the selected people. Raises `InputError` for an id that the clip does not have."""
+    ids = np.unique(sequence.track_ids[sequence.track_ids >= 0]).tolist()
+    if person.by == "id" and ids and person.number not in ids:
+        raise InputError(f"person {person.number} is not in the clip: it has {', '.join(map(str, ids))}")
     settings = asdict(person)
     return select_people(sequence, settings.pop("by") or "largest", **settings)
 
@@ -381,15 +363,15 @@ def _damage(video: VideoSource) -> list[str]:
 
 @contextlib.contextmanager
 def _batch_size_of(estimator: Estimator, chunk: ChunkResult | None) -> Iterator[list[str]]:
-    """The estimator with the batch size of a run that is resumed; afterwards with its own, unless memory ran out."""
+    """Give the estimator the batch size of the run being resumed; restore it afterwards, unless memory ran out."""
     recorded = None if chunk is None else chunk.state.get("batch_size")
-    own = estimator.batch_size
-    if recorded is None or recorded == own:
+    before = estimator.batch_size
+    if recorded is None or recorded == before:
         yield []
         return
     estimator.batch_size = recorded
     try:
-        yield [f"going on with {recorded} crops per batch, as it was begun"]
+        yield [f"resumed with a batch size of {recorded}, as in the first run"]
     finally:
         if estimator.batch_size == recorded:
-            estimator.batch_size = own
+            estimator.batch_size = before

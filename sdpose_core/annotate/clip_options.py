@@ -1,4 +1,4 @@
-"""What `annotate_clip` and `estimate_frames` can be asked for."""
+"""The options of `annotate_clip` and `estimate_frames`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..tracking.options import TrackerOptions
 from ..video.writer import CODECS
 
 CLIP_IF_NOBODY = ("empty", "full-image")
-"""Not "previous", see `fill_empty`: a frame would then depend on the chunk before."""
+"""Not "previous" (see `fill_empty`): a frame would then depend on the chunk before."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which people of a clip are kept, in the words of `select_people`.
+    """Which people of a clip are kept: the arguments of `select_people`.
 
     Attributes:
-        by: the order in which they are chosen; None: everybody, or the `max_people` largest.
-        number: with "id" the track id, else the place in the order (0 is the first).
+        by: the order in which they are ranked; None: everybody, or the `max_people` largest.
+        number: with "id" the track id, otherwise the rank (0 is the first).
         point: (x, y) in pixels of the source, for "nearest point".
         mask: path of a picture, white where the person is, for "mask".
-        max_people: so many from that place on; None: one.
+        max_people: how many from that rank on; None: one.
     """
 
     by: str | None = None
@@ -43,21 +43,21 @@ class ClipOptions:
     """How a clip is annotated, and what is written.
 
     Attributes:
-        every: estimate each Nth frame (and the last); the frames between are interpolated.
-        detect_every: look for people in each Nth estimated frame; between, boxes follow the last poses, and people are
-            looked for at once where these cannot be trusted.
-        chunk: frames that are finished, and kept for resuming, together.
-        if_nobody: what a frame gets in which the detector finds nobody, see `annotate_images`.
+        every: estimate every Nth frame (and the last); the frames in between are interpolated.
+        detect_every: run the detector on every Nth estimated frame. In between, boxes follow the last poses; the
+            detector runs at once on a frame where these cannot be trusted.
+        chunk: number of frames that are finished, and saved for resuming, together.
+        if_nobody: what a frame in which the detector finds nobody gets, see `annotate_images`.
         tracker: see `TrackerOptions`.
-        clean: see `CleanOptions`; None leaves the poses as they were estimated.
+        clean: see `CleanOptions`; None leaves the poses as estimated.
         person: who is kept.
         style, parts, threshold: of the pose video, see `draw_poses`.
-        size, fit: (w, h) of the pose video and how the frame maps onto it; None: the source's size.
+        size, fit: (w, h) of the pose video and how the frame is fitted to it; None: the source's size.
         codec: of the videos, see `VideoWriter`.
         overlay: also write NAME_overlay.mp4, the poses on the video.
-        overwrite: redo what is there; otherwise finished files are kept.
+        overwrite: replace existing results; otherwise they are kept.
         frame_rate: of a folder of pictures; None: 25.
-        background: RGB on which transparent frames are laid; None: the reader's.
+        background: RGB behind transparent frames; None: the reader's default.
 
     Raises `InputError` for a setting that cannot be used.
     """
@@ -89,7 +89,7 @@ class ClipOptions:
                 raise InputError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
 
     def estimation(self) -> dict[str, Any]:
-        """The settings on which estimated keypoints depend, JSON-able: only with the same ones can a run go on."""
+        """The settings that affect the estimated keypoints, JSON-able. A run resumes only with the same ones."""
         return {
             "every": self.every,
             "detect_every": self.detect_every,

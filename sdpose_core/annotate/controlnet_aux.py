@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..dependencies import require
 from ..detection.loading import load_detector
 from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses
 from ..errors import InputError
 from ..estimation.loading import load_estimator
 from ..images import to_rgb
-from ..openpose.order import OpenPosePerson, people
 from ..poses import Poses
 from .images import annotate_images
 
@@ -26,21 +24,22 @@ if TYPE_CHECKING:
     from ..estimation.crop_jobs import Estimator
 
 MULTIPLE = 64
-"""Sides of pose maps are multiples of this, as controlnet_aux makes them and Stable Diffusion needs them."""
+"""The sides of pose maps are multiples of this, as in controlnet_aux and as Stable Diffusion needs."""
 
 
 class SDPoseDetector:
-    """A picture in, its pose map out; a stand-in for controlnet_aux's `OpenposeDetector` and `DWposeDetector`.
+    """A picture in, its pose map out; a drop-in replacement for controlnet_aux's `OpenposeDetector` and
+    `DWposeDetector`.
 
         detector = SDPoseDetector.from_pretrained("wholebody")
         pose_map = detector(image, include_hand=True, include_face=True)
 
-    Two things differ from controlnet_aux, on purpose: people are found and estimated in the picture as it is, not in a
-    copy shrunk to 512 pixels, and the map is drawn at its final size, not drawn small and enlarged.
+    Two things differ from controlnet_aux on purpose: people are found and estimated in the picture at its full size,
+    not in a copy shrunk to 512 pixels, and the map is drawn at its final size, not enlarged.
 
     Args:
-        estimator: what `load_estimator` returns.
-        detector: what `load_detector` returns.
+        estimator: from `load_estimator`.
+        detector: from `load_detector`.
         if_nobody: "full-image" (the default for a single picture) or "empty", see `annotate_images`.
     """
 
@@ -62,15 +61,15 @@ class SDPoseDetector:
 
         Args:
             detector: a name or path for `load_detector`.
-            settings: the keyword arguments of `load_estimator` (device, dtype, flip_test, ...).
+            settings: keyword arguments of `load_estimator` (device, dtype, flip_test, ...).
 
-        Nothing is downloaded. Raises what the two loaders raise.
+        Downloads nothing. Raises what the two loaders raise.
         """
         estimator = load_estimator(pretrained_model_or_path, **settings)
         return cls(estimator, load_detector(detector), if_nobody=if_nobody)
 
     def to(self, device: Any) -> SDPoseDetector:
-        """Move the model to a device, as annotators can be; an estimator that cannot move says so in the log."""
+        """Move the model to a device. An estimator that cannot move logs this and stays."""
         self.estimator.to(device)
         return self
 
@@ -91,12 +90,12 @@ class SDPoseDetector:
         """The pose map of a picture.
 
         Args:
-            input_image: a Pillow picture, or uint8 grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4). Transparency is laid
-                on white.
-            detect_resolution: resize the short side to this before finding people; None takes the picture as it is.
+            input_image: a Pillow picture, or uint8 gray (H, W), RGB (H, W, 3) or RGBA (H, W, 4). Transparent pixels
+                become white.
+            detect_resolution: resize the short side to this before finding people; None: do not resize.
             image_resolution: short side of the result, both sides rounded to multiples of 64; None: the picture's size.
-            include_body, include_hand, include_face: what is drawn.
-            hand_and_face: sets both; deprecated in controlnet_aux, kept because many scripts say it.
+            include_body, include_hand, include_face: the parts to draw.
+            hand_and_face: sets both; deprecated in controlnet_aux, but still common in scripts.
             output_type: "pil" or "np" (RGB uint8 (H, W, 3)).
             style, threshold: see `draw_poses`.
 
@@ -116,39 +115,16 @@ class SDPoseDetector:
             size = resolution_size(size, image_resolution)
         parts = ("body", "head", "feet") * include_body + ("hands",) * include_hand + ("face",) * include_face
         pose_map = draw_poses(place(poses, size, "stretch"), style=style, parts=parts, threshold=threshold)
-        return pose_map if output_type == "np" else _to_pillow(pose_map)
+        if output_type == "np":
+            return pose_map
+        from PIL import Image
+
+        return Image.fromarray(pose_map)
 
     def detect_poses(self, input_image: Image.Image | np.ndarray) -> Poses:
-        """The people of a picture, in pixels of that picture; `meta["boxes_from"]` says how they were found."""
+        """The people of a picture, in its pixels; `meta["boxes_from"]` says how they were found."""
         images = [_as_rgb(input_image)]
         return annotate_images(images, estimator=self.estimator, detector=self.detector, if_nobody=self.if_nobody)[0]
-
-
-def to_pose_results(poses: Poses, threshold: float = 0.3) -> list[Any]:
-    """Poses as controlnet_aux's `PoseResult`s: coordinates of 0..1, absent body points None, absent parts None.
-
-    Absent points of hands and faces are at -1, -1, because controlnet_aux's drawing allows no None there.
-
-    Raises `MissingDependency` without controlnet_aux (extra `aux`), and what `openpose.people` raises.
-    """
-    require("controlnet_aux", "making PoseResults")
-    from controlnet_aux.open_pose import PoseResult
-    from controlnet_aux.open_pose.body import BodyResult, Keypoint
-
-    def keypoints(points: np.ndarray, absent: Any) -> list[Any]:
-        w, h = poses.size
-        rows = points.tolist()
-        return [Keypoint(x / w, y / h, score, i) if score > 0 else absent for i, (x, y, score) in enumerate(rows)]
-
-    def part(points: np.ndarray) -> list[Any] | None:
-        return keypoints(points, Keypoint(-1.0, -1.0, 0.0)) if points[:, 2].any() else None
-
-    def result(person: OpenPosePerson) -> Any:
-        scores = person.body[:, 2]
-        body = BodyResult(keypoints(person.body, None), float(scores.sum()), int((scores > 0).sum()))
-        return PoseResult(body, part(person.left_hand), part(person.right_hand), part(person.face))
-
-    return [result(person) for person in people(poses, threshold)]
 
 
 def resolution_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
@@ -183,9 +159,3 @@ def _resized(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     enlarging = size[0] > rgb.shape[1]
     return cv2.resize(rgb, size, interpolation=cv2.INTER_LANCZOS4 if enlarging else cv2.INTER_AREA)
-
-
-def _to_pillow(rgb: np.ndarray) -> Image.Image:
-    from PIL import Image
-
-    return Image.fromarray(rgb)

@@ -1,4 +1,4 @@
-"""Pictures in, poses out: who is where, and what to do where nobody is found."""
+"""Poses of the people in pictures, and what to do where nobody is found."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IF_NOBODY = ("empty", "full-image", "previous")
-"""Nobody; one box of the whole picture; the people of the frame before."""
+"""Nobody; one box around the whole picture; the people of the frame before."""
 
 CHUNK_PIXELS = 64_000_000
-"""Pictures are read ahead for common batches up to this many pixels in all."""
+"""Pictures that share batches have at most this many pixels in total."""
 
 
 @dataclass(frozen=True)
 class FramePeople:
-    """The people of a frame, where the detector is not asked.
+    """The people of a frame.
 
     Attributes:
         boxes: (N, 4) or (N, 5) x1, y1, x2, y2 in pixels, score.
-        track_ids: N ids, taken as they come where `TrackerOptions.trust_ids` says so.
-        masks: (N, H, W) bool; what is not the person is blacked out.
+        track_ids: N ids, kept as they are if `TrackerOptions.trust_ids` is set.
+        masks: (N, H, W) bool; pixels outside a person's mask are black in the crop.
     """
 
     boxes: np.ndarray
@@ -54,12 +54,14 @@ def annotate_images(
 
     Args:
         images: RGB uint8 (H, W, 3).
-        estimator: `PoseEstimator`, `PreviewEstimator` or alike.
-        detector: finds people where `people` does not say.
-        people: of each picture, or None to ask the detector. No boxes means nobody.
-        if_nobody: one of `IF_NOBODY`: who is taken to be in a picture in which the detector finds nobody, see
-            `fill_empty`. The result's `meta["boxes_from"]` says which it was. People given are never replaced.
-        on_batch: called with (crops done, crops in all); may raise to stop.
+        estimator: from `load_estimator`.
+        detector: finds the people of pictures whose entry in `people` is None.
+        people: of each picture, or None to run the detector. No boxes means nobody.
+        if_nobody: one of `IF_NOBODY`: what to do if the detector finds nobody, see `fill_empty`. The result's
+            `meta["boxes_from"]` says what was done. People that were given are never replaced.
+        on_batch: called with (crops done, total crops); may raise to stop.
+
+    Raises `InputError` for arguments that do not match, and what detector and estimator raise.
     """
     _check_policy(if_nobody)
     given = [None] * len(images) if people is None else list(people)
@@ -67,45 +69,45 @@ def annotate_images(
         raise InputError(f"expected one list of boxes per picture, got {len(given)} for {len(images)} pictures")
     for image in images:
         check_image(image)
-    asked = [image for image, own in zip(images, given, strict=True) if own is None]
-    detected = iter(_detected(asked, detector, if_nobody))
+    unknown = [image for image, known in zip(images, given, strict=True) if known is None]
+    detected = iter(_detected(unknown, detector, if_nobody))
     pairs = [
-        next(detected) if own is None else (replace(own, boxes=with_scores(own.boxes)), {"boxes_from": "given"})
-        for own in given
+        next(detected) if known is None else (replace(known, boxes=with_scores(known.boxes)), {"boxes_from": "given"})
+        for known in given
     ]
-    results = estimate_people(images, [own for own, _ in pairs], estimator, on_batch)
+    results = estimate_people(images, [found for found, _ in pairs], estimator, on_batch)
     return [poses.with_meta(**source) for poses, (_, source) in zip(results, pairs, strict=True)]
 
 
 def estimate_people(
     images: Sequence[np.ndarray], people: Sequence[FramePeople], estimator: Estimator, on_batch: OnBatch | None = None
 ) -> list[Poses]:
-    """Poses of the people of each picture, with their track ids where they have some."""
+    """Poses of the people of each picture, with their track ids if they have any."""
     results = estimator.estimate(
-        images, [own.boxes for own in people], masks=[own.masks for own in people], on_batch=on_batch
+        images, [frame.boxes for frame in people], masks=[frame.masks for frame in people], on_batch=on_batch
     )
     return [
-        poses if own.track_ids is None else poses.with_ids_of_boxes(own.track_ids)
-        for poses, own in zip(results, people, strict=True)
+        poses if frame.track_ids is None else poses.with_ids_of_boxes(frame.track_ids)
+        for poses, frame in zip(results, people, strict=True)
     ]
 
 
 def fill_empty(
     people: Sequence[FramePeople], images: Sequence[np.ndarray], if_nobody: str
 ) -> tuple[list[FramePeople], list[int]]:
-    """The people of each frame, empty frames filled, and the numbers of the frames that were filled.
+    """The people of each frame after empty frames were filled, and the numbers of the filled frames.
 
     Args:
         people: of each frame, in order.
         images: the frames, RGB uint8 (H, W, 3).
-        if_nobody: "empty": nobody; "full-image": one box of the whole picture, score 1; "previous": the boxes and track
-            ids of the last frame that has some.
+        if_nobody: "empty": nobody; "full-image": one box around the whole picture, score 1; "previous": the boxes and
+            track ids of the last frame with people.
     """
     _check_policy(if_nobody)
     filled, numbers = list(people), []
-    for number, (own, image) in enumerate(zip(people, images, strict=True)):
-        before = filled[number - 1] if number else own
-        if len(own.boxes) or if_nobody == "empty" or (if_nobody == "previous" and not len(before.boxes)):
+    for number, (frame, image) in enumerate(zip(people, images, strict=True)):
+        before = filled[number - 1] if number else frame
+        if len(frame.boxes) or if_nobody == "empty" or (if_nobody == "previous" and not len(before.boxes)):
             continue
         h, w = image.shape[:2]
         whole = FramePeople(np.asarray([[0, 0, w, h, 1]], np.float32))
@@ -122,11 +124,11 @@ def _check_policy(if_nobody: str) -> None:
 def _detected(
     images: Sequence[np.ndarray], detector: PersonDetector | None, if_nobody: str
 ) -> list[tuple[FramePeople, dict[str, Any]]]:
-    """The people of each picture, and what its result's meta says of where they come from."""
+    """The people of each picture, and the entries of its meta that say how they were found."""
     if not images:
         return []
     if detector is None:
-        raise InputError("a picture came without boxes and without a detector: give one of them")
+        raise InputError("a picture has neither boxes nor a detector: give one of them")
     found = []
     for image in images:
         boxes, scores = detector.detect(image)
@@ -135,12 +137,12 @@ def _detected(
     instead = {"full-image": "whole picture used", "previous": "boxes of the picture before used"}
     meta = detector.meta()
     pairs = []
-    for number, own in enumerate(people):
+    for number, frame in enumerate(people):
         source = detector.name
         if not len(found[number].boxes):
             source += ": nobody found"
         if number in filled:
             source += f", {instead[if_nobody]}"
             log.info("%s", source)
-        pairs.append((own, {"boxes_from": source, "detector": meta}))
+        pairs.append((frame, {"boxes_from": source, "detector": meta}))
     return pairs

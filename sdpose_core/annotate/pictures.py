@@ -1,4 +1,4 @@
-"""The application: source -> detector -> estimator -> sinks. The command line and the nodes both call this."""
+"""Annotating picture files: picture -> detector -> estimator -> files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..drawing.canvas import place
+from ..drawing.pose_maps import draw_poses, overlay
 from ..errors import InputError, SDPoseError
 from ..estimation.crop_jobs import Estimator
 from ..images import read_image, write_png
 from ..openpose.order import DRAWABLE
 from ..openpose.writer import write_openpose_json
-from ..poses import Poses, PoseSequence
+from ..poses import Poses, PoseSequence, count_people
 from .images import CHUNK_PIXELS, FramePeople, annotate_images
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ class PictureOptions:
 
     Attributes:
         size: (w, h) of the pose map; None: the picture's own.
-        fit: how the picture's frame maps onto another size, see `place`.
-        style, parts, threshold: see `drawing.draw_poses`; `threshold` also decides which points the JSON calls present.
+        fit: how the picture is fitted to another size, see `place`.
+        style, parts, threshold: see `draw_poses`; `threshold` also decides which points are present in the JSON.
         overlay: also write NAME_overlay.png.
-        json_scores: write raw scores instead of 1.0 and 0.0.
-        overwrite: redo what is there; otherwise existing files are kept.
-        max_pixels: pictures larger than this are refused (None: the reader's limit).
-        background: RGB on which transparent pictures are laid.
-        chunk: at most so many pictures share their batches.
+        json_scores: write raw scores to the JSON instead of 1.0 and 0.0.
+        overwrite: replace existing files; otherwise they are kept.
+        if_nobody: see `annotate_images`.
+        max_pixels: pictures with more pixels are refused (None: the reader's limit).
+        background: RGB behind transparent pictures (None: the reader's default).
+        chunk: maximum number of pictures that share batches.
     """
 
     size: tuple[int, int] | None = None
@@ -55,7 +57,7 @@ class PictureOptions:
 
 @dataclass
 class Outcome:
-    """What became of one input: "done", "kept" (its files were there) or "failed" with the reason."""
+    """The result for one input: "done", "kept" (its files already existed) or "failed", with the reason."""
 
     source: Path
     status: str
@@ -79,6 +81,11 @@ class _Item:
         return [path for path in self.files() if not path.exists()]
 
 
+def _item(source: Path, out: Path, name: str, options: PictureOptions) -> _Item:
+    pose_map, keypoints, sequence = (out / f"{name}{end}" for end in ("_pose.png", "_keypoints.json", ".pose.npz"))
+    return _Item(source, pose_map, keypoints, sequence, out / f"{name}_overlay.png" if options.overlay else None)
+
+
 @dataclass(frozen=True)
 class _Pending:
     item: _Item
@@ -87,9 +94,9 @@ class _Pending:
 
 
 def output_names(sources: Sequence[Path]) -> dict[Path, str]:
-    """NAME of each input: the stem, or with the extension where two inputs share a stem.
+    """NAME of each input: the stem, or the full file name if two inputs share a stem.
 
-    Raises `InputError` when two inputs would still write the same files.
+    Raises `InputError` if two inputs would still write the same files.
     """
     stems: dict[str, set[str]] = {}
     for source in sources:
@@ -116,10 +123,10 @@ def annotate_pictures(
 ) -> Iterator[Outcome]:
     """Annotate picture files into the folder `out`; yields an `Outcome` per input, in order.
 
-    One bad input never stops the others. `estimator` and `detector` are called when the first picture needs them, so
-    that a run which finds everything done loads no model. Their errors (missing weights, say) are raised.
+    One bad input never stops the others. `estimator` and `detector` are called when the first picture needs them; no
+    model is loaded if everything is done. Their errors (such as missing weights) are raised.
     """
-    items = [_item(source, out, name, options.overlay) for source, name in output_names(sources).items()]
+    items = [_item(source, out, name, options) for source, name in output_names(sources).items()]
     waiting: list[_Item] = []
     outcomes: dict[Path, Outcome] = {}
     pending: list[_Pending] = []
@@ -147,20 +154,10 @@ def annotate_pictures(
     yield from finish()
 
 
-def _item(source: Path, out: Path, name: str, overlay: bool) -> _Item:
-    return _Item(
-        source=source,
-        pose_map=out / f"{name}_pose.png",
-        keypoints=out / f"{name}_keypoints.json",
-        sequence=out / f"{name}.pose.npz",
-        overlay=out / f"{name}_overlay.png" if overlay else None,
-    )
-
-
 def _prepare(item: _Item, options: PictureOptions, boxes: BoxFile | None, only: bool) -> _Pending | Outcome:
-    """Read a picture for the estimator, or finish it where its poses (or all its files) are there already."""
+    """Read a picture for the estimator, or finish it if its poses or all its files already exist."""
     if not options.overwrite and not item.missing():
-        return Outcome(item.source, "kept", "its files are there", files=item.files())
+        return Outcome(item.source, "kept", "its files already exist", files=item.files())
     image = _read(item.source, options)
     if not options.overwrite and item.sequence.exists():
         return _write(item, image, PoseSequence.load(item.sequence).frame(0), options)
@@ -170,16 +167,13 @@ def _prepare(item: _Item, options: PictureOptions, boxes: BoxFile | None, only: 
 def _estimate(
     pending: Sequence[_Pending], estimator: Estimator, detector: PersonDetector | None, options: PictureOptions
 ) -> Iterator[tuple[Path, Outcome]]:
-    """Poses of all pictures of a chunk in common batches; a failure is met again picture by picture, to be named."""
+    """Estimate the pictures of a chunk together; after an error one by one, to find the picture that causes it."""
 
     def run(part: Sequence[_Pending]) -> list[Poses]:
         return annotate_images(
-            [entry.image for entry in part],
-            estimator=estimator,
-            detector=detector,
-            people=[entry.people for entry in part],
-            if_nobody=options.if_nobody,
-        )
+            [entry.image for entry in part], people=[entry.people for entry in part], estimator=estimator,
+            detector=detector, if_nobody=options.if_nobody,
+        )  # fmt: skip
 
     try:
         results: list[Poses | SDPoseError] = list(run(pending))
@@ -212,12 +206,10 @@ def _read(source: Path, options: PictureOptions) -> np.ndarray:
 
 
 def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions) -> Outcome:
-    """Write the files of one picture that are asked for and, unless overwriting, not there yet."""
-    from ..drawing.pose_maps import draw_poses, overlay
-
+    """Write the files of one picture; without `overwrite`, those that are missing."""
     if (image.shape[1], image.shape[0]) != poses.size:
         raise InputError(
-            f"{item.sequence} was made from a picture of {poses.size}, {item.source} is "
+            f"{item.sequence} was made from a picture of {poses.size}, but {item.source} is "
             f"{(image.shape[1], image.shape[0])}: use --overwrite"
         )
     wanted = item.files() if options.overwrite else item.missing()
@@ -225,8 +217,8 @@ def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions
     if item.sequence in wanted:
         poses.save(item.sequence)
     if poses.keypoint_set not in DRAWABLE:
-        without = f"; no pose map and no OpenPose JSON: OpenPose has no points of {poses.keypoint_set!r}"
-        return Outcome(item.source, "done", describe(poses) + without, len(poses), [item.sequence])
+        note = f"; no pose map and no OpenPose JSON: OpenPose has no points for {poses.keypoint_set!r}"
+        return Outcome(item.source, "done", describe(poses) + note, len(poses), [item.sequence])
     if item.pose_map in wanted:
         canvas = place(poses, options.size, options.fit) if options.size else poses
         write_png(item.pose_map, draw_poses(canvas, **drawing))
@@ -238,13 +230,12 @@ def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions
 
 
 def describe(poses: Poses) -> str:
-    """One phrase about a result: how many people, by what, and what was out of the ordinary."""
-    people = "nobody" if not len(poses) else f"{len(poses)} {'person' if len(poses) == 1 else 'people'}"
-    notes = [people, str(poses.meta.get("model", "unknown model"))]
+    """One phrase about a result: the number of people, the model, and unusual events."""
+    notes = [count_people(len(poses)), str(poses.meta.get("model", "unknown model"))]
     source = str(poses.meta.get("boxes_from", ""))
     if "nobody found" in source:
         notes.append(source)
     if absent := poses.meta.get("not_there"):
-        notes.append(f"{absent} more not believed, scores too low")
+        notes.append(f"{absent} more rejected: scores too low")
     notes += [f"left out: {reason}" for reason in poses.meta.get("dropped_boxes", [])]
     return "; ".join(notes)

@@ -1,4 +1,4 @@
-"""Which frames of a clip are estimated, in which boxes, and which of them together."""
+"""Planning which frames of a clip are estimated, in which boxes, and which share a call of the estimator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .clip_options import ClipOptions
 from .images import CHUNK_PIXELS, FramePeople
 
 FOLLOW = 4
-"""So many frames take their boxes from the same poses, so that they share batches."""
+"""Number of frames whose boxes follow the same poses, so that they share batches."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class FrameJob:
     """A frame to estimate.
 
     Attributes:
-        number: among the frames that are estimated.
-        cut: whether a scene begins.
-        people: who is in it; None: the detector is asked.
+        number: its position among the frames that are estimated.
+        cut: whether a scene begins with it.
+        people: its people; None: the detector finds them.
         follows: whether the boxes follow the last poses.
     """
 
@@ -38,13 +38,12 @@ class FrameJob:
 
 
 class Planner:
-    """Plans calls of the estimator from the frames, and from the poses of the calls before.
+    """Plans the calls of the estimator from the frames and from the poses of earlier calls.
 
     Args:
-        options: of the clip.
         size: (w, h) of the frames.
-        tracker: says where people move.
-        given: says who is in a frame, instead of detector and poses.
+        tracker: predicts where people move.
+        given: gives the people of a frame, instead of the detector and earlier poses.
     """
 
     def __init__(self, options: ClipOptions, size: tuple[int, int], tracker: Tracker, given: Given | None) -> None:
@@ -63,7 +62,7 @@ class Planner:
         return job
 
     def add(self, job: FrameJob) -> bool:
-        """Put a job into the next call. False: make that call first, as it is full or the job depends on it."""
+        """Add a job to the next call. False: make that call first, because it is full or the job depends on it."""
         if self.pending and self.size[0] * self.size[1] * (len(self.pending) + 1) > CHUNK_PIXELS:
             return False
         if self.given is not None:
@@ -74,19 +73,20 @@ class Planner:
         else:
             following = [other.follows for other in self.pending]
             if not all(following) or len(following) == FOLLOW:
-                return False  # for the poses to follow, or for later ones
+                return False  # the poses to follow are not known yet, or newer ones are due
             boxes = self.following.boxes(self.tracker, job.frame.index)
             job = replace(job, people=FramePeople(boxes), follows=True)
         self.pending.append(job)
         return True
 
     def take(self) -> list[FrameJob]:
-        """The jobs of the next call; the plan is empty afterwards."""
+        """Remove and return the jobs of the next call."""
         jobs, self.pending = self.pending, []
         return jobs
 
     def doubts(self, job: FrameJob, poses: Poses) -> bool:
-        """Whether the poses of a job cannot be trusted; if so, add it and the jobs after it again, for the detector."""
+        """Whether the poses of a job cannot be trusted. If so, add it and the jobs after it again: the detector is next
+        to run."""
         if job.people is None or not job.follows:
             return False
         doubtful = self.following.doubtful(poses, len(job.people.boxes))
@@ -97,7 +97,7 @@ class Planner:
     def track(self, job: FrameJob, poses: Poses) -> Poses:
         """The poses of a job with their track ids; call this in the order of the frames."""
         if self.options.tracker.trust_ids and (job.people is None or job.people.track_ids is None):
-            raise InputError(f"frame {job.frame.index}: ids are to be taken as they come, but its boxes have none")
+            raise InputError(f"frame {job.frame.index}: trust_ids expects track ids, but its boxes have none")
         tracked = self.tracker.update(poses, job.frame.index, job.frame.image)
         self.following.accept(tracked, detected=not job.follows)
         return tracked
@@ -107,13 +107,13 @@ class Planner:
         if self.given is not None or detector_name is None:
             return "given"
         every = self.options.detect_every
-        return detector_name + (f" in each {every}th frame, between by the last poses" if every > 1 else "")
+        return detector_name + (f" on one frame in {every}, the last poses in between" if every > 1 else "")
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, while nothing is pending, without the tracker's state. JSON-able."""
+        """The state for `restore`, without the tracker's; call this while no jobs are pending. JSON-able."""
         return {"next_estimate": self.next_estimate, "number": self.number, "following": self.following.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         self.next_estimate, self.number = state["next_estimate"], state["number"]
         self.following.restore(state["following"])

@@ -1,7 +1,6 @@
-"""Poses of frames that stream by: chunk after chunk, in memory that does not grow with the clip.
+"""Estimating a stream of frames chunk by chunk, in memory that does not grow with the clip.
 
-`estimate_frames` knows no files: `annotate_clip` keeps its chunks on disk, the nodes take them as they come. Each chunk
-carries the state of detection and tracking at its end, from which another call goes on with the same results.
+Each chunk has the state of detection and tracking at its end; another call resumes from it with the same results.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from ..video.frames import Frame
 
 AHEAD = 8
-"""Frames that are decoded, and looked at by the detector, before they are asked for; fewer of large ones."""
+"""Number of frames that are decoded and detected in advance; fewer if they are large."""
 
 
 def estimate_frames(
@@ -50,20 +49,20 @@ def estimate_frames(
     """Tracked poses of the frames, `options.chunk` frames at a time.
 
     Crops share batches across the people and frames of a chunk. The same frames and options give the same poses,
-    whether in one call or in several that go on from a chunk's state (with the estimator's batch size as it was).
+    in one call or in several that resume from a chunk's state (with the same batch size).
 
     Args:
         frames: in order; all of one size.
-        estimator, detector: as in `annotate_images`. The detector may be None where `given` is not.
-        options: `every`, `detect_every`, `chunk`, `if_nobody` and `tracker` count here.
-        frame_rate: of the source; None: 25 are assumed.
-        given: people of each frame, instead of the detector.
+        estimator, detector: as in `annotate_images`. With `given`, the detector may be None.
+        options: `every`, `detect_every`, `chunk`, `if_nobody` and `tracker` are used.
+        frame_rate: of the source; None: 25.
+        given: gives the people of each frame, instead of the detector.
         state: of the last chunk of an earlier call.
         on_progress: called with (frames done since the first, None) after each batch of crops; may raise to stop.
-        overlap: decode, detect and estimate in threads of their own, while the caller has the chunk before; the
-            results are the same bytes. With `detect_every` above 1 only the decoding: which boxes a frame gets
-            depends on the poses before it. `on_progress` is then called in another thread.
-        times: told of the work of each stage.
+        overlap: decode, detect and estimate in separate threads while the caller handles the chunk before; the
+            results have the same bytes. With `detect_every` above 1 only decoding overlaps, because the boxes of a
+            frame depend on the poses before it. `on_progress` is then called in another thread.
+        times: records the time of each stage.
 
     Raises `InputError` for frames of different sizes or out of order, and what estimator and detector raise.
     """
@@ -81,8 +80,8 @@ def estimate_frames(
     with contextlib.ExitStack() as stack:
         worker = stack.enter_context(Worker("estimator")) if overlap and not feedback else None
         if overlap:
-            looks = detector if worker is not None and given is None else None
-            source, looked = _ahead(source, looks, planner, times)
+            early = detector if worker is not None and given is None else None
+            source, looked = _ahead(source, early, planner, times)
             detector = looked or detector
             stack.callback(source.close)  # type: ignore[attr-defined]
         progress = _Progress(on_progress)
@@ -98,7 +97,7 @@ def _planner(
     given: Given | None,
     state: Mapping[str, Any] | None,
 ) -> Planner:
-    """The planner of a clip, at its beginning or from a chunk's state on."""
+    """A new planner, or one that continues from a chunk's state."""
     if state is None:
         return Planner(options, size, Tracker(frame_rate, size, options.tracker), given)
     if state.get("version") != STATE_VERSION:
@@ -127,14 +126,14 @@ def _chunks(stream: _Stream, frames: Iterator[Frame], length: int, times: StageT
             if last or stream.frames_in_chunk == length:
                 stream.close_chunk(last)
                 yield from _written(stream.finished(), times)
-    except Exception:  # what is behind the frame that cannot be read is not lost
+    except Exception:  # keep the chunks before a frame that cannot be read
         yield from stream.finished(wait=True)
         raise
     yield from _written(stream.finished(wait=True), times)
 
 
 def _written(chunks: Iterator[ChunkResult], times: StageTimes) -> Iterator[ChunkResult]:
-    """The chunks; what the caller does with each is its writing."""
+    """The chunks; the caller's time with each counts as writing."""
     for chunk in chunks:
         with times.busy("write"):
             yield chunk
@@ -168,7 +167,7 @@ def _size_of(frame: Frame) -> tuple[int, int]:
 def _ahead(
     frames: Iterator[Frame], detector: PersonDetector | None, planner: Planner, times: StageTimes
 ) -> tuple[Iterator[Frame], DetectorAhead | None]:
-    """The frames, decoded in a thread and, with a detector, looked at by it in another; its answers are kept."""
+    """The frames, decoded in one thread and, with a detector, detected in another; its results are kept."""
     w, h = planner.size
     count = max(1, min(AHEAD, CHUNK_PIXELS // (4 * w * h)))
     frames = read_ahead(frames, count)
@@ -181,7 +180,7 @@ def _ahead(
 def _looked_at(
     frames: Iterator[Frame], detector: DetectorAhead, start: int, every: int, times: StageTimes
 ) -> Iterator[Frame]:
-    """The frames; those from `start` on that will be estimated have been looked at by the detector."""
+    """The frames; the detector has run on those from `start` on that will be estimated."""
     with contextlib.closing(frames):  # type: ignore[type-var]
         for frame, last in _with_last(frames):
             if frame.index >= start or last:
@@ -193,7 +192,7 @@ def _looked_at(
 
 
 class _Progress:
-    """The caller's callback, and what it was told last."""
+    """The caller's callback, and the number it was last called with."""
 
     def __init__(self, on_progress: Callable[[int, int | None], None] | None) -> None:
         self.on_progress, self.reported = on_progress, 0
@@ -205,10 +204,10 @@ class _Progress:
 
 
 class _Stream:
-    """Frames into the planner, its calls to the estimator, their poses into chunks.
+    """Passes frames to the planner, its jobs to the estimator, and their poses to chunks.
 
-    Without a worker each call is finished when it is made. With one, a call runs while the frames of the next are
-    collected and the poses of the one before are tracked.
+    Without a worker, each call returns its poses. With one, a call runs while the frames of the next call are
+    collected and the poses of the previous one are tracked.
     """
 
     def __init__(
@@ -230,10 +229,10 @@ class _Stream:
         return len(self._chunk.times)
 
     def add(self, frame: Frame, last: bool) -> None:
-        """The next frame."""
+        """Add the next frame."""
         if _size_of(frame) != self.facts.size:
             raise InputError(
-                f"frame {frame.index} is {_size_of(frame)}, those before {self.facts.size}: expected one size"
+                f"frame {frame.index} is {_size_of(frame)}, the first is {self.facts.size}: expected one size"
             )
         self._chunk.see(frame)
         self.frames_done += 1
@@ -242,14 +241,14 @@ class _Stream:
             self._add(job)
 
     def close_chunk(self, last: bool) -> None:
-        """The frames since the last chunk are one."""
+        """End the chunk at the last frame added."""
         self._estimate_pending()
         chunk, self._chunk = self._chunk, OpenChunk()
         chunk.close({**self.planner.state(), "frames_done": self.frames_done}, last)
         self._closed.append(chunk)
 
     def finished(self, wait: bool = False) -> Iterator[ChunkResult]:
-        """Closed chunks whose poses are there; with `wait` all, as soon as they are."""
+        """Closed chunks that have all their poses; with `wait`, wait for the others too."""
         while self._closed:
             chunk = self._closed[0]
             while wait and self.calls.waiting_for(chunk):
@@ -266,7 +265,8 @@ class _Stream:
             self._estimate_pending()
 
     def _estimate_pending(self) -> None:
-        """Estimate what is waiting; from the first frame on whose following boxes fail, the detector is asked."""
+        """Estimate the pending jobs. If the poses of one cannot be trusted, redo it and those after it with the
+        detector."""
         while jobs := self.planner.take():
             if self.calls.worker is not None:
                 self.calls.submit(jobs, self.frames_done, self._chunk)

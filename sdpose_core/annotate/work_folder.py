@@ -1,8 +1,8 @@
-"""The work folder of an unfinished clip: what is done so far, so that a run that was killed can go on.
+"""The work folder of an unfinished clip, from which a killed run resumes.
 
-`settings.json` says from which source and with which settings the chunks were made. `chunk_00000.npz` and so on hold
-the finished frames: each is a `.pose.npz` with the state from which to go on, and a piece (see `resumable.py`) that
-follows the chunk before. `lock` is held by the process at work.
+`settings.json` names the source and the settings of the chunks. `chunk_00000.npz` and so on hold the finished frames:
+each is a `.pose.npz` with the state from which to resume, and a piece (see `resumable.py`) that follows the chunk
+before. The process at work holds `lock`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from .chunks import ChunkResult
 log = logging.getLogger(__name__)
 
 HEAD = 1 << 20
-"""Bytes of the beginning and of the end of a source that are compared."""
+"""Bytes at the beginning and at the end of a source that are compared."""
 
 
 class WorkFolder:
     """The work folder at `path`, locked for this process until `close` or `remove`.
 
-    Raises `InputError` if another process is at work in it.
+    Raises `InputError` if another process has locked it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class WorkFolder:
 
     def __exit__(self, *_: object) -> None:
         if not self._closed and not self._settings_file.exists():
-            self.remove()  # nothing to go on with
+            self.remove()  # nothing to resume from
         self.close()
 
     def __len__(self) -> int:
@@ -75,9 +75,9 @@ class WorkFolder:
         return self.path / "settings.json"
 
     def begin(self, settings: Mapping[str, Any]) -> list[str]:
-        """Take up the chunks that were made with these settings (JSON-able); returns what was out of the ordinary.
+        """Load the chunks made with these settings (JSON-able); returns notes on unusual events.
 
-        Chunks of other settings, or of another source, are thrown away; so are a damaged chunk and those after it.
+        Chunks with other settings or of another source are removed, and so are a damaged chunk and those after it.
         """
         settings = plain(settings)
         notes = self._notes_on_other(settings)
@@ -85,13 +85,13 @@ class WorkFolder:
             self.clear()
         begin(self._settings_file, settings)
         self._hash = settings_hash(settings)
-        notes += self._take_up()
+        notes += self._load_chunks()
         for note in notes:
             log.warning("%s: %s", self.path.name, note)
         return notes
 
     def _notes_on_other(self, settings: Mapping[str, Any]) -> list[str]:
-        """Why the chunks cannot be used, if there are any of other settings."""
+        """Why the existing chunks cannot be used, if they have other settings."""
         try:
             found = read_settings(self._settings_file)
         except InputError:
@@ -99,8 +99,7 @@ class WorkFolder:
         difference = None if found is None else first_difference(found, settings)
         return [f"an unfinished run had other settings ({difference}): starting over"] if difference else []
 
-    def _take_up(self) -> list[str]:
-        """Check all chunks in order."""
+    def _load_chunks(self) -> list[str]:
         try:
             for chunk, digest in self._read_all():
                 self._digests.append(digest)
@@ -109,8 +108,8 @@ class WorkFolder:
             bad = self._chunks()[len(self) :]
             for path in reversed(bad):
                 path.unlink()
-            followers = f" with the {len(bad) - 1} after it" if len(bad) > 1 else ""
-            return [f"{error}: it is done again{followers}"]
+            followers = f", as are the {len(bad) - 1} after it" if len(bad) > 1 else ""
+            return [f"{error}: it is estimated again{followers}"]
         return []
 
     def _chunks(self) -> list[Path]:
@@ -134,10 +133,10 @@ class WorkFolder:
             for chunk, _ in self._read_all():
                 yield chunk
         except DamagedPiece as error:
-            raise InputError(f"{self.path}: {error}: run the same command again, it is done again then") from None
+            raise InputError(f"{self.path}: {error}: run the same command again to estimate it again") from None
 
     def add(self, chunk: ChunkResult) -> None:
-        """Keep the next chunk. Raises `InputError` where it cannot be written."""
+        """Save the next chunk. Raises `InputError` if it cannot be written."""
         arrays = {**chunk.sequence.arrays(), "estimated": chunk.estimated}
         arrays |= {"state": np.asarray(json.dumps(chunk.state)), "last": np.asarray(chunk.last)}
         follows = self._digests[-1] if self._digests else self._hash
@@ -145,8 +144,8 @@ class WorkFolder:
         self.last = chunk
 
     def clear(self) -> None:
-        """Throw away everything but the lock."""
-        self._settings_file.unlink(missing_ok=True)  # first: without it there is nothing to take up
+        """Remove everything but the lock."""
+        self._settings_file.unlink(missing_ok=True)  # first: without it, no chunk is used
         for path in sorted(self.path.iterdir()):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -155,23 +154,23 @@ class WorkFolder:
         self._digests, self.last = [], None
 
     def remove(self) -> None:
-        """Throw the folder away."""
+        """Remove the folder."""
         self.clear()
         release_and_remove(self._lock)
         self._closed = True
-        with contextlib.suppress(OSError):  # another process may have begun here
+        with contextlib.suppress(OSError):  # another process may have started to use it
             self.path.rmdir()
 
     def close(self) -> None:
-        """Let other processes work here."""
+        """Release the lock."""
         self._lock.release()
         self._closed = True
 
 
 def source_identity(path: Path) -> dict[str, Any]:
-    """By what a source is known again: size, time of change, and a hash of its beginning and end.
+    """What identifies a source: its size, modification time, and a hash of its beginning and end.
 
-    Of a folder of pictures: names, sizes and times of change of its files.
+    For a folder of pictures: the names, sizes and modification times of its files.
     """
     try:
         if path.is_dir():

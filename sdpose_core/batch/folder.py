@@ -1,7 +1,7 @@
-"""Many videos into one folder: who does what, what became of each, and a manifest of it all.
+"""Annotating many videos into one folder, in any number of processes, with a manifest.
 
-What is known of an item is one small file, OUT/.sdpose-batch/NAME.json, written whole by the process that held the
-item's lock, NAME.lock beside it. Manifests are made of these, so that any number of processes can share OUT.
+OUT/.sdpose-batch/NAME.json is the record of an item, written atomically by the process that holds its lock,
+NAME.lock. Manifests are made from these records.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,36 +30,36 @@ log = logging.getLogger(__name__)
 
 STATE_FOLDER = ".sdpose-batch"
 POLL = 1.0
-"""Seconds between two looks at items that other processes are at, when nothing else is left to do."""
+"""Seconds to wait before trying again when only items that other processes work on are left."""
 MANIFEST_EVERY = 10.0
-"""A running batch renews its manifest at most this often (seconds), and spends a twentieth of its time on that."""
+"""Minimum seconds between two updates of the manifest, which take at most a twentieth of the time."""
 
 
-class CannotStart(Exception):
-    """The model or detector cannot be had: no item's fault, and the same for all of them."""
+class CannotStart(SDPoseError):
+    """The model or detector cannot be loaded, for any item: the batch ends."""
 
 
 Run = Callable[[Item, Path], "ClipOutcome"]
-"""run(item, folder): annotates one video into a folder. Its `SDPoseError`s and defects are the item's; `CannotStart`
-ends the batch."""
+"""run(item, folder): annotates one video into a folder. `CannotStart` ends the batch; after any other error the item
+has failed."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one item: a line of the manifest.
+    """The result for one item: a line of the manifest.
 
     Attributes:
-        name: what its files are called below OUT.
-        source: where it was read from.
-        status: "done", "kept" (its files were there) or "failed".
-        message: why it failed or was kept; a phrase about the result otherwise.
-        seconds: how long it took when it was done (wall time).
+        name: name of its files below OUT.
+        source: path it was read from.
+        status: "done", "kept" (its files already existed) or "failed".
+        message: why it failed or was kept; otherwise a phrase about the result.
+        seconds: wall time of the work.
         frames, people: of the sequence; people are distinct ids.
-        batch_size: crops per pass in force.
+        batch_size: crops per pass.
         files: size in bytes of each file, by its path below OUT.
         settings: hash of every setting that changes the result.
         shard: "i/n", or None.
-        host: who did it.
+        host: name of the machine.
         finished: Unix time.
     """
 
@@ -78,8 +78,17 @@ class Record:
     finished: float = 0.0
 
     def line(self) -> bytes:
-        """One line of JSON. Names that are no Unicode keep their bytes as escapes."""
+        """One line of JSON. Names that are not valid Unicode keep their bytes as escapes."""
         return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> Record:
+        """The reverse of `line`. Raises `ValueError` for anything else."""
+        values = json.loads(line)
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or not {"name", "source", "status"} <= set(values) <= names:
+            raise ValueError(f"expected a record with some of {', '.join(sorted(names))}")
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,8 @@ class Batch:
     Attributes:
         out: the folder.
         settings: hash of the settings of this run.
-        shard: the share that this process does, or None for all.
-        began: when this run began, by the clock of the file system.
+        shard: the share of this process, or None for all items.
+        began: start of this run, by the clock of the file system.
     """
 
     out: Path
@@ -100,7 +109,7 @@ class Batch:
 
     @classmethod
     def begin(cls, out: Path, settings: str = "", shard: Shard | None = None) -> Batch:
-        """Raises `InputError` where `out` cannot be written to."""
+        """Start a run. Raises `InputError` if `out` cannot be written to."""
         try:
             (out / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
             return cls(out, settings, shard, _now_on(out / STATE_FOLDER))
@@ -108,13 +117,13 @@ class Batch:
             raise InputError(f"cannot write to {out}: {error.strerror or error}") from None
 
     def attempt(self, item: Item, run: Run) -> Record | None:
-        """Lock an item, do it, and write its record; None if another process is at it.
+        """Lock an item, annotate it, and write its record; None if another process works on it.
 
-        An item that another process finished since this run began is taken as it is.
+        An item that another process finished since this run began keeps that process's record.
 
         Raises:
-            CannotStart: `run` could not load what it needs.
-            InputError: the record cannot be written (a full disk, say): the batch should end.
+            CannotStart: `run` could not load the model or the detector.
+            InputError: the record cannot be written (such as on a full disk): the batch should end.
         """
         try:
             lock = take_lock(self.state_file(item, ".lock"))
@@ -144,7 +153,7 @@ class Batch:
         except SDPoseError as error:
             about |= {"status": "failed", "message": str(error)}
         except Exception as error:  # one bad video never stops the others
-            log.exception("%s: a defect, or a file that no rule foresaw", item.source)
+            log.exception("%s: unexpected error", item.source)
             about |= {"status": "failed", "message": f"{type(error).__name__}: {error}"}
         if about["status"] == "kept" and earlier is not None and earlier.status != "failed":
             other = "" if earlier.settings == self.settings else "; made with other settings"
@@ -155,13 +164,13 @@ class Batch:
         )  # fmt: skip
 
     def agree(self, mine: Mapping[str, Any]) -> dict[str, Any]:
-        """What the first process with these settings said with `agree`: the same for every process, rerun or shard."""
+        """The `mine` of the first process with these settings; the same for every process, rerun and shard."""
         with one_at_a_time(self.agreement):
             return begin(self.agreement, mine)
 
     @property
     def agreement(self) -> Path:
-        """Where it is written what the processes agreed on."""
+        """The file with the values that all processes use."""
         return self.out / STATE_FOLDER / f"settings-{self.settings}.json"
 
     def manifest(self) -> Path:
@@ -171,14 +180,13 @@ class Batch:
 
     def write_manifests(self, items: Sequence[Item]) -> None:
         """Write this share's manifest and, once every item of the whole list has a record, `manifest.jsonl`."""
-        own = self.shard.choose(items) if self.shard else items
-        self._write_manifest(self.manifest(), own)
+        self._write_manifest(self.manifest(), self.shard.choose(items) if self.shard else items)
         if self.shard and all(self.state_file(item, ".json").exists() for item in items):
             self._write_manifest(self.out / "manifest.jsonl", items)
 
     def _write_manifest(self, path: Path, items: Sequence[Item]) -> None:
         written = None
-        # Another process may finish between our reading and our writing: read again until nothing is new.
+        # Another process may finish an item while the manifest is written: repeat until nothing has changed.
         while written != (text := b"".join(self._lines(items))):
             with atomic_write(path) as file:
                 file.write(text)
@@ -191,24 +199,23 @@ class Batch:
                 yield record.line()
 
     def state_file(self, item: Item, suffix: str) -> Path:
-        """Where something about an item is kept."""
-        folder = item.folder(self.out / STATE_FOLDER)
-        return folder / f"{item.stem}{suffix}"
+        """The file of an item below OUT/.sdpose-batch/."""
+        return item.folder(self.out / STATE_FOLDER) / f"{item.stem}{suffix}"
 
     def _recorded(self, item: Item) -> tuple[Record | None, float]:
         """The record of an item and when it was written, by the clock of the file system."""
         path = self.state_file(item, ".json")
         try:
-            return Record(**json.loads(path.read_bytes())), path.stat().st_mtime
+            return Record.parse(path.read_bytes()), path.stat().st_mtime
         except FileNotFoundError:
             return None, 0.0
-        except (ValueError, TypeError) as error:
-            log.warning("%s cannot be read (%s): the item is looked at again", path, error)
+        except ValueError as error:
+            log.warning("%s is damaged (%s): the item is checked again", path, error)
             return None, 0.0
 
 
 def _now_on(folder: Path) -> float:
-    """The present time by the clock of the file system that holds `folder`: this machine's may be another."""
+    """The current time by the clock of the file system that holds `folder`, which may differ from this machine's."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"0")
         file.flush()
@@ -216,30 +223,25 @@ def _now_on(folder: Path) -> float:
 
 
 Attempts = Callable[[Sequence[Item]], Iterator["tuple[Item, Record | None]"]]
-"""attempts(items): tries each item once and yields its record, or None where another process is at it."""
+"""attempts(items): tries each item once and yields its record, or None if another process works on it."""
 
 
 def one_after_another(batch: Batch, run: Run) -> Attempts:
     """Attempts in this process."""
-
     return lambda items: ((item, batch.attempt(item, run)) for item in items)
 
 
 def annotate_videos(
-    batch: Batch,
-    items: Sequence[Item],
-    attempts: Attempts,
-    *,
-    on_wait: Callable[[Item], None] | None = None,
+    batch: Batch, items: Sequence[Item], attempts: Attempts, *, on_wait: Callable[[Item], None] | None = None
 ) -> Generator[Record, None, None]:
-    """Do the items of this batch's shard; yields a `Record` per item, as they are finished.
+    """Annotate the items of this batch's shard; yields a `Record` per item, as they are finished.
 
-    Items that other processes are at are looked at again in the end: the iteration ends when all are finished, whoever
-    did them. The manifests are renewed now and then, and whenever the iteration ends, or is ended.
+    Items that other processes work on are tried again at the end, until all items are finished. The manifests are
+    updated now and then, and when the iteration ends or is closed.
 
     Args:
-        items: the whole list, of which the shard is taken.
-        on_wait: called with an item that another process is at, when there is nothing to do but wait.
+        items: the whole list, from which the shard takes its share.
+        on_wait: called with an item that another process works on, when no other items are left.
     """
     todo = batch.shard.choose(items) if batch.shard else in_order(items)
     renew_at = time.monotonic() + MANIFEST_EVERY

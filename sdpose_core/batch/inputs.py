@@ -1,4 +1,4 @@
-"""The videos that folders, patterns and list files name, and what the files made of each are called."""
+"""Finding the videos that folders, patterns and list files name, and naming their results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Item:
 
     Attributes:
         source: the file, or folder of pictures.
-        relative: its POSIX path below the folder, pattern or list that named it: the same on every machine.
-        name: what its outputs are called below OUT: `relative` without the suffix, or with it where two share a stem.
+        relative: its POSIX path below the folder, pattern or list that named it; the same on every machine.
+        name: of its results below OUT: `relative` without the suffix, or with it if two share a stem.
     """
 
     source: Path
@@ -29,7 +29,7 @@ class Item:
     name: str
 
     def folder(self, out: Path) -> Path:
-        """Where its files go."""
+        """The folder of its results."""
         return out / PurePosixPath(self.name).parent
 
     @property
@@ -39,17 +39,16 @@ class Item:
 
 
 def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), recursive: bool = False) -> list[Item]:
-    """The items that the arguments of `sdpose batch` name, each source once.
+    """The items named by the arguments of `sdpose batch`, each source once.
 
     Args:
         inputs: videos, folders, glob patterns, and `@FILE` for lists.
-        out: outputs below it are no inputs.
+        out: files below it are not inputs.
         lists: more list files: a video or a folder of pictures per line; blank lines and lines that begin with # are
             skipped. Relative paths are relative to the list.
-        recursive: folders stand for the videos in their subfolders, too.
+        recursive: also search the subfolders of folders.
 
-    Raises:
-        InputError: a folder, pattern or list names no video, or two sources would write the same files.
+    Raises `InputError` if a folder, pattern or list names no video, or two sources would write the same files.
     """
     found: dict[str, tuple[Path, str]] = {}
     sources = [pair for text in inputs for pair in _named_by(text, out, recursive)]
@@ -64,7 +63,7 @@ def _named_by(text: str, out: Path, recursive: bool) -> Iterator[tuple[Path, str
     if text.startswith("@"):
         return _listed(Path(text[1:]))
     if path.is_dir():
-        return _below(path, _videos_in(path, out, recursive), f"{path}: no video in this folder", recursive)
+        return _below(path, _videos_in(path, out, recursive), f"{path}: no videos in this folder", recursive)
     if not path.exists() and glob.has_magic(text):
         matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
         videos = [match for match in matches if _is_input(match)]
@@ -74,38 +73,38 @@ def _named_by(text: str, out: Path, recursive: bool) -> Iterator[tuple[Path, str
 
 def _below(base: Path, videos: Sequence[Path], nothing: str, recursive: bool) -> Iterator[tuple[Path, str]]:
     if not videos:
-        hint = "" if recursive else "; --recursive looks into its subfolders"
+        hint = "" if recursive else ": --recursive also searches its subfolders"
         raise InputError(f"{nothing} ({', '.join(sorted(VIDEO_SUFFIXES))}){hint}")
     return ((video, Path(os.path.relpath(video, base)).as_posix()) for video in videos)
 
 
 def _videos_in(folder: Path, out: Path, recursive: bool) -> list[Path]:
-    own = out.resolve()
+    results = out.resolve()
     videos: list[Path] = []
     for here, folders, files in os.walk(folder):
         if not recursive:
             folders.clear()
-        inside = (name for name in folders if not name.startswith(".") and (Path(here) / name).resolve() != own)
+        inside = (name for name in folders if not name.startswith(".") and (Path(here) / name).resolve() != results)
         folders[:] = sorted(inside)
         videos += [path for path in (Path(here) / name for name in sorted(files)) if _is_input(path)]
     return videos
 
 
 def _is_input(path: Path) -> bool:
-    """Whether a file found in a folder is a video to annotate: none of ours, nothing hidden or half written."""
+    """Whether a file is a video to annotate: not a result of ours, not hidden or half written."""
     ours = path.stem.endswith("_kps") and path.with_name(f"{path.stem.removesuffix('_kps')}.pose.npz").exists()
     return not path.name.startswith(".") and is_video(path) and not ours
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The folder that a pattern names before its first wildcard."""
+    """The part of a pattern before the first wildcard."""
     parts = Path(pattern).parts
     first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first])
 
 
 def _listed(path: Path) -> Iterator[tuple[Path, str]]:
-    """The lines of a list file; absolute paths are mirrored below the common folder of all absolute paths in it."""
+    """The entries of a list file. The relative name of an absolute path begins below the common folder of them all."""
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
@@ -119,7 +118,7 @@ def _listed(path: Path) -> Iterator[tuple[Path, str]]:
     try:
         common = os.path.commonpath([entry.parent for entry in absolute]) if absolute else ""
     except ValueError:
-        raise InputError(f"list {path} names videos of several drives: make one list of each") from None
+        raise InputError(f"list {path} names videos on several drives: make one list per drive") from None
     for entry in entries:
         source = Path(os.path.normpath(path.parent / entry))
         below = os.path.relpath(os.path.abspath(source), common) if entry in outside else entry
@@ -127,7 +126,7 @@ def _listed(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _named(sources: Sequence[tuple[Path, str]]) -> list[Item]:
-    """Items with names: two sources of one stem keep their suffixes. Raises `InputError` where that does not help."""
+    """Items with names; sources that share a stem keep their suffixes. Raises `InputError` if they share that too."""
     plain = [_without_suffix(source, relative) for source, relative in sources]
     sharing: dict[str, int] = {}
     for name in map(_folded, plain):
@@ -139,8 +138,8 @@ def _named(sources: Sequence[tuple[Path, str]]) -> list[Item]:
         other = owner.setdefault(_folded(item.name), source)
         if other != source:
             raise InputError(
-                f"{other} and {source} would write the same files: name the folder that holds both, or a list file, "
-                "so that their folders are kept apart in OUT"
+                f"{other} and {source} would write the same files: name the folder that holds both, or use a list "
+                "file, so that they go into separate folders of OUT"
             )
         items.append(item)
     return items
@@ -151,5 +150,5 @@ def _without_suffix(source: Path, relative: str) -> str:
 
 
 def _folded(name: str) -> str:
-    """Names that are one file on some systems are one here."""
+    """One form for all names that are the same file on some systems."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -1,6 +1,6 @@
-"""A batch on Ray Data: an actor per GPU, each with a model of its own, fed one video at a time.
+"""A batch on Ray Data: one actor per GPU, each with its model, one video at a time.
 
-The actors lock their items like any other process, so that the results are those of one process, whatever dies.
+The actors lock their items like any other process, so that the results equal those of one process, even if some die.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIES = 3
-"""An item during which the worker process died this often (killed for memory, say) has failed."""
+"""An item has failed after the worker process died this often while working on it."""
 
 
 def on_ray(batch: Batch, make_run: Callable[[Batch], Run], *, actors: int | None = None) -> Attempts:
-    """Attempts on Ray: the cluster of RAY_ADDRESS or one that runs here; else one is started on this machine.
+    """Attempts on Ray: on the cluster of RAY_ADDRESS, on one that runs here, or on a new one on this machine.
 
     Args:
         batch: with an absolute `out` that all machines of the cluster share.
         make_run: called once in each actor; must be picklable.
-        actors: how many; default one per GPU of the cluster, or one in all where there is none.
+        actors: their number; None: one per GPU of the cluster, or one without GPUs.
 
     Raises `MissingDependency` without Ray.
     """
@@ -44,7 +44,7 @@ def on_ray(batch: Batch, make_run: Callable[[Batch], Run], *, actors: int | None
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     count = actors or max(1, gpus)
-    # Actors that share a GPU have an equal part of it; without GPUs they share the processors.
+    # Actors on one GPU share it equally; without GPUs they share the processors.
     need = {"num_gpus": min(1.0, gpus / count)} if gpus else {"num_cpus": max(1, int(resources.get("CPU", 1)) // count)}
     log.info("Ray: %d actors with %s each", count, need)
 
@@ -80,9 +80,9 @@ def _answers(
 
 
 class _Worker:
-    """One actor: does items, answers in JSON (rows of Ray Data are tables: no place for records).
+    """One actor. Its answers are JSON because rows of Ray Data hold only plain values.
 
-    Ray starts an actor that died again and repeats its item, for ever: how often is counted here.
+    Ray restarts an actor that died and repeats its item without limit, so the tries are counted here.
     """
 
     def __init__(self, batch: Batch, make_run: Callable[[Batch], Run]) -> None:
@@ -105,7 +105,7 @@ class _Worker:
         return {"answer": json.dumps(answer)}
 
     def _count(self, tries: Path) -> int:
-        """Which try of an item this is, in this run of the batch; 1 is the first."""
+        """The number of this try of an item, in this run of the batch, from 1."""
         this_run = f"{self.batch.began!r}\n"
         tries.parent.mkdir(parents=True, exist_ok=True)
         with open(tries, "a+", encoding="utf-8") as file:

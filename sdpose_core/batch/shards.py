@@ -1,4 +1,4 @@
-"""Which of many videos belong to which of n processes: the same answer on every machine."""
+"""Splitting a list of items among n processes, with the same result on every machine."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Shard:
     """Share `number` (from 1) of `of` shares of a list.
 
-    Items are sorted by relative name and dealt out like cards, so that the shares differ by one item at most and
-    every item is in exactly one. It is the whole list that is dealt, finished items included: a rerun gets the same.
+    The whole list, including finished items, is sorted by relative name, and every `of`-th item belongs to the share.
+    Shares differ by at most one item, and a rerun gets the same share.
     """
 
     number: int
@@ -38,9 +38,9 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str] | None = None) -> Shard:
-        """`i/n`, or `auto`: this task of a SLURM job array, from the variables that SLURM sets.
+        """`i/n`, or `auto`: this task of a SLURM job array, from SLURM's environment variables.
 
-        Raises `InputError` for another text, or for `auto` outside an array of evenly spaced task numbers.
+        Raises `InputError` for any other text, or for `auto` outside an array of evenly spaced task numbers.
         """
         if text == "auto":
             return cls._of_slurm(os.environ if environment is None else environment)
@@ -57,17 +57,17 @@ class Shard:
             task, count, first, last, step = (int(environment[name]) for name in names)
         except (KeyError, ValueError):
             raise InputError(
-                "shard auto: this is no task of a SLURM job array (SLURM_ARRAY_TASK_ID and its kin are not set): "
-                "start it with 'sbatch --array=1-N', or say i/n"
+                "shard auto: this is not a task of a SLURM job array (SLURM_ARRAY_TASK_ID, _COUNT, _MIN, _MAX or _STEP "
+                "is not set): start it with 'sbatch --array=1-N', or use i/n"
             ) from None
         if step < 1 or (last - first) // step + 1 != count or (task - first) % step:
             raise InputError(
                 f"shard auto: the array's {count} task numbers from {first} to {last} are not evenly spaced: "
-                "use 'sbatch --array=1-N', or say i/n"
+                "use 'sbatch --array=1-N', or use i/n"
             )
         return cls((task - first) // step + 1, count)
 
 
 def in_order(items: Sequence[Item]) -> list[Item]:
-    """The items by relative name: by code point, whatever the locale, composed as NFC (macOS decomposes names)."""
+    """The items by relative name: by code point in any locale, composed as NFC (macOS decomposes names)."""
     return sorted(items, key=lambda item: (unicodedata.normalize("NFC", item.relative), item.relative))

@@ -1,16 +1,20 @@
-"""Arguments that several commands share, and the objects made from them."""
+"""Arguments shared by several commands, and the objects made from them."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
+from ..errors import SDPoseError
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..options import options_among
@@ -23,78 +27,95 @@ OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _PARTS = ("body", "hands", "face", "feet", "head")
 
 
+class WrongUsage(SDPoseError):
+    """The arguments cannot be used: the command exits with 2."""
+
+
+@contextlib.contextmanager
+def checking_usage() -> Iterator[None]:
+    """Errors in the block are errors of usage."""
+    try:
+        yield
+    except SDPoseError as error:
+        raise WrongUsage(str(error)) from None
+
+
 def say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Print a line to stderr, above a progress bar if there is one."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that choose and set the estimator."""
+    """Options that choose and configure the estimator."""
     group = parser.add_argument_group("pose estimator")
     group.add_argument(
-        "--model", default="auto", help="auto, preview, body, wholebody, a checkpoint or NAME.onnx (default: auto)"
+        "--model", default="auto", help="auto, preview, body, wholebody, a checkpoint, or NAME.onnx (default: auto)"
     )
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
-    group.add_argument("--device", help="cuda, cuda:1, mps, cpu; of NAME.onnx also tensorrt (default: the best)")
+    group.add_argument("--device", help="cuda, cuda:1, mps or cpu; with NAME.onnx also tensorrt (default: the best)")
     group.add_argument("--batch-size", type=count, metavar="N", help="crops per pass (default: by device)")
-    group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; twice the time")
+    group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; takes twice the time")
     group.add_argument(
-        "--crop",
-        choices=("affine", "stretch_native", "stretch_demo"),
-        default="affine",
-        help="affine: as trained; the others, for comparison: as ComfyUI's own node, as the official demo",
+        "--crop", choices=("affine", "stretch_native", "stretch_demo"), default="affine",
+        help="affine: as in training; for comparison: stretch_native (ComfyUI's node), stretch_demo (official demo)",
+    )  # fmt: skip
+    group.add_argument(
+        "--keypoint-set", metavar="NAME", help="coco_17 or coco_wholebody_133, if the checkpoint does not say"
     )
-    group.add_argument("--keypoint-set", help="where a checkpoint does not say: coco_17 or coco_wholebody_133")
-    group.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where a checkpoint does not say")
-    group.add_argument("--channels-last", action="store_true", help="channels-last memory format (CUDA: always)")
-    group.add_argument("--compile", action="store_true", help="torch.compile the model")
-    group = parser.add_argument_group("approximations (less work for another answer; recorded in the result)")
+    group.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="if the checkpoint does not say")
+    group.add_argument("--channels-last", action="store_true", help="channels-last memory format (always on CUDA)")
+    group.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
+    group = parser.add_argument_group("approximations (faster, but the results differ; recorded in every result)")
     group.add_argument("--input-size", type=size, metavar="WxH", help="crop size, multiples of 64, such as 576x768")
     group.add_argument(
-        "--pool-attention",
-        action="store_true",
-        help="attention at the latent's size reads 2 x 2 means",
+        "--pool-attention", action="store_true", help="average 2 x 2 keys and values where attention is largest"
     )
     group.add_argument(
-        "--tiny-encoder", type=Path, metavar="FILE", help="weights in TAESD's layout, instead of the VAE"
+        "--tiny-encoder", type=Path, metavar="FILE", help="weights of a tiny encoder (TAESD layout), to replace the VAE"
     )
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that choose and set the person detector."""
-    group = parser.add_argument_group("people")
+    """Options that choose and configure the person detector."""
+    group = parser.add_argument_group("finding people")
     group.add_argument(
-        "--detector", default="yolox", help="yolox, full, FILE.onnx, or an RT-DETR / D-FINE name or folder"
-    )
-    group.add_argument("--detector-threshold", type=float, metavar="S", help="least score of a person")
-    group.add_argument("--max-people", type=count, metavar="N", help="at most so many people, best score first")
+        "--detector", default="yolox",
+        help="yolox, full (the whole picture), FILE.onnx, or an RT-DETR or D-FINE name or folder (default: yolox)",
+    )  # fmt: skip
+    group.add_argument("--detector-threshold", type=float, metavar="S", help="minimum score of a person")
+    group.add_argument("--max-people", type=count, metavar="N", help="keep at most N people")
     group.add_argument("--min-size", type=float, default=0, metavar="PX", help="leave out boxes with a shorter side")
-    group.add_argument("--boxes", type=Path, metavar="FILE", help="JSON with the boxes, instead of a detector")
+    group.add_argument("--boxes", type=Path, metavar="FILE", help="JSON file with boxes, instead of a detector")
     group.add_argument(
-        "--if-nobody",
-        choices=("empty", "full-image"),
-        help="when nobody is found: no poses, or the whole picture as one box (default: full-image for one picture)",
-    )
+        "--if-nobody", choices=("empty", "full-image"),
+        help="if nobody is found: no poses, or one box around the whole picture (default: full-image for a single "
+        "picture, otherwise empty)",
+    )  # fmt: skip
 
 
 def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the pose map."""
     group = parser.add_argument_group("drawing")
     group.add_argument("--style", default="controlnet", help="style of the pose map (default: controlnet)")
-    group.add_argument("--parts", type=parts, metavar="LIST", help=f"comma-separated, of {', '.join(_PARTS)}")
     group.add_argument(
-        "--threshold", type=float, default=0.3, metavar="S", help="least score of a point (default: 0.3)"
+        "--parts", type=parts, metavar="LIST", help=f"comma-separated list of {', '.join(_PARTS)} (default: all)"
+    )
+    group.add_argument(
+        "--threshold", type=float, default=0.3, metavar="S", help="minimum score of a point (default: 0.3)"
     )
     group.add_argument("--size", type=size, metavar="WxH", help="size of the pose map (default: the picture's)")
-    group.add_argument("--fit", choices=("pad", "crop", "stretch"), default="pad", help="how another --size is filled")
+    group.add_argument(
+        "--fit", choices=("pad", "crop", "stretch"), default="pad", help="how to fit another --size (default: pad)"
+    )
 
 
 def make_estimator(args: argparse.Namespace) -> Estimator:
-    """The estimator that the options ask for."""
+    """The estimator that the options choose."""
     return load_estimator(args.model, options_among(EstimatorOptions, vars(args)))
 
 
 def make_detector(args: argparse.Namespace) -> PersonDetector:
-    """The detector that the options ask for."""
+    """The detector that the options choose."""
     options = DetectorOptions(max_people=args.max_people, min_size=args.min_size)
     if args.detector_threshold is not None:
         options = replace(options, threshold=args.detector_threshold)
@@ -102,12 +123,12 @@ def make_detector(args: argparse.Namespace) -> PersonDetector:
 
 
 def announce(estimator: Estimator) -> str:
-    """The line that says which model runs, and what is unusual about it."""
+    """A line with the model's name and notes."""
     return "; ".join([f"model: {estimator.name}", *estimator.notes])
 
 
 def option(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
-    """A type for argparse whose error says what was expected."""
+    """A type for argparse whose error message says what was expected."""
 
     def read(text: str) -> Any:
         try:
@@ -125,8 +146,8 @@ def _parse_size(text: str) -> tuple[int, int]:
     return w, h
 
 
-def _parse_count(text: str) -> int:
-    if int(text) < 1:
+def parse_whole(text: str, minimum: int = 1) -> int:
+    if int(text) < minimum:
         raise ValueError
     return int(text)
 
@@ -146,6 +167,6 @@ def _parse_parts(text: str) -> tuple[str, ...]:
 
 
 size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
-count = option(_parse_count, "a whole number of at least 1")
-color = option(_parse_color, "three numbers of 0..255, such as 255,255,255")
+count = option(parse_whole, "a whole number of at least 1")
+color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")
 parts = option(_parse_parts, f"a comma-separated list of {', '.join(_PARTS)}")

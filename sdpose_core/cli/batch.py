@@ -1,4 +1,4 @@
-"""`sdpose batch`: many videos into one folder, on one machine or many. This file prints; the library logs."""
+"""`sdpose batch`: many videos into one folder, on one or several machines."""
 
 from __future__ import annotations
 
@@ -12,102 +12,85 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..batch.inputs import find_items
+from tqdm import tqdm
+
+from ..annotate.clip import ClipOutcome, annotate_clip
+from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos, one_after_another
+from ..batch.inputs import Item, find_items
+from ..batch.ray import on_ray
 from ..batch.shards import Shard
 from ..errors import InputError, SDPoseError
-from .arguments import OK, SOME_FAILED, WRONG_USAGE, announce, make_estimator
+from .arguments import OK, SOME_FAILED, announce, checking_usage, count, make_estimator, say
 from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
-
-if TYPE_CHECKING:
-    from ..annotate.clip import ClipOutcome
-    from ..batch.folder import Attempts, Batch, Record
-    from ..batch.inputs import Item
 
 _NOT_SETTINGS = (
     "actors", "batch_size", "command", "device", "inputs", "lists", "out", "overwrite", "ray", "recursive", "run",
     "shard", "verbose",
 )  # fmt: skip
-"""Options that change no byte of a result, and those that `_ClipRun` compares on its own."""
+"""Options that do not change a result, and those that `ClipRun` compares itself."""
 
 
 def add_parser(commands: Any) -> None:
     """Add `sdpose batch` to the commands."""
-    from .arguments import count
-
     sub = commands.add_parser(
         "batch",
         help="annotate many videos",
-        description="Writes for each video what 'sdpose video' writes, and manifest.jsonl. What is finished is kept; "
-        "failed and unfinished videos are done by running the same command again.",
+        description="Writes the files of 'sdpose video' for each video, and manifest.jsonl. Finished videos are kept; "
+        "run the same command again for failed and unfinished ones.",
     )
     sub.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob pattern, or @FILE (see --list)")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument(
         "--list", dest="lists", type=Path, action="append", default=[], metavar="FILE",
-        help="text file with a video, or a folder of pictures, per line; # begins a comment line",
+        help="text file with one video or folder of pictures per line; lines that begin with # are comments",
     )  # fmt: skip
-    sub.add_argument("-r", "--recursive", action="store_true", help="look into the subfolders of folders")
-    group = sub.add_argument_group("many processes and machines")
+    sub.add_argument("-r", "--recursive", action="store_true", help="also search the subfolders of folders")
+    group = sub.add_argument_group("several processes and machines")
     group.add_argument(
-        "--shard", metavar="i/n", help="do share i of n (from 1) of the list; auto: by the SLURM job array's task"
+        "--shard", metavar="i/n", help="share i of n (from 1) of the list; auto: by the task of a SLURM array"
     )
-    group.add_argument("--ray", action="store_true", help="spread over GPUs with Ray Data")
-    group.add_argument("--actors", type=count, metavar="N", help="Ray workers (default: one per GPU, else one)")
+    group.add_argument("--ray", action="store_true", help="distribute the videos over GPUs with Ray Data")
+    group.add_argument("--actors", type=count, metavar="N", help="number of Ray workers (default: one per GPU, or one)")
     add_clip_arguments(sub)
     sub.set_defaults(run=_run_batch)
 
 
 def _run_batch(args: argparse.Namespace) -> int:
-    from ..batch.folder import Batch, CannotStart, annotate_videos, one_after_another
-
-    try:
+    with checking_usage():
         items = find_items(args.inputs, args.out, lists=args.lists, recursive=args.recursive)
         if not items:
-            raise InputError("nothing to do: name videos, folders, patterns or lists")
+            raise InputError("nothing to do: give videos, folders, patterns or lists")
         shard = Shard.parse(args.shard) if args.shard else None
-        _check_options(args)
+        clip_options(args)
+        if args.boxes:
+            raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
         batch = Batch.begin(args.out.absolute(), settings_hash(args), shard)
-    except SDPoseError as error:
-        _say(f"sdpose batch: {error}")
-        return WRONG_USAGE
-    attempts = _on_ray(args, batch) if args.ray else one_after_another(batch, ClipRun(args, batch))
-    count = len(shard.choose(items)) if shard else len(items)
-    records = annotate_videos(batch, items, attempts, on_wait=_waiting)
-    try:
-        with _stopped_by_sigterm(), contextlib.closing(records):
-            failed = _report(records, count)
-    except CannotStart as error:
-        _say(f"sdpose batch: {error}")
-        return SOME_FAILED
+    records = annotate_videos(batch, items, _attempts(args, batch), on_wait=_say_waiting)
+    with _stopped_by_sigterm(), contextlib.closing(records):
+        failed = _report(records, len(shard.choose(items)) if shard else len(items))
     print(batch.manifest())
     return SOME_FAILED if failed else OK
 
 
-def _check_options(args: argparse.Namespace) -> None:
-    clip_options(args)
-    if args.boxes:
-        raise InputError("--boxes are those of one video: annotate it with 'sdpose video'")
-
-
-def _on_ray(args: argparse.Namespace, batch: Batch) -> Attempts:
-    from ..batch.ray import on_ray
-
-    return on_ray(batch, functools.partial(ClipRun, args), actors=args.actors)
+def _attempts(args: argparse.Namespace, batch: Batch) -> Attempts:
+    if args.ray:
+        return on_ray(batch, functools.partial(ClipRun, args), actors=args.actors)
+    return one_after_another(batch, ClipRun(args, batch))
 
 
 def settings_hash(args: argparse.Namespace) -> str:
-    """A name for the settings that change a result, the same in every process that was given the same options."""
+    """A hash of the settings that change a result; the same options give the same hash in every process."""
     settings = {name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS}
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class ClipRun:
-    """`annotate_clip` with the options of the command: one model and one detector for all videos of this process.
+    """`annotate_clip` with the command's options: one model and one detector for all videos of this process.
 
-    The first process of a batch decides on the batch size and the model; the others take that size, and do not start
-    with another model, so that results do not depend on who made them.
+    The first process of a batch sets the batch size and the model. The others use the same size and refuse to start
+    with another model, so that results do not depend on the process.
     """
 
     def __init__(self, args: argparse.Namespace, batch: Batch) -> None:
@@ -115,8 +98,6 @@ class ClipRun:
         self._options = clip_options(args)
 
     def __call__(self, item: Item, folder: Path) -> ClipOutcome:
-        from ..annotate.clip import annotate_clip
-
         return annotate_clip(
             item.source, folder, estimator=lambda: self._estimator, detector=lambda: self._detector,
             options=self._options, name=item.stem,
@@ -124,23 +105,21 @@ class ClipRun:
 
     @functools.cached_property
     def _estimator(self) -> Any:
-        from ..batch.folder import CannotStart
-
         with _cannot_start():
-            made = make_estimator(self._args)
-            mine = _what_must_agree(made.meta())
+            estimator = make_estimator(self._args)
+            mine = _what_must_agree(estimator.meta())
             agreed = self._batch.agree(mine)
-        _say(announce(made))
+        say(announce(estimator))
         if self._args.batch_size is None:
             mine["batch_size"] = agreed["batch_size"]
         for key, value in agreed.items():
             if mine[key] != value:
                 raise CannotStart(
-                    f"{self._batch.out} was begun with {key.replace('_', ' ')} {value}, this is {mine[key]}: use what "
-                    f"it was begun with, another OUT, or, to mix them, delete {self._batch.agreement}"
+                    f"{self._batch.out} was begun with {key.replace('_', ' ')} {value}, this is {mine[key]}: use the "
+                    f"first value, another OUT, or, to mix them, delete {self._batch.agreement}"
                 )
-        made.batch_size = agreed["batch_size"]
-        return made
+        estimator.batch_size = agreed["batch_size"]
+        return estimator
 
     @functools.cached_property
     def _detector(self) -> Any:
@@ -149,7 +128,7 @@ class ClipRun:
 
 
 def _what_must_agree(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What the processes of a batch have to have in common, of an estimator's `meta()`; in JSON's own types."""
+    """The part of an estimator's `meta()` that must be the same in all processes of a batch, as read from JSON."""
     settings = {name: value for name, value in meta["settings"].items() if name not in ("batch_size", "device")}
     mine = {"batch_size": meta["settings"]["batch_size"], "model": meta["model"], "settings": settings}
     return json.loads(json.dumps(mine | {"weights": meta["weights"].get("sha256", {})}))
@@ -157,9 +136,7 @@ def _what_must_agree(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _cannot_start() -> Iterator[None]:
-    """What is missing for one video is missing for all: end the batch instead of failing each."""
-    from ..batch.folder import CannotStart
-
+    """Something missing for one video is missing for all: end the batch instead of failing each video."""
     try:
         yield
     except SDPoseError as error:
@@ -168,7 +145,7 @@ def _cannot_start() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """A job that is cancelled or out of time (SIGTERM) stops like Ctrl-C: its manifest is still written."""
+    """A job that is canceled or out of time (SIGTERM) stops as after Ctrl-C: its manifest is still written."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -181,26 +158,17 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def _report(records: Iterable[Record], count: int) -> int:
-    """Print a line per item and a last one; returns how many failed."""
-    from tqdm import tqdm
-
+    """Print a line per item and a summary; returns the number of failed items."""
     statuses: Counter[str] = Counter()
     with tqdm(total=count, unit="video", disable=None, file=sys.stderr) as bar:
         for record in records:
             statuses[record.status] += 1
-            _say(f"{record.source}: {record.status}: {record.message}")
+            say(f"{record.source}: {record.status}: {record.message}")
             bar.update()
-    _say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))
+    say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))
     return statuses["failed"]
 
 
-@functools.cache
-def _waiting(item: Item) -> None:
-    """Say it once."""
-    _say(f"waiting for {item.relative}: another process is at it")
-
-
-def _say(text: str) -> None:
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stderr)  # above the bar, if there is one
+@functools.cache  # once for each item
+def _say_waiting(item: Item) -> None:
+    say(f"waiting for {item.relative}: another process is working on it")

@@ -1,8 +1,9 @@
-"""Arguments that `sdpose video` and `sdpose batch` share, and the options made from them."""
+"""Arguments shared by `sdpose video` and `sdpose batch`, and the options made from them."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +21,22 @@ from .arguments import (
     count,
     make_detector,
     option,
+    parse_whole,
 )
 
 if TYPE_CHECKING:
-    from ..annotate.clip_options import ClipOptions, Selection
     from ..detection.people import PersonDetector
-    from ..sequences.cleaning import CleanOptions
-    from ..tracking.options import TrackerOptions
 
 
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the way from a video to its pose sequence and pose video."""
+    """Options of `sdpose video` and `sdpose batch`."""
     parser.add_argument("--overlay", action="store_true", help="also write NAME_overlay.mp4: the poses on the video")
-    parser.add_argument("--overwrite", action="store_true", help="redo what is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     add_estimator_arguments(parser)
     add_detector_arguments(parser)
-    parser.add_argument_group("people of a clip").add_argument(
+    parser.add_argument_group("selecting people").add_argument(
         "--person", type=_person, metavar="WHO",
-        help="keep one: an id, largest, best, leftmost, rightmost (largest:1: second), point:X,Y in pixels, mask:FILE",
+        help="keep one: an id, largest, best, leftmost, rightmost (largest:1: second largest), point:X,Y or mask:FILE",
     )  # fmt: skip
     _add_time_arguments(parser)
     _add_cleaning_arguments(parser)
@@ -45,56 +44,60 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading and writing")
     add_codec_argument(group)
     group.add_argument("--frame-rate", type=_rate, metavar="R", help="of a folder of pictures (default: 25)")
-    group.add_argument("--alpha-color", type=color, metavar="R,G,B", help="colour under transparent frames")
     group.add_argument(
-        "--chunk", type=count, default=64, metavar="FRAMES", help="finished and kept together (default: 64)"
+        "--alpha-color", type=color, metavar="R,G,B", help="color behind transparent frames (default: white)"
+    )
+    group.add_argument(
+        "--chunk", type=count, default=64, metavar="FRAMES", help="frames finished and saved together (default: 64)"
     )
 
 
 def _add_time_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("along time")
+    group = parser.add_argument_group("over time")
     group.add_argument(
-        "--every", type=count, default=1, metavar="FRAMES",
-        help="estimate each Nth frame and the last, interpolate those between (default: 1)",
+        "--every", type=count, default=1, metavar="N",
+        help="estimate every Nth frame and the last one, and interpolate the frames in between (default: 1)",
     )  # fmt: skip
     group.add_argument(
-        "--detect-every", type=count, default=1, metavar="FRAMES",
-        help="look for people in each Nth estimated frame; between, boxes follow the poses (default: 1)",
+        "--detect-every", type=count, default=1, metavar="N",
+        help="detect people in every Nth estimated frame; in between, boxes follow the poses (default: 1)",
     )  # fmt: skip
-    group.add_argument("--lost", type=_seconds, metavar="SECONDS", help="a track waits so long unseen (default: 2)")
+    group.add_argument("--lost", type=_seconds, metavar="SECONDS", help="how long an unseen track waits (default: 2)")
     group.add_argument(
-        "--remember", type=_seconds, metavar="SECONDS", help="who comes back after that is known (default: 20)"
+        "--remember", type=_seconds, metavar="SECONDS", help="how long a person who left is recognized (default: 20)"
     )
-    group.add_argument("--no-cuts", action="store_true", help="do not end ids at hard cuts")
-    group.add_argument("--trust-ids", action="store_true", help="take the track_id of --boxes as they come")
+    group.add_argument("--no-cuts", action="store_true", help="do not end tracks at hard cuts")
+    group.add_argument("--trust-ids", action="store_true", help="use the track_id values of --boxes as they are")
 
 
 def _add_cleaning_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("cleaning up (raw scores stay as they are)")
-    group.add_argument("--no-clean", action="store_true", help="none of it: the poses as they were estimated")
-    group.add_argument("--smooth", type=_amount, metavar="HZ", help="least cut-off of the body (default: 1.2)")
-    group.add_argument("--smooth-hands", type=_amount, metavar="HZ", help="of the hands (default: 0.8)")
-    group.add_argument("--smooth-face", type=_amount, metavar="HZ", help="of the face (default: 1.0)")
-    group.add_argument("--no-smooth", action="store_true", help="no smoothing")
-    group.add_argument("--causal", action="store_true", help="smooth from the past only, as live video must")
+    group = parser.add_argument_group("cleaning (never changes the raw scores)")
+    group.add_argument("--no-clean", action="store_true", help="no cleaning: the poses as estimated")
     group.add_argument(
-        "--fill-gaps", type=_frames, metavar="FRAMES", help="longest gap that is filled (default: 8; 0: off)"
+        "--smooth", type=_amount, metavar="HZ", help="minimum cutoff for the body; lower is smoother (default: 1.2)"
     )
+    group.add_argument("--smooth-hands", type=_amount, metavar="HZ", help="the same for the hands (default: 0.8)")
+    group.add_argument("--smooth-face", type=_amount, metavar="HZ", help="the same for the face (default: 1.0)")
+    group.add_argument("--no-smooth", action="store_true", help="no smoothing")
+    group.add_argument("--causal", action="store_true", help="smooth with past frames only, as for live video")
+    group.add_argument("--fill-gaps", type=_frames, metavar="FRAMES", help="longest gap to fill (default: 8; 0: off)")
     group.add_argument(
         "--outliers", type=_amount, metavar="SHARE",
-        help="points that jump further than this and back are removed; in sizes of the person (default: 0.12; 0: off)",
+        help="remove one-frame spikes larger than this share of the body size (default: 0.12; 0: off)",
     )  # fmt: skip
     group.add_argument(
         "--hysteresis", type=_amount, metavar="S",
-        help="points appear at --threshold + S and vanish below --threshold - S (score; default: 0.08)",
+        help="points appear at a score of --threshold + S and vanish below --threshold - S (default: 0.08)",
     )  # fmt: skip
-    group.add_argument("--no-hysteresis", action="store_true", help="each frame's scores decide for themselves")
+    group.add_argument("--no-hysteresis", action="store_true", help="judge each frame by its scores alone")
     group.add_argument(
         "--flip-repair", type=_frames, metavar="FRAMES",
-        help="longest run of exchanged left and right that is put back (default: 8; 0: off)",
+        help="longest left/right swap to correct (default: 8; 0: off)",
     )  # fmt: skip
-    group.add_argument("--no-flip-repair", action="store_true", help="leave left and right as they were estimated")
-    group.add_argument("--keep-hidden-faces", action="store_true", help="keep the faces of heads that are turned away")
+    group.add_argument("--no-flip-repair", action="store_true", help="do not correct left/right swaps")
+    group.add_argument(
+        "--keep-hidden-faces", action="store_true", help="keep nose, eyes and face where the head is turned away"
+    )
 
 
 def add_codec_argument(parser: Any) -> None:
@@ -105,9 +108,7 @@ def add_codec_argument(parser: Any) -> None:
 
 
 def clip_options(args: argparse.Namespace) -> ClipOptions:
-    """What the options of `add_clip_arguments` ask for. Raises `InputError`."""
-    from dataclasses import replace
-
+    """The values of the options of `add_clip_arguments`. Raises `InputError`."""
     check_style(args.style)
     person = args.person or Selection()
     return ClipOptions(
@@ -147,12 +148,8 @@ def _clean_options(args: argparse.Namespace) -> CleanOptions | None:
 
 
 def make_clip_detector(args: argparse.Namespace) -> PersonDetector:
-    """The detector of a clip: it shows everybody, as `--max-people` chooses along time, not frame by frame."""
+    """The detector of a clip. It finds everybody: `--max-people` selects over the whole clip, not in each frame."""
     return make_detector(argparse.Namespace(**{**vars(args), "max_people": None}))
-
-
-def _parse_person(text: str) -> Selection:
-    return Selection(**parse_person(text))
 
 
 def _parse_rate(text: str) -> Fraction:
@@ -172,17 +169,11 @@ def _parse_amount(text: str) -> float:
     return value
 
 
-def _parse_frames(text: str) -> int:
-    if int(text) < 0:
-        raise ValueError
-    return int(text)
-
-
 _person = option(
-    _parse_person,
-    "an id, largest, best, leftmost or rightmost (the second: largest:1), point:X,Y or mask:FILE",
+    lambda text: Selection(**parse_person(text)),
+    "an id, largest, best, leftmost or rightmost (second largest: largest:1), point:X,Y or mask:FILE",
 )
 _rate = option(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
 _amount = option(_parse_amount, "a number of at least 0")
 _seconds = option(_parse_amount, "seconds of at least 0")
-_frames = option(_parse_frames, "a whole number of at least 0")
+_frames = option(lambda text: parse_whole(text, 0), "a whole number of at least 0")

@@ -1,31 +1,30 @@
-"""`sdpose convert`: a checkpoint in another layout, or as ONNX. This file prints."""
+"""`sdpose convert`: a checkpoint in another layout, or as ONNX."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints.layouts import convert
 from ..errors import InputError
-from .arguments import size
+from .arguments import OK, say, size
 
 
 def add_parser(commands: Any) -> None:
-    """Add `convert`."""
+    """Add `sdpose convert` to the commands."""
     sub = commands.add_parser("convert", help="write a checkpoint in another layout, or as ONNX")
     sub.add_argument("input", type=Path, metavar="IN", help="checkpoint: a file or a folder")
-    sub.add_argument("output", type=Path, metavar="OUT")
+    sub.add_argument("output", type=Path, metavar="OUT", help="file or folder to write")
     sub.add_argument(
-        "--layout", choices=("ours", "diffusers", "comfy", "onnx"), help="default: onnx for NAME.onnx, else ours"
+        "--layout", choices=("ours", "diffusers", "comfy", "onnx"), help="default: onnx for NAME.onnx, otherwise ours"
     )
-    sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: as it is; of ONNX fp32")
-    sub.add_argument("--keypoint-set", help="where the checkpoint does not say")
-    sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="where the checkpoint does not say")
-    sub.add_argument("--vae", type=Path, metavar="PATH", help="take the VAE decoder from here, where IN has none")
-    sub.add_argument("--input-size", type=size, metavar="WxH", help="of ONNX: crop size (default: the checkpoint's)")
-    sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: unchanged; for ONNX fp32")
+    sub.add_argument("--keypoint-set", metavar="NAME", help="if the checkpoint does not say")
+    sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="if the checkpoint does not say")
+    sub.add_argument("--vae", type=Path, metavar="PATH", help="take the VAE decoder from here, if IN has none")
+    sub.add_argument("--input-size", type=size, metavar="WxH", help="crop size for ONNX (default: the checkpoint's)")
+    sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     sub.set_defaults(run=_run)
 
 
@@ -33,21 +32,18 @@ def _run(args: argparse.Namespace) -> int:
     from ..model.devices import DTYPES
 
     dtype = DTYPES[args.dtype] if args.dtype else None
-    report = (_export_onnx if _wants_onnx(args) else _convert)(args, dtype)
+    to_onnx = args.layout == "onnx" or (args.layout is None and args.output.suffix == ".onnx")
+    report = (_export_onnx if to_onnx else _convert)(args, dtype)
     for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(f"{report.tensors} tensors written in layout {report.layout!r}", file=sys.stderr)
+        say(f"note: {note}")
+    say(f"{report.tensors} tensors written in layout {report.layout!r}")
     print(report.path)
-    return 0
-
-
-def _wants_onnx(args: argparse.Namespace) -> bool:
-    return args.layout == "onnx" or (args.layout is None and args.output.suffix == ".onnx")
+    return OK
 
 
 def _convert(args: argparse.Namespace, dtype: Any) -> Any:
     if args.input_size:
-        raise InputError("--input-size is for ONNX, whose crops have one size; elsewhere it is chosen with the model")
+        raise InputError("--input-size is for ONNX, whose crop size is fixed: leave it out for other layouts")
     return convert(
         args.input, args.output, args.layout or "ours", dtype=dtype, keypoint_set=args.keypoint_set,
         feature_level=args.feature_level, vae=args.vae, overwrite=args.overwrite,
@@ -58,7 +54,7 @@ def _export_onnx(args: argparse.Namespace, dtype: Any) -> Any:
     from ..checkpoints.onnx_export import export_onnx
 
     if args.vae:
-        raise InputError("--vae: an ONNX file holds no VAE decoder; leave it out")
+        raise InputError("--vae: an ONNX file has no VAE decoder: leave it out")
     return export_onnx(
         args.input, args.output, dtype=dtype, keypoint_set=args.keypoint_set, feature_level=args.feature_level,
         input_size=args.input_size, overwrite=args.overwrite,

@@ -1,11 +1,13 @@
-"""`sdpose doctor`: what this machine has, what SDPose would use, and what is missing. Reads only; no network."""
+"""`sdpose doctor`: what is installed, what SDPose would use, and what is missing. No network."""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from typing import Any
 
 from ..checkpoints.published import find_weights, identify
 from ..dependencies import installed
@@ -13,6 +15,7 @@ from ..detection.loading import load_detector
 from ..errors import SDPoseError
 from ..estimation.preview import PreviewEstimator
 from ..version import __version__
+from .arguments import OK
 
 _PACKAGES = (
     "numpy", "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
@@ -22,8 +25,19 @@ _PACKAGES = (
 _OPENCV = tuple(name for name in _PACKAGES if name.startswith("opencv"))
 
 
-def report() -> Iterator[str]:
-    """The report, line by line."""
+def add_parser(commands: Any) -> None:
+    """Add `sdpose doctor` to the commands."""
+    sub = commands.add_parser("doctor", help="show what is installed, which weights are found, and what is missing")
+    sub.set_defaults(run=_run_doctor)
+
+
+def _run_doctor(args: argparse.Namespace) -> int:
+    for line in _report():
+        print(line)
+    return OK
+
+
+def _report() -> Iterator[str]:
     yield f"sdpose {__version__}, Python {sys.version.split()[0]}, {platform.system()} {platform.machine()}"
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
     yield from (f"  {name} {version}" for name, version in versions.items())
@@ -47,9 +61,9 @@ def _opencv(versions: dict[str, str]) -> Iterator[str]:
 
 
 def _torch() -> Iterator[str]:
-    absent = [name for name in ("torch", "diffusers") if not installed(name)]
-    if absent:
-        yield f'SDPose: cannot run, {" and ".join(absent)} missing: pip install "sdpose-annotator[torch]"'
+    missing = [name for name in ("torch", "diffusers") if not installed(name)]
+    if missing:
+        yield f'SDPose: cannot run without {" and ".join(missing)}: pip install "sdpose-annotator[torch]"'
         return
     from ..model.devices import pick_device, pick_dtype
 
@@ -64,7 +78,6 @@ def _onnx() -> Iterator[str]:
         yield f"ONNX: onnxruntime with {', '.join(onnxruntime.get_available_providers())}"
     try:
         yield f"detector: {load_detector().name}"
-
         yield f"preview: {PreviewEstimator().name}"
     except SDPoseError as error:
         yield f"detector and preview: cannot run: {error}"

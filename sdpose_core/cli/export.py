@@ -1,4 +1,4 @@
-"""`sdpose export`: a pose sequence in the words of another tool. This file prints."""
+"""`sdpose export`: a pose sequence in the files of another tool."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, SDPoseError
+from tqdm import tqdm
+
+from ..errors import InputError
 from ..exports.profile import ExportOptions
 from ..exports.targets import TARGETS, export
 from ..images import IMAGE_SUFFIXES
 from ..poses import PoseSequence
-from .arguments import OK, WRONG_USAGE
+from .arguments import OK, add_detector_arguments, add_estimator_arguments, checking_usage, say, size
 from .retarget import read_reference
 
 if TYPE_CHECKING:
@@ -22,54 +24,53 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: Any) -> None:
-    """Add `export` to the subcommands of `sdpose`."""
-    from .arguments import add_detector_arguments, add_estimator_arguments, size
-
+    """Add `sdpose export` to the commands."""
     lines = [
-        f"  {name}: {profile.tool} ({_wants(profile)})\n      {profile.files}" for name, profile in TARGETS.items()
+        f"  {name}: {profile.tool} ({_needs(profile)})\n      {profile.files}" for name, profile in TARGETS.items()
     ]
     sub = commands.add_parser(
         "export",
         help="write a pose sequence for another tool",
-        description="Writes what an animation tool reads. Existing files are kept.",
-        epilog="targets and what they write:\n" + "\n".join(lines),
+        description="Writes the files that an animation tool reads. Existing files are kept.",
+        epilog="targets and the files they write:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub.add_argument("sequence", type=Path, metavar="SEQ", help="a .pose.npz")
     sub.add_argument("--to", choices=TARGETS, required=True, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
-    sub.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    group = sub.add_argument_group("what goes in")
-    group.add_argument("--video", type=Path, metavar="SOURCE", help="the source video: for faces and training lists")
+    sub.add_argument("--overwrite", action="store_true", help="replace existing files")
+    group = sub.add_argument_group("input")
+    group.add_argument("--video", type=Path, metavar="SOURCE", help="the source video, for faces and training lists")
     group.add_argument(
-        "--reference", type=Path, metavar="FILE", help="the character: .pose.npz or OpenPose JSON, or a picture"
+        "--reference", type=Path, metavar="FILE", help="the character: a .pose.npz, OpenPose JSON or picture"
     )
     group.add_argument(
-        "--face-poses", type=Path, metavar="SEQ", help="the poses of SOURCE itself, where SEQ was retargeted"
+        "--face-poses", type=Path, metavar="SEQ", help="the poses of SOURCE itself, if SEQ was retargeted"
     )
     group.add_argument(
-        "--person", metavar="WHO", help="id, largest, best, leftmost, rightmost, point:X,Y, mask:FILE, best-per-frame"
+        "--person",
+        metavar="WHO",
+        help="an id, largest, best, leftmost, rightmost, point:X,Y, mask:FILE or best-per-frame",
     )
-    group = sub.add_argument_group("what comes out (default: what the target wants)")
-    group.add_argument("--name", help="NAME in the results (default: that of SEQ)")
+    group = sub.add_argument_group("output (default: as the target needs it)")
+    group.add_argument("--name", help="NAME of the results (default: as SEQ)")
     group.add_argument("--size", type=size, metavar="WxH", help="size of the canvas")
-    group.add_argument("--fit", choices=("pad", "crop", "stretch"), help="how the canvas is filled")
-    group.add_argument("--frames", metavar="RULE", help="all, a number such as 77, or a form such as 4n+1")
+    group.add_argument("--fit", choices=("pad", "crop", "stretch"), help="how to fit the poses to the canvas")
+    group.add_argument("--frames", metavar="RULE", help="all, a number such as 77, or a rule such as 4n+1")
     group.add_argument("--frame-rate", type=_rate, metavar="R", help="such as 16 or 30000/1001, or source")
-    group.add_argument("--threshold", type=float, metavar="S", help="least score of a point")
+    group.add_argument("--threshold", type=float, metavar="S", help="minimum score of a point")
     group.add_argument("--codec", metavar="C", help="lossless, h264 for players, or png for a folder of pictures")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
-    sub.set_defaults(run=run)
+    sub.set_defaults(run=_run_export)
 
 
-def _wants(profile: ExportProfile) -> str:
-    """The numbers of a profile in words."""
-    size = f"{profile.size[0]}x{profile.size[1]}" if profile.size else ""
-    wants = {
+def _needs(profile: ExportProfile) -> str:
+    canvas = f"{profile.size[0]}x{profile.size[1]}" if profile.size else ""
+    needs = {
         "one person": profile.one_person,
         f"style {profile.style}": profile.style,
-        size + (" or turned" if profile.turned else ""): profile.size,
+        canvas + (" or rotated" if profile.turned else ""): profile.size,
         f"short side {profile.short_side}": profile.short_side,
         f"at most {profile.area} pixels": profile.area,
         f"multiples of {profile.multiple}": profile.multiple > 1 and not profile.size,
@@ -77,24 +78,18 @@ def _wants(profile: ExportProfile) -> str:
         f"{profile.frames} frames": profile.frames != "all",
         f"{profile.frame_rate} frames per second": profile.frame_rate,
     }
-    return ", ".join(text for text, true in wants.items() if true) or "everybody, as it is"
+    return ", ".join(text for text, true in needs.items() if true) or "everybody, unchanged"
 
 
-def run(args: argparse.Namespace) -> int:
-    """The command; returns the exit code."""
-    from tqdm import tqdm
-
+def _run_export(args: argparse.Namespace) -> int:
     options = ExportOptions(
         person=args.person, size=args.size, fit=args.fit, threshold=args.threshold, frames=args.frames,
         frame_rate=args.frame_rate, codec=args.codec, overwrite=args.overwrite,
     )  # fmt: skip
-    try:
+    with checking_usage():
         sequence = PoseSequence.load(args.sequence)
         faces = PoseSequence.load(args.face_poses) if args.face_poses else None
         reference = _reference(args, TARGETS[args.to].reference)
-    except SDPoseError as error:
-        print(f"sdpose export: {error}", file=sys.stderr)
-        return WRONG_USAGE
     with tqdm(unit="frame", leave=False, file=sys.stderr) as bar:
 
         def progress(done: int, total: int | None) -> None:
@@ -106,23 +101,23 @@ def run(args: argparse.Namespace) -> int:
             video=args.video, faces=faces, reference=reference, options=options, on_progress=progress,
         )  # fmt: skip
     for note in result.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}")
     for path in result.kept:
-        print(f"{path}: kept, it was there", file=sys.stderr)
+        say(f"{path}: kept, it already exists")
     for path in result.files:
         print(path)
     return OK
 
 
 def _reference(args: argparse.Namespace, wanted: str) -> Poses | Path | None:
-    """The character as its target wants it: poses are estimated where only a picture is given."""
+    """The character as the target reads it: a picture's path, or poses, which are estimated if a picture is given."""
     path: Path | None = args.reference
     if path is None or (wanted == "picture" and path.suffix.lower() in IMAGE_SUFFIXES):
         return path
     found = read_reference(args, path)
     poses = found.frame(0) if isinstance(found, PoseSequence) else found
     if not len(poses):
-        raise InputError(f"{path}: nobody is in it")
+        raise InputError(f"{path}: nobody was found in it: choose another reference")
     return poses
 
 

@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, output_names
 from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
-from ..errors import InputError, SDPoseError
+from ..errors import InputError
 from ..images import IMAGE_SUFFIXES
 from .arguments import (
     OK,
     SOME_FAILED,
-    WRONG_USAGE,
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
     announce,
+    checking_usage,
     color,
     count,
     make_detector,
@@ -31,40 +33,36 @@ from .arguments import (
 )
 
 
-def add_image_parser(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
+    """Add `sdpose image` to the commands."""
     sub = commands.add_parser(
         "image",
         help="annotate pictures",
-        description="Writes NAME_pose.png, NAME_keypoints.json and NAME.pose.npz per picture. Existing files are kept.",
+        description="Writes NAME_pose.png, NAME_keypoints.json and NAME.pose.npz. Existing files are kept.",
     )
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder of pictures, or glob pattern")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
-    sub.add_argument("--overwrite", action="store_true", help="redo pictures whose files are there")
+    sub.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
     add_drawing_arguments(sub)
     group = sub.add_argument_group("reading and writing")
-    group.add_argument("--json-scores", action="store_true", help="raw scores in the JSON instead of 1.0 and 0.0")
-    group.add_argument("--max-pixels", type=count, metavar="N", help="refuse pictures of more pixels than this")
+    group.add_argument("--json-scores", action="store_true", help="write raw scores to the JSON, not 1.0 and 0.0")
+    group.add_argument("--max-pixels", type=count, metavar="N", help="refuse pictures with more pixels")
     group.add_argument(
-        "--alpha-color", type=color, metavar="R,G,B", help="colour under transparent pictures (default: white)"
+        "--alpha-color", type=color, metavar="R,G,B", help="color behind transparent pictures (default: white)"
     )
     sub.set_defaults(run=_run_image)
 
 
 def _run_image(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    try:
+    with checking_usage():
         check_style(args.style)
         sources = expand_inputs(args.inputs)
         output_names(sources)
         boxes = BoxFile(args.boxes) if args.boxes else None
-        args.out.mkdir(parents=True, exist_ok=True)
-    except (SDPoseError, OSError) as error:
-        say(f"sdpose image: {error}")
-        return WRONG_USAGE
+        _make_folder(args.out)
     options = PictureOptions(
         size=args.size, fit=args.fit, style=args.style, parts=args.parts, threshold=args.threshold,
         overlay=args.overlay, json_scores=args.json_scores, overwrite=args.overwrite,
@@ -74,9 +72,9 @@ def _run_image(args: argparse.Namespace) -> int:
 
     @functools.cache
     def estimator() -> Any:
-        made = make_estimator(args)
-        bar.write(announce(made), file=sys.stderr)
-        return made
+        loaded = make_estimator(args)
+        say(announce(loaded))
+        return loaded
 
     @functools.cache
     def detector() -> Any:
@@ -88,12 +86,19 @@ def _run_image(args: argparse.Namespace) -> int:
             sources, args.out, estimator=estimator, detector=detector, options=options, boxes=boxes
         ):
             outcomes.append(outcome)
-            bar.write(f"{outcome.source}: {outcome.status}: {outcome.message}", file=sys.stderr)
+            say(f"{outcome.source}: {outcome.status}: {outcome.message}")
             bar.update()
     return _summary(outcomes)
 
 
-def _summary(outcomes: Sequence[Any]) -> int:
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {path}: {error.strerror or error}") from None
+
+
+def _summary(outcomes: Sequence[Outcome]) -> int:
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(outcomes) > 1:
         kept = sum(outcome.status == "kept" for outcome in outcomes)
@@ -102,17 +107,17 @@ def _summary(outcomes: Sequence[Any]) -> int:
 
 
 def expand_inputs(inputs: Sequence[str]) -> list[Path]:
-    """Files for the arguments: a folder stands for the pictures in it, a pattern for what it matches.
+    """The files named by the arguments: pictures, all pictures of a folder, or all matches of a pattern.
 
-    Raises `InputError` for a folder without pictures or a pattern without a match; a missing file is met later.
+    Raises `InputError` for a folder without pictures and for a pattern without matches. Files are not checked.
     """
     found: list[Path] = []
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            pictures = _pictures_in(path)
             if not pictures:
-                raise InputError(f"{path}: no picture in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
+                raise InputError(f"{path}: no pictures in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
             found += pictures
         elif not path.exists() and glob.has_magic(text):
             matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
@@ -122,3 +127,10 @@ def expand_inputs(inputs: Sequence[str]) -> list[Path]:
         else:
             found.append(path)
     return list(dict.fromkeys(found))
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror or error}") from None

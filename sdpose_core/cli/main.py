@@ -1,4 +1,4 @@
-"""The `sdpose` command. This file prints; the library logs."""
+"""The `sdpose` command: its parser and exit codes. The command prints; the library logs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from typing import Any
 from ..checkpoints.download import download
 from ..errors import SDPoseError
 from ..version import __version__
-from . import batch as cli_batch
-from . import convert as cli_convert
-from . import export as cli_export
-from . import retarget as cli_sequence
-from .arguments import INTERRUPTED, OK, SOME_FAILED, say
-from .doctor import report
-from .image import add_image_parser
-from .video import add_parser
+from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
+from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 done, 1 some inputs failed, 2 wrong usage."""
+    """Run the command; returns the exit code: 0 done, 1 some inputs failed, 2 wrong usage, 130 stopped."""
     args = build_parser().parse_args(argv)
     level = logging.DEBUG if args.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -31,9 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args)
     except SDPoseError as error:
         say(f"sdpose {args.command}: {error}")
-        return SOME_FAILED
+        return WRONG_USAGE if isinstance(error, WrongUsage) else SOME_FAILED
     except KeyboardInterrupt:
-        say(f"sdpose {args.command}: stopped; what is finished is kept, run the same command again to go on")
+        say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")
         return INTERRUPTED
 
 
@@ -43,46 +37,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_image_parser(commands)
-    cli_convert.add_parser(commands)
-    _download_parser(commands)
-    _bench_parser(commands)
-    cli_sequence.add_parser(commands)
-    cli_export.add_parser(commands)
-    add_parser(commands)
-    cli_batch.add_parser(commands)
-    doctor = commands.add_parser("doctor", help="what is installed, which weights are here, what is missing")
-    doctor.set_defaults(run=_run_doctor)
+    for module in (image, video, batch, sequence, retarget, export, convert, bench, doctor):
+        module.add_parser(commands)
+    _add_download(commands)
     for sub in commands.choices.values():
         sub.add_argument("-v", "--verbose", action="store_true", help="show the library's log")
     return parser
 
 
-def _download_parser(commands: Any) -> None:
-    sub = commands.add_parser("download", help="fetch SDPose weights; shows size and licence first")
-    sub.add_argument("name", help="body, wholebody, wholebody-comfy or sd2-base")
-    sub.add_argument("--to", type=Path, metavar="DIR", help="default: SDPOSE_HOME or the user cache")
+def _add_download(commands: Any) -> None:
+    sub = commands.add_parser("download", help="download SDPose weights; shows size and license first")
+    sub.add_argument("name", metavar="NAME", help="body, wholebody, wholebody-comfy or sd2-base")
+    sub.add_argument("--to", type=Path, metavar="DIR", help="folder (default: SDPOSE_HOME or the user cache)")
     sub.set_defaults(run=_run_download)
-
-
-def _bench_parser(commands: Any) -> None:
-    from .bench import add_arguments, main
-
-    sub = commands.add_parser("bench", help="measure speed and memory beside the released way")
-    add_arguments(sub)
-    sub.set_defaults(run=main)
 
 
 def _run_download(args: argparse.Namespace) -> int:
     print(download(args.name, args.to, on_plan=lambda plan: say(plan.describe())))
     return OK
-
-
-def _run_doctor(args: argparse.Namespace) -> int:
-    for line in report():
-        print(line)
-    return OK
-
-
-if __name__ == "__main__":
-    sys.exit(main())

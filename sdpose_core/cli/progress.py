@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..annotate.chunks import ChunkResult
+from tqdm import tqdm
+
+from ..annotate.chunks import ChunkResult
 
 
 class Bar:
-    """A progress bar for each part of the work in turn."""
+    """A progress bar for each stage of the work in turn."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -24,8 +25,7 @@ class Bar:
         self.close()
 
     def shows(self, what: str) -> Callable[[int, int | None], None]:
-        """A progress function whose bar is called `what`."""
-        from tqdm import tqdm
+        """A progress callback whose bar is called `what`."""
 
         def show(done: int, total: int | None) -> None:
             if self._bar is None or self._what != what or done < self._bar.n:
@@ -38,12 +38,12 @@ class Bar:
         return show
 
     def show_people(self, chunk: ChunkResult) -> None:
-        """Beside the bar, how many people the last frame of a chunk shows."""
+        """Show the number of people in the last frame of a chunk next to the bar."""
         if self._bar is not None:
             self._bar.set_postfix(people=int((chunk.sequence.track_ids[-1] >= 0).sum()), refresh=False)
 
     def close(self) -> None:
-        """The bar stays as it is."""
+        """End the bar; it stays on the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

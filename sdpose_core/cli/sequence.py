@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +20,36 @@ from .clip_arguments import add_codec_argument
 from .progress import Bar
 
 
-def add_draw_parser(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
+    """Add `sdpose draw` and `sdpose info` to the commands."""
+    _add_draw(commands)
+    _add_info(commands)
+
+
+def _add_draw(commands: Any) -> None:
     sub = commands.add_parser(
         "draw",
         help="draw a pose sequence",
         description="Draws a .pose.npz as a video, a picture (a sequence of one frame), or a folder of pictures.",
     )
-    sub.add_argument("sequence", type=Path, metavar="SEQ", help=".pose.npz")
+    sub.add_argument("sequence", type=Path, metavar="SEQ", help="a .pose.npz")
     sub.add_argument(
         "-o", "--out", type=Path, metavar="OUT", help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)"
     )
     sub.add_argument("--background", default="black", metavar="VIDEO", help="draw on this video (default: black)")
     add_codec_argument(sub)
-    sub.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     add_drawing_arguments(sub)
     sub.set_defaults(run=_run_draw)
 
 
 def _run_draw(args: argparse.Namespace) -> int:
-    from contextlib import ExitStack
-
     check_style(args.style)
     sequence = PoseSequence.load(args.sequence)
     name = args.sequence.name.removesuffix(".npz").removesuffix(".pose")
     out = args.out or args.sequence.with_name(f"{name}_kps{SUFFIX[args.codec]}")
     if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} is there: use --overwrite, or another name")
+        raise InputError(f"{out} already exists: use --overwrite, or another name")
     with ExitStack() as stack:
         frames = None
         if args.background != "black":
@@ -58,10 +63,10 @@ def _run_draw(args: argparse.Namespace) -> int:
     return OK
 
 
-def add_info_parser(commands: Any) -> None:
-    sub = commands.add_parser("info", help="what a .pose.npz or a video holds")
-    sub.add_argument("file", type=Path, metavar="FILE")
-    sub.add_argument("--json", action="store_true", help="as JSON")
+def _add_info(commands: Any) -> None:
+    sub = commands.add_parser("info", help="show what is in a .pose.npz or a video")
+    sub.add_argument("file", type=Path, metavar="FILE", help="a .pose.npz or a video")
+    sub.add_argument("--json", action="store_true", help="print JSON")
     sub.set_defaults(run=_run_info)
 
 
@@ -77,10 +82,9 @@ def _run_info(args: argparse.Namespace) -> int:
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """What a `.pose.npz` or a video holds, as JSON-able values. Raises `InputError`."""
+    """The contents of a `.pose.npz` or a video as JSON-able values. Raises `InputError`."""
     if path.suffix.lower() == ".npz":
         return {"file": str(path)} | describe_sequence(PoseSequence.load(path))
-
     with open_video(path) as video:
         info = video.info
         rate = str(info.frame_rate) if info.frame_rate else None
@@ -90,8 +94,8 @@ def describe_file(path: Path) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def describe_sequence(sequence: Any) -> dict[str, Any]:
-    """What a `PoseSequence` holds, as JSON-able values."""
+def describe_sequence(sequence: PoseSequence) -> dict[str, Any]:
+    """The contents of a pose sequence as JSON-able values."""
     rate = sequence.frame_rate
     people = [
         {
@@ -117,15 +121,15 @@ def describe_sequence(sequence: Any) -> dict[str, Any]:
 
 
 def _lines(name: str, value: Any, indent: str = "") -> list[str]:
-    """A value of `describe_file` for people to read."""
+    """A value of `describe_file` as lines of text."""
     label = f"{indent}{name.replace('_', ' ')}: "
     if isinstance(value, dict) and value:
         return [label.rstrip(), *(line for key, inner in value.items() for line in _lines(key, inner, indent + "  "))]
     if name == "people" and isinstance(value, list):
         rows = [
-            f"  id {own['id']}: {own['frames']} frames ({own['first_frame']} to {own['last_frame']}), "
-            f"mean score {own['mean_score']}"
-            for own in value
+            f"  id {person['id']}: {person['frames']} {'frame' if person['frames'] == 1 else 'frames'} "
+            f"({person['first_frame']} to {person['last_frame']}), mean score {person['mean_score']}"
+            for person in value
         ]
         return [label + str(len(value)), *rows]
     if name == "size":

@@ -1,4 +1,4 @@
-"""What every estimator has in common: its interface, and the crops that pictures and boxes ask for."""
+"""What all estimators share: their interface, and the list of crops for the boxes of some pictures."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from .stage_times import StageTimes
 log = logging.getLogger(__name__)
 
 BATCH_SIZE_OF_DEVICE = {"cuda": 8, "mps": 2, "cpu": 1}
-"""Crops per batch when none is asked for. Fixed per kind of device, so that the same command gives the same bytes."""
+"""Default crops per batch. Fixed for each kind of device, so that the same command gives the same bytes."""
 
+Arrays = Sequence[np.ndarray]
+Masks = Sequence[np.ndarray | None]
 OnBatch = Callable[[int, int], None]
 Item = TypeVar("Item")
 
 
 class Estimator(Protocol):
-    """What turns pictures and boxes into poses.
+    """Turns pictures and boxes into poses.
 
     Attributes:
-        name: what results and tables call it.
-        batch_size: crops per pass; results may depend on it in their last digits, so a run that is resumed sets it to
-            what it was. The preview takes one crop at a time, whatever it says.
-        notes: what a reader of its results should know, a line each.
-        times: told of the work of each stage; a caller that measures puts in its own.
+        name: its name in results and tables.
+        batch_size: crops per pass. The last digits of results may depend on it, so a resumed run sets it to the first
+            run's value. The preview ignores it and takes one crop at a time.
+        notes: what a reader of the results should know, a line each.
+        times: records the time of each stage; a caller that measures replaces it.
     """
 
     name: str
@@ -41,36 +43,31 @@ class Estimator(Protocol):
 
     @property
     def keypoint_set(self) -> str:
-        """Name of a set of `skeletons`, or a custom name."""
+        """Name of a set in `skeletons`, or a custom name."""
         ...
 
     @property
     def notes(self) -> Sequence[str]: ...
 
     def meta(self) -> dict[str, Any]:
-        """What makes the poses: "model" (its name), "weights" (path and sha256), "settings" (all that moves a keypoint,
-        and "batch_size"). It goes into every result; a run is not resumed with another one."""
+        """ "model" (its name), "weights" (path and SHA-256) and "settings" (all that affect a keypoint, and
+        "batch_size"). They are saved in every result, and a run is resumed only with the same ones."""
         ...
 
     def to(self, device: Any) -> Estimator:
-        """Move to a device; one that cannot move stays, and says so in the log."""
+        """Move to a device. An estimator that cannot move logs this and stays."""
         ...
 
     def estimate(
-        self,
-        images: Sequence[np.ndarray],
-        boxes: Sequence[np.ndarray],
-        *,
-        masks: Sequence[np.ndarray | None] | None = None,
-        on_batch: OnBatch | None = None,
+        self, images: Arrays, boxes: Arrays, *, masks: Masks | None = None, on_batch: OnBatch | None = None
     ) -> list[Poses]:
-        """See `PoseEstimator.estimate`. Boxes that gave nobody may be left out; `box_index` says which are there."""
+        """See `PoseEstimator.estimate`. Boxes without a person may be left out; `box_index` says which are kept."""
         ...
 
 
 @dataclass(frozen=True)
 class PlannedCrop:
-    """One crop to make: which picture, which of its boxes."""
+    """One crop to make: box `number` of picture `image`."""
 
     image: int
     number: int
@@ -88,7 +85,7 @@ class CropResults:
     dropped: list[str] = field(default_factory=list)
 
     def add(self, crop: PlannedCrop, keypoints: np.ndarray, scores: np.ndarray) -> None:
-        """One more: keypoints (K, 2) in picture pixels, scores (K,)."""
+        """Add a person: keypoints (K, 2) in picture pixels, scores (K,)."""
         self.crops.append(crop)
         self.keypoints.append(keypoints)
         self.scores.append(scores)
@@ -107,7 +104,7 @@ class CropResults:
 
 
 def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each when the next one is there."""
+    """The same items, each yielded after the next one was made."""
     held: list[Item] = []
     for item in items:
         yield from held
@@ -115,12 +112,8 @@ def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
     yield from held
 
 
-def plan_crops(
-    images: Sequence[np.ndarray],
-    boxes: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray | None] | None,
-) -> tuple[list[PlannedCrop], list[CropResults]]:
-    """Check the input of `estimate` and list the crops to make; unusable boxes are noted in the results."""
+def plan_crops(images: Arrays, boxes: Arrays, masks: Masks | None) -> tuple[list[PlannedCrop], list[CropResults]]:
+    """Check the arguments of `estimate` and list the crops to make; unusable boxes are noted in the results."""
     if len(images) != len(boxes) or (masks is not None and len(masks) != len(images)):
         counts = f"{len(images)} pictures, {len(boxes)} lists of boxes"
         counts += f", {len(masks)} masks" if masks is not None else ""
@@ -132,12 +125,12 @@ def plan_crops(
         scored = with_scores(image_boxes)
         image_masks = masks[index] if masks is not None else None
         if image_masks is not None and image_masks.shape != (len(scored), *image.shape[:2]):
-            wanted = (len(scored), *image.shape[:2])
-            raise InputError(f"masks of picture {index}: expected shape {wanted}, got {image_masks.shape}")
+            expected = (len(scored), *image.shape[:2])
+            raise InputError(f"masks of picture {index}: expected shape {expected}, got {image_masks.shape}")
         for number, box in enumerate(scored):
             problem = box_tools.box_problem(box, (image.shape[1], image.shape[0]))
             if problem:
-                log.warning("picture %d: %s: left out", index, problem)
+                log.warning("picture %d: %s; left out", index, problem)
                 results[index].dropped.append(problem)
             else:
                 jobs.append(PlannedCrop(index, number, box, None if image_masks is None else image_masks[number]))
@@ -154,16 +147,13 @@ def with_scores(boxes: Any) -> np.ndarray:
 
 
 _NO_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
-    "cusolver_status_alloc_failed",
-)
+    "out of memory", "can't allocate memory",
+    "cublas_status_alloc_failed", "cudnn_status_alloc_failed", "cusolver_status_alloc_failed",
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of a device, or of the machine, ran out."""
+    """Whether an error means that a device or the machine ran out of memory."""
     import torch
 
     known: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError)

@@ -1,4 +1,4 @@
-"""Cutting the crops of an estimate, on the host or on the model's device: one interface, chosen once per call."""
+"""Cutting crops on the host or on the model's device, behind one interface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HostCropper:
         images: RGB uint8 (H, W, 3).
         jobs: which box of which picture.
         input_size: (w, h) of a crop.
-        mode: one of `crops.CROP_MODES`.
+        mode: one of `codec.crops.CROP_MODES`.
         device: of the pixels.
     """
 
@@ -45,17 +45,17 @@ class HostCropper:
         self.images, self.jobs, self.input_size, self.mode, self.device = images, jobs, input_size, mode, device
 
     def cut(self, part: slice) -> tuple[list[Crop], torch.Tensor]:
-        """See `Cropper.cut`; rounded except for "stretch_native", whose node never rounds."""
-        made = [
+        """See `Cropper.cut`. Pixels are rounded, except in "stretch_native": ComfyUI's node does not round."""
+        cut = [
             make_crop(masked(self.images[job.image], job.mask), job.box[:4], self.input_size, mode=self.mode)
             for job in self.jobs[part]
         ]
-        pixels = upload(np.stack([own for own, _ in made]), self.device)
-        return [crop for _, crop in made], pixels.permute(0, 3, 1, 2)
+        pixels = upload(np.stack([pixels for pixels, _ in cut]), self.device)
+        return [crop for _, crop in cut], pixels.permute(0, 3, 1, 2)
 
 
 class RoundedDeviceCropper:
-    """`DeviceCropper` ("affine" alone), rounded as the host's crops are; arguments as for `HostCropper`."""
+    """`DeviceCropper` ("affine" only) with rounded pixels, as on the host; arguments as for `HostCropper`."""
 
     def __init__(
         self,

@@ -33,17 +33,17 @@ def load_estimator(
         load_estimator("wholebody", EstimatorOptions(flip_test=True))
 
     Args:
-        name_or_path: "auto" (SDPose weights if they are on this machine, whole body before body; else the preview,
-            which is said in the log and in every result), "preview", "body", "wholebody", a checkpoint's path, or
-            that of an ONNX file of `export_onnx`.
-        options: how to load and run it; the preview needs none of them and takes no notice.
+        name_or_path: "auto" (SDPose weights if this machine has them, whole body before body; otherwise the preview,
+            as the log and every result say), "preview", "body", "wholebody", or the path of a checkpoint or of an ONNX
+            file made by `export_onnx`.
+        options: how to load and run it; the preview ignores them.
         search: more folders in which to look for weights.
-        settings: fields of `EstimatorOptions` by name, instead of those of `options`.
+        settings: fields of `EstimatorOptions` by name; they replace those of `options`.
 
     Raises:
         CheckpointError: the weights are missing or of another kind.
-        InputError: an unknown option, or one that cannot be used.
-        MissingDependency: SDPose was asked for without torch or diffusers.
+        InputError: an option is unknown or cannot be used.
+        MissingDependency: SDPose needs torch and diffusers, and one is missing.
     """
     options = with_settings(options or EstimatorOptions(), settings, "estimator")
     name = str(name_or_path)
@@ -63,15 +63,11 @@ def load_estimator(
 def _load_export(path: Path, options: EstimatorOptions) -> Estimator:
     if given := options.fixed_by_export():
         names = ", ".join(name.replace("_", "-") for name in given)
-        raise InputError(f"{path} is what it was exported as: leave out {names}, or export it again")
+        raise InputError(f"{path}: some options were fixed by the export: leave out {names}, or export it again")
     return load_onnx_estimator(
-        path,
-        device=options.device,
-        providers=options.providers,
-        batch_size=options.batch_size,
-        flip_test=options.flip_test,
-        crop=options.crop,
-    )
+        path, device=options.device, providers=options.providers, batch_size=options.batch_size,
+        flip_test=options.flip_test, crop=options.crop,
+    )  # fmt: skip
 
 
 def _load_checkpoint(
@@ -84,17 +80,10 @@ def _load_checkpoint(
 
     path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(str(name_or_path), search=search)
     model = load_sdpose(
-        path,
-        keypoint_set=options.keypoint_set,
-        feature_level=options.feature_level,
-        input_size=options.input_size,
-        dtype=options.dtype,
-        vae_dtype=options.vae_dtype,
-        device=options.device,
-        fold=True,
-        pool_attention=options.pool_attention,
-        tiny_encoder=options.tiny_encoder,
-    )
+        path, keypoint_set=options.keypoint_set, feature_level=options.feature_level, input_size=options.input_size,
+        dtype=options.dtype, vae_dtype=options.vae_dtype, device=options.device, fold=True,
+        pool_attention=options.pool_attention, tiny_encoder=options.tiny_encoder,
+    )  # fmt: skip
     if options.channels_last or model.device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types
     if options.compile:
@@ -113,13 +102,13 @@ def _need_torch(name: str) -> None:
     absent = [package for package in ("torch", "diffusers") if not installed(package)]
     if absent:
         raise MissingDependency(
-            f"SDPose ({name!r}) needs {' and '.join(absent)}, not installed here: "
+            f"SDPose ({name!r}) needs {' and '.join(absent)}, which this Python does not have: "
             'pip install "sdpose-annotator[torch]" (or use the preview: --model preview)'
         )
 
 
 def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
-    """The best SDPose weights of this machine, or None and one line that says why the preview runs."""
+    """The best SDPose weights on this machine, or None and the reason why the preview is used."""
     for name in ("wholebody", "body"):
         try:
             path = find_weights(name, search=search)
@@ -128,7 +117,7 @@ def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
         if installed("torch") and installed("diffusers"):
             return path, ""
         return None, (
-            f"SDPose weights are here ({path}) but torch or diffusers is not installed: using the 17-point preview "
+            f"SDPose weights found ({path}), but torch or diffusers is not installed: using the 17-point preview "
             '(MoveNet), not SDPose; pip install "sdpose-annotator[torch]"'
         )
     return None, (

@@ -1,4 +1,4 @@
-"""Running what `sdpose convert IN OUT.onnx` wrote, through onnxruntime: on CPUs, CUDA, TensorRT and others."""
+"""Running a file written by `sdpose convert IN OUT.onnx` with onnxruntime: on CPUs, CUDA, TensorRT and others."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ PROVIDERS_OF_DEVICE: dict[str, tuple[str, ...]] = {
     "coreml": ("CoreMLExecutionProvider",),
     "directml": ("DmlExecutionProvider",),
 }
-"""What `--device` means for an ONNX file; without it the first of CUDA, CoreML, DirectML and CPU that starts."""
+"""onnxruntime's providers for `--device`; the default is the first of CUDA, CoreML, DirectML and CPU that starts."""
 
 
 class OnnxNetwork:
-    """The network of an exported file, with what `PoseEstimator` asks of an SDPose.
+    """The network of an exported file, with the methods of `SDPose` that `PoseEstimator` calls.
 
     Attributes:
-        config: of the model that was exported.
-        approximations: what makes its answer another than the checkpoint's.
-        backend: what computes, see `OnnxModel`.
+        config: of the exported model.
+        approximations: those that were exported with it.
+        backend: see `OnnxModel`.
     """
 
     def __init__(self, path: str | Path, providers: Sequence[Provider] | None = None) -> None:
@@ -48,15 +48,16 @@ class OnnxNetwork:
         self._onnx = OnnxModel(path, providers=providers, backend="onnxruntime", max_threads=os.cpu_count() or 1)
         self.backend, self.notes = self._onnx.backend, self._onnx.notes
         try:
-            self.config = SDPoseConfig.from_dict(json.loads(self._onnx.metadata["config"]))
-        except (KeyError, ValueError, TypeError):
+            config = json.loads(self._onnx.metadata["config"])
+        except (KeyError, json.JSONDecodeError):
             raise CheckpointError(
-                f"{path} does not say which SDPose it is: expected a file of 'sdpose convert CHECKPOINT NAME.onnx'"
+                f"{path} does not say which SDPose it is: expected a file written by 'sdpose convert IN NAME.onnx'"
             ) from None
+        self.config = SDPoseConfig.from_dict(config)
         self.approximations: dict[str, Any] = json.loads(self._onnx.metadata.get("approximations", "{}"))
 
     def parameters(self) -> Iterator[torch.Tensor]:
-        """Where pictures are to lie, and in what type: the weights are onnxruntime's own."""
+        """A tensor with the device and dtype that the input must have; the weights belong to onnxruntime."""
         import torch
 
         yield torch.zeros(0)
@@ -72,23 +73,23 @@ class OnnxNetwork:
 
 
 class OnnxEstimator(PoseEstimator):
-    """`PoseEstimator` over an `OnnxNetwork`; `meta` says what computed."""
+    """`PoseEstimator` with an `OnnxNetwork`; `meta` names the backend."""
 
     model: OnnxNetwork  # type: ignore[assignment]
 
     @property
     def notes(self) -> list[str]:
-        """What runs it, and a line for everything that was tried and did not work."""
+        """The backend, and a line for each provider that was tried and did not start."""
         return [self.model.backend, *self.model.notes]
 
     def meta(self) -> dict[str, Any]:
-        """As `PoseEstimator.meta`; the device is onnxruntime's."""
+        """As `PoseEstimator.meta`, with onnxruntime's device."""
         meta = super().meta()
         return {**meta, "settings": {**meta["settings"], "device": self.model.backend}}
 
     def to(self, device: Any) -> OnnxEstimator:
-        """Stays where it is: the place is chosen when the file is loaded (`device`, `providers`)."""
-        log.info("%s does not move to %s: it runs on %s, as it was loaded", self.name, device, self.model.backend)
+        """Logs that it stays: `device` or `providers` chose the device when the file was loaded."""
+        log.info("%s cannot move to %s: it was loaded to run on %s", self.name, device, self.model.backend)
         return self
 
 
@@ -98,14 +99,14 @@ def load_onnx_estimator(
     """The estimator of an exported file.
 
     Args:
-        path: NAME.onnx, with NAME.onnx.data beside it if there was one.
-        device: one of `PROVIDERS_OF_DEVICE`, "cuda:1" and the like, or None.
-        providers: onnxruntime's own names, or (name, options), in order; instead of `device`.
+        path: NAME.onnx, with NAME.onnx.data beside it if the export wrote one.
+        device: one of `PROVIDERS_OF_DEVICE`, optionally with a number ("cuda:1"), or None.
+        providers: onnxruntime's names, or (name, options), in order of preference; instead of `device`.
         settings: batch_size, flip_test, crop: as in `PoseEstimator`.
 
     Raises:
-        CheckpointError: no such file, or no SDPose.
-        InputError: a device that is not here.
+        CheckpointError: the file does not exist or is not an SDPose export.
+        InputError: the device is unknown or did not start.
         MissingDependency: torch or onnxruntime is not installed.
     """
     path = Path(path)
@@ -113,7 +114,7 @@ def load_onnx_estimator(
     network = OnnxNetwork(path, asked)
     if asked and not any(provider_name(provider) in network.backend for provider in asked):
         raise InputError(
-            f"{path.name} was to run on {', '.join(map(provider_name, asked))}, which did not start here "
+            f"{path.name}: {', '.join(map(provider_name, asked))} did not start "
             f"({'; '.join(network.notes) or 'its libraries are missing'}): choose another device"
         )
     if settings.get("batch_size") is None and "CPUExecutionProvider" not in network.backend:
@@ -127,7 +128,7 @@ def _providers_of(device: Any) -> Sequence[Provider] | None:
         return None
     kind, _, number = str(device).partition(":")
     if kind not in PROVIDERS_OF_DEVICE or (number and not number.isdigit()):
-        raise InputError(f"device {str(device)!r}: an ONNX model runs on auto, {', '.join(PROVIDERS_OF_DEVICE)}")
+        raise InputError(f"device {str(device)!r}: for an ONNX file choose auto, {', '.join(PROVIDERS_OF_DEVICE)}")
     names = PROVIDERS_OF_DEVICE[kind]
     return [(name, {"device_id": number}) for name in names] if number else names
 

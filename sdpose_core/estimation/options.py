@@ -1,4 +1,4 @@
-"""The options of an estimator, as the command, the nodes and Python share them."""
+"""The options of an estimator, shared by the command, the nodes and Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY = "fixed by an export"
 
 
 def _fixed_by_export(default: Any = None) -> Any:
-    """A field that an ONNX file has decided once and for all."""
+    """A field whose value an ONNX export fixes."""
     return field(default=default, metadata={_KEY: True})
 
 
@@ -25,15 +25,15 @@ class EstimatorOptions:
     """How an estimator is loaded, and how it runs.
 
     Attributes:
-        device: "cuda", "cuda:1", "mps", "cpu"; of an ONNX file also "tensorrt", "coreml", "directml"; None or "auto":
-            the best that is here.
+        device: "cuda", "cuda:1", "mps", "cpu"; for an ONNX file also "tensorrt", "coreml", "directml"; None or "auto":
+            the best one available.
         batch_size: crops per pass; None: by device.
         flip_test: average with the mirrored crop (twice the cost).
-        crop: one of `crops.CROP_MODES`; "affine" is the crop of training.
+        crop: one of `codec.crops.CROP_MODES`; "affine" is the crop used in training.
         dtype, vae_dtype, keypoint_set, feature_level, input_size: see `load_sdpose`.
-        channels_last, compile: memory format (always so on CUDA) and `torch.compile`, for speed.
-        pool_attention, tiny_encoder: stated approximations, see `load_sdpose`; recorded in every result.
-        providers: onnxruntime providers of an ONNX file, instead of a device.
+        channels_last, compile: the channels-last memory format (always used on CUDA) and `torch.compile`, for speed.
+        pool_attention, tiny_encoder: approximations, see `load_sdpose`; recorded in every result.
+        providers: onnxruntime providers for an ONNX file, instead of a device.
     """
 
     device: str | torch.device | None = None
@@ -57,5 +57,5 @@ class EstimatorOptions:
                 object.__setattr__(self, name, None)
 
     def fixed_by_export(self) -> list[str]:
-        """Names of the options that were given although an ONNX file has decided them."""
-        return [own.name for own in fields(self) if _KEY in own.metadata and getattr(self, own.name) != own.default]
+        """Names of the options that differ from their default although an ONNX export fixes them."""
+        return [f.name for f in fields(self) if _KEY in f.metadata and getattr(self, f.name) != f.default]

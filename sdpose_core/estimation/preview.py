@@ -1,7 +1,6 @@
-"""`PreviewEstimator`: 17 points by MoveNet Thunder, embedded, for a first run without the SDPose weights.
+"""`PreviewEstimator`: 17 points from the embedded MoveNet Thunder, for a first run without the SDPose weights.
 
-It is not SDPose: it is small, knows photographs rather than art, and finds no hands, feet or face. Every result says
-so.
+It is not SDPose: it is small, was trained on photographs and finds no hands, feet or face. Every result says so.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from ..onnx_runtime import OnnxModel
 from ..poses import Poses
 from ..skeletons import COCO_17
 from ..version import __version__
-from .crop_jobs import OnBatch, plan_crops
+from .crop_jobs import Arrays, Masks, OnBatch, plan_crops
 from .stage_times import MODEL, StageTimes
 
 log = logging.getLogger(__name__)
@@ -33,28 +31,27 @@ BOX_PADDING = 1.25
 KEYPOINT_PADDING = 1.2
 """Second crop: a square of this many times the extent of the points that the first one found."""
 FOUND = 0.2
-"""A point of the first crop with this score helps to place the second."""
+"""Minimum score of the points of the first crop that place the second one."""
 FEWEST_FOUND = 4
 BELONGS = 0.6
-"""A pose of which a smaller share lies in the box is somebody else's."""
+"""Minimum share of a pose's points in the box; with fewer, the pose is another person's."""
 NEARBY = 0.1
-"""What counts as in the box: so much beyond it too, in its longer sides."""
+"""Points count as in the box up to this share of its longer side outside it."""
 PERSON_THRESHOLD = 0.25
-"""A person whose mean keypoint score is lower is not there."""
+"""Minimum mean keypoint score of a person."""
 
 
 class PreviewEstimator:
-    """MoveNet SinglePose Thunder over boxes, with the interface of `PoseEstimator`.
+    """MoveNet SinglePose Thunder on boxes, with the interface of `PoseEstimator`.
 
-    A second crop around the points of the first, averaged with its mirror image, is kept where the model is at least
-    as sure of it (mean OKS on the project's four check photos: 0.84 instead of 0.82, and steadier under loose boxes).
+    A second crop around the points of the first, averaged with its mirror image, is used if its mean score is at least
+    as high (mean OKS on the project's four check photos: 0.84 instead of 0.82, and steadier with loose boxes).
 
     Args:
-        note: a line for `meta["notes"]`: why the preview runs.
+        note: a line for `meta["notes"]`: why the preview is used.
         backend: see `OnnxModel`.
 
-    Raises:
-        MissingDependency: nothing here runs ONNX.
+    Raises `MissingDependency` if nothing can run ONNX here.
     """
 
     name = "preview (MoveNet Thunder)"
@@ -67,18 +64,10 @@ class PreviewEstimator:
         self.times = StageTimes()
 
     def estimate(
-        self,
-        images: Sequence[np.ndarray],
-        boxes: Sequence[np.ndarray],
-        *,
-        masks: Sequence[np.ndarray | None] | None = None,
-        on_batch: OnBatch | None = None,
+        self, images: Arrays, boxes: Arrays, *, masks: Masks | None = None, on_batch: OnBatch | None = None
     ) -> list[Poses]:
-        """Poses of the people in `boxes` of each picture; arguments and errors as for `PoseEstimator.estimate`.
-
-        Boxes in which nobody is found (mean keypoint score below `PERSON_THRESHOLD`) are left out; how many is in
-        `meta["not_there"]`.
-        """
+        """As `PoseEstimator.estimate`. Boxes without a person (mean keypoint score below `PERSON_THRESHOLD`) are left
+        out, and `meta["not_there"]` is their number."""
         jobs, results = plan_crops(images, boxes, masks)
         not_there = [0] * len(images)
         for done, job in enumerate(jobs, start=1):
@@ -98,12 +87,12 @@ class PreviewEstimator:
         ]
 
     def to(self, device: Any) -> PreviewEstimator:
-        """Stays on the CPU."""
-        log.info("%s does not move to %s: it runs where it was loaded", self.name, device)
+        """Logs that it stays on the CPU."""
+        log.info("%s cannot move to %s: it runs on the CPU", self.name, device)
         return self
 
     def meta(self) -> dict[str, Any]:
-        """What made the poses: model, sha256 of the weights, backend, settings, notes."""
+        """Model, SHA-256 of the weights, backend, settings, notes."""
         return {
             "model": self.name,
             "preview": True,
@@ -122,8 +111,8 @@ class PreviewEstimator:
     def _find(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints (17, 2) in picture pixels and scores (17,) of the person in a box.
 
-        The square around a narrow box shows neighbours too, and the model finds one person, the most prominent one: if
-        that is somebody else, it looks again at the box alone.
+        The square around a narrow box shows its neighbors too, and the model finds the most prominent person. If the
+        points are another person's, the model runs again on the box alone.
         """
         keypoints, scores = self._look(image, box)
         if _share_inside(keypoints, scores, box) >= BELONGS:
@@ -131,7 +120,7 @@ class PreviewEstimator:
         return self._look(_alone(image, box), box)
 
     def _look(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints (17, 2) in picture pixels and scores (17,): of the square around a box, then around the pose."""
+        """Keypoints (17, 2) in picture pixels and scores (17,) from the squares around a box and around its pose."""
         x1, y1, x2, y2 = (float(v) for v in box[:4])
         side = max(x2 - x1, y2 - y1) * BOX_PADDING
         keypoints, scores = self._run(image, ((x1 + x2) / 2, (y1 + y2) / 2), side)
@@ -146,7 +135,7 @@ class PreviewEstimator:
     def _run(
         self, image: np.ndarray, center: tuple[float, float], side: float, *, mirror: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints and scores of one square; with `mirror` averaged, by score, with those of the mirrored square."""
+        """Keypoints and scores of one square; `mirror`: the mean, weighted by score, with the mirrored square's."""
         crop = square_crop(image, center, side)
         points, scores = self._forward(crop)
         if mirror:
@@ -165,7 +154,7 @@ class PreviewEstimator:
 
 
 def _share_inside(keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray) -> float:
-    """Share of the points found that lie in the box, widened by `NEARBY`; 1 where hardly any were found."""
+    """Share of the points found that lie in the box widened by `NEARBY`; 1 if fewer than `FEWEST_FOUND` were found."""
     found = keypoints[scores > FOUND]
     if len(found) < FEWEST_FOUND:
         return 1.0
@@ -180,7 +169,7 @@ def _widened(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alone(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The picture, black outside of the box widened by `NEARBY`."""
+    """The picture, black outside the box widened by `NEARBY`."""
     low, high = _widened(box)
     (x1, y1), (x2, y2) = np.maximum(np.floor(low), 0).astype(int), np.ceil(high).astype(int)
     alone = np.zeros_like(image)
@@ -204,7 +193,7 @@ def square_crop(image: np.ndarray, center: tuple[float, float], side: float) -> 
     matrix = np.empty((2, 3))
     for row, (start, offset, old, new) in enumerate(((left, x0, w, part.shape[1]), (top, y0, h, part.shape[0]))):
         scale = INPUT_SIDE / side * old / new
-        matrix[row] = 0, 0, (offset - start) * INPUT_SIDE / side + 0.5 * scale - 0.5  # pixel centres lie at .5
+        matrix[row] = 0, 0, (offset - start) * INPUT_SIDE / side + 0.5 * scale - 0.5  # pixel centers are at .5
         matrix[row, row] = scale
     return cv2.warpAffine(part, matrix, (INPUT_SIDE, INPUT_SIDE), flags=cv2.INTER_LINEAR)
 

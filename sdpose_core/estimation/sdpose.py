@@ -1,4 +1,4 @@
-"""`PoseEstimator`: crops of all people of all pictures through SDPose in batches."""
+"""`PoseEstimator`: SDPose on the crops of all people of all pictures, in batches."""
 
 from __future__ import annotations
 
@@ -14,31 +14,39 @@ from ..codec.transfers import Download, upload
 from ..errors import InputError, SDPoseError
 from ..poses import Poses
 from ..version import __version__
-from .crop_jobs import BATCH_SIZE_OF_DEVICE, OnBatch, PlannedCrop, is_out_of_memory, one_ahead, plan_crops
+from .crop_jobs import (
+    BATCH_SIZE_OF_DEVICE,
+    Arrays,
+    Masks,
+    OnBatch,
+    PlannedCrop,
+    is_out_of_memory,
+    one_ahead,
+    plan_crops,
+)
 from .croppers import Cropper, HostCropper, RoundedDeviceCropper
 from .stage_times import MODEL, StageTimes
 
 if TYPE_CHECKING:
     import torch
 
-    from ..codec.transfers import Download
     from ..model.network import SDPose
 
 log = logging.getLogger(__name__)
 
 
 class PoseEstimator:
-    """SDPose over boxes.
+    """SDPose on boxes.
 
     Args:
         model: an `SDPose` module, already on its device.
-        name: what results call it.
-        weights: path and sha256 of the weights, for `meta`.
-        batch_size: crops per forward pass; None takes `BATCH_SIZE_OF_DEVICE`. Halved, and kept so, when memory runs
-            out; the size in force is recorded in the result's `meta`.
-        flip_test: average with the mirrored crop (evaluation does; twice the cost).
-        crop: one of `crops.CROP_MODES`; "affine" is the crop of training.
-        crops_on_device: cut "affine" crops on the model's device (`device_crops.py`); None: on CUDA. `meta` says it.
+        name: its name in results.
+        weights: path and SHA-256 of the weights, for `meta`.
+        batch_size: crops per forward pass; None: `BATCH_SIZE_OF_DEVICE`. It is halved, for good, when memory runs out;
+            the result's `meta` has the value used.
+        flip_test: average with the mirrored crop (as in evaluation; twice the cost).
+        crop: one of `codec.crops.CROP_MODES`; "affine" is the crop used in training.
+        crops_on_device: cut "affine" crops on the model's device; None: only on CUDA. Recorded in `meta`.
     """
 
     def __init__(
@@ -79,47 +87,41 @@ class PoseEstimator:
 
     @property
     def crops_on_device(self) -> bool:
-        """Whether crops are cut where the model is."""
-        wanted = self._crops_on_device
-        return self.crop == "affine" and (self.device.type == "cuda" if wanted is None else wanted)
+        """Whether crops are cut on the model's device."""
+        choice = self._crops_on_device
+        return self.crop == "affine" and (self.device.type == "cuda" if choice is None else choice)
 
     def to(self, device: Any) -> PoseEstimator:
-        """Move the model to a device; the batch size stays as it is."""
+        """Move the model to a device; the batch size does not change."""
         self.model.to(device)
         self.device = next(self.model.parameters()).device
         return self
 
     def estimate(
-        self,
-        images: Sequence[np.ndarray],
-        boxes: Sequence[np.ndarray],
-        *,
-        masks: Sequence[np.ndarray | None] | None = None,
-        on_batch: OnBatch | None = None,
+        self, images: Arrays, boxes: Arrays, *, masks: Masks | None = None, on_batch: OnBatch | None = None
     ) -> list[Poses]:
         """Poses of the people in `boxes` of each picture.
 
         Args:
-            images: RGB uint8 (H, W, 3), sizes may differ.
-            boxes: for each picture (N, 4) x1, y1, x2, y2 or (N, 5) with a score, in pixels. N = 0: nobody.
-            masks: for each picture (N, H, W) bool or None: what is not the person is blacked out in its crop.
-            on_batch: called with (crops done, crops in all) after each batch; may raise to stop.
+            images: RGB uint8 (H, W, 3); sizes may differ.
+            boxes: for each picture (N, 4) x1, y1, x2, y2 or (N, 5) with a score, in pixels. N may be 0.
+            masks: for each picture (N, H, W) bool or None; pixels outside the mask are black in the crop.
+            on_batch: called with (crops done, total crops) after each batch; may raise to stop.
 
         Returns:
             One `Poses` per picture. A box that cannot be used (empty, not finite, outside) is left out, with the
             reason in `meta["dropped_boxes"]`.
 
         Raises:
-            InputError: pictures and boxes do not belong together, or have the wrong shape or type.
+            InputError: pictures, boxes and masks do not match, or have the wrong shape or type.
             SDPoseError: not even one crop fits into memory.
         """
         jobs, results = plan_crops(images, boxes, masks)
         batches = self._batches(self.cropper(images, jobs), jobs)
         done = 0
         for batch, crops, points in one_ahead(batches) if self.device.type == "cuda" else batches:
-            found = points.array()
-            for job, crop, own in zip(batch, crops, found, strict=True):
-                results[job.image].add(job, crop.to_image(own[:, :2]), own[:, 2])
+            for job, crop, person in zip(batch, crops, points.array(), strict=True):
+                results[job.image].add(job, crop.to_image(person[:, :2]), person[:, 2])
             done += len(batch)
             if on_batch:
                 on_batch(done, len(jobs))
@@ -129,7 +131,8 @@ class PoseEstimator:
         ]
 
     def heatmaps(self, crops: np.ndarray) -> torch.Tensor:
-        """RGB crops (N, H, W, 3) of 0..255, at the model's input size -> heatmaps (N, K, H/4, W/4) float32 there."""
+        """RGB crops (N, H, W, 3) of 0..255, at the model's input size -> heatmaps (N, K, H/4, W/4) float32 on its
+        device."""
         import torch
 
         with torch.inference_mode():
@@ -142,17 +145,17 @@ class PoseEstimator:
         images = pixels.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
         return self.model.heatmaps(images, flip_test=self.flip_test)
 
-    def cropper(self, images: Sequence[np.ndarray], jobs: Sequence[PlannedCrop]) -> Cropper:
-        """What cuts the crops of these jobs."""
+    def cropper(self, images: Arrays, jobs: Sequence[PlannedCrop]) -> Cropper:
+        """The cropper for these jobs."""
         size = self.model.config.input_size
         if self.crops_on_device and jobs:
             return RoundedDeviceCropper(images, jobs, size, self.device)
         return HostCropper(images, jobs, size, self.crop, self.device)
 
     def start(self, cropper: Cropper, part: slice) -> tuple[list[Crop], Download]:
-        """Start a batch: its crops, and points (N, K, 3) on their way to memory.
+        """Start a batch: its crops, and the download of its points (N, K, 3).
 
-        On CUDA nothing here waits for the device: the next batch is prepared while this one runs.
+        On CUDA nothing here waits for the device, so the next batch is prepared while this one runs.
         """
         import torch
 
@@ -166,7 +169,7 @@ class PoseEstimator:
     def _batches(
         self, cropper: Cropper, jobs: Sequence[PlannedCrop]
     ) -> Iterator[tuple[Sequence[PlannedCrop], list[Crop], Download]]:
-        """Each batch when it has been started: its jobs, crops and points."""
+        """The jobs, crops and points of each batch, once it is started."""
         done = 0
         while done < len(jobs):
             stop = min(done + self.batch_size, len(jobs))
@@ -175,7 +178,7 @@ class PoseEstimator:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                started = None  # the error holds the frames of the failed pass: leave the block before going on
+                started = None  # the error keeps the tensors of the failed pass alive: leave the block first
             if started is None:
                 self._halve_batch()
                 continue
@@ -190,14 +193,14 @@ class PoseEstimator:
                 "other programs, use a half-precision dtype (fp16 or bf16), a smaller input size, or the CPU"
             )
         self.batch_size //= 2
-        log.warning("out of memory on %s: going on with %d crops per batch", self.device, self.batch_size)
+        log.warning("out of memory on %s: continuing with a batch size of %d", self.device, self.batch_size)
         if self.device.type == "cuda":
             import torch
 
             torch.cuda.empty_cache()
 
     def meta(self) -> dict[str, Any]:
-        """What made the poses: model, weights and every setting that moves a keypoint."""
+        """Model, weights and every setting that affects a keypoint."""
         config, approximations = self.model.config, getattr(self.model, "approximations", {})
         return {
             "model": self.name,
@@ -219,7 +222,7 @@ class PoseEstimator:
         }
 
     def _vae_dtype(self) -> dict[str, str]:
-        """Said where it is another one than the rest's."""
+        """An entry for the VAE's dtype, if it differs from the rest of the model."""
         vae = getattr(self.model, "vae", None)
         weights = next(vae.parameters(), None) if vae is not None else None
         if weights is None or weights.dtype == self.dtype:

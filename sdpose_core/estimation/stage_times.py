@@ -1,4 +1,4 @@
-"""Which stage of the work is busy, and when: so that a run can say what it waited for."""
+"""How long each stage of a run was busy and idle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class StageShare:
-    """Busy seconds of a stage, and their share of the time that passed."""
+    """Busy seconds of a stage, and their share of the wall time."""
 
     name: str
     seconds: float
@@ -25,7 +25,7 @@ class StageShare:
 
 
 class StageTimes:
-    """Busy seconds per stage; stages may run in threads of their own. Measures nothing before `begin`."""
+    """Busy seconds per stage; stages may run in several threads. Measures nothing before `begin`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,18 +35,18 @@ class StageTimes:
         self._wall: float | None = None
 
     def begin(self) -> None:
-        """From now on."""
+        """Start measuring, from zero."""
         self._seconds, self._spans, self._wall = {}, [], None
         self._began = time.perf_counter()
 
     def end(self) -> None:
-        """Until now."""
+        """Stop measuring."""
         if self._began is not None and self._wall is None:
             self._wall = time.perf_counter() - self._began
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
-        """The block is what is measured."""
+        """Measure during the block."""
         self.begin()
         try:
             yield
@@ -55,7 +55,7 @@ class StageTimes:
 
     @contextlib.contextmanager
     def busy(self, stage: str) -> Iterator[None]:
-        """The block is work of `stage`."""
+        """Count the block as work of `stage`."""
         if self._began is None or self._wall is not None:
             yield
             return
@@ -67,7 +67,7 @@ class StageTimes:
 
     @contextlib.contextmanager
     def busy_on(self, stage: str, device: torch.device) -> Iterator[None]:
-        """As `busy`; on CUDA the time in which the device does what the block asks of it."""
+        """As `busy`; on CUDA, the time that the device spends on the work queued in the block."""
         if device.type != "cuda" or self._began is None or self._wall is not None:
             with self.busy(stage):
                 yield
@@ -81,10 +81,10 @@ class StageTimes:
         last.record(stream)
         with self._lock:
             self._spans.append((stage, first, last))
-        self._take_spans(wait=False)  # or a long clip would hold them all
+        self._take_spans(wait=False)  # otherwise a long clip would keep all events
 
     def _take_spans(self, *, wait: bool) -> None:
-        """Add up what the device has done; with `wait` also what it is doing."""
+        """Add up the work that the device has finished; with `wait`, wait for the rest."""
         with self._lock:
             spans, self._spans = self._spans, []
         for place, (stage, first, last) in enumerate(spans):
@@ -120,4 +120,4 @@ class StageTimes:
         lines = [f"{'stage':<10} {'busy s':>9} {'idle s':>9} {'share':>7}"]
         for stage in self.shares():
             lines.append(f"{stage.name:<10} {stage.seconds:9.2f} {wall - stage.seconds:9.2f} {stage.share:7.1%}")
-        return "\n".join([*lines, f"{'in all':<10} {wall:9.2f}"])
+        return "\n".join([*lines, f"{'total':<10} {wall:9.2f}"])

@@ -39,7 +39,7 @@ class FakeRun:
     def __call__(self, item: Item, folder: Path) -> FakeOutcome:
         target = folder / f"{item.stem}.pose.npz"
         if target.exists():
-            return FakeOutcome("kept", "its files are there", files=[target])
+            return FakeOutcome("kept", "its files already exist", files=[target])
         if self.log:
             with open(self.log, "a", encoding="utf-8") as log:
                 log.write(f"{item.relative}\n")

@@ -150,7 +150,7 @@ def test_track_ids_of_boxes_go_with_their_poses_also_where_a_box_gave_none() -> 
     [
         ({"if_nobody": "ghost"}, "empty, full-image, previous"),
         ({"people": [None, None]}, "2 for 1 pictures"),
-        ({"detector": None}, "without boxes and without a detector"),
+        ({"detector": None}, "neither boxes nor a detector"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
@@ -327,7 +327,7 @@ def test_what_the_detector_was_is_recorded() -> None:
 
 def test_people_who_were_not_believed_are_counted() -> None:
     poses = Poses.empty((4, 4), "coco_17", meta={"not_there": 2})
-    assert "2 more not believed" in describe(poses)
+    assert "2 more rejected" in describe(poses)
 
 
 class PenEstimator(CornerEstimator):

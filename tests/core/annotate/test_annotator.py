@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
 from stand_ins import StandInDetector, StandInEstimator
 
-from sdpose_core.annotate.controlnet_aux import SDPoseDetector, resolution_size, to_pose_results
-from sdpose_core.errors import InputError, MissingDependency
+from sdpose_core.annotate import controlnet_aux
+from sdpose_core.annotate.controlnet_aux import SDPoseDetector, resolution_size
+from sdpose_core.errors import InputError
 from sdpose_core.estimation.preview import PreviewEstimator
-from sdpose_core.openpose.order import OPENPOSE_18_NAMES, people
 from sdpose_core.poses import Poses
 
 
@@ -216,60 +214,18 @@ def test_moving_to_a_device(caplog):
     assert movable.estimator.device == "cuda"
     caplog.set_level("INFO", "sdpose_core")
     SDPoseDetector(PreviewEstimator(), FakeDetector()).to("cuda")
-    assert "preview (MoveNet Thunder) does not move to cuda" in caplog.text
+    assert "preview (MoveNet Thunder) cannot move to cuda" in caplog.text
 
 
 def test_from_pretrained_loads_an_estimator_and_a_detector(monkeypatch):
-    import sdpose_core.detection.loading
-    import sdpose_core.estimation.loading
 
     asked = {}
     monkeypatch.setattr(
-        sdpose_core.estimation.loading,
+        controlnet_aux,
         "load_estimator",
         lambda name, **settings: asked.update(settings, name=name) or "E",
     )
-    monkeypatch.setattr(sdpose_core.detection.loading, "load_detector", lambda name: asked.update(detector=name) or "D")
+    monkeypatch.setattr(controlnet_aux, "load_detector", lambda name: asked.update(detector=name) or "D")
     made = SDPoseDetector.from_pretrained("some/folder", device="cpu", flip_test=True, detector="full")
     assert (made.estimator, made.detector, made.if_nobody) == ("E", "D", "full-image")
     assert asked == {"name": "some/folder", "device": "cpu", "flip_test": True, "detector": "full"}
-
-
-# ---- controlnet_aux's types
-
-
-def test_without_controlnet_aux_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "controlnet_aux", None)
-    with pytest.raises(MissingDependency, match=r'pip install "sdpose-annotator\[aux\]"'):
-        to_pose_results(Poses.empty((8, 8), "coco_17"))
-
-
-def test_pose_results_hold_the_same_points():
-    aux = pytest.importorskip("controlnet_aux", reason="needs the extra 'aux'")
-    fake = annotator()
-    poses = fake.detect_poses(photo())
-    scores = np.array(poses.scores)
-    scores[0, 0] = scores[0, 95] = 0.1  # the nose, a joint of the left hand
-    scores[0, 112:133] = 0.1  # the right hand
-    poses = Poses(poses.keypoints, scores, poses.boxes, poses.size, poses.keypoint_set)
-    result = to_pose_results(poses)[0]
-    person = people(poses, 0.3)[0]
-    assert isinstance(result, aux.open_pose.PoseResult)
-    assert result.right_hand is None
-    assert result.body.keypoints[0] is None
-    assert result.body.total_parts == 17
-    neck = result.body.keypoints[OPENPOSE_18_NAMES.index("neck")]
-    np.testing.assert_allclose([neck.x * 400, neck.y * 300, neck.score], person.body[1], rtol=1e-5)
-    assert [len(result.left_hand), len(result.face)] == [21, 70]
-    assert (result.left_hand[4].x, result.left_hand[4].y) == (-1, -1)
-    canvas = aux.open_pose.draw_poses([result], 300, 400, draw_hand=False)  # its hands need matplotlib
-    assert canvas.shape == (300, 400, 3)
-    assert canvas.any()
-
-
-def test_a_body_model_gives_pose_results_without_hands_and_face():
-    pytest.importorskip("controlnet_aux", reason="needs the extra 'aux'")
-    poses = Poses(np.full((1, 17, 2), 4.0), np.ones((1, 17)), np.zeros((1, 5)), (8, 8), "coco_17")
-    result = to_pose_results(poses)[0]
-    assert (result.left_hand, result.right_hand, result.face) == (None, None, None)
-    assert {(k.x, k.y) for k in result.body.keypoints} == {(0.5, 0.5)}

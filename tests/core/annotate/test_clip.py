@@ -258,7 +258,7 @@ def test_progress_counts_frames_and_may_stop() -> None:
 
 def test_frames_of_another_size_are_refused() -> None:
     wrong = [*frames(2), Frame(index=2, pts=0.1, image=np.zeros((10, 10, 3), np.uint8))]
-    with pytest.raises(InputError, match=r"frame 2 is \(10, 10\), those before \(96, 64\)"):
+    with pytest.raises(InputError, match=r"frame 2 is \(10, 10\), the first is \(96, 64\)"):
         list(estimate_frames(wrong, FigureEstimator(), ColourDetector(), ClipOptions()))
 
 
@@ -318,7 +318,7 @@ def test_the_detector_is_asked_every_nth_frame_and_poses_are_followed_between() 
     truth = join_chunks(stream(40, ClipOptions(chunk=40)))
     centres = [s.boxes[..., :4].reshape(40, 2, 2, 2).mean(axis=2) for s in (sequence, truth)]
     assert np.abs(centres[0] - centres[1]).max() < 4, "boxes stay on the people"
-    assert "each 5th frame" in sequence.meta["boxes_from"]
+    assert "one frame in 5" in sequence.meta["boxes_from"]
 
 
 class Doubting(FigureEstimator):
@@ -666,7 +666,7 @@ def test_the_batch_size_in_force_is_kept(tmp_path: Path) -> None:
     stopped(tmp_path / "out", 30, estimator=Halving)
     third = FigureEstimator(batch_size=8)
     outcome = annotate(tmp_path / "out", estimator=lambda: third)
-    assert outcome.notes == ["going on with 4 crops per batch, as it was begun"]
+    assert outcome.notes == ["resumed with a batch size of 4, as in the first run"]
     assert outcome.batch_size == 4
     assert_same(result(tmp_path / "out"), result(tmp_path / "whole"))
     assert result(tmp_path / "out").meta["clip"]["batch_sizes"] == [8, 4]
@@ -724,7 +724,7 @@ def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
     work = ClipFiles(out, "clip").work
     work.mkdir()
     (work / "chunk_00000.npz").write_bytes(b"")
-    assert annotate(out, estimator=never, detector=never).message == "its files are there"
+    assert annotate(out, estimator=never, detector=never).message == "its files already exist"
     assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
 
 
@@ -752,7 +752,7 @@ def test_a_sequence_of_another_size_is_not_drawn_for_this_video(tmp_path: Path) 
 
 
 def test_a_clip_without_frames_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no frame"):
+    with pytest.raises(InputError, match="no frames"):
         annotate(tmp_path / "out", count=0)
 
 

@@ -260,7 +260,7 @@ def test_files_made_with_other_settings_are_kept_and_it_is_said(tmp_path: Path) 
     batch = Batch.begin(tmp_path / "out", "others")
     [record] = annotate_videos(batch, find_items([str(folder)], batch.out), one_after_another(batch, FakeRun()))
     assert (record.status, record.settings) == ("kept", "settings of the test")
-    assert record.message == "its files are there; made with other settings"
+    assert record.message == "its files already exist; made with other settings"
 
 
 def test_a_defect_is_one_items_failure_with_its_traceback_in_the_log(

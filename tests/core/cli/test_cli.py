@@ -256,7 +256,7 @@ def test_inputs_may_be_folders_and_patterns(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing matches"):
         expand_inputs([str(tmp_path / "*.webp")])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no picture in this folder"):
+    with pytest.raises(InputError, match="no pictures in this folder"):
         expand_inputs([str(tmp_path / "empty")])
 
 

@@ -18,7 +18,6 @@ from paths import ROOT
 from stand_ins import StandInEstimator
 
 from sdpose_core.batch.folder import Batch, CannotStart
-from sdpose_core.cli import arguments
 from sdpose_core.cli import batch as cli_batch
 from sdpose_core.cli.arguments import INTERRUPTED, SOME_FAILED, WRONG_USAGE
 from sdpose_core.cli.main import build_parser, main
@@ -54,7 +53,7 @@ def estimator_of(out: Path, made: Any, *options: str) -> Any:
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arguments, "make_estimator", make)
+        patch.setattr(cli_batch, "make_estimator", make)
         return cli_batch.ClipRun(args, Batch.begin(out, cli_batch.settings_hash(args)))._estimator
 
 
@@ -235,7 +234,7 @@ def wait_for(path: Path) -> None:
         (["nowhere/*.mp4"], "no video matches"),
         (["@nowhere.txt"], "cannot be read"),
         (["a.mp4", "--shard", "3/2"], "expected i/n"),
-        (["a.mp4", "--shard", "auto"], "no task of a SLURM job array"),
+        (["a.mp4", "--shard", "auto"], "not a task of a SLURM job array"),
         (["a.mp4", "--style", "nothing"], "style"),
         (["a.mp4", "--boxes", "b.json"], "one video"),
     ],

@@ -85,7 +85,7 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     assert "preview" in printed.err
     assert "6 frames, 1 person" in printed.err
     assert run("video", clip, "-o", tmp_path, "--overlay") == 0
-    assert "kept: its files are there" in capsys.readouterr().err
+    assert "kept: its files already exist" in capsys.readouterr().err
 
 
 def test_every_second_frame(tmp_path: Path, clip: Path) -> None:
@@ -112,7 +112,7 @@ def test_ctrl_c_leaves_what_is_done_and_says_how_to_go_on(
         patch.setattr(Bar, "show_people", interrupted)
         assert run("video", clip, "-o", out, "--chunk", 2) == 130
     printed = capsys.readouterr().err
-    assert f"the 4 frames so far are in {out / 'photo.partial.pose.npz'}" in printed
+    assert f"finished frames in {out / 'photo.partial.pose.npz'}: 4" in printed
     assert "run the same command again" in printed
     assert len(PoseSequence.load(out / "photo.partial.pose.npz")) == 4
     assert run("video", clip, "-o", out, "--chunk", 2) == 0

@@ -111,7 +111,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
         found = estimator.estimate(PICTURES * 2, BOXES * 2)
     assert model.batches == [2, 2, 2]
     assert estimator.batch_size == found[0].meta["settings"]["batch_size"] == 2
-    assert "going on with 2 crops" in caplog.text
+    assert "continuing with a batch size of 2" in caplog.text
     assert [len(poses) for poses in found] == [2, 1, 0, 2, 1, 0]
 
 

@@ -9,15 +9,11 @@ from types import ModuleType
 from .errors import MissingDependency
 
 _EXTRA_OF = {
-    "torch": "torch",
-    "diffusers": "torch",
-    "onnxruntime": "onnx",
-    "onnxscript": "onnx-export",
-    "transformers": "transformers",
-    "controlnet_aux": "aux",
-    "ray": "ray",
-    **dict.fromkeys(("accelerate", "anny", "faster_coco_eval", "jinja2", "matplotlib", "sklearn", "tabulate"), "train"),
-}
+    "torch": "torch", "diffusers": "torch", "onnxruntime": "onnx", "onnxscript": "onnx-export",
+    "transformers": "transformers", "controlnet_aux": "aux", "ray": "ray",
+    "accelerate": "train", "anny": "train", "faster_coco_eval": "train", "jinja2": "train", "matplotlib": "train",
+    "pydantic": "train", "sklearn": "train", "tabulate": "train", "tomli_w": "train",
+}  # fmt: skip
 
 
 def require(module: str, what_for: str) -> ModuleType:

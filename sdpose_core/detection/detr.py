@@ -48,13 +48,19 @@ class Preparation:
         if not isinstance(size, Mapping) or not {"height", "width"} <= set(size) or not config.get("do_resize", True):
             raise CheckpointError(f"{source}: {_PREPROCESSOR} has the size {size!r}, expected a fixed height and width")
         normalize = config.get("do_normalize", False)
-        return cls(
-            size=(int(size["width"]), int(size["height"])),
-            resample=int(config.get("resample", 2)),
-            factor=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
-            mean=tuple(config["image_mean"]) if normalize else (0.0, 0.0, 0.0),
-            std=tuple(config["image_std"]) if normalize else (1.0, 1.0, 1.0),
-        )
+        try:
+            return cls(
+                size=(int(size["width"]), int(size["height"])),
+                resample=int(config.get("resample", 2)),
+                factor=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
+                mean=tuple(map(float, config["image_mean"])) if normalize else (0.0, 0.0, 0.0),
+                std=tuple(map(float, config["image_std"])) if normalize else (1.0, 1.0, 1.0),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{source}: {_PREPROCESSOR} has a missing or wrong value ({error!r}): expected numbers for size, "
+                "resample, rescale_factor, image_mean and image_std"
+            ) from None
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """RGB uint8 (H, W, 3) -> float32 (1, 3, h, w)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,11 @@ def test_the_order_depends_on_the_seed_alone() -> None:
     flat = [key for step in whole for key in step]
     for epoch in range(2, 11):  # 20 samples were seen before: two epochs
         assert sorted(index for e, index in flat if e == epoch) == list(range(10)), epoch
+
+
+@pytest.mark.parametrize("package", ["pydantic", "tomli_w"])
+def test_without_the_train_extra_a_script_ends_in_one_line(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    code = (ROOT / "training" / "sdpose_training" / "recipe" / "__init__.py").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit, match=rf"needs the package '{package}'.*sdpose-annotator\[train\]"):
+        exec(compile(code, "recipe", "exec"), {})

@@ -381,6 +381,17 @@ def test_pictures_are_prepared_as_the_model_says() -> None:
     np.testing.assert_allclose(Preparation.from_config(settings, "x").apply(PICTURE), expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("wrong", [
+    {"resample": "bilinear"}, {"rescale_factor": None}, {"size": {"height": "tall", "width": 1}},
+    {"do_normalize": True}, {"do_normalize": True, "image_mean": 3, "image_std": [1, 1, 1]},
+], ids=str)  # fmt: skip
+def test_a_wrong_value_of_the_preprocessor_is_named(wrong: dict[str, object]) -> None:
+    from sdpose_core.detection.detr import Preparation
+
+    with pytest.raises(CheckpointError, match=r"^x: preprocessor_config.json has a missing or wrong value"):
+        Preparation.from_config({"size": {"height": 8, "width": 8}, **wrong}, "x")
+
+
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
     ("damage", "expected"),

@@ -214,10 +214,7 @@ def returning() -> Clip:
             return 260 + 6.0 * frame, 230.0
         return (560 - 5.0 * (frame - 150), 230.0) if frame >= 150 else None
 
-    walkers = [
-        Walker(1, there_and_back(80, 180, 2.0, 215), 135, GREEN, BLACK),
-        Walker(2, path, 150, RED, WHITE),
-    ]
+    walkers = [Walker(1, there_and_back(80, 180, 2.0, 215), 135, GREEN, BLACK), Walker(2, path, 150, RED, WHITE)]
     return film("leaving and returning", walkers, 240, seed=3)
 
 
@@ -234,10 +231,7 @@ def hard_cut() -> Clip:
 
 def ten_misses() -> Clip:
     """The detector finds nobody for ten frames, and later one of two for ten frames."""
-    walkers = [
-        Walker(1, straight(60, 2.5, 220), 140, RED, BLUE),
-        Walker(2, straight(180, 2.5, 235), 160, WHITE, BLACK),
-    ]
+    walkers = [Walker(1, straight(60, 2.5, 220), 140, RED, BLUE), Walker(2, straight(180, 2.5, 235), 160, WHITE, BLACK)]
     return film(
         "ten misses", walkers, 120, seed=5,
         missed=lambda frame, person: 40 <= frame < 50 or (person == 2 and 80 <= frame < 90),

@@ -32,10 +32,10 @@ from sdpose_core.model.config import SDPoseConfig
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.annotations import read_annotations, read_people
-from sdpose_training.evaluation import comparison, prediction_run
+from sdpose_training.evaluation import prediction_run
 from sdpose_training.evaluation import result as evaluation_result
 from sdpose_training.evaluation import run as evaluation
-from sdpose_training.evaluation.oks_report import LEAST_OKS
+from sdpose_training.evaluation.oks_report import MIN_OKS
 from sdpose_training.evaluation.prediction_run import predict
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory, load_sdpose_predictor
 from sdpose_training.evaluation.protocols import (
@@ -49,7 +49,6 @@ from sdpose_training.evaluation.protocols import (
 from sdpose_training.evaluation.scoring import read_predictions
 from sdpose_training.fit.validation import average_precision
 from sdpose_training.fit.validation import predict as predict_while_training
-from sdpose_training.peers import loading as peer_loading
 from sdpose_training.recipe.recipe import ValidationRecipe
 
 SAMPLES = ROOT.parent / "shared" / "data" / "coco_samples"
@@ -96,7 +95,7 @@ class Truth(StandInEstimator):
 
 def with_peers(monkeypatch: pytest.MonkeyPatch, **peers: Any) -> None:
     """Stands in for the loader of peers: SPEC -> predictor."""
-    monkeypatch.setattr(peer_loading, "load_peer", lambda spec, **options: peers[spec])
+    monkeypatch.setattr(evaluation, "load_peer", lambda spec, **options: peers[spec])
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -141,7 +140,7 @@ def test_the_figures_are_those_of_the_validation_while_training(data: Path, chec
     result = read(out)
     for name in ("AP", "AP50", "AP75", "AR"):
         assert result[name] == pytest.approx(expected[name], abs=1e-3), name
-    assert result["OKS"] == pytest.approx(expected["OKS"], abs=LEAST_OKS)  # less belongs to nobody
+    assert result["OKS"] == pytest.approx(expected["OKS"], abs=MIN_OKS)  # less belongs to nobody
 
 
 @pytest.mark.slow  # two starts of the program
@@ -309,8 +308,8 @@ def test_peers_and_comparison(
     worse.name = "six pixels off"
     with_peers(monkeypatch, good=good, worse=worse)
     seen: list[Any] = []
-    monkeypatch.setattr(comparison, "write_comparison", lambda results, folder: seen.extend([results, folder]))
-    monkeypatch.setattr(comparison, "format_comparison", lambda results: f"side by side: {len(results)}")
+    monkeypatch.setattr("evaluate.write_comparison", lambda results, folder: seen.extend([results, folder]))
+    monkeypatch.setattr("evaluate.format_comparison", lambda results: f"side by side: {len(results)}")
     out, plots = tmp_path / "r.json", tmp_path / "plots"
     assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")
@@ -366,7 +365,7 @@ def test_benchmarks_of_coco(
         assert result["settings"]["boxes"] == "COCO_val2017_detections_AP_H_70_person.json"
     shown = capsys.readouterr().out
     assert f"SDPose in the paper, Table {'3' if benchmark == 'coco' else '1'}" in shown
-    assert f"not to be compared with {PEOPLE}" in shown
+    assert f"cannot be compared with {PEOPLE}" in shown
 
 
 def test_whole_bodies_are_scored_by_their_bodies(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,11 +424,13 @@ def test_what_is_missing_is_named(coco: Path, remove: str, message: str) -> None
 
 def test_boxes_that_cannot_be_read(coco: Path) -> None:
     for content, message in (
-        ('{"a": 1}', "holds no boxes"),
-        ("[{", "holds no boxes"),
-        ('[{"image_id": 99, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "none of the 1 boxes"),
-        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": NaN}]', "entry 0 .* has the score nan"),
-        ('[{"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "holds no boxes"),
+        ('{"a": 1}', "holds no boxes: expected a list"),
+        ("[{", "is not valid JSON"),
+        ('[{"image_id": 99, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "none of its 1 boxes"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": NaN}]', "entry 0 has the score nan"),
+        ('[{"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "expected a number or a text"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2], "score": 1}]', "expected a bbox of x, y, width, height"),
+        ('[{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 1}]', "holds no boxes of people"),
     ):
         (coco / "boxes.json").write_text(content)
         with pytest.raises(InputError, match=message):
@@ -627,7 +628,9 @@ def test_entries_that_are_no_pictures_are_told(data: Path, tmp_path: Path) -> No
 
 
 def test_a_model_of_own_points_is_not_scored_as_another_set(data: Path) -> None:
-    with pytest.raises(InputError, match="predicts 'pen_21', .* has 'coco_17': these do not belong together"):
+    with pytest.raises(
+        InputError, match="predicts 'pen_21', but .* has 'coco_17': give the right set with --keypoint-set"
+    ):
         load_task(BENCHMARKS["custom"], Places(data), "pen_21")
 
 

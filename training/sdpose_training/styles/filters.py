@@ -1,8 +1,7 @@
-"""Styles that need no weights: oil, sketch, posterise, edge. Plain image processing, so anyone can try robustness.
+"""Styles without weights: oil, sketch, posterise, edge, by plain image processing.
 
-Each filter takes and returns RGB uint8 (H, W, 3), changes no geometry and depends on the picture alone.
-Strokes and lines grow with the picture, so that a style looks the same at every resolution. Only modules that every
-build of OpenCV has are used.
+Each filter takes and returns RGB uint8 (H, W, 3), keeps the geometry and depends only on the picture. Strokes and lines
+scale with the picture, so a style looks the same at every resolution. Needs only OpenCV's base modules.
 """
 
 from __future__ import annotations
@@ -14,47 +13,47 @@ import cv2
 import numpy as np
 
 _SECTORS = 8
-_COLOURS = 9
-_UNIT = 512.0  # side of a square picture for which the numbers below are meant
+_COLORS = 9
+_UNIT = 512.0  # side of a square picture at scale 1
 
 
 def oil(rgb: np.ndarray) -> np.ndarray:
-    """Thick paint: flat dabs with sharp borders (generalised Kuwahara filter, Papari et al. 2007), strokes along the
-    contours that catch the light, stronger colours."""
+    """Thick paint: flat dabs with sharp borders (generalized Kuwahara filter, Papari et al. 2007), a relief of strokes
+    along the contours, stronger colors."""
     scale = _scale(rgb)
     dabs = _kuwahara(_padded(rgb, 2).astype(np.float32), radius=max(2, round(6 * scale)))[2:-2, 2:-2]
     strokes = _strokes(dabs, length=max(4, round(11 * scale)), width=0.9 * scale)
-    grey = dabs.mean(axis=2, keepdims=True)
-    vivid = grey + 1.35 * (dabs - grey)
+    gray = dabs.mean(axis=2, keepdims=True)
+    vivid = gray + 1.35 * (dabs - gray)
     return _to_uint8(vivid + 14 * strokes[..., None])
 
 
 def sketch(rgb: np.ndarray) -> np.ndarray:
     """Pencil on paper: contours by dodging, shadows by two layers of hatching."""
     scale = _scale(rgb)
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    smooth = cv2.GaussianBlur(grey, (0, 0), 0.6 * scale + 0.1)
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    smooth = cv2.GaussianBlur(gray, (0, 0), 0.6 * scale + 0.1)
     lines = np.clip(smooth / np.maximum(cv2.GaussianBlur(smooth, (0, 0), 6 * scale), 1e-3), 0, 1) ** 2.2
-    tone = cv2.GaussianBlur(grey, (0, 0), 2 * scale)
-    shade = 1 - 0.45 * _hatching(grey.shape, 45, scale) * _below(tone, 0.45)
-    shade *= 1 - 0.45 * _hatching(grey.shape, -30, scale) * _below(tone, 0.25)
+    tone = cv2.GaussianBlur(gray, (0, 0), 2 * scale)
+    shade = 1 - 0.45 * _hatching(gray.shape, 45, scale) * _below(tone, 0.45)
+    shade *= 1 - 0.45 * _hatching(gray.shape, -30, scale) * _below(tone, 0.25)
     paper = np.array([250, 247, 240], np.float32)
     return _to_uint8(paper * (0.12 + 0.88 * lines * shade)[..., None])
 
 
 def posterise(rgb: np.ndarray) -> np.ndarray:
-    """A screen print: nine flat colours of the picture's own, without small detail."""
+    """A screen print: nine flat colors from the picture, without small details."""
     size = 2 * round(1.5 * _scale(rgb)) + 1
     flat = cv2.bilateralFilter(cv2.medianBlur(rgb, max(3, size)), 9, 40, 7)
     lab = cv2.cvtColor(flat, cv2.COLOR_RGB2LAB).astype(np.float32)
     palette = _palette(lab)
     nearest = cv2.medianBlur(_nearest(lab, palette).astype(np.uint8), max(3, size))
-    colours = cv2.cvtColor(_to_uint8(palette)[None], cv2.COLOR_LAB2RGB)[0]
-    return colours[nearest]
+    colors = cv2.cvtColor(_to_uint8(palette)[None], cv2.COLOR_LAB2RGB)[0]
+    return colors[nearest]
 
 
 def edge(rgb: np.ndarray) -> np.ndarray:
-    """White contours on black: of colour too, not of brightness alone; nothing but lines is left."""
+    """White contours of brightness and color on black."""
     scale = _scale(rgb)
     smooth = cv2.bilateralFilter(rgb, 7, 40, 5)
     lab = cv2.GaussianBlur(cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB), (0, 0), max(0.8, 1.1 * scale))
@@ -131,8 +130,8 @@ def _strokes(rgb: np.ndarray, length: int, width: float) -> np.ndarray:
 
 def _contour_direction(rgb: np.ndarray) -> np.ndarray:
     """Unit vectors (x, y) along the contours, (H, W, 2): smaller eigenvector of the smoothed structure tensor."""
-    grey = np.ascontiguousarray(rgb.mean(axis=2))
-    gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    gray = np.ascontiguousarray(rgb.mean(axis=2))
+    gx, gy = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     sigma = max(1.0, 5 * _scale(rgb))
     xx, yy, xy = (cv2.GaussianBlur(product, (0, 0), sigma) for product in (gx * gx, gy * gy, gx * gy))
     angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.pi / 2
@@ -140,7 +139,7 @@ def _contour_direction(rgb: np.ndarray) -> np.ndarray:
 
 
 def _hatching(shape: tuple[int, int], degrees: float, scale: float) -> np.ndarray:
-    """Parallel pencil strokes, 0..1, uneven as by hand."""
+    """Parallel pencil strokes, 0..1, uneven as if by hand."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     across = x * np.sin(np.radians(degrees)) + y * np.cos(np.radians(degrees))
     noise = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -152,33 +151,33 @@ def _hatching(shape: tuple[int, int], degrees: float, scale: float) -> np.ndarra
 
 
 def _below(tone: np.ndarray, level: float) -> np.ndarray:
-    """1 where the tone is well below the level, 0 above it, soft between."""
+    """1 well below the level, 0 above it, with a soft transition."""
     return np.clip((level - tone) / 0.15, 0, 1)
 
 
 def _palette(lab: np.ndarray) -> np.ndarray:
-    """The main colours, (K, 3) float32: k-means on a small copy, begun with colours far from each other, so that a
-    small red coat in the snow gets one."""
+    """The main colors, (K, 3) float32: k-means on a small copy. Starts with colors far apart, so that a small area of
+    a distinct color gets one."""
     pixels = cv2.resize(lab, (64, 64), interpolation=cv2.INTER_AREA).reshape(-1, 3)
     palette = pixels.mean(axis=0, keepdims=True)
-    for _ in range(_COLOURS - 1):
-        distance = np.min([np.square(pixels - colour).sum(axis=1) for colour in palette], axis=0)
+    for _ in range(_COLORS - 1):
+        distance = np.min([np.square(pixels - color).sum(axis=1) for color in palette], axis=0)
         palette = np.vstack([palette, pixels[distance.argmax()]])
     for _ in range(12):
         nearest = _nearest(pixels, palette)
-        for k in range(_COLOURS):
+        for k in range(_COLORS):
             if (nearest == k).any():
                 palette[k] = pixels[nearest == k].mean(axis=0)
     return palette
 
 
 def _nearest(lab: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Index of the nearest colour of the palette for each pixel (..., 3); hue counts more than brightness."""
+    """Index of the nearest color of the palette for each pixel (..., 3); hue counts more than brightness."""
     weights = np.array([0.6, 1, 1], np.float32)
     best = np.full(lab.shape[:-1], np.inf, np.float32)
     index = np.zeros(lab.shape[:-1], np.int64)
-    for k, colour in enumerate(palette):
-        distance = np.square((lab - colour) * weights).sum(axis=-1)
+    for k, color in enumerate(palette):
+        distance = np.square((lab - color) * weights).sum(axis=-1)
         closer = distance < best
         best[closer], index[closer] = distance[closer], k
     return index

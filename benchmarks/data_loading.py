@@ -1,8 +1,8 @@
-"""How fast training samples are made: pictures per second and core, and which stage takes how much of it.
+"""How fast training samples are made: pictures per second and core, and the share of each stage.
 
     python benchmarks/data_loading.py [--annotations FILE --images DIR] [--keypoint-set wholebody] [--workers 2]
 
-Without annotations it makes samples from two photographs of tests/data at COCO's usual 640 x 480 pixels.
+Without annotations, the samples come from two photographs of tests/data at 640 x 480 pixels, as in COCO.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
+sys.path.insert(0, str(ROOT / "training"))
 
-# FIXME
 from sdpose_core.images import read_image
 from sdpose_core.skeletons import KeypointSet, keypoint_set
 from sdpose_training.data.annotations import People, read_annotations, read_people
@@ -38,14 +37,14 @@ STAGES = {
     "occlude": "blur and hole",
     "encode_udp_profiles": "targets",
 }
-"""Functions that `samples` calls, and what they do; the mirror and copies are what is left."""
+"""Function of `samples` -> name of the stage; "rest" is mirroring and copies."""
 
 GOAL = 16.0
-"""Pictures per second that two cores should make at 768 x 1024."""
+"""Pictures per second that two cores should reach at 768 x 1024."""
 
 
 def measure_stages(samples: PeopleSamples, count: int) -> tuple[dict[str, float], float]:
-    """Seconds per picture of each stage, and in all, in this process on one thread."""
+    """Seconds per picture of each stage, and in total, in this process on one thread."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -76,7 +75,7 @@ def measure_stages(samples: PeopleSamples, count: int) -> tuple[dict[str, float]
 
 
 def measure_loader(samples: PeopleSamples, count: int, workers: int, batch: int = 4) -> float:
-    """Pictures per second of a DataLoader, its start not counted."""
+    """Pictures per second of a DataLoader, without its start."""
     from torch.utils.data import DataLoader
 
     keys = [[(0, i % len(samples)) for i in range(start, start + batch)] for start in range(0, count, batch)]
@@ -91,7 +90,7 @@ def measure_loader(samples: PeopleSamples, count: int, workers: int, batch: int 
 
 
 def stand_in_people(folder: Path, points: KeypointSet, count: int = 24) -> People:
-    """Photographs of 640 x 480 with people's boxes and keypoints anywhere in them."""
+    """Photographs of 640 x 480 with boxes and keypoints at random places."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -110,7 +109,7 @@ def stand_in_people(folder: Path, points: KeypointSet, count: int = 24) -> Peopl
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the figures; exit code 1 if two cores would not make 16 pictures per second."""
+    """Print the figures; exit code 1 if two cores would not reach 16 pictures per second."""
     args = _parser().parse_args(argv)
     points = keypoint_set(args.keypoint_set)
     w, h = args.input_size

@@ -1,7 +1,7 @@
-"""A clip of any length whose frames are computed, with a detector and an estimator that find its people by colour.
+"""A computed clip of any length, with a detector and an estimator that find its people by color.
 
-Nothing is random: a frame is a function of its number. The estimator's results depend, in their last digits, on the
-pixels and on which crops share a batch, as those of a real model do.
+Nothing is random: a frame is a function of its number. As with a real model, the last digits of the results depend on
+the pixels and the batch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sdpose_core.video.frames import Frame, VideoInfo
 
 SIZE = (96, 64)
 RATE = Fraction(25)
-COLOURS = ((220, 30, 30), (30, 60, 220))
+COLORS = ((220, 30, 30), (30, 60, 220))
 
 
 class SyntheticClip:
-    """A source like those of `open_video`, described by a small file (so that it has an identity)."""
+    """A source like those of `open_video`, described by a small file, which gives it an identity."""
 
     def __init__(self, path: Path) -> None:
         length = json.loads(path.read_text(encoding="utf-8"))["frames"]
@@ -34,7 +34,7 @@ class SyntheticClip:
 
     @classmethod
     def make(cls, path: Path, frames: int) -> SyntheticClip:
-        """Write the file that describes a clip of so many frames."""
+        """Write the file that describes a clip with this number of frames."""
         path.write_text(json.dumps({"frames": frames}), encoding="utf-8")
         return cls(path)
 
@@ -52,21 +52,21 @@ class SyntheticClip:
 
 
 def picture(index: int) -> np.ndarray:
-    """RGB uint8: two people walk to and fro; the second is away for 30 of each 200 frames."""
+    """RGB uint8: two people walk back and forth; the second is away for 30 of each 200 frames."""
     image = np.full((SIZE[1], SIZE[0], 3), 98 + index % 5, np.uint8)
-    for person, colour in enumerate(COLOURS):
+    for person, color in enumerate(COLORS):
         if person == 1 and index % 200 >= 170:
             continue
         x = int(12 + 48 * person + 10 * np.sin(index / (9 + 4 * person)))
         y = int(14 + 4 * np.cos(index / 13))
-        image[y : y + 40, x : x + 16] = colour
+        image[y : y + 40, x : x + 16] = color
     return image
 
 
 class ColourDetector:
-    """Boxes around the two colours."""
+    """Boxes around the two colors."""
 
-    name = "by colour"
+    name = "by color"
 
     def __init__(self) -> None:
         self.calls = 0
@@ -79,10 +79,10 @@ class ColourDetector:
         """See `PersonDetector.detect`."""
         self.calls += 1
         boxes = []
-        for colour in COLOURS:
-            there = (image == colour).all(axis=2)
-            if there.any():
-                rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+        for color in COLORS:
+            mask = (image == color).all(axis=2)
+            if mask.any():
+                rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
                 boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
         return np.asarray(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32)
 
@@ -93,7 +93,7 @@ class FigureEstimator:
     Args:
         batch_size: crops per pass; results depend on it in their last digits.
         keypoint_set: of the results.
-        before_batch: called before each pass, to be slow, or to fail.
+        before_batch: called before each pass, to wait or to fail.
     """
 
     name = "figures"

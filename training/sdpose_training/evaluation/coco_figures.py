@@ -78,7 +78,13 @@ def coco_figures(
         )
     if not len(found.scores):
         return _nothing_found(truth)
-    sides = _truth_file(truth, place), _detection_file(found, place)
+    points = np.nan_to_num(found.keypoints.astype(np.float64))
+    triples = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2)
+    sides = (
+        _coco_file(place, truth.image_ids, truth.keypoints, truth.areas, bbox=truth.boxes_xywh.tolist(),
+                   iscrowd=truth.crowd.astype(int).tolist(), num_keypoints=truth.labelled.tolist()),
+        _coco_file(place, found.image_ids, triples, found.areas, score=np.asarray(found.scores, np.float64).tolist()),
+    )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = _evaluator(scorer, *sides, np.asarray(sigmas, np.float64))
         evaluation.evaluate()
@@ -116,42 +122,15 @@ def _evaluator(scorer: str, truth: dict[str, Any], found: dict[str, Any], sigmas
     return evaluation
 
 
-def _truth_file(truth: Truth, place: Mapping[Any, int]) -> dict[str, Any]:
+def _coco_file(
+    place: Mapping[Any, int], image_ids: Sequence[Any], keypoints: np.ndarray, areas: np.ndarray, **columns: list
+) -> dict[str, Any]:
     """A COCO file; people and pictures are numbered from 1, as the evaluators take 0 for no match."""
-    return _file(place, [
-        {
-            "id": i + 1,
-            "image_id": place[truth.image_ids[i]],
-            "category_id": _PERSON,
-            "iscrowd": int(truth.crowd[i]),
-            "area": float(truth.areas[i]),
-            "bbox": truth.boxes_xywh[i].tolist(),
-            "keypoints": truth.keypoints[i].ravel().tolist(),
-            "num_keypoints": int(truth.labelled[i]),
-        }
-        for i in range(len(truth.ids))
-    ])  # fmt: skip
-
-
-def _detection_file(found: Detections, place: Mapping[Any, int]) -> dict[str, Any]:
-    points = np.nan_to_num(found.keypoints.astype(np.float64))
-    triples = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2)
-    return _file(place, [
-        {
-            "id": i + 1,
-            "image_id": place[found.image_ids[i]],
-            "category_id": _PERSON,
-            "iscrowd": 0,
-            "area": float(found.areas[i]),
-            "bbox": [0.0, 0.0, 0.0, 0.0],
-            "keypoints": triples[i].ravel().tolist(),
-            "score": float(found.scores[i]),
-        }
-        for i in range(len(found.scores))
-    ])  # fmt: skip
-
-
-def _file(place: Mapping[Any, int], annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    category = {"id": _PERSON, "name": "person"}
-    images = [{"id": i} for i in place.values()]
-    return {"info": {}, "images": images, "categories": [category], "annotations": annotations}
+    columns = {"bbox": [[0.0] * 4] * len(areas), "iscrowd": [0] * len(areas), **columns}
+    people = [
+        {"id": i + 1, "image_id": place[image_ids[i]], "category_id": _PERSON, "area": float(areas[i]),
+         "keypoints": keypoints[i].ravel().tolist(), **{name: values[i] for name, values in columns.items()}}
+        for i in range(len(areas))
+    ]  # fmt: skip
+    images, categories = [{"id": i} for i in place.values()], [{"id": _PERSON, "name": "person"}]
+    return {"info": {}, "images": images, "categories": categories, "annotations": people}

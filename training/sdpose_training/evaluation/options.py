@@ -100,28 +100,21 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="After a stop, the same command continues. On several GPUs: accelerate launch training/evaluate.py ...",
         allow_abbrev=False,
     )
-    _add_what(parser)
-    _add_data(parser)
+    _add_inputs(parser)
     _add_model(parser)
-    _add_protocol(parser)
     _add_outputs(parser)
     return parser
 
 
-def _add_what(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to evaluate (repeatable)")
-    add = group.add_argument
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what to evaluate (repeatable)").add_argument
     add("--checkpoint", action="append", default=[], metavar="C", help="SDPose weights: a path, body or wholebody")
     add("--peer", action="append", default=[], metavar="SPEC", help="preview, vitpose:NAME, rtmpose:FILE.onnx, ...")
-    add(
-        "--benchmark", action="append", default=[], metavar="NAME", choices=list(BENCHMARKS), help=", ".join(BENCHMARKS)
-    )
+    names = list(BENCHMARKS)
+    add("--benchmark", action="append", default=[], metavar="NAME", choices=names, help=", ".join(names))
     add("--predictions", type=Path, metavar="FILE", help="score this file instead of running a model")
     add("--trust-file", action="store_true", help="allow a peer's file (TorchScript) to run its code")
     add("--download", action="store_true", help="allow the download of a ViTPose model from the Hugging Face hub")
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--data.root", dest="data_root", type=Path, metavar="DIR", help="folder of the data, or its parent")
@@ -143,19 +136,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--crop", choices=CROP_MODES, default="affine", help="default: affine, as trained")
     add("--input-size", type=size(1), metavar="WxH", help="of a crop (default: the checkpoint's)")
     add_device(group)
-
-
-def _add_protocol(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("protocol (defaults: the paper's)")
-    add = group.add_argument
+    add = parser.add_argument_group("protocol (defaults: the paper's)").add_argument
     add("--nms", choices=NMS_MODES, default="oks", help="OKS-NMS at .9, soft, or none")
     add("--score-mode", choices=SCORE_MODES, default="bbox_keypoint", help="how to score a person")
     add("--scorer", choices=SCORERS, default=SCORERS[0], help="the second is slower, with the same figures")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("results")
-    add = group.add_argument
+    add = parser.add_argument_group("results").add_argument
     add("--out", type=Path, required=True, metavar="FILE.json", help="figures, settings, versions, hashes")
     add("--save-predictions", type=Path, metavar="FILE.json", help="file for --predictions")
     add("--oks-dump", type=Path, metavar="FILE.json", help="OKS of each person by picture")

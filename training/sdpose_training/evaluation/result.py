@@ -130,7 +130,9 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         papers = {json.dumps(result["paper"]): result["paper"] for result in group if result.get("paper")}
         rows += [row for paper in papers.values() for row in _rows(_paper_label(paper), paper)]
         cells = [[label, *(_percent(figures.get(column)) for column in SHOWN)] for label, figures in rows]
-        blocks.append("\n".join([_heading(group), plain_table(["", *SHOWN], cells), *_remarks(group)]))
+        counts = group[0]["counts"]
+        title = f"{name}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people (percent)"
+        blocks.append("\n".join([title, plain_table(["", *SHOWN], cells), *_remarks(group)]))
     return "\n\n".join(blocks)
 
 
@@ -153,14 +155,6 @@ def _paper_label(paper: Mapping[str, Any]) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _heading(results: Sequence[Mapping[str, Any]]) -> str:
-    counts = results[0]["counts"]
-    return (
-        f"{_title(results[0])}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people "
-        "(percent)"
-    )
 
 
 def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:

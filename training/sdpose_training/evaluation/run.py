@@ -94,25 +94,16 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
 def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[[], Estimator]]:
     """A loading function for each predictor."""
     options = EstimatorOptions(
-        device=device,
-        batch_size=args.batch or None,
-        flip_test=args.flip_test,
-        crop=args.crop,
-        dtype=args.dtype,
+        device=device, batch_size=args.batch or None, flip_test=args.flip_test, crop=args.crop, dtype=args.dtype,
         input_size=args.input_size,
-    )
+    )  # fmt: skip
     by_memory = args.batch == BY_MEMORY
     for checkpoint in args.checkpoint:
         yield lambda checkpoint=checkpoint: load_sdpose_predictor(checkpoint, options, by_memory=by_memory)
+    allowed = {"trust_file": args.trust_file, "download": args.download}
+    more = {"flip_test": args.flip_test, "batch": None if by_memory else args.batch}
     for spec in args.peer:
-        yield lambda spec=spec: _load_peer(spec, device, args)
-
-
-def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> Estimator:
-    batch = None if args.batch == BY_MEMORY else args.batch
-    return load_peer(
-        spec, device=device, trust_file=args.trust_file, download=args.download, flip_test=args.flip_test, batch=batch
-    )
+        yield lambda spec=spec: load_peer(spec, device=device, **allowed, **more)
 
 
 def _predict(
@@ -130,12 +121,7 @@ def _predict(
         return None
     predictions, settings = answer
     return Answers(
-        predictions,
-        predictor.name,
-        benchmark,
-        task.keypoint_set,
-        task.content,
-        task.files,
+        predictions, predictor.name, benchmark, task.keypoint_set, task.content, task.files,
         settings={
             "boxes": task.boxes.name if task.boxes else "ground truth",
             "images": str(task.images),
@@ -145,7 +131,7 @@ def _predict(
         },
         hashes={"weights": settings["predictor"].get("weights"), **task.digests()},
         counts={"boxes": len(task.boxes_xyxy), "left_out_boxes": len(task.boxes_xyxy) - len(predictions)},
-    )
+    )  # fmt: skip
 
 
 def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -159,17 +145,13 @@ def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
     if benchmark and (name := scored_set(benchmark, keypoint_set.name)) != keypoint_set.name:
         keypoint_set = KEYPOINT_SETS[name]
         predictions = predictions.first_points(len(keypoint_set))
+    files = picture_files(content, root / (args.images or ""), annotations)
     answers = Answers(
-        predictions,
-        args.predictions.stem,
-        benchmark,
-        keypoint_set,
-        content,
-        picture_files(content, root / (args.images or ""), annotations),
+        predictions, args.predictions.stem, benchmark, keypoint_set, content, files,
         settings={"domain": args.domain} if args.domain else {},
         hashes={"predictions": sha256_of(args.predictions), "annotations": sha256_of(annotations)},
         counts={},
-    )
+    )  # fmt: skip
     return [_score(answers, args, OutputNames(args).next("predictions", answers.model))]
 
 
@@ -186,15 +168,10 @@ def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict
     scored = score(answers.predictions, answers.content, answers.keypoint_set, **protocol)
     matches = match_people(scored)
     result = result_of(
-        scored,
-        mean_oks(matches),
-        model=answers.model,
-        benchmark=answers.benchmark,
-        keypoint_set=answers.keypoint_set.name,
-        settings={**protocol, **answers.settings},
-        hashes=answers.hashes,
+        scored, mean_oks(matches), model=answers.model, benchmark=answers.benchmark,
+        keypoint_set=answers.keypoint_set.name, settings={**protocol, **answers.settings}, hashes=answers.hashes,
         counts=answers.counts,
-    )
+    )  # fmt: skip
     if outputs.predictions:
         write_predictions(answers.predictions, outputs.predictions)
     if outputs.oks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,7 @@ class Predictions:
 
     def first_points(self, count: int) -> Predictions:
         """The first `count` points of each: the body of a whole body."""
-        points, scores = self.keypoints[:, :count], self.keypoint_scores[:, :count]
-        return Predictions(self.ids, self.image_ids, points, scores, self.box_scores, self.box_scales)
+        return replace(self, keypoints=self.keypoints[:, :count], keypoint_scores=self.keypoint_scores[:, :count])
 
 
 def box_scales(boxes_xyxy: np.ndarray) -> np.ndarray:
@@ -285,8 +284,8 @@ def score(
     kept, scores = predictions.select(indices), scores[indices]
     found = Detections(kept.image_ids, kept.keypoints, scores, extents(kept.keypoints))
     parts = {
-        name: _figures(truth.part(points), _part(found, points), sigmas[list(points)], scorer)
-        for name, points in keypoint_set.parts.items()
+        name: _figures(truth.part(points), replace(found, keypoints=found.keypoints[:, points]), sigmas[points], scorer)
+        for name, points in ((name, list(points)) for name, points in keypoint_set.parts.items())
         if len(keypoint_set.parts) > 1
     }
     counts = {
@@ -305,11 +304,6 @@ def oks_sigmas(keypoint_set: KeypointSet) -> np.ndarray:
         return np.asarray(keypoint_set.sigmas, np.float64)
     log.warning("%s has no OKS sigmas: %g is used for every point", keypoint_set.name, UNKNOWN_SIGMA)
     return np.full(len(keypoint_set), UNKNOWN_SIGMA)
-
-
-def _part(found: Detections, points: Sequence[int]) -> Detections:
-    """Some points of the found people, with the area of the body."""
-    return Detections(found.image_ids, found.keypoints[:, list(points)], found.scores, found.areas)
 
 
 def _figures(truth: Truth, found: Detections, sigmas: np.ndarray, scorer: str) -> dict[str, float | None]:

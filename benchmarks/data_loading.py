@@ -30,13 +30,9 @@ from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings,
 from sdpose_training.recipe.recipe import AugmentationRecipe
 
 STAGES = {
-    "augment": "placement (flip, half body, jitter)",
-    "read_picture": "read and decode",
-    "warp": "warp",
-    "distort": "photometric",
-    "occlude": "blur and hole",
-    "encode_udp_profiles": "targets",
-}
+    "augment": "placement (flip, half body, jitter)", "read_picture": "read and decode", "warp": "warp",
+    "distort": "photometric", "occlude": "blur and hole", "encode_udp_profiles": "targets",
+}  # fmt: skip
 """Function of `samples` -> name of the stage; "rest" is mirroring and copies."""
 
 GOAL = 16.0

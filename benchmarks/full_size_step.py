@@ -88,14 +88,11 @@ def random_vae_decoder(config: VAEConfig) -> dict[str, torch.Tensor]:
     from diffusers import AutoencoderKL
 
     levels = len(config.block_out_channels)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=config.block_out_channels,
-        layers_per_block=config.layers_per_block,
+    state = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=config.block_out_channels, layers_per_block=config.layers_per_block,
         norm_num_groups=config.norm_num_groups,
-    )
-    state = vae.state_dict()
+    ).state_dict()  # fmt: skip
     return {f"vae.{k}": v for k, v in state.items() if k.startswith(("decoder.", "post_quant_conv."))}
 
 

@@ -28,11 +28,8 @@ CONFIDENT = 0.3
 """Minimum fp32 score of the points that are compared."""
 
 DTYPES = {
-    "fp32": ("fp32", "fp32"),
-    "bf16": ("bf16", "bf16"),
-    "bf16, VAE in fp32": ("bf16", "fp32"),
-    "fp16": ("fp16", "fp16"),
-}
+    "fp32": ("fp32", "fp32"), "bf16": ("bf16", "bf16"), "bf16, VAE in fp32": ("bf16", "fp32"), "fp16": ("fp16", "fp16")
+}  # fmt: skip
 
 
 def main() -> None:

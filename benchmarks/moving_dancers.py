@@ -130,12 +130,9 @@ def _visible(people: Sequence[tuple[int, np.ndarray]]) -> list[tuple[int, np.nda
 
 
 def film(
-    name: str,
-    dancers: Sequence[Dancer],
-    frames: int,
-    missed: Callable[[int, int], bool] = lambda frame, person: False,
-    sky: Callable[[int], float] = lambda frame: 1.0,
-) -> Clip:
+    name: str, dancers: Sequence[Dancer], frames: int,
+    missed: Callable[[int, int], bool] = lambda frame, person: False, sky: Callable[[int], float] = lambda frame: 1.0,
+) -> Clip:  # fmt: skip
     """A clip with the results of detector and estimator, and the truth. Detections of nobody are dropped."""
     detector, estimator = load_detector("yolox", threshold=THRESHOLD), load_estimator("preview")
     clip = Clip(name)

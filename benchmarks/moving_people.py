@@ -100,15 +100,9 @@ def render(image: np.ndarray, walker: Walker, points: np.ndarray) -> None:
 
 
 def film(
-    name: str,
-    walkers: Sequence[Walker],
-    frames: int,
-    *,
-    seed: int,
-    noise: float = 1.0,
-    missed: Callable[[int, int], bool] = lambda frame, person: False,
-    scene: Callable[[int], int] = lambda frame: 0,
-) -> Clip:
+    name: str, walkers: Sequence[Walker], frames: int, *, seed: int, noise: float = 1.0,
+    missed: Callable[[int, int], bool] = lambda frame, person: False, scene: Callable[[int], int] = lambda frame: 0,
+) -> Clip:  # fmt: skip
     """The clip of some walkers (later ones are nearer).
 
     Args:

@@ -41,13 +41,9 @@ def random_people(people: int, pictures: int) -> tuple[Predictions, dict[str, An
     ]  # fmt: skip
     images = [{"id": i + 1, "file_name": f"{i + 1:012d}.jpg"} for i in range(pictures)]
     predictions = Predictions(
-        ids=np.arange(people),
-        image_ids=tuple(image_ids),
-        keypoints=points + rng.normal(0, 3, points.shape),
-        keypoint_scores=rng.uniform(0, 1, points.shape[:2]),
-        box_scores=rng.uniform(0.1, 1, people),
-        box_scales=size[:, 0] * 1.25,
-    )
+        np.arange(people), tuple(image_ids), points + rng.normal(0, 3, points.shape),
+        rng.uniform(0, 1, points.shape[:2]), rng.uniform(0.1, 1, people), size[:, 0] * 1.25,
+    )  # fmt: skip
     return predictions, {"images": images, "annotations": annotations}
 
 

@@ -42,7 +42,7 @@ class SyntheticClip:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Nothing is open."""
+        pass
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """From frame `start` on."""
@@ -72,11 +72,9 @@ class ColourDetector:
         self.calls = 0
 
     def meta(self) -> dict[str, Any]:
-        """See `PersonDetector.meta`."""
         return {"name": self.name}
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `PersonDetector.detect`."""
         self.calls += 1
         boxes = []
         for color in COLORS:
@@ -109,18 +107,15 @@ class FigureEstimator:
         self._layout = 0.5 + 0.45 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
     def to(self, device: Any) -> FigureEstimator:
-        """See `Estimator.to`."""
         return self
 
     def meta(self) -> dict[str, Any]:
-        """See `PoseEstimator.meta`."""
         settings = {"batch_size": self.batch_size}
         return {"model": self.name, "weights": {}, "library_version": "0", "settings": settings}
 
     def estimate(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], *, masks: Any = None, on_batch: Any = None
     ) -> list[Poses]:
-        """See `PoseEstimator.estimate`."""
         jobs = [(number, box) for number, own in enumerate(boxes) for box in own]
         self.calls.append(len(images))
         found: list[list[np.ndarray]] = [[] for _ in images]

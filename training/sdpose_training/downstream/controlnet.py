@@ -72,17 +72,11 @@ class ControlNetPictures:
 
         h, w = pose_map.shape[:2]
         output = self._pipeline(
-            prompt=prompt,
-            negative_prompt=self.settings.negative_prompt,
-            image=Image.fromarray(pose_map),
-            width=w,
-            height=h,
-            num_inference_steps=self.settings.steps,
-            guidance_scale=self.settings.guidance,
+            prompt=prompt, negative_prompt=self.settings.negative_prompt, image=Image.fromarray(pose_map), width=w,
+            height=h, num_inference_steps=self.settings.steps, guidance_scale=self.settings.guidance,
             controlnet_conditioning_scale=self.settings.conditioning_scale,
-            generator=torch.Generator("cpu").manual_seed(seed),
-            output_type="np",
-        )
+            generator=torch.Generator("cpu").manual_seed(seed), output_type="np",
+        )  # fmt: skip
         return np.rint(np.clip(output.images[0], 0, 1) * 255).astype(np.uint8)
 
 

@@ -35,13 +35,11 @@ Generator = Callable[[np.ndarray, str, int], np.ndarray]
 
 @dataclass(frozen=True)
 class PictureCheck:
-    """The pictures to generate.
+    """The pictures to generate: one for each source picture, estimator and seed.
 
     Attributes:
-        pictures: the source pictures.
         poses: estimator -> folder of its poses; two or more.
         prompt, prompts: for all pictures; for some, by file name or stem.
-        seeds: one generated picture for each.
         short_side: of the generated pictures in pixels.
         style, threshold: of maps drawn from keypoints.
         as_given: use the estimators' maps even if there are keypoints.

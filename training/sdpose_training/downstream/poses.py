@@ -72,14 +72,9 @@ def find_pose_files(folder: Path, picture: Path, *, as_given: bool = False) -> P
 
 
 def read_condition(
-    files: PoseFiles,
-    picture_size: tuple[int, int],
-    size: tuple[int, int],
-    *,
-    style: str,
-    threshold: float,
+    files: PoseFiles, picture_size: tuple[int, int], size: tuple[int, int], *, style: str, threshold: float,
     as_given: bool = False,
-) -> Condition:
+) -> Condition:  # fmt: skip
     """The pose map of `size` (w, h), drawn from `.pose.npz` or OpenPose JSON, or given as a picture.
 
     Args:

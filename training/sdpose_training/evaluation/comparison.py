@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOMAINS = {
-    "coco": "COCO",
-    "coco-wholebody": "COCO-WholeBody",
-    "humanart": "HumanArt",
-    "coco-ood-monet": "COCO-OOD Monet",
+    "coco": "COCO", "coco-wholebody": "COCO-WholeBody", "humanart": "HumanArt", "coco-ood-monet": "COCO-OOD Monet",
     "coco-ood-ukiyoe": "COCO-OOD Ukiyo-e",
-}
+}  # fmt: skip
 """Benchmarks in the order of the paper, from photographs to art; others follow by their own names."""
 
 SHOWN = ("AP", "AR")
@@ -162,11 +159,8 @@ def _ordered(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _figures(result: Mapping[str, Any]) -> Figures:
-    figures = {
-        key: value
-        for key, value in result.items()
-        if key[:2] in SHOWN and (value is None or isinstance(value, float | int))
-    }
+    kinds = float | int | None
+    figures = {key: value for key, value in result.items() if key[:2] in SHOWN and isinstance(value, kinds)}
     if missing := [key for key in SHOWN if key not in figures]:
         raise InputError(f"this is not a result of evaluate.py: it has no {missing[0]}, only {', '.join(result)}")
     return figures

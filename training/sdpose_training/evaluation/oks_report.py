@@ -22,13 +22,7 @@ _FAR_AWAY = 1e6
 
 @dataclass(frozen=True)
 class Match:
-    """An annotated person and their prediction.
-
-    Attributes:
-        person: index in `Scored.truth`.
-        prediction: index in `Scored.kept`, None without a match.
-        oks: 0 without a match.
-    """
+    """Index of a person in `Scored.truth` and of their prediction in `Scored.kept`; None and 0 without a match."""
 
     person: int
     prediction: int | None

@@ -18,13 +18,7 @@ from sdpose_training.options import add_device, size, whole_number
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files of one result.
-
-    Attributes:
-        result: the JSON.
-        unfinished: folder of predictions until all are complete.
-        predictions, oks, gallery: None unless asked for.
-    """
+    """Files of one result, and the folder of its unfinished predictions; None unless asked for."""
 
     result: Path
     unfinished: Path

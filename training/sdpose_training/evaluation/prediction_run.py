@@ -145,17 +145,12 @@ def run_settings(predictor: Estimator, task: Task) -> dict[str, Any]:
     batch = predictor.batch_size
     digest = task.digests()
     return {
-        "benchmark": task.benchmark.name,
-        "keypoint_set": task.keypoint_set.name,
+        "benchmark": task.benchmark.name, "keypoint_set": task.keypoint_set.name,
         "predictor": {"name": predictor.name, **predictor.meta()},
-        "annotations": digest["annotations"],
-        "boxes": digest["boxes"],
-        "box_count": len(task.boxes_xyxy),
-        "images": str(task.images.resolve()),
-        "batch": batch,
-        "chunk": batch * max(1, min(BATCHES_PER_CHUNK, MAX_CHUNK // batch)),
-        "library_version": __version__,
-    }
+        "annotations": digest["annotations"], "boxes": digest["boxes"], "box_count": len(task.boxes_xyxy),
+        "images": str(task.images.resolve()), "batch": batch,
+        "chunk": batch * max(1, min(BATCHES_PER_CHUNK, MAX_CHUNK // batch)), "library_version": __version__,
+    }  # fmt: skip
 
 
 def _chunks(count: int, length: int, folder: Path) -> list[Chunk]:
@@ -213,13 +208,9 @@ def _collected(task: Task, chunks: list[Chunk], settings: Mapping[str, Any]) -> 
     found = {key: np.concatenate([part[key] for part in parts]) for key in ("indices", "keypoints", "scores")}
     indices = found["indices"]
     predictions = Predictions(
-        ids=indices,
-        image_ids=tuple(task.image_ids[i] for i in indices),
-        keypoints=found["keypoints"].astype(np.float64),
-        keypoint_scores=found["scores"].astype(np.float64),
-        box_scores=task.box_scores[indices],
-        box_scales=box_scales(task.boxes_xyxy[indices]),
-    )
+        indices, tuple(task.image_ids[i] for i in indices), found["keypoints"].astype(np.float64),
+        found["scores"].astype(np.float64), task.box_scores[indices], box_scales(task.boxes_xyxy[indices]),
+    )  # fmt: skip
     halved = sorted({int(part["batch"]) for part in parts} - {0, settings["batch"]})
     if halved:
         log.warning("memory ran out: some batches had %s instead of %d crops", halved, settings["batch"])

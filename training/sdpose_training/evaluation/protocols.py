@@ -150,16 +150,11 @@ class Task:
     """A benchmark with its files read: N boxes in which to find people.
 
     Attributes:
-        benchmark: its table entry.
         keypoint_set: what is scored.
         content: parsed annotations.
-        files: image id -> picture.
-        sizes: image id -> (w, h) as annotated; may lack pictures.
-        boxes_xyxy: (N, 4) float32 pixels.
-        box_scores: (N,) float64.
-        image_ids: (N,).
-        annotations, boxes: the files; boxes is None for ground-truth boxes.
-        images: the folder of the pictures.
+        files, sizes: image id -> picture, and (w, h) as annotated, where known.
+        boxes_xyxy, box_scores, image_ids: (N, 4) float32 pixels, (N,) float64, (N,).
+        annotations, boxes, images: the files (boxes: None for ground truth), and the folder of the pictures.
     """
 
     benchmark: Benchmark

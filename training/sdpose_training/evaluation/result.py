@@ -24,23 +24,14 @@ HANDS = ("left_hand", "right_hand")
 
 
 def result_of(
-    scored: Scored,
-    oks: float,
-    *,
-    model: str,
-    benchmark: Benchmark | None,
-    keypoint_set: str,
-    settings: Mapping[str, Any],
-    hashes: Mapping[str, Any],
-    counts: Mapping[str, int],
-) -> dict[str, Any]:
+    scored: Scored, oks: float, *, model: str, benchmark: Benchmark | None, keypoint_set: str,
+    settings: Mapping[str, Any], hashes: Mapping[str, Any], counts: Mapping[str, int],
+) -> dict[str, Any]:  # fmt: skip
     """The content of the file.
 
     Args:
         scored, oks: figures, and the mean OKS of the annotated people.
-        model: name for tables.
-        benchmark: table entry, None if unknown.
-        keypoint_set: what was scored.
+        benchmark: None if unknown.
         settings: what the figures depend on, besides the protocol's constants.
         hashes: SHA-256 of the files.
         counts: to add to those of `scored`.
@@ -48,12 +39,9 @@ def result_of(
     name = benchmark.name if benchmark else "predictions"
     row = benchmark.paper.get(keypoint_set) if benchmark else None
     protocol = {
-        "keypoint_set": keypoint_set,
-        "sigmas": [float(sigma) for sigma in scored.sigmas],
-        "min_point_score": MIN_POINT_SCORE,
-        "nms_threshold": NMS_THRESHOLD,
-        "max_per_picture": MAX_PER_PICTURE,
-    }
+        "keypoint_set": keypoint_set, "sigmas": [float(sigma) for sigma in scored.sigmas],
+        "min_point_score": MIN_POINT_SCORE, "nms_threshold": NMS_THRESHOLD, "max_per_picture": MAX_PER_PICTURE,
+    }  # fmt: skip
     return {
         "benchmark": name,
         "model": model,

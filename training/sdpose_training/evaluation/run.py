@@ -40,16 +40,7 @@ log = logging.getLogger("evaluate")
 
 @dataclass(frozen=True)
 class Answers:
-    """Predictions to score, and where they come from.
-
-    Attributes:
-        model: name for tables.
-        benchmark: None if unknown.
-        keypoint_set: of predictions and annotations.
-        content: parsed annotations.
-        files: image id -> picture.
-        settings, hashes, counts: for the result.
-    """
+    """Predictions to score, parsed annotations (`content`) and pictures by image id; `benchmark`: None if unknown."""
 
     predictions: Predictions
     model: str

@@ -140,17 +140,11 @@ def read_image_ids(entries: Sequence[Mapping[str, Any]], key: str, path: str | P
 def write_predictions(predictions: Predictions, path: str | Path) -> None:
     """Write what `read_predictions` reads, atomically; a point that was not found is 0, 0."""
     points = np.nan_to_num(predictions.keypoints)
-    people = [
-        {
-            "id": int(predictions.ids[i]),
-            "img_id": predictions.image_ids[i],
-            "keypoints": points[i].tolist(),
-            "keypoint_scores": predictions.keypoint_scores[i].tolist(),
-            "bbox_score": float(predictions.box_scores[i]),
-            "bbox_scale": predictions.box_scales[i].tolist(),
-        }
-        for i in range(len(predictions))
-    ]
+    columns = (
+        predictions.ids.tolist(), predictions.image_ids, points.tolist(), predictions.keypoint_scores.tolist(),
+        predictions.box_scores.tolist(), predictions.box_scales.tolist(),
+    )  # fmt: skip
+    people = [dict(zip(KEYS, values, strict=True)) for values in zip(*columns, strict=True)]
     with atomic_write(path, "w") as handle:
         json.dump(people, handle)
 
@@ -254,14 +248,9 @@ class Scored:
 
 
 def score(
-    predictions: Predictions,
-    annotations: Mapping[str, Any],
-    keypoint_set: KeypointSet,
-    *,
-    nms: str = "oks",
-    score_mode: str = "bbox_keypoint",
-    scorer: str = "faster-coco-eval",
-) -> Scored:
+    predictions: Predictions, annotations: Mapping[str, Any], keypoint_set: KeypointSet, *, nms: str = "oks",
+    score_mode: str = "bbox_keypoint", scorer: str = "faster-coco-eval",
+) -> Scored:  # fmt: skip
     """Score predictions against a parsed COCO file.
 
     Args:
@@ -288,13 +277,11 @@ def score(
         for name, points in ((name, list(points)) for name, points in keypoint_set.parts.items())
         if len(keypoint_set.parts) > 1
     }
+    people = int((~truth.crowd & (truth.labelled > 0)).sum())
     counts = {
-        "pictures": len(truth.picture_ids),
-        "annotated_people": int((~truth.crowd & (truth.labelled > 0)).sum()),
-        "predictions": len(predictions),
-        "kept": len(kept),
-        "duplicates": duplicates,
-    }
+        "pictures": len(truth.picture_ids), "annotated_people": people, "predictions": len(predictions),
+        "kept": len(kept), "duplicates": duplicates,
+    }  # fmt: skip
     return Scored(_figures(truth, found, sigmas, scorer), parts, kept, scores, truth, sigmas, counts)
 
 

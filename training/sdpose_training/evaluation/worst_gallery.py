@@ -65,15 +65,9 @@ class _View:
 
 
 def write_gallery(
-    scored: Scored,
-    matches: Sequence[Match],
-    files: Mapping[Any, Path],
-    keypoint_set: KeypointSet,
-    folder: str | Path,
-    *,
-    count: int = 24,
-    title: str = "",
-) -> Path:
+    scored: Scored, matches: Sequence[Match], files: Mapping[Any, Path], keypoint_set: KeypointSet,
+    folder: str | Path, *, count: int = 24, title: str = "",
+) -> Path:  # fmt: skip
     """Write FOLDER/index.html with the `count` people of the lowest OKS; return its path.
 
     Raises `InputError` if a picture cannot be read.
@@ -99,12 +93,8 @@ def _person(scored: Scored, match: Match, files: Mapping[Any, Path], keypoint_se
         found = view.place(scored.kept.keypoints[match.prediction])
         shown = draw_points(view.pixels, found, scored.kept.keypoint_scores[match.prediction], keypoint_set, THRESHOLD)
         caption = f"prediction, score {scored.scores[match.prediction]:.2f}"
-    return {
-        "oks": match.oks,
-        "file": file.name,
-        "id": truth.ids[match.person],
-        "pair": (("annotated", _data_uri(known)), (caption, _data_uri(shown))),
-    }
+    pair = ("annotated", _data_uri(known)), (caption, _data_uri(shown))
+    return {"oks": match.oks, "file": file.name, "id": truth.ids[match.person], "pair": pair}
 
 
 def _view(picture: np.ndarray, box_xywh: np.ndarray, points: np.ndarray) -> _View:

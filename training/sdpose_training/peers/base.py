@@ -42,7 +42,7 @@ class Peer(ABC):
     """
 
     def __init__(
-        self, name: str, keypoint_set: str, path: Path | None, *, flip_test: bool, batch: int | None = None
+        self, name: str, keypoint_set: str, path: Path | None, *, flip_test: bool = True, batch: int | None = None
     ) -> None:
         if batch is not None and batch < 1:
             raise InputError(f"batch size: expected at least 1, got {batch}")
@@ -52,7 +52,7 @@ class Peer(ABC):
         self.times = StageTimes()
 
     def to(self, device: Any) -> Peer:
-        """Does nothing: a peer stays on the device where it was loaded."""
+        """Return itself: a peer stays on the device where it was loaded."""
         log.info("%s cannot move to %s: it stays on the device where it was loaded", self.name, device)
         return self
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdpose_core.errors import InputError
+from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_training.peers.sapiens import SapiensPeer
 from sdpose_training.peers.simcc import SimccPeer
 from sdpose_training.peers.vitpose import VitPosePeer
-
-if TYPE_CHECKING:
-    from sdpose_core.estimation.crop_jobs import Estimator
 
 PEERS = {
     "preview": "preview: MoveNet Thunder, included in this package",
@@ -46,21 +44,21 @@ def load_peer(
 
     Raises:
         InputError: an unknown spec; a Sapiens file without `trust_file`.
-        CheckpointError: the file is missing, damaged or of another kind.
+        CheckpointError: the file is missing, damaged, or has other inputs, outputs, weights or keypoints.
         DownloadError: a hub name is not in the cache, and its download was not allowed or failed.
         MissingDependency: a package is missing; the message names the extra.
     """
     kind, _, source = spec.partition(":")
     if kind not in PEERS or (spec != "preview" if kind == "preview" else not source):
         raise InputError(_unknown(spec, kind))
-    device = None if device == "auto" else device
+    options: dict[str, Any] = {"device": None if device == "auto" else device, "flip_test": flip_test, "batch": batch}
     if kind == "preview":
         return PreviewEstimator()
     if kind == "vitpose":
-        return VitPosePeer(source, device=device, flip_test=flip_test, batch=batch, download=download)
+        return VitPosePeer(source, download=download, **options)
     if kind == "sapiens":
-        return SapiensPeer(source, device=device, trust_file=trust_file, flip_test=flip_test, batch=batch)
-    return SimccPeer(kind, source, device=device, flip_test=flip_test, batch=batch)
+        return SapiensPeer(source, trust_file=trust_file, **options)
+    return SimccPeer(kind, source, **options)
 
 
 def _unknown(spec: str, kind: str) -> str:

@@ -36,29 +36,18 @@ _CHANNELS: dict[int, tuple[KeypointSet, tuple[int, ...]]] = {
 
 
 class SapiensPeer(Peer):
-    """A pose model of Sapiens as TorchScript, 768 x 1024.
+    """A pose model of Sapiens as TorchScript, 768 x 1024, with 17, 133 or 308 keypoints; of 308, COCO's 17 are used.
 
     Args:
-        path: the file (`..._torchscript.pt2`), with 17, 133 or 308 keypoints; of 308, COCO's 17 are used.
+        path: the file (`..._torchscript.pt2`).
         device: None: CUDA if available, else the CPU.
         trust_file: allow the file to run its code.
-        flip_test, batch: see `Peer`.
+        options: flip_test and batch of `Peer`.
 
-    Raises:
-        InputError: without `trust_file`.
-        CheckpointError: the file is missing, damaged, not TorchScript, or does not return such heatmaps.
-        MissingDependency: torch is not installed.
+    Raises: see `load_peer`.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        device: Any = None,
-        trust_file: bool = False,
-        flip_test: bool = True,
-        batch: int | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, *, device: Any = None, trust_file: bool = False, **options: Any) -> None:
         path = Path(path)
         torch = require("torch", f"Sapiens ({path.name})")
         _check_kind(path)
@@ -72,7 +61,7 @@ class SapiensPeer(Peer):
         self._dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
         count = self._count_keypoints(path)
         keypoints, self._channels = _CHANNELS[count]
-        super().__init__(f"Sapiens ({path.stem})", keypoints.name, path, flip_test=flip_test, batch=batch)
+        super().__init__(f"Sapiens ({path.stem})", keypoints.name, path, **options)
         if count != len(keypoints):
             self.notes.append(f"COCO's {len(keypoints)} of its {count} points are used")
 

@@ -76,17 +76,13 @@ class SimccPeer(Peer):
         kind: "rtmpose", "rtmw" or "dwpose".
         path: the ONNX file: one input (n, 3, h, w), two outputs (n, K, 2 w) and (n, K, 2 h).
         device: "cpu", "cuda", or None for the best available.
-        flip_test, batch: see `Peer`. Mirrored distributions are flipped as in MMPose and its published figures, without
-            the half pixel that would align them exactly.
+        options: flip_test and batch of `Peer`. Mirrored distributions are flipped as in MMPose, without the half pixel
+            that would align them exactly.
 
-    Raises:
-        CheckpointError: the file is missing or damaged, or has other inputs, outputs or keypoints.
-        MissingDependency: no runtime for ONNX (on `device`).
+    Raises: see `load_peer`.
     """
 
-    def __init__(
-        self, kind: str, path: str | Path, *, device: Any = None, flip_test: bool = True, batch: int | None = None
-    ) -> None:
+    def __init__(self, kind: str, path: str | Path, *, device: Any = None, **options: Any) -> None:
         path = Path(path)
         self.model = OnnxModel(path, providers=_providers(device))
         _check_device(self.model, device)
@@ -99,7 +95,7 @@ class SimccPeer(Peer):
                 + (" (21: a hand, 68 or 106: a face)" if count in (21, 68, 106) else "")
             )
         self._set: KeypointSet = SET_OF_COUNT[count]
-        super().__init__(f"{LABELS[kind]} ({_title(path)})", self._set.name, path, flip_test=flip_test, batch=batch)
+        super().__init__(f"{LABELS[kind]} ({_title(path)})", self._set.name, path, **options)
         self.notes += self.model.notes
         if count != len(self._set):
             self.notes.append(f"COCO's {len(self._set)} of its {count} points are used")

@@ -27,18 +27,13 @@ class VitPosePeer(Peer):
     Args:
         name: a folder from `save_pretrained`, or a name on the Hugging Face hub.
         device: None: CUDA if available, else the CPU.
-        flip_test, batch: see `Peer`.
         download: allow the download of a hub name that is not in the local cache.
+        options: flip_test and batch of `Peer`.
 
-    Raises:
-        CheckpointError: another kind of model, weights missing or damaged, another number of keypoints.
-        DownloadError: a hub name is not in the cache, and its download was not allowed or failed.
-        MissingDependency: torch or transformers is not installed.
+    Raises: see `load_peer`.
     """
 
-    def __init__(
-        self, name: str, *, device: Any = None, flip_test: bool = True, batch: int | None = None, download: bool = False
-    ) -> None:
+    def __init__(self, name: str, *, device: Any = None, download: bool = False, **options: Any) -> None:
         torch = require("torch", f"ViTPose ({name})")
         require("transformers", f"ViTPose ({name})")
         self._local = Path(name).is_dir()
@@ -50,7 +45,7 @@ class VitPosePeer(Peer):
             raise CheckpointError(f"{name} has {count} keypoints: expected 17 (COCO) or 133 (COCO-WholeBody)")
         label = Path(name).name if self._local else name
         path = Path(name) if self._local else None
-        super().__init__(f"ViTPose ({label})", SET_OF_COUNT[count].name, path, flip_test=flip_test, batch=batch)
+        super().__init__(f"ViTPose ({label})", SET_OF_COUNT[count].name, path, **options)
 
     def _find(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         import torch

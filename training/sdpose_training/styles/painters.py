@@ -13,8 +13,7 @@ from torch import nn
 
 from sdpose_core.errors import InputError
 from sdpose_core.images import IMAGE_SUFFIXES, read_image
-from sdpose_training.styles import cyclegan as style_cyclegan
-from sdpose_training.styles import stytr2 as style_stytr2
+from sdpose_training.styles import cyclegan, stytr2
 
 Painter = Callable[[np.ndarray, str], np.ndarray]
 """RGB uint8 (H, W, 3) and the picture's name -> RGB uint8 (H, W, 3)."""
@@ -26,7 +25,7 @@ def cyclegan_painter(model: nn.Module, *, max_side: int, device: str | torch.dev
 
     def paint(rgb: np.ndarray, name: str) -> np.ndarray:
         small = limited(rgb, max_side)
-        padded = padded_to(small, style_cyclegan.MULTIPLE, style_cyclegan.MIN_SIDE)
+        padded = padded_to(small, cyclegan.MULTIPLE, cyclegan.MIN_SIDE)
         painted = (_run(model, _tensor(padded, device) * 2 - 1) + 1) / 2
         return _restored(painted, small, rgb)
 
@@ -46,7 +45,7 @@ def stytr2_painter(
 
     def paint(rgb: np.ndarray, name: str) -> np.ndarray:
         small = limited(rgb, max_side)
-        padded = padded_to(small, style_stytr2.MULTIPLE, style_stytr2.MIN_SIDE)
+        padded = padded_to(small, stytr2.MULTIPLE, stytr2.MIN_SIDE)
         style = covering(read_image(pictures[chosen(len(pictures), seed, name)]), padded.shape[:2])
         painted = _run(model, _tensor(padded, device), _tensor(style, device))
         return _restored(painted, small, rgb)

@@ -18,8 +18,7 @@ from torch import nn
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.files import atomic_path, sha256_of
 from sdpose_core.tensor_files import PICKLES, open_tensors, read_pickle
-from sdpose_training.styles import cyclegan as style_cyclegan
-from sdpose_training.styles import stytr2 as style_stytr2
+from sdpose_training.styles import cyclegan, stytr2
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +45,9 @@ class StyleModel:
 
 STYLE_MODELS = {
     "ukiyoe": StyleModel(
-        "CycleGAN",
-        style_cyclegan.CycleGANGenerator,
-        {"generator": style_cyclegan.released_names()},
-        style_cyclegan.is_left_out,
+        "CycleGAN", cyclegan.CycleGANGenerator, {"generator": cyclegan.released_names()}, cyclegan.is_left_out
     ),
-    "monet": StyleModel("StyTR2", style_stytr2.StyTR2, style_stytr2.released_names()),
+    "monet": StyleModel("StyTR2", stytr2.StyTR2, stytr2.released_names()),
 }
 """Style -> network, as for the released benchmark."""
 

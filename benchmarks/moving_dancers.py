@@ -30,7 +30,7 @@ THRESHOLD = 0.15
 HELD = 0.75
 """A box that covers this share of two people is a box around both."""
 HIDDEN = 0.6
-"""People of whose box more than this share is covered need not be found."""
+"""A person need not be found if more than this share of their box is covered."""
 
 Path = Callable[[int], float | None]
 """Frame -> x of the left edge in pixels, None while the dancer is away."""
@@ -118,7 +118,7 @@ def _draw(dancers: Sequence[Dancer], frame: int, brightness: float) -> tuple[np.
 
 
 def _visible(people: Sequence[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarray]]:
-    """The people of whom enough is in the picture and not hidden by others."""
+    """The people who are in the picture and not hidden by others, with boxes cut to the picture."""
     result = []
     for number, (person, box) in enumerate(people):
         inside = np.clip(box, 0, np.tile(SIZE, 2))

@@ -134,13 +134,13 @@ def _points(walker: Walker, frame: int) -> np.ndarray:
     return figure(here[0], here[1], walker.height, frame / 8 + walker.id, direction)
 
 
-def _visible(index: int, there: Sequence[tuple[Walker, np.ndarray]]) -> bool:
+def _visible(index: int, present: Sequence[tuple[Walker, np.ndarray]]) -> bool:
     """Less than 70% covered by any one nearer person, and at least a third inside the picture."""
-    box = box_of(there[index][1])
+    box = box_of(present[index][1])
     inside = area(np.concatenate([np.maximum(box[:2], 0), np.minimum(box[2:], SIZE)]))
     if inside < area(box) / 3:
         return False
-    for _, points in there[index + 1 :]:
+    for _, points in present[index + 1 :]:
         other = box_of(points)
         shared = area(np.concatenate([np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])]))
         if shared > 0.7 * area(box):

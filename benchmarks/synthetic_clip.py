@@ -116,7 +116,7 @@ class FigureEstimator:
     def estimate(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], *, masks: Any = None, on_batch: Any = None
     ) -> list[Poses]:
-        jobs = [(number, box) for number, own in enumerate(boxes) for box in own]
+        jobs = [(number, box) for number, members in enumerate(boxes) for box in members]
         self.calls.append(len(images))
         found: list[list[np.ndarray]] = [[] for _ in images]
         for start in range(0, len(jobs), self.batch_size):
@@ -128,7 +128,7 @@ class FigureEstimator:
                     found[number].append(self._points(images[number], box, len(batch)))
             if on_batch:
                 on_batch(start + len(batch), len(jobs))
-        return [self._poses(image, own, points) for image, own, points in zip(images, boxes, found, strict=True)]
+        return [self._poses(*each) for each in zip(images, boxes, found, strict=True)]
 
     def _points(self, image: np.ndarray, box: np.ndarray, companions: int) -> np.ndarray:
         seed = float(image[::7, ::7].sum() % 97) / 97

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -117,12 +117,6 @@ def _trackeval_data(clip: Clip, ids: Sequence[np.ndarray]) -> dict:
     }  # fmt: skip
 
 
-def _dancers() -> Sequence[Callable[[], Clip]]:
-    import moving_dancers  # needs a minute and onnxruntime
-
-    return moving_dancers.CLIPS
-
-
 def main() -> int:
     """Print a table; exit code 1 if an id was switched or shared."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -130,9 +124,13 @@ def main() -> int:
     parser.add_argument("--dancers", action="store_true", help="also clips from a real video, with the real detector")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")
     args = parser.parse_args()
-    scores = []
+    scores, clips = [], list(CLIPS)
+    if args.dancers:
+        import moving_dancers  # needs a minute and onnxruntime
+
+        clips += moving_dancers.CLIPS
     print(f"{'clip':24}{'people':>7}{'tracks':>7}{'switches':>9}{'fragments':>10}{'merges':>7}{'MOTA':>7}{'IDF1':>7}")
-    for make in (*CLIPS, *_dancers()) if args.dancers else CLIPS:
+    for make in clips:
         clip = make()
         result = score(*without_groups(clip, track(clip, not args.no_pictures)))
         scores.append(result)

@@ -28,13 +28,9 @@ _BOX_MARGIN = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """The condition of a generated picture.
+    """The pose map RGB uint8 (h, w, 3) for a picture; its poses in pixels of their canvas, or None.
 
-    Attributes:
-        pose_map: RGB uint8 (h, w, 3).
-        poses: the keypoints in pixels of their canvas; None if there is only a map.
-        origin: where it came from, in words.
-        drawn: from keypoints at this size, not given as a picture.
+    `drawn`: from keypoints at this size, not given as a picture. `origin`: where it came from, in words.
     """
 
     pose_map: np.ndarray

@@ -32,7 +32,7 @@ class VideoCheck:
     """The videos to compare.
 
     Attributes:
-        driving: the driving video, or a folder of its frames.
+        driving: video, or a folder of its frames.
         poses: name -> pose sequence (`.pose.npz`, OpenPose JSON), pose video or folder of pose maps.
         results: name -> video, or folder of frames, that the animation tool made from these poses.
         height: of each panel in pixels.
@@ -87,11 +87,13 @@ def compare_videos(check: VideoCheck, out: Path) -> Path:
     size = (max(round(info.size[0] * check.height / info.size[1]), 16), check.height)
     stills = sorted({round(i) for i in np.linspace(0, total - 1, min(check.stills, total))})
     frame_size = (len(panels) * (size[0] + _GAP) - _GAP, size[1] + _LABEL)
+    gap = np.full((size[1], _GAP, 3), 255, np.uint8)
     header = _header([panel.name for panel in panels], size[0], frame_size[0])
     rows = []
     with VideoWriter(out / VIDEO, frame_size, info.frame_rate, codec="h264") as writer:
         for index, images in zip(range(total), _together(check, panels, info.size), strict=False):
-            frame = np.concatenate([header, _side_by_side(images, size)])
+            panes: list[Any] = [part for image in images for part in (gap, fitted(image, size))]
+            frame = np.concatenate([header, np.concatenate(panes[1:], axis=1)])
             writer.write(frame)
             if index in stills:
                 still = out / STILLS / f"{index:06d}.png"
@@ -139,12 +141,6 @@ def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     x, y = (size[0] - w) // 2, (size[1] - h) // 2
     canvas[y : y + h, x : x + w] = resized(image, (w, h))
     return canvas
-
-
-def _side_by_side(images: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    gap = np.full((size[1], _GAP, 3), 255, np.uint8)
-    parts: list[Any] = [part for image in images for part in (gap, fitted(image, size))]
-    return np.concatenate(parts[1:], axis=1)
 
 
 def _header(names: Sequence[str], panel_width: int, width: int) -> np.ndarray:

@@ -173,8 +173,8 @@ def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
         if len({_ground(result) for result in column}) > 1:
             remarks.append(f"{domain}: the rows differ in pictures, annotations or boxes.")
         counts = [result.get("counts", {}) for result in column if result.get("paper")]
-        parts = [f"{c['pictures']:,} of {c['benchmark_pictures']:,}" for c in counts if _is_part(c)]
-        if parts:
+        partial = [c for c in counts if c.get("benchmark_pictures") not in (None, c.get("pictures"))]
+        if parts := [f"{c['pictures']:,} of {c['benchmark_pictures']:,}" for c in partial]:
             remarks.append(f"{domain}: measured on {parts[0]} pictures; the paper's figures are for all.")
     return remarks
 
@@ -182,11 +182,6 @@ def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _ground(result: Mapping[str, Any]) -> tuple[Any, ...]:
     hashes = result.get("hashes", {})
     return result.get("counts", {}).get("pictures"), hashes.get("annotations"), hashes.get("boxes")
-
-
-def _is_part(counts: Mapping[str, Any]) -> bool:
-    whole = counts.get("benchmark_pictures")
-    return bool(whole) and counts.get("pictures") != whole
 
 
 def _percent(figures: Figures | None, key: str) -> str:

@@ -214,8 +214,8 @@ def _collected(task: Task, chunks: list[Chunk], settings: Mapping[str, Any]) -> 
     halved = sorted({int(part["batch"]) for part in parts} - {0, settings["batch"]})
     if halved:
         log.warning("memory ran out: some batches had %s instead of %d crops", halved, settings["batch"])
-    made = {"predictor": settings["predictor"], "batch": settings["batch"], "smaller_batches": halved}
-    return _of_set(predictions, task), made
+    origin = {"predictor": settings["predictor"], "batch": settings["batch"], "smaller_batches": halved}
+    return _of_set(predictions, task), origin
 
 
 def _of_set(predictions: Predictions, task: Task) -> Predictions:

@@ -131,10 +131,9 @@ class Places:
     """Where the user keeps the files, and which of them to use.
 
     Attributes:
-        root: folder of the data.
         annotations, images, boxes: relative to `root`, or absolute; None: the benchmark's.
         ground_truth_boxes: use them even if the benchmark has a file of boxes.
-        pictures: evaluate only the first so many; None: all.
+        pictures: evaluate only the first N; None: all.
     """
 
     root: Path
@@ -211,7 +210,10 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
     Raises `InputError`: a file is missing, with how to get it, or of another kind.
     """
     scored = scored_set(benchmark, predicted)
-    root = _root(places.root, benchmark)
+    if not places.root.is_dir():
+        raise InputError(f"--data.root {places.root}: no such folder")
+    inside = places.root / benchmark.folder
+    root = inside if inside.is_dir() else places.root
     usual = benchmark.annotations.get(scored) or next(iter(benchmark.annotations.values()))
     annotations = _expected(root, places.annotations or usual, "annotations", benchmark)
     content = _first_pictures(read_annotations(annotations), places.pictures)
@@ -267,13 +269,6 @@ def _check_predicted(predicted: str, scored: KeypointSet, annotations: Path) -> 
             f"the model predicts {predicted!r}, but {annotations} has {scored.name!r}: give the right set with "
             "--keypoint-set"
         )
-
-
-def _root(root: Path, benchmark: Benchmark) -> Path:
-    if not root.is_dir():
-        raise InputError(f"--data.root {root}: no such folder")
-    inside = root / benchmark.folder
-    return inside if inside.is_dir() else root
 
 
 def _expected(root: Path, place: str, what: str, benchmark: Benchmark) -> Path:

@@ -116,7 +116,9 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         group = [result for result in results if _title(result) == name]
         rows = [row for result in group for row in _rows(result["model"], result)]
         papers = {json.dumps(result["paper"]): result["paper"] for result in group if result.get("paper")}
-        rows += [row for paper in papers.values() for row in _rows(_paper_label(paper), paper)]
+        for paper in papers.values():
+            source = paper["source"].partition(", ")[2].partition(";")[0]
+            rows += _rows(f"SDPose in the paper, {source}", paper)
         cells = [[label, *(_percent(figures.get(column)) for column in SHOWN)] for label, figures in rows]
         counts = group[0]["counts"]
         title = f"{name}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people (percent)"
@@ -135,10 +137,6 @@ def _rows(label: str, figures: Mapping[str, Any]) -> list[tuple[str, Mapping[str
         (label, figures),
         *((f"  {name.replace('_', ' ')}", part) for name, part in figures.get("parts", {}).items()),
     ]
-
-
-def _paper_label(paper: Mapping[str, Any]) -> str:
-    return f"SDPose in the paper, {paper['source'].partition(', ')[2].partition(';')[0]}"
 
 
 def _percent(value: float | None) -> str:

@@ -114,9 +114,10 @@ class SimccPeer(Peer):
     def _distributions(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, 3, h, w) -> x (n, K, 2 w) and y (n, K, 2 h), K of the keypoint set."""
         step = self._fixed_batch or len(pixels)
-        parts = [_run(self.model, pixels[start : start + step]) for start in range(0, len(pixels), step)]
-        used = len(self._set)
-        return np.concatenate([x[:, :used] for x, _ in parts]), np.concatenate([y[:, :used] for _, y in parts])
+        port, used = self.model.inputs[0].name, len(self._set)
+        parts = [self.model.run({port: pixels[start : start + step]}) for start in range(0, len(pixels), step)]
+        x, y = (np.concatenate(axis)[:, :used].astype(np.float32) for axis in zip(*parts, strict=True))
+        return x, y
 
     def _settings(self) -> dict[str, Any]:
         return {"backend": self.model.backend, "input_size": list(self.input_size), "box_padding": PADDING}
@@ -180,8 +181,3 @@ def _keypoints_of(model: OnnxModel, input_size: tuple[int, int], batch: int) -> 
         f"{model.path} is not an RTMPose, RTMW or DWPose model: its outputs have the shapes {shapes}; for its input of "
         f"{w} x {h} expected (n, K, {SPLIT_RATIO * w}) and (n, K, {SPLIT_RATIO * h})"
     )
-
-
-def _run(model: OnnxModel, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y = model.run({model.inputs[0].name: pixels})
-    return x.astype(np.float32), y.astype(np.float32)

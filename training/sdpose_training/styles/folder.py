@@ -40,13 +40,7 @@ _SUFFIX_OF = {"monet": "oil", "ukiyoe": "ukiyoe"}
 
 @dataclass(frozen=True)
 class PaintedData:
-    """The data set to paint.
-
-    Attributes:
-        root: its folder.
-        images: folder of the pictures, relative to the root.
-        annotations: COCO file that names the pictures.
-    """
+    """The data set to paint; `images` is a folder relative to `root`, `annotations` the COCO file that names them."""
 
     root: Path
     images: str

@@ -28,7 +28,7 @@ class StyTR2(nn.Module):
         heads: of the attention.
         layers: of each encoder and of the decoder.
         hidden: channels inside the feed-forward parts.
-        pooled: side of the pooled map behind the positional encoding.
+        pooled: side of the pooled map for the positional encoding.
     """
 
     def __init__(self, width: int = 512, heads: int = 8, layers: int = 3, hidden: int = 2048, pooled: int = 18) -> None:

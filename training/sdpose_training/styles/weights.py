@@ -31,8 +31,7 @@ class StyleModel:
     """A style network.
 
     Attributes:
-        method: its name, also in the metadata of converted files.
-        build: returns the network at the released size.
+        method, build: its name, also in converted files; returns it at the released size.
         parts: for each of the authors' files, their tensor names -> ours.
         is_left_out: whether one of their tensors is not needed.
     """

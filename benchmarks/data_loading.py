@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "training"))
 
 from sdpose_core.images import read_image
 from sdpose_core.skeletons import KeypointSet, keypoint_set
+from sdpose_training.data import samples as stages
 from sdpose_training.data.annotations import People, read_annotations, read_people
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
 from sdpose_training.recipe.recipe import AugmentationRecipe
@@ -33,7 +34,7 @@ STAGES = {
     "augment": "placement (flip, half body, jitter)", "read_picture": "read and decode", "warp": "warp",
     "distort": "photometric", "occlude": "blur and hole", "encode_udp_profiles": "targets",
 }  # fmt: skip
-"""Function of `samples` -> name of the stage; "rest" is mirroring and copies."""
+"""Function called in `sdpose_training.data.samples` -> name of the stage; "rest" is mirroring and copies."""
 
 GOAL = 16.0
 """Pictures per second that two cores should reach at 768 x 1024."""
@@ -55,17 +56,17 @@ def measure_stages(samples: PeopleSamples, count: int) -> tuple[dict[str, float]
 
         return call
 
-    originals = {name: getattr(samples, name) for name in STAGES}
+    originals = {name: getattr(stages, name) for name in STAGES}
     try:
         for name, function in originals.items():
-            setattr(samples, name, timed(name, function))
+            setattr(stages, name, timed(name, function))
         began = time.perf_counter()
         for i in range(count):
             samples[(i // len(samples), i % len(samples))]
         total = time.perf_counter() - began
     finally:
         for name, function in originals.items():
-            setattr(samples, name, function)
+            setattr(stages, name, function)
     spent["rest"] = total - sum(spent.values())
     return {name: seconds / count for name, seconds in spent.items()}, total / count
 
@@ -121,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{w} x {h}, {len(points)} keypoints, {len(people)} people: {1 / total:.1f} pictures/s on one core")
     for name in (*STAGES, "rest"):
         print(f"  {STAGES.get(name, name):38}{1000 * seconds[name]:7.2f} ms {seconds[name] / total:6.1%}")
-    print(f"DataLoader with {args.workers} processes: {loaded:.1f} pictures/s (goal on two cores: {GOAL:g})")
+    print(f"DataLoader, number of processes {args.workers}: {loaded:.1f} pictures/s (goal on two cores: {GOAL:g})")
     if args.json:
         figures = {"per_core": 1 / total, "loader": loaded, "workers": args.workers, "seconds": seconds}
         args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -1,12 +1,11 @@
-"""What each stated approximation saves, and how far it moves the answer.
+"""What each approximation saves, and how far it moves the keypoints.
 
     python benchmarks/approximations.py                                   # operations; interpolation of frames
     python benchmarks/approximations.py --checkpoint W.safetensors --data.root DIR    # AP on validation people
     python benchmarks/approximations.py --full-size                       # CPU seconds, heatmaps; minutes, 6 GB
 
-Operations are counted on shapes of the full-size models. AP is of the checkpoint given: figures of a small model that
-was trained on synthetic people say nothing about the released weights, on which none of this was measured. With random
-full-size weights the heatmap difference tells that a way runs and is another, not how good it is.
+Operations are counted on shapes of the full-size models. AP is for the given checkpoint; nothing was measured on the
+released weights. With random full-size weights, the heatmap difference only shows that a mode runs and differs.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
+sys.path.insert(0, str(ROOT / "training"))
 
 from moving_people import box_of
 from smooth_benchmark import FRAME_RATE, SIZE, truth
@@ -39,11 +38,11 @@ from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.interpolation import interpolate
 
 SIZES = ((576, 768), (384, 512))
-Way = tuple[str, Callable[[SDPose], SDPose]]
+Mode = tuple[str, Callable[[SDPose], SDPose]]
 
 
-def ways(config: SDPoseConfig) -> Iterator[Way]:
-    """Names, and what turns an exact model of `config` into that way (in place)."""
+def modes(config: SDPoseConfig) -> Iterator[Mode]:
+    """Names, and the change of an exact model of `config` into that mode, in place."""
     yield "exact", lambda model: model
     yield "pooled attention", lambda model: approximate(model, pool_attention=True)
     yield "small encoder", _with_small_encoder
@@ -70,9 +69,9 @@ def _resized(model: SDPose, size: tuple[int, int]) -> SDPose:
 
 
 def count_operations(config: SDPoseConfig) -> None:
-    """A line per way: GFLOP (2 per multiply-add) of one crop."""
+    """Print GFLOP (2 per multiply-add) of one crop in each mode."""
     exact = 0.0
-    for name, change in ways(config):
+    for name, change in modes(config):
         with torch.device("meta"):
             model = change(fold_constants(SDPose(config).eval().requires_grad_(False)))
         w, h = model.config.input_size
@@ -84,9 +83,9 @@ def count_operations(config: SDPoseConfig) -> None:
 
 
 def measure_full_size(config: SDPoseConfig) -> None:
-    """A line per way: CPU seconds of one crop, and the difference of the heatmaps from the exact way's."""
+    """Print CPU seconds of one crop in each mode, and the difference of its heatmaps from the exact ones."""
     exact = None
-    for name, change in ways(config):
+    for name, change in modes(config):
         torch.manual_seed(0)
         model = SDPose(config).eval().requires_grad_(False)
         torch.nn.init.normal_(model.head.final_layer.weight, std=model.head.final_layer.in_channels**-0.5)
@@ -108,7 +107,7 @@ def measure_full_size(config: SDPoseConfig) -> None:
 
 
 def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
-    """A line per way that such a model has: AP, and the mean distance to the exact way's points."""
+    """Print AP in the modes that a checkpoint allows, and the median distance to the exact points."""
     from sdpose_core.skeletons import keypoint_set
     from sdpose_training.data.annotations import read_annotations, read_people
     from sdpose_training.fit.validation import average_precision, predict
@@ -135,9 +134,9 @@ def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
 
 
 def measure_interpolation() -> None:
-    """A line per N: distance of the interpolated points of a dancer, who is 250 pixels high, from the truth."""
+    """Print the distance of interpolated points from the truth for each N, on a dancer 250 pixels high."""
     points = truth()
-    frames = [Poses(own[None], np.ones((1, 17)), np.r_[box_of(own), 1][None], SIZE, "coco_17") for own in points]
+    frames = [Poses(each[None], np.ones((1, 17)), np.r_[box_of(each), 1][None], SIZE, "coco_17") for each in points]
     sequence = PoseSequence.from_poses(frames, frame_rate=FRAME_RATE)
     for every in (2, 3, 5, 10):
         estimated = np.arange(len(points)) % every == 0
@@ -151,11 +150,10 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--checkpoint", type=Path, metavar="FILE")
-    parser.add_argument(
-        "--data.root", dest="root", type=Path, metavar="DIR", help="with annotations/val.json and images/"
-    )
-    parser.add_argument("--people", type=int, default=-1, metavar="N", help="the first so many (default: all)")
-    parser.add_argument("--full-size", action="store_true", help="also run the full-size whole-body model, each way")
+    root = "with annotations/val.json and images/"
+    parser.add_argument("--data.root", dest="root", type=Path, metavar="DIR", help=root)
+    parser.add_argument("--people", type=int, default=-1, metavar="N", help="only the first N (default: all)")
+    parser.add_argument("--full-size", action="store_true", help="also run the full-size whole-body model in each mode")
     args = parser.parse_args()
     for config in (WHOLEBODY, BODY):
         count_operations(config)

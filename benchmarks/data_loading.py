@@ -1,8 +1,8 @@
-"""How fast training samples are made: pictures per second and core, and which stage takes how much of it.
+"""How fast training samples are made: pictures per second and core, and the share of each stage.
 
     python benchmarks/data_loading.py [--annotations FILE --images DIR] [--keypoint-set wholebody] [--workers 2]
 
-Without annotations it makes samples from two photographs of tests/data at COCO's usual 640 x 480 pixels.
+Without annotations, the samples come from two photographs of tests/data at 640 x 480 pixels, as in COCO.
 """
 
 from __future__ import annotations
@@ -21,31 +21,27 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
+sys.path.insert(0, str(ROOT / "training"))
 
-# FIXME
 from sdpose_core.images import read_image
 from sdpose_core.skeletons import KeypointSet, keypoint_set
+from sdpose_training.data import samples as stages
 from sdpose_training.data.annotations import People, read_annotations, read_people
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
 from sdpose_training.recipe.recipe import AugmentationRecipe
 
 STAGES = {
-    "augment": "placement (flip, half body, jitter)",
-    "read_picture": "read and decode",
-    "warp": "warp",
-    "distort": "photometric",
-    "occlude": "blur and hole",
-    "encode_udp_profiles": "targets",
-}
-"""Functions that `samples` calls, and what they do; the mirror and copies are what is left."""
+    "augment": "placement (flip, half body, jitter)", "read_picture": "read and decode", "warp": "warp",
+    "distort": "photometric", "occlude": "blur and hole", "encode_udp_profiles": "targets",
+}  # fmt: skip
+"""Function called in `sdpose_training.data.samples` -> name of the stage; "rest" is mirroring and copies."""
 
 GOAL = 16.0
-"""Pictures per second that two cores should make at 768 x 1024."""
+"""Pictures per second that two cores should reach at 768 x 1024."""
 
 
 def measure_stages(samples: PeopleSamples, count: int) -> tuple[dict[str, float], float]:
-    """Seconds per picture of each stage, and in all, in this process on one thread."""
+    """Seconds per picture of each stage, and in total, in this process on one thread."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -60,23 +56,23 @@ def measure_stages(samples: PeopleSamples, count: int) -> tuple[dict[str, float]
 
         return call
 
-    originals = {name: getattr(samples, name) for name in STAGES}
+    originals = {name: getattr(stages, name) for name in STAGES}
     try:
         for name, function in originals.items():
-            setattr(samples, name, timed(name, function))
+            setattr(stages, name, timed(name, function))
         began = time.perf_counter()
         for i in range(count):
             samples[(i // len(samples), i % len(samples))]
         total = time.perf_counter() - began
     finally:
         for name, function in originals.items():
-            setattr(samples, name, function)
+            setattr(stages, name, function)
     spent["rest"] = total - sum(spent.values())
     return {name: seconds / count for name, seconds in spent.items()}, total / count
 
 
 def measure_loader(samples: PeopleSamples, count: int, workers: int, batch: int = 4) -> float:
-    """Pictures per second of a DataLoader, its start not counted."""
+    """Pictures per second of a DataLoader, without its start."""
     from torch.utils.data import DataLoader
 
     keys = [[(0, i % len(samples)) for i in range(start, start + batch)] for start in range(0, count, batch)]
@@ -91,7 +87,7 @@ def measure_loader(samples: PeopleSamples, count: int, workers: int, batch: int 
 
 
 def stand_in_people(folder: Path, points: KeypointSet, count: int = 24) -> People:
-    """Photographs of 640 x 480 with people's boxes and keypoints anywhere in them."""
+    """Photographs of 640 x 480 with boxes and keypoints at random places."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -110,7 +106,7 @@ def stand_in_people(folder: Path, points: KeypointSet, count: int = 24) -> Peopl
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the figures; exit code 1 if two cores would not make 16 pictures per second."""
+    """Print the figures; exit code 1 if two cores would not reach 16 pictures per second."""
     args = _parser().parse_args(argv)
     points = keypoint_set(args.keypoint_set)
     w, h = args.input_size
@@ -126,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{w} x {h}, {len(points)} keypoints, {len(people)} people: {1 / total:.1f} pictures/s on one core")
     for name in (*STAGES, "rest"):
         print(f"  {STAGES.get(name, name):38}{1000 * seconds[name]:7.2f} ms {seconds[name] / total:6.1%}")
-    print(f"DataLoader with {args.workers} processes: {loaded:.1f} pictures/s (goal on two cores: {GOAL:g})")
+    print(f"DataLoader, number of processes {args.workers}: {loaded:.1f} pictures/s (goal on two cores: {GOAL:g})")
     if args.json:
         figures = {"per_core": 1 / total, "loader": loaded, "workers": args.workers, "seconds": seconds}
         args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -1,10 +1,9 @@
-"""One training step of the full-size model on this machine: does it fit, how long does it take.
+"""Memory and time of one training step of the full-size model.
 
     python benchmarks/full_size_step.py [--keypoint-set wholebody] [--input-size W H] [--save FILE.safetensors]
 
-Random weights and a random picture; both tasks in one U-Net batch, float32, gradient checkpointing, AdamW. Prints the
-peak memory after each part, and computes what the optimizer takes. --save writes the weights after the step, with a
-random VAE decoder, as fp16 in our layout; `sdpose convert FILE OUT --layout comfy` goes on from there.
+Random weights, a random picture, both tasks in one U-Net batch, float32, gradient checkpointing, AdamW. --save writes
+the weights after the step as fp16 in our layout, with a random VAE decoder, so that `sdpose convert` can read them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "training"))  # the training modules are scripts, not a package
+sys.path.insert(0, str(ROOT / "training"))
 
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.model.backbone import POSE, RGB
@@ -35,7 +34,7 @@ GIB = 1 << 30
 
 
 def peak_gib(device: torch.device) -> float:
-    """Largest memory so far: of the process on a CPU, of PyTorch's tensors on a GPU."""
+    """Peak memory so far: of the process on a CPU, of PyTorch's tensors on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
     unit = 1 if sys.platform == "darwin" else 1024
@@ -43,7 +42,7 @@ def peak_gib(device: torch.device) -> float:
 
 
 def memory_of(model: SDPose) -> dict[str, float]:
-    """GiB that follow from the number of parameters alone: float32 weights, gradients, and AdamW's two averages."""
+    """GiB computed from the number of parameters: float32 weights, gradients, and AdamW's two averages."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     gib = 4 * trained / GIB
@@ -85,18 +84,15 @@ def one_step(model: SDPose, batch: int, bf16: bool) -> dict[str, float]:
 
 
 def random_vae_decoder(config: VAEConfig) -> dict[str, torch.Tensor]:
-    """What the released files have and SDPose never uses."""
+    """Random weights of the decoder that the released files have, which SDPose does not use."""
     from diffusers import AutoencoderKL
 
     levels = len(config.block_out_channels)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=config.block_out_channels,
-        layers_per_block=config.layers_per_block,
+    state = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=config.block_out_channels, layers_per_block=config.layers_per_block,
         norm_num_groups=config.norm_num_groups,
-    )
-    state = vae.state_dict()
+    ).state_dict()  # fmt: skip
     return {f"vae.{k}": v for k, v in state.items() if k.startswith(("decoder.", "post_quant_conv."))}
 
 
@@ -131,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="autocast, for GPUs")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="weights after the step")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the weights after the step")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")
     return parser
 

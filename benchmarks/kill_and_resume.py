@@ -1,9 +1,9 @@
-"""Kills `annotate_clip` at random moments (SIGKILL), starts it again, and compares with an undisturbed run.
+"""Kill `annotate_clip` at random moments (SIGKILL), start it again, and compare with an uninterrupted run.
 
     python benchmarks/kill_and_resume.py                        # a synthetic clip, 20 kills
     python benchmarks/kill_and_resume.py --video clip.mp4       # a real one, with the preview
 
-Prints a line per kill and how many ended with the same arrays and the same pose video.
+Prints a line per kill, and how many runs ended with the same arrays and pose video.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BEGUN = "begun"
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run does: `source` is a video, or the description of a synthetic clip (`.json`)."""
+    """A run: `source` is a video, or the description of a synthetic clip (`.json`)."""
 
     source: Path
     chunk: int
@@ -36,7 +36,7 @@ class Setup:
     pace: float
 
     def start(self, out: Path) -> subprocess.Popen:
-        """A run in a process of its own, returned when it is about to work."""
+        """Start a run in a new process; return when it begins to work."""
         words = [self.source, out, self.chunk, self.every, self.detect_every, self.pace]
         command = [sys.executable, __file__, "--child", *map(str, words)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -47,7 +47,7 @@ class Setup:
         return run
 
     def finish(self, out: Path) -> float:
-        """A run to its end; returns its seconds."""
+        """Run to the end; return the seconds."""
         run = self.start(out)
         began = time.perf_counter()
         if run.wait() != 0:
@@ -62,9 +62,9 @@ def child(source: str, out: str, chunk: str, every: str, detect_every: str, pace
 
     options = ClipOptions(chunk=int(chunk), every=int(every), detect_every=int(detect_every))
     if source.endswith(".json"):
-        from synthetic_clip import ColourDetector, FigureEstimator, SyntheticClip
+        from synthetic_clip import ColorDetector, FigureEstimator, SyntheticClip
 
-        clip, detector = SyntheticClip(Path(source)), ColourDetector()
+        clip, detector = SyntheticClip(Path(source)), ColorDetector()
         estimator = FigureEstimator(before_batch=lambda: time.sleep(float(pace)))
     else:
         from sdpose_core.detection.loading import load_detector
@@ -76,7 +76,7 @@ def child(source: str, out: str, chunk: str, every: str, detect_every: str, pace
 
 
 def fingerprint(out: Path) -> tuple[str, ...]:
-    """Hashes of all arrays and of the decoded pose video; all files that are there."""
+    """Hashes of all arrays and of the decoded pose video, and the names of all files."""
     [path] = out.glob("*.pose.npz")
     with np.load(path, allow_pickle=False) as file:
         hashes = [hashlib.sha256(file[name].tobytes()).hexdigest() for name in ARRAYS]
@@ -94,27 +94,27 @@ def _video_hash(path: Path) -> str:
 
 
 def kill_and_resume(setup: Setup, folder: Path, kills: int, seed: int, report=print) -> int:
-    """How many of `kills` runs, killed once and resumed, end as an undisturbed one does."""
-    seconds = setup.finish(folder / "undisturbed")
-    truth = fingerprint(folder / "undisturbed")
+    """How many of `kills` runs, killed once and resumed, end like an uninterrupted one."""
+    seconds = setup.finish(folder / "uninterrupted")
+    truth = fingerprint(folder / "uninterrupted")
     moments = np.random.default_rng(seed).uniform(0, seconds, kills)
     same = 0
     for number, moment in enumerate(moments):
         out = folder / f"kill_{number}"
         while not _killed(setup, out, moment):
-            shutil.rmtree(out)  # it was done before: this machine is faster now
+            shutil.rmtree(out)  # it ended before the kill: the machine is faster now
             moment *= 0.8
         kept = len(list(out.glob(".*.sdpose/chunk_*.npz"))) if out.exists() else 0
-        there = sorted(path.name for path in out.glob("[!.]*")) if out.exists() else []
+        written = sorted(path.name for path in out.glob("[!.]*")) if out.exists() else []
         setup.finish(out)
         equal = fingerprint(out) == truth
         same += equal
-        report(f"{number:4} {moment:8.3f} s of {seconds:.3f} {kept:7} chunks {', '.join(there) or '-':40} {equal}")
+        report(f"{number:4} {moment:8.3f} s of {seconds:.3f} {kept:7} chunks {', '.join(written) or '-':40} {equal}")
     return same
 
 
 def _killed(setup: Setup, out: Path, moment: float) -> bool:
-    """A run that is killed after `moment` seconds; False if it had ended by itself."""
+    """Kill a run after `moment` seconds; False if it had ended by itself."""
     run = setup.start(out)
     time.sleep(moment)
     alive = run.poll() is None
@@ -124,13 +124,13 @@ def _killed(setup: Setup, out: Path, moment: float) -> bool:
 
 
 def main() -> int:
-    """Exit code 1 if one run ended otherwise."""
+    """Exit code 1 if a run ended differently."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--child", nargs=6, help=argparse.SUPPRESS)
     parser.add_argument("--video", type=Path, help="a real video, with the preview")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=400, help="of the synthetic clip")
+    parser.add_argument("--frames", type=int, default=400, help="length of the synthetic clip")
     parser.add_argument("--chunk", type=int, default=16)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--detect-every", type=int, default=1)

@@ -1,8 +1,8 @@
-"""Peak memory and time per frame of a long clip beside those of a short one, with a fake detector and estimator.
+"""Peak memory and time per frame of a long and a short clip, with a fake detector and estimator.
 
     python benchmarks/long_clip.py --frames 200 20000
 
-Each length runs in a process of its own: synthetic frames, chunks, tracking, cleaning, `.pose.npz`, pose video.
+Each length runs in a separate process: synthetic frames, chunks, tracking, cleaning, `.pose.npz`, pose video.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 
 def child(frames: int, keypoint_set: str) -> dict[str, float]:
-    """One clip; returns peak memory in bytes after the poses and at the end, and seconds."""
-    from synthetic_clip import ColourDetector, FigureEstimator, SyntheticClip
+    """Peak memory in bytes after the poses and at the end, and seconds, of one clip."""
+    from synthetic_clip import ColorDetector, FigureEstimator, SyntheticClip
 
     from sdpose_core.annotate.clip import annotate_clip
     from sdpose_core.annotate.clip_options import ClipOptions
@@ -33,18 +33,14 @@ def child(frames: int, keypoint_set: str) -> dict[str, float]:
             memory.append(peak_memory())
 
         began = time.perf_counter()
+        estimator = FigureEstimator(keypoint_set=keypoint_set)
         annotate_clip(
-            clip,
-            folder,
-            estimator=lambda: FigureEstimator(keypoint_set=keypoint_set),
-            detector=ColourDetector,
-            options=ClipOptions(),
-            on_chunk=mark,
+            clip, folder, estimator=lambda: estimator, detector=ColorDetector, options=ClipOptions(), on_chunk=mark
         )
         ended = time.perf_counter()
     tenth = max(1, len(marks) // 10)
     first = (marks[tenth] - marks[0]) / (tenth * 64)  # the first chunk also loads scipy
-    last = (marks[-2] - marks[-2 - tenth]) / (tenth * 64)  # the last chunk is a short one
+    last = (marks[-2] - marks[-2 - tenth]) / (tenth * 64)  # the last chunk is short
     return {
         "frames": frames, "peak": peak_memory(), "peak_poses": memory[-1], "poses": (marks[-1] - began) / frames,
         "first": first, "last": last, "rest": (ended - marks[-1]) / frames,
@@ -52,7 +48,7 @@ def child(frames: int, keypoint_set: str) -> dict[str, float]:
 
 
 def peak_memory() -> int:
-    """Bytes that this process has held at most."""
+    """Peak memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -63,13 +59,13 @@ def peak_memory() -> int:
 
 
 def measure(frames: int, keypoint_set: str) -> dict[str, float]:
-    """The figures of `child`, of a process of its own."""
+    """The result of `child` in a new process."""
     command = [sys.executable, __file__, "--child", str(frames), keypoint_set]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> int:
-    """Print a table; exit code 1 if the longest clip takes 200 MB more than the shortest."""
+    """Print a table; exit code 1 if the longest clip takes at least 200 MB more than the shortest."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--frames", type=int, nargs="+", default=[200, 20000])

@@ -1,7 +1,6 @@
-"""Clips with known ids out of a real video: the dancer, cut out, mirrored and in other robes, moves over her sky.
+"""Clips with known ids from a real video: copies of the dancer, some mirrored, in robes of other colors, on her sky.
 
-Detector and estimator are the real ones (the embedded YOLOX and the preview), so misses, loose boxes and wrong poses
-are real too. Everything else comes from the paths below.
+Detector and estimator are the embedded YOLOX and the preview, so misses, loose boxes and wrong poses are real.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ VIDEO = File(__file__).parents[1] / "tests" / "data" / "dancer.mp4"
 FRAME_RATE = Fraction(16)
 SIZE = (900, 350)
 THRESHOLD = 0.15
-"""Of the detector: robes of these colours before a sky are hard for it."""
+"""Of the detector, which finds robes of these colors hard."""
 HELD = 0.75
-"""A box with so much of each of two people is one around both."""
+"""A box that covers this share of two people is a box around both."""
 HIDDEN = 0.6
-"""Who is covered by more than this share of their box need not be found."""
+"""A person need not be found if more than this share of their box is covered."""
 
 Path = Callable[[int], float | None]
-"""Frame -> x of the window's left edge in pixels, None where the dancer is away."""
+"""Frame -> x of the left edge in pixels, None while the dancer is away."""
 
 
 @dataclass(frozen=True)
 class Dancer:
-    """One person: where the video is, whether it is mirrored, the hue of the robe, the frame at which it begins."""
+    """One person: `robe` is a hue of OpenCV, `offset` the first frame of the video."""
 
     id: int
     path: Path
@@ -59,7 +58,7 @@ class Source:
 
 @functools.cache
 def source() -> Source:
-    """The video, cut out; between frames in which the detector finds nobody boxes lie on straight lines."""
+    """The video with outlines; boxes in frames where the detector finds nobody are interpolated."""
     with open_video(VIDEO) as video:
         frames = [frame.image for frame in video.frames()]
     detect = load_detector("yolox").detect
@@ -67,23 +66,22 @@ def source() -> Source:
     known = np.concatenate(boxes).astype(np.float64)
     rows = np.arange(len(frames))
     seen = np.isfinite(known[:, 0])
-    lines = np.stack([np.interp(rows, rows[seen], column[seen]) for column in known.T], axis=1)
-    return Source(frames, [_outline(frame, box) for frame, box in zip(frames, lines, strict=True)], lines)
+    filled = np.stack([np.interp(rows, rows[seen], column[seen]) for column in known.T], axis=1)
+    return Source(frames, [_outline(frame, box) for frame, box in zip(frames, filled, strict=True)], filled)
 
 
 def _outline(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Where the dancer is, with soft edges."""
+    """Mask (H, W) of the dancer, 0..1, with soft edges."""
     h, w = image.shape[:2]
     x1, y1, x2, y2 = (int(v) for v in np.clip(box + [-12, -12, 12, 12], 0, [w - 1, h - 1, w - 1, h - 1]))
     mask = np.zeros((h, w), np.uint8)
     cv2.setRNGSeed(0)
     cv2.grabCut(image, mask, (x1, y1, x2 - x1, y2 - y1), np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_RECT)
-    there = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    return cv2.blur(there, (3, 3))
+    return cv2.blur(np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32), (3, 3))
 
 
 def _in_robe(image: np.ndarray, hue: int) -> np.ndarray:
-    """The picture with what is blue in another hue (OpenCV's, 0..179)."""
+    """The picture with blue changed to another hue (OpenCV's, 0..179)."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     blue = (hsv[..., 0] > 90) & (hsv[..., 0] < 135) & (hsv[..., 1] > 60)
     hsv[..., 0] = np.where(blue, hue, hsv[..., 0])
@@ -91,7 +89,7 @@ def _in_robe(image: np.ndarray, hue: int) -> np.ndarray:
 
 
 def _cut_out(dancer: Dancer, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture, outline and box (4,) of a dancer; the video runs to and fro."""
+    """Picture, outline and box (4,) of a dancer; the video runs forward and backward."""
     clip = source()
     turn = (frame + dancer.offset) % (2 * len(clip.frames) - 2)
     number = turn if turn < len(clip.frames) else 2 * len(clip.frames) - 2 - turn
@@ -102,7 +100,7 @@ def _cut_out(dancer: Dancer, frame: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _draw(dancers: Sequence[Dancer], frame: int, brightness: float) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """The picture, and id and box of everybody in it; later dancers stand in front."""
+    """The picture, and id and box of each person in it; later dancers are in front."""
     sky = np.minimum(source().frames[0][:, 2:3] * np.float32(brightness), 255)
     canvas = np.repeat(sky, SIZE[0], axis=1)
     people: list[tuple[int, np.ndarray]] = []
@@ -120,7 +118,7 @@ def _draw(dancers: Sequence[Dancer], frame: int, brightness: float) -> tuple[np.
 
 
 def _visible(people: Sequence[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarray]]:
-    """Those of whom enough is in the picture and not behind others."""
+    """The people who are in the picture and not hidden by others, with boxes cut to the picture."""
     result = []
     for number, (person, box) in enumerate(people):
         inside = np.clip(box, 0, np.tile(SIZE, 2))
@@ -132,13 +130,10 @@ def _visible(people: Sequence[tuple[int, np.ndarray]]) -> list[tuple[int, np.nda
 
 
 def film(
-    name: str,
-    dancers: Sequence[Dancer],
-    frames: int,
-    missed: Callable[[int, int], bool] = lambda frame, person: False,
-    sky: Callable[[int], float] = lambda frame: 1.0,
-) -> Clip:
-    """A clip: what the detector and the estimator say of it, and the truth. Detections of nobody are dropped."""
+    name: str, dancers: Sequence[Dancer], frames: int,
+    missed: Callable[[int, int], bool] = lambda frame, person: False, sky: Callable[[int], float] = lambda frame: 1.0,
+) -> Clip:  # fmt: skip
+    """A clip with the results of detector and estimator, and the truth. Detections of nobody are dropped."""
     detector, estimator = load_detector("yolox", threshold=THRESHOLD), load_estimator("preview")
     clip = Clip(name)
     for frame in range(frames):
@@ -158,7 +153,7 @@ def film(
 
 
 def _owners(poses: Poses, people: Sequence[tuple[int, np.ndarray]]) -> list[int | None]:
-    """Whose each detection is, by overlap; None where it is nobody's, GROUP where it holds several people."""
+    """The person of each detection by overlap: None for nobody, GROUP for several people."""
     owners: list[int | None] = [None] * len(poses)
     if not len(poses) or not people:
         return owners
@@ -180,13 +175,13 @@ GREEN, RED, PURPLE, YELLOW = 60, 175, 145, 25
 
 
 def crossing() -> Clip:
-    """Two pass each other, one in front."""
+    """Two people pass each other, one in front."""
     dancers = [Dancer(1, lambda t: 6.0 * t, robe=GREEN), Dancer(2, lambda t: 550 - 6.0 * t, True, RED, 20)]
     return film("dancers crossing", dancers, 90)
 
 
 def returning() -> Clip:
-    """One leaves and comes back after two seconds; the other stays."""
+    """One person leaves and returns after two seconds; another stays."""
 
     def path(frame: int) -> float | None:
         if frame < 30:
@@ -198,7 +193,7 @@ def returning() -> Clip:
 
 
 def hard_cut() -> Clip:
-    """At frame 40 a brighter sky, and two others where the two stood."""
+    """At frame 40 the sky becomes brighter, and two other people replace the first two."""
 
     def until(x: float) -> Path:
         return lambda frame: x if frame < 40 else None
@@ -214,7 +209,7 @@ def hard_cut() -> Clip:
 
 
 def ten_misses() -> Clip:
-    """For ten frames nobody is found, later one of the two for ten."""
+    """For ten frames nobody is detected; later, one of the two is missed for ten frames."""
     dancers = [Dancer(1, lambda t: 2.0 * t, robe=GREEN), Dancer(2, lambda t: 420 + 1.5 * t, True, RED, 20)]
     return film(
         "dancers, ten misses", dancers, 90,

@@ -1,7 +1,7 @@
-"""Clips of walking figures whose ids are known: what a detector and an estimator would say of them, and pictures.
+"""Clips of walking figures with known ids: pictures, and simulated results of a detector and an estimator.
 
-Everything comes from fixed seeds. A figure walks along a path, swings its arms and legs, and wears its own colours.
-Whoever is covered by somebody nearer is not detected.
+Everything comes from fixed seeds. A figure walks along a path, swings arms and legs, and has its own colors. A figure
+covered by a nearer one is not detected.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sdpose_core.poses import Poses
 SIZE = (480, 270)
 FRAME_RATE = Fraction(25)
 GROUP = -1
-"""Source of a box around several people at once: it is tracked, but not judged."""
+"""Source of a box around several people: tracked, but not scored."""
 
 Path = Callable[[int], tuple[float, float] | None]
-"""Frame -> (x of the hips, y of the ground) in pixels, None where the person is away."""
+"""Frame -> (x of the hips, y of the ground) in pixels, None while the person is away."""
 
 
 @dataclass(frozen=True)
 class Walker:
-    """One person: `height` in pixels, colours of shirt and trousers, and direction (1 right, -1 left) by the path."""
+    """One person: path, `height` in pixels, and colors."""
 
     id: int
     path: Path
@@ -40,8 +40,8 @@ class Clip:
     """A clip and its truth.
 
     Attributes:
-        truth: per frame the ids (P,) and boxes (P, 4) of the people who can be seen.
-        poses: per frame what was detected, in random order.
+        truth: per frame the ids (P,) and boxes (P, 4) of the visible people.
+        poses: per frame the detected people, in random order.
         sources: per frame the true id (P,) of each detected person.
         images: per frame RGB uint8.
     """
@@ -70,14 +70,14 @@ def figure(x: float, ground: float, height: float, phase: float, direction: floa
 
 
 def box_of(points: np.ndarray) -> np.ndarray:
-    """(4,) the box around points (K, 2), a tenth larger."""
+    """(4,) the box around points (K, 2), enlarged by a tenth."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.05 * (high - low) + 2
     return np.concatenate([low - margin, high + margin])
 
 
 def backdrop(seed: int) -> np.ndarray:
-    """RGB uint8 picture of soft blocks."""
+    """RGB uint8 picture of blurred blocks."""
     import cv2
 
     noise = np.random.default_rng(seed).integers(30, 226, (4, 6, 3), dtype=np.uint8)
@@ -100,29 +100,23 @@ def render(image: np.ndarray, walker: Walker, points: np.ndarray) -> None:
 
 
 def film(
-    name: str,
-    walkers: Sequence[Walker],
-    frames: int,
-    *,
-    seed: int,
-    noise: float = 1.0,
-    missed: Callable[[int, int], bool] = lambda frame, person: False,
-    scene: Callable[[int], int] = lambda frame: 0,
-) -> Clip:
+    name: str, walkers: Sequence[Walker], frames: int, *, seed: int, noise: float = 1.0,
+    missed: Callable[[int, int], bool] = lambda frame, person: False, scene: Callable[[int], int] = lambda frame: 0,
+) -> Clip:  # fmt: skip
     """The clip of some walkers (later ones are nearer).
 
     Args:
         noise: standard deviation of keypoints and boxes, pixels.
         missed: (frame, id) -> whether the detector misses that person.
-        scene: frame -> number of the scene, each with a backdrop of its own.
+        scene: frame -> number of the scene; each has another backdrop.
     """
     rng, clip = np.random.default_rng(seed), Clip(name)
     for frame in range(frames):
-        there = [(walker, _points(walker, frame)) for walker in walkers if walker.path(frame) is not None]
+        present = [(walker, _points(walker, frame)) for walker in walkers if walker.path(frame) is not None]
         image = backdrop(seed * 100 + scene(frame))
-        for walker, points in there:
+        for walker, points in present:
             render(image, walker, points)
-        seen = [(walker, points) for i, (walker, points) in enumerate(there) if _visible(i, there)]
+        seen = [(walker, points) for i, (walker, points) in enumerate(present) if _visible(i, present)]
         clip.images.append(image)
         ids = np.asarray([walker.id for walker, _ in seen], np.int64)
         clip.truth.append((ids, np.asarray([box_of(points) for _, points in seen]).reshape(-1, 4)))
@@ -140,13 +134,13 @@ def _points(walker: Walker, frame: int) -> np.ndarray:
     return figure(here[0], here[1], walker.height, frame / 8 + walker.id, direction)
 
 
-def _visible(index: int, there: Sequence[tuple[Walker, np.ndarray]]) -> bool:
+def _visible(index: int, present: Sequence[tuple[Walker, np.ndarray]]) -> bool:
     """Less than 70% covered by any one nearer person, and at least a third inside the picture."""
-    box = box_of(there[index][1])
+    box = box_of(present[index][1])
     inside = area(np.concatenate([np.maximum(box[:2], 0), np.minimum(box[2:], SIZE)]))
     if inside < area(box) / 3:
         return False
-    for _, points in there[index + 1 :]:
+    for _, points in present[index + 1 :]:
         other = box_of(points)
         shared = area(np.concatenate([np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])]))
         if shared > 0.7 * area(box):
@@ -171,12 +165,12 @@ RED, GREEN, BLUE, WHITE, BLACK, YELLOW = (
 
 
 def straight(x: float, speed: float, ground: float, first: int = 0, last: int = 10**9) -> Path:
-    """From x at frame 0 with `speed` pixels per frame, there from frame `first` to `last`."""
+    """From x at frame 0 with `speed` pixels per frame; present from frame `first` to `last`."""
     return lambda frame: (x + speed * frame, ground) if first <= frame <= last else None
 
 
 def there_and_back(x: float, far: float, speed: float, ground: float) -> Path:
-    """To `far` and back again, for ever."""
+    """To `far` and back, again and again."""
     span = abs(far - x)
 
     def path(frame: int) -> tuple[float, float]:
@@ -188,7 +182,7 @@ def there_and_back(x: float, far: float, speed: float, ground: float) -> Path:
 
 
 def crossing() -> Clip:
-    """Two walk past each other; the one behind is covered for a while."""
+    """Two people walk past each other; the farther one is covered for a while."""
     walkers = [
         Walker(1, straight(60, 3.0, 225), 150, RED, BLACK),
         Walker(2, straight(420, -3.0, 235), 165, BLUE, WHITE),
@@ -197,7 +191,7 @@ def crossing() -> Clip:
 
 
 def three_crossing() -> Clip:
-    """Three at speeds of their own, two of one direction: one overtakes."""
+    """Three people at different speeds, two in the same direction: one overtakes."""
     walkers = [
         Walker(1, straight(40, 2.2, 215), 130, GREEN, BLUE),
         Walker(2, straight(-20, 4.0, 225), 145, WHITE, BLACK),
@@ -207,22 +201,19 @@ def three_crossing() -> Clip:
 
 
 def returning() -> Clip:
-    """One leaves the picture and comes back after four seconds, while another walks to and fro."""
+    """One person leaves the picture and returns after four seconds, while another walks back and forth."""
 
     def path(frame: int) -> tuple[float, float] | None:
         if frame < 50:
             return 260 + 6.0 * frame, 230.0
         return (560 - 5.0 * (frame - 150), 230.0) if frame >= 150 else None
 
-    walkers = [
-        Walker(1, there_and_back(80, 180, 2.0, 215), 135, GREEN, BLACK),
-        Walker(2, path, 150, RED, WHITE),
-    ]
+    walkers = [Walker(1, there_and_back(80, 180, 2.0, 215), 135, GREEN, BLACK), Walker(2, path, 150, RED, WHITE)]
     return film("leaving and returning", walkers, 240, seed=3)
 
 
 def hard_cut() -> Clip:
-    """At frame 60 another place and other people, two of them where people stood before."""
+    """At frame 60 the scene changes, with other people at the places of the first two."""
     walkers = [
         Walker(1, straight(120, 1.0, 225, last=59), 150, RED, BLACK),
         Walker(2, straight(330, -1.0, 225, last=59), 150, BLUE, WHITE),
@@ -233,11 +224,8 @@ def hard_cut() -> Clip:
 
 
 def ten_misses() -> Clip:
-    """The detector finds nobody for ten frames, and later one of two for ten frames."""
-    walkers = [
-        Walker(1, straight(60, 2.5, 220), 140, RED, BLUE),
-        Walker(2, straight(180, 2.5, 235), 160, WHITE, BLACK),
-    ]
+    """For ten frames nobody is detected; later, one of the two is missed for ten frames."""
+    walkers = [Walker(1, straight(60, 2.5, 220), 140, RED, BLUE), Walker(2, straight(180, 2.5, 235), 160, WHITE, BLACK)]
     return film(
         "ten misses", walkers, 120, seed=5,
         missed=lambda frame, person: 40 <= frame < 50 or (person == 2 and 80 <= frame < 90),
@@ -245,7 +233,7 @@ def ten_misses() -> Clip:
 
 
 def flicker() -> Clip:
-    """Four people with much noise, one detection in seven missed."""
+    """Four people with strong noise; one detection in seven is missed."""
     lottery = np.random.default_rng(6).random((150, 5)) < 1 / 7
     walkers = [
         Walker(1, there_and_back(60, 420, 2.0, 205), 115, RED, WHITE),
@@ -257,7 +245,7 @@ def flicker() -> Clip:
 
 
 def meeting() -> Clip:
-    """Two walk up to each other, turn round and go back."""
+    """Two people walk toward each other, turn around and go back."""
     walkers = [
         Walker(1, there_and_back(70, 230, 3.0, 225), 150, RED, BLACK),
         Walker(2, there_and_back(410, 250, 3.0, 230), 155, BLUE, WHITE),

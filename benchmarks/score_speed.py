@@ -1,4 +1,4 @@
-"""How long scoring takes: made-up whole bodies in as many pictures as COCO val2017 has, by each scorer.
+"""How long each scorer takes for random whole bodies in as many pictures as COCO val2017 has.
 
 python benchmarks/score_speed.py [--people 5000] [--scorer faster-coco-eval|pycocotools]
 """
@@ -22,8 +22,8 @@ from sdpose_training.evaluation.scoring import Predictions, Scored, score
 FIELDS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 
 
-def made_up(people: int, pictures: int) -> tuple[Predictions, dict[str, Any]]:
-    """Annotated people, and a prediction some pixels off for each of them."""
+def random_people(people: int, pictures: int) -> tuple[Predictions, dict[str, Any]]:
+    """Annotated people, each with a prediction that is some pixels off."""
     rng = np.random.default_rng(0)
     image_ids = rng.integers(1, pictures + 1, people).tolist()
     corner, size = rng.uniform(0, 400, (people, 1, 2)), rng.uniform(40, 200, (people, 1, 2))
@@ -41,22 +41,18 @@ def made_up(people: int, pictures: int) -> tuple[Predictions, dict[str, Any]]:
     ]  # fmt: skip
     images = [{"id": i + 1, "file_name": f"{i + 1:012d}.jpg"} for i in range(pictures)]
     predictions = Predictions(
-        ids=np.arange(people),
-        image_ids=tuple(image_ids),
-        keypoints=points + rng.normal(0, 3, points.shape),
-        keypoint_scores=rng.uniform(0, 1, points.shape[:2]),
-        box_scores=rng.uniform(0.1, 1, people),
-        box_scales=size[:, 0] * 1.25,
-    )
+        np.arange(people), tuple(image_ids), points + rng.normal(0, 3, points.shape),
+        rng.uniform(0, 1, points.shape[:2]), rng.uniform(0.1, 1, people), size[:, 0] * 1.25,
+    )  # fmt: skip
     return predictions, {"images": images, "annotations": annotations}
 
 
 def timed(predictions: Predictions, content: dict[str, Any], keypoint_set: KeypointSet, scorer: str) -> Scored:
-    """Score, and print what it took."""
+    """Score, and print time and AP."""
     began, cpu = time.perf_counter(), time.process_time()
     scored = score(predictions, content, keypoint_set, scorer=scorer)
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-    figures = ", ".join(f"{name} {own['AP']:.6f}" for name, own in {"whole": scored.figures, **scored.parts}.items())
+    figures = ", ".join(f"{name} {part['AP']:.6f}" for name, part in {"whole": scored.figures, **scored.parts}.items())
     print(f"{scorer}: {len(predictions):,} people x {len(keypoint_set)} points in {wall:.1f} s ({cpu:.1f} CPU seconds)")
     print(f"  AP: {figures}")
     return scored
@@ -65,12 +61,12 @@ def timed(predictions: Predictions, content: dict[str, Any], keypoint_set: Keypo
 def main() -> None:
     parser = argparse.ArgumentParser(description="How long scoring takes.")
     parser.add_argument("--people", type=int, default=5000)
-    parser.add_argument("--pictures", type=int, default=2346, help="of COCO val2017 with labelled people")
+    parser.add_argument("--pictures", type=int, default=2346, help="default: those of COCO val2017 with labeled people")
     parser.add_argument("--scorer", choices=SCORERS, action="append", help="default: both")
     args = parser.parse_args()
-    made = made_up(args.people, args.pictures)
+    data = random_people(args.people, args.pictures)
     for scorer in args.scorer or SCORERS:
-        timed(*made, COCO_WHOLEBODY_133, scorer)
+        timed(*data, COCO_WHOLEBODY_133, scorer)
 
 
 if __name__ == "__main__":

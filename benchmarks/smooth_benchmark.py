@@ -1,9 +1,9 @@
-"""Jitter and lag before and after smoothing, on motion whose truth is known.
+"""Jitter and lag before and after smoothing, on known motion.
 
     python benchmarks/smooth_benchmark.py [--json FILE]
 
-Jitter is the mean acceleration of the points, in pixels per frame squared. Lag is the shift in frames (to a twentieth)
-at which the result fits the truth best. Error is the mean distance to the truth in pixels.
+Jitter is the mean acceleration of the points in pixels per frame squared. Lag is the shift, in steps of 0.05 frames, at
+which the result fits the truth best. Error is the mean distance to the truth in pixels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIZE, FRAME_RATE, FRAMES, NOISE = (640, 480), Fraction(30), 300, 2.5
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one sequence against the truth."""
+    """One sequence compared with the truth."""
 
     jitter: float
     lag: float
@@ -33,7 +33,7 @@ class Figures:
 
 
 def truth(hands: bool = False) -> np.ndarray:
-    """(T, K, 2) a dancer of 250 px: sways over the floor, steps, and lifts the arms."""
+    """(T, K, 2) a dancer 250 pixels high who sways, steps, and lifts the arms."""
     frames = []
     for t in range(FRAMES):
         x = 320 + 90 * np.sin(2 * np.pi * t / 140)
@@ -55,9 +55,9 @@ def noisy(true: np.ndarray, noise: float = NOISE, seed: int = 0) -> PoseSequence
     points = true + rng.normal(0, 1, true.shape) * (noise * 0.7 / scores)[..., None]
     name = "coco_17" if true.shape[1] == 17 else "coco_wholebody_133"
     frames = []
-    for own, score in zip(points, scores, strict=True):
-        box = np.concatenate([own.min(axis=0), own.max(axis=0), [1]])
-        frames.append(Poses(own[None], score[None], box[None], SIZE, name))
+    for person, score in zip(points, scores, strict=True):
+        box = np.concatenate([person.min(axis=0), person.max(axis=0), [1]])
+        frames.append(Poses(person[None], score[None], box[None], SIZE, name))
     return PoseSequence.from_poses(frames, frame_rate=FRAME_RATE)
 
 
@@ -67,7 +67,7 @@ def acceleration(points: np.ndarray) -> float:
 
 
 def measure(points: np.ndarray, true: np.ndarray) -> Figures:
-    """(T, K, 2) of a result and of the truth -> jitter, lag, error; the ends of the clip do not count."""
+    """Result and truth (T, K, 2) -> jitter, lag, error, without the ends of the clip."""
     inner = slice(10, -10)
     times = np.arange(len(true), dtype=np.float64)
     flat = true.reshape(len(true), -1)
@@ -82,7 +82,7 @@ def measure(points: np.ndarray, true: np.ndarray) -> Figures:
 
 
 def run(two_way: bool, hands: bool = False) -> tuple[Figures, Figures]:
-    """Before and after."""
+    """The figures before and after smoothing."""
     true = truth(hands)
     before = noisy(true)
     after = smooth(before, two_way=two_way)

@@ -1,7 +1,7 @@
-"""A clip of any length whose frames are computed, with a detector and an estimator that find its people by colour.
+"""A computed clip of any length, with a detector and an estimator that find its people by color.
 
-Nothing is random: a frame is a function of its number. The estimator's results depend, in their last digits, on the
-pixels and on which crops share a batch, as those of a real model do.
+Nothing is random: a frame is a function of its number. As with a real model, the last digits of the results depend on
+the pixels and the batch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sdpose_core.video.frames import Frame, VideoInfo
 
 SIZE = (96, 64)
 RATE = Fraction(25)
-COLOURS = ((220, 30, 30), (30, 60, 220))
+COLORS = ((220, 30, 30), (30, 60, 220))
 
 
 class SyntheticClip:
-    """A source like those of `open_video`, described by a small file (so that it has an identity)."""
+    """A source like those of `open_video`, described by a small file, which gives it an identity."""
 
     def __init__(self, path: Path) -> None:
         length = json.loads(path.read_text(encoding="utf-8"))["frames"]
@@ -34,7 +34,7 @@ class SyntheticClip:
 
     @classmethod
     def make(cls, path: Path, frames: int) -> SyntheticClip:
-        """Write the file that describes a clip of so many frames."""
+        """Write the file that describes a clip with this number of frames."""
         path.write_text(json.dumps({"frames": frames}), encoding="utf-8")
         return cls(path)
 
@@ -42,7 +42,7 @@ class SyntheticClip:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Nothing is open."""
+        pass
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """From frame `start` on."""
@@ -52,37 +52,35 @@ class SyntheticClip:
 
 
 def picture(index: int) -> np.ndarray:
-    """RGB uint8: two people walk to and fro; the second is away for 30 of each 200 frames."""
+    """RGB uint8: two people walk back and forth; the second is away for 30 of each 200 frames."""
     image = np.full((SIZE[1], SIZE[0], 3), 98 + index % 5, np.uint8)
-    for person, colour in enumerate(COLOURS):
+    for person, color in enumerate(COLORS):
         if person == 1 and index % 200 >= 170:
             continue
         x = int(12 + 48 * person + 10 * np.sin(index / (9 + 4 * person)))
         y = int(14 + 4 * np.cos(index / 13))
-        image[y : y + 40, x : x + 16] = colour
+        image[y : y + 40, x : x + 16] = color
     return image
 
 
-class ColourDetector:
-    """Boxes around the two colours."""
+class ColorDetector:
+    """Boxes around the two colors."""
 
-    name = "by colour"
+    name = "by color"
 
     def __init__(self) -> None:
         self.calls = 0
 
     def meta(self) -> dict[str, Any]:
-        """See `PersonDetector.meta`."""
         return {"name": self.name}
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `PersonDetector.detect`."""
         self.calls += 1
         boxes = []
-        for colour in COLOURS:
-            there = (image == colour).all(axis=2)
-            if there.any():
-                rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+        for color in COLORS:
+            mask = (image == color).all(axis=2)
+            if mask.any():
+                rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
                 boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
         return np.asarray(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32)
 
@@ -93,7 +91,7 @@ class FigureEstimator:
     Args:
         batch_size: crops per pass; results depend on it in their last digits.
         keypoint_set: of the results.
-        before_batch: called before each pass, to be slow, or to fail.
+        before_batch: called before each pass, to wait or to fail.
     """
 
     name = "figures"
@@ -109,19 +107,16 @@ class FigureEstimator:
         self._layout = 0.5 + 0.45 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
     def to(self, device: Any) -> FigureEstimator:
-        """See `Estimator.to`."""
         return self
 
     def meta(self) -> dict[str, Any]:
-        """See `PoseEstimator.meta`."""
         settings = {"batch_size": self.batch_size}
         return {"model": self.name, "weights": {}, "library_version": "0", "settings": settings}
 
     def estimate(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], *, masks: Any = None, on_batch: Any = None
     ) -> list[Poses]:
-        """See `PoseEstimator.estimate`."""
-        jobs = [(number, box) for number, own in enumerate(boxes) for box in own]
+        jobs = [(number, box) for number, members in enumerate(boxes) for box in members]
         self.calls.append(len(images))
         found: list[list[np.ndarray]] = [[] for _ in images]
         for start in range(0, len(jobs), self.batch_size):
@@ -133,7 +128,7 @@ class FigureEstimator:
                     found[number].append(self._points(images[number], box, len(batch)))
             if on_batch:
                 on_batch(start + len(batch), len(jobs))
-        return [self._poses(image, own, points) for image, own, points in zip(images, boxes, found, strict=True)]
+        return [self._poses(*each) for each in zip(images, boxes, found, strict=True)]
 
     def _points(self, image: np.ndarray, box: np.ndarray, companions: int) -> np.ndarray:
         seed = float(image[::7, ::7].sum() % 97) / 97

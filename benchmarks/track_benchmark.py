@@ -1,9 +1,9 @@
-"""Counts what the tracker gets wrong on clips whose ids are known.
+"""Count the errors of the tracker on clips with known ids.
 
     python benchmarks/track_benchmark.py [--dancers] [--no-pictures] [--json FILE]
 
-MOTA and IDF1 come from the package `trackeval` where it is installed (pip install trackeval), else from our own count
-of the same definitions; the output says which.
+MOTA and IDF1 come from the package `trackeval` if installed (pip install trackeval), else from our count by the same
+definitions; the output says which.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from sdpose_core.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Score:
-    """Of one clip: counts, and MOTA and IDF1 as fractions; `merges` counts track ids that two people shared."""
+    """Counts of one clip, and MOTA and IDF1 as fractions; `merges` counts track ids shared by two people."""
 
     clip: str
     frames: int
@@ -49,20 +49,20 @@ def track(clip: Clip, pictures: bool = True) -> list[np.ndarray]:
     return result
 
 
-def judged(clip: Clip, ids: Sequence[np.ndarray]) -> tuple[Clip, list[np.ndarray]]:
-    """The clip and the ids without the boxes around several people, of which nobody can say whose they are."""
+def without_groups(clip: Clip, ids: Sequence[np.ndarray]) -> tuple[Clip, list[np.ndarray]]:
+    """The clip and the ids without boxes around several people, which belong to nobody."""
     single = [source != GROUP for source in clip.sources]
     kept = replace(
         clip,
-        poses=[poses.select(own) for poses, own in zip(clip.poses, single, strict=True)],
-        sources=[source[own] for source, own in zip(clip.sources, single, strict=True)],
+        poses=[poses.select(at) for poses, at in zip(clip.poses, single, strict=True)],
+        sources=[source[at] for source, at in zip(clip.sources, single, strict=True)],
     )
-    return kept, [got[own] for got, own in zip(ids, single, strict=True)]
+    return kept, [found[at] for found, at in zip(ids, single, strict=True)]
 
 
 def score(clip: Clip, ids: Sequence[np.ndarray]) -> Score:
     """Compare the ids with the truth."""
-    pairs = [set(zip(own.tolist(), got.tolist(), strict=True)) for own, got in zip(clip.sources, ids, strict=True)]
+    pairs = [set(zip(true.tolist(), got.tolist(), strict=True)) for true, got in zip(clip.sources, ids, strict=True)]
     last: dict[int, int] = {}
     switches = 0
     for frame in pairs:
@@ -78,24 +78,24 @@ def score(clip: Clip, ids: Sequence[np.ndarray]) -> Score:
 
 
 def _rates(clip: Clip, ids: Sequence[np.ndarray], switches: int) -> tuple[float, float, str]:
-    """MOTA, IDF1 and who counted."""
+    """MOTA, IDF1 and the counter's name."""
     data = _trackeval_data(clip, ids)
     try:
         from trackeval.metrics import CLEAR, Identity
     except ImportError:
-        return *_own_rates(clip, ids, switches), "own count"
+        return *_own_rates(clip, ids, switches), "our count"
     clear, identity = CLEAR({"PRINT_CONFIG": False}), Identity({"PRINT_CONFIG": False})
     return float(clear.eval_sequence(data)["MOTA"]), float(identity.eval_sequence(data)["IDF1"]), "trackeval"
 
 
 def _own_rates(clip: Clip, ids: Sequence[np.ndarray], switches: int) -> tuple[float, float]:
-    """MOTA = 1 - (misses + switches) / truth, as nothing is invented; IDF1 = 2 IDTP / (truth + found)."""
+    """MOTA = 1 - (misses + switches) / truth, without false positives; IDF1 = 2 IDTP / (truth + found)."""
     from scipy.optimize import linear_sum_assignment
 
-    truth, found = sum(len(own) for own, _ in clip.truth), sum(map(len, ids))
+    truth, found = sum(len(people) for people, _ in clip.truth), sum(map(len, ids))
     together: dict[tuple[int, int], int] = {}
-    for own, got in zip(clip.sources, ids, strict=True):
-        for pair in zip(own.tolist(), got.tolist(), strict=True):
+    for true, got in zip(clip.sources, ids, strict=True):
+        for pair in zip(true.tolist(), got.tolist(), strict=True):
             together[pair] = together.get(pair, 0) + 1
     people, tracks = sorted({p for p, _ in together}), sorted({t for _, t in together})
     counts = np.asarray([[together.get((p, t), 0) for t in tracks] for p in people])
@@ -104,10 +104,10 @@ def _own_rates(clip: Clip, ids: Sequence[np.ndarray], switches: int) -> tuple[fl
 
 
 def _trackeval_data(clip: Clip, ids: Sequence[np.ndarray]) -> dict:
-    """What trackeval's metrics take: ids numbered from 0, and the overlap of true and detected boxes."""
-    people = {person: i for i, person in enumerate(sorted({p for own, _ in clip.truth for p in own.tolist()}))}
+    """Input of trackeval's metrics: ids numbered from 0, and the IoU of true and detected boxes."""
+    people = {person: i for i, person in enumerate(sorted({p for true, _ in clip.truth for p in true.tolist()}))}
     tracks = {got: i for i, got in enumerate(sorted({t for frame in ids for t in frame.tolist()}))}
-    truth = [np.asarray([people[p] for p in own.tolist()], int) for own, _ in clip.truth]
+    truth = [np.asarray([people[p] for p in true.tolist()], int) for true, _ in clip.truth]
     found = [np.asarray([tracks[t] for t in frame.tolist()], int) for frame in ids]
     overlap = [iou(boxes, poses.boxes[:, :4]) for (_, boxes), poses in zip(clip.truth, clip.poses, strict=True)]
     return {
@@ -117,33 +117,31 @@ def _trackeval_data(clip: Clip, ids: Sequence[np.ndarray]) -> dict:
     }  # fmt: skip
 
 
-def _dancers() -> Sequence[Callable[[], Clip]]:
-    import moving_dancers  # needs a minute, and what runs ONNX
-
-    return moving_dancers.CLIPS
-
-
 def main() -> int:
-    """Print a table; exit code 1 if an id was switched."""
+    """Print a table; exit code 1 if an id was switched or shared."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--no-pictures", action="store_true", help="give the tracker keypoints and boxes only")
-    parser.add_argument("--dancers", action="store_true", help="clips out of a real video too, with the real detector")
+    parser.add_argument("--dancers", action="store_true", help="also clips from a real video, with the real detector")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")
     args = parser.parse_args()
-    scores = []
+    scores, clips = [], list(CLIPS)
+    if args.dancers:
+        import moving_dancers  # needs a minute and onnxruntime
+
+        clips += moving_dancers.CLIPS
     print(f"{'clip':24}{'people':>7}{'tracks':>7}{'switches':>9}{'fragments':>10}{'merges':>7}{'MOTA':>7}{'IDF1':>7}")
-    for make in (*CLIPS, *_dancers()) if args.dancers else CLIPS:
+    for make in clips:
         clip = make()
-        own = score(*judged(clip, track(clip, not args.no_pictures)))
-        scores.append(own)
+        result = score(*without_groups(clip, track(clip, not args.no_pictures)))
+        scores.append(result)
         print(
-            f"{own.clip:24}{own.people:7}{own.tracks:7}{own.switches:9}{own.fragments:10}{own.merges:7}"
-            f"{own.mota:7.3f}{own.idf1:7.3f}"
+            f"{result.clip:24}{result.people:7}{result.tracks:7}{result.switches:9}{result.fragments:10}{result.merges:7}"
+            f"{result.mota:7.3f}{result.idf1:7.3f}"
         )
     print(f"counted by: {scores[0].counted_by}")
     if args.json:
-        args.json.write_text(json.dumps([asdict(own) for own in scores], indent=2) + "\n", encoding="utf-8")
-    return int(any(own.switches or own.merges for own in scores))
+        args.json.write_text(json.dumps([asdict(each) for each in scores], indent=2) + "\n", encoding="utf-8")
+    return int(any(each.switches or each.merges for each in scores))
 
 
 if __name__ == "__main__":

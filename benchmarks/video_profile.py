@@ -1,8 +1,8 @@
-"""How much of a clip's time the model is busy, with and without overlap: a model that only takes time stands for a GPU.
+"""The share of a clip's time in which the model is busy, with and without overlap.
 
     python benchmarks/video_profile.py VIDEO [--model-ms 40] [--model PATH --device cuda]
 
-The stand-in waits without using the processor, as a program does for a GPU. With `--model` the real one runs.
+By default, the model is a stand-in that only waits, as a program waits for a GPU; `--model` runs a real one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from sdpose_core.estimation.stage_times import StageTimes
 
 
 def stand_in(milliseconds: float) -> Estimator:
-    """An estimator whose passes take so long."""
+    """An estimator whose passes take this time."""
     from synthetic_clip import FigureEstimator
 
     return FigureEstimator(batch_size=1, before_batch=lambda: time.sleep(milliseconds / 1000))  # type: ignore[return-value]
 
 
 def profile(video: Path, estimator: Any, *, overlap: bool, repeat: int) -> StageTimes:
-    """The times of the stages in the last of `repeat` runs; the ones before warm up."""
+    """Times of the stages in the last of `repeat` runs; the others are warm-up."""
     times = StageTimes()
     for _ in range(repeat):
         with tempfile.TemporaryDirectory() as folder:
@@ -44,9 +44,9 @@ def main() -> None:
     """Print both profiles."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
-    parser.add_argument("--model-ms", type=float, default=40, help="of the stand-in for a person (default: 40)")
-    parser.add_argument("--model", help="a real one: body, wholebody or a path")
-    parser.add_argument("--device", help="of the real one")
+    parser.add_argument("--model-ms", type=float, default=40, help="time of the stand-in per person (default: 40)")
+    parser.add_argument("--model", help="a real model: body, wholebody or a path")
+    parser.add_argument("--device", help="of the real model")
     args = parser.parse_args()
     estimator = load_estimator(args.model, device=args.device) if args.model else stand_in(args.model_ms)
     for overlap in (False, True):

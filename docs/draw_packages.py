@@ -1,7 +1,6 @@
-"""Draw the packages of `sdpose_core` and who imports whom: `python docs/draw_packages.py` (needs grimp, matplotlib).
+"""Draw the packages of `sdpose_core` and their imports: `python docs/draw_packages.py` (needs grimp, matplotlib).
 
-The imports are read from the code, the layers from the contract of import-linter in pyproject.toml. Writes
-docs/packages.svg.
+Imports come from the code, layers from import-linter's contract in pyproject.toml. Writes docs/packages.svg.
 """
 
 from __future__ import annotations
@@ -25,11 +24,13 @@ WIDTH, HEIGHT, COLUMN, LINE = 1.9, 0.5, 2.2, 1.15
 
 
 def layers() -> list[list[str]]:
-    """Packages of each layer, the highest first; the modules that are single files are one box at the bottom."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
+    """Packages of each layer, the highest first; single files are one box at the bottom."""
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    [lines] = [
+        c["layers"]
+        for c in tools["importlinter"]["contracts"]
+        if c["type"] == "layers" and PACKAGE in c.get("containers", ())
     ]
-    [lines] = [c["layers"] for c in contracts if c["type"] == "layers" and PACKAGE in c.get("containers", ())]
     names = [[name.strip(" ()") for name in line.replace(":", "|").split("|")] for line in lines]
     folders = [[name for name in line if (ROOT / PACKAGE / name).is_dir()] for line in names]
     return [line for line in folders if line] + [[BASE]]
@@ -48,7 +49,7 @@ def imports(boxes: list[str]) -> set[tuple[str, str]]:
 
 
 def without_detours(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Leaves out an arrow where a longer way of arrows says the same."""
+    """Leave out arrows between packages that a longer path connects too."""
 
     def reached(start: str, leave_out: tuple[str, str]) -> set[str]:
         seen, todo = set(), [start]
@@ -63,7 +64,7 @@ def without_detours(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def draw(path: Path) -> None:
-    """Boxes by layer, arrows from who imports to what is imported."""
+    """Boxes by layer, arrows from importer to imported."""
     rows = layers()
     widest = max(map(len, rows))
     where = {

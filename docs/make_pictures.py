@@ -1,6 +1,6 @@
-"""Make the pictures of the documentation: run by hand, `python docs/make_pictures.py` (needs the extra `train`).
+"""Make the pictures of the documentation: `python docs/make_pictures.py` (needs the extra `train`).
 
-The first two rows of the first picture are the files that `sdpose image` writes; nothing is touched up.
+The first two rows of the first picture are unchanged output of `sdpose image`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def save(name: str, image: np.ndarray) -> None:
 
 
 def commanded_rows() -> list[np.ndarray]:
-    """Picture, overlay and pose map of each of `ROWS`, as the command of the README writes them."""
+    """Picture, overlay and pose map of each of `ROWS`, from the command of the README."""
     sources = [DATA / name for name in ROWS]
     with tempfile.TemporaryDirectory() as folder:
         status = sdpose(["image", *map(str, sources), "-o", folder, "--overlay", "--model", "preview"])
@@ -79,7 +79,7 @@ def commanded_rows() -> list[np.ndarray]:
 
 
 def whole_body_row() -> np.ndarray:
-    """A rendered person with its 133 points, in a style that draws feet too."""
+    """A rendered person with 133 points, in a style that draws feet too."""
     image, poses = whole_body_person(WHOLE_BODY_SIZE)
     style = "sdpose_native"
     views = (image, overlay(image, poses, style=style), draw_poses(poses, style=style))

@@ -1,4 +1,4 @@
-"""Contact sheet of a data set of `training/make_synthetic_people.py`: pictures, and the same with their keypoints.
+"""Contact sheet of a data set of `training/make_synthetic_people.py`, without and with keypoints.
 
 python docs/make_synthetic_sheet.py DIR docs/synthetic_people.jpg
 """
@@ -22,7 +22,7 @@ PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts
 
 
 def poses_of(annotations: list[dict], size: tuple[int, int]) -> Poses:
-    """COCO annotations -> Poses; a point that is not labeled has score 0."""
+    """COCO annotations -> Poses; points without a label have score 0."""
     points = [np.concatenate([np.reshape(a[part], (-1, 3)) for part in PARTS]) for a in annotations]
     values = np.array(points).reshape(-1, 133, 3)
     x, y, w, h = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T
@@ -36,7 +36,7 @@ def smaller(image: np.ndarray) -> np.ndarray:
 
 
 def main(folder: Path, out: Path) -> None:
-    """Rows of pictures, each followed by the row of the same pictures with keypoints."""
+    """Write rows of pictures, each followed by the same row with keypoints."""
     coco = json.loads((folder / "annotations" / "train.json").read_text(encoding="utf-8"))
     people = defaultdict(list)
     for annotation in coco["annotations"]:

@@ -1,7 +1,7 @@
-"""A rendered person and its 133 exact points, for the pictures of the documentation. Needs the extra `train`.
+"""A rendered person with 133 exact points, for the pictures of the documentation. Needs the extra `train`.
 
-The synthetic people of `training/` know 65 points: body, feet and hands. The 68 points of the face are added here, as
-places on the face of the same mesh.
+The synthetic people of `training/` have 65 points: body, feet and hands. The 68 points of the face are added here, at
+fixed places on the mesh.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sdpose_training.synthetic.body import BodyModel
 from sdpose_training.synthetic.scene import SceneSettings, make_picture, sample_view
 
 SEED = 4133
-"""A person who faces the camera with hands and feet in view; found by eye."""
+"""A person who faces the camera with hands and feet in view, chosen by eye."""
 
 _HALF_JAW = [(-0.072 * np.cos(t), 0.645 - 0.104 * np.sin(t) ** 0.8) for t in np.linspace(0, np.pi, 17)]
 _RIGHT_BROW = [(-0.052, 0.668), (-0.043, 0.674), (-0.033, 0.675), (-0.022, 0.673), (-0.012, 0.668)]
@@ -39,11 +39,11 @@ FACE_68 = np.array(
     + _RIGHT_EYE + _mirrored(_RIGHT_EYE, [3, 2, 1, 0, 5, 4])
     + _MOUTH
 )  # fmt: skip
-"""(68, 2) x to the person's left and z up, metres on the reference body, seen from the front."""
+"""(68, 2) x to the person's left and z up, in meters on the reference body."""
 
 
 def whole_body_person(size: tuple[int, int], seed: int = SEED) -> tuple[np.ndarray, Poses]:
-    """RGB uint8 (h, w, 3) of one person, and its 133 points in pixels, all with score 1."""
+    """RGB uint8 (h, w, 3) of one person, and the 133 points in pixels, all with score 1."""
     body, settings = BodyModel(), SceneSettings(size, "shaded", max_people=1)
     view = sample_view(np.random.default_rng(seed), body, settings)
     picture, _ = make_picture(body, settings, np.random.default_rng(seed))  # draws the same view first
@@ -56,7 +56,7 @@ def whole_body_person(size: tuple[int, int], seed: int = SEED) -> tuple[np.ndarr
 
 
 def _face(body: BodyModel, vertices: np.ndarray) -> np.ndarray:
-    """(68, 3) places on the mesh: where lines of sight from the front meet the reference body, carried along."""
+    """(68, 3) points on the posed mesh; on the reference body they are seen from the front at `FACE_68`."""
     corners = body.reference_vertices[body.faces][:, :, [0, 2]]
     near = (np.abs(corners).max(axis=(1, 2)) < 0.8) & (corners[:, :, 1].min(1) > 0.5)
     faces, corners = body.faces[near], corners[near]
@@ -66,7 +66,7 @@ def _face(body: BodyModel, vertices: np.ndarray) -> np.ndarray:
 def _on_the_skin(
     point: np.ndarray, corners: np.ndarray, faces: np.ndarray, reference: np.ndarray, vertices: np.ndarray
 ) -> np.ndarray:
-    """(3,) the front of the posed mesh at a point of the reference; moved toward the middle until it is on it."""
+    """(3,) point on the posed mesh for a point of the reference, which moves to the middle until it hits the mesh."""
     for shrink in np.linspace(1, 0.5, 51):
         weights = _weights(corners, point * [shrink, 1])
         hit = np.flatnonzero((weights >= 0).all(1))
@@ -74,7 +74,7 @@ def _on_the_skin(
             depths = (weights[hit] * reference[faces[hit], 1]).sum(1)
             first = hit[depths.argmin()]
             return weights[first] @ vertices[faces[first]]
-    raise ValueError(f"no skin at {point}")
+    raise ValueError(f"{point} is not on the face: expected points of FACE_68")
 
 
 def _weights(corners: np.ndarray, point: np.ndarray) -> np.ndarray:

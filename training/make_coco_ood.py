@@ -29,7 +29,7 @@ from sdpose_core.images import read_image
 from sdpose_core.resumable import remove_leftovers
 from sdpose_training.options import exit_status, start_log, whole_number
 from sdpose_training.styles.filters import FILTERS
-from sdpose_training.styles.folder import Source, agree, copy_annotations, find_source, folder_name, picture_names
+from sdpose_training.styles.folder import PaintedData, agree, copy_annotations, find_data, folder_name, picture_names
 
 GENERATOR_VERSION = 1  # raise when the same settings give other pictures
 PAINTED = ("ukiyoe", "monet")
@@ -105,7 +105,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _make(options: argparse.Namespace) -> int:
-    source = find_source(options.root, options.images, options.annotations)
+    source = find_data(options.root, options.images, options.annotations)
     shard = Shard.parse(options.shard) if options.shard else Shard(1, 1)
     names = picture_names(source)
     of_shard = names[shard.number - 1 :: shard.of]
@@ -160,7 +160,7 @@ def _device(name: str):
 
 
 def _paint_missing(
-    source: Source, names: Sequence[str], folder: Path, paint: Callable, quality: int
+    source: PaintedData, names: Sequence[str], folder: Path, paint: Callable, quality: int
 ) -> tuple[int, list[str]]:
     """Paint the missing pictures. Returns how many were painted, and the names of those that failed (logged)."""
     from tqdm import tqdm

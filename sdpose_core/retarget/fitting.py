@@ -93,9 +93,7 @@ def retarget(
     sequence = _chosen(sequence, person, "the sequence")
     clip = reference if isinstance(reference, PoseSequence) else PoseSequence.from_poses([reference])
     size = canvas or clip.size
-    origin = {key: clip.meta[key] for key in ("source", "model") if key in clip.meta}
-    described = {"size": list(clip.size), "frames": len(clip), "keypoint_set": clip.keypoint_set, **origin}
-    meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": described}
+    meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": _described(clip)}
     if method == "none":
         return _laid_on(sequence, fit_canvas(sequence.size, size), size, meta)
     _check_body(sequence, "sequence", method)
@@ -111,6 +109,11 @@ def retarget(
     changes = _changes(_pairs(people, models, match), method, match, feet, at)
     meta |= {"match": match, "feet": feet, "people": {str(p.track.id): c.note for p, c in changes}}
     return _changed(sequence, changes, size, meta)
+
+
+def _described(clip: PoseSequence) -> dict[str, Any]:
+    origin = {key: clip.meta[key] for key in ("source", "model") if key in clip.meta}
+    return {"size": list(clip.size), "frames": len(clip), "keypoint_set": clip.keypoint_set, **origin}
 
 
 def _check(value: Any, known: Sequence[Any], what: str) -> None:

@@ -1,9 +1,9 @@
-"""A process of a batch with a fake in place of the model, for the tests of side-by-side work.
+"""A batch process with a fake model, for tests of parallel work.
 
     python batch_worker.py IN OUT SHARD|- [SECONDS per item] [HANG_AT]
 
-Each item's file is its name and content turned round; a source that begins with "damaged" cannot be read. At the item
-HANG_AT it writes OUT/hanging and waits to be killed.
+Each result is the item's name and its reversed content; a source that begins with "damaged" cannot be read. At the item
+HANG_AT, the process writes OUT/hanging and waits to be killed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FakeOutcome:
 
 
 class FakeRun:
-    """What `annotate_clip` does, without videos: keeps what is there, fails on damaged sources, logs what it did."""
+    """Like `annotate_clip`, without videos: keeps existing files, fails on damaged sources, logs its work."""
 
     def __init__(self, log: Path | None = None, seconds: float = 0, hang_at: str = "") -> None:
         self.log, self.seconds, self.hang_at = log, seconds, hang_at
@@ -56,7 +56,6 @@ class FakeRun:
 
 
 def main(source: str, out: str, shard: str, seconds: str = "0", hang_at: str = "") -> None:
-    """See the module."""
     batch = Batch.begin(Path(out), "fake", None if shard == "-" else Shard.parse(shard))
     run = FakeRun(Path(out) / "work.log", float(seconds), hang_at)
     for record in annotate_videos(

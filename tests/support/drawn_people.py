@@ -1,4 +1,4 @@
-"""A small data set in COCO's format: drawn stick figures whose joints are known."""
+"""A small data set in COCO's format: stick figures with known joints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STANDING = np.array([
 
 
 def make_people(folder: Path, count: int = 12, size: tuple[int, int] = (160, 200)) -> Path:
-    """Write images/ and annotations/{train,val}.json (the same people in both); returns the folder."""
+    """Write images/ and annotations/{train,val}.json (the same people in both); return the folder."""
     rng = np.random.default_rng(5)
     (folder / "images").mkdir(parents=True)
     (folder / "annotations").mkdir()

@@ -1,4 +1,4 @@
-"""A model hub on this machine: as much of the Hugging Face hub's protocol as a download uses."""
+"""A local model hub: the part of the Hugging Face hub's protocol that downloads use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class FakeHub(ThreadingHTTPServer):
 
     Attributes:
         log: (method, file name, Range header) of each request for a file.
-        cut_after: a GET of this file name breaks off after so many bytes, once.
-        promised: SHA-256 to promise for a file instead of the true one.
+        cut_after: file name -> bytes after which a GET breaks off, once.
+        promised: file name -> SHA-256 to promise instead of the true one.
         refuse: status code to answer everything with.
     """
 
@@ -91,19 +91,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, repo: str, name: str, with_body: bool) -> None:
         content = self.server.repos.get(repo, {}).get(name)
-        wanted = self.headers.get("Range")
-        self.server.log.append((self.command, name, wanted))
+        requested = self.headers.get("Range")
+        self.server.log.append((self.command, name, requested))
         if content is None:
             return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
-        headers = {
-            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
-            "X-Repo-Commit": COMMIT,
-            "Accept-Ranges": "bytes",
-        }
-        start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
-        if wanted:
+        etag = f'"{hashlib.sha256(content).hexdigest()}"'
+        headers = {"ETag": etag, "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        start = int(requested.removeprefix("bytes=").partition("-")[0]) if requested else 0
+        if requested:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return self._send(206 if wanted else 200, content[start:], headers, with_body, self._cut(name))
+        return self._send(206 if requested else 200, content[start:], headers, with_body, self._cut(name))
 
     def _cut(self, name: str) -> int | None:
         return self.server.cut_after.pop(name, None) if self.command == "GET" else None

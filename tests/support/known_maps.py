@@ -1,4 +1,4 @@
-"""Heatmaps whose decoded points are known: those of `golden/c_decode.npz`."""
+"""Heatmaps with known points: those of `golden/c_decode.npz`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DECODE = np.load(GOLDEN / "c_decode.npz")
 CODECS = {"small": ((192, 256), (48, 64), 2.0), "full": ((768, 1024), (192, 256), 6.0)}
 NAMES = DECODE["names"].tolist()
 NO_PEAK = ("flat_zero", "flat_const_.5", "flat_negative")
-"""The official code gives NaN, the corner, and garbage from a neighbouring map; we give no point."""
+"""The official code returns NaN, the corner, and garbage from a neighboring map; ours returns no point."""
 WITH_PEAK = [name for name in NAMES if name not in NO_PEAK]
 
 
@@ -19,7 +19,7 @@ def gaussian(w: int, h: int, x: float, y: float, sigma: float, height: float = 1
 
 
 def full_size_maps() -> dict[str, np.ndarray]:
-    """The maps with a peak behind the `full_s6` numbers, 192 x 256, sigma 6."""
+    """The maps with a peak of the `full_s6` numbers, 192 x 256, sigma 6."""
     w, h, s = 192, 256, 6
     at = {
         "center_integer": (w // 2, h // 2), "center_subpixel": (w * 0.4 + 0.37, h * 0.6 + 0.81),

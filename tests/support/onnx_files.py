@@ -1,4 +1,4 @@
-"""Tiny ONNX files for tests, written field by field: the `onnx` package is not needed."""
+"""Tiny ONNX files for tests, written field by field, without the `onnx` package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def field(number: int, content: bytes | str | int) -> bytes:
 
 
 def port(name: str, shape: Sequence[int | str]) -> bytes:
-    """A float32 input or output; a length given by name is free."""
+    """A float32 input or output; a length given as a name is variable."""
     lengths = b"".join(field(1, field(2 if isinstance(n, str) else 1, n)) for n in shape)
     return field(1, name) + field(2, field(1, field(1, 1) + field(2, lengths)))
 
@@ -37,7 +37,7 @@ def constant(name: str, values: np.ndarray) -> bytes:
 
 
 def node(operator: str, inputs: Sequence[str], output: str, **attributes: int | Sequence[int]) -> bytes:
-    """One operation; its attributes are numbers or lists of them."""
+    """One operation; attributes are numbers or lists of numbers."""
     data = b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, operator)
     for name, value in attributes.items():
         kind = 2 if isinstance(value, int) else 7
@@ -65,27 +65,27 @@ def write_model(
 
 
 def write_simcc_that_sees_dots(
-    path: Path, colours: Sequence[int], size: tuple[int, int], *, batch: int | str = "batch"
+    path: Path, colors: Sequence[int], size: tuple[int, int], *, batch: int | str = "batch"
 ) -> Path:
-    """A SimCC model for crops of `size` (w, h): point k is the dot of colour k (0 red, 1 green, 2 blue) on black."""
-    count = len(colours)
+    """A SimCC model for crops of `size` (w, h): point k is the dot of its color (0 red, 1 green, 2 blue) on black."""
+    count = len(colors)
     w, h = size
     nodes = [node("Relu", ["crop"], "light")]
-    constants = {"colour_of_point": np.eye(3)[list(colours)]}
+    constants = {"color_of_point": np.eye(3)[list(colors)]}
     for axis, other, length in (("x", 2, w), ("y", 3, h)):
         bins = np.arange(2 * length) / 2
         constants[f"blur_{axis}"] = np.exp(-((bins - np.arange(length)[:, None]) ** 2) / (2 * 2.0**2))
         nodes += [
             node("ReduceMax", ["light"], f"max_{axis}", axes=[other], keepdims=0),
             node("MatMul", [f"max_{axis}", f"blur_{axis}"], f"blurred_{axis}"),
-            node("MatMul", ["colour_of_point", f"blurred_{axis}"], f"simcc_{axis}"),
+            node("MatMul", ["color_of_point", f"blurred_{axis}"], f"simcc_{axis}"),
         ]
     outputs = {"simcc_x": (batch, count, 2 * w), "simcc_y": (batch, count, 2 * h)}
     return write_model(path, nodes, {"crop": (batch, 3, h, w)}, outputs, constants)
 
 
 def write_simcc_that_says(path: Path, x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> Path:
-    """A model that gives x (K, X) and y (K, Y) for every crop of `size` (w, h), whatever it shows."""
+    """A model that returns x (K, X) and y (K, Y) for every crop of `size` (w, h)."""
     nodes = [
         node("Mul", ["crop", "zero"], "black"),
         node("ReduceMax", ["black"], "rows", axes=[3], keepdims=0),

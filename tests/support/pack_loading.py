@@ -1,4 +1,4 @@
-"""Loading the pack as ComfyUI does: by the path of its folder, whose name is no Python name."""
+"""Loading of the pack as in ComfyUI: by the path of its folder, whose name is not a Python name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER_NAME = "ComfyUI-SDPose Annotator v1.0"
 
 
 def load_pack(folder: Path) -> ModuleType:
-    """Import the pack in `folder` under the name that ComfyUI gives it, and run its `on_load`."""
+    """Import the pack in `folder` under the name that ComfyUI gives it."""
     name = str(folder).replace(".", "_x_")
     spec = importlib.util.spec_from_file_location(name, folder / "__init__.py")
     assert spec is not None and spec.loader is not None

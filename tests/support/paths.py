@@ -1,4 +1,4 @@
-"""Where the repository and the files of the tests are."""
+"""Folders of the repository and the tests."""
 
 from pathlib import Path
 
@@ -8,4 +8,4 @@ ROOT = TESTS.parent
 DATA = TESTS / "data"
 GOLDEN = TESTS / "golden"
 SHARED = ROOT.parent / "shared"
-"""Pictures and annotations that are not part of the project; tests that need them say so and are skipped without."""
+"""Pictures and annotations outside of the project; tests that need them are skipped without them."""

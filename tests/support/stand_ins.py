@@ -1,4 +1,4 @@
-"""What every estimator and every detector has, for stand-ins that only estimate or detect."""
+"""Base classes for stand-ins of estimators and detectors."""
 
 from __future__ import annotations
 

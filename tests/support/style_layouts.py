@@ -1,4 +1,4 @@
-"""The style networks small, and what the authors' files hold: names and shapes, listed here by themselves."""
+"""Small style networks, and an independent list of names and shapes in the authors' files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def cyclegan_layout(width: int = 64, blocks: int = 9) -> Shapes:
-    layers: Shapes = {
-        "model.1": (width, 3, 7, 7),
-        "model.4": (2 * width, width, 3, 3),
-        "model.7": (4 * width, 2 * width, 3, 3),
-    }
+    layers: Shapes = {"model.1": (width, 3, 7, 7), "model.4": (2 * width, width, 3, 3)}
+    layers["model.7"] = (4 * width, 2 * width, 3, 3)
     for i in range(10, 10 + blocks):
         layers[f"model.{i}.conv_block.1"] = layers[f"model.{i}.conv_block.5"] = (4 * width, 4 * width, 3, 3)
     layers[f"model.{10 + blocks}"] = (4 * width, 2 * width, 3, 3)  # transposed: inputs first
@@ -34,12 +31,8 @@ def cyclegan_layout(width: int = 64, blocks: int = 9) -> Shapes:
 
 
 def attention_layout(width: int) -> Shapes:
-    return {
-        "in_proj_weight": (3 * width, width),
-        "in_proj_bias": (3 * width,),
-        "out_proj.weight": (width, width),
-        "out_proj.bias": (width,),
-    }
+    inputs: Shapes = {"in_proj_weight": (3 * width, width), "in_proj_bias": (3 * width,)}
+    return inputs | {"out_proj.weight": (width, width), "out_proj.bias": (width,)}
 
 
 def layer_layout(width: int, hidden: int, attentions: tuple[str, ...]) -> Shapes:
@@ -62,23 +55,12 @@ def stytr2_layout(width: int = 512, hidden: int = 2048, layers: int = 3) -> dict
     transformer |= {"decoder.norm.weight": (width,), "decoder.norm.bias": (width,)}
     a, b, c, d = width, width // 2, width // 4, width // 8
     convolutions = {
-        1: (b, a),
-        5: (b, b),
-        8: (b, b),
-        11: (b, b),
-        14: (c, b),
-        18: (c, c),
-        21: (d, c),
-        25: (d, d),
-        28: (3, d),
-    }
+        1: (b, a), 5: (b, b), 8: (b, b), 11: (b, b), 14: (c, b), 18: (c, c), 21: (d, c), 25: (d, d), 28: (3, d)
+    }  # fmt: skip
     decoder = {f"{i}.weight": (*pair, 3, 3) for i, pair in convolutions.items()}
     decoder |= {f"{i}.bias": pair[:1] for i, pair in convolutions.items()}
-    return {
-        "embedding": {"proj.weight": (width, 3, 8, 8), "proj.bias": (width,)},
-        "transformer": transformer,
-        "decoder": decoder,
-    }
+    embedding: Shapes = {"proj.weight": (width, 3, 8, 8), "proj.bias": (width,)}
+    return {"embedding": embedding, "transformer": transformer, "decoder": decoder}
 
 
 def random_state(shapes: Shapes) -> dict[str, torch.Tensor]:
@@ -95,7 +77,7 @@ def tiny_cyclegan() -> CycleGANGenerator:
 
 
 def use_tiny_networks(patch: pytest.MonkeyPatch) -> None:
-    """Both networks small, for the command too."""
+    """Make both networks small, in the command too."""
     kinds = style_weights.STYLE_MODELS
     cyclegan = replace(kinds["ukiyoe"], build=tiny_cyclegan, parts={"generator": style_cyclegan.released_names(1)})
     stytr2 = replace(kinds["monet"], build=tiny_stytr2, parts=style_stytr2.released_names(1))

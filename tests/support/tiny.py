@@ -1,4 +1,4 @@
-"""Tiny SDPose models: every part of the architecture, a few thousand random weights."""
+"""Tiny SDPose models: the whole architecture with a few thousand random weights."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ BODY = SDPoseConfig(
 """The sizes of `golden/tiny_ckpt`."""
 WHOLEBODY = replace(BODY, keypoint_set="coco_wholebody_133", num_keypoints=133, feature_levels=("F2",))
 SMALL = replace(BODY, input_size=(64, 128), unet=replace(BODY.unet, layers_per_block=1))
-"""For everything else: fewer layers, smaller pictures."""
+"""The default: fewer layers, smaller pictures."""
 
 
 def make_model(config: SDPoseConfig = SMALL, seed: int = 0, head_std: float = 0.2, **options: bool) -> SDPose:
-    """Random weights, frozen; those of the head's last layer by default large enough for heatmaps that are not flat."""
+    """A frozen model with random weights; those of the head's last layer are large, so that heatmaps are not flat."""
     torch.manual_seed(seed)
     model = SDPose(config, **options).eval().requires_grad_(False)
     torch.nn.init.normal_(model.head.final_layer.weight, std=head_std)
@@ -35,13 +35,13 @@ def make_model(config: SDPoseConfig = SMALL, seed: int = 0, head_std: float = 0.
 
 
 def make_checkpoint(path: Path, config: SDPoseConfig = SMALL, seed: int = 0, head_std: float = 0.2) -> Path:
-    """A file of such a model, RGB branch included."""
+    """A file of such a model with its RGB branch."""
     save_checkpoint(make_model(config, seed, head_std, with_rgb_branch=True).state_dict(), config, path)
     return path
 
 
 def golden_state(golden: dict[str, np.ndarray], head: str) -> dict[str, torch.Tensor]:
-    """`golden/tiny_ckpt` in SDPose's own names; `head` is "body" or "wholebody"."""
+    """`golden/tiny_ckpt` with SDPose's names; `head` is "body" or "wholebody"."""
     folder = GOLDEN / "tiny_ckpt"
     unet = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
     vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
@@ -54,7 +54,7 @@ def golden_state(golden: dict[str, np.ndarray], head: str) -> dict[str, torch.Te
 
 
 def golden_folder(path: Path, kind: str) -> Path:
-    """The same in the released layout, with the decoder of `kind`; in a folder that may be changed."""
+    """A copy of it in the released layout, with the decoder of `kind`."""
     folder = GOLDEN / "tiny_ckpt"
     for part in ("unet", "vae", "scheduler"):
         shutil.copytree(folder / part, path / part)

@@ -1,4 +1,4 @@
-"""A Stable Diffusion with a ControlNet of a few thousand random weights, as folders in diffusers' layout."""
+"""A tiny Stable Diffusion and ControlNet with random weights, as folders in diffusers' layout."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 WIDTH = 32
 _SIDES = {
-    "block_out_channels": (8, 16),
-    "layers_per_block": 1,
-    "cross_attention_dim": WIDTH,
-    "attention_head_dim": 2,
-    "norm_num_groups": 4,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-}
+    "block_out_channels": (8, 16), "layers_per_block": 1, "cross_attention_dim": WIDTH, "attention_head_dim": 2,
+    "norm_num_groups": 4, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+}  # fmt: skip
 
 
 def make_base(folder: Path) -> Path:
-    """Every part with its folder, and model_index.json. The scheduler draws noise at each step."""
+    """Write every part and model_index.json. The scheduler draws noise at each step."""
     torch.manual_seed(0)
     UNet2DConditionModel(sample_size=8, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), **_SIDES).save_pretrained(
         folder / "unet"
@@ -39,21 +35,17 @@ def make_base(folder: Path) -> Path:
     CLIPTextModel(text).save_pretrained(folder / "text_encoder")
     DDPMScheduler().save_pretrained(folder / "scheduler")
     parts = {
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "scheduler": ["diffusers", "DDPMScheduler"],
-        "safety_checker": [None, None],
-        "feature_extractor": [None, None],
-    }
+        "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "scheduler": ["diffusers", "DDPMScheduler"], "safety_checker": [None, None], "feature_extractor": [None, None],
+    }  # fmt: skip
     index = {"_class_name": "StableDiffusionPipeline", **parts}
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 
 def make_controlnet(folder: Path, width: int = WIDTH) -> Path:
-    """Random in its last layers too (a new one's are zero, and the map would change nothing)."""
+    """Random in the last layers too: zeros, as in a new ControlNet, would ignore the map."""
     torch.manual_seed(1)
     sides = {**_SIDES, "cross_attention_dim": width}
     net = ControlNetModel(conditioning_embedding_out_channels=(4, 4, 8, 8), **sides)

@@ -1,4 +1,4 @@
-"""Videos made for the tests of reading and writing them."""
+"""Videos for the tests of reading and writing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdpose_core.video.writer import VideoWriter
 
 
 def pictures(count: int, size: tuple[int, int] = (64, 48), seed: int = 0) -> list[np.ndarray]:
-    """Noise, each frame with its number as a bright block: no two alike."""
+    """Frames of noise, each with a bright block at another place."""
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 200, (count, size[1], size[0], 3), dtype=np.uint8)
     for number, frame in enumerate(frames):
@@ -27,19 +27,19 @@ def pictures(count: int, size: tuple[int, int] = (64, 48), seed: int = 0) -> lis
 
 
 def levels(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
-    """Plain grey frames; the number of one is its level by 20, see `numbers`."""
+    """Plain gray frames; the level encodes the number, see `numbers`."""
     return [np.full((size[1], size[0], 3), 20 * number, np.uint8) for number in range(count)]
 
 
 def numbers(frames: Sequence[Frame]) -> list[int]:
-    """Which of `levels` the frames are, after whatever encoding."""
+    """The numbers of frames from `levels`, after any encoding."""
     return [round(frame.image.mean() / 20) for frame in frames]
 
 
 def write(
     path: Path, frames: Sequence[np.ndarray], rate: Fraction = Fraction(25), codec: str = "lossless", **settings: Any
 ) -> Path:
-    """A file by our writer."""
+    """Write a file with our writer."""
     h, w = frames[0].shape[:2]
     with VideoWriter(path, (w, h), rate, codec=codec, **settings) as writer:
         for frame in frames:
@@ -48,7 +48,7 @@ def write(
 
 
 def read(path: Path, start: int = 0) -> list[Frame]:
-    """The frames of a file by our reader."""
+    """Read the frames of a file with our reader."""
     with open_video(path) as source:
         return list(source.frames(start))
 
@@ -67,7 +67,7 @@ def encode(
     title: str = "",
     **attributes: Any,
 ) -> Path:
-    """A file by PyAV itself, of kinds that our writer does not make. `attributes` are those of the stream."""
+    """Write a file with PyAV, for kinds that our writer does not support. `attributes` are those of the stream."""
     with av.open(str(path), "w", options=container or {}) as file:
         if title:
             file.metadata["title"] = title
@@ -87,7 +87,7 @@ def encode(
 
 
 def set_display_matrix(path: Path, matrix: tuple[int, ...]) -> None:
-    """Write the matrix (a, b, c, d) into the track header of an MP4, as phones do."""
+    """Write the matrix (a, b, c, d) to the track header of an MP4, as phones do."""
     content = bytearray(path.read_bytes())
     place = content.index(b"tkhd") + 4 + 40
     a, b, c, d = (value * 65536 for value in matrix)
@@ -96,13 +96,13 @@ def set_display_matrix(path: Path, matrix: tuple[int, ...]) -> None:
 
 
 def spoil(path: Path, seed: int, places: int = 2) -> Path:
-    """The MP4 with random bytes in the middle of its pictures, in a file of its own."""
+    """A copy of the MP4 with random bytes in the middle of its pictures."""
     rng = np.random.default_rng(seed)
     content = bytearray(path.read_bytes())
     first = content.index(b"mdat") + 400
     last = content.rindex(b"moov") - 300
     for start in rng.integers(first, last, places):
         content[start : start + 100] = rng.integers(0, 255, 100, np.uint8).tobytes()
-    spoilt = path.with_name(f"spoilt{seed}{path.suffix}")
-    spoilt.write_bytes(content)
-    return spoilt
+    spoiled = path.with_name(f"spoiled{seed}{path.suffix}")
+    spoiled.write_bytes(content)
+    return spoiled

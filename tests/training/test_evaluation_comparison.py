@@ -88,11 +88,11 @@ def test_whole_bodies_have_columns_of_their_own() -> None:
 
 def test_what_a_reader_must_know() -> None:
     four = {"pictures": 4, "paper": OURS}
-    assert "COCO: measured on 4 of 5,000 pictures, the paper's figures on all." in format_comparison(
+    assert "COCO: measured on 4 of 5,000 pictures; the paper's figures are for all." in format_comparison(
         [result("a", "coco", 0.5, **four)]
     )
     other_boxes = compare([result("a", "coco", 0.5), result("b", "coco", 0.6, boxes="others")])
-    assert other_boxes.remarks == ("COCO: not all rows are of the same pictures, annotations and boxes.",)
+    assert other_boxes.remarks == ("COCO: the rows differ in pictures, annotations or boxes.",)
 
 
 def test_models_of_one_name_stay_apart() -> None:

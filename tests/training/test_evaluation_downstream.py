@@ -200,7 +200,7 @@ def test_the_page_of_pictures(folders: dict[str, Path], weights: tuple[Path, Pat
     assert results["mean_oks"]["maps"] is None
     assert all(0 <= results["mean_oks"][name] <= 1 for name in ("ours", "peer"))
     page = (out / "index.html").read_text()
-    assert "Not alike" in page  # the third estimator's maps are as given
+    assert "Not comparable" in page  # the third estimator's maps are as given
     assert "a &lt;b&gt;cat&lt;/b&gt;" in page
     assert "<b>" not in page
     addresses = re.findall(r'src="([^"]+)"', page)

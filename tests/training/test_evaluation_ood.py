@@ -339,7 +339,7 @@ def test_errors_end_with_status_1_and_one_line(coco: Path, tmp_path: Path, capsy
 
 
 def test_style_pictures_folder_must_hold_pictures(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no picture in it"):
+    with pytest.raises(InputError, match="no pictures in it"):
         style_painters.find_style_pictures(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         style_painters.find_style_pictures(tmp_path / "absent")

@@ -173,8 +173,8 @@ def test_of_halpes_26_points_the_17_of_coco_are_kept(tmp_path: Path) -> None:
     assert peer.keypoint_set == "coco_17"
     [poses] = peer.estimate([np.zeros((60, 60, 3), np.uint8)], [np.array([[0, 0, 38.4, 51.2]], np.float32)])
     np.testing.assert_allclose(poses.keypoints[0, :, 0], bins[:17] / 2 + 19.2 - 24, atol=1e-3)
-    assert poses.meta["notes"] == ["26 points of Halpe, of which the first 17 are COCO's"]
-    with pytest.raises(CheckpointError, match=r"body26.onnx has 26 keypoints; DWPose is known here with 133"):
+    assert poses.meta["notes"] == ["COCO's 17 of its 26 points are used"]
+    with pytest.raises(CheckpointError, match=r"body26.onnx has 26 keypoints; DWPose is supported with 133"):
         load_peer(f"dwpose:{path}")
 
 
@@ -229,9 +229,9 @@ def test_files_that_are_no_simcc_models(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
         load_peer(f"dwpose:{tmp_path / 'text.onnx'}")
     hand = write_simcc_that_sees_dots(tmp_path / "hand.onnx", [0] * 21, SIZE)
-    with pytest.raises(CheckpointError, match=r"21 keypoints; RTMPose is known here with 17, 26, 133 \(21: a hand"):
+    with pytest.raises(CheckpointError, match=r"21 keypoints; RTMPose is supported with 17, 26, 133 \(21: a hand"):
         load_peer(f"rtmpose:{hand}")
-    with pytest.raises(CheckpointError, match=r"17 keypoints; RTMW is known here with 133"):
+    with pytest.raises(CheckpointError, match=r"17 keypoints; RTMW is supported with 133"):
         load_peer(f"rtmw:{write_simcc_that_sees_dots(tmp_path / 'body.onnx', COLORS, SIZE)}")
     other = write_simcc_that_says(tmp_path / "other.onnx", np.zeros((17, 96)), np.zeros((17, 64)), SIZE)
     with pytest.raises(CheckpointError, match=r"\(1, 17, 64\).*expected \(n, K, 96\) and \(n, K, 128\)"):
@@ -379,7 +379,7 @@ def test_vitpose_lacking_weights(tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["head.conv.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match="lack 1 tensors, 'head.conv.weight'"):
+    with pytest.raises(CheckpointError, match=r"lack tensors \(1, the first 'head.conv.weight'\)"):
         load_peer(f"vitpose:{folder}")
 
 
@@ -392,7 +392,7 @@ def test_a_hub_name_is_not_fetched_unless_asked(monkeypatch: pytest.MonkeyPatch,
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(DownloadError, match=r"is no folder here, and not .*--download") as caught:
+    with pytest.raises(DownloadError, match=r"is neither a folder nor complete .*--download") as caught:
         load_peer("vitpose:nobody/vitpose-that-is-not-there")
     assert "\n" not in str(caught.value)
     assert called == []
@@ -444,12 +444,12 @@ def test_sapiens_of_308_points_gives_cocos_17(tmp_path: Path) -> None:
     [poses] = peer.estimate([picture_of_dots((300, 250), dots, radius=5.0)], [BOXES[:1]])
     expected = np.array([dots[{"left_wrist": 0, "right_wrist": 1, "left_ankle": 1}.get(n, 2)] for n in COCO_17.names])
     np.testing.assert_allclose(poses.keypoints[0], expected, atol=0.3)
-    assert poses.meta["notes"] == ["308 points, of which COCO's 17 are taken"]
+    assert poses.meta["notes"] == ["COCO's 17 of its 308 points are used"]
     assert sorted(peer_sapiens.COCO_17_IN_308) == sorted(COCO_17.names)
 
 
 @pytest.mark.parametrize("flip_test", [False, True])
-def test_sapiens_gets_rgb_normalised(tmp_path: Path, flip_test: bool) -> None:
+def test_sapiens_gets_rgb_normalized(tmp_path: Path, flip_test: bool) -> None:
     """Gaussians at known places, as high as the mean of the crop's red, green, blue.
 
     Left and right points stand as each other's mirror images: only mirrored and exchanged do both passes agree.
@@ -495,7 +495,7 @@ def test_sapiens_runs_code_only_when_trusted(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(torch.jit, "load", never)
     monkeypatch.setattr(torch, "load", never)
-    with pytest.raises(InputError, match=r"runs whatever code is in it.*--trust-file") as caught:
+    with pytest.raises(InputError, match=r"runs the code in it.*--trust-file") as caught:
         load_peer(f"sapiens:{path}")
     assert "\n" not in str(caught.value)
 
@@ -510,7 +510,7 @@ def test_files_that_are_no_sapiens_models(tmp_path: Path) -> None:
 
     refused(tmp_path / "none.pt2", "no such file: expected a TorchScript file")
     (tmp_path / "text.pt2").write_text("text " * 30)
-    refused(tmp_path / "text.pt2", "damaged, cut off, or of another kind")
+    refused(tmp_path / "text.pt2", "damaged, incomplete, or of another kind")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pth")
     refused(tmp_path / "weights.pth", "holds no program")
     with zipfile.ZipFile(tmp_path / "exported.pt2", "w") as archive:

@@ -207,7 +207,7 @@ def test_a_stopped_run_goes_on(
         assert stop_after(patch, 1) == []
         assert main([*asked, *command(data, tmp_path / "r.json")]) == 130
         assert not (tmp_path / "r.json").exists()
-        assert "the same command goes on" in capsys.readouterr().err
+        assert "run the same command again to resume" in capsys.readouterr().err
     begun = stop_after(monkeypatch, 10)
     assert main([*asked, *command(data, tmp_path / "r.json")]) == 0
     assert begun == [8, 16]
@@ -366,7 +366,7 @@ def test_benchmarks_of_coco(
         assert result["settings"]["boxes"] == "COCO_val2017_detections_AP_H_70_person.json"
     shown = capsys.readouterr().out
     assert f"SDPose in the paper, Table {'3' if benchmark == 'coco' else '1'}" in shown
-    assert f"not to be compared with {PEOPLE}" in shown
+    assert f"cannot be compared with {PEOPLE}" in shown
 
 
 def test_whole_bodies_are_scored_by_their_bodies(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,11 +425,13 @@ def test_what_is_missing_is_named(coco: Path, remove: str, message: str) -> None
 
 def test_boxes_that_cannot_be_read(coco: Path) -> None:
     for content, message in (
-        ('{"a": 1}', "holds no boxes"),
-        ("[{", "holds no boxes"),
-        ('[{"image_id": 99, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "none of the 1 boxes"),
-        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": NaN}]', "entry 0 .* has the score nan"),
-        ('[{"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "holds no boxes"),
+        ('{"a": 1}', "holds no boxes: expected a list"),
+        ("[{", "is not valid JSON"),
+        ('[{"image_id": 99, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "none of its 1 boxes"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": NaN}]', "entry 0 has the score nan"),
+        ('[{"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "expected a number or a text"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2], "score": 1}]', "expected a bbox of x, y, width, height"),
+        ('[{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 1}]', "holds no boxes of people"),
     ):
         (coco / "boxes.json").write_text(content)
         with pytest.raises(InputError, match=message):
@@ -627,7 +629,9 @@ def test_entries_that_are_no_pictures_are_told(data: Path, tmp_path: Path) -> No
 
 
 def test_a_model_of_own_points_is_not_scored_as_another_set(data: Path) -> None:
-    with pytest.raises(InputError, match="predicts 'pen_21', .* has 'coco_17': these do not belong together"):
+    with pytest.raises(
+        InputError, match="predicts 'pen_21', but .* has 'coco_17': give the right set with --keypoint-set"
+    ):
         load_task(BENCHMARKS["custom"], Places(data), "pen_21")
 
 

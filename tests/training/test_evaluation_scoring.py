@@ -215,7 +215,7 @@ def test_own_keypoints_without_sigmas(annotations: dict, caplog: pytest.LogCaptu
 
 def test_each_person_and_its_prediction(annotations: dict, tmp_path: Path) -> None:
     truth = read_truth(annotations, COCO_17)
-    own = [i for i in range(len(truth.ids)) if truth.labelled[i] and not truth.crowd[i]]
+    own = [i for i in range(len(truth.ids)) if truth.labeled[i] and not truth.crowd[i]]
     points = truth.keypoints[own, :, :2].copy()
     points[1] += 4
     exact = Predictions(
@@ -271,11 +271,14 @@ def _without(key: str) -> Callable[[list], Any]:
         (_without("bbox_score"), "lacks 'bbox_score'"),
         (lambda people: [], "at least one"),
         (lambda people: {"people": people}, "expected a list"),
-        (lambda people: [people[0], {**people[1], "keypoints": people[1]["keypoints"][:5]}], "one keypoint set"),
+        (
+            lambda people: [people[0], {**people[1], "keypoints": people[1]["keypoints"][:5]}],
+            "numbers of the same shape in all entries",
+        ),
         (lambda people: [{**people[0], "keypoint_scores": [1]}], "expected the shapes"),
-        (lambda people: [{**people[0], "img_id": [100]}], r"img_id \[100\] instead of a number"),
-        (lambda people: [{**people[0], "img_id": None}], "img_id None instead of a number"),
-        (lambda people: [{**people[0], "img_id": []}], r"img_id \[\] instead of a number"),
+        (lambda people: [{**people[0], "img_id": [100]}], r"img_id \[100\], expected a number or a text"),
+        (lambda people: [{**people[0], "img_id": None}], "img_id None, expected a number or a text"),
+        (lambda people: [{**people[0], "img_id": []}], r"img_id \[\], expected a number or a text"),
         (lambda people: [{**people[0], "id": 10**30}], "too large"),
         (lambda people: [people[0], {**people[1], "bbox_score": None}], "entry 1 has the bbox_score None"),
         (lambda people: [{**people[0], "bbox_score": float("inf")}], "entry 0 has the bbox_score inf"),
@@ -347,11 +350,11 @@ def test_predictions_of_other_data(annotations: dict) -> None:
     with pytest.raises(InputError, match="predictions of 17 points, but 'coco_wholebody_133' has 133"):
         score(given("synth_body"), annotations, COCO_WHOLEBODY_133)
     fewer = {**annotations, "images": annotations["images"][1:]}
-    with pytest.raises(InputError, match=r"1 pictures that the annotations do not have \(such as 100;"):
+    with pytest.raises(InputError, match=r"lack image ids of the predictions \(1, such as 100;"):
         score(given("synth_body"), fewer, COCO_17)
     texts = [{**image, "id": str(image["id"])} for image in annotations["images"]]
     named = [{**each, "image_id": str(each["image_id"])} for each in annotations["annotations"]]
-    with pytest.raises(InputError, match=r"\(such as 100; they have such as '100'\)"):
+    with pytest.raises(InputError, match=r"such as 100; theirs are like '100'\)"):
         score(given("synth_body"), {"images": texts, "annotations": named}, COCO_17)
     with pytest.raises(InputError, match="51 keypoint values instead of 12"):
         score(some(1, images=(100,), points=4), annotations, KeypointSet("four", ("a", "b", "c", "d")))

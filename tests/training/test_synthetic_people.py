@@ -301,7 +301,7 @@ def test_wrong_usage_exits_with_2(tmp_path, wrong):
 
 def test_a_background_folder_must_hold_pictures(tmp_path, capsys):
     assert run(tmp_path / "out", "--backgrounds", str(tmp_path)) == 1
-    assert "no picture in it (.bmp, .jpeg, .jpg, .png, .webp)" in capsys.readouterr().err
+    assert "no pictures in it (.bmp, .jpeg, .jpg, .png, .webp)" in capsys.readouterr().err
     with pytest.raises(InputError, match="expected a folder"):
         _plan(build_parser().parse_args(["--count", "1", "--out", "x", "--backgrounds", str(tmp_path / "no")]))
 

@@ -298,7 +298,7 @@ def test_wrong_box_files_are_named(tmp_path: Path, content: str) -> None:
 
 def test_boxes_must_name_the_picture(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text("[[1, 2, 3, 4]]")
-    with pytest.raises(InputError, match="several were given"):
+    with pytest.raises(InputError, match="got several pictures: name them in the file"):
         BoxFile(tmp_path / "one.json").boxes_of(Path("a.png"), only_picture=False)
     (tmp_path / "named.json").write_text('{"b.png": [[1, 2, 3, 4]]}')
     outcomes = run(

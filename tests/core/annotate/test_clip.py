@@ -17,7 +17,7 @@ from typing import Any
 import kill_and_resume
 import numpy as np
 import pytest
-from synthetic_clip import RATE, SIZE, ColourDetector, FigureEstimator, SyntheticClip, picture
+from synthetic_clip import RATE, SIZE, ColorDetector, FigureEstimator, SyntheticClip, picture
 
 from sdpose_core import resumable
 from sdpose_core.annotate import planner as planner_module
@@ -47,7 +47,7 @@ def stream(count: int, options: ClipOptions, **settings: Any) -> list[ChunkResul
     settings = {"frame_rate": RATE} | settings
     start = settings["state"]["next_frame"] if settings.get("state") else 0
     estimator = settings.pop("estimator", None) or FigureEstimator()
-    detector = settings.pop("detector", None) or ColourDetector()
+    detector = settings.pop("detector", None) or ColorDetector()
     return list(estimate_frames(frames(count, start), estimator, detector, options, **settings))
 
 
@@ -74,7 +74,7 @@ def test_going_on_from_any_chunk_gives_the_same_bytes(every: int, detect_every: 
 
 
 def test_every_frame_comes_out_once_also_where_nobody_is() -> None:
-    class Blind(ColourDetector):
+    class Blind(ColorDetector):
         def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             boxes, scores = super().detect(image)
             seen = 5 <= self.calls < 9
@@ -119,7 +119,7 @@ def test_no_more_than_a_chunk_of_pictures_is_held() -> None:
             most = max(most, len(alive))
             yield frame
 
-    for _ in estimate_frames(counted(), FigureEstimator(), ColourDetector(), ClipOptions(chunk=10), frame_rate=RATE):
+    for _ in estimate_frames(counted(), FigureEstimator(), ColorDetector(), ClipOptions(chunk=10), frame_rate=RATE):
         gc.collect()
     assert most <= 10 + 3
 
@@ -170,7 +170,7 @@ def test_while_the_model_works_frames_are_read_and_chunks_are_kept() -> None:
             assert kept.wait(20)  # the first chunk is handed over during the second
 
     estimator = FigureEstimator(batch_size=16, before_batch=before_batch)
-    for _ in estimate_frames(source(), estimator, ColourDetector(), ClipOptions(chunk=8), overlap=True):
+    for _ in estimate_frames(source(), estimator, ColorDetector(), ClipOptions(chunk=8), overlap=True):
         kept.set()
     assert estimator.calls == [8] * 5
 
@@ -188,7 +188,7 @@ def test_overlapped_no_more_than_two_chunks_of_pictures_are_held() -> None:
             yield frame
 
     options = ClipOptions(chunk=10)
-    for _ in estimate_frames(counted(), FigureEstimator(), ColourDetector(), options, overlap=True):
+    for _ in estimate_frames(counted(), FigureEstimator(), ColorDetector(), options, overlap=True):
         gc.collect()
     assert max(most) <= 2 * 10 + 2 * (AHEAD + 3)
 
@@ -198,7 +198,7 @@ def test_an_error_of_any_stage_comes_out_and_no_thread_stays(stage: str) -> None
     class Failure(Exception):
         pass
 
-    class Failing(ColourDetector):
+    class Failing(ColorDetector):
         def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             if stage == "detecting" and self.calls == 20:
                 raise Failure
@@ -226,7 +226,7 @@ def test_an_error_of_any_stage_comes_out_and_no_thread_stays(stage: str) -> None
 
 def test_who_leaves_early_leaves_no_thread() -> None:
     before = threading.active_count()
-    chunks = estimate_frames(frames(1000), FigureEstimator(), ColourDetector(), ClipOptions(chunk=8), overlap=True)
+    chunks = estimate_frames(frames(1000), FigureEstimator(), ColorDetector(), ClipOptions(chunk=8), overlap=True)
     next(chunks)
     assert threading.active_count() > before
     chunks.close()
@@ -259,7 +259,7 @@ def test_progress_counts_frames_and_may_stop() -> None:
 def test_frames_of_another_size_are_refused() -> None:
     wrong = [*frames(2), Frame(index=2, pts=0.1, image=np.zeros((10, 10, 3), np.uint8))]
     with pytest.raises(InputError, match=r"frame 2 is \(10, 10\), the first is \(96, 64\)"):
-        list(estimate_frames(wrong, FigureEstimator(), ColourDetector(), ClipOptions()))
+        list(estimate_frames(wrong, FigureEstimator(), ColorDetector(), ClipOptions()))
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_interpolation_needs_the_person_and_the_point_on_both_sides() -> None:
 
 
 def test_the_detector_is_asked_every_nth_frame_and_poses_are_followed_between() -> None:
-    detector, estimator = ColourDetector(), FigureEstimator()
+    detector, estimator = ColorDetector(), FigureEstimator()
     options = ClipOptions(detect_every=5, chunk=40)
     sequence = join_chunks(stream(40, options, detector=detector, estimator=estimator))
     assert detector.calls == 8
@@ -330,7 +330,7 @@ class Doubting(FigureEstimator):
 
     def estimate(self, images: Any, boxes: Any, **settings: Any) -> list[Poses]:
         found = super().estimate(images, boxes, **settings)
-        exact = ColourDetector()
+        exact = ColorDetector()
         return [
             self.change(poses)
             if np.array_equal(image, self.at) and not np.array_equal(exact.detect(image)[0], poses.boxes[:, :4])
@@ -349,17 +349,17 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_where_following_fails_the_detector_is_asked_at_once(change: Callable[[Poses], Poses]) -> None:
-    detector = ColourDetector()
+    detector = ColorDetector()
     options = ClipOptions(detect_every=10, chunk=20)
     sequence = join_chunks(stream(20, options, detector=detector, estimator=Doubting(change, at=6)))
     assert detector.calls == 3, "frames 0 and 6, and 16 after that"
-    np.testing.assert_array_equal(sequence.frame(6).boxes[:, :4], ColourDetector().detect(picture(6))[0])
+    np.testing.assert_array_equal(sequence.frame(6).boxes[:, :4], ColorDetector().detect(picture(6))[0])
     assert sequence.meta["clip"]["counts"]["boxes not trusted"] == 1
     assert (sequence.track_ids == [0, 1]).all()
 
 
 def test_after_a_loss_the_detector_is_asked_again() -> None:
-    class MissesOnce(ColourDetector):
+    class MissesOnce(ColorDetector):
         def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             boxes, scores = super().detect(image)
             return (boxes[:1], scores[:1]) if self.calls == 2 else (boxes, scores)
@@ -371,7 +371,7 @@ def test_after_a_loss_the_detector_is_asked_again() -> None:
 
 
 def test_a_cut_calls_for_the_detector() -> None:
-    detector = ColourDetector()
+    detector = ColorDetector()
 
     def cut() -> Iterator[Frame]:
         for frame in frames(12):
@@ -455,7 +455,7 @@ def annotate(folder: Path, count: int = 40, options: ClipOptions | None = None, 
     folder.mkdir(exist_ok=True)
     source = folder.parent / f"clip{count}.json"
     clip = SyntheticClip(source) if source.exists() else SyntheticClip.make(source, count)
-    settings = {"estimator": FigureEstimator, "detector": ColourDetector} | settings
+    settings = {"estimator": FigureEstimator, "detector": ColorDetector} | settings
     return annotate_clip(clip, folder, options=options or ClipOptions(chunk=8), name="clip", **settings)
 
 
@@ -787,7 +787,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(tmp_path: Path) -> Non
     clip = SyntheticClip.make(tmp_path / "clip.json", 400)
     options = ClipOptions(chunk=16, detect_every=3)
     began = time.perf_counter()
-    annotate_clip(clip, tmp_path / "a", estimator=FigureEstimator, detector=ColourDetector, options=options)
+    annotate_clip(clip, tmp_path / "a", estimator=FigureEstimator, detector=ColorDetector, options=options)
     seconds = time.perf_counter() - began
     setup = kill_and_resume.Setup(clip.info.path, chunk=16, every=1, detect_every=3, pace=0.001)
     for share in (0.3, 0.2, 0.6):

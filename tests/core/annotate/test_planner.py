@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_clip import RATE, SIZE, ColourDetector, FigureEstimator, picture
+from synthetic_clip import RATE, SIZE, ColorDetector, FigureEstimator, picture
 
 from sdpose_core.annotate import planner as planner_module
 from sdpose_core.annotate.ahead import Worker
@@ -33,7 +33,7 @@ def planner(given: Any = None, **options: Any) -> Planner:
 
 def planned(subject: Planner, count: int) -> list[FrameJob]:
     """Jobs of `count` frames, found by the detector in calls of one frame, as far as they depend on each other."""
-    calls = EstimatorCalls(FigureEstimator(), ColourDetector(), "empty", lambda _: None, None)
+    calls = EstimatorCalls(FigureEstimator(), ColorDetector(), "empty", lambda _: None, None)
     jobs = []
     for index in range(count):
         job = subject.job(frame(index), last=index == count - 1)
@@ -88,7 +88,7 @@ def test_calls_of_a_worker_are_taken_in_order_with_the_batch_size_then_in_force(
     estimator, chunks = FigureEstimator(), [OpenChunk(), OpenChunk()]
     accepted: list[tuple[int, OpenChunk]] = []
     with Worker("test") as worker:
-        calls = EstimatorCalls(estimator, ColourDetector(), "empty", lambda _: None, worker)
+        calls = EstimatorCalls(estimator, ColorDetector(), "empty", lambda _: None, worker)
         for number, chunk in enumerate(chunks):
             calls.submit([FrameJob(frame(number), number, cut=False)], number + 1, chunk)
         assert [calls.waiting_for(chunk) for chunk in chunks] == [True, True]
@@ -102,10 +102,10 @@ def test_calls_of_a_worker_are_taken_in_order_with_the_batch_size_then_in_force(
 
 
 def test_a_detector_that_looked_ahead_answers_each_picture_once() -> None:
-    detector, image = ColourDetector(), picture(0)
+    detector, image = ColorDetector(), picture(0)
     ahead = DetectorAhead(detector)
     ahead.look(image)
-    np.testing.assert_array_equal(ahead.detect(image)[0], ColourDetector().detect(image)[0])
+    np.testing.assert_array_equal(ahead.detect(image)[0], ColorDetector().detect(image)[0])
     assert (ahead.name, ahead.meta(), detector.calls) == (detector.name, detector.meta(), 1)
     with pytest.raises(KeyError):
         ahead.detect(image)

@@ -557,8 +557,8 @@ def test_coco(clip: PoseSequence, tmp_path: Path) -> None:
     sizes = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
     for entry, annotation in zip(results, truth["annotations"], strict=True):
         for name, count in sizes.items():
-            found, labelled = (np.array(e[name]).reshape(count, 3) for e in (entry, annotation))
-            assert np.array_equal(found[:, :2], labelled[:, :2]) and (labelled[:, 2] == 2).all()
+            found, labeled = (np.array(e[name]).reshape(count, 3) for e in (entry, annotation))
+            assert np.array_equal(found[:, :2], labeled[:, :2]) and (labeled[:, 2] == 2).all()
         assert entry["score"] == pytest.approx(found[0, 2])
         assert (annotation["num_keypoints"], annotation["iscrowd"]) == (17, 0)
         x, y, w, h = annotation["bbox"]

@@ -22,7 +22,7 @@ def pictures_in(folder: Path, option: str, suffixes: Collection[str] = IMAGE_SUF
         raise InputError(f"{option} {folder}: no such folder; expected a folder of pictures")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
     if not found:
-        raise InputError(f"{option} {folder}: no picture in it ({', '.join(sorted(suffixes))})")
+        raise InputError(f"{option} {folder}: no pictures in it ({', '.join(sorted(suffixes))})")
     return found
 
 

@@ -22,7 +22,7 @@ class Truth:
         picture_ids: of all pictures, including those without people.
         ids, image_ids: (N,) of the annotations and their pictures, as in the file.
         keypoints: (N, K, 3) float64: x, y in pixels, visibility (0 not labeled).
-        labelled: (N,) number of labeled points; people with 0 are ignored in scoring.
+        labeled: (N,) number of labeled points; people with 0 are ignored in scoring.
         crowd: (N,) bool: regions in which detections are ignored.
         areas: (N,) square pixels.
         boxes_xywh: (N, 4) pixels.
@@ -32,7 +32,7 @@ class Truth:
     ids: tuple[Any, ...]
     image_ids: tuple[Any, ...]
     keypoints: np.ndarray
-    labelled: np.ndarray
+    labeled: np.ndarray
     crowd: np.ndarray
     areas: np.ndarray
     boxes_xywh: np.ndarray
@@ -40,7 +40,7 @@ class Truth:
     def part(self, indices: Sequence[int]) -> Truth:
         """The same people with only the points at `indices`."""
         keypoints = self.keypoints[:, list(indices)]
-        return replace(self, keypoints=keypoints, labelled=(keypoints[..., 2] > 0).sum(axis=1))
+        return replace(self, keypoints=keypoints, labeled=(keypoints[..., 2] > 0).sum(axis=1))
 
 
 def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
@@ -54,13 +54,13 @@ def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
     scored = [a for a in content["annotations"] if a.get("keypoints") and a["image_id"] in known]
     if not scored:
         raise InputError(f"none of {len(content['annotations'])} annotations has keypoints: nothing to score against")
-    people, labelled = zip(*(_person(annotation, keypoint_set) for annotation in scored), strict=True)
+    people, labeled = zip(*(_person(annotation, keypoint_set) for annotation in scored), strict=True)
     return Truth(
         picture_ids=tuple(image["id"] for image in content["images"]),
         ids=tuple(a["id"] for a in scored),
         image_ids=tuple(a["image_id"] for a in scored),
         keypoints=np.stack([person.points for person in people]),
-        labelled=np.asarray(labelled).astype(int),
+        labeled=np.asarray(labeled).astype(int),
         crowd=np.asarray([bool(a.get("iscrowd")) for a in scored]),
         areas=np.asarray([person.area for person in people]),
         boxes_xywh=np.stack([person.bbox_xywh for person in people]),

@@ -1,1 +1,1 @@
-"""What ControlNet and animation tools make of several estimators' poses."""
+"""Comparison of estimators by what ControlNet and animation tools make of their poses."""

@@ -1,4 +1,4 @@
-"""ControlNet through diffusers, from folders on this machine."""
+"""ControlNet through diffusers, from local folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROBE = 1 << 20
 
 @dataclass(frozen=True)
 class ControlNetSettings:
-    """How pictures are made: diffusers' own words."""
+    """Options of diffusers' pipeline."""
 
     steps: int = 20
     guidance: float = 7.5
@@ -32,8 +32,8 @@ class ControlNetSettings:
 class ControlNetPictures:
     """Stable Diffusion with a ControlNet: pose map, prompt and seed -> picture.
 
-    The noise comes from the seed alone, by a generator on the CPU that is made anew for every picture: two maps with
-    one seed get the same noise, at every step of a scheduler that draws more of it too.
+    Each picture has a new generator on the CPU with its seed, so two maps with one seed get the same noise, also in
+    schedulers that draw noise at every step.
 
     Args:
         base: folder of Stable Diffusion in diffusers' layout (model_index.json), safetensors.
@@ -41,7 +41,7 @@ class ControlNetPictures:
         device, dtype: as in `load_sdpose`.
 
     Raises:
-        CheckpointError: a folder is missing, incomplete, or the two do not belong together.
+        CheckpointError: a folder is missing or incomplete, or the two do not fit together.
         MissingDependency: diffusers or transformers is not installed.
     """
 
@@ -72,45 +72,39 @@ class ControlNetPictures:
 
         h, w = pose_map.shape[:2]
         output = self._pipeline(
-            prompt=prompt,
-            negative_prompt=self.settings.negative_prompt,
-            image=Image.fromarray(pose_map),
-            width=w,
-            height=h,
-            num_inference_steps=self.settings.steps,
-            guidance_scale=self.settings.guidance,
+            prompt=prompt, negative_prompt=self.settings.negative_prompt, image=Image.fromarray(pose_map), width=w,
+            height=h, num_inference_steps=self.settings.steps, guidance_scale=self.settings.guidance,
             controlnet_conditioning_scale=self.settings.conditioning_scale,
-            generator=torch.Generator("cpu").manual_seed(seed),
-            output_type="np",
-        )
+            generator=torch.Generator("cpu").manual_seed(seed), output_type="np",
+        )  # fmt: skip
         return np.rint(np.clip(output.images[0], 0, 1) * 255).astype(np.uint8)
 
 
 def _pipeline(base: Path, controlnet: Path) -> Any:
     for folder, file, what in ((base, "model_index.json", "--base"), (controlnet, "config.json", "--controlnet")):
         if not (folder / file).is_file():
-            raise CheckpointError(f"{what} {folder}: no {file} there: expected a folder in diffusers' layout")
+            raise CheckpointError(f"{what} {folder} has no {file}: expected a folder in diffusers' layout")
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
-    local = {"local_files_only": True, "use_safetensors": True}
-    try:
-        net = ControlNetModel.from_pretrained(controlnet, **local)
-        pipeline = StableDiffusionControlNetPipeline.from_pretrained(
-            base, controlnet=net, safety_checker=None, requires_safety_checker=False, **local
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"cannot load {base} with {controlnet}: {reason}") from None
+    def load(kind: Any, folder: Path, **options: Any) -> Any:
+        try:
+            return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # for damaged or other folders
+            raise CheckpointError(f"cannot load {folder}: {str(error).strip().splitlines()[0]}") from None
+
+    net = load(ControlNetModel, controlnet)
+    unchecked = {"safety_checker": None, "requires_safety_checker": False}
+    pipeline = load(StableDiffusionControlNetPipeline, base, controlnet=net, **unchecked)
     widths = (net.config.cross_attention_dim, pipeline.unet.config.cross_attention_dim)
     if widths[0] != widths[1]:
         raise CheckpointError(
-            f"{controlnet} is for a text of width {widths[0]}, {base} has {widths[1]}: take a ControlNet for this base"
+            f"{controlnet} expects text of width {widths[0]}, {base} has {widths[1]}: use a ControlNet for this base"
         )
     return pipeline
 
 
 def _fingerprint(*folders: Path) -> str:
-    """Of the names, lengths, first and last megabytes of all weights, in moments: enough to notice other ones."""
+    """A quick hash that tells weights apart: of their names, lengths, first and last megabytes."""
     digest = hashlib.sha256()
     for path in (file for folder in folders for file in sorted(folder.rglob("*.safetensors"))):
         digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())

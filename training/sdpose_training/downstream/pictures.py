@@ -1,4 +1,4 @@
-"""ControlNet pictures from several estimators' poses, with the same prompt and noise, side by side (paper, 6.1)."""
+"""ControlNet pictures from the poses of several estimators, with the same prompts and noise (paper, 6.1)."""
 
 from __future__ import annotations
 
@@ -23,29 +23,27 @@ log = logging.getLogger(__name__)
 
 PAGE, RESULTS, PICTURES = "index.html", "results.json", "pictures"
 STEP = 64
-"""Sides of generated pictures are multiples of it: the U-Net halves the latent three times."""
+"""Sides of generated pictures are multiples of this, as the U-Net halves the latents three times."""
 
 MIXED = (
-    "some maps are drawn here from keypoints, others taken as given: widths of lines differ, which changes pictures "
-    "too; --as-given takes all maps as given"
+    "some maps are drawn from keypoints, others used as given: line widths differ, which changes pictures too; "
+    "--as-given uses all maps as given"
 )
 
 Generator = Callable[[np.ndarray, str, int], np.ndarray]
-"""(pose map RGB uint8 (h, w, 3), prompt, seed) -> the picture made from it, of the same shape."""
+"""(pose map RGB uint8 (h, w, 3), prompt, seed) -> picture of the same shape."""
 
 
 @dataclass(frozen=True)
 class PictureCheck:
-    """What to make.
+    """The pictures to generate: one for each source picture, estimator and seed.
 
     Attributes:
-        pictures: the source pictures.
-        poses: name -> folder of the estimator's poses; two or more.
-        prompts: file name or stem of a picture -> its prompt; `prompt` is for all others.
-        seeds: one picture per seed.
-        short_side: of the generated pictures, pixels.
-        style, threshold: of maps that are drawn from keypoints.
-        as_given: take the maps that the estimators drew, though there are keypoints.
+        poses: estimator -> folder of its poses; two or more.
+        prompt, prompts: for all pictures; for some, by file name or stem.
+        short_side: of the generated pictures in pixels.
+        style, threshold: of maps drawn from keypoints.
+        as_given: use the estimators' maps even if there are keypoints.
     """
 
     pictures: Sequence[Path]
@@ -60,18 +58,18 @@ class PictureCheck:
 
     def __post_init__(self) -> None:
         if len(self.poses) < 2:
-            raise InputError("poses of at least two estimators are compared: --poses NAME=FOLDER --poses NAME=FOLDER")
+            raise InputError("expected poses of at least two estimators: give --poses NAME=FOLDER --poses NAME=FOLDER")
         if not self.seeds or self.short_side < STEP:
-            raise InputError(f"expected at least one seed and a short side of {STEP} pixels or more")
+            raise InputError(f"expected at least one seed and a short side of at least {STEP} pixels")
 
     def prompt_of(self, picture: Path) -> str:
-        """Its own prompt, or the common one."""
+        """The prompt of a picture, or the common one."""
         return self.prompts.get(picture.name, self.prompts.get(picture.stem, self.prompt))
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One generated picture: whether its map was drawn here; `score`: its faithfulness, None where it is unknown."""
+    """One generated picture. `drawn`: its map was drawn from keypoints; `score`: its faithfulness, None if unknown."""
 
     picture: str
     poses: str
@@ -89,7 +87,7 @@ def find_pictures(place: Path) -> list[Path]:
 
 
 def canvas_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(w, h) of a generated picture: the source's shape, nearly, in multiples of 64."""
+    """(w, h) of a generated picture: about the aspect of the source, in multiples of 64."""
     scale = short_side / min(size)
     w, h = (max(round(side * scale / STEP), 1) * STEP for side in size)
     return w, h
@@ -98,16 +96,16 @@ def canvas_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
 def compare_pictures(
     check: PictureCheck, generate: Generator, out: Path, *, settings: Mapping[str, Any], estimator: Any = None
 ) -> Path:
-    """Make every picture that is not there yet, then the page; returns its path.
+    """Generate the missing pictures, then the page; return its path.
 
     Args:
-        generate: the same for all poses; what it makes may depend on nothing but its arguments.
-        out: folder of page, pictures and results.json. A generated picture's name has a hash of what it was made from
-            (map, prompt, seed, `settings`): an interrupted run goes on, another setting makes another picture.
+        generate: must depend only on its arguments.
+        out: folder of page, pictures and results.json. The name of a generated picture has a hash of map, prompt, seed
+            and `settings`: an interrupted run continues, and other settings make another picture.
         settings: of the generator; for the hash and the page.
-        estimator: finds the poses again in the generated pictures, or None.
+        estimator: finds the poses in the generated pictures, for the score; or None.
 
-    Raises `InputError` for poses that are missing, before anything is generated, or damaged.
+    Raises `InputError` for missing poses, before anything is generated, and for damaged ones.
     """
     for picture in check.pictures:
         for folder in check.poses.values():
@@ -117,7 +115,7 @@ def compare_pictures(
         for row, generated in _rows(check, picture, generate, out, settings, estimator):
             rows.append(row)
             done += generated
-            _save(check, done, rows, out, settings, estimator)  # after every row: something to look at early
+            _save(check, done, rows, out, settings, estimator)  # after every row, to be looked at early
     return out / PAGE
 
 
@@ -126,13 +124,13 @@ def _rows(
 ) -> Iterator[tuple[Row, list[Generated]]]:
     """A row for each seed of a picture."""
     image = read_image(picture)
-    own_size = (image.shape[1], image.shape[0])
-    size, prompt = canvas_size(own_size, check.short_side), check.prompt_of(picture)
+    picture_size = (image.shape[1], image.shape[0])
+    size, prompt = canvas_size(picture_size, check.short_side), check.prompt_of(picture)
     source = out / PICTURES / f"{picture.name}-source.png"
     write_png(source, resized(image, size))
     look = {"style": check.style, "threshold": check.threshold, "as_given": check.as_given}
     conditions = {
-        name: read_condition(find_pose_files(folder, picture, as_given=check.as_given), own_size, size, **look)
+        name: read_condition(find_pose_files(folder, picture, as_given=check.as_given), picture_size, size, **look)
         for name, folder in check.poses.items()
     }
     if len({condition.drawn for condition in conditions.values()}) > 1:
@@ -147,36 +145,25 @@ def _rows(
             if not result.exists():
                 log.info("%s, %s, seed %d", picture.name, name, seed)
                 write_png(result, generate(condition.pose_map, prompt, seed))
-            score = _score(condition, result, estimator, check.threshold)
+            score = None
+            if estimator is not None and condition.poses is not None:
+                score = faithfulness(read_image(result), condition.poses, estimator, check.threshold)
             names = (map_file.relative_to(out).as_posix(), result.relative_to(out).as_posix())
             generated.append(Generated(picture.name, name, prompt, seed, condition.drawn, *names, score))
-            cells += [Picture(map_file, condition.origin), Picture(result, _caption(score))]
+            cells += [Picture(map_file, condition.origin), Picture(result, "" if score is None else f"OKS {score:.2f}")]
         yield Row(f"{picture.name}: \u201c{prompt}\u201d, seed {seed}", cells), generated
 
 
 def _digest(condition: Condition, prompt: str, seed: int, settings: Mapping[str, Any]) -> str:
-    said = json.dumps([condition.pose_map.shape, prompt, seed, dict(settings)], sort_keys=True)
-    return hashlib.sha256(said.encode() + condition.pose_map.tobytes()).hexdigest()[:12]
-
-
-def _score(condition: Condition, result: Path, estimator: Any, threshold: float) -> float | None:
-    if estimator is None or condition.poses is None:
-        return None
-    return faithfulness(read_image(result), condition.poses, estimator, threshold)
-
-
-def _caption(score: float | None) -> str:
-    return "" if score is None else f"found again: OKS {score:.2f}"
+    key = json.dumps([condition.pose_map.shape, prompt, seed, dict(settings)], sort_keys=True)
+    return hashlib.sha256(key.encode() + condition.pose_map.tobytes()).hexdigest()[:12]
 
 
 def mean_scores(done: Sequence[Generated]) -> dict[str, float | None]:
-    """Mean faithfulness of each estimator's pictures, over those that have one."""
-    scores = {name: [g.score for g in done if g.poses == name and g.score is not None] for name in _names(done)}
+    """Mean faithfulness of each estimator's pictures that have one."""
+    names = dict.fromkeys(g.poses for g in done)
+    scores = {name: [g.score for g in done if g.poses == name and g.score is not None] for name in names}
     return {name: float(np.mean(values)) if values else None for name, values in scores.items()}
-
-
-def _names(done: Sequence[Generated]) -> list[str]:
-    return list(dict.fromkeys(g.poses for g in done))
 
 
 def _save(
@@ -189,13 +176,13 @@ def _save(
         json.dump(content, file, indent=1)
     facts = {key: str(value) for key, value in settings.items()}
     facts |= {f"mean OKS, {name}": "unknown" if v is None else f"{v:.3f}" for name, v in means.items()}
-    notes = ["Each row: the same prompt, the same noise, the same settings; only the pose map differs."]
+    notes = ["In each row, prompt, noise and settings are the same; only the pose map differs."]
     if estimator is not None:
         notes.append(
-            f"OKS: the conditioning poses against what {estimator.name} finds in the generated picture, in the box of "
-            "each person, 17 body points. It says how well the picture follows its map, not how right the map is."
+            f"OKS: the conditioning poses against those that {estimator.name} finds in the generated picture, in the "
+            "box of each person, 17 body points. It shows how well a picture follows its map, not how good the map is."
         )
     if len({g.drawn for g in done}) > 1:
-        notes.append(f"Not alike: {MIXED}.")
+        notes.append(f"Not comparable: {MIXED}.")
     columns = ["source", *(text for name in check.poses for text in (f"{name}: map", f"{name}: picture"))]
     write_page(out / PAGE, "Pictures from pose maps", facts, columns, rows, notes=notes)

@@ -1,4 +1,4 @@
-"""Pose maps for the downstream check: drawn alike from keypoints of any origin, or taken as the pictures they are."""
+"""Pose maps for the downstream check: drawn from keypoints of any origin in one style, or used as given."""
 
 from __future__ import annotations
 
@@ -23,18 +23,14 @@ KEYPOINT_ENDINGS = (".pose.npz", "_keypoints.json", ".json")
 MAP_ENDINGS = ("_pose.png", ".png", ".jpg", ".webp")
 
 _BOX_MARGIN = 0.1
-"""Of the box in which a person is looked for again, on each side."""
+"""Added on each side to the box in which a person is searched for."""
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What a picture is made from.
+    """The pose map RGB uint8 (h, w, 3) for a picture; its poses in pixels of their canvas, or None.
 
-    Attributes:
-        pose_map: RGB uint8 (h, w, 3).
-        poses: the keypoints in pixels of their own canvas; None where there is only a map.
-        origin: where it came from, in words.
-        drawn: by us, at this size; else a picture of a map.
+    `drawn`: from keypoints at this size, not given as a picture. `origin`: where it came from, in words.
     """
 
     pose_map: np.ndarray
@@ -45,51 +41,44 @@ class Condition:
 
 @dataclass(frozen=True)
 class PoseFiles:
-    """What an estimator's folder has of a picture: keypoints, a pose map, or both."""
+    """An estimator's files for a picture: keypoints, a pose map, or both."""
 
     keypoints: Path | None
     pose_map: Path | None
 
 
 def find_pose_files(folder: Path, picture: Path, *, as_given: bool = False) -> PoseFiles:
-    """The files of a picture's poses; `sdpose image` keeps its extension in their names where stems collide.
+    """The files of a picture's poses, by its stem or its full name, as `sdpose image` names them.
 
-    Args:
-        as_given: a map is needed.
-
-    Raises `InputError` if there is none, or none of the needed kind.
+    Raises `InputError` if there are none; with `as_given`, if there is no map.
     """
 
     def first(endings: Sequence[str]) -> Path | None:
-        names = (f"{name}{ending}" for ending in endings for name in (picture.name, picture.stem))
-        paths = (folder / name for name in names)
+        paths = (folder / f"{name}{ending}" for ending in endings for name in (picture.name, picture.stem))
         return next((path for path in paths if path.is_file() and path.resolve() != picture.resolve()), None)
 
     files = PoseFiles(first(KEYPOINT_ENDINGS), first(MAP_ENDINGS))
     if files.pose_map is None and (as_given or files.keypoints is None):
         endings = MAP_ENDINGS if as_given else (*KEYPOINT_ENDINGS, *MAP_ENDINGS)
         tried = ", ".join(f"{picture.stem}{ending}" for ending in endings)
-        raise InputError(f"no {'pose map' if as_given else 'poses'} of {picture.name} in {folder}: looked for {tried}")
+        raise InputError(
+            f"no {'pose map' if as_given else 'poses'} of {picture.name} in {folder}: expected one of {tried}"
+        )
     return files
 
 
 def read_condition(
-    files: PoseFiles,
-    picture_size: tuple[int, int],
-    size: tuple[int, int],
-    *,
-    style: str,
-    threshold: float,
+    files: PoseFiles, picture_size: tuple[int, int], size: tuple[int, int], *, style: str, threshold: float,
     as_given: bool = False,
-) -> Condition:
-    """The pose map of `size` (w, h), drawn from `.pose.npz` or OpenPose JSON of any origin, or a picture of a map.
+) -> Condition:  # fmt: skip
+    """The pose map of `size` (w, h), drawn from `.pose.npz` or OpenPose JSON, or given as a picture.
 
     Args:
-        picture_size: (w, h) of the source picture, for JSON that does not say its canvas.
-        style, threshold: see `draw_poses`; of no use to a map.
-        as_given: take the map, though there are keypoints.
+        picture_size: (w, h) of the source picture, for JSON without a canvas size.
+        style, threshold: for drawing, see `draw_poses`.
+        as_given: use the given map even if there are keypoints.
 
-    Raises `InputError`: damaged, of another kind, or of several frames.
+    Raises `InputError` for files that are damaged, of another kind, or have several frames.
     """
     drawn, poses = None, None
     if files.keypoints is not None and files.keypoints.name.endswith(".pose.npz"):
@@ -108,10 +97,12 @@ def read_condition(
 
 
 def _above(people: Sequence[OpenPosePerson], threshold: float) -> list[OpenPosePerson]:
-    """The people without points of a lower score, as `draw_poses` leaves them out: estimators are drawn alike."""
+    """The people without points below the threshold, which `draw_poses` leaves out too."""
     return [
-        replace(one, **{name: np.where(points[:, 2:] >= threshold, points, 0) for name, points in one.parts().items()})
-        for one in people
+        replace(
+            each, **{part: np.where(points[:, 2:] >= threshold, points, 0) for part, points in each.parts().items()}
+        )
+        for each in people
     ]
 
 
@@ -121,7 +112,7 @@ def _one_frame(file: Path, count: int) -> None:
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (H, W, 3) at `size` (w, h), averaged where it shrinks."""
+    """A picture (H, W, 3) resized to `size` (w, h), averaged if it shrinks."""
     import cv2
 
     if (image.shape[1], image.shape[0]) == size:
@@ -131,9 +122,9 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def pose_frames(path: Path, size: tuple[int, int], *, style: str, threshold: float) -> Iterator[np.ndarray]:
-    """Frame by frame the pose maps of a `.pose.npz`, of OpenPose JSON (a file or folder), or of a pose video or folder.
+    """Frame by frame the pose maps of a `.pose.npz`, OpenPose JSON (a file or folder), or a pose video or folder.
 
-    A `.pose.npz` gives black where the source has a frame and it has none. Maps that are drawn have `size` (w, h).
+    Frames of the source that a `.pose.npz` lacks are black. Maps drawn from keypoints have `size` (w, h).
     """
     if path.name.endswith(".pose.npz"):
         sequence = PoseSequence.load(path)
@@ -152,32 +143,32 @@ def pose_frames(path: Path, size: tuple[int, int], *, style: str, threshold: flo
 
 
 def is_json(path: Path) -> bool:
-    """Whether these are OpenPose's files: one, or a folder of them."""
+    """Whether this is an OpenPose JSON file or a folder with some."""
     return path.suffix.lower() == ".json" or (path.is_dir() and any(path.glob("*.json")))
 
 
 def faithfulness(image: np.ndarray, poses: Poses, estimator, threshold: float) -> float | None:
-    """How well a generated picture follows its poses: mean OKS, 0..1, of the 17 body points over the people.
+    """How well a generated picture follows its poses: mean OKS of the people, 0..1, by the 17 body points.
 
-    Each person is looked for in the box of their own points; a point that is not found counts as missed. The area is
-    that of this box.
+    Each person is estimated in the box around their points, whose area is also that of the OKS. A point that is not
+    found counts as missed.
 
     Args:
-        image: RGB uint8 (h, w, 3), the picture made from `poses`.
+        image: RGB uint8 (h, w, 3), generated from `poses`.
         poses: coco_17 or coco_wholebody_133, on a canvas of any size.
-        estimator: as `sdpose_core.load_estimator` gives.
+        estimator: from `sdpose_core.load_estimator`.
 
-    Returns None if nobody has at least two points of the body.
+    Returns None if nobody has two body points.
     """
-    wanted = _body_points(poses, threshold) * np.divide(image.shape[1::-1], poses.size)
-    wanted = wanted[np.isfinite(wanted).all(axis=2).sum(axis=1) >= 2]
-    if not len(wanted):
+    people = _body_points(poses, threshold) * np.divide(image.shape[1::-1], poses.size)
+    people = people[np.isfinite(people).all(axis=2).sum(axis=1) >= 2]
+    if not len(people):
         return None
-    low, high = np.nanmin(wanted, axis=1), np.nanmax(wanted, axis=1)
+    low, high = np.nanmin(people, axis=1), np.nanmax(people, axis=1)
     extent = np.maximum(high - low, 1)
     boxes = np.concatenate([low - _BOX_MARGIN * extent, high + _BOX_MARGIN * extent], axis=1)
     scores = []
-    for person, box, area in zip(wanted, boxes, extent.prod(axis=1), strict=True):
+    for person, box, area in zip(people, boxes, extent.prod(axis=1), strict=True):
         found = estimator.estimate([image], [box[None].astype(np.float32)])[0]
         points = _body_points(found, 0.0)[0] if len(found) else np.full_like(person, np.nan)
         missed = np.isfinite(person).all(axis=1) & ~np.isfinite(points).all(axis=1)

@@ -1,4 +1,4 @@
-"""What an animation tool made of several estimators' pose sequences, beside the driving video (paper, 6.2)."""
+"""Animations from the pose sequences of several estimators, beside the driving video (paper, 6.2)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _GAP = 4
 
 @dataclass(frozen=True)
 class VideoCheck:
-    """What to compare.
+    """The videos to compare.
 
     Attributes:
-        driving: the driving video, or a folder of its frames.
+        driving: video, or a folder of its frames.
         poses: name -> pose sequence (`.pose.npz`, OpenPose JSON), pose video or folder of pose maps.
-        results: name -> video, or folder of frames, that the animation tool made of the poses of that name.
-        height: of each panel, pixels.
-        stills: frames shown on the page, evenly spread.
-        style, threshold: of maps that are drawn from keypoints.
+        results: name -> video, or folder of frames, that the animation tool made from these poses.
+        height: of each panel in pixels.
+        stills: number of frames on the page, evenly spaced.
+        style, threshold: of maps drawn from keypoints.
     """
 
     driving: Path
@@ -51,12 +51,12 @@ class VideoCheck:
     def __post_init__(self) -> None:
         if set(self.poses) != set(self.results) or len(self.results) < 2:
             raise InputError(
-                "expected --poses NAME=FILE and --result NAME=FILE for the same two names or more, got poses of "
+                "expected --poses NAME=FILE and --result NAME=FILE for the same two names or more, found poses of "
                 f"{', '.join(self.poses) or 'none'} and results of {', '.join(self.results) or 'none'}"
             )
         if self.height < 16 or self.stills < 1:
             raise InputError(
-                f"expected a height of at least 16 and at least one still, got {self.height}, {self.stills}"
+                f"expected a height of at least 16 and at least one still, found {self.height} and {self.stills}"
             )
 
 
@@ -69,10 +69,10 @@ class _Panel:
 
 
 def compare_videos(check: VideoCheck, out: Path) -> Path:
-    """Write out/comparison.mp4, stills and the page; returns the page's path.
+    """Write out/comparison.mp4, stills and the page; return the page's path.
 
-    Frame t of every source stands beside frame t of the others, fitted into panels of the driving video's shape, with
-    its rate; the shortest source ends the comparison, which the page says. One frame of each is in memory at a time.
+    Frames of the same number are side by side, in panels of the driving video's shape and at its frame rate. The
+    comparison ends with the shortest source, as the page says. One frame of each source is in memory at a time.
 
     Raises `InputError` for files that are missing, damaged or of another kind.
     """
@@ -81,17 +81,21 @@ def compare_videos(check: VideoCheck, out: Path) -> Path:
     panels = _panels(check, info.size)
     total = min(panel.count for panel in panels)
     if total == 0:
-        raise InputError(f"{next(panel.path for panel in panels if not panel.count)} has no frames")
+        raise InputError(
+            f"{next(panel.path for panel in panels if not panel.count)} has no frames: expected at least one"
+        )
     size = (max(round(info.size[0] * check.height / info.size[1]), 16), check.height)
-    wanted = sorted({round(i) for i in np.linspace(0, total - 1, min(check.stills, total))})
+    stills = sorted({round(i) for i in np.linspace(0, total - 1, min(check.stills, total))})
     frame_size = (len(panels) * (size[0] + _GAP) - _GAP, size[1] + _LABEL)
+    gap = np.full((size[1], _GAP, 3), 255, np.uint8)
     header = _header([panel.name for panel in panels], size[0], frame_size[0])
     rows = []
     with VideoWriter(out / VIDEO, frame_size, info.frame_rate, codec="h264") as writer:
         for index, images in zip(range(total), _together(check, panels, info.size), strict=False):
-            frame = np.concatenate([header, _side_by_side(images, size)])
+            panes: list[Any] = [part for image in images for part in (gap, fitted(image, size))]
+            frame = np.concatenate([header, np.concatenate(panes[1:], axis=1)])
             writer.write(frame)
-            if index in wanted:
+            if index in stills:
                 still = out / STILLS / f"{index:06d}.png"
                 write_png(still, frame)
                 rows.append(Row("", [f"{index}, {float(index / info.frame_rate):.2f} s", Picture(still, row=True)]))
@@ -100,7 +104,6 @@ def compare_videos(check: VideoCheck, out: Path) -> Path:
 
 
 def _panels(check: VideoCheck, size: tuple[int, int]) -> list[_Panel]:
-    """The driving video, then each name's poses and result."""
     panels = [_Panel("driving video", check.driving, frame_count(check.driving), False)]
     for name, poses in check.poses.items():
         result = check.results[name]
@@ -118,7 +121,7 @@ def _count_of_poses(path: Path, size: tuple[int, int]) -> int:
 
 
 def _together(check: VideoCheck, panels: Sequence[_Panel], size: tuple[int, int]) -> Iterator[tuple[np.ndarray, ...]]:
-    """Frame by frame the pictures of all panels, until the first source ends."""
+    """The pictures of all panels frame by frame, until the shortest source ends."""
 
     def frames(panel: _Panel) -> Iterator[np.ndarray]:
         if panel.is_pose:
@@ -131,23 +134,17 @@ def _together(check: VideoCheck, panels: Sequence[_Panel], size: tuple[int, int]
 
 
 def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (H, W, 3) in the middle of a black one of `size` (w, h), its shape kept."""
+    """A picture (H, W, 3) scaled to fit, in the middle of a black canvas of `size` (w, h)."""
     scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
-    w, h = (max(min(round(side * scale), most), 1) for side, most in zip(image.shape[1::-1], size, strict=True))
+    w, h = (max(min(round(side * scale), limit), 1) for side, limit in zip(image.shape[1::-1], size, strict=True))
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     x, y = (size[0] - w) // 2, (size[1] - h) // 2
     canvas[y : y + h, x : x + w] = resized(image, (w, h))
     return canvas
 
 
-def _side_by_side(images: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    gap = np.full((size[1], _GAP, 3), 255, np.uint8)
-    parts: list[Any] = [part for image in images for part in (gap, fitted(image, size))]
-    return np.concatenate(parts[1:], axis=1)
-
-
 def _header(names: Sequence[str], panel_width: int, width: int) -> np.ndarray:
-    """White, with the name over the middle of each panel, cut where it is too long."""
+    """White, with the name above the middle of each panel, cut if too long."""
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("RGB", (width, _LABEL), "white")
@@ -161,18 +158,11 @@ def _header(names: Sequence[str], panel_width: int, width: int) -> np.ndarray:
 
 
 def _write(check: VideoCheck, out: Path, panels: Sequence[_Panel], total: int, rows: Sequence[Row]) -> None:
-    notes = ["Frames are aligned by their number; every panel has the shape of the driving video."]
+    notes = ["Frames are matched by number; every panel has the shape of the driving video."]
     if any(panel.count != total for panel in panels):
         counts = ", ".join(f"{panel.name} {panel.count}" for panel in panels)
         notes.append(f"The sources differ in length (frames: {counts}): the first {total} are compared.")
         log.warning("%s", notes[-1])
     facts = {panel.name: panel.path.name for panel in panels} | {"frames": str(total)}
-    write_page(
-        out / PAGE,
-        "Animations from pose sequences",
-        facts,
-        ["frame", "side by side"],
-        rows,
-        notes=notes,
-        video=out / VIDEO,
-    )
+    title, columns = "Animations from pose sequences", ["frame", "side by side"]
+    write_page(out / PAGE, title, facts, columns, rows, notes=notes, video=out / VIDEO)

@@ -1,4 +1,4 @@
-"""COCO's keypoint evaluation of plain arrays: the figures that papers print."""
+"""COCO's keypoint evaluation of plain arrays: the AP and AR figures of papers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sdpose_training.data.truth import Truth
 FIGURES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 SCORERS = ("faster-coco-eval", "pycocotools")
 NO_FIGURE = -1.0
-"""COCO's word for: nobody of that size."""
+"""COCO's value where the annotations have nobody of that size."""
 
 _PERSON = 1
 _AREAS = {"m": (32**2, 96**2), "l": (96**2, np.inf)}
-"""Square pixels of COCO's medium and large people, both ends included."""
+"""Areas of COCO's medium and large people in square pixels, both ends included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Detections:
         image_ids: (N,) as in the annotations.
         keypoints: (N, K, 2) pixels, NaN where none.
         scores: (N,) of the people.
-        areas: (N,) square pixels, by which APm and APl leave out what is of another size.
+        areas: (N,) square pixels; APm and APl ignore unmatched people of another size.
     """
 
     image_ids: Sequence[Any]
@@ -44,41 +44,47 @@ class Detections:
 
 
 def extents(keypoints: np.ndarray) -> np.ndarray:
-    """(N, K, 2) -> (N,) square pixels of the upright box around the points, 0 where there are none.
+    """(N, K, 2) -> (N,) area of the bounding box of the points in square pixels, 0 without points.
 
-    Of whole bodies the official evaluation takes the box around the 17 points of the body, for every part.
+    Of whole bodies, the box is around the 17 body points, for every part, as in the official evaluation.
     """
     points = keypoints[:, :BODY_POINTS] if keypoints.shape[1] == len(COCO_WHOLEBODY_133) else keypoints
-    there = np.isfinite(points)
-    size = np.where(there, points, -np.inf).max(axis=1) - np.where(there, points, np.inf).min(axis=1)
+    found = np.isfinite(points)
+    size = np.where(found, points, -np.inf).max(axis=1) - np.where(found, points, np.inf).min(axis=1)
     return np.where(np.isfinite(size).all(axis=1), np.prod(size, axis=1), 0.0) if len(size) else np.zeros(0)
 
 
 def coco_figures(
     truth: Truth, found: Detections, sigmas: Sequence[float], scorer: str = "faster-coco-eval"
 ) -> dict[str, float]:
-    """AP and AR at OKS .50:.95 and the rest of `FIGURES`, as fractions, -1 where nobody is of that size.
+    """AP and AR at OKS .50:.95 and the rest of `FIGURES`, as fractions; -1 where nobody is of that size.
 
-    At most 20 people per picture count, those with the best scores.
+    Only the 20 people of a picture with the best scores count.
 
     Args:
-        truth, found: of the same K points.
-        sigmas: K.
-        scorer: of `SCORERS`; both give the same figures, the first is faster.
+        truth, found: with the same K points.
+        sigmas: K values.
+        scorer: one of `SCORERS`; both give the same figures, the first is faster.
 
     Raises:
         MissingDependency: the scorer is not installed.
-        InputError: found people in pictures that are not annotated; an unknown scorer.
+        InputError: a found person is in a picture without annotations; an unknown scorer.
     """
     place = {picture: i + 1 for i, picture in enumerate(truth.picture_ids)}
-    if strangers := sorted({repr(i) for i in found.image_ids if i not in place}):
+    if unknown := sorted({repr(i) for i in found.image_ids if i not in place}):
         raise InputError(
-            f"predictions for {len(strangers)} pictures that the annotations do not have (such as {strangers[0]}; they "
-            f"have such as {next(iter(place), None)!r}): these are predictions for another annotation file"
+            f"the annotations lack image ids of the predictions ({len(unknown)}, such as {unknown[0]}; theirs are like "
+            f"{next(iter(place), None)!r}): these predictions are for another annotation file"
         )
     if not len(found.scores):
         return _nothing_found(truth)
-    sides = _truth_file(truth, place), _detection_file(found, place)
+    points = np.nan_to_num(found.keypoints.astype(np.float64))
+    triples = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2)
+    sides = (
+        _coco_file(place, truth.image_ids, truth.keypoints, truth.areas, bbox=truth.boxes_xywh.tolist(),
+                   iscrowd=truth.crowd.astype(int).tolist(), num_keypoints=truth.labeled.tolist()),
+        _coco_file(place, found.image_ids, triples, found.areas, score=np.asarray(found.scores, np.float64).tolist()),
+    )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = _evaluator(scorer, *sides, np.asarray(sigmas, np.float64))
         evaluation.evaluate()
@@ -88,8 +94,8 @@ def coco_figures(
 
 
 def _nothing_found(truth: Truth) -> dict[str, float]:
-    """0 for everybody that there was to be found, `NO_FIGURE` for sizes that nobody has; evaluators want detections."""
-    counted = truth.areas[~truth.crowd & (truth.labelled > 0)]
+    """0, or `NO_FIGURE` for sizes that nobody has; the evaluators themselves fail without detections."""
+    counted = truth.areas[~truth.crowd & (truth.labeled > 0)]
     figures = {}
     for name in FIGURES:
         low, high = _AREAS.get(name[2:], (0, np.inf))
@@ -116,46 +122,15 @@ def _evaluator(scorer: str, truth: dict[str, Any], found: dict[str, Any], sigmas
     return evaluation
 
 
-def _truth_file(truth: Truth, place: Mapping[Any, int]) -> dict[str, Any]:
-    """In COCO's words; people and pictures numbered from 1, as the evaluators take 0 for nobody."""
-    return _file(place, [
-        {
-            "id": i + 1,
-            "image_id": place[truth.image_ids[i]],
-            "category_id": _PERSON,
-            "iscrowd": int(truth.crowd[i]),
-            "area": float(truth.areas[i]),
-            "bbox": truth.boxes_xywh[i].tolist(),
-            "keypoints": truth.keypoints[i].ravel().tolist(),
-            "num_keypoints": int(truth.labelled[i]),
-        }
-        for i in range(len(truth.ids))
-    ])  # fmt: skip
-
-
-def _detection_file(found: Detections, place: Mapping[Any, int]) -> dict[str, Any]:
-    points = np.nan_to_num(found.keypoints.astype(np.float64))
-    triples = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2)
-    return _file(place, [
-        {
-            "id": i + 1,
-            "image_id": place[found.image_ids[i]],
-            "category_id": _PERSON,
-            "iscrowd": 0,
-            "area": float(found.areas[i]),
-            "bbox": [0.0, 0.0, 0.0, 0.0],
-            "keypoints": triples[i].ravel().tolist(),
-            "score": float(found.scores[i]),
-        }
-        for i in range(len(found.scores))
-    ])  # fmt: skip
-
-
-def _file(place: Mapping[Any, int], annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    category = {"id": _PERSON, "name": "person"}
-    return {
-        "info": {},
-        "images": [{"id": i} for i in place.values()],
-        "categories": [category],
-        "annotations": annotations,
-    }
+def _coco_file(
+    place: Mapping[Any, int], image_ids: Sequence[Any], keypoints: np.ndarray, areas: np.ndarray, **columns: list
+) -> dict[str, Any]:
+    """A COCO file; people and pictures are numbered from 1, as the evaluators take 0 for no match."""
+    columns = {"bbox": [[0.0] * 4] * len(areas), "iscrowd": [0] * len(areas), **columns}
+    people = [
+        {"id": i + 1, "image_id": place[image_ids[i]], "category_id": _PERSON, "area": float(areas[i]),
+         "keypoints": keypoints[i].ravel().tolist(), **{name: values[i] for name, values in columns.items()}}
+        for i in range(len(areas))
+    ]  # fmt: skip
+    images, categories = [{"id": i} for i in place.values()], [{"id": _PERSON, "name": "person"}]
+    return {"info": {}, "images": images, "categories": categories, "annotations": people}

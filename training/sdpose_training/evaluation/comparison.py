@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOMAINS = {
-    "coco": "COCO",
-    "coco-wholebody": "COCO-WholeBody",
-    "humanart": "HumanArt",
-    "coco-ood-monet": "COCO-OOD Monet",
+    "coco": "COCO", "coco-wholebody": "COCO-WholeBody", "humanart": "HumanArt", "coco-ood-monet": "COCO-OOD Monet",
     "coco-ood-ukiyoe": "COCO-OOD Ukiyo-e",
-}
-"""Benchmarks in the order of the paper, from photographs to art; others follow under their own names."""
+}  # fmt: skip
+"""Benchmarks in the order of the paper, from photographs to art; others follow by their own names."""
 
 SHOWN = ("AP", "AR")
 PAPER = "SDPose in the paper"
@@ -44,10 +41,10 @@ class Comparison:
 
     Attributes:
         domains: label of each column.
-        rows: estimator -> domain -> figures as fractions; a domain that was not evaluated is absent. The paper's own
-            figures are the last row, `PAPER`, where a result carries any.
-        peers: likewise, what the paper reports of others on these domains.
-        remarks: what a reader must know.
+        rows: estimator -> domain -> figures as fractions; a domain that was not evaluated is absent. The last row,
+            `PAPER`, has the paper's figures for SDPose, if the results have any.
+        peers: the same for the paper's figures of other estimators.
+        remarks: what limits the comparison.
     """
 
     domains: tuple[str, ...]
@@ -57,7 +54,7 @@ class Comparison:
 
 
 def compare(results: Sequence[Mapping[str, Any]]) -> Comparison:
-    """Results of `evaluate.py` as a table. Raises `InputError` where there are none, or one lacks what is shown."""
+    """Results of `evaluate.py` as a table. Raises `InputError` without results, or if one is incomplete."""
     if not results:
         raise InputError("nothing to compare: give at least one result of evaluate.py")
     rows: dict[str, dict[str, Figures]] = {}
@@ -73,7 +70,7 @@ def compare(results: Sequence[Mapping[str, Any]]) -> Comparison:
 
 
 def format_comparison(results: Sequence[Mapping[str, Any]]) -> str:
-    """The table for the screen, in percent: a row per estimator, AP and AR per domain, the paper's rows last."""
+    """The table as text, in percent: a row per estimator, AP and AR per domain, the paper's rows last."""
     table = compare(results)
     rows = {**table.rows, **table.peers}
     first = max(len(name) for name in rows)
@@ -88,11 +85,11 @@ def format_comparison(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_comparison(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write `comparison.md`, `comparison.json` and `comparison.png` into `folder`, each whole or not at all.
+    """Write `comparison.md`, `comparison.json` and `comparison.png` into `folder`, each atomically.
 
     Args:
-        results: what `evaluate.py` writes, of any number of estimators and benchmarks.
-        folder: made if it is not there.
+        results: of `evaluate.py`, for any number of estimators and benchmarks.
+        folder: created if missing.
 
     Raises:
         InputError: no results, or the folder cannot be written to.
@@ -110,7 +107,7 @@ def write_comparison(results: Sequence[Mapping[str, Any]], folder: Path) -> None
 
 
 def _entry(result: Mapping[str, Any], *keys: str) -> str:
-    """The first of these keys, at the top level or in the settings."""
+    """The value of the first of these keys, at the top level or in the settings."""
     places = (result, result.get("settings", {}))
     found = [place[key] for place in places for key in keys if key in place]
     if not found:
@@ -119,8 +116,8 @@ def _entry(result: Mapping[str, Any], *keys: str) -> str:
 
 
 def _labels(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The row of each result: the model's name, with the file of its weights where models share a name, and numbered
-    where results share even that."""
+    """The row of each result: the model's name, with its weight file where models share a name, and with a number where
+    results share both."""
     names = [_entry(result, "model", "name") for result in results]
     weights = [result.get("hashes", {}).get("weights") or {} for result in results]
     identities = [json.dumps(each, sort_keys=True) for each in weights]
@@ -150,7 +147,7 @@ def _domain(result: Mapping[str, Any]) -> str:
 
 
 def _ordered(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each domain once: body first, in the order of `DOMAINS`, then the rest as it comes."""
+    """Each domain once: body before whole body, in the order of `DOMAINS`, then others as given."""
     known = list(DOMAINS.values())
 
     def place(label: str) -> tuple[bool, int]:
@@ -162,39 +159,29 @@ def _ordered(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _figures(result: Mapping[str, Any]) -> Figures:
-    """Everything at the top level that is a figure."""
-    figures = {
-        key: value
-        for key, value in result.items()
-        if key[:2] in SHOWN and (value is None or isinstance(value, float | int))
-    }
+    kinds = float | int | None
+    figures = {key: value for key, value in result.items() if key[:2] in SHOWN and isinstance(value, kinds)}
     if missing := [key for key in SHOWN if key not in figures]:
         raise InputError(f"this is not a result of evaluate.py: it has no {missing[0]}, only {', '.join(result)}")
     return figures
 
 
 def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Columns whose figures are not of the same pictures and boxes."""
     remarks = []
     for domain in _ordered(results):
-        own = [result for result in results if _domain(result) == domain]
-        if len({_ground(result) for result in own}) > 1:
-            remarks.append(f"{domain}: not all rows are of the same pictures, annotations and boxes.")
-        counts = [result.get("counts", {}) for result in own if result.get("paper")]
-        parts = [f"{c['pictures']:,} of {c['benchmark_pictures']:,}" for c in counts if _is_part(c)]
-        if parts:
-            remarks.append(f"{domain}: measured on {parts[0]} pictures, the paper's figures on all.")
+        column = [result for result in results if _domain(result) == domain]
+        if len({_ground(result) for result in column}) > 1:
+            remarks.append(f"{domain}: the rows differ in pictures, annotations or boxes.")
+        counts = [result.get("counts", {}) for result in column if result.get("paper")]
+        partial = [c for c in counts if c.get("benchmark_pictures") not in (None, c.get("pictures"))]
+        if parts := [f"{c['pictures']:,} of {c['benchmark_pictures']:,}" for c in partial]:
+            remarks.append(f"{domain}: measured on {parts[0]} pictures; the paper's figures are for all.")
     return remarks
 
 
 def _ground(result: Mapping[str, Any]) -> tuple[Any, ...]:
     hashes = result.get("hashes", {})
     return result.get("counts", {}).get("pictures"), hashes.get("annotations"), hashes.get("boxes")
-
-
-def _is_part(counts: Mapping[str, Any]) -> bool:
-    whole = counts.get("benchmark_pictures")
-    return bool(whole) and counts.get("pictures") != whole
 
 
 def _markdown(table: Comparison) -> str:
@@ -208,7 +195,7 @@ def _markdown(table: Comparison) -> str:
 
 
 def draw_comparison(table: Comparison) -> Figure:
-    """AP against domain: a group of bars per domain, a bar per estimator, its figure above it."""
+    """AP by domain: a group of bars per domain, in it a bar per estimator with its value above."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -221,7 +208,7 @@ def draw_comparison(table: Comparison) -> Figure:
         shares = [row.get(domain, {}).get("AP") for domain in table.domains]
         places = [k + (index - (count - 1) / 2) * width for k, share in enumerate(shares) if share is not None]
         heights = [100 * share for share in shares if share is not None]
-        bars = axes.bar(places, heights, width * 0.92, label=_plain(name), **_look(index, name))
+        bars = axes.bar(places, heights, width * 0.92, label=_escaped(name), **_look(index, name))
         axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2, rotation=90 if count > 4 else 0)
     axes.set_xticks(range(len(table.domains)), [domain.replace(" ", "\n", 1) for domain in table.domains])
     axes.set_xlim(-0.6, len(table.domains) - 0.4)
@@ -242,7 +229,7 @@ def _look(index: int, name: str) -> dict[str, Any]:
     return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
 
 
-def _plain(name: str) -> str:
-    """A label as it is: matplotlib takes dollars for formulas and leaves out what begins with an underscore."""
-    escaped = name.replace("$", r"\$")
-    return f" {escaped}" if escaped.startswith("_") else escaped
+def _escaped(name: str) -> str:
+    """Escape a label: matplotlib reads formulas between dollars and skips labels that begin with an underscore."""
+    label = name.replace("$", r"\$")
+    return f" {label}" if label.startswith("_") else label

@@ -1,4 +1,4 @@
-"""The command line of `evaluate.py`, and the names of the files that it writes."""
+"""The command line of `evaluate.py`, and the names of its output files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ from sdpose_training.options import add_device, size, whole_number
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files of one result.
-
-    Attributes:
-        result: the JSON.
-        unfinished: folder of predictions until all are there.
-        predictions, oks, gallery: those that were asked for.
-    """
+    """Files of one result, and the folder of its unfinished predictions; None unless asked for."""
 
     result: Path
     unfinished: Path
@@ -34,18 +28,18 @@ class Outputs:
 
 
 class OutputNames:
-    """Names as given for the first result; those of others get the names of benchmark and model behind them."""
+    """Names of output files: as given for the first result, then with benchmark and model appended."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
         self._used: dict[str, str] = {}
 
     def next(self, benchmark: str, model: str) -> Outputs:
-        """Names for one more result; `InputError` if an earlier one has the same."""
+        """Names for the next result; `InputError` if an earlier one has the same benchmark and model."""
         words = re.sub(r"[^\w.-]+", "_", f"{benchmark}_{model}").strip("_")
         ending = f"_{words}" if self._used else ""
         if words in self._used.values():
-            raise InputError(f"two models are called {model!r}: evaluate them one by one, with an --out for each")
+            raise InputError(f"two models are named {model!r}: evaluate them one by one, each with its own --out")
         self._used[ending] = words
         args = self._args
         extras = [
@@ -60,7 +54,7 @@ def _renamed(path: Path, ending: str) -> Path:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The options; ends the process with status 2 for those that do not go together."""
+    """The options; exits with status 2 if they do not go together."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if problem := _problem(args):
@@ -72,7 +66,7 @@ def _problem(args: argparse.Namespace) -> str | None:
     predictors = args.checkpoint or args.peer
     if args.predictions:
         if predictors:
-            return "--predictions scores what is given: leave out --checkpoint and --peer"
+            return "--predictions needs no model: leave out --checkpoint and --peer"
         if not args.annotations:
             return "--predictions needs --annotations FILE to score them against"
         if args.gallery and args.images is None:
@@ -94,74 +88,61 @@ def _batch(value: str) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All options."""
     parser = argparse.ArgumentParser(
         prog="evaluate.py",
         description="Evaluate SDPose and its peers as the paper does.",
-        epilog="The same command goes on after a stop. Several processes: accelerate launch training/evaluate.py ...",
+        epilog="After a stop, the same command continues. On several GPUs: accelerate launch training/evaluate.py ...",
         allow_abbrev=False,
     )
-    _add_what(parser)
-    _add_data(parser)
+    _add_inputs(parser)
     _add_model(parser)
-    _add_protocol(parser)
     _add_outputs(parser)
     return parser
 
 
-def _add_what(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what (each may be given several times)")
-    add = group.add_argument
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what to evaluate (repeatable)").add_argument
     add("--checkpoint", action="append", default=[], metavar="C", help="SDPose weights: a path, body or wholebody")
     add("--peer", action="append", default=[], metavar="SPEC", help="preview, vitpose:NAME, rtmpose:FILE.onnx, ...")
-    add(
-        "--benchmark", action="append", default=[], metavar="NAME", choices=list(BENCHMARKS), help=", ".join(BENCHMARKS)
-    )
-    add("--predictions", type=Path, metavar="FILE", help="score these instead, without a model")
-    add("--trust-file", action="store_true", help="let a peer execute the code in its file (TorchScript)")
-    add("--download", action="store_true", help="fetch a ViTPose model of the hub that is not on this machine")
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
+    names = list(BENCHMARKS)
+    add("--benchmark", action="append", default=[], metavar="NAME", choices=names, help=", ".join(names))
+    add("--predictions", type=Path, metavar="FILE", help="score this file instead of running a model")
+    add("--trust-file", action="store_true", help="allow a peer's file (TorchScript) to run its code")
+    add("--download", action="store_true", help="allow the download of a ViTPose model from the Hugging Face hub")
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--data.root", dest="data_root", type=Path, metavar="DIR", help="folder of the data, or the one that holds it")
-    add("--annotations", metavar="FILE", help="COCO file; relative to the root (default: the benchmark's own)")
-    add("--images", metavar="DIR", help="pictures; relative to the root (default: the benchmark's own)")
+    add("--data.root", dest="data_root", type=Path, metavar="DIR", help="folder of the data, or its parent")
+    add("--annotations", metavar="FILE", help="COCO file; relative to the root (default: the benchmark's)")
+    add("--images", metavar="DIR", help="folder of pictures; relative to the root (default: the benchmark's)")
     boxes = group.add_mutually_exclusive_group()
     boxes.add_argument("--boxes", metavar="FILE", help="COCO detections; relative to the root")
-    boxes.add_argument("--ground-truth-boxes", action="store_true", help="annotated boxes though there are detections")
-    add("--keypoint-set", metavar="NAME|FILE.toml", help="of custom data (default: by the annotations)")
-    add("--domain", metavar="NAME", help="what custom data are called in comparisons, such as sketch")
-    add("--pictures", type=whole_number(1), metavar="N", help="only the first N, to try")
+    boxes.add_argument("--ground-truth-boxes", action="store_true", help="use annotated boxes instead of detections")
+    add("--keypoint-set", metavar="NAME|FILE.toml", help="for custom data (default: as annotated)")
+    add("--domain", metavar="NAME", help="name of custom data in comparisons, such as sketch")
+    add("--pictures", type=whole_number(1), metavar="N", help="only the first N, for a quick try")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     add = group.add_argument
-    add("--batch", type=_batch, default=BY_MEMORY, metavar="N|auto", help="crops at a time (default: by memory)")
-    add("--no-flip-test", dest="flip_test", action="store_false", help="half the cost, another protocol")
+    add("--batch", type=_batch, default=BY_MEMORY, metavar="N|auto", help="crops per pass (default: by memory)")
+    add("--no-flip-test", dest="flip_test", action="store_false", help="half the cost, but not the paper's protocol")
     add("--crop", choices=CROP_MODES, default="affine", help="default: affine, as trained")
     add("--input-size", type=size(1), metavar="WxH", help="of a crop (default: the checkpoint's)")
     add_device(group)
-
-
-def _add_protocol(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("protocol (defaults: the paper's)")
-    add = group.add_argument
+    add = parser.add_argument_group("protocol (defaults: the paper's)").add_argument
     add("--nms", choices=NMS_MODES, default="oks", help="OKS-NMS at .9, soft, or none")
-    add("--score-mode", choices=SCORE_MODES, default="bbox_keypoint", help="score of a person")
-    add("--scorer", choices=SCORERS, default=SCORERS[0], help="the second is slower and gives the same")
+    add("--score-mode", choices=SCORE_MODES, default="bbox_keypoint", help="how to score a person")
+    add("--scorer", choices=SCORERS, default=SCORERS[0], help="the second is slower, with the same figures")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("results")
-    add = group.add_argument
+    add = parser.add_argument_group("results").add_argument
     add("--out", type=Path, required=True, metavar="FILE.json", help="figures, settings, versions, hashes")
-    add("--save-predictions", type=Path, metavar="FILE.json", help="what --predictions reads")
-    add("--oks-dump", type=Path, metavar="FILE.json", help="OKS of each person, picture by picture")
-    add("--gallery", type=Path, metavar="DIR", help="a page with the people that were found worst")
+    add("--save-predictions", type=Path, metavar="FILE.json", help="file for --predictions")
+    add("--oks-dump", type=Path, metavar="FILE.json", help="OKS of each person by picture")
+    add("--gallery", type=Path, metavar="DIR", help="page of the people with the lowest OKS")
     add("--gallery-people", type=whole_number(1), default=24, metavar="N")
-    add("--compare", type=Path, metavar="DIR", help="table and plots of all results")
-    add("--also", type=Path, action="append", default=[], metavar="FILE.json", help="earlier results to show beside")
-    add("--restart", action="store_true", help="throw away predictions of a run that was stopped")
+    add("--compare", type=Path, metavar="DIR", help="table and plot of all results")
+    add("--also", type=Path, action="append", default=[], metavar="FILE.json", help="earlier results to include")
+    add("--restart", action="store_true", help="delete predictions of an interrupted run")

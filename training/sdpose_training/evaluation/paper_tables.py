@@ -1,6 +1,6 @@
-"""What the paper (arXiv 2509.24980) reports of other estimators, in percent: rows beside our own measurements.
+"""Figures of other estimators in the paper (arXiv 2509.24980), in percent, to show beside our measurements.
 
-All were trained on COCO only. HumanArt is with ground-truth boxes, the others with detections.
+All were trained on COCO only. HumanArt has ground-truth boxes, the others have detections.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ PEERS: Mapping[str, _Table] = MappingProxyType({
     "COCO-OOD Monet (133)": {"Sapiens-1B": (38.7, 46.8), "Sapiens-2B": (44.4, 53.0)},
     "COCO-OOD Ukiyo-e (133)": {"Sapiens-1B": (40.5, 49.4), "Sapiens-2B": (46.6, 55.8)},
 })  # fmt: skip
-"""Domain as `comparison` calls it -> estimator -> AP and AR: tables 1, 3, 4 and 5."""
+"""Domain, named as in `comparison` -> estimator -> AP and AR: tables 1, 3, 4 and 5."""
 
 
 def peers_of(domains: tuple[str, ...]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Estimator -> domain -> AP and AR as fractions, of the estimators that the paper has for any of the domains."""
+    """Estimator -> domain -> AP and AR as fractions, of the estimators that the paper has for these domains."""
     rows: dict[str, dict[str, dict[str, float | None]]] = {}
     for domain in domains:
         for name, (ap, ar) in PEERS.get(domain, {}).items():

@@ -12,11 +12,11 @@ from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 def draw_points(
     picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, keypoint_set: KeypointSet, threshold: float
 ) -> np.ndarray:
-    """One person over a picture, RGB uint8 (H, W, 3); dots alone for a keypoint set of one's own.
+    """One person over a picture, RGB uint8 (H, W, 3); a custom keypoint set is drawn as dots.
 
     Args:
         keypoints, scores: (K, 2) pixels of the picture, (K,).
-        threshold: points of a lower score, and those that are NaN, are absent.
+        threshold: minimum score of a drawn point.
     """
     import cv2
 

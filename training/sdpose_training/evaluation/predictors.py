@@ -1,4 +1,4 @@
-"""SDPose as an evaluation asks for it: with the flip test, in batches that fill the memory."""
+"""SDPose as the paper evaluates it: with the flip test, in batches that fill the memory."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.estimation.sdpose import PoseEstimator
 
 FULL_SIZE_PIXELS = 768 * 1024
-"""Of one crop of the released models: what a CPU is given at a time."""
+"""Pixels of one crop of the released models; a batch on a CPU holds this many."""
 
 BY_MEMORY = 0
-"""A batch size that is still to be chosen, by one process for all."""
+"""Batch size to be chosen by the first process for all."""
 
 LARGEST_BATCH = 64
 SPARE_MEMORY = 0.8
 """Share of a GPU's free memory that a batch may fill."""
 
-
 EVALUATION = EstimatorOptions(flip_test=True)
-"""As the paper evaluates: the crop of training, averaged with its mirror image."""
+"""The paper's settings: the crop of training, averaged with its mirror image."""
 
 
 def load_sdpose_predictor(
     checkpoint: str | Path, options: EstimatorOptions = EVALUATION, *, by_memory: bool = False
 ) -> PoseEstimator:
-    """SDPose as the paper evaluates it, with its VAE in fp32 as in the official evaluation.
+    """SDPose with its VAE in fp32, as in the official evaluation.
 
     Args:
-        checkpoint: a checkpoint in any layout, or the name of one that was downloaded ("body", "wholebody").
+        checkpoint: a checkpoint in any layout, or the name of a downloaded one ("body", "wholebody").
         options: see `load_estimator`.
-        by_memory: leave the batch size to `prediction_run`, which sets it by `batch_for_memory`.
+        by_memory: let `prediction_run` set the batch size by `batch_for_memory`.
 
     Raises what `load_estimator` raises.
     """
@@ -43,7 +42,7 @@ def load_sdpose_predictor(
         options = replace(options, vae_dtype="fp32")
     estimator = load_estimator(checkpoint, options)
     if not isinstance(estimator, PoseEstimator):
-        raise InputError(f"{checkpoint}: expected an SDPose checkpoint; the preview is a peer: --peer preview")
+        raise InputError(f"{checkpoint}: expected an SDPose checkpoint; to evaluate the preview, give --peer preview")
     estimator.name = f"SDPose {Path(checkpoint).name.removesuffix('.safetensors')}"  # tells checkpoints apart
     if by_memory:
         estimator.batch_size = BY_MEMORY
@@ -51,10 +50,10 @@ def load_sdpose_predictor(
 
 
 def batch_for_memory(estimator: PoseEstimator) -> int:
-    """How many crops to run at a time, a power of two up to 64.
+    """Crops per pass, a power of two up to 64.
 
-    On CUDA the peak memory of one crop is measured and the free memory filled with such; elsewhere as many as have the
-    pixels of one full-size crop, so that it does not depend on the machine.
+    On CUDA, as many as fit in the free memory, by the measured peak of one crop. Elsewhere, as many as have the pixels
+    of one full-size crop, whatever the machine.
     """
     w, h = estimator.model.config.input_size
     if estimator.device.type != "cuda":
@@ -62,7 +61,7 @@ def batch_for_memory(estimator: PoseEstimator) -> int:
     import torch
 
     crop = np.zeros((1, h, w, 3), np.uint8)
-    estimator.heatmaps(crop)  # what is allocated once
+    estimator.heatmaps(crop)  # allocates what is kept between passes
     torch.cuda.synchronize(estimator.device)
     before = torch.cuda.memory_allocated(estimator.device)
     torch.cuda.reset_peak_memory_stats(estimator.device)
@@ -74,5 +73,5 @@ def batch_for_memory(estimator: PoseEstimator) -> int:
 
 
 def _power_of_two(limit: float) -> int:
-    """The largest one that is at most `limit`, within 1..64."""
+    """The largest power of two up to `limit`, within 1..64."""
     return 2 ** int(np.log2(min(max(limit, 1), LARGEST_BATCH)))

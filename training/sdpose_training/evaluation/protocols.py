@@ -1,8 +1,7 @@
-"""The benchmarks of the paper: which pictures, annotations, boxes and keypoints, and what the paper got on them."""
+"""The benchmarks of the paper: their pictures, annotations, boxes and keypoints, and the paper's figures."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, Ke
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_set
 from sdpose_training.data.truth import check_once, read_truth
+from sdpose_training.evaluation.scoring import column, read_entries, read_image_ids
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +34,17 @@ _GET_COCO = "pictures and annotations: https://cocodataset.org/#download"
 _GET_WHOLEBODY = "annotations: https://github.com/jin-s13/COCO-WholeBody"
 _GET_BOXES = "boxes: person_detection_results of https://huggingface.co/noahcao/sapiens-pose-coco"
 _GET_HUMANART = "https://idea-research.github.io/HumanArt/ (on request)"
-_GET_OOD = "https://github.com/T-S-Liang/SDPose-OOD (val2017oil), or make_coco_ood.py makes the pictures from COCO's"
+_GET_OOD = "https://github.com/T-S-Liang/SDPose-OOD (val2017oil), or make the pictures with make_coco_ood.py"
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """SDPose's own figures, in percent.
+    """SDPose's figures in the paper, in percent.
 
     Attributes:
-        source: which table of arXiv 2509.24980.
-        figures: of the whole keypoint set.
-        parts: of whole bodies, AP and AR of each part; "hands" is the paper's one figure for both.
+        source: table of arXiv 2509.24980.
+        figures: for all keypoints.
+        parts: of whole bodies, AP and AR of each part; "hands" is one figure for both.
     """
 
     source: str
@@ -58,17 +58,17 @@ def _both(ap: float, ar: float) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What belongs to a name.
+    """A named benchmark and its files.
 
     Attributes:
-        name: what `--benchmark` takes.
-        folder: in which `--data.root` may hold everything; it may also be that folder itself.
+        name: the value of `--benchmark`.
+        folder: of the files inside `--data.root`, which may also be this folder itself.
         images: folder of the pictures.
-        annotations: file by keypoint set; the first is the usual one.
-        boxes: file of detections, all of which are taken; None: ground-truth boxes with score 1.
-        pictures: how many there are in all; None: not known here.
+        annotations: keypoint set -> file; the first is the default.
+        boxes: file of detections, all of which are used; None: ground-truth boxes with score 1.
+        pictures: number of all pictures, None if unknown.
         where: how to get the files.
-        paper: by keypoint set.
+        paper: keypoint set -> the paper's figures.
     """
 
     name: str
@@ -128,13 +128,12 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType({benchmark.name: benchmar
 
 @dataclass(frozen=True)
 class Places:
-    """Where the user keeps things, beside or instead of the benchmark's own places.
+    """Where the user keeps the files, and which of them to use.
 
     Attributes:
-        root: folder of the data.
         annotations, images, boxes: relative to `root`, or absolute; None: the benchmark's.
-        ground_truth_boxes: take these though the benchmark has a file of boxes.
-        pictures: evaluate only so many, the first ones; None: all.
+        ground_truth_boxes: use them even if the benchmark has a file of boxes.
+        pictures: evaluate only the first N; None: all.
     """
 
     root: Path
@@ -147,19 +146,14 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A benchmark as it lies on this machine: N boxes in which to find people.
+    """A benchmark with its files read: N boxes in which to find people.
 
     Attributes:
-        benchmark: its table entry.
         keypoint_set: what is scored.
         content: parsed annotations.
-        files: picture of each image id.
-        sizes: (w, h) of each, as annotated; absent where the file does not say.
-        boxes_xyxy: (N, 4) float32 pixels.
-        box_scores: (N,) float64.
-        image_ids: (N,).
-        annotations, boxes: the files; boxes is None for ground-truth boxes.
-        images: the folder of the pictures.
+        files, sizes: image id -> picture, and (w, h) as annotated, where known.
+        boxes_xyxy, box_scores, image_ids: (N, 4) float32 pixels, (N,) float64, (N,).
+        annotations, boxes, images: the files (boxes: None for ground truth), and the folder of the pictures.
     """
 
     benchmark: Benchmark
@@ -181,16 +175,16 @@ class Task:
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """The table entry; `InputError` names the known ones."""
+    """The benchmark of this name; `InputError` lists the known ones."""
     if name not in BENCHMARKS:
         raise InputError(f"unknown benchmark {name!r}: choose one of {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
 
 
 def scored_set(benchmark: Benchmark, predicted: str) -> str:
-    """Name of the set in which a predictor's answers are scored: its own, or the body of its whole bodies.
+    """Name of the keypoint set to score: the predicted one, or its body.
 
-    Raises `InputError` if the benchmark has no such annotations.
+    Raises `InputError` if the benchmark has no annotations for it.
     """
     if "" in benchmark.annotations or predicted in benchmark.annotations:
         return predicted
@@ -210,42 +204,47 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
         benchmark: of the table.
         places: where to look.
         predicted: keypoint set of the predictor.
-        keypoint_set: for "custom": a known name, a TOML file or "annotations"; None: the names in the annotations or,
-            where they have none, what the predictor predicts.
+        keypoint_set: for "custom": a known name, a TOML file or "annotations"; None: the set that the annotations name,
+            else the predictor's.
 
-    Raises `InputError`: a file is missing (which, where it was expected, how to get it) or of another kind.
+    Raises `InputError`: a file is missing, with how to get it, or of another kind.
     """
-    wanted = scored_set(benchmark, predicted)
-    root = _root(places.root, benchmark)
-    usual = benchmark.annotations.get(wanted) or next(iter(benchmark.annotations.values()))
+    scored = scored_set(benchmark, predicted)
+    if not places.root.is_dir():
+        raise InputError(f"--data.root {places.root}: no such folder")
+    inside = places.root / benchmark.folder
+    root = inside if inside.is_dir() else places.root
+    usual = benchmark.annotations.get(scored) or next(iter(benchmark.annotations.values()))
     annotations = _expected(root, places.annotations or usual, "annotations", benchmark)
     content = _first_pictures(read_annotations(annotations), places.pictures)
-    own = _custom_set(content, keypoint_set, wanted) if "" in benchmark.annotations else KEYPOINT_SETS[wanted]
+    points = _custom_set(content, keypoint_set, scored) if "" in benchmark.annotations else KEYPOINT_SETS[scored]
     images = _expected(root, benchmark.images if places.images is None else places.images, "images", benchmark)
     boxes = None if places.ground_truth_boxes else places.boxes or benchmark.boxes
     file = _expected(root, boxes, "boxes", benchmark) if boxes else None
     files = picture_files(content, images, annotations, f"{benchmark.folder}/" if benchmark.folder else "")
-    columns = _detections(file, content, places.pictures) if file else _ground_truth(content, images, own)
-    _check_predicted(predicted, own, annotations)
-    read_truth(content, own)  # what cannot be scored is told before the hours of prediction
+    columns = _detections(file, content, places.pictures) if file else _ground_truth(content, images, points)
+    _check_predicted(predicted, points, annotations)
+    read_truth(content, points)  # raises for what cannot be scored, before the hours of prediction
     sizes = _sizes(content, annotations)
-    return Task(benchmark, own, content, files, sizes, *columns, annotations, file, images)
+    return Task(benchmark, points, content, files, sizes, *columns, annotations, file, images)
 
 
 def _sizes(content: Mapping[str, Any], annotations: Path) -> dict[Any, tuple[int, int]]:
-    """(w, h) of the pictures whose entries say it."""
+    """Image id -> (w, h), where the annotations have it."""
     sizes = {}
     for image in content["images"]:
         size = image.get("width"), image.get("height")
         if None not in size:
             if not all(isinstance(side, int | float) and 1 <= side < math.inf for side in size):
-                raise InputError(f"{annotations}: picture {image['id']!r} has the width and height {size!r:.60}")
+                raise InputError(
+                    f"{annotations}: picture {image['id']!r} has the width and height {size!r:.60}; expected pixels"
+                )
             sizes[image["id"]] = (int(size[0]), int(size[1]))
     return sizes
 
 
 def picture_files(content: Mapping[str, Any], folder: Path, annotations: Path, prefix: str = "") -> dict[Any, Path]:
-    """Picture of each image id; `InputError` for an entry without id or file_name."""
+    """Image id -> picture; `InputError` for an entry without id or file_name."""
     for number, image in enumerate(content["images"]):
         named = isinstance(image, dict) and isinstance(image.get("id"), int | str)
         if not named or not isinstance(image.get("file_name"), str):
@@ -255,28 +254,21 @@ def picture_files(content: Mapping[str, Any], folder: Path, annotations: Path, p
 
 
 def check_pictures(files: Mapping[Any, Path]) -> None:
-    """Raise `InputError` if a picture is missing: before hours of work, not after them."""
+    """Raise `InputError` if a picture is missing."""
     if absent := [path for path in files.values() if not path.is_file()]:
         raise InputError(
-            f"{len(absent)} of {len(files)} pictures are missing, such as {absent[0]}: --images names the folder"
+            f"{len(absent)} of {len(files)} pictures are missing, such as {absent[0]}: give their folder with --images"
         )
 
 
 def _check_predicted(predicted: str, scored: KeypointSet, annotations: Path) -> None:
-    """A model of one set is not scored as another one; but the first 17 points of a whole body are COCO's."""
+    """Raise `InputError` for another keypoint set; the body of a whole body is COCO's 17 points."""
     same = predicted == scored.name or (predicted, scored.name) == (WHOLEBODY, BODY)
-    if not same and len(scored) in {len(own) for own in KEYPOINT_SETS.values()}:
+    if not same and len(scored) in {len(each) for each in KEYPOINT_SETS.values()}:
         raise InputError(
-            f"the model predicts {predicted!r}, {annotations} has {scored.name!r}: these do not belong together; "
-            "--keypoint-set names the right set"
+            f"the model predicts {predicted!r}, but {annotations} has {scored.name!r}: give the right set with "
+            "--keypoint-set"
         )
-
-
-def _root(root: Path, benchmark: Benchmark) -> Path:
-    if not root.is_dir():
-        raise InputError(f"--data.root {root}: no such folder")
-    inside = root / benchmark.folder
-    return inside if inside.is_dir() else root
 
 
 def _expected(root: Path, place: str, what: str, benchmark: Benchmark) -> Path:
@@ -284,7 +276,7 @@ def _expected(root: Path, place: str, what: str, benchmark: Benchmark) -> Path:
     if path.is_dir() if what == "images" else path.is_file():
         return path
     where = "".join(f"; {line}" for line in benchmark.where)
-    raise InputError(f"{benchmark.name}: no {what} at {path}: put them there, or say where with --{what}{where}")
+    raise InputError(f"{benchmark.name}: no {what} at {path}: put them there, or give their place with --{what}{where}")
 
 
 def _first_pictures(content: dict[str, Any], count: int | None) -> dict[str, Any]:
@@ -292,15 +284,15 @@ def _first_pictures(content: dict[str, Any], count: int | None) -> dict[str, Any
         return content
     images = content["images"][:count]
     known = {image.get("id") for image in images if isinstance(image, dict)}
-    own = [each for each in content["annotations"] if isinstance(each, dict) and each.get("image_id") in known]
-    return {**content, "images": images, "annotations": own}
+    people = [each for each in content["annotations"] if isinstance(each, dict) and each.get("image_id") in known]
+    return {**content, "images": images, "annotations": people}
 
 
 def _custom_set(content: Mapping[str, Any], name: str | None, predicted: str) -> KeypointSet:
     categories: Sequence[Mapping[str, Any]] = content.get("categories", ())
     named = any(category.get("keypoints") for category in categories)
     if name is None and predicted == WHOLEBODY and "foot_kpts" in next(iter(content["annotations"]), ()):
-        return COCO_WHOLEBODY_133  # whose files name the 17 points of the body only
+        return COCO_WHOLEBODY_133  # its files name only the 17 points of the body
     if name is None and not named:
         return find_keypoint_set(predicted, categories)
     return find_keypoint_set(name or FROM_ANNOTATIONS, categories)
@@ -309,7 +301,7 @@ def _custom_set(content: Mapping[str, Any], name: str | None, predicted: str) ->
 def _ground_truth(
     content: Mapping[str, Any], images: Path, keypoint_set: KeypointSet
 ) -> tuple[np.ndarray, np.ndarray, tuple]:
-    """Boxes of the labelled people, cut to the picture, score 1."""
+    """Boxes of the labeled people, clipped to the picture, with score 1."""
     people, problems = read_people(content, images, keypoint_set)
     for problem in problems:
         log.warning("left out: %s", problem)
@@ -318,23 +310,24 @@ def _ground_truth(
 
 def _detections(path: Path, content: Mapping[str, Any], pictures: int | None) -> tuple[np.ndarray, np.ndarray, tuple]:
     """All people of a COCO detection file, without a threshold."""
-    try:
-        rows = [row for row in json.loads(path.read_text(encoding="utf-8")) if row["category_id"] == PERSON_CATEGORY]
-        boxes = xywh_to_xyxy(np.stack([np.asarray(row["bbox"][:4], np.float32) for row in rows]))
-        scores = np.asarray([row["score"] for row in rows], np.float64)
-        if not np.isfinite(scores).all():
-            raise ValueError(f"entry {int(np.argmin(np.isfinite(scores)))} of the people has the score nan or infinity")
-        ids = [row["image_id"] for row in rows]
-        set(ids)  # TypeError for lists and objects
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise InputError(
-            f"{path} holds no boxes ({type(error).__name__}: {error}); expected a JSON list of "
-            "{image_id, category_id, bbox (x, y, w, h), score}"
-        ) from None
+    entries = read_entries(path, ("image_id", "category_id", "bbox", "score"), "boxes")
+    people = [entry for entry in entries if entry["category_id"] == PERSON_CATEGORY]
+    if not people:
+        raise InputError(f"{path} holds no boxes of people: expected entries with category_id {PERSON_CATEGORY}")
+    ids, scores, boxes = (
+        read_image_ids(people, "image_id", path), column(people, "score", path), column(people, "bbox", path)
+    )  # fmt: skip
+    if boxes.ndim != 2 or boxes.shape[1] < 4:
+        raise InputError(f"{path}: expected a bbox of x, y, width, height, found the shape {boxes.shape[1:]}")
+    if not np.isfinite(scores).all():
+        wrong = int(np.argmin(np.isfinite(scores)))
+        raise InputError(f"{path}: entry {wrong} has the score {scores[wrong]}, expected a finite number")
     known = {image["id"] for image in content["images"]}
     inside = [i for i, image_id in enumerate(ids) if image_id in known]
     if len(inside) < len(ids) and pictures is None:
-        log.warning("%d of %d boxes are in pictures without annotations: left out", len(ids) - len(inside), len(ids))
+        log.warning("%d of %d boxes are left out: their pictures are not annotated", len(ids) - len(inside), len(ids))
     if not inside:
-        raise InputError(f"none of the {len(ids)} boxes of {path} is in a picture of the annotations")
-    return boxes[inside], scores[inside], tuple(ids[i] for i in inside)
+        raise InputError(
+            f"{path}: none of its {len(ids)} boxes is in an annotated picture: expected boxes for these annotations"
+        )
+    return xywh_to_xyxy(boxes[inside, :4].astype(np.float32)), scores[inside], tuple(ids[i] for i in inside)

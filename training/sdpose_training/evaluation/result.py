@@ -1,4 +1,4 @@
-"""The result of an evaluation as JSON and as a table with the paper's row beside it."""
+"""The result of an evaluation, as JSON and as a table that also has the paper's row."""
 
 from __future__ import annotations
 
@@ -24,36 +24,24 @@ HANDS = ("left_hand", "right_hand")
 
 
 def result_of(
-    scored: Scored,
-    oks: float,
-    *,
-    model: str,
-    benchmark: Benchmark | None,
-    keypoint_set: str,
-    settings: Mapping[str, Any],
-    hashes: Mapping[str, Any],
-    counts: Mapping[str, int],
-) -> dict[str, Any]:
-    """What goes into the file.
+    scored: Scored, oks: float, *, model: str, benchmark: Benchmark | None, keypoint_set: str,
+    settings: Mapping[str, Any], hashes: Mapping[str, Any], counts: Mapping[str, int],
+) -> dict[str, Any]:  # fmt: skip
+    """The content of the file.
 
     Args:
         scored, oks: figures, and the mean OKS of the annotated people.
-        model: name for tables.
-        benchmark: table entry, None for predictions of unknown origin.
-        keypoint_set: what was scored.
+        benchmark: None if unknown.
         settings: what the figures depend on, besides the protocol's constants.
         hashes: SHA-256 of the files.
-        counts: more of them than `scored` knows.
+        counts: to add to those of `scored`.
     """
     name = benchmark.name if benchmark else "predictions"
     row = benchmark.paper.get(keypoint_set) if benchmark else None
     protocol = {
-        "keypoint_set": keypoint_set,
-        "sigmas": [float(sigma) for sigma in scored.sigmas],
-        "min_point_score": MIN_POINT_SCORE,
-        "nms_threshold": NMS_THRESHOLD,
-        "max_per_picture": MAX_PER_PICTURE,
-    }
+        "keypoint_set": keypoint_set, "sigmas": [float(sigma) for sigma in scored.sigmas],
+        "min_point_score": MIN_POINT_SCORE, "nms_threshold": NMS_THRESHOLD, "max_per_picture": MAX_PER_PICTURE,
+    }  # fmt: skip
     return {
         "benchmark": name,
         "model": model,
@@ -70,29 +58,29 @@ def result_of(
 
 
 def _departures(settings: Mapping[str, Any], benchmark: Benchmark) -> list[str]:
-    """What is not the paper's protocol, as far as it is known: predictions that were given say little of themselves."""
-    made = settings.get("predictor", {}).get("settings", {})
+    """Known differences from the paper's protocol; little is known of predictions from a file."""
+    predicted = settings.get("predictor", {}).get("settings", {})
     boxes = Path(benchmark.boxes).name if benchmark.boxes else "ground truth"
-    size = made.get("input_size", PAPER_INPUT)
+    size = predicted.get("input_size", PAPER_INPUT)
     found = {
-        "no flip test": made.get("flip_test") is False,
-        f"crops cut as {made.get('crop')}": made.get("crop", "affine") != "affine",
+        "no flip test": predicted.get("flip_test") is False,
+        f"crops cut as {predicted.get('crop')}": predicted.get("crop", "affine") != "affine",
         f"crops of {size[0]} x {size[1]}": list(size) != PAPER_INPUT,
         f"boxes: {settings.get('boxes')}": settings.get("boxes", boxes) != boxes,
         f"NMS: {settings.get('nms')}": settings.get("nms", "oks") != "oks",
         f"score: {settings.get('score_mode')}": settings.get("score_mode", "bbox_keypoint") != "bbox_keypoint",
-        "an approximation": bool(made.get("approximations")),
+        "an approximation": bool(predicted.get("approximations")),
     }
     return [text for text, applies in found.items() if applies]
 
 
 def _with_hands(parts: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
-    """The parts, and "hands": the mean of left and right, as the paper's tables have one figure for both."""
-    own = {name: dict(figures) for name, figures in parts.items()}
-    if all(hand in own for hand in HANDS):
-        pairs = {name: [own[hand][name] for hand in HANDS] for name in FIGURES}
-        own["hands"] = {name: None if None in pair else sum(pair) / 2 for name, pair in pairs.items()}
-    return own
+    """The parts, and "hands", the mean of left and right: the paper's tables have one figure for both."""
+    result = {name: dict(figures) for name, figures in parts.items()}
+    if all(hand in result for hand in HANDS):
+        pairs = {name: [result[hand][name] for hand in HANDS] for name in FIGURES}
+        result["hands"] = {name: None if None in pair else sum(pair) / 2 for name, pair in pairs.items()}
+    return result
 
 
 def _as_fractions(row: PaperRow) -> dict[str, Any]:
@@ -104,14 +92,14 @@ def _as_fractions(row: PaperRow) -> dict[str, Any]:
 
 
 def write_result(result: Mapping[str, Any], path: str | Path) -> None:
-    """As JSON, atomically."""
+    """Write the result as JSON, atomically."""
     with atomic_write(path, "w") as handle:
         json.dump(result, handle, indent=1)
         handle.write("\n")
 
 
 def read_result(path: str | Path) -> dict[str, Any]:
-    """A result of an earlier evaluation; `InputError` if it is none."""
+    """A result that `write_result` wrote; `InputError` for any other file."""
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -122,59 +110,48 @@ def read_result(path: str | Path) -> dict[str, Any]:
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """All results, benchmark by benchmark, in percent, each with the paper's row and parts."""
+    """All results in percent, grouped by benchmark, with their parts and the paper's rows."""
     blocks = []
     for name in dict.fromkeys(map(_title, results)):
-        own = [result for result in results if _title(result) == name]
-        rows = [row for result in own for row in _rows(result)]
-        papers = {json.dumps(result["paper"]): result["paper"] for result in own if result.get("paper")}
-        rows += [row for paper in papers.values() for row in _paper_rows(paper)]
+        group = [result for result in results if _title(result) == name]
+        rows = [row for result in group for row in _rows(result["model"], result)]
+        papers = {json.dumps(result["paper"]): result["paper"] for result in group if result.get("paper")}
+        for paper in papers.values():
+            source = paper["source"].partition(", ")[2].partition(";")[0]
+            rows += _rows(f"SDPose in the paper, {source}", paper)
         cells = [[label, *(percent(figures.get(column)) for column in SHOWN)] for label, figures in rows]
-        blocks.append("\n".join([_heading(own), plain_table(["", *SHOWN], cells), *_remarks(own)]))
+        counts = group[0]["counts"]
+        title = f"{name}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people (percent)"
+        blocks.append("\n".join([title, plain_table(["", *SHOWN], cells), *_remarks(group)]))
     return "\n\n".join(blocks)
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    """The benchmark, and of custom data what they are called."""
+    """The benchmark; for custom data, also its domain."""
     domain = result.get("settings", {}).get("domain")
     return f"{result['benchmark']} ({domain})" if domain else str(result["benchmark"])
 
 
-def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    parts = [(f"  {_word(part)}", figures) for part, figures in result.get("parts", {}).items()]
-    return [(result["model"], result), *parts]
-
-
-def _paper_rows(paper: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    table_name = paper["source"].partition(", ")[2].partition(";")[0]
-    parts = [(f"  {_word(part)}", figures) for part, figures in paper["parts"].items()]
-    return [(f"SDPose in the paper, {table_name}", paper), *parts]
-
-
-def _word(part: str) -> str:
-    return part.replace("_", " ")
-
-
-def _heading(results: Sequence[Mapping[str, Any]]) -> str:
-    counts = results[0]["counts"]
-    return (
-        f"{_title(results[0])}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people "
-        "(percent)"
-    )
+def _rows(label: str, figures: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [
+        (label, figures),
+        *((f"  {name.replace('_', ' ')}", part) for name, part in figures.get("parts", {}).items()),
+    ]
 
 
 def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader of the figures must know."""
     remarks = []
     counts = results[0]["counts"]
     whole = counts.get("benchmark_pictures")
     if whole and counts["pictures"] != whole and any(result.get("paper") for result in results):
         remarks.append(
-            f"The paper's figures are of all {whole:,} pictures: not to be compared with {counts['pictures']:,}."
+            f"The paper's figures are for all {whole:,} pictures and cannot be compared with {counts['pictures']:,}."
         )
     for result in results:
         if result.get("departures"):
             remarks.append(f"{result['model']}: not the paper's protocol ({'; '.join(result['departures'])}).")
         if result["counts"].get("left_out_boxes"):
-            remarks.append(f"{result['model']}: nobody in {result['counts']['left_out_boxes']:,} boxes.")
+            remarks.append(
+                f"{result['model']}: boxes in which nobody was found: {result['counts']['left_out_boxes']:,}."
+            )
     return remarks

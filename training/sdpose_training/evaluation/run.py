@@ -40,17 +40,7 @@ log = logging.getLogger("evaluate")
 
 @dataclass(frozen=True)
 class Answers:
-    """Predictions to be scored, and what is said about them.
-
-    Attributes:
-        predictions: all of them.
-        model: whose.
-        benchmark: None where nobody knows.
-        keypoint_set: of predictions and annotations.
-        content: parsed annotations.
-        files: picture of each image id.
-        settings, hashes, counts: for the result.
-    """
+    """Predictions to score, parsed annotations (`content`) and pictures by image id; `benchmark`: None if unknown."""
 
     predictions: Predictions
     model: str
@@ -64,11 +54,11 @@ class Answers:
 
 
 def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every predictor on every benchmark: the results on the first process, nothing on the others."""
+    """Evaluate every predictor on every benchmark; the first process returns the results, the others nothing."""
     if args.device != "auto" and not any(name.endswith(".onnx") for name in args.checkpoint):
         from sdpose_core.model.devices import pick_device
 
-        pick_device(args.device)  # peers, too, take what it accepts
+        pick_device(args.device)  # checks the name, for peers too
     processes = Processes(None if args.device == "auto" else args.device)
     names = OutputNames(args)
     results: list[dict[str, Any]] = []
@@ -80,51 +70,37 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
                 outputs = names.next(benchmark.name, predictor.name)
                 unfinished.append(outputs.unfinished)
                 if isinstance(predictor, PoseEstimator):
-                    predictor.batch_size = args.batch or BY_MEMORY  # the one before may have been short of memory
+                    predictor.batch_size = args.batch or BY_MEMORY  # lack of memory may have lowered it
                 answers = _predict(predictor, benchmark, args, outputs, processes)
                 if answers is not None:
                     results.append(_score(answers, args, outputs))
-            del predictor  # before the next one is loaded: two need not fit into memory
+            del predictor  # before the next one is loaded: both may not fit in memory
     finally:
         processes.end()
-    for folder in unfinished if results else ():  # all is done: until then a stop loses no benchmark
+    for folder in unfinished if results else ():  # only now: an interrupted run keeps finished benchmarks
         shutil.rmtree(folder, ignore_errors=True)
     return results
 
 
 def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[[], Estimator]]:
-    """What makes each predictor."""
+    """A loading function for each predictor."""
     options = EstimatorOptions(
-        device=device,
-        batch_size=args.batch or None,
-        flip_test=args.flip_test,
-        crop=args.crop,
-        dtype=args.dtype,
+        device=device, batch_size=args.batch or None, flip_test=args.flip_test, crop=args.crop, dtype=args.dtype,
         input_size=args.input_size,
-    )
+    )  # fmt: skip
     by_memory = args.batch == BY_MEMORY
     for checkpoint in args.checkpoint:
         yield lambda checkpoint=checkpoint: load_sdpose_predictor(checkpoint, options, by_memory=by_memory)
+    allowed = {"trust_file": args.trust_file, "download": args.download}
+    more = {"flip_test": args.flip_test, "batch": None if by_memory else args.batch}
     for spec in args.peer:
-        yield lambda spec=spec: _load_peer(spec, device, args)
-
-
-def _load_peer(spec: str, device: str | None, args: argparse.Namespace) -> Estimator:
-    batch = None if args.batch == BY_MEMORY else args.batch
-    return load_peer(
-        spec,
-        device=device,
-        trust_file=args.trust_file,
-        download=args.download,
-        flip_test=args.flip_test,
-        batch=batch,
-    )
+        yield lambda spec=spec: load_peer(spec, device=device, **allowed, **more)
 
 
 def _predict(
     predictor: Estimator, benchmark: Benchmark, args: argparse.Namespace, outputs: Outputs, processes: Processes
 ) -> Answers | None:
-    """None on all processes but the first."""
+    """Predictions of a benchmark on the first process, None on the others."""
     places = Places(args.data_root, args.annotations, args.images, args.boxes, args.ground_truth_boxes, args.pictures)
     task = load_task(benchmark, places, predictor.keypoint_set, args.keypoint_set)
     check_pictures({key: task.files[key] for key in dict.fromkeys(task.image_ids)})
@@ -134,73 +110,59 @@ def _predict(
     answer = predict(predictor, task, outputs.unfinished, processes, restart=args.restart)
     if answer is None:
         return None
-    predictions, made = answer
+    predictions, settings = answer
     return Answers(
-        predictions,
-        predictor.name,
-        benchmark,
-        task.keypoint_set,
-        task.content,
-        task.files,
+        predictions, predictor.name, benchmark, task.keypoint_set, task.content, task.files,
         settings={
             "boxes": task.boxes.name if task.boxes else "ground truth",
             "images": str(task.images),
             "pictures": args.pictures,
             **({"domain": args.domain} if args.domain else {}),
-            **made,
+            **settings,
         },
-        hashes={"weights": made["predictor"].get("weights"), **task.digests()},
+        hashes={"weights": settings["predictor"].get("weights"), **task.digests()},
         counts={"boxes": len(task.boxes_xyxy), "left_out_boxes": len(task.boxes_xyxy) - len(predictions)},
-    )
+    )  # fmt: skip
 
 
 def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Predictions from a file, without a model."""
+    """Score predictions from a file, without a model."""
     root = args.data_root or Path()
     annotations = root / args.annotations
     content = read_annotations(annotations)
     predictions = read_predictions(args.predictions)
     benchmark = find_benchmark(args.benchmark[0]) if args.benchmark else None
-    own = _set_of(args.keypoint_set, predictions.keypoints.shape[1], content)
-    if benchmark and (name := scored_set(benchmark, own.name)) != own.name:
-        own = KEYPOINT_SETS[name]
-        predictions = predictions.first_points(len(own))
+    keypoint_set = _set_of(args.keypoint_set, predictions.keypoints.shape[1], content)
+    if benchmark and (name := scored_set(benchmark, keypoint_set.name)) != keypoint_set.name:
+        keypoint_set = KEYPOINT_SETS[name]
+        predictions = predictions.first_points(len(keypoint_set))
+    files = picture_files(content, root / (args.images or ""), annotations)
     answers = Answers(
-        predictions,
-        args.predictions.stem,
-        benchmark,
-        own,
-        content,
-        picture_files(content, root / (args.images or ""), annotations),
+        predictions, args.predictions.stem, benchmark, keypoint_set, content, files,
         settings={"domain": args.domain} if args.domain else {},
         hashes={"predictions": sha256_of(args.predictions), "annotations": sha256_of(annotations)},
         counts={},
-    )
+    )  # fmt: skip
     return [_score(answers, args, OutputNames(args).next("predictions", answers.model))]
 
 
 def _set_of(name: str | None, points: int, content: Mapping[str, Any]) -> KeypointSet:
-    known = next((own for own in KEYPOINT_SETS.values() if len(own) == points), None)
+    known = next((each for each in KEYPOINT_SETS.values() if len(each) == points), None)
     if name is None and known is not None:
         return known
     return find_keypoint_set(name or FROM_ANNOTATIONS, content.get("categories", ()))
 
 
 def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
-    """Score, and write everything that was asked for; the result last."""
+    """Score, and write the files that were asked for, the result last."""
     protocol = {"nms": args.nms, "score_mode": args.score_mode, "scorer": args.scorer}
     scored = score(answers.predictions, answers.content, answers.keypoint_set, **protocol)
     matches = match_people(scored)
     result = result_of(
-        scored,
-        mean_oks(matches),
-        model=answers.model,
-        benchmark=answers.benchmark,
-        keypoint_set=answers.keypoint_set.name,
-        settings={**protocol, **answers.settings},
-        hashes=answers.hashes,
+        scored, mean_oks(matches), model=answers.model, benchmark=answers.benchmark,
+        keypoint_set=answers.keypoint_set.name, settings={**protocol, **answers.settings}, hashes=answers.hashes,
         counts=answers.counts,
-    )
+    )  # fmt: skip
     if outputs.predictions:
         write_predictions(answers.predictions, outputs.predictions)
     if outputs.oks:

@@ -1,4 +1,4 @@
-"""A page with the people that were found worst: the truth beside the prediction, pictures inside the file."""
+"""A page of the people with the lowest OKS, truth beside prediction; the pictures are inside the file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from sdpose_training.evaluation.scoring import Scored
 from sdpose_training.templates import html
 
 HEIGHT = 360
-"""Of a picture on the page, in pixels."""
+"""Height of a picture on the page in pixels."""
 
 MARGIN = 0.25
-"""Shown around a person, in its longer side."""
+"""Shown around a person, as a share of the longer side."""
 
 THRESHOLD = 0.2
-"""Point scores from which a prediction is drawn: what counts for the score of a person."""
+"""Minimum score of a drawn point: the same as for the score of a person."""
 
 _PAGE = """\
 <!doctype html>
@@ -38,12 +38,12 @@ figure { margin: 0; padding: .75rem; background: #fff; border-radius: 8px; box-s
 .pair { display: flex; gap: .5rem; } .pair div { flex: 1; min-width: 0; } img { width: 100%; border-radius: 4px; }
 .pair span { font-size: 13px; color: #65676b; } figcaption { margin-top: .5rem; }
 </style></head>
-<body><h1>{{ title }}</h1><p>The {{ people | length }} people of the lowest OKS, of {{ count }}.</p>
+<body><h1>{{ title }}</h1><p>The {{ people | length }} people with the lowest OKS, of {{ count }}.</p>
 <main>
 {% for person in people %}
 <figure><div class="pair">
-{% for words, picture in person.pair %}
-<div><img alt="{{ words }}" src="{{ picture }}"><span>{{ words }}</span></div>
+{% for caption, picture in person.pair %}
+<div><img alt="{{ caption }}" src="{{ picture }}"><span>{{ caption }}</span></div>
 {% endfor %}
 </div>
 <figcaption><b>OKS {{ "%.3f" % person.oks }}</b> · {{ person.file }} · annotation {{ person.id }}</figcaption></figure>
@@ -54,7 +54,7 @@ figure { margin: 0; padding: .75rem; background: #fff; border-radius: 8px; box-s
 
 @dataclass(frozen=True)
 class _View:
-    """A part of a picture, (x1, y1) its corner, enlarged by `scale`."""
+    """A part of a picture with its corner at (x, y), enlarged by `scale`."""
 
     corner: np.ndarray
     scale: float
@@ -65,16 +65,10 @@ class _View:
 
 
 def write_gallery(
-    scored: Scored,
-    matches: Sequence[Match],
-    files: Mapping[Any, Path],
-    keypoint_set: KeypointSet,
-    folder: str | Path,
-    *,
-    count: int = 24,
-    title: str = "",
-) -> Path:
-    """Write FOLDER/index.html with the `count` people of the lowest OKS; returns its path.
+    scored: Scored, matches: Sequence[Match], files: Mapping[Any, Path], keypoint_set: KeypointSet,
+    folder: str | Path, *, count: int = 24, title: str = "",
+) -> Path:  # fmt: skip
+    """Write FOLDER/index.html with the `count` people of the lowest OKS; return its path.
 
     Raises `InputError` if a picture cannot be read.
     """
@@ -87,25 +81,20 @@ def write_gallery(
 
 
 def _person(scored: Scored, match: Match, files: Mapping[Any, Path], keypoint_set: KeypointSet) -> dict[str, Any]:
-    """What the page shows of one person."""
     truth = scored.truth
     file = files.get(truth.image_ids[match.person])
     if file is None:
-        raise InputError(f"picture {truth.image_ids[match.person]} of the annotations has no file name")
+        raise InputError(f"the annotations have no file name for picture {truth.image_ids[match.person]}")
     points = truth.keypoints[match.person]
     view = _view(read_picture(file), truth.boxes_xywh[match.person], points)
     known = draw_points(view.pixels, view.place(points[:, :2]), (points[:, 2] > 0) * 1.0, keypoint_set, THRESHOLD)
-    shown, said = view.pixels, "nobody found"
+    shown, caption = view.pixels, "not found"
     if match.prediction is not None:
         found = view.place(scored.kept.keypoints[match.prediction])
         shown = draw_points(view.pixels, found, scored.kept.keypoint_scores[match.prediction], keypoint_set, THRESHOLD)
-        said = f"prediction, score {scored.scores[match.prediction]:.2f}"
-    return {
-        "oks": match.oks,
-        "file": file.name,
-        "id": truth.ids[match.person],
-        "pair": (("annotated", _data_uri(known)), (said, _data_uri(shown))),
-    }
+        caption = f"prediction, score {scored.scores[match.prediction]:.2f}"
+    pair = ("annotated", _data_uri(known)), (caption, _data_uri(shown))
+    return {"oks": match.oks, "file": file.name, "id": truth.ids[match.person], "pair": pair}
 
 
 def _view(picture: np.ndarray, box_xywh: np.ndarray, points: np.ndarray) -> _View:

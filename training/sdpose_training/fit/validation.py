@@ -105,7 +105,7 @@ def _truth(people: People) -> Truth:
         ids=tuple(people.annotation_ids.tolist()),
         image_ids=tuple(people.image_ids.tolist()),
         keypoints=np.concatenate([people.keypoints, 2 * people.visibility[..., None]], axis=2).astype(np.float64),
-        labelled=(people.visibility > 0).sum(axis=1),
+        labeled=(people.visibility > 0).sum(axis=1),
         crowd=np.zeros(len(people), bool),
         areas=people.areas.astype(np.float64),
         boxes_xywh=xyxy_to_xywh(boxes),

@@ -1,1 +1,1 @@
-"""Other pose estimators over the same boxes."""
+"""Pose estimators of other projects."""

@@ -1,4 +1,4 @@
-"""What all peers share: people of many pictures in batches, and what a result says of where it comes from."""
+"""The base class of all peers: batches of people from many pictures, and the record of what made a result."""
 
 from __future__ import annotations
 
@@ -24,39 +24,36 @@ log = logging.getLogger(__name__)
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
-"""ImageNet's figures for RGB 0..255, with which all peers here were trained."""
+"""ImageNet's mean and deviation for RGB 0..255: all peers here were trained with them."""
 
 BATCH_SIZE = 8
 
 
 class Peer(ABC):
-    """An estimator of another project, with the interface of `PoseEstimator`; what is its own is in `_find`.
+    """An estimator of another project with the interface of `PoseEstimator`; subclasses implement `_find`.
 
     Attributes:
-        name: what tables call it.
+        name: for tables.
         keypoint_set: of its results.
         path: file or folder of the weights, or None.
-        flip_test: averaged with the mirrored crop (twice the cost).
+        flip_test: average with the mirrored crop (twice the cost).
         batch_size: people per pass.
-        notes: what a reader of its results should know.
+        notes: remarks for readers of its results.
     """
 
     def __init__(
-        self, name: str, keypoint_set: str, path: Path | None, *, flip_test: bool, batch: int | None = None
+        self, name: str, keypoint_set: str, path: Path | None, *, flip_test: bool = True, batch: int | None = None
     ) -> None:
         if batch is not None and batch < 1:
             raise InputError(f"batch size: expected at least 1, got {batch}")
-        self.name = name
-        self.keypoint_set = keypoint_set
-        self.path = path
-        self.flip_test = flip_test
-        self.batch_size = batch or BATCH_SIZE
+        self.name, self.keypoint_set, self.path = name, keypoint_set, path
+        self.flip_test, self.batch_size = flip_test, batch or BATCH_SIZE
         self.notes: list[str] = []
         self.times = StageTimes()
 
     def to(self, device: Any) -> Peer:
-        """Stays where it was loaded."""
-        log.info("%s does not move to %s: it runs where it was loaded", self.name, device)
+        """Return itself: a peer stays on the device where it was loaded."""
+        log.info("%s cannot move to %s: it stays on the device where it was loaded", self.name, device)
         return self
 
     def estimate(
@@ -84,7 +81,7 @@ class Peer(ABC):
         ]
 
     def meta(self) -> dict[str, Any]:
-        """What made the poses: model, weights with sha256, every setting that moves a keypoint."""
+        """What made the poses: model, weights with SHA-256, and every setting that can move a keypoint."""
         return {
             "model": self.name,
             "preview": False,
@@ -96,12 +93,12 @@ class Peer(ABC):
 
     @abstractmethod
     def _find(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One person per picture: n RGB pictures and boxes (n, 4) -> keypoints (n, K, 2) in picture pixels, NaN where
-        none was found, scores (n, K)."""
+        """n RGB pictures with one box each, (n, 4) -> keypoints (n, K, 2) in picture pixels, NaN if not found, scores
+        (n, K)."""
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
-        """What else moves a keypoint."""
+        """More settings that can move a keypoint."""
 
     def _find_or_explain(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
@@ -110,7 +107,7 @@ class Peer(ABC):
             if not is_out_of_memory(error):
                 raise
             raise SDPoseError(
-                f"{self.name} ran out of memory with {len(images)} people at a time: take a smaller batch or the CPU"
+                f"{self.name} ran out of memory with {len(images)} people per pass: use a smaller batch or the CPU"
             ) from error
 
     @functools.cached_property
@@ -128,6 +125,6 @@ def unseen(keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
     return keypoints.astype(np.float32), np.where(seen, scores, 0).astype(np.float32)
 
 
-def normalised(crops_rgb: np.ndarray) -> np.ndarray:
-    """RGB crops (n, h, w, 3) of 0..255 -> (n, 3, h, w) float32 as the networks expect them."""
+def normalized(crops_rgb: np.ndarray) -> np.ndarray:
+    """RGB crops (n, h, w, 3), 0..255 -> (n, 3, h, w) float32, by `MEAN` and `STD`."""
     return np.ascontiguousarray(((crops_rgb.astype(np.float32) - MEAN) / STD).transpose(0, 3, 1, 2))

@@ -1,28 +1,26 @@
-"""The estimators that SDPose is compared with, over the same boxes and the same scorer, through one protocol."""
+"""The estimators that SDPose is compared with, on the same boxes and with the same scorer."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdpose_core.errors import InputError
+from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_training.peers.sapiens import SapiensPeer
 from sdpose_training.peers.simcc import SimccPeer
 from sdpose_training.peers.vitpose import VitPosePeer
 
-if TYPE_CHECKING:
-    from sdpose_core.estimation.crop_jobs import Estimator
-
 PEERS = {
-    "preview": "preview: MoveNet Thunder, which comes with this package",
+    "preview": "preview: MoveNet Thunder, included in this package",
     "vitpose": "vitpose:FOLDER or vitpose:HUB/NAME: ViTPose and ViTPose++ through transformers",
     "rtmpose": "rtmpose:FILE.onnx: RTMPose of 17, 26 or 133 points",
     "rtmw": "rtmw:FILE.onnx: RTMW",
     "dwpose": "dwpose:FILE.onnx: DWPose",
-    "sapiens": "sapiens:FILE_torchscript.pt2: Sapiens; runs code from the file, so only with --trust-file",
+    "sapiens": "sapiens:FILE_torchscript.pt2: Sapiens; runs code from the file, so it needs --trust-file",
 }
-"""What can be asked for, a line each: for the help of commands."""
+"""Kind -> line for the help of commands."""
 
 
 def load_peer(
@@ -38,32 +36,29 @@ def load_peer(
 
     Args:
         spec: one of `PEERS`.
-        device: None or "auto": the best that is here.
-        trust_file: run the code in a Sapiens file.
-        download: fetch a ViTPose model of the Hugging Face hub that is not on this machine. Nothing else here uses the
-            network.
-        flip_test: average with the mirrored crop, as the evaluations of all these projects do; not for the preview,
-            which has its own second look.
+        device: None or "auto": the best available.
+        trust_file: allow a Sapiens file to run its code.
+        download: allow the download of a ViTPose model. Nothing else here uses the network.
+        flip_test: average with the mirrored crop, as in the evaluations of all these projects; not for the preview.
         batch: people per pass; None: 8.
 
     Raises:
         InputError: an unknown spec; a Sapiens file without `trust_file`.
-        CheckpointError: the file is missing, damaged or of another kind.
-        DownloadError: a hub name that is not here and was not, or could not be, fetched.
-        MissingDependency: a package is needed; the message names the extra.
+        CheckpointError: the file is missing, damaged, or has other inputs, outputs, weights or keypoints.
+        DownloadError: a hub name is not in the cache, and its download was not allowed or failed.
+        MissingDependency: a package is missing; the message names the extra.
     """
     kind, _, source = spec.partition(":")
     if kind not in PEERS or (spec != "preview" if kind == "preview" else not source):
         raise InputError(_unknown(spec, kind))
-    device = None if device == "auto" else device
+    options: dict[str, Any] = {"device": None if device == "auto" else device, "flip_test": flip_test, "batch": batch}
     if kind == "preview":
         return PreviewEstimator()
     if kind == "vitpose":
-        return VitPosePeer(source, device=device, flip_test=flip_test, batch=batch, download=download)
+        return VitPosePeer(source, download=download, **options)
     if kind == "sapiens":
-        return SapiensPeer(source, device=device, trust_file=trust_file, flip_test=flip_test, batch=batch)
-
-    return SimccPeer(kind, source, device=device, flip_test=flip_test, batch=batch)
+        return SapiensPeer(source, trust_file=trust_file, **options)
+    return SimccPeer(kind, source, **options)
 
 
 def _unknown(spec: str, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""ViTPose and ViTPose++ through transformers, with its own crop and decoding (arXiv 2204.12484, 2212.04246)."""
+"""ViTPose and ViTPose++ (arXiv 2204.12484, 2212.04246) through transformers, with its crop and decoding."""
 
 from __future__ import annotations
 
@@ -18,33 +18,22 @@ from sdpose_training.peers.base import Peer, unseen
 SET_OF_COUNT = {17: COCO_17, 133: COCO_WHOLEBODY_133}
 
 EXPERT_OF_SET = {COCO_17.name: 0, COCO_WHOLEBODY_133.name: 5}
-"""ViTPose++ has an expert per training set: 0 COCO, 1 AI Challenger, 2 MPII, 3 AP-10K, 4 APT-36K, 5 COCO-WholeBody."""
+"""Experts of ViTPose++: 0 COCO, 1 AI Challenger, 2 MPII, 3 AP-10K, 4 APT-36K, 5 COCO-WholeBody."""
 
 
 class VitPosePeer(Peer):
     """`VitPoseForPoseEstimation` over boxes.
 
     Args:
-        name: a folder that `save_pretrained` wrote, or a name on the Hugging Face hub.
-        device: None: CUDA if there is one, else the CPU.
-        flip_test, batch: see `Peer`.
-        download: fetch a hub name that is not in this machine's cache; else the network is left alone.
+        name: a folder from `save_pretrained`, or a name on the Hugging Face hub.
+        device: None: CUDA if available, else the CPU.
+        download: allow the download of a hub name that is not in the local cache.
+        options: flip_test and batch of `Peer`.
 
-    Raises:
-        CheckpointError: another kind of model, weights missing or damaged, another number of keypoints.
-        DownloadError: a hub name that is not here and was not, or could not be, fetched.
-        MissingDependency: torch or transformers is not installed.
+    Raises: see `load_peer`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        device: Any = None,
-        flip_test: bool = True,
-        batch: int | None = None,
-        download: bool = False,
-    ) -> None:
+    def __init__(self, name: str, *, device: Any = None, download: bool = False, **options: Any) -> None:
         torch = require("torch", f"ViTPose ({name})")
         require("transformers", f"ViTPose ({name})")
         self._local = Path(name).is_dir()
@@ -56,7 +45,7 @@ class VitPosePeer(Peer):
             raise CheckpointError(f"{name} has {count} keypoints: expected 17 (COCO) or 133 (COCO-WholeBody)")
         label = Path(name).name if self._local else name
         path = Path(name) if self._local else None
-        super().__init__(f"ViTPose ({label})", SET_OF_COUNT[count].name, path, flip_test=flip_test, batch=batch)
+        super().__init__(f"ViTPose ({label})", SET_OF_COUNT[count].name, path, **options)
 
     def _find(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         import torch
@@ -98,22 +87,23 @@ class VitPosePeer(Peer):
         import transformers
         from safetensors import SafetensorError
 
-        # without torchvision the plain name of transformers 5 is a stand-in that warns
-        processor = getattr(transformers, "VitPoseImageProcessorPil", None) or transformers.VitPoseImageProcessor
-        try:
-            config = transformers.AutoConfig.from_pretrained(name, local_files_only=offline)
-            if config.model_type != "vitpose":
-                raise CheckpointError(f"{name} is a model of type {config.model_type!r}: expected 'vitpose'")
-            prepared = processor.from_pretrained(name, local_files_only=offline)
-            model, report = transformers.VitPoseForPoseEstimation.from_pretrained(
-                name, local_files_only=offline, use_safetensors=True, output_loading_info=True
-            )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise self._failure(name, offline, error) from error
+        def load(kind: Any, **options: Any) -> Any:
+            try:
+                return kind.from_pretrained(name, local_files_only=offline, **options)
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+                raise self._failure(name, offline, error) from error
+
+        config = load(transformers.AutoConfig)
+        if config.model_type != "vitpose":
+            raise CheckpointError(f"{name} is a model of type {config.model_type!r}: expected 'vitpose'")
+        # the plain name in transformers 5 needs torchvision
+        kind = getattr(transformers, "VitPoseImageProcessorPil", None) or transformers.VitPoseImageProcessor
+        processor = load(kind)
+        model, report = load(transformers.VitPoseForPoseEstimation, use_safetensors=True, output_loading_info=True)
         if report["missing_keys"]:
             missing = sorted(report["missing_keys"])
-            raise CheckpointError(f"{name}: the weights lack {len(missing)} tensors, {missing[0]!r} first")
-        return model.float().eval(), prepared
+            raise CheckpointError(f"{name}: the weights lack tensors ({len(missing)}, the first {missing[0]!r})")
+        return model.float().eval(), processor
 
     def _failure(self, name: str, offline: bool, error: Exception) -> CheckpointError | DownloadError:
         reason = str(error).strip().partition("\n")[0]
@@ -124,7 +114,9 @@ class VitPosePeer(Peer):
             )
         if offline:
             return DownloadError(
-                f"{name!r} is no folder here, and not (wholly) in the Hugging Face cache of this machine: give the "
-                "folder of a ViTPose model, or allow the download with --download"
+                f"{name!r} is neither a folder nor complete in the local Hugging Face cache: give the folder of a "
+                "ViTPose model, or allow the download with --download"
             )
-        return DownloadError(f"{name!r} cannot be had from the Hugging Face hub ({reason})")
+        return DownloadError(
+            f"cannot download {name!r} from the Hugging Face hub ({reason}): check the name and the network"
+        )

@@ -1,7 +1,7 @@
-"""CycleGAN's generator (Zhu et al. 2017, arXiv 1703.10593, appendix 7.2), for inference: photo -> painting.
+"""CycleGAN's generator (Zhu et al. 2017, arXiv 1703.10593, appendix 7.2) for inference: photo -> painting.
 
 Written from the paper: 7x7 convolution, two strided 3x3 convolutions, nine residual blocks, two transposed
-convolutions, 7x7 convolution and tanh; instance normalisation without learned factors, reflection at the borders.
+convolutions, 7x7 convolution and tanh; instance normalization without learned factors, reflection at the borders.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 MULTIPLE = 4
-"""Sides of the pictures must be multiples of this: they are halved twice."""
+"""Sides of the pictures must be multiples of this, as they are halved twice."""
 
 MIN_SIDE = 16
-"""Shortest side: what is left after halving twice must be larger than the reflected border."""
+"""After two halvings, sides must be larger than the reflected border."""
 
 
 class CycleGANGenerator(nn.Module):
@@ -67,7 +67,7 @@ def _reflected(x: torch.Tensor, border: int) -> torch.Tensor:
 
 
 def released_names(blocks: int = 9) -> dict[str, str]:
-    """Names in the authors' files -> ours. Theirs number every step of one sequence; the ten first are 0 to 9."""
+    """Tensor names in the authors' files, which number every step of one sequence -> ours."""
     layers = {"model.1": "first", "model.4": "down.0", "model.7": "down.1"}
     for block in range(blocks):
         for theirs, ours in ((1, "convolution1"), (5, "convolution2")):
@@ -78,6 +78,5 @@ def released_names(blocks: int = 9) -> dict[str, str]:
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a tensor of the authors' older files is not needed: running statistics of the normalisation, which always
-    takes the picture's own."""
+    """Whether a tensor is a running statistic of the authors' older files, which instance norm does not use."""
     return name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")

@@ -1,8 +1,7 @@
-"""Styles that need no weights: oil, sketch, posterise, edge. Plain image processing, so anyone can try robustness.
+"""Styles without weights: oil, sketch, posterise, edge, by plain image processing.
 
-Each filter takes and returns RGB uint8 (H, W, 3), changes no geometry and depends on the picture alone.
-Strokes and lines grow with the picture, so that a style looks the same at every resolution. Only modules that every
-build of OpenCV has are used.
+Each filter takes and returns RGB uint8 (H, W, 3), keeps the geometry and depends only on the picture. Strokes and lines
+scale with the picture, so a style looks the same at every resolution. Needs only OpenCV's base modules.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import numpy as np
 
 _SECTORS = 8
 _COLORS = 9
-_UNIT = 512.0  # side of a square picture for which the numbers below are meant
+_UNIT = 512.0  # side of a square picture at scale 1
 
 
 def oil(rgb: np.ndarray) -> np.ndarray:
-    """Thick paint: flat dabs with sharp borders (generalised Kuwahara filter, Papari et al. 2007), strokes along the
-    contours that catch the light, stronger colors."""
+    """Thick paint: flat dabs with sharp borders (generalized Kuwahara filter, Papari et al. 2007), a relief of strokes
+    along the contours, stronger colors."""
     scale = _scale(rgb)
     dabs = _kuwahara(_padded(rgb, 2).astype(np.float32), radius=max(2, round(6 * scale)))[2:-2, 2:-2]
     strokes = _strokes(dabs, length=max(4, round(11 * scale)), width=0.9 * scale)
@@ -43,7 +42,7 @@ def sketch(rgb: np.ndarray) -> np.ndarray:
 
 
 def posterise(rgb: np.ndarray) -> np.ndarray:
-    """A screen print: nine flat colors of the picture's own, without small detail."""
+    """A screen print: nine flat colors from the picture, without small details."""
     size = 2 * round(1.5 * _scale(rgb)) + 1
     flat = cv2.bilateralFilter(cv2.medianBlur(rgb, max(3, size)), 9, 40, 7)
     lab = cv2.cvtColor(flat, cv2.COLOR_RGB2LAB).astype(np.float32)
@@ -54,7 +53,7 @@ def posterise(rgb: np.ndarray) -> np.ndarray:
 
 
 def edge(rgb: np.ndarray) -> np.ndarray:
-    """White contours on black: of color too, not of brightness alone; nothing but lines is left."""
+    """White contours of brightness and color on black."""
     scale = _scale(rgb)
     smooth = cv2.bilateralFilter(rgb, 7, 40, 5)
     lab = cv2.GaussianBlur(cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB), (0, 0), max(0.8, 1.1 * scale))
@@ -140,7 +139,7 @@ def _contour_direction(rgb: np.ndarray) -> np.ndarray:
 
 
 def _hatching(shape: tuple[int, int], degrees: float, scale: float) -> np.ndarray:
-    """Parallel pencil strokes, 0..1, uneven as by hand."""
+    """Parallel pencil strokes, 0..1, uneven as if by hand."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     across = x * np.sin(np.radians(degrees)) + y * np.cos(np.radians(degrees))
     noise = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -152,13 +151,13 @@ def _hatching(shape: tuple[int, int], degrees: float, scale: float) -> np.ndarra
 
 
 def _below(tone: np.ndarray, level: float) -> np.ndarray:
-    """1 where the tone is well below the level, 0 above it, soft between."""
+    """1 well below the level, 0 above it, with a soft transition."""
     return np.clip((level - tone) / 0.15, 0, 1)
 
 
 def _palette(lab: np.ndarray) -> np.ndarray:
-    """The main colors, (K, 3) float32: k-means on a small copy, begun with colors far from each other, so that a
-    small red coat in the snow gets one."""
+    """The main colors, (K, 3) float32: k-means on a small copy. Starts with colors far apart, so that a small area of
+    a distinct color gets one."""
     pixels = cv2.resize(lab, (64, 64), interpolation=cv2.INTER_AREA).reshape(-1, 3)
     palette = pixels.mean(axis=0, keepdims=True)
     for _ in range(_COLORS - 1):

@@ -1,4 +1,4 @@
-"""The folder of one style beside COCO's own: which pictures, made how, and the annotations that go with them."""
+"""The folder of one style beside COCO's: its pictures, how they were made, and its annotations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdpose_training.data.annotations import read_annotations
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-"""Of pictures that can be written."""
+"""Supported picture formats."""
 
 SETTINGS = "make_coco_ood.json"
 
@@ -26,27 +26,21 @@ SOURCES = (
     ("annotations/coco_wholebody_val_v1.0.json", "val2017"),
     ("annotations/val.json", "images"),
 )
-"""Annotations and pictures under the root: COCO's, and those of make_synthetic_people.py."""
+"""Annotations and pictures under the root, of COCO and of make_synthetic_people.py."""
 
 _COMPANIONS = (
     "annotations/person_keypoints_val2017.json",
     "annotations/coco_wholebody_val_v1.0.json",
     "person_detection_results/COCO_val2017_detections_AP_H_70_person.json",
 )
-"""What evaluate.py reads besides the pictures; copied unchanged, where it is there."""
+"""Files that evaluate.py reads besides the pictures; copied if they exist."""
 
 _SUFFIX_OF = {"monet": "oil", "ukiyoe": "ukiyoe"}
 
 
 @dataclass(frozen=True)
-class Source:
-    """What is painted.
-
-    Attributes:
-        root: folder of the data set.
-        images: folder of the pictures, relative to the root.
-        annotations: file that names the pictures.
-    """
+class PaintedData:
+    """The data set to paint; `images` is a folder relative to `root`, `annotations` the COCO file that names them."""
 
     root: Path
     images: str
@@ -57,55 +51,55 @@ class Source:
         return self.root / self.images
 
 
-def find_source(root: Path, images: str | None, annotations: str | None) -> Source:
-    """The pictures and annotations under `root`: as given (relative to the root), or in the usual places.
+def find_data(root: Path, images: str | None, annotations: str | None) -> PaintedData:
+    """The pictures and annotations under `root`, as given (relative to it) or in the usual places.
 
-    Raises `InputError` if they are not there.
+    Raises `InputError` if they are missing.
     """
     if not root.is_dir():
         raise InputError(f"--data.root {root}: no such folder")
     usual = next((pair for pair in SOURCES if (root / pair[0]).is_file()), None)
     if annotations is None and usual is None:
         places = " or ".join(pair[0] for pair in SOURCES)
-        raise InputError(f"no {places} in {root}: give --data.annotations FILE, which names the pictures")
+        raise InputError(f"no {places} in {root}: give --data.annotations FILE")
     file = root / (annotations or usual[0])
     folder = images or (usual[1] if usual else "images")
     if not file.is_file():
         raise InputError(f"--data.annotations {file}: no such file")
     if not (root / folder).is_dir():
-        raise InputError(f"no folder {root / folder}: give --data.images FOLDER, where the pictures are")
-    return Source(root, folder, file)
+        raise InputError(f"no folder {root / folder}: give --data.images FOLDER")
+    return PaintedData(root, folder, file)
 
 
-def picture_names(source: Source) -> list[str]:
+def picture_names(data: PaintedData) -> list[str]:
     """File names of the annotated pictures, sorted, each once.
 
-    Raises `InputError`: no COCO file, a name that leads out of the folder, or of a kind that cannot be written.
+    Raises `InputError`: not a COCO file, a name that leads out of the folder, or an unsupported format.
     """
-    try:
-        names = sorted({str(image["file_name"]) for image in read_annotations(source.annotations)["images"]})
-    except (KeyError, TypeError):
-        raise InputError(f"{source.annotations}: an image has no file_name") from None
+    images = read_annotations(data.annotations)["images"]
+    if not all(isinstance(image, dict) and "file_name" in image for image in images):
+        raise InputError(f"{data.annotations}: an image has no file_name")
+    names = sorted({str(image["file_name"]) for image in images})
     if not names:
-        raise InputError(f"{source.annotations} names no pictures")
+        raise InputError(f"{data.annotations} names no pictures")
     for name in names:
         absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive
         if absolute or ".." in name.replace("\\", "/").split("/"):
-            raise InputError(f"{source.annotations}: the file name {name!r} leads out of the folder: refused")
+            raise InputError(f"{data.annotations}: the file name {name!r} leads out of the folder: rename it")
         if Path(name).suffix.lower() not in SUFFIXES:
-            raise InputError(f"{source.annotations}: {name!r} is none of {', '.join(SUFFIXES)}: convert it first")
+            raise InputError(f"{data.annotations}: {name!r} is not one of {', '.join(SUFFIXES)}: convert it first")
     return names
 
 
 def folder_name(images: str, style: str) -> str:
-    """The style's folder: val2017oil as released, for Monet; val2017ukiyoe; filters say so (val2017filter_oil)."""
+    """The style's folder: val2017oil (Monet) and val2017ukiyoe, as released; val2017filter_oil for a filter."""
     return f"{images.rstrip('/')}{_SUFFIX_OF.get(style, f'filter_{style}')}"
 
 
 def agree(folder: Path, settings: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-    """Write down how the pictures of a folder are made, or compare with what is written there: one style per folder.
+    """Record in the folder how its pictures are made, or compare with the record; one process at a time.
 
-    Processes that start together see the same file. `notes` are written and compared, but may differ with a warning.
+    Other `settings` are an error, other `notes` only a warning.
 
     Raises `InputError` if the folder holds pictures made with other settings, or of unknown origin.
     """
@@ -118,29 +112,31 @@ def agree(folder: Path, settings: Mapping[str, Any], notes: Mapping[str, Any]) -
     noted = found.get("notes", {})
     changed = [key for key in notes if noted.get(key) != notes[key]]
     if changed:
-        log.warning("%s was begun with another %s: its pictures may differ a little", folder, ", ".join(changed))
-
-
-def _check_empty(folder: Path) -> None:
-    stranger = next((p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES), None)
-    if stranger:
-        raise InputError(
-            f"{folder} holds pictures of unknown origin ({stranger.name}; there is no {SETTINGS}): choose another "
-            "--out, or move them away"
+        log.warning(
+            "%s was begun with other values of %s: its pictures may differ slightly", folder, ", ".join(changed)
         )
 
 
-def copy_annotations(source: Source, out: Path) -> dict[str, str]:
-    """Annotations and boxes, byte for byte, under another root; nothing is done where `out` is the root itself.
+def _check_empty(folder: Path) -> None:
+    unknown = next((path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), None)
+    if unknown:
+        raise InputError(
+            f"{folder} holds pictures of unknown origin ({unknown.name}, without {SETTINGS}): choose another --out, or "
+            "move them away"
+        )
 
-    Returns the SHA-256 of each by its place. Raises `InputError` if another file is there under the same name.
+
+def copy_annotations(data: PaintedData, out: Path) -> dict[str, str]:
+    """Copy annotations and boxes, byte for byte, to another root, unless `out` is the root itself.
+
+    Returns relative path -> SHA-256. Raises `InputError` if `out` has a different file of the same name.
     """
-    files = {place: source.root / place for place in _COMPANIONS if (source.root / place).is_file()}
-    inside = source.annotations.resolve().is_relative_to(source.root.resolve())
-    place = source.annotations.resolve().relative_to(source.root.resolve()) if inside else None
-    files[place.as_posix() if place else f"annotations/{source.annotations.name}"] = source.annotations
+    files = {place: data.root / place for place in _COMPANIONS if (data.root / place).is_file()}
+    inside = data.annotations.resolve().is_relative_to(data.root.resolve())
+    place = data.annotations.resolve().relative_to(data.root.resolve()) if inside else None
+    files[place.as_posix() if place else f"annotations/{data.annotations.name}"] = data.annotations
     digests = {place: sha256_of(file) for place, file in sorted(files.items())}
-    if out.resolve() == source.root.resolve():
+    if out.resolve() == data.root.resolve():
         return digests
     for place, digest in digests.items():
         target = out / place

@@ -1,4 +1,4 @@
-"""One picture in, the same picture in another style out, of exactly the same size: what `make_coco_ood.py` repeats."""
+"""The style networks as functions: a picture -> the same picture in another style, of the same size."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from torch import nn
 from sdpose_core.errors import InputError
 from sdpose_core.images import read_image
 from sdpose_training.data.pictures import pictures_in
-from sdpose_training.styles import cyclegan as style_cyclegan
-from sdpose_training.styles import stytr2 as style_stytr2
+from sdpose_training.styles import cyclegan, stytr2
 
 Painter = Callable[[np.ndarray, str], np.ndarray]
 """RGB uint8 (H, W, 3) and the picture's name -> RGB uint8 (H, W, 3)."""
 
 
 def cyclegan_painter(model: nn.Module, *, max_side: int, device: str | torch.device = "cpu") -> Painter:
-    """Paints with CycleGAN's generator, in [-1, 1] as it was trained; `max_side` as for `stytr2_painter`."""
+    """Paint with CycleGAN's generator; `max_side` as for `stytr2_painter`."""
     model = model.to(device)
 
     def paint(rgb: np.ndarray, name: str) -> np.ndarray:
         small = limited(rgb, max_side)
-        padded = padded_to(small, style_cyclegan.MULTIPLE, style_cyclegan.MIN_SIDE)
+        padded = padded_to(small, cyclegan.MULTIPLE, cyclegan.MIN_SIDE)
         painted = (_run(model, _tensor(padded, device) * 2 - 1) + 1) / 2
-        return _brought_back(painted, small, rgb)
+        return _restored(painted, small, rgb)
 
     return paint
 
@@ -37,36 +36,36 @@ def cyclegan_painter(model: nn.Module, *, max_side: int, device: str | torch.dev
 def stytr2_painter(
     model: nn.Module, pictures: Sequence[Path], *, seed: int, max_side: int, device: str | torch.device = "cpu"
 ) -> Painter:
-    """Paints with StyTr2 after one of the style pictures, chosen by seed and name; it is scaled to cover the photo and
-    its middle taken, as the authors do.
+    """Paint with StyTr2 in the style of one of the pictures, chosen by seed and name. As in the authors' code, it is
+    scaled to cover the photo and center-cropped.
 
     Args:
-        max_side: larger pictures are worked on at this size (pixels of the longer side) and brought back.
+        max_side: larger pictures are painted at this size (pixels of the longer side) and enlarged again.
     """
     model = model.to(device)
 
     def paint(rgb: np.ndarray, name: str) -> np.ndarray:
         small = limited(rgb, max_side)
-        padded = padded_to(small, style_stytr2.MULTIPLE, style_stytr2.MIN_SIDE)
+        padded = padded_to(small, stytr2.MULTIPLE, stytr2.MIN_SIDE)
         style = covering(read_image(pictures[chosen(len(pictures), seed, name)]), padded.shape[:2])
         painted = _run(model, _tensor(padded, device), _tensor(style, device))
-        return _brought_back(painted, small, rgb)
+        return _restored(painted, small, rgb)
 
     return paint
 
 
 def find_style_pictures(folder: Path) -> list[Path]:
-    """The paintings of a folder, sorted by name; `InputError` if there is none."""
+    """The pictures of a folder, sorted by name; `InputError` without any."""
     return pictures_in(folder, "--style-pictures")
 
 
 def chosen(count: int, seed: int, name: str) -> int:
-    """A number from 0 to count - 1 that depends on seed and name alone, evenly spread."""
+    """A number from 0 to count - 1, evenly distributed, that depends only on seed and name."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") % count
 
 
 def limited(rgb: np.ndarray, max_side: int) -> np.ndarray:
-    """The picture, made smaller if its longer side is above `max_side`."""
+    """The picture, reduced if its longer side is above `max_side`."""
     h, w = rgb.shape[:2]
     factor = max_side / max(h, w)
     if factor >= 1:
@@ -74,20 +73,20 @@ def limited(rgb: np.ndarray, max_side: int) -> np.ndarray:
     return cv2.resize(rgb, (max(round(w * factor), 1), max(round(h * factor), 1)), interpolation=cv2.INTER_AREA)
 
 
-def padded_to(rgb: np.ndarray, multiple: int, least: int) -> np.ndarray:
-    """The picture, mirrored beyond its right and lower border until its sides are multiples, and not below `least`."""
-    h, w = (max(-side % multiple, least - side) for side in rgb.shape[:2])
+def padded_to(rgb: np.ndarray, multiple: int, min_side: int) -> np.ndarray:
+    """The picture, mirrored at the right and bottom until its sides are multiples and at least `min_side`."""
+    h, w = (max(-side % multiple, min_side - side) for side in rgb.shape[:2])
     return np.pad(rgb, ((0, h), (0, w), (0, 0)), mode="reflect")
 
 
 def covering(rgb: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The middle of a picture, scaled until it covers `shape` (h, w)."""
-    (h, w), (wanted_h, wanted_w) = rgb.shape[:2], shape
-    factor = max(wanted_h / h, wanted_w / w)
-    size = max(round(w * factor), wanted_w), max(round(h * factor), wanted_h)
+    """A picture scaled to cover `shape` (h, w) and center-cropped to it."""
+    (h, w), (out_h, out_w) = rgb.shape[:2], shape
+    factor = max(out_h / h, out_w / w)
+    size = max(round(w * factor), out_w), max(round(h * factor), out_h)
     scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    x, y = (size[0] - wanted_w) // 2, (size[1] - wanted_h) // 2
-    return scaled[y : y + wanted_h, x : x + wanted_w]
+    x, y = (size[0] - out_w) // 2, (size[1] - out_h) // 2
+    return scaled[y : y + out_h, x : x + out_w]
 
 
 def _run(model: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
@@ -96,7 +95,7 @@ def _run(model: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
             return model(*inputs)
     except torch.cuda.OutOfMemoryError:
         h, w = inputs[0].shape[-2:]
-        raise InputError(f"{w} x {h} pixels do not fit into the GPU's memory: lower --max-side") from None
+        raise InputError(f"{w} x {h} pixels do not fit in the GPU's memory: lower --max-side") from None
 
 
 def _tensor(rgb: np.ndarray, device: str | torch.device) -> torch.Tensor:
@@ -105,14 +104,14 @@ def _tensor(rgb: np.ndarray, device: str | torch.device) -> torch.Tensor:
     return pixels.permute(2, 0, 1)[None].float() / 255
 
 
-def _brought_back(painted: torch.Tensor, small: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """(1, 3, H, W) in [0, 1] -> uint8 of the original's size: padding cut off, enlarged if it was made smaller.
+def _restored(painted: torch.Tensor, small: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """(1, 3, H, W) in [0, 1] -> uint8 without padding, at the size of the original.
 
-    Raises `InputError` for numbers that are not finite: the weights are damaged.
+    Raises `InputError` for numbers that are not finite.
     """
     values = painted[0].permute(1, 2, 0).cpu().numpy()
     if not np.isfinite(values).all():
-        raise InputError("the network gave numbers that are not finite: check the weights")
+        raise InputError("the network returned numbers that are not finite: check the weights")
     pixels = np.rint(values.clip(0, 1) * 255).astype(np.uint8)[: small.shape[0], : small.shape[1]]
     h, w = original.shape[:2]
     if pixels.shape[:2] != (h, w):

@@ -1,9 +1,8 @@
-"""StyTr2 (Deng et al. 2022, arXiv 2105.14576), for inference: a photo and a painting -> the photo, painted alike.
+"""StyTr2 (Deng et al. 2022, arXiv 2105.14576) for inference: a photo and a painting -> the photo in that style.
 
-Written from the paper: patches of both pictures are projected linearly; a transformer encoder each (the photo's with
-content-aware positional encoding, section 3.2), a transformer decoder in which the photo asks and the painting answers,
-and a convolutional decoder that enlarges the result to a picture (sections 3.1, 3.3, 3.4). The VGG of the paper is for
-training only.
+Written from the paper: linear projection of patches; a transformer encoder for each picture (the photo's with
+content-aware positional encoding, section 3.2); a transformer decoder with queries from the photo, keys and values from
+the painting; a convolutional decoder (sections 3.1, 3.3, 3.4). The paper's VGG is only for training.
 """
 
 from __future__ import annotations
@@ -13,23 +12,23 @@ from torch import nn
 from torch.nn import functional as F
 
 MULTIPLE = 8
-"""Sides of the pictures must be multiples of this: the patch size."""
+"""Sides of the pictures must be multiples of the patch size."""
 
 MIN_SIDE = 16
-"""Shortest side: two patches, as the border of a patch map is reflected."""
+"""Two patches, as the border of the patch map is reflected."""
 
-_UPSAMPLED = (0, 4, 6)  # after these convolutions of the picture decoder the picture is doubled
+_UPSAMPLED = (0, 4, 6)  # convolutions of the picture decoder with a doubling of the size after them
 
 
 class StyTR2(nn.Module):
-    """Content (N, 3, H, W) and style (N, 3, h, w) in [0, 1], sides multiples of 8 -> (N, 3, H, W), about [0, 1].
+    """Content (N, 3, H, W) and style (N, 3, h, w) in [0, 1], sides multiples of 8 -> (N, 3, H, W), roughly [0, 1].
 
     Args:
-        width: channels of a patch; 512 as released, and so the others.
+        width: channels of a patch; all defaults are those of the released weights.
         heads: of the attention.
         layers: of each encoder and of the decoder.
         hidden: channels inside the feed-forward parts.
-        pooled: side of the map that the positional encoding is made from.
+        pooled: side of the pooled map for the positional encoding.
     """
 
     def __init__(self, width: int = 512, heads: int = 8, layers: int = 3, hidden: int = 2048, pooled: int = 18) -> None:
@@ -67,15 +66,15 @@ class StyleTransformer(nn.Module):
         return self.norm(content).transpose(1, 2).reshape(n, c, h, w)
 
     def positions(self, content: torch.Tensor) -> torch.Tensor:
-        """Content-aware positional encoding (N, C, H, W): from what is where, at a fixed, coarse resolution."""
+        """Content-aware positional encoding (N, C, H, W), computed from the content at a fixed, coarse resolution."""
         coarse = self.position(F.adaptive_avg_pool2d(content, self.pooled))
         return F.interpolate(coarse, content.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class Layer(nn.Module):
-    """Attention (once in the encoders, twice in the decoder) and a feed-forward part, each added and normalised.
+    """Attention (once in the encoders, twice in the decoder) and a feed-forward part, each added and normalized.
 
-    Sequences (N, L, C). Positions are added to what asks and, within one sequence, to what is asked; never to values.
+    Sequences (N, L, C). Positions are added to queries and, in self-attention, to keys, never to values.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, attentions: int) -> None:
@@ -87,8 +86,8 @@ class Layer(nn.Module):
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor | None, position: torch.Tensor | float) -> torch.Tensor:
         for attention, norm in zip(self.attentions, self.norms, strict=False):
-            asked = x + position if memory is None else memory
-            x = norm(x + attention(x + position, asked, x if memory is None else memory))
+            keys = x + position if memory is None else memory
+            x = norm(x + attention(x + position, keys, x if memory is None else memory))
         return self.norms[-1](x + self.narrow(F.relu(self.wide(x))))
 
 
@@ -111,7 +110,7 @@ class Attention(nn.Module):
 
 
 class PictureDecoder(nn.Module):
-    """Patch map (N, C, H, W) -> picture (N, 3, 8 H, 8 W): nine 3x3 convolutions, doubled three times."""
+    """Patch map (N, C, H, W) -> picture (N, 3, 8 H, 8 W): nine 3x3 convolutions and three doublings."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -136,13 +135,23 @@ def _sequence(maps: torch.Tensor) -> torch.Tensor:
 
 
 def released_names(layers: int = 3) -> dict[str, dict[str, str]]:
-    """For each of the authors' three files: names in it -> ours."""
+    """For each of the authors' three files: their tensor names -> ours."""
     transformer = {"new_ps": "position", "decoder.norm": "norm"}
     for theirs, ours in (("encoder_c", "content_encoder"), ("encoder_s", "style_encoder"), ("decoder", "decoder")):
         for layer in range(layers):
             inner = _decoder_layer() if theirs == "decoder" else _encoder_layer()
             transformer |= {f"{theirs}.layers.{layer}.{k}": f"{ours}.{layer}.{v}" for k, v in inner.items()}
-    convolutions = (1, 5, 8, 11, 14, 18, 21, 25, 28)  # places in their sequence of padding, convolution, ReLU, doubling
+    convolutions = (
+        1,
+        5,
+        8,
+        11,
+        14,
+        18,
+        21,
+        25,
+        28,
+    )  # indices in their sequence of all steps
     return {
         "embedding": _with_kinds({"proj": "embedding"}),
         "transformer": _with_kinds({theirs: f"transformer.{ours}" for theirs, ours in transformer.items()}),

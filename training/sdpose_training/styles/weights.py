@@ -1,6 +1,6 @@
-"""Weights of the style models: the authors' pickles, converted once, and the safetensors files that come of it.
+"""Weights of the style models: conversion of the authors' pickles to safetensors, and loading of the result.
 
-Nothing is downloaded. The authors' files: CycleGAN's `style_ukiyoe` (latest_net_G.pth), StyTr2's three
+Nothing is downloaded. The authors' files are CycleGAN's `style_ukiyoe` (latest_net_G.pth) and three of StyTr2
 (embedding_iter_*.pth, transformer_iter_*.pth, decoder_iter_*.pth).
 """
 
@@ -18,8 +18,7 @@ from torch import nn
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.files import atomic_path, sha256_of
 from sdpose_core.tensor_files import PICKLES, open_tensors, read_pickle
-from sdpose_training.styles import cyclegan as style_cyclegan
-from sdpose_training.styles import stytr2 as style_stytr2
+from sdpose_training.styles import cyclegan, stytr2
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +28,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class StyleModel:
-    """A network that paints.
+    """A style network.
 
     Attributes:
-        method: its name; also in the metadata of converted files.
-        build: makes the network at the released size.
-        parts: for each of the authors' files, names in it -> ours.
-        is_left_out: whether a tensor of theirs is not needed.
+        method, build: its name, also in converted files; returns it at the released size.
+        parts: for each of the authors' files, their tensor names -> ours.
+        is_left_out: whether one of their tensors is not needed.
     """
 
     method: str
@@ -46,23 +44,20 @@ class StyleModel:
 
 STYLE_MODELS = {
     "ukiyoe": StyleModel(
-        "CycleGAN",
-        style_cyclegan.CycleGANGenerator,
-        {"generator": style_cyclegan.released_names()},
-        style_cyclegan.is_left_out,
+        "CycleGAN", cyclegan.CycleGANGenerator, {"generator": cyclegan.released_names()}, cyclegan.is_left_out
     ),
-    "monet": StyleModel("StyTR2", style_stytr2.StyTR2, style_stytr2.released_names()),
+    "monet": StyleModel("StyTR2", stytr2.StyTR2, stytr2.released_names()),
 }
-"""By style, as the released benchmark was made."""
+"""Style -> network, as for the released benchmark."""
 
 
 def convert(style: str, sources: Sequence[Path], out: Path) -> None:
-    """Turn the authors' pickles into one safetensors file of ours; no code in them is run.
+    """Convert the authors' pickles to one safetensors file; no code in them is run.
 
     Raises:
-        CheckpointError: a file is damaged, no plain pickle of tensors, of another network or size, or a part of the
-            network is missing or given twice.
-        InputError: `out` is no .safetensors file, or cannot be written.
+        CheckpointError: a file is damaged, not a plain pickle of tensors, or of another network or size; a part is
+            missing or given twice.
+        InputError: `out` does not end with .safetensors, or cannot be written.
     """
     kind = STYLE_MODELS[style]
     if out.suffix != ".safetensors":
@@ -72,13 +67,11 @@ def convert(style: str, sources: Sequence[Path], out: Path) -> None:
     for source in sources:
         part, tensors = _read_part(kind, source)
         if part in parts:
-            raise CheckpointError(
-                f"{source} is {kind.method}'s {part}, which another file was already: {_wanted(kind)}"
-            )
+            raise CheckpointError(f"{source} is {kind.method}'s {part}, like another file: {_expected(kind)}")
         parts[part] = tensors
         origin[f"{part}_sha256"] = sha256_of(source)
     if missing := [part for part in kind.parts if part not in parts]:
-        raise CheckpointError(f"no file is {kind.method}'s {' or '.join(missing)}: {_wanted(kind)}")
+        raise CheckpointError(f"no file is {kind.method}'s {' or '.join(missing)}: {_expected(kind)}")
     state = {name: value.float().contiguous() for tensors in parts.values() for name, value in tensors.items()}
     _check(_shapes(kind), {k: tuple(v.shape) for k, v in state.items()}, ", ".join(str(s) for s in sources), kind)
     with atomic_path(out) as temporary:
@@ -86,23 +79,19 @@ def convert(style: str, sources: Sequence[Path], out: Path) -> None:
 
 
 def load_style_model(style: str, path: Path) -> nn.Module:
-    """The network with the weights of a converted file, float32, on the CPU, for inference.
+    """The network for inference with the weights of a converted file, float32 on the CPU.
 
-    Raises `CheckpointError` for any other file, with what to do.
+    Raises `CheckpointError` for any other file.
     """
     kind = STYLE_MODELS[style]
     command = f"'python training/make_coco_ood.py convert IN.pth OUT.safetensors --style {style}'"
     if path.suffix in PICKLES:
-        raise CheckpointError(
-            f"{path} is a pickle, which can run code when it is opened: convert it once with {command}"
-        )
+        raise CheckpointError(f"{path} is a pickle, and opening it can run code: convert it once with {command}")
     with open_tensors(path) as file:
         found = file.metadata.get("style_model")
         if found != kind.method:
             was = f"made for {found}" if found else "not made by that command"
-            raise CheckpointError(
-                f"{path} is {was}: style {style!r} needs {kind.method}'s weights, converted by {command}"
-            )
+            raise CheckpointError(f"{path} is {was}: style {style!r} needs {kind.method}'s weights from {command}")
         _check(_shapes(kind), file.shapes, str(path), kind)
         state = {name: file.read(name).float() for name in file.shapes}
     with torch.device("meta"):
@@ -112,9 +101,9 @@ def load_style_model(style: str, path: Path) -> nn.Module:
 
 
 def _read_part(kind: StyleModel, source: Path) -> tuple[str, Tensors]:
-    """Which part of the network a pickle is, and its tensors under our names."""
+    """The part of the network in a pickle, and its tensors by our names."""
     if source.suffix not in PICKLES:
-        raise CheckpointError(f"{source}: expected a pickle of the authors ({', '.join(PICKLES)})")
+        raise CheckpointError(f"{source}: expected one of the authors' pickles ({', '.join(PICKLES)})")
     if not source.is_file():
         raise CheckpointError(f"{source}: no such file")
     file = read_pickle(source)
@@ -123,15 +112,15 @@ def _read_part(kind: StyleModel, source: Path) -> tuple[str, Tensors]:
     table = kind.parts[part]
     if not table.keys() & set(names):
         raise CheckpointError(
-            f"{source} holds nothing of {kind.method} (its first tensor: {next(iter(file.shapes))}): {_wanted(kind)}"
+            f"{source} has no tensor of {kind.method} (its first: {next(iter(file.shapes))}): {_expected(kind)}"
         )
-    _name_differences(table.keys(), names, f"{source} ({kind.method}'s {part})")
+    _check_names(table.keys(), names, f"{source} ({kind.method}'s {part})")
     if left_out := len(file.shapes) - len(names):
-        log.info("%s: %d running statistics are not needed and left out", source, left_out)
+        log.info("%s: left out running statistics that are not needed (%d)", source, left_out)
     return part, {table[name]: file.read(name) for name in names}
 
 
-def _wanted(kind: StyleModel) -> str:
+def _expected(kind: StyleModel) -> str:
     return f"give {len(kind.parts)} file{'s' if len(kind.parts) > 1 else ''}: {', '.join(kind.parts)}"
 
 
@@ -140,27 +129,26 @@ def _shapes(kind: StyleModel) -> Shapes:
         return {name: tuple(value.shape) for name, value in kind.build().state_dict().items()}
 
 
-def _check(wanted: Shapes, found: Shapes, source: str, kind: StyleModel) -> None:
-    """Raise `CheckpointError` unless names and shapes are exactly those of the network."""
-    _name_differences(wanted, found, source)
-    other = [name for name in wanted if tuple(found[name]) != tuple(wanted[name])]
-    if other:
-        name = other[0]
+def _check(expected: Shapes, found: Shapes, source: str, kind: StyleModel) -> None:
+    """Raise `CheckpointError` unless names and shapes are those of the network."""
+    _check_names(expected, found, source)
+    if other := [name for name in expected if tuple(found[name]) != tuple(expected[name])]:
         raise CheckpointError(
-            f"{source}: {len(other)} tensors have another shape than the released {kind.method}, the first {name!r} "
-            f"{tuple(found[name])} where {tuple(wanted[name])} is expected: use the released weights"
+            f"{source}: shapes differ from the released {kind.method} ({len(other)}, the first {other[0]!r} "
+            f"{tuple(found[other[0]])}, expected {tuple(expected[other[0]])}): use the released weights"
         )
 
 
-def _name_differences(wanted: Sequence[str] | Mapping, found: Sequence[str] | Mapping, source: str) -> None:
-    missing = [name for name in wanted if name not in found]
-    unexpected = [name for name in found if name not in wanted]
+def _check_names(expected: Sequence[str] | Mapping, found: Sequence[str] | Mapping, source: str) -> None:
+    """Raise `CheckpointError` unless the tensors are the expected ones."""
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
     if missing or unexpected:
         raise CheckpointError(
-            f"{source}: {len(missing)} tensors are missing{_first(missing)} and {len(unexpected)} are unexpected"
-            f"{_first(unexpected)}: it is another network, or a variant of it"
+            f"{source} is of another network or variant: missing tensors: {_first(missing)}; unexpected: "
+            f"{_first(unexpected)}: use the released weights"
         )
 
 
 def _first(names: Sequence[str]) -> str:
-    return f" (the first {names[0]!r})" if names else ""
+    return f"{len(names)} (the first {names[0]!r})" if names else "0"

@@ -1,4 +1,8 @@
-"""Downloads the published checkpoints from the Hugging Face hub: resumable, verified and recorded."""
+"""Downloads the published checkpoints from the Hugging Face hub: resumable, verified and recorded.
+
+Written by hand, around the hub client's `http_get`, so that a download reports its progress, can be canceled at any
+chunk, and resumes in the target folder.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The renderer of pose maps: draws people on a canvas in a style.
 
 Limbs are filled ellipses in OpenPose's colors, fingers are lines, joints and face points are dots.
+Written by hand because ControlNets expect the exact pixels of their training maps, style by style.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One-euro smoothing (Casiez et al. 2012), causal and two-way."""
+"""One-euro smoothing (Casiez et al. 2012), causal and two-way.
+
+Written by hand because published packages filter one causal value at a time, without gaps or the two-way pass.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Every track predicts its person's box (constant velocity); the Hungarian algorithm matches predictions to people by box
 overlap, pose similarity (OKS), distance and clothes. A track unmatched for too long stops predicting, but its person
 can be recognized by the clothes or, if these are unseen, by the edge of the picture where they left. A hard cut ends
-all ids. Causal: ids depend on the current and earlier frames only.
+all ids. Causal: ids depend on the current and earlier frames only. Written by hand because tracking libraries match
+boxes alone: they know neither keypoints nor a resumable state.
 """
 
 from __future__ import annotations

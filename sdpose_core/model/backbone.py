@@ -117,7 +117,7 @@ class PoseUNet(UNet2DConditionModel):
         super().__init__(**asdict(config), class_embed_type="projection", projection_class_embeddings_input_dim=4)
         self.levels = tuple(levels)
         if not with_rgb_branch:
-            self.up_blocks = self.up_blocks[: _last_block(levels) + 1]
+            del self.up_blocks[_last_block(levels) + 1 :]
             del self.conv_norm_out, self.conv_out
         self.is_folded = False
         """Set by `folding.fold_constants`: embedding and text are part of the weights."""

@@ -82,10 +82,11 @@ def test_every_other_command_is_known() -> None:
     others = {command.partition(" #")[0].strip() for command in COMMANDS if not command.startswith(elsewhere)}
     environment = {"python3 -m venv .venv", "source .venv/bin/activate"}
     into_comfyui = {"cd ComfyUI/custom_nodes", "python -m pip install -r sdpose-annotator/requirements.txt"}
-    installs = {"pip install -e ."} | {f'pip install -e ".[{extra}]"' for extra in ("test", "torch", "onnx-export")}
+    extras = ("test", "test,dev", "torch", "onnx-export")
+    installs = {"pip install -e ."} | {f'pip install -e ".[{extra}]"' for extra in extras}
     contributing = {
-        "pip install pre-commit ruff mypy import-linter grimp", "pre-commit install", "pytest",
-        "pytest tests/core/drawing", "ruff check .", "ruff format --check .", "lint-imports", "mypy", "bash .ci/run",
+        "pre-commit install", "pytest", "pytest tests/core/drawing", "ruff check .", "ruff format --check .",
+        "PYTHONPATH=training lint-imports", "mypy", "bash .ci/run",
     }  # fmt: skip
     assert others == environment | into_comfyui | installs | contributing
     for command in others:

@@ -155,11 +155,11 @@ def take_lock(path: Path, *, wait: bool = False) -> BaseFileLock:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
-        raise InUse(f"another process is at work here (lock: {path}): wait for it, or use another folder") from None
+        raise InUse(f"another process uses this folder (lock: {path}): wait for it, or use another folder") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-        log.warning("%s cannot be locked (%s): let no other process do the same work", path, error.strerror)
+        log.warning("%s cannot be locked (%s): let no other process use this output", path, error.strerror)
     return lock
 
 

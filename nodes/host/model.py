@@ -83,9 +83,6 @@ class ManagedModel:
         comfy.model_management.load_models_gpu([self._patcher], memory_required=activations)
 
 
-PoseModelValue = PreviewModel | ManagedModel
-
-
 def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
     """A checkpoint of any layout, in RAM, without the RGB branch. Raises `CheckpointError` if it is not SDPose."""
     import comfy.model_management

@@ -29,9 +29,7 @@ def add_parser(commands: Any) -> None:
         "--runs", type=int, metavar="N", help="passes, of which the fastest counts (default: 1; on a GPU 10)"
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="trained checkpoint, for meaningful differences")
-    parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="picture of one person who fills it (default: noise)"
-    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="picture filled by one person (default: noise)")
     parser.add_argument("--tiny", action="store_true", help="use a tiny model, only to check that the command runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="plot time and memory against people and frames")

@@ -62,7 +62,9 @@ def _add_time_arguments(parser: argparse.ArgumentParser) -> None:
         "--detect-every", type=count, default=1, metavar="N",
         help="detect people in every Nth estimated frame; in between, boxes follow the poses (default: 1)",
     )  # fmt: skip
-    group.add_argument("--lost", type=_seconds, metavar="SECONDS", help="how long an unseen track waits (default: 2)")
+    group.add_argument(
+        "--lost", type=_seconds, metavar="SECONDS", help="keep a track this long without detections (default: 2)"
+    )
     group.add_argument(
         "--remember", type=_seconds, metavar="SECONDS", help="how long a person who left is recognized (default: 20)"
     )

@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     sub = commands.add_parser(
         "retarget",
         help="fit a pose sequence to a character",
-        description="Moves the sequence to the place, size and proportions of the reference's person, on its canvas.",
+        description="Fits the sequence to the position, size and proportions of the person in the reference.",
     )
     sub.add_argument("sequence", type=Path, metavar="SEQ", help="a .pose.npz")
     sub.add_argument(
@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
         "the canvas (default: limbs)",
     )  # fmt: skip
     who = "an id, largest, best, leftmost, rightmost, point:X,Y or mask:FILE"
-    group.add_argument("--person", metavar="WHO", help=f"keep one of SEQ: {who} (default: everybody)")
+    group.add_argument("--person", metavar="WHO", help=f"keep one person of SEQ: {who} (default: everybody)")
     group.add_argument("--reference-person", metavar="WHO", help="the same for the reference (default: see --match)")
     group.add_argument(
         "--match", choices=MATCHES,

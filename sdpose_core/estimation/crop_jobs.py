@@ -33,7 +33,7 @@ class Estimator(Protocol):
         name: its name in results and tables.
         batch_size: crops per pass. The last digits of results may depend on it, so a resumed run sets it to the first
             run's value. The preview ignores it and takes one crop at a time.
-        notes: what a reader of the results should know, a line each.
+        notes: notes for readers of the results, one line each.
         times: records the time of each stage; a caller that measures replaces it.
     """
 

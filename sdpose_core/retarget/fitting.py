@@ -102,7 +102,7 @@ def retarget(
     clip = _laid_on(clip, fit_canvas(clip.size, size), size)
     people, models = _people(sequence, threshold), _people(clip, threshold, CUT if method == "limbs" else 0)
     if not models:
-        raise InputError("nobody is in the reference: choose a picture of a person, or lower the detection threshold")
+        raise InputError("no person was found in the reference: choose another one, or lower the detection threshold")
     if not people:
         return replace(sequence, size=size, meta={**sequence.meta, "retarget": {**meta, "people": {}}})
     match = match or ("order" if len(models) > 1 and len(people) > 1 else "same")

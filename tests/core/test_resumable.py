@@ -197,7 +197,7 @@ def answer(process: subprocess.Popen) -> str:
 
 def test_a_lock_is_held_by_one_and_free_again_afterwards(tmp_path: Path) -> None:
     lock = take_lock(tmp_path / "new" / "a.lock")
-    with pytest.raises(InUse, match="another process is at work here .*a.lock"):
+    with pytest.raises(InUse, match="another process uses this folder .*a.lock"):
         take_lock(tmp_path / "new" / "a.lock")
     take_lock(tmp_path / "new" / "b.lock").release()
     lock.release()

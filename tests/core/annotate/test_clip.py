@@ -696,7 +696,7 @@ def test_a_full_disk_stops_with_a_line_and_loses_nothing_finished(
 
 def test_two_processes_do_not_share_a_clip(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with WorkFolder(ClipFiles(out, "clip").work), pytest.raises(InputError, match="another process is at work"):
+    with WorkFolder(ClipFiles(out, "clip").work), pytest.raises(InputError, match="another process uses this folder"):
         annotate(out)
     assert annotate(out).status == "done"
 

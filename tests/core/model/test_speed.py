@@ -218,7 +218,7 @@ def peak_bytes(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, *, in_strips: bool, people: int = 1, passes: int = 1
 ) -> tuple[int, int]:
     """Bytes of the weights, and of all other tensors at the worst moment, at full size."""
-    # Fused attention, on a GPU as in `acceleration.py`, holds no scores worth counting.
+    # Fused attention, on a GPU as in `model/onednn.py`, holds no scores worth counting.
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", lambda query, *_, **__: query.clone())
     with torch.device("meta"):
         model = SDPose(WHOLEBODY).eval().requires_grad_(False).to(dtype)

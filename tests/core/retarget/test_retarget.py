@@ -702,7 +702,7 @@ def custom() -> Poses:
 @pytest.mark.parametrize(
     ("reference", "arguments", "message"),
     [
-        (Poses.empty((10, 10), "coco_17"), {}, "nobody is in the reference"),
+        (Poses.empty((10, 10), "coco_17"), {}, "no person was found in the reference"),
         (custom(), {}, "the reference is 'my hand'"),
         (poses(np.full((17, 2), 300.0)), {}, "nothing in common"),
         (poses(figure(usual(), upright(), (500, 400)), score=0.1), {}, "nothing in common"),
@@ -805,7 +805,7 @@ def test_the_result_is_kept_unless_it_should_be_overwritten(clip_file: Path, cap
         (["--to", "words.txt"], 2, "expected a picture"),
         (["--to", "dance.pose.npz", "--person", "9"], 1, "person '9' is not in the sequence"),
         (["--to", "dance.pose.npz", "-o", "here.npz"], 2, "ends in .pose.npz"),
-        (["--to", "black.png"], 1, "nobody is in the reference"),
+        (["--to", "black.png"], 1, "no person was found in the reference"),
     ],
 )
 def test_errors_of_the_command_are_one_line(

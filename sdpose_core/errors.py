@@ -5,6 +5,15 @@ The command line and the nodes show the message without a traceback. Any other e
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """ "did you mean 'x'?" for the known name nearest to an unknown one; "" if none is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else ""
+
 
 def one_line(error: Exception) -> str:
     """The error's message as one line of at most 200 characters, or its class if it has none."""

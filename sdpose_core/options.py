@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from .errors import InputError
+from .errors import InputError, did_you_mean
 
 Options = TypeVar("Options")
 
@@ -20,8 +19,7 @@ def with_settings(options: Options, settings: Mapping[str, Any], what: str) -> O
     names = [field.name for field in fields(options)]  # type: ignore[arg-type]
     for name in settings:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
+            hint = did_you_mean(name, names) or f"choose from {', '.join(names)}"
             raise InputError(f"unknown {what} option {name!r}: {hint}")
     return replace(options, **settings)  # type: ignore[type-var]
 

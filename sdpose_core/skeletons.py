@@ -6,14 +6,13 @@ right hand). OpenPose's order is in `openpose/order.py`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,8 @@ class KeypointSet:
         try:
             return self.names.index(name)
         except ValueError:
-            near = difflib.get_close_matches(name, self.names, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"keypoint set {self.name!r} has no keypoint {name!r}{hint}") from None
+            hint = did_you_mean(name, self.names)
+            raise InputError(f"keypoint set {self.name!r} has no keypoint {name!r}{hint and ': '}{hint}") from None
 
     @property
     def flip_indices(self) -> np.ndarray:
@@ -165,9 +163,8 @@ def keypoint_set(name: str) -> KeypointSet:
     """The keypoint set called `name` (or `body`, `wholebody` for short). Raises `InputError` for an unknown one."""
     known = {**KEYPOINT_SETS, "body": COCO_17, "wholebody": COCO_WHOLEBODY_133}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"unknown keypoint set {name!r}: known are {', '.join(sorted(known))}{hint}")
+        hint = did_you_mean(name, known)
+        raise InputError(f"unknown keypoint set {name!r}: known are {', '.join(sorted(known))}{hint and '; '}{hint}")
     return known[name]
 
 

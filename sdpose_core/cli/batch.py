@@ -22,6 +22,7 @@ from ..batch.inputs import Item, find_items
 from ..batch.ray import on_ray
 from ..batch.shards import Shard
 from ..errors import InputError, SDPoseError
+from ..resumable import plain
 from .arguments import OK, SOME_FAILED, announce, checking_usage, count, make_estimator, say
 from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
 
@@ -131,7 +132,7 @@ def _what_must_agree(meta: Mapping[str, Any]) -> dict[str, Any]:
     """The part of an estimator's `meta()` that must be the same in all processes of a batch, as read from JSON."""
     settings = {name: value for name, value in meta["settings"].items() if name not in ("batch_size", "device")}
     mine = {"batch_size": meta["settings"]["batch_size"], "model": meta["model"], "settings": settings}
-    return json.loads(json.dumps(mine | {"weights": meta["weights"].get("sha256", {})}))
+    return plain(mine | {"weights": meta["weights"].get("sha256", {})})
 
 
 @contextlib.contextmanager

@@ -6,12 +6,11 @@ channels. The values come from the projects named in `Style.source`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -139,6 +138,5 @@ def check_style(name: str) -> Style:
     """The style called `name`. Raises `InputError` with the closest and all known names."""
     if name in STYLES:
         return STYLES[name]
-    near = difflib.get_close_matches(str(name), STYLES, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"style {name!r} is not known: {hint}known styles: {', '.join(STYLES)}")
+    hint = did_you_mean(name, STYLES)
+    raise InputError(f"style {name!r} is not known: {hint}{hint and ' '}known styles: {', '.join(STYLES)}")

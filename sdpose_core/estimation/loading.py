@@ -74,9 +74,8 @@ def _load_checkpoint(
     name_or_path: str | Path, options: EstimatorOptions, search: Sequence[str | Path]
 ) -> PoseEstimator:
     _need_torch(str(name_or_path))
-    import torch
-
     from ..checkpoints.loading import load_sdpose
+    from ..model.devices import channels_last
 
     path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(str(name_or_path), search=search)
     model = load_sdpose(
@@ -85,7 +84,7 @@ def _load_checkpoint(
         pool_attention=options.pool_attention, tiny_encoder=options.tiny_encoder,
     )  # fmt: skip
     if options.channels_last or model.device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types
+        channels_last(model)
     if options.compile:
         model.compile_backbone()
     return PoseEstimator(

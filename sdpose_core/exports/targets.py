@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from fractions import Fraction
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..drawing.canvas import FITS
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..images import read_image
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.people import parse_person, select_people
@@ -41,9 +40,8 @@ def check_target(name: str) -> ExportProfile:
     """The profile called `name`. Raises `InputError` with the closest and all known names."""
     if name in TARGETS:
         return TARGETS[name]
-    near = difflib.get_close_matches(str(name), TARGETS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"export target {name!r} is not known: {hint}known targets: {', '.join(TARGETS)}")
+    hint = did_you_mean(name, TARGETS)
+    raise InputError(f"export target {name!r} is not known: {hint}{hint and ' '}known targets: {', '.join(TARGETS)}")
 
 
 def export(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..skeletons import KEYPOINT_SETS
 
 FEATURE_LEVELS = ("F1", "F2", "F3", "F4")
@@ -24,9 +23,8 @@ def _known(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
     names = [f.name for f in fields(cls)]
     for key in values:
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else f": known are {', '.join(names)}"
-            raise InputError(f"unknown {what} key {key!r}{hint}")
+            hint = did_you_mean(key, names) or f"known are {', '.join(names)}"
+            raise InputError(f"unknown {what} key {key!r}: {hint}")
     return {k: _tuples(v) for k, v in values.items()}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, did_you_mean
 from sdpose_training.options import check_seeds
 from sdpose_training.recipe.recipe import Recipe, recipe_from
 from sdpose_training.recipe.toml_files import read_toml
@@ -112,6 +111,5 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 def _check_keys(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            hint = did_you_mean(key, known) or f"known are {', '.join(known)}"
             raise InputError(f"{where}: unknown key {key!r}: {hint}")

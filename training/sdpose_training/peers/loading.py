@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, did_you_mean
 from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_training.peers.sapiens import SapiensPeer
@@ -64,6 +63,5 @@ def load_peer(
 def _unknown(spec: str, kind: str) -> str:
     if kind in PEERS:
         return f"peer {spec!r}: expected {PEERS[kind]}"
-    near = difflib.get_close_matches(kind, PEERS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown peer {spec!r}{hint}; known are: " + "; ".join(PEERS.values())
+    hint = did_you_mean(kind, PEERS)
+    return f"unknown peer {spec!r}{hint and '; '}{hint}; known are: " + "; ".join(PEERS.values())

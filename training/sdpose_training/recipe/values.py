@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -11,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 
@@ -112,9 +111,8 @@ def _put(values: dict[str, Any], key: str, text: str, cls: type) -> None:
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}"
-    return f"unknown recipe key {key!r}{hint}"
+    hint = did_you_mean(key, known, cutoff=0.5) or f"known are {', '.join(known)}"
+    return f"unknown recipe key {key!r}: {hint}"
 
 
 def _problems(error: ValidationError, cls: type) -> list[str]:

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from .errors import InputError
+from .names import fitted_name, name_limit
+
+_TEMPORARY = 16
+"""Bytes that `atomic_path` adds to a name: two dots, 8 random characters, and ".part"; one to spare."""
 
 
 @contextlib.contextmanager
@@ -24,7 +28,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+        suffix = f".part{path.suffix}"
+        handle, name = tempfile.mkstemp(prefix=f".{temporary_stem(path)}.", suffix=suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -67,6 +72,11 @@ def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
+
+
+def temporary_stem(path: Path) -> str:
+    """The part of a temporary file's name that says which file it becomes: its stem, shortened if it is long."""
+    return fitted_name(path.stem, name_limit(path.parent) - len(os.fsencode(path.suffix)) - _TEMPORARY)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm", ".tga"}
-)
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".jp2",
+     ".ppm", ".pgm", ".tga", ".mpo", ".apng"}
+)  # fmt: skip
 """Suffixes of the pictures in a folder (lower case)."""
 
 MAX_PIXELS = 178_000_000
@@ -109,14 +110,20 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
         raise InputError(f"a picture of mode {image.mode} cannot be converted to {mode} ({error})") from None
 
 
-def write_png(path: str | Path, rgb: np.ndarray) -> None:
-    """Write RGB uint8 (H, W, 3) as PNG, atomically. Raises `InputError` for a wrong array or an unwritable folder."""
-    from PIL import Image
+def write_png(path: str | Path, rgb: np.ndarray, texts: Mapping[str, str] | None = None) -> None:
+    """Write RGB uint8 (H, W, 3) as PNG, with `texts` in its header, atomically.
+
+    Raises `InputError` for a wrong array or an unwritable folder.
+    """
+    from PIL import Image, PngImagePlugin
 
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
         raise InputError(f"{path}: expected a picture of shape (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+    header = PngImagePlugin.PngInfo()
+    for name, text in (texts or {}).items():
+        header.add_text(name, text)
     with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(rgb)).save(temporary, format="PNG")
+        Image.fromarray(np.ascontiguousarray(rgb)).save(temporary, format="PNG", pnginfo=header)
 
 
 @contextlib.contextmanager

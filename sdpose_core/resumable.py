@@ -23,7 +23,7 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import InputError
-from .files import atomic_write
+from .files import atomic_write, temporary_stem
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _digest(body: bytes, follows: str) -> str:
 
 def remove_leftovers(folder: Path, names: Collection[str] | None = None) -> None:
     """Remove the temporary files that killed processes left below `folder`: all, or those of the files `names`."""
-    stems = None if names is None else {Path(name).stem for name in names}
+    stems = None if names is None else {temporary_stem(folder / name) for name in names}
     for file in folder.rglob(".*.part*"):  # as `atomic_path` calls them
         if stems is None or file.name[1:].rsplit(".", 3)[0] in stems:
             file.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..images import write_png
+from ..origins import MARK
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..video.writer import TIME_BASE, VideoWriter
@@ -37,6 +38,7 @@ def draw_sequence(
     codec: str = "lossless",
     background: Iterable[Frame] | None = None,
     blend: bool = False,
+    mark: str = "",
     on_progress: Progress | None = None,
 ) -> None:
     """Write the pose video of a sequence, one frame for each of its frames, black if nobody is seen.
@@ -49,6 +51,7 @@ def draw_sequence(
         codec: see `VideoWriter`.
         background: frames of the source to draw on, matched by number; None: black.
         blend: draw as `overlay` does; needs the source's size.
+        mark: text for the metadata of each file, see `origins.mark_text`.
         on_progress: called with (frames done, all); may raise to stop.
 
     Raises `InputError` for incompatible settings and files that cannot be written.
@@ -70,13 +73,14 @@ def draw_sequence(
             if on_progress:
                 on_progress(number, len(sequence))
 
+    texts = {MARK: mark} if mark else {}
     if path.suffix.lower() == ".png":
-        _write_picture(path, sequence, pictures())
+        _write_picture(path, sequence, pictures(), texts)
     elif path.suffix == "":
         for index, picture in zip(sequence.frame_index, pictures(), strict=True):
-            write_png(path / f"{index:06d}.png", picture)
+            write_png(path / f"{index:06d}.png", picture, texts)
     else:
-        _write_video(path, sequence, pictures(), size, codec)
+        _write_video(path, sequence, pictures(), size, codec, mark)
 
 
 def _with_background(
@@ -106,17 +110,19 @@ def _fitted(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
 
 
-def _write_picture(path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray]) -> None:
+def _write_picture(
+    path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], texts: Mapping[str, str]
+) -> None:
     if len(sequence) != 1:
         raise InputError(f"{path} is one picture, the sequence has {len(sequence)} frames: name a video or a folder")
-    write_png(path, next(pictures))
+    write_png(path, next(pictures), texts)
 
 
 def _write_video(
-    path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], size: tuple[int, int], codec: str
+    path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], size: tuple[int, int], codec: str, mark: str
 ) -> None:
     rate = sequence.frame_rate or USUAL_RATE
-    with VideoWriter(path, size, rate, codec=codec, pts=_times(sequence)) as writer:
+    with VideoWriter(path, size, rate, codec=codec, pts=_times(sequence), comment=mark) as writer:
         for note in writer.notes:
             log.warning("%s: %s", path.name, note)
         for picture in pictures:

@@ -62,6 +62,7 @@ class VideoWriter:
         codec: a name in `CODECS`.
         pts: for variable rates, the time in seconds of each frame to write, rising, not negative. Exact if all are
             multiples of a common fraction of a second, as in videos.
+        comment: text for the file's metadata.
 
     Raises `InputError` for invalid settings, a missing encoder, wrong frames, and a folder or disk that cannot be
     written to; then no file is left.
@@ -75,6 +76,7 @@ class VideoWriter:
         *,
         codec: str = "lossless",
         pts: Sequence[float] | np.ndarray | None = None,
+        comment: str = "",
     ) -> None:
         if codec not in CODECS:
             raise InputError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
@@ -88,6 +90,7 @@ class VideoWriter:
         self._padding = (h % 2, w % 2) if CODECS[codec].even else (0, 0)
         widened = f"{w} x {h} became {w + w % 2} x {h + h % 2}: {codec} needs even sides"
         self.notes = [widened] if any(self._padding) else []
+        self._comment = comment
         self._time_base = 1 / frame_rate
         self._ticks: list[int] | None = None
         if pts is not None:
@@ -116,6 +119,8 @@ class VideoWriter:
             options = {"movie_timescale": str(self._time_base.denominator)} if scaled else {}
             with self._as_input_errors():
                 self._container = av.open(f"file:{temporary}", "w", container_options=options)
+            if self._comment:
+                self._container.metadata["comment"] = self._comment
             try:
                 self._add_stream()
                 yield

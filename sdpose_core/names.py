@@ -1,0 +1,62 @@
+"""Names of files: one order, one form to compare them in, and lengths that the file system takes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+USUAL_LIMIT = 255
+"""Bytes that most file systems take as a name."""
+
+ROOM = 40
+"""Bytes of a name that are left free for suffixes such as `_keypoints.json` and for the names of temporary files."""
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Sort key that compares numbers as numbers (frame2 before frame10), the same on every system."""
+    parts = re.split(r"([0-9]+)", folded(name))
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
+
+
+def in_natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Paths in natural order, folder by folder."""
+    return sorted(paths, key=lambda path: [natural_key(part) for part in path.parts])
+
+
+def folded(name: str) -> str:
+    """One form for all names that are the same file on some systems: composed (NFC), without case."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file is hidden, as are the `._NAME` companions of macOS, or lies in `__MACOSX`."""
+    return path.name.startswith(".") or "__MACOSX" in path.parts
+
+
+def name_limit(folder: Path) -> int:
+    """Bytes that the file system of `folder`, which may not exist yet, takes as a name."""
+    while not os.path.isdir(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return min(os.pathconf(folder, "PC_NAME_MAX"), USUAL_LIMIT)
+    except (AttributeError, OSError, ValueError):  # Windows; a file system that does not say
+        return USUAL_LIMIT
+
+
+def fitted_name(name: str, limit: int) -> str:
+    """`name`, or if it has more than `limit` bytes its beginning with 8 hex digits of its hash: always the same."""
+    content = os.fsencode(name)
+    if len(content) <= limit:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    beginning = content[: max(limit - 9, 0)].decode("utf-8", "ignore").rstrip()
+    return f"{beginning}~{digest}"
+
+
+def output_name(name: str, folder: Path) -> str:
+    """NAME of the files of an input in `folder`: short enough for all our suffixes and temporary names."""
+    return fitted_name(name, name_limit(folder) - ROOM)

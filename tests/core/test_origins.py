@@ -1,0 +1,97 @@
+"""What an output was made from: identities, origins, marks."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sdpose_core.images import write_png
+from sdpose_core.origins import (
+    MARK,
+    Origin,
+    OtherOrigin,
+    file_identity,
+    folder_identity,
+    mark_of,
+    mark_text,
+    parse_mark,
+    read_mark,
+    weights_fingerprint,
+)
+from sdpose_core.video.writer import SUFFIX, VideoWriter
+
+BLACK = np.zeros((32, 48, 3), np.uint8)
+
+
+def test_a_file_is_its_content_not_its_name_or_time(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    (tmp_path / "b").write_bytes(b"x" * 3_000_000)
+    middle = bytearray(b"x" * 3_000_000)
+    middle[1_500_000] ^= 1
+    (tmp_path / "c").write_bytes(middle)
+    assert file_identity(tmp_path / "a") == file_identity(tmp_path / "b") != file_identity(tmp_path / "c")
+
+
+def test_a_folder_is_its_names_and_contents_in_order(tmp_path):
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    files = [tmp_path / "1.png", tmp_path / "2.png"]
+    first = folder_identity(files)
+    assert first == folder_identity(files) and first["files"] == 2 and first["bytes"] == 10
+    assert first != folder_identity(files[::-1])
+    files[0].write_bytes(b"1.pnG")
+    assert first != folder_identity(files)
+
+
+def test_a_fingerprint_tells_weights_apart(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, 5_000_000, np.uint8)
+    (tmp_path / "a").write_bytes(values.tobytes())
+    (tmp_path / "b").write_bytes((values + 1).tobytes())
+    a, b = weights_fingerprint(tmp_path / "a"), weights_fingerprint(tmp_path / "b")
+    assert a["bytes"] == b["bytes"] and a["sample"] != b["sample"]
+    assert weights_fingerprint(tmp_path)["bytes"] == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        ({}, "does not say what it was made from"),
+        ({"origin": {"source": {"bytes": 2, "sha256": "bb"}, "settings": {}}}, r"another file \(2 bytes, this one"),
+        ({"origin": {"source": {"bytes": 1, "sha256": "aa"}, "settings": {"flip": True}}}, "flip was True, now False"),
+    ],
+)
+def test_another_origin_is_refused(meta, reason, tmp_path):
+    origin = Origin({"bytes": 1, "sha256": "aa"}, {"flip": False})
+    with pytest.raises(OtherOrigin, match=rf"a\.pose\.npz exists, but .*{reason}.*: use --overwrite"):
+        origin.refuse_other(meta, tmp_path / "a.pose.npz")
+    origin.refuse_other({"origin": origin.as_meta()}, tmp_path)
+
+
+def test_marks_survive_in_png_and_json(tmp_path):
+    (tmp_path / "a.pose.npz").write_bytes(b"poses")
+    mark = mark_of(tmp_path / "a.pose.npz", {"style": "controlnet", "size": (4, 5), "parts": None})
+    assert parse_mark(mark_text(mark)) == mark and mark["drawing"]["size"] == [4, 5]
+    write_png(tmp_path / "a.png", BLACK, {MARK: mark_text(mark)})
+    (tmp_path / "a.json").write_text(json.dumps({"people": [], MARK: mark_text(mark)}))
+    assert read_mark(tmp_path / "a.png") == read_mark(tmp_path / "a.json") == mark
+
+
+@pytest.mark.parametrize("codec", SUFFIX)
+def test_marks_survive_in_videos(codec, tmp_path):
+    path, mark = tmp_path / f"踊{SUFFIX[codec]}", mark_of(None, {"style": "dwpose"})
+    with VideoWriter(path, (48, 32), Fraction(25), codec=codec, comment=mark_text(mark)) as writer:
+        writer.write(BLACK)
+    assert read_mark(path) == mark
+
+
+def test_no_mark(tmp_path):
+    write_png(tmp_path / "a.png", BLACK)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "c.mp4").write_bytes(b"no video")
+    (tmp_path / "d.json").write_text("[1]")
+    for name in ("a.png", "b.png", "c.mp4", "d.json", "missing.png", "x.txt"):
+        assert read_mark(tmp_path / name) is None
+    assert parse_mark(f"{MARK} 1.0 {{") == {}

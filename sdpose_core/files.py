@@ -87,6 +87,17 @@ def _writing(path: Path) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
+def why_missing(path: str | Path) -> str | None:
+    """Why a file or folder cannot be found, as a phrase; None if it is there. Any text is a valid path."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return "no such file or folder"
+    except (OSError, ValueError) as error:  # no permission, too long a name, a null byte
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
 def _umask() -> int:
     value = os.umask(0)
     os.umask(value)

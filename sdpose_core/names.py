@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 USUAL_LIMIT = 255
@@ -39,6 +40,7 @@ def is_hidden(path: Path) -> bool:
 
 def name_limit(folder: Path) -> int:
     """Bytes that the file system of `folder`, which may not exist yet, takes as a name."""
+    folder = folder.absolute()
     while not os.path.isdir(folder) and folder != folder.parent:
         folder = folder.parent
     try:
@@ -60,3 +62,26 @@ def fitted_name(name: str, limit: int) -> str:
 def output_name(name: str, folder: Path) -> str:
     """NAME of the files of an input in `folder`: short enough for all our suffixes and temporary names."""
     return fitted_name(name, name_limit(folder) - ROOM)
+
+
+def distinct_names(names: Sequence[tuple[str, str]]) -> list[str]:
+    """For each pair (short, full) of names the short one, or the full one if another would write the same files.
+
+    Names are compared as by systems that ignore case or compose names; full names that differ in that alone get 8 hex
+    digits of their hash. Equal full names get equal names: the caller decides what to do with them.
+    """
+    chosen = {full: short for short, full in names}
+    while clashing := _clashing(chosen):
+        chosen.update((full, full) for full in clashing)
+    taken: set[str] = set()
+    for full, name in chosen.items():
+        if folded(name) in taken:
+            chosen[full] = f"{name}~{hashlib.sha256(os.fsencode(full)).hexdigest()[:8]}"
+        taken.add(folded(chosen[full]))
+    return [chosen[full] for _, full in names]
+
+
+def _clashing(chosen: dict[str, str]) -> list[str]:
+    """Full names whose short name another one has too."""
+    owners = Counter(map(folded, chosen.values()))
+    return [full for full, name in chosen.items() if name != full and owners[folded(name)] > 1]

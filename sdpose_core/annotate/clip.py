@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ from ..errors import InputError
 from ..estimation.crop_jobs import Estimator
 from ..estimation.stage_times import StageTimes
 from ..files import sha256_of
+from ..names import output_name
 from ..poses import PoseSequence, count_people
 from ..sequences.cleaning import clean
 from ..sequences.people import select_people
@@ -140,7 +142,7 @@ def annotate_clip(
     """
     with _opened(source, options) as video:
         path = Path(video.info.path)
-        files = ClipFiles(Path(out), name or clip_name(path), options.codec)
+        files = ClipFiles(Path(out), output_name(name or clip_name(path), Path(out)), options.codec)
         wanted = files.wanted(options)
         missing = wanted if options.overwrite else [file for file in wanted if not file.exists()]
         if not missing:
@@ -159,9 +161,9 @@ def annotate_clip(
 
 
 def clip_name(path: Path) -> str:
-    """NAME of a source: the stem of a file, the name of a folder."""
+    """NAME of a source: the stem of a file, the name of a folder. `output_name` makes it short enough for a folder."""
     path = path.absolute()
-    return path.name if path.is_dir() else path.stem
+    return path.name if os.path.isdir(path) else path.stem
 
 
 def _opened(source: str | Path | VideoSource, options: ClipOptions) -> VideoSource:

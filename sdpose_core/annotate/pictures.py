@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..drawing.pose_maps import draw_poses, overlay
 from ..errors import InputError, SDPoseError
 from ..estimation.crop_jobs import Estimator
 from ..images import read_image, write_png
+from ..names import distinct_names, output_name
 from ..openpose.order import DRAWABLE
 from ..openpose.writer import write_openpose_json
 from ..poses import Poses, PoseSequence, count_people
@@ -78,7 +80,7 @@ class _Item:
         return [path for path in (self.pose_map, self.keypoints, self.sequence, self.overlay) if path]
 
     def missing(self) -> list[Path]:
-        return [path for path in self.files() if not path.exists()]
+        return [path for path in self.files() if not os.path.exists(path)]
 
 
 def _item(source: Path, out: Path, name: str, options: PictureOptions) -> _Item:
@@ -93,23 +95,23 @@ class _Pending:
     people: FramePeople | None
 
 
-def output_names(sources: Sequence[Path]) -> dict[Path, str]:
-    """NAME of each input: the stem, or the full file name if two inputs share a stem.
+def output_names(sources: Sequence[Path], out: Path) -> dict[Path, str]:
+    """NAME of each input in `out`: the stem, or the full file name if two inputs share a stem; shortened if too long.
 
-    Raises `InputError` if two inputs would still write the same files.
+    Raises `InputError` if two inputs would still write the same files, see `same_name`.
     """
-    stems: dict[str, set[str]] = {}
-    for source in sources:
-        stems.setdefault(source.stem.casefold(), set()).add(source.name.casefold())
-    names: dict[Path, str] = {}
-    owner: dict[str, Path] = {}
-    for source in dict.fromkeys(sources):
-        name = source.stem if len(stems[source.stem.casefold()]) == 1 else source.name
-        other = owner.setdefault(name.casefold(), source)
-        if other != source:
-            raise InputError(f"{other} and {source} would write the same files: annotate them into two folders")
-        names[source] = name
-    return names
+    sources = list(dict.fromkeys(sources))
+    if clash := next(iter(same_name(sources).items()), None):
+        raise InputError(f"{clash[1]} and {clash[0]} would write the same files: annotate them into two folders")
+    names = distinct_names([(source.stem, source.name) for source in sources])
+    return {source: output_name(name, out) for source, name in zip(sources, names, strict=True)}
+
+
+def same_name(sources: Sequence[Path]) -> dict[Path, Path]:
+    """The inputs that would write the files of an earlier one, as they have its file name, and that one."""
+    first: dict[str, Path] = {}
+    owners = {source: first.setdefault(source.name, source) for source in sources}
+    return {source: owner for source, owner in owners.items() if owner != source}
 
 
 def annotate_pictures(
@@ -126,7 +128,7 @@ def annotate_pictures(
     One bad input never stops the others. `estimator` and `detector` are called when the first picture needs them; no
     model is loaded if everything is done. Their errors (such as missing weights) are raised.
     """
-    items = [_item(source, out, name, options) for source, name in output_names(sources).items()]
+    items = [_item(source, out, name, options) for source, name in output_names(sources, out).items()]
     waiting: list[_Item] = []
     outcomes: dict[Path, Outcome] = {}
     pending: list[_Pending] = []

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..errors import InputError
+from ..inputs import Inputs, Kind, Named, expand
+from ..names import distinct_names, fitted_name, name_limit, output_name
 from ..video.frames import VIDEO_SUFFIXES
 from ..video.opening import is_video
+
+VIDEOS = Kind("video", VIDEO_SUFFIXES, is_video, from_folders=True)
+
+PATH_LIMIT = 4095
+"""Bytes of a path that Linux takes; others take less, or have no limit."""
+ROOM = 80
+"""Bytes of it that are left free for state folders, suffixes and temporary names."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class Item:
     Attributes:
         source: the file, or folder of pictures.
         relative: its POSIX path below the folder, pattern or list that named it; the same on every machine.
-        name: of its results below OUT: `relative` without the suffix, or with it if two share a stem.
+        name: of its results below OUT: `relative` without the suffix, or with it if two share a stem; parts that are
+            too long for the file system are shortened.
     """
 
     source: Path
@@ -38,117 +45,54 @@ class Item:
         return PurePosixPath(self.name).name
 
 
-def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), recursive: bool = False) -> list[Item]:
-    """The items named by the arguments of `sdpose batch`, each source once.
+@dataclass(frozen=True)
+class FoundItems:
+    """What the arguments of `sdpose batch` name.
 
-    Args:
-        inputs: videos, folders, glob patterns, and `@FILE` for lists.
-        out: files below it are not inputs.
-        lists: more list files: a video or a folder of pictures per line; blank lines and lines that begin with # are
-            skipped. Relative paths are relative to the list.
-        recursive: also search the subfolders of folders.
-
-    Raises `InputError` if a folder, pattern or list names no video, or two sources would write the same files.
+    Attributes:
+        items: the videos.
+        failed: (what was named, why it gives no item).
+        results: number of files left out because they are results of ours.
     """
-    found: dict[str, tuple[Path, str]] = {}
-    sources = [pair for text in inputs for pair in _named_by(text, out, recursive)]
-    sources += [pair for path in lists for pair in _listed(path)]
-    for source, relative in sources:
-        found.setdefault(os.path.abspath(source), (source, relative))
-    return _named(list(found.values()))
+
+    items: list[Item]
+    failed: list[tuple[str, str]]
+    results: int
 
 
-def _named_by(text: str, out: Path, recursive: bool) -> Iterator[tuple[Path, str]]:
-    path = Path(text)
-    if text.startswith("@"):
-        return _listed(Path(text[1:]))
-    if path.is_dir():
-        return _below(path, _videos_in(path, out, recursive), f"{path}: no videos in this folder", recursive)
-    if not path.exists() and glob.has_magic(text):
-        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
-        videos = [match for match in matches if _is_input(match)]
-        return _below(_fixed_part(text), videos, f"{text}: no video matches this pattern", True)
-    return iter([(path, path.name)])
+def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), recursive: bool = False) -> FoundItems:
+    """The items named by the arguments of `sdpose batch`, each source once; see `inputs.expand`."""
+    return named_items(expand(inputs, VIDEOS, out, lists=lists, recursive=recursive), out)
 
 
-def _below(base: Path, videos: Sequence[Path], nothing: str, recursive: bool) -> Iterator[tuple[Path, str]]:
-    if not videos:
-        hint = "" if recursive else ": --recursive also searches its subfolders"
-        raise InputError(f"{nothing} ({', '.join(sorted(VIDEO_SUFFIXES))}){hint}")
-    return ((video, Path(os.path.relpath(video, base)).as_posix()) for video in videos)
-
-
-def _videos_in(folder: Path, out: Path, recursive: bool) -> list[Path]:
-    results = out.resolve()
-    videos: list[Path] = []
-    for here, folders, files in os.walk(folder):
-        if not recursive:
-            folders.clear()
-        inside = (name for name in folders if not name.startswith(".") and (Path(here) / name).resolve() != results)
-        folders[:] = sorted(inside)
-        videos += [path for path in (Path(here) / name for name in sorted(files)) if _is_input(path)]
-    return videos
-
-
-def _is_input(path: Path) -> bool:
-    """Whether a file is a video to annotate: not a result of ours, not hidden or half written."""
-    ours = path.stem.endswith("_kps") and path.with_name(f"{path.stem.removesuffix('_kps')}.pose.npz").exists()
-    return not path.name.startswith(".") and is_video(path) and not ours
-
-
-def _fixed_part(pattern: str) -> Path:
-    """The part of a pattern before the first wildcard."""
-    parts = Path(pattern).parts
-    first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
-    return Path(*parts[:first])
-
-
-def _listed(path: Path) -> Iterator[tuple[Path, str]]:
-    """The entries of a list file. The relative name of an absolute path begins below the common folder of them all."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise InputError(f"list {path} cannot be read: {error.strerror or error}") from None
-    lines = [line.strip() for line in text.split("\n")]
-    entries = [Path(line) for line in lines if line and not line.startswith("#")]
-    if not entries:
-        raise InputError(f"list {path} names no video: expected one path per line")
-    outside = [entry for entry in entries if entry.is_absolute() or ".." in entry.parts]
-    absolute = [Path(os.path.normpath(path.absolute().parent / entry)) for entry in outside]
-    try:
-        common = os.path.commonpath([entry.parent for entry in absolute]) if absolute else ""
-    except ValueError:
-        raise InputError(f"list {path} names videos on several drives: make one list per drive") from None
-    for entry in entries:
-        source = Path(os.path.normpath(path.parent / entry))
-        below = os.path.relpath(os.path.abspath(source), common) if entry in outside else entry
-        yield source, Path(below).as_posix()
-
-
-def _named(sources: Sequence[tuple[Path, str]]) -> list[Item]:
-    """Items with names; sources that share a stem keep their suffixes. Raises `InputError` if they share that too."""
-    plain = [_without_suffix(source, relative) for source, relative in sources]
-    sharing: dict[str, int] = {}
-    for name in map(_folded, plain):
-        sharing[name] = sharing.get(name, 0) + 1
+def named_items(found: Inputs, out: Path) -> FoundItems:
+    """The inputs as items with names below `out`. Those that would write the files of another one have failed."""
+    names = distinct_names([(_without_suffix(named), named.relative) for named in found.sources])
     owner: dict[str, Path] = {}
     items: list[Item] = []
-    for (source, relative), name in zip(sources, plain, strict=True):
-        item = Item(source, relative, name if sharing[_folded(name)] == 1 else relative)
-        other = owner.setdefault(_folded(item.name), source)
-        if other != source:
-            raise InputError(
-                f"{other} and {source} would write the same files: name the folder that holds both, or use a list "
-                "file, so that they go into separate folders of OUT"
-            )
-        items.append(item)
-    return items
+    failed = list(found.failed)
+    for named, name in zip(found.sources, names, strict=True):
+        item = Item(named.source, named.relative, _fitted(name, out))
+        if (other := owner.setdefault(item.name, item.source)) != item.source:
+            reason = f"would write the same files as {other}: name the folder that holds both, or use a list file"
+            failed.append((str(item.source), f"{reason}, so that they go into separate folders of OUT"))
+        elif len(os.fsencode(os.path.abspath(out / item.name))) > PATH_LIMIT - ROOM:
+            reason = f"its results would have paths of more than {PATH_LIMIT} bytes: use an OUT with a shorter path"
+            failed.append((str(item.source), reason))
+        else:
+            items.append(item)
+    return FoundItems(items, failed, found.results)
 
 
-def _without_suffix(source: Path, relative: str) -> str:
-    return relative if source.is_dir() else PurePosixPath(relative).with_suffix("").as_posix()
+def _without_suffix(named: Named) -> str:
+    if os.path.isdir(named.source):
+        return named.relative
+    path = PurePosixPath(named.relative)
+    return path.with_name(path.stem).as_posix() if path.name else named.relative
 
 
-def _folded(name: str) -> str:
-    """One form for all names that are the same file on some systems."""
-    return unicodedata.normalize("NFC", name).casefold()
+def _fitted(name: str, out: Path) -> str:
+    """A name below `out` whose parts the file system takes."""
+    *folders, last = PurePosixPath(name).parts
+    limit = name_limit(out)
+    return PurePosixPath(*(fitted_name(folder, limit) for folder in folders), output_name(last, out)).as_posix()

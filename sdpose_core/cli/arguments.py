@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
-from ..errors import SDPoseError
+from ..errors import InputError, SDPoseError
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..options import options_among
@@ -43,6 +44,32 @@ def checking_usage() -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line to stderr, above a progress bar if there is one."""
     tqdm.write(text, file=sys.stderr)
+
+
+def say_result(source: object, status: str, message: str) -> None:
+    """Print what became of an input in one line, whatever characters its name has."""
+    say(
+        re.sub(
+            r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], f"{source}: {status}: {message}"
+        )
+    )
+
+
+def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], results: int, word: str) -> int:
+    """Print what `inputs.expand` left out; returns how many arguments failed.
+
+    Raises `InputError` if no input is left.
+    """
+    if results:
+        say(f"passed over {results} {'result' if results == 1 else 'results'} of sdpose")
+    if not sources and len(failed) == 1 and not results:
+        raise InputError(": ".join(failed[0]))
+    for text, reason in failed:
+        say_result(text, "failed", reason)
+    if not sources:
+        what = "all are results of sdpose" if results and not failed else "see above" if failed else "none is given"
+        raise InputError(f"nothing to do: expected at least one {word}, {what}")
+    return len(failed)
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ from ..batch.ray import on_ray
 from ..batch.shards import Shard
 from ..errors import InputError, SDPoseError
 from ..resumable import plain
-from .arguments import OK, SOME_FAILED, announce, checking_usage, count, make_estimator, say
+from .arguments import OK, SOME_FAILED, announce, checking_usage, count, make_estimator, report_inputs, say, say_result
 from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
 
 _NOT_SETTINGS = (
@@ -60,17 +60,16 @@ def add_parser(commands: Any) -> None:
 
 def _run_batch(args: argparse.Namespace) -> int:
     with checking_usage():
-        items = find_items(args.inputs, args.out, lists=args.lists, recursive=args.recursive)
-        if not items:
-            raise InputError("nothing to do: give videos, folders, patterns or lists")
+        found = find_items(args.inputs, args.out, lists=args.lists, recursive=args.recursive)
+        no_items = report_inputs(found.items, found.failed, found.results, "video")
         shard = Shard.parse(args.shard) if args.shard else None
         clip_options(args)
         if args.boxes:
             raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
         batch = Batch.begin(args.out.absolute(), settings_hash(args), shard)
-    records = annotate_videos(batch, items, _attempts(args, batch), on_wait=_say_waiting)
+    records = annotate_videos(batch, found.items, _attempts(args, batch), on_wait=_say_waiting)
     with _stopped_by_sigterm(), contextlib.closing(records):
-        failed = _report(records, len(shard.choose(items)) if shard else len(items))
+        failed = _report(records, len(shard.choose(found.items) if shard else found.items), no_items)
     print(batch.manifest())
     return SOME_FAILED if failed else OK
 
@@ -158,13 +157,13 @@ def _stopped_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _report(records: Iterable[Record], count: int) -> int:
-    """Print a line per item and a summary; returns the number of failed items."""
-    statuses: Counter[str] = Counter()
+def _report(records: Iterable[Record], count: int, no_items: int) -> int:
+    """Print a line per item and a summary; returns the number that failed, with arguments that named no item."""
+    statuses = Counter(failed=no_items)
     with tqdm(total=count, unit="video", disable=None, file=sys.stderr) as bar:
         for record in records:
             statuses[record.status] += 1
-            say(f"{record.source}: {record.status}: {record.message}")
+            say_result(record.source, record.status, record.message)
             bar.update()
     say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))
     return statuses["failed"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import glob
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, output_names
+from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, same_name
 from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
 from ..errors import InputError
-from ..images import IMAGE_SUFFIXES
+from ..inputs import PICTURES, expand
 from .arguments import (
     OK,
     SOME_FAILED,
@@ -29,7 +28,9 @@ from .arguments import (
     count,
     make_detector,
     make_estimator,
+    report_inputs,
     say,
+    say_result,
 )
 
 
@@ -40,7 +41,7 @@ def add_parser(commands: Any) -> None:
         help="annotate pictures",
         description="Writes NAME_pose.png, NAME_keypoints.json and NAME.pose.npz. Existing files are kept.",
     )
-    sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder of pictures, or glob pattern")
+    sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or @FILE: a list")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
     sub.add_argument("--overwrite", action="store_true", help="replace existing files")
@@ -59,10 +60,12 @@ def add_parser(commands: Any) -> None:
 def _run_image(args: argparse.Namespace) -> int:
     with checking_usage():
         check_style(args.style)
-        sources = expand_inputs(args.inputs)
-        output_names(sources)
+        found = expand(args.inputs, PICTURES, args.out)
+        failed = report_inputs(found.sources, found.failed, found.results, "picture")
         boxes = BoxFile(args.boxes) if args.boxes else None
         _make_folder(args.out)
+    clashing = same_name([named.source for named in found.sources])
+    sources = [named.source for named in found.sources if named.source not in clashing]
     options = PictureOptions(
         size=args.size, fit=args.fit, style=args.style, parts=args.parts, threshold=args.threshold,
         overlay=args.overlay, json_scores=args.json_scores, overwrite=args.overwrite,
@@ -80,15 +83,17 @@ def _run_image(args: argparse.Namespace) -> int:
     def detector() -> Any:
         return make_detector(args)
 
-    outcomes: list[Outcome] = []
+    outcomes = [Outcome(source, "failed", _clash(other)) for source, other in clashing.items()]
+    for outcome in outcomes:
+        say_result(outcome.source, outcome.status, outcome.message)
     with tqdm(total=len(sources), unit="picture", disable=len(sources) < 2, file=sys.stderr) as bar:
         for outcome in annotate_pictures(
             sources, args.out, estimator=estimator, detector=detector, options=options, boxes=boxes
         ):
             outcomes.append(outcome)
-            say(f"{outcome.source}: {outcome.status}: {outcome.message}")
+            say_result(outcome.source, outcome.status, outcome.message)
             bar.update()
-    return _summary(outcomes)
+    return _summary(outcomes, failed)
 
 
 def _make_folder(path: Path) -> None:
@@ -98,39 +103,14 @@ def _make_folder(path: Path) -> None:
         raise InputError(f"cannot make the folder {path}: {error.strerror or error}") from None
 
 
-def _summary(outcomes: Sequence[Outcome]) -> int:
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if len(outcomes) > 1:
+def _clash(other: Path) -> str:
+    return f"would write the same files as {other}: annotate them into two folders"
+
+
+def _summary(outcomes: Sequence[Outcome], no_inputs: int) -> int:
+    """Print the numbers; `no_inputs` is the number of arguments that named no input."""
+    failed = sum(outcome.status == "failed" for outcome in outcomes) + no_inputs
+    if len(outcomes) + no_inputs > 1:
         kept = sum(outcome.status == "kept" for outcome in outcomes)
-        say(f"{len(outcomes) - kept - len(failed)} done, {kept} kept, {len(failed)} failed")
+        say(f"{len(outcomes) + no_inputs - kept - failed} done, {kept} kept, {failed} failed")
     return SOME_FAILED if failed else OK
-
-
-def expand_inputs(inputs: Sequence[str]) -> list[Path]:
-    """The files named by the arguments: pictures, all pictures of a folder, or all matches of a pattern.
-
-    Raises `InputError` for a folder without pictures and for a pattern without matches. Files are not checked.
-    """
-    found: list[Path] = []
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            pictures = _pictures_in(path)
-            if not pictures:
-                raise InputError(f"{path}: no pictures in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            found += pictures
-        elif not path.exists() and glob.has_magic(text):
-            matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-            if not matches:
-                raise InputError(f"{text}: nothing matches this pattern")
-            found += [match for match in matches if match.is_file()]
-        else:
-            found.append(path)
-    return list(dict.fromkeys(found))
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    except OSError as error:
-        raise InputError(f"cannot read the folder {folder}: {error.strerror or error}") from None

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints.download import download
 from ..errors import SDPoseError
+from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
 from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 done, 1 some inputs failed, 2 wrong usage, 130 stopped."""
-    args = build_parser().parse_args(argv)
+    """Run the command; returns the exit code.
+
+    0 done, 1 some inputs failed, 2 wrong usage, 130 stopped, 141 done, but nobody read its output to the end.
+    """
+    with lasting_streams() as streams:
+        return streams.status(_run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = build_parser()
+    args = parser.parse_args(list(_names_as_paths(argv, _options(parser, argv))))
     level = logging.DEBUG if args.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
@@ -29,6 +40,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")
         return INTERRUPTED
+
+
+def _options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Collection[str]:
+    """The options of the command in `argv`."""
+    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+    return next((commands[text]._option_string_actions for text in argv if text in commands), ())
+
+
+def _names_as_paths(argv: Sequence[str], options: Collection[str]) -> Iterator[str]:
+    """The arguments, where -NAME becomes ./-NAME if such a file exists, as among the names that a shell's * gives."""
+    for number, text in enumerate(argv):
+        if text == "--":
+            yield from argv[number:]
+            return
+        is_name = text.startswith("-") and text not in options and os.path.lexists(text)
+        yield os.path.join(os.curdir, text) if is_name else text
 
 
 def build_parser() -> argparse.ArgumentParser:

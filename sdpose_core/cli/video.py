@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from ..annotate.clip import ClipFiles, annotate_clip, clip_name
 from ..detection.box_files import BoxFile
+from ..errors import InputError
 from ..estimation.stage_times import StageTimes
+from ..inputs import is_result
+from ..names import output_name
 from ..poses import PoseSequence
-from .arguments import INTERRUPTED, OK, announce, checking_usage, make_estimator, say
+from .arguments import INTERRUPTED, OK, announce, checking_usage, make_estimator, say, say_result
 from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
 from .progress import Bar
 
@@ -33,6 +37,8 @@ def add_parser(commands: Any) -> None:
 def _run_video(args: argparse.Namespace) -> int:
     with checking_usage():
         options = clip_options(args)
+        if is_result(args.input):
+            raise InputError(f"{args.input} is a result of sdpose: name the video that it was made from")
         boxes = BoxFile(args.boxes) if args.boxes else None
     times = StageTimes() if args.profile else None
 
@@ -50,12 +56,12 @@ def _run_video(args: argparse.Namespace) -> int:
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.close()
-            partial = ClipFiles(args.out, clip_name(args.input)).partial
-            done = len(PoseSequence.load(partial)) if partial.exists() else 0
+            partial = ClipFiles(args.out, output_name(clip_name(args.input), args.out)).partial
+            done = len(PoseSequence.load(partial)) if os.path.exists(partial) else 0
             so_far = f"finished frames in {partial}: {done}" if done else "no frame is finished"
             say(f"sdpose video: stopped; {so_far}; run the same command again to resume")
             return INTERRUPTED
-    say(f"{outcome.source}: {outcome.status}: {outcome.message}")
+    say_result(outcome.source, outcome.status, outcome.message)
     if times is not None:
         print(times.table() if times.wall_seconds else "no profile: there was nothing to estimate")
     return OK

@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv",
-     ".3gp", ".mxf", ".vob", ".f4v", ".asf", ".divx", ".gif", ".webp", ".apng"}
+    {".mp4", ".mov", ".qt", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".ts",
+     ".m2t", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".ogm", ".3gp", ".3g2", ".mxf", ".vob", ".f4v", ".asf", ".divx",
+     ".dv", ".rm", ".rmvb", ".y4m", ".gif", ".webp", ".apng"}
 )  # fmt: skip
 """Suffixes of the videos in a folder (lower case). Pictures only count if they are animated, see `is_video`."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import why_missing
 from ..images import DAMAGE, WHITE
 from ..poses import USUAL_RATE
 from .file import VideoFile
@@ -27,8 +29,8 @@ def open_video(
     path = Path(path)
     if frame_rate is not None and (not isinstance(frame_rate, Fraction) or frame_rate <= 0):
         raise InputError(f"frame rate: expected a positive Fraction, got {frame_rate!r}")
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
+    if reason := why_missing(path):
+        raise InputError(f"{path}: {reason}")
     if path.is_dir():
         return PictureFolder(path, frame_rate or USUAL_RATE, background)
     if not path.is_file():  # a pipe or a device would block, or never end
@@ -39,10 +41,10 @@ def open_video(
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file is a video by its suffix; GIF, WebP and APNG must have more than one frame."""
+    """Whether a file is a video by its suffix; GIF, WebP, APNG and PNG must have more than one frame."""
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in VIDEO_SUFFIXES or not path.is_file():
+    if suffix not in VIDEO_SUFFIXES | ANIMATED or not os.path.isfile(path):
         return False
     if suffix not in ANIMATED:
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, read_image, to_rgb
+from ..inputs import pictures_in
 from ..poses import USUAL_RATE
 from .frames import Frame, VideoInfo, VideoSource
 
@@ -75,12 +75,12 @@ class AnimatedPicture(VideoSource):
 
 
 class PictureFolder(VideoSource):
-    """The pictures of a folder in natural order of their names (frame2 before frame10), without hidden files."""
+    """The pictures of a folder, see `pictures_in`: in natural order of their names, without results of ours."""
 
     def __init__(self, path: Path, frame_rate: Fraction, background: tuple[int, int, int] = WHITE) -> None:
         self.damaged: list[int] = []
         self.background = background
-        self.files = sorted(_pictures_in(path), key=lambda file: (_natural(file.name), file.name))
+        self.files = pictures_in(path)
         if not self.files:
             raise InputError(
                 f"{path}: no picture in this folder: expected {', '.join(sorted(IMAGE_SUFFIXES))} files; for a folder "
@@ -101,17 +101,3 @@ class PictureFolder(VideoSource):
                     f"{self.info.size[0]} x {self.info.size[1]}: all frames of a clip must have the same size"
                 )
             yield Frame(index, float(index / self.info.frame_rate), image)
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    try:
-        entries = [entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read: {error.strerror or error}") from None
-    return [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Sort key that compares numbers as numbers."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]

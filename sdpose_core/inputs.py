@@ -1,0 +1,304 @@
+"""What a person names as input: files, folders, patterns and lists, without the results of earlier runs."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import InputError
+from .files import why_missing
+from .images import IMAGE_SUFFIXES
+from .names import in_natural_order, is_hidden
+from .origins import read_mark
+from .texts import read_text
+
+_OF_A_SET = {".png": ("_pose", "_overlay"), ".mp4": ("_kps", "_overlay"), ".mkv": ("_kps", "_overlay")}
+"""How the pictures and videos end that lie beside their NAME.pose.npz."""
+
+
+def is_result(path: Path) -> bool:
+    """Whether a picture or video was made by this library: it carries our mark, or lies beside its NAME.pose.npz.
+
+    Of a folder: whether that is true of all its pictures.
+    """
+    if os.path.isdir(path):
+        found = _pictures(path)
+        return bool(found) and all(map(is_result, found))
+    endings = _OF_A_SET.get(path.suffix.lower())
+    if endings is None or not os.path.isfile(path):
+        return False
+    names = [path.stem.removesuffix(ending) for ending in endings if path.stem.endswith(ending)]
+    return any(os.path.isfile(path.with_name(f"{name}.pose.npz")) for name in names) or read_mark(path) is not None
+
+
+def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The pictures of a folder in natural order, without hidden files.
+
+    Our own results are left out, unless the folder holds nothing else. Raises `InputError` if it cannot be read.
+    """
+    found = _pictures(folder, suffixes)
+    return [path for path in found if not is_result(path)] or found
+
+
+def _pictures(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    return [path for path in _entries(folder) if path.suffix.lower() in suffixes and os.path.isfile(path)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """The files and folders in a folder in natural order, without hidden ones. Raises `InputError`."""
+    try:
+        return in_natural_order(entry for entry in folder.iterdir() if not is_hidden(entry))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+# --- what the arguments of a command name --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of input.
+
+    Attributes:
+        word: its name.
+        suffixes: of its files in a folder (lower case).
+        accepts: whether a file in a folder, or one that matches a pattern, is of this kind.
+        from_folders: a folder in a list is an input itself, not the files in it.
+    """
+
+    word: str
+    suffixes: Collection[str]
+    accepts: Callable[[Path], bool]
+    from_folders: bool = False
+
+    def none(self, what: str) -> str:
+        """The error of a folder or pattern without such files."""
+        return f"{what} ({', '.join(sorted(self.suffixes))})"
+
+
+PICTURES = Kind("picture", IMAGE_SUFFIXES, lambda path: path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path))
+
+
+@dataclass(frozen=True)
+class Named:
+    """One input.
+
+    Attributes:
+        source: the file, or folder of pictures. It may be missing.
+        relative: its POSIX path below the folder, pattern or list that named it; the same on every machine.
+    """
+
+    source: Path
+    relative: str
+
+
+@dataclass
+class Inputs:
+    """What the arguments of a command name.
+
+    Attributes:
+        sources: each file once, however often and by whatever links it is named.
+        failed: (what was named, why it gives no input).
+        results: number of files left out because they are results of ours.
+    """
+
+    sources: list[Named] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    results: int = 0
+
+
+def expand(
+    texts: Iterable[str], kind: Kind, out: Path, *, lists: Sequence[Path] = (), recursive: bool = False
+) -> Inputs:
+    """The inputs named by the arguments of a command. What names none is in `failed`; the others are not affected.
+
+    Args:
+        texts: files, folders, glob patterns, and `@FILE` for lists. What exists is taken as it is, whatever its name.
+        out: the folder for results; files below it are no inputs, unless they are named from inside it.
+        lists: more list files: a path per line; blank lines and lines that begin with # are skipped. Relative paths
+            are relative to the list.
+        recursive: also search the subfolders of folders, and those that links lead to.
+    """
+    search = _Search(kind, out, recursive)
+    for text in texts:
+        search.take(text, lambda text=text: search.named_by(text))
+    for path in lists:
+        search.take(str(path), lambda path=path: search.listed(path))
+    return Inputs(list(search.found.values()), search.failed, len(search.results))
+
+
+class _Search:
+    def __init__(self, kind: Kind, out: Path, recursive: bool) -> None:
+        self.kind, self.recursive = kind, recursive
+        self.found: dict[str, Named] = {}
+        self.results: set[str] = set()
+        self.failed: list[tuple[str, str]] = []
+        self._out = os.path.realpath(out)
+
+    def take(self, text: str, find: Callable[[], Iterable[Named]]) -> None:
+        """Add what an argument names, or why it names nothing."""
+        try:
+            for named in find():
+                self._add(named)
+        except InputError as error:
+            self.failed.append((text, str(error)))
+
+    def _add(self, named: Named) -> None:
+        try:
+            key = os.path.realpath(named.source)
+        except (OSError, ValueError):  # the command says what is wrong with it
+            key = str(named.source)
+        if key in self.found or key in self.results:
+            return
+        if is_result(named.source):
+            self.results.add(key)
+        else:
+            self.found[key] = named
+
+    def named_by(self, text: str) -> Iterable[Named]:
+        """The inputs of one argument."""
+        if not text:
+            raise InputError(f"an empty argument: expected a {self.kind.word} or a folder")
+        path = Path(text)
+        if os.path.isdir(path):
+            return self._in_folder(path)
+        if os.path.lexists(path):
+            return [Named(path, path.name)]
+        if text.startswith("@"):
+            return self.listed(Path(text[1:]))
+        if text.startswith("~") and (home := os.path.expanduser(text)) != text:
+            return self.named_by(home)
+        return self._matching(text) if glob.has_magic(text) else [Named(path, path.name)]
+
+    def _in_folder(self, folder: Path) -> list[Named]:
+        files = [path for path in self._walk(folder) if self.kind.accepts(path)]
+        if not files:
+            hint = "" if self.recursive else self._hint
+            raise InputError(self.kind.none(f"no {self.kind.word}s in this folder") + hint)
+        return _below(folder, files)
+
+    @property
+    def _hint(self) -> str:
+        return ": --recursive also searches its subfolders" if self.kind.from_folders else ""
+
+    def _walk(self, root: Path) -> Iterator[Path]:
+        """The files of a folder; with `recursive`, of those below it, each once: links come last."""
+        entered: set[str] = set()
+        folders, links = deque([root]), deque[Path]()
+        while folders or links:
+            folder = folders.popleft() if folders else links.popleft()
+            real = os.path.realpath(folder)
+            if real in entered or self._is_out(real, root):
+                continue
+            entered.add(real)
+            for path in self._entries_of(folder, root):
+                if not os.path.isdir(path):
+                    yield path
+                elif self.recursive:
+                    (links if path.is_symlink() else folders).append(path)
+
+    def _entries_of(self, folder: Path, root: Path) -> list[Path]:
+        """Entries of a folder. Below the root, a folder that cannot be read and broken links do not end the search."""
+        try:
+            entries = _entries(folder)
+        except InputError as error:
+            if folder == root:
+                raise
+            self.failed.append((str(folder), str(error)))
+            return []
+        for path in (entry for entry in entries if entry.is_symlink() and why_missing(entry)):
+            if path.suffix.lower() in self.kind.suffixes or (self.recursive and not path.suffix):
+                self.failed.append((str(path), f"a broken link: {why_missing(path)}: {os.readlink(path)}"))
+        return entries
+
+    def _is_out(self, real: str, root: Path) -> bool:
+        """Whether a folder holds the results, seen from a root outside of them."""
+        return _is_below(real, self._out) and not _is_below(os.path.realpath(root), self._out)
+
+    def _matching(self, pattern: str) -> Iterable[Named]:
+        """The files that match a pattern; if there are none, those in the folders that match it."""
+        base, rest = _split(pattern)
+        # Brackets may be meant: "[2024]*.png" as typed, after the pattern of that form.
+        for form in dict.fromkeys((rest, rest.replace("[", "[[]"))):
+            found = glob.glob(form, root_dir=base, recursive=True)
+            matches = [path for path in in_natural_order(base / name for name in found) if not is_hidden(path)]
+            matches = [path for path in matches if not self._is_out(os.path.realpath(path), base)]
+            if files := self._of_this_kind(matches, rest):
+                return _below(base, files)
+            if inside := [path for path in matches if os.path.isdir(path)]:
+                return _below(base, [file for folder in inside for file in self._files_of(folder)])
+        raise InputError(self.kind.none(f"no {self.kind.word} matches this pattern"))
+
+    def _of_this_kind(self, matches: Sequence[Path], pattern: str) -> list[Path]:
+        """Files of this kind among the matches; if there are none, files of unknown suffixes that were meant."""
+        files = [path for path in matches if self.kind.accepts(path)]
+        if files or not Path(pattern).name.strip("*.") or any(os.path.isdir(path) for path in matches):
+            return files
+        known = {*IMAGE_SUFFIXES, *self.kind.suffixes}
+        return [path for path in matches if path.suffix.lower() not in known and os.path.isfile(path)]
+
+    def _files_of(self, folder: Path) -> list[Path]:
+        files = [path for path in self._walk(folder) if self.kind.accepts(path)]
+        if not files:
+            self.failed.append((str(folder), self.kind.none(f"no {self.kind.word}s in this folder")))
+        return files
+
+    def listed(self, path: Path) -> Iterator[Named]:
+        """The entries of a list. The relative name of an absolute path begins below the common folder of them all."""
+        if reason := why_missing(path):
+            raise InputError(f"list {path} cannot be read: {reason}")
+        lines = [line for line in read_text(path, errors="surrogateescape").split("\n") if _is_entry(line)]
+        if not lines:
+            raise InputError(f"list {path} names no {self.kind.word}: expected one path per line")
+        damaged = [line for line in lines if "\0" in line]
+        self.failed += [(line[:80], f"a line of {path} with a null byte: expected a path") for line in damaged]
+        entries = [_entry(line, path.parent) for line in lines if "\0" not in line]
+        outside = [entry for entry in entries if entry.is_absolute() or ".." in entry.parts]
+        absolute = [Path(os.path.abspath(path.parent / entry)) for entry in outside]
+        try:
+            common = os.path.commonpath([entry.parent for entry in absolute]) if absolute else ""
+        except ValueError:
+            drives = f"list {path} names {self.kind.word}s on several drives: make one list per drive"
+            raise InputError(drives) from None
+        for entry in entries:
+            source = Path(os.path.normpath(path.parent / entry))
+            below = os.path.relpath(os.path.abspath(source), common) if entry in outside else entry
+            named = Named(source, Path(below).as_posix() if Path(below).name else Path(os.path.abspath(source)).name)
+            if os.path.isdir(source) and not self.kind.from_folders:
+                yield from (Named(file, f"{named.relative}/{file.name}") for file in self._files_of(source))
+            else:
+                yield named
+
+
+def _below(base: Path, files: Sequence[Path]) -> list[Named]:
+    """Inputs with names relative to `base`; a link is left out if the file it leads to is there under its own name."""
+    real = {os.path.realpath(file) for file in files if not file.is_symlink()}
+    kept = [file for file in files if not (file.is_symlink() and os.path.realpath(file) in real)]
+    return [Named(file, Path(os.path.relpath(file, base)).as_posix()) for file in kept]
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(path).is_relative_to(folder)
+
+
+def _split(pattern: str) -> tuple[Path, str]:
+    """The longest leading folders of a pattern that exist as they are written, and the rest."""
+    parts = Path(pattern).parts
+    count = next(n for n in range(len(parts), -1, -1) if n == 0 or os.path.isdir(Path(*parts[:n])))
+    return Path(*parts[:count]), str(Path(*parts[count:]))
+
+
+def _is_entry(line: str) -> bool:
+    return bool(line.strip()) and not line.strip().startswith("#")
+
+
+def _entry(line: str, folder: Path) -> Path:
+    """The path in a line of a list: as it is if that exists, else without spaces and quotes around it, and with ~."""
+    plain = line.strip()
+    unquoted = plain[1:-1] if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'" else plain
+    forms = (line, plain, unquoted, os.path.expanduser(unquoted))
+    return Path(next((form for form in forms if os.path.lexists(folder / form)), unquoted))

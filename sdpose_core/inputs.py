@@ -266,6 +266,8 @@ class _Search:
             raise InputError(drives) from None
         for entry in entries:
             source = Path(os.path.normpath(path.parent / entry))
+            if os.path.realpath(source) == os.path.realpath(path):  # as in dir /b > list.txt
+                continue
             below = os.path.relpath(os.path.abspath(source), common) if entry in outside else entry
             named = Named(source, Path(below).as_posix() if Path(below).name else Path(os.path.abspath(source)).name)
             if os.path.isdir(source) and not self.kind.from_folders:

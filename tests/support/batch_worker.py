@@ -59,7 +59,7 @@ def main(source: str, out: str, shard: str, seconds: str = "0", hang_at: str = "
     batch = Batch.begin(Path(out), "fake", None if shard == "-" else Shard.parse(shard))
     run = FakeRun(Path(out) / "work.log", float(seconds), hang_at)
     for record in annotate_videos(
-        batch, find_items([source], batch.out, recursive=True), one_after_another(batch, run)
+        batch, find_items([source], batch.out, recursive=True).items, one_after_another(batch, run)
     ):
         print(record.name, record.status, flush=True)
 

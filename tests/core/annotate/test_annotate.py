@@ -254,9 +254,9 @@ def test_pictures_share_their_batches(tmp_path: Path) -> None:
 
 def test_names_keep_the_extension_where_stems_meet() -> None:
     sources = [Path("x/a.jpg"), Path("x/a.png"), Path("x/b.jpg"), Path("x/b.jpg")]
-    assert output_names(sources) == {sources[0]: "a.jpg", sources[1]: "a.png", sources[2]: "b"}
+    assert output_names(sources, Path("out")) == {sources[0]: "a.jpg", sources[1]: "a.png", sources[2]: "b"}
     with pytest.raises(InputError, match="two folders"):
-        output_names([Path("x/a.jpg"), Path("y/a.jpg")])
+        output_names([Path("x/a.jpg"), Path("y/a.jpg")], Path("out"))
 
 
 @pytest.mark.parametrize(

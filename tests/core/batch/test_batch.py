@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def results(out: Path) -> dict[str, bytes]:
 
 def run_all(folder: Path, out: Path, run: object = None, shard: Shard | None = None) -> list[Record]:
     batch = Batch.begin(out, "settings of the test", shard)
-    items = find_items([str(folder)], out, recursive=True)
+    items = find_items([str(folder)], out, recursive=True).items
     return list(annotate_videos(batch, items, one_after_another(batch, run or FakeRun())))
 
 
@@ -83,7 +84,7 @@ def test_the_same_shares_in_any_folder_locale_and_hash_seed(tmp_path: Path) -> N
     code = (
         "import sys; from pathlib import Path; from sdpose_core.batch.inputs import find_items\n"
         "from sdpose_core.batch.shards import Shard\n"
-        "items = find_items([sys.argv[1]], Path('out'), recursive=True)\n"
+        "items = find_items([sys.argv[1]], Path('out'), recursive=True).items\n"
         "print(ascii([[i.relative for i in Shard(n, 2).choose(items)] for n in (1, 2)]))"
     )
     seen = set()
@@ -129,7 +130,7 @@ def test_auto_outside_an_even_slurm_array_is_refused(environment: dict[str, str]
 
 
 def found(inputs: list[str], out: Path, **options: object) -> dict[str, str]:
-    return {item.relative: item.name for item in find_items(inputs, out, **options)}
+    return {item.relative: item.name for item in find_items(inputs, out, **options).items}
 
 
 def test_a_folder_stands_for_its_videos_and_with_recursive_for_those_below(tmp_path: Path) -> None:
@@ -161,15 +162,23 @@ def test_one_source_named_twice_is_one_item_and_two_of_one_name_are_refused(tmp_
     fill(tmp_path, "x/a.mp4", "y/a.mp4")
     one = [f"{tmp_path}/x", f"{tmp_path}/x/a.mp4", f"{tmp_path}/y/../x/*.mp4"]
     assert found(one, tmp_path / "out") == {"a.mp4": "a"}
-    with pytest.raises(InputError, match=r"same files: name the folder that holds both"):
-        find_items([f"{tmp_path}/x/a.mp4", f"{tmp_path}/y/a.mp4"], tmp_path / "out")
+    two = find_items([f"{tmp_path}/x/a.mp4", f"{tmp_path}/y/a.mp4"], tmp_path / "out")
+    assert [item.source for item in two.items] == [tmp_path / "x/a.mp4"]
+    [(text, reason)] = two.failed
+    assert text == f"{tmp_path}/y/a.mp4"
+    assert "same files" in reason and "name the folder that holds both" in reason
 
 
 @pytest.mark.parametrize("what", ["empty", "empty/*.mp4", "@empty/list.txt", "@nowhere.txt"])
 def test_what_names_no_video_is_said(tmp_path: Path, what: str) -> None:
     fill(tmp_path, "empty/list.txt", content=b"# ")
-    with pytest.raises(InputError, match=r"no video|cannot be read"):
-        find_items([what.replace("@", f"@{tmp_path}/") if "@" in what else f"{tmp_path}/{what}"], tmp_path / "out")
+    text = what.replace("@", f"@{tmp_path}/") if "@" in what else f"{tmp_path}/{what}"
+    good = fill(tmp_path, "good.mp4") / "good.mp4"
+    found = find_items([text, str(good)], tmp_path / "out")
+    assert [item.name for item in found.items] == ["good"], "the others are done"
+    [(failed, reason)] = found.failed
+    assert failed == text
+    assert re.search("no video|cannot be read", reason)
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -187,7 +196,7 @@ def test_a_list_is_read_line_by_line(tmp_path: Path, line_end: str, mark: str) -
     }  # fmt: skip
     assert found([f"@{path}"], tmp_path / "out") == expected
     assert found([], tmp_path / "out", lists=[path]) == expected
-    assert {item.source for item in find_items([], tmp_path / "out", lists=[path])} == {
+    assert {item.source for item in find_items([], tmp_path / "out", lists=[path]).items} == {
         tmp_path / "in" / relative for relative in expected
     }
 
@@ -258,7 +267,7 @@ def test_files_made_with_other_settings_are_kept_and_it_is_said(tmp_path: Path) 
     folder = fill(tmp_path / "in", "a.mp4")
     run_all(folder, tmp_path / "out")
     batch = Batch.begin(tmp_path / "out", "others")
-    [record] = annotate_videos(batch, find_items([str(folder)], batch.out), one_after_another(batch, FakeRun()))
+    [record] = annotate_videos(batch, find_items([str(folder)], batch.out).items, one_after_another(batch, FakeRun()))
     assert (record.status, record.settings) == ("kept", "settings of the test")
     assert record.message == "its files already exist; made with other settings"
 
@@ -347,7 +356,7 @@ def test_stopping_keeps_what_is_finished_and_frees_the_item(tmp_path: Path) -> N
 def test_an_item_that_another_finished_meanwhile_is_taken_as_it_is(tmp_path: Path) -> None:
     """So two processes of one list do not do an item twice, even with --overwrite."""
     folder, out, log = fill(tmp_path / "in", "a.mp4"), tmp_path / "out", tmp_path / "work.log"
-    items = find_items([str(folder)], out)
+    items = find_items([str(folder)], out).items
     one, other = Batch.begin(out), Batch.begin(out)
     time.sleep(0.02)
 
@@ -453,7 +462,7 @@ def test_an_item_of_a_living_worker_is_waited_for_and_done_when_it_dies(
         worker.communicate()
 
     batch = Batch.begin(out)
-    items = find_items([str(folder)], out, recursive=True)
+    items = find_items([str(folder)], out, recursive=True).items
     records = list(annotate_videos(batch, items, one_after_another(batch, FakeRun()), on_wait=on_wait))
     assert waited == ["b.mp4"]
     assert (records[-1].name, records[-1].status) == ("b", "done")

@@ -60,7 +60,7 @@ def fill(folder: Path, *names: str) -> list[Item]:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"damaged" if "bad" in name else b"frames of " + name.encode())
-    return find_items([str(folder)], folder / "out", recursive=True)
+    return find_items([str(folder)], folder / "out", recursive=True).items
 
 
 def files(out: Path) -> dict[str, bytes]:

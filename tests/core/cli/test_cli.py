@@ -13,9 +13,7 @@ import pytest
 from paths import DATA
 from PIL import Image
 
-from sdpose_core.cli.image import expand_inputs
 from sdpose_core.cli.main import build_parser, main
-from sdpose_core.errors import InputError
 from sdpose_core.poses import PoseSequence
 
 
@@ -244,20 +242,6 @@ def test_weights_that_cannot_be_loaded_give_one_line(model: str, tmp_path: Path,
     printed = capsys.readouterr().err
     assert "Traceback" not in printed
     assert names(tmp_path) == []
-
-
-def test_inputs_may_be_folders_and_patterns(tmp_path: Path) -> None:
-    for name in ("b.png", "a.JPG", "c.txt"):
-        (tmp_path / name).write_bytes(b"")
-    both = [tmp_path / "a.JPG", tmp_path / "b.png"]
-    assert expand_inputs([str(tmp_path)]) == both
-    assert expand_inputs([str(tmp_path / "*.png"), str(tmp_path)]) == [both[1], both[0]]
-    assert expand_inputs(["missing.png"]) == [Path("missing.png")]
-    with pytest.raises(InputError, match="nothing matches"):
-        expand_inputs([str(tmp_path / "*.webp")])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no pictures in this folder"):
-        expand_inputs([str(tmp_path / "empty")])
 
 
 def test_every_command_has_help() -> None:

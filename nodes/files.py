@@ -12,6 +12,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.files import atomic_write
+from ..sdpose_core.names import is_hidden, natural_key
 from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
@@ -108,21 +109,25 @@ def pose_files() -> list[str]:
     found = []
     for place in PLACES:
         root = Path(folder_paths.get_directory_by_type(place))
-        found += [f"{name} [{place}]" for name in sorted(_pose_files_below(root))]
+        found += [f"{name} [{place}]" for name in sorted(_pose_files_below(root), key=natural_key)]
     return found or [NO_FILE]
 
 
 def _pose_files_below(root: Path) -> set[str]:
-    """Names relative to `root`, at most `DEPTH` folders deep. A folder of frames is one name, which ends with /."""
+    """Names relative to `root`, at most `DEPTH` folders deep, without hidden files.
+
+    A folder of frames is one name, which ends with /.
+    """
     names = set()
     for folder, subfolders, files in os.walk(root):
         place = Path(folder).relative_to(root)
-        if len(place.parts) == DEPTH:
-            subfolders.clear()
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and len(place.parts) < DEPTH]
         for file in files:
-            if file.endswith(FRAME_SUFFIX) and place.parts:
+            if is_hidden(place / file):
+                continue
+            if file.lower().endswith(FRAME_SUFFIX) and place.parts:
                 names.add(f"{place.as_posix()}/")
-            elif file.endswith(SUFFIXES):
+            elif file.lower().endswith(SUFFIXES):
                 names.add((place / file).as_posix())
     return names
 
@@ -192,7 +197,7 @@ class LoadPoses(io.ComfyNode):
         from ..sdpose_core.openpose.reader import read_openpose_json
 
         path = pose_path(file)
-        if path.name.endswith(SUFFIXES[1]):
+        if path.name.lower().endswith(SUFFIXES[1]):
             poses, notes = PoseSequence.load(path).frames(), []
         else:
             size = (canvas_width, canvas_height) if canvas_width and canvas_height else None

@@ -58,7 +58,7 @@ def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
     Raises `InputError` if it holds anything else, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not (path.is_dir() and all(entry.match(pattern) for entry in path.iterdir())):
+    if os.path.exists(path) and not (os.path.isdir(path) and all(entry.match(pattern) for entry in path.iterdir())):
         raise InputError(f"{path} already exists and holds other things than {pattern}: choose another folder")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

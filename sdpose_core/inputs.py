@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 from collections import deque
@@ -125,9 +126,9 @@ def expand(
     """
     search = _Search(kind, out, recursive)
     for text in texts:
-        search.take(text, lambda text=text: search.named_by(text))
+        search.take(text, functools.partial(search.named_by, text))
     for path in lists:
-        search.take(str(path), lambda path=path: search.listed(path))
+        search.take(str(path), functools.partial(search.listed, path))
     return Inputs(list(search.found.values()), search.failed, len(search.results))
 
 

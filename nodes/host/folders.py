@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ...sdpose_core.errors import InputError
+from ...sdpose_core.names import is_hidden, natural_key
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +48,19 @@ def weight_files(suffix: str = ".safetensors", folders: Sequence[str] = WEIGHT_F
     """Names of the weight files (and folders in diffusers' layout), those with "sdpose" in their name first."""
     import folder_paths
 
-    names = {name for folder in folders for name in folder_paths.get_filename_list(folder) if name.endswith(suffix)}
+    listed = (name for folder in folders for name in folder_paths.get_filename_list(folder))
+    names = {name for name in listed if name.lower().endswith(suffix) and not is_hidden(Path(name))}
     if suffix == ".safetensors":
         whole = {path.name for path in _diffusers_folders()}
         names = whole | {name for name in names if len(parts := Path(name).parts) == 1 or parts[0] not in whole}
-    return sorted(names, key=lambda name: ("sdpose" not in name.lower(), name.lower()))
+    return sorted(names, key=lambda name: ("sdpose" not in name.lower(), natural_key(name)))
 
 
 def _diffusers_folders() -> list[Path]:
     import folder_paths
 
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
-    return [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if (path / "unet").is_dir()]
+    return [path for root in roots if root.is_dir() for path in root.iterdir() if (path / "unet").is_dir()]
 
 
 def transformers_folders() -> list[str]:
@@ -67,7 +69,7 @@ def transformers_folders() -> list[str]:
 
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     found = {path.parent.name for root in roots if root.is_dir() for path in root.glob("*/config.json")}
-    return sorted(found - {path.name for path in _diffusers_folders()})
+    return sorted(found - {path.name for path in _diffusers_folders()}, key=natural_key)
 
 
 def weight_path(name: str) -> Path:

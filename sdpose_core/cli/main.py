@@ -37,6 +37,11 @@ def _run(argv: Sequence[str]) -> int:
     except SDPoseError as error:
         say(f"sdpose {args.command}: {error}")
         return WRONG_USAGE if isinstance(error, WrongUsage) else SOME_FAILED
+    except OSError as error:
+        if error.filename is None:  # not about a path that was given
+            raise
+        say(f"sdpose {args.command}: {error.filename}: {error.strerror}")
+        return SOME_FAILED
     except KeyboardInterrupt:
         say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")
         return INTERRUPTED

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from ..drawing.canvas import FITS
 from ..errors import InputError, did_you_mean
 from ..images import read_image
+from ..names import output_name
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.people import parse_person, select_people
 from ..sequences.selection import select_person
@@ -83,8 +84,8 @@ def export(
         size=_canvas(profile, options, _size_of(sequence, poses, picture)),
         fit=_fit(profile, options, fitted=poses is not None and poses.size == sequence.size),
         threshold=options.threshold, codec=options.codec or profile.codec, overwrite=options.overwrite,
-        name=name or Path(str(sequence.meta.get("source") or "poses")).stem, out=Path(out), video=video,
-        faces=sequence if faces is None else faces, reference=poses, reference_picture=picture,
+        name=output_name(name or Path(str(sequence.meta.get("source") or "poses")).stem, Path(out)), out=Path(out),
+        video=video, faces=sequence if faces is None else faces, reference=poses, reference_picture=picture,
         on_progress=on_progress, result=result,
     )  # fmt: skip
     profile.write(job)

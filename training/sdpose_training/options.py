@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.streams import lasting_streams
 
 INTERRUPTED = 130
 
@@ -77,15 +78,17 @@ def start_log(*quiet: str) -> None:
 def exit_status(command: str, work: Callable[[], int | None], *, resumes: bool = False) -> int:
     """The exit status that `work` returns (None is 0), or 1 after printing an `SDPoseError` in one line.
 
-    With `resumes`, Ctrl-C prints how to resume and gives 130.
+    With `resumes`, Ctrl-C prints how to resume and gives 130. Output that cannot be encoded, or that nobody reads any
+    more, does not end the work, see `lasting_streams`.
     """
-    try:
-        return work() or 0
-    except SDPoseError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        if not resumes:
-            raise
-        print(f"{command}: stopped; run the same command again to resume", file=sys.stderr)
-        return INTERRUPTED
+    with lasting_streams() as streams:
+        try:
+            return streams.status(work() or 0)
+        except SDPoseError as error:
+            print(f"{command}: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            if not resumes:
+                raise
+            print(f"{command}: stopped; run the same command again to resume", file=sys.stderr)
+            return INTERRUPTED

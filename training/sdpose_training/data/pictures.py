@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
+from sdpose_core import inputs
 from sdpose_core.errors import InputError
+from sdpose_core.files import why_missing
 from sdpose_core.images import IMAGE_SUFFIXES
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -17,10 +20,14 @@ _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 def pictures_in(folder: Path, option: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The pictures in a folder, sorted; `InputError` names the option that gave the folder if there are none."""
-    if not folder.is_dir():
-        raise InputError(f"{option} {folder}: no such folder; expected a folder of pictures")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    """The pictures in a folder by `inputs.pictures_in`, without hidden files and results of ours.
+
+    They are sorted by code points, not in natural order: seeds choose by this order. Raises `InputError`, which names
+    the option that gave the folder, if there are none.
+    """
+    if not os.path.isdir(folder):
+        raise InputError(f"{option} {folder}: {why_missing(folder) or 'not a folder'}; expected a folder of pictures")
+    found = sorted(inputs.pictures_in(folder, suffixes))
     if not found:
         raise InputError(f"{option} {folder}: no pictures in it ({', '.join(sorted(suffixes))})")
     return found

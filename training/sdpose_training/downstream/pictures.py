@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
 from sdpose_core.images import read_image, write_png
+from sdpose_core.names import in_natural_order
 from sdpose_training.data.pictures import pictures_in
 from sdpose_training.downstream.poses import Condition, faithfulness, find_pose_files, read_condition, resized
 from sdpose_training.pages import Picture, Row, write_page
@@ -82,8 +84,8 @@ class Generated:
 
 
 def find_pictures(place: Path) -> list[Path]:
-    """The pictures of a folder by name, or one picture. `InputError` if there is none."""
-    return [place] if place.is_file() else pictures_in(place, "--pictures")
+    """The pictures of a folder in natural order, or one picture. `InputError` if there is none."""
+    return [place] if os.path.isfile(place) else in_natural_order(pictures_in(place, "--pictures"))
 
 
 def canvas_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:

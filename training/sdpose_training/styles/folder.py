@@ -72,7 +72,7 @@ def find_data(root: Path, images: str | None, annotations: str | None) -> Painte
 
 
 def picture_names(data: PaintedData) -> list[str]:
-    """File names of the annotated pictures, sorted, each once.
+    """File names of the annotated pictures, each once, sorted by code points: shards are counted in this order.
 
     Raises `InputError`: not a COCO file, a name that leads out of the folder, or an unsupported format.
     """

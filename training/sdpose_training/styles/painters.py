@@ -55,7 +55,7 @@ def stytr2_painter(
 
 
 def find_style_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name; `InputError` without any."""
+    """The pictures of a folder, in the order that `chosen` counts in; `InputError` without any."""
     return pictures_in(folder, "--style-pictures")
 
 

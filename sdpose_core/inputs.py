@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,23 +18,28 @@ from .names import in_natural_order, is_hidden
 from .origins import read_mark
 from .texts import read_text
 
-_OF_A_SET = {".png": ("_pose", "_overlay"), ".mp4": ("_kps", "_overlay"), ".mkv": ("_kps", "_overlay")}
-"""How the pictures and videos end that lie beside their NAME.pose.npz."""
+_OF_A_SET = {
+    ".png": ("_pose", "_overlay"), ".mp4": ("_kps", "_overlay"), ".mkv": ("_kps", "_overlay"), ".json": ("_keypoints",)
+}  # fmt: skip
+"""How the files end that lie beside their NAME.pose.npz."""
+
+_ALWAYS = re.compile(r".*\.pose\.npz|manifest(\.\d+-of-\d+)?\.jsonl", re.DOTALL)
+"""Names of files that only we write."""
 
 
 def is_result(path: Path) -> bool:
-    """Whether a picture or video was made by this library: it carries our mark, or lies beside its NAME.pose.npz.
+    """Whether a file was made by this library: by its name, its mark, or the NAME.pose.npz that it lies beside.
 
     Of a folder: whether that is true of all its pictures.
     """
     if os.path.isdir(path):
         found = _pictures(path)
         return bool(found) and all(map(is_result, found))
-    endings = _OF_A_SET.get(path.suffix.lower())
-    if endings is None or not os.path.isfile(path):
+    if not os.path.isfile(path):
         return False
-    names = [path.stem.removesuffix(ending) for ending in endings if path.stem.endswith(ending)]
-    return any(os.path.isfile(path.with_name(f"{name}.pose.npz")) for name in names) or read_mark(path) is not None
+    stems = [path.stem.removesuffix(end) for end in _OF_A_SET.get(path.suffix.lower(), ()) if path.stem.endswith(end)]
+    beside = any(os.path.isfile(path.with_name(f"{stem}.pose.npz")) for stem in stems)
+    return beside or bool(_ALWAYS.fullmatch(path.name)) or read_mark(path) is not None
 
 
 def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
@@ -146,7 +152,7 @@ class _Search:
             for named in find():
                 self._add(named)
         except InputError as error:
-            self.failed.append((text, str(error)))
+            self.failed.append((text or repr(text), str(error)))
 
     def _add(self, named: Named) -> None:
         try:
@@ -164,6 +170,8 @@ class _Search:
         """The inputs of one argument."""
         if not text:
             raise InputError(f"an empty argument: expected a {self.kind.word} or a folder")
+        if "\0" in text:
+            raise InputError(f"a null byte in a name: expected a {self.kind.word} or a folder")
         path = Path(text)
         if os.path.isdir(path):
             return self._in_folder(path)
@@ -177,17 +185,23 @@ class _Search:
 
     def _in_folder(self, folder: Path) -> list[Named]:
         files = [path for path in self._walk(folder) if self.kind.accepts(path)]
-        if not files:
-            hint = "" if self.recursive else self._hint
+        if not files and not _is_below(os.path.realpath(folder), self._out):
+            hint = ": --recursive also searches its subfolders" if self.kind.from_folders and not self.recursive else ""
             raise InputError(self.kind.none(f"no {self.kind.word}s in this folder") + hint)
         return _below(folder, files)
 
-    @property
-    def _hint(self) -> str:
-        return ": --recursive also searches its subfolders" if self.kind.from_folders else ""
-
     def _walk(self, root: Path) -> Iterator[Path]:
-        """The files of a folder; with `recursive`, of those below it, each once: links come last."""
+        """The files of a folder; with `recursive`, also of those below it. Broken links are reported."""
+        for _, entries in self._folders(root, self.recursive):
+            for path in entries:
+                if path.is_symlink() and (reason := why_missing(path)):
+                    if path.suffix.lower() in self.kind.suffixes or (self.recursive and not path.suffix):
+                        self.failed.append((str(path), f"a broken link: {reason}: {os.readlink(path)}"))
+                elif not os.path.isdir(path):
+                    yield path
+
+    def _folders(self, root: Path, recursive: bool) -> Iterator[tuple[Path, list[Path]]]:
+        """A folder, and those below it, with their entries. Each comes once: those that links lead to come last."""
         entered: set[str] = set()
         folders, links = deque([root]), deque[Path]()
         while folders or links:
@@ -196,25 +210,17 @@ class _Search:
             if real in entered or self._is_out(real, root):
                 continue
             entered.add(real)
-            for path in self._entries_of(folder, root):
-                if not os.path.isdir(path):
-                    yield path
-                elif self.recursive:
+            try:
+                entries = _entries(folder)
+            except InputError as error:
+                if folder == root:
+                    raise
+                self.failed.append((str(folder), str(error)))
+                continue
+            yield folder, entries
+            for path in entries if recursive else ():
+                if os.path.isdir(path):
                     (links if path.is_symlink() else folders).append(path)
-
-    def _entries_of(self, folder: Path, root: Path) -> list[Path]:
-        """Entries of a folder. Below the root, a folder that cannot be read and broken links do not end the search."""
-        try:
-            entries = _entries(folder)
-        except InputError as error:
-            if folder == root:
-                raise
-            self.failed.append((str(folder), str(error)))
-            return []
-        for path in (entry for entry in entries if entry.is_symlink() and why_missing(entry)):
-            if path.suffix.lower() in self.kind.suffixes or (self.recursive and not path.suffix):
-                self.failed.append((str(path), f"a broken link: {why_missing(path)}: {os.readlink(path)}"))
-        return entries
 
     def _is_out(self, real: str, root: Path) -> bool:
         """Whether a folder holds the results, seen from a root outside of them."""
@@ -224,20 +230,30 @@ class _Search:
         """The files that match a pattern; if there are none, those in the folders that match it."""
         base, rest = _split(pattern)
         # Brackets may be meant: "[2024]*.png" as typed, after the pattern of that form.
-        for form in dict.fromkeys((rest, rest.replace("[", "[[]"))):
-            found = glob.glob(form, root_dir=base, recursive=True)
-            matches = [path for path in in_natural_order(base / name for name in found) if not is_hidden(path)]
-            matches = [path for path in matches if not self._is_out(os.path.realpath(path), base)]
-            if files := self._of_this_kind(matches, rest):
+        for parts in dict.fromkeys((rest, tuple(part.replace("[", "[[]") for part in rest))):
+            found = (path for path in self._matches(base, parts) if not is_hidden(path))
+            matches = in_natural_order(path for path in found if not self._is_out(os.path.realpath(path), base))
+            if files := self._of_this_kind(matches, parts[-1]):
                 return _below(base, files)
             if inside := [path for path in matches if os.path.isdir(path)]:
                 return _below(base, [file for folder in inside for file in self._files_of(folder)])
         raise InputError(self.kind.none(f"no {self.kind.word} matches this pattern"))
 
+    def _matches(self, base: Path, parts: tuple[str, ...]) -> Iterator[Path]:
+        """What matches a pattern below `base`; `**` stands for any number of folders, each entered once."""
+        if "**" not in parts:
+            yield from (base / name for name in glob.glob(os.path.join(*parts), root_dir=base))
+            return
+        place = parts.index("**")
+        for start in self._matches(base, parts[:place]) if place else [base]:
+            if os.path.isdir(start):
+                for folder, _ in self._folders(start, recursive=True):
+                    yield from self._matches(folder, parts[place + 1 :] or ("*",))
+
     def _of_this_kind(self, matches: Sequence[Path], pattern: str) -> list[Path]:
         """Files of this kind among the matches; if there are none, files of unknown suffixes that were meant."""
         files = [path for path in matches if self.kind.accepts(path)]
-        if files or not Path(pattern).name.strip("*.") or any(os.path.isdir(path) for path in matches):
+        if files or not pattern.strip("*.") or any(os.path.isdir(path) for path in matches):
             return files
         known = {*IMAGE_SUFFIXES, *self.kind.suffixes}
         return [path for path in matches if path.suffix.lower() not in known and os.path.isfile(path)]
@@ -252,7 +268,10 @@ class _Search:
         """The entries of a list. The relative name of an absolute path begins below the common folder of them all."""
         if reason := why_missing(path):
             raise InputError(f"list {path} cannot be read: {reason}")
-        lines = [line for line in read_text(path, errors="surrogateescape").split("\n") if _is_entry(line)]
+        text = read_text(path, errors="surrogateescape")
+        if "\0" in text and any("\udc80" <= char <= "\udcff" for char in text):
+            raise InputError(f"list {path} is not text: expected one path per line")
+        lines = [line for line in text.split("\n") if _is_entry(line)]
         if not lines:
             raise InputError(f"list {path} names no {self.kind.word}: expected one path per line")
         damaged = [line for line in lines if "\0" in line]
@@ -288,11 +307,11 @@ def _is_below(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
 
 
-def _split(pattern: str) -> tuple[Path, str]:
+def _split(pattern: str) -> tuple[Path, tuple[str, ...]]:
     """The longest leading folders of a pattern that exist as they are written, and the rest."""
     parts = Path(pattern).parts
     count = next(n for n in range(len(parts), -1, -1) if n == 0 or os.path.isdir(Path(*parts[:n])))
-    return Path(*parts[:count]), str(Path(*parts[count:]))
+    return Path(*parts[:count]), parts[count:]
 
 
 def _is_entry(line: str) -> bool:

@@ -67,7 +67,7 @@ def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], 
     for text, reason in failed:
         say_result(text, "failed", reason)
     if not sources:
-        what = "all are results of sdpose" if results and not failed else "see above" if failed else "none is given"
+        what = "all are results of sdpose" if results and not failed else "see above" if failed else "none was found"
         raise InputError(f"nothing to do: expected at least one {word}, {what}")
     return len(failed)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sdpose_core.files import atomic_write
-from sdpose_core.names import fitted_name, folded, in_natural_order, is_hidden, name_limit, output_name
+from sdpose_core.names import distinct_names, fitted_name, folded, in_natural_order, is_hidden, name_limit, output_name
 from sdpose_core.resumable import remove_leftovers
 
 
@@ -64,3 +64,14 @@ def test_leftovers_of_long_names_are_found(tmp_path):
 
 def test_the_limit_of_a_folder_that_does_not_exist_yet(tmp_path):
     assert name_limit(tmp_path / "a" / "b") == name_limit(tmp_path)
+
+
+def test_names_stay_short_where_they_are_distinct():
+    pairs = [("a", "a.jpg"), ("a", "a.png"), ("b", "b.png"), ("a.jpg", "a.jpg.png"), ("b", "b.png")]
+    assert distinct_names(pairs) == ["a.jpg", "a.png", "b", "a.jpg.png", "b"]
+
+
+@pytest.mark.parametrize("first, second", [("a.png", "A.PNG"), ("é.png", "e\u0301.png"), ("x/a.png", "X/a.png")])
+def test_names_that_some_systems_take_for_one_differ(first, second):
+    names = distinct_names([(Path(name).with_suffix("").as_posix(), name) for name in (first, second)])
+    assert len({folded(name) for name in names}) == 2 and names[0] == first

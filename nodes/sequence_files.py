@@ -60,7 +60,7 @@ class LoadSequence(io.ComfyNode):
 
 
 def _sequence_files() -> list[str]:
-    return [name for name in pose_files() if f"{SUFFIXES[1]} [" in name] or [NO_SEQUENCE]
+    return [name for name in pose_files() if f"{SUFFIXES[1]} [" in name.lower()] or [NO_SEQUENCE]
 
 
 def _sequence_path(choice: str) -> Path:

@@ -705,3 +705,26 @@ def test_saving_outside_the_output_folder_is_refused(nodes: dict, estimate: Any,
 def test_load_without_files_says_where_to_put_them(nodes: dict, input_error: type[Exception]) -> None:
     with pytest.raises(input_error, match="input folder"):
         nodes["SDPoseAnnotatorLoad"].execute(file="(no pose file found)", swap_hands=False)
+
+
+def test_files_are_listed_in_natural_order_without_hidden_ones(
+    inside: Any, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = [
+        "n/a2.pose.npz", "n/a10.POSE.NPZ", "n/._a2.pose.npz", "n/.sdpose-batch/a2.json", "n/b.JSON",
+        "n/__MACOSX/b.json", "n/x10/f_keypoints.json", "n/x9/f_keypoints.json",
+    ]  # fmt: skip
+    for name in listed:
+        (base / "input" / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / "input" / name).touch()
+    found = [name for name in inside("nodes.files").pose_files() if name.startswith("n/")]
+    assert found == [f"n/{name} [input]" for name in ("a2.pose.npz", "a10.POSE.NPZ", "b.JSON", "x9/", "x10/")]
+    sequences = [name for name in inside("nodes.sequence_files")._sequence_files() if name.startswith("n/")]
+    assert sequences == found[:2]
+
+    import folder_paths
+
+    weights = ["w10.safetensors", "w9.SAFETENSORS", "x/._w9.safetensors", "SDPose.safetensors", "w.ckpt"]
+    monkeypatch.setattr(folder_paths, "get_filename_list", lambda _folder: weights)
+    names = [name for name in inside("nodes.host.folders").weight_files() if name in weights]
+    assert names == ["SDPose.safetensors", "w9.SAFETENSORS", "w10.safetensors"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -31,8 +32,9 @@ from sdpose_training.data.augmentation import (
 )
 from sdpose_training.data.keypoint_sets import find_keypoint_set, from_category
 from sdpose_training.data.photometric import distort, hole, occlude
-from sdpose_training.data.pictures import read_picture
+from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in, read_picture
 from sdpose_training.data.samples import PeopleSamples, SampleSettings, collate
+from sdpose_training.options import exit_status
 from sdpose_training.recipe.recipe import AugmentationRecipe
 
 COCO = SHARED / "data" / "coco_samples"
@@ -478,3 +480,24 @@ def test_workers_end_with_the_trainer_and_not_before() -> None:
     line = [sys.executable, "-c", WORKERS_OF_A_LOADER, str(ROOT / "training")]
     ended = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)
     assert (ended.returncode, ended.stdout) == (0, f"2 {sum(range(2, 102))}\n"), ended.stderr
+
+
+def test_the_pictures_of_a_folder_by_code_points_without_hidden_ones(tmp_path: Path) -> None:
+    for name in ("f10.png", "f2.JPG", "f3.jfif", "f4.mpo", "._f2.JPG", ".f.png", "notes.txt"):
+        (tmp_path / name).touch()
+    names = [path.name for path in pictures_in(tmp_path, "--pictures")]
+    assert names == ["f10.png", "f2.JPG", "f3.jfif", "f4.mpo"], "seeds choose by this order"
+    assert [path.name for path in pictures_in(tmp_path, "--pictures", COMMON_SUFFIXES)] == ["f10.png", "f2.JPG"]
+
+
+def test_a_script_prints_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", output)
+
+    def fail() -> None:
+        print("\u65e5\u672c.png")
+        raise InputError("\u7d75: no such file")
+
+    assert exit_status("train", fail) == 1
+    assert output.buffer.getvalue() == b"\\u65e5\\u672c.png\ntrain: \\u7d75: no such file\n"

@@ -186,7 +186,7 @@ def test_long_names_of_folders_videos_and_frames() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
 @pytest.mark.parametrize("length", [4060, 6000])
 def test_a_path_that_is_too_long_as_a_whole_is_one_line(length: int, capsys: pytest.CaptureFixture) -> None:
-    picture("in/a.png")
+    picture(f"in/{'a' * 60}.png")
     clip("in/b.mp4")
     out = os.path.abspath(".")
     while len(out) + 210 < length:

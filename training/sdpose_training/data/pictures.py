@@ -10,7 +10,6 @@ import numpy as np
 
 from sdpose_core import inputs
 from sdpose_core.errors import InputError
-from sdpose_core.files import why_missing
 from sdpose_core.images import IMAGE_SUFFIXES
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -26,7 +25,7 @@ def pictures_in(folder: Path, option: str, suffixes: Collection[str] = IMAGE_SUF
     the option that gave the folder, if there are none.
     """
     if not os.path.isdir(folder):
-        raise InputError(f"{option} {folder}: {why_missing(folder) or 'not a folder'}; expected a folder of pictures")
+        raise InputError(f"{option} {folder}: no such folder; expected a folder of pictures")
     found = sorted(inputs.pictures_in(folder, suffixes))
     if not found:
         raise InputError(f"{option} {folder}: no pictures in it ({', '.join(sorted(suffixes))})")

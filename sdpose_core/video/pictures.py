@@ -9,9 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
-from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, read_image, to_rgb
+from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, open_picture, read_image, to_rgb
 from ..poses import USUAL_RATE
+from ..times import agreed_rate
 from .frames import Frame, VideoInfo, VideoSource
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,9 @@ class AnimatedPicture(VideoSource):
             self._times.append(end / 1000)
             end += milliseconds
         count = len(self._times)
-        rate = (1000 * count / end if end else USUAL_RATE).limit_denominator(1001)
+        mean = (1000 * count / end if end else USUAL_RATE).limit_denominator(1001)
+        steps = np.diff([float(time) for time in (*self._times, end / 1000)])
+        rate = agreed_rate(mean, steps) or USUAL_RATE  # a last picture that is shown for long counts as a pause
         self.info = VideoInfo(path, size, rate, count, float(end / 1000))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
@@ -56,7 +61,7 @@ class AnimatedPicture(VideoSource):
 
         shown = 0
         try:
-            with Image.open(self.path) as image:
+            with open_picture(self.path) as image:
                 for frame in ImageSequence.Iterator(image):
                     frame.load()
                     yield frame
@@ -100,7 +105,7 @@ class PictureFolder(VideoSource):
                     f"{file}: {size[0]} x {size[1]} pixels, the first picture of the folder has "
                     f"{self.info.size[0]} x {self.info.size[1]}: all frames of a clip must have the same size"
                 )
-            yield Frame(index, float(index / self.info.frame_rate), image)
+            yield Frame(index, float(index / self.info.frame_rate), image, file.name)
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -57,7 +57,7 @@ class AnimatedPicture(VideoSource):
 
     def _decoded(self) -> Iterator[Any]:
         """The frames before the first damaged one."""
-        from PIL import Image, ImageSequence
+        from PIL import Image, ImageSequence, UnidentifiedImageError
 
         shown = 0
         try:
@@ -70,8 +70,10 @@ class AnimatedPicture(VideoSource):
             raise InputError(f"{self.path}: {error}: make it smaller") from None
         except DAMAGE as error:
             if shown == 0:
+                unknown = isinstance(error, UnidentifiedImageError)
+                reason = "its content is of no known picture format" if unknown else error
                 raise InputError(
-                    f"{self.path} cannot be read as an animated picture ({error}): expected a GIF, WebP or APNG; it is "
+                    f"{self.path} cannot be read as an animated picture ({reason}): expected a GIF, WebP or APNG; it is "
                     "damaged or of another kind, get it again"
                 ) from None
             if not self.damaged:

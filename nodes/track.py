@@ -101,7 +101,7 @@ class TrackPoses(io.ComfyNode):
         )
         rate, pts = rate_from_socket(frame_rate), None
         if is_sequence(poses) and rate is None:
-            rate, pts = poses.frame_rate, poses.pts if has_times(poses) else None
+            rate, pts = poses.frame_rate, poses.pts.tolist() if has_times(poses) else None
         sequence = track_frames(each_frame(frames), rate, pts=pts, images=images, options=options)
         cuts = sequence.meta["clip"]["scene_cuts"]
         found = [f"new scenes start at frames: {', '.join(map(str, cuts))}"] if cuts else []

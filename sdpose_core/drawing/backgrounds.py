@@ -28,7 +28,7 @@ def open_background(path: str | Path, sequence: PoseSequence) -> tuple[Iterator[
         image = read_image(path)
         return (Frame(int(index), 0.0, image) for index in sequence.frame_index), []
     source = open_video(path)
-    notes = [f"the background {note}" for note in source.info.notes]
+    notes: list[str] = []
     names = dict(zip(sequence.meta.get("frame_names", ()), sequence.frame_index.tolist(), strict=False))
     if isinstance(source, PictureFolder) and any(file.name in names for file in source.files):
         return (Frame(names[f.name], f.pts, f.image) for f in source.frames() if f.name in names), notes
@@ -53,8 +53,9 @@ def _by_time(source: VideoSource, sequence: PoseSequence, rate: float) -> Iterat
     """The picture that a player shows at the time of each frame, both counted from the start of their videos."""
     start = sequence.pts[0] - sequence.frame_index[0] / rate
     frames = source.frames()
-    following: Frame | None = next(frames)
-    shown, first, end = following, following.pts, 0.0
+    shown = next(frames)
+    following: Frame | None = shown
+    first, end = shown.pts, 0.0
     for index, time in zip(sequence.frame_index.tolist(), (sequence.pts - start).tolist(), strict=True):
         while following is not None and following.pts - first <= time + 1e-3:
             shown, end = following, following.pts - first + float(1 / source.info.frame_rate)

@@ -16,16 +16,13 @@ from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..times import ROUNDING, rate_of
 from ..video.writer import TIME_BASE, VideoWriter
-from .canvas import place
+from .canvas import place, same_shape
 from .pose_maps import draw_poses, overlay
 
 if TYPE_CHECKING:
     from ..video.frames import Frame
 
 log = logging.getLogger(__name__)
-
-SAME_SHAPE = 0.01
-"""Aspect ratios that differ by a smaller share are the same, rounded."""
 
 Progress = Callable[[int, int | None], None]
 
@@ -121,8 +118,8 @@ def _with_background(
 
 def _other_shape(image: np.ndarray, size: tuple[int, int], fit: str) -> list[str]:
     """A note if a background has not the proportions of the source; another size alone is scaled."""
-    (h, w), shape = image.shape[:2], size[0] / size[1]
-    if abs(w / h / shape - 1) <= SAME_SHAPE:
+    h, w = image.shape[:2]
+    if same_shape((w, h), size):
         return []
     how = {"pad": "shown whole, with black borders", "crop": "cropped", "stretch": "stretched"}[fit]
     return [f"the background is {w} x {h}, the poses are of {size[0]} x {size[1]}, another shape: it is {how}"]

@@ -167,7 +167,9 @@ def _joined(track: Track, parts: Sequence[Track]) -> Track:
     """The track with its `stretches` changed."""
     if len(parts) == 1:
         return parts[0]
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("present", *_ARRAYS)}
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in ("present", *_ARRAYS)
+    }
     return replace(track, **arrays)
 
 

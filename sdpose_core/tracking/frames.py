@@ -19,7 +19,7 @@ def track_frames(
     frame_rate: Fraction | None = None,
     *,
     images: Iterable[np.ndarray] | None = None,
-    pts: Sequence[float] | np.ndarray | None = None,
+    pts: Sequence[float] | None = None,
     options: TrackerOptions | None = None,
 ) -> PoseSequence:
     """The frames of a clip, in order and without gaps, as a sequence with stable track ids.

@@ -70,10 +70,9 @@ class AnimatedPicture(VideoSource):
             raise InputError(f"{self.path}: {error}: make it smaller") from None
         except DAMAGE as error:
             if shown == 0:
-                unknown = isinstance(error, UnidentifiedImageError)
-                reason = "its content is of no known picture format" if unknown else error
+                reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
                 raise InputError(
-                    f"{self.path} cannot be read as an animated picture ({reason}): expected a GIF, WebP or APNG; it is "
+                    f"{self.path} cannot be read as an animated picture ({reason}): expected GIF, WebP or APNG; it is "
                     "damaged or of another kind, get it again"
                 ) from None
             if not self.damaged:

@@ -135,11 +135,14 @@ class Tracker:
 
     def time_of(self, frame_index: int, seconds: float | None = None) -> float:
         """The time of a frame after the last one, in frames: its number, plus what pauses of the recording lasted."""
+        return frame_index + self._extra_at(frame_index, seconds)
+
+    def _extra_at(self, frame_index: int, seconds: float | None) -> float:
         last, before = self._last_frame, self._last_seconds
         if last is None or before is None or seconds is None or not seconds > before:
-            return frame_index + self._extra
+            return self._extra
         numbers = frame_index - last
-        return frame_index + self._extra + (frames_between(seconds - before, numbers, self.frame_rate) - numbers)
+        return self._extra + (frames_between(seconds - before, numbers, self.frame_rate) - numbers)
 
     def pauses_before(self, frame_index: int, seconds: float | None) -> bool:
         """Whether the recording paused between the last frame and this one."""
@@ -150,10 +153,10 @@ class Tracker:
 
     def _advance(self, frame_index: int, seconds: float | None) -> float:
         """Go on to a frame; returns its time in frames."""
-        now, self._paused = self.time_of(frame_index, seconds), self.pauses_before(frame_index, seconds)
         self._before = None if self._last_frame is None else self._last_frame + self._extra
-        self._last_frame, self._last_seconds, self._extra = frame_index, seconds, now - frame_index
-        return now
+        self._paused, self._extra = self.pauses_before(frame_index, seconds), self._extra_at(frame_index, seconds)
+        self._last_frame, self._last_seconds = frame_index, seconds
+        return frame_index + self._extra
 
     def _check(self, poses: Poses, frame_index: int) -> None:
         if poses.size != self.size:

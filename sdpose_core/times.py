@@ -5,7 +5,8 @@ The frame rate that a file states may be wrong, and a recording may pause. The t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -82,6 +83,13 @@ def frames_between(seconds: float, frames: int, rate: Fraction) -> float:
     """A step in time, in frames of `rate`: exactly `frames`, the difference of the numbers, if the rate is kept."""
     off = abs(seconds - float(frames / rate))
     return frames if off <= _tolerance(rate) else seconds * float(rate)
+
+
+def times_to_write(times: Sequence[float], rate: Fraction) -> list[float] | None:
+    """Seconds from the first frame, for a video with the same times; None if the rate is constant."""
+    if all(frames_between(after - before, 1, rate) == 1 for before, after in itertools.pairwise(times)):
+        return None
+    return [time - times[0] for time in times]
 
 
 def _tolerance(rate: Fraction) -> float:

@@ -107,7 +107,7 @@ class AnimateAnyone(io.ComfyNode):
             detector_options(detect_threshold, max_people),
         )
         with video_file(video) as path:
-            frames, rate, total = _frames(path, image, frame_rate)
+            frames, rate, total, notes = _frames(path, image, frame_rate)
             sequence = annotate_frames(
                 frames, estimator=estimator(), detector=finder(), options=options, frame_rate=rate,
                 on_progress=Progress(total or 1),
@@ -115,22 +115,27 @@ class AnimateAnyone(io.ComfyNode):
         size = replace(TARGETS[TARGET], short_side=short_side).canvas_size(sequence.size)
         placed = [place(poses, size, "stretch") for poses in sequence.frames()]
         maps = tensor_from_images(draw(placed, [None] * len(placed), style=TARGET, threshold=threshold))
-        notes = [f"{size[0]} x {size[1]}; {watch.speed(len(sequence))}", *([NO_MODEL] if model is None else [])]
+        rate = sequence.frame_rate or rate
+        notes = [
+            f"{size[0]} x {size[1]}; {watch.speed(len(sequence))}", *([NO_MODEL] if model is None else []), *notes
+        ]  # fmt: skip
         info = describe(sequence, [str(sequence.meta.get("model", "")), *notes])
         show_text(cls, info)
         clip = video_of_images(maps, rate)
         return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=preview(cls, maps))
 
 
-def _frames(path: Any, image: torch.Tensor | None, frame_rate: float) -> tuple[Iterator, Fraction, int | None]:
-    """The frames of the file or of the batch, their rate, and how many are stated."""
+def _frames(
+    path: Any, image: torch.Tensor | None, frame_rate: float
+) -> tuple[Iterator, Fraction, int | None, tuple[str, ...]]:
+    """The frames of the file or of the batch, their rate, how many are stated, and notes about the file."""
     from ..sdpose_core.poses import USUAL_RATE
     from ..sdpose_core.video.frames import Frame
     from ..sdpose_core.video.opening import open_video
 
     if image is None:
         source = open_video(path)
-        return source.frames(), source.info.frame_rate, source.info.frames
+        return source.frames(), source.info.frame_rate, source.info.frames, source.info.notes
     rate = rate_from_socket(frame_rate) or USUAL_RATE
     images = images_from_tensor(image)
-    return (Frame(n, float(n / rate), each) for n, each in enumerate(images)), rate, len(images)
+    return (Frame(n, float(n / rate), each) for n, each in enumerate(images)), rate, len(images), ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..sdpose_core.drawing.canvas import FITS, place
+from ..sdpose_core.drawing.canvas import FITS, place, same_shape
 from ..sdpose_core.drawing.pose_maps import draw_poses
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
@@ -147,6 +147,8 @@ class DrawPoses(io.ComfyNode):
         if background == "picture":
             below = _images_below(image, len(frames))
             size = (below[0].shape[1], below[0].shape[0])
+            if not same_shape(size, frames[0].size):
+                notes = [*notes, f"image is {size}, the poses are of {frames[0].size}, another shape: fit is {fit}"]
         else:
             size = canvas_size(frames[0], width, height)
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]

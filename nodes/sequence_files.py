@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,14 @@ from .host.folders import file_stamp
 from .host.info import show_text
 from .host.progress import Progress
 from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
-from .sockets.sequence import clip_input, clip_outputs, clip_values, frame_rate_input, sequence_from_socket
+from .sockets.sequence import (
+    clip_input,
+    clip_outputs,
+    clip_values,
+    frame_rate_input,
+    rate_from_socket,
+    sequence_from_socket,
+)
 from .sockets.video import video_file
 
 PERSONS = ("as the target wants", "all", "best score", "largest", "leftmost", "rightmost", "id")
@@ -165,7 +171,7 @@ class ExportSequence(io.ComfyNode):
             person={PERSONS[0]: None, "id": number}.get(person, person),
             size=_size(width, height),
             frames=frames.strip() or None,
-            frame_rate=Fraction(frame_rate).limit_denominator(1001) if frame_rate else None,
+            frame_rate=rate_from_socket(frame_rate),
         )
         folder, name = _new_folder(filename_prefix, clip.size)
         with video_file(video) as path:

@@ -10,7 +10,7 @@ from . import widgets
 from .host.progress import each_frame
 from .select import poses_input
 from .sockets.images import images_from_tensor
-from .sockets.poses import poses_from_socket
+from .sockets.poses import is_sequence, poses_from_socket
 from .sockets.sequence import (
     clip_input,
     clip_outputs,
@@ -38,7 +38,10 @@ class TrackPoses(io.ComfyNode):
             search_aliases=[*widgets.ALIASES, "multi-person", "person id", "tracking", "identity", "video pose"],
             inputs=[
                 poses_input(),
-                frame_rate_input(),
+                frame_rate_input(
+                    tooltip="Frames per second of the source; 29.97 means 30000/1001. 0: that of a pose sequence, else "
+                    "unknown."
+                ),
                 io.Image.Input(
                     "image",
                     optional=True,
@@ -85,6 +88,7 @@ class TrackPoses(io.ComfyNode):
         image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         from ..sdpose_core.errors import InputError
+        from ..sdpose_core.times import has_times
         from ..sdpose_core.tracking.frames import track_frames
         from ..sdpose_core.tracking.options import TrackerOptions
 
@@ -95,7 +99,10 @@ class TrackPoses(io.ComfyNode):
         options = TrackerOptions(
             lost_seconds=lost_seconds, remember_seconds=remember_seconds, point_threshold=threshold, trust_ids=keep_ids
         )
-        sequence = track_frames(each_frame(frames), rate_from_socket(frame_rate), images=images, options=options)
+        rate, pts = rate_from_socket(frame_rate), None
+        if is_sequence(poses) and rate is None:
+            rate, pts = poses.frame_rate, poses.pts.tolist() if has_times(poses) else None
+        sequence = track_frames(each_frame(frames), rate, pts=pts, images=images, options=options)
         cuts = sequence.meta["clip"]["scene_cuts"]
         found = [f"new scenes start at frames: {', '.join(map(str, cuts))}"] if cuts else []
         return clip_values(cls, sequence, threshold, [*notes, *found])

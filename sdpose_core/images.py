@@ -79,6 +79,14 @@ def read_image(
     return pixels
 
 
+def open_picture(source: str | Path | BinaryIO) -> Image.Image:
+    """Pillow's picture, not yet decoded, of the formats that Pillow reads itself; others are not even tried."""
+    from PIL import Image
+
+    Image.init()
+    return Image.open(source, formats=[known for known in _FORMATS if known in Image.OPEN])
+
+
 def _rgb_of(image: Image.Image, background: tuple[int, int, int], name: str) -> np.ndarray:
     try:
         return to_rgb(image, background)
@@ -154,11 +162,9 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """The opened picture, not yet decoded. Raises `InputError` if it is not a picture or too large."""
     from PIL import Image, UnidentifiedImageError
 
-    Image.init()
-    formats = [known for known in _FORMATS if known in Image.OPEN]
     try:
         with _pixel_limit(max_pixels):
-            image = Image.open(file, formats=formats)
+            image = open_picture(file)
     except Image.DecompressionBombError:
         raise InputError(f"{name} has more than {2 * max_pixels:,} pixels, {_limit(max_pixels)}") from None
     except UnidentifiedImageError:

@@ -18,7 +18,7 @@ from typing import Any
 from .dependencies import require
 from .errors import InputError
 from .files import sha256_of
-from .images import DAMAGE
+from .images import DAMAGE, open_picture
 from .resumable import first_difference, plain
 from .version import __version__
 
@@ -147,7 +147,7 @@ def _png_mark(path: Path) -> dict[str, Any] | None:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with open_picture(path) as image:
             return parse_mark(image.info.get(MARK))
     except (*DAMAGE, Image.DecompressionBombError):
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from ..host.progress import stoppable
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from ...sdpose_core.video.frames import Frame
 
 
 @contextlib.contextmanager
@@ -65,6 +68,7 @@ def _temporary_folder() -> Path:
 
 def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) -> Path:
     """A file in `folder` with only the frames that the video keeps."""
+    from ...sdpose_core.times import times_to_write
     from ...sdpose_core.video.opening import open_video
 
     if source is None:
@@ -78,8 +82,14 @@ def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) 
         return Path(source)
     with open_video(source) as whole:
         end = start + duration if duration else float("inf")
-        inside = (frame.image for frame in stoppable(whole.frames()) if start <= frame.pts < end)
-        return _write(folder / f"{Path(source).stem}.mp4", inside, whole.info.frame_rate)
+
+        def inside() -> Iterator[Frame]:
+            shown = itertools.takewhile(lambda frame: frame.pts < end, stoppable(whole.frames()))
+            return (frame for frame in shown if frame.pts >= start)
+
+        rate = whole.info.frame_rate
+        times = times_to_write([frame.pts for frame in inside()], rate)
+        return _write(folder / f"{Path(source).stem}.mp4", (frame.image for frame in inside()), rate, times)
 
 
 def _rgb(frame: torch.Tensor) -> np.ndarray:
@@ -88,14 +98,16 @@ def _rgb(frame: torch.Tensor) -> np.ndarray:
     return images_from_tensor(frame[None])[0]
 
 
-def _write(path: Path, images: Iterable[np.ndarray], frame_rate: Fraction) -> Path:
+def _write(
+    path: Path, images: Iterable[np.ndarray], frame_rate: Fraction, times: Sequence[float] | None = None
+) -> Path:
     from ...sdpose_core.video.writer import VideoWriter
 
     images = iter(images)
     first = next(images, None)
     if first is None:
         raise InputError("video: expected at least one frame, got none: check how the video is trimmed")
-    with VideoWriter(path, (first.shape[1], first.shape[0]), frame_rate) as writer:
+    with VideoWriter(path, (first.shape[1], first.shape[0]), frame_rate, pts=times) as writer:
         writer.write(first)
         for image in images:
             writer.write(image)

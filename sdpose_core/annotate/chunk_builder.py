@@ -12,7 +12,7 @@ import numpy as np
 
 from ..poses import Poses, PoseSequence
 from ..video.frames import Frame
-from .chunks import ChunkResult
+from .chunks import FRAME_NAMES, ChunkResult
 
 STATE_VERSION = 1
 _OF_A_FRAME = ("boxes_from", "dropped_boxes", "not_there", "scene_cut")
@@ -42,6 +42,7 @@ class OpenChunk:
 
     Attributes:
         times: number and time of each frame.
+        names: file name of each frame, if it is a picture of a folder.
         found: tracked poses by frame number.
         counts: events by name, such as "frames estimated" or "boxes left out".
         planned: the planner's state after the chunk; empty while frames are added.
@@ -49,6 +50,7 @@ class OpenChunk:
     """
 
     times: list[tuple[int, float]] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
     found: dict[int, Poses] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     planned: dict[str, Any] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class OpenChunk:
     def see(self, frame: Frame) -> None:
         """Add the next frame."""
         self.times.append((frame.index, frame.pts))
+        self.names.append(frame.name)
 
     def add(self, frame: Frame, tracked: Poses, *, detected: bool) -> None:
         """Add the poses of one of the frames. `detected`: whether the detector ran on it."""
@@ -94,6 +97,7 @@ class OpenChunk:
             meta={
                 **{name: value for name, value in last.items() if name not in _OF_A_FRAME},
                 **facts.meta,
+                **({FRAME_NAMES: self.names} if None not in self.names else {}),
                 "clip": {"counts": counts, "scene_cuts": cuts},
             },
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,26 @@ import numpy as np
 from ..errors import InputError
 from ..poses import PoseSequence
 from ..sequences.interpolation import interpolate
+from ..times import rate_of
 from ..video.frames import Frame
 from .images import FramePeople
+
+FRAME_NAMES = "frame_names"
+"""Key in a sequence's meta: the file name of each frame of a folder of pictures."""
 
 
 def join_chunks(chunks: Iterable[ChunkResult]) -> PoseSequence:
     """The sequence of all chunks; frames that were not estimated are interpolated (see `interpolate`).
 
-    `meta["clip"]` holds the scene cuts and the counts of frames estimated, frames detected and other events.
-    Raises `InputError` if there are no chunks.
+    Its frame rate agrees with its times. `meta["frame_names"]` lists the files of a folder of pictures. `meta["clip"]`
+    holds the scene cuts and the counts of frames estimated, frames detected and other events. Raises
+    `InputError` if there are no chunks.
     """
     chunks = list(chunks)
     if not chunks:
         raise InputError("the clip has no frames: expected at least one")
     parts = [chunk.sequence for chunk in chunks]
+    frame_names = _frame_names(parts)
     raw = PoseSequence(
         keypoints=_stacked([part.keypoints for part in parts], np.nan),
         scores=_stacked([part.scores for part in parts], 0),
@@ -36,9 +42,16 @@ def join_chunks(chunks: Iterable[ChunkResult]) -> PoseSequence:
         size=parts[0].size,
         frame_rate=parts[0].frame_rate,
         keypoint_set=parts[0].keypoint_set,
-        meta=_joined_meta([part.meta for part in parts]),
+        meta={**_joined_meta([part.meta for part in parts]), **frame_names},
     )
+    raw = replace(raw, frame_rate=rate_of(raw))
     return interpolate(raw, np.concatenate([chunk.estimated for chunk in chunks]))
+
+
+def _frame_names(parts: Sequence[PoseSequence]) -> dict[str, list[str]]:
+    """The file names of all frames, if they are pictures of a folder."""
+    names = [name for part in parts for name in part.meta.get(FRAME_NAMES, ())]
+    return {FRAME_NAMES: names} if len(names) == sum(map(len, parts)) else {}
 
 
 def _stacked(parts: Sequence[np.ndarray], empty: float) -> np.ndarray:
@@ -55,7 +68,7 @@ def _stacked(parts: Sequence[np.ndarray], empty: float) -> np.ndarray:
 
 
 def _joined_meta(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The meta of the last estimated chunk, with the counts and cuts of all."""
+    """The meta of the last estimated chunk, with the counts and cuts of all, without the names of its frames."""
     full = [meta for meta in metas if meta["clip"]["counts"]] or list(metas)
     counts: Counter[str] = Counter()
     for meta in metas:
@@ -66,7 +79,7 @@ def _joined_meta(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     changes = [size for number, size in enumerate(sizes) if number == 0 or size != sizes[number - 1]]
     if len(changes) > 1:
         clip["batch_sizes"] = changes
-    return {**full[-1], "clip": clip}
+    return {**{name: value for name, value in full[-1].items() if name != FRAME_NAMES}, "clip": clip}
 
 
 @dataclass(frozen=True)

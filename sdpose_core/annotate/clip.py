@@ -275,7 +275,7 @@ class _Run:
 
     def _given(self) -> Given | None:
         boxes = self.boxes
-        return None if boxes is None else lambda frame: FramePeople(*boxes.people_of_frame(frame.index))
+        return None if boxes is None else lambda frame: FramePeople(*boxes.people_of_frame(frame.index, frame.name))
 
     def _progress(self, done: int, total: int | None) -> None:
         if self.on_progress:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..poses import Poses
+from ..times import is_pause
 from ..tracking.following import Following
 from ..tracking.tracker import Tracker
 from ..video.frames import Frame
@@ -67,17 +68,25 @@ class Planner:
             return False
         if self.given is not None:
             job = replace(job, people=self.given(job.frame), follows=False)
-        elif job.cut or self.following.needs_detector(job.number):
+        elif job.cut or self.following.needs_detector(job.number) or self._paused_before(job):
             self.following.detect(job.number)
             job = replace(job, people=None, follows=False)
         else:
             following = [other.follows for other in self.pending]
             if not all(following) or len(following) == FOLLOW:
                 return False  # the poses to follow are not known yet, or newer ones are due
-            boxes = self.following.boxes(self.tracker, job.frame.index)
+            boxes = self.following.boxes(self.tracker, job.frame.index, job.frame.pts)
             job = replace(job, people=FramePeople(boxes), follows=True)
         self.pending.append(job)
         return True
+
+    def _paused_before(self, job: FrameJob) -> bool:
+        """Whether the recording paused before the frame of a job: the last poses do not say where people are then."""
+        frame = job.frame
+        if not self.pending:
+            return self.tracker.pauses_before(frame.index, frame.pts)
+        last, rate = self.pending[-1].frame, self.tracker.frame_rate
+        return is_pause((frame.pts - last.pts) * float(rate), frame.index - last.index, rate)
 
     def take(self) -> list[FrameJob]:
         """Remove and return the jobs of the next call."""
@@ -98,7 +107,7 @@ class Planner:
         """The poses of a job with their track ids; call this in the order of the frames."""
         if self.options.tracker.trust_ids and (job.people is None or job.people.track_ids is None):
             raise InputError(f"frame {job.frame.index}: trust_ids expects track ids, but its boxes have none")
-        tracked = self.tracker.update(poses, job.frame.index, job.frame.image)
+        tracked = self.tracker.update(poses, job.frame.index, job.frame.image, job.frame.pts)
         self.following.accept(tracked, detected=not job.follows)
         return tracked
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ..drawing.backgrounds import open_background
 from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
 from ..errors import InputError
@@ -15,9 +15,12 @@ from ..poses import PoseSequence
 from ..sequences.tracks import split_tracks
 from ..video.opening import open_video
 from ..video.writer import SUFFIX
-from .arguments import OK, add_drawing_arguments
+from .arguments import OK, add_drawing_arguments, say
 from .clip_arguments import add_codec_argument
 from .progress import Bar
+
+MOST_ITEMS = 20
+"""Entries of a list that `info` prints; `--json` prints all."""
 
 
 def add_parser(commands: Any) -> None:
@@ -36,7 +39,12 @@ def _add_draw(commands: Any) -> None:
     sub.add_argument(
         "-o", "--out", type=Path, metavar="OUT", help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)"
     )
-    sub.add_argument("--background", default="black", metavar="VIDEO", help="draw on this video (default: black)")
+    sub.add_argument(
+        "--background",
+        default="black",
+        metavar="FILE",
+        help="draw on this video, folder of pictures, or still picture (default: black)",
+    )
     add_codec_argument(sub)
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     add_drawing_arguments(sub)
@@ -50,15 +58,14 @@ def _run_draw(args: argparse.Namespace) -> int:
     out = args.out or args.sequence.with_name(f"{name}_kps{SUFFIX[args.codec]}")
     if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
-    with ExitStack() as stack:
-        frames = None
-        if args.background != "black":
-            frames = stack.enter_context(open_video(args.background)).frames()
-        bar = stack.enter_context(Bar())
-        draw_sequence(
+    frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
+    with Bar() as bar:
+        others = draw_sequence(
             sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
             codec=args.codec, background=frames, on_progress=bar.shows("drawing"),
         )  # fmt: skip
+    for note in notes + others:
+        say(f"note: {note}")
     print(out)
     return OK
 
@@ -90,7 +97,7 @@ def describe_file(path: Path) -> dict[str, Any]:
         rate = str(info.frame_rate) if info.frame_rate else None
         return {
             "file": str(path), "kind": "video", "frames_stated": info.frames, "size": list(info.size),
-            "frame_rate": rate, "seconds": info.duration,
+            "frame_rate": rate, "seconds": info.duration, "video_streams": info.streams, "notes": list(info.notes),
         }  # fmt: skip
 
 
@@ -134,5 +141,7 @@ def _lines(name: str, value: Any, indent: str = "") -> list[str]:
         return [label + str(len(value)), *rows]
     if name == "size":
         return [f"{label}{value[0]} x {value[1]}"]
-    text = ", ".join(str(item) for item in value) if isinstance(value, list) else value
-    return [f"{label}{'-' if text in (None, '', {}) else text}"]
+    if isinstance(value, list):
+        more = f", ... ({len(value)})" if len(value) > MOST_ITEMS else ""
+        value = ", ".join(str(item) for item in value[:MOST_ITEMS]) + more
+    return [f"{label}{'-' if value in (None, '', {}) else value}"]

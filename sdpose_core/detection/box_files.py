@@ -84,18 +84,22 @@ class BoxFile:
         known = ", ".join(sorted(self._by_name)[:5])
         raise InputError(f"{self.path} has no boxes for {picture.name}: it names {known or 'no pictures'}")
 
-    def people_of_frame(self, frame_index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """(N, 5) boxes of a video frame, and their ids (N,) if all have a `track_id`.
+    def people_of_frame(self, frame_index: int, name: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """(N, 5) boxes of a frame, and their ids (N,) if all have a `track_id`.
+
+        A frame that is a picture of a folder is found by the `name` of its file, with or without suffix, before its
+        number.
 
         Frames are named by their number from 0, with any leading zeros and suffix. A frame that is not named has no
         boxes. Raises `InputError` for a file that names no frame by number.
         """
-        if not self._by_frame:
+        if name is None and not self._by_frame:
             raise InputError(f"{self.path} names no video frames: expected boxes by frame number, from 0")
-        name = self._by_frame.get(frame_index)
-        if name is None:
+        names = () if name is None else (name, Path(name).stem)
+        key = next((key for key in names if key in self._by_name), self._by_frame.get(frame_index))
+        if key is None or (name is not None and key not in names and Path(key).suffix):  # another picture's name
             return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
-        boxes, ids = self._by_name[name], self._ids.get(name, [])
+        boxes, ids = self._by_name[key], self._ids.get(key, [])
         return boxes, np.asarray(ids, np.int64) if len(ids) == len(boxes) else None
 
 

@@ -30,3 +30,8 @@ def place(poses: Poses, size: tuple[int, int], fit: str = "pad") -> Poses:
     boxes = np.array(poses.boxes, np.float64)
     boxes[:, :4] = boxes[:, :4] * np.tile(scale, 2) + np.tile(shift, 2)
     return replace(poses, keypoints=poses.keypoints * scale + shift, boxes=boxes, size=size)
+
+
+def same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether two sizes (w, h) have the same aspect ratio, to within 1%."""
+    return abs(first[0] * second[1] / (first[1] * second[0]) - 1) <= 0.01

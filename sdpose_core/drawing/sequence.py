@@ -14,8 +14,9 @@ from ..images import write_png
 from ..origins import MARK
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
+from ..times import ROUNDING, rate_of
 from ..video.writer import TIME_BASE, VideoWriter
-from .canvas import place
+from .canvas import place, same_shape
 from .pose_maps import draw_poses, overlay
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def draw_sequence(
     blend: bool = False,
     mark: str = "",
     on_progress: Progress | None = None,
-) -> None:
+) -> list[str]:
     """Write the pose video of a sequence, one frame for each of its frames, black if nobody is seen.
+
+    Returns notes about a background that does not fit.
 
     Args:
         path: a video file, a `.png` (for a sequence of one frame), or a folder of PNGs named by frame number in the
@@ -49,7 +52,7 @@ def draw_sequence(
         style, parts, threshold: see `draw_poses`. The threshold is 0 for a cleaned sequence, see `drawing_threshold`.
         size, fit: (w, h) of the result and how the source maps onto it, see `place`; None: the source's size.
         codec: see `VideoWriter`.
-        background: frames of the source to draw on, matched by number; None: black.
+        background: frames to draw on, matched by number (see `open_background`); None: black.
         blend: draw as `overlay` does; needs the source's size.
         mark: text for the metadata of each file, see `origins.mark_text`.
         on_progress: called with (frames done, all); may raise to stop.
@@ -62,8 +65,10 @@ def draw_sequence(
     if blend and size != sequence.size:
         raise InputError(f"an overlay has the size of the video, {sequence.size}, got {size}")
 
+    notes: list[str] = []
+
     def pictures() -> Iterator[np.ndarray]:
-        for number, (poses, image) in enumerate(_with_background(sequence, background), start=1):
+        for number, (poses, image) in enumerate(_with_background(sequence, background, fit, notes), start=1):
             if blend and image is not None:
                 yield overlay(image, poses, style=style, parts=parts, threshold=threshold)
             else:
@@ -81,18 +86,43 @@ def draw_sequence(
             write_png(path / f"{index:06d}.png", picture, texts)
     else:
         _write_video(path, sequence, pictures(), size, codec, mark)
+    for note in notes:
+        log.info("%s: %s", path.name, note)
+    return notes
 
 
 def _with_background(
-    sequence: PoseSequence, background: Iterable[Frame] | None
+    sequence: PoseSequence, background: Iterable[Frame] | None, fit: str, notes: list[str]
 ) -> Iterator[tuple[Poses, np.ndarray | None]]:
     """Each frame's poses with the picture of the same number, or None."""
     frames = iter(background or ())
     frame = next(frames, None)
-    for t, index in enumerate(sequence.frame_index):
+    bare, last = 0, -1
+    for t, index in enumerate(sequence.frame_index.tolist()):
         while frame is not None and frame.index < index:
             frame = next(frames, None)
-        yield sequence.frame(t), frame.image if frame is not None and frame.index == index else None
+        image = frame.image if frame is not None and frame.index == index else None
+        if image is None:
+            bare += 1
+        else:
+            notes += _other_shape(image, sequence.size, fit) if last < 0 else []
+            last = index
+        yield sequence.frame(t), image
+    next(frames, None)  # it may have something to say at its end
+    if background is not None and bare:
+        rest = f"{bare} {'frame is' if bare == 1 else 'frames are'} drawn on black"
+        ends = f"the background ends after frame {last}" if last >= 0 else "the background has none of the frames"
+        ended = last < sequence.frame_index[-1]
+        notes.append(f"{ends}: the other {rest}" if ended else f"the background lacks some frames: {rest}")
+
+
+def _other_shape(image: np.ndarray, size: tuple[int, int], fit: str) -> list[str]:
+    """A note if a background has not the proportions of the source; another size alone is scaled."""
+    h, w = image.shape[:2]
+    if same_shape((w, h), size):
+        return []
+    how = {"pad": "shown whole, with black borders", "crop": "cropped", "stretch": "stretched"}[fit]
+    return [f"the background is {w} x {h}, the poses are of {size[0]} x {size[1]}, another shape: it is {how}"]
 
 
 def _fitted(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
@@ -121,7 +151,7 @@ def _write_picture(
 def _write_video(
     path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], size: tuple[int, int], codec: str, mark: str
 ) -> None:
-    rate = sequence.frame_rate or USUAL_RATE
+    rate = rate_of(sequence) or USUAL_RATE
     with VideoWriter(path, size, rate, codec=codec, pts=_times(sequence), comment=mark) as writer:
         for note in writer.notes:
             log.warning("%s: %s", path.name, note)
@@ -140,8 +170,9 @@ def _times(sequence: PoseSequence) -> np.ndarray | None:
 
 
 def has_steady_rate(sequence: PoseSequence) -> bool:
-    """Whether the frame times fit a constant rate to within half a frame."""
-    if sequence.frame_rate is None or len(sequence) < 2:
+    """Whether the frame times fit a constant rate to within a fifth of a frame, or milliseconds."""
+    rate = rate_of(sequence)
+    if rate is None or len(sequence) < 2:
         return True
-    times = (sequence.pts - sequence.pts[0]) * float(sequence.frame_rate)
-    return bool(np.abs(times - np.arange(len(sequence))).max() < 0.5)
+    times = (sequence.pts - sequence.pts[0]) * float(rate)
+    return bool(np.abs(times - np.arange(len(sequence))).max() < min(max(0.2, ROUNDING * float(rate)), 0.5))

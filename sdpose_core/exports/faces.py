@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..errors import InputError
-from ..poses import USUAL_RATE, PoseSequence
+from ..poses import PoseSequence
 from ..sequences.tracks import split_tracks
+from ..times import Clock, clock_of
 
 AREA_GROWTH = 1.3
 """Factor from the area of the face points' box to the area of the crop."""
@@ -50,7 +51,8 @@ def face_boxes(
             rows = [square(points, shown) for points, shown in zip(track.keypoints, seen, strict=True)]
             squares[track.start : track.start + len(track)] = rows
     if smooth_seconds > 0:
-        squares = _smooth(squares, max(round(smooth_seconds * float(sequence.frame_rate or USUAL_RATE)), 2))
+        clock = clock_of(sequence)
+        squares = _smooth(squares, max(round(smooth_seconds * float(clock.rate)), 2), clock)
     return _into_picture(_held(squares), sequence.size)
 
 
@@ -95,13 +97,18 @@ def _from_head(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, floa
     return _with_margin(nose + np.array([toward_ears, 0.05 * side]), side, side)
 
 
-def _smooth(squares: np.ndarray, radius: int) -> np.ndarray:
-    """Average under a Hann window of `radius` frames on either side, over the frames with a box."""
+def _smooth(squares: np.ndarray, radius: int, clock: Clock) -> np.ndarray:
+    """Average under a Hann window of `radius` frames of time on either side, over the frames with a box."""
     kernel = np.hanning(2 * radius + 3)[1:-1]
     seen = np.isfinite(squares[:, 0])
+    low, high = (np.searchsorted(clock.frames, clock.frames + reach) for reach in (-radius - 1, radius + 1))
 
     def convolved(values: np.ndarray) -> np.ndarray:
-        return np.convolve(np.pad(values, len(kernel) // 2), kernel, mode="valid")
+        if (np.diff(clock.frames) == 1).all():
+            return np.convolve(np.pad(values, len(kernel) // 2), kernel, mode="valid")
+        away = [np.abs(clock.frames[a:b] - now) for a, b, now in zip(low, high, clock.frames, strict=True)]
+        windows = [0.5 + 0.5 * np.cos(np.pi * np.minimum(off / (radius + 1), 1)) for off in away]
+        return np.asarray([w @ values[a:b] for w, a, b in zip(windows, low, high, strict=True)])
 
     weights = convolved(seen.astype(np.float64))
     sums = [convolved(np.where(seen, column, 0)) for column in squares.T]

@@ -15,6 +15,7 @@ from ..names import output_name
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.people import parse_person, select_people
 from ..sequences.selection import select_person
+from ..times import clock_of, has_times, rate_of
 from . import animate_anyone, coco, mimicmotion, musepose, openpose, pose_video, unianimate, wan
 from .profile import ExportJob, ExportOptions, ExportProfile, ExportResult, OnProgress
 from .timing import Timeline, at_rate, every_frame, frame_count
@@ -122,13 +123,18 @@ def _timing(
 ) -> tuple[Timeline, Fraction]:
     asked = options.frame_rate or profile.frame_rate or "source"
     if asked == "source":
-        rate = sequence.frame_rate or USUAL_RATE
+        rate = rate_of(sequence) or USUAL_RATE
     elif isinstance(asked, Fraction) and asked > 0:
         rate = asked
     else:
         raise InputError(f"frame rate: expected a positive Fraction or 'source', got {asked!r}")
-    unchanged = asked == "source" or sequence.frame_rate is None
+    unchanged = asked == "source" or not has_times(sequence)
     timeline = every_frame(sequence) if unchanged else at_rate(sequence, rate)
+    if unchanged and not clock_of(sequence).steady:
+        result.note(
+            f"the times of the frames vary; the result has one frame for each, {float(rate):.6g} per second: it will "
+            "not keep time with the source; a frame rate other than 'source' follows the times"
+        )
     count = frame_count(options.frames or profile.frames, len(timeline))
     if count < len(timeline):
         result.note(f"only the first {count} of {len(timeline)} frames are written")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..poses import Poses, PoseSequence
+from ..times import clock_of, has_times
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,20 @@ def every_frame(sequence: PoseSequence) -> Timeline:
 def at_rate(sequence: PoseSequence, frame_rate: Fraction) -> Timeline:
     """Moments at a constant rate from the first frame: int(duration x rate) of them, at least 1.
 
-    The last frame lasts one frame of the sequence's rate. Raises `InputError` for a sequence of pictures.
+    The last frame lasts one frame of the sequence's rate. While the recording pauses, the frame before it stays. Raises
+    `InputError` for a sequence of pictures, and for times that do not rise.
     """
-    if sequence.frame_rate is None:
+    if not has_times(sequence):
         raise InputError("a sequence of pictures has no times: do not set a frame rate")
+    clock = clock_of(sequence)
     pts = sequence.pts - sequence.pts[0]
-    duration = pts[-1] + 1 / float(sequence.frame_rate)
+    duration = pts[-1] + 1 / float(clock.rate)
     times = np.arange(max(int(duration * float(frame_rate) + 1e-6), 1)) / float(frame_rate)
     before = np.clip(np.searchsorted(pts, times + 1e-9, side="right") - 1, 0, len(pts) - 1)
     after = np.minimum(before + 1, len(pts) - 1)
     gap = pts[after] - pts[before]
     weight = np.where(gap > 0, (times - pts[before]) / np.where(gap > 0, gap, 1), 0)
+    weight = np.where(clock.stretch[before] == clock.stretch[after], weight, 0)
     return Timeline(before, after, np.clip(weight, 0, 1).round(6))
 
 

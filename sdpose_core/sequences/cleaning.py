@@ -2,7 +2,8 @@
 
 Every step takes a `PoseSequence` and returns one; `clean` runs them in order. Absent points become NaN; raw scores are
 kept, except that swapped points take their scores along and filled points get the lower score of their two neighbors.
-A cut ends all track ids, so nothing is smoothed across it.
+A cut ends all track ids, so nothing is smoothed across it. At a pause of the recording every step begins again.
+Seconds are those of the times of the frames (see `times.Clock`), whatever rate is stated.
 """
 
 from __future__ import annotations
@@ -141,29 +142,29 @@ def _nan_median(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def fill_gaps(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
-    """Interpolate points linearly across gaps of at most `frames` source frames.
+    """Interpolate points linearly across gaps of at most `frames` source frames, by the times of the frames.
 
     This also restores people whom the detector missed, with their boxes. A filled point without a score gets the lower
     score of its two neighbors.
     """
 
     def change(track: Track, _: slice) -> Track:
-        keypoints = _interpolate(track.keypoints.reshape(len(track), -1), track.times, frames)
+        keypoints = _interpolate(track.keypoints.reshape(len(track), -1), track, frames)
         keypoints = keypoints.reshape(track.keypoints.shape)
         filled = np.isfinite(keypoints).all(axis=-1) & ~np.isfinite(track.keypoints).all(axis=-1)
         scores = np.where(filled & (track.scores <= 0), _lower_neighbor_score(track), track.scores)
         return replace(track, keypoints=keypoints, present=track.present | filled.any(axis=1), scores=scores)
 
     def with_boxes(track: Track) -> Track:
-        boxes = _interpolate(track.boxes.astype(np.float64), track.times, frames)
+        boxes = _interpolate(track.boxes.astype(np.float64), track, frames)
         return replace(track, boxes=np.where(track.present[:, None], boxes, np.nan))
 
     return each_point(sequence, change, with_boxes)
 
 
-def _interpolate(values: np.ndarray, times: np.ndarray, max_gap: int) -> np.ndarray:
-    """(N, C) with gaps of at most `max_gap` frames filled linearly."""
-    result = values.copy()
+def _interpolate(values: np.ndarray, track: Track, max_gap: int) -> np.ndarray:
+    """(N, C) with gaps of at most `max_gap` frames filled linearly, unless these last longer than twice that."""
+    result, times, clock = values.copy(), track.times, track.clock
     for column in range(values.shape[1]):
         known = np.flatnonzero(np.isfinite(values[:, column]))
         if len(known) < 2 or len(known) == len(values):
@@ -172,8 +173,10 @@ def _interpolate(values: np.ndarray, times: np.ndarray, max_gap: int) -> np.ndar
         missing = np.flatnonzero(~np.isfinite(values[:, column]))
         missing = missing[(missing > known[0]) & (missing < known[-1])]
         gap = np.searchsorted(after, missing)
-        filled = missing[times[after[gap]] - times[before[gap]] - 1 <= max_gap]
-        result[filled, column] = np.interp(times[filled], times[known], values[known, column])
+        first, last = before[gap], after[gap]
+        short = (times[last] - times[first] - 1 <= max_gap) & (clock[last] - clock[first] - 1 <= 2 * max_gap)
+        filled = missing[short]
+        result[filled, column] = np.interp(clock[filled], clock[known], values[known, column])
     return result
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
+from ..times import clock_of
 
 AWAY, TOWARD = -0.3, -0.05
 """Hysteresis on `facing`: below the first a head counts as turned away, until it rises above the second."""
@@ -80,8 +81,10 @@ def drop_hidden_faces(sequence: PoseSequence) -> PoseSequence:
     keypoints = np.array(sequence.keypoints)
     values = facing(sequence.keypoints, sequence.scores, sequence.keypoint_set)
     hidden = np.asarray([*(points.index(name) for name in _FRONT), *points.parts.get("face", ())])
+    stretch = clock_of(sequence).stretch
     for track_id in np.unique(sequence.track_ids[sequence.track_ids >= 0]):
         frames, slots = np.nonzero(sequence.track_ids == track_id)
-        away = is_away(values[frames, slots])
+        between = np.flatnonzero(np.diff(stretch[frames])) + 1  # pauses of the recording
+        away = np.concatenate([is_away(part) for part in np.split(values[frames, slots], between)])
         keypoints[frames[away, None], slots[away, None], hidden] = np.nan
     return replace(sequence, keypoints=keypoints)

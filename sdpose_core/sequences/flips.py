@@ -18,8 +18,9 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     """Correct swaps of left and right that last at most `frames` frames.
 
     Separately for arms (with hands), legs (with feet) and head, the Viterbi algorithm finds the sequence of swaps with
-    the least motion, at a cost of `FLIP_COST` per swapped frame. Longer runs are taken as turns of the person. Scores
-    move with their points. Keypoint sets without left and right are returned unchanged.
+    the least motion, at a cost of `FLIP_COST` per swapped frame. Longer runs are taken as turns of the person; a pause
+    of the recording ends a run. Scores move with their points. Keypoint sets without left and right are returned
+    unchanged.
     """
     known = KEYPOINT_SETS.get(sequence.keypoint_set)
     groups = _flip_groups(sequence.keypoint_set) if known else []

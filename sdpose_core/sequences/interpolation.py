@@ -13,8 +13,8 @@ from .tracks import Track, iter_tracks, join_tracks
 def interpolate(sequence: PoseSequence, estimated: np.ndarray) -> PoseSequence:
     """Fill skipped frames with the people that both estimated neighbors show.
 
-    Keypoints, boxes and scores are interpolated linearly by frame number; a point that either neighbor lacks is absent.
-    `estimated` is (T,) bool and begins with True; `meta["interpolated"]` gives the number of filled frames.
+    Keypoints, boxes and scores are interpolated linearly by the times of the frames; a point that either neighbor lacks
+    is absent. `estimated` is (T,) bool and begins with True; `meta["interpolated"]` gives the number of filled frames.
     """
     if estimated.all():
         return sequence
@@ -32,8 +32,8 @@ def _between(track: Track, before: np.ndarray, after: np.ndarray) -> Track:
     low, high = before[rows] - track.start, after[rows] - track.start
     inside = (low >= 0) & (high <= last)
     low, high = np.clip(low, 0, last), np.clip(high, 0, last)
-    gap = track.times[high] - track.times[low]
-    weight = np.where(gap > 0, (track.times - track.times[low]) / np.maximum(gap, 1), 0)
+    gap = track.clock[high] - track.clock[low]
+    weight = np.where(gap > 0, (track.clock - track.clock[low]) / np.where(gap > 0, gap, 1), 0)
 
     def line(values: np.ndarray) -> np.ndarray:
         part = weight.reshape(-1, *[1] * (values.ndim - 1))

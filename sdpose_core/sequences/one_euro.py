@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import InputError
-from ..poses import USUAL_RATE, PoseSequence
+from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
+from ..times import clock_of
 from .tracks import Track, each_point
 
 
@@ -22,7 +23,7 @@ def smooth(
     """One-euro filter of every point: smooths slow motion strongly and fast motion little.
 
     Args:
-        sequence: 25 frames per second are assumed if it has no frame rate.
+        sequence: 25 frames per second are assumed if it has no times.
         cutoffs: minimum cutoff frequency in Hz of "body" (with feet), "hands" and "face"; 0 leaves a part unchanged.
         speed: increase of the cutoff, in Hz per (body size per second).
         two_way: average a forward and a backward pass, so that nothing lags; False is causal.
@@ -31,12 +32,12 @@ def smooth(
     `InputError` for unknown parts or negative cutoffs. Source: Casiez et al., "1 Euro Filter", CHI 2012.
     """
     cutoffs = {"body": 1.2, "hands": 0.8, "face": 1.0} if cutoffs is None else cutoffs
-    rate = float(sequence.frame_rate or USUAL_RATE)
+    rate = float(clock_of(sequence).rate)
     min_cutoff = _cutoff_of_points(sequence, cutoffs)
 
     def change(track: Track, points: slice) -> Track:
         weights = np.clip(track.scores, 0.05, 1)[..., None]
-        seconds, betas, cutoff = track.times / rate, speed / track.sizes(), min_cutoff[points, None]
+        seconds, betas, cutoff = track.clock / rate, speed / track.sizes(), min_cutoff[points, None]
         smoothed = one_euro(track.keypoints, weights, seconds, cutoff, betas)
         if two_way:
             back = one_euro(track.keypoints[::-1], weights[::-1], -seconds[::-1], cutoff, betas[::-1])

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..poses import PoseSequence
+from ..times import Clock, clock_of
 
 _ARRAYS = ("keypoints", "scores", "boxes")
+_OF_FRAMES = ("times", "clock", "stretch", "present")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Track:
         id: track id.
         start: position of the first frame in the sequence.
         times: (N,) source frame numbers.
+        clock, stretch: (N,) time in frames, and the part of the recording between two pauses, see `times.Clock`.
         present: (N,) bool, whether the person was found.
         keypoints: (N, K, 2) source pixels, NaN unseen.
         scores: (N, K) raw scores, 0 where not present.
@@ -30,6 +33,8 @@ class Track:
     id: int
     start: int
     times: np.ndarray
+    clock: np.ndarray
+    stretch: np.ndarray
     present: np.ndarray
     keypoints: np.ndarray
     scores: np.ndarray
@@ -49,6 +54,15 @@ class Track:
         part = replace(self, keypoints=self.keypoints[:, points], scores=self.scores[:, points])
         return part.astype(np.float64)
 
+    def stretches(self) -> list[Track]:
+        """Its parts between pauses of the recording, as views; usually one."""
+        ends = [*(np.flatnonzero(np.diff(self.stretch)) + 1).tolist(), len(self)]
+        return [self._rows(slice(first, end)) for first, end in zip([0, *ends], ends, strict=False)]
+
+    def _rows(self, rows: slice) -> Track:
+        arrays = {name: getattr(self, name)[rows] for name in (*_OF_FRAMES, *_ARRAYS)}
+        return replace(self, start=self.start + rows.start, **arrays)
+
     def astype(self, dtype: type) -> Track:
         return replace(self, **{name: getattr(self, name).astype(dtype, copy=False) for name in _ARRAYS})
 
@@ -66,10 +80,11 @@ def split_tracks(sequence: PoseSequence) -> list[Track]:
 def iter_tracks(sequence: PoseSequence, dtype: type = np.float64) -> Iterator[Track]:
     """The same one at a time, as copies of `dtype`."""
     ids = np.unique(sequence.track_ids)
-    yield from (_track(sequence, int(track_id), dtype) for track_id in ids[ids >= 0])
+    clock = clock_of(sequence)
+    yield from (_track(sequence, int(track_id), clock, dtype) for track_id in ids[ids >= 0])
 
 
-def _track(sequence: PoseSequence, track_id: int, dtype: type) -> Track:
+def _track(sequence: PoseSequence, track_id: int, clock: Clock, dtype: type) -> Track:
     frames, slots = np.nonzero(sequence.track_ids == track_id)
     start, count = int(frames[0]), int(frames[-1] - frames[0] + 1)
     points = sequence.keypoints.shape[2]
@@ -82,8 +97,11 @@ def _track(sequence: PoseSequence, track_id: int, dtype: type) -> Track:
     keypoints[rows], scores[rows], boxes[rows] = (
         values[frames, slots] for values in (sequence.keypoints, sequence.scores, sequence.boxes)
     )
-    times = sequence.frame_index[start : start + count].astype(np.float64)
-    return Track(track_id, start, times, present, keypoints, scores, boxes)
+    span = slice(start, start + count)
+    times = sequence.frame_index[span].astype(np.float64)
+    return Track(
+        track_id, start, times, clock.frames[span], clock.stretch[span], present, keypoints, scores, boxes
+    )  # fmt: skip
 
 
 def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[str, Any] | None = None) -> PoseSequence:
@@ -137,8 +155,22 @@ POINTS_AT_ONCE = 24
 
 
 def each_track(sequence: PoseSequence, change: Callable[[Track], Track]) -> PoseSequence:
-    """Change every track, one at a time to save memory."""
-    return join_tracks(sequence, [change(track).astype(np.float32) for track in iter_tracks(sequence, np.float32)])
+    """Change every track, one at a time to save memory; between pauses of the recording, each part for itself."""
+
+    def whole(track: Track) -> Track:
+        return _joined(track, [change(part) for part in track.stretches()]).astype(np.float32)
+
+    return join_tracks(sequence, [whole(track) for track in iter_tracks(sequence, np.float32)])
+
+
+def _joined(track: Track, parts: Sequence[Track]) -> Track:
+    """The track with its `stretches` changed."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in ("present", *_ARRAYS)
+    }
+    return replace(track, **arrays)
 
 
 def each_point(
@@ -149,16 +181,18 @@ def each_point(
 ) -> PoseSequence:
     """Change every track by a function that treats points independently, in chunks of points to save memory.
 
-    `finish` gets the complete changed track as float32; `meta` is added to the sequence's.
+    Between pauses of the recording, each part is changed for itself. `finish` gets all points of the changed part as
+    float32; `meta` is added to the sequence's.
     """
 
     def whole(track: Track) -> Track:
         keypoints, scores, present = track.keypoints.copy(), track.scores.copy(), track.present.copy()
         for start in range(0, track.scores.shape[1], POINTS_AT_ONCE):
             points = slice(start, start + POINTS_AT_ONCE)
-            part = change(track.of_points(points), points)
+            part = _joined(track, [change(part, points) for part in track.of_points(points).stretches()])
             keypoints[:, points], scores[:, points] = part.keypoints, part.scores
             present |= part.present
-        return finish(replace(track, keypoints=keypoints, scores=scores, present=present)).astype(np.float32)
+        changed = replace(track, keypoints=keypoints, scores=scores, present=present)
+        return _joined(track, [finish(part) for part in changed.stretches()]).astype(np.float32)
 
     return join_tracks(sequence, [whole(track) for track in iter_tracks(sequence, np.float32)], meta)

@@ -54,12 +54,12 @@ class Following:
         """Record that the detector runs on frame `number`."""
         self._detected_at, self._detect_next = number, False
 
-    def boxes(self, tracker: Tracker, frame_index: int) -> np.ndarray:
-        """(N, 5) boxes of the last poses, moved to `frame_index` of the source."""
+    def boxes(self, tracker: Tracker, frame_index: int, seconds: float | None = None) -> np.ndarray:
+        """(N, 5) boxes of the last poses, moved to frame `frame_index` of the source, at `seconds`."""
         poses = self._last
         if poses is None or not len(poses):
             return np.zeros((0, 5), np.float32)
-        predicted, ids = tracker.predict(frame_index)
+        predicted, ids = tracker.predict(frame_index, seconds)
         place = dict(zip(ids.tolist(), predicted, strict=True))
         moved = [self._box(poses, row, place.get(key, poses.boxes[row, :4])) for row, key in enumerate(_ids(poses))]
         boxes = np.concatenate([np.stack(moved), poses.boxes[:, 4:]], axis=1)

@@ -21,6 +21,7 @@ from .. import boxes as box_tools
 from ..errors import InputError
 from ..oks import body_sigmas, oks
 from ..poses import USUAL_RATE, Poses
+from ..times import frames_between, is_pause
 from .looks import likeness, looks, no_looks
 from .options import TrackerOptions
 from .scene_cuts import SceneCuts
@@ -38,22 +39,23 @@ MIN_NEARNESS = 0.1
 class _Track:
     """A person: last box (4,), keypoints (K, 2), velocity (2,) in pixels per frame, and look (2, C).
 
-    `guessed`: recognized by the edge only; the clothes, once seen, must agree.
+    `last_frame`: when they were last seen, in frames of time, see `Tracker.time_of`. `guessed`: recognized by the edge
+    only; the clothes, once seen, must agree.
     """
 
     id: int
     box: np.ndarray
     keypoints: np.ndarray
     velocity: np.ndarray
-    last_frame: int
+    last_frame: float
     hits: int
     look: np.ndarray
     guessed: bool = False
 
-    def shift(self, frame_index: int, size: tuple[int, int]) -> np.ndarray:
+    def shift(self, now: float, size: tuple[int, int]) -> np.ndarray:
         """(2,) predicted motion in pixels, limited to one body length and to the picture."""
         center, length = (self.box[:2] + self.box[2:]) / 2, (self.box[2:] - self.box[:2]).max()
-        step = self.velocity * (frame_index - self.last_frame)
+        step = self.velocity * (now - self.last_frame)
         step = step * min(1, length / max(float(np.linalg.norm(step)), 1e-9))
         return np.clip(center + step, np.minimum(center, 0), np.maximum(center, size)) - center
 
@@ -91,17 +93,23 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._gone: list[_Track] = []
         self._next_id = 0
-        self._before: int | None = None
+        self._before: float | None = None
         self._last_frame: int | None = None
+        self._last_seconds: float | None = None
+        self._extra: float = 0
+        self._paused = False
         self._cuts = SceneCuts(self.options.cut_threshold)
 
-    def update(self, poses: Poses, frame_index: int, image: np.ndarray | None = None) -> Poses:
+    def update(
+        self, poses: Poses, frame_index: int, image: np.ndarray | None = None, seconds: float | None = None
+    ) -> Poses:
         """The poses of the next frame with their track ids, sorted by id.
 
         Args:
             poses: in pixels of the source.
             frame_index: number of the frame in the source; must increase, gaps are allowed.
             image: RGB uint8 (H, W, 3); needed to find cuts and to recognize people by their clothes.
+            seconds: time of the frame; None: its number at a constant rate.
 
         `meta["scene_cut"]` of the result says whether a scene begins here. Raises `InputError` for poses of another
         size, a frame number that does not increase or, with `trust_ids`, two people with the same id.
@@ -109,20 +117,46 @@ class Tracker:
         frame_index = int(frame_index)
         self._check(poses, frame_index)
         cut = self.options.cuts and image is not None and self._cuts.update(image)
-        self._before, self._last_frame = self._last_frame, frame_index
+        now = self._advance(frame_index, seconds)
         if self.options.trust_ids:
             return _in_order(poses.with_meta(scene_cut=cut))
         if cut:
             log.info("frame %d: new scene, all ids end", frame_index)
             self._tracks, self._gone = [], []
-        self._age(frame_index)
-        ids = self._assign(poses, frame_index, image)
+        self._age(now)
+        ids = self._assign(poses, now, image)
         return _in_order(replace(poses, track_ids=ids, meta={**poses.meta, "scene_cut": cut}))
 
-    def predict(self, frame_index: int) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, frame_index: int, seconds: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Predicted boxes (N, 4) in pixels of the tracked people, and their ids (N,)."""
-        boxes = [track.box + np.tile(track.shift(frame_index, self.size), 2) for track in self._tracks]
+        now = self.time_of(frame_index, seconds)
+        boxes = [track.box + np.tile(track.shift(now, self.size), 2) for track in self._tracks]
         return np.asarray(boxes).reshape(-1, 4), np.asarray([track.id for track in self._tracks], np.int64)
+
+    def time_of(self, frame_index: int, seconds: float | None = None) -> float:
+        """The time of a frame after the last one, in frames: its number, plus what pauses of the recording lasted."""
+        return frame_index + self._extra_at(frame_index, seconds)
+
+    def _extra_at(self, frame_index: int, seconds: float | None) -> float:
+        last, before = self._last_frame, self._last_seconds
+        if last is None or before is None or seconds is None or not seconds > before:
+            return self._extra
+        numbers = frame_index - last
+        return self._extra + (frames_between(seconds - before, numbers, self.frame_rate) - numbers)
+
+    def pauses_before(self, frame_index: int, seconds: float | None) -> bool:
+        """Whether the recording paused between the last frame and this one."""
+        last = self._last_frame
+        if last is None or seconds is None:
+            return False
+        return is_pause(self.time_of(frame_index, seconds) - last - self._extra, frame_index - last, self.frame_rate)
+
+    def _advance(self, frame_index: int, seconds: float | None) -> float:
+        """Go on to a frame; returns its time in frames."""
+        self._before = None if self._last_frame is None else self._last_frame + self._extra
+        self._paused, self._extra = self.pauses_before(frame_index, seconds), self._extra_at(frame_index, seconds)
+        self._last_frame, self._last_seconds = frame_index, seconds
+        return frame_index + self._extra
 
     def _check(self, poses: Poses, frame_index: int) -> None:
         if poses.size != self.size:
@@ -135,23 +169,23 @@ class Tracker:
 
     # --- matching --------------------------------------------------------------------------------------------------
 
-    def _assign(self, poses: Poses, frame_index: int, image: np.ndarray | None) -> np.ndarray:
+    def _assign(self, poses: Poses, now: float, image: np.ndarray | None) -> np.ndarray:
         """(P,) ids; updates the tracks."""
         from scipy.optimize import linear_sum_assignment
 
         seen = no_looks(len(poses)) if image is None else looks(image, poses)
-        similarity = self._similarity(poses, frame_index, seen)
+        similarity = self._similarity(poses, now, seen)
         ids = np.full(len(poses), -1)
         possible = similarity >= self.options.least_similarity
         # A forbidden pair is worth 0, not less: otherwise it would force others into worse pairs.
-        worth = np.where(possible, np.maximum(similarity - self._penalty(frame_index)[:, None], 1e-6), 0)
+        worth = np.where(possible, np.maximum(similarity - self._penalty(now)[:, None], 1e-6), 0)
         for row, person in zip(*linear_sum_assignment(-worth), strict=True):
             if possible[row, person]:
                 self._confirm(self._tracks[row], seen[person])
                 ids[person] = self._tracks[row].id
-                _follow(self._tracks[row], poses, person, frame_index, self._points(poses)[person], seen[person])
+                _follow(self._tracks[row], poses, person, now, self._points(poses)[person], seen[person])
         for person in np.flatnonzero(ids < 0).tolist():
-            ids[person] = self._begin(poses, person, frame_index, seen[person])
+            ids[person] = self._begin(poses, person, now, seen[person])
         return ids
 
     def _points(self, poses: Poses) -> np.ndarray:
@@ -160,11 +194,11 @@ class Tracker:
         sure = poses.scores[:, :count] >= self.options.point_threshold
         return np.where(sure[..., None], poses.keypoints[:, :count], np.nan).astype(np.float64)
 
-    def _similarity(self, poses: Poses, frame_index: int, seen: np.ndarray) -> np.ndarray:
+    def _similarity(self, poses: Poses, now: float, seen: np.ndarray) -> np.ndarray:
         """(tracks, people) mean of box overlap, OKS and nearness, plus a term for the clothes; 0 if too far apart."""
         if not self._tracks or not len(poses):
             return np.zeros((len(self._tracks), len(poses)))
-        shifts = np.stack([track.shift(frame_index, self.size) for track in self._tracks])
+        shifts = np.stack([track.shift(now, self.size) for track in self._tracks])
         boxes = np.stack([track.box for track in self._tracks]) + np.tile(shifts, 2)
         points = np.stack([track.keypoints for track in self._tracks]) + shifts[:, None]
         found, found_points = poses.boxes[:, :4].astype(np.float64), self._points(poses)
@@ -177,23 +211,30 @@ class Tracker:
         clothes = self.options.clothes_weight * np.nan_to_num(colors - 0.75)
         return np.where((overlap + near) / 2 < MIN_NEARNESS, 0.0, place + clothes)
 
-    def _penalty(self, frame_index: int) -> np.ndarray:
+    def _penalty(self, now: float) -> np.ndarray:
         """(tracks,) what a track's similarity loses, the more the longer its person has been unseen."""
-        waited = np.asarray([(frame_index - track.last_frame) / self.frame_rate for track in self._tracks], np.float64)
+        waited = np.asarray([(now - track.last_frame) / self.frame_rate for track in self._tracks], np.float64)
         seen_last = np.asarray([track.last_frame == self._before for track in self._tracks], bool)
         return np.where(seen_last, 0, 0.2 + 0.1 * np.minimum(waited / max(self.options.lost_seconds, 1e-9), 1))
 
     # --- life of tracks --------------------------------------------------------------------------------------------
 
-    def _age(self, frame_index: int) -> None:
-        """Tracks unseen for too long are kept for recognition only, and finally dropped."""
-        seconds = {id(track): (frame_index - track.last_frame) / self.frame_rate for track in self._tracks + self._gone}
+    def _age(self, now: float) -> None:
+        """Tracks unseen for too long are kept for recognition only, and finally dropped.
+
+        After a pause of the recording, who was there before it is still looked for in their place: nobody saw them go.
+        """
+        seconds = {id(track): (now - track.last_frame) / self.frame_rate for track in self._tracks + self._gone}
         lost, end = self.options.lost_seconds, self.options.lost_seconds + self.options.remember_seconds
-        left = [track for track in self._tracks if seconds[id(track)] > lost]
-        self._tracks = [track for track in self._tracks if seconds[id(track)] <= lost]
+        stays = [
+            seconds[id(track)] <= (end if self._paused and track.last_frame == self._before else lost)
+            for track in self._tracks
+        ]
+        left = [track for track, stay in zip(self._tracks, stays, strict=True) if not stay]
+        self._tracks = [track for track, stay in zip(self._tracks, stays, strict=True) if stay]
         self._gone = [track for track in self._gone + left if seconds[id(track)] <= end]
 
-    def _begin(self, poses: Poses, person: int, frame_index: int, look: np.ndarray) -> int:
+    def _begin(self, poses: Poses, person: int, now: float, look: np.ndarray) -> int:
         """Start a track for somebody new or recognized; returns its id."""
         box, points = poses.boxes[person, :4].astype(np.float64), self._points(poses)[person]
         unseen = bool(np.isnan(look).all())
@@ -203,7 +244,7 @@ class Tracker:
             self._gone.remove(known)
             look = known.look
         guessed = unseen and known is not None
-        self._tracks.append(_Track(track_id, box, points, np.zeros(2), frame_index, 1, look, guessed))
+        self._tracks.append(_Track(track_id, box, points, np.zeros(2), now, 1, look, guessed))
         return track_id
 
     def _new_id(self) -> int:
@@ -254,6 +295,8 @@ class Tracker:
             "gone": [track.state() for track in self._gone],
             "next_id": self._next_id,
             "last_frame": self._last_frame,
+            "last_seconds": self._last_seconds,
+            "extra_frames": self._extra,
             "cuts": self._cuts.state(),
         }
 
@@ -267,6 +310,8 @@ class Tracker:
         tracker._tracks = [_Track.from_state(track) for track in state["tracks"]]
         tracker._gone = [_Track.from_state(track) for track in state["gone"]]
         tracker._next_id, tracker._last_frame = state["next_id"], state["last_frame"]
+        tracker._last_seconds = state.get("last_seconds")  # older states have no times
+        tracker._extra = state.get("extra_frames", 0)
         tracker._cuts.restore(state["cuts"])
         return tracker
 
@@ -293,14 +338,14 @@ def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
     return {edge for edge, reached in near.items() if reached}
 
 
-def _follow(track: _Track, poses: Poses, person: int, frame_index: int, points: np.ndarray, look: np.ndarray) -> None:
+def _follow(track: _Track, poses: Poses, person: int, now: float, points: np.ndarray, look: np.ndarray) -> None:
     """Update a track from the matched person."""
     box = poses.boxes[person, :4].astype(np.float64)
     moved = points - track.keypoints
     moved = moved[np.isfinite(moved).all(axis=1)]
     step = np.median(moved, axis=0) if len(moved) >= MIN_POINTS else (box - track.box).reshape(2, 2).mean(axis=0)
     gain = max(1 / track.hits, 0.3)
-    track.velocity = track.velocity + gain * (step / (frame_index - track.last_frame) - track.velocity)
-    track.box, track.keypoints, track.last_frame, track.hits = box, points, frame_index, track.hits + 1
+    track.velocity = track.velocity + gain * (step / (now - track.last_frame) - track.velocity)
+    track.box, track.keypoints, track.last_frame, track.hits = box, points, now, track.hits + 1
     blended = np.where(np.isnan(look), track.look, 0.9 * track.look + 0.1 * look)
     track.look = np.where(np.isnan(track.look), look, blended)

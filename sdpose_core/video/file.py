@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterator
@@ -12,19 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ..dependencies import require
 from ..errors import InputError
 from ..images import WHITE
-from ..poses import USUAL_RATE
 from .frames import Frame, VideoInfo, VideoSource
+from .streams import choose_stream, opened, square_pixels, turn_of
 
 log = logging.getLogger(__name__)
 
 NEW_START = 5
 """Frames. If times go back by more, a new recording begins; by less, they are badly rounded or reordered."""
-
-MAX_PIXEL_ASPECT = 10
-"""Wider or higher pixels are an error of the file and count as square."""
 
 UNSPECIFIED = 2
 """FFmpeg's number for an unspecified color matrix."""
@@ -37,24 +32,31 @@ class VideoFile(VideoSource):
         self.path, self.background = path, background
         self.damaged: list[int] = []
         self._warned_of_colors = False
-        with _opened(path) as (container, stream):
+        facts = choose_stream(path)
+        self._stream = facts.index
+        for note in facts.notes:
+            log.warning("%s: %s", path, note)
+        with opened(path) as container:
+            stream = container.streams[self._stream]
             first = next(iter(_Decoding(container, stream)), None)
             if first is None:
                 raise InputError(f"{path}: none of its frames can be decoded: it is empty or damaged, get it again")
-            self._turn = _turn_of(first)
-            self._coded_size = w, h = _square_pixels(first, stream)
-            rate = stream.average_rate or stream.guessed_rate or stream.base_rate or USUAL_RATE
+            self._turn = turn_of(first, stream.time_base)
+            self._coded_size = w, h = square_pixels(first, stream)
             self.info = VideoInfo(
                 path=path,
                 size=(h, w) if self._turn[0] else (w, h),
-                frame_rate=Fraction(rate),
+                frame_rate=facts.frame_rate,
                 frames=stream.frames or None,
                 duration=_duration(container, stream),
+                streams=facts.count,
+                notes=facts.notes,
             )
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `VideoSource`. Always decodes from the first frame, as seeking is not exact in every file."""
-        with _opened(self.path) as (container, stream):
+        with opened(self.path) as container:
+            stream = container.streams[self._stream]
             decoding = _Decoding(container, stream)
             self.damaged = decoding.damaged
             clock = _Clock(stream.time_base, self.info.frame_rate)
@@ -75,7 +77,8 @@ class VideoFile(VideoSource):
 
     def count(self) -> int:
         """The number of frames, by decoding them."""
-        with _opened(self.path) as (container, stream):
+        with opened(self.path) as container:
+            stream = container.streams[self._stream]
             return sum(1 for _ in _Decoding(container, stream))
 
     def _pixels(self, frame: Any) -> np.ndarray:
@@ -208,31 +211,6 @@ def reformat(frame: Any, **settings: Any) -> Any:
         return frame.reformat(**settings)
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Container and video stream of a file. Raises `InputError` if it is not a video."""
-    av = require("av", "reading videos")
-    try:
-        # "file:" allows names with a colon, and keeps FFmpeg from following the file's references into the network
-        container = av.open(f"file:{path}", metadata_errors="replace")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{path} cannot be read as a video ({reason}): expected MP4, MOV, MKV, WebM, AVI or similar; it is cut "
-            "off, damaged or of another kind, get it again or convert it"
-        ) from None
-    with container:
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not streams:
-            raise InputError(f"{path} has no pictures, only sound or text: expected a video that is not cut off")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise InputError(
-                f"{path}: this PyAV has no decoder for this kind of video: convert it, for example to H.264"
-            )
-        yield container, stream
-
-
 def _decoder_of(stream: Any) -> Any:
     """The stream's decoder with one thread, as the result for a damaged file depends on the number of threads.
 
@@ -252,28 +230,6 @@ def _duration(container: Any, stream: Any) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return None if container.duration is None else container.duration / 1e6
-
-
-def _square_pixels(frame: Any, stream: Any) -> tuple[int, int]:
-    """(w, h) of a frame with square pixels, before it is rotated."""
-    aspect = stream.sample_aspect_ratio or Fraction(1)
-    if not Fraction(1, MAX_PIXEL_ASPECT) <= aspect <= MAX_PIXEL_ASPECT:
-        aspect = Fraction(1)
-    return max(round(frame.width * aspect), 1), frame.height
-
-
-def _turn_of(frame: Any) -> tuple[bool, bool, bool]:
-    """How to make a frame upright, by its display matrix: transpose, then mirror left-right, then upside down."""
-    import struct
-
-    # types of side data that PyAV does not know are plain numbers
-    matrix = next((data for data in frame.side_data if getattr(data.type, "name", "") == "DISPLAYMATRIX"), None)
-    if matrix is None:
-        return False, False, False
-    a, b, _, c, d = (value / 65536 for value in struct.unpack("<5i", bytes(matrix)[:20]))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return False, a < 0, d < 0
-    return True, c < 0, b < 0
 
 
 def _laid_on(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:

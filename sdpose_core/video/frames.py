@@ -27,9 +27,11 @@ class VideoInfo:
     Attributes:
         path: file or folder.
         size: (w, h) of the upright frames with square pixels.
-        frame_rate: frames per second, the average if it varies.
+        frame_rate: frames per second, by the times of the frames; the average if it varies, without pauses.
         frames: number of frames as stated by the file, which may be wrong, or None.
         duration: seconds, as stated by the file, or None.
+        streams: number of video streams in the file.
+        notes: which of several streams is read, and a stated frame rate that is wrong.
     """
 
     path: Path
@@ -37,6 +39,8 @@ class VideoInfo:
     frame_rate: Fraction
     frames: int | None = None
     duration: float | None = None
+    streams: int = 1
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +51,13 @@ class Frame:
         index: number of the frame, from 0; in a damaged file, among those that can be decoded.
         pts: presentation time in seconds, rising; the first may not be 0.
         image: RGB uint8 (H, W, 3).
+        name: of the picture's file, for frames of a folder of pictures.
     """
 
     index: int
     pts: float
     image: np.ndarray
+    name: str | None = None
 
 
 class VideoSource(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import why_missing
-from ..images import DAMAGE, WHITE
+from ..images import DAMAGE, WHITE, open_picture
 from ..poses import USUAL_RATE
 from .file import VideoFile
 from .frames import ANIMATED, VIDEO_SUFFIXES, VideoSource
@@ -51,7 +51,7 @@ def is_video(path: str | Path) -> bool:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return getattr(image, "n_frames", 1) > 1
     except (*DAMAGE, Image.DecompressionBombError):
         return False

@@ -8,10 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
-from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, read_image, to_rgb
+from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, open_picture, read_image, to_rgb
 from ..inputs import pictures_in
 from ..poses import USUAL_RATE
+from ..times import agreed_rate
 from .frames import Frame, VideoInfo, VideoSource
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,9 @@ class AnimatedPicture(VideoSource):
             self._times.append(end / 1000)
             end += milliseconds
         count = len(self._times)
-        rate = (1000 * count / end if end else USUAL_RATE).limit_denominator(1001)
+        mean = (1000 * count / end if end else USUAL_RATE).limit_denominator(1001)
+        steps = np.diff([float(time) for time in (*self._times, end / 1000)])
+        rate = agreed_rate(mean, steps) or USUAL_RATE  # a last picture that is shown for long counts as a pause
         self.info = VideoInfo(path, size, rate, count, float(end / 1000))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
@@ -52,11 +57,11 @@ class AnimatedPicture(VideoSource):
 
     def _decoded(self) -> Iterator[Any]:
         """The frames before the first damaged one."""
-        from PIL import Image, ImageSequence
+        from PIL import Image, ImageSequence, UnidentifiedImageError
 
         shown = 0
         try:
-            with Image.open(self.path) as image:
+            with open_picture(self.path) as image:
                 for frame in ImageSequence.Iterator(image):
                     frame.load()
                     yield frame
@@ -65,8 +70,9 @@ class AnimatedPicture(VideoSource):
             raise InputError(f"{self.path}: {error}: make it smaller") from None
         except DAMAGE as error:
             if shown == 0:
+                reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
                 raise InputError(
-                    f"{self.path} cannot be read as an animated picture ({error}): expected a GIF, WebP or APNG; it is "
+                    f"{self.path} cannot be read as an animated picture ({reason}): expected GIF, WebP or APNG; it is "
                     "damaged or of another kind, get it again"
                 ) from None
             if not self.damaged:
@@ -100,4 +106,4 @@ class PictureFolder(VideoSource):
                     f"{file}: {size[0]} x {size[1]} pixels, the first picture of the folder has "
                     f"{self.info.size[0]} x {self.info.size[1]}: all frames of a clip must have the same size"
                 )
-            yield Frame(index, float(index / self.info.frame_rate), image)
+            yield Frame(index, float(index / self.info.frame_rate), image, file.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -326,3 +327,27 @@ def test_sequences_go_into_the_nodes_for_poses(run: Any, sequence: Any) -> None:
     assert len(run("SelectPerson", poses=sequence, by="id", number=0)[0]) == 12
     assert len(run("Filter", poses=sequence, hands=False)[0]) == 12
     assert run("Draw", poses=sequence)[0].shape == (12, 350, 350, 3)
+
+
+def test_tracking_a_sequence_keeps_its_times(run: Any, sequence: Any) -> None:
+    pts = np.arange(len(sequence)) / 10 + np.where(np.arange(len(sequence)) > 2, 60.0, 0)
+    timed = replace(sequence, pts=pts, frame_rate=Fraction(10))
+    tracked = run("Track", poses=timed)[0]
+    assert (tracked.pts.tolist(), tracked.frame_rate) == (pts.tolist(), 10)
+    assert run("Track", poses=timed, frame_rate=5.0)[0].frame_rate == 5
+
+
+def test_a_trimmed_video_keeps_its_times(run: Any, video: Any, clip: Path, base: Path) -> None:
+    """The recording pauses inside the part that is kept."""
+    from sdpose_core.video.opening import open_video
+    from sdpose_core.video.writer import VideoWriter
+
+    with open_video(clip) as source:
+        images = [frame.image for frame in source.frames()]
+    pts = [number / 16 + (2.0 if number > 6 else 0) for number in range(len(images))]
+    with VideoWriter(base / "paused.mp4", (images[0].shape[1], images[0].shape[0]), RATE, pts=pts) as writer:
+        for image in images:
+            writer.write(image)
+    trimmed = run("Video", video=video(str(base / "paused.mp4"), start_time=0.25, duration=2.5), smooth=False)[1]
+    assert np.diff(trimmed.pts).max() == pytest.approx(2 + 1 / 16, abs=0.001)
+    assert (len(trimmed), trimmed.frame_rate) == (8, RATE)

@@ -30,6 +30,7 @@ from sdpose_core.annotate.work_folder import WorkFolder, source_identity
 from sdpose_core.detection.box_files import BoxFile
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.stage_times import StageTimes
+from sdpose_core.images import write_png
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.interpolation import interpolate
 from sdpose_core.tracking.options import TrackerOptions
@@ -802,3 +803,69 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(tmp_path: Path) -> Non
 def test_the_frame_rate_is_a_fraction() -> None:
     [chunk] = stream(3, ClipOptions(), frame_rate=Fraction(30000, 1001))
     assert chunk.sequence.frame_rate == Fraction(30000, 1001)
+
+
+# --- names and times of frames ---------------------------------------------------------------------------------------
+
+
+def folder(path: Path, names: list[str]) -> Path:
+    for number, name in enumerate(names):
+        write_png(path / name, picture(number))
+    return path
+
+
+def annotated(source: Path, out: Path, **settings: Any) -> PoseSequence:
+    outcome = annotate_clip(
+        source,
+        out,
+        estimator=FigureEstimator,
+        detector=ColorDetector,
+        options=ClipOptions(chunk=3, clean=None),
+        **settings,
+    )
+    return PoseSequence.load(outcome.files[0])
+
+
+def test_pictures_of_a_folder_keep_their_names(tmp_path: Path) -> None:
+    names = ["frame_2.png", "frame_9.png", "frame_10.png", "frame_11.png", "frame_100.png"]
+    sequence = annotated(folder(tmp_path / "in", names[::-1]), tmp_path / "out")
+    assert sequence.meta["frame_names"] == names
+    assert sequence.frame_index.tolist() == list(range(5))
+
+
+def test_frames_of_a_video_have_no_names() -> None:
+    chunks = estimate_frames(frames(5), FigureEstimator(), ColorDetector(), ClipOptions(chunk=3))
+    assert "frame_names" not in join_chunks(chunks).meta
+
+
+@pytest.mark.parametrize("key", ["{}.png", "{}"])
+def test_boxes_by_the_names_of_pictures(tmp_path: Path, key: str) -> None:
+    """0001.png is not frame 1."""
+    names = ["0001", "0002", "0003"]
+    source = folder(tmp_path / "in", [f"{name}.png" for name in names])
+    boxes = {key.format(name): [[10 * n, 0, 10 * n + 5, 30]] for n, name in enumerate(names, start=1)}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    sequence = annotated(source, tmp_path / "out", boxes=BoxFile(tmp_path / "boxes.json"))
+    assert sequence.boxes[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_the_rate_of_a_sequence_is_that_of_its_times() -> None:
+    chunks = estimate_frames(frames(6), FigureEstimator(), ColorDetector(), ClipOptions(), frame_rate=Fraction(1000))
+    assert join_chunks(chunks).frame_rate == 25
+
+
+def test_skipped_frames_are_interpolated_by_time() -> None:
+    late = [replace(frame, pts=frame.pts + (2.0 if frame.index > 1 else 0)) for frame in frames(5)]
+    sequence = join_chunks(estimate_frames(late, FigureEstimator(), ColorDetector(), ClipOptions(every=4)))
+    x = sequence.keypoints[:, 0, 0, 0]
+    assert (x[1] - x[0]) / (x[4] - x[0]) == pytest.approx(0.04 / 2.16, abs=0.01)
+
+
+def test_the_detector_runs_after_a_pause_of_the_recording() -> None:
+    def calls(pause: float) -> int:
+        late = (replace(frame, pts=frame.pts + (pause if frame.index > 5 else 0)) for frame in frames(12))
+        detector = ColorDetector()
+        list(estimate_frames(late, FigureEstimator(), detector, ClipOptions(detect_every=50)))
+        return detector.calls
+
+    assert calls(3.0) == calls(0.0) + 1

@@ -316,6 +316,17 @@ def test_draw_into_a_folder_on_a_background(sequence_file: Path, tmp_path: Path)
     assert read_image(tmp_path / "maps" / "000002.png")[0, 0].tolist() == [12, 12, 12]
 
 
+def test_draw_says_what_does_not_fit(sequence_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write_png(tmp_path / "frames" / "0.png", np.full((64, 96, 3), 10, np.uint8))
+    assert run("draw", sequence_file, "-o", tmp_path / "a.mp4", "--background", tmp_path / "frames") == 0
+    told = capsys.readouterr().err
+    assert "note: the background is 96 x 64, the poses are of 64 x 96, another shape" in told
+    assert "note: the background ends after frame 0: the other 2 frames are drawn on black" in told
+    assert run("draw", sequence_file, "-o", tmp_path / "b.mp4", "--background", tmp_path / "frames" / "0.png") == 0
+    assert "black:" not in capsys.readouterr().err
+    assert [int(frame[48, 2].mean()) for frame in frames_of(tmp_path / "b.mp4")] == [10, 10, 10]
+
+
 # --- sdpose info ---------------------------------------------------------------------------------------------------
 
 

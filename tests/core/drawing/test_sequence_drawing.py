@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from moving_people import figure
+from PIL import Image
 
+from sdpose_core.drawing.backgrounds import open_background
 from sdpose_core.drawing.canvas import place
 from sdpose_core.drawing.pose_maps import draw_poses
 from sdpose_core.drawing.sequence import draw_sequence, has_steady_rate
 from sdpose_core.errors import InputError
-from sdpose_core.images import read_image
+from sdpose_core.images import read_image, write_png
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.video.frames import Frame
 from sdpose_core.video.opening import open_video
+from sdpose_core.video.writer import VideoWriter
 
 SIZE = (80, 120)
 
@@ -140,3 +143,83 @@ def test_a_video_for_players_says_that_it_was_widened(tmp_path: Path, caplog: py
     draw_sequence(walking(), tmp_path / "a.mp4", codec="h264", size=(81, 121))
     assert "82 x 122" in caplog.text
     assert len(video(tmp_path / "a.mp4")) == 4
+
+
+# --- backgrounds -----------------------------------------------------------------------------------------------------
+
+
+def clip(path: Path, count: int, rate: Fraction = Fraction(24), size: tuple[int, int] = SIZE) -> Path:
+    """Gray frames of 10 x (number + 1)."""
+    with VideoWriter(path, size, rate) as writer:
+        for number in range(count):
+            writer.write(np.full((size[1], size[0], 3), 10 * (number + 1), np.uint8))
+    return path
+
+
+def drawn_on(background: Path, sequence: PoseSequence, out: Path) -> tuple[list[int], str]:
+    """The gray in a corner of each frame, and the notes."""
+    frames, notes = open_background(background, sequence)
+    found = draw_sequence(sequence, out, background=frames)
+    files = sorted(out.glob("*.png"))
+    return [int(read_image(file)[1, 1, 0]) for file in files], "; ".join(notes + found)
+
+
+def test_a_background_of_the_same_clip_needs_no_word(tmp_path: Path) -> None:
+    assert drawn_on(clip(tmp_path / "v.mp4", 4), walking(), tmp_path / "out") == ([10, 20, 30, 40], "")
+
+
+def test_a_shorter_background(tmp_path: Path) -> None:
+    grays, notes = drawn_on(clip(tmp_path / "v.mp4", 2), walking(), tmp_path / "out")
+    assert grays == [10, 20, 0, 0]
+    assert notes == "the background ends after frame 1: the other 2 frames are drawn on black"
+
+
+def test_a_longer_background(tmp_path: Path) -> None:
+    grays, notes = drawn_on(clip(tmp_path / "v.mp4", 7), walking(), tmp_path / "out")
+    assert grays == [10, 20, 30, 40]
+    assert notes == "the background goes on after frame 3: the rest of it is not used"
+
+
+@pytest.mark.parametrize(
+    ("rate", "grays", "note"),
+    [
+        (Fraction(48), [10, 30, 50, 70], "matched by time"),
+        (Fraction(12), [10, 10, 20, 20], "matched by time"),
+        (Fraction(24000, 1001), [10, 20, 30, 40], "goes on"),
+    ],
+)
+def test_a_background_of_another_rate(tmp_path: Path, rate: Fraction, grays: list[int], note: str) -> None:
+    found, notes = drawn_on(clip(tmp_path / "v.mp4", 8, rate), walking(), tmp_path / "out")
+    assert found == grays
+    assert note in notes
+
+
+def test_a_background_of_another_rate_that_ends(tmp_path: Path) -> None:
+    grays, notes = drawn_on(clip(tmp_path / "v.mp4", 4, Fraction(48)), walking(), tmp_path / "out")
+    assert grays == [10, 30, 0, 0]
+    assert "the background ends after frame 1" in notes
+
+
+@pytest.mark.parametrize(("size", "note"), [((160, 240), ""), ((81, 121), ""), ((120, 80), "with black borders")])
+def test_a_background_of_another_size(tmp_path: Path, size: tuple[int, int], note: str) -> None:
+    _, notes = drawn_on(clip(tmp_path / "v.mp4", 4, size=size), walking(), tmp_path / "out")
+    assert note in notes
+    assert bool(notes) == bool(note)
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg", "still.gif"])
+def test_a_still_picture_is_behind_every_frame(tmp_path: Path, name: str) -> None:
+    Image.fromarray(np.full((120, 80, 3), 100, np.uint8)).save(tmp_path / name)
+    assert drawn_on(tmp_path / name, walking(), tmp_path / "out") == ([100] * 4, "")
+    one = PoseSequence.from_poses([walking().frame(0)])
+    assert drawn_on(tmp_path / name, one, tmp_path / "one") == ([100], "")
+
+
+def test_a_folder_is_matched_by_the_names_of_its_pictures(tmp_path: Path) -> None:
+    for number in (1, 2, 4):
+        write_png(tmp_path / "in" / f"{number:03d}.png", np.full((120, 80, 3), 10 * number, np.uint8))
+    by_number, notes = drawn_on(tmp_path / "in", walking(), tmp_path / "a")
+    assert (by_number, "ends after frame 2" in notes) == ([10, 20, 40, 0], True)
+    named = replace(walking(), meta={"frame_names": [f"{number:03d}.png" for number in (1, 2, 3, 4)]})
+    by_name, notes = drawn_on(tmp_path / "in", named, tmp_path / "b")
+    assert (by_name, notes) == ([10, 20, 0, 40], "the background lacks some frames: 1 frame is drawn on black")

@@ -722,3 +722,52 @@ def test_the_command_says_what_is_wrong(
 ) -> None:
     assert saved(*options) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+def timed(pts: list[float], rate: Fraction | None) -> PoseSequence:
+    """Somebody who moves 10 pixels per frame."""
+    poses = [frame_of({BEST: ((200.0 + 10 * n, 300.0), 0.9)}) for n in range(len(pts))]
+    return PoseSequence.from_poses(poses, frame_rate=rate, pts=pts)
+
+
+def rate_and_frames(path: Path) -> tuple[Fraction, int]:
+    with av.open(str(path)) as file:
+        return Fraction(file.streams.video[0].average_rate), sum(1 for _ in file.decode(video=0))
+
+
+def test_a_sequence_that_states_a_wrong_rate(tmp_path: Path) -> None:
+    wrong = timed([0.04 * n for n in range(10)], Fraction(1000))
+    result = export(wrong, "controlnet", tmp_path, name="a")
+    assert rate_and_frames(result.files[0]) == (25, 10)
+    assert result.notes == []
+    result = export(wrong, "controlnet", tmp_path, name="b", options=ExportOptions(frame_rate=Fraction(50)))
+    assert rate_and_frames(result.files[0]) == (50, 20)
+
+
+def test_a_pause_in_an_export(tmp_path: Path) -> None:
+    """One frame per frame says that it does not keep time; another rate keeps time, and the picture stands still."""
+    pts = [0.04 * n + (2.0 if n >= 5 else 0) for n in range(10)]
+    result = export(timed(pts, Fraction(4)), "controlnet", tmp_path, name="a")
+    assert rate_and_frames(result.files[0]) == (25, 10)
+    assert "will not keep time with the source" in result.notes[0]
+    timeline = at_rate(timed(pts, Fraction(4)), Fraction(25))
+    assert len(timeline) == 60
+    places = [float(pose_at(timed(pts, Fraction(4)), timeline, n).keypoints[0, 0, 0]) for n in range(60)]
+    assert set(places[4:55]) == {places[4]}
+    assert places[55] == places[4] + 10
+
+
+def test_times_without_a_rate(tmp_path: Path) -> None:
+    result = export(timed([0.1 * n for n in range(6)], None), "controlnet", tmp_path, name="a")
+    assert rate_and_frames(result.files[0]) == (10, 6)
+    with pytest.raises(InputError, match="no times"):
+        at_rate(timed([0.0] * 3, None), Fraction(10))
+
+
+@pytest.mark.parametrize("pts", [[0, 0.04, 0.04], [0, 0.08, 0.04], [0, float("nan"), 0.08]])
+def test_times_that_do_not_rise(tmp_path: Path, pts: list[float]) -> None:
+    with pytest.raises(InputError, match="pts of the pose sequence"):
+        export(timed(pts, Fraction(25)), "minimax_h3", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -151,3 +152,15 @@ def test_crops_come_one_at_a_time() -> None:
     crops = face_crops(frames(), [(0, 0, 64, 64)] * 3, size=64)
     next(crops)
     assert taken == [0]
+
+
+def test_boxes_are_averaged_over_seconds() -> None:
+    """A pause between two places: each keeps its own; a wrong rate changes nothing."""
+    centers = [(100.0, 100.0)] * 8 + [(200.0, 100.0)] * 8
+    near = sequence(centers, (30, 30))
+    paused = replace(near, pts=near.pts + np.where(np.arange(16) < 8, 0, 3.0))
+    x = face_boxes(paused, 5)[:, 0]
+    assert np.ptp(x[:8]) < 1e-6
+    assert np.ptp(x[8:]) < 1e-6
+    wrong = replace(near, frame_rate=Fraction(1000))
+    np.testing.assert_array_equal(face_boxes(wrong, 5), face_boxes(near, 5))

@@ -253,3 +253,76 @@ def test_nothing_is_smoothed_across_a_cut() -> None:
 def test_one_frame_and_two_frames() -> None:
     for count in (1, 2):
         assert np.isfinite(clean(walking(count)).keypoints).all()
+
+
+# --- seconds come from the times of the frames -----------------------------------------------------------------------
+
+
+def paused(sequence: PoseSequence, at: int, seconds: float) -> PoseSequence:
+    """The recording pauses before frame `at`."""
+    return replace(sequence, pts=sequence.pts + np.where(np.arange(len(sequence)) >= at, seconds, 0))
+
+
+def jittery(frames: int = 40) -> PoseSequence:
+    sequence = walking(frames)
+    noise = np.random.default_rng(0).normal(0, 3, sequence.keypoints.shape)
+    return replace(sequence, keypoints=sequence.keypoints + noise)
+
+
+@pytest.mark.parametrize("rate", [Fraction(1000), Fraction(5), None], ids=str)
+@pytest.mark.parametrize("first", [0.0, 7.0])
+def test_a_wrong_rate_changes_nothing(rate: Fraction | None, first: float) -> None:
+    right = jittery()
+    wrong = replace(right, frame_rate=rate, pts=right.pts + first)
+    np.testing.assert_array_equal(clean(wrong).keypoints, clean(right).keypoints)
+
+
+def test_milliseconds_change_nothing() -> None:
+    exact = jittery()
+    exact = replace(exact, frame_rate=Fraction(30000, 1001), pts=np.arange(40) * 1001 / 30000)
+    rounded = replace(exact, pts=exact.pts.round(3))
+    np.testing.assert_array_equal(clean(rounded).keypoints, clean(exact).keypoints)
+
+
+def test_nothing_is_smoothed_across_a_pause() -> None:
+    """Each part is cleaned as if it were a clip of its own."""
+    whole = paused(jittery(), 20, 3.0)
+    moved = changed(whole, keypoints=(slice(20, None), whole.keypoints[20:] + 200))
+    both = clean(moved).keypoints
+    for part in (slice(0, 20), slice(20, 40)):
+        names = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
+        alone = replace(moved, **{name: getattr(moved, name)[part] for name in names})
+        np.testing.assert_allclose(both[part], clean(alone).keypoints, atol=1e-3)
+
+
+def test_uneven_times_are_smoothed_by_seconds() -> None:
+    """The same motion, of which every second frame of the second half is missing: the rest hardly changes."""
+    even = smooth(jittery(60))
+    kept = np.asarray([*range(30), *range(30, 60, 2)])
+    names = ("keypoints", "scores", "boxes", "track_ids", "pts")
+    uneven = replace(jittery(60), **{n: getattr(jittery(60), n)[kept] for n in names}, frame_index=np.arange(45))
+    by_time = np.abs(smooth(uneven).keypoints - even.keypoints[kept]).mean()
+    by_count = np.abs(smooth(replace(uneven, pts=np.arange(45) / 25)).keypoints - even.keypoints[kept]).mean()
+    assert by_time < by_count
+
+
+@pytest.mark.parametrize(("seconds", "filled"), [(0.0, True), (0.2, True), (3.0, False)])
+def test_a_gap_over_a_pause_is_not_filled(seconds: float, filled: bool) -> None:
+    gap = paused(without(walking(), 10, 13), 12, seconds)
+    found = fill_gaps(gap, 8)
+    assert (found.track_ids[10:14, 0] == 3).all() == filled
+    if filled and seconds:  # where the person is at that time, not after that many frames
+        x = found.keypoints[:, 0, 0, 0]
+        assert (x[11] - x[9]) / (x[14] - x[9]) == pytest.approx(2 * 0.04 / 0.4, abs=0.01)
+
+
+def test_one_frame_between_two_pauses_is_no_outlier() -> None:
+    lonely = changed(walking(), keypoints=(20, walking().keypoints[20] + 150))
+    assert np.isnan(reject_outliers(lonely).keypoints[20]).all()
+    lonely = paused(paused(lonely, 20, 2.0), 21, 2.0)
+    assert np.isfinite(reject_outliers(lonely).keypoints[20]).all()
+
+
+def test_times_that_fall_are_told() -> None:
+    with pytest.raises(InputError, match="pts of the pose sequence"):
+        clean(replace(walking(), pts=walking().pts[::-1].copy()))

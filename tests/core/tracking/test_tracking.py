@@ -16,6 +16,7 @@ import track_benchmark
 from sdpose_core.errors import InputError
 from sdpose_core.oks import body_sigmas, oks
 from sdpose_core.poses import Poses
+from sdpose_core.tracking.frames import track_frames
 from sdpose_core.tracking.looks import likeness, looks
 from sdpose_core.tracking.options import TrackerOptions
 from sdpose_core.tracking.scene_cuts import SceneCuts
@@ -178,3 +179,69 @@ def test_whoever_is_covered_has_no_look() -> None:
     seen = looks(clips.backdrop(0), replace(poses, boxes=boxes))
     assert np.isnan(seen).all(axis=(1, 2)).tolist() == [False, True]
     assert np.isnan(likeness(seen[0], seen[1]))
+
+
+# --- pauses of the recording -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pause", "same"), [(1.0, True), (3.0, True), (21.0, True), (30.0, False)])
+def test_ids_over_a_pause_of_the_recording(pause: float, same: bool) -> None:
+    """Nobody was seen to leave: people are looked for in their places until they would be forgotten anyway."""
+    tracker = Tracker(Fraction(25), clips.SIZE)
+    for frame in range(10):
+        tracker.update(standing(100, 300), frame, None, frame / 25)
+    found = tracker.update(standing(104, 298), 10, None, 10 / 25 + pause)
+    assert found.track_ids.tolist() == ([0, 1] if same else [2, 3])
+
+
+def test_lost_people_are_counted_in_seconds() -> None:
+    """Somebody unseen, at the times of a clip of 4 frames per second that states 25."""
+    for seconds, ids in ((1.0, [0]), (3.0, [1])):
+        tracker = Tracker(Fraction(25), clips.SIZE)
+        tracker.update(standing(240), 0, None, 0.0)
+        for number in range(1, int(4 * seconds)):
+            tracker.update(Poses.empty(clips.SIZE, "coco_17"), number, None, number / 4)
+        assert tracker.update(standing(240), int(4 * seconds), None, seconds).track_ids.tolist() == ids
+
+
+def test_people_walk_on_by_seconds() -> None:
+    tracker = Tracker(Fraction(25), clips.SIZE)
+    for frame in range(10):
+        tracker.update(standing(100 + 4.0 * frame), frame, None, frame / 25)
+    last, _ = tracker.predict(9, 9 / 25)
+    later, _ = tracker.predict(10, 9 / 25 + 0.2)
+    np.testing.assert_allclose(later - last, [[20, 0, 20, 0]], atol=0.1)
+
+
+def test_times_of_a_constant_rate_change_nothing() -> None:
+    with_times, without = Tracker(Fraction(30000, 1001), clips.SIZE), Tracker(Fraction(30000, 1001), clips.SIZE)
+    clip = made(clips.flicker)
+    for frame, (poses, image) in enumerate(zip(clip.poses[:40], clip.images[:40], strict=True)):
+        seconds = round(5 + frame * 1001 / 30000, 3)
+        first, second = with_times.update(poses, frame, image, seconds), without.update(poses, frame, image)
+        assert first.track_ids.tolist() == second.track_ids.tolist()
+    assert {**with_times.state(), "last_seconds": None} == without.state()
+
+
+def test_a_state_without_times_goes_on() -> None:
+    tracker = Tracker(Fraction(25), clips.SIZE)
+    tracker.update(standing(100), 0, None, 0.0)
+    state = {name: value for name, value in tracker.state().items() if name not in ("last_seconds", "extra_frames")}
+    assert Tracker.from_state(state).update(standing(102), 1, None, 0.04).track_ids.tolist() == [0]
+
+
+def test_the_state_holds_the_pauses() -> None:
+    whole = Tracker(Fraction(25), clips.SIZE)
+    for frame in range(6):
+        whole.update(standing(100 + frame), frame, None, frame / 25 + (1.5 if frame > 2 else 0))
+    resumed = Tracker.from_state(json.loads(json.dumps(whole.state())))
+    for tracker in (whole, resumed):
+        tracker.update(standing(110), 6, None, 8.0)
+    assert whole.state() == resumed.state()
+
+
+def test_frames_that_are_already_estimated_may_have_times() -> None:
+    people = [standing(100 + n) for n in range(4)]
+    tracked = track_frames(people, Fraction(25), pts=[0, 0.04, 40, 40.04])
+    assert tracked.pts.tolist() == [0, 0.04, 40, 40.04]
+    assert tracked.track_ids[:, 0].tolist() == [0, 0, 1, 1]

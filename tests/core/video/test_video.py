@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 from paths import DATA, SHARED
-from PIL import Image
+from PIL import Image, ImageCms
 from video_files import encode, levels, numbers, pictures, read, set_display_matrix, spoil, write
 
 from sdpose_core.errors import InputError
-from sdpose_core.video.file import _turn_of, reformat
+from sdpose_core.video.file import reformat
 from sdpose_core.video.opening import frame_count, is_video, open_video
 
 DANCER = DATA / "dancer.mp4"
@@ -269,14 +269,62 @@ def test_colours_follow_the_matrix_that_the_file_states(tmp_path: Path, number: 
         assert np.abs(frame.image.astype(int) - colour).max() <= 4
 
 
-def test_data_of_a_type_that_pyav_does_not_know_hides_no_rotation() -> None:
-    class Matrix(SimpleNamespace):
-        def __bytes__(self) -> bytes:
-            return np.asarray([0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30], np.int32).tobytes()
+def jpeg(image: np.ndarray, orientation: int = 1) -> bytes:
+    """A JPEG with EXIF data."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "camera"
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="JPEG", quality=95, subsampling=0, exif=exif)
+    return file.getvalue()
 
-    unknown, matrix = SimpleNamespace(type=99), Matrix(type=SimpleNamespace(name="DISPLAYMATRIX"))
-    assert _turn_of(SimpleNamespace(side_data=[unknown, matrix])) == _turn_of(SimpleNamespace(side_data=[matrix]))
-    assert _turn_of(SimpleNamespace(side_data=[unknown])) == (False, False, False)
+
+def as_pictures(path: Path, codec: str, packets: Sequence[bytes], size: tuple[int, int], pixel_format: str) -> Path:
+    """A video whose frames are these picture files."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+        for number, content in enumerate(packets):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = number
+            file.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 2])
+@pytest.mark.parametrize("suffix", [".avi", ".mov", ".mkv"])
+def test_exif_data_of_pictures_in_a_video(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """PyAV knows no EXIF data; FFmpeg makes a display matrix of the orientation in it."""
+    image = levels(1, (64, 48))[0].copy()
+    image[:24, :32] = 200
+    packets = [jpeg(image, orientation)] * 3
+    found = read(as_pictures(tmp_path / f"v{suffix}", "mjpeg", packets, (64, 48), "yuvj444p"))
+    turned = {1: image, 6: np.rot90(image, -1), 2: image[:, ::-1]}[orientation]
+    assert [np.abs(frame.image.astype(int) - turned).mean() < 5 for frame in found] == [True] * 3
+
+
+@pytest.mark.parametrize("turn", ["0", "90", "mirrored"])
+def test_a_color_profile_in_a_video(tmp_path: Path, turn: str) -> None:
+    """Reading all side data of such frames crashes PyAV 18.1."""
+    image = pictures(1)[0]
+    file = io.BytesIO()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(image).save(file, format="PNG", icc_profile=profile)
+    path = as_pictures(tmp_path / "v.mov", "png", [file.getvalue()] * 3, (64, 48), "rgb24")
+    matrix, upright = TURNS[turn]
+    set_display_matrix(path, matrix)
+    found = read(path)
+    assert len(found) == 3
+    np.testing.assert_array_equal(found[0].image, upright(image))
+
+
+def test_tiff_in_a_video(tmp_path: Path) -> None:
+    image = pictures(1)[0]
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="TIFF", dpi=(72, 72))
+    found = read(as_pictures(tmp_path / "v.mov", "tiff", [file.getvalue()] * 2, (64, 48), "rgb24"))
+    np.testing.assert_array_equal(found[1].image, image)
 
 
 def test_a_matrix_of_colours_that_nobody_knows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

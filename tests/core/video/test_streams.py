@@ -1,0 +1,137 @@
+"""Which stream of a file is the video, and at which rate it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from video_files import encode, levels, numbers, read
+
+from sdpose_core.cli.sequence import describe_file
+from sdpose_core.errors import InputError
+from sdpose_core.video.opening import frame_count, is_video, open_video
+
+MS = Fraction(1, 1000)
+
+
+def streams(path: Path, *parts: tuple[int, tuple[int, int], str], **metadata: str) -> Path:
+    """A file with video streams of (frames, size, disposition); the frames of each are 40 ms apart."""
+    with av.open(str(path), "w") as file:
+        made: list[tuple[Any, list[np.ndarray]]] = []
+        for count, size, disposition in parts:
+            stream = file.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            names = [name for name in disposition.split("+") if name]
+            stream.disposition = sum(getattr(av.stream.Disposition, name) for name in names)
+            made.append((stream, levels(count, size)))
+        for number in range(max(count for count, _, _ in parts)):
+            for stream, images in made:
+                if number < len(images):
+                    file.mux(stream.encode(av.VideoFrame.from_ndarray(images[number], format="rgb24")))
+        for stream, _ in made:
+            file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+@pytest.mark.parametrize(
+    ("parts", "size", "count"),
+    [
+        ([(1, (32, 32), ""), (9, (64, 48), "default")], (64, 48), 9),
+        ([(1, (320, 320), "default"), (9, (64, 48), "")], (64, 48), 9),  # a large cover, marked as the default
+        ([(9, (64, 48), "default"), (1, (32, 32), "")], (64, 48), 9),
+        ([(9, (32, 32), "default"), (9, (64, 48), "default")], (64, 48), 9),  # a preview of the same length
+        ([(3, (64, 48), "default"), (12, (32, 32), "default")], (32, 32), 12),
+        ([(9, (64, 48), "default"), (9, (64, 48), "default")], (64, 48), 9),  # two angles: the first
+    ],
+)  # fmt: skip
+def test_the_stream_that_players_show(
+    tmp_path: Path, suffix: str, parts: list, size: tuple[int, int], count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = streams(tmp_path / f"v{suffix}", *parts)
+    with open_video(path) as source:
+        assert (source.info.size, source.info.streams) == (size, 2)
+        assert len(list(source.frames())) == count
+        assert "2 video streams: number" in source.info.notes[0]
+    assert frame_count(path) == count
+    assert "2 video streams: number" in caplog.text
+    assert describe_file(path)["video_streams"] == 2
+
+
+def test_the_default_stream_of_an_mkv_wins_over_a_longer_one(tmp_path: Path) -> None:
+    path = streams(tmp_path / "v.mkv", (12, (32, 32), ""), (6, (64, 48), "default"))
+    assert numbers(read(path)) == list(range(6))
+
+
+def test_one_stream_needs_no_word(tmp_path: Path) -> None:
+    with open_video(streams(tmp_path / "v.mp4", (1, (64, 48), ""))) as source:
+        assert (source.info.streams, source.info.notes, len(list(source.frames()))) == (1, (), 1)
+
+
+def stated(path: Path, rate: int, pts: Sequence[int], codec: str = "libx264") -> Path:
+    """A file that states a rate, whatever its times in milliseconds."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = MS
+        stream.codec_context.framerate = Fraction(rate)
+        for image, time in zip(levels(12) * len(pts), pts, strict=False):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = time, MS
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+@pytest.mark.parametrize("first", [0, 5000])
+@pytest.mark.parametrize(("step", "rate"), [(40, Fraction(25)), (33.3667, Fraction(30000, 1001)), (500, Fraction(2))])
+def test_the_times_decide_if_the_stated_rate_is_wrong(
+    tmp_path: Path, suffix: str, first: int, step: float, rate: Fraction, caplog: pytest.LogCaptureFixture
+) -> None:
+    codec = "libx264" if suffix == ".mkv" else "libvpx"
+    path = stated(tmp_path / f"v{suffix}", 1000, [first + round(step * n) for n in range(40)], codec)
+    with open_video(path) as source:
+        assert source.info.frame_rate == rate
+        assert [frame.pts for frame in source.frames()][:2] == [first / 1000, (first + round(step)) / 1000]
+    assert "states 1000 frames per second" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".flv"])
+def test_a_pause_does_not_drag_the_rate(tmp_path: Path, suffix: str) -> None:
+    pts = [40 * n + (3000 if n >= 10 else 0) for n in range(30)]
+    path = encode(
+        tmp_path / f"v{suffix}", "libx264", "yuv420p", levels(12) * 2 + levels(6), pts=pts, time_base=MS
+    )  # fmt: skip
+    with open_video(path) as source:
+        assert source.info.frame_rate == 25
+        assert np.diff([frame.pts for frame in source.frames()]).max() == pytest.approx(3.04, abs=0.002)
+
+
+def test_the_last_picture_of_an_animation_may_stay(tmp_path: Path) -> None:
+    images = [Image.fromarray(image) for image in levels(9)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[80] * 8 + [3000])
+    with open_video(tmp_path / "a.gif") as source:
+        assert source.info.frame_rate == Fraction(25, 2)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.apng", "a.png"])
+def test_no_other_program_is_started_for_a_picture(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript, whatever it is called: Pillow would hand it to Ghostscript."""
+    from PIL import EpsImagePlugin
+
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", start)
+    monkeypatch.setattr(EpsImagePlugin, "has_ghostscript", lambda: True)
+    (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\nshowpage\n%%EOF\n")
+    assert not is_video(tmp_path / name)
+    with pytest.raises(InputError, match="cannot be read as an animated picture"):
+        open_video(tmp_path / name)

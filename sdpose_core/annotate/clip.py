@@ -273,7 +273,9 @@ class _Run:
 
     def _given(self) -> Given | None:
         boxes = self.boxes
-        return None if boxes is None else lambda frame: FramePeople(*boxes.people_of_frame(frame.index))
+        if boxes is None:
+            return None
+        return lambda frame: FramePeople(*boxes.people_of_frame(frame.index, size=frame.image.shape[1::-1]))
 
     def _progress(self, done: int, total: int | None) -> None:
         if self.on_progress:

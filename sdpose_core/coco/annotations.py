@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..skeletons import KeypointSet
 from ..texts import read_json
 from .categories import category_of, keypoint_categories
+from .names import BARE, NameTable
 from .people import AnnotatedPerson, has_points, read_person, without_visibility
 from .values import IdTable, as_written, read_flag, read_id, read_number
 
@@ -122,6 +123,27 @@ class Coco:
     def sizes(self) -> dict[Any, tuple[int, int]]:
         """Image id -> (w, h), where the file has it. Raises `InputError` for what is no size."""
         return {key: size for key, image in self.images.items() if (size := image.size())}
+
+    def ids_of(self, names: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Picture of another file -> the id that it has here; those not found are left out.
+
+        Pictures are found by their names where the other file has names besides ids and one of them is known here, else
+        by their ids, and then by what is a name instead of an id.
+
+        Args:
+            names: id or name in the other file -> its file name, or again the id or name.
+
+        Raises `InputError` if a name may mean two pictures.
+        """
+        table = IdTable(self.images)
+        files = NameTable({key: image.file_name for key, image in self.images.items() if image.file_name})
+        by_name = {
+            key: match[0] for key, name in names.items() if isinstance(name, str) and (match := files.find(name, BARE))
+        }
+        if any(names[key] != key for key in by_name):
+            return by_name
+        by_id = {key: mine for key in names if (mine := table.find(key)) is not None}
+        return {**by_name, **by_id}
 
     def people(self, keypoint_set: KeypointSet, *, crowds: bool) -> PeopleFound:
         """The annotations that have the points of a keypoint set; others are counted, damage is named.

@@ -11,7 +11,8 @@ import numpy as np
 from ..skeletons import COCO_WHOLEBODY_133, KeypointSet
 from .values import read_flag, read_number
 
-_WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+"""Keys of the points of a whole body, in their order."""
 PICTURE_PIXELS = 2
 """A picture with a longer side has no people of less than a pixel: such coordinates are shares of the picture."""
 
@@ -75,7 +76,7 @@ def read_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.
     count = 3 * len(keypoint_set)
     values = _triples(annotation, "keypoints", count)
     if keypoint_set.name == COCO_WHOLEBODY_133.name and len(values) != count:
-        values = [value for name in _WHOLEBODY_FIELDS for value in _triples(annotation, name)]
+        values = [value for name in WHOLEBODY_FIELDS for value in _triples(annotation, name)]
     if len(values) != count:
         advice = f"choose annotations of the keypoint set {keypoint_set.name!r}"
         raise ValueError(f"{len(values)} keypoint values instead of {count}: {advice}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...sdpose_core.annotate.images import FramePeople
+from ...sdpose_core.coco.values import read_id
 from ...sdpose_core.errors import InputError
 from ..host.info import counted
 
@@ -57,7 +58,7 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
     for number, entries in enumerate(lists):
         kept = []
         for entry in entries:
-            label = str(entry.get("label", "")) if isinstance(entry, Mapping) else ""
+            label = str(entry.get("label", "")).strip().casefold() if isinstance(entry, Mapping) else ""
             if label in COCO_OBJECTS:
                 dropped[label] = dropped.get(label, 0) + 1
             else:
@@ -112,9 +113,19 @@ def _box_row(entry: Any, frame: int) -> list[float]:
 
 def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
     """The track IDs, if every box has a different one. -1, a name or a duplicate does not count."""
-    ids = [entry.get("track_id") for entry in entries]
-    usable = all(isinstance(track, Integral) and 0 <= track < 2**31 for track in ids)
-    return [int(track) for track in ids] if ids and usable and len(set(ids)) == len(ids) else None
+    ids = [_track_id(entry.get("track_id")) for entry in entries]
+    return (
+        [track for track in ids if track is not None] if ids and None not in ids and len(set(ids)) == len(ids) else None
+    )
+
+
+def _track_id(value: Any) -> int | None:
+    """A track ID as number, float or text of digits; None for anything else."""
+    try:
+        track = read_id(int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value)
+    except ValueError:
+        return None
+    return track if isinstance(track, int) and 0 <= track < 2**31 else None
 
 
 def boxes_to_socket(

@@ -275,7 +275,11 @@ class _Run:
         boxes = self.boxes
         if boxes is None:
             return None
-        return lambda frame: FramePeople(*boxes.people_of_frame(frame.index, size=frame.image.shape[1::-1]))
+        size, names = self.video.info.size, None
+        if isinstance(self.video, PictureFolder):
+            boxes.expect_frames(self.video.files)
+            names = [file.name for file in self.video.files]
+        return lambda frame: FramePeople(*boxes.people_of_frame(frame.index, names and names[frame.index], size))
 
     def _progress(self, done: int, total: int | None) -> None:
         if self.on_progress:

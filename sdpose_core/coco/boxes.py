@@ -221,7 +221,7 @@ def _detection(row: Mapping[str, Any], number: int, where: str, picture: Any) ->
     try:
         crowd = read_flag(row.get("iscrowd"))
     except ValueError as error:
-        raise InputError(f"{entry}: iscrowd is {error}") from None
+        raise InputError(f"{entry} has the iscrowd {error}") from None
     return _Entry(BoxRow(picture, box, score, row.get("track_id")), _category(row), crowd)
 
 

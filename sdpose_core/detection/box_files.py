@@ -38,6 +38,8 @@ class BoxFile:
         for row in self._found.rows:
             self._rows.setdefault(row.picture, []).append(row)
         self._names = NameTable(self._found.names if not self._found.single else {})
+        self._are_shares = self._found.are_shares
+        self._numbers = _plain_numbers(self._found.names)
         self._ids = _track_numbers(self._found.rows)
         self._frames = self._frame_numbers()
         self._expected: dict[str, Any] | None = None  # path -> key, after `expect` or `expect_frames`
@@ -67,7 +69,7 @@ class BoxFile:
         """
         if self._found.single or not self._found.names:
             return
-        numbers = _plain_numbers(self._found.names)
+        numbers = self._numbers
         assigned = self._assign(pictures)
         from_0 = 0 in numbers and len(numbers) == len(self._found.names) and max(numbers) < len(pictures)
         if from_0 and len(assigned) < len(numbers) or not assigned:
@@ -129,7 +131,7 @@ class BoxFile:
             return self._clip.get(name)
         if match := self._names.find(name, BARE):
             return match[0]
-        numbers = _plain_numbers(self._found.names)
+        numbers = self._numbers
         if numbers and 0 not in numbers and stem_of(name).isdecimal():
             self._note("the numbers are taken as those in the names of the pictures")
             return numbers.get(int(stem_of(name)))
@@ -160,7 +162,7 @@ class BoxFile:
     def _pixels(self, rows: Sequence[BoxRow], size: tuple[int, int] | None) -> np.ndarray:
         """(N, 5) x1, y1, x2, y2, score; boxes from 0 to 1 are scaled to `size` (w, h)."""
         boxes = np.asarray([[*row.box_xyxy, row.score] for row in rows], np.float32).reshape(-1, 5)
-        if not len(boxes) or not self._found.are_shares or (size is not None and max(size) <= 2):
+        if not len(boxes) or not self._are_shares or (size is not None and max(size) <= 2):
             return boxes
         if size is None:
             raise InputError(f"{self.path}: the boxes are from 0 to 1: expected pixels")

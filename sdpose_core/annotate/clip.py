@@ -25,6 +25,7 @@ from ..sequences.cleaning import clean
 from ..sequences.people import select_people
 from ..version import __version__
 from ..video.opening import open_video
+from ..video.pictures import PictureFolder
 from ..video.writer import SUFFIX
 from .chunks import ChunkResult, Given, join_chunks
 from .clip_options import ClipOptions, Selection
@@ -275,11 +276,15 @@ class _Run:
         boxes = self.boxes
         if boxes is None:
             return None
-        size, names = self.video.info.size, None
-        if isinstance(self.video, PictureFolder):
-            boxes.expect_frames(self.video.files)
-            names = [file.name for file in self.video.files]
-        return lambda frame: FramePeople(*boxes.people_of_frame(frame.index, names and names[frame.index], size))
+        size, files = self.video.info.size, self.video.files if isinstance(self.video, PictureFolder) else []
+        if files:
+            boxes.expect_frames(files)
+
+        def people(frame: Frame) -> FramePeople:
+            name = files[frame.index].name if files else None
+            return FramePeople(*boxes.people_of_frame(frame.index, name, size))
+
+        return people
 
     def _progress(self, done: int, total: int | None) -> None:
         if self.on_progress:

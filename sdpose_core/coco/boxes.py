@@ -12,7 +12,7 @@ import numpy as np
 from ..boxes import xywh_to_xyxy
 from ..errors import InputError
 from .annotations import Coco
-from .categories import names_by_id, people_ids
+from .categories import OBJECTS, names_by_id, people_ids
 from .people import are_shares
 from .values import Id, as_written, is_number, read_flag, read_id, read_number
 
@@ -105,9 +105,10 @@ def read_boxes(content: Any, where: str) -> BoxRows:
 def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows, where: str) -> None:
     """Add the boxes of people to `found`, and what was left out to its notes."""
     categories = {each.category for each in entries if each.category is not None}
-    labels = {each: each for each in categories if isinstance(each, str)}
-    people, guess = people_ids(categories, {**names, **labels}, where)
-    left = Counter(str(names.get(each.category, each.category)) for each in entries if _is_other(each, people))
+    names = {**names, **{each: each for each in categories if isinstance(each, str)}}
+    people, guess = people_ids(categories, names, where)
+    others = [each.category for each in entries if each.category is not None and each.category not in people]
+    left = Counter(names.get(category, str(category)) for category in others)
     crowds = sum(each.crowd for each in entries)
     found.rows = [each.row for each in entries if not each.crowd and not _is_other(each, people)]
     if not found.single:
@@ -117,6 +118,8 @@ def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows
         found.notes.append(f"boxes that are not people are left out: {kinds}")
     if crowds:
         found.notes.append(f"{crowds} crowds are left out")
+    if categories and (unknown := sum(each.category is None for each in entries)):
+        found.notes.append(f"{unknown} boxes without a category are taken for people")
     if guess:
         found.notes.append(guess)
 
@@ -162,17 +165,25 @@ def _key(name: str) -> Any:
 
 
 def _predicted(content: Mapping[str, Any], picture: Any, where: str) -> Iterator[_Entry]:
-    """Detections of one picture in columns: "bboxes" (x1, y1, x2, y2), "scores", "labels" (0 is a person)."""
-    boxes, scores, labels = content["bboxes"], content.get("scores"), content.get("labels")
-    for i, entry in enumerate(_plain(boxes, picture, f"{where}, 'bboxes'")):
-        try:
-            score = entry.row.score if scores is None else _score(scores[i], f"{where}, 'scores', {i}")
-            label = None if labels is None else read_id(labels[i])
-        except (IndexError, TypeError, KeyError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{where}: expected as many scores and labels as bboxes ({len(boxes)})") from None
-        yield _Entry(BoxRow(picture, entry.row.box_xyxy, score), "person" if label == 0 else label)
+    """Detections of one picture in columns: "bboxes" (x1, y1, x2, y2), "scores", "labels" (in the order of COCO)."""
+    count = len(content["bboxes"])
+    scores, labels = ([None] * count if content.get(key) is None else content[key] for key in ("scores", "labels"))
+    if not all(isinstance(column, list) and len(column) == count for column in (scores, labels)):
+        raise InputError(f"{where}: expected as many scores and labels as bboxes ({count})")
+    rows = _plain(content["bboxes"], picture, f"{where}, 'bboxes'")
+    for i, (entry, score, label) in enumerate(zip(rows, scores, labels, strict=True)):
+        value = entry.row.score if score is None else _score(score, f"{where}, 'scores': entry {i}")
+        yield _Entry(BoxRow(picture, entry.row.box_xyxy, value), _class_name(label, f"{where}, 'labels': entry {i}"))
+
+
+def _class_name(label: Any, entry: str) -> Id | None:
+    """The name of COCO's class of this number from 0, which is a person; a name stays."""
+    if label is None or isinstance(label, str):
+        return label
+    names = ("person", *OBJECTS)
+    if not isinstance(label, int) or not 0 <= label < len(names):
+        raise InputError(f"{entry} is {label!r:.40}, expected a number from 0 to {len(names) - 1} or a name")
+    return names[label]
 
 
 def _annotated(content: Mapping[str, Any], found: BoxRows, where: str) -> Iterator[_Entry]:
@@ -226,11 +237,9 @@ def _detection(row: Mapping[str, Any], number: int, where: str, picture: Any) ->
 
 
 def _box(row: Mapping[str, Any], entry: str) -> np.ndarray:
-    corners = row.get("box")
-    if isinstance(corners, Mapping) and row.get("bbox") is None:
+    corners, values, form = row.get("box"), row.get("bbox"), "x, y, width, height"
+    if isinstance(corners, Mapping) and values is None:
         values, form = [corners.get(key) for key in ("x1", "y1", "x2", "y2")], "x1, y1, x2, y2"
-    else:
-        values, form = row.get("bbox"), "x, y, width, height"
     if not isinstance(values, list | tuple) or len(values) != 4 or not all(is_number(value) for value in values):
         found = f"has the bbox {values!r:.60}" if "bbox" in row else "has no bbox"
         raise InputError(f"{entry} {found}, expected a bbox of {form}: numbers, in pixels of the picture")

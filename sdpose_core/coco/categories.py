@@ -13,6 +13,18 @@ PERSON = 1
 """COCO's id of people."""
 _PEOPLE = frozenset({"person", "persons", "people", "human", "humans", "pedestrian", "pedestrians"})
 
+_NAMES = (
+    "bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+    "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
+    "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
+    "scissors, teddy bear, hair drier, toothbrush"
+)
+OBJECTS = tuple(_NAMES.split(", "))
+"""The 79 COCO classes other than person, in the order of COCO: detectors return them too."""
+
 
 def is_person(name: Any) -> bool:
     """Whether a category of this name is people."""
@@ -49,6 +61,8 @@ def people_ids(found: Collection[Id], names: Mapping[Id, str], where: str) -> tu
     people = {each for each in names if is_person(names[each])}
     if people or not found:
         return people, None
+    if all(names.get(each, "").strip().casefold() in OBJECTS for each in found):
+        return set(), None
     if len(names) == 1 and set(found) <= set(names):
         return set(names), f"the only category, {next(iter(names.values()))!r}, is taken for people"
     if not names and set(found) == {0}:

@@ -246,7 +246,7 @@ def test_two_files_for_one_name_are_an_error(folder: Path) -> None:
         lambda boxes: {"0007.jpg": [[x, y, x + w, y + h] for x, y, w, h in boxes]},
         lambda boxes: {"images": [{"id": 1, "file_name": "0007.jpg"}], "annotations": [
             {"image_id": "1", "category_id": 1, "bbox": box} for box in boxes]},
-        lambda boxes: [{"image_id": 7.0, "category_id": 1, "bbox": [x / W, y / H, w / W, h / H]} for x, y, w, h in boxes],
+        lambda boxes: [{"image_id": 7.0, "bbox": [x / W, y / H, w / W, h / H]} for x, y, w, h in boxes],
     ],
 )  # fmt: skip
 def test_boxes_of_evaluation(folder: Path, form: Callable[[list], Any]) -> None:
@@ -269,7 +269,8 @@ def results(content: dict[str, Any]) -> list[dict[str, Any]]:
         points = np.reshape(each["keypoints"], (-1, 3)) + [2.0 * (number == 2), 0, 0]
         points[:, 2] = 0.9
         found.append({
-            "image_id": each["image_id"], "category_id": 1, "keypoints": points.ravel().tolist(), "score": 1 - number / 9,
+            "image_id": each["image_id"], "category_id": 1, "score": 1 - number / 9,
+            "keypoints": points.ravel().tolist(),
         })  # fmt: skip
     return found
 

@@ -521,7 +521,7 @@ def test_given_predictions_of_a_benchmark(tmp_path: Path, capsys: pytest.Capture
 def test_what_is_to_be_shown_beside_is_read_first(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     absent = tmp_path / "absent.json"
     assert main(["--peer", "preview", *command(data, tmp_path / "r.json", "--also", absent)]) == 1
-    assert "cannot read the result" in capsys.readouterr().err
+    assert "absent.json: No such file" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

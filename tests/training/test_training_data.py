@@ -362,7 +362,7 @@ def test_damaged_annotations_are_named_and_left_out(folder: Path) -> None:
     assert "3 keypoint values instead of 51" in named["2"] and "bbox is [1, 2, 3]" in named["3"]
     with pytest.raises(InputError, match="no person with 'coco_17'"):
         read_people({**content, "annotations": silent}, folder, COCO_17)
-    images = [*content["images"], 7, {"id": [1], "file_name": "a.jpg"}, {"id": 9, "file_name": None}]
+    images = [*content["images"], 7, {"id": [1], "file_name": "a.jpg"}, {"id": 99, "file_name": None}]
     _, problems = read_people({**content, "images": images, "annotations": [good]}, folder, COCO_17)
     assert [p.split(":")[0] for p in problems] == [f"image number {len(content['images']) + i}" for i in range(3)]
 

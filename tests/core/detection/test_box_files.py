@@ -44,8 +44,9 @@ def row(**more: Any) -> dict[str, Any]:
         {"bboxes": [XYXY, [0, 0, 5, 5]], "labels": [0, 2], "scores": [0.9, 0.8]},
         [{"name": "person", "box": dict(zip(("x1", "y1", "x2", "y2"), XYXY, strict=True)), "confidence": 0.5},
          {"name": "tie", "box": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}],
-        {"images": [{"id": "7", "file_name": "x/a.png"}], "categories": [{"id": 3, "name": "car"}, {"id": 4, "name": "people"}],
-         "annotations": [{"id": 1, "image_id": 7.0, "category_id": 4, "bbox": BOX}, {"image_id": 7, "category_id": 3, "bbox": BOX}]},
+        {"images": [{"id": "7", "file_name": "x/a.png"}],
+         "categories": [{"id": 3, "name": "car"}, {"id": 4, "name": "people"}],
+         "annotations": [{"image_id": 7.0, "category_id": i, "bbox": BOX} for i in (3, 4)]},
     ],
 )  # fmt: skip
 def test_only_people_are_people(tmp_path: Path, others: Any) -> None:
@@ -60,6 +61,18 @@ def test_the_only_category_is_people_with_a_note(tmp_path: Path) -> None:
     file = boxes(tmp_path, content)
     assert (found(file), file.notes) == ([XYXY], ["the only category, 'skater', is taken for people"])
     assert found(boxes(tmp_path, [row(category_id=0)])) == [XYXY]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[row(label="car")], [row(label="Car"), row(label="dog")], {"a.png": {"bboxes": [XYXY], "labels": [2]}},
+     {"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 3, "name": "car"}],
+      "annotations": [{"image_id": 1, "category_id": 3, "bbox": BOX}]}],
+)  # fmt: skip
+def test_objects_are_nobody(tmp_path: Path, content: Any) -> None:
+    file = boxes(tmp_path, content)
+    assert found(file) == []
+    assert "boxes that are not people are left out" in file.notes[0]
 
 
 def test_categories_of_which_none_is_known_are_named(tmp_path: Path) -> None:

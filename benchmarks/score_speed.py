@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from sdpose_core.skeletons import COCO_WHOLEBODY_133, KeypointSet
 from sdpose_training.evaluation.coco_figures import SCORERS
-from sdpose_training.evaluation.scoring import Predictions, Scored, score
+from sdpose_training.evaluation.predictions import Predictions
+from sdpose_training.evaluation.scoring import Scored, score
 
 FIELDS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 

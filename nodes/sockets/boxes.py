@@ -11,22 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...sdpose_core.annotate.images import FramePeople
+from ...sdpose_core.coco.categories import OBJECTS
+from ...sdpose_core.coco.values import read_id
 from ...sdpose_core.errors import InputError
 from ..host.info import counted
 
 log = logging.getLogger(__name__)
-
-_OBJECTS = (
-    "bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
-    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
-    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
-    "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
-    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
-    "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
-    "scissors, teddy bear, hair drier, toothbrush"
-)
-COCO_OBJECTS = frozenset(_OBJECTS.split(", "))
-"""The 79 COCO classes other than person: ComfyUI's built-in detector returns them too by default."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +47,8 @@ def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
     for number, entries in enumerate(lists):
         kept = []
         for entry in entries:
-            label = str(entry.get("label", "")) if isinstance(entry, Mapping) else ""
-            if label in COCO_OBJECTS:
+            label = str(entry.get("label", "")).strip().casefold() if isinstance(entry, Mapping) else ""
+            if label in OBJECTS:
                 dropped[label] = dropped.get(label, 0) + 1
             else:
                 kept.append(entry)
@@ -112,9 +102,18 @@ def _box_row(entry: Any, frame: int) -> list[float]:
 
 def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
     """The track IDs, if every box has a different one. -1, a name or a duplicate does not count."""
-    ids = [entry.get("track_id") for entry in entries]
-    usable = all(isinstance(track, Integral) and 0 <= track < 2**31 for track in ids)
-    return [int(track) for track in ids] if ids and usable and len(set(ids)) == len(ids) else None
+    ids = [_track_id(entry.get("track_id")) for entry in entries]
+    known = [track for track in ids if track is not None]
+    return known if ids and len(set(known)) == len(ids) else None
+
+
+def _track_id(value: Any) -> int | None:
+    """A track ID as number, float or text of digits; None for anything else."""
+    try:
+        track = read_id(int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value)
+    except ValueError:
+        return None
+    return track if isinstance(track, int) and 0 <= track < 2**31 else None
 
 
 def boxes_to_socket(

@@ -27,6 +27,7 @@ from ..sequences.cleaning import clean
 from ..sequences.people import select_people
 from ..version import __version__
 from ..video.opening import open_video
+from ..video.pictures import PictureFolder
 from ..video.writer import SUFFIX
 from .chunks import ChunkResult, Given, join_chunks
 from .clip_options import ClipOptions, Selection
@@ -275,7 +276,12 @@ class _Run:
 
     def _given(self) -> Given | None:
         boxes = self.boxes
-        return None if boxes is None else lambda frame: FramePeople(*boxes.people_of_frame(frame.index, frame.name))
+        if boxes is None:
+            return None
+        size = self.video.info.size
+        if isinstance(self.video, PictureFolder):
+            boxes.expect_frames(self.video.files)
+        return lambda frame: FramePeople(*boxes.people_of_frame(frame.index, frame.name, size))
 
     def _progress(self, done: int, total: int | None) -> None:
         if self.on_progress:

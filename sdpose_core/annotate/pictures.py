@@ -132,6 +132,8 @@ def annotate_pictures(
     waiting: list[_Item] = []
     outcomes: dict[Path, Outcome] = {}
     pending: list[_Pending] = []
+    if boxes is not None:
+        boxes.expect(sources)
 
     def finish() -> Iterator[Outcome]:
         if pending:
@@ -163,7 +165,11 @@ def _prepare(item: _Item, options: PictureOptions, boxes: BoxFile | None, only: 
     image = _read(item.source, options)
     if not options.overwrite and item.sequence.exists():
         return _write(item, image, PoseSequence.load(item.sequence).frame(0), options)
-    return _Pending(item, image, FramePeople(boxes.boxes_of(item.source, only)) if boxes else None)
+    return _Pending(item, image, _given(boxes, item.source, only, image))
+
+
+def _given(boxes: BoxFile | None, source: Path, only: bool, image: np.ndarray) -> FramePeople | None:
+    return None if boxes is None else FramePeople(boxes.boxes_of(source, only, (image.shape[1], image.shape[0])))
 
 
 def _estimate(

@@ -108,9 +108,11 @@ def read_reference(args: argparse.Namespace, path: Path) -> Poses | PoseSequence
 
 
 def _estimated(args: argparse.Namespace, picture: Path) -> Poses:
-    people = FramePeople(BoxFile(args.boxes).boxes_of(picture, True)) if args.boxes else None
+    image = read_image(picture)
+    size = (image.shape[1], image.shape[0])
+    people = FramePeople(BoxFile(args.boxes).boxes_of(picture, True, size)) if args.boxes else None
     [poses] = annotate_images(
-        [read_image(picture)],
+        [image],
         estimator=make_estimator(args),
         detector=None if args.boxes else make_detector(args),
         people=[people],

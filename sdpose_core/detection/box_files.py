@@ -2,106 +2,199 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..boxes import xywh_to_xyxy
+from ..coco.boxes import FORMATS, BoxRow, read_boxes
+from ..coco.names import BARE, NameTable, stem_of
+from ..coco.values import read_id
 from ..errors import InputError
+from ..texts import read_json
 
-FORMATS = (
-    "a list of [x1, y1, x2, y2] or [x1, y1, x2, y2, score] (for one picture), an object {file name: such a list}, "
-    'or a list of {"file_name": ..., "bbox": [x, y, width, height], "score": ...} (COCO detections)'
-)
+log = logging.getLogger(__name__)
+
+_NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
 
 
 class BoxFile:
-    """The boxes of `--boxes FILE.json`, see `FORMATS`. Raises `InputError` for a file of another format."""
+    """The boxes of `--boxes FILE.json`, see `FORMATS`. Raises `InputError` for a file of another format.
+
+    Attributes:
+        path: of the file.
+        notes: what was left out or guessed; each is also logged once.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{self.path} is not JSON ({error}); expected {FORMATS}") from None
-        self._ids: dict[str, list[int]] = {}
-        self._all, self._by_name = self._parse(content)
-        stems = {name: Path(name).stem for name in self._by_name}
-        self._by_frame = {int(stem): name for name, stem in stems.items() if stem.isdecimal()}
+        self.notes: list[str] = []
+        self._found = read_boxes(read_json(self.path, FORMATS), str(self.path))
+        self._rows: dict[Any, list[BoxRow]] = {}
+        for row in self._found.rows:
+            self._rows.setdefault(row.picture, []).append(row)
+        self._names = NameTable(self._found.names if not self._found.single else {})
+        self._are_shares = self._found.are_shares
+        self._numbers = _plain_numbers(self._found.names)
+        self._ids = _track_numbers(self._found.rows)
+        self._frames = self._frame_numbers()
+        self._expected: dict[str, Any] | None = None  # path -> key, after `expect` or `expect_frames`
+        self._clip: dict[str, Any] | None = None  # name of a picture of the clip -> key, after `expect_frames`
+        for note in self._found.notes:
+            self._note(note)
+        if 0 < sum(_track(row) is None for row in self._found.rows) < len(self._found.rows):
+            self._note("some boxes have no track_id: the ids of frames with such boxes are not used")
 
-    def _parse(self, content: Any) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        if isinstance(content, Mapping):
-            return None, {str(name): self._rows(rows, str(name)) for name, rows in content.items()}
-        if isinstance(content, list) and content and all(isinstance(row, Mapping) for row in content):
-            return None, self._detections(content)
-        if isinstance(content, list):
-            return self._rows(content, "the list"), {}
-        raise InputError(f"{self.path}: found {type(content).__name__}, expected {FORMATS}")
+    def expect(self, pictures: Sequence[Path]) -> None:
+        """Find all pictures of a run: those that the file does not name have nobody in them.
 
-    def _rows(self, rows: Any, where: str) -> np.ndarray:
-        if not isinstance(rows, list):
-            raise InputError(f"{self.path}, {where}: found {type(rows).__name__}, expected {FORMATS}")
-        boxes = np.ones((len(rows), 5), np.float32)
-        for i, row in enumerate(rows):
-            if not isinstance(row, list) or len(row) not in (4, 5) or not all(_is_number(value) for value in row):
-                raise InputError(f"{self.path}, {where}, box {i}: found {row!r:.80}, expected {FORMATS}")
-            boxes[i, : len(row)] = row
+        Raises `InputError` if it names none of them, or if a name may mean two of them.
+        """
+        if self._found.single or not self._found.names:
+            return
+        self._expected = self._assign(pictures)
+        if not self._expected:
+            raise InputError(self._names_none(pictures))
+        if absent := len(set(pictures)) - len(self._expected):
+            self._note(f"{absent} of {len(set(pictures))} pictures are not named: nobody is in them")
+
+    def expect_frames(self, pictures: Sequence[Path]) -> None:
+        """The same for the pictures of a clip, whose boxes may also go by frame number, from 0.
+
+        Names come first; numbers count where they do not name the pictures.
+        """
+        if self._found.single or not self._found.names:
+            return
+        numbers = self._numbers
+        assigned = self._assign(pictures)
+        from_0 = 0 in numbers and len(numbers) == len(self._found.names) and max(numbers) < len(pictures)
+        if from_0 and len(assigned) < len(numbers) or not assigned:
+            assigned = {str(pictures[number]): key for number, key in numbers.items() if 0 <= number < len(pictures)}
+        if not assigned:
+            raise InputError(self._names_none(pictures))
+        self._clip = {Path(path).name: key for path, key in assigned.items()}
+
+    def _assign(self, pictures: Sequence[Path]) -> dict[str, Any]:
+        return self._names.assign([os.path.abspath(picture) for picture in pictures])
+
+    def _names_none(self, pictures: Sequence[Path]) -> str:
+        known = ", ".join(map(str, list(self._found.names.values())[:3]))
+        wanted = ", ".join(picture.name for picture in pictures[:3])
+        return f"{self.path} has no boxes for {wanted}: it names {known}: use the names of the pictures"
+
+    def boxes_of(self, picture: Path, only_picture: bool, size: tuple[int, int] | None = None) -> np.ndarray:
+        """(N, 5) x1, y1, x2, y2, score in pixels of a picture of `size` (w, h), found by its name or COCO number.
+
+        Raises `InputError` if the file does not name the picture (unless `expect` was told of it), or is for one
+        picture and there are several.
+        """
+        if self._found.single:
+            if only_picture:
+                return self._pixels(self._found.rows, size)
+            raise InputError(f"{self.path} lists boxes for one picture, got several pictures: name them in the file")
+        if not self._found.names:
+            return np.zeros((0, 5), np.float32)
+        if self._expected is None:
+            match = self._names.find(os.path.abspath(picture))
+            if match is None:
+                raise InputError(self._names_none([picture]))
+            return self._pixels(self._rows.get(match[0], []), size)
+        key = self._expected.get(os.path.abspath(picture))
+        return self._pixels(self._rows.get(key, []) if key is not None else [], size)
+
+    def people_of_frame(
+        self, frame_index: int, name: str | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """(N, 5) boxes of a video frame of `size` (w, h), and their ids (N,) if all have a `track_id`.
+
+        Frames of a folder are found by the `name` of their picture, other frames by their number from 0, with any
+        leading zeros, prefix and suffix. A frame that is not named has no boxes. Raises `InputError` for a file that
+        names no frame.
+        """
+        if self._found.single:
+            raise InputError(f"{self.path} names no video frames: expected boxes by frame number, from 0")
+        if not self._found.names:
+            return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
+        key = self._by_number(frame_index) if name is None else self._by_name(frame_index, name)
+        rows = self._rows.get(key, []) if key is not None else []
+        ids = [self._ids.get(_track(row)) for row in rows]
+        usable = None not in ids and len(set(ids)) == len(ids)
+        return self._pixels(rows, size), np.asarray(ids, np.int64) if usable else None
+
+    def _by_name(self, frame_index: int, name: str) -> Any:
+        """The key of a picture of a folder: by its name, else by its number in the clip."""
+        if self._clip is not None:
+            return self._clip.get(name)
+        if match := self._names.find(name, BARE):
+            return match[0]
+        numbers = self._numbers
+        if numbers and 0 not in numbers and stem_of(name).isdecimal():
+            self._note("the numbers are taken as those in the names of the pictures")
+            return numbers.get(int(stem_of(name)))
+        return numbers.get(frame_index)
+
+    def _by_number(self, frame_index: int) -> Any:
+        if not self._frames:
+            raise InputError(f"{self.path} names no video frames: expected boxes by frame number, from 0")
+        first = self._frames[min(self._frames)]
+        if not _plain_numbers({first: stem_of(str(first))}):
+            self._note(f"the numbers at the end of names such as {self._found.names[first]} are taken as frame numbers")
+        if min(self._frames) == 1:
+            self._note("the frame numbers begin at 1, and are taken as from 0: subtract 1 if 1 is the first frame")
+        return self._frames.get(frame_index)
+
+    def _frame_numbers(self) -> dict[int, Any]:
+        """Frame number -> key, for videos: the stem is the number, or ends with it if all have one beginning."""
+        if self._found.single:
+            return {}
+        stems = {key: stem_of(str(name)) for key, name in self._found.names.items()}
+        matches = {key: _NUMBERED.fullmatch(stem) for key, stem in stems.items()}
+        whole = {int(match[2]): key for key, match in matches.items() if match and not match[1]}
+        beginnings = {match[1] if match else None for match in matches.values()}
+        if whole or len(beginnings) != 1 or None in beginnings:
+            return whole
+        return {int(match[2]): key for key, match in matches.items() if match}
+
+    def _pixels(self, rows: Sequence[BoxRow], size: tuple[int, int] | None) -> np.ndarray:
+        """(N, 5) x1, y1, x2, y2, score; boxes from 0 to 1 are scaled to `size` (w, h)."""
+        boxes = np.asarray([[*row.box_xyxy, row.score] for row in rows], np.float32).reshape(-1, 5)
+        if not len(boxes) or not self._are_shares or (size is not None and max(size) <= 2):
+            return boxes
+        if size is None:
+            raise InputError(f"{self.path}: the boxes are from 0 to 1: expected pixels")
+        self._note("the boxes are from 0 to 1: taken as shares of the width and height of the picture")
+        boxes[:, :4] *= np.asarray([*size, *size], np.float32)
         return boxes
 
-    def _detections(self, rows: list[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-        found: dict[str, list[np.ndarray]] = {}
-        for i, row in enumerate(rows):
-            name, box = row.get("file_name", row.get("image_id")), row.get("bbox")
-            if name is None or not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
-                raise InputError(f"{self.path}, detection {i}: found {dict(row)!r:.80}, expected {FORMATS}")
-            score = row.get("score", 1.0)
-            if not _is_number(score):
-                raise InputError(f"{self.path}, detection {i}: score is {score!r:.40}, expected a number")
-            corner = xywh_to_xyxy(np.asarray(box, np.float32))
-            found.setdefault(str(name), []).append(np.append(corner, score).astype(np.float32))
-            if isinstance(row.get("track_id"), int):
-                self._ids.setdefault(str(name), []).append(row["track_id"])
-        return {name: np.stack(boxes) for name, boxes in found.items()}
-
-    def boxes_of(self, picture: Path, only_picture: bool) -> np.ndarray:
-        """(N, 5) x1, y1, x2, y2, score in pixels of a picture, found by its path, name, stem or COCO number.
-
-        Raises `InputError` if the file does not name the picture, or is for one picture and there are several.
-        """
-        if self._all is not None:
-            if only_picture:
-                return self._all
-            raise InputError(f"{self.path} lists boxes for one picture, got several pictures: name them in the file")
-        number = picture.stem.lstrip("0") or "0"
-        for key in (str(picture), picture.as_posix(), picture.name, picture.stem, number):
-            if key in self._by_name:
-                return self._by_name[key]
-        known = ", ".join(sorted(self._by_name)[:5])
-        raise InputError(f"{self.path} has no boxes for {picture.name}: it names {known or 'no pictures'}")
-
-    def people_of_frame(self, frame_index: int, name: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """(N, 5) boxes of a frame, and their ids (N,) if all have a `track_id`.
-
-        A frame that is a picture of a folder is found by the `name` of its file, with or without suffix, before its
-        number.
-
-        Frames are named by their number from 0, with any leading zeros and suffix. A frame that is not named has no
-        boxes. Raises `InputError` for a file that names no frame by number.
-        """
-        if name is None and not self._by_frame:
-            raise InputError(f"{self.path} names no video frames: expected boxes by frame number, from 0")
-        names = () if name is None else (name, Path(name).stem)
-        key = next((key for key in names if key in self._by_name), self._by_frame.get(frame_index))
-        if key is None or (name is not None and key not in names and Path(key).suffix):  # another picture's name
-            return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
-        boxes, ids = self._by_name[key], self._ids.get(key, [])
-        return boxes, np.asarray(ids, np.int64) if len(ids) == len(boxes) else None
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s: %s", self.path, text)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _plain_numbers(names: Mapping[Any, Any]) -> dict[int, Any]:
+    """Number -> key of the names that are only a number, without a suffix."""
+    return {int(name): key for key, name in names.items() if re.fullmatch(r"[0-9]+", str(name))}
+
+
+def _track(row: BoxRow) -> Any:
+    """The track id as in the file; None for none, which some trackers write as -1."""
+    value = row.track_id
+    return None if isinstance(value, bool | list | dict) or value == -1 else value
+
+
+def _track_numbers(rows: Iterable[BoxRow]) -> dict[Any, int]:
+    """Track id as in the file -> whole number from 0: itself, or if some are no numbers, by order of appearance."""
+    written = list(dict.fromkeys(value for value in map(_track, rows) if value is not None))
+    try:
+        known: dict[Any, Any] = {value: read_id(value) for value in written}
+    except ValueError:
+        known = {value: str(value) for value in written}
+    if all(isinstance(number, int) and 0 <= number < 2**31 for number in known.values()):
+        return known
+    order = {text: number for number, text in enumerate(dict.fromkeys(map(str, known.values())))}
+    return {value: order[str(text)] for value, text in known.items()}

@@ -166,6 +166,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
         ([[BOX]], [1, 1, 1], "used for all 3"),
         ([[BOX, BOX | {"label": "chair"}], [], [BOX | {"label": "dog"}]], [1, 0, 0], "1 x chair, 1 x dog"),
         ([BOX | {"score": None, "label": None, "track_id": None}], [1, 1, 1], None),
+        ([BOX | {"label": " Chair"}, BOX | {"label": "Person", "score": "0.9"}], [1, 1, 1], "1 x chair"),
     ],
 )
 def test_boxes_of_every_shape(estimate: Any, boxes: Any, counts: list[int], note: str | None) -> None:
@@ -201,6 +202,13 @@ def test_track_ids_that_are_none_are_left_out_and_that_is_said(estimate: Any, ba
     poses, _, info = estimate([BOX | {"track_id": ids[0]}, BOX | {"x": 1.0, "track_id": ids[1]}])
     assert [frame.track_ids.tolist() for frame in poses] == [[0, 1]]
     assert "track IDs ignored in 1 frame" in info
+
+
+@pytest.mark.parametrize("ids", [(4.0, 7.0), ("4", "7"), (np.int64(4), 7)])
+def test_track_ids_as_other_nodes_write_them(estimate: Any, ids: tuple) -> None:
+    poses, _, info = estimate([BOX | {"track_id": ids[0]}, BOX | {"x": 1.0, "track_id": ids[1]}])
+    assert [frame.track_ids.tolist() for frame in poses] == [[4, 7]]
+    assert "ignored" not in info
 
 
 def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) -> None:

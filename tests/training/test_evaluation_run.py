@@ -26,6 +26,7 @@ from tiny import make_checkpoint
 import evaluate
 from evaluate import main
 from sdpose_core.checkpoints.loading import load_sdpose
+from sdpose_core.coco.annotations import Coco
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.files import sha256_of
@@ -38,6 +39,7 @@ from sdpose_training.evaluation import result as evaluation_result
 from sdpose_training.evaluation import run as evaluation
 from sdpose_training.evaluation.oks_report import MIN_OKS
 from sdpose_training.evaluation.prediction_run import predict
+from sdpose_training.evaluation.predictions import read_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory, load_sdpose_predictor
 from sdpose_training.evaluation.protocols import (
     BENCHMARKS,
@@ -47,7 +49,6 @@ from sdpose_training.evaluation.protocols import (
     picture_files,
     scored_set,
 )
-from sdpose_training.evaluation.scoring import read_predictions
 from sdpose_training.fit.validation import average_precision
 from sdpose_training.fit.validation import predict as predict_while_training
 from sdpose_training.recipe.recipe import ValidationRecipe
@@ -426,7 +427,7 @@ def test_what_is_missing_is_named(coco: Path, remove: str, message: str) -> None
 def test_boxes_that_cannot_be_read(coco: Path) -> None:
     for content, message in (
         ('{"a": 1}', "holds no boxes: expected a list"),
-        ("[{", "is not valid JSON"),
+        ("[{", "is not JSON"),
         ('[{"image_id": 99, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "none of its 1 boxes"),
         ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": NaN}]', "entry 0 has the score nan"),
         ('[{"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "expected a number or a text"),
@@ -520,7 +521,7 @@ def test_given_predictions_of_a_benchmark(tmp_path: Path, capsys: pytest.Capture
 def test_what_is_to_be_shown_beside_is_read_first(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     absent = tmp_path / "absent.json"
     assert main(["--peer", "preview", *command(data, tmp_path / "r.json", "--also", absent)]) == 1
-    assert "cannot read the result" in capsys.readouterr().err
+    assert "absent.json: No such file" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -624,8 +625,9 @@ def test_missing_pictures_are_told_before_anything_is_predicted(
 def test_entries_that_are_no_pictures_are_told(data: Path, tmp_path: Path) -> None:
     content = json.loads((data / "annotations" / "val.json").read_text())
     for spoilt in ([], {"file_name": "a.png"}, {"id": 3}, {"id": [3], "file_name": "a.png"}, {"id": 3, "file_name": 1}):
-        with pytest.raises(InputError, match=r"picture number 1 has no id or no file_name"):
-            picture_files({"images": [content["images"][0], spoilt]}, data, tmp_path / "a.json")
+        with pytest.raises(InputError, match=r"a\.json: image number 1: (it has the|expected an object)"):
+            coco = Coco.of({"images": [content["images"][0], spoilt], "annotations": []})
+            picture_files(coco, data, tmp_path / "a.json")
 
 
 def test_a_model_of_own_points_is_not_scored_as_another_set(data: Path) -> None:

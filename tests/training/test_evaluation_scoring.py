@@ -18,18 +18,14 @@ from sdpose_training.data.annotations import read_annotations
 from sdpose_training.data.truth import read_truth
 from sdpose_training.evaluation.coco_figures import FIGURES, SCORERS, Detections, coco_figures, extents
 from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
-from sdpose_training.evaluation.scoring import (
+from sdpose_training.evaluation.predictions import (
     BOX_ASPECT,
     Predictions,
     box_scales,
-    keep_people,
-    mean_of_good,
-    person_scores,
     read_predictions,
-    score,
-    similarities,
     write_predictions,
 )
+from sdpose_training.evaluation.scoring import keep_people, mean_of_good, person_scores, score, similarities
 
 CASES = {"synth_body": COCO_17, "synth_wholebody": COCO_WHOLEBODY_133}
 VARIANTS = {
@@ -349,17 +345,27 @@ def test_categories_are_a_list_of_objects(tmp_path: Path, categories: Any) -> No
 def test_predictions_of_other_data(annotations: dict) -> None:
     with pytest.raises(InputError, match="predictions of 17 points, but 'coco_wholebody_133' has 133"):
         score(given("synth_body"), annotations, COCO_WHOLEBODY_133)
-    fewer = {**annotations, "images": annotations["images"][1:]}
-    with pytest.raises(InputError, match=r"lack image ids of the predictions \(1, such as 100;"):
-        score(given("synth_body"), fewer, COCO_17)
-    texts = [{**image, "id": str(image["id"])} for image in annotations["images"]]
-    named = [{**each, "image_id": str(each["image_id"])} for each in annotations["annotations"]]
-    with pytest.raises(InputError, match=r"such as 100; theirs are like '100'\)"):
+    texts = [{**image, "id": f"p{image['id']}"} for image in annotations["images"]]
+    named = [{**each, "image_id": f"p{each['image_id']}"} for each in annotations["annotations"]]
+    with pytest.raises(InputError, match=r"such as 100; theirs are like 'p100'\)"):
         score(given("synth_body"), {"images": texts, "annotations": named}, COCO_17)
     with pytest.raises(InputError, match="51 keypoint values instead of 12"):
         score(some(1, images=(100,), points=4), annotations, KeypointSet("four", ("a", "b", "c", "d")))
     with pytest.raises(InputError, match="none of 0 annotations"):
         score(given("synth_body"), {**annotations, "annotations": []}, COCO_17)
+
+
+def test_predictions_of_pictures_that_are_not_annotated_are_left_out(
+    annotations: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    fewer = {**annotations, "images": annotations["images"][1:]}
+    first = [i for i, picture in enumerate(given("synth_body").image_ids) if picture == 100]
+    scored = score(given("synth_body"), fewer, COCO_17)
+    assert f"{len(first)} predictions are left out: the annotations lack their pictures, such as 100" in caplog.text
+    others = given("synth_body").select([i for i in range(len(given("synth_body"))) if i not in first])
+    assert scored.figures == score(others, fewer, COCO_17).figures
+    with pytest.raises(InputError, match=r"lack image ids of the predictions \(1, such as 100;"):
+        score(given("synth_body").select(first), fewer, COCO_17)
 
 
 @pytest.mark.parametrize(("option", "value"), [("nms", "hard"), ("score_mode", "best"), ("scorer", "other")])

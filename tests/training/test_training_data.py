@@ -347,9 +347,9 @@ def test_damaged_annotations_are_named_and_left_out(folder: Path) -> None:
     content = read_annotations(folder / "annotations" / "train.json")
     good = content["annotations"][0]
     broken = [
-        {**good, "id": 1, "image_id": 999},
+        {**good, "id": 1, "iscrowd": "perhaps"},
         {**good, "id": 2, "keypoints": [1, 2, 3]},
-        {key: value for key, value in good.items() if key != "bbox"} | {"id": 3},
+        {**good, "id": 3, "bbox": [1, 2, 3]},
         {**good, "id": 4, "keypoints": [float("nan")] * 51},
         {**good, "id": 5, "image_id": [1]},
         {**good, "id": 6, "area": -1},
@@ -357,12 +357,14 @@ def test_damaged_annotations_are_named_and_left_out(folder: Path) -> None:
         {**good, "id": 1 << 70},
     ]
     silent = [{**good, "iscrowd": 1}, {**good, "keypoints": [0] * 51}, {**good, "bbox": [5, 5, 0, 9]}]
+    silent += [{**good, "bbox": None}, {**good, "image_id": 999}]
     people, problems = read_people({**content, "annotations": [good, *broken, *silent]}, folder, COCO_17)
-    assert len(people) == 1 and [p.split()[1] for p in problems] == [*"1234567", str(1 << 70)]
-    assert "3 keypoint values instead of 51" in problems[1] and "bbox" in problems[2]
+    assert len(people) == 1 and {p.split()[1] for p in problems} == {*"1234567", str(1 << 70)} and len(problems) == 8
+    named = {p.split()[1]: p for p in problems}
+    assert "3 keypoint values instead of 51" in named["2"] and "bbox is [1, 2, 3]" in named["3"]
     with pytest.raises(InputError, match="no person with 'coco_17'"):
         read_people({**content, "annotations": silent}, folder, COCO_17)
-    images = [*content["images"], 7, {"id": [1], "file_name": "a.jpg"}, {"id": 9, "file_name": None}]
+    images = [*content["images"], 7, {"id": [1], "file_name": "a.jpg"}, {"id": 99, "file_name": None}]
     _, problems = read_people({**content, "images": images, "annotations": [good]}, folder, COCO_17)
     assert [p.split(":")[0] for p in problems] == [f"image number {len(content['images']) + i}" for i in range(3)]
 
@@ -396,7 +398,7 @@ def test_points_of_low_confidence_are_labelled_and_have_a_target(folder: Path) -
     assert sample["rows"][:2].max(axis=1).min() > 0.9 and sample["weights"].tolist() == [1] * 17
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not valid JSON"), ("[]", "COCO's format"), (None, "cannot read")])
+@pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[]", "COCO's format"), (None, "cannot read")])
 def test_files_that_are_no_annotations(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "a.json"
     if text is not None:

@@ -306,8 +306,9 @@ def test_boxes_must_name_the_picture(tmp_path: Path) -> None:
         tmp_path / "out",
         boxes=BoxFile(tmp_path / "named.json"),
     )
-    assert [o.status for o in outcomes] == ["failed", "done"]
-    assert "it names b.png" in outcomes[0].message
+    assert [(o.status, o.people) for o in outcomes] == [("done", 0), ("done", 1)]
+    with pytest.raises(InputError, match="has no boxes for a.png: it names b.png"):
+        run([tmp_path / "a.png"], tmp_path / "out2", boxes=BoxFile(tmp_path / "named.json"))
 
 
 def test_what_the_detector_was_is_recorded() -> None:

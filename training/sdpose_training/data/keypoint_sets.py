@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sdpose_core.coco.categories import is_person
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_core.skeletons import keypoint_set as known_keypoint_set
@@ -33,10 +34,12 @@ def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -
 
 
 def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
-    """The set of the first category with keypoints: "keypoints" (names), "skeleton" (pairs, counted from 1) and, beyond
-    COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognized by its names.
+    """The set of the category person, else of the only one with keypoints: "keypoints" (names), "skeleton" (pairs,
+    counted from 1) and, beyond COCO, "flip_pairs", "sigmas", "upper_body", "lower_body". A known set is recognized by
+    its names.
 
-    Raises `InputError`: no category has keypoints, several have different ones, or the set is invalid.
+    Raises `InputError`: no category has keypoints, several have different ones and none is people, or the set is
+    invalid.
     """
     source = "the annotations' category"
     if not isinstance(categories, list | tuple) or not all(isinstance(each, Mapping) for each in categories):
@@ -44,6 +47,7 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
     with_points = [category for category in categories if category.get("keypoints")]
     if not with_points:
         raise InputError("the annotation file has no category with keypoint names: name a set in data.keypoint_set")
+    with_points = [each for each in with_points if is_person(each.get("name"))] or with_points
     category = with_points[0]
     names = category["keypoints"]
     if other := [str(each.get("name")) for each in with_points if each["keypoints"] != names]:

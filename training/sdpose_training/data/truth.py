@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from sdpose_core.coco.annotations import Coco, CocoAnnotation, PeopleFound
+from sdpose_core.coco.people import numbers
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import COCO_WHOLEBODY_133, KeypointSet
-from sdpose_training.data.annotations import AnnotatedPerson, numbers, read_person
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,58 +46,57 @@ class Truth:
         return replace(self, keypoints=keypoints, labeled=(keypoints[..., 2] > 0).sum(axis=1))
 
 
-def read_truth(content: Mapping[str, Any], keypoint_set: KeypointSet) -> Truth:
+def read_truth(content: Mapping[str, Any] | Coco, keypoint_set: KeypointSet) -> Truth:
     """The people of a parsed COCO file, including crowds and unlabeled people; skips annotations without keypoints.
 
     Raises `InputError`: no annotation has keypoints, one has a wrong number of keypoints or invalid values, or two
     pictures have the same id.
     """
-    _check_entries(content)
-    known = {image["id"] for image in content["images"]}
-    scored = [a for a in content["annotations"] if a.get("keypoints") and a["image_id"] in known]
-    if not scored:
-        raise InputError(f"none of {len(content['annotations'])} annotations has keypoints: nothing to score against")
-    people, labeled = zip(*(_person(annotation, keypoint_set) for annotation in scored), strict=True)
+    coco = content if isinstance(content, Coco) else Coco.of(content)
+    found = coco.people(keypoint_set, crowds=True)
+    if coco.problems:
+        raise InputError(f"annotations: {coco.problems[0]}")
+    if found.problems:
+        needed = f"the {len(keypoint_set)} points of {keypoint_set.name!r}"
+        raise InputError(f"{found.problems[0]}; scoring needs {needed}")
+    if not found.people:
+        reasons = f" ({found.reasons()})" if found.reasons() else ""
+        raise InputError(
+            f"none of {len(coco.annotations)} annotations has keypoints{reasons}: nothing to score against"
+        )
+    annotations, people = zip(*found.people, strict=True)
     return Truth(
-        picture_ids=tuple(image["id"] for image in content["images"]),
-        ids=tuple(a["id"] for a in scored),
-        image_ids=tuple(a["image_id"] for a in scored),
+        picture_ids=tuple(coco.images),
+        ids=tuple(each.id for each in annotations),
+        image_ids=tuple(each.image.id for each in annotations),
         keypoints=np.stack([person.points for person in people]),
-        labeled=np.asarray(labeled).astype(int),
-        crowd=np.asarray([bool(a.get("iscrowd")) for a in scored]),
+        labeled=_labeled(found, keypoint_set),
+        crowd=np.asarray([each.crowd for each in annotations]),
         areas=np.asarray([person.area for person in people]),
         boxes_xywh=np.stack([person.bbox_xywh for person in people]),
     )
 
 
-def _person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> tuple[AnnotatedPerson, float]:
-    """A person and the number of labeled points; `InputError` names the annotation."""
+def _labeled(found: PeopleFound, keypoint_set: KeypointSet) -> np.ndarray:
+    """(N,) number of labeled points as stated (COCO's evaluation ignores 0); as labeled where nothing is stated.
+
+    `InputError` names an annotation with a wrong number.
+    """
+    labeled = np.asarray([(person.points[:, 2] > 0).sum() for _, person in found.people])
+    if keypoint_set.name == COCO_WHOLEBODY_133.name:  # its num_keypoints counts the body only
+        return labeled
+    pairs = zip(found.people, labeled, strict=True)
+    stated = np.asarray([_stated(annotation, count) for (annotation, _), count in pairs]).astype(int)
+    if wrong := int(((stated == 0) & (labeled > 0)).sum()):
+        if not stated.any():
+            log.warning("num_keypoints is 0 for all %d people: their labeled points are counted", wrong)
+            return labeled
+        log.warning("%d people with labeled points have num_keypoints 0: not scored, as in COCO's evaluation", wrong)
+    return stated
+
+
+def _stated(annotation: CocoAnnotation, labeled: int) -> float:
     try:
-        person = read_person(annotation, keypoint_set)
-        labeled = float((person.points[:, 2] > 0).sum())
-        if keypoint_set.name != COCO_WHOLEBODY_133.name:  # its num_keypoints counts the body only
-            labeled = float(numbers(annotation, "num_keypoints", labeled))
-        return person, labeled
+        return float(numbers(annotation.entry, "num_keypoints", float(labeled)))
     except ValueError as error:
-        where = f"annotation {annotation['id']} of picture {annotation['image_id']}"
-        needed = f"the {len(keypoint_set)} points of {keypoint_set.name!r}"
-        raise InputError(f"{where}: {error}; scoring needs {needed}") from None
-
-
-def _check_entries(content: Mapping[str, Any]) -> None:
-    for what, keys, named in (("images", {"id"}, "id"), ("annotations", {"id", "image_id"}, "image_id")):
-        for number, entry in enumerate(content[what]):
-            where = f"annotations: entry {number} of {what!r}"
-            if not isinstance(entry, dict) or not keys <= entry.keys():
-                raise InputError(f"{where} lacks {', '.join(sorted(keys))}")
-            if not isinstance(entry[named], int | str):
-                raise InputError(f"{where} has the {named} {entry[named]!r:.60}, expected a number or a text")
-    check_once([image["id"] for image in content["images"]])
-
-
-def check_once(picture_ids: Sequence[Any]) -> None:
-    """Raise `InputError` if two pictures have the same id, which makes their annotations ambiguous."""
-    if len(set(picture_ids)) < len(picture_ids):
-        twice = next(picture for picture, count in Counter(picture_ids).items() if count > 1)
-        advice = "give each picture a unique id (renumber the pictures when you join files)"
-        raise InputError(f"annotations: two entries of 'images' have the id {twice!r}: {advice}")
+        raise InputError(f"{annotation.name}: {error}") from None

@@ -131,8 +131,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--input-size", type=size(1), metavar="WxH", help="of a crop (default: the checkpoint's)")
     add_device(group)
     add = parser.add_argument_group("protocol (defaults: the paper's)").add_argument
-    add("--nms", choices=NMS_MODES, default="oks", help="OKS-NMS at .9, soft, or none")
-    add("--score-mode", choices=SCORE_MODES, default="bbox_keypoint", help="how to score a person")
+    add("--nms", choices=NMS_MODES, help="oks (at .9), soft, or none (default: oks; none for COCO results)")
+    add("--score-mode", choices=SCORE_MODES, help="of a person (default: bbox_keypoint; bbox for COCO results)")
     add("--scorer", choices=SCORERS, default=SCORERS[0], help="the second is slower, with the same figures")
 
 

@@ -33,9 +33,9 @@ from sdpose_core.resumable import (
 from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.version import __version__
 from sdpose_training.data.pictures import read_picture
+from sdpose_training.evaluation.predictions import Predictions, box_scales
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory
 from sdpose_training.evaluation.protocols import Task
-from sdpose_training.evaluation.scoring import Predictions, box_scales
 
 log = logging.getLogger(__name__)
 

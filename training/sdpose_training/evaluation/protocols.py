@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from sdpose_core.boxes import xywh_to_xyxy
+from sdpose_core.coco.annotations import Coco
+from sdpose_core.coco.boxes import FORMATS, read_boxes
+from sdpose_core.coco.files import picture_paths
 from sdpose_core.errors import InputError
 from sdpose_core.files import sha256_of
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
+from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_set
-from sdpose_training.data.truth import check_once, read_truth
-from sdpose_training.evaluation.scoring import column, read_entries, read_image_ids
+from sdpose_training.data.truth import read_truth
 
 log = logging.getLogger(__name__)
 
 BODY, WHOLEBODY = COCO_17.name, COCO_WHOLEBODY_133.name
-PERSON_CATEGORY = 1
 
 _BODY_FILE = "annotations/person_keypoints_val2017.json"
 _WHOLEBODY_FILE = "annotations/coco_wholebody_val_v1.0.json"
@@ -221,36 +221,24 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
     images = _expected(root, benchmark.images if places.images is None else places.images, "images", benchmark)
     boxes = None if places.ground_truth_boxes else places.boxes or benchmark.boxes
     file = _expected(root, boxes, "boxes", benchmark) if boxes else None
-    files = picture_files(content, images, annotations, f"{benchmark.folder}/" if benchmark.folder else "")
-    columns = _detections(file, content, places.pictures) if file else _ground_truth(content, images, points)
+    coco = Coco.of(content)
+    files = picture_files(coco, images, annotations, f"{benchmark.folder}/" if benchmark.folder else "")
+    try:
+        sizes = coco.sizes()
+    except InputError as error:
+        raise InputError(f"{annotations}: {error}") from None
     _check_predicted(predicted, points, annotations)
-    read_truth(content, points)  # raises for what cannot be scored, before the hours of prediction
-    sizes = _sizes(content, annotations)
+    read_truth(coco, points)  # raises for what cannot be scored, before the hours of prediction
+    columns = _detections(file, coco, sizes, places.pictures) if file else _ground_truth(content, images, points)
     return Task(benchmark, points, content, files, sizes, *columns, annotations, file, images)
 
 
-def _sizes(content: Mapping[str, Any], annotations: Path) -> dict[Any, tuple[int, int]]:
-    """Image id -> (w, h), where the annotations have it."""
-    sizes = {}
-    for image in content["images"]:
-        size = image.get("width"), image.get("height")
-        if None not in size:
-            if not all(isinstance(side, int | float) and 1 <= side < math.inf for side in size):
-                raise InputError(
-                    f"{annotations}: picture {image['id']!r} has the width and height {size!r:.60}; expected pixels"
-                )
-            sizes[image["id"]] = (int(size[0]), int(size[1]))
-    return sizes
-
-
-def picture_files(content: Mapping[str, Any], folder: Path, annotations: Path, prefix: str = "") -> dict[Any, Path]:
-    """Image id -> picture; `InputError` for an entry without id or file_name."""
-    for number, image in enumerate(content["images"]):
-        named = isinstance(image, dict) and isinstance(image.get("id"), int | str)
-        if not named or not isinstance(image.get("file_name"), str):
-            raise InputError(f"{annotations}: picture number {number} has no id or no file_name: {image!r:.60}")
-    check_once([image["id"] for image in content["images"]])
-    return {image["id"]: folder / image["file_name"].removeprefix(prefix) for image in content["images"]}
+def picture_files(coco: Coco, folder: Path, annotations: Path, prefix: str = "") -> dict[Any, Path]:
+    """Image id -> picture, also under a name that means the same; `InputError` for an entry without id or file_name."""
+    if problems := [*coco.problems, *coco.without_name()]:
+        raise InputError(f"{annotations}: {problems[0]}")
+    names = [str(image.file_name).removeprefix(prefix) for image in coco.images.values()]
+    return dict(zip(coco.images, picture_paths(names, folder), strict=True))
 
 
 def check_pictures(files: Mapping[Any, Path]) -> None:
@@ -282,10 +270,8 @@ def _expected(root: Path, place: str, what: str, benchmark: Benchmark) -> Path:
 def _first_pictures(content: dict[str, Any], count: int | None) -> dict[str, Any]:
     if count is None:
         return content
-    images = content["images"][:count]
-    known = {image.get("id") for image in images if isinstance(image, dict)}
-    people = [each for each in content["annotations"] if isinstance(each, dict) and each.get("image_id") in known]
-    return {**content, "images": images, "annotations": people}
+    first = {**content, "images": content["images"][:count]}
+    return {**first, "annotations": [each.entry for each in Coco.of(first).annotations]}
 
 
 def _custom_set(content: Mapping[str, Any], name: str | None, predicted: str) -> KeypointSet:
@@ -308,26 +294,30 @@ def _ground_truth(
     return people.boxes_xyxy, np.ones(len(people)), tuple(people.image_ids.tolist())
 
 
-def _detections(path: Path, content: Mapping[str, Any], pictures: int | None) -> tuple[np.ndarray, np.ndarray, tuple]:
-    """All people of a COCO detection file, without a threshold."""
-    entries = read_entries(path, ("image_id", "category_id", "bbox", "score"), "boxes")
-    people = [entry for entry in entries if entry["category_id"] == PERSON_CATEGORY]
-    if not people:
-        raise InputError(f"{path} holds no boxes of people: expected entries with category_id {PERSON_CATEGORY}")
-    ids, scores, boxes = (
-        read_image_ids(people, "image_id", path), column(people, "score", path), column(people, "bbox", path)
-    )  # fmt: skip
-    if boxes.ndim != 2 or boxes.shape[1] < 4:
-        raise InputError(f"{path}: expected a bbox of x, y, width, height, found the shape {boxes.shape[1:]}")
-    if not np.isfinite(scores).all():
-        wrong = int(np.argmin(np.isfinite(scores)))
-        raise InputError(f"{path}: entry {wrong} has the score {scores[wrong]}, expected a finite number")
-    known = {image["id"] for image in content["images"]}
-    inside = [i for i, image_id in enumerate(ids) if image_id in known]
-    if len(inside) < len(ids) and pictures is None:
-        log.warning("%d of %d boxes are left out: their pictures are not annotated", len(ids) - len(inside), len(ids))
+def _detections(
+    path: Path, coco: Coco, sizes: Mapping[Any, tuple[int, int]], pictures: int | None
+) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """All people of a file of boxes, without a threshold."""
+    found = read_boxes(read_json(path, FORMATS), str(path))
+    for note in found.notes:
+        log.warning("%s: %s", path, note)
+    if found.single:
+        raise InputError(f"{path} lists boxes for one picture: expected boxes with the ids or names of the pictures")
+    ids = coco.ids_of(found.names)
+    inside = [row for row in found.rows if row.picture in ids]
+    if len(inside) < len(found.rows) and pictures is None:
+        left = len(found.rows) - len(inside)
+        log.warning("%d of %d boxes are left out: their pictures are not annotated", left, len(found.rows))
     if not inside:
         raise InputError(
-            f"{path}: none of its {len(ids)} boxes is in an annotated picture: expected boxes for these annotations"
+            f"{path}: none of its {len(found.rows)} boxes is in an annotated picture: expected boxes for these "
+            "annotations"
         )
-    return xywh_to_xyxy(boxes[inside, :4].astype(np.float32)), scores[inside], tuple(ids[i] for i in inside)
+    image_ids = tuple(ids[row.picture] for row in inside)
+    boxes = np.stack([row.box_xyxy for row in inside])
+    if found.are_shares:
+        log.warning("%s: the boxes are from 0 to 1: taken as shares of the width and height of the picture", path)
+        if unknown := [i for i in image_ids if i not in sizes]:
+            raise InputError(f"{path}: the boxes are from 0 to 1, and picture {unknown[0]!r} has no width and height")
+        boxes = boxes * np.asarray([[*sizes[i], *sizes[i]] for i in image_ids], np.float32)
+    return boxes, np.asarray([row.score for row in inside]), image_ids

@@ -9,6 +9,7 @@ from typing import Any
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
+from sdpose_core.texts import read_json
 from sdpose_training.environment import versions
 from sdpose_training.evaluation.coco_figures import FIGURES
 from sdpose_training.evaluation.protocols import Benchmark, PaperRow
@@ -100,10 +101,7 @@ def write_result(result: Mapping[str, Any], path: str | Path) -> None:
 
 def read_result(path: str | Path) -> dict[str, Any]:
     """A result that `write_result` wrote; `InputError` for any other file."""
-    try:
-        result = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the result {path}: {error}") from None
+    result = read_json(path, "a result of evaluate.py")
     if not isinstance(result, dict) or not {"benchmark", "model", "AP", "AR", "counts"} <= result.keys():
         raise InputError(f"{path} is not a result of evaluate.py: expected benchmark, model, AP, AR, counts")
     return result

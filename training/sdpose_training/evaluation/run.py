@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdpose_core.coco.annotations import Coco
 from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.estimation.sdpose import PoseEstimator
@@ -20,6 +21,7 @@ from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_s
 from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
 from sdpose_training.evaluation.options import OutputNames, Outputs
 from sdpose_training.evaluation.prediction_run import Processes, predict
+from sdpose_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor
 from sdpose_training.evaluation.protocols import (
     Benchmark,
@@ -31,7 +33,7 @@ from sdpose_training.evaluation.protocols import (
     scored_set,
 )
 from sdpose_training.evaluation.result import result_of, write_result
-from sdpose_training.evaluation.scoring import Predictions, read_predictions, score, write_predictions
+from sdpose_training.evaluation.scoring import score
 from sdpose_training.evaluation.worst_gallery import write_gallery
 from sdpose_training.peers.loading import load_peer
 
@@ -130,13 +132,15 @@ def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
     root = args.data_root or Path()
     annotations = root / args.annotations
     content = read_annotations(annotations)
-    predictions = read_predictions(args.predictions)
+    coco = Coco.of(content)
+    predictions = read_predictions(args.predictions, coco)
     benchmark = find_benchmark(args.benchmark[0]) if args.benchmark else None
     keypoint_set = _set_of(args.keypoint_set, predictions.keypoints.shape[1], content)
     if benchmark and (name := scored_set(benchmark, keypoint_set.name)) != keypoint_set.name:
         keypoint_set = KEYPOINT_SETS[name]
         predictions = predictions.first_points(len(keypoint_set))
-    files = picture_files(content, root / (args.images or ""), annotations)
+    named = {key: Path(image.file_name) for key, image in coco.images.items() if image.file_name}
+    files = named if args.images is None else picture_files(coco, root / args.images, annotations)
     answers = Answers(
         predictions, args.predictions.stem, benchmark, keypoint_set, content, files,
         settings={"domain": args.domain} if args.domain else {},
@@ -155,7 +159,14 @@ def _set_of(name: str | None, points: int, content: Mapping[str, Any]) -> Keypoi
 
 def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
     """Score, and write the files that were asked for, the result last."""
-    protocol = {"nms": args.nms, "score_mode": args.score_mode, "scorer": args.scorer}
+    final = answers.predictions.final
+    if final and None in (args.nms, args.score_mode):
+        log.info("COCO results are scored as they are, unless --nms or --score-mode ask for more")
+    protocol = {
+        "nms": args.nms or ("none" if final else "oks"),
+        "score_mode": args.score_mode or ("bbox" if final else "bbox_keypoint"),
+        "scorer": args.scorer,
+    }
     scored = score(answers.predictions, answers.content, answers.keypoint_set, **protocol)
     matches = match_people(scored)
     result = result_of(

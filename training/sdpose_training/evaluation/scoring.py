@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sdpose_core.codec.crops import box_to_center_scale, fix_aspect
+from sdpose_core.coco.annotations import Coco
 from sdpose_core.errors import InputError
-from sdpose_core.files import atomic_write
 from sdpose_core.oks import UNKNOWN_SIGMA
 from sdpose_core.skeletons import KeypointSet
 from sdpose_training.data.truth import Truth, read_truth
 from sdpose_training.evaluation.coco_figures import FIGURES, NO_FIGURE, Detections, coco_figures, extents
+from sdpose_training.evaluation.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -27,126 +25,6 @@ NMS_THRESHOLD = 0.9
 MIN_POINT_SCORE = 0.2
 """Only points with a higher score count for the score of a person (the paper's protocol)."""
 MAX_PER_PICTURE = 20
-BOX_ASPECT = (768, 1024)
-"""(w, h): aspect to which boxes grow for the area in OKS-NMS, the same for every model."""
-KEYS = ("id", "img_id", "keypoints", "keypoint_scores", "bbox_score", "bbox_scale")
-"""Of each entry of a file of predictions."""
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """N predicted people, before NMS.
-
-    Attributes:
-        ids: (N,) int, of the boxes.
-        image_ids: (N,) as in the annotations.
-        keypoints: (N, K, 2) float64, pixels of the pictures, NaN where none.
-        keypoint_scores: (N, K) float64.
-        box_scores: (N,) float64.
-        box_scales: (N, 2) float64: width and height of the padded box of the crop in pixels.
-
-    Raises `InputError` for shapes that do not match.
-    """
-
-    ids: np.ndarray
-    image_ids: tuple[Any, ...]
-    keypoints: np.ndarray
-    keypoint_scores: np.ndarray
-    box_scores: np.ndarray
-    box_scales: np.ndarray
-
-    def __post_init__(self) -> None:
-        count = len(self.ids)
-        points = self.keypoints.shape[1:2]
-        expected = ((count, *points, 2), (count, *points), (count,), (count, 2), count)
-        arrays = (self.keypoints, self.keypoint_scores, self.box_scores, self.box_scales)
-        found = (*(array.shape for array in arrays), len(self.image_ids))
-        if found != expected:
-            raise InputError(f"predictions: expected the shapes {expected}, found {found}")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def select(self, indices: Sequence[int] | np.ndarray) -> Predictions:
-        """The people at `indices`, in that order."""
-        at = np.asarray(indices, int)
-        arrays = (self.keypoints, self.keypoint_scores, self.box_scores, self.box_scales)
-        return Predictions(self.ids[at], tuple(self.image_ids[i] for i in at), *(array[at] for array in arrays))
-
-    def first_points(self, count: int) -> Predictions:
-        """The first `count` points of each: the body of a whole body."""
-        return replace(self, keypoints=self.keypoints[:, :count], keypoint_scores=self.keypoint_scores[:, :count])
-
-
-def box_scales(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(N, 4) -> (N, 2): width and height of the boxes of the crops, padded by 1.25 and grown to 3:4."""
-    return fix_aspect(box_to_center_scale(boxes_xyxy)[1], BOX_ASPECT)
-
-
-def read_predictions(path: str | Path) -> Predictions:
-    """A JSON list of {id, img_id, keypoints (K, 2), keypoint_scores (K), bbox_score, bbox_scale (w, h)}.
-
-    Raises `InputError` for any other file.
-    """
-    people = read_entries(path, KEYS, "predictions")
-    image_ids = read_image_ids(people, "img_id", path)
-    ids, keypoints = column(people, "id", path, np.int64), column(people, "keypoints", path)
-    if keypoints.ndim != 3:
-        raise InputError(f"{path}: expected keypoints of shape (K, 2) for each person, found {keypoints.shape[1:]}")
-    keypoints[~np.isfinite(keypoints)] = np.nan
-    box_scores, scales = column(people, "bbox_score", path), column(people, "bbox_scale", path)
-    for name, good in (("bbox_score", np.isfinite(box_scores)), ("bbox_scale", np.isfinite(scales) & (scales >= 0))):
-        if not good.all():
-            wrong = int(np.argwhere(~good)[0][0])
-            raise InputError(
-                f"{path}: entry {wrong} has the {name} {people[wrong][name]!r}, expected numbers (sizes from 0)"
-            )
-    return Predictions(ids, image_ids, keypoints, column(people, "keypoint_scores", path), box_scores, scales)
-
-
-def read_entries(path: str | Path, keys: Sequence[str], what: str) -> list[dict[str, Any]]:
-    """The JSON list in a file, with at least one entry and `keys` in each; `InputError` for any other file."""
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the {what} {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path} holds no {what}: expected a list with at least one entry")
-    for number, entry in enumerate(entries):
-        missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
-        if missing:
-            raise InputError(f"{path}: entry {number} lacks {missing[0]!r}; expected {', '.join(keys)}")
-    return entries
-
-
-def column(entries: Sequence[Mapping[str, Any]], key: str, path: str | Path, dtype: type = np.float64) -> np.ndarray:
-    """(N, ...) the numbers under one key of each entry; `InputError` if they are not numbers of one shape."""
-    try:
-        return np.asarray([entry[key] for entry in entries], dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: expected {key!r} to be numbers of the same shape in all entries: {error}") from None
-
-
-def read_image_ids(entries: Sequence[Mapping[str, Any]], key: str, path: str | Path) -> tuple[Any, ...]:
-    """(N,) the values under one key of each entry; `InputError` if one is neither a number nor a text."""
-    for number, entry in enumerate(entries):
-        if not isinstance(entry[key], int | float | str):
-            raise InputError(f"{path}: entry {number} has the {key} {entry[key]!r:.60}, expected a number or a text")
-    return tuple(entry[key] for entry in entries)
-
-
-def write_predictions(predictions: Predictions, path: str | Path) -> None:
-    """Write what `read_predictions` reads, atomically; a point that was not found is 0, 0."""
-    points = np.nan_to_num(predictions.keypoints)
-    columns = (
-        predictions.ids.tolist(), predictions.image_ids, points.tolist(), predictions.keypoint_scores.tolist(),
-        predictions.box_scores.tolist(), predictions.box_scales.tolist(),
-    )  # fmt: skip
-    people = [dict(zip(KEYS, values, strict=True)) for values in zip(*columns, strict=True)]
-    with atomic_write(path, "w") as handle:
-        json.dump(people, handle)
 
 
 def person_scores(predictions: Predictions, mode: str = "bbox_keypoint") -> np.ndarray:
@@ -266,7 +144,9 @@ def score(
         raise InputError(
             f"predictions of {predictions.keypoints.shape[1]} points, but {keypoint_set.name!r} has {len(keypoint_set)}"
         )
-    truth = read_truth(annotations, keypoint_set)
+    coco = Coco.of(annotations)
+    truth = read_truth(coco, keypoint_set)
+    predictions = _of_known_pictures(predictions, coco)
     sigmas = oks_sigmas(keypoint_set)
     scores = person_scores(predictions, score_mode)
     indices, duplicates = keep_people(predictions, scores, sigmas, nms)
@@ -283,6 +163,26 @@ def score(
         "kept": len(kept), "duplicates": duplicates,
     }  # fmt: skip
     return Scored(_figures(truth, found, sigmas, scorer), parts, kept, scores, truth, sigmas, counts)
+
+
+def _of_known_pictures(predictions: Predictions, coco: Coco) -> Predictions:
+    """The predictions of annotated pictures, with the ids that the annotations have for them.
+
+    Raises `InputError` if there are none.
+    """
+    known = coco.ids_of({picture: picture for picture in predictions.image_ids})
+    inside = [i for i, picture in enumerate(predictions.image_ids) if picture in known]
+    unknown = list(dict.fromkeys(picture for picture in predictions.image_ids if picture not in known))
+    if unknown and not inside:
+        raise InputError(
+            f"the annotations lack image ids of the predictions ({len(unknown)}, such as {unknown[0]!r}; theirs are "
+            f"like {next(iter(coco.images), None)!r}): these predictions are for another annotation file"
+        )
+    if unknown:
+        left = len(predictions) - len(inside)
+        log.warning("%d predictions are left out: the annotations lack their pictures, such as %r", left, unknown[0])
+    found = predictions.select(inside)
+    return replace(found, image_ids=tuple(known[picture] for picture in found.image_ids))
 
 
 def oks_sigmas(keypoint_set: KeypointSet) -> np.ndarray:

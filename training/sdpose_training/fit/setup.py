@@ -175,7 +175,8 @@ def _load_val(recipe: Recipe, keypoint_set: KeypointSet, problems: list[str]) ->
         found = f"{recipe.data.val_annotations} has other keypoints ({_set_text(people.keypoint_set)})"
         expected = f"{recipe.data.train_annotations} ({_set_text(keypoint_set)})"
         raise InputError(f"{found} than {expected}: set data.keypoint_set for both, or correct the categories")
-    problems += [f"{recipe.data.val_annotations}: {problem}" for problem in found]
+    other = recipe.data.val_annotations != recipe.data.train_annotations  # else the same problems, which count once
+    problems += [f"{recipe.data.val_annotations}: {problem}" if other else problem for problem in found]
     return people.first(recipe.validation.people)
 
 

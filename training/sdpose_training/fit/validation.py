@@ -101,7 +101,7 @@ def mean_oks(people: People, keypoints: np.ndarray, sigmas: np.ndarray) -> float
 def _truth(people: People) -> Truth:
     boxes = people.boxes_xyxy.astype(np.float64)
     return Truth(
-        picture_ids=tuple(sorted(set(people.image_ids.tolist()))),
+        picture_ids=tuple(dict.fromkeys(people.image_ids.tolist())),
         ids=tuple(people.annotation_ids.tolist()),
         image_ids=tuple(people.image_ids.tolist()),
         keypoints=np.concatenate([people.keypoints, 2 * people.visibility[..., None]], axis=2).astype(np.float64),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdpose_core.errors import InputError
+from sdpose_core.texts import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,10 +19,8 @@ else:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as nested plain values; `InputError` if it is missing or invalid."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
 
 

@@ -1,0 +1,1 @@
+"""COCO files as others write them: ids, names, annotations, categories, boxes."""

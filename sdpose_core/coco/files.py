@@ -1,0 +1,51 @@
+"""The picture files of a COCO file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .names import BARE, NameTable, plain_path
+
+_ORIENTATION = 0x0112
+"""EXIF tag; from 5 on width and height are exchanged."""
+
+
+def picture_paths(names: Sequence[str], folder: Path) -> list[Path]:
+    """The file of each name in a folder: as named, or under a name that means the same; else the path as named.
+
+    Names may have other folders, backslashes, another suffix, case or Unicode form. Raises `InputError` if two files
+    may be meant, or one by two names.
+    """
+    present = _names_in(folder)
+    missing = [name for name in dict.fromkeys(names) if name not in present and not (folder / name).is_file()]
+    if not missing or not present:
+        return [folder / name for name in names]
+    taken = set(names) & present
+    found = NameTable(sorted(present - taken)).assign(missing, BARE)
+    left = [name for name in missing if name not in found]
+    if left and (not found or any("/" in plain_path(name) for name in left)):
+        below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        found |= NameTable(below).assign(left, BARE)
+    return [folder / found.get(name, name) for name in names]
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if not entry.name.startswith(".")}
+    except OSError:
+        return set()
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(w, h) of an upright picture, from its header. Raises `ValueError` if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+            return image.size[::-1] if turned else image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise ValueError(f"the picture has no width and height, and {path} cannot be read") from None

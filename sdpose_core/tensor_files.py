@@ -118,6 +118,7 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
 
 def _pickle_refused(path: Path) -> CheckpointError:
     stem = path.name.removesuffix(".tar").rpartition(".")[0] or path.name
+    stem += "_converted" if path.suffix.lower() == ".safetensors" else ""
     return CheckpointError(
         f"{path} is a pickle, which can run code when it is opened: convert it with 'sdpose convert "
         f"{path.name} {stem}.safetensors' and use the result"
@@ -164,7 +165,8 @@ def _unpickled(path: Path) -> Any:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path, torch would look at the suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS as error:
         if named := re.search(r"GLOBAL ([\w.]+)", str(error)):  # as torch names it
             raise CheckpointError(

@@ -111,7 +111,7 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
     if start.startswith(_PICKLE_STARTS) or suffix in PICKLES:
         return "pickle"
     raise CheckpointError(
-        f"{path}: expected weights (.safetensors, or a folder), found a {path.suffix or 'bare'} file that begins with "
+        f"{path}: expected a .safetensors file or a folder, found a {path.suffix or 'bare'} file that begins with "
         f"{start[:12]!r}"
     )
 

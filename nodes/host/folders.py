@@ -47,7 +47,9 @@ def weight_files(suffix: str = ".safetensors", folders: Sequence[str] = WEIGHT_F
     """Names of the weight files (and folders in diffusers' layout), those with "sdpose" in their name first."""
     import folder_paths
 
-    names = {name for folder in folders for name in folder_paths.get_filename_list(folder) if name.endswith(suffix)}
+    names = {
+        name for folder in folders for name in folder_paths.get_filename_list(folder) if name.lower().endswith(suffix)
+    }
     if suffix == ".safetensors":
         whole = {path.name for path in _diffusers_folders()}
         names = whole | {name for name in names if len(parts := Path(name).parts) == 1 or parts[0] not in whole}

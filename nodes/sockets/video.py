@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...sdpose_core.errors import InputError
 from ..host.progress import stoppable
+from .images import frames_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,8 +70,7 @@ def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) 
 
     if source is None:
         parts = video.get_components()
-        images = (_rgb(frame) for frame in stoppable(parts.images))
-        return _write(folder / "video.mp4", images, Fraction(parts.frame_rate))
+        return _write(folder / "video.mp4", frames_of(parts.images), Fraction(parts.frame_rate))
     if not isinstance(source, str):
         (folder / "memory").write_bytes(source.read())
         source = str(folder / "memory")
@@ -80,12 +80,6 @@ def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) 
         end = start + duration if duration else float("inf")
         inside = (frame.image for frame in stoppable(whole.frames()) if start <= frame.pts < end)
         return _write(folder / f"{Path(source).stem}.mp4", inside, whole.info.frame_rate)
-
-
-def _rgb(frame: torch.Tensor) -> np.ndarray:
-    from .images import images_from_tensor
-
-    return images_from_tensor(frame[None])[0]
 
 
 def _write(path: Path, images: Iterable[np.ndarray], frame_rate: Fraction) -> Path:

@@ -10,6 +10,9 @@ from ..checkpoints.layouts import convert
 from ..errors import InputError
 from .arguments import OK, say, size
 
+LARGE = 200_000_000
+"""Bytes that take some seconds to convert."""
+
 
 def add_parser(commands: Any) -> None:
     """Add `sdpose convert` to the commands."""
@@ -35,6 +38,8 @@ def _run(args: argparse.Namespace) -> int:
     from ..model.devices import DTYPES
 
     dtype = DTYPES[args.dtype] if args.dtype else None
+    if (size_of_input := _size_of(args.input)) > LARGE:
+        say(f"converting {args.input} ({size_of_input / 1e9:.1f} GB)")
     to_onnx = args.layout == "onnx" or (args.layout is None and args.output.suffix.lower() == ".onnx")
     report = (_export_onnx if to_onnx else _convert)(args, dtype)
     for note in report.notes:
@@ -42,6 +47,12 @@ def _run(args: argparse.Namespace) -> int:
     say(f"{report.tensors} tensors written in layout {report.layout!r}")
     print(report.path)
     return OK
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _convert(args: argparse.Namespace, dtype: Any) -> Any:

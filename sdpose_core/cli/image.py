@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import functools
 import glob
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, output_names
 from ..detection.box_files import BoxFile
@@ -31,6 +28,7 @@ from .arguments import (
     make_estimator,
     say,
 )
+from .progress import PictureBar
 
 
 def add_parser(commands: Any) -> None:
@@ -70,24 +68,30 @@ def _run_image(args: argparse.Namespace) -> int:
         max_pixels=args.max_pixels, background=args.alpha_color,
     )  # fmt: skip
 
+    bar = PictureBar(len(sources))
+
     @functools.cache
     def estimator() -> Any:
+        bar.doing("loading the model")
         loaded = make_estimator(args)
         say(announce(loaded))
         return loaded
 
-    @functools.cache
+    load_detector_once = functools.cache(lambda: make_detector(args))
+
     def detector() -> Any:
-        return make_detector(args)
+        bar.doing("finding people")
+        return load_detector_once()
 
     outcomes: list[Outcome] = []
-    with tqdm(total=len(sources), unit="picture", disable=len(sources) < 2, file=sys.stderr) as bar:
+    with bar:
         for outcome in annotate_pictures(
-            sources, args.out, estimator=estimator, detector=detector, options=options, boxes=boxes
-        ):
+            sources, args.out, estimator=estimator, detector=detector, options=options, boxes=boxes,
+            on_crops=bar.crops_done,
+        ):  # fmt: skip
             outcomes.append(outcome)
             say(f"{outcome.source}: {outcome.status}: {outcome.message}")
-            bar.update()
+            bar.finish_one()
     return _summary(outcomes)
 
 

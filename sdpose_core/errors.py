@@ -32,6 +32,20 @@ class CheckpointError(SDPoseError):
     """A weights file that is missing, damaged or of another kind."""
 
 
+class NotFiniteError(SDPoseError):
+    """A network gave values that are no numbers: NaN or infinity.
+
+    Args:
+        problem: what was found, and what to do.
+        picture: number of the picture in the call, if it is known.
+        pictures: how many pictures the call had; the message names the picture if there were several.
+    """
+
+    def __init__(self, problem: str, picture: int | None = None, pictures: int = 1) -> None:
+        super().__init__(f"picture {picture}: {problem}" if picture is not None and pictures > 1 else problem)
+        self.problem, self.picture = problem, picture
+
+
 class MissingDependency(SDPoseError, ImportError):
     """An optional package is missing; the message names the extra to install."""
 

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -40,6 +40,9 @@ _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "
 
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 """Exceptions that Pillow raises for damaged files."""
+
+CHANNELS = (1, 3, 4)
+"""Gray, RGB, and RGB with transparency."""
 
 _pillow_settings = threading.Lock()
 
@@ -230,6 +233,76 @@ def _turn_upright(image: Image.Image) -> bool:
     except DAMAGE:
         return image.im is not stored  # if turned already, only writing back the EXIF data failed, which is not needed
     return True
+
+
+def white_of(low: float, high: float, mean: float, *, whole: bool) -> int:
+    """The value that is white in pictures whose values have this range: 1, 255 or 65535.
+
+    Values slightly outside 0..1 still mean 0..1, and so do rare highlights above it.
+
+    Args:
+        low, high, mean: of all values.
+        whole: whether the type holds only whole numbers; `uint8` needs no guess.
+
+    Raises `InputError` for values that are no numbers, or of unknown range.
+    """
+    found = f"values from {low:g} to {high:g}"
+    if not np.isfinite([low, high]).all():
+        raise InputError(f"{found}, some are no numbers (NaN or infinity): check what made the picture")
+    if low < (0 if whole else -0.5) or high > 65535.5:
+        raise InputError(f"{found}, of unknown range: expected 0..1, or whole numbers of 0..255")
+    if high <= (1 if whole else 1.5) or (not whole and mean <= 1 and high <= 64):
+        return 1
+    return 255 if high <= 255.5 else 65535
+
+
+def as_rgb(picture: Any) -> np.ndarray:
+    """One picture of any kind -> RGB uint8 (H, W, 3).
+
+    Args:
+        picture: a Pillow picture of any mode; or an array or tensor (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4
+            channels, maybe with a batch of one, of any number type, with values of 0..1 or 0..255 (see `white_of`).
+
+    Raises `InputError` for anything else.
+    """
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        return to_rgb(picture)
+    array = _with_channels_last(_plain_array(picture))
+    if array.dtype != np.uint8:
+        known = array.astype(np.float32)
+        whole = array.dtype.kind in "iub"
+        white = white_of(float(known.min()), float(known.max()), float(known.mean()), whole=whole)
+        array = np.clip(np.rint(known * (255 / white)), 0, 255).astype(np.uint8)
+    if array.shape[2] == 3:
+        return np.ascontiguousarray(array)
+    return to_rgb(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
+
+
+def _plain_array(picture: Any) -> np.ndarray:
+    """An array, or a tensor of any number type on any device, as an array of numbers."""
+    array = picture
+    if hasattr(picture, "detach"):
+        tensor = picture.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # numpy has no bfloat16
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        kind = getattr(array, "dtype", type(picture).__name__)
+        raise InputError(f"picture: expected a Pillow picture, or an array or tensor of numbers, got {kind}")
+    return array
+
+
+def _with_channels_last(array: np.ndarray) -> np.ndarray:
+    """(H, W), (H, W, C), (C, H, W), or one of these in a batch of one -> (H, W, C) of 1, 3 or 4 channels."""
+    found = array[0] if array.ndim == 4 and len(array) == 1 else array
+    found = found[..., None] if found.ndim == 2 else found
+    if found.ndim == 3 and found.shape[-1] not in CHANNELS and found.shape[0] in CHANNELS:
+        found = found.transpose(1, 2, 0)
+    if found.ndim != 3 or found.shape[-1] not in CHANNELS or 0 in found.shape:
+        raise InputError(
+            f"picture: expected an array of shape (H, W), (H, W, 3) or (H, W, 4), got {array.dtype} of shape {array.shape}"
+        )
+    return found
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import CheckpointError, one_line
 
 if TYPE_CHECKING:
     import torch
 
+Fits = Callable[[Sequence[str]], bool]
 Shapes = Mapping[str, tuple[int, ...]]
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+WHOLE_FILE = "."
+"""Name of the entry of tensors that lie in no entry."""
+
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_NO_WEIGHTS = ("optim", "lr_sched", "sched", "scaler", "rng", "callback", "loop")
+"""What the entries of a training state begin with that hold tensors, but no weights."""
+
 _UNFINISHED = (".incomplete", ".part", ".tmp", ".crdownload")
 _LFS_POINTER = b"version https://git-lfs"
 # torch's restricted loader raises these for harmful, damaged and other files: it interprets any bytes.
@@ -27,29 +36,44 @@ _UNPICKLING_ERRORS = (
 
 @dataclass(frozen=True)
 class Tensors:
-    """Tensors of one or more files: shapes by name, `read(name)`, and the text entries of the files."""
+    """Tensors of one or more files: shapes by name, `read(name)`, the text entries of the files, notes on which tensors
+    these are, and the entry of a pickle that they are from."""
 
     shapes: Shapes
     read: Callable[[str], torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    entry: str = WHOLE_FILE
 
 
 @contextmanager
-def open_tensors(*paths: Path, pickles: bool = False) -> Iterator[Tensors]:
-    """The tensors of several safetensors files (and of pickles, if allowed). Raises `CheckpointError`."""
+def open_tensors(
+    *paths: Path, pickles: bool = False, entry: str | None = None, fits: Fits = lambda names: True
+) -> Iterator[Tensors]:
+    """The tensors of several safetensors files (and of pickles, if allowed), by content, whatever their suffix.
+
+    Args:
+        entry, fits: see `read_pickle`.
+
+    Raises `CheckpointError`.
+    """
     from safetensors import SafetensorError, safe_open
 
     with ExitStack() as stack:
         shapes: dict[str, tuple[int, ...]] = {}
         metadata: dict[str, str] = {}
         readers: dict[str, Callable[[str], torch.Tensor]] = {}
+        notes: tuple[str, ...] = ()
+        taken = WHOLE_FILE
         for path in paths:
-            if pickles and path.suffix in PICKLES and path.is_file():
-                found = read_pickle(path)
+            if kind_of(path) == "pickle":
+                if not pickles:
+                    raise _pickle_refused(path)
+                found = read_pickle(path, entry, fits)
                 shapes |= found.shapes
                 readers |= dict.fromkeys(found.shapes, found.read)
+                notes, taken = notes + found.notes, found.entry
                 continue
-            check_file(path)
             try:
                 file = stack.enter_context(safe_open(path, framework="pt"))
                 names = list(file.keys())
@@ -61,46 +85,119 @@ def open_tensors(*paths: Path, pickles: bool = False) -> Iterator[Tensors]:
             for name in names:
                 shapes[name] = tuple(file.get_slice(name).get_shape())
                 readers[name] = file.get_tensor
-        yield Tensors(shapes, lambda name: readers[name](name), metadata)
+        yield Tensors(shapes, lambda name: readers[name](name), dict(sorted(metadata.items())), notes, taken)
 
 
-def check_file(path: Path) -> None:
-    """Raise `CheckpointError` if `path` cannot be a complete safetensors file."""
+def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
+    """The kind of a weights file, by its content; the suffix only counts for a damaged one.
+
+    Raises `CheckpointError` if it is missing, unfinished, empty, or of another kind.
+    """
+    suffix = path.suffix.lower()
     if not path.exists():
         raise CheckpointError(f"{path}: no such file")
-    if path.suffix in _UNFINISHED:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file: expected a .safetensors file")
+    if suffix in _UNFINISHED:
         raise CheckpointError(f"{path} is an unfinished download: let the download finish (it resumes)")
-    if path.suffix in PICKLES:
-        raise CheckpointError(
-            f"{path} is a pickle, which can run code when it is opened: convert it with 'sdpose convert "
-            f"{path.name} {path.stem}.safetensors' and use the result"
-        )
-    if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: expected a .safetensors file or a folder, found a {path.suffix or 'bare'} file")
     with path.open("rb") as handle:
         start = handle.read(len(_LFS_POINTER))
     if start == _LFS_POINTER:
         raise CheckpointError(f"{path} is a git-lfs pointer, not the weights: run 'git lfs pull'")
     if not start:
         raise CheckpointError(f"{path} is empty: download it again")
+    if start[8:9] == b"{" or suffix == ".safetensors" and not start.startswith(_PICKLE_STARTS):
+        return "safetensors"  # the length of its header, and the header, which is JSON
+    if start.startswith(_PICKLE_STARTS) or suffix in PICKLES:
+        return "pickle"
+    raise CheckpointError(
+        f"{path}: expected a .safetensors file or a folder, found a {path.suffix or 'bare'} file that begins with "
+        f"{start[:12]!r}"
+    )
 
 
-def read_pickle(path: Path) -> Tensors:
-    """The tensors of a pickle, read by torch's restricted loader: no code is run."""
+def _pickle_refused(path: Path) -> CheckpointError:
+    stem = path.name.removesuffix(".tar").rpartition(".")[0] or path.name
+    stem += "_converted" if path.suffix.lower() == ".safetensors" else ""
+    return CheckpointError(
+        f"{path} is a pickle, which can run code when it is opened: convert it with 'sdpose convert "
+        f"{path.name} {stem}.safetensors' and use the result"
+    )
+
+
+def read_pickle(path: Path, entry: str | None = None, fits: Fits = lambda names: True) -> Tensors:
+    """The tensors of a pickle, read by torch's restricted loader: no code is run.
+
+    The tensors may lie in an entry, as in {"model": ..., "optimizer": ...}; the notes name it.
+
+    Args:
+        entry: its name, such as "ema" or "state.model"; None: the only one that has weights.
+        fits: says by the names of its tensors whether an entry can be meant, if there are several.
+
+    Raises `CheckpointError`: it is refused, has no weights, or several sets of weights.
+    """
+    content = _unpickled(path)
+    found = dict(_state_dicts(content))
+    if entry in found:
+        found = {entry: found[entry]}
+    if len(found) > 1:
+        found = {name: state for name, state in found.items() if fits(list(state))} or found
+    if not found:
+        raise CheckpointError(f"{path} has no tensors: it holds {_contents(content)}")
+    if len(found) > 1:
+        raise several_sets(path, list(found))
+    [(name, tensors)] = found.items()
+    state = {key: value.contiguous() for key, value in tensors.items()}
+    notes = () if name == WHOLE_FILE else (f"the tensors are from its entry {name!r}",)
+    return Tensors(
+        {key: tuple(value.shape) for key, value in state.items()}, state.__getitem__, notes=notes, entry=name
+    )
+
+
+def several_sets(path: Path, names: Sequence[str]) -> CheckpointError:
+    """The error for a file with several sets of weights."""
+    return CheckpointError(
+        f"{path} has several sets of weights: {', '.join(names)}; choose one with 'sdpose convert ... --entry NAME'"
+    )
+
+
+def _unpickled(path: Path) -> Any:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path, torch would look at the suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS as error:
+        if named := re.search(r"GLOBAL ([\w.]+)", str(error)):  # as torch names it
+            raise CheckpointError(
+                f"{path} holds an object of the class {named.group(1)}: it is refused, as loading it "
+                "could run code; where you trust it, save its state_dict() alone with torch.save, and use that file"
+            ) from None
         raise CheckpointError(
             f"{path} is not a plain pickle of tensors ({one_line(error)}): it is refused, as loading it could run code"
         ) from None
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    state = {k: v.contiguous() for k, v in content.items() if isinstance(v, torch.Tensor)} if content else {}
-    if not state:
-        raise CheckpointError(f"{path} has no tensors")
-    return Tensors({name: tuple(value.shape) for name, value in state.items()}, state.__getitem__)
+
+
+def _state_dicts(content: Any, at: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """The sets of named tensors in a pickle's content, by entry ("model", "state.model"), without optimizers'."""
+    import torch
+
+    if not isinstance(content, Mapping):
+        return
+    named = {key: value for key, value in content.items() if isinstance(key, str)}
+    tensors = {key: value for key, value in named.items() if isinstance(value, torch.Tensor)}
+    if any(value.ndim for value in tensors.values()):  # numbers alone are counters
+        yield at or WHOLE_FILE, tensors
+    for key, value in named.items():
+        if not key.lower().startswith(_NO_WEIGHTS):
+            yield from _state_dicts(value, f"{at}.{key}" if at else key)
+
+
+def _contents(content: Any) -> str:
+    """What a pickle holds, for a message: "epoch (int), args (dict)"."""
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    return some([f"{key} ({type(value).__name__})" for key, value in content.items()]) or "nothing"
 
 
 def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:

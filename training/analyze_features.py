@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from sdpose_core.cli.progress import progress_bar
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_training.data.annotations import People, read_annotations, read_people
@@ -128,8 +129,6 @@ def _collect(
     options: argparse.Namespace, pairs: Sequence[tuple[str, str]], people: People, styles: Sequence[PictureStyle]
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, str], np.ndarray]]:
     """Descriptions of the networks; features (S, N, C) by (network, level). One network is in memory at a time."""
-    from tqdm import tqdm
-
     from sdpose_training.features.collection import collect
     from sdpose_training.features.models import ModelOptions, load_feature_model, random_model
 
@@ -144,7 +143,7 @@ def _collect(
             raise InputError("--random needs the architecture of an SDPose or Stable Diffusion --checkpoint")
         config = config or model.config
         models.append({"name": name, "what": model.what, "input_size": list(model.input_size), **model.identity})
-        with tqdm(total=len(people) * len(styles), desc=name, unit="crop") as bar:
+        with progress_bar(len(people) * len(styles), "crop", name) as bar:
             found = collect(
                 model, people, styles, pooling=options.pooling, batch=options.batch,
                 on_progress=lambda done, bar=bar: bar.update(done - bar.n),

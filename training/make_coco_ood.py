@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 
 from sdpose_core.batch.shards import Shard
+from sdpose_core.cli.progress import progress_bar
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, sha256_of
@@ -163,16 +164,16 @@ def _paint_missing(
     source: PaintedData, names: Sequence[str], folder: Path, paint: Callable, quality: int
 ) -> tuple[int, list[str]]:
     """Paint the missing pictures. Returns how many were painted, and the names of those that failed (logged)."""
-    from tqdm import tqdm
-
     missing, failed = [name for name in names if not (folder / name).is_file()], []
-    for name in tqdm(missing, unit="picture", smoothing=0.05):
-        try:
-            rgb = read_image(source.pictures / name)
-            write_picture(folder / name, paint(rgb, name), quality)
-        except InputError as error:
-            log.warning("%s: %s", name, error)
-            failed.append(name)
+    with progress_bar(len(missing), "picture", "painting", smoothing=0.05) as bar:
+        for name in missing:
+            try:
+                rgb = read_image(source.pictures / name)
+                write_picture(folder / name, paint(rgb, name), quality)
+            except InputError as error:
+                log.warning("%s: %s", name, error)
+                failed.append(name)
+            bar.update()
     return len(missing) - len(failed), failed
 
 

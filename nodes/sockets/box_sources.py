@@ -13,8 +13,9 @@ from ...sdpose_core.boxes import clip, xywh_to_xyxy
 from ...sdpose_core.errors import InputError
 from ...sdpose_core.poses import Poses
 from ..host.info import counted
+from .arrays import as_array, is_tensor, without_tensors
 from .boxes import boxes_from_socket
-from .images import resized_masks
+from .images import masks_of, resized_masks
 from .poses import PoseFrames, PoseKeypoint, poses_from_socket
 
 SOURCE_TYPES = (
@@ -52,9 +53,11 @@ def people_of(
     Raises `InputError` for a value of an unknown kind or a different number of frames.
     """
     notes: list[str] = []
-    if isinstance(source, np.ndarray):
-        source = source.tolist()
-    if hasattr(source, "detach"):
+    if isinstance(source, np.ndarray) or _is_box_tensor(source):
+        source = as_array(source).tolist()
+    elif not _is_segs(source):
+        source = without_tensors(source) if isinstance(source, (list, tuple)) else source
+    if is_tensor(source):
         people = _from_masks(source, frames, size, mask_meaning)
     elif isinstance(source, Mapping) and "packed_masks" in source:
         people = _from_sam3(source, size)
@@ -76,6 +79,13 @@ def people_of(
             "same frames"
         )
     return people, notes
+
+
+def _is_box_tensor(source: Any) -> bool:
+    """Whether a tensor holds boxes (N, 4) or (frames, N, 4), maybe with scores; a mask has no value above 1 or 255."""
+    if not is_tensor(source) or not 1 <= source.ndim <= 3 or source.shape[-1] not in (4, 5) or not source.numel():
+        return False
+    return source.ndim < 3 or (source.is_floating_point() and float(source.float().max()) > 1.5)
 
 
 def _is_segs(source: Any) -> bool:
@@ -130,8 +140,7 @@ def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
 
 def _from_masks(source: Any, frames: int, size: tuple[int, int], meaning: str) -> list[FramePeople]:
     """MASK (B, H, W): one per frame, or, for a single image, one per person."""
-    masks = source.detach().cpu().numpy() > 0.5
-    masks = resized_masks(masks.reshape(-1, *masks.shape[-2:]), size)
+    masks = resized_masks(masks_of(source), size)
     if meaning == MASK_MEANINGS[1]:
         return [_from_mask_stack(_connected_parts(mask)) for mask in masks]
     if frames == 1:
@@ -185,8 +194,8 @@ def _from_mhr(frame: Sequence[Mapping[str, Any]]) -> FramePeople:
 def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
     """x1, y1, x2, y2, score: the box, or the extent of the keypoints plus a tenth per side; None without either."""
     if person.get("bbox") is not None:
-        return [*np.asarray(person["bbox"], np.float64).reshape(-1)[:4], 1.0]
-    points = np.asarray(person.get("pred_keypoints_2d", ()), np.float64)[..., :2].reshape(-1, 2)
+        return [*as_array(person["bbox"]).astype(np.float64).reshape(-1)[:4], 1.0]
+    points = as_array(person.get("pred_keypoints_2d", ())).astype(np.float64)[..., :2].reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return None
@@ -201,10 +210,10 @@ def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
     scale = np.asarray([size[0] / width, size[1] / height] * 2 + [1.0])
     rows, masks = [], np.zeros((len(segments), height, width), bool)
     for mask, segment in zip(masks, segments, strict=True):
-        box = segment.crop_region if segment.bbox is None else segment.bbox
-        known = segment.confidence is not None and np.size(segment.confidence)
-        score = float(np.max(segment.confidence)) if known else 1.0
-        rows.append(np.asarray([*box[:4], score], np.float64) * scale)
+        box = as_array(segment.crop_region if segment.bbox is None else segment.bbox).reshape(-1)[:4]
+        confidence = as_array(() if segment.confidence is None else segment.confidence)
+        score = float(confidence.max()) if confidence.size else 1.0
+        rows.append(np.asarray([*box, score], np.float64) * scale)
         _paste_segment(mask, segment)
     return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, resized_masks(masks, size))
 
@@ -218,7 +227,7 @@ def _paste_segment(mask: np.ndarray, segment: Any) -> None:
     if cropped is None or not inside.size:
         inside[:] = True
         return
-    covered = np.reshape(cropped, np.shape(cropped)[-2:])[None] > 0.5
+    covered = masks_of(cropped)[:1]
     covered = resized_masks(covered, (x2 - x1, y2 - y1))[0, top - y1 :, left - x1 :]
     inside[:] = covered[: inside.shape[0], : inside.shape[1]]
 

@@ -2,32 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...sdpose_core.errors import InputError
+from ...sdpose_core.images import CHANNELS, white_of
 from ..host.progress import stoppable
+from .arrays import as_array
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
 
 def images_from_tensor(image: torch.Tensor) -> list[np.ndarray]:
-    """IMAGE (B, H, W, C) float 0..1 -> B RGB uint8 arrays (H, W, 3). Alpha is dropped, gray is repeated.
+    """IMAGE as B RGB uint8 arrays (H, W, 3); see `frames_of`."""
+    return list(frames_of(image))
 
-    Raises `InputError` for any other shape and for an empty batch.
+
+def frames_of(image: torch.Tensor) -> Iterator[np.ndarray]:
+    """IMAGE (B, H, W, C), of 0..1, as RGB uint8 arrays (H, W, 3), one by one. Alpha is dropped, gray is repeated.
+
+    Also takes what other nodes produce by mistake, with a warning in the log: values of 0..255, a single picture
+    without batch, channels first.
+
+    Raises `InputError` for any other shape, for an empty batch, and for values that are no numbers.
     """
-    shape = tuple(getattr(image, "shape", ()))
-    if len(shape) != 4 or shape[-1] not in (1, 3, 4) or 0 in shape:
+    batch = _batch(image)
+    white = 255 if batch.dtype == _torch().uint8 else _white(batch)
+    return (_rgb(frame, white) for frame in stoppable(batch))
+
+
+def _batch(image: torch.Tensor) -> torch.Tensor:
+    """Any order of axes whose meaning is clear -> (B, H, W, C) of 1, 3 or 4 channels."""
+    torch = _torch()
+    given = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
+    shape = tuple(getattr(given, "shape", ()))
+    batch, note = given, ""
+    if len(shape) == 5 and shape[0] == 1:
+        batch = batch[0]
+    elif len(shape) == 2 or (len(shape) == 3 and shape[0] == 1 and shape[-1] not in CHANNELS):
+        batch, note = batch.reshape(1, *shape[-2:], 1), "a mask"
+    elif len(shape) == 3 and (shape[-1] in CHANNELS or shape[0] in CHANNELS):
+        batch, note = batch[None], "one picture without batch"
+    if batch is not None and getattr(batch, "ndim", 0) == 4 and batch.shape[-1] not in CHANNELS:
+        if batch.shape[1] in CHANNELS:
+            batch, note = batch.movedim(1, -1), "channels first"
+    if getattr(batch, "ndim", 0) != 4 or batch.shape[-1] not in CHANNELS or 0 in batch.shape:
         raise InputError(f"image: expected an IMAGE of shape (frames, height, width, 3), got {shape or type(image)}")
-    return [_rgb(frame[..., :3]) for frame in stoppable(image.detach())]
+    if note:
+        log.warning("image: its shape %s is that of %s: used as an IMAGE", shape, note)
+    return batch.detach()[..., :3]
 
 
-def _rgb(frame: torch.Tensor) -> np.ndarray:
-    pixels = frame.float().nan_to_num(0.0).mul_(255.0).round_().clamp_(0, 255).byte().cpu().numpy()
-    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+def _white(batch: torch.Tensor) -> int:
+    """The value of white. Raises `InputError` for values of no known range."""
+    torch = _torch()
+    whole = not batch.is_floating_point()
+    if batch.is_complex():
+        raise InputError(f"image: expected an IMAGE of numbers from 0 to 1, got {batch.dtype}")
+    known = batch if batch.dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16) else batch.float()
+    low, high = (float(value) for value in known.aminmax())
+    if not math.isfinite(low) or not math.isfinite(high):
+        number, count = next((i, n) for i, frame in enumerate(known) if (n := int((~torch.isfinite(frame)).sum())))
+        raise InputError(
+            f"image, frame {number}: {count:,} values are no numbers (NaN or infinity), often from a VAE in half "
+            "precision: run it in fp32"
+        )
+    mean = 0.0 if high <= 1 else float(known.mean(dtype=torch.float32))
+    try:
+        white = white_of(low, high, mean, whole=whole)
+    except InputError as error:
+        raise InputError(f"image: {error}") from None
+    if white > 1:
+        log.warning("image: values up to %g: taken as 0..%d, an IMAGE has 0..1", high, white)
+    return white
+
+
+def _rgb(frame: torch.Tensor, white: int) -> np.ndarray:
+    if frame.dtype == _torch().uint8:
+        pixels = frame.cpu().numpy()
+    else:
+        pixels = frame.float().mul(255.0 / white).round_().clamp_(0, 255).byte().cpu().numpy()
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels)
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
 
 
 def tensor_from_images(images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -63,13 +131,34 @@ def masks_from_tensor(
     """
     if masks is None or sum(counts) == 0:
         return [None] * len(images)
-    if masks.ndim != 3 or len(masks) != sum(counts):
+    inside = masks_of(masks)
+    if len(inside) != sum(counts):
         raise InputError(
             f"masks: expected one per box, {sum(counts)} in total, got {tuple(masks.shape)}: connect the masks and the "
             "boxes of the same 'Boxes From ...' node"
         )
-    flat = resized_masks(masks.detach().cpu().numpy() > 0.5, (images[0].shape[1], images[0].shape[0]))
+    flat = resized_masks(inside, (images[0].shape[1], images[0].shape[0]))
     return [own if len(own) else None for own in np.split(flat, np.cumsum(counts)[:-1])]
+
+
+def masks_of(value: Any) -> np.ndarray:
+    """MASK of any number type, with values of 0..1 or 0..255 -> (N, H, W) bool: what is at least half inside.
+
+    Takes (H, W), (N, H, W), (B, N, H, W) and (N, H, W, 1). Raises `InputError` for another shape or range.
+    """
+    array = as_array(value)
+    shape = array.shape
+    if array.ndim == 4 and array.shape[-1] == 1 and array.shape[1] > 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3, 4) or 0 in array.shape[-2:]:
+        raise InputError(f"mask: expected a MASK of shape (masks, height, width), got {shape}")
+    array = array.reshape(-1, *array.shape[-2:])
+    if array.dtype == bool or not len(array):
+        return array.astype(bool)
+    low, high = float(array.min()), float(array.max())
+    if not (math.isfinite(low) and -0.5 <= low and high <= 255.5):
+        raise InputError(f"mask: values from {low:g} to {high:g}: expected 0 outside and 1 inside")
+    return array > (0.5 if high <= 1.5 else 127.5)
 
 
 def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:

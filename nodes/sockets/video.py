@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...sdpose_core.errors import InputError
 from ..host.progress import stoppable
+from .images import frames_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +74,7 @@ def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) 
 
     if source is None:
         parts = video.get_components()
-        images = (_rgb(frame) for frame in stoppable(parts.images))
-        return _write(folder / "video.mp4", images, Fraction(parts.frame_rate))
+        return _write(folder / "video.mp4", frames_of(parts.images), Fraction(parts.frame_rate))
     if not isinstance(source, str):
         (folder / "memory").write_bytes(source.read())
         source = str(folder / "memory")
@@ -90,12 +90,6 @@ def _copy(video: Any, source: Any, start: float, duration: float, folder: Path) 
         rate = whole.info.frame_rate
         times = times_to_write([frame.pts for frame in inside()], rate)
         return _write(folder / f"{Path(source).stem}.mp4", (frame.image for frame in inside()), rate, times)
-
-
-def _rgb(frame: torch.Tensor) -> np.ndarray:
-    from .images import images_from_tensor
-
-    return images_from_tensor(frame[None])[0]
 
 
 def _write(

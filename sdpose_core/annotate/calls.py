@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import NotFiniteError
 from ..estimation.crop_jobs import Estimator
 from ..poses import Poses
 from .ahead import Worker, taken
@@ -94,10 +95,15 @@ class EstimatorCalls:
                 raise _Stopped
             self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
 
-        poses = annotate_images(
-            [job.frame.image for job in jobs], people=[job.people for job in jobs], estimator=self.estimator,
-            detector=self.detector, if_nobody=self.if_nobody, on_batch=on_batch,
-        )  # fmt: skip
+        try:
+            poses = annotate_images(
+                [job.frame.image for job in jobs], people=[job.people for job in jobs], estimator=self.estimator,
+                detector=self.detector, if_nobody=self.if_nobody, on_batch=on_batch,
+            )  # fmt: skip
+        except NotFiniteError as error:
+            if error.picture is None:
+                raise
+            raise NotFiniteError(f"frame {jobs[error.picture].frame.index}: {error.problem}") from None
         return poses, self.estimator.batch_size
 
 

@@ -13,7 +13,7 @@ from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses
 from ..errors import InputError
 from ..estimation.loading import load_estimator
-from ..images import to_rgb
+from ..images import as_rgb
 from ..poses import Poses
 from .images import annotate_images
 
@@ -106,7 +106,7 @@ class SDPoseDetector:
         if hand_and_face is not None:
             warnings.warn("hand_and_face is deprecated: use include_hand and include_face", FutureWarning, stacklevel=2)
             include_hand = include_face = hand_and_face
-        rgb = _as_rgb(input_image)
+        rgb = as_rgb(input_image)
         size = (rgb.shape[1], rgb.shape[0])
         if detect_resolution is not None:
             rgb = _resized(rgb, resolution_size(size, detect_resolution))
@@ -123,7 +123,7 @@ class SDPoseDetector:
 
     def detect_poses(self, input_image: Image.Image | np.ndarray) -> Poses:
         """The people of a picture, in its pixels; `meta["boxes_from"]` says how they were found."""
-        images = [_as_rgb(input_image)]
+        images = [as_rgb(input_image)]
         return annotate_images(images, estimator=self.estimator, detector=self.detector, if_nobody=self.if_nobody)[0]
 
 
@@ -134,24 +134,6 @@ def resolution_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
     scale = resolution / min(size)
     w, h = (max(1, round(side * scale / MULTIPLE)) * MULTIPLE for side in size)
     return w, h
-
-
-def _as_rgb(image: Any) -> np.ndarray:
-    """A Pillow picture or uint8 array of 1, 3 or 4 channels -> RGB uint8 (H, W, 3)."""
-    from PIL import Image
-
-    if isinstance(image, Image.Image):
-        return to_rgb(image)
-    if not isinstance(image, np.ndarray):
-        raise InputError(f"picture: expected a Pillow picture or a uint8 array, got {type(image).__name__}")
-    channels = 1 if image.ndim == 2 else image.shape[-1]
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in image.shape:
-        raise InputError(
-            f"picture: expected uint8 of shape (H, W), (H, W, 3) or (H, W, 4), got {image.dtype} of shape {image.shape}"
-        )
-    if channels == 3:
-        return image
-    return to_rgb(Image.fromarray(image.reshape(image.shape[:2]) if channels == 1 else image))
 
 
 def _resized(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

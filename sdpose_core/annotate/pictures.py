@@ -122,11 +122,13 @@ def annotate_pictures(
     detector: Callable[[], PersonDetector],
     options: PictureOptions,
     boxes: BoxFile | None = None,
+    on_crops: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[Outcome]:
     """Annotate picture files into the folder `out`; yields an `Outcome` per input, in order.
 
     One bad input never stops the others. `estimator` and `detector` are called when the first picture needs them; no
-    model is loaded if everything is done. Their errors (such as missing weights) are raised.
+    model is loaded if everything is done. Their errors (such as missing weights) are raised. `on_crops` is called with
+    (crops done, total crops, pictures) of the pictures that share batches; it may raise to stop.
     """
     items = [_item(source, out, name, options) for source, name in output_names(sources, out).items()]
     waiting: list[_Item] = []
@@ -137,7 +139,7 @@ def annotate_pictures(
 
     def finish() -> Iterator[Outcome]:
         if pending:
-            outcomes.update(_estimate(pending, estimator(), detector() if boxes is None else None, options))
+            outcomes.update(_estimate(pending, estimator(), detector() if boxes is None else None, options, on_crops))
         yield from (outcomes.pop(item.source) for item in waiting)
         waiting.clear()
         pending.clear()
@@ -173,7 +175,11 @@ def _given(boxes: BoxFile | None, source: Path, only: bool, image: np.ndarray) -
 
 
 def _estimate(
-    pending: Sequence[_Pending], estimator: Estimator, detector: PersonDetector | None, options: PictureOptions
+    pending: Sequence[_Pending],
+    estimator: Estimator,
+    detector: PersonDetector | None,
+    options: PictureOptions,
+    on_crops: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Estimate the pictures of a chunk together; after an error one by one, to find the picture that causes it."""
 
@@ -181,6 +187,7 @@ def _estimate(
         return annotate_images(
             [entry.image for entry in part], people=[entry.people for entry in part], estimator=estimator,
             detector=detector, if_nobody=options.if_nobody,
+            on_batch=None if on_crops is None else lambda done, total: on_crops(done, total, len(part)),
         )  # fmt: skip
 
     try:

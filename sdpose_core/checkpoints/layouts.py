@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import CheckpointError, InputError
 from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
-from ..tensor_files import Shapes, open_tensors, read_json, shape_problems
+from ..tensor_files import Shapes, open_tensors, read_json, shape_problems, some
 from . import names as keys
 from .reading import CheckpointInfo, open_folder_part, opened, read_vae_decoder, renamed_tensors
 from .sizes import metadata_of, unet_config, vae_config
@@ -18,6 +19,8 @@ from .writing import write_file, write_folder
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 Layout = Literal["ours", "diffusers", "comfy"]
 LAYOUTS: tuple[Layout, ...] = ("ours", "diffusers", "comfy")
@@ -61,8 +64,8 @@ def read_checkpoint(
         The configuration, the state dict of an `SDPose`, and the origin (with the stored input size).
 
     Raises:
-        CheckpointError: not an SDPose checkpoint; missing, unexpected or misshapen tensors, by name; a pickle; an
-            override that does not fit.
+        CheckpointError: not an SDPose checkpoint; missing, unexpected or misshapen tensors, by name; NaN or infinity
+            in one; a pickle; an override that does not fit.
     """
     with opened(Path(path)) as source:
         config, info = source.described(keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size)
@@ -70,7 +73,12 @@ def read_checkpoint(
         rgb = with_rgb_branch and _has_rgb_branch(shapes)
         wanted = {name: shape for name, shape in shapes.items() if _is_needed(name, config, rgb)}
         _check(wanted, config, rgb, str(path))
-        return config, {name: source.tensors.read(name) for name in wanted}, info
+        for note in source.notes:
+            log.info("%s: %s", path, note)
+        state = {name: source.tensors.read(name) for name in wanted}
+        if damage := _damage(state):
+            raise CheckpointError(f"{path}: {damage}: get the weights again")
+        return config, state, info
 
 
 def save_checkpoint(
@@ -118,6 +126,7 @@ def convert(
     keypoint_set: str | None = None,
     feature_level: str | None = None,
     vae: str | Path | None = None,
+    entry: str | None = None,
     overwrite: bool = False,
 ) -> ConversionReport:
     """Write a checkpoint in another layout: every tensor, bit for bit unless `dtype` is given.
@@ -130,6 +139,7 @@ def convert(
         keypoint_set, feature_level: see `read_checkpoint`.
         vae: source of the VAE decoder, which loaders of ComfyUI and diffusers require: a folder with vae/, or a
             checkpoint that has it. None: the decoder of `source`, if any.
+        entry: which set of weights to take from a training state that has several, such as "model" and "ema".
         overwrite: replace the target.
 
     Raises:
@@ -140,13 +150,15 @@ def convert(
         raise InputError(f"{target} exists: choose another name, or use --overwrite")
     if target.resolve() == Path(source).resolve():
         raise InputError(f"{target} is the source itself: choose another name")
-    with opened(Path(source), pickles=True) as found:
+    with opened(Path(source), pickles=True, entry=entry) as found:
         config = found.config(keypoint_set=keypoint_set, feature_level=feature_level)
         state = {name: found.tensors.read(name) for name in found.tensors.shapes}
         if vae is not None:
             state |= read_vae_decoder(Path(vae))
         kept = {k: v for k, v in found.info.metadata.items() if k not in metadata_of(config)}
-        return save_checkpoint(state, config, target, layout=layout, dtype=dtype, metadata=kept)
+        report = save_checkpoint(state, config, target, layout=layout, dtype=dtype, metadata=kept)
+        damage = [f"{text}: the weights are damaged" for text in [_damage(state)] if text]
+        return replace(report, notes=(*found.notes, *damage, *report.notes))
 
 
 def read_base(folder: str | Path) -> tuple[UNetConfig, VAEConfig, dict[str, torch.Tensor]]:
@@ -170,6 +182,18 @@ def read_base(folder: str | Path) -> tuple[UNetConfig, VAEConfig, dict[str, torc
         tensors = renamed_tensors(parts)
         unet, vae = (read_json(folder / part / "config.json") for part in ("unet", "vae"))
         return unet_config(unet), vae_config(vae), {name: tensors.read(name) for name in tensors.shapes}
+
+
+def _damage(state: Mapping[str, torch.Tensor]) -> str:
+    """Which tensors hold values that are no numbers; "" if none does."""
+    import torch
+
+    names = []
+    for name, value in state.items():
+        known = value if value.dtype.itemsize > 1 else value.float()  # fp8 has no minimum
+        if value.is_floating_point() and value.numel() and not torch.isfinite(torch.stack(known.aminmax())).all():
+            names.append(name)
+    return f"{len(names)} of {len(state)} tensors hold NaN or infinity ({some(names)})" if names else ""
 
 
 def _has_rgb_branch(shapes: Shapes) -> bool:

@@ -85,7 +85,7 @@ def export_onnx(
 
 
 def _check(target: Path, dtype: torch.dtype, overwrite: bool) -> None:
-    if target.suffix != ".onnx":
+    if target.suffix.lower() != ".onnx":
         raise InputError(f"{target}: expected a name that ends in .onnx")
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: choose another name, or use --overwrite")

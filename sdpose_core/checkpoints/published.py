@@ -121,7 +121,7 @@ def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:
 
 def _is_whole(path: Path, known: KnownCheckpoint) -> bool:
     """Whether this is a file, or a folder with all its parts and no unfinished download."""
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return path.is_file()
     parts = [part for part in ("unet", "vae", "decoder") if f"{part}/*" in known.files]
     return not (path / UNFINISHED).exists() and all(any((path / part).glob("*.safetensors")) for part in parts)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError
 from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
-from ..tensor_files import PICKLES, Tensors, files_of, open_tensors, read_json, some
+from ..tensor_files import Tensors, files_of, kind_of, open_tensors, read_json, some
 from . import names as keys
 from .sizes import config_of, settings_of_metadata, unet_config, unet_from_comfy, vae_config, vae_from_comfy, what_it_is
+from .wrappers import holds_a_head, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,11 @@ class OpenedCheckpoint:
     unet: UNetConfig | None = None
     vae: VAEConfig | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which of the stored tensors these are, if that was not obvious."""
+        return self.tensors.notes
+
     def config(self, **overrides: Any) -> SDPoseConfig:
         """Its configuration; overrides as in `config_of`."""
         return config_of(self.tensors.shapes, self.info.path, self.settings, self.unet, self.vae, **overrides)
@@ -59,13 +65,14 @@ class OpenedCheckpoint:
 
 
 @contextmanager
-def opened(path: Path, pickles: bool = False) -> Iterator[OpenedCheckpoint]:
-    """The checkpoint at `path`. Raises `CheckpointError`."""
+def opened(path: Path, pickles: bool = False, entry: str | None = None) -> Iterator[OpenedCheckpoint]:
+    """The checkpoint at `path`; `entry` chooses one of several sets of weights. Raises `CheckpointError`."""
     with ExitStack() as stack:
         if path.is_dir():
             yield _open_folder(path, stack, pickles)
         else:
-            yield _from_single(path, stack.enter_context(open_tensors(path, pickles=pickles)))
+            found = stack.enter_context(open_tensors(path, pickles=pickles, entry=entry, fits=holds_a_head))
+            yield _from_single(path, unwrapped(found, path, None if entry == found.entry else entry))
 
 
 def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoint:
@@ -94,7 +101,8 @@ def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoin
 def open_folder_part(folder: Path, part: str, stack: ExitStack, pickles: bool = False) -> Tensors:
     """The tensors of a folder's "unet", "vae" or "decoder", under the file's names."""
     stem = "decoder" if part == "decoder" else "diffusion_pytorch_model"
-    return stack.enter_context(open_tensors(*files_of(folder / part, stem, pickles), pickles=pickles))
+    found = stack.enter_context(open_tensors(*files_of(folder / part, stem, pickles), pickles=pickles))
+    return unwrapped(found, folder / part)
 
 
 def _json_if_there(path: Path) -> dict[str, Any] | None:
@@ -112,7 +120,7 @@ def _from_single(path: Path, tensors: Tensors) -> OpenedCheckpoint:
         hint = f"the folder {folder}" if path.parent.name in ("unet", "vae", "decoder") else "an SDPose checkpoint"
         kind = what_it_is(list(tensors.shapes))
         raise CheckpointError(f"{path} is not an SDPose checkpoint but {kind}; choose {hint}")
-    layout = "pickle" if path.suffix in PICKLES else "ours"
+    layout = "pickle" if kind_of(path) == "pickle" else "ours"
     return OpenedCheckpoint(CheckpointInfo(path, layout, metadata), tensors, settings, unet, vae)
 
 
@@ -181,7 +189,8 @@ def _under_names(origin: Mapping[str, tuple[Tensors, str]]) -> Tensors:
         tensors, old = origin[name]
         return tensors.read(old).reshape(shape(name))
 
-    return Tensors({name: shape(name) for name in origin}, read)
+    notes = dict.fromkeys(note for tensors, _ in origin.values() for note in tensors.notes)
+    return Tensors({name: shape(name) for name in origin}, read, notes=tuple(notes))
 
 
 def _modern(name: str) -> str:

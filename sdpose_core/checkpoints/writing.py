@@ -24,22 +24,18 @@ Tensors = Mapping[str, "torch.Tensor"]
 
 def write_file(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mapping[str, str], comfy: bool) -> list[str]:
     """Write one safetensors file, with our names or Comfy-Org's; returns notes."""
-    from safetensors.torch import save_file
-
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         raise InputError(f"{path}: a checkpoint of this layout is one file: choose a name that ends in .safetensors")
     notes = _comfy_notes(state, config) if comfy else []
     written = _comfy_tensors(state, config) if comfy else dict(state)
     with _write_errors(path), atomic_path(path) as temporary:
-        save_file(written, temporary, metadata={**metadata, **metadata_of(config)})
+        _save(written, temporary, {**metadata, **metadata_of(config)})
     return notes
 
 
 def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mapping[str, str]) -> list[str]:
     """Write the released folder under a temporary name, then rename it; returns notes."""
-    from safetensors.torch import save_file
-
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         raise InputError(f"{path}: a checkpoint of layout 'diffusers' is a folder: choose a name without .safetensors")
     with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,10 +48,10 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
             ):
                 part = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
                 with atomic_path(temporary / folder / f"{stem}.safetensors") as file:  # sets the usual permissions
-                    save_file(part, file, metadata={"format": "pt"})
+                    _save(part, file, {"format": "pt"})
             if keys.TEXT in state:
                 with atomic_path(temporary / f"{keys.TEXT}.safetensors") as file:
-                    save_file({keys.TEXT: state[keys.TEXT]}, file)
+                    _save({keys.TEXT: state[keys.TEXT]}, file, {})
             for name, content in _folder_configs(config, metadata).items():
                 (temporary / name).parent.mkdir(exist_ok=True)
                 (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -64,6 +60,24 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
             shutil.rmtree(temporary, ignore_errors=True)
     text = "without text_encoder/ and tokenizer/, which only the official demo needs"
     return [text, *_missing_parts(state, "diffusers' loaders expect it")]
+
+
+def _save(tensors: Tensors, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file; the same tensors and metadata give the same bytes.
+
+    The library writes the metadata in random order, so the header is written again, with the texts sorted.
+    """
+    from safetensors.torch import save_file
+
+    save_file(dict(tensors), path, metadata=dict(metadata) or None)
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        if "__metadata__" in header:
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 @contextmanager
@@ -144,7 +158,7 @@ def _folder_configs(config: SDPoseConfig, metadata: Mapping[str, str]) -> dict[s
     values = config.to_dict()
     unet, vae = values.pop("unet"), values.pop("vae")
     levels = len(config.vae.block_out_channels)
-    kept = {"metadata": dict(metadata)} if metadata else {}
+    kept = {"metadata": dict(sorted(metadata.items()))} if metadata else {}
     return {
         "unet/config.json": {
             "_class_name": "UNet2DConditionModel",

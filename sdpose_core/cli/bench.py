@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def _run_bench(args: argparse.Namespace) -> int:
         modes=parse_modes(args.modes) if args.modes else None, people=parse_counts(args.people), frames=args.frames,
         weights=args.weights, picture=args.picture,
     )  # fmt: skip
+    logging.getLogger(run_bench.__module__).setLevel(logging.INFO)  # a line for each of the long measurements
     result = run_bench(settings)
     print(format_table(result))
     if args.json:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import functools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, same_name
 from ..detection.box_files import BoxFile
@@ -32,6 +29,7 @@ from .arguments import (
     say,
     say_result,
 )
+from .progress import PictureBar
 
 
 def add_parser(commands: Any) -> None:
@@ -73,26 +71,32 @@ def _run_image(args: argparse.Namespace) -> int:
         max_pixels=args.max_pixels, background=args.alpha_color,
     )  # fmt: skip
 
+    bar = PictureBar(len(sources))
+
     @functools.cache
     def estimator() -> Any:
+        bar.doing("loading the model")
         loaded = make_estimator(args)
         say(announce(loaded))
         return loaded
 
-    @functools.cache
+    load_detector_once = functools.cache(lambda: make_detector(args))
+
     def detector() -> Any:
-        return make_detector(args)
+        bar.doing("finding people")
+        return load_detector_once()
 
     outcomes = [Outcome(source, "failed", _clash(other)) for source, other in clashing.items()]
     for outcome in outcomes:
         say_result(outcome.source, outcome.status, outcome.message)
-    with tqdm(total=len(sources), unit="picture", disable=len(sources) < 2, file=sys.stderr) as bar:
+    with bar:
         for outcome in annotate_pictures(
-            sources, args.out, estimator=estimator, detector=detector, options=options, boxes=boxes
-        ):
+            sources, args.out, estimator=estimator, detector=detector, options=options, boxes=boxes,
+            on_crops=bar.crops_done,
+        ):  # fmt: skip
             outcomes.append(outcome)
             say_result(outcome.source, outcome.status, outcome.message)
-            bar.update()
+            bar.finish_one()
     return _summary(outcomes, failed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
 from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say
+from .progress import progress_bar
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,5 +87,14 @@ def _add_download(commands: Any) -> None:
 
 
 def _run_download(args: argparse.Namespace) -> int:
-    print(download(args.name, args.to, on_plan=lambda plan: say(plan.describe())))
+    with contextlib.ExitStack() as stack:
+        bars: list[Any] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(total, "B", initial=done, unit_scale=True)))
+            bars[0].update(done - bars[0].n)
+
+        path = download(args.name, args.to, on_plan=lambda plan: say(plan.describe()), on_bytes=show)
+    print(path)
     return OK

@@ -140,6 +140,23 @@ def decode_to_tensor(
     return torch.where(usable, found, torch.nan).float().reshape(count, points, 3).to(device)
 
 
+def with_damage(points: torch.Tensor, heatmaps: torch.Tensor) -> torch.Tensor:
+    """Points (N, K, 3) of `decode_to_tensor`; those whose map (N, K, h, w) holds NaN or infinity say so.
+
+    Their score becomes NaN, and their x the number of such values, which `damage_in` reads. Waits for no device.
+    """
+    import torch
+
+    count = (~torch.isfinite(heatmaps)).flatten(2).sum(dim=2).to(points.device)
+    told = torch.stack([count.to(points.dtype), points[..., 1], torch.full_like(points[..., 2], torch.nan)], dim=2)
+    return torch.where((count > 0)[..., None], told, points)
+
+
+def damage_in(points: np.ndarray) -> int:
+    """How many values of the maps were NaN or infinite, by the points (K, 3) or (N, K, 3) of `with_damage`."""
+    return int(points[np.isnan(points[..., 2])][:, 0].sum())
+
+
 def gaussian_kernel(taps: int) -> np.ndarray:
     """(taps,) float64 Gaussian with sum 1 and the sigma that OpenCV derives from the number of taps."""
     if taps < 3 or taps % 2 == 0:

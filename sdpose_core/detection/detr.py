@@ -19,7 +19,7 @@ import numpy as np
 from ..dependencies import require
 from ..errors import CheckpointError, DownloadError
 from ..images import check_image
-from .people import Detections, Limits
+from .people import Detections, Limits, check_finite
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class DetrDetector:
             output = self.model(pixel_values=pixels)
         scores = output.logits[0, :, self._person].float().sigmoid().cpu().numpy()
         boxes = output.pred_boxes[0].float().cpu().numpy()
+        check_finite(boxes, scores, self.limits.threshold, self.name)
         h, w = image.shape[:2]
         corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
         return self.limits.apply(corners * np.asarray([w, h, w, h], np.float32), scores, (w, h), nms=False)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import boxes as box_tools
-from ..errors import InputError
+from ..errors import InputError, NotFiniteError
 from ..images import check_image
 
 Detections = tuple[np.ndarray, np.ndarray]
@@ -68,6 +68,16 @@ class Limits:
         large = (sides > 0) & (sides >= self.min_size)
         boxes, scores = boxes[large][: self.max_people], scores[large][: self.max_people]
         return boxes.astype(np.float32), scores.astype(np.float32)
+
+
+def check_finite(boxes_xyxy: np.ndarray, scores: np.ndarray, threshold: float, name: str) -> None:
+    """Raise `NotFiniteError` if a score, or a box that counts, is NaN or infinite: then nobody would be found."""
+    damaged = ~np.isfinite(scores) | ((scores >= threshold) & ~np.isfinite(boxes_xyxy).all(axis=1))
+    if damaged.any():
+        raise NotFiniteError(
+            f"detector {name}: {damaged.sum():,} of {len(scores):,} candidates are no numbers (NaN or infinity): its "
+            "weights are damaged or its half precision is too small: get the file again, or choose another detector"
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..errors import CheckpointError
 from ..files import sha256_of
 from ..images import check_image
 from ..onnx_runtime import OnnxModel
-from .people import Detections, Limits
+from .people import Detections, Limits, check_finite
 
 EMBEDDED_YOLOX = Path(__file__).parents[1] / "assets" / "yolox_nano.onnx"
 
@@ -62,6 +62,7 @@ class YoloxDetector:
         pixels, ratio = letterbox(image, self.input_size)
         blob = np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1)[None], dtype=np.float32)  # BGR, 0..255
         boxes, scores, nms = self._read(self.model.run({self.model.inputs[0].name: blob}))
+        check_finite(boxes, scores, self.limits.threshold, self.name)
         return self.limits.apply(boxes / ratio, scores, (image.shape[1], image.shape[0]), nms=nms)
 
     def meta(self) -> dict[str, Any]:

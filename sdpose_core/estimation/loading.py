@@ -55,7 +55,7 @@ def load_estimator(
             log.info("%s", why)
             return PreviewEstimator(note=why)
         name_or_path = path
-    if name.endswith(".onnx"):
+    if name.lower().endswith(".onnx"):
         return _load_export(Path(name), options)
     return _load_checkpoint(name_or_path, options, search)
 

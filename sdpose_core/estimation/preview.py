@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..codec.crops import masked
+from ..errors import NotFiniteError
 from ..files import sha256_of
 from ..onnx_runtime import OnnxModel
 from ..poses import Poses
@@ -72,7 +73,10 @@ class PreviewEstimator:
         not_there = [0] * len(images)
         for done, job in enumerate(jobs, start=1):
             with self.times.busy(MODEL):
-                keypoints, scores = self._find(masked(images[job.image], job.mask), job.box)
+                try:
+                    keypoints, scores = self._find(masked(images[job.image], job.mask), job.box)
+                except NotFiniteError as error:
+                    raise NotFiniteError(error.problem, job.image, len(images)) from None
             if scores.mean() >= PERSON_THRESHOLD:
                 results[job.image].add(job, keypoints, scores)
             else:
@@ -150,6 +154,11 @@ class PreviewEstimator:
         """RGB (256, 256, 3) -> points (17, 2) as x, y in 0..1 of the crop, scores (17,)."""
         blob = np.ascontiguousarray(crop[None], dtype=np.int32)
         found = self.model.run({self.model.inputs[0].name: blob})[0].reshape(len(COCO_17), 3)
+        if damage := int((~np.isfinite(found)).sum()):
+            raise NotFiniteError(
+                f"{damage} of {found.size} values of {self.name} are no numbers (NaN or infinity): {WEIGHTS.name} or "
+                f"{self.model.backend} is damaged, install them again"
+            )
         return found[:, 1::-1].copy(), found[:, 2]
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..codec.crops import CROP_MODES, Crop
-from ..codec.heatmaps import decode_to_tensor
+from ..codec.heatmaps import damage_in, decode_to_tensor, with_damage
 from ..codec.transfers import Download, upload
-from ..errors import InputError, SDPoseError
+from ..errors import InputError, NotFiniteError, SDPoseError
 from ..poses import Poses
 from ..version import __version__
 from .crop_jobs import (
@@ -114,6 +114,7 @@ class PoseEstimator:
 
         Raises:
             InputError: pictures, boxes and masks do not match, or have the wrong shape or type.
+            NotFiniteError: the network gave NaN or infinity for a crop.
             SDPoseError: not even one crop fits into memory.
         """
         jobs, results = plan_crops(images, boxes, masks)
@@ -121,6 +122,8 @@ class PoseEstimator:
         done = 0
         for batch, crops, points in one_ahead(batches) if self.device.type == "cuda" else batches:
             for job, crop, person in zip(batch, crops, points.array(), strict=True):
+                if damage := damage_in(person):
+                    raise NotFiniteError(self._damage(damage, job.number), job.image, len(images))
                 results[job.image].add(job, crop.to_image(person[:, :2]), person[:, 2])
             done += len(batch)
             if on_batch:
@@ -163,7 +166,8 @@ class PoseEstimator:
             with self.times.busy("crop"):
                 crops, pixels = cropper.cut(part)
             with self.times.busy_on(MODEL, self.device):
-                points = decode_to_tensor(self._heatmaps(pixels), self.model.config.input_size)
+                maps = self._heatmaps(pixels)
+                points = with_damage(decode_to_tensor(maps, self.model.config.input_size), maps)
             return crops, Download(points)
 
     def _batches(
@@ -184,6 +188,20 @@ class PoseEstimator:
                 continue
             yield jobs[done:stop], *started
             done = stop
+
+    def _damage(self, count: int, box: int) -> str:
+        """What is wrong, and what to do: in half precision, values between the layers may be too large."""
+        w, h = self.model.config.heatmap_size
+        total = self.model.config.num_keypoints * w * h
+        found = f"{count:,} of {total:,} heatmap values of box {box} are no numbers (NaN or infinity)"
+        vae = self._vae_dtype().get("vae_dtype", "float32")
+        half = {"float16": "bf16 or fp32", "bfloat16": "fp32"}
+        others = [half[name] for name in (str(self.dtype).removeprefix("torch."), vae) if name in half]
+        damaged = "the weights are damaged, get them again"
+        if not others:
+            return f"{found}: {self.name} runs in full precision, so {damaged}"
+        advice = f"choose another dtype ({others[0]}); if that does not help, {damaged}"
+        return f"{found}: {self.name} runs in half precision: {advice}"
 
     def _halve_batch(self) -> None:
         if self.batch_size == 1:

@@ -242,7 +242,7 @@ def test_pictures_of_every_shape(nodes: dict, image: torch.Tensor) -> None:
     assert torch.equal(image, before)
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 3), (0, 4, 4, 3), (1, 4, 4, 2)])
+@pytest.mark.parametrize("shape", [(5, 6, 7), (0, 4, 4, 3), (1, 8, 8, 2), (2, 3, 4, 4, 3), (7,)])
 def test_what_is_no_picture_is_refused(nodes: dict, input_error: type[Exception], shape: tuple[int, ...]) -> None:
     with pytest.raises(input_error, match="expected an IMAGE"):
         nodes["SDPoseAnnotator"].execute(image=torch.zeros(shape), **ANNOTATE)

@@ -173,11 +173,13 @@ def test_transparency_is_laid_on_white(kind: str):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((8, 8, 3), np.float32), r"expected uint8 of shape .*, got float32 of shape \(8, 8, 3\)"),
+        (np.full((8, 8, 3), -1.0, np.float32), "values from -1 to -1, of unknown range"),
+        (np.full((8, 8, 3), np.nan), r"no numbers \(NaN or infinity\)"),
+        (np.zeros((8, 8, 3), complex), "array or tensor of numbers, got complex128"),
         (np.zeros((8, 8, 2), np.uint8), r"got uint8 of shape \(8, 8, 2\)"),
         (np.zeros((0, 8, 3), np.uint8), r"got uint8 of shape \(0, 8, 3\)"),
         (np.zeros(8, np.uint8), r"got uint8 of shape \(8,\)"),
-        ("a.png", "expected a Pillow picture or a uint8 array, got str"),
+        ("a.png", "expected a Pillow picture, or an array or tensor of numbers, got str"),
     ],
 )
 def test_other_pictures_are_refused(image, message: str):

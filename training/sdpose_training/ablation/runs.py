@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sdpose_core.cli.progress import progress_bar
 from sdpose_core.errors import SDPoseError
 from sdpose_core.files import atomic_write, sha256_of
 from sdpose_core.resumable import plain, refuse_other
@@ -30,6 +31,8 @@ IN_DOMAIN = "in-domain"
 TRAIN = Path(__file__).parents[2] / "train.py"
 _MAY_CHANGE = ("hardware", "log", "validation", "checkpoints", "name")
 _POLL_SECONDS = 0.2
+_LOOK_SECONDS = 5.0
+"""Between two looks at how far the runs are."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> It
     waiting = [run for run in runs if not run.is_trained]
     running: list[_Process] = []
     ended: list[_Process] = []
+    bar = progress_bar(None, "step", "training", initial=sum(map(_steps, waiting)), disable=not waiting)
+    started, looked = list(waiting), time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -108,13 +113,23 @@ def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> It
             for process in ended:  # after the next processes were started
                 yield process.run, process.problem()
             time.sleep(_POLL_SECONDS)
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                bar.update(sum(map(_steps, started)) - bar.n)
+                looked = time.monotonic()
             ended = [process for process in running if process.has_ended()]
             running = [process for process in running if process not in ended]
         for process in ended:
             yield process.run, process.problem()
     finally:
+        bar.close()
         for process in running:
             process.stop()
+
+
+def _steps(run: Run) -> int:
+    """The last step in a run's log; 0 if it has not begun."""
+    lines = _whole_lines(run.folder.log) if run.folder.log.exists() else []
+    return max((json.loads(line).get("step") or 0 for line in lines[-1:]), default=0)
 
 
 class _Process:
@@ -207,6 +222,7 @@ def _figures(run: Run, tests: Sequence[EvaluationSet], weights: Path) -> dict[st
     found = {}
     for test in tests:
         people = people_of(run.recipe, test)
+        log.info("measuring %s on %s: %d people", run.name, test.name, len(people))
         settings = replace(run.recipe.validation, flip_test=True)
         figures = average_precision(people, *predict(model, people, range(len(people)), settings))
         found[test.name] = {**figures, "people": len(people), **_source(test)}

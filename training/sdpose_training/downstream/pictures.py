@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sdpose_core.cli.progress import progress_bar
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
 from sdpose_core.images import read_image, write_png
@@ -113,11 +114,13 @@ def compare_pictures(
         for folder in check.poses.values():
             find_pose_files(folder, picture, as_given=check.as_given)
     done, rows = [], []
-    for picture in check.pictures:
-        for row, generated in _rows(check, picture, generate, out, settings, estimator):
-            rows.append(row)
-            done += generated
-            _save(check, done, rows, out, settings, estimator)  # after every row, to be looked at early
+    with progress_bar(len(check.pictures) * len(check.seeds) * len(check.poses), "picture", "generating") as bar:
+        for picture in check.pictures:
+            for row, generated in _rows(check, picture, generate, out, settings, estimator):
+                rows.append(row)
+                done += generated
+                _save(check, done, rows, out, settings, estimator)  # after every row, to be looked at early
+                bar.update(len(generated))
     return out / PAGE
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sdpose_core.cli.progress import progress_bar
 from sdpose_core.errors import InputError
 from sdpose_core.images import write_png
 from sdpose_core.openpose.reader import read_openpose_json
@@ -90,11 +91,15 @@ def compare_videos(check: VideoCheck, out: Path) -> Path:
     gap = np.full((size[1], _GAP, 3), 255, np.uint8)
     header = _header([panel.name for panel in panels], size[0], frame_size[0])
     rows = []
-    with VideoWriter(out / VIDEO, frame_size, info.frame_rate, codec="h264") as writer:
+    with (
+        VideoWriter(out / VIDEO, frame_size, info.frame_rate, codec="h264") as writer,
+        progress_bar(total, "frame", "drawing") as bar,
+    ):
         for index, images in zip(range(total), _together(check, panels, info.size), strict=False):
             panes: list[Any] = [part for image in images for part in (gap, fitted(image, size))]
             frame = np.concatenate([header, np.concatenate(panes[1:], axis=1)])
             writer.write(frame)
+            bar.update()
             if index in stills:
                 still = out / STILLS / f"{index:06d}.png"
                 write_png(still, frame)

@@ -38,7 +38,7 @@ def load_sdpose_predictor(
 
     Raises what `load_estimator` raises.
     """
-    if not str(checkpoint).endswith(".onnx"):
+    if not str(checkpoint).lower().endswith(".onnx"):
         options = replace(options, vae_dtype="fp32")
     estimator = load_estimator(checkpoint, options)
     if not isinstance(estimator, PoseEstimator):

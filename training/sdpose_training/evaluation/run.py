@@ -57,7 +57,7 @@ class Answers:
 
 def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Evaluate every predictor on every benchmark; the first process returns the results, the others nothing."""
-    if args.device != "auto" and not any(name.endswith(".onnx") for name in args.checkpoint):
+    if args.device != "auto" and not any(name.lower().endswith(".onnx") for name in args.checkpoint):
         from sdpose_core.model.devices import pick_device
 
         pick_device(args.device)  # checks the name, for peers too

@@ -17,7 +17,7 @@ from torch import nn
 
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.files import atomic_path, sha256_of
-from sdpose_core.tensor_files import PICKLES, open_tensors, read_pickle
+from sdpose_core.tensor_files import PICKLES, kind_of, open_tensors, read_pickle
 from sdpose_training.styles import cyclegan, stytr2
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def load_style_model(style: str, path: Path) -> nn.Module:
     """
     kind = STYLE_MODELS[style]
     command = f"'python training/make_coco_ood.py convert IN.pth OUT.safetensors --style {style}'"
-    if path.suffix in PICKLES:
+    if kind_of(path) == "pickle":
         raise CheckpointError(f"{path} is a pickle, and opening it can run code: convert it once with {command}")
     with open_tensors(path) as file:
         found = file.metadata.get("style_model")
@@ -102,10 +102,8 @@ def load_style_model(style: str, path: Path) -> nn.Module:
 
 def _read_part(kind: StyleModel, source: Path) -> tuple[str, Tensors]:
     """The part of the network in a pickle, and its tensors by our names."""
-    if source.suffix not in PICKLES:
+    if kind_of(source) != "pickle":
         raise CheckpointError(f"{source}: expected one of the authors' pickles ({', '.join(PICKLES)})")
-    if not source.is_file():
-        raise CheckpointError(f"{source}: no such file")
     file = read_pickle(source)
     names = [name for name in file.shapes if not kind.is_left_out(name)]
     part = max(kind.parts, key=lambda part: len(kind.parts[part].keys() & set(names)))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import sdpose_core
+from sdpose_core.cli.progress import progress_bar
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
 from sdpose_core.resumable import begin, refuse_other, remove_leftovers
@@ -24,7 +25,6 @@ from sdpose_training.synthetic.scene import SceneSettings, make_picture
 
 SPLITS = ("train", "val")
 GENERATOR_VERSION = 1  # raise when the same seed gives other pictures
-_BATCH = 8  # pictures between two reports of a worker
 
 _LICENSE = {
     "id": 1,
@@ -51,8 +51,6 @@ def make_data_set(plan: DataSetPlan, counts: dict[str, int], workers: int) -> in
 
     Raises `InputError` if the folder has pictures with other settings, `MissingDependency` without anny.
     """
-    from tqdm import tqdm
-
     settings = _settings(plan)
     refuse_other(begin(plan.out / "settings.json", settings), settings, plan.out, "pictures", "choose another --out")
     remove_leftovers(plan.out)
@@ -61,10 +59,13 @@ def make_data_set(plan: DataSetPlan, counts: dict[str, int], workers: int) -> in
     _write_records(plan, records)
     if missing:
         with open(plan.out / "records.jsonl", "a", encoding="utf-8") as log:
-            for record in tqdm(_make_all(plan, missing, workers), total=len(missing), unit="picture", smoothing=0.05):
-                records[record["split"], record["index"]] = record
-                log.write(json.dumps(record) + "\n")
-                log.flush()
+            with progress_bar(len(missing), "picture", "loading the body model", smoothing=0.05) as bar:
+                for record in _make_all(plan, missing, workers):
+                    records[record["split"], record["index"]] = record
+                    log.write(json.dumps(record) + "\n")
+                    log.flush()
+                    bar.set_description_str("drawing", refresh=False)
+                    bar.update()
     for split in SPLITS:
         with atomic_write(plan.out / "annotations" / f"{split}.json", "w") as file:
             json.dump(_coco(plan, [records[split, i] for i in range(counts[split])]), file)
@@ -107,12 +108,11 @@ def _make_all(plan: DataSetPlan, missing: list[tuple[str, int]], workers: int) -
         for split, index in missing:
             yield _make_picture(body, plan, split, index)
         return
-    batches = [missing[i : i + _BATCH] for i in range(0, len(missing), _BATCH)]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(plan,)) as pool:
         try:
-            for done in as_completed([pool.submit(_make_batch, batch) for batch in batches]):
-                yield from done.result()
+            for done in as_completed([pool.submit(_make_in_worker, *place) for place in missing]):
+                yield done.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -157,9 +157,9 @@ def _start_worker(plan: DataSetPlan) -> None:
     _worker = BodyModel(), plan
 
 
-def _make_batch(batch: list[tuple[str, int]]) -> list[dict]:
+def _make_in_worker(split: str, index: int) -> dict:
     body, plan = _worker
-    return [_make_picture(body, plan, split, index) for split, index in batch]
+    return _make_picture(body, plan, split, index)
 
 
 def _coco(plan: DataSetPlan, records: list[dict]) -> dict:

@@ -133,7 +133,6 @@ def _describe_fit(result: PoseSequence) -> list[str]:
         if "note" in note:
             words.append(note["note"])
         lines.append(f"person {track}: {'; '.join(words)}")
-    note = describe_canvas(result)
-    return (
-        [*lines, f"{note}: --size auto makes room" if "outside" in result.meta["retarget"] else note] if note else lines
-    )
+    if note := describe_canvas(result):
+        lines.append(f"{note}: --size auto makes room" if "outside" in result.meta["retarget"] else note)
+    return lines

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 from ..names import natural_key
 from . import order
@@ -110,7 +112,8 @@ def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | 
     if all(re.search("[0-9]", name) for name in names):
         names.sort(key=natural_key)
     for name in names:
-        content = nested[name] if isinstance(nested[name], Mapping) else {"people": nested[name]}
+        value = nested[name]
+        content: Mapping[str, Any] = value if isinstance(value, Mapping) else {"people": value}
         frame = _frame(content, f"frame {name!r}", _canvas_of(content) or canvas)
         frame.notes.insert(0, f"taken from a collection of {len(names)} under the name {name!r}")
         yield frame
@@ -156,7 +159,7 @@ def _people(value: Any, key: str, frame: RawFrame) -> Iterator[Mapping[str, Any]
             raise InputError(f"{frame.place}, person {number}: expected a dict, got {type(person).__name__}")
 
 
-def _people_of_keypoints(content: Mapping[str, Any], key: str, notes: list[str]) -> list[Mapping[str, Any]]:
+def _people_of_keypoints(content: Mapping[str, Any], key: str, notes: list[str]) -> Sequence[Mapping[str, Any]]:
     """People of a frame's `keypoints`: a list per person, one person's points, or a list with 18 points for each."""
     points = as_list(content[key] or [], key)
     scores = scores_of(content)
@@ -266,7 +269,7 @@ def scores_of(entry: Mapping[str, Any]) -> list[Any] | None:
     """The scores of the body's points in a list of their own, or None."""
     key = _key_of(entry, _SCORES)
     value = entry[key] if key is not None else None
-    return as_list(value, str(key)) if isinstance(value, list | tuple) or getattr(value, "ndim", 0) else None
+    return as_list(value, str(key)) if isinstance(value, list | tuple) or isinstance(value, np.ndarray) else None
 
 
 def id_of(entry: Mapping[str, Any]) -> int | None:
@@ -297,15 +300,15 @@ def _is_point(value: Any) -> bool:
 
 def _as_text(value: Any) -> str:
     """An id as text: 7, 7.0 and "7" are one."""
-    return str(int(value)) if isinstance(value, Real) and float(value).is_integer() else str(value)
+    return str(int(float(value))) if isinstance(value, Real) and float(value).is_integer() else str(value)
 
 
 def as_list(value: Any, place: str) -> list[Any]:
     """A list, tuple or array as a list. Raises `InputError` for anything else."""
+    if isinstance(value, np.ndarray):
+        return list(value.tolist())
     if isinstance(value, list | tuple):
         return list(value)
-    if hasattr(value, "tolist") and getattr(value, "ndim", 0):
-        return list(value.tolist())
     raise InputError(f"{place}: expected a list of numbers, got {type(value).__name__}")
 
 

@@ -74,7 +74,8 @@ def read_person(entry: Mapping[str, Any], place: str, notes: list[str], *, swap_
         _refuse_unknown(entry, place, bool(keys))
     if swap_hands:
         other = {"left_hand": "right_hand", "right_hand": "left_hand"}
-        keys, parts = ({other.get(part, part): found[part] for part in found} for found in (keys, parts))
+        keys = {other.get(part, part): key for part, key in keys.items()}
+        parts = {other.get(part, part): points for part, points in parts.items()}
     return RawPerson(place, keys, parts)
 
 

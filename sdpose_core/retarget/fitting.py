@@ -101,8 +101,8 @@ def retarget(
     """
     if canvas == AUTO:
         fitted = retarget(
-            sequence, reference, method, person=person, reference_person=reference_person, match=match, at=at, feet=feet,
-            threshold=threshold,
+            sequence, reference, method, person=person, reference_person=reference_person, match=match, at=at,
+            feet=feet, threshold=threshold,
         )  # fmt: skip
         return _extended(fitted, threshold)
     if isinstance(canvas, str):
@@ -167,11 +167,9 @@ def _extended(result: PoseSequence, threshold: float) -> PoseSequence:
     if "outside" not in result.meta["retarget"]:
         return result
     points = result.keypoints[_shown(result, threshold)].astype(float)
-    margin = AUTO_MARGIN * min(result.size)
-    low = np.floor(np.minimum(points.min(axis=0) - margin, 0)).astype(int)
-    high = np.ceil(np.maximum(points.max(axis=0) + margin, result.size)).astype(int)
-    low = np.where(points.min(axis=0) < 0, low, 0)
-    high = np.where(points.max(axis=0) > result.size, high, result.size)
+    lowest, highest, margin = points.min(axis=0), points.max(axis=0), AUTO_MARGIN * min(result.size)
+    low = np.where(lowest < 0, np.floor(lowest - margin), 0).astype(int)
+    high = np.where(highest > result.size, np.ceil(highest + margin), result.size).astype(int)
     w, h = ((high - low) + (high - low) % 2).tolist()
     if max(w, h) > LARGEST_CANVAS:
         raise InputError(f"the motion needs a canvas of {w} x {h}: the largest is {LARGEST_CANVAS} a side; give a size")

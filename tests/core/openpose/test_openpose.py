@@ -481,7 +481,10 @@ def test_person_ids(value, expected):
             {"pose_keypoints_2d": flat(18)[:-1]},
             r"person 0, pose_keypoints_2d: .* 53 numbers \(not a multiple of 3\)",
         ),
-        ({"pose_keypoints_2d": flat(19)}, "person 0, pose_keypoints_2d: expected 17, 18, 24, 25, 26, 133 or 136 points, got 19"),
+        (
+            {"pose_keypoints_2d": flat(19)},
+            "person 0, pose_keypoints_2d: expected 17, 18, 24, 25, 26, 133 or 136 points, got 19",
+        ),
         ({"hand_left_keypoints_2d": flat(20)}, "person 0, hand_left_keypoints_2d: expected 21 points, got 20"),
         ({"face_keypoints_2d": flat(67)}, "person 0, face_keypoints_2d: expected 68, 69 or 70 points, got 67"),
         ({"foot_keypoints_2d": flat(5)}, "person 0, foot_keypoints_2d: expected 6 points, got 5"),

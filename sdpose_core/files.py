@@ -14,7 +14,10 @@ from typing import IO
 from .errors import InputError
 from .names import fitted_name, name_limit
 
+ZIP = "a ZIP archive"
+
 _BEGINNINGS = (
+    (b"PK", ZIP),
     (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"GIF8", "a GIF picture"),
     (b"II*\0", "a TIFF picture"), (b"MM\0*", "a TIFF picture"), (b"BM", "a BMP picture"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"), (b"\x93NUMPY", "a single NumPy array (.npy)"),

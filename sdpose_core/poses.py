@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .files import atomic_write, kind_of
+from .files import ZIP, atomic_write, kind_of
 from .skeletons import KEYPOINT_SETS
 
 USUAL_RATE = Fraction(25)
@@ -280,8 +280,11 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        if kind := kind_of(path):
+        if (kind := kind_of(path)) != ZIP:
+            kind = kind or "of an unknown kind"
             raise InputError(f"{path} is {kind}: expected a .pose.npz, as `sdpose` writes it") from None
+        if "allow_pickle" in str(error):
+            raise InputError(f"{path} is not a .pose.npz: it holds Python objects, which are never opened") from None
         raise InputError(f"{path} cannot be read as .pose.npz ({error}): it is damaged or of another kind") from None
 
 

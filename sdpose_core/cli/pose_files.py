@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..files import kind_of
+from ..files import ZIP, kind_of
 from ..images import IMAGE_SUFFIXES, read_image
 from ..names import is_hidden
 from ..openpose.reader import JSON_SUFFIX, read_openpose_json
@@ -98,8 +98,8 @@ def _refuse_other_kinds(path: Path) -> None:
         raise InputError(f"{path} is a video: expected {SEQUENCE}; `sdpose video` estimates its poses")
     if kind == "JSON":
         raise InputError(f"{path} is JSON under another suffix: rename it to {path.stem}{JSON_SUFFIX}")
-    if kind:
-        raise InputError(f"{path} is {kind}: expected {SEQUENCE}")
+    if kind != ZIP and suffix != ".npz":
+        raise InputError(f"{path} is {kind or 'of an unknown kind'}: expected {SEQUENCE}")
 
 
 def _from_json(
@@ -109,17 +109,19 @@ def _from_json(
     frames = read_openpose_json(path, size=given, ask="give the size of the picture with --canvas WxH")
     if not frames:
         raise InputError(f"{path} has no frames: expected OpenPose JSON of at least one")
-    notes = list(dict.fromkeys(note for frame in frames for note in frame.notes))
-    if canvas is not None and not any(note.startswith("no canvas size") for note in notes):
+    read = list(dict.fromkeys(note for frame in frames for note in frame.notes))
+    notes = []
+    if canvas is not None and not any(note.startswith("no canvas size") for note in read):
         w, h = frames[0].size
         notes.append(f"it states its canvas, {w} x {h}: --canvas was not used for it")
-    sequence = _sequence_of(frames, frame_rate, notes)
     if len(frames) > 1 and frame_rate is None:
         notes.append(f"JSON has no times: taken as {USUAL_RATE} frames per second (--frame-rate)")
-    for note in notes[:SHOWN_NOTES]:
-        say(f"{path}: {note}")
+    sequence = _sequence_of(frames, frame_rate, notes)
+    notes += read
     if len(notes) > SHOWN_NOTES:
-        say(f"{path}: and {len(notes) - SHOWN_NOTES} more such notes")
+        notes = [*notes[:SHOWN_NOTES], f"and {len(notes) - SHOWN_NOTES} more such notes"]
+    for note in notes:
+        say(f"{path}: {note}")
     meta = {name: value for name, value in sequence.meta.items() if name != "notes"}
     return replace(sequence, meta={**meta, "source": path.name, "notes": notes})
 

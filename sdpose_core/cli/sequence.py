@@ -50,7 +50,7 @@ def _run_draw(args: argparse.Namespace) -> int:
     check_style(args.style)
     beside = None if args.background == "black" else Path(args.background)
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
-    out = args.out or args.sequence.with_name(f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}")
+    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
     if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
     with ExitStack() as stack:

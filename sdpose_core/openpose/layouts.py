@@ -161,7 +161,7 @@ def _people(value: Any, key: str, frame: RawFrame) -> Iterator[Mapping[str, Any]
 
 def _people_of_keypoints(content: Mapping[str, Any], key: str, notes: list[str]) -> Sequence[Mapping[str, Any]]:
     """People of a frame's `keypoints`: a list per person, one person's points, or a list with 18 points for each."""
-    points = as_list(content[key] or [], key)
+    points = as_list([] if content[key] is None else content[key], key)
     scores = scores_of(content)
     if points and any(isinstance(point, Real | str) for point in points):
         notes.append("a single person outside a 'people' list")

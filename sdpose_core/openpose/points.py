@@ -104,7 +104,8 @@ def _filled(value: Any) -> bool:
 def _refuse_unknown(entry: Mapping[str, Any], place: str, known: bool) -> None:
     """Raise `InputError` for a person without points whose other keys may hold them: never an empty picture."""
     others = [key for key in entry if not part_of(key)]
-    points = [key for key in others if isinstance(entry[key], list | tuple) and len(entry[key]) >= MANY_NUMBERS]
+    lists = [key for key in others if isinstance(entry[key], list | tuple | np.ndarray)]
+    points = [key for key in lists if len(entry[key]) >= MANY_NUMBERS]
     if points or (others and not known):
         expected = f"{', '.join(order.PART_KEYS.values())}, or keypoints"
         found = ", ".join(map(str, points if known else others))[:120]

@@ -117,7 +117,7 @@ def _read(
         units = PIXELS
     first = next((number for number, persons in enumerate(people) if persons), 0)
     if units != PIXELS:
-        frames[first].notes.append(f"coordinates in {units}: scaled to the canvas")
+        frames[first].notes.insert(0, f"coordinates in {units}: scaled to the canvas")
     result = [
         _finished(frame, persons, units, canvas) for frame, persons, canvas in zip(frames, people, sizes, strict=True)
     ]

@@ -143,7 +143,7 @@ class DrawPoses(io.ComfyNode):
     ) -> io.NodeOutput:
         beside = None if image is None else (int(image.shape[2]), int(image.shape[1]))
         frames, notes = poses_from_socket(
-            poses, swap_hands=swap_hands, size=canvas_of(width, height) or beside,
+            poses, swap_hands=swap_hands, size=beside or canvas_of(width, height),
             ask="set both width and height, or connect the image",
         )  # fmt: skip
         below: list[Any] = [widgets.rgb_of(colour) if background == "colour" else None] * len(frames)

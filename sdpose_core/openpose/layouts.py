@@ -108,14 +108,17 @@ def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | 
         keys = ", ".join(map(str, obj))[:80]
         expected = f"expected a frame with 'people', each with {order.PART_KEYS['body']!r}"
         raise InputError(f"{place or 'frame'}: no 'people' among its keys ({keys}): {expected}, or a list of frames")
-    names = list(nested)
+    names, missing = list(nested), 0
     if all(re.search("[0-9]", name) for name in names):
-        names.sort(key=natural_key)
-    for name in names:
-        value = nested[name]
+        names, missing = _with_missing(sorted(names, key=natural_key))
+    canvas = canvas or _canvas_of_any(value for value in nested.values() if isinstance(value, Mapping))
+    for number, name in enumerate(names):
+        value = nested.get(name, {})
         content: Mapping[str, Any] = value if isinstance(value, Mapping) else {"people": value}
         frame = _frame(content, f"frame {name!r}", _canvas_of(content) or canvas)
-        frame.notes.insert(0, f"taken from a collection of {len(names)} under the name {name!r}")
+        frame.notes.insert(0, f"taken from a collection of {len(nested)} under the name {name!r}")
+        if missing and number == 0:
+            frame.notes.append(_missing(missing))
         yield frame
 
 
@@ -203,7 +206,7 @@ def _frames_of_people(
     notes.insert(0, f"a list of people by {image}: {count}, from {names[0]} to {names[-1]}")
     names, missing = _with_missing(names)
     if missing:
-        notes.append(f"{missing} frame numbers are not in the list: taken as frames without people")
+        notes.append(_missing(missing))
     for number, name in enumerate(names):
         found = groups.get(name, [])
         yield RawFrame(f"image {name}", found, _canvas_of_any(found) or canvas, notes if number == 0 else [])
@@ -228,6 +231,10 @@ def _with_missing(names: list[str]) -> tuple[list[str], int]:
     if len(span) > MAX_GAP * len(names):
         return names, 0
     return [numbered.get(number, str(number)) for number in span], len(span) - len(names)
+
+
+def _missing(count: int) -> str:
+    return f"frames without people in place of {count} missing number{'s' * (count > 1)}"
 
 
 def _canvas_of(content: Mapping[str, Any]) -> tuple[int, int] | None:

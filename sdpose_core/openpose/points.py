@@ -157,7 +157,7 @@ def _point(value: Any) -> Any:
 
 
 def _short(values: Sequence[Any]) -> str:
-    return str(values)[:60]
+    return " ".join(str(values).split())[:60]
 
 
 def _count_of(scores: Sequence[Any] | None, points: Sequence[Any]) -> str:

@@ -208,9 +208,12 @@ def others(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("command", ["draw", "retarget", "export"])
-def test_files_of_other_kinds_are_one_line(name: str, command: str, others: Path, error: Any) -> None:
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [*(("draw", name) for name in KINDS), *(("retarget", name) for name in ("x.pkl", "none.json", "p.png")),
+     *(("export", name) for name in ("y.npy", "unknown.json", "folder"))],
+)  # fmt: skip
+def test_files_of_other_kinds_are_one_line(command: str, name: str, others: Path, error: Any) -> None:
     more = {
         "draw": ["-o", others / "out.png"],
         "retarget": ["--to", write(others / "fine.json", openpose()), "-o", others / "out.pose.npz"],

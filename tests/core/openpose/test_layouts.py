@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ def test_frames_by_image_id_come_in_natural_order_with_the_empty_ones_between() 
     frames = read_pose_keypoint(entries, size=SIZE)
     assert [len(frame.people) for frame in frames] == [1, 1, 2, 0, 1]
     assert "4 frames, from 8.jpg to 12.jpg" in " ".join(frames[0].notes)
-    assert "1 frame numbers are not in the list" in " ".join(frames[0].notes)
+    assert "frames without people in place of 1 missing number" in frames[0].notes
 
 
 def test_pictures_with_scattered_ids_or_names_are_not_filled() -> None:
@@ -221,6 +222,40 @@ def test_visibility_flags_are_no_scores() -> None:
 def test_numbered_names_sort_as_numbers() -> None:
     content = {f"frame{n}": {"people": plain(people_of(1 + n % 3, seed=n)), **CANVAS} for n in (10, 9, 11, 1)}
     assert [len(frame.people) for frame in read_pose_keypoint(content)] == [2, 1, 2, 3]
+
+
+def test_frames_by_number_have_the_empty_ones_between() -> None:
+    content = {str(n): {"people": plain(BODY), **CANVAS} for n in (3, 5)}
+    read = read_pose_keypoint(content)
+    assert [(len(frame.people), frame.size) for frame in read] == [(2, SIZE), (0, SIZE), (2, SIZE)]
+    named = read_pose_keypoint({f"pose {n}": {"people": plain(BODY), **CANVAS} for n in (3, 5)})
+    assert len(named) == 2
+
+
+def test_odd_values_anywhere_are_read_or_refused() -> None:
+    """No other error than `InputError`, whatever stands in place of a value."""
+    odd = [None, [], {}, "x", 0, -1, 1e30, float("nan"), True, [None], [[]], [1], {"a": 1}, [[1, 2]], {"x": 1, "y": 2}]
+
+    def places(value: Any, path: tuple = ()) -> Any:
+        yield path
+        items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+        for key, inner in items:
+            yield from places(inner, (*path, key))
+
+    def replaced(value: Any, path: tuple, new: Any) -> Any:
+        if not path:
+            return new
+        inner = replaced(value[path[0]], path[1:], new)
+        if isinstance(value, dict):
+            return {**value, path[0]: inner}
+        return [*value[: path[0]], inner, *value[path[0] + 1 :]]
+
+    contents = [content for content, _ in LAYOUTS.values() if not isinstance(content, dict) or "scores" not in content]
+    cases = [(whole, path) for whole in contents for path in places(whole)]
+    for number, (whole, path) in enumerate(cases):
+        if number % 2 == 0:
+            with contextlib.suppress(InputError):
+                clip_poses(read_pose_keypoint(replaced(whole, path, odd[number % len(odd)]), size=SIZE))
 
 
 def test_ids_of_other_tools() -> None:

@@ -18,13 +18,12 @@ from .host.info import preview, show_text, tally
 from .host.progress import each_frame
 from .select import poses_input
 from .sockets.images import images_from_tensor, tensor_from_images
-from .sockets.poses import poses_from_socket
+from .sockets.poses import MAX_SIDE, canvas_of, poses_from_socket
 
 if TYPE_CHECKING:
     import torch
 
 BACKGROUNDS = ("black", "picture", "colour")
-MAX_SIDE = 16384
 
 
 def draw(poses: Sequence[Poses], backgrounds: Sequence[Any], *, threshold: float, **settings: Any) -> list[np.ndarray]:
@@ -142,7 +141,11 @@ class DrawPoses(io.ComfyNode):
         image: torch.Tensor | None = None,
         **switches: bool,
     ) -> io.NodeOutput:
-        frames, notes = poses_from_socket(poses, swap_hands=swap_hands)
+        beside = None if image is None else (int(image.shape[2]), int(image.shape[1]))
+        frames, notes = poses_from_socket(
+            poses, swap_hands=swap_hands, size=beside or canvas_of(width, height),
+            ask="set both width and height, or connect the image",
+        )  # fmt: skip
         below: list[Any] = [widgets.rgb_of(colour) if background == "colour" else None] * len(frames)
         if background == "picture":
             below = _images_below(image, len(frames))

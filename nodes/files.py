@@ -13,21 +13,29 @@ from comfy_api.latest import io
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.files import atomic_write
 from ..sdpose_core.names import is_hidden, natural_key
+from ..sdpose_core.openpose.reader import json_files, read_openpose_json
 from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
-from .draw import MAX_SIDE
 from .host.folders import file_stamp
 from .host.info import counted, show_text
 from .host.progress import each_frame
 from .select import pose_outputs, pose_values, poses_input
-from .sockets.poses import is_sequence, keypoints_to_socket, poses_from_frames, poses_from_socket
+from .sockets.poses import (
+    canvas_inputs,
+    canvas_of,
+    is_sequence,
+    keypoints_to_socket,
+    poses_from_frames,
+    poses_from_socket,
+)
 
 FORMATS = ("pose.npz", "OpenPose JSON, one file per frame", "OpenPose JSON, one file")
 PLACES = ("input", "output")
 SUFFIXES = (".json", ".pose.npz")
 FRAME_SUFFIX = "_keypoints.json"
 DEPTH = 3
+ASK = "set canvas_width and canvas_height to the size of the image"
 NO_FILE = "(no pose file found)"
 
 
@@ -168,18 +176,7 @@ class LoadPoses(io.ComfyNode):
                     tooltip="Swap left and right hands: for JSON from ComfyUI's SDPose node or the community pack.",
                     advanced=True,
                 ),
-                *[
-                    io.Int.Input(
-                        f"canvas_{side}",
-                        optional=True,
-                        default=0,
-                        min=0,
-                        max=MAX_SIDE,
-                        tooltip=f"Image {side} in pixels, for JSON that does not state it, such as OpenPose's own.",
-                        advanced=True,
-                    )
-                    for side in ("width", "height")
-                ],
+                *canvas_inputs("JSON"),
             ],
             outputs=pose_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -189,17 +186,14 @@ class LoadPoses(io.ComfyNode):
     def fingerprint_inputs(cls, file: str, **_others: Any) -> tuple:
         """Read again after a file is changed."""
         path = pose_path(file)
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        return file, tuple(file_stamp(part) for part in files)
+        return file, tuple(file_stamp(part) for part in json_files(path))
 
     @classmethod
     def execute(cls, file: str, swap_hands: bool, canvas_width: int = 0, canvas_height: int = 0) -> io.NodeOutput:
-        from ..sdpose_core.openpose.reader import read_openpose_json
-
-        path = pose_path(file)
+        path, size = pose_path(file), canvas_of(canvas_width, canvas_height)
         if path.name.lower().endswith(SUFFIXES[1]):
             poses, notes = PoseSequence.load(path).frames(), []
         else:
-            size = (canvas_width, canvas_height) if canvas_width and canvas_height else None
-            poses, notes = poses_from_frames(read_openpose_json(path, swap_hands=swap_hands, size=size))
+            frames = read_openpose_json(path, swap_hands=swap_hands, size=size, ask=ASK)
+            poses, notes = poses_from_frames(frames)
         return pose_values(cls, poses, 0.3, notes)

@@ -7,10 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import widgets
-from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
+from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, canvas_inputs, canvas_of, poses_from_socket
 from .sockets.sequence import clip_input, clip_outputs, clip_values, sequence_from_socket
 
 METHODS = ("limbs", "affine", "none")
+ASK = "set canvas_width and canvas_height to the size of the image"
 
 
 class RetargetPoses(io.ComfyNode):
@@ -52,16 +53,40 @@ class RetargetPoses(io.ComfyNode):
                     default=True,
                     tooltip="Put the feet where the reference's feet stand. Jumps are kept.",
                 ),
+                io.Boolean.Input(
+                    "extend_canvas",
+                    optional=True,
+                    default=False,
+                    tooltip="Extend the canvas beyond the reference image where the motion would leave it. The info "
+                    "says where the reference image lies on it.",
+                    advanced=True,
+                ),
+                *canvas_inputs("POSE_KEYPOINT"),
             ],
             outputs=clip_outputs(),
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, sequence: Any, reference: Any, method: str, person: int, feet_on_ground: bool) -> io.NodeOutput:
-        from ..sdpose_core.retarget.fitting import retarget
+    def execute(
+        cls,
+        sequence: Any,
+        reference: Any,
+        method: str,
+        person: int,
+        feet_on_ground: bool,
+        extend_canvas: bool = False,
+        canvas_width: int = 0,
+        canvas_height: int = 0,
+    ) -> io.NodeOutput:
+        from ..sdpose_core.retarget.fitting import AUTO, describe_canvas, retarget
 
-        clip, notes = sequence_from_socket(sequence)
-        character, more = poses_from_socket(reference)
-        fitted = retarget(clip, character[0], method=method, person=None if person < 0 else person, feet=feet_on_ground)
-        return clip_values(cls, fitted, 0.3, [*notes, *more])
+        size = canvas_of(canvas_width, canvas_height)
+        clip, notes = sequence_from_socket(sequence, size=size, ask=ASK)
+        character, more = poses_from_socket(reference, size=size, ask=ASK)
+        fitted = retarget(
+            clip, character[0], method=method, person=None if person < 0 else person, feet=feet_on_ground,
+            canvas=AUTO if extend_canvas else None,
+        )  # fmt: skip
+        canvas = describe_canvas(fitted)
+        return clip_values(cls, fitted, 0.3, [*notes, *more, *([canvas] if canvas else [])])

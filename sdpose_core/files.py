@@ -14,6 +14,18 @@ from typing import IO
 from .errors import InputError
 from .names import fitted_name, name_limit
 
+ZIP = "a ZIP archive"
+
+_BEGINNINGS = (
+    (b"PK", ZIP),
+    (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"GIF8", "a GIF picture"),
+    (b"II*\0", "a TIFF picture"), (b"MM\0*", "a TIFF picture"), (b"BM", "a BMP picture"),
+    (b"\x1aE\xdf\xa3", "a Matroska or WebM video"), (b"\x93NUMPY", "a single NumPy array (.npy)"),
+    (b"\x80", "a Python pickle, which may run any code and is never opened"), (b"\x1f\x8b", "a gzip archive"),
+    (b"%PDF", "a PDF"), (b"{", "JSON"), (b"[", "JSON"),
+)  # fmt: skip
+"""How files of other kinds begin, for messages."""
+
 _TEMPORARY = 16
 """Bytes that `atomic_path` adds to a name: two dots, 8 random characters, and ".part"; one to spare."""
 
@@ -72,6 +84,19 @@ def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
+
+
+def kind_of(path: str | Path) -> str:
+    """What a file is, by its first bytes, in words for a message: "a PNG picture"; "" if they do not tell."""
+    with open(path, "rb") as handle:
+        head = handle.read(64)
+    if head[4:8] == b"ftyp":
+        return "an MP4, MOV or AVIF file"
+    if head[:4] == b"RIFF":
+        return "a WebP picture" if head[8:12] == b"WEBP" else "an AVI video"
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    found = (kind for begin, kind in _BEGINNINGS if (head if begin[0] > 127 else start).startswith(begin))
+    return "empty" if not head else next(found, "")
 
 
 def temporary_stem(path: Path) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .files import atomic_write
+from .files import ZIP, atomic_write, kind_of
 from .skeletons import KEYPOINT_SETS
 
 USUAL_RATE = Fraction(25)
@@ -277,7 +277,14 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name] for name in _REQUIRED if name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        if (kind := kind_of(path)) != ZIP:
+            kind = kind or "of an unknown kind"
+            raise InputError(f"{path} is {kind}: expected a .pose.npz, as `sdpose` writes it") from None
+        if "allow_pickle" in str(error):
+            raise InputError(f"{path} is not a .pose.npz: it holds Python objects, which are never opened") from None
         raise InputError(f"{path} cannot be read as .pose.npz ({error}): it is damaged or of another kind") from None
 
 

@@ -22,14 +22,47 @@ PoseFrames = io.Custom("SDPOSE_POSES")
 PoseClip = io.Custom("SDPOSE_SEQUENCE")
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
+MAX_SIDE = 16384
+"""Of images that are drawn, and of canvases."""
+
+
+def canvas_inputs(of: str) -> list[io.Int.Input]:
+    """Width and height of the canvas, for poses that do not state it; 0 means none, see `canvas_of`."""
+    return [
+        io.Int.Input(
+            f"canvas_{side}",
+            optional=True,
+            default=0,
+            min=0,
+            max=MAX_SIDE,
+            tooltip=f"Image {side} in pixels, for {of} that does not state it, such as OpenPose's own.",
+            advanced=True,
+        )
+        for side in ("width", "height")
+    ]
+
+
+def canvas_of(width: int, height: int) -> tuple[int, int] | None:
+    """(w, h), or None unless both are set."""
+    return (width, height) if width and height else None
+
 
 def is_sequence(value: Any) -> bool:
     """Whether this is an SDPOSE_SEQUENCE. (With `sdpose_core` also installed by pip, its class may not be ours.)"""
     return hasattr(value, "frames") and hasattr(value, "track_ids")
 
 
-def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Poses], list[str]]:
+ASK_CANVAS = "load it with Load Poses, and set canvas_width and canvas_height there"
+
+
+def poses_from_socket(
+    value: Any, *, swap_hands: bool = False, size: tuple[int, int] | None = None, ask: str = ASK_CANVAS
+) -> tuple[list[Poses], list[str]]:
     """SDPOSE_POSES, SDPOSE_SEQUENCE or POSE_KEYPOINT from any node -> the poses of each frame, and the reader's notes.
+
+    Args:
+        size: (w, h) of the canvas, for POSE_KEYPOINT that does not state it.
+        ask: what the error says to do if it is missing.
 
     Raises `InputError` for anything else, and for an empty list.
     """
@@ -39,19 +72,16 @@ def poses_from_socket(value: Any, *, swap_hands: bool = False) -> tuple[list[Pos
         return list(value), []
     from ...sdpose_core.openpose.reader import read_pose_keypoint
 
-    return poses_from_frames(read_pose_keypoint(value, swap_hands=swap_hands))
+    return poses_from_frames(read_pose_keypoint(value, swap_hands=swap_hands, size=size, ask=ask))
 
 
 def poses_from_frames(frames: Sequence[PoseKeypointFrame]) -> tuple[list[Poses], list[str]]:
     """Frames from the tolerant reader -> poses of one keypoint set, and the reader's notes, each once."""
-    from ...sdpose_core.openpose.writer import to_poses
+    from ...sdpose_core.openpose.writer import clip_poses
 
     if not frames:
         raise InputError("poses: expected at least one frame, got an empty list")
-    poses = [to_poses(frame) for frame in frames]
-    if len({frame.keypoint_set for frame in poses}) > 1:
-        poses = [to_poses(frame, "coco_wholebody_133") for frame in frames]
-    return poses, few(note for frame in frames for note in frame.notes)
+    return clip_poses(frames), few(note for frame in frames for note in frame.notes)
 
 
 def keypoints_to_socket(poses: Sequence[Poses], threshold: float) -> list[dict[str, Any]]:

@@ -52,8 +52,8 @@ def rate_from_socket(frame_rate: float) -> Fraction | None:
     return Fraction(frame_rate).limit_denominator(FINEST)
 
 
-def sequence_from_socket(value: Any, frame_rate: float = 0.0) -> tuple[PoseSequence, list[str]]:
-    """A sequence as it is; frames of poses or POSE_KEYPOINT are tracked, with a note.
+def sequence_from_socket(value: Any, frame_rate: float = 0.0, **settings: Any) -> tuple[PoseSequence, list[str]]:
+    """A sequence as it is; frames of poses or POSE_KEYPOINT are tracked, with a note. `settings`: `poses_from_socket`.
 
     Raises `InputError` for anything else.
     """
@@ -61,7 +61,7 @@ def sequence_from_socket(value: Any, frame_rate: float = 0.0) -> tuple[PoseSeque
         return value, []
     from ...sdpose_core.tracking.frames import track_frames
 
-    poses, notes = poses_from_socket(value)
+    poses, notes = poses_from_socket(value, **settings)
     return track_frames(poses, rate_from_socket(frame_rate)), [*notes, "people were tracked without images"]
 
 

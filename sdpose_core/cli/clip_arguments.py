@@ -43,7 +43,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     add_drawing_arguments(parser)
     group = parser.add_argument_group("reading and writing")
     add_codec_argument(group)
-    group.add_argument("--frame-rate", type=_rate, metavar="R", help="of a folder of pictures (default: 25)")
+    group.add_argument("--frame-rate", type=rate, metavar="R", help="of a folder of pictures (default: 25)")
     group.add_argument(
         "--alpha-color", type=color, metavar="R,G,B", help="color behind transparent frames (default: white)"
     )
@@ -175,7 +175,7 @@ _person = option(
     lambda text: Selection(**parse_person(text)),
     "an id, largest, best, leftmost or rightmost (second largest: largest:1), point:X,Y or mask:FILE",
 )
-_rate = option(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
+rate = option(_parse_rate, "frames per second such as 25, 23.976 or 30000/1001")
 _amount = option(_parse_amount, "a number of at least 0")
 _seconds = option(_parse_amount, "seconds of at least 0")
 _frames = option(lambda text: parse_whole(text, 0), "a whole number of at least 0")

@@ -16,6 +16,7 @@ from ..exports.targets import TARGETS, export
 from ..images import IMAGE_SUFFIXES
 from ..poses import PoseSequence
 from .arguments import OK, add_detector_arguments, add_estimator_arguments, checking_usage, say, size
+from .pose_files import SEQUENCE, add_canvas_argument, is_pose_json, read_sequence, sequence_name
 from .retarget import read_reference
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_parser(commands: Any) -> None:
         epilog="targets and the files they write:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.add_argument("sequence", type=Path, metavar="SEQ", help="a .pose.npz")
+    sub.add_argument("sequence", type=Path, metavar="SEQ", help=SEQUENCE)
     sub.add_argument("--to", choices=TARGETS, required=True, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overwrite", action="store_true", help="replace existing files")
@@ -44,6 +45,7 @@ def add_parser(commands: Any) -> None:
     group.add_argument(
         "--reference", type=Path, metavar="FILE", help="the character: a .pose.npz, OpenPose JSON or picture"
     )
+    add_canvas_argument(group)
     group.add_argument(
         "--face-poses", type=Path, metavar="SEQ", help="the poses of SOURCE itself, if SEQ was retargeted"
     )
@@ -57,7 +59,10 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--size", type=size, metavar="WxH", help="size of the canvas")
     group.add_argument("--fit", choices=("pad", "crop", "stretch"), help="how to fit the poses to the canvas")
     group.add_argument("--frames", metavar="RULE", help="all, a number such as 77, or a rule such as 4n+1")
-    group.add_argument("--frame-rate", type=_rate, metavar="R", help="such as 16 or 30000/1001, or source")
+    group.add_argument(
+        "--frame-rate", type=_rate, metavar="R",
+        help="such as 16 or 30000/1001, or source; of JSON, which has no times, it is also the source's",
+    )  # fmt: skip
     group.add_argument("--threshold", type=float, metavar="S", help="minimum score of a point")
     group.add_argument("--codec", metavar="C", help="lossless, h264 for players, or png for a folder of pictures")
     add_estimator_arguments(sub)
@@ -87,8 +92,8 @@ def _run_export(args: argparse.Namespace) -> int:
         frame_rate=args.frame_rate, codec=args.codec, overwrite=args.overwrite,
     )  # fmt: skip
     with checking_usage():
-        sequence = PoseSequence.load(args.sequence)
-        faces = PoseSequence.load(args.face_poses) if args.face_poses else None
+        sequence = _sequence(args, args.sequence)
+        faces = _sequence(args, args.face_poses) if args.face_poses else None
         reference = _reference(args, TARGETS[args.to].reference)
     with tqdm(unit="frame", leave=False, file=sys.stderr) as bar:
 
@@ -97,7 +102,7 @@ def _run_export(args: argparse.Namespace) -> int:
             bar.update(0)
 
         result = export(
-            sequence, args.to, args.out, name=args.name or args.sequence.name.removesuffix(".pose.npz"),
+            sequence, args.to, args.out, name=args.name or sequence_name(args.sequence),
             video=args.video, faces=faces, reference=reference, options=options, on_progress=progress,
         )  # fmt: skip
     for note in result.notes:
@@ -107,6 +112,12 @@ def _run_export(args: argparse.Namespace) -> int:
     for path in result.files:
         print(path)
     return OK
+
+
+def _sequence(args: argparse.Namespace, path: Path) -> PoseSequence:
+    """Poses in pixels of the video. The frame rate of the result is also that of JSON, so that no frame is lost."""
+    known = args.frame_rate in (None, "source") or not is_pose_json(path)
+    return read_sequence(path, args.canvas, None if known else args.frame_rate, beside=args.video)
 
 
 def _reference(args: argparse.Namespace, wanted: str) -> Poses | Path | None:

@@ -11,10 +11,8 @@ from ..annotate.pictures import describe
 from ..detection.box_files import BoxFile
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, read_image
-from ..openpose.reader import read_openpose_json
-from ..openpose.writer import to_poses
 from ..poses import Poses, PoseSequence
-from ..retarget.fitting import FRAMES, MATCHES, METHODS, retarget
+from ..retarget.fitting import AUTO, FRAMES, MATCHES, METHODS, describe_canvas, retarget
 from .arguments import (
     OK,
     WrongUsage,
@@ -26,8 +24,7 @@ from .arguments import (
     say,
     size,
 )
-
-SUFFIX = ".pose.npz"
+from .pose_files import SEQUENCE, SUFFIX, add_json_arguments, is_pose_json, read_sequence
 
 
 def add_parser(commands: Any) -> None:
@@ -37,13 +34,14 @@ def add_parser(commands: Any) -> None:
         help="fit a pose sequence to a character",
         description="Fits the sequence to the position, size and proportions of the person in the reference.",
     )
-    sub.add_argument("sequence", type=Path, metavar="SEQ", help="a .pose.npz")
+    sub.add_argument("sequence", type=Path, metavar="SEQ", help=SEQUENCE)
     sub.add_argument(
         "--to", type=Path, required=True, metavar="REFERENCE",
         help="the character: a picture, a .pose.npz or OpenPose JSON",
     )  # fmt: skip
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.pose.npz", help="file to write")
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    add_json_arguments(sub.add_argument_group("OpenPose JSON, as SEQ or REFERENCE"))
     group = sub.add_argument_group("fitting")
     group.add_argument(
         "--method", choices=METHODS, default="limbs",
@@ -63,13 +61,21 @@ def add_parser(commands: Any) -> None:
         help="frame of SEQ that gets the reference's place and size (default: typical)",
     )  # fmt: skip
     group.add_argument("--no-feet", action="store_true", help="align the hips with the reference, not the feet")
-    group.add_argument("--size", type=size, metavar="WxH", help="canvas size; the reference is centered on it")
+    group.add_argument(
+        "--size", type=_canvas, metavar="WxH",
+        help="canvas size; the reference is centered on it. auto: the reference's, extended on the sides where the "
+        "motion would leave it (default: the reference's)",
+    )  # fmt: skip
     group.add_argument(
         "--threshold", type=float, default=0.3, metavar="S", help="minimum score of a measured point (default: 0.3)"
     )
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
     sub.set_defaults(run=_run_retarget)
+
+
+def _canvas(text: str) -> tuple[int, int] | str:
+    return AUTO if text == AUTO else size(text)
 
 
 def _run_retarget(args: argparse.Namespace) -> int:
@@ -79,7 +85,7 @@ def _run_retarget(args: argparse.Namespace) -> int:
         say(f"sdpose retarget: {args.out}: kept, it already exists (--overwrite replaces it)")
         return OK
     with checking_usage():
-        sequence = PoseSequence.load(args.sequence)
+        sequence = read_sequence(args.sequence, args.canvas, args.frame_rate)
         reference = read_reference(args, args.to)
     result = retarget(
         sequence, reference, args.method, person=args.person, reference_person=args.reference_person,
@@ -93,16 +99,14 @@ def _run_retarget(args: argparse.Namespace) -> int:
 
 
 def read_reference(args: argparse.Namespace, path: Path) -> Poses | PoseSequence:
-    """The poses of a character from a `.pose.npz`, an OpenPose JSON, or a picture, which is estimated.
+    """The poses of a character from a `.pose.npz`, OpenPose JSON, or a picture, which is estimated.
 
-    `args` has the options of `add_estimator_arguments` and `add_detector_arguments`, for a picture.
+    `args` has the options of `add_canvas_argument`, and of `add_estimator_arguments` and `add_detector_arguments` for a
+    picture.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return PoseSequence.load(path)
-    if suffix == ".json":
-        return to_poses(read_openpose_json(path)[0])
-    if suffix in IMAGE_SUFFIXES:
+    if path.suffix.lower() == ".npz" or is_pose_json(path):
+        return read_sequence(path, args.canvas)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return _estimated(args, path)
     raise InputError(f"{path}: expected a picture, a {SUFFIX} or an OpenPose .json as the reference")
 
@@ -131,4 +135,6 @@ def _describe_fit(result: PoseSequence) -> list[str]:
         if "note" in note:
             words.append(note["note"])
         lines.append(f"person {track}: {'; '.join(words)}")
+    if note := describe_canvas(result):
+        lines.append(f"{note}: --size auto makes room" if "outside" in result.meta["retarget"] else note)
     return lines

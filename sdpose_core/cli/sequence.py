@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..video.opening import open_video
 from ..video.writer import SUFFIX
 from .arguments import OK, add_drawing_arguments, say
 from .clip_arguments import add_codec_argument
+from .pose_files import SEQUENCE, add_json_arguments, is_pose_json, read_sequence, sequence_name
 from .progress import Bar
 
 MOST_ITEMS = 20
@@ -33,9 +35,10 @@ def _add_draw(commands: Any) -> None:
     sub = commands.add_parser(
         "draw",
         help="draw a pose sequence",
-        description="Draws a .pose.npz as a video, a picture (a sequence of one frame), or a folder of pictures.",
+        description="Draws a .pose.npz or OpenPose JSON as a video, a picture (one frame), or a folder of pictures.",
     )
-    sub.add_argument("sequence", type=Path, metavar="SEQ", help="a .pose.npz")
+    sub.add_argument("sequence", type=Path, metavar="SEQ", help=SEQUENCE)
+    add_json_arguments(sub.add_argument_group("OpenPose JSON"))
     sub.add_argument(
         "-o", "--out", type=Path, metavar="OUT", help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)"
     )
@@ -53,9 +56,9 @@ def _add_draw(commands: Any) -> None:
 
 def _run_draw(args: argparse.Namespace) -> int:
     check_style(args.style)
-    sequence = PoseSequence.load(args.sequence)
-    name = args.sequence.name.removesuffix(".npz").removesuffix(".pose")
-    out = args.out or args.sequence.with_name(f"{name}_kps{SUFFIX[args.codec]}")
+    beside = None if args.background == "black" else Path(args.background)
+    sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
+    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
     if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
     frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
@@ -71,14 +74,15 @@ def _run_draw(args: argparse.Namespace) -> int:
 
 
 def _add_info(commands: Any) -> None:
-    sub = commands.add_parser("info", help="show what is in a .pose.npz or a video")
-    sub.add_argument("file", type=Path, metavar="FILE", help="a .pose.npz or a video")
+    sub = commands.add_parser("info", help="show what is in a .pose.npz, OpenPose JSON or a video")
+    sub.add_argument("file", type=Path, metavar="FILE", help="a .pose.npz, OpenPose JSON or a video")
+    add_json_arguments(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub.set_defaults(run=_run_info)
 
 
 def _run_info(args: argparse.Namespace) -> int:
-    found = describe_file(args.file)
+    found = describe_file(args.file, args.canvas, args.frame_rate)
     if args.json:
         print(json.dumps(found, indent=2))
     else:
@@ -88,10 +92,12 @@ def _run_info(args: argparse.Namespace) -> int:
     return OK
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """The contents of a `.pose.npz` or a video as JSON-able values. Raises `InputError`."""
-    if path.suffix.lower() == ".npz":
-        return {"file": str(path)} | describe_sequence(PoseSequence.load(path))
+def describe_file(
+    path: Path, canvas: tuple[int, int] | None = None, frame_rate: Fraction | None = None
+) -> dict[str, Any]:
+    """The contents of a pose file (see `read_sequence`) or a video as JSON-able values. Raises `InputError`."""
+    if path.suffix.lower() == ".npz" or is_pose_json(path):
+        return {"file": str(path)} | describe_sequence(read_sequence(path, canvas, frame_rate))
     with open_video(path) as video:
         info = video.info
         rate = str(info.frame_rate) if info.frame_rate else None

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write
+from ..images import IMAGE_SUFFIXES
 from ..poses import Poses
 from ..skeletons import KEYPOINT_SETS, KeypointSet
 from .profile import ExportJob, ExportProfile
@@ -45,12 +46,12 @@ def write_results(path: Path, job: ExportJob) -> None:
 def write_annotations(path: Path, job: ExportJob) -> None:
     """{images, categories, annotations}; points from the threshold up are visible (2), others not labeled (0).
 
-    Pictures are called NAME_000000.png and so on, by frame number in the source.
+    Pictures have their names if the sequence knows them, see `_file_names`.
     """
     points, (w, h) = KEYPOINT_SETS[job.sequence.keypoint_set], job.size
     links = [[a + 1, b + 1] for a, b in points.links if a < 17 and b < 17]
     category = {"id": 1, "name": "person", "keypoints": list(points.names[:17]), "skeleton": links}
-    names = ((image, f"{job.name}_{image:06d}.png") for image in _image_ids(job).tolist())
+    names = zip(_image_ids(job).tolist(), _file_names(job), strict=True)
     with atomic_write(path, "w") as handle:
         handle.write('{"categories": ' + json.dumps([category]) + ', "images": ')
         write_list(handle, ({"id": image, "file_name": name, "width": w, "height": h} for image, name in names))
@@ -76,7 +77,28 @@ def _annotations(job: ExportJob, points: KeypointSet) -> Iterator[dict[str, Any]
 
 
 def _image_ids(job: ExportJob) -> np.ndarray:
-    return job.sequence.frame_index[job.timeline.nearest]
+    """(T,) frame numbers in the source; numbers in the export if a frame is repeated, since ids are unique."""
+    ids = job.sequence.frame_index[job.timeline.nearest]
+    return ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
+
+
+def _file_names(job: ExportJob) -> list[str]:
+    """The picture of each frame: its own name for pictures, otherwise NAME_000000.png by image id, with a note."""
+    sequence, frames = job.sequence, job.timeline.nearest.tolist()
+    known = sequence.meta.get("frame_names")
+    if known is None and len(sequence) == 1 and _is_picture(sequence.meta.get("source")):
+        known = [sequence.meta["source"]]
+    fitted = "retarget" in sequence.meta or job.size != sequence.size
+    if known is not None and len(known) == len(sequence) and not fitted:
+        return [str(known[frame]) for frame in frames]
+    names = [f"{job.name}_{image:06d}.png" for image in _image_ids(job).tolist()]
+    why = "the poses were fitted to another canvas" if fitted else "the sequence does not state file names"
+    job.result.note(f"pictures are named by frame number, {names[0]} to {names[-1]}: {why}")
+    return names
+
+
+def _is_picture(source: Any) -> bool:
+    return isinstance(source, str) and Path(source).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _frames(job: ExportJob) -> Iterator[tuple[int, Poses]]:

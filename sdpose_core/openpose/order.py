@@ -62,6 +62,16 @@ LEFT_HAND_FROM_COCO_WHOLEBODY_133: tuple[int, ...] = tuple(range(91, 112))
 RIGHT_HAND_FROM_COCO_WHOLEBODY_133: tuple[int, ...] = tuple(range(112, 133))
 """21 points each: the root, then thumb to little finger, four each from root to tip. Left is the person's left."""
 
+COCO_WHOLEBODY_133_FROM_HALPE: Mapping[int, int] = MappingProxyType(
+    {
+        **{i: i for i in range(17)},
+        17: 20, 18: 22, 19: 24, 20: 21, 21: 23, 22: 25,  # feet: Halpe alternates left and right
+        **{23 + i: 26 + i for i in range(110)},  # face, left hand, right hand
+    }
+)  # fmt: skip
+"""COCO-WholeBody's 133 points from Halpe's 136, or the first 23 of them from Halpe's 26, without top of the head, neck
+and mid-hip."""
+
 OPENPOSE_18_NAMES: tuple[str, ...] = tuple(OPENPOSE_18_FROM_COCO_17)
 BODY_25_NAMES: tuple[str, ...] = tuple(BODY_25_FROM_COCO_WHOLEBODY_133)
 FOOT_NAMES: tuple[str, ...] = tuple(FEET_FROM_COCO_WHOLEBODY_133)
@@ -136,7 +146,7 @@ def people_of_points(poses: Poses, points: np.ndarray) -> list[OpenPosePerson]:
     """The people of `poses` from their `present_points` (P, 133, 3)."""
     ids = np.asarray(poses.track_ids).tolist()
     return [
-        OpenPosePerson(**_parts(person), person_id=track_id, box=box)
+        OpenPosePerson(**parts_of_whole_body(person), person_id=track_id, box=box)
         for person, track_id, box in zip(points, ids, poses.boxes, strict=True)
     ]
 
@@ -157,7 +167,8 @@ def present_points(poses: Poses, threshold: float) -> np.ndarray:
     return points
 
 
-def _parts(points: np.ndarray) -> dict[str, np.ndarray]:
+def parts_of_whole_body(points: np.ndarray) -> dict[str, np.ndarray]:
+    """(133, 3) x, y, score in COCO-WholeBody's order, absent points 0 -> part name -> (N, 3), as in `PART_SIZES`."""
     face = gather(points, FACE_70_FROM_COCO_WHOLEBODY_133)
     if not face[:68, 2].any():
         face[:] = 0

@@ -121,6 +121,14 @@ def to_poses(frame: PoseKeypointFrame, keypoint_set: str | None = None) -> Poses
     return Poses(keypoints, scores, boxes, frame.size, keypoint_set, track_ids, meta)
 
 
+def clip_poses(frames: Sequence[PoseKeypointFrame]) -> list[Poses]:
+    """Frames that were read as `Poses` of one keypoint set: the whole body if any frame has more than the body."""
+    poses = [to_poses(frame) for frame in frames]
+    if len({frame.keypoint_set for frame in poses}) > 1:
+        poses = [to_poses(frame, "coco_wholebody_133") for frame in frames]
+    return poses
+
+
 def _coco_points(person: OpenPosePerson) -> np.ndarray:
     """(133, 3) COCO-WholeBody x, y, score; x and y of absent points NaN."""
     points = np.zeros((133, 3), np.float32)

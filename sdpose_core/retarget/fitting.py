@@ -24,6 +24,14 @@ log = logging.getLogger(__name__)
 METHODS = ("limbs", "affine", "none")
 MATCHES = ("order", "same")
 FRAMES = ("typical", "first")
+AUTO = "auto"
+"""The canvas of the reference, extended where the result would leave it."""
+
+AUTO_MARGIN = 0.03
+"""Room beyond the outermost points of an extended canvas, as a share of the reference's shorter side."""
+
+LARGEST_CANVAS = 16384
+
 CUT = 0.02
 """Points of the reference closer to the edge than this share of the shorter side may be cut off: limbs are not measured
 by them."""
@@ -60,7 +68,7 @@ def retarget(
     match: str | None = None,
     at: str = "typical",
     feet: bool = True,
-    canvas: tuple[int, int] | None = None,
+    canvas: tuple[int, int] | str | None = None,
     threshold: float = 0.3,
 ) -> PoseSequence:
     """Fit a pose sequence to a reference: keypoints and boxes in pixels of the reference's canvas.
@@ -83,11 +91,22 @@ def retarget(
             closest to the medians over the clip, or "first", the first that shows most of the body. A frame with the
             reference's pose has priority. "affine" uses all frames.
         feet: for "limbs": keep the lower foot, not the hips, at the reference's height. Jumps remain, scaled.
-        canvas: (w, h) of the result, into which the reference is fitted first; None: the reference's.
+        canvas: (w, h) of the result, into which the reference is fitted first; None: the reference's; "auto": the
+            reference's, extended to even sides that hold all points, at the same scale.
         threshold: points with a lower score are moved, but not measured and carry no other points.
+
+    `meta["retarget"]["outside"]` counts what lies outside the canvas, see `describe_canvas`.
 
     Raises `InputError` for an unknown option or keypoint set, and a reference with nobody or nothing in common.
     """
+    if canvas == AUTO:
+        fitted = retarget(
+            sequence, reference, method, person=person, reference_person=reference_person, match=match, at=at,
+            feet=feet, threshold=threshold,
+        )  # fmt: skip
+        return _extended(fitted, threshold)
+    if isinstance(canvas, str):
+        raise InputError(f"canvas: expected (w, h), None or {AUTO!r}, got {canvas!r}")
     for word, known, what in ((method, METHODS, "method"), (match, (None, *MATCHES), "match"), (at, FRAMES, "at")):
         _check(word, known, what)
     sequence = _chosen(sequence, person, "the sequence")
@@ -95,7 +114,7 @@ def retarget(
     size = canvas or clip.size
     meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": _described(clip)}
     if method == "none":
-        return _laid_on(sequence, fit_canvas(sequence.size, size), size, meta)
+        return _counted(_laid_on(sequence, fit_canvas(sequence.size, size), size, meta), threshold)
     _check_body(sequence, "sequence", method)
     _check_body(clip, "reference", method)
     clip = _chosen(clip, reference_person, "the reference")
@@ -108,7 +127,56 @@ def retarget(
     match = match or ("order" if len(models) > 1 and len(people) > 1 else "same")
     changes = _changes(_pairs(people, models, match), method, match, feet, at)
     meta |= {"match": match, "feet": feet, "people": {str(p.track.id): c.note for p, c in changes}}
-    return _changed(sequence, changes, size, meta)
+    return _counted(_changed(sequence, changes, size, meta), threshold)
+
+
+def describe_canvas(result: PoseSequence) -> str:
+    """One line about points outside the canvas, or an extended canvas; "" if there is nothing to say."""
+    note = result.meta["retarget"]
+    w, h = result.size
+    if "outside" in note:
+        points, frames = note["outside"]["points"], note["outside"]["frames"]
+        return (
+            f"{points} {'point' if points == 1 else 'points'} in {frames} of {len(result)} frames lie outside the "
+            f"canvas of {w} x {h}"
+        )
+    if "reference_at" in note:
+        x, y = note["reference_at"]
+        return f"canvas extended to {w} x {h}: the reference's picture begins at {x}, {y}"
+    return ""
+
+
+def _shown(result: PoseSequence, threshold: float) -> np.ndarray:
+    """(T, P, K) points that are drawn."""
+    drawn = result.scores >= drawing_threshold(result.meta, threshold)
+    return np.isfinite(result.keypoints).all(axis=-1) & drawn & (result.track_ids >= 0)[..., None]
+
+
+def _counted(result: PoseSequence, threshold: float) -> PoseSequence:
+    """The result with what lies outside its canvas in `meta["retarget"]["outside"]`, if anything does."""
+    points = result.keypoints
+    out = _shown(result, threshold) & ((points < 0) | (points > np.asarray(result.size))).any(axis=-1)
+    if not out.any():
+        return result
+    outside = {"points": int(out.sum()), "frames": int(out.any(axis=(1, 2)).sum())}
+    return replace(result, meta={**result.meta, "retarget": {**result.meta["retarget"], "outside": outside}})
+
+
+def _extended(result: PoseSequence, threshold: float) -> PoseSequence:
+    """The result on a canvas that holds all its points, with the reference's picture at `reference_at` of it."""
+    if "outside" not in result.meta["retarget"]:
+        return result
+    points = result.keypoints[_shown(result, threshold)].astype(float)
+    lowest, highest, margin = points.min(axis=0), points.max(axis=0), AUTO_MARGIN * min(result.size)
+    low = np.where(lowest < 0, np.floor(lowest - margin), 0).astype(int)
+    high = np.where(highest > result.size, np.ceil(highest + margin), result.size).astype(int)
+    w, h = ((high - low) + (high - low) % 2).tolist()
+    if max(w, h) > LARGEST_CANVAS:
+        raise InputError(f"the motion needs a canvas of {w} x {h}: the largest is {LARGEST_CANVAS} a side; give a size")
+    x, y = (-low).tolist()
+    note = {name: value for name, value in result.meta["retarget"].items() if name != "outside"}
+    moved = _laid_on(result, Similarity(1.0, (0, 0), (x, y)), (w, h))
+    return replace(moved, meta={**result.meta, "retarget": {**note, "canvas": [w, h], "reference_at": [x, y]}})
 
 
 def _described(clip: PoseSequence) -> dict[str, Any]:

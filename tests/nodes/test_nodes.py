@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -701,6 +702,46 @@ def test_json_without_a_canvas_is_loaded_with_the_size_that_is_given(
     poses = load(file=path.name, swap_hands=False, canvas_width=48, canvas_height=64).args[0]
     assert [(len(frame), frame.size) for frame in poses] == [(1, (48, 64))]
     path.unlink()
+
+
+def without_canvas(scale: float = 1.0, key: str = "pose_keypoints_2d") -> dict:
+    body = np.c_[np.linspace(5, 40, 18) * scale, np.linspace(9, 60, 18) * scale, np.ones(18)].ravel().tolist()
+    return {"version": 1.3, "people": [{key: body}]}
+
+
+def test_a_wire_without_a_canvas_is_drawn_at_the_size_of_the_node_or_of_the_image(
+    nodes: dict, input_error: type[Exception]
+) -> None:
+    draw = nodes["SDPoseAnnotatorDraw"].execute
+    full = {**without_canvas(), "canvas_width": 48, "canvas_height": 64}
+    expected = draw(poses=[full], **DRAW).args[0]
+    for settings in ({"width": 48, "height": 64}, {"image": torch.zeros(1, 64, 48, 3)}):
+        drawn, info = draw(poses=[without_canvas()], **{**DRAW, **settings}).args
+        assert torch.equal(drawn, expected) and "no canvas size: used the given 48 x 64" in info
+    with pytest.raises(input_error, match="set both width and height, or connect the image"):
+        draw(poses=[without_canvas()], **{**DRAW, "width": 48})
+
+
+def test_older_keys_and_unknown_keys_on_a_wire(nodes: dict, input_error: type[Exception]) -> None:
+    draw = nodes["SDPoseAnnotatorDraw"].execute
+    canvas = {"canvas_width": 48, "canvas_height": 64}
+    expected = draw(poses=[{**without_canvas(), **canvas}], **DRAW).args[0]
+    drawn, info = draw(poses=[{**without_canvas(key="pose_keypoints"), **canvas}], **DRAW).args
+    assert torch.equal(drawn, expected) and "pose_keypoints read as pose_keypoints_2d" in info
+    with pytest.raises(input_error, match=r"no known part among its keys \(skeleton\)"):
+        draw(poses=[{**without_canvas(key="skeleton"), **canvas}], **DRAW)
+
+
+def test_load_lists_files_of_any_case_in_natural_order_and_no_hidden_ones(nodes: dict, base: Path) -> None:
+    folder = base / "input" / "order"
+    folder.mkdir()
+    for name in ("f10.json", "f9.JSON", "._f9.json", "f1.Pose.NPZ", "notes.txt"):
+        (folder / name).write_text(json.dumps({**without_canvas(), "canvas_width": 48, "canvas_height": 64}))
+    options = nodes["SDPoseAnnotatorLoad"].define_schema().inputs[0].settings["options"]
+    listed = [option for option in options if option.startswith("order/")]
+    assert listed == ["order/f1.Pose.NPZ [input]", "order/f9.JSON [input]", "order/f10.json [input]"]
+    assert len(nodes["SDPoseAnnotatorLoad"].execute(file=listed[1], swap_hands=False).args[0][0]) == 1
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("prefix", ["../outside", "/tmp/outside", "a/../../outside"])

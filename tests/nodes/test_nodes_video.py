@@ -196,6 +196,33 @@ def test_retargeting_gives_the_reference_its_size(run: Any, sequence: Any) -> No
     np.testing.assert_allclose(larger.keypoints[0], sequence.keypoints[0] * 2, atol=0.5)
 
 
+def as_keypoints(poses: Any) -> list[dict[str, Any]]:
+    """POSE_KEYPOINT without a canvas."""
+    points = np.c_[poses.keypoints[0], poses.scores[0]].ravel().tolist()
+    return [{"people": [{"pose_keypoints_2d": points}]}]
+
+
+def test_retargeting_says_what_leaves_the_canvas_and_extends_it(run: Any, sequence: Any) -> None:
+    away = np.linspace(0, -400, len(sequence))[:, None, None, None] * [1, 0]
+    moving = replace(sequence, keypoints=sequence.keypoints + away)
+    _, _, info = run("Retarget", sequence=moving, reference=[sequence.frame(0)])
+    assert "lie outside the canvas" in info
+    fitted, _, info = run("Retarget", sequence=moving, reference=[sequence.frame(0)], extend_canvas=True)
+    assert "canvas extended to" in info and fitted.size[0] > sequence.size[0]
+    assert (fitted.keypoints[fitted.scores >= 0.3] >= 0).all()
+
+
+def test_a_reference_without_a_canvas_takes_the_nodes_own(
+    run: Any, input_error: type[Exception], sequence: Any
+) -> None:
+    reference = as_keypoints(sequence.frame(0))
+    with pytest.raises(input_error, match="set canvas_width and canvas_height to the size of the image"):
+        run("Retarget", sequence=sequence, reference=reference)
+    w, h = sequence.size
+    fitted, _, _ = run("Retarget", sequence=sequence, reference=reference, canvas_width=w, canvas_height=h)
+    np.testing.assert_allclose(fitted.keypoints[0], sequence.keypoints[0], atol=1e-2)
+
+
 def test_face_crops(run: Any, input_error: type[Exception], image: torch.Tensor, sequence: Any) -> None:
     faces, boxes, info = run("FaceCrops", image=image, sequence=sequence, size=128)
     assert faces.shape == (12, 128, 128, 3)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -574,6 +575,40 @@ def test_coco_labels_by_the_threshold(clip: PoseSequence, tmp_path: Path) -> Non
     by_track = {a["track_id"]: a for a in truth["annotations"]}
     assert by_track[BEST]["num_keypoints"] == 17 and by_track[OTHER]["num_keypoints"] == 0
     assert not by_track[OTHER]["face_valid"] and not any(by_track[OTHER]["keypoints"])
+
+
+def coco_of(sequence: PoseSequence, out: Path, **options: Any) -> tuple[list[dict[str, Any]], str]:
+    result = export(sequence, "coco", out, name="walk", options=ExportOptions(**options))
+    return json.loads((out / "walk_annotations.json").read_text())["images"], " ".join(result.notes)
+
+
+def test_coco_names_pictures_as_they_are_called(clip: PoseSequence, tmp_path: Path) -> None:
+    names = [f"IMG_{3 * t}.jpg" for t in range(FRAMES)]
+    images, notes = coco_of(replace(clip, meta={"frame_names": names}), tmp_path / "folder")
+    assert [image["file_name"] for image in images] == names and not notes
+    one = PoseSequence.from_poses([replace(clip.frame(0), meta={"source": "beach.jpg"})])
+    images, notes = coco_of(one, tmp_path / "one")
+    assert [image["file_name"] for image in images] == ["beach.jpg"] and not notes
+
+
+def test_coco_says_that_names_are_made_up(clip: PoseSequence, tmp_path: Path) -> None:
+    images, notes = coco_of(clip, tmp_path / "video")
+    assert images[-1]["file_name"] == f"walk_{FRAMES - 1:06d}.png"
+    assert f"walk_000000.png to walk_{FRAMES - 1:06d}.png: the sequence does not state file names" in notes
+    names = [f"{t}.jpg" for t in range(FRAMES)]
+    for number, (meta, options) in enumerate((
+        ({"frame_names": names, "retarget": {}}, {}), ({"frame_names": names}, {"size": (320, 240)}),
+    )):  # fmt: skip
+        images, notes = coco_of(replace(clip, meta=meta), tmp_path / str(number), **options)
+        assert images[0]["file_name"] == "walk_000000.png" and "fitted to another canvas" in notes
+    _, notes = coco_of(replace(clip, meta={"frame_names": names[:3]}), tmp_path / "short")
+    assert "does not state file names" in notes
+
+
+def test_coco_ids_are_unique_where_frames_are_repeated(clip: PoseSequence, tmp_path: Path) -> None:
+    images, _ = coco_of(clip, tmp_path, frame_rate=2 * RATE)
+    assert len({image["id"] for image in images}) == len(images) > FRAMES
+    assert len({image["file_name"] for image in images}) == len(images)
 
 
 def test_controlnet_as_video_and_as_pictures(clip: PoseSequence, tmp_path: Path) -> None:

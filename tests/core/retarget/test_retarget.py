@@ -19,7 +19,7 @@ from sdpose_core.openpose.writer import write_openpose_json
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.retarget.affine import AFFINE_NODES, least_squares
 from sdpose_core.retarget.body import BONES, LIMBS, MID_HIP, NECK, body_nodes
-from sdpose_core.retarget.fitting import METHODS, retarget
+from sdpose_core.retarget.fitting import METHODS, describe_canvas, retarget
 from sdpose_core.sequences.cleaning import clean
 
 SIZE = (1000, 1000)
@@ -828,3 +828,66 @@ def test_what_was_done_is_written_with_the_result(clip_file: Path) -> None:
     assert json.loads(json.dumps(meta)) == meta
     assert set(meta["people"]["0"]["ratios"]) == set(LIMBS)
     assert meta["people"]["0"]["likeness"] == 1
+
+
+# --- the canvas -----------------------------------------------------------------------------------------------------
+
+
+def walking_out() -> tuple[PoseSequence, Poses]:
+    """A clip that walks 60 pixels per frame to the left, out of the picture of its reference."""
+    points = figure(usual(), upright(), (200, 500))
+    return sequence([points - [60 * t, 0] for t in range(5)]), poses(points)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_points_outside_the_canvas_are_counted(method: str) -> None:
+    clip, reference = walking_out()
+    result = retarget(clip, reference, method)
+    out = (result.keypoints < 0).any(axis=-1)
+    found = result.meta["retarget"]["outside"]
+    assert found == {"points": int(out.sum()), "frames": int(out.any(axis=(1, 2)).sum())} and found["points"]
+    assert describe_canvas(result) == (
+        f"{found['points']} points in {found['frames']} of 5 frames lie outside the canvas of 1000 x 1000"
+    )
+    assert "outside" not in retarget(sequence([reference.keypoints[0]] * 2), reference, method).meta["retarget"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_automatic_canvas_holds_all_points_at_the_same_scale(method: str) -> None:
+    clip, reference = walking_out()
+    plain, result = retarget(clip, reference, method), retarget(clip, reference, method, canvas="auto")
+    x, y = result.meta["retarget"]["reference_at"]
+    assert x > 0 and y == 0 and result.size == tuple(result.meta["retarget"]["canvas"]) == (1000 + x + x % 2, 1000)
+    np.testing.assert_allclose(result.keypoints, plain.keypoints + [x, y], atol=1e-2)
+    assert (result.keypoints >= 0).all() and "outside" not in result.meta["retarget"]
+    assert (
+        describe_canvas(result)
+        == f"canvas extended to {result.size[0]} x 1000: the reference's picture begins at {x}, 0"
+    )
+
+
+def test_an_automatic_canvas_is_the_references_if_all_is_inside() -> None:
+    clip, reference = walking_out()
+    still = sequence([reference.keypoints[0]] * 2)
+    result = retarget(still, reference, canvas="auto")
+    assert result.size == reference.size and describe_canvas(result) == ""
+    with pytest.raises(InputError, match="expected \\(w, h\\), None or 'auto', got 'big'"):
+        retarget(clip, reference, canvas="big")
+
+
+def test_absent_and_faint_points_are_not_counted() -> None:
+    clip, reference = walking_out()
+    faint = replace(clip, scores=np.where((clip.keypoints < 0).any(axis=-1), 0.1, clip.scores))
+    assert "outside" not in retarget(faint, reference, "none").meta["retarget"]
+
+
+def test_the_command_says_what_is_outside_and_makes_room(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    clip, reference = walking_out()
+    clip.save(tmp_path / "clip.pose.npz")
+    reference.save(tmp_path / "reference.pose.npz")
+    call = ["retarget", str(tmp_path / "clip.pose.npz"), "--to", str(tmp_path / "reference.pose.npz"), "-o"]
+    assert main([*call, str(tmp_path / "a.pose.npz")]) == 0
+    assert "frames lie outside the canvas of 1000 x 1000: --size auto makes room" in capsys.readouterr().err
+    assert main([*call, str(tmp_path / "b.pose.npz"), "--size", "auto"]) == 0
+    assert "canvas extended to" in capsys.readouterr().err
+    assert PoseSequence.load(tmp_path / "b.pose.npz").size[0] > 1000

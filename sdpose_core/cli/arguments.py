@@ -47,12 +47,13 @@ def say(text: str) -> None:
 
 
 def say_result(source: object, status: str, message: str) -> None:
-    """Print what became of an input in one line, whatever characters its name has."""
-    say(
-        re.sub(
-            r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], f"{source}: {status}: {message}"
-        )
-    )
+    """Print what became of an input, in one line."""
+    say(on_one_line(f"{source}: {status}: {message}"))
+
+
+def on_one_line(text: str) -> str:
+    """The text with escapes for line ends and other control characters, which names of files may have."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], results: int, word: str) -> int:

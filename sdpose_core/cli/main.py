@@ -16,7 +16,7 @@ from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
-from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say
+from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say
 from .progress import progress_bar
 
 
@@ -37,12 +37,12 @@ def _run(argv: Sequence[str]) -> int:
     try:
         return args.run(args)
     except SDPoseError as error:
-        say(f"sdpose {args.command}: {error}")
+        say(on_one_line(f"sdpose {args.command}: {error}"))
         return WRONG_USAGE if isinstance(error, WrongUsage) else SOME_FAILED
     except OSError as error:
         if error.filename is None:  # not about a path that was given
             raise
-        say(f"sdpose {args.command}: {error.filename}: {error.strerror}")
+        say(on_one_line(f"sdpose {args.command}: {error.filename}: {error.strerror}"))
         return SOME_FAILED
     except KeyboardInterrupt:
         say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")

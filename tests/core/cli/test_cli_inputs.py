@@ -238,3 +238,12 @@ def test_animated_pictures_are_videos_once() -> None:
     assert made() == ["a.pose.npz", "b.pose.npz", "c.pose.npz", "d.pose.npz"]
     assert run("image", "in", out="pictures") == 0
     assert len(made("pictures")) == 6
+
+
+def test_an_error_about_a_name_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    names = ["a\nb.mp4", "n" * 5000, "n" * 5000 + ".npz"]
+    for arguments in (*(["info", name] for name in names), *(["video", name, "-o", "out"] for name in names)):
+        assert main(arguments) in (1, 2)
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith(f"sdpose {arguments[0]}: ")

@@ -72,8 +72,8 @@ class AnimatedPicture(VideoSource):
             if shown == 0:
                 reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
                 raise InputError(
-                    f"{self.path} cannot be read as an animated picture ({reason}): expected GIF, WebP or APNG; it is "
-                    "damaged or of another kind, get it again"
+                    f"{self.path} cannot be read as an animated picture ({reason}): expected a GIF, WebP or APNG; it "
+                    "is damaged or of another kind, get it again"
                 ) from None
             if not self.damaged:
                 self.damaged.append(shown)

@@ -83,7 +83,7 @@ def people_of(
 
 def _in_pixels(people: list[FramePeople], size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
     """Boxes that are all from 0 to 1, scaled to images of `size` (w, h), with a note; others as they are."""
-    if max(size) <= 2 or not are_shares(np.concatenate([frame.boxes[:, :4] for frame in people])):
+    if not are_shares(np.concatenate([frame.boxes[:, :4] for frame in people])):
         return people, []
     scale = np.asarray([*size, *size, 1], np.float32)
     scaled = [replace(frame, boxes=frame.boxes * scale) for frame in people]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from comfy_api.latest import io
 
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
+from ...sdpose_core.coco.people import are_shares
 from ...sdpose_core.errors import InputError
 from ...sdpose_core.poses import Poses
 from ..host.info import counted
@@ -69,10 +71,11 @@ def people_of(
         poses, notes = poses_from_socket(source)
         people = [_from_poses(frame, size) for frame in poses]
     elif _is_bbox(source):
-        people = _from_bbox(source, frames, bbox_format)
+        people, notes = _in_pixels(_from_bbox(source, frames, bbox_format), size)
     else:
         given = boxes_from_socket(source, frames)
-        people, notes = given.people, given.notes
+        people, notes = _in_pixels(given.people, size)
+        notes = [*given.notes, *notes]
     if len(people) != frames:
         raise InputError(
             f"source has boxes for {counted(len(people), 'frame')}, image has {counted(frames, 'frame')}: connect the "
@@ -86,6 +89,15 @@ def _is_box_tensor(source: Any) -> bool:
     if not is_tensor(source) or not 1 <= source.ndim <= 3 or source.shape[-1] not in (4, 5) or not source.numel():
         return False
     return source.ndim < 3 or (source.is_floating_point() and float(source.float().max()) > 1.5)
+
+
+def _in_pixels(people: list[FramePeople], size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
+    """Boxes that are all from 0 to 1, scaled to images of `size` (w, h), with a note; others as they are."""
+    if not are_shares(np.concatenate([frame.boxes[:, :4] for frame in people])):
+        return people, []
+    scale = np.asarray([*size, *size, 1], np.float32)
+    scaled = [replace(frame, boxes=frame.boxes * scale) for frame in people]
+    return scaled, ["boxes from 0 to 1: taken as shares of the width and height of the image"]
 
 
 def _is_segs(source: Any) -> bool:

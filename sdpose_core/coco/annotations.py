@@ -137,12 +137,11 @@ class Coco:
         """
         table = IdTable(self.images)
         files = NameTable({key: image.file_name for key, image in self.images.items() if image.file_name})
-        by_name = {
-            key: match[0] for key, name in names.items() if isinstance(name, str) and (match := files.find(name, BARE))
-        }
+        by_id = {key: mine for key in names if (mine := table.find(key)) is not None}
+        texts = {k: v for k, v in names.items() if isinstance(v, str) and not (v == k and k in by_id)}
+        by_name = {key: match[0] for key, name in texts.items() if (match := files.find(name, BARE))}
         if any(names[key] != key for key in by_name):
             return by_name
-        by_id = {key: mine for key in names if (mine := table.find(key)) is not None}
         return {**by_name, **by_id}
 
     def people(self, keypoint_set: KeypointSet, *, crowds: bool) -> PeopleFound:

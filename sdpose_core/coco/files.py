@@ -19,8 +19,10 @@ def picture_paths(names: Sequence[str], folder: Path) -> list[Path]:
     may be meant, or one by two names.
     """
     present = _names_in(folder)
+    if not present:
+        return [folder / name for name in names]
     missing = [name for name in dict.fromkeys(names) if name not in present and not (folder / name).is_file()]
-    if not missing or not present:
+    if not missing:
         return [folder / name for name in names]
     taken = set(names) & present
     found = NameTable(sorted(present - taken)).assign(missing, BARE)

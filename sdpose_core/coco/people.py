@@ -13,8 +13,6 @@ from .values import read_flag, read_number
 
 WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 """Keys of the points of a whole body, in their order."""
-PICTURE_PIXELS = 2
-"""A picture with a longer side has no people of less than a pixel: such coordinates are shares of the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +48,8 @@ def read_person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> Ann
 
 
 def are_shares(coordinates: np.ndarray) -> bool:
-    """Whether coordinates are shares of a picture, from 0 to 1, and no pixels."""
-    return bool(np.size(coordinates)) and bool((coordinates >= 0).all() and (coordinates <= 1).all())
+    """Whether coordinates are shares of a picture, from 0 to 1: in pixels nobody is that small."""
+    return bool(coordinates.size and coordinates.max() <= 1 and coordinates.min() >= 0)
 
 
 def numbers(annotation: Mapping[str, Any], key: str, absent: Any) -> np.ndarray:
@@ -109,7 +107,7 @@ def _triples(annotation: Mapping[str, Any], key: str, count: int = 0) -> list[An
         raise ValueError(f"{key} is {values!r:.60}, expected a list of numbers")
     if count and 3 * len(values) == 2 * count and not isinstance(values[0], list | tuple):
         values = [values[i : i + 2] for i in range(0, len(values), 2)]
-    if not any(isinstance(row, list | tuple) for row in values):
+    if not values or not isinstance(values[0], list | tuple):
         return list(values)
     if not all(isinstance(row, list | tuple) and len(row) in (2, 3) for row in values):
         raise ValueError(f"{key}: expected x, y, visibility of each point")

@@ -162,7 +162,7 @@ class BoxFile:
     def _pixels(self, rows: Sequence[BoxRow], size: tuple[int, int] | None) -> np.ndarray:
         """(N, 5) x1, y1, x2, y2, score; boxes from 0 to 1 are scaled to `size` (w, h)."""
         boxes = np.asarray([[*row.box_xyxy, row.score] for row in rows], np.float32).reshape(-1, 5)
-        if not len(boxes) or not self._are_shares or (size is not None and max(size) <= 2):
+        if not len(boxes) or not self._are_shares:
             return boxes
         if size is None:
             raise InputError(f"{self.path}: the boxes are from 0 to 1: expected pixels")

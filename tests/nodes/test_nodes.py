@@ -167,7 +167,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
         ([[BOX]], [1, 1, 1], "used for all 3"),
         ([[BOX, BOX | {"label": "chair"}], [], [BOX | {"label": "dog"}]], [1, 0, 0], "1 x chair, 1 x dog"),
         ([BOX | {"score": None, "label": None, "track_id": None}], [1, 1, 1], None),
-        ([BOX | {"label": " Chair"}, BOX | {"label": "Person", "score": "0.9"}], [1, 1, 1], "1 x chair"),
+        ([BOX | {"label": " Chair"}, BOX | {"label": "Person", "score": "0.9"}], [1, 1, 1], "3 x chair"),
     ],
 )
 def test_boxes_of_every_shape(estimate: Any, boxes: Any, counts: list[int], note: str | None) -> None:
@@ -573,6 +573,19 @@ def test_boxes_from_corners_parts_and_keypoints(nodes: dict, estimate: Any) -> N
     _, keypoints, _ = estimate(BOX)
     box = execute(source=keypoints, image=picture(), **BOXES_FROM).args[0][0][0]
     assert {key: box[key] for key in BOX} == BOX
+
+
+@pytest.mark.parametrize("kind", ["bbox xywh", "bbox nested", "bounding box"])
+def test_boxes_from_0_to_1_are_scaled_with_a_note(nodes: dict, kind: str) -> None:
+    shares = [tuple(value / side for value, side in zip(box, (64, 32, 64, 32), strict=True)) for box in SQUARES]
+    source = {
+        "bbox xywh": shares,
+        "bbox nested": [shares],
+        "bounding box": [[{"x": x, "y": y, "width": w, "height": h} for x, y, w, h in shares]],
+    }[kind]
+    boxes, _, info = nodes["SDPoseAnnotatorBoxesFrom"].execute(source=source, image=picture(32, 64), **BOXES_FROM).args
+    assert [[(b["x"], b["y"], b["width"], b["height"]) for b in frame] for frame in boxes] == [SQUARES]
+    assert "from 0 to 1" in info
 
 
 def test_tracks_keep_their_ids_where_an_object_is_hidden(nodes: dict, estimate: Any) -> None:

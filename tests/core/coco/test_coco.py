@@ -263,6 +263,8 @@ def test_ids_of_another_file() -> None:
     assert own.ids_of({"1": "1", "x7": "x7", "b.jpg": "b.jpg", 9: 9}) == {"1": 1, "x7": "x7", "b.jpg": "x7"}
     assert own.ids_of({1: "img/b.png", 2: "img/a.png"}) == {1: "x7", 2: 1}  # other numbers, the same names
     assert own.ids_of({1: "frame_1.png"}) == {1: 1}
+    twins = coco([{"id": "0001", "file_name": "x/0001.jpg"}, {"id": "0002", "file_name": "y/0001.jpg"}], [])
+    assert twins.ids_of({"0001": "0001"}) == {"0001": "0001"}
 
 
 def test_json_of_any_encoding_is_the_same(tmp_path: Path) -> None:

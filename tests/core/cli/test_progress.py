@@ -42,7 +42,7 @@ def test_in_a_log_file_there_are_few_lines(monkeypatch: pytest.MonkeyPatch) -> N
     stream = Stream(False, "utf-8")
     monkeypatch.setattr(sys, "stderr", stream)
     with PictureBar(100) as bar:
-        for number in range(100):
+        for _ in range(100):
             bar.doing("finding people")
             bar.crops_done(1, 1, 1)
             bar.finish_one()

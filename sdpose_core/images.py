@@ -300,7 +300,8 @@ def _with_channels_last(array: np.ndarray) -> np.ndarray:
         found = found.transpose(1, 2, 0)
     if found.ndim != 3 or found.shape[-1] not in CHANNELS or 0 in found.shape:
         raise InputError(
-            f"picture: expected an array of shape (H, W), (H, W, 3) or (H, W, 4), got {array.dtype} of shape {array.shape}"
+            f"picture: expected an array of shape (H, W), (H, W, 3) or (H, W, 4), got {array.dtype} of shape "
+            f"{array.shape}"
         )
     return found
 

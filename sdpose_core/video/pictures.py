@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, read_image, to_rgb
+from ..origins import folder_identity
 from ..poses import USUAL_RATE
 from .frames import Frame, VideoInfo, VideoSource
 
@@ -101,6 +102,10 @@ class PictureFolder(VideoSource):
                     f"{self.info.size[0]} x {self.info.size[1]}: all frames of a clip must have the same size"
                 )
             yield Frame(index, float(index / self.info.frame_rate), image)
+
+    def identity(self) -> dict[str, Any]:
+        """See `VideoSource`."""
+        return folder_identity(self.files)
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -70,7 +70,7 @@ class ManagedModel:
         """What tells it apart from other models: the weights, and how they were loaded."""
         config = self._sdpose.config
         return {
-            "sha256": self._weights["sha256"], "dtype": str(self._sdpose.dtype).removeprefix("torch."),
+            "sha256": self._weights.get("sha256", {}), "dtype": str(self._sdpose.dtype).removeprefix("torch."),
             "keypoint_set": config.keypoint_set, "input_size": list(config.input_size),
             "approximations": sorted(self._sdpose.approximations),
         }  # fmt: skip

@@ -252,7 +252,7 @@ def test_a_missing_file_is_made_from_the_poses_that_are_there(tmp_path: Path) ->
     assert (tmp_path / "out" / "a_overlay.png").exists()
 
 
-@pytest.mark.parametrize("options", [{}, {"overlay": True}, {"style": "xinsir"}], ids=["same", "overlay", "style"])
+@pytest.mark.parametrize("options", [{}, {"overlay": True}, {"style": "musepose"}], ids=["same", "overlay", "style"])
 def test_another_picture_of_the_same_name_is_refused(tmp_path: Path, options: dict) -> None:
     """As from two memory cards."""
     first = picture(tmp_path / "card1" / "IMG_1.png")
@@ -315,7 +315,7 @@ def test_what_to_do_with_nobody_counts_only_where_nobody_was_found(tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "files"),
     [
-        ({"style": "xinsir"}, ["a_pose.png", "a_overlay.png"]),
+        ({"style": "musepose"}, ["a_pose.png", "a_overlay.png"]),
         ({"size": (30, 30)}, ["a_pose.png"]),
         ({"threshold": 0.5}, ["a_pose.png", "a_keypoints.json", "a_overlay.png"]),
         ({"json_scores": True}, ["a_keypoints.json"]),
@@ -416,12 +416,12 @@ def test_a_picture_that_is_replaced_meanwhile_fails(tmp_path: Path) -> None:
 
 
 def test_every_drawing_says_from_which_poses_it_is(tmp_path: Path) -> None:
-    run([picture(tmp_path / "a.png")], tmp_path / "out", overlay=True, style="xinsir", size=(64, 64))
+    run([picture(tmp_path / "a.png")], tmp_path / "out", overlay=True, style="musepose", size=(64, 64))
     poses = file_identity(tmp_path / "out" / "a.pose.npz")["sha256"]
     marks = {name: read_mark(tmp_path / "out" / name) for name in THEIRS}
     assert {mark["poses"] for mark in marks.values()} == {poses}
     assert marks["a_pose.png"]["drawing"] == {
-        "style": "xinsir", "parts": None, "threshold": 0.3, "size": [64, 64], "fit": "pad",
+        "style": "musepose", "parts": None, "threshold": 0.3, "size": [64, 64], "fit": "pad",
     }  # fmt: skip
     assert marks["a_keypoints.json"]["drawing"] == {"threshold": 0.3, "scores": False}
 

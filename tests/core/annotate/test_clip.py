@@ -670,7 +670,7 @@ def test_options_that_change_no_estimate_go_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
     stopped(out, 20)
     estimator = FigureEstimator()
-    outcome = annotate(out, options=ClipOptions(chunk=8, clean=None, style="xinsir"), estimator=lambda: estimator)
+    outcome = annotate(out, options=ClipOptions(chunk=8, clean=None, style="musepose"), estimator=lambda: estimator)
     assert outcome.notes == []
     assert sum(estimator.calls) == 24
     assert_same(result(out), join_chunks(stream(40, ClipOptions(chunk=8))))
@@ -878,7 +878,7 @@ def test_poses_of_other_settings_are_refused(
 
 
 DRAWING = {
-    "style": {"style": "xinsir"}, "size": {"size": (48, 48)}, "parts": {"parts": ("body",)},
+    "style": {"style": "musepose"}, "size": {"size": (48, 48)}, "parts": {"parts": ("body",)},
     "overlay": {"overlay": True}, "codec": {"codec": "ffv1"}, "threshold": {"threshold": 0.8},
 }  # fmt: skip
 
@@ -998,7 +998,7 @@ def test_drawing_again_leaves_an_unfinished_overwriting_run(tmp_path: Path) -> N
     out = tmp_path / "out"
     short(out)
     stopped_short(out, 6, options=ClipOptions(chunk=4, overwrite=True))
-    short(out, options=ClipOptions(chunk=4, style="xinsir"), estimator=never, detector=never)
+    short(out, options=ClipOptions(chunk=4, style="musepose"), estimator=never, detector=never)
     estimator = FigureEstimator()
     short(out, options=ClipOptions(chunk=4, overwrite=True), estimator=lambda: estimator)
     assert sum(estimator.calls) == 8
@@ -1006,14 +1006,14 @@ def test_drawing_again_leaves_an_unfinished_overwriting_run(tmp_path: Path) -> N
 
 def test_what_is_drawn_carries_its_mark(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    short(out, options=ClipOptions(chunk=4, overlay=True, style="xinsir"))
+    short(out, options=ClipOptions(chunk=4, overlay=True, style="musepose"))
     origin = result(out).meta["origin"]
     assert origin["source"] == file_identity(tmp_path / "clip12.json")
     for name in ("clip_kps.mp4", "clip_overlay.mp4"):
         mark = read_mark(out / name)
         assert mark is not None
         assert mark["poses"] == file_identity(out / "clip.pose.npz")["sha256"]
-        assert (mark["drawing"]["style"], mark["drawing"]["codec"]) == ("xinsir", "lossless")
+        assert (mark["drawing"]["style"], mark["drawing"]["codec"]) == ("musepose", "lossless")
 
 
 # --- names with a counter ------------------------------------------------------------------------------------------
@@ -1026,7 +1026,7 @@ def numbered(out: Path, keep: bool = False, options: ClipOptions | None = None, 
 
 
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
-    out, other = tmp_path / "out", ClipOptions(chunk=4, style="xinsir")
+    out, other = tmp_path / "out", ClipOptions(chunk=4, style="musepose")
     assert [numbered(out).name, numbered(out).name, numbered(out, options=other).name] == [
         "clip", "clip_00002", "clip_00003",
     ]  # fmt: skip
@@ -1037,7 +1037,7 @@ def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
 
 
 def test_finished_sets_are_used_if_asked_and_drawn_again_under_a_new_name(tmp_path: Path) -> None:
-    out, other = tmp_path / "out", ClipOptions(chunk=4, style="xinsir")
+    out, other = tmp_path / "out", ClipOptions(chunk=4, style="musepose")
     model = {"estimator": never, "detector": never}
     first = numbered(out)
     before = files_in(out)

@@ -154,30 +154,21 @@ def annotate_clip(
             another process is annotating.
     """
     with _opened(source, options) as video:
-        path = Path(video.info.path)
-        origin = clip_origin(video, options, asked)
-        name = (name(origin) if callable(name) else name) or clip_name(path)
-        files = ClipFiles(Path(out), name, options.codec)
+        path, origin = Path(video.info.path), clip_origin(video, options, asked)
+        files = ClipFiles(Path(out), (name(origin) if callable(name) else name) or clip_name(path), options.codec)
         kept = None if options.overwrite else _kept_poses(files, origin, options)
-        todo = files.drawings(options)
-        if kept is not None:
-            marks = {file: files.mark(file, kept, options) for file in todo}
-            todo = [file for file, mark in marks.items() if not is_drawn(file, mark, len(kept))]
+        todo = files.drawings(options) if kept is None else _to_draw(files, kept, options)
         if kept is not None and not todo:
             return _kept(path, files, kept, options)
-        if not options.overwrite and (partial := kept_poses(files.partial)) is not None:
-            origin.refuse_other_source(partial.meta, files.partial)
         with WorkFolder(files.work) as work:
             run = _Run(video, files, options, origin, boxes, work, on_progress, on_chunk, overlap, times)
-            if kept is not None:
-                run.draw(todo, kept, on_draw)
-                run.tidy()
-                return _done(path, name, kept, todo, [f"drawn again from the keypoints: {_named(todo)}"])
-            sequence = run.sequence(estimator, detector)
-            run.save_result(sequence)
+            sequence = run.estimated(estimator, detector) if kept is None else kept
             run.draw(todo, sequence, on_draw)
             run.tidy()
-    return _done(path, name, sequence, [files.sequence, *todo], run.notes)
+    if kept is None:
+        return _done(path, files.name, sequence, [files.sequence, *todo], run.notes)
+    again = f"drawn again from the keypoints: {', '.join(file.name for file in todo)}"
+    return _done(path, files.name, sequence, todo, [again])
 
 
 def clip_name(path: Path) -> str:
@@ -202,7 +193,15 @@ def _kept_poses(files: ClipFiles, origin: Origin, options: ClipOptions) -> PoseS
         origin.refuse_other(sequence.meta, files.sequence)
         return sequence
     refuse_orphans(files.sequence, files.drawings(options))
+    if (partial := kept_poses(files.partial)) is not None:
+        origin.refuse_other_source(partial.meta, files.partial)
     return None
+
+
+def _to_draw(files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> list[Path]:
+    """The videos that are missing, damaged or drawn otherwise."""
+    marks = {file: files.mark(file, sequence, options) for file in files.drawings(options)}
+    return [file for file, mark in marks.items() if not is_drawn(file, mark, len(sequence))]
 
 
 def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> ClipOutcome:
@@ -221,10 +220,6 @@ def _done(source: Path, name: str, sequence: PoseSequence, written: list[Path], 
     size = f"{frames} {'frame' if frames == 1 else 'frames'}, {count_people(people)}"
     message = "; ".join([size, str(sequence.meta.get("model", "unknown model")), *notes])
     return ClipOutcome(source, name, "done", message, frames, people, _batch_size(sequence), written, notes)
-
-
-def _named(files: list[Path]) -> str:
-    return ", ".join(file.name for file in files)
 
 
 def _people(sequence: PoseSequence) -> int:
@@ -251,10 +246,10 @@ class _Run:
     times: StageTimes | None
     notes: list[str] = field(default_factory=list)
 
-    def sequence(
+    def estimated(
         self, make_estimator: Callable[[], Estimator], make_detector: Callable[[], PersonDetector]
     ) -> PoseSequence:
-        """The finished sequence; missing chunks are estimated."""
+        """The finished sequence, saved; missing chunks are estimated. Raises `InputError` if the source changed."""
         estimator = make_estimator()
         detector = make_detector() if self.boxes is None else None
         self.notes += self.work.begin(self._settings(estimator, detector), self.options.overwrite)
@@ -265,7 +260,13 @@ class _Run:
         except BaseException:
             self._save_partial()
             raise
-        return self._finished({})
+        if not self.origin.is_of_source(self.video.identity()):
+            self.work.clear()
+            raise InputError(f"{self.video.info.path} was replaced while it was annotated: annotate it again")
+        sequence = self._finished({})
+        self.save(sequence, self.files.sequence)
+        self.work.note_saved()
+        return sequence
 
     def _settings(self, estimator: Estimator, detector: PersonDetector | None) -> dict[str, Any]:
         """Everything on which the chunks depend, except the batch size, which is in their states."""
@@ -332,13 +333,6 @@ class _Run:
         sequence.save(temporary)
         temporary.replace(file)
 
-    def save_result(self, sequence: PoseSequence) -> None:
-        """Write the finished poses. Raises `InputError` if the source was replaced meanwhile."""
-        if not self.origin.is_of_source(self.video.identity()):
-            raise InputError(f"{self.video.info.path} was replaced while it was annotated: annotate it again")
-        self.save(sequence, self.files.sequence)
-        self.work.note_saved()
-
     def draw(self, files: list[Path], sequence: PoseSequence, on_draw: Progress | None) -> None:
         """Write the pose video, the overlay, or both."""
         options = self.options
@@ -353,11 +347,12 @@ class _Run:
             temporary.replace(file)
 
     def tidy(self) -> None:
-        """Remove what is no longer needed; an unfinished run that overwrites finished files is."""
+        """Remove what is no longer needed. An unfinished run that is to overwrite the finished files stays."""
         if self.options.overwrite:
             remove_stale(self.files.sequence, self.files.name)
-        if not is_unfinished(self.work.path):
+        if self.work.saved:
             self.files.partial.unlink(missing_ok=True)
+        if not is_unfinished(self.work.path):
             self.work.remove()
 
 

@@ -79,6 +79,11 @@ class WorkFolder:
     def _settings_file(self) -> Path:
         return self.path / SETTINGS
 
+    @property
+    def saved(self) -> bool:
+        """Whether the poses are written: only drawings are left."""
+        return (self.path / SAVED).exists()
+
     def note_saved(self) -> None:
         """Record that the poses are written."""
         (self.path / SAVED).touch()
@@ -90,8 +95,8 @@ class WorkFolder:
         settings; otherwise `OtherOrigin` is raised, unless nothing is finished.
         """
         settings = plain(settings)
-        (self.path / SAVED).unlink(missing_ok=True)
         notes = self._notes_on_other(settings, overwrite)
+        (self.path / SAVED).unlink(missing_ok=True)
         if notes or not self._settings_file.exists():
             self.clear()
         begin(self._settings_file, settings)

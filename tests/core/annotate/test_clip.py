@@ -970,7 +970,8 @@ def test_a_source_that_is_replaced_meanwhile_is_an_error(tmp_path: Path) -> None
 
     with pytest.raises(InputError, match=r"clip12\.json was replaced while it was annotated"):
         short(out, on_chunk=swap)
-    assert not (out / "clip.pose.npz").exists()
+    assert names(out) == []
+    assert short(out).status == "done"
 
 
 def test_drawing_stopped_and_another_source_comes(tmp_path: Path) -> None:

@@ -49,7 +49,12 @@ def numbered_name(out: Path, name: str, origin: Origin, options: ClipOptions, ke
 
 
 def _is_free(files: ClipFiles) -> bool:
-    taken = [files.sequence, files.partial, files.work, *(files.out / f"{files.name}{end}" for end in DRAWINGS)]
+    taken = [
+        files.sequence,
+        files.partial,
+        files.work / SETTINGS,
+        *(files.out / f"{files.name}{end}" for end in DRAWINGS),
+    ]
     return not any(path.exists() for path in taken)
 
 

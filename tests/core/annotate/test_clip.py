@@ -33,7 +33,8 @@ from sdpose_core.detection.box_files import BoxFile
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.stage_times import StageTimes
 from sdpose_core.images import write_png
-from sdpose_core.origins import OtherOrigin, file_identity, read_mark
+from sdpose_core.names import output_name
+from sdpose_core.origins import Origin, OtherOrigin, file_identity, read_mark
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.interpolation import interpolate
 from sdpose_core.tracking.options import TrackerOptions
@@ -1053,6 +1054,22 @@ def test_finished_sets_are_used_if_asked_and_drawn_again_under_a_new_name(tmp_pa
         kept = numbered(out, keep=True, options=options, **model)
         assert (kept.name, kept.status) == (name, "kept")
     assert numbered(out, keep=True, options=ClipOptions(chunk=4, every=2)).name == "clip_00003"
+
+
+def test_what_a_kill_left_before_the_first_frame_takes_no_name(tmp_path: Path) -> None:
+    work = ClipFiles(tmp_path / "out", "clip").work
+    work.mkdir(parents=True)
+    (work / "lock").touch()
+    assert numbered(tmp_path / "out").name == "clip"
+    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_a_long_name_with_a_counter_still_fits(tmp_path: Path) -> None:
+    found = [numbered_name(tmp_path, "x" * 250, Origin({}, {}), ClipOptions(), False)]
+    (tmp_path / f"{found[0]}_kps.mp4").touch()
+    found.append(numbered_name(tmp_path, "x" * 250, Origin({}, {}), ClipOptions(), False))
+    assert len(set(found)) == 2 and max(map(len, found)) <= 215
+    assert [output_name(name, tmp_path) for name in found] == found
 
 
 @pytest.mark.parametrize("stop", ["estimating", "drawing"])

@@ -72,7 +72,7 @@ def child(source: str, out: str, chunk: str, every: str, detect_every: str, pace
 
         clip, detector, estimator = Path(source), load_detector(), load_estimator("preview")
     print(BEGUN, flush=True)
-    annotate_clip(clip, out, estimator=lambda: estimator, detector=lambda: detector, options=options)
+    annotate_clip(clip, out, estimator=lambda: estimator, detector=lambda: detector, options=options, asked={})
 
 
 def fingerprint(out: Path) -> tuple[str, ...]:

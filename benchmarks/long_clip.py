@@ -35,8 +35,9 @@ def child(frames: int, keypoint_set: str) -> dict[str, float]:
         began = time.perf_counter()
         estimator = FigureEstimator(keypoint_set=keypoint_set)
         annotate_clip(
-            clip, folder, estimator=lambda: estimator, detector=ColorDetector, options=ClipOptions(), on_chunk=mark
-        )
+            clip, folder, estimator=lambda: estimator, detector=ColorDetector, options=ClipOptions(), asked={},
+            on_chunk=mark,
+        )  # fmt: skip
         ended = time.perf_counter()
     tenth = max(1, len(marks) // 10)
     first = (marks[tenth] - marks[0]) / (tenth * 64)  # the first chunk also loads scipy

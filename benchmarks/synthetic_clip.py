@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sdpose_core.estimation.stage_times import MODEL, StageTimes
+from sdpose_core.origins import file_identity
 from sdpose_core.poses import Poses
 from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.video.frames import Frame, VideoInfo
@@ -37,6 +38,10 @@ class SyntheticClip:
         """Write the file that describes a clip with this number of frames."""
         path.write_text(json.dumps({"frames": frames}), encoding="utf-8")
         return cls(path)
+
+    def identity(self) -> dict[str, Any]:
+        """Of the file that describes it."""
+        return file_identity(self.info.path)
 
     def __enter__(self) -> SyntheticClip:
         return self

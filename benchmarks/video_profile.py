@@ -35,7 +35,7 @@ def profile(video: Path, estimator: Any, *, overlap: bool, repeat: int) -> Stage
         with tempfile.TemporaryDirectory() as folder:
             annotate_clip(
                 video, folder, estimator=lambda: estimator, detector=WholePicture,
-                options=ClipOptions(clean=None, chunk=8), overlap=overlap, times=times,
+                options=ClipOptions(clean=None, chunk=8), asked={}, overlap=overlap, times=times,
             )  # fmt: skip
     return times
 

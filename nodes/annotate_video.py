@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.estimation.options import EstimatorOptions
+from ..sdpose_core.files import sha256_of
 from ..sdpose_core.poses import PoseSequence
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
@@ -33,7 +33,8 @@ class AnnotateVideo(io.ComfyNode):
             display_name="Annotate Video",
             category=widgets.CATEGORY,
             description="Video in, pose video and pose sequence out. The frames are streamed, so a long video needs no "
-            "more memory than a short one. After a cancel or a crash, queue it again: it resumes where it stopped.",
+            "more memory than a short one. After a cancel or a crash, queue it again: it resumes where it stopped. "
+            "Earlier results are never overwritten.",
             search_aliases=[*widgets.ESTIMATING, "driving video", "long video", "pose video", "batch", "resume"],
             inputs=[
                 io.Video.Input("video", optional=True, tooltip="For example from Load Video. Or enter a file in path."),
@@ -47,12 +48,14 @@ class AnnotateVideo(io.ComfyNode):
                 io.String.Input(
                     "folder",
                     default="poses",
-                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video.",
+                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video; if that "
+                    "name is taken, a counter is added: NAME, NAME_00002, NAME_00003.",
                 ),
                 io.Boolean.Input(
                     "keep_finished",
                     default=False,
-                    tooltip="If this video's files already exist, use them as they are, even if the settings differ.",
+                    tooltip="Use earlier results of the same video, model and settings. If only the drawing differs "
+                    "(style, parts, codec), draw again from their keypoints under a new name. Off: estimate again.",
                 ),
                 *clip_inputs.person_inputs("everybody"),
                 clip_inputs.clean_input(),
@@ -120,27 +123,31 @@ class AnnotateVideo(io.ComfyNode):
         **switches: bool,
     ) -> io.NodeOutput:
         from ..sdpose_core.annotate.clip import ClipFiles, annotate_clip
+        from ..sdpose_core.annotate.numbered import numbered_name
 
         if (video is None) != bool(path.strip()):
             raise InputError("connect a video or enter a file in path, not both")
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
-            parts=widgets.chosen_parts(switches), codec=codec, overwrite=not keep_finished,
+            parts=widgets.chosen_parts(switches), codec=codec,
         )  # fmt: skip
-        estimator, finder = clip_inputs.makers(
+        models = (
             model,
             EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop),
             detector,
             detector_options(detect_threshold, max_people),
         )
+        estimator, finder = clip_inputs.makers(*models)
+        out = _output_folder(folder)
         with video_file(video) as given:
             source = given or _input_path(path)
-            files = ClipFiles(_output_folder(folder), _name_of(source))
             outcome = annotate_clip(
-                source, files.out, estimator=estimator, detector=finder, options=options, name=files.name,
+                source, out, estimator=estimator, detector=finder, options=options, asked=clip_inputs.asked(*models),
+                name=lambda origin: numbered_name(out, _name_of(source), origin, options, keep_finished),
                 on_progress=Progress(1), on_draw=Progress(1),
             )  # fmt: skip
+        files = ClipFiles(out, outcome.name, codec)
         sequence = PoseSequence.load(files.sequence)
         notes = [outcome.message, watch.speed(len(sequence)), *([NO_MODEL] if model is None else [])]
         info = describe(sequence, notes)
@@ -177,10 +184,12 @@ def _name_of(source: Path) -> str:
     """The name of the video; for a video that was in memory, a name made from its content."""
     import folder_paths
 
-    temporary = Path(folder_paths.get_temp_directory()).resolve()
-    if not source.resolve().is_relative_to(temporary):
-        return source.stem
-    return f"{source.stem}_{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    from ..sdpose_core.annotate.clip import clip_name
+
+    temporary, name = Path(folder_paths.get_temp_directory()).resolve(), clip_name(source)
+    if source.resolve().is_relative_to(temporary):
+        name += f"_{sha256_of(source)[:12]}"
+    return name
 
 
 def _frame_of(path: Path, number: int) -> Any:

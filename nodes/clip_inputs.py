@@ -79,3 +79,10 @@ def makers(
     """Two functions that make the estimator and the detector, called when the first frame needs them."""
     chosen = model or PreviewModel()
     return lambda: chosen.estimator(options), lambda: detect.load(detector, detector_options)
+
+
+def asked(model: Any, options: EstimatorOptions, detector: str, detector_options: DetectorOptions) -> dict[str, Any]:
+    """What `makers` makes, without loading it."""
+    from ..sdpose_core.annotate.requests import models_asked
+
+    return models_asked((model or PreviewModel()).asked, options, detect.source(detector), detector_options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,8 +39,12 @@ def load(choice: str, options: DetectorOptions) -> PersonDetector:
     """The detector that `detector_choices` lists as `choice`."""
     from ..sdpose_core.detection.loading import load_detector
 
-    source = EMBEDDED.get(choice) or weight_path(choice)
-    return load_detector(source, options)
+    return load_detector(source(choice), options)
+
+
+def source(choice: str) -> str | Path:
+    """What `load_detector` takes for a choice."""
+    return EMBEDDED.get(choice) or weight_path(choice)
 
 
 def detector_stamp(choice: str | None) -> tuple[float, int] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,23 @@ from .dependencies import require
 from .errors import InputError
 from .files import sha256_of
 from .images import DAMAGE, open_picture
+from .poses import PoseSequence
 from .resumable import first_difference, plain
+from .texts import read_json
 from .version import __version__
 
 MARK = "sdpose-annotator"
 """Key of the mark in a PNG's text; the comment of a video begins with it."""
 
+DRAWINGS = ("_pose.png", "_keypoints.json", "_kps.mp4", "_kps.mkv", "_overlay.png", "_overlay.mp4", "_overlay.mkv")
+"""What NAME.pose.npz may have beside it, drawn or written from it: the ends of the names, after NAME."""
+
 SAMPLES, SAMPLE_BYTES = 256, 4096
 """Blocks of a weights file that its fingerprint covers: two trained models differ in nearly every block."""
+
+
+INSTEAD = "use --overwrite to replace it, or another folder"
+"""What to do about a file that is in the way."""
 
 
 class OtherOrigin(InputError):
@@ -55,14 +65,30 @@ class Origin:
         if not isinstance(found, Mapping):
             return "it does not say what it was made from"
         if found.get("source") != plain(self.source):
-            return f"it was made from another file ({_size(found.get('source'))}, this one has {_size(self.source)})"
+            return f"it was made from another file ({_compared(found.get('source'), self.source)})"
         other = first_difference(found.get("settings"), plain(self.settings))
         return f"it was made with other settings ({other})" if other else None
 
     def refuse_other(self, meta: Mapping[str, Any], file: Path) -> None:
         """Raise `OtherOrigin` if `file`, whose poses have this `meta`, is of another origin."""
         if difference := self.difference(meta):
-            raise OtherOrigin(f"{file} exists, but {difference}: use --overwrite to replace it, or another folder")
+            raise OtherOrigin(f"{file} exists, but {difference}: {INSTEAD}")
+
+    def refuse_other_source(self, meta: Mapping[str, Any], file: Path) -> None:
+        """Raise `OtherOrigin` if `file` is of another source, whatever its settings."""
+        found = meta.get("origin")
+        if not isinstance(found, Mapping) or found.get("source") != plain(self.source):
+            self.refuse_other(meta, file)
+
+    def is_of_source(self, source: Mapping[str, Any]) -> bool:
+        """Whether `source` is still the same: it may have been replaced meanwhile."""
+        return plain(self.source) == plain(source)
+
+
+def _compared(found: Any, source: Mapping[str, Any]) -> str:
+    """Both sizes of two sources, or that only the content differs."""
+    before, now = _size(found), _size(source)
+    return f"{before}, this one has {now}" if before != now else f"of the same size, {now}, with other content"
 
 
 def _size(source: Any) -> str:
@@ -74,6 +100,8 @@ def _size(source: Any) -> str:
 def file_identity(path: str | Path) -> dict[str, Any]:
     """{"bytes", "sha256"} of a file. Raises `InputError` if it cannot be read."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device would block, or never end
+            raise InputError(f"cannot read {path}: it is not a regular file")
         return {"bytes": os.path.getsize(path), "sha256": sha256_of(path)}
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
@@ -89,23 +117,31 @@ def folder_identity(files: Sequence[Path]) -> dict[str, Any]:
     return {"files": len(files), "bytes": size, "sha256": digest.hexdigest()}
 
 
-def weights_fingerprint(path: str | Path) -> dict[str, Any]:
-    """{"name", "bytes", "sample"} of a weights file or folder: a hash of blocks spread over it, as reading it takes
-    seconds. Raises `InputError` if it cannot be read."""
-    path = Path(path)
+def weights_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
+    """{"bytes", "sample"} of the files of a model, in their order: a hash of blocks spread over each, as reading all
+    takes seconds. It does not depend on their names. Raises `InputError` if one cannot be read."""
     digest, size = hashlib.sha256(), 0
-    try:
-        parts = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
-        for part in parts:
-            length = part.stat().st_size
+    for path in files:
+        try:
+            length = os.path.getsize(path)
             size += length
-            with open(part, "rb") as file:
+            with open(path, "rb") as file:
                 for number in range(SAMPLES):
                     file.seek(number * max(length - SAMPLE_BYTES, 0) // (SAMPLES - 1))
                     digest.update(file.read(SAMPLE_BYTES))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    return {"name": path.name, "bytes": size, "sample": digest.hexdigest()}
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return {"bytes": size, "sample": digest.hexdigest()}
+
+
+def kept_poses(file: Path) -> PoseSequence | None:
+    """The poses in a `.pose.npz` of an earlier run; None if there is none. Raises `InputError` if it is damaged."""
+    if not file.exists():
+        return None
+    try:
+        return PoseSequence.load(file)
+    except InputError as error:
+        raise InputError(f"{error}: {INSTEAD}") from None
 
 
 # --- marks ---------------------------------------------------------------------------------------------------------
@@ -141,6 +177,81 @@ def read_mark(path: str | Path) -> dict[str, Any] | None:
     if suffix in (".mp4", ".mkv"):
         return _video_mark(path)
     return _json_mark(path) if suffix == ".json" else None
+
+
+def is_drawn(file: Path, mark: Mapping[str, Any], frames: int = 1) -> bool:
+    """Whether a PNG, video or OpenPose JSON is there, whole, and has this mark; if not, it may be written.
+
+    Raises `OtherOrigin` for a file that has no mark, but is whole: it is somebody's own, or of an earlier version.
+    """
+    if not file.exists():
+        return False
+    found = read_mark(file)
+    if found is None and _is_readable(file):
+        raise OtherOrigin(f"{file} exists, but it does not say what it was drawn from: {INSTEAD}")
+    return found == plain(mark) and _is_whole(file, frames)
+
+
+def refuse_orphans(poses: Path, files: Sequence[Path]) -> None:
+    """Raise `OtherOrigin` if one of `files`, to be drawn from `poses`, exists although `poses` does not."""
+    for file in files:
+        if file.exists():
+            raise OtherOrigin(f"{file} exists, but {poses.name}, from which it was drawn, does not: {INSTEAD}")
+
+
+def remove_stale(poses: Path, name: str) -> list[Path]:
+    """Remove the drawings of NAME beside `poses` that were drawn from other poses of this name; returns them."""
+    digest, stale = sha256_of(poses), []
+    for end in DRAWINGS:
+        file = poses.with_name(f"{name}{end}")
+        if file.exists() and (read_mark(file) or {}).get("poses", digest) not in (digest, None):
+            file.unlink()
+            stale.append(file)
+    return stale
+
+
+def _is_readable(file: Path) -> bool:
+    """Whether a file is any picture, video or JSON text at all."""
+    from PIL import Image
+
+    suffix = file.suffix.lower()
+    try:
+        if suffix == ".png":
+            with open_picture(file):
+                return True
+        if suffix == ".json":
+            read_json(file)
+            return True
+        return _packets(file) is not None
+    except InputError:
+        return False
+    except (*DAMAGE, Image.DecompressionBombError):
+        return False
+
+
+def _is_whole(file: Path, frames: int) -> bool:
+    """Whether a file with a mark is not cut off: the checksums of a picture, the frames of a video are there."""
+    from PIL import Image
+
+    suffix = file.suffix.lower()
+    if suffix == ".png":
+        try:
+            with open_picture(file) as image:
+                image.verify()
+        except (*DAMAGE, Image.DecompressionBombError):
+            return False
+    return suffix not in (".mp4", ".mkv") or _packets(file) == frames
+
+
+def _packets(file: Path) -> int | None:
+    """The number of encoded frames of a video, without decoding them; None if it cannot be read."""
+    av = require("av", "reading videos")
+    try:
+        with av.open(f"file:{file}", metadata_errors="replace") as container:
+            packets = container.demux(video=0) if container.streams.video else ()
+            return sum(1 for packet in packets if packet.size and not packet.is_corrupt)
+    except (av.error.FFmpegError, OSError, ValueError):
+        return None
 
 
 def _png_mark(path: Path) -> dict[str, Any] | None:

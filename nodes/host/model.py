@@ -20,6 +20,8 @@ class PreviewModel:
     """The embedded preview model: small, on the CPU, nothing to manage."""
 
     name = "preview (MoveNet Thunder)"
+    asked = "preview"
+    """See `ManagedModel.asked`."""
 
     def estimator(self, _options: EstimatorOptions | None = None) -> Estimator:
         """The preview estimator; it ignores the options, which are for SDPose."""
@@ -62,6 +64,16 @@ class ManagedModel:
         )
         estimator.device = device  # by default that of the first weight, which may be offloaded
         return estimator
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What tells it apart from other models: the weights, and how they were loaded."""
+        config = self._sdpose.config
+        return {
+            "sha256": self._weights.get("sha256", {}), "dtype": str(self._sdpose.dtype).removeprefix("torch."),
+            "keypoint_set": config.keypoint_set, "input_size": list(config.input_size),
+            "approximations": sorted(self._sdpose.approximations),
+        }  # fmt: skip
 
     def describe(self) -> str:
         """One line for the info text."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,10 +20,10 @@ from ..drawing.sequence import Progress, draw_sequence
 from ..errors import InputError
 from ..estimation.crop_jobs import Estimator
 from ..estimation.stage_times import StageTimes
-from ..files import sha256_of
 from ..names import output_name
+from ..origins import Origin, is_drawn, kept_poses, mark_of, mark_text, refuse_orphans, remove_stale
 from ..poses import PoseSequence, count_people
-from ..sequences.cleaning import clean
+from ..sequences.cleaning import clean, drawing_threshold
 from ..sequences.people import select_people
 from ..version import __version__
 from ..video.opening import open_video
@@ -32,8 +32,9 @@ from ..video.writer import SUFFIX
 from .chunks import ChunkResult, Given, join_chunks
 from .clip_options import ClipOptions, Selection
 from .images import FramePeople
+from .requests import before_cleaning, clip_origin, drawing_asked
 from .stream import estimate_frames
-from .work_folder import WorkFolder, source_identity
+from .work_folder import WorkFolder, is_unfinished
 
 if TYPE_CHECKING:
     from ..detection.box_files import BoxFile
@@ -76,9 +77,16 @@ class ClipFiles:
         """The work folder of an unfinished run."""
         return self.out / f".{self.name}.sdpose"
 
-    def wanted(self, options: ClipOptions) -> list[Path]:
-        """The results to write with these options."""
-        return [self.sequence, self.pose_video, *([self.overlay] if options.overlay else [])]
+    def drawings(self, options: ClipOptions) -> list[Path]:
+        """The videos to draw with these options."""
+        return [self.pose_video, *([self.overlay] if options.overlay else [])]
+
+    def mark(self, file: Path, sequence: PoseSequence, options: ClipOptions) -> dict[str, Any]:
+        """The mark of a video drawn from `sequence`, as it was saved, with these options."""
+        threshold = drawing_threshold(sequence.meta, options.threshold)
+        size, fit = (None, "pad") if file == self.overlay else (options.size, options.fit)
+        drawing = drawing_asked(options.style, options.parts, threshold, size, fit)
+        return mark_of(self.sequence, {**drawing, "codec": self.codec})
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,8 @@ class ClipOutcome:
     """The result of annotating a clip.
 
     Attributes:
-        status: "done", or "kept" if all its files already existed.
+        name: NAME of its files.
+        status: "done", or "kept" if all its files were already there.
         message: a phrase about it.
         frames: of the sequence.
         people: number of distinct ids.
@@ -96,6 +105,7 @@ class ClipOutcome:
     """
 
     source: Path
+    name: str
     status: str
     message: str
     frames: int = 0
@@ -112,8 +122,9 @@ def annotate_clip(
     estimator: Callable[[], Estimator],
     detector: Callable[[], PersonDetector],
     options: ClipOptions,
+    asked: Mapping[str, Any],
     boxes: BoxFile | None = None,
-    name: str | None = None,
+    name: str | Callable[[Origin], str] | None = None,
     on_progress: Progress | None = None,
     on_chunk: Callable[[ChunkResult], None] | None = None,
     on_draw: Progress | None = None,
@@ -123,14 +134,15 @@ def annotate_clip(
     """Write NAME.pose.npz and NAME_kps.mp4 (and NAME_overlay.mp4) of a video into the folder `out`.
 
     After a kill, the same call resumes after the last finished chunk, with the batch size of the first run, and gives
-    the same keypoints. Existing files are kept, unless `options.overwrite` is set; if only the sequence exists, the
-    videos are drawn from it.
+    the same keypoints. Poses of the same source and settings are kept, and drawn again where a video is missing or the
+    drawing differs. Files of another source or with other settings are refused, unless `options.overwrite` is set.
 
     Args:
         source: a path for `open_video`, or an open `VideoSource`.
         estimator, detector: called when the first frame needs them. Their errors are raised.
+        asked: what they make, see `models_asked`.
         boxes: people by frame number, instead of a detector.
-        name: NAME; None: see `clip_name`.
+        name: NAME, or a function that chooses it for the origin; None: see `clip_name`.
         on_progress: called with (frames estimated, total or None if unknown); may raise to stop.
         on_chunk: called with each chunk after it is finished and saved.
         on_draw: called with (frames drawn, total), for each video; may raise to stop.
@@ -138,27 +150,30 @@ def annotate_clip(
         times: records the time of each stage, from the first frame to the finished poses.
 
     If it is stopped (Ctrl-C, an error), the finished chunks are kept, and written to NAME.partial.pose.npz.
-    Raises `InputError` for a source that cannot be read, files that cannot be written, or a clip that another process
-    is annotating.
+
+    Raises:
+        OtherOrigin: existing files are of another source, or were made with other settings.
+        InputError: a source that cannot be read, files that cannot be written, a damaged `.pose.npz`, or a clip that
+            another process is annotating.
     """
     with _opened(source, options) as video:
-        path = Path(video.info.path)
-        files = ClipFiles(Path(out), output_name(name or clip_name(path), Path(out)), options.codec)
-        wanted = files.wanted(options)
-        missing = wanted if options.overwrite else [file for file in wanted if not file.exists()]
-        if not missing:
-            return _kept(path, files, wanted)
+        path, origin, out = Path(video.info.path), clip_origin(video, options, asked), Path(out)
+        chosen = (name(origin) if callable(name) else name) or clip_name(path)
+        files = ClipFiles(out, output_name(chosen, out), options.codec)
+        kept = None if options.overwrite else _kept_poses(files, origin, options)
+        todo = files.drawings(options) if kept is None else _to_draw(files, kept, options)
+        if kept is not None and not todo:
+            return _kept(path, files, kept, options)
         with WorkFolder(files.work) as work:
-            run = _Run(video, files, options, boxes, work, on_progress, on_chunk, overlap, times)
-            if files.sequence in missing:
-                sequence = run.sequence(estimator, detector)
-                run.save(sequence, files.sequence)
-            else:
-                sequence = _load_kept(files, video)
-            run.draw([file for file in missing if file != files.sequence], sequence, on_draw)
-            files.partial.unlink(missing_ok=True)
-            work.remove()
-    return _done(path, sequence, missing, run.notes)
+            run = _Run(video, files, options, origin, boxes, work, on_progress, on_chunk, overlap, times)
+            run.notes += video.info.notes
+            sequence = run.estimated(estimator, detector) if kept is None else kept
+            run.draw(todo, sequence, on_draw)
+            run.tidy()
+    if kept is None:
+        return _done(path, files.name, sequence, [files.sequence, *todo], run.notes)
+    again = f"drawn again from the keypoints: {', '.join(file.name for file in todo)}"
+    return _done(path, files.name, sequence, todo, [again, *run.notes])
 
 
 def clip_name(path: Path) -> str:
@@ -176,32 +191,40 @@ def _opened(source: str | Path | VideoSource, options: ClipOptions) -> VideoSour
     return open_video(source, **settings)
 
 
-def _load_kept(files: ClipFiles, video: VideoSource) -> PoseSequence:
-    sequence = PoseSequence.load(files.sequence)
-    if sequence.size != video.info.size:
-        raise InputError(
-            f"{files.sequence} was made from a video of {sequence.size}, but {video.info.path} is {video.info.size}: "
-            "use --overwrite"
-        )
-    return sequence
+def _kept_poses(files: ClipFiles, origin: Origin, options: ClipOptions) -> PoseSequence | None:
+    """The finished poses of this origin; None if there are none, and nothing of another source is in the way."""
+    sequence = kept_poses(files.sequence)
+    if sequence is not None:
+        origin.refuse_other(sequence.meta, files.sequence)
+        return sequence
+    refuse_orphans(files.sequence, files.drawings(options))
+    if (partial := kept_poses(files.partial)) is not None:
+        origin.refuse_other_source(partial.meta, files.partial)
+    return None
 
 
-def _kept(source: Path, files: ClipFiles, wanted: list[Path]) -> ClipOutcome:
+def _to_draw(files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> list[Path]:
+    """The videos that are missing, damaged or drawn otherwise."""
+    marks = {file: files.mark(file, sequence, options) for file in files.drawings(options)}
+    return [file for file, mark in marks.items() if not is_drawn(file, mark, len(sequence))]
+
+
+def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> ClipOutcome:
     message = "its files already exist"
-    if (files.work / "settings.json").exists():
+    if is_unfinished(files.work):
         message += f"; there is also an unfinished run ({files.work}), which --overwrite resumes"
     elif files.work.exists():  # a run that was killed while it was removing the folder
         with WorkFolder(files.work) as work:
             work.remove()
-    sequence = PoseSequence.load(files.sequence)
-    return ClipOutcome(source, "kept", message, len(sequence), _people(sequence), _batch_size(sequence), wanted)
+    people, found = _people(sequence), [files.sequence, *files.drawings(options)]
+    return ClipOutcome(source, files.name, "kept", message, len(sequence), people, _batch_size(sequence), found)
 
 
-def _done(source: Path, sequence: PoseSequence, written: list[Path], notes: list[str]) -> ClipOutcome:
+def _done(source: Path, name: str, sequence: PoseSequence, written: list[Path], notes: list[str]) -> ClipOutcome:
     people, frames = _people(sequence), len(sequence)
     size = f"{frames} {'frame' if frames == 1 else 'frames'}, {count_people(people)}"
     message = "; ".join([size, str(sequence.meta.get("model", "unknown model")), *notes])
-    return ClipOutcome(source, "done", message, frames, people, _batch_size(sequence), written, notes)
+    return ClipOutcome(source, name, "done", message, frames, people, _batch_size(sequence), written, notes)
 
 
 def _people(sequence: PoseSequence) -> int:
@@ -219,6 +242,7 @@ class _Run:
     video: VideoSource
     files: ClipFiles
     options: ClipOptions
+    origin: Origin
     boxes: BoxFile | None
     work: WorkFolder
     on_progress: Progress | None
@@ -227,13 +251,13 @@ class _Run:
     times: StageTimes | None
     notes: list[str] = field(default_factory=list)
 
-    def sequence(
+    def estimated(
         self, make_estimator: Callable[[], Estimator], make_detector: Callable[[], PersonDetector]
     ) -> PoseSequence:
-        """The finished sequence; missing chunks are estimated."""
+        """The finished sequence, saved; missing chunks are estimated. Raises `InputError` if the source changed."""
         estimator = make_estimator()
         detector = make_detector() if self.boxes is None else None
-        self.notes += self.work.begin(self._settings(estimator, detector))
+        self.notes += self.work.begin(self._settings(estimator, detector), self.options.overwrite)
         try:
             with _batch_size_of(estimator, self.work.last) as note:
                 self.notes += note
@@ -241,19 +265,24 @@ class _Run:
         except BaseException:
             self._save_partial()
             raise
-        return self._finished({})
+        if not self.origin.is_of_source(self.video.identity()):
+            self.work.clear()
+            raise InputError(f"{self.video.info.path} was replaced while it was annotated: annotate it again")
+        sequence = self._finished({})
+        self.save(sequence, self.files.sequence)
+        self.work.note_saved()
+        return sequence
 
     def _settings(self, estimator: Estimator, detector: PersonDetector | None) -> dict[str, Any]:
         """Everything on which the chunks depend, except the batch size, which is in their states."""
         meta = estimator.meta()
         settings = {key: value for key, value in meta.get("settings", {}).items() if key != "batch_size"}
         return {
-            "source": source_identity(Path(self.video.info.path)),
+            "source": self.origin.source,
+            "asked": before_cleaning(self.origin),
             "model": {key: meta.get(key) for key in ("model", "weights")},
             "model settings": settings,
             "detector": None if detector is None else detector.meta(),
-            "boxes": None if self.boxes is None else sha256_of(self.boxes.path),
-            "options": self.options.estimation(),
             "library version": __version__,
         }
 
@@ -293,14 +322,16 @@ class _Run:
         raw = join_chunks(self.work.chunks())
         self.notes += (damage := _damage(self.video))
         settings = {**self.options.estimation(), "person": asdict(self.options.person)}
-        meta = {**raw.meta, **meta, "source": Path(self.video.info.path).name, "clip_settings": settings}
+        own = {"source": Path(self.video.info.path).name, "clip_settings": settings, "origin": self.origin.as_meta()}
+        meta = {**raw.meta, **own, **meta}
         return finish_sequence(replace(raw, meta={**meta, **({"damage": damage} if damage else {})}), self.options)
 
     def _save_partial(self) -> None:
         if not len(self.work):
             return
         try:
-            self.save(self._finished({"partial": True}), self.files.partial)
+            part = replace(self.origin, settings={**self.origin.settings, "partial": True})
+            self.save(self._finished({"partial": True, "origin": part.as_meta()}), self.files.partial)
         except InputError as error:  # such as a full disk; the error that stopped the run is the one to raise
             log.warning("no partial result: %s", error)
         else:
@@ -317,13 +348,24 @@ class _Run:
         options = self.options
         look: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
         for file in files:
-            temporary = self.work.path / file.name
+            temporary, mark = self.work.path / file.name, mark_text(self.files.mark(file, sequence, options))
             if file == self.files.overlay:
                 canvas: dict[str, Any] = {"background": self.video.frames(0), "blend": True}
             else:
                 canvas = {"size": options.size, "fit": options.fit}
-            draw_sequence(sequence, temporary, codec=options.codec, on_progress=on_draw, **look, **canvas)
+            self.notes += draw_sequence(
+                sequence, temporary, codec=options.codec, mark=mark, on_progress=on_draw, **look, **canvas
+            )
             temporary.replace(file)
+
+    def tidy(self) -> None:
+        """Remove what is no longer needed. An unfinished run that is to overwrite the finished files stays."""
+        if self.options.overwrite:
+            remove_stale(self.files.sequence, self.files.name)
+        if self.work.saved:
+            self.files.partial.unlink(missing_ok=True)
+        if not is_unfinished(self.work.path):
+            self.work.remove()
 
 
 def annotate_frames(

@@ -55,7 +55,7 @@ class ClipOptions:
         size, fit: (w, h) of the pose video and how the frame is fitted to it; None: the source's size.
         codec: of the videos, see `VideoWriter`.
         overlay: also write NAME_overlay.mp4, the poses on the video.
-        overwrite: replace existing results; otherwise they are kept.
+        overwrite: replace existing results.
         frame_rate: of a folder of pictures; None: 25.
         background: RGB behind transparent frames; None: the reader's default.
 

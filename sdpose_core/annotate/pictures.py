@@ -1,10 +1,12 @@
-"""Annotating picture files: picture -> detector -> estimator -> files."""
+"""Annotating picture files: picture -> detector -> estimator -> files.
+
+The poses of a picture are kept if they are of its origin; what is drawn from them, if its mark says so (`origins.py`).
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,20 @@ from ..images import read_image, write_png
 from ..names import distinct_names, output_name
 from ..openpose.order import DRAWABLE
 from ..openpose.writer import write_openpose_json
-from ..poses import Poses, PoseSequence, count_people
+from ..origins import (
+    MARK,
+    Origin,
+    file_identity,
+    is_drawn,
+    kept_poses,
+    mark_of,
+    mark_text,
+    refuse_orphans,
+    remove_stale,
+)
+from ..poses import Poses, count_people
 from .images import CHUNK_PIXELS, FramePeople, annotate_images
+from .requests import drawing_asked
 
 if TYPE_CHECKING:
     from ..detection.box_files import BoxFile
@@ -36,7 +50,7 @@ class PictureOptions:
         style, parts, threshold: see `draw_poses`; `threshold` also decides which points are present in the JSON.
         overlay: also write NAME_overlay.png.
         json_scores: write raw scores to the JSON instead of 1.0 and 0.0.
-        overwrite: replace existing files; otherwise they are kept.
+        overwrite: replace existing files.
         if_nobody: see `annotate_images`.
         max_pixels: pictures with more pixels are refused (None: the reader's limit).
         background: RGB behind transparent pictures (None: the reader's default).
@@ -59,7 +73,7 @@ class PictureOptions:
 
 @dataclass
 class Outcome:
-    """The result for one input: "done", "kept" (its files already existed) or "failed", with the reason."""
+    """The result for one input: "done", "kept" (its files were already there) or "failed", with the reason."""
 
     source: Path
     status: str
@@ -71,21 +85,23 @@ class Outcome:
 @dataclass(frozen=True)
 class _Item:
     source: Path
+    sequence: Path
     pose_map: Path
     keypoints: Path
-    sequence: Path
     overlay: Path | None
 
-    def files(self) -> list[Path]:
-        return [path for path in (self.pose_map, self.keypoints, self.sequence, self.overlay) if path]
+    @property
+    def name(self) -> str:
+        return self.sequence.name.removesuffix(".pose.npz")
 
-    def missing(self) -> list[Path]:
-        return [path for path in self.files() if not os.path.exists(path)]
+    def drawings(self) -> list[Path]:
+        """The files that are made from the poses."""
+        return [path for path in (self.pose_map, self.keypoints, self.overlay) if path]
 
 
 def _item(source: Path, out: Path, name: str, options: PictureOptions) -> _Item:
-    pose_map, keypoints, sequence = (out / f"{name}{end}" for end in ("_pose.png", "_keypoints.json", ".pose.npz"))
-    return _Item(source, pose_map, keypoints, sequence, out / f"{name}_overlay.png" if options.overlay else None)
+    sequence, pose_map, keypoints = (out / f"{name}{end}" for end in (".pose.npz", "_pose.png", "_keypoints.json"))
+    return _Item(source, sequence, pose_map, keypoints, out / f"{name}_overlay.png" if options.overlay else None)
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,28 @@ class _Pending:
     item: _Item
     image: np.ndarray
     people: FramePeople | None
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of every picture."""
+
+    options: PictureOptions
+    boxes: BoxFile | None
+    asked: Mapping[str, Any]
+    only: bool
+    """Whether there is one picture only."""
+
+    def origin(self, source: Path) -> Origin:
+        background = self.options.background
+        return Origin(file_identity(source), {**self.asked, "background": background, "if_nobody": None})
+
+
+def _final(origin: Origin, meta: Mapping[str, Any], options: PictureOptions) -> Origin:
+    """The origin of poses with this `meta`: `if_nobody` counts only where the detector found nobody."""
+    counts = "nobody found" in str(meta.get("boxes_from", ""))
+    return replace(origin, settings={**origin.settings, "if_nobody": options.if_nobody if counts else None})
 
 
 def output_names(sources: Sequence[Path], out: Path) -> dict[Path, str]:
@@ -121,16 +159,22 @@ def annotate_pictures(
     estimator: Callable[[], Estimator],
     detector: Callable[[], PersonDetector],
     options: PictureOptions,
+    asked: Mapping[str, Any],
     boxes: BoxFile | None = None,
     on_crops: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[Outcome]:
     """Annotate picture files into the folder `out`; yields an `Outcome` per input, in order.
 
+    Poses of the same picture and settings are kept, and drawn again if the drawing differs. Files of another picture,
+    or made with other settings, are never replaced without `options.overwrite`: that input fails.
+
     One bad input never stops the others. `estimator` and `detector` are called when the first picture needs them; no
-    model is loaded if everything is done. Their errors (such as missing weights) are raised. `on_crops` is called with
-    (crops done, total crops, pictures) of the pictures that share batches; it may raise to stop.
+    model is loaded if everything is done. Their errors (such as missing weights) are raised. `asked` says what they
+    make, see `models_asked`. `on_crops` is called with (crops done, total crops, pictures) of the pictures that share
+    batches; it may raise to stop.
     """
     items = [_item(source, out, name, options) for source, name in output_names(sources, out).items()]
+    request = _Request(options, boxes, asked, len(items) == 1)
     waiting: list[_Item] = []
     outcomes: dict[Path, Outcome] = {}
     pending: list[_Pending] = []
@@ -147,7 +191,7 @@ def annotate_pictures(
     for item in items:
         waiting.append(item)
         try:
-            result = _prepare(item, options, boxes, len(items) == 1)
+            result = _prepare(item, request)
         except SDPoseError as error:
             result = Outcome(item.source, "failed", str(error))
         if isinstance(result, Outcome):
@@ -160,18 +204,46 @@ def annotate_pictures(
     yield from finish()
 
 
-def _prepare(item: _Item, options: PictureOptions, boxes: BoxFile | None, only: bool) -> _Pending | Outcome:
-    """Read a picture for the estimator, or finish it if its poses or all its files already exist."""
-    if not options.overwrite and not item.missing():
-        return Outcome(item.source, "kept", "its files already exist", files=item.files())
+def _prepare(item: _Item, request: _Request) -> _Pending | Outcome:
+    """Read a picture for the estimator, or finish it with the poses that are there."""
+    options, boxes = request.options, request.boxes
+    origin = request.origin(item.source)
+    sequence = None if options.overwrite else kept_poses(item.sequence)
+    if sequence is not None:
+        _final(origin, sequence.meta, options).refuse_other(sequence.meta, item.sequence)
+        return _redraw(item, sequence.frame(0), options)
+    if not options.overwrite:
+        refuse_orphans(item.sequence, item.drawings())
     image = _read(item.source, options)
-    if not options.overwrite and item.sequence.exists():
-        return _write(item, image, PoseSequence.load(item.sequence).frame(0), options)
-    return _Pending(item, image, _given(boxes, item.source, only, image))
+    return _Pending(item, image, _given(boxes, item.source, request.only, image), origin)
 
 
 def _given(boxes: BoxFile | None, source: Path, only: bool, image: np.ndarray) -> FramePeople | None:
     return None if boxes is None else FramePeople(boxes.boxes_of(source, only, (image.shape[1], image.shape[0])))
+
+
+def _redraw(item: _Item, poses: Poses, options: PictureOptions) -> Outcome:
+    """Draw what is missing or differs from kept poses."""
+    drawable = poses.keypoint_set in DRAWABLE
+    marks = _marks(item, options) if drawable else {}
+    todo = [file for file in item.drawings() if drawable and not is_drawn(file, marks[file])]
+    if not todo:
+        message = "its files already exist" + ("" if drawable else f"; {_no_drawing(poses)}")
+        return Outcome(item.source, "kept", message, len(poses), [item.sequence, *marks])
+    image = _read(item.source, options) if item.overlay in todo else None
+    _draw(item, todo, image, poses, options)
+    message = f"{describe(poses)}; drawn again from the keypoints: {', '.join(file.name for file in todo)}"
+    return Outcome(item.source, "done", message, len(poses), todo)
+
+
+def _marks(item: _Item, options: PictureOptions) -> dict[Path, dict[str, Any]]:
+    """The mark of each file that is made from the poses."""
+    style, parts, threshold = options.style, options.parts, options.threshold
+    drawing = drawing_asked(style, parts, threshold, options.size, options.fit)
+    marks = {item.pose_map: drawing, item.keypoints: {"threshold": threshold, "scores": options.json_scores}}
+    if item.overlay:
+        marks[item.overlay] = drawing_asked(style, parts, threshold)
+    return {file: mark_of(item.sequence, drawing) for file, drawing in marks.items()}
 
 
 def _estimate(
@@ -199,7 +271,7 @@ def _estimate(
         try:
             if isinstance(result, SDPoseError):
                 raise result
-            yield source, _write(entry.item, entry.image, result.with_meta(source=source.name), options)
+            yield source, _write(entry, result, options)
         except SDPoseError as error:
             yield source, Outcome(source, "failed", str(error))
 
@@ -220,28 +292,39 @@ def _read(source: Path, options: PictureOptions) -> np.ndarray:
     return read_image(source, **settings)
 
 
-def _write(item: _Item, image: np.ndarray, poses: Poses, options: PictureOptions) -> Outcome:
-    """Write the files of one picture; without `overwrite`, those that are missing."""
-    if (image.shape[1], image.shape[0]) != poses.size:
-        raise InputError(
-            f"{item.sequence} was made from a picture of {poses.size}, but {item.source} is "
-            f"{(image.shape[1], image.shape[0])}: use --overwrite"
-        )
-    wanted = item.files() if options.overwrite else item.missing()
-    drawing: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
-    if item.sequence in wanted:
-        poses.save(item.sequence)
-    if poses.keypoint_set not in DRAWABLE:
-        note = f"; no pose map and no OpenPose JSON: OpenPose has no points for {poses.keypoint_set!r}"
-        return Outcome(item.source, "done", describe(poses) + note, len(poses), [item.sequence])
-    if item.pose_map in wanted:
-        canvas = place(poses, options.size, options.fit) if options.size else poses
-        write_png(item.pose_map, draw_poses(canvas, **drawing))
-    if item.keypoints in wanted:
-        write_openpose_json(item.keypoints, poses, threshold=options.threshold, json_scores=options.json_scores)
-    if item.overlay and item.overlay in wanted:
-        write_png(item.overlay, overlay(image, poses, **drawing))
-    return Outcome(item.source, "done", describe(poses), len(poses), wanted)
+def _write(entry: _Pending, poses: Poses, options: PictureOptions) -> Outcome:
+    """Write the files of one picture that was estimated."""
+    item = entry.item
+    if not entry.origin.is_of_source(file_identity(item.source)):
+        raise InputError(f"{item.source} was replaced while it was annotated: annotate it again")
+    poses = poses.with_meta(source=item.source.name, origin=_final(entry.origin, poses.meta, options).as_meta())
+    poses.save(item.sequence)
+    drawable = poses.keypoint_set in DRAWABLE
+    drawings = item.drawings() if drawable else []
+    _draw(item, drawings, entry.image, poses, options)
+    if options.overwrite:
+        remove_stale(item.sequence, item.name)
+    message = describe(poses) if drawable else f"{describe(poses)}; {_no_drawing(poses)}"
+    return Outcome(item.source, "done", message, len(poses), [item.sequence, *drawings])
+
+
+def _no_drawing(poses: Poses) -> str:
+    return f"no pose map and no OpenPose JSON: OpenPose has no points for {poses.keypoint_set!r}"
+
+
+def _draw(item: _Item, files: Sequence[Path], image: np.ndarray | None, poses: Poses, options: PictureOptions) -> None:
+    """Write some of the files that are made from the saved poses; `image` is for the overlay."""
+    look: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
+    marks = {file: mark_text(mark) for file, mark in _marks(item, options).items()} if files else {}
+    for file in files:
+        mark = marks[file]
+        if file == item.keypoints:
+            write_openpose_json(file, poses, options.threshold, options.json_scores, mark=mark)
+        elif file == item.pose_map:
+            canvas = place(poses, options.size, options.fit) if options.size else poses
+            write_png(file, draw_poses(canvas, **look), {MARK: mark})
+        elif image is not None:
+            write_png(file, overlay(image, poses, **look), {MARK: mark})
 
 
 def describe(poses: Poses) -> str:

@@ -1,14 +1,14 @@
 """The work folder of an unfinished clip, from which a killed run resumes.
 
-`settings.json` names the source and the settings of the chunks. `chunk_00000.npz` and so on hold the finished frames:
-each is a `.pose.npz` with the state from which to resume, and a piece (see `resumable.py`) that follows the chunk
-before. The process at work holds `lock`.
+`settings.json` holds the identity of the source and the settings of the chunks. `chunk_00000.npz` and so on hold the
+finished frames: each is a `.pose.npz` with the state from which to resume, and a piece (see `resumable.py`) that
+follows the chunk before. `saved` says that the poses are written and only drawings are left. The process at work holds
+`lock`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import shutil
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..origins import OtherOrigin
 from ..poses import PoseSequence
 from ..resumable import (
     DamagedPiece,
@@ -36,8 +37,12 @@ from .chunks import ChunkResult
 
 log = logging.getLogger(__name__)
 
-HEAD = 1 << 20
-"""Bytes at the beginning and at the end of a source that are compared."""
+SETTINGS, SAVED = "settings.json", "saved"
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether the work folder at `path` holds a run whose poses are not written yet."""
+    return (path / SETTINGS).exists() and not (path / SAVED).exists()
 
 
 class WorkFolder:
@@ -72,15 +77,26 @@ class WorkFolder:
 
     @property
     def _settings_file(self) -> Path:
-        return self.path / "settings.json"
+        return self.path / SETTINGS
 
-    def begin(self, settings: Mapping[str, Any]) -> list[str]:
+    @property
+    def saved(self) -> bool:
+        """Whether the poses are written: only drawings are left."""
+        return (self.path / SAVED).exists()
+
+    def note_saved(self) -> None:
+        """Record that the poses are written."""
+        (self.path / SAVED).touch()
+
+    def begin(self, settings: Mapping[str, Any], overwrite: bool = False) -> list[str]:
         """Load the chunks made with these settings (JSON-able); returns notes on unusual events.
 
-        Chunks with other settings or of another source are removed, and so are a damaged chunk and those after it.
+        A damaged chunk and those after it are removed. With `overwrite`, so are chunks of another source or with other
+        settings; otherwise `OtherOrigin` is raised, unless nothing is finished.
         """
         settings = plain(settings)
-        notes = self._notes_on_other(settings)
+        notes = self._notes_on_other(settings, overwrite)
+        (self.path / SAVED).unlink(missing_ok=True)
         if notes or not self._settings_file.exists():
             self.clear()
         begin(self._settings_file, settings)
@@ -90,14 +106,22 @@ class WorkFolder:
             log.warning("%s: %s", self.path.name, note)
         return notes
 
-    def _notes_on_other(self, settings: Mapping[str, Any]) -> list[str]:
+    def _notes_on_other(self, settings: Mapping[str, Any], overwrite: bool) -> list[str]:
         """Why the existing chunks cannot be used, if they have other settings."""
         try:
             found = read_settings(self._settings_file)
         except InputError:
             return ["the settings of an unfinished run are damaged: starting over"]
         difference = None if found is None else first_difference(found, settings)
-        return [f"an unfinished run had other settings ({difference}): starting over"] if difference else []
+        if found is None or difference is None:
+            return []
+        what = "had other settings" if found.get("source") == settings.get("source") else "was of another source"
+        if not overwrite and self._chunks():
+            raise OtherOrigin(
+                f"{self.path} holds an unfinished run that {what} ({difference}): finish it with its own command, use "
+                "--overwrite to start over, or another folder"
+            )
+        return [f"an unfinished run {what} ({difference}): starting over"]
 
     def _load_chunks(self) -> list[str]:
         try:
@@ -165,22 +189,3 @@ class WorkFolder:
         """Release the lock."""
         self._lock.release()
         self._closed = True
-
-
-def source_identity(path: Path) -> dict[str, Any]:
-    """What identifies a source: its size, modification time, and a hash of its beginning and end.
-
-    For a folder of pictures: the names, sizes and modification times of its files.
-    """
-    try:
-        if path.is_dir():
-            entries = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in path.iterdir() if p.is_file())
-            return {"files": len(entries), "hash": hashlib.sha256(json.dumps(entries).encode()).hexdigest()}
-        stat = path.stat()
-        with open(path, "rb") as handle:
-            ends = handle.read(HEAD)
-            handle.seek(max(0, stat.st_size - HEAD))
-            ends += handle.read(HEAD)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    return {"bytes": stat.st_size, "changed": stat.st_mtime_ns, "hash": hashlib.sha256(ends).hexdigest()}

@@ -50,8 +50,8 @@ class Record:
 
     Attributes:
         name: name of its files below OUT.
-        source: path it was read from.
-        status: "done", "kept" (its files already existed) or "failed".
+        source: full path it was read from.
+        status: "done", "kept" (its files were already there) or "failed".
         message: why it failed or was kept; otherwise a phrase about the result.
         seconds: wall time of the work.
         frames, people: of the sequence; people are distinct ids.
@@ -131,7 +131,7 @@ class Batch:
             return None
         try:
             earlier, written = self._recorded(item)
-            if earlier is not None and written > self.began:
+            if earlier is not None and written > self.began and earlier.source == _full_path(item.source):
                 return earlier
             record = self._do(item, run, earlier)
             with atomic_write(self.state_file(item, ".json")) as file:
@@ -142,7 +142,7 @@ class Batch:
 
     def _do(self, item: Item, run: Run, earlier: Record | None) -> Record:
         start = time.monotonic()
-        about: dict[str, Any] = {"name": item.name, "source": str(item.source)}
+        about: dict[str, Any] = {"name": item.name, "source": _full_path(item.source)}
         try:
             outcome = run(item, item.folder(self.out))
             files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in outcome.files}
@@ -156,8 +156,7 @@ class Batch:
             log.exception("%s: unexpected error", item.source)
             about |= {"status": "failed", "message": f"{type(error).__name__}: {error}"}
         if about["status"] == "kept" and earlier is not None and earlier.status != "failed":
-            other = "" if earlier.settings == self.settings else "; made with other settings"
-            return replace(earlier, status="kept", message=about["message"] + other, files=about["files"])
+            return replace(earlier, **about)
         return Record(
             **about, seconds=round(time.monotonic() - start, 3), settings=self.settings,
             shard=str(self.shard) if self.shard else None, host=socket.gethostname(), finished=round(time.time(), 3),
@@ -212,6 +211,11 @@ class Batch:
         except ValueError as error:
             log.warning("%s is damaged (%s): the item is checked again", path, error)
             return None, 0.0
+
+
+def _full_path(source: Path) -> str:
+    """As in the record: two processes may run in different folders."""
+    return os.path.abspath(source)
 
 
 def _now_on(folder: Path) -> float:

@@ -101,11 +101,17 @@ def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
 def identify(path: str | Path) -> dict[str, Any]:
     """Name and SHA-256 of a checkpoint's files: {"path": name, "sha256": {file: digest}}."""
     path = Path(path)
-    if path.is_file():
-        return {"path": path.name, "sha256": {path.name: sha256_of(path)}}
-    read = ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")  # by us, of all files in the folder
-    names = (file.relative_to(path) for file in sorted(path.rglob("*.safetensors")))
-    return {"path": path.name, "sha256": {str(n): sha256_of(path / n) for n in names if n.parts[0] in read}}
+    names = {file: str(file.relative_to(path)) if path.is_dir() else file.name for file in weight_files(path)}
+    return {"path": path.name, "sha256": {name: sha256_of(file) for file, name in names.items()}}
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The files of a checkpoint that are read, of all that a folder may hold; of an ONNX file also its `.data`."""
+    if not path.is_dir():
+        beside = path.with_name(f"{path.name}.data")
+        return [path, beside] if beside.exists() else [path]
+    read = ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")
+    return [file for file in sorted(path.rglob("*.safetensors")) if file.relative_to(path).parts[0] in read]
 
 
 def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:

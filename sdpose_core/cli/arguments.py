@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
 from ..errors import InputError, SDPoseError
@@ -144,10 +145,18 @@ def make_estimator(args: argparse.Namespace) -> Estimator:
 
 def make_detector(args: argparse.Namespace) -> PersonDetector:
     """The detector that the options choose."""
+    return load_detector(args.detector, _detector_options(args))
+
+
+def _detector_options(args: argparse.Namespace) -> DetectorOptions:
     options = DetectorOptions(max_people=args.max_people, min_size=args.min_size)
-    if args.detector_threshold is not None:
-        options = replace(options, threshold=args.detector_threshold)
-    return load_detector(args.detector, options)
+    return options if args.detector_threshold is None else replace(options, threshold=args.detector_threshold)
+
+
+def asked_models(args: argparse.Namespace) -> dict[str, Any]:
+    """What `make_estimator` and `make_detector` make, without loading it, see `models_asked`."""
+    options = options_among(EstimatorOptions, vars(args))
+    return models_asked(args.model, options, args.detector, _detector_options(args), args.boxes)
 
 
 def announce(estimator: Estimator) -> str:

@@ -24,7 +24,7 @@ from ..batch.shards import Shard
 from ..errors import InputError, SDPoseError
 from ..resumable import plain
 from .arguments import OK, SOME_FAILED, announce, checking_usage, count, make_estimator, report_inputs, say, say_result
-from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
+from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 
 _NOT_SETTINGS = (
     "actors", "batch_size", "command", "device", "inputs", "lists", "out", "overwrite", "ray", "recursive", "run",
@@ -39,7 +39,8 @@ def add_parser(commands: Any) -> None:
         "batch",
         help="annotate many videos",
         description="Writes the files of 'sdpose video' for each video, and manifest.jsonl. Finished videos are kept; "
-        "run the same command again for failed and unfinished ones.",
+        "run the same command again for failed and unfinished ones. A video fails if OUT holds results of another "
+        "video of its name, or made with other settings, unless --overwrite is set.",
     )
     sub.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob pattern, or @FILE (see --list)")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
@@ -100,8 +101,13 @@ class ClipRun:
     def __call__(self, item: Item, folder: Path) -> ClipOutcome:
         return annotate_clip(
             item.source, folder, estimator=lambda: self._estimator, detector=lambda: self._detector,
-            options=self._options, name=item.stem,
+            options=self._options, asked=self._asked, name=item.stem,
         )  # fmt: skip
+
+    @functools.cached_property
+    def _asked(self) -> dict[str, Any]:
+        with _cannot_start():
+            return asked_clip_models(self._args)
 
     @functools.cached_property
     def _estimator(self) -> Any:

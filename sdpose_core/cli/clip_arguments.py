@@ -17,6 +17,7 @@ from .arguments import (
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
+    asked_models,
     color,
     count,
     make_detector,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `sdpose video` and `sdpose batch`."""
     parser.add_argument("--overlay", action="store_true", help="also write NAME_overlay.mp4: the poses on the video")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(parser)
     add_detector_arguments(parser)
     parser.add_argument_group("selecting people").add_argument(
@@ -151,7 +152,16 @@ def _clean_options(args: argparse.Namespace) -> CleanOptions | None:
 
 def make_clip_detector(args: argparse.Namespace) -> PersonDetector:
     """The detector of a clip. It finds everybody: `--max-people` selects over the whole clip, not in each frame."""
-    return make_detector(argparse.Namespace(**{**vars(args), "max_people": None}))
+    return make_detector(_for_everybody(args))
+
+
+def asked_clip_models(args: argparse.Namespace) -> dict[str, Any]:
+    """What the estimator and the detector of a clip are, without loading them."""
+    return asked_models(_for_everybody(args))
+
+
+def _for_everybody(args: argparse.Namespace) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(args), "max_people": None})
 
 
 def _parse_rate(text: str) -> Fraction:

@@ -20,6 +20,7 @@ from .arguments import (
     add_drawing_arguments,
     add_estimator_arguments,
     announce,
+    asked_models,
     checking_usage,
     color,
     count,
@@ -37,12 +38,14 @@ def add_parser(commands: Any) -> None:
     sub = commands.add_parser(
         "image",
         help="annotate pictures",
-        description="Writes NAME_pose.png, NAME_keypoints.json and NAME.pose.npz. Existing files are kept.",
+        description="Writes NAME_pose.png, NAME_keypoints.json and NAME.pose.npz. Results of the same picture and "
+        "settings are kept; with another style, size or threshold they are drawn again. Results of another picture or "
+        "other settings are never replaced without --overwrite.",
     )
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or @FILE: a list")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
-    sub.add_argument("--overwrite", action="store_true", help="replace existing files")
+    sub.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
     add_drawing_arguments(sub)
@@ -91,8 +94,8 @@ def _run_image(args: argparse.Namespace) -> int:
         say_result(outcome.source, outcome.status, outcome.message)
     with bar:
         for outcome in annotate_pictures(
-            sources, args.out, estimator=estimator, detector=detector, options=options, boxes=boxes,
-            on_crops=bar.crops_done,
+            sources, args.out, estimator=estimator, detector=detector, options=options, asked=asked_models(args),
+            boxes=boxes, on_crops=bar.crops_done,
         ):  # fmt: skip
             outcomes.append(outcome)
             say_result(outcome.source, outcome.status, outcome.message)

@@ -8,11 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ..annotate.requests import drawing_asked
 from ..drawing.backgrounds import open_background
 from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
 from ..errors import InputError
+from ..origins import mark_of, mark_text, read_mark
 from ..poses import PoseSequence
+from ..sequences.cleaning import drawing_threshold
 from ..sequences.tracks import split_tracks
 from ..video.opening import open_video
 from ..video.writer import SUFFIX
@@ -61,16 +64,31 @@ def _run_draw(args: argparse.Namespace) -> int:
     out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
     if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
+    before = [file for file in out.glob("*.png") if file.stem.isdecimal()] if out.is_dir() else []
     frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
     with Bar() as bar:
         others = draw_sequence(
             sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
-            codec=args.codec, background=frames, on_progress=bar.shows("drawing"),
+            codec=args.codec, background=frames, mark=_mark(args, sequence, out), on_progress=bar.shows("drawing"),
         )  # fmt: skip
     for note in notes + others:
         say(f"note: {note}")
+    written = {out / f"{index:06d}.png" for index in sequence.frame_index}
+    for file in before:
+        if file not in written and read_mark(file) is not None:  # of a longer sequence: it would be the end of this one
+            file.unlink()
     print(out)
     return OK
+
+
+def _mark(args: argparse.Namespace, sequence: PoseSequence, out: Path) -> str:
+    threshold = drawing_threshold(sequence.meta, args.threshold)
+    drawing = drawing_asked(args.style, args.parts, threshold, args.size, args.fit)
+    if out.suffix.lower() in SUFFIX.values():
+        drawing["codec"] = args.codec
+    if args.background != "black":
+        drawing["background"] = Path(args.background).name
+    return mark_text(mark_of(args.sequence, drawing))
 
 
 def _add_info(commands: Any) -> None:

@@ -15,7 +15,7 @@ from ..inputs import is_result
 from ..names import output_name
 from ..poses import PoseSequence
 from .arguments import INTERRUPTED, OK, announce, checking_usage, make_estimator, say, say_result
-from .clip_arguments import add_clip_arguments, clip_options, make_clip_detector
+from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import Bar
 
 
@@ -25,7 +25,8 @@ def add_parser(commands: Any) -> None:
         "video",
         help="annotate a video",
         description="Writes NAME_kps.mp4 (the poses on black, lossless) and NAME.pose.npz. Run the same command "
-        "again to resume after a stop. Existing files are kept.",
+        "again to resume after a stop. Results of the same video and settings are kept; with another style or size "
+        "they are drawn again. Results of another video or other settings are never replaced without --overwrite.",
     )
     sub.add_argument("input", type=Path, metavar="INPUT", help="video, animated picture, or folder of pictures")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
@@ -51,8 +52,8 @@ def _run_video(args: argparse.Namespace) -> int:
         try:
             outcome = annotate_clip(
                 args.input, args.out, estimator=estimator, detector=lambda: make_clip_detector(args), options=options,
-                boxes=boxes, on_progress=bar.shows("poses"), on_chunk=bar.show_people, on_draw=bar.shows("drawing"),
-                times=times,
+                asked=asked_clip_models(args), boxes=boxes, on_progress=bar.shows("poses"),
+                on_chunk=bar.show_people, on_draw=bar.shows("drawing"), times=times,
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.close()

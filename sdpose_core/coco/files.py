@@ -46,7 +46,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             return image.size[::-1] if turned else image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

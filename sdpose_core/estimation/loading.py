@@ -46,18 +46,34 @@ def load_estimator(
         MissingDependency: SDPose needs torch and diffusers, and one is missing.
     """
     options = with_settings(options or EstimatorOptions(), settings, "estimator")
+    path, why = chosen_weights(name_or_path, search=search)
+    if path is None:
+        if why:
+            log.info("%s", why)
+        return PreviewEstimator(note=why or None)
+    if path.name.lower().endswith(".onnx"):
+        return _load_export(path, options)
+    return _load_checkpoint(path, options)
+
+
+def chosen_weights(name_or_path: str | Path = "auto", *, search: Sequence[str | Path] = ()) -> tuple[Path | None, str]:
+    """The checkpoint or ONNX file that `load_estimator` loads, without loading it; None for the preview, and why.
+
+    The reason is empty if the preview was asked for. Raises `CheckpointError` if the weights are missing, and
+    `MissingDependency` if what runs them is missing too.
+    """
     name = str(name_or_path)
     if name == "preview":
-        return PreviewEstimator()
+        return None, ""
     if name == "auto":
-        path, why = _find_any(search)
-        if path is None:
-            log.info("%s", why)
-            return PreviewEstimator(note=why)
-        name_or_path = path
-    if name.lower().endswith(".onnx"):
-        return _load_export(Path(name), options)
-    return _load_checkpoint(name_or_path, options, search)
+        return _find_any(search)
+    if name.lower().endswith(".onnx") or Path(name).exists():
+        return Path(name), ""
+    try:
+        return find_weights(name, search=search), ""
+    except CheckpointError:
+        _need_torch(name)  # first things first: without it, the weights are of no use
+        raise
 
 
 def _load_export(path: Path, options: EstimatorOptions) -> Estimator:
@@ -70,14 +86,11 @@ def _load_export(path: Path, options: EstimatorOptions) -> Estimator:
     )  # fmt: skip
 
 
-def _load_checkpoint(
-    name_or_path: str | Path, options: EstimatorOptions, search: Sequence[str | Path]
-) -> PoseEstimator:
-    _need_torch(str(name_or_path))
+def _load_checkpoint(path: Path, options: EstimatorOptions) -> PoseEstimator:
+    _need_torch(path.name)
     from ..checkpoints.loading import load_sdpose
     from ..model.devices import channels_last
 
-    path = Path(name_or_path) if Path(name_or_path).exists() else find_weights(str(name_or_path), search=search)
     model = load_sdpose(
         path, keypoint_set=options.keypoint_set, feature_level=options.feature_level, input_size=options.input_size,
         dtype=options.dtype, vae_dtype=options.vae_dtype, device=options.device, fold=True,

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write
+from ..origins import MARK
 from ..poses import Poses
 from . import order
 from .order import OpenPosePerson, PointSource, gather, people_of_points, present_points
@@ -61,10 +62,19 @@ def to_openpose(
 
 
 def write_openpose_json(
-    path: str | Path, poses: Poses, threshold: float = 0.3, json_scores: bool = False, body: str = "openpose_18"
+    path: str | Path,
+    poses: Poses,
+    threshold: float = 0.3,
+    json_scores: bool = False,
+    body: str = "openpose_18",
+    *,
+    mark: str = "",
 ) -> None:
-    """Write one frame as an OpenPose JSON file, atomically. Arguments and errors as in `to_openpose`."""
-    frame = to_openpose(poses, threshold, json_scores, body)
+    """Write one frame as an OpenPose JSON file, atomically; `mark` (see `origins.mark_text`) under a key of its own.
+
+    The other arguments, and the errors, are those of `to_openpose`.
+    """
+    frame = to_openpose(poses, threshold, json_scores, body) | ({MARK: mark} if mark else {})
     with atomic_write(path, "w") as handle:
         json.dump(frame, handle, allow_nan=False)
         handle.write("\n")

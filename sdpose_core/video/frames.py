@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+
+from ..origins import file_identity
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".qt", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".ts",
@@ -70,6 +72,10 @@ class VideoSource(Protocol):
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The frames from index `start` on, the same as when reading from the first."""
         ...
+
+    def identity(self) -> dict[str, Any]:
+        """What tells it apart from every other source: of its content, see `origins.file_identity`."""
+        return file_identity(self.info.path)
 
     def __enter__(self) -> VideoSource:
         return self

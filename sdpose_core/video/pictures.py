@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, open_picture, read_image, to_rgb
 from ..inputs import pictures_in
+from ..origins import folder_identity
 from ..poses import USUAL_RATE
 from ..times import agreed_rate
 from .frames import Frame, VideoInfo, VideoSource
@@ -107,3 +108,7 @@ class PictureFolder(VideoSource):
                     f"{self.info.size[0]} x {self.info.size[1]}: all frames of a clip must have the same size"
                 )
             yield Frame(index, float(index / self.info.frame_rate), image, file.name)
+
+    def identity(self) -> dict[str, Any]:
+        """See `VideoSource`."""
+        return folder_identity(self.files)

@@ -50,9 +50,11 @@ def test_a_fingerprint_tells_weights_apart(tmp_path):
     values = np.random.default_rng(0).integers(0, 255, 5_000_000, np.uint8)
     (tmp_path / "a").write_bytes(values.tobytes())
     (tmp_path / "b").write_bytes((values + 1).tobytes())
-    a, b = weights_fingerprint(tmp_path / "a"), weights_fingerprint(tmp_path / "b")
+    (tmp_path / "copy").write_bytes((tmp_path / "a").read_bytes())
+    a, b, copy = (weights_fingerprint([tmp_path / name]) for name in ("a", "b", "copy"))
     assert a["bytes"] == b["bytes"] and a["sample"] != b["sample"]
-    assert weights_fingerprint(tmp_path)["bytes"] == 10_000_000
+    assert copy == a, "the name does not matter"
+    assert weights_fingerprint([tmp_path / "a", tmp_path / "b"])["bytes"] == 10_000_000
 
 
 @pytest.mark.parametrize(

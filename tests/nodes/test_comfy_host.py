@@ -416,6 +416,29 @@ def test_the_graphs_for_videos_run_and_write_one_frame_per_frame(server: Server,
         assert frame_count(server.base / "output" / file) == 45, file
 
 
+def test_two_nodes_on_one_video_and_a_rerun_write_files_of_their_own(server: Server) -> None:
+    def prompt(**settings: object) -> dict:
+        both = {"video": ["2", 0], "folder": "apart", "smooth": False, **settings}
+        return {
+            "1": {"class_type": "LoadVideo", "inputs": {"file": CLIP}},
+            "2": {"class_type": "Video Slice", "inputs": {
+                "video": ["1", 0], "start_time": 0.0, "duration": 0.25, "strict_duration": False}},
+            "3": node("SDPoseAnnotatorVideo", **both),
+            "4": node("SDPoseAnnotatorVideo", **both, style="musepose"),
+        }  # fmt: skip
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (server.base / "output" / "apart").iterdir()}
+
+    server.run(prompt())
+    first = files()
+    assert len(first) == 4 and len({data for name, data in first.items() if name.endswith("_kps.mp4")}) == 2
+    server.run(prompt(keep_finished=True))
+    assert files() == first
+    server.run(prompt(every=2))
+    assert first.items() < files().items() and len(files()) == 8
+
+
 def test_the_steps_for_videos_one_by_one(server: Server) -> None:
     prompt = {
         "1": {"class_type": "LoadVideo", "inputs": {"file": CLIP}},

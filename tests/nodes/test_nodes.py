@@ -405,6 +405,8 @@ def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: An
     assert len(management.loaded) == 1
     assert np.array_equal(found.keypoints, bare.keypoints) and np.array_equal(found.scores, bare.scores)
     assert "17 keypoints" in managed.describe()
+    assert json.loads(json.dumps(managed.asked)) == managed.asked
+    assert (managed.asked["dtype"], managed.asked["input_size"]) == ("float32", [192, 256])
 
 
 # --- files on disk ----------------------------------------------------------------------------------------------------

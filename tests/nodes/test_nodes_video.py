@@ -249,13 +249,77 @@ def test_annotate_video_writes_streams_and_loads_again(
     assert loaded.frame_rate == RATE
 
 
-def test_annotate_video_takes_a_path_and_keeps_what_is_finished(run: Any, base: Path, clip: Path) -> None:
-    shutil.copy(clip, base / "input" / "mine.mp4")
-    first = run("Video", path="mine.mp4", folder="kept", smooth=False)
+@pytest.fixture
+def short_clip(inside: Any, base: Path) -> Any:
+    """Writes three frames of the dancer to a file in ComfyUI's input folder; another `turn` is another video."""
+
+    def make(name: str, turn: int = 0) -> str:
+        path = base / "input" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with inside("sdpose_core.video.opening").open_video(DANCER) as source:
+            frames = [np.rot90(frame.image, turn).copy() for frame, _ in zip(source.frames(), range(3), strict=False)]
+        with inside("sdpose_core.video.writer").VideoWriter(path, (350, 350), RATE) as writer:
+            for frame in frames:
+                writer.write(frame)
+        return name
+
+    return make
+
+
+def names_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def forbidden(*_args: Any, **_settings: Any) -> Any:
+    raise AssertionError("no model is needed")
+
+
+def test_annotate_video_takes_a_path_and_keeps_what_is_finished(
+    run: Any, base: Path, short_clip: Any, inside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = {"path": short_clip("mine.mp4"), "folder": "kept", "smooth": False, "keep_finished": True}
+    first = run("Video", **same)
     stamp = Path(first[3]).stat().st_mtime_ns
-    again = run("Video", path="mine.mp4", folder="kept", keep_finished=True)
-    assert Path(again[3]).stat().st_mtime_ns == stamp
-    np.testing.assert_array_equal(again[1].keypoints, first[1].keypoints)
+    with monkeypatch.context() as patch:
+        patch.setattr(inside("nodes.host.model").PreviewModel, "estimator", forbidden)
+        again = run("Video", **same)
+        drawn = run("Video", **same, style="musepose")
+    assert (again[3], Path(again[3]).stat().st_mtime_ns) == (first[3], stamp)
+    assert Path(drawn[3]).name == "mine_00002.pose.npz" and "drawn again from the keypoints" in drawn[4]
+    for other in (again, drawn):
+        np.testing.assert_array_equal(other[1].keypoints, first[1].keypoints)
+    assert not torch.equal(drawn[2], first[2])
+    assert Path(run("Video", **{**same, "flip_test": True})[3]).name == "mine_00003.pose.npz"
+
+
+def test_two_nodes_and_a_rerun_write_files_of_their_own(run: Any, base: Path, short_clip: Any) -> None:
+    out, name = base / "output" / "apart", short_clip("same.mp4")
+    styles = ("controlnet", "musepose", "controlnet")
+    results = [run("Video", path=name, folder="apart", smooth=False, style=style) for style in styles]
+    assert [Path(result[3]).name for result in results] == [
+        "same.pose.npz", "same_00002.pose.npz", "same_00003.pose.npz",
+    ]  # fmt: skip
+    assert not torch.equal(results[0][2], results[1][2]) and torch.equal(results[0][2], results[2][2])
+    assert len({result[0].get_stream_source() for result in results}) == 3
+    assert len(names_of(out)) == 6
+
+
+def test_two_videos_of_one_name_never_mix(run: Any, base: Path, short_clip: Any) -> None:
+    paths = []
+    for turn, keep in ((0, False), (1, False), (0, True), (1, True)):
+        card = short_clip(f"card{turn}/MVI.mp4", turn)
+        paths.append(Path(run("Video", path=card, folder="two", smooth=False, keep_finished=keep)[3]).name)
+    assert paths == ["MVI.pose.npz", "MVI_00002.pose.npz"] * 2
+    assert len(names_of(base / "output" / "two")) == 4
+
+
+def test_a_file_that_was_there_before_stays(run: Any, base: Path, short_clip: Any) -> None:
+    out = base / "output" / "theirs"
+    out.mkdir(parents=True)
+    (out / "own_kps.mp4").write_bytes(b"somebody's")
+    path = run("Video", path=short_clip("own.mp4"), folder="theirs", smooth=False, keep_finished=True)[3]
+    assert Path(path).name == "own_00002.pose.npz"
+    assert (out / "own_kps.mp4").read_bytes() == b"somebody's"
 
 
 def test_a_cancelled_video_goes_on_where_it_was(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from sdpose_core.annotate.pictures import PictureOptions, annotate_pictures, des
 from sdpose_core.detection.box_files import BoxFile
 from sdpose_core.drawing.canvas import place
 from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.origins import file_identity, read_mark
 from sdpose_core.poses import Poses, PoseSequence
 
 
@@ -54,7 +57,7 @@ def picture(path: Path, color: tuple[int, int, int] = (9, 9, 9), size: tuple[int
     return path
 
 
-def run(sources: list[Path], out: Path, estimator=None, detector=None, boxes=None, **options):
+def run(sources: list[Path], out: Path, estimator=None, detector=None, boxes=None, asked=None, **options):
     return list(
         annotate_pictures(
             sources,
@@ -62,6 +65,7 @@ def run(sources: list[Path], out: Path, estimator=None, detector=None, boxes=Non
             estimator=lambda: estimator or CornerEstimator(),
             detector=lambda: detector or FixedDetector(),
             options=PictureOptions(**options),
+            asked=asked or {},
             boxes=boxes,
         )
     )
@@ -212,17 +216,28 @@ def test_one_bad_picture_never_stops_the_others(tmp_path: Path) -> None:
     assert names == {"a", "z"}
 
 
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class Never(CornerEstimator):
+    """Nothing may be estimated."""
+
+    def estimate(self, images, boxes, *, masks=None, on_batch=None) -> list[Poses]:
+        raise AssertionError("no model is needed")
+
+
 def test_finished_pictures_are_kept_and_cost_nothing(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png")
     run([source], tmp_path / "out")
-    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    before = files_in(tmp_path / "out")
     again = CornerEstimator()
     [outcome] = run([source], tmp_path / "out", again, FixedDetector(((0, 0, 9, 9),)))
     assert (outcome.status, again.calls) == ("kept", [])
-    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert files_in(tmp_path / "out") == before
     [outcome] = run([source], tmp_path / "out", again, FixedDetector(((0, 0, 9, 9),)), overwrite=True)
     assert (outcome.status, again.calls) == ("done", [1])
-    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} != before
+    assert files_in(tmp_path / "out") != before
 
 
 def test_a_missing_file_is_made_from_the_poses_that_are_there(tmp_path: Path) -> None:
@@ -230,19 +245,185 @@ def test_a_missing_file_is_made_from_the_poses_that_are_there(tmp_path: Path) ->
     run([source], tmp_path / "out")
     expected = (tmp_path / "out" / "a_pose.png").read_bytes()
     (tmp_path / "out" / "a_pose.png").unlink()
-    estimator = CornerEstimator()
-    [outcome] = run([source], tmp_path / "out", estimator, overlay=True)
-    assert (outcome.status, estimator.calls) == ("done", [])
+    [outcome] = run([source], tmp_path / "out", Never(), overlay=True)
+    assert outcome.status == "done"
+    assert "drawn again from the keypoints: a_pose.png, a_overlay.png" in outcome.message
     assert (tmp_path / "out" / "a_pose.png").read_bytes() == expected
     assert (tmp_path / "out" / "a_overlay.png").exists()
 
 
-def test_poses_of_another_picture_are_not_used(tmp_path: Path) -> None:
-    run([picture(tmp_path / "a.png")], tmp_path / "out")
-    (tmp_path / "out" / "a_pose.png").unlink()
-    [outcome] = run([picture(tmp_path / "a.png", size=(50, 50))], tmp_path / "out")
+@pytest.mark.parametrize("options", [{}, {"overlay": True}, {"style": "musepose"}], ids=["same", "overlay", "style"])
+def test_another_picture_of_the_same_name_is_refused(tmp_path: Path, options: dict) -> None:
+    """As from two memory cards."""
+    first = picture(tmp_path / "card1" / "IMG_1.png")
+    second, fresh = picture(tmp_path / "card2" / "IMG_1.png", (8, 9, 9)), picture(tmp_path / "card2" / "IMG_2.png")
+    run([first], tmp_path / "out")
+    before = files_in(tmp_path / "out")
+    other, new = run([second, fresh], tmp_path / "out", **options)
+    assert (other.status, new.status) == ("failed", "done"), "the others go on"
+    assert "IMG_1.pose.npz exists, but it was made from another file" in other.message
+    assert "use --overwrite to replace it, or another folder" in other.message
+    assert before.items() <= files_in(tmp_path / "out").items()
+    [kept] = run([first], tmp_path / "out", Never())
+    assert kept.status == "kept"
+
+
+def test_the_same_picture_under_another_path_is_kept(tmp_path: Path) -> None:
+    run([picture(tmp_path / "card1" / "a.png")], tmp_path / "out")
+    [outcome] = run([picture(tmp_path / "backup" / "a.png")], tmp_path / "out", Never())
+    assert outcome.status == "kept"
+
+
+def test_a_byte_in_the_middle_makes_another_picture(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.bmp")
+    run([tmp_path / "a.bmp"], tmp_path / "out")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "a.bmp").write_bytes(content)
+    [outcome] = run([tmp_path / "a.bmp"], tmp_path / "out", Never())
+    assert "of the same size, 360,054 bytes, with other content" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "reason"),
+    [
+        ({"flip": True}, {}, "flip was False, now True"),
+        ({"flip": False}, {"background": (1, 2, 3)}, r"background was None, now \[1, 2, 3\]"),
+    ],
+)
+def test_poses_of_other_settings_are_refused(tmp_path: Path, asked: dict, options: dict, reason: str) -> None:
+    source = picture(tmp_path / "a.png")
+    run([source], tmp_path / "out", asked={"flip": False})
+    before = files_in(tmp_path / "out")
+    [outcome] = run([source], tmp_path / "out", Never(), asked=asked, **options)
     assert outcome.status == "failed"
-    assert "--overwrite" in outcome.message
+    assert re.search(f"made with other settings \\({reason}\\): use --overwrite", outcome.message)
+    assert files_in(tmp_path / "out") == before
+
+
+def test_what_to_do_with_nobody_counts_only_where_nobody_was_found(tmp_path: Path) -> None:
+    """Its default depends on the number of pictures: one more in the folder changes nothing for the others."""
+    found, nobody = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", (7, 7, 7))
+    run([found], tmp_path / "out", if_nobody="full-image")
+    run([nobody], tmp_path / "out", detector=FixedDetector(()), if_nobody="full-image")
+    outcomes = run([found, nobody], tmp_path / "out", Never(), if_nobody="empty")
+    assert [outcome.status for outcome in outcomes] == ["kept", "failed"]
+    assert "if_nobody was 'full-image', now 'empty'" in outcomes[1].message
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        ({"style": "musepose"}, ["a_pose.png", "a_overlay.png"]),
+        ({"size": (30, 30)}, ["a_pose.png"]),
+        ({"threshold": 0.5}, ["a_pose.png", "a_keypoints.json", "a_overlay.png"]),
+        ({"json_scores": True}, ["a_keypoints.json"]),
+        ({"fit": "crop", "parts": None}, []),
+    ],
+)
+def test_another_drawing_is_made_from_the_keypoints(tmp_path: Path, options: dict, files: list[str]) -> None:
+    source = picture(tmp_path / "a.png")
+    run([source], tmp_path / "out", overlay=True)
+    [outcome] = run([source], tmp_path / "out", Never(), overlay=True, **options)
+    assert outcome.status == ("done" if files else "kept")
+    assert not files or outcome.message.endswith(f"drawn again from the keypoints: {', '.join(files)}")
+    run([source], tmp_path / "fresh", overlay=True, **options)
+    assert files_in(tmp_path / "out") == files_in(tmp_path / "fresh")
+
+
+DAMAGED = {
+    "cut short": lambda content: content[: len(content) - 20],
+    "empty": lambda content: b"",
+    "a byte": lambda content: content[:-40] + bytes([content[-40] ^ 1]) + content[-39:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("name", ["a_pose.png", "a_overlay.png"])
+def test_a_damaged_drawing_is_made_again(tmp_path: Path, damage, name: str) -> None:
+    source, out = picture(tmp_path / "a.png"), tmp_path / "out"
+    run([source], out, overlay=True)
+    whole = (out / name).read_bytes()
+    (out / name).write_bytes(damage(whole))
+    [outcome] = run([source], out, Never(), overlay=True)
+    assert outcome.message.endswith(f"drawn again from the keypoints: {name}")
+    assert (out / name).read_bytes() == whole
+
+
+def test_edited_poses_are_drawn_again_and_damaged_ones_say_what_to_do(tmp_path: Path) -> None:
+    source, out = picture(tmp_path / "a.png"), tmp_path / "out"
+    run([source], out)
+    sequence = PoseSequence.load(out / "a.pose.npz")
+    dataclasses.replace(sequence, keypoints=sequence.keypoints + 5).save(out / "a.pose.npz")
+    [outcome] = run([source], out, Never())
+    assert "drawn again from the keypoints: a_pose.png, a_keypoints.json" in outcome.message
+    assert json.loads((out / "a_keypoints.json").read_text())["people"][0]["pose_keypoints_2d"][:2] == [25, 35]
+    (out / "a.pose.npz").write_bytes((out / "a.pose.npz").read_bytes()[:-50])
+    [outcome] = run([source], out, Never())
+    assert outcome.status == "failed" and "damaged or of another kind: use --overwrite" in outcome.message
+
+
+THEIRS = {"a_pose.png": (9, 9, 9), "a_keypoints.json": '{"people": []}', "a_overlay.png": (1, 2, 3)}
+
+
+@pytest.mark.parametrize("poses", ["ours", "none"])
+@pytest.mark.parametrize("name", THEIRS)
+def test_a_file_of_somebody_elses_is_never_replaced(tmp_path: Path, name: str, poses: str) -> None:
+    source, out = picture(tmp_path / "a.png"), tmp_path / "out"
+    if poses == "ours":
+        run([source], out, overlay=True)
+    out.mkdir(exist_ok=True)
+    content = THEIRS[name]
+    (out / name).write_text(content) if isinstance(content, str) else picture(out / name, content)
+    before = files_in(out)
+    [outcome] = run([source], out, Never(), overlay=True)
+    assert outcome.status == "failed"
+    assert f"{name} exists, but " in outcome.message and "--overwrite" in outcome.message
+    assert files_in(out) == before
+
+
+def test_overwriting_leaves_nothing_of_the_other_picture(tmp_path: Path) -> None:
+    run([picture(tmp_path / "card1" / "a.png")], tmp_path / "out", overlay=True)
+    picture(tmp_path / "out" / "a_overlay.jpg")
+    run([picture(tmp_path / "card2" / "a.png", (8, 8, 8))], tmp_path / "out", overwrite=True)
+    assert sorted(files_in(tmp_path / "out")) == ["a.pose.npz", "a_keypoints.json", "a_overlay.jpg", "a_pose.png"]
+
+
+def test_poses_without_an_origin_are_refused_and_still_load(tmp_path: Path) -> None:
+    """As earlier versions wrote them."""
+    source, out = picture(tmp_path / "a.png"), tmp_path / "out"
+    run([source], out)
+    old = PoseSequence.load(out / "a.pose.npz")
+    meta = {name: value for name, value in old.meta.items() if name != "origin"}
+    dataclasses.replace(old, meta=meta).save(out / "a.pose.npz")
+    [outcome] = run([source], out, Never())
+    assert "does not say what it was made from: use --overwrite" in outcome.message
+    assert len(PoseSequence.load(out / "a.pose.npz")) == 1
+
+
+def test_a_picture_that_is_replaced_meanwhile_fails(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png")
+
+    class Slow(CornerEstimator):
+        def estimate(self, images, boxes, **settings) -> list[Poses]:
+            picture(source, (1, 1, 1))
+            return super().estimate(images, boxes, **settings)
+
+    [outcome] = run([source], tmp_path / "out", Slow())
+    assert outcome.status == "failed" and "a.png was replaced while it was annotated" in outcome.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_drawing_says_from_which_poses_it_is(tmp_path: Path) -> None:
+    run([picture(tmp_path / "a.png")], tmp_path / "out", overlay=True, style="musepose", size=(64, 64))
+    poses = file_identity(tmp_path / "out" / "a.pose.npz")["sha256"]
+    marks = {name: read_mark(tmp_path / "out" / name) for name in THEIRS}
+    assert {mark["poses"] for mark in marks.values()} == {poses}
+    assert marks["a_pose.png"]["drawing"] == {
+        "style": "musepose", "parts": None, "threshold": 0.3, "size": [64, 64], "fit": "pad",
+    }  # fmt: skip
+    assert marks["a_keypoints.json"]["drawing"] == {"threshold": 0.3, "scores": False}
 
 
 def test_pictures_share_their_batches(tmp_path: Path) -> None:
@@ -344,11 +525,11 @@ class PenEstimator(CornerEstimator):
 
 def test_own_keypoints_are_written_without_a_pose_map(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png")
-    for _ in range(2):  # the second time from the file
+    for status in ("done", "kept"):
         (outcome,) = annotate_pictures(
             [source], tmp_path / "out", estimator=PenEstimator, detector=FixedDetector,
-            options=PictureOptions(overlay=True),
+            options=PictureOptions(overlay=True), asked={},
         )  # fmt: skip
-        assert outcome.status == "done" and "no pose map" in outcome.message and "'pen_4'" in outcome.message
+        assert outcome.status == status and "no pose map" in outcome.message and "'pen_4'" in outcome.message
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pose.npz"]
     assert PoseSequence.load(tmp_path / "out" / "a.pose.npz").frame(0).keypoints.shape == (1, 4, 2)

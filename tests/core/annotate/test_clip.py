@@ -18,23 +18,28 @@ import kill_and_resume
 import numpy as np
 import pytest
 from synthetic_clip import RATE, SIZE, ColorDetector, FigureEstimator, SyntheticClip, picture
+from video_files import pictures, write
 
 from sdpose_core import resumable
 from sdpose_core.annotate import planner as planner_module
 from sdpose_core.annotate import stream as stream_module
 from sdpose_core.annotate.chunks import ChunkResult, FramePeople, join_chunks
 from sdpose_core.annotate.clip import ClipFiles, ClipOutcome, annotate_clip
-from sdpose_core.annotate.clip_options import ClipOptions
+from sdpose_core.annotate.clip_options import ClipOptions, Selection
+from sdpose_core.annotate.numbered import numbered_name
 from sdpose_core.annotate.stream import AHEAD, estimate_frames
-from sdpose_core.annotate.work_folder import WorkFolder, source_identity
+from sdpose_core.annotate.work_folder import WorkFolder
 from sdpose_core.detection.box_files import BoxFile
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.stage_times import StageTimes
 from sdpose_core.images import write_png
+from sdpose_core.names import output_name
+from sdpose_core.origins import Origin, OtherOrigin, file_identity, read_mark
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.interpolation import interpolate
 from sdpose_core.tracking.options import TrackerOptions
 from sdpose_core.video.frames import Frame
+from sdpose_core.video.opening import open_video
 
 ARRAYS = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
 
@@ -456,8 +461,8 @@ def annotate(folder: Path, count: int = 40, options: ClipOptions | None = None, 
     folder.mkdir(exist_ok=True)
     source = folder.parent / f"clip{count}.json"
     clip = SyntheticClip(source) if source.exists() else SyntheticClip.make(source, count)
-    settings = {"estimator": FigureEstimator, "detector": ColorDetector} | settings
-    return annotate_clip(clip, folder, options=options or ClipOptions(chunk=8), name="clip", **settings)
+    settings = {"estimator": FigureEstimator, "detector": ColorDetector, "asked": {}, "name": "clip"} | settings
+    return annotate_clip(clip, folder, options=options or ClipOptions(chunk=8), **settings)
 
 
 def never() -> Any:
@@ -624,31 +629,49 @@ CHANGED: dict[str, tuple[ClipOptions, type, str]] = {
 
 
 @pytest.mark.parametrize(("options", "make", "expected"), CHANGED.values(), ids=CHANGED)
-def test_other_settings_start_over_and_say_so(
+def test_an_unfinished_run_with_other_settings_is_thrown_away_only_if_asked(
     tmp_path: Path, options: ClipOptions, make: Callable[[], Any], expected: str
 ) -> None:
     out = tmp_path / "out"
     stopped(out, 20)
     estimator = make()
-    [note] = annotate(out, options=options, estimator=lambda: estimator).notes
+    with pytest.raises(OtherOrigin, match=f"unfinished run that had other settings .*{expected}.*--overwrite"):
+        annotate(out, options=options, estimator=lambda: estimator)
+    [note] = annotate(out, options=replace(options, overwrite=True), estimator=lambda: estimator).notes
     assert expected in note
     assert "starting over" in note
     assert sum(estimator.calls) >= 40
 
 
-def test_another_source_starts_over(tmp_path: Path) -> None:
+def test_an_unfinished_run_of_another_source_is_thrown_away_only_if_asked(tmp_path: Path) -> None:
     out = tmp_path / "out"
     stopped(out, 20)
     (tmp_path / "clip40.json").write_text('{"frames": 40, "note": "changed"}')
-    [note] = annotate(out).notes
-    assert "source.bytes was" in note
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(OtherOrigin, match=r"clip\.partial\.pose\.npz exists, but it was made from another file"):
+        annotate(out)
+    (out / "clip.partial.pose.npz").rename(tmp_path / "aside")
+    with pytest.raises(OtherOrigin, match="unfinished run that was of another source"):
+        annotate(out)
+    (tmp_path / "aside").rename(out / "clip.partial.pose.npz")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    [note] = annotate(out, options=ClipOptions(chunk=8, overwrite=True)).notes
+    assert "was of another source (source.bytes was" in note
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_where_nothing_is_finished_other_settings_start_over(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stopped(out, 1)
+    [note] = annotate(out, options=ClipOptions(chunk=4)).notes
+    assert "asked.options.chunk was 8, now 4" in note
 
 
 def test_options_that_change_no_estimate_go_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
     stopped(out, 20)
     estimator = FigureEstimator()
-    outcome = annotate(out, options=ClipOptions(chunk=8, clean=None, style="xinsir"), estimator=lambda: estimator)
+    outcome = annotate(out, options=ClipOptions(chunk=8, clean=None, style="musepose"), estimator=lambda: estimator)
     assert outcome.notes == []
     assert sum(estimator.calls) == 24
     assert_same(result(out), join_chunks(stream(40, ClipOptions(chunk=8))))
@@ -744,11 +767,12 @@ def test_an_unfinished_overwriting_run_is_told_of(tmp_path: Path) -> None:
     assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
 
 
-def test_a_sequence_of_another_size_is_not_drawn_for_this_video(tmp_path: Path) -> None:
+def test_a_sequence_without_an_origin_is_not_drawn_for_this_video(tmp_path: Path) -> None:
+    """Such as one of an earlier version, which may be of any video."""
     out = tmp_path / "out"
     out.mkdir()
-    Poses.empty((5, 5), "coco_17").save(out / "clip.pose.npz")
-    with pytest.raises(InputError, match=r"made from a video of \(5, 5\)"):
+    Poses.empty(SIZE, "coco_17").save(out / "clip.pose.npz")
+    with pytest.raises(OtherOrigin, match="does not say what it was made from: use --overwrite"):
         annotate(out)
 
 
@@ -768,17 +792,296 @@ def test_boxes_of_a_file_replace_the_detector(tmp_path: Path) -> None:
 
 
 def test_sources_are_known_again_by_their_content(tmp_path: Path) -> None:
-    file = tmp_path / "a.mp4"
-    file.write_bytes(b"x" * 100)
-    first = source_identity(file)
-    assert source_identity(file) == first
-    file.write_bytes(b"y" * 100)
-    assert source_identity(file)["hash"] != first["hash"]
-    before = source_identity(tmp_path)
-    (tmp_path / "b.png").write_bytes(b"")
-    assert source_identity(tmp_path) != before
+    for name, level in (("frame2.png", 1), ("frame10.png", 2)):
+        write_png(tmp_path / "in" / name, np.full((8, 8, 3), level, np.uint8))
+    first = open_video(tmp_path / "in").identity()
+    (tmp_path / "in" / ".hidden.png").write_bytes(b"not a frame")
+    (tmp_path / "in" / "notes.txt").write_text("not a frame")
+    (tmp_path / "in" / "frame2.png").touch()
+    (tmp_path / "in").rename(tmp_path / "moved")
+    assert open_video(tmp_path / "moved").identity() == first
+    write_png(tmp_path / "moved" / "frame2.png", np.full((8, 8, 3), 9, np.uint8))
+    changed = open_video(tmp_path / "moved").identity()
+    write_png(tmp_path / "moved" / "frame11.png", np.full((8, 8, 3), 3, np.uint8))
+    assert len({str(each) for each in (first, changed, open_video(tmp_path / "moved").identity())}) == 3
     with pytest.raises(InputError, match="cannot read"):
-        source_identity(tmp_path / "gone.mp4")
+        file_identity(tmp_path / "gone.mp4")
+
+
+# --- whose results -------------------------------------------------------------------------------------------------
+
+
+def short(folder: Path, options: ClipOptions | None = None, **settings: Any) -> ClipOutcome:
+    return annotate(folder, 12, options or ClipOptions(chunk=4), **settings)
+
+
+def stopped_short(folder: Path, after: int, **settings: Any) -> None:
+    with pytest.raises(Stop):
+        short(folder, on_progress=stop_after(after), **settings)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def other_clip(tmp_path: Path, **content: Any) -> SyntheticClip:
+    """Another clip of 12 frames with the same file name."""
+    (tmp_path / "card2").mkdir(exist_ok=True)
+    (tmp_path / "card2" / "clip12.json").write_text(json.dumps({"frames": 12, **content}))
+    return SyntheticClip(tmp_path / "card2" / "clip12.json")
+
+
+def annotate_other(out: Path, clip: SyntheticClip, **settings: Any) -> ClipOutcome:
+    given = {"options": ClipOptions(chunk=4), "estimator": FigureEstimator, "detector": ColorDetector, "asked": {}}
+    return annotate_clip(clip, out, name="clip", **{**given, **settings})
+
+
+@pytest.mark.parametrize("content", [{"card": 2}, {}], ids=["another", "a copy"])
+def test_another_clip_of_the_name_is_refused_and_a_copy_of_this_one_kept(
+    tmp_path: Path, content: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    short(out, options=ClipOptions(chunk=4, overlay=True))
+    before, second = files_in(out), other_clip(tmp_path, **content)
+    for overlay in (False, True):
+        options = ClipOptions(chunk=4, overlay=overlay)
+        if content:
+            with pytest.raises(OtherOrigin, match=r"clip\.pose\.npz exists, but it was made from another file"):
+                annotate_other(out, second, options=options, estimator=never, detector=never)
+        else:
+            kept = annotate_other(out, second, options=options, estimator=never, detector=never)
+            assert kept.status == "kept"
+    assert files_in(out) == before
+    if content:
+        annotate_other(out, second, options=ClipOptions(chunk=4, overwrite=True))
+        assert names(out) == ["clip.pose.npz", "clip_kps.mp4"], "the overlay of the first clip does not stay"
+        assert annotate_other(out, second, estimator=never, detector=never).status == "kept"
+
+
+ESTIMATION: dict[str, tuple[ClipOptions, dict[str, Any], str]] = {
+    "model": (ClipOptions(chunk=4), {"model": "other"}, "model was 'this', now 'other'"),
+    "every": (ClipOptions(chunk=4, every=2), {"model": "this"}, "options.every was 1, now 2"),
+    "clean": (ClipOptions(chunk=4, clean=None), {"model": "this"}, "clean was"),
+    "person": (ClipOptions(chunk=4, person=Selection("largest")), {"model": "this"}, "person.by was None"),
+}
+
+
+@pytest.mark.parametrize(("options", "asked", "reason"), ESTIMATION.values(), ids=ESTIMATION)
+def test_poses_of_other_settings_are_refused(
+    tmp_path: Path, options: ClipOptions, asked: dict[str, Any], reason: str
+) -> None:
+    out = tmp_path / "out"
+    short(out, asked={"model": "this"})
+    before = files_in(out)
+    with pytest.raises(OtherOrigin, match=f"other settings \\({reason}.*--overwrite"):
+        short(out, options=options, asked=asked, estimator=never, detector=never)
+    assert files_in(out) == before
+
+
+DRAWING = {
+    "style": {"style": "musepose"}, "size": {"size": (48, 48)}, "parts": {"parts": ("body",)},
+    "overlay": {"overlay": True}, "codec": {"codec": "ffv1"}, "threshold": {"threshold": 0.8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("drawing", DRAWING.values(), ids=DRAWING)
+def test_another_drawing_is_made_from_the_keypoints(tmp_path: Path, drawing: dict[str, Any]) -> None:
+    out, plain = tmp_path / "out", {"chunk": 4, "clean": None}
+    short(out, options=ClipOptions(**plain))
+    poses = (out / "clip.pose.npz").read_bytes()
+    options = ClipOptions(**plain, **drawing)
+    outcome = short(out, options=options, estimator=never, detector=never)
+    assert outcome.status == "done" and "drawn again from the keypoints: clip_" in outcome.message
+    assert (out / "clip.pose.npz").read_bytes() == poses
+    assert short(out, options=options, estimator=never, detector=never).status == "kept"
+    short(tmp_path / "fresh", options=options)
+    fresh = files_in(tmp_path / "fresh")
+    if options.codec != "ffv1":  # whose container has a random number
+        assert fresh.items() <= files_in(out).items(), "the same bytes as drawn at once"
+
+
+def test_what_does_not_change_the_drawing_keeps_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    short(out, options=ClipOptions(chunk=4, parts=("body", "head")))
+    same = ClipOptions(chunk=4, parts=("head", "body"), fit="crop")
+    assert short(out, options=same, estimator=never, detector=never).status == "kept"
+
+
+def test_edited_poses_are_drawn_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    short(out)
+    before, edited = result(out), np.array(result(out).keypoints)
+    edited[:, 0] += 3
+    replace(before, keypoints=edited).save(out / "clip.pose.npz")
+    assert "drawn again" in short(out, estimator=never, detector=never).message
+    np.testing.assert_array_equal(result(out).keypoints, edited)
+    assert short(out, estimator=never, detector=never).status == "kept"
+
+
+@pytest.mark.parametrize("codec", ["lossless", "ffv1"])
+@pytest.mark.parametrize("keep", [0, 0.6])
+def test_a_video_that_is_cut_off_is_drawn_again(tmp_path: Path, codec: str, keep: float) -> None:
+    out, options = tmp_path / "out", ClipOptions(chunk=4, codec=codec)
+    short(out, options=options)
+    video = ClipFiles(out, "clip", codec).pose_video
+    whole = video.read_bytes()
+    video.write_bytes(whole[: int(len(whole) * keep)])
+    assert "drawn again" in short(out, options=options, estimator=never, detector=never).message
+    assert len(video.read_bytes()) == len(whole)
+    assert short(out, options=options, estimator=never, detector=never).status == "kept"
+
+
+def test_damaged_poses_say_what_to_do(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    short(out)
+    damage_byte(out / "clip.pose.npz")
+    before = files_in(out)
+    with pytest.raises(InputError, match="damaged or of another kind: use --overwrite"):
+        short(out, estimator=never, detector=never)
+    assert files_in(out) == before
+    assert short(out, options=ClipOptions(chunk=4, overwrite=True)).status == "done"
+
+
+def test_a_video_of_somebody_elses_is_never_drawn_over(tmp_path: Path) -> None:
+    out, theirs = tmp_path / "out", tmp_path / "theirs.mp4"
+    write(theirs, pictures(3))
+    short(out)
+    (out / "clip_kps.mp4").write_bytes(theirs.read_bytes())
+    with pytest.raises(OtherOrigin, match=r"clip_kps\.mp4 exists, but it does not say what it was drawn from"):
+        short(out, estimator=never, detector=never)
+    (out / "clip.pose.npz").unlink()
+    with pytest.raises(OtherOrigin, match=r"clip_kps\.mp4 exists, but clip\.pose\.npz, from which"):
+        short(out, estimator=never, detector=never)
+    assert (out / "clip_kps.mp4").read_bytes() == theirs.read_bytes()
+
+
+def test_a_partial_result_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stopped_short(out, 6)
+    (out / "clip.partial.pose.npz").rename(out / "clip.pose.npz")
+    with pytest.raises(OtherOrigin, match="partial was True"):
+        short(out, estimator=never, detector=never)
+
+
+def test_a_source_that_is_replaced_meanwhile_is_an_error(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def swap(chunk: ChunkResult) -> None:
+        (tmp_path / "clip12.json").write_text('{"frames": 12, "note": "swapped"}')
+
+    with pytest.raises(InputError, match=r"clip12\.json was replaced while it was annotated"):
+        short(out, on_chunk=swap)
+    assert names(out) == []
+    assert short(out).status == "done"
+
+
+def test_drawing_stopped_and_another_source_comes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        short(out, on_draw=stop_after(5))
+    with pytest.raises(OtherOrigin, match="another file"):
+        annotate_other(out, other_clip(tmp_path, card=2), estimator=never, detector=never)
+    short(out, estimator=never, detector=never)
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_overwriting_stopped_while_drawing_goes_on_without_the_model(tmp_path: Path) -> None:
+    out, overwriting = tmp_path / "out", ClipOptions(chunk=4, overwrite=True)
+    short(out)
+    with pytest.raises(Stop):
+        short(out, options=overwriting, on_draw=stop_after(5))
+    estimator = FigureEstimator()
+    short(out, options=overwriting, estimator=lambda: estimator)
+    assert not estimator.calls
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_drawing_again_leaves_an_unfinished_overwriting_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    short(out)
+    stopped_short(out, 6, options=ClipOptions(chunk=4, overwrite=True))
+    short(out, options=ClipOptions(chunk=4, style="musepose"), estimator=never, detector=never)
+    estimator = FigureEstimator()
+    short(out, options=ClipOptions(chunk=4, overwrite=True), estimator=lambda: estimator)
+    assert sum(estimator.calls) == 8
+
+
+def test_what_is_drawn_carries_its_mark(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    short(out, options=ClipOptions(chunk=4, overlay=True, style="musepose"))
+    origin = result(out).meta["origin"]
+    assert origin["source"] == file_identity(tmp_path / "clip12.json")
+    for name in ("clip_kps.mp4", "clip_overlay.mp4"):
+        mark = read_mark(out / name)
+        assert mark is not None
+        assert mark["poses"] == file_identity(out / "clip.pose.npz")["sha256"]
+        assert (mark["drawing"]["style"], mark["drawing"]["codec"]) == ("musepose", "lossless")
+
+
+# --- names with a counter ------------------------------------------------------------------------------------------
+
+
+def numbered(out: Path, keep: bool = False, options: ClipOptions | None = None, **settings: Any) -> ClipOutcome:
+    options = options or ClipOptions(chunk=4)
+    name = lambda origin: numbered_name(out, "clip", origin, options, keep)  # noqa: E731
+    return short(out, options=options, name=name, **settings)
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", ClipOptions(chunk=4, style="musepose")
+    assert [numbered(out).name, numbered(out).name, numbered(out, options=other).name] == [
+        "clip", "clip_00002", "clip_00003",
+    ]  # fmt: skip
+    (tmp_path / "clip12.json").write_text('{"frames": 12, "another": "clip"}')
+    before = files_in(out)
+    assert numbered(out, keep=True).name == "clip_00004"
+    assert before.items() <= files_in(out).items()
+
+
+def test_finished_sets_are_used_if_asked_and_drawn_again_under_a_new_name(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", ClipOptions(chunk=4, style="musepose")
+    model = {"estimator": never, "detector": never}
+    first = numbered(out)
+    before = files_in(out)
+    assert (numbered(out, keep=True, **model).status, files_in(out)) == ("kept", before)
+    again = numbered(out, keep=True, options=other, **model)
+    assert (first.name, again.name, again.status) == ("clip", "clip_00002", "done")
+    assert before.items() <= files_in(out).items()
+    np.testing.assert_array_equal(
+        PoseSequence.load(out / "clip.pose.npz").keypoints, PoseSequence.load(out / "clip_00002.pose.npz").keypoints
+    )
+    for options, name in ((ClipOptions(chunk=4), "clip"), (other, "clip_00002")):
+        kept = numbered(out, keep=True, options=options, **model)
+        assert (kept.name, kept.status) == (name, "kept")
+    assert numbered(out, keep=True, options=ClipOptions(chunk=4, every=2)).name == "clip_00003"
+
+
+def test_what_a_kill_left_before_the_first_frame_takes_no_name(tmp_path: Path) -> None:
+    work = ClipFiles(tmp_path / "out", "clip").work
+    work.mkdir(parents=True)
+    (work / "lock").touch()
+    assert numbered(tmp_path / "out").name == "clip"
+    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4"]
+
+
+def test_a_long_name_with_a_counter_still_fits(tmp_path: Path) -> None:
+    found = [numbered_name(tmp_path, "x" * 250, Origin({}, {}), ClipOptions(), False)]
+    (tmp_path / f"{found[0]}_kps.mp4").touch()
+    found.append(numbered_name(tmp_path, "x" * 250, Origin({}, {}), ClipOptions(), False))
+    assert len(set(found)) == 2 and max(map(len, found)) <= 215
+    assert [output_name(name, tmp_path) for name in found] == found
+
+
+@pytest.mark.parametrize("stop", ["estimating", "drawing"])
+def test_an_unfinished_set_is_resumed_under_its_name(tmp_path: Path, stop: str) -> None:
+    out = tmp_path / "out"
+    numbered(out)
+    with pytest.raises(Stop):
+        numbered(out, **{"on_progress" if stop == "estimating" else "on_draw": stop_after(6)})
+    assert numbered(out, options=ClipOptions(chunk=4, every=2)).name == "clip_00003", "of other settings: not resumed"
+    estimator = FigureEstimator()
+    assert numbered(out, estimator=lambda: estimator).name == "clip_00002"
+    assert sum(estimator.calls) == (8 if stop == "estimating" else 0)
 
 
 @pytest.mark.slow  # four starts of the program
@@ -788,7 +1091,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(tmp_path: Path) -> Non
     clip = SyntheticClip.make(tmp_path / "clip.json", 400)
     options = ClipOptions(chunk=16, detect_every=3)
     began = time.perf_counter()
-    annotate_clip(clip, tmp_path / "a", estimator=FigureEstimator, detector=ColorDetector, options=options)
+    annotate_clip(clip, tmp_path / "a", estimator=FigureEstimator, detector=ColorDetector, options=options, asked={})
     seconds = time.perf_counter() - began
     setup = kill_and_resume.Setup(clip.info.path, chunk=16, every=1, detect_every=3, pace=0.001)
     for share in (0.3, 0.2, 0.6):

@@ -263,13 +263,19 @@ def test_a_rerun_does_only_what_is_not_done(tmp_path: Path) -> None:
     assert manifest(tmp_path / "out")["a"]["status"] == "kept"
 
 
-def test_files_made_with_other_settings_are_kept_and_it_is_said(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "in", "a.mp4")
-    run_all(folder, tmp_path / "out")
-    batch = Batch.begin(tmp_path / "out", "others")
-    [record] = annotate_videos(batch, find_items([str(folder)], batch.out).items, one_after_another(batch, FakeRun()))
-    assert (record.status, record.settings) == ("kept", "settings of the test")
-    assert record.message == "its files already exist; made with other settings"
+def test_a_record_of_another_source_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    """Two batches at the same time, of two memory cards with the same names."""
+    cards = [fill(tmp_path / name, "a.mp4", content=name.encode()) for name in ("card1", "card2")]
+    second = Batch.begin(tmp_path / "out")
+    run_all(cards[0], tmp_path / "out")
+
+    def refuses(item: Item, folder: Path) -> object:
+        raise InputError("a.pose.npz exists, but it was made from another file")
+
+    items = find_items([str(cards[1])], second.out)
+    [record] = annotate_videos(second, items, one_after_another(second, refuses))
+    assert (record.status, record.source) == ("failed", str(cards[1] / "a.mp4"))
+    assert manifest(tmp_path / "out")["a"]["status"] == "failed"
 
 
 def test_a_defect_is_one_items_failure_with_its_traceback_in_the_log(

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from paths import DATA, SHARED
 from PIL import Image
+from video_files import write
 
 from sdpose_core.annotate.clip_options import ClipOptions, Selection
 from sdpose_core.cli.clip_arguments import clip_options, make_clip_detector
 from sdpose_core.cli.main import build_parser, main
 from sdpose_core.cli.progress import Bar
 from sdpose_core.images import read_image, write_png
+from sdpose_core.origins import file_identity, read_mark
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.cleaning import CleanOptions
 from sdpose_core.tracking.options import TrackerOptions
@@ -179,6 +181,59 @@ def test_a_missing_video_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "missing.mp4" in line
 
 
+def small_video(path: Path, shift: int, suffix: str = ".mp4") -> Path:
+    """Two frames without a person."""
+    frames = [np.full((48, 64, 3), 40 + shift + n, np.uint8) for n in range(2)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if suffix == ".gif":
+        first, second = map(Image.fromarray, frames)
+        first.save(path.with_suffix(".gif"), save_all=True, append_images=[second], duration=100)
+        return path.with_suffix(".gif")
+    return write(path, frames)
+
+
+def test_two_videos_of_one_name_and_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    card1, card2 = (small_video(tmp_path / f"card{n}" / "MVI.mp4", n) for n in (1, 2))
+    gif = small_video(tmp_path / "card1" / "MVI", 5, ".gif")
+    base = ["video", card1, "-o", tmp_path / "out", "--model", "preview"]
+    assert run(*base) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    refused = [[*base, "--flip-test"], [*base, "--detector", "full"], [*base, "--every", 2], [*base, "--no-clean"]]
+    refused += [["video", other, *base[2:]] for other in (card2, gif)]
+    capsys.readouterr()
+    for words in refused:
+        assert run(*words) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("sdpose video: ") and "MVI.pose.npz exists, but" in line and "--overwrite" in line
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert run(*base, "--style", "musepose") == 0
+    assert "drawn again from the keypoints: MVI_kps.mp4" in capsys.readouterr().err
+    assert run("video", card2, *base[2:], "--overwrite") == 0
+    assert run("video", card2, *base[2:]) == 0
+    assert "kept: its files already exist" in capsys.readouterr().err
+
+
+def test_two_memory_cards_in_one_batch_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for card in (1, 2):
+        small_video(tmp_path / f"card{card}" / "MVI.mp4", card)
+    small_video(tmp_path / "card2" / "new.mp4", 3)
+    base = ["-o", tmp_path / "out", "--model", "preview"]
+
+    def lines() -> list[tuple[str, str]]:
+        text = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+        return [(line["name"], line["status"]) for line in map(json.loads, text)]
+
+    assert run("batch", tmp_path / "card1", *base) == 0
+    assert run("batch", tmp_path / "card2", *base) == 1
+    assert lines() == [("MVI", "failed"), ("new", "done")]
+    assert "MVI.pose.npz exists, but it was made from another file" in capsys.readouterr().err
+    assert run("batch", tmp_path / "card1", *base) == 0
+    assert lines() == [("MVI", "kept")]
+    assert run("batch", tmp_path / "card1", *base, "--every", 2) == 1
+    assert run("batch", tmp_path / "card2", *base, "--overwrite") == 0
+    assert lines() == [("MVI", "done"), ("new", "done")]
+
+
 # --- its options ---------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +380,30 @@ def test_draw_says_what_does_not_fit(sequence_file: Path, tmp_path: Path, capsys
     assert run("draw", sequence_file, "-o", tmp_path / "b.mp4", "--background", tmp_path / "frames" / "0.png") == 0
     assert "black:" not in capsys.readouterr().err
     assert [int(frame[48, 2].mean()) for frame in frames_of(tmp_path / "b.mp4")] == [10, 10, 10]
+
+
+def test_drawings_say_from_what_they_were_drawn(sequence_file: Path, tmp_path: Path) -> None:
+    one = PoseSequence.load(sequence_file).frame(0)
+    one.save(tmp_path / "one.pose.npz")
+    digests = {name: file_identity(tmp_path / f"{name}.pose.npz")["sha256"] for name in ("walk", "one")}
+    for name, out in (("walk", "a.mp4"), ("walk", "a.mkv"), ("walk", "maps"), ("one", "a.png")):
+        codec = ["--codec", "ffv1"] if out.endswith("mkv") else []
+        assert run("draw", tmp_path / f"{name}.pose.npz", "-o", tmp_path / out, "--style", "musepose", *codec) == 0
+        mark = read_mark(tmp_path / out / "000002.png" if out == "maps" else tmp_path / out)
+        assert mark is not None
+        assert (mark["poses"], mark["drawing"]["style"]) == (digests[name], "musepose")
+
+
+def test_a_folder_of_a_longer_sequence_keeps_no_frame_of_it(sequence_file: Path, tmp_path: Path) -> None:
+    maps, longer = tmp_path / "maps", PoseSequence.load(sequence_file)
+    PoseSequence.from_poses(longer.frames()[:2], frame_rate=longer.frame_rate).save(tmp_path / "short.pose.npz")
+    assert run("draw", sequence_file, "-o", maps) == 0
+    write_png(maps / "000009.png", np.zeros((9, 9, 3), np.uint8))
+    (maps / "notes.txt").write_text("mine")
+    assert run("draw", tmp_path / "short.pose.npz", "-o", maps) == 1
+    assert len(names(maps)) == 5
+    assert run("draw", tmp_path / "short.pose.npz", "-o", maps, "--overwrite") == 0
+    assert names(maps) == ["000000.png", "000001.png", "000009.png", "notes.txt"], "only what we drew goes away"
 
 
 # --- sdpose info ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""Names with a counter, so that a set of files is never overwritten: NAME, NAME_00002, NAME_00003, ..."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import atomic_path
+from ..names import output_name
+from ..origins import DRAWINGS, Origin, OtherOrigin, is_drawn, kept_poses
+from ..poses import PoseSequence
+from ..resumable import read_settings
+from ..version import __version__
+from .clip import ClipFiles
+from .clip_options import ClipOptions
+from .requests import before_cleaning
+from .work_folder import SETTINGS, is_unfinished
+
+
+def numbered_name(out: Path, name: str, origin: Origin, options: ClipOptions, keep_finished: bool) -> str:
+    """The name under which `annotate_clip` writes a clip of this origin into `out`: of the first set that is
+
+    - unfinished and of the same origin: it is resumed;
+    - finished, of the same origin and drawn with the same settings, if `keep_finished`: it is used as it is;
+    - free. With `keep_finished`, the keypoints of a set of the same origin that is drawn in another way are copied
+      there first, so that nothing is estimated again.
+
+    Raises `InputError` if `out` cannot be written to.
+    """
+    earlier: ClipFiles | None = None
+    for number in itertools.count(1):
+        files = ClipFiles(out, output_name(name if number == 1 else f"{name}_{number:05d}", out), options.codec)
+        if _is_free(files):
+            break
+        poses = _poses_of(files, origin)
+        if poses is None:
+            if _is_begun(files, origin):
+                return files.name
+        elif not files.pose_video.exists() or (keep_finished and _is_drawn(files, poses, options)):
+            return files.name
+        elif keep_finished:
+            earlier = earlier or files
+    if earlier is not None:
+        with atomic_path(files.sequence) as temporary:
+            shutil.copyfile(earlier.sequence, temporary)
+    return files.name
+
+
+def _is_free(files: ClipFiles) -> bool:
+    taken = [
+        files.sequence,
+        files.partial,
+        files.work / SETTINGS,
+        *(files.out / f"{files.name}{end}" for end in DRAWINGS),
+    ]
+    return not any(path.exists() for path in taken)
+
+
+def _poses_of(files: ClipFiles, origin: Origin) -> PoseSequence | None:
+    """The finished poses of a set if they are of this origin."""
+    try:
+        poses = kept_poses(files.sequence)
+    except InputError:  # damaged: it stays as it is
+        return None
+    return poses if poses is not None and origin.difference(poses.meta) is None else None
+
+
+def _is_begun(files: ClipFiles, origin: Origin) -> bool:
+    """Whether a set is nothing but an unfinished run of this origin."""
+    if files.sequence.exists() or files.pose_video.exists() or not is_unfinished(files.work):
+        return False
+    try:
+        found = read_settings(files.work / SETTINGS) or {}
+    except InputError:
+        return False
+    wanted = {"source": origin.source, "asked": before_cleaning(origin), "library version": __version__}
+    return all(found.get(name) == value for name, value in wanted.items())
+
+
+def _is_drawn(files: ClipFiles, poses: PoseSequence, options: ClipOptions) -> bool:
+    try:
+        return is_drawn(files.pose_video, files.mark(files.pose_video, poses, options), len(poses))
+    except OtherOrigin:
+        return False

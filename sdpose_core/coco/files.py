@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..images import open_picture
 from .names import BARE, NameTable, plain_path
 
 _ORIENTATION = 0x0112

@@ -88,7 +88,7 @@ def _mark(args: argparse.Namespace, sequence: PoseSequence, out: Path) -> str:
         drawing["codec"] = args.codec
     if args.background != "black":
         drawing["background"] = Path(args.background).name
-    return mark_text(mark_of(args.sequence, drawing))
+    return mark_text(mark_of(args.sequence if args.sequence.is_file() else None, drawing))
 
 
 def _add_info(commands: Any) -> None:

@@ -134,7 +134,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 
 def test_the_forms_of_boxes_json_are_read(tmp_path: Path) -> None:
-    section = TEXTS["docs/files.md"].partition("## `boxes.json`")[2].partition("\n## ")[0]
+    section = TEXTS["docs/inputs.md"].partition("## Boxes")[2].partition("\n## ")[0]
     files = re.findall(r"```json\n(.*?)```", section, flags=re.DOTALL)
     pictures = ("any.png", "b.jpg", "000000.png")
     for text, picture, first in zip(files, pictures, ((33, 10), (12, 8), (33, 10)), strict=True):

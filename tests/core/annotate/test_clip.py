@@ -1124,6 +1124,7 @@ def annotated(source: Path, out: Path, **settings: Any) -> PoseSequence:
         estimator=FigureEstimator,
         detector=ColorDetector,
         options=ClipOptions(chunk=3, clean=None),
+        asked={},
         **settings,
     )
     return PoseSequence.load(outcome.files[0])

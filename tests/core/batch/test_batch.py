@@ -272,7 +272,7 @@ def test_a_record_of_another_source_is_not_taken_for_this_one(tmp_path: Path) ->
     def refuses(item: Item, folder: Path) -> object:
         raise InputError("a.pose.npz exists, but it was made from another file")
 
-    items = find_items([str(cards[1])], second.out)
+    items = find_items([str(cards[1])], second.out).items
     [record] = annotate_videos(second, items, one_after_another(second, refuses))
     assert (record.status, record.source) == ("failed", str(cards[1] / "a.mp4"))
     assert manifest(tmp_path / "out")["a"]["status"] == "failed"

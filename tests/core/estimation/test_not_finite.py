@@ -107,7 +107,7 @@ def test_of_several_files_only_the_bad_one_fails(tmp_path: Path) -> None:
     outcomes = list(
         annotate_pictures(
             sources, tmp_path / "out", estimator=lambda: subject, detector=WholePicture, options=PictureOptions(),
-            on_crops=lambda *numbers: seen.append(numbers),
+            on_crops=lambda *numbers: seen.append(numbers), asked={},
         )
     )  # fmt: skip
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]

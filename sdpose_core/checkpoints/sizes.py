@@ -196,8 +196,8 @@ def _standard_unet(
 ) -> UNetConfig:
     if any(w % HEAD_DIM for w in widths):
         raise CheckpointError(
-            f"{path}: a U-Net of widths {widths} is not Stable Diffusion 2's, and the file has no configuration: use the "
-            "safetensors file or the folder that it came from"
+            f"{path}: a U-Net of widths {widths} is not Stable Diffusion 2's, and the file has no configuration: use "
+            "the safetensors file or the folder that it came from"
         )
     return UNetConfig(
         block_out_channels=widths,

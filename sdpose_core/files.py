@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -84,6 +84,22 @@ def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
+
+
+def same_again(path: Path, make: Callable[[Path], None]) -> bool:
+    """Whether `make(other)` gives the bytes that are at `path`, a file or a folder of files.
+
+    Raises `InputError` if nothing can be written beside `path`.
+    """
+    with _writing(path), tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
+        again = Path(folder) / path.name
+        make(again)
+        return _digests(path) == _digests(again)
+
+
+def _digests(path: Path) -> dict[str, str]:
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path).as_posix(): sha256_of(file) for file in files}
 
 
 def kind_of(path: str | Path) -> str:

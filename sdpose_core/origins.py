@@ -64,6 +64,8 @@ class Origin:
         found = meta.get("origin")
         if not isinstance(found, Mapping):
             return "it does not say what it was made from"
+        if "retarget" in meta:
+            return "its poses were fitted to a character"
         if found.get("source") != plain(self.source):
             return f"it was made from another file ({_compared(found.get('source'), self.source)})"
         other = first_difference(found.get("settings"), plain(self.settings))
@@ -169,11 +171,11 @@ def parse_mark(text: Any) -> dict[str, Any] | None:
 
 
 def read_mark(path: str | Path) -> dict[str, Any] | None:
-    """The mark of a PNG, an MP4 or MKV, or an OpenPose JSON; None if it has none, or is missing or unreadable."""
+    """The mark of a PNG or JPEG, an MP4 or MKV, or an OpenPose JSON; None if it has none or cannot be read."""
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix == ".png":
-        return _png_mark(path)
+    if suffix in (".png", ".jpg"):
+        return _picture_mark(path)
     if suffix in (".mp4", ".mkv"):
         return _video_mark(path)
     return _json_mark(path) if suffix == ".json" else None
@@ -254,12 +256,13 @@ def _packets(file: Path) -> int | None:
         return None
 
 
-def _png_mark(path: Path) -> dict[str, Any] | None:
+def _picture_mark(path: Path) -> dict[str, Any] | None:
     from PIL import Image
 
     try:
         with open_picture(path) as image:
-            return parse_mark(image.info.get(MARK))
+            comment = image.info.get("comment", b"")  # of a JPEG
+            return parse_mark(image.info.get(MARK) or (comment.decode("utf-8", "replace") if comment else None))
     except (*DAMAGE, Image.DecompressionBombError):
         return None
 

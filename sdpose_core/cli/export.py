@@ -32,7 +32,8 @@ def add_parser(commands: Any) -> None:
     sub = commands.add_parser(
         "export",
         help="write a pose sequence for another tool",
-        description="Writes the files that an animation tool reads. Existing files are kept.",
+        description="Writes the files that an animation tool reads. Existing files are kept if they would be the same; "
+        "others are never replaced without --overwrite.",
         epilog="targets and the files they write:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

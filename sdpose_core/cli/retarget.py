@@ -10,7 +10,9 @@ from ..annotate.images import FramePeople, annotate_images
 from ..annotate.pictures import describe
 from ..detection.box_files import BoxFile
 from ..errors import InputError
+from ..files import same_again
 from ..images import IMAGE_SUFFIXES, read_image
+from ..origins import INSTEAD, OtherOrigin
 from ..poses import Poses, PoseSequence
 from ..retarget.fitting import AUTO, FRAMES, MATCHES, METHODS, describe_canvas, retarget
 from .arguments import (
@@ -81,9 +83,6 @@ def _canvas(text: str) -> tuple[int, int] | str:
 def _run_retarget(args: argparse.Namespace) -> int:
     if not args.out.name.endswith(SUFFIX):
         raise WrongUsage(f"OUT: expected a name that ends in {SUFFIX}, got {str(args.out)!r}")
-    if args.out.exists() and not args.overwrite:
-        say(f"sdpose retarget: {args.out}: kept, it already exists (--overwrite replaces it)")
-        return OK
     with checking_usage():
         sequence = read_sequence(args.sequence, args.canvas, args.frame_rate)
         reference = read_reference(args, args.to)
@@ -91,7 +90,12 @@ def _run_retarget(args: argparse.Namespace) -> int:
         sequence, reference, args.method, person=args.person, reference_person=args.reference_person,
         match=args.match, at=args.at, feet=not args.no_feet, canvas=args.size, threshold=args.threshold,
     )  # fmt: skip
-    result.save(args.out)
+    if args.overwrite or not args.out.exists():
+        result.save(args.out)
+    elif same_again(args.out, result.save):
+        say(f"{args.out}: kept, it already exists")
+    else:
+        raise OtherOrigin(f"{args.out} exists, but it is of other poses or settings: {INSTEAD}")
     for line in _describe_fit(result):
         say(line)
     print(args.out)

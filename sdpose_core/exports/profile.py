@@ -14,6 +14,8 @@ import numpy as np
 from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses
 from ..errors import InputError
+from ..files import same_again
+from ..origins import INSTEAD, OtherOrigin, mark_of, mark_text
 from ..poses import Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from .timing import Timeline, pose_at
@@ -112,7 +114,7 @@ class ExportOptions:
         frames: "all", a number such as "77" or a form such as "4n+1", see `timing.frame_count`.
         frame_rate: frames per second, or "source" for one frame per source frame.
         codec: of the pose video; "png" for a folder of pictures, if the target is one pose video.
-        overwrite: replace existing files; otherwise they are kept.
+        overwrite: replace existing files; otherwise those that would be the same are kept, and others refused.
     """
 
     person: int | str | None = None
@@ -173,12 +175,18 @@ class ExportJob:
     result: ExportResult = field(default_factory=ExportResult)
 
     def add(self, path: Path, make: Callable[[Path], None]) -> None:
-        """Write `path` by `make`, which must be atomic, unless an existing file is to be kept."""
-        if path.exists() and not self.overwrite:
+        """Write `path` by `make`, which must be atomic. What exists is kept if it is the same, otherwise refused."""
+        if self.overwrite or not path.exists():
+            make(path)
+            self.result.files.append(path)
+        elif same_again(path, make):
             self.result.kept.append(path)
-            return
-        make(path)
-        self.result.files.append(path)
+        else:
+            raise OtherOrigin(f"{path} exists, but it is of other poses or settings: {INSTEAD}")
+
+    def mark(self) -> str:
+        """The mark of its pictures and videos, by which they are no inputs; its other files have the tool's form."""
+        return mark_text(mark_of(None, {"export": self.profile.tool}))
 
     def min_score(self, of: Poses | PoseSequence) -> float:
         """The threshold for these poses: the user's, otherwise the profile's, or 0 for cleaned poses."""

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_folder, atomic_write
 from ..images import write_png
+from ..origins import MARK
 from ..video.opening import frame_count
 from ..video.writer import SUFFIX, VideoWriter
 from .profile import ExportJob
@@ -19,7 +20,7 @@ from .profile import ExportJob
 
 def write_frames(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], job: ExportJob, codec: str) -> None:
     """A video of RGB frames of `size` (w, h) at the job's rate, one at a time."""
-    with VideoWriter(path, size, job.frame_rate, codec=codec) as writer:
+    with VideoWriter(path, size, job.frame_rate, codec=codec, comment=job.mark()) as writer:
         for frame in frames:
             writer.write(frame)
     for note in writer.notes:
@@ -39,7 +40,7 @@ def write_pose_maps(job: ExportJob, stem: str) -> None:
     def write_pngs(path: Path) -> None:
         with atomic_folder(path, "*.png") as folder:
             for number, pose_map in enumerate(job.pose_maps()):
-                write_png(folder / f"{number:05d}.png", pose_map)
+                write_png(folder / f"{number:05d}.png", pose_map, {MARK: job.mark()})
 
     if job.codec == "png":
         job.add(job.out / stem, write_pngs)

@@ -58,7 +58,8 @@ def export(
     options: ExportOptions | None = None,
     on_progress: OnProgress | None = None,
 ) -> ExportResult:
-    """Write a pose sequence for a tool into the folder `out`, frame by frame; existing files are kept.
+    """Write a pose sequence for a tool into the folder `out`, frame by frame. Existing files are kept if they are the
+    same as those that would be written.
 
     Args:
         sequence: tracked, cleaned and possibly fitted to a character (`retarget`).
@@ -69,7 +70,8 @@ def export(
         reference: the character: its poses, or its picture if the target needs that.
         on_progress: called with (frames done, frames in all) of each file; may raise to stop.
 
-    Raises `InputError` for settings that the target does not support. Files are written atomically.
+    Raises `InputError` for settings that the target does not support, and `OtherOrigin` for an existing file of other
+    poses or settings. Files are written atomically.
     """
     profile, options = check_target(target), options or ExportOptions()
     result = ExportResult()

@@ -23,14 +23,14 @@ def write_folder(path: Path, job: ExportJob) -> None:
     digits = max(4, len(str(len(job.timeline) - 1)))  # names sort as numbers do
     with atomic_folder(path, "*.jpg") as folder:
         for number, pose_map in enumerate(job.pose_maps()):
-            _write_jpg(folder / f"{number:0{digits}d}.jpg", pose_map)
-        _write_jpg(folder / "ref_pose.jpg", job.pose_map(job.reference_poses()))
+            _write_jpg(folder / f"{number:0{digits}d}.jpg", pose_map, job.mark())
+        _write_jpg(folder / "ref_pose.jpg", job.pose_map(job.reference_poses()), job.mark())
 
 
-def _write_jpg(path: Path, rgb: np.ndarray) -> None:
+def _write_jpg(path: Path, rgb: np.ndarray, mark: str) -> None:
     from PIL import Image
 
-    Image.fromarray(rgb).save(path, quality=95, subsampling=0)
+    Image.fromarray(rgb).save(path, quality=95, subsampling=0, comment=mark)
 
 
 PROFILE = ExportProfile(

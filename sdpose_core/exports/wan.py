@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..files import atomic_write
 from ..images import read_image, write_png
 from ..openpose import order
+from ..origins import MARK
 from ..poses import Poses
 from ..video.opening import open_video
 from .faces import face_boxes, face_crops
@@ -46,7 +47,7 @@ def write(job: ExportJob) -> None:
     job.add(folder / "src_face.mp4", lambda path: write_face_video(path, job))
     job.add(folder / "pose_metas.json", lambda path: write_metas(path, job))
     if (picture := job.reference_picture) is not None:
-        job.add(folder / "src_ref.png", lambda path: write_png(path, read_image(picture)))
+        job.add(folder / "src_ref.png", lambda path: write_png(path, read_image(picture), {MARK: job.mark()}))
 
 
 def write_face_video(path: Path, job: ExportJob) -> None:

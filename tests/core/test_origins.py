@@ -57,6 +57,13 @@ def test_a_fingerprint_tells_weights_apart(tmp_path):
     assert weights_fingerprint([tmp_path / "a", tmp_path / "b"])["bytes"] == 10_000_000
 
 
+def test_poses_fitted_to_a_character_are_not_those_of_the_video():
+    origin = Origin({"bytes": 1, "sha256": "a"}, {})
+    meta = {"origin": origin.as_meta()}
+    assert origin.difference(meta) is None
+    assert origin.difference({**meta, "retarget": {"method": "limbs"}}) == "its poses were fitted to a character"
+
+
 @pytest.mark.parametrize(
     ("meta", "reason"),
     [

@@ -23,7 +23,9 @@ from sdpose_core.errors import InputError
 from sdpose_core.exports.profile import ExportOptions
 from sdpose_core.exports.targets import TARGETS, export
 from sdpose_core.exports.timing import at_rate, frame_count, pose_at
+from sdpose_core.inputs import is_result
 from sdpose_core.openpose.reader import read_openpose_json
+from sdpose_core.origins import OtherOrigin
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.cleaning import decide_visibility
 from sdpose_core.sequences.selection import select_person
@@ -420,8 +422,11 @@ def test_names_sort_as_numbers_beyond_ten_thousand(tmp_path: Path) -> None:
         def reference_poses(self) -> None:
             return None
 
+        def mark(self) -> str:
+            return ""
+
     original = unianimate._write_jpg
-    unianimate._write_jpg = lambda path, rgb: written.append(path.name)
+    unianimate._write_jpg = lambda path, rgb, mark: written.append(path.name)
     try:
         unianimate.write_folder(tmp_path / "long", Long())
     finally:
@@ -654,6 +659,25 @@ def test_files_are_kept_or_replaced(clip: PoseSequence, target: str, tmp_path: P
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("target", ["wan", "unianimate", "controlnet", "mimicmotion"])
+def test_files_of_another_clip_are_neither_kept_nor_replaced(clip: PoseSequence, target: str, tmp_path: Path) -> None:
+    short = ExportOptions(frames="1")
+    [first, *_] = export(clip, target, tmp_path, options=short).files
+    moved = replace(clip, keypoints=clip.keypoints + 5)
+    with pytest.raises(OtherOrigin, match=f"{first.name} exists, but it is of other poses or settings"):
+        export(moved, target, tmp_path, options=short)
+    assert export(clip, target, tmp_path, options=short).kept[0] == first
+
+
+def test_pictures_and_videos_are_no_inputs(clip: PoseSequence, tmp_path: Path) -> None:
+    for target in ("animate_anyone", "unianimate", "wan"):
+        export(clip, target, tmp_path, options=ExportOptions(frames="2"))
+    export(clip, "controlnet", tmp_path, options=ExportOptions(frames="2", codec="png"))
+    written = [path for path in tmp_path.rglob("*") if path.suffix in (".mp4", ".png", ".jpg")]
+    assert len(written) == 8 and all(map(is_result, written))
+    assert all(is_result(tmp_path / folder) for folder in ("walk", "walk_pose"))
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_stopped_export_leaves_nothing(clip: PoseSequence, target: str, tmp_path: Path) -> None:
     class Stop(Exception):
@@ -716,7 +740,9 @@ def saved(clip: PoseSequence, tmp_path: Path) -> Callable[..., int]:
 def test_the_command(saved: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert saved("--to", "animate_anyone", "--person", "3") == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "out" / "walk_kps.mp4")]
-    assert saved("--to", "animate_anyone") == 0
+    assert saved("--to", "animate_anyone") == 1
+    assert "of other poses or settings: use --overwrite" in capsys.readouterr().err
+    assert saved("--to", "animate_anyone", "--person", "3") == 0
     assert "kept" in capsys.readouterr().err
     assert saved("--to", "wan", "--frames", "77", "--frame-rate", "source", "--name", "one") == 0
     frames, rate = decoded(tmp_path / "out" / "one_wan" / "src_pose.mp4")

@@ -788,13 +788,20 @@ def test_every_option_reaches_the_result(clip_file: Path, capsys: pytest.Capture
     assert "nothing in common" in capsys.readouterr().err
 
 
-def test_the_result_is_kept_unless_it_should_be_overwritten(clip_file: Path, capsys: pytest.CaptureFixture) -> None:
+def test_only_the_same_result_is_kept_unless_it_should_be_overwritten(
+    clip_file: Path, capsys: pytest.CaptureFixture
+) -> None:
     out = clip_file.parent / "out.pose.npz"
     out.write_bytes(b"mine")
     call = ["retarget", str(clip_file), "--to", str(clip_file), "-o", str(out)]
-    assert main(call) == 0
-    assert (out.read_bytes(), "kept" in capsys.readouterr().err) == (b"mine", True)
+    assert main(call) == 1
+    assert (out.read_bytes(), "--overwrite" in capsys.readouterr().err) == (b"mine", True)
     assert main([*call, "--overwrite"]) == 0
+    written = out.read_bytes()
+    assert main(call) == 0
+    assert (out.read_bytes(), "kept" in capsys.readouterr().err) == (written, True)
+    assert main([*call, "--method", "none"]) == 1
+    assert out.read_bytes() == written
     np.testing.assert_allclose(PoseSequence.load(out).keypoints, PoseSequence.load(clip_file).keypoints, atol=1e-3)
 
 

@@ -29,6 +29,12 @@ IMAGE_SUFFIXES = frozenset(
 )  # fmt: skip
 """Suffixes of the pictures in a folder (lower case)."""
 
+UNREADABLE = frozenset(
+    {".heic", ".heif", ".hif", ".jxl", ".svg", ".psd", ".exr", ".hdr", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw",
+     ".raf", ".orf", ".rw2", ".pef", ".srw"}
+)  # fmt: skip
+"""Suffixes of pictures of phones, cameras and editors that are not read (lower case)."""
+
 MAX_PIXELS = 178_000_000
 """Larger pictures are refused unless a larger limit is given. This is 13,341 pixels square, 0.5 GB as RGB."""
 

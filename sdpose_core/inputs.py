@@ -6,14 +6,14 @@ import functools
 import glob
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import InputError
 from .files import why_missing
-from .images import IMAGE_SUFFIXES
+from .images import IMAGE_SUFFIXES, UNREADABLE
 from .names import in_natural_order, is_hidden
 from .origins import read_mark
 from .texts import read_text
@@ -75,19 +75,24 @@ class Kind:
         suffixes: of its files in a folder (lower case).
         accepts: whether a file in a folder, or one that matches a pattern, is of this kind.
         from_folders: a folder in a list is an input itself, not the files in it.
+        unreadable: suffixes of such files in formats that are not read (lower case).
     """
 
     word: str
     suffixes: Collection[str]
     accepts: Callable[[Path], bool]
     from_folders: bool = False
+    unreadable: Collection[str] = ()
 
     def none(self, what: str) -> str:
         """The error of a folder or pattern without such files."""
         return f"{what} ({', '.join(sorted(self.suffixes))})"
 
 
-PICTURES = Kind("picture", IMAGE_SUFFIXES, lambda path: path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path))
+PICTURES = Kind(
+    "picture", IMAGE_SUFFIXES, lambda path: path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path),
+    unreadable=UNREADABLE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,13 @@ class Inputs:
         sources: each file once, however often and by whatever links it is named.
         failed: (what was named, why it gives no input).
         results: number of files left out because they are results of ours.
+        unreadable: number of files in the folders that are of this kind but not read, by suffix.
     """
 
     sources: list[Named] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     results: int = 0
+    unreadable: Mapping[str, int] = field(default_factory=dict)
 
 
 def expand(
@@ -135,7 +142,7 @@ def expand(
         search.take(text, functools.partial(search.named_by, text))
     for path in lists:
         search.take(str(path), functools.partial(search.listed, path))
-    return Inputs(list(search.found.values()), search.failed, len(search.results))
+    return Inputs(list(search.found.values()), search.failed, len(search.results), search.unreadable)
 
 
 class _Search:
@@ -144,6 +151,7 @@ class _Search:
         self.found: dict[str, Named] = {}
         self.results: set[str] = set()
         self.failed: list[tuple[str, str]] = []
+        self.unreadable: Counter[str] = Counter()
         self._out = os.path.realpath(out)
 
     def take(self, text: str, find: Callable[[], Iterable[Named]]) -> None:
@@ -184,11 +192,18 @@ class _Search:
         return self._matching(text) if glob.has_magic(text) else [Named(path, path.name)]
 
     def _in_folder(self, folder: Path) -> list[Named]:
-        files = [path for path in self._walk(folder) if self.kind.accepts(path)]
+        files = self._accepted(folder)
         if not files and not _is_below(os.path.realpath(folder), self._out):
             hint = ": --recursive also searches its subfolders" if self.kind.from_folders and not self.recursive else ""
             raise InputError(self.kind.none(f"no {self.kind.word}s in this folder") + hint)
         return _below(folder, files)
+
+    def _accepted(self, folder: Path) -> list[Path]:
+        """The files of this kind in a folder; those in formats that are not read are counted."""
+        files = list(self._walk(folder))
+        suffixes = (path.suffix.lower() for path in files)
+        self.unreadable.update(suffix for suffix in suffixes if suffix in self.kind.unreadable)
+        return [path for path in files if self.kind.accepts(path)]
 
     def _walk(self, root: Path) -> Iterator[Path]:
         """The files of a folder; with `recursive`, also of those below it. Broken links are reported."""
@@ -259,7 +274,7 @@ class _Search:
         return [path for path in matches if path.suffix.lower() not in known and os.path.isfile(path)]
 
     def _files_of(self, folder: Path) -> list[Path]:
-        files = [path for path in self._walk(folder) if self.kind.accepts(path)]
+        files = self._accepted(folder)
         if not files:
             self.failed.append((str(folder), self.kind.none(f"no {self.kind.word}s in this folder")))
         return files
@@ -269,7 +284,7 @@ class _Search:
         if reason := why_missing(path):
             raise InputError(f"list {path} cannot be read: {reason}")
         text = read_text(path, errors="surrogateescape")
-        if "\0" in text and any("\udc80" <= char <= "\udcff" for char in text):
+        if "\0" in text and _is_foreign(text):
             raise InputError(f"list {path} is not text: expected one path per line")
         lines = [line for line in text.split("\n") if _is_entry(line)]
         if not lines:
@@ -277,6 +292,11 @@ class _Search:
         damaged = [line for line in lines if "\0" in line]
         self.failed += [(line[:80], f"a line of {path} with a null byte: expected a path") for line in damaged]
         entries = [_entry(line, path.parent) for line in lines if "\0" not in line]
+        foreign = {entry for entry in entries if _is_foreign(entry) and not os.path.lexists(path.parent / entry)}
+        self.failed += [
+            (ascii(str(entry))[1:-1], f"{path} is not in UTF-8 here: save it as UTF-8") for entry in sorted(foreign)
+        ]
+        entries = [entry for entry in entries if entry not in foreign]
         outside = [entry for entry in entries if entry.is_absolute() or ".." in entry.parts]
         absolute = [Path(os.path.abspath(path.parent / entry)) for entry in outside]
         try:
@@ -314,13 +334,26 @@ def _split(pattern: str) -> tuple[Path, tuple[str, ...]]:
     return Path(*parts[:count]), parts[count:]
 
 
+_UNSEEN = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+"""Marks that Windows puts before a path that is copied from a dialog, or that joined lists have in the middle."""
+
+
 def _is_entry(line: str) -> bool:
-    return bool(line.strip()) and not line.strip().startswith("#")
+    return bool(_bare(line)) and not _bare(line).startswith("#")
+
+
+def _bare(line: str) -> str:
+    return line.strip().strip(_UNSEEN).strip()
+
+
+def _is_foreign(entry: str | Path) -> bool:
+    """Whether a path has bytes that are not UTF-8."""
+    return any("\udc80" <= char <= "\udcff" for char in str(entry))
 
 
 def _entry(line: str, folder: Path) -> Path:
     """The path in a line of a list: as it is if that exists, else without spaces and quotes around it, and with ~."""
-    plain = line.strip()
-    unquoted = plain[1:-1] if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'" else plain
-    forms = (line, plain, unquoted, os.path.expanduser(unquoted))
+    plain = _bare(line)
+    unquoted = plain[1:-1] if len(plain) > 1 and plain[0] + plain[-1] in ('""', "''", "\u201c\u201d") else plain
+    forms = (line, plain, unquoted, os.path.expanduser(unquoted), unquoted.replace("\\", "/"))
     return Path(next((form for form in forms if os.path.lexists(folder / form)), unquoted))

@@ -84,11 +84,22 @@ def first_difference(found: Any, asked: Any, name: str = "") -> str | None:
     """The dotted name and both values of the first difference between two trees of JSON; None if they are equal."""
     if isinstance(found, list) and isinstance(asked, list) and len(found) == len(asked):
         found, asked = dict(enumerate(found)), dict(enumerate(asked))
-    if not (isinstance(found, dict) and isinstance(asked, dict)):
-        return None if found == asked else f"{name} was {found!r:.90}, now {asked!r:.90}"
+    if not (isinstance(found, dict) and isinstance(asked, dict)) or (_is_file(found) and _is_file(asked)):
+        return None if found == asked else f"{name} was {_shown(found)}, now {_shown(asked)}"
     pairs = ((key, found.get(key, _NOT_SET), asked.get(key, _NOT_SET)) for key in {**found, **asked})
     differences = (first_difference(was, now, f"{name}.{key}" if name else str(key)) for key, was, now in pairs)
     return next(filter(None, differences), None)
+
+
+def _is_file(value: Any) -> bool:
+    """Whether a value is the identity or the fingerprint of a file, see `origins.py`."""
+    return isinstance(value, dict) and "bytes" in value and bool({"sha256", "sample"} & set(value))
+
+
+def _shown(value: Any) -> str:
+    if _is_file(value):
+        return f"a file ({value['bytes']:,} bytes, {value.get('sha256', value.get('sample')):.8})"
+    return f"{value!r:.90}"
 
 
 def refuse_other(found: Mapping[str, Any], asked: Mapping[str, Any], folder: Path, what: str, advice: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,13 @@ def say_result(source: object, status: str, message: str) -> None:
 def on_one_line(text: str) -> str:
     """The text with escapes for line ends and other control characters, which names of files may have."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
+
+
+def check_folder(out: Path) -> Path:
+    """OUT, if it is a folder or can become one. Raises `InputError` if it is something else."""
+    if os.path.lexists(out) and not os.path.isdir(out):
+        raise InputError(f"OUT: {out} is {'a broken link' if out.is_symlink() else 'a file'}: expected a folder")
+    return out
 
 
 def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], results: int, word: str) -> int:

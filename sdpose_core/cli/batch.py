@@ -23,7 +23,18 @@ from ..batch.ray import on_ray
 from ..batch.shards import Shard
 from ..errors import InputError, SDPoseError
 from ..resumable import plain
-from .arguments import OK, SOME_FAILED, announce, checking_usage, count, make_estimator, report_inputs, say, say_result
+from .arguments import (
+    OK,
+    SOME_FAILED,
+    announce,
+    check_folder,
+    checking_usage,
+    count,
+    make_estimator,
+    report_inputs,
+    say,
+    say_result,
+)
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 
 _NOT_SETTINGS = (
@@ -67,7 +78,7 @@ def _run_batch(args: argparse.Namespace) -> int:
         clip_options(args)
         if args.boxes:
             raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
-        batch = Batch.begin(args.out.absolute(), settings_hash(args), shard)
+        batch = Batch.begin(check_folder(args.out).absolute(), settings_hash(args), shard)
     records = annotate_videos(batch, found.items, _attempts(args, batch), on_wait=_say_waiting)
     with _stopped_by_sigterm(), contextlib.closing(records):
         failed = _report(records, len(shard.choose(found.items) if shard else found.items), no_items)

@@ -15,7 +15,7 @@ from ..exports.profile import ExportOptions
 from ..exports.targets import TARGETS, export
 from ..images import IMAGE_SUFFIXES
 from ..poses import PoseSequence
-from .arguments import OK, add_detector_arguments, add_estimator_arguments, checking_usage, say, size
+from .arguments import OK, add_detector_arguments, add_estimator_arguments, check_folder, checking_usage, say, size
 from .pose_files import SEQUENCE, add_canvas_argument, is_pose_json, read_sequence, sequence_name
 from .retarget import read_reference
 
@@ -93,6 +93,7 @@ def _run_export(args: argparse.Namespace) -> int:
         frame_rate=args.frame_rate, codec=args.codec, overwrite=args.overwrite,
     )  # fmt: skip
     with checking_usage():
+        check_folder(args.out)
         sequence = _sequence(args, args.sequence)
         faces = _sequence(args, args.face_poses) if args.face_poses else None
         reference = _reference(args, TARGETS[args.to].reference)

@@ -21,6 +21,7 @@ from .arguments import (
     add_estimator_arguments,
     announce,
     asked_models,
+    check_folder,
     checking_usage,
     color,
     count,
@@ -62,6 +63,9 @@ def _run_image(args: argparse.Namespace) -> int:
     with checking_usage():
         check_style(args.style)
         found = expand(args.inputs, PICTURES, args.out)
+        if found.unreadable:
+            number, suffixes = sum(found.unreadable.values()), ", ".join(sorted(found.unreadable))
+            say(f"left out {number} {'file' if number == 1 else 'files'} ({suffixes}): convert to JPEG or PNG")
         failed = report_inputs(found.sources, found.failed, found.results, "picture")
         boxes = BoxFile(args.boxes) if args.boxes else None
         _make_folder(args.out)
@@ -105,7 +109,7 @@ def _run_image(args: argparse.Namespace) -> int:
 
 def _make_folder(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        check_folder(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {path}: {error.strerror or error}") from None
 

@@ -14,7 +14,7 @@ from ..estimation.stage_times import StageTimes
 from ..inputs import is_result
 from ..names import output_name
 from ..poses import PoseSequence
-from .arguments import INTERRUPTED, OK, announce, checking_usage, make_estimator, say, say_result
+from .arguments import INTERRUPTED, OK, announce, check_folder, checking_usage, make_estimator, say, say_result
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import Bar
 
@@ -38,6 +38,7 @@ def add_parser(commands: Any) -> None:
 def _run_video(args: argparse.Namespace) -> int:
     with checking_usage():
         options = clip_options(args)
+        check_folder(args.out)
         if is_result(args.input):
             raise InputError(f"{args.input} is a result of sdpose: name the video that it was made from")
         boxes = BoxFile(args.boxes) if args.boxes else None

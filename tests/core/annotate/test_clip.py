@@ -656,7 +656,7 @@ def test_an_unfinished_run_of_another_source_is_thrown_away_only_if_asked(tmp_pa
     (tmp_path / "aside").rename(out / "clip.partial.pose.npz")
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     [note] = annotate(out, options=ClipOptions(chunk=8, overwrite=True)).notes
-    assert "was of another source (source.bytes was" in note
+    assert "was of another source (source was a file (" in note
     assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".jp2",
-     ".ppm", ".pgm", ".tga", ".mpo", ".apng"}
+     ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".mpo", ".apng"}
 )  # fmt: skip
 """Suffixes of the pictures in a folder (lower case)."""
 

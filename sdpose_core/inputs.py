@@ -291,21 +291,22 @@ class _Search:
             raise InputError(f"list {path} names no {self.kind.word}: expected one path per line")
         damaged = [line for line in lines if "\0" in line]
         self.failed += [(line[:80], f"a line of {path} with a null byte: expected a path") for line in damaged]
-        entries = [_entry(line, path.parent) for line in lines if "\0" not in line]
-        foreign = {entry for entry in entries if _is_foreign(entry) and not os.path.lexists(path.parent / entry)}
+        here = Path() if _is_below(os.path.abspath(path), "/dev") else path.parent  # @/dev/stdin, @<(find ...)
+        entries = [_entry(line, here) for line in lines if "\0" not in line]
+        foreign = {entry for entry in entries if _is_foreign(entry) and not os.path.lexists(here / entry)}
         self.failed += [
             (ascii(str(entry))[1:-1], f"{path} is not in UTF-8 here: save it as UTF-8") for entry in sorted(foreign)
         ]
         entries = [entry for entry in entries if entry not in foreign]
         outside = [entry for entry in entries if entry.is_absolute() or ".." in entry.parts]
-        absolute = [Path(os.path.abspath(path.parent / entry)) for entry in outside]
+        absolute = [Path(os.path.abspath(here / entry)) for entry in outside]
         try:
             common = os.path.commonpath([entry.parent for entry in absolute]) if absolute else ""
         except ValueError:
             drives = f"list {path} names {self.kind.word}s on several drives: make one list per drive"
             raise InputError(drives) from None
         for entry in entries:
-            source = Path(os.path.normpath(path.parent / entry))
+            source = Path(os.path.normpath(here / entry))
             if os.path.realpath(source) == os.path.realpath(path):  # as in dir /b > list.txt
                 continue
             below = os.path.relpath(os.path.abspath(source), common) if entry in outside else entry

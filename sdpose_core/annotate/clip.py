@@ -255,6 +255,9 @@ class _Run:
         self, make_estimator: Callable[[], Estimator], make_detector: Callable[[], PersonDetector]
     ) -> PoseSequence:
         """The finished sequence, saved; missing chunks are estimated. Raises `InputError` if the source changed."""
+        meanwhile = None if self.options.overwrite else _kept_poses(self.files, self.origin, self.options)
+        if meanwhile is not None:  # another process finished it before this one had the lock
+            return meanwhile
         estimator = make_estimator()
         detector = make_detector() if self.boxes is None else None
         self.notes += self.work.begin(self._settings(estimator, detector), self.options.overwrite)

@@ -297,7 +297,10 @@ def _write(entry: _Pending, poses: Poses, options: PictureOptions) -> Outcome:
     item = entry.item
     if not entry.origin.is_of_source(file_identity(item.source)):
         raise InputError(f"{item.source} was replaced while it was annotated: annotate it again")
-    poses = poses.with_meta(source=item.source.name, origin=_final(entry.origin, poses.meta, options).as_meta())
+    origin = _final(entry.origin, poses.meta, options)
+    if not options.overwrite and (meanwhile := kept_poses(item.sequence)) is not None:  # by another process
+        origin.refuse_other(meanwhile.meta, item.sequence)
+    poses = poses.with_meta(source=item.source.name, origin=origin.as_meta())
     poses.save(item.sequence)
     drawable = poses.keypoint_set in DRAWABLE
     drawings = item.drawings() if drawable else []

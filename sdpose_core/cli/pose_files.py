@@ -15,6 +15,7 @@ from ..images import IMAGE_SUFFIXES, read_image
 from ..names import is_hidden
 from ..openpose.reader import JSON_SUFFIX, read_openpose_json
 from ..openpose.writer import clip_poses
+from ..origins import read_mark
 from ..poses import USUAL_RATE, PoseSequence
 from ..tracking.frames import track_frames
 from ..video.frames import VIDEO_SUFFIXES
@@ -92,6 +93,8 @@ def read_sequence(
 def _refuse_other_kinds(path: Path) -> None:
     suffix = path.suffix.lower()
     kind = "" if suffix == ".npz" else kind_of(path)
+    if read_mark(path) is not None:
+        raise InputError(f"{path} is a drawing of poses: expected {SEQUENCE}; name the file that it was drawn from")
     if "picture" in kind or suffix in IMAGE_SUFFIXES - VIDEO_SUFFIXES:
         raise InputError(f"{path} is a picture: expected {SEQUENCE}; `sdpose image` estimates its poses")
     if "video" in kind or suffix in VIDEO_SUFFIXES:

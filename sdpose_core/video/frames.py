@@ -15,7 +15,7 @@ from ..origins import file_identity
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".qt", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".ts",
      ".m2t", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".ogm", ".3gp", ".3g2", ".mxf", ".vob", ".f4v", ".asf", ".divx",
-     ".dv", ".rm", ".rmvb", ".y4m", ".gif", ".webp", ".apng"}
+     ".dv", ".rm", ".rmvb", ".y4m", ".mod", ".tod", ".insv", ".h264", ".264", ".hevc", ".265", ".gif", ".webp", ".apng"}
 )  # fmt: skip
 """Suffixes of the videos in a folder (lower case). Pictures only count if they are animated, see `is_video`."""
 

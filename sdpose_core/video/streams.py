@@ -59,6 +59,8 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         # "file:" allows names with a colon, and keeps FFmpeg from following the file's references into the network
         container = av.open(f"file:{path}", metadata_errors="replace")
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(

@@ -82,7 +82,7 @@ class VideoWriter:
             raise InputError(f"unknown codec {codec!r}: choose one of {', '.join(CODECS)}")
         self.path, self.size, self.frame_rate, self.codec = Path(path), size, frame_rate, codec
         if self.path.suffix.lower() != SUFFIX[codec]:
-            raise InputError(f"{path}: codec {codec!r} writes {SUFFIX[codec]} files")
+            raise InputError(f"{path}: expected a name that ends in {SUFFIX[codec]}, as codec {codec!r} writes")
         _check_rate(frame_rate)
         w, h = size
         if not (1 <= w <= MAX_SIDE and 1 <= h <= MAX_SIDE):

@@ -123,6 +123,29 @@ def test_a_list_in_any_form_that_editors_and_shells_write(encoding: str, line_en
     assert found(lists=[Path("in/list.txt")]) == found("@in/list.txt")
 
 
+def test_paths_in_a_list_as_other_programs_write_them() -> None:
+    fill("in/a b.png", "in/b.png", "in/c.png", "in/d.png", "in/back\\slash.png")
+    lines = ["\u202aa b.png", "\u201cb.png\u201d", "\ufeff# joined", "\ufeffsub\\..\\c.png", "\xa0d.png\u200e"]
+    Path("in/sub").mkdir()
+    Path("in/list.txt").write_text("\n".join([*lines, "back\\slash.png", "\u200b", ".\\b.png"]), encoding="utf-8")
+    assert found("@in/list.txt") == ["in/a b.png", "in/b.png", "in/c.png", "in/d.png", "in/back\\slash.png"]
+
+
+def test_a_list_in_a_legacy_code_page_says_so_at_the_names_that_are_not_found() -> None:
+    fill("good.png")
+    Path("list.txt").write_bytes("good.png\nmüde.png\n".encode("cp1252"))
+    inputs = expand(["@list.txt"], PICTURES, Path("out"))
+    assert [named.source.name for named in inputs.sources] == ["good.png"]
+    assert inputs.failed == [(r"m\udcfcde.png", "list.txt is not in UTF-8 here: save it as UTF-8")]
+
+
+def test_pictures_in_formats_that_are_not_read_are_counted() -> None:
+    fill("in/a.png", "in/b.HEIC", "in/c.heic", "in/d.DNG", "in/e.txt", "in/.f.heic")
+    inputs = expand(["in"], PICTURES, Path("out"))
+    assert [named.source.name for named in inputs.sources] == ["a.png"]
+    assert inputs.unreadable == {".heic": 2, ".dng": 1}
+
+
 def test_a_line_of_a_list_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     fill("good.png", "home/h.png")
     monkeypatch.setenv("HOME", os.path.abspath("home"))

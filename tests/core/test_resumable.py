@@ -60,6 +60,11 @@ DIFFERENCES: dict[str, tuple[Any, Any, str]] = {
     "a key that went": ({"seed": {"a": 1}}, {}, "seed was {'a': 1}, now not set"),
     "another type": ({"a": 1}, {"a": {"b": 1}}, "a was 1, now {'b': 1}"),
     "the first of two": ({"a": 1, "b": 1}, {"b": 2, "a": 2}, "a was 1, now 2"),
+    "another file": (
+        {"boxes": {"bytes": 1200, "sha256": "12345678ab"}},
+        {"boxes": {"bytes": 1200, "sha256": "abcdef0123"}},
+        "boxes was a file (1,200 bytes, 12345678), now a file (1,200 bytes, abcdef01)",
+    ),
     "a long value": ({"a": "x" * 200}, {"a": 1}, f"a was '{'x' * 89}, now 1"),
 }
 

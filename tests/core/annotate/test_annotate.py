@@ -268,6 +268,20 @@ def test_another_picture_of_the_same_name_is_refused(tmp_path: Path, options: di
     assert kept.status == "kept"
 
 
+def test_a_picture_that_another_process_wrote_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "card1" / "a.png"), picture(tmp_path / "card2" / "a.png", (8, 9, 9))
+
+    class Late(CornerEstimator):
+        def estimate(self, *arguments, **settings):
+            run([first], tmp_path / "out")
+            return super().estimate(*arguments, **settings)
+
+    [outcome] = run([second], tmp_path / "out", Late())
+    assert outcome.status == "failed"
+    assert "a.pose.npz exists, but it was made from another file" in outcome.message
+    assert run([first], tmp_path / "out", Never())[0].status == "kept"
+
+
 def test_the_same_picture_under_another_path_is_kept(tmp_path: Path) -> None:
     run([picture(tmp_path / "card1" / "a.png")], tmp_path / "out")
     [outcome] = run([picture(tmp_path / "backup" / "a.png")], tmp_path / "out", Never())

@@ -21,6 +21,7 @@ from synthetic_clip import RATE, SIZE, ColorDetector, FigureEstimator, Synthetic
 from video_files import pictures, write
 
 from sdpose_core import resumable
+from sdpose_core.annotate import clip as clip_module
 from sdpose_core.annotate import planner as planner_module
 from sdpose_core.annotate import stream as stream_module
 from sdpose_core.annotate.chunks import ChunkResult, FramePeople, join_chunks
@@ -834,6 +835,25 @@ def other_clip(tmp_path: Path, **content: Any) -> SyntheticClip:
 def annotate_other(out: Path, clip: SyntheticClip, **settings: Any) -> ClipOutcome:
     given = {"options": ClipOptions(chunk=4), "estimator": FigureEstimator, "detector": ColorDetector, "asked": {}}
     return annotate_clip(clip, out, name="clip", **{**given, **settings})
+
+
+def test_a_clip_that_another_process_finished_just_before_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, lock = tmp_path / "out", clip_module.WorkFolder
+
+    def late(path: Path) -> WorkFolder:
+        monkeypatch.setattr(clip_module, "WorkFolder", lock)
+        short(path.parent)
+        return lock(path)
+
+    monkeypatch.setattr(clip_module, "WorkFolder", late)
+    with pytest.raises(OtherOrigin, match=r"clip\.pose\.npz exists, but it was made from another file"):
+        annotate_other(out, other_clip(tmp_path, card=2), estimator=never)
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    monkeypatch.setattr(clip_module, "WorkFolder", late)
+    out = tmp_path / "out2"
+    assert annotate_other(out, other_clip(tmp_path), estimator=never, detector=never).status == "done"
 
 
 @pytest.mark.parametrize("content", [{"card": 2}, {}], ids=["another", "a copy"])

@@ -165,6 +165,24 @@ def test_a_list_of_pictures_and_one_of_videos() -> None:
     assert made("videos") == ["b.pose.npz", "frames.pose.npz"]
 
 
+def test_out_that_is_no_folder_is_said_before_any_work(capsys: pytest.CaptureFixture) -> None:
+    picture("in/a.png")
+    clip("in/b.mp4")
+    Path("out").write_text("mine")
+    for arguments in (["image", "in"], ["batch", "in"], ["video", "in/b.mp4"]):
+        assert run(*arguments) == 2
+        assert "OUT: out is a file: expected a folder" in capsys.readouterr().err
+    assert Path("out").read_text() == "mine"
+
+
+def test_pictures_that_are_not_read_are_said(capsys: pytest.CaptureFixture) -> None:
+    picture("in/a.png")
+    for name in ("b.HEIC", "c.cr2"):
+        (Path("in") / name).write_bytes(b"?")
+    assert run("image", "in") == 0
+    assert "left out 2 files (.cr2, .heic): convert to JPEG or PNG" in capsys.readouterr().err
+
+
 def test_long_names_of_folders_videos_and_frames() -> None:
     long = "踊" * 84
     clip(f"in/{long}/{'a' * 250}.mp4")
@@ -216,7 +234,7 @@ def test_a_report_in_a_legacy_code_page(monkeypatch: pytest.MonkeyPatch) -> None
         assert b"\\u65e5" in written or b"\\u7d75" in written
 
 
-@pytest.mark.parametrize("suffix", [".rmvb", ".M2V", ".qt", ".ogm", ".mpe"])
+@pytest.mark.parametrize("suffix", [".rmvb", ".M2V", ".qt", ".ogm", ".mpe", ".MOD", ".265"])
 def test_suffixes_of_old_videos(suffix: str) -> None:
     clip("v.mp4")
     Path("in").mkdir()

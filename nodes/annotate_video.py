@@ -55,8 +55,9 @@ class AnnotateVideo(io.ComfyNode):
                 io.Boolean.Input(
                     "keep_finished",
                     default=False,
-                    tooltip="Use earlier results of the same video, model and settings. If only the drawing differs "
-                    "(style, parts, codec), draw again from their keypoints under a new name. Off: estimate again.",
+                    tooltip="Use earlier results of the same video, model and settings. If only the drawing "
+                    "(style, parts, codec) differs, it is redrawn from their keypoints under a new name. Off: estimate "
+                    "again.",
                 ),
                 *clip_inputs.person_inputs("everybody"),
                 clip_inputs.clean_input(),

@@ -152,7 +152,8 @@ class DrawPoses(io.ComfyNode):
             size = (below[0].shape[1], below[0].shape[0])
             if not same_shape(size, frames[0].size):
                 (w, h), (width, height) = size, frames[0].size
-                notes = [*notes, f"image is {w} x {h}, the poses are from {width} x {height}: another shape, see fit"]
+                shapes = f"image is {w} x {h}, the poses are from {width} x {height}"
+                notes = [*notes, f"{shapes}: their shapes differ, so fit ({fit}) applies"]
         else:
             size = canvas_size(frames[0], width, height)
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]

@@ -39,8 +39,8 @@ class TrackPoses(io.ComfyNode):
             inputs=[
                 poses_input(),
                 frame_rate_input(
-                    tooltip="Frames per second of the source; 29.97 means 30000/1001. 0: that of a pose sequence, else "
-                    "unknown."
+                    tooltip="Frames per second of the source; 29.97 means 30000/1001. 0: the rate of the pose "
+                    "sequence, otherwise unknown."
                 ),
                 io.Image.Input(
                     "image",

@@ -86,9 +86,8 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
     with open_video(video) as source:
         if tuple(source.info.size) != tuple(size):
             raise InputError(
-                "{} is {} x {}, the poses are from {} x {}: give the video's own poses as face poses".format(
-                    video, *source.info.size, *size
-                )
+                "{} is {} x {}, the poses are from {} x {}: give the video that they are from, or the video's own "
+                "poses as face poses".format(video, *source.info.size, *size)
             )
         frames, current = source.frames(int(indices[0])), None
         for index in indices.tolist():

@@ -101,7 +101,7 @@ class Annotate(io.ComfyNode):
             finder = detect.load(detector, detect.detector_options(detect_threshold, max_people))
             given = FrameBoxes([FramePeople(rows) for rows in detect.find_people(finder, images)])
         else:
-            given = boxes_from_socket(boxes, len(images))
+            given = boxes_from_socket(boxes, len(images), images[0].shape[1::-1])
         given = fill_empty_frames(given, images, if_nobody)
         options = EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop)
         estimator = (model or PreviewModel()).estimator(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ class AnnotateVideo(io.ComfyNode):
                 io.Boolean.Input(
                     "keep_finished",
                     default=False,
-                    tooltip="Use earlier results of the same video, model and settings. If only the drawing differs "
-                    "(style, parts, codec), draw again from their keypoints under a new name. Off: estimate again.",
+                    tooltip="Use earlier results of the same video, model and settings. If only the drawing "
+                    "(style, parts, codec) differs, it is redrawn from their keypoints under a new name. Off: estimate "
+                    "again.",
                 ),
                 *clip_inputs.person_inputs("everybody"),
                 clip_inputs.clean_input(),
@@ -122,11 +124,13 @@ class AnnotateVideo(io.ComfyNode):
         model: Any = None,
         **switches: bool,
     ) -> io.NodeOutput:
-        from ..sdpose_core.annotate.clip import ClipFiles, annotate_clip
-        from ..sdpose_core.annotate.numbered import numbered_name
+        from ..sdpose_core.annotate.clip import ClipFiles
+        from ..sdpose_core.annotate.numbered import annotate_numbered
 
-        if (video is None) != bool(path.strip()):
-            raise InputError("connect a video or enter a file in path, not both")
+        if video is None and not path.strip():
+            raise InputError("no video: connect a video or enter a file in path")
+        if video is not None and path.strip():
+            raise InputError("two videos: disconnect video, or clear path")
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
@@ -142,14 +146,15 @@ class AnnotateVideo(io.ComfyNode):
         out = _output_folder(folder)
         with video_file(video) as given:
             source = given or _input_path(path)
-            outcome = annotate_clip(
-                source, out, estimator=estimator, detector=finder, options=options, asked=clip_inputs.asked(*models),
-                name=lambda origin: numbered_name(out, _name_of(source), origin, options, keep_finished),
-                on_progress=Progress(1), on_draw=Progress(1),
+            outcome = annotate_numbered(
+                source, out, _name_of(source), keep_finished, options=options, asked=clip_inputs.asked(*models),
+                estimator=estimator, detector=finder, on_progress=Progress(1), on_draw=Progress(1),
             )  # fmt: skip
         files = ClipFiles(out, outcome.name, codec)
         sequence = PoseSequence.load(files.sequence)
-        notes = [outcome.message, watch.speed(len(sequence)), *([NO_MODEL] if model is None else [])]
+        kept = outcome.status == "kept"
+        did = ["these files were already finished"] if kept else [outcome.message, watch.speed(len(sequence))]
+        notes = [f"{files.sequence.name}, {files.pose_video.name}", *did, *([NO_MODEL] if model is None else [])]
         info = describe(sequence, notes)
         show_text(cls, info)
         middle = _frame_of(files.pose_video, len(sequence) // 2)
@@ -158,15 +163,19 @@ class AnnotateVideo(io.ComfyNode):
 
 
 def _input_path(text: str) -> Path:
-    """A full path as it is, a name in ComfyUI's input folder. Raises `InputError` if nothing is there."""
+    """A full path, or a name in ComfyUI's input folder, also as shells and Windows write it: in quotes, with ~ or \\.
+
+    Raises `InputError` if nothing is there.
+    """
     import folder_paths
 
-    path = Path(text.strip().strip('"'))
-    places = [path] if path.is_absolute() else [Path(folder_paths.get_input_directory()) / path]
+    root, text = Path(folder_paths.get_input_directory()), text.strip()
+    bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    places = [root / name for name in (text, bare, os.path.expanduser(bare), bare.replace("\\", "/"))]
     for place in places:
-        if place.exists():
+        if os.path.exists(place):
             return place
-    raise InputError(f"path: {places[0]} does not exist: expected a video file or a folder of frames")
+    raise InputError(f"path: {places[2]} does not exist: expected a video file or a folder of frames")
 
 
 def _output_folder(text: str) -> Path:
@@ -177,6 +186,8 @@ def _output_folder(text: str) -> Path:
     folder = (root / text.strip()).resolve()
     if not folder.is_relative_to(root):
         raise InputError(f"folder: {text!r} is outside ComfyUI's output folder: enter a folder inside it")
+    if folder.is_file():
+        raise InputError(f"folder: {text!r} is a file: enter the name of a folder")
     return folder
 
 

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from .host.info import show_text, tally
 from .sockets.box_sources import BBOX_FORMATS, MASK_MEANINGS, SOURCE_TYPES, filled_masks, people_of
 from .sockets.boxes import boxes_to_socket
-from .sockets.images import tensor_from_masks
+from .sockets.images import count_and_size, tensor_from_masks
 from .widgets import ALIASES, CATEGORY
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class BoxesFrom(io.ComfyNode):
     def execute(
         cls, source: Any, image: torch.Tensor, bbox_format: str, mask_meaning: str, with_masks: bool
     ) -> io.NodeOutput:
-        frames, size = image.shape[0], (image.shape[2], image.shape[1])
+        frames, size = count_and_size(image)
         people, notes = people_of(source, frames, size, bbox_format=bbox_format, mask_meaning=mask_meaning)
         boxes = boxes_to_socket([frame.boxes for frame in people], [frame.track_ids for frame in people])
         masks = tensor_from_masks([filled_masks(frame, size) for frame in people]) if with_masks else None

@@ -17,7 +17,7 @@ from . import widgets
 from .host.info import preview, show_text, tally
 from .host.progress import each_frame
 from .select import poses_input
-from .sockets.images import images_from_tensor, tensor_from_images
+from .sockets.images import count_and_size, images_from_tensor, tensor_from_images
 from .sockets.poses import MAX_SIDE, canvas_of, poses_from_socket
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class DrawPoses(io.ComfyNode):
         image: torch.Tensor | None = None,
         **switches: bool,
     ) -> io.NodeOutput:
-        beside = None if image is None else (int(image.shape[2]), int(image.shape[1]))
+        beside = None if image is None else count_and_size(image)[1]
         frames, notes = poses_from_socket(
             poses, swap_hands=swap_hands, size=beside or canvas_of(width, height),
             ask="set both width and height, or connect the image",
@@ -151,7 +151,9 @@ class DrawPoses(io.ComfyNode):
             below = _images_below(image, len(frames))
             size = (below[0].shape[1], below[0].shape[0])
             if not same_shape(size, frames[0].size):
-                notes = [*notes, f"image is {size}, the poses are of {frames[0].size}, another shape: fit is {fit}"]
+                (w, h), (width, height) = size, frames[0].size
+                shapes = f"image is {w} x {h}, the poses are from {width} x {height}"
+                notes = [*notes, f"{shapes}: their shapes differ, so fit ({fit}) applies"]
         else:
             size = canvas_size(frames[0], width, height)
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]

@@ -96,7 +96,7 @@ class EstimatePoses(io.ComfyNode):
         masks: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         images = images_from_tensor(image)
-        given = boxes_from_socket(boxes, len(images))
+        given = boxes_from_socket(boxes, len(images), images[0].shape[1::-1])
         per_frame = masks_from_tensor(masks, [len(own.boxes) for own in given.people], images)
         given = fill_empty_frames(given, images, if_nobody)
         watch = Stopwatch()

@@ -68,7 +68,7 @@ class FaceCrops(io.ComfyNode):
         from ..sdpose_core.sequences.people import select_people
 
         images = images_from_tensor(image)
-        clip, notes = sequence_from_socket(sequence)
+        clip, notes = sequence_from_socket(sequence, size=images[0].shape[1::-1])
         if len(images) != len(clip):
             raise InputError(f"frames: {len(clip)} in sequence, {len(images)} in image: connect the same frames")
         chosen = {"by": "best score"} if person < 0 else {"by": "id", "number": person}

@@ -122,14 +122,15 @@ def pose_files() -> list[str]:
 
 
 def _pose_files_below(root: Path) -> set[str]:
-    """Names relative to `root`, at most `DEPTH` folders deep, without hidden files.
+    """Names relative to `root`, at most `DEPTH` folders deep, without hidden files. Linked folders elsewhere count.
 
     A folder of frames is one name, which ends with /.
     """
     names = set()
-    for folder, subfolders, files in os.walk(root):
+    for folder, subfolders, files in os.walk(root, followlinks=True):
         place = Path(folder).relative_to(root)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".") and len(place.parts) < DEPTH]
+        near = [name for name in subfolders if not name.startswith(".") and len(place.parts) < DEPTH]
+        subfolders[:] = [name for name in near if not _leads_back(Path(folder, name), root)]
         for file in files:
             if is_hidden(place / file):
                 continue
@@ -138,6 +139,14 @@ def _pose_files_below(root: Path) -> set[str]:
             elif file.lower().endswith(SUFFIXES):
                 names.add((place / file).as_posix())
     return names
+
+
+def _leads_back(folder: Path, root: Path) -> bool:
+    """Whether a folder is a link to one that is listed anyway, or that leads to `root` again."""
+    if not folder.is_symlink():
+        return False
+    real, root = folder.resolve(), root.resolve()
+    return real.is_relative_to(root) or root.is_relative_to(real)
 
 
 def pose_path(choice: str) -> Path:

@@ -89,4 +89,4 @@ class RetargetPoses(io.ComfyNode):
             canvas=AUTO if extend_canvas else None,
         )  # fmt: skip
         canvas = describe_canvas(fitted)
-        return clip_values(cls, fitted, 0.3, [*notes, *more, *([canvas] if canvas else [])])
+        return clip_values(cls, fitted, 0.3, list(dict.fromkeys([*notes, *more, *([canvas] if canvas else [])])))

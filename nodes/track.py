@@ -39,8 +39,8 @@ class TrackPoses(io.ComfyNode):
             inputs=[
                 poses_input(),
                 frame_rate_input(
-                    tooltip="Frames per second of the source; 29.97 means 30000/1001. 0: that of a pose sequence, else "
-                    "unknown."
+                    tooltip="Frames per second of the source; 29.97 means 30000/1001. 0: the rate of the pose "
+                    "sequence, otherwise unknown."
                 ),
                 io.Image.Input(
                     "image",
@@ -92,8 +92,9 @@ class TrackPoses(io.ComfyNode):
         from ..sdpose_core.tracking.frames import track_frames
         from ..sdpose_core.tracking.options import TrackerOptions
 
-        frames, notes = poses_from_socket(poses)
         images = None if image is None else images_from_tensor(image)
+        size = None if images is None else images[0].shape[1::-1]
+        frames, notes = poses_from_socket(poses, size=size, ask="connect the image")
         if images is not None and len(images) != len(frames):
             raise InputError(f"frames: {len(frames)} in poses, {len(images)} in image: connect the same frames")
         options = TrackerOptions(

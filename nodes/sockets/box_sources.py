@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ from comfy_api.latest import io
 
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
-from ...sdpose_core.coco.people import are_shares
 from ...sdpose_core.errors import InputError
+from ...sdpose_core.openpose.layouts import is_frame
 from ...sdpose_core.poses import Poses
 from ..host.info import counted
 from .arrays import as_array, is_tensor, without_tensors
-from .boxes import boxes_from_socket
+from .boxes import boxes_from_socket, in_pixels, object_label, objects_ignored
 from .images import masks_of, resized_masks
 from .poses import PoseFrames, PoseKeypoint, poses_from_socket
 
@@ -55,27 +55,26 @@ def people_of(
     Raises `InputError` for a value of an unknown kind or a different number of frames.
     """
     notes: list[str] = []
-    if isinstance(source, np.ndarray) or _is_box_tensor(source):
+    if _is_box_array(source):
         source = as_array(source).tolist()
-    elif not _is_segs(source):
-        source = without_tensors(source) if isinstance(source, (list, tuple)) else source
-    if is_tensor(source):
+    elif isinstance(source, (list, tuple)) and not _is_segs(source):
+        source = without_tensors(source)
+    if is_tensor(source) or isinstance(source, np.ndarray):
         people = _from_masks(source, frames, size, mask_meaning)
     elif isinstance(source, Mapping) and "packed_masks" in source:
         people = _from_sam3(source, size)
     elif isinstance(source, Mapping) and "frames" in source:
         people = [_from_mhr(frame or ()) for frame in source["frames"]]
     elif _is_segs(source):
-        people = [_from_segs(source, size)]
+        people, notes = _from_segs(source, size)
     elif _is_poses(source):
-        poses, notes = poses_from_socket(source)
+        poses, notes = poses_from_socket(source, size=size)
         people = [_from_poses(frame, size) for frame in poses]
     elif _is_bbox(source):
-        people, notes = _in_pixels(_from_bbox(source, frames, bbox_format), size)
+        people, notes = in_pixels(_from_bbox(source, frames, bbox_format), size)
     else:
-        given = boxes_from_socket(source, frames)
-        people, notes = _in_pixels(given.people, size)
-        notes = [*given.notes, *notes]
+        given = boxes_from_socket(source, frames, size, hint="")
+        people, notes = given.people, given.notes
     if len(people) != frames:
         raise InputError(
             f"source has boxes for {counted(len(people), 'frame')}, image has {counted(frames, 'frame')}: connect the "
@@ -84,20 +83,14 @@ def people_of(
     return people, notes
 
 
-def _is_box_tensor(source: Any) -> bool:
-    """Whether a tensor holds boxes (N, 4) or (frames, N, 4), maybe with scores; a mask has no value above 1 or 255."""
-    if not is_tensor(source) or not 1 <= source.ndim <= 3 or source.shape[-1] not in (4, 5) or not source.numel():
+def _is_box_array(source: Any) -> bool:
+    """Whether a tensor or array holds boxes (N, 4) or (frames, N, 4), maybe with scores, not masks of 0 and 1."""
+    if not is_tensor(source) and not isinstance(source, np.ndarray):
         return False
-    return source.ndim < 3 or (source.is_floating_point() and float(source.float().max()) > 1.5)
-
-
-def _in_pixels(people: list[FramePeople], size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
-    """Boxes that are all from 0 to 1, scaled to images of `size` (w, h), with a note; others as they are."""
-    if not are_shares(np.concatenate([frame.boxes[:, :4] for frame in people])):
-        return people, []
-    scale = np.asarray([*size, *size, 1], np.float32)
-    scaled = [replace(frame, boxes=frame.boxes * scale) for frame in people]
-    return scaled, ["boxes from 0 to 1: taken as shares of the width and height of the image"]
+    if not 1 <= source.ndim <= 3 or source.shape[-1] not in (4, 5):
+        return False
+    array = as_array(source)
+    return array.ndim < 3 or not array.size or (array.itemsize > 1 and float(array.max()) > 1.5)
 
 
 def _is_segs(source: Any) -> bool:
@@ -113,8 +106,9 @@ def _is_segs(source: Any) -> bool:
 
 
 def _is_poses(source: Any) -> bool:
-    first = source[0] if isinstance(source, (list, tuple)) and source else source
-    return hasattr(first, "keypoint_set") or (isinstance(first, Mapping) and "people" in first)
+    while isinstance(source, (list, tuple)) and source:
+        source = source[0]
+    return hasattr(source, "keypoint_set") or (isinstance(source, Mapping) and is_frame(source))
 
 
 def _is_bbox(source: Any) -> bool:
@@ -216,9 +210,11 @@ def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
     return [*(low - margin), *(high + margin), 1.0]
 
 
-def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
-    """Impact Pack's SEGS of one image. The mask of a segment is the mask of its person."""
-    (height, width), segments = source
+def _from_segs(source: Any, size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
+    """Impact Pack's SEGS of one image, without objects. The mask of a segment is the mask of its person."""
+    (height, width), found = source
+    labels = [object_label(getattr(segment, "label", None)) for segment in found]
+    segments = [segment for segment, label in zip(found, labels, strict=True) if label is None]
     scale = np.asarray([size[0] / width, size[1] / height] * 2 + [1.0])
     rows, masks = [], np.zeros((len(segments), height, width), bool)
     for mask, segment in zip(masks, segments, strict=True):
@@ -227,7 +223,8 @@ def _from_segs(source: Any, size: tuple[int, int]) -> FramePeople:
         score = float(confidence.max()) if confidence.size else 1.0
         rows.append(np.asarray([*box, score], np.float64) * scale)
         _paste_segment(mask, segment)
-    return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, resized_masks(masks, size))
+    people = FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, resized_masks(masks, size))
+    return [people], objects_ignored(Counter(filter(None, labels)))
 
 
 def _paste_segment(mask: np.ndarray, segment: Any) -> None:

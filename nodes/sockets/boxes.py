@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -12,11 +13,14 @@ import numpy as np
 
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.coco.categories import OBJECTS
+from ...sdpose_core.coco.people import are_shares
 from ...sdpose_core.coco.values import read_id
 from ...sdpose_core.errors import InputError
 from ..host.info import counted
 
 log = logging.getLogger(__name__)
+
+OTHER_KINDS = "; for other kinds of boxes use the node 'Boxes From ...'"
 
 
 @dataclass(frozen=True)
@@ -32,38 +36,55 @@ class FrameBoxes:
     notes: list[str] = field(default_factory=list)
 
 
-def boxes_from_socket(value: Any, frames: int) -> FrameBoxes:
+def boxes_from_socket(value: Any, frames: int, size: tuple[int, int], hint: str = OTHER_KINDS) -> FrameBoxes:
     """BOUNDING_BOX in any of the shapes that nodes produce -> boxes of each of `frames` frames.
 
     One dict, or a flat list of dicts, applies to every frame; so does a list of a single list, with a note. An empty
-    list means nobody. Boxes labeled as one of COCO's objects are ignored, with a note.
+    list means nobody. Boxes labeled as one of COCO's objects are ignored, with a note. Boxes that are all from 0 to 1
+    are scaled to the images, of `size` (w, h), with a note.
 
     Raises `InputError` if the number of lists is not the number of frames, or if a box is not valid.
     """
     lists, notes = _per_frame(value, frames)
     people: list[FramePeople] = []
-    dropped: dict[str, int] = {}
+    labels: Counter[str] = Counter()
     without_ids = 0
     for number, entries in enumerate(lists):
-        kept = []
-        for entry in entries:
-            label = str(entry.get("label", "")).strip().casefold() if isinstance(entry, Mapping) else ""
-            if label in OBJECTS:
-                dropped[label] = dropped.get(label, 0) + 1
-            else:
-                kept.append(entry)
-        rows = [_box_row(entry, number) for entry in kept]
+        found = [object_label(entry.get("label")) if isinstance(entry, Mapping) else None for entry in entries]
+        labels.update(filter(None, found))
+        kept = [entry for entry, label in zip(entries, found, strict=True) if label is None]
+        rows = [_box_row(entry, number, hint) for entry in kept]
         people.append(FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), _track_ids(kept)))
         without_ids += people[-1].track_ids is None and any(entry.get("track_id") is not None for entry in kept)
     if without_ids:
         where = counted(without_ids, "frame")
         notes.append(f"track IDs ignored in {where}: expected a different number for each box")
-    if dropped:
-        left_out = ", ".join(f"{count} x {label}" for label, count in sorted(dropped.items()))
-        notes.append(f"ignored boxes that are not people: {left_out}")
+    people, scaled = in_pixels(people, size)
+    notes += objects_ignored(labels) + scaled
     for note in notes:
         log.info("%s", note)
     return FrameBoxes(people, notes)
+
+
+def object_label(label: Any) -> str | None:
+    """The label of a box if it is one of COCO's objects, which detectors return too; None for anything else."""
+    plain = str(label).strip().casefold()
+    return plain if plain in OBJECTS else None
+
+
+def objects_ignored(labels: Counter[str]) -> list[str]:
+    """A note on the boxes with these labels of objects, if there are any."""
+    ignored = ", ".join(f"{count} x {label}" for label, count in sorted(labels.items()))
+    return [f"ignored boxes that are not people: {ignored}"] if ignored else []
+
+
+def in_pixels(people: list[FramePeople], size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
+    """Boxes that are all from 0 to 1, scaled to images of `size` (w, h), with a note; others as they are."""
+    if not are_shares(np.concatenate([frame.boxes[:, :4] for frame in people])):
+        return people, []
+    scale = np.asarray([*size, *size, 1], np.float32)
+    scaled = [replace(frame, boxes=frame.boxes * scale) for frame in people]
+    return scaled, ["boxes from 0 to 1: taken as shares of the width and height of the image"]
 
 
 def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
@@ -87,7 +108,7 @@ def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
     )
 
 
-def _box_row(entry: Any, frame: int) -> list[float]:
+def _box_row(entry: Any, frame: int, hint: str) -> list[float]:
     """One BOUNDING_BOX entry -> x1, y1, x2, y2, score."""
     try:
         x, y, w, h = (float(entry[key]) for key in ("x", "y", "width", "height"))
@@ -95,8 +116,7 @@ def _box_row(entry: Any, frame: int) -> list[float]:
         return [x, y, x + w, y + h, 1.0 if score is None else float(score)]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
-            f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}; "
-            "for other kinds of boxes use the node 'Boxes From ...'"
+            f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}{hint}"
         ) from None
 
 

@@ -38,6 +38,12 @@ def frames_of(image: torch.Tensor) -> Iterator[np.ndarray]:
     return (_rgb(frame, white) for frame in stoppable(batch))
 
 
+def count_and_size(image: torch.Tensor) -> tuple[int, tuple[int, int]]:
+    """The number of frames of an IMAGE and their size (w, h). Accepts and raises what `frames_of` does."""
+    frames, height, width = _batch(image).shape[:3]
+    return frames, (width, height)
+
+
 def _batch(image: torch.Tensor) -> torch.Tensor:
     """Any order of axes whose meaning is clear -> (B, H, W, C) of 1, 3 or 4 channels."""
     torch = _torch()
@@ -49,14 +55,16 @@ def _batch(image: torch.Tensor) -> torch.Tensor:
     elif len(shape) == 2 or (len(shape) == 3 and shape[0] == 1 and shape[-1] not in CHANNELS):
         batch, note = batch.reshape(1, *shape[-2:], 1), "a mask"
     elif len(shape) == 3 and (shape[-1] in CHANNELS or shape[0] in CHANNELS):
-        batch, note = batch[None], "one picture without batch"
+        batch, note = batch[None], "a single picture without a batch"
     if batch is not None and getattr(batch, "ndim", 0) == 4 and batch.shape[-1] not in CHANNELS:
         if batch.shape[1] in CHANNELS:
             batch, note = batch.movedim(1, -1), "channels first"
     if getattr(batch, "ndim", 0) != 4 or batch.shape[-1] not in CHANNELS or 0 in batch.shape:
-        raise InputError(f"image: expected an IMAGE of shape (frames, height, width, 3), got {shape or type(image)}")
+        raise InputError(
+            f"image: expected an IMAGE of shape (frames, height, width, 3), got {shape or type(image).__name__}"
+        )
     if note:
-        log.warning("image: its shape %s is that of %s: used as an IMAGE", shape, note)
+        log.warning("image: shape %s taken as %s; an IMAGE is (frames, height, width, 3)", shape, note)
     return batch.detach()[..., :3]
 
 
@@ -71,8 +79,8 @@ def _white(batch: torch.Tensor) -> int:
     if not math.isfinite(low) or not math.isfinite(high):
         number, count = next((i, n) for i, frame in enumerate(known) if (n := int((~torch.isfinite(frame)).sum())))
         raise InputError(
-            f"image, frame {number}: {count:,} values are no numbers (NaN or infinity), often from a VAE in half "
-            "precision: run it in fp32"
+            f"image, frame {number}: {count:,} values are no numbers (NaN or infinity), often because a VAE ran in "
+            "half precision: run it in fp32"
         )
     mean = 0.0 if high <= 1 else float(known.mean(dtype=torch.float32))
     try:
@@ -150,7 +158,8 @@ def masks_of(value: Any) -> np.ndarray:
     shape = array.shape
     if array.ndim == 4 and array.shape[-1] == 1 and array.shape[1] > 1:
         array = array[..., 0]
-    if array.ndim not in (2, 3, 4) or 0 in array.shape[-2:]:
+    is_picture = array.ndim == 4 and shape[-1] in CHANNELS and shape[1] not in CHANNELS
+    if array.ndim not in (2, 3, 4) or 0 in array.shape[-2:] or is_picture:
         raise InputError(f"mask: expected a MASK of shape (masks, height, width), got {shape}")
     array = array.reshape(-1, *array.shape[-2:])
     if array.dtype == bool or not len(array):

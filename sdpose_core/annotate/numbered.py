@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..files import atomic_path
@@ -13,14 +16,35 @@ from ..origins import DRAWINGS, Origin, OtherOrigin, is_drawn, kept_poses
 from ..poses import PoseSequence
 from ..resumable import read_settings
 from ..version import __version__
-from .clip import ClipFiles
+from .clip import ClipFiles, ClipOutcome, annotate_clip
 from .clip_options import ClipOptions
 from .requests import before_cleaning
 from .work_folder import SETTINGS, is_unfinished
 
 
-def numbered_name(out: Path, name: str, origin: Origin, options: ClipOptions, keep_finished: bool) -> str:
-    """The name under which `annotate_clip` writes a clip of this origin into `out`: of the first set that is
+def annotate_numbered(
+    source: Path, out: Path, name: str, keep_finished: bool, *, options: ClipOptions, **settings: Any
+) -> ClipOutcome:
+    """`annotate_clip` under the first `numbered_name`. `settings`: of `annotate_clip`.
+
+    An unfinished run that cannot be resumed, as it ran on another device, is passed over too.
+    """
+    tried: list[str] = []
+
+    def choose(origin: Origin) -> str:
+        tried.append(numbered_name(out, name, origin, options, keep_finished, tried))
+        return tried[-1]
+
+    while True:
+        with contextlib.suppress(OtherOrigin):
+            return annotate_clip(source, out, options=options, name=choose, **settings)
+
+
+def numbered_name(
+    out: Path, name: str, origin: Origin, options: ClipOptions, keep_finished: bool, tried: Collection[str] = ()
+) -> str:
+    """The name under which `annotate_clip` writes a clip of this origin into `out`: of the first set that is not
+    in `tried`, and is
 
     - unfinished and of the same origin: it is resumed;
     - finished, of the same origin and drawn with the same settings, if `keep_finished`: it is used as it is;
@@ -32,6 +56,8 @@ def numbered_name(out: Path, name: str, origin: Origin, options: ClipOptions, ke
     earlier: ClipFiles | None = None
     for number in itertools.count(1):
         files = ClipFiles(out, output_name(name if number == 1 else f"{name}_{number:05d}", out), options.codec)
+        if files.name in tried:
+            continue
         if _is_free(files):
             break
         poses = _poses_of(files, origin)

@@ -271,7 +271,8 @@ def _need_space(planned: Plan, needed: int) -> None:
         raise DownloadError(f"cannot write to {planned.target}: {error.strerror or error}") from None
     if free < needed:
         raise DownloadError(
-            f"{planned.target} has {size_text(free)} free, {size_text(needed)} are needed: free up space or use --to"
+            f"{planned.target} has {size_text(free)} free, {size_text(needed)} are needed: free up space or choose "
+            "another folder"
         )
 
 

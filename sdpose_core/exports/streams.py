@@ -57,7 +57,7 @@ def write_with_training_pair(job: ExportJob, pose_video: Path) -> None:
     if video is not None and (frames := frame_count(video)) != len(job.timeline):
         raise InputError(
             f"{video} has {frames} frames and the pose video {len(job.timeline)}, but training needs equal numbers: "
-            "export poses of every frame without --frames and --frame-rate, or leave out --video"
+            "export poses of every frame with their own number of frames and frame rate, or leave out the video"
         )
     job.add(pose_video, lambda path: write_pose_video(path, job))
     if video is not None:

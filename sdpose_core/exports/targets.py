@@ -110,8 +110,8 @@ def _people(
         result.note("nobody is in the sequence: all frames are empty")
     elif options.person is None and len(known) > 1:
         result.note(
-            f"{profile.tool} takes one person: exported id {ids[0]}, the best score of {len(known)} people; to choose "
-            "another, use --person"
+            f"{profile.tool} takes one person: exported id {ids[0]}, the best score of {len(known)} people; set "
+            "person to choose another"
         )
     return selected
 

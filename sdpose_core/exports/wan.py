@@ -41,7 +41,9 @@ FACE_69 = (22, *range(23, 91))
 
 def write(job: ExportJob) -> None:
     if job.video is not None and "retarget" in job.faces.meta:
-        raise InputError("the poses were fitted to a character: give the poses of the video with --face-poses")
+        raise InputError(
+            "the poses were fitted to a character: leave out the video, or give its own poses as face poses"
+        )
     folder = job.out / f"{job.name}_wan"
     job.add(folder / "src_pose.mp4", lambda path: write_pose_video(path, job))
     job.add(folder / "src_face.mp4", lambda path: write_face_video(path, job))
@@ -54,7 +56,7 @@ def write_face_video(path: Path, job: ExportJob) -> None:
     """Face crops of the person from the source video; black without a face or a video."""
     size = (FACE_SIZE, FACE_SIZE)
     if job.video is None:
-        job.result.note("no --video was given: the face video is black, so the face is not animated")
+        job.result.note("no video was given: the face video is black, so the face is not animated")
         black = np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8)
         write_frames(path, (black for _ in job.numbers()), size, job, "h264")
         return
@@ -85,7 +87,8 @@ def source_frames(video: Path, indices: np.ndarray, size: tuple[int, int]) -> It
     with open_video(video) as source:
         if tuple(source.info.size) != tuple(size):
             raise InputError(
-                f"{video} is {source.info.size}, the poses are {tuple(size)}: give the video's poses with --face-poses"
+                "{} is {} x {}, the poses are from {} x {}: give the video that they are from, or the video's own "
+                "poses as face poses".format(video, *source.info.size, *size)
             )
         frames, current = source.frames(int(indices[0])), None
         for index in indices.tolist():

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError
 from ..names import natural_key
+from ..poses import count_people
 from . import order
 
 MAX_DEPTH = 8
@@ -89,7 +88,7 @@ def _frames_of_dict(
 ) -> Iterator[RawFrame]:
     canvas = _canvas_of(obj) or canvas
     wrapper = _key_of(obj, _WRAPPERS)
-    if not obj or _is_frame(obj):
+    if not obj or is_frame(obj):
         yield _frame(obj, place or "frame", canvas)
     elif wrapper is not None:
         value = obj[wrapper]
@@ -124,7 +123,7 @@ def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | 
 
 def _is_named_frame(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return _is_frame(value)
+        return is_frame(value)
     return all(isinstance(person, Mapping) and _has_parts(person) for person in value)
 
 
@@ -194,7 +193,7 @@ def _frames_of_people(
     """Frames of a list of people: one for each picture that they name, otherwise one."""
     image = _key_of(people[0], ("imageid",))
     if image is None or any(image not in person for person in people):
-        notes = [f"a list of {len(people)} people, read as one frame"]
+        notes = [f"a list of {count_people(len(people))}, read as one frame"]
         yield RawFrame(place or "frame", list(people), _canvas_of_any(people) or canvas, notes)
         return
     chosen, notes = _of_people_category(people)
@@ -250,7 +249,8 @@ def _canvas_of_any(people: Iterable[Mapping[str, Any]]) -> tuple[int, int] | Non
     return next((canvas for canvas in map(_canvas_of, people) if canvas), None)
 
 
-def _is_frame(obj: Mapping[str, Any]) -> bool:
+def is_frame(obj: Mapping[str, Any]) -> bool:
+    """Whether a dict has people, or the points of one."""
     return _key_of(obj, _PEOPLE) is not None or _has_parts(obj)
 
 
@@ -276,7 +276,7 @@ def scores_of(entry: Mapping[str, Any]) -> list[Any] | None:
     """The scores of the body's points in a list of their own, or None."""
     key = _key_of(entry, _SCORES)
     value = entry[key] if key is not None else None
-    return as_list(value, str(key)) if isinstance(value, list | tuple) or isinstance(value, np.ndarray) else None
+    return as_list(value, str(key)) if isinstance(value, list | tuple) or getattr(value, "ndim", 0) else None
 
 
 def id_of(entry: Mapping[str, Any]) -> int | None:
@@ -311,9 +311,8 @@ def _as_text(value: Any) -> str:
 
 
 def as_list(value: Any, place: str) -> list[Any]:
-    """A list, tuple or array as a list. Raises `InputError` for anything else."""
-    if isinstance(value, np.ndarray):
-        return list(value.tolist())
+    """A list, tuple, array or tensor as a list. Raises `InputError` for anything else."""
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, list | tuple):
         return list(value)
     raise InputError(f"{place}: expected a list of numbers, got {type(value).__name__}")

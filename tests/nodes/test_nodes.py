@@ -590,6 +590,13 @@ def test_boxes_from_0_to_1_are_scaled_with_a_note(nodes: dict, kind: str) -> Non
     assert "from 0 to 1" in info
 
 
+def test_boxes_from_0_to_1_on_a_wire_are_scaled_too(estimate: Any) -> None:
+    shares = {"x": BOX["x"] / 48, "y": BOX["y"] / 64, "width": BOX["width"] / 48, "height": BOX["height"] / 64}
+    [scaled], _, info = estimate([[shares]])
+    np.testing.assert_allclose(scaled.boxes, estimate(BOX)[0][0].boxes, atol=1e-4)
+    assert "boxes from 0 to 1" in info
+
+
 def test_tracks_keep_their_ids_where_an_object_is_hidden(nodes: dict, estimate: Any) -> None:
     masks = np.stack([two_squares(), two_squares() * np.asarray([False, True])[:, None, None]])
     image = picture(32, 32, frames=2)
@@ -719,6 +726,9 @@ def test_json_without_a_canvas_is_loaded_with_the_size_that_is_given(
     path.unlink()
 
 
+SIZE = {"width": 48, "height": 64}
+
+
 def without_canvas(scale: float = 1.0, key: str = "pose_keypoints_2d") -> dict:
     body = np.c_[np.linspace(5, 40, 18) * scale, np.linspace(9, 60, 18) * scale, np.ones(18)].ravel().tolist()
     return {"version": 1.3, "people": [{key: body}]}
@@ -735,6 +745,24 @@ def test_a_wire_without_a_canvas_is_drawn_at_the_size_of_the_node_or_of_the_imag
         assert torch.equal(drawn, expected) and "no canvas size: used the given 48 x 64" in info
     with pytest.raises(input_error, match="set both width and height, or connect the image"):
         draw(poses=[without_canvas()], **{**DRAW, "width": 48})
+
+
+@pytest.mark.parametrize("image", [picture()[0], picture().movedim(-1, 1), picture()[None]])
+def test_the_size_of_an_image_does_not_depend_on_the_order_of_its_axes(nodes: dict, image: torch.Tensor) -> None:
+    draw, boxes_from = nodes["SDPoseAnnotatorDraw"].execute, nodes["SDPoseAnnotatorBoxesFrom"].execute
+    expected = draw(poses=[without_canvas()], **{**DRAW, "image": picture()}).args[0]
+    assert torch.equal(draw(poses=[without_canvas()], **{**DRAW, "image": image}).args[0], expected)
+    [[box]], _, info = boxes_from(source=[without_canvas()], image=image, **BOXES_FROM).args
+    assert (box["x"], box["y"], box["width"]) == (5, 9, 35)
+    assert "no canvas size: used the given 48 x 64" in info
+
+
+def test_points_in_tensors_are_read(nodes: dict) -> None:
+    frame = without_canvas()
+    person = frame["people"][0]
+    tensors = {"people": [{key: torch.tensor(values) for key, values in person.items()}]}
+    drawn = [nodes["SDPoseAnnotatorDraw"].execute(poses=[one], **DRAW | SIZE).args[0] for one in (frame, tensors)]
+    assert torch.equal(*drawn)
 
 
 def test_older_keys_and_unknown_keys_on_a_wire(nodes: dict, input_error: type[Exception]) -> None:
@@ -764,6 +792,18 @@ def test_saving_outside_the_output_folder_is_refused(nodes: dict, estimate: Any,
     poses, _, _ = estimate(BOX)
     with pytest.raises(Exception, match="outside"):
         nodes["SDPoseAnnotatorSave"].execute(poses=poses, filename_prefix=prefix, format="pose.npz", threshold=0.3)
+
+
+def test_linked_folders_are_listed_and_none_twice(inside: Any, base: Path, tmp_path: Path) -> None:
+    folder = base / "input" / "links"
+    for place in (folder / "real", tmp_path):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "a.json").write_text("{}")
+    for name, target in {"outside": tmp_path, "again": folder / "real", "up": base, "self": folder}.items():
+        (folder / name).symlink_to(target, target_is_directory=True)
+    found = [name for name in inside("nodes.files").pose_files() if name.startswith("links/")]
+    shutil.rmtree(folder)
+    assert found == ["links/outside/a.json [input]", "links/real/a.json [input]"]
 
 
 def test_load_without_files_says_where_to_put_them(nodes: dict, input_error: type[Exception]) -> None:

@@ -384,6 +384,31 @@ def test_wrong_videos_are_one_clear_message(
         run("Video", **inputs)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["{}", '"{}"', "'{}'", " '{}' ", "~/it's [1].mp4", '"~/it\'s [1].mp4"', "sub\\it's [1].mp4", "sub/it's [1].mp4"],
+)
+def test_paths_as_people_paste_them(
+    inside: Any, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    there = tmp_path / "it's [1].mp4", base / "input" / "sub" / "it's [1].mp4"
+    for path in there:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert inside("nodes.annotate_video")._input_path(text.format(there[0])) == there["sub" in text]
+
+
+def test_faces_and_tracks_of_poses_without_a_canvas(run: Any, input_error: type[Exception]) -> None:
+    body = np.c_[np.linspace(5, 40, 18), np.linspace(9, 60, 18), np.ones(18)].ravel().tolist()
+    poses, image = [{"people": [{"pose_keypoints_2d": body}]}] * 2, torch.zeros(2, 64, 48, 3)
+    assert run("Track", poses=poses, image=image)[0].size == (48, 64)
+    assert "ID 0: a face in 2 of 2 frames" in run("FaceCrops", sequence=poses, image=image, size=64)[2]
+    with pytest.raises(input_error, match="connect the image"):
+        run("Track", poses=poses)
+
+
 @pytest.mark.parametrize("target", ["animate_anyone", "musepose", "wan", "openpose", "coco", "controlnet"])
 def test_export_writes_into_a_folder_of_its_own(run: Any, base: Path, sequence: Any, target: str) -> None:
     first, info = run("Export", sequence=sequence, target=target, filename_prefix=f"ex/{target}")

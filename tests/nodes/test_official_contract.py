@@ -88,5 +88,5 @@ def test_the_official_checkpoint_is_the_one_we_download(inside: Any) -> None:
 
 @pytest.mark.parametrize("boxes", [BOX, [BOX], [[BOX], [BOX]]], ids=["dict", "flat list", "list of lists"])
 def test_the_shapes_of_boxes_that_the_docs_name_are_read(inside: Any, boxes: Any) -> None:
-    read = inside("nodes.sockets.boxes").boxes_from_socket(boxes, 2)
+    read = inside("nodes.sockets.boxes").boxes_from_socket(boxes, 2, (64, 64))
     assert [own.boxes.tolist() for own in read.people] == [[[1, 2, 4, 6, 0.5]]] * 2

@@ -120,7 +120,7 @@ def test_masks_of_every_kind(inside: Any, kind: str) -> None:
     np.testing.assert_array_equal(np.concatenate(found), INSIDE)
 
 
-@pytest.mark.parametrize("kind", ["bf16", "uint8 of 0, 255", "bool", "channel", "soft of 255"])
+@pytest.mark.parametrize("kind", ["bf16", "uint8 of 0, 255", "bool", "channel", "soft of 255", "numpy"])
 def test_people_of_masks_of_every_kind(inside: Any, kind: str) -> None:
     people, _ = inside("nodes.sockets.box_sources").people_of(
         MASKS[kind], 2, (11, 9), bbox_format="x1, y1, x2, y2", mask_meaning="each mask is a person"
@@ -136,7 +136,7 @@ def test_a_mask_without_batch(inside: Any) -> None:
 @pytest.mark.parametrize(
     ("mask", "message"),
     [(MASK * float("nan"), "values from nan"), (MASK * 1000, "from 0 to 1000"), (MASK - 1, "from -1 to 0"),
-     (torch.ones(4), "expected a MASK"), (torch.ones(2, 0, 3), "expected a MASK")],
+     (torch.ones(4), "expected a MASK"), (torch.ones(2, 0, 3), "expected a MASK"), (UNIT, "expected a MASK")],
 )  # fmt: skip
 def test_what_is_no_mask(inside: Any, input_error: type[Exception], mask: torch.Tensor, message: str) -> None:
     with pytest.raises(input_error, match=message):
@@ -152,7 +152,8 @@ BOXES: dict[str, Any] = {
     "lists of tensors": [[torch.tensor(ROWS[0], dtype=torch.bfloat16)]],
     "tensor per frame": [torch.tensor(ROWS).half()],
     "numbers in tensors": [[torch.tensor(value, dtype=torch.bfloat16) for value in ROWS[0]]],
-    "numpy": np.asarray(ROWS), "with a score": torch.tensor([[*ROWS[0], 0.5]], requires_grad=True),
+    "numpy": np.asarray(ROWS), "numpy frames": np.asarray([ROWS], np.int64),
+    "with a score": torch.tensor([[*ROWS[0], 0.5]], requires_grad=True),
 }  # fmt: skip
 
 
@@ -165,9 +166,30 @@ def test_boxes_of_every_kind(inside: Any, kind: str) -> None:
     assert people.boxes[0, 4] == (0.5 if kind == "with a score" else 1)
 
 
+@pytest.mark.parametrize("nobody", [torch.zeros(0, 4), torch.zeros(1, 0, 5), np.zeros((0, 4), np.int64)])
+def test_an_empty_array_of_boxes_is_nobody(inside: Any, nobody: Any) -> None:
+    [people], _ = inside("nodes.sockets.box_sources").people_of(
+        nobody, 1, (11, 9), bbox_format="x1, y1, x2, y2", mask_meaning="each mask is a person"
+    )
+    assert len(people.boxes) == 0
+
+
+def test_segments_of_objects_are_no_people(inside: Any) -> None:
+    labels = ["person", "Car", None, "face", "dog"]
+    segments = [
+        SimpleNamespace(crop_region=(n, 0, n + 2, 2), bbox=(n, 0, n + 2, 2), confidence=1.0, label=label)
+        for n, label in enumerate(labels)
+    ]
+    [people], notes = inside("nodes.sockets.box_sources").people_of(
+        ((9, 11), segments), 1, (11, 9), bbox_format="x1, y1, x2, y2", mask_meaning="each mask is a person"
+    )
+    assert people.boxes[:, 0].tolist() == [0, 2, 3]
+    assert notes == ["ignored boxes that are not people: 1 x car, 1 x dog"]
+
+
 def test_bounding_box_with_numbers_in_tensors(inside: Any) -> None:
     box = dict(zip(("x", "y", "width", "height"), torch.tensor([2, 3, 4, 5], dtype=torch.bfloat16), strict=True))
-    found = inside("nodes.sockets.boxes").boxes_from_socket([[box]], 1)
+    found = inside("nodes.sockets.boxes").boxes_from_socket([[box]], 1, (200, 100))
     assert found.people[0].boxes.tolist() == [[2, 3, 6, 8, 1]]
 
 

@@ -27,7 +27,7 @@ from sdpose_core.annotate import stream as stream_module
 from sdpose_core.annotate.chunks import ChunkResult, FramePeople, join_chunks
 from sdpose_core.annotate.clip import ClipFiles, ClipOutcome, annotate_clip
 from sdpose_core.annotate.clip_options import ClipOptions, Selection
-from sdpose_core.annotate.numbered import numbered_name
+from sdpose_core.annotate.numbered import annotate_numbered, numbered_name
 from sdpose_core.annotate.stream import AHEAD, estimate_frames
 from sdpose_core.annotate.work_folder import WorkFolder
 from sdpose_core.detection.box_files import BoxFile
@@ -1074,6 +1074,28 @@ def test_finished_sets_are_used_if_asked_and_drawn_again_under_a_new_name(tmp_pa
         kept = numbered(out, keep=True, options=options, **model)
         assert (kept.name, kept.status) == (name, "kept")
     assert numbered(out, keep=True, options=ClipOptions(chunk=4, every=2)).name == "clip_00003"
+
+
+def test_a_run_that_was_stopped_on_another_device_is_left_alone(tmp_path: Path) -> None:
+    class OnOtherDevice(FigureEstimator):
+        def meta(self) -> dict[str, Any]:
+            meta = super().meta()
+            return {**meta, "settings": {**meta.get("settings", {}), "device": "other"}}
+
+    def again(estimator: type[FigureEstimator], **settings: Any) -> ClipOutcome:
+        clip = SyntheticClip(tmp_path / "clip12.json")
+        return annotate_numbered(
+            clip, out, "clip", False, options=ClipOptions(chunk=4), asked={}, estimator=estimator,
+            detector=ColorDetector, **settings,
+        )  # fmt: skip
+
+    out = tmp_path / "out"
+    other_clip(tmp_path)
+    (tmp_path / "clip12.json").write_text('{"frames": 12}')
+    with pytest.raises(Stop):
+        again(FigureEstimator, on_progress=stop_after(6))
+    assert again(OnOtherDevice).name == "clip_00002"
+    assert again(FigureEstimator).name == "clip"
 
 
 def test_what_a_kill_left_before_the_first_frame_takes_no_name(tmp_path: Path) -> None:

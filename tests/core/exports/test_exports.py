@@ -523,9 +523,9 @@ def test_wan_takes_the_canvas_of_the_reference_picture(clip: PoseSequence, tmp_p
 def test_faces_come_from_the_poses_of_the_video(clip: PoseSequence, video: Path, tmp_path: Path) -> None:
     frames = [frame_of({BEST: ((200, 200), 0.8)}, (400, 400)) for _ in range(FRAMES)]
     fitted = PoseSequence.from_poses(frames, frame_rate=RATE)
-    with pytest.raises(InputError, match="--face-poses"):
+    with pytest.raises(InputError, match="own poses as face poses"):
         export(fitted, "wan", tmp_path, video=video, name="a")
-    with pytest.raises(InputError, match="--face-poses"):
+    with pytest.raises(InputError, match="own poses as face poses"):
         export(replace(clip, meta={"retarget": {}}), "wan", tmp_path, video=video, name="c")
     assert not (tmp_path / "c_wan").exists()
     export(fitted, "wan", tmp_path, video=video, name="b", faces=clip)

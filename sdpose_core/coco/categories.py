@@ -42,6 +42,19 @@ def names_by_id(categories: Sequence[Mapping[str, Any]]) -> dict[Id, str]:
     return names
 
 
+def used_categories(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The categories of a COCO file, without unused ones that are only the heading of others: some tools add one."""
+    listed = [each for each in content.get("categories") or () if isinstance(each, Mapping)]
+    used = {category_of(each) for each in content["annotations"] if isinstance(each, Mapping)}
+    headed = [(each.get("supercategory"), id(each)) for each in listed if each.get("supercategory")]
+
+    def is_heading(category: Mapping[str, Any]) -> bool:
+        heads = any(name == category.get("name") and other != id(category) for name, other in headed)
+        return heads and category_of({"category_id": category.get("id")}) not in used
+
+    return [each for each in listed if not is_heading(each)]
+
+
 def category_of(entry: Mapping[str, Any]) -> Id | None:
     """The category id of an annotation or a detection; None if it has none that can be read."""
     try:
@@ -70,9 +83,10 @@ def people_ids(found: Collection[Id], names: Mapping[Id, str], where: str) -> tu
     if not names and PERSON in found and 0 not in found:
         return {PERSON}, None
     ids = ", ".join(f"{each} ({names[each]})" if each in names else str(each) for each in sorted(found, key=str)[:8])
+    expected = "a category named person" if names else f"{PERSON}, or a category named person"
     raise InputError(
-        f"{where} holds no boxes of people that can be told: found the category ids {ids}, expected {PERSON}, or a "
-        "category named person: keep only the boxes of people"
+        f"{where} holds no boxes of people: found the category ids {ids}, expected {expected}: keep only the boxes of "
+        "people"
     )
 
 

@@ -48,8 +48,8 @@ def read_person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> Ann
 
 
 def are_shares(coordinates: np.ndarray) -> bool:
-    """Whether coordinates are shares of a picture, from 0 to 1: in pixels nobody is that small."""
-    return bool(coordinates.size and coordinates.max() <= 1 and coordinates.min() >= 0)
+    """Whether coordinates are shares of a picture, from 0 to 1 or a little beyond: in pixels nobody is that small."""
+    return bool(coordinates.size and coordinates.max() <= 1.25 and coordinates.min() >= -0.25)
 
 
 def numbers(annotation: Mapping[str, Any], key: str, absent: Any) -> np.ndarray:

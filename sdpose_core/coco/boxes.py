@@ -205,7 +205,7 @@ def _annotated(content: Mapping[str, Any], found: BoxRows, where: str) -> Iterat
         return
     coco = Coco.of(content)
     found.names.update({image.id: image.file_name or image.id for image in coco.images.values()})
-    left = Counter({"without a box": 0, "of pictures that are not listed": coco.unknown})
+    left = coco.left_out.copy()
     for i, each in enumerate(coco.annotations):
         if each.entry.get("bbox") is None:
             left["without a box"] += 1

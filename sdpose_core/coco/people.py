@@ -82,12 +82,14 @@ def read_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.
         points = np.asarray(values, np.float64).reshape(-1, 3)
     except (TypeError, ValueError, OverflowError):
         points = np.asarray(np.nan)
-    if np.isfinite(points).all():
-        return points
-    try:
-        return np.asarray([_point(*values[i : i + 3]) for i in range(0, count, 3)])
-    except ValueError:
-        raise ValueError("keypoints that are not numbers") from None
+    if not np.isfinite(points).all():
+        try:
+            points = np.asarray([_point(*values[i : i + 3]) for i in range(0, count, 3)])
+        except ValueError:
+            raise ValueError("keypoints that are not numbers") from None
+    if (highest := points[:, 2].max()) > 2:
+        raise ValueError(f"visibility {highest:g}, expected 0 (not labeled), 1 (hidden) or 2 (visible)")
+    return points
 
 
 def without_visibility(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> bool:

@@ -43,16 +43,16 @@ class CocoImage:
 
     def size(self) -> tuple[int, int] | None:
         """(w, h) in pixels; None if the file does not have both. `InputError` for what is no size."""
-        sides = self.entry.get("width"), self.entry.get("height")
-        if None in sides:
+        w, h = self.entry.get("width"), self.entry.get("height")
+        if w is None or h is None:
             return None
         try:
-            w, h = (int(read_number(side)) for side in sides)
+            size = (w, h) if type(w) is int is type(h) else (int(read_number(w)), int(read_number(h)))
         except ValueError:
-            w = h = 0
-        if min(w, h) < 1:
-            raise InputError(f"picture {self.id!r} has the width and height {sides!r:.60}; expected pixels")
-        return w, h
+            size = (0, 0)
+        if min(size) < 1:
+            raise InputError(f"picture {self.id!r} has the width and height {(w, h)!r:.60}; expected pixels")
+        return size
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
 
 def _reaches_beyond(person: AnnotatedPerson, size: tuple[int, int]) -> bool:
     """Whether the box ends far outside a picture of `size` (w, h)."""
-    return bool((person.bbox_xywh[:2] + person.bbox_xywh[2:] > 1.1 * np.asarray(size)).any())
+    x, y, w, h = person.bbox_xywh.tolist()
+    return x + w > 1.1 * size[0] or y + h > 1.1 * size[1]
 
 
 class _NoPerson(Exception):
@@ -130,9 +131,10 @@ def _row(annotation: CocoAnnotation, person: AnnotatedPerson, file: Path) -> tup
     visibility = person.points[:, 2] > 0
     if not visibility.any():
         raise _NoPerson("without labeled points")
-    x, y, box_w, box_h = person.bbox_xywh
+    x, y, box_w, box_h = person.bbox_xywh.tolist()
     # The released pipeline clips boxes to the centers of the outermost pixels.
-    box = np.clip([x, y, x + box_w, y + box_h], 0, [w - 1, h - 1, w - 1, h - 1])
+    limits = ((x, w), (y, h), (x + box_w, w), (y + box_h, h))
+    box = [min(max(value, 0), side - 1) for value, side in limits]
     if box[2] <= box[0] or box[3] <= box[1]:
         raise _NoPerson("without a box in the picture")
     return size, box, person.points[:, :2], visibility, person.area, annotation.id, annotation.image.id

@@ -48,7 +48,9 @@ class KeypointSet:
         used = [*pairs, *(i for link in self.links for i in link), *self.upper_body, *self.lower_body]
         used += [i for indices in self.parts.values() for i in indices]
         if any(not 0 <= i < count for i in used):
-            raise InputError(f"keypoint set {self.name!r}: an index is outside 0..{count - 1}")
+            raise InputError(
+                f"keypoint set {self.name!r}: its links, pairs or parts have an index outside 0..{count - 1}"
+            )
         if len(set(pairs)) != len(pairs):
             raise InputError(f"keypoint set {self.name!r}: a keypoint is in more than one flip pair")
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))

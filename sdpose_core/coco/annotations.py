@@ -18,6 +18,7 @@ from .people import AnnotatedPerson, has_points, read_person, without_visibility
 from .values import IdTable, as_written, read_flag, read_id, read_number
 
 UNLISTED = "of pictures that the file does not list"
+REPEATED = "that are there twice"
 
 
 def read_coco(path: str | Path) -> dict[str, Any]:
@@ -42,16 +43,16 @@ class CocoImage:
 
     def size(self) -> tuple[int, int] | None:
         """(w, h) in pixels; None if the file does not have both. `InputError` for what is no size."""
-        sides = self.entry.get("width"), self.entry.get("height")
-        if None in sides:
+        w, h = self.entry.get("width"), self.entry.get("height")
+        if w is None or h is None:
             return None
         try:
-            w, h = (int(read_number(side)) for side in sides)
+            size = (w, h) if type(w) is int is type(h) else (int(read_number(w)), int(read_number(h)))
         except ValueError:
-            w = h = 0
-        if min(w, h) < 1:
-            raise InputError(f"picture {self.id!r} has the width and height {sides!r:.60}; expected pixels")
-        return w, h
+            size = (0, 0)
+        if min(size) < 1:
+            raise InputError(f"picture {self.id!r} has the width and height {(w, h)!r:.60}; expected pixels")
+        return size
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,14 @@ class Coco:
         images: by id, as in the file. A whole number written as 785.0 is 785.
         annotations: those that can be read, of pictures that the file lists.
         categories: as in the file.
-        unknown: number of annotations whose picture is not listed.
+        left_out: reason -> number of annotations: pictures that are not listed, the same annotation again.
         problems: messages about damaged entries.
     """
 
     images: Mapping[Any, CocoImage]
     annotations: Sequence[CocoAnnotation]
     categories: Sequence[Mapping[str, Any]] = ()
-    unknown: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
     @classmethod
@@ -101,16 +102,22 @@ class Coco:
         problems: list[str] = []
         images = {image.id: image for image in _read_images(content["images"], problems)}
         table = IdTable(images)
-        annotations, unknown = [], 0
+        annotations: list[CocoAnnotation] = []
+        left_out: Counter[str] = Counter()
+        by_id: dict[Any, Any] = {}
         for number, entry in enumerate(content["annotations"]):
             try:
                 annotation = _read_annotation(entry, number, images, table)
             except ValueError as error:
                 problems.append(str(error))
                 continue
-            unknown += annotation is None
-            annotations += [annotation] if annotation is not None else []
-        return cls(images, annotations, content.get("categories") or (), unknown, problems)
+            if annotation is None:
+                left_out[UNLISTED] += 1
+            elif by_id.setdefault(annotation.id, entry) is not entry and by_id[annotation.id] == entry:
+                left_out[REPEATED] += 1
+            else:
+                annotations.append(annotation)
+        return cls(images, annotations, content.get("categories") or (), left_out, problems)
 
     def without_name(self) -> list[str]:
         """Messages about pictures without a file name."""
@@ -152,7 +159,7 @@ class Coco:
 
         Raises `InputError` as `keypoint_categories`.
         """
-        found = PeopleFound(left_out=Counter({UNLISTED: self.unknown} if self.unknown else {}))
+        found = PeopleFound(left_out=self.left_out.copy())
         chosen = keypoint_categories(self.categories, [each.entry for each in self.annotations], keypoint_set)
         for each in self.annotations:
             if chosen is not None and category_of(each.entry) not in (None, *chosen):
@@ -195,7 +202,7 @@ class PeopleFound:
         """Log how many people are used, how many are left out and why, and what was guessed."""
         reasons = self.reasons()
         log.log(
-            logging.WARNING if self.left_out[UNLISTED] else logging.INFO,
+            logging.WARNING if self.left_out[UNLISTED] or self.left_out[REPEATED] else logging.INFO,
             "%d of %d annotations are used%s", used, used + self.left_out.total() + len(self.problems),
             f"; left out: {reasons}" if reasons else "",
         )  # fmt: skip

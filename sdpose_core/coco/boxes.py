@@ -12,18 +12,22 @@ import numpy as np
 from ..boxes import xywh_to_xyxy
 from ..errors import InputError
 from .annotations import Coco
-from .categories import OBJECTS, names_by_id, people_ids
+from .categories import OBJECTS, names_by_id, people_ids, used_categories
 from .people import are_shares
 from .values import Id, as_written, is_number, read_flag, read_id, read_number
 
 FORMATS = (
     "a list of [x1, y1, x2, y2] or [x1, y1, x2, y2, score] (for one picture), an object {file name: such a list}, "
     'a list of {"file_name" or "image_id": ..., "bbox": [x, y, width, height], "score": ...} (COCO detections), or a '
-    'COCO file with "images" and "annotations"'
+    'COCO file with "images" and "annotations", as annotation tools export it'
 )
 
 _PICTURE_KEYS = ("file_name", "image_id", "img_path", "filename")
 _LABEL_KEYS = ("category_name", "category", "label", "class_name", "name")
+_ID_KEYS = ("category_id", "class_id", "class", "category", "label")
+_CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
+_LISTS = ("predictions", "detections", "results")
+"""Keys that some tools put around the list of detections."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,9 @@ def read_boxes(content: Any, where: str) -> BoxRows:
     """
     found = BoxRows()
     names: dict[Id, str] = {}
+    content = _unwrapped(content)
     if isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
-        names = names_by_id([each for each in content.get("categories") or () if isinstance(each, Mapping)])
+        names = names_by_id(used_categories(content))
         entries = _annotated(content, found, where)
     elif isinstance(content, Mapping) and isinstance(content.get("bboxes"), list):
         found.single = True
@@ -100,6 +105,13 @@ def read_boxes(content: Any, where: str) -> BoxRows:
         raise InputError(f"{where}: found {type(content).__name__}, expected {FORMATS}")
     _keep_people(list(entries), names, found, where)
     return found
+
+
+def _unwrapped(content: Any) -> Any:
+    """Detections that name their pictures, without an object around their list."""
+    lists = [content[key] for key in _LISTS if content.get(key)] if isinstance(content, Mapping) else []
+    rows = lists[0] if len(lists) == 1 and isinstance(lists[0], list) else []
+    return rows if rows and all(isinstance(row, Mapping) and _picture(row) is not None for row in rows) else content
 
 
 def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows, where: str) -> None:
@@ -193,7 +205,7 @@ def _annotated(content: Mapping[str, Any], found: BoxRows, where: str) -> Iterat
         return
     coco = Coco.of(content)
     found.names.update({image.id: image.file_name or image.id for image in coco.images.values()})
-    left = Counter({"without a box": 0, "of pictures that are not listed": coco.unknown})
+    left = coco.left_out.copy()
     for i, each in enumerate(coco.annotations):
         if each.entry.get("bbox") is None:
             left["without a box"] += 1
@@ -239,7 +251,8 @@ def _detection(row: Mapping[str, Any], number: int, where: str, picture: Any) ->
 def _box(row: Mapping[str, Any], entry: str) -> np.ndarray:
     corners, values, form = row.get("box"), row.get("bbox"), "x, y, width, height"
     if isinstance(corners, Mapping) and values is None:
-        values, form = [corners.get(key) for key in ("x1", "y1", "x2", "y2")], "x1, y1, x2, y2"
+        keys = next((keys for keys in _CORNERS if keys[0] in corners), _CORNERS[0])
+        values, form = [corners.get(key) for key in keys], "x1, y1, x2, y2"
     if not isinstance(values, list | tuple) or len(values) != 4 or not all(is_number(value) for value in values):
         found = f"has the bbox {values!r:.60}" if "bbox" in row else "has no bbox"
         raise InputError(f"{entry} {found}, expected a bbox of {form}: numbers, in pixels of the picture")
@@ -256,8 +269,10 @@ def _score(value: Any, entry: str) -> float:
 
 def _category(row: Mapping[str, Any]) -> Id | None:
     """The category id of a detection, or its name where it has one."""
-    label = next((row[key] for key in _LABEL_KEYS if isinstance(row.get(key), str)), None)
-    try:
-        return read_id(row.get("category_id") if label is None else label)
-    except ValueError:
-        return None
+    names = (row[key] for key in _LABEL_KEYS if isinstance(row.get(key), str))
+    for value in (*names, *(row[key] for key in _ID_KEYS if row.get(key) is not None)):
+        try:
+            return read_id(value)
+        except ValueError:
+            continue
+    return None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
 from ..skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet
 from .values import Id, read_id
+
+log = logging.getLogger(__name__)
 
 PERSON = 1
 """COCO's id of people."""
@@ -42,6 +46,19 @@ def names_by_id(categories: Sequence[Mapping[str, Any]]) -> dict[Id, str]:
     return names
 
 
+def used_categories(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The categories of a COCO file, without unused ones that are only the heading of others: some tools add one."""
+    listed = [each for each in content.get("categories") or () if isinstance(each, Mapping)]
+    used = {category_of(each) for each in content["annotations"] if isinstance(each, Mapping)}
+    headed = [(each.get("supercategory"), id(each)) for each in listed if each.get("supercategory")]
+
+    def is_heading(category: Mapping[str, Any]) -> bool:
+        heads = any(name == category.get("name") and other != id(category) for name, other in headed)
+        return heads and category_of({"category_id": category.get("id")}) not in used
+
+    return [each for each in listed if not is_heading(each)]
+
+
 def category_of(entry: Mapping[str, Any]) -> Id | None:
     """The category id of an annotation or a detection; None if it has none that can be read."""
     try:
@@ -70,9 +87,10 @@ def people_ids(found: Collection[Id], names: Mapping[Id, str], where: str) -> tu
     if not names and PERSON in found and 0 not in found:
         return {PERSON}, None
     ids = ", ".join(f"{each} ({names[each]})" if each in names else str(each) for each in sorted(found, key=str)[:8])
+    expected = "a category named person" if names else f"{PERSON}, or a category named person"
     raise InputError(
-        f"{where} holds no boxes of people that can be told: found the category ids {ids}, expected {PERSON}, or a "
-        "category named person: keep only the boxes of people"
+        f"{where} holds no boxes of people: found the category ids {ids}, expected {expected}: keep only the boxes of "
+        "people"
     )
 
 
@@ -83,23 +101,51 @@ def keypoint_categories(
 
     People by name come first, then categories that name these points, then as many points.
 
-    Raises `InputError` if several categories have as many points, of different names.
+    Raises `InputError` if several categories have as many points, of different names, or one has these points in
+    another order.
     """
     names, points = names_by_id(categories), {category_of({"category_id": c.get("id")}): c for c in categories}
     listed = {each: list(c.get("keypoints") or ()) for each, c in points.items() if each is not None and _listed(c)}
     counts = {len(keypoint_set), *((len(COCO_17),) if keypoint_set.name == COCO_WHOLEBODY_133.name else ())}
     fitting = {each for each, own in listed.items() if len(own) in counts}
     chosen = {each for each in names if is_person(names[each]) and (each in fitting or not listed.get(each))}
-    chosen = chosen or {each for each in fitting if listed[each] == list(keypoint_set.names)} or fitting
+    chosen = (
+        chosen or {each for each in fitting if plain_names(listed[each]) == plain_names(keypoint_set.names)} or fitting
+    )
     if len({tuple(map(str, listed[each])) for each in chosen if listed.get(each)}) > 1:
         several = ", ".join(sorted(names.get(each, str(each)) for each in chosen))
         raise InputError(
             f"several categories have {len(keypoint_set)} keypoints of different names ({several}): keep only one"
         )
+    for each in chosen & fitting:
+        _check_order(listed[each], keypoint_set)
     used = {category_of(each): each for each in annotations if each.get("keypoints")}
     if chosen and (chosen & used.keys() or None in used or not used.keys() - names.keys()):
         return chosen
     return _by_count(annotations, counts) or None
+
+
+def plain_names(names: Iterable[Any]) -> list[str]:
+    """Names of points without case, spaces and hyphens: "Left Eye" is left_eye."""
+    return [re.sub(r"[\W_]+", "_", str(name).strip().casefold()) for name in names]
+
+
+def _check_order(names: Sequence[Any], keypoint_set: KeypointSet) -> None:
+    """Raise `InputError` for the same names in another order; a warning says that other names are not looked at."""
+    found, known = plain_names(names), plain_names(keypoint_set.names[: len(names)])
+    if found == known:
+        return
+    place = next(i for i, name in enumerate(found) if name != known[i])
+    if sorted(found) != sorted(known):
+        log.warning(
+            "the category names other points than %r (number %d is %s, not %s): they are taken in its order",
+            keypoint_set.name, place, names[place], keypoint_set.names[place],
+        )  # fmt: skip
+    else:
+        raise InputError(
+            f"the category has the points of {keypoint_set.name!r} in another order (number {place} is "
+            f"{found[place]} instead of {known[place]}): sort them, or take the keypoint set 'annotations'"
+        )
 
 
 def _listed(category: Mapping[str, Any]) -> bool:

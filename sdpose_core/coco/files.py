@@ -20,18 +20,15 @@ def picture_paths(names: Sequence[str], folder: Path) -> list[Path]:
     may be meant, or one by two names.
     """
     present = _names_in(folder)
-    if not present:
-        return [folder / name for name in names]
     missing = [name for name in dict.fromkeys(names) if name not in present and not (folder / name).is_file()]
-    if not missing:
-        return [folder / name for name in names]
     taken = set(names) & present
-    found = NameTable(sorted(present - taken)).assign(missing, BARE)
+    found = NameTable(sorted(present - taken) if missing else ()).assign(missing, BARE)
     left = [name for name in missing if name not in found]
     if left and (not found or any("/" in plain_path(name) for name in left)):
         below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         found |= NameTable(below).assign(left, BARE)
-    return [folder / found.get(name, name) for name in names]
+    paths = {name: folder / found.get(name, name) for name in dict.fromkeys(names)}
+    return [paths[name] for name in names]
 
 
 def _names_in(folder: Path) -> set[str]:

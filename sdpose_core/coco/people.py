@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,29 +40,39 @@ def read_person(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> Ann
     """One entry of "annotations"; `ValueError` for damaged values, another number of keypoints, or shares of a picture
     instead of pixels."""
     points = read_points(annotation, keypoint_set)
-    box = numbers(annotation, "bbox", (0, 0, 0, 0))
-    area = numbers(annotation, "area", 0) if annotation.get("area") else box[2] * box[3]
+    box = _read_box(annotation)
+    area = read_amount(annotation, "area", 0) or box[2] * box[3]
     labeled = points[points[:, 2] > 0, :2]
-    if len(labeled) > 1 and are_shares(labeled) or (box.any() and are_shares(box)):
+    if len(labeled) > 1 and are_shares(labeled) or (any(box) and max(box) < 2 and are_shares(np.asarray(box))):
         raise ValueError("coordinates from 0 to 1: expected pixels (multiply by width and height)")
-    return AnnotatedPerson(points, box, float(area))
+    return AnnotatedPerson(points, np.asarray(box), area)
 
 
 def are_shares(coordinates: np.ndarray) -> bool:
-    """Whether coordinates are shares of a picture, from 0 to 1: in pixels nobody is that small."""
-    return bool(coordinates.size and coordinates.max() <= 1 and coordinates.min() >= 0)
+    """Whether coordinates are shares of a picture, from 0 to 1 or a little beyond: in pixels nobody is that small."""
+    return bool(coordinates.size and coordinates.max() <= 1.25 and coordinates.min() >= -0.25)
 
 
-def numbers(annotation: Mapping[str, Any], key: str, absent: Any) -> np.ndarray:
-    """A value as float64 with the shape of `absent`, its default; `ValueError` if it is not finite or negative."""
+def _read_box(annotation: Mapping[str, Any]) -> list[float]:
+    """The numbers of "bbox", zeros without one; `ValueError` if they are not four finite numbers."""
+    values = annotation.get("bbox")
+    try:
+        if values is None or len(values) == 4 and not isinstance(values, str | Mapping):
+            return [read_number(value) for value in values or (0, 0, 0, 0)]
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"bbox is {values!r:.60}, expected the numbers x, y, width, height")
+
+
+def read_amount(annotation: Mapping[str, Any], key: str, absent: float) -> float:
+    """A number of at least 0, `absent` by default; `ValueError` for any other value."""
     value = annotation.get(key)
     try:
-        found = np.asarray(absent if value is None else value, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        found = np.asarray(np.nan)
-    if found.shape != np.shape(absent) or not np.isfinite(found).all() or (not found.shape and found < 0):
-        expected = "the numbers x, y, width, height" if np.shape(absent) else "a number of at least 0"
-        raise ValueError(f"{key} is {value!r:.60}, expected {expected}")
+        found = float(absent if value is None else read_number(value))
+    except ValueError:
+        found = -1.0
+    if found < 0:
+        raise ValueError(f"{key} is {value!r:.60}, expected a number of at least 0")
     return found
 
 
@@ -82,12 +93,14 @@ def read_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.
         points = np.asarray(values, np.float64).reshape(-1, 3)
     except (TypeError, ValueError, OverflowError):
         points = np.asarray(np.nan)
-    if np.isfinite(points).all():
-        return points
-    try:
-        return np.asarray([_point(*values[i : i + 3]) for i in range(0, count, 3)])
-    except ValueError:
-        raise ValueError("keypoints that are not numbers") from None
+    if not math.isfinite(points.sum()):
+        try:
+            points = np.asarray([_point(*values[i : i + 3]) for i in range(0, count, 3)])
+        except ValueError:
+            raise ValueError("keypoints that are not numbers") from None
+    if (highest := points[:, 2].max()) > 2:
+        raise ValueError(f"visibility {highest:g}, expected 0 (not labeled), 1 (hidden) or 2 (visible)")
+    return points
 
 
 def without_visibility(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> bool:

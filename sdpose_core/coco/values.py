@@ -18,6 +18,8 @@ def read_id(value: Any) -> Id:
 
     Raises `ValueError` for what is neither a whole number of 64 bits nor a text.
     """
+    if type(value) is int and -(1 << 63) < value < 1 << 63:
+        return value  # most ids: files have hundreds of thousands
     found: Id | None = None
     if isinstance(value, str):
         match = _WHOLE.fullmatch(value.strip())

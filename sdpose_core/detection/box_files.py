@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from ..coco.boxes import FORMATS, BoxRow, read_boxes
-from ..coco.names import BARE, NameTable, stem_of
+from ..coco.names import NameTable, stem_of
 from ..coco.values import read_id
 from ..errors import InputError
 from ..texts import read_json
 
 log = logging.getLogger(__name__)
 
+_AS_IN_NAMES = "the numbers are taken as those in the names of the pictures"
+_FROM_1 = "the frame numbers begin at 1, and are taken as from 0: subtract 1 if 1 is the first frame"
 _NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
 
 
@@ -43,7 +45,7 @@ class BoxFile:
         self._ids = _track_numbers(self._found.rows)
         self._frames = self._frame_numbers()
         self._expected: dict[str, Any] | None = None  # path -> key, after `expect` or `expect_frames`
-        self._clip: dict[str, Any] | None = None  # name of a picture of the clip -> key, after `expect_frames`
+        self._clip: dict[str, Any] = {}  # name of a picture of the clip -> key, after `expect_frames`
         for note in self._found.notes:
             self._note(note)
         if 0 < sum(_track(row) is None for row in self._found.rows) < len(self._found.rows):
@@ -73,10 +75,25 @@ class BoxFile:
         assigned = self._assign(pictures)
         from_0 = 0 in numbers and len(numbers) == len(self._found.names) and max(numbers) < len(pictures)
         if from_0 and len(assigned) < len(numbers) or not assigned:
-            assigned = {str(pictures[number]): key for number, key in numbers.items() if 0 <= number < len(pictures)}
+            places = self._places(pictures)
+            assigned = {str(places[number]): key for number, key in numbers.items() if number in places}
         if not assigned:
             raise InputError(self._names_none(pictures))
         self._clip = {Path(path).name: key for path, key in assigned.items()}
+
+    def _places(self, pictures: Sequence[Path]) -> dict[int, Path]:
+        """Frame number -> picture of a clip: counted from 0, or as their names end if these fit better."""
+        counted = dict(enumerate(pictures))
+        named = _end_numbers((picture, picture.name) for picture in pictures)
+        if 0 not in self._numbers and self._numbers.keys() <= named.keys():
+            if named != counted:
+                self._note(_AS_IN_NAMES)
+            return named
+        if min(self._numbers, default=0) == 1:
+            self._note(_FROM_1)
+        if beyond := len(self._numbers.keys() - counted.keys()):
+            self._note(f"{beyond} of {len(self._numbers)} frame numbers are not in the clip of {len(pictures)} frames")
+        return counted
 
     def _assign(self, pictures: Sequence[Path]) -> dict[str, Any]:
         return self._names.assign([os.path.abspath(picture) for picture in pictures])
@@ -111,31 +128,19 @@ class BoxFile:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """(N, 5) boxes of a video frame of `size` (w, h), and their ids (N,) if all have a `track_id`.
 
-        Frames of a folder are found by the `name` of their picture, other frames by their number from 0, with any
-        leading zeros, prefix and suffix. A frame that is not named has no boxes. Raises `InputError` for a file that
-        names no frame.
+        Frames of a folder are found by the `name` of their picture, after `expect_frames`; other frames by their number
+        from 0, with any leading zeros, prefix and suffix. A frame that is not named has no boxes. Raises `InputError`
+        for a file that names no frame.
         """
         if self._found.single:
             raise InputError(f"{self.path} names no video frames: expected boxes by frame number, from 0")
         if not self._found.names:
             return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
-        key = self._by_number(frame_index) if name is None else self._by_name(frame_index, name)
+        key = self._by_number(frame_index) if name is None else self._clip.get(name)
         rows = self._rows.get(key, []) if key is not None else []
         ids = [self._ids.get(_track(row)) for row in rows]
         usable = None not in ids and len(set(ids)) == len(ids)
         return self._pixels(rows, size), np.asarray(ids, np.int64) if usable else None
-
-    def _by_name(self, frame_index: int, name: str) -> Any:
-        """The key of a picture of a folder: by its name, else by its number in the clip."""
-        if self._clip is not None:
-            return self._clip.get(name)
-        if match := self._names.find(name, BARE):
-            return match[0]
-        numbers = self._numbers
-        if numbers and 0 not in numbers and stem_of(name).isdecimal():
-            self._note("the numbers are taken as those in the names of the pictures")
-            return numbers.get(int(stem_of(name)))
-        return numbers.get(frame_index)
 
     def _by_number(self, frame_index: int) -> Any:
         if not self._frames:
@@ -144,20 +149,14 @@ class BoxFile:
         if not _plain_numbers({first: stem_of(str(first))}):
             self._note(f"the numbers at the end of names such as {self._found.names[first]} are taken as frame numbers")
         if min(self._frames) == 1:
-            self._note("the frame numbers begin at 1, and are taken as from 0: subtract 1 if 1 is the first frame")
+            self._note(_FROM_1)
         return self._frames.get(frame_index)
 
     def _frame_numbers(self) -> dict[int, Any]:
-        """Frame number -> key, for videos: the stem is the number, or ends with it if all have one beginning."""
+        """Frame number -> key, for videos."""
         if self._found.single:
             return {}
-        stems = {key: stem_of(str(name)) for key, name in self._found.names.items()}
-        matches = {key: _NUMBERED.fullmatch(stem) for key, stem in stems.items()}
-        whole = {int(match[2]): key for key, match in matches.items() if match and not match[1]}
-        beginnings = {match[1] if match else None for match in matches.values()}
-        if whole or len(beginnings) != 1 or None in beginnings:
-            return whole
-        return {int(match[2]): key for key, match in matches.items() if match}
+        return _end_numbers(self._found.names.items())
 
     def _pixels(self, rows: Sequence[BoxRow], size: tuple[int, int] | None) -> np.ndarray:
         """(N, 5) x1, y1, x2, y2, score; boxes from 0 to 1 are scaled to `size` (w, h)."""
@@ -166,7 +165,9 @@ class BoxFile:
             return boxes
         if size is None:
             raise InputError(f"{self.path}: the boxes are from 0 to 1: expected pixels")
-        self._note("the boxes are from 0 to 1: taken as shares of the width and height of the picture")
+        self._note(
+            "the boxes are from 0 to 1: taken as x1, y1, x2, y2 in shares of the width and height of the picture"
+        )
         boxes[:, :4] *= np.asarray([*size, *size], np.float32)
         return boxes
 
@@ -174,6 +175,16 @@ class BoxFile:
         if text not in self.notes:
             self.notes.append(text)
             log.warning("%s: %s", self.path, text)
+
+
+def _end_numbers(names: Iterable[tuple[Any, Any]]) -> dict[int, Any]:
+    """Number -> key of (key, name): the stem is the number, or ends with it if all have one beginning."""
+    matches = {key: _NUMBERED.fullmatch(stem_of(str(name))) for key, name in names}
+    whole = {int(match[2]): key for key, match in matches.items() if match and not match[1]}
+    beginnings = {match[1] if match else None for match in matches.values()}
+    if whole or len(beginnings) != 1 or None in beginnings:
+        return whole
+    return {int(match[2]): key for key, match in matches.items() if match}
 
 
 def _plain_numbers(names: Mapping[Any, Any]) -> dict[int, Any]:

@@ -143,6 +143,11 @@ FORMS: dict[str, Change] = {
     "other categories": dogs,
     "unlisted pictures": added(150, image_id=12345),
     "no categories": lambda content: content.pop("categories"),
+    "everything twice": lambda content: content["annotations"].extend(list(content["annotations"])),
+    "one id for all": annotations(id=1),
+    "names of points in words": lambda content: content["categories"][0].update(
+        keypoints=[name.replace("_", " ").title() for name in COCO_17.names]
+    ),
     "categories counted from 0": lambda content: content["categories"][0].update(id=0),
 }
 
@@ -212,6 +217,29 @@ def test_coordinates_from_0_to_1_are_an_error(folder: Path) -> None:
     ):
         with pytest.raises(InputError, match="coordinates from 0 to 1: expected pixels"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(lambda content: content["categories"][0]["keypoints"].reverse(), "in another order"),
+     (annotations(keypoints=lambda values: [*values[:-1], 3]), "visibility 3, expected 0")],
+)  # fmt: skip
+def test_points_of_another_meaning_are_an_error(folder: Path, change: Change, message: str) -> None:
+    content = clean()
+    change(content)
+    with pytest.raises(InputError, match=message):
+        read_people(content, folder / "images", COCO_17)
+    with pytest.raises(InputError, match=message):
+        load_task(BENCHMARKS["custom"], Places(write(folder, content).parents[1]), COCO_17.name, COCO_17.name)
+
+
+def test_other_names_and_corners_instead_of_sizes_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = clean()
+    content["categories"][0]["keypoints"] = [f"p{i}" for i in range(17)]
+    annotations(bbox=lambda box: [box[0] + 60, box[1], box[0] + box[2] + 60, box[1] + box[3]])(content)
+    read_people(content, folder / "images", COCO_17)
+    assert "number 0 is p0, not nose" in caplog.text
+    assert "6 of 6 boxes reach beyond their picture" in caplog.text
 
 
 def test_nobody_left_says_why(folder: Path) -> None:

@@ -44,6 +44,11 @@ def row(**more: Any) -> dict[str, Any]:
         {"bboxes": [XYXY, [0, 0, 5, 5]], "labels": [0, 2], "scores": [0.9, 0.8]},
         [{"name": "person", "box": dict(zip(("x1", "y1", "x2", "y2"), XYXY, strict=True)), "confidence": 0.5},
          {"name": "tie", "box": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}}],
+        [{"label": "person", "box": dict(zip(("xmin", "ymin", "xmax", "ymax"), XYXY, strict=True)), "score": 0.5},
+         {"label": "cat", "box": {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}}],
+        [row(class_id=1), row(class_id=3)],
+        [row(label=1), row(label=18)],
+        {"predictions": [row(category_id=1), row(category_id=2)]},
         {"images": [{"id": "7", "file_name": "x/a.png"}],
          "categories": [{"id": 3, "name": "car"}, {"id": 4, "name": "people"}],
          "annotations": [{"image_id": 7.0, "category_id": i, "bbox": BOX} for i in (3, 4)]},
@@ -53,6 +58,22 @@ def test_only_people_are_people(tmp_path: Path, others: Any) -> None:
     file = boxes(tmp_path, others)
     assert found(file) == [XYXY]
     assert any("left out" in note for note in file.notes)
+
+
+@pytest.mark.parametrize("key", ["class", "class_id", "category", "label"])
+def test_numbers_of_classes_of_which_none_is_known(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match="found the category ids 0, 2, expected 1"):
+        boxes(tmp_path, [row(**{key: 0}), row(**{key: 2})])
+
+
+def test_a_heading_of_categories_is_none(tmp_path: Path) -> None:
+    categories = [{"id": 0, "name": "workers", "supercategory": "none"},
+                  {"id": 1, "name": "welder", "supercategory": "workers"}]  # fmt: skip
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "categories": categories,
+               "annotations": [{"image_id": 1, "category_id": 1, "bbox": BOX}]}  # fmt: skip
+    file = boxes(tmp_path, content)
+    assert found(file) == [XYXY]
+    assert "welder" in file.notes[0]
 
 
 def test_the_only_category_is_people_with_a_note(tmp_path: Path) -> None:
@@ -81,7 +102,7 @@ def test_categories_of_which_none_is_known_are_named(tmp_path: Path) -> None:
         [row(category_id=0), row(category_id=1)],
         [row(label="ball"), row(label="x")],
     ):
-        with pytest.raises(InputError, match=r"b\.json holds no boxes of people .*found the category ids"):
+        with pytest.raises(InputError, match=r"b\.json holds no boxes of people: found the category ids"):
             boxes(tmp_path, content)
 
 
@@ -188,18 +209,19 @@ VIDEO: list[str | None] = [None] * 3
         (["1", "2", "3"], FOLDER, [0, 1, 2]),
         (["0", "2"], ["a.png", "b.png", "c.png"], [0, -1, 1]),
         (["frame_0001.png", "frame_0003.png"], ["frame_0001.png", "frame_0002.png", "frame_0003.png"], [0, -1, 1]),
+        (["0001", "3"], ["f_0001.png", "f_0002.png", "f_0003.png"], [0, -1, 1]),
+        (["1", "2"], ["f_0000.png", "f_0001.png", "f_0002.png"], [-1, 0, 1]),
+        (["0", "2"], ["f_0001.png", "f_0002.png", "f_0003.png"], [0, -1, 1]),
+        (["1", "3"], ["a.png", "b.png", "c.png"], [-1, 0, -1]),
         (["0", "2"], VIDEO, [0, -1, 1]),
         (["000000.png", "000002.jpg"], VIDEO, [0, -1, 1]),
         (["clip/frame_000000.png", "clip/frame_000002.png"], VIDEO, [0, -1, 1]),
         (["1", "2"], VIDEO, [-1, 0, 1]),
     ],
 )
-@pytest.mark.parametrize("told", [False, True])
-def test_frames_are_found_by_name_or_number(
-    tmp_path: Path, keys: list[str], names: list, expected: list[int], told: bool
-) -> None:
+def test_frames_are_found_by_name_or_number(tmp_path: Path, keys: list[str], names: list, expected: list[int]) -> None:
     file = boxes(tmp_path, {key: [[i, 0, 50, 60]] for i, key in enumerate(keys)})
-    if told and names[0]:
+    if names[0]:
         file.expect_frames([tmp_path / name for name in names])
     assert of_frames(file, names) == expected
 
@@ -209,6 +231,18 @@ def test_numbers_that_begin_at_1_are_told(tmp_path: Path) -> None:
     file.people_of_frame(0)
     file.people_of_frame(1)
     assert [note for note in file.notes if "begin at 1" in note] == file.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [(["f_1.png", "f_2.png", "f_3.png"], "as those in the names"), (["a.png", "b.png", "c.png"], "begin at 1"),
+     (["a.png", "b.png"], "1 of 2 frame numbers are not in the clip of 2 frames"),
+     (["f_0.png", "f_1.png", "f_2.png"], "")],
+)  # fmt: skip
+def test_numbers_of_a_folder_that_do_not_begin_at_0_are_told(tmp_path: Path, names: list[str], note: str) -> None:
+    file = boxes(tmp_path, {"1": [XYXY], "2": [XYXY]})
+    file.expect_frames([tmp_path / name for name in names])
+    assert any(note in each for each in file.notes) if note else not file.notes
 
 
 def test_frames_of_which_none_is_named(tmp_path: Path) -> None:

@@ -76,9 +76,11 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     problems = [*coco.problems, *coco.without_name(), *found.problems]
     people = [pair for pair in found.people if pair[0].image.file_name is not None]  # else among the problems
     rows: list[tuple] = []
+    beyond = 0
     for (annotation, person), file in zip(people, _files(people, pictures), strict=True):
         try:
             rows.append((file, *_row(annotation, person, file)))
+            beyond += _reaches_beyond(person, rows[-1][1])
         except _NoPerson as reason:
             found.left_out[str(reason)] += 1
         except ValueError as error:
@@ -89,11 +91,20 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
         count = len(content["annotations"])
         raise InputError(f"no person with {keypoint_set.name!r} keypoints among {count} annotations{reasons}{first}")
     found.report(log, used=len(rows))
+    if beyond > len(rows) / 5:
+        advice = "bbox is x, y, width, height: are these x1, y1, x2, y2?"
+        log.warning("%d of %d boxes reach beyond their picture; %s", beyond, len(rows), advice)
     files, *columns = zip(*rows, strict=True)
     kinds = (np.int64, *(np.float32,) * 4)
     arrays = [np.asarray(column, kind) for column, kind in zip(columns, kinds, strict=False)]
     source = {key: content[key] for key in ("info", "licenses") if key in content}
     return People(keypoint_set, files, *arrays, *map(_ids, columns[len(kinds) :]), source=source), problems
+
+
+def _reaches_beyond(person: AnnotatedPerson, size: tuple[int, int]) -> bool:
+    """Whether the box ends far outside a picture of `size` (w, h)."""
+    x, y, w, h = person.bbox_xywh.tolist()
+    return x + w > 1.1 * size[0] or y + h > 1.1 * size[1]
 
 
 class _NoPerson(Exception):
@@ -120,9 +131,10 @@ def _row(annotation: CocoAnnotation, person: AnnotatedPerson, file: Path) -> tup
     visibility = person.points[:, 2] > 0
     if not visibility.any():
         raise _NoPerson("without labeled points")
-    x, y, box_w, box_h = person.bbox_xywh
+    x, y, box_w, box_h = person.bbox_xywh.tolist()
     # The released pipeline clips boxes to the centers of the outermost pixels.
-    box = np.clip([x, y, x + box_w, y + box_h], 0, [w - 1, h - 1, w - 1, h - 1])
+    limits = ((x, w), (y, h), (x + box_w, w), (y + box_h, h))
+    box = [min(max(value, 0), side - 1) for value, side in limits]
     if box[2] <= box[0] or box[3] <= box[1]:
         raise _NoPerson("without a box in the picture")
     return size, box, person.points[:, :2], visibility, person.area, annotation.id, annotation.image.id

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sdpose_core.coco.categories import is_person
+from sdpose_core.coco.categories import is_person, plain_names
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_core.skeletons import keypoint_set as known_keypoint_set
@@ -56,7 +56,7 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
             f"the annotation file has categories with different keypoints ({found}): keep only one of them"
         )
     for known in KEYPOINT_SETS.values():
-        if names == list(known.names):
+        if isinstance(names, list | tuple) and plain_names(names) == plain_names(known.names):
             return known
     try:
         links = [(a - 1, b - 1) for a, b in category.get("skeleton") or ()]

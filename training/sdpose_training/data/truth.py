@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdpose_core.coco.annotations import Coco, CocoAnnotation, PeopleFound
-from sdpose_core.coco.people import numbers
+from sdpose_core.coco.people import read_amount
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import COCO_WHOLEBODY_133, KeypointSet
 
@@ -97,6 +97,6 @@ def _labeled(found: PeopleFound, keypoint_set: KeypointSet) -> np.ndarray:
 
 def _stated(annotation: CocoAnnotation, labeled: int) -> float:
     try:
-        return float(numbers(annotation.entry, "num_keypoints", float(labeled)))
+        return read_amount(annotation.entry, "num_keypoints", labeled)
     except ValueError as error:
         raise InputError(f"{annotation.name}: {error}") from None

@@ -183,6 +183,9 @@ KINDS = {
     "empty.npz": "is empty: expected a .pose.npz",
     "none.json": "has no frames: expected OpenPose JSON of at least one",
     "broken.json": "is not JSON",
+    "zero.json": "is not JSON (it is empty)",
+    "sizes.json": "its frames have canvases of 96 x 64 and 32 x 24: all frames of a clip must have the same size",
+    "huge.json": "pose maps of 60000 x 60000 pixels are too large: choose a smaller size",
     "unknown.json": "no known part among its keys (skeleton): expected pose_keypoints_2d",
     "missing.json": "no such file or folder",
     "folder": "no .json file in this folder",
@@ -203,6 +206,9 @@ def others(tmp_path: Path) -> Path:
     (tmp_path / "empty.npz").touch()
     (tmp_path / "none.json").write_text("[]")
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "zero.json").touch()
+    write(tmp_path / "sizes.json", [openpose(), {**openpose(), "canvas_width": 32, "canvas_height": 24}])
+    write(tmp_path / "huge.json", {**openpose(), "canvas_width": 60000, "canvas_height": 60000})
     write(tmp_path / "unknown.json", {**openpose(), "people": [{"skeleton": [1.0] * 54}]})
     (tmp_path / "folder").mkdir()
     return tmp_path

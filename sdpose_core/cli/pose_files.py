@@ -81,11 +81,14 @@ def read_sequence(
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() == JSON_SUFFIX:
-        return _from_json(path, canvas, frame_rate, beside)
-    _refuse_other_kinds(path)
-    sequence = PoseSequence.load(path)
-    if frame_rate is not None and frame_rate != sequence.frame_rate:
-        say(f"{path}: it has its own times: --frame-rate was not used")
+        sequence = _from_json(path, canvas, frame_rate, beside)
+    else:
+        _refuse_other_kinds(path)
+        sequence = PoseSequence.load(path)
+        if frame_rate is not None and frame_rate != sequence.frame_rate:
+            say(f"{path}: it has its own times: --frame-rate was not used")
+    if not (sequence.track_ids >= 0).any():
+        say(f"{path}: nobody is in it")
     return sequence
 
 
@@ -114,7 +117,7 @@ def _from_json(
         found = " and ".join(f"{w} x {h}" for w, h in sizes[:2])
         raise InputError(f"{path}: its frames have canvases of {found}: all frames of a clip must have the same size")
     read = list(dict.fromkeys(note for frame in frames for note in frame.notes))
-    notes = [] if any(frame.people for frame in frames) else ["nobody is in it"]
+    notes = []
     w, h = sizes[0]
     if canvas not in (None, (w, h)):
         notes.append(f"it states its canvas, {w} x {h}: --canvas was not used for it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,8 @@ from ..poses import USUAL_RATE
 from .file import VideoFile
 from .frames import ANIMATED, VIDEO_SUFFIXES, VideoSource
 from .pictures import AnimatedPicture, PictureFolder
+
+log = logging.getLogger(__name__)
 
 
 def open_video(
@@ -35,6 +38,8 @@ def open_video(
         return PictureFolder(path, frame_rate or USUAL_RATE, background)
     if not path.is_file():  # a pipe or a device would block, or never end
         raise InputError(f"{path} is not a regular file: expected a video file or a folder of pictures")
+    if frame_rate is not None:
+        log.warning("%s: it has its own times: the given frame rate is not used", path)
     return AnimatedPicture(path, background) if _is_picture(path) else VideoFile(path, background)
 
 

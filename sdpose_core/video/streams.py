@@ -124,12 +124,9 @@ def _rank(stream: Any, frames: int, most: int) -> tuple[Any, ...]:
     return not thumbnails, _has(stream, "default"), long, frames if not long else 0, codec.width * codec.height
 
 
-def _first_times(container: Any, streams: list[Any]) -> dict[int, list[float]]:
-    """Seconds of the first frames of each stream, in the order of decoding; NaN if the file has none.
-
-    The decoding times, unless a stream has none: where they are unknown for some frames, as for the first ones of MKV,
-    presentation times between them would be out of order.
-    """
+def _first_times(container: Any, streams: list[Any]) -> dict[int, np.ndarray]:
+    """Decoding and presentation times (N, 2) in seconds of the first frames of each stream, as they are stored; NaN if
+    the file has none."""
     import av
 
     stamps: dict[int, list[tuple[float, float]]] = {stream.index: [] for stream in streams}
@@ -142,25 +139,26 @@ def _first_times(container: Any, streams: list[Any]) -> dict[int, list[float]]:
             size += packet.size
             if number >= SAMPLE_PACKETS or size > SAMPLE_BYTES:
                 break
-    return {index: _decoding_times(pairs) for index, pairs in stamps.items()}
+    return {index: np.asarray(pairs).reshape(-1, 2) for index, pairs in stamps.items()}
 
 
 def _seconds(stamp: int | None, time_base: Fraction) -> float:
     return float("nan") if stamp is None else float(stamp * time_base)
 
 
-def _decoding_times(pairs: list[tuple[float, float]]) -> list[float]:
-    """Of pairs of decoding and presentation times: the first ones if at least one step of them is known."""
-    decoding = [first for first, _ in pairs]
-    known = np.isfinite(np.diff(decoding)).any() if len(pairs) > 1 else False
-    return decoding if known else sorted(second for _, second in pairs)
+def _rate(stream: Any, stamps: np.ndarray) -> tuple[Fraction, str]:
+    """Frames per second, and a note if the times of the frames contradict what the file states.
 
-
-def _rate(stream: Any, times: list[float]) -> tuple[Fraction, str]:
-    """Frames per second, and a note if the times of the frames contradict what the file states."""
+    Presentation times lack some at the end of what was read, decoding times are approximate where the rate varies: the
+    stated rate counts if either agrees. Where a new recording begins, presentation times cannot be put in order.
+    """
     stated = stream.average_rate or stream.guessed_rate or stream.base_rate
     stated = Fraction(stated) if stated else None
-    rate = agreed_rate(stated, np.diff(times)) or USUAL_RATE
+    decoding, presentation = stamps.T
+    joined = (np.diff(decoding[np.isfinite(decoding)]) < 0).any()
+    steps = [np.diff(times) for times in ([decoding] if joined else [np.sort(presentation), decoding])]
+    rates = [agreed_rate(stated, known) for known in steps if (known > 0).any()] or [stated]
+    rate = (stated if stated in rates else rates[0]) or USUAL_RATE
     if stated is None or rate == stated:
         return rate, ""
     apart = f"{float(1000 / rate):.5g} ms"

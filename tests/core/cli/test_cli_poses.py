@@ -168,6 +168,18 @@ def test_what_we_export_as_openpose_we_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "maps" / f"{n:06d}.png"), draw_poses(pose(n)))
 
 
+@pytest.mark.parametrize("command", ["draw", "info", "retarget"])
+def test_a_sequence_without_people_is_said(command: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    empty = write(tmp_path / "empty.json", {**openpose(), "people": []})
+    more = {
+        "draw": ["-o", tmp_path / "out.png"],
+        "info": [],
+        "retarget": ["--to", write(tmp_path / "a.json", openpose()), "-o", tmp_path / "out.pose.npz"],
+    }[command]
+    assert run(command, empty, *more) == 0
+    assert f"{empty}: nobody is in it" in capsys.readouterr().err
+
+
 # --- files of other kinds --------------------------------------------------------------------------------------------
 
 KINDS = {

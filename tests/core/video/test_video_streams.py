@@ -127,6 +127,34 @@ def test_reordered_frames_without_decoding_times_keep_their_rate(tmp_path: Path,
         assert float(source.info.frame_rate) == pytest.approx(30, rel=0.02)
 
 
+def test_a_rate_that_varies_is_that_of_the_times_shown(tmp_path: Path) -> None:
+    """Decoding times of reordered frames are others: the rate is that of the presentation times."""
+    path = encode(
+        tmp_path / "v.mp4", "libx264", "yuv420p", levels(4), pts=[0, 10000, 25000, 26000], time_base=MS
+    )  # fmt: skip
+    with open_video(path) as source:
+        assert source.info.notes == ()
+        assert float(source.info.frame_rate) == pytest.approx(4 / 35, rel=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".flv"])
+def test_a_file_that_is_cut_off_among_reordered_frames_keeps_its_rate(tmp_path: Path, suffix: str) -> None:
+    options = {"bf": "3", "b-adapt": "0"}
+    path = encode(tmp_path / f"v{suffix}", "libx264", "yuv420p", levels(12), options=options)
+    content = path.read_bytes()
+    for share in (0.7, 0.8, 0.9):
+        path.write_bytes(content[: int(len(content) * share)])
+        with open_video(path) as source:
+            assert source.info.frame_rate == 25
+
+
+def test_a_rate_that_is_given_for_a_file_is_not_used_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = encode(tmp_path / "v.mp4", "mpeg4", "yuv420p", levels(3))
+    with open_video(path, frame_rate=Fraction(12)) as source:
+        assert source.info.frame_rate == 25
+    assert "it has its own times: the given frame rate is not used" in caplog.text
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".flv"])
 def test_a_pause_does_not_drag_the_rate(tmp_path: Path, suffix: str) -> None:
     pts = [40 * n + (3000 if n >= 10 else 0) for n in range(30)]

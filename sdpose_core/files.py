@@ -14,7 +14,7 @@ from typing import IO
 from .errors import InputError
 from .names import fitted_name, name_limit
 
-ZIP = "a ZIP archive"
+ZIP, HEIC = "a ZIP archive", "a HEIC picture"
 
 _BEGINNINGS = (
     (b"PK", ZIP),
@@ -25,6 +25,8 @@ _BEGINNINGS = (
     (b"%PDF", "a PDF"), (b"{", "JSON"), (b"[", "JSON"),
 )  # fmt: skip
 """How files of other kinds begin, for messages."""
+
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 
 _TEMPORARY = 16
 """Bytes that `atomic_path` adds to a name: two dots, 8 random characters, and ".part"; one to spare."""
@@ -104,10 +106,13 @@ def _digests(path: Path) -> dict[str, str]:
 
 def kind_of(path: str | Path) -> str:
     """What a file is, by its first bytes, in words for a message: "a PNG picture"; "" if they do not tell."""
-    with open(path, "rb") as handle:
-        head = handle.read(64)
+    try:
+        with open(path, "rb") as handle:
+            head = handle.read(64)
+    except OSError:
+        return ""
     if head[4:8] == b"ftyp":
-        return "an MP4, MOV or AVIF file"
+        return HEIC if head[8:12] in _HEIC_BRANDS and b"avif" not in head else "an MP4, MOV or AVIF file"
     if head[:4] == b"RIFF":
         return "a WebP picture" if head[8:12] == b"WEBP" else "an AVI video"
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -66,7 +66,8 @@ def parse_json(text: str, name: str, expected: str = "JSON") -> Any:
     except RecursionError:
         raise InputError(f"{name}: lists or objects are nested too deep: expected {expected}") from None
     except ValueError as error:
-        raise InputError(f"{name} is not JSON ({one_line(error)}): expected {expected}") from None
+        reason = one_line(error) if text.strip() else "it is empty"
+        raise InputError(f"{name} is not JSON ({reason}): expected {expected}") from None
 
 
 def read_json(path: str | Path, expected: str = "JSON") -> Any:

@@ -82,11 +82,14 @@ def read_sequence(
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() == JSON_SUFFIX:
-        return _from_json(path, canvas, frame_rate, beside)
-    _refuse_other_kinds(path)
-    sequence = PoseSequence.load(path)
-    if frame_rate is not None and frame_rate != sequence.frame_rate:
-        say(f"{path}: it has its own times: --frame-rate was not used")
+        sequence = _from_json(path, canvas, frame_rate, beside)
+    else:
+        _refuse_other_kinds(path)
+        sequence = PoseSequence.load(path)
+        if frame_rate is not None and frame_rate != sequence.frame_rate:
+            say(f"{path}: it has its own times: --frame-rate was not used")
+    if not (sequence.track_ids >= 0).any():
+        say(f"{path}: nobody is in it")
     return sequence
 
 
@@ -112,10 +115,14 @@ def _from_json(
     frames = read_openpose_json(path, size=given, ask="give the size of the picture with --canvas WxH")
     if not frames:
         raise InputError(f"{path} has no frames: expected OpenPose JSON of at least one")
+    sizes = list(dict.fromkeys(frame.size for frame in frames))
+    if len(sizes) > 1:
+        found = " and ".join(f"{w} x {h}" for w, h in sizes[:2])
+        raise InputError(f"{path}: its frames have canvases of {found}: all frames of a clip must have the same size")
     read = list(dict.fromkeys(note for frame in frames for note in frame.notes))
     notes = []
-    if canvas is not None and not any(note.startswith("no canvas size") for note in read):
-        w, h = frames[0].size
+    w, h = sizes[0]
+    if canvas not in (None, (w, h)):
         notes.append(f"it states its canvas, {w} x {h}: --canvas was not used for it")
     if len(frames) > 1 and frame_rate is None:
         notes.append(f"JSON has no times: taken as {USUAL_RATE} frames per second (--frame-rate)")
@@ -124,7 +131,7 @@ def _from_json(
     if len(notes) > SHOWN_NOTES:
         notes = [*notes[:SHOWN_NOTES], f"and {len(notes) - SHOWN_NOTES} more such notes"]
     for note in notes:
-        say(f"{path}: {note}")
+        say(note if note.startswith(str(path)) else f"{path}: {note}")
     meta = {name: value for name, value in sequence.meta.items() if name != "notes"}
     return replace(sequence, meta={**meta, "source": path.name, "notes": notes})
 

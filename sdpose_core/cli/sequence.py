@@ -116,7 +116,7 @@ def describe_file(
     """The contents of a pose file (see `read_sequence`) or a video as JSON-able values. Raises `InputError`."""
     if path.suffix.lower() == ".npz" or is_pose_json(path):
         return {"file": str(path)} | describe_sequence(read_sequence(path, canvas, frame_rate))
-    with open_video(path) as video:
+    with open_video(path, frame_rate=frame_rate) as video:
         info = video.info
         rate = str(info.frame_rate) if info.frame_rate else None
         return {

@@ -36,7 +36,7 @@ def open_background(path: str | Path, sequence: PoseSequence) -> tuple[Iterator[
     if rate is not None and abs(float(source.info.frame_rate / rate) - 1) > OTHER_RATE:
         rates = f"{float(source.info.frame_rate):.6g} frames per second, the poses {float(rate):.6g}"
         notes.append(f"the background has {rates}: they are matched by time")
-        return _by_time(source, sequence, float(rate)), notes
+        return _by_time(source, sequence, float(rate), notes), notes
     return _by_number(source, sequence, notes), notes
 
 
@@ -44,12 +44,16 @@ def _by_number(source: VideoSource, sequence: PoseSequence, notes: list[str]) ->
     last = int(sequence.frame_index[-1]) if len(sequence) else -1
     for frame in source.frames():
         if frame.index > last:
-            notes.append(f"the background goes on after frame {last}: the rest of it is not used")
+            notes.append(_goes_on(last))
             return
         yield frame
 
 
-def _by_time(source: VideoSource, sequence: PoseSequence, rate: float) -> Iterator[Frame]:
+def _goes_on(last: int) -> str:
+    return f"the background goes on after frame {last}: the rest of it is not used"
+
+
+def _by_time(source: VideoSource, sequence: PoseSequence, rate: float, notes: list[str]) -> Iterator[Frame]:
     """The picture that a player shows at the time of each frame, both counted from the start of their videos."""
     start = sequence.pts[0] - sequence.frame_index[0] / rate
     frames = source.frames()
@@ -63,3 +67,8 @@ def _by_time(source: VideoSource, sequence: PoseSequence, rate: float) -> Iterat
         if following is None and time >= end:
             return
         yield Frame(index, time, shown.image)
+    last = first + sequence.pts[-1] - start + 1 / rate - 1e-3
+    while following is not None and following.pts < last:
+        following = next(frames, None)
+    if following is not None:
+        notes.append(_goes_on(int(sequence.frame_index[-1])))

@@ -93,7 +93,8 @@ def _file_names(job: ExportJob) -> list[str]:
         return [str(known[frame]) for frame in frames]
     names = [f"{job.name}_{image:06d}.png" for image in _image_ids(job).tolist()]
     why = "the poses were fitted to another canvas" if fitted else "the sequence does not state file names"
-    job.result.note(f"pictures are named by frame number, {names[0]} to {names[-1]}: {why}")
+    which = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    job.result.note(f"pictures are named by frame number, {which}: {why}")
     return names
 
 

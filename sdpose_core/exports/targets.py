@@ -141,7 +141,8 @@ def _timing(
     if count < len(timeline):
         result.note(f"only the first {count} of {len(timeline)} frames are written")
     if count > len(timeline):
-        result.note(f"the last of {len(timeline)} frames is repeated, to {count} frames")
+        which = f"the last of {len(timeline)} frames" if len(timeline) > 1 else "the only frame"
+        result.note(f"{which} is repeated, to {count} frames")
     return timeline.to_length(count), rate
 
 

@@ -23,6 +23,8 @@ MAX_DEPTH = 8
 MAX_GAP = 2
 """Frames may be missing from a list of people by frame number if it covers at least one of this many."""
 
+_FRAME_NAME = r"(?:([0-9]{1,9})|.*_([0-9]{12})_keypoints)(?:\.[A-Za-z0-9]+)?"
+
 PERSON_CATEGORY = 1
 """The category of people in COCO."""
 
@@ -76,8 +78,13 @@ def frames_of(obj: Any, place: str = "", canvas: tuple[int, int] | None = None, 
         if obj and all(_is_person(value) for value in obj):
             yield from _frames_of_people(obj, place, canvas)
             return
-        for number, value in enumerate(obj):
-            yield from frames_of(value, f"{place}, {number}" if place else f"frame {number}", canvas, depth + 1)
+        size = canvas or _canvas_of_any(value for value in obj if isinstance(value, Mapping))
+        for number, value in enumerate(obj if any(obj) else ()):
+            where = f"{place}, {number}" if place else f"frame {number}"
+            if value is None or (isinstance(value, list | tuple) and not value):
+                yield RawFrame(where, [], size)
+            else:
+                yield from frames_of(value, where, canvas, depth + 1)
     else:
         place, found = place or "POSE_KEYPOINT", type(obj).__name__
         raise InputError(f"{place}: expected a dict with 'people' or a list of them, got {found}")
@@ -88,6 +95,7 @@ def _frames_of_dict(
 ) -> Iterator[RawFrame]:
     canvas = _canvas_of(obj) or canvas
     wrapper = _key_of(obj, _WRAPPERS)
+    _refuse_other_skeleton(obj, place or "frame")
     if not obj or is_frame(obj):
         yield _frame(obj, place or "frame", canvas)
     elif wrapper is not None:
@@ -100,6 +108,16 @@ def _frames_of_dict(
         yield from _named_frames(obj, place, canvas)
 
 
+def _refuse_other_skeleton(obj: Mapping[str, Any], place: str) -> None:
+    """Raise `InputError` if MMPose's `meta_info` names points in another order, as those of animals or of H3.6M."""
+    meta = obj.get("meta_info")
+    names = meta.get("keypoint_id2name") if isinstance(meta, Mapping) else None
+    first = str(names.get("0", "nose")) if isinstance(names, Mapping) else "nose"
+    if first.lower() != "nose":
+        found = f"{meta.get('dataset_name', 'another skeleton')}, {first} first"
+        raise InputError(f"{place}: its points are in the order of {found}: expected people in COCO's order")
+
+
 def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | None) -> Iterator[RawFrame]:
     """Frames by name or number: in natural order if all have a number, otherwise as they come."""
     nested = {str(name): value for name, value in obj.items() if isinstance(value, Mapping | list)}
@@ -109,7 +127,7 @@ def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | 
         raise InputError(f"{place or 'frame'}: no 'people' among its keys ({keys}): {expected}, or a list of frames")
     names, missing = list(nested), 0
     if all(re.search("[0-9]", name) for name in names):
-        names, missing = _with_missing(sorted(names, key=natural_key))
+        names, missing = with_missing(sorted(names, key=natural_key))
     canvas = canvas or _canvas_of_any(value for value in nested.values() if isinstance(value, Mapping))
     for number, name in enumerate(names):
         value = nested.get(name, {})
@@ -117,7 +135,7 @@ def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | 
         frame = _frame(content, f"frame {name!r}", _canvas_of(content) or canvas)
         frame.notes.insert(0, f"taken from a collection of {len(nested)} under the name {name!r}")
         if missing and number == 0:
-            frame.notes.append(_missing(missing))
+            frame.notes.append(missing_note(missing))
         yield frame
 
 
@@ -201,14 +219,14 @@ def _frames_of_people(
     for person in chosen:
         groups.setdefault(_as_text(person[image]), []).append(person)
     names = sorted(groups, key=natural_key)
-    count = f"{len(names)} frame{'s' * (len(names) > 1)}"
-    notes.insert(0, f"a list of people by {image}: {count}, from {names[0]} to {names[-1]}")
-    names, missing = _with_missing(names)
+    found = f"{len(names)} frames, from {names[0]} to {names[-1]}" if len(names) > 1 else f"one frame, {names[0]}"
+    notes.insert(0, f"a list of people by {image}: {found}")
+    names, missing = with_missing(names)
     if missing:
-        notes.append(_missing(missing))
+        notes.append(missing_note(missing))
     for number, name in enumerate(names):
-        found = groups.get(name, [])
-        yield RawFrame(f"image {name}", found, _canvas_of_any(found) or canvas, notes if number == 0 else [])
+        group = groups.get(name, [])
+        yield RawFrame(f"image {name}", group, _canvas_of_any(group) or canvas, notes if number == 0 else [])
 
 
 def _of_people_category(people: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
@@ -220,10 +238,11 @@ def _of_people_category(people: Sequence[Mapping[str, Any]]) -> tuple[list[Mappi
     return found, [f"{len(people) - len(found)} entries of other categories than {PERSON_CATEGORY} left out"]
 
 
-def _with_missing(names: list[str]) -> tuple[list[str], int]:
-    """Names such as 0.jpg in natural order, with the numbers between them that the list of a video lacks; how many."""
-    matches = [re.fullmatch(r"([0-9]{1,9})(\.[A-Za-z0-9]+)?", name) for name in names]
-    numbered = {int(match[1]): name for match, name in zip(matches, names, strict=True) if match}
+def with_missing(names: list[str]) -> tuple[list[str], int]:
+    """Names in natural order, with the numbers between them that the list of a video lacks; how many. They are such as
+    0.jpg, or those that OpenPose gives the files of a video."""
+    matches = [re.fullmatch(_FRAME_NAME, name) for name in names]
+    numbered = {int(match[1] or match[2]): name for match, name in zip(matches, names, strict=True) if match}
     if len(numbered) < len(names):
         return names, 0
     span = range(min(numbered), max(numbered) + 1)
@@ -232,7 +251,7 @@ def _with_missing(names: list[str]) -> tuple[list[str], int]:
     return [numbered.get(number, str(number)) for number in span], len(span) - len(names)
 
 
-def _missing(count: int) -> str:
+def missing_note(count: int) -> str:
     return f"frames without people in place of {count} missing number{'s' * (count > 1)}"
 
 
@@ -311,10 +330,13 @@ def _as_text(value: Any) -> str:
 
 
 def as_list(value: Any, place: str) -> list[Any]:
-    """A list, tuple, array or tensor as a list. Raises `InputError` for anything else."""
+    """A list, tuple, array, tensor, or columns `{"x": [...], "y": [...]}` as a list. Raises `InputError`."""
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, list | tuple):
         return list(value)
+    if isinstance(value, Mapping) and isinstance(value.get("x"), list) and isinstance(value.get("y"), list):
+        columns = [value["x"], value["y"], *(value[key] for key in ("visible",) if isinstance(value.get(key), list))]
+        return [list(point) for point in zip(*columns, strict=False)]
     raise InputError(f"{place}: expected a list of numbers, got {type(value).__name__}")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import order
-from .layouts import as_list, part_of, scores_of
+from .layouts import as_list, number_of, part_of, scores_of
 
 PIXELS, FRACTIONS, SIGNED = "pixels", "0..1", "-1..1"
 
@@ -33,6 +33,8 @@ MIXED_POINTS = 3
 
 MANY_NUMBERS = 10
 """A list of at least this many numbers or points under an unknown key may be a part in another tool's spelling."""
+
+OPENPOSE_BODY = len(order.OPENPOSE_18_NAMES)
 
 _BODY_EYES = [order.OPENPOSE_18_NAMES.index("right_eye"), order.OPENPOSE_18_NAMES.index("left_eye")]
 _BODY_18_OF_25 = [order.BODY_25_NAMES.index(name) for name in order.OPENPOSE_18_NAMES]
@@ -144,7 +146,16 @@ def _as_points(values: list[Any], scores: list[Any] | None, place: str) -> list[
         return [[*values[i : i + 2], 1] for i in range(0, len(values), 2)]
     if len(values) % 3:
         raise InputError(f"{place}: expected x, y, score per point, got {len(values)} numbers (not a multiple of 3)")
+    if len(values) == 4 * OPENPOSE_BODY and _four_each(values):
+        raise InputError(f"{place}: expected x, y, score per point, got x, y, z, score")
     return [values[i : i + 3] for i in range(0, len(values), 3)]
+
+
+def _four_each(values: list[Any]) -> bool:
+    """Whether each fourth number is a score, and each third is none."""
+    numbers = np.asarray([number_of(value) for value in values])
+    fourth, third = numbers[3::4], numbers[2::3]
+    return bool(((fourth >= 0) & (fourth <= 1)).all() and not ((third >= 0) & (third <= 1)).all())
 
 
 def _point(value: Any) -> Any:
@@ -196,8 +207,8 @@ def parts_in_pixels(person: RawPerson, units: str, size: tuple[int, int], notes:
             raw[part][:, :2] = np.where(raw[part][:, 2:] > 0, (raw[part][:, :2] + 1) / 2, 0)
         if units != PIXELS:
             raw[part][:, :2] *= size
-    parts = _of_whole_body(raw, person.place, notes) or _of_body(raw, person.place, notes)
-    parts["face"] = _face(parts["face"], parts["body"], person.place, notes)
+    parts = _of_whole_body(raw, notes) or _of_body(raw, notes)
+    parts["face"] = _face(parts["face"], parts["body"], notes)
     for part, points in parts.items():
         if not len(points):
             parts[part] = np.zeros((order.PART_SIZES[part], 3), np.float32)
@@ -221,14 +232,12 @@ def _present(points: np.ndarray, units: str, place: str, notes: list[str]) -> np
     return points
 
 
-def _of_whole_body(raw: Mapping[str, np.ndarray], place: str, notes: list[str]) -> dict[str, np.ndarray] | None:
+def _of_whole_body(raw: Mapping[str, np.ndarray], notes: list[str]) -> dict[str, np.ndarray] | None:
     """Parts of a body in COCO's or Halpe's order with 17, 26, 133 or 136 points; None for another number."""
     body = raw["body"]
     if len(body) not in _WHOLE:
         return None
-    notes.append(
-        f"{place}: {len(body)} body points, read as {_WHOLE[len(body)]}; the neck is the midpoint of the shoulders"
-    )
+    notes.append(f"{len(body)} body points, read as {_WHOLE[len(body)]}; the neck is the midpoint of the shoulders")
     whole = np.zeros((133, 3), np.float32)
     if len(body) in (26, 136):
         for coco, halpe in order.COCO_WHOLEBODY_133_FROM_HALPE.items():
@@ -240,25 +249,25 @@ def _of_whole_body(raw: Mapping[str, np.ndarray], place: str, notes: list[str]) 
     return {part: raw[part] if part != "body" and len(raw[part]) else points for part, points in parts.items()}
 
 
-def _of_body(raw: Mapping[str, np.ndarray], place: str, notes: list[str]) -> dict[str, np.ndarray]:
+def _of_body(raw: Mapping[str, np.ndarray], notes: list[str]) -> dict[str, np.ndarray]:
     """Parts with a body of 18, 24 or 25 points, the last two with feet."""
     body, feet = raw["body"], raw["feet"]
     if len(body) == 24:
-        notes.append(f"{place}: 24 body points, read as 18 and the feet")
+        notes.append("24 body points, read as 18 and the feet")
         body, own_feet = body[:18], body[18:]
     elif len(body) == 25:
-        notes.append(f"{place}: 25 body points, read as BODY_25 without the mid-hip")
+        notes.append("25 body points, read as BODY_25 without the mid-hip")
         body, own_feet = body[_BODY_18_OF_25], body[_FEET_OF_25]
     else:
         own_feet = feet
     return {**raw, "body": body, "feet": feet if len(feet) else own_feet}
 
 
-def _face(points: np.ndarray, body: np.ndarray, place: str, notes: list[str]) -> np.ndarray:
+def _face(points: np.ndarray, body: np.ndarray, notes: list[str]) -> np.ndarray:
     """Face of 68, 69 or 70 points -> (70, 3); missing eyes are the body's."""
     if len(points) not in (68, 69):
         return points
-    notes.append(f"{place}: {len(points)} face points, the eyes were taken from the body")
+    notes.append(f"{len(points)} face points, the eyes were taken from the body")
     eyes = body[_BODY_EYES] if len(body) == 18 else np.zeros((2, 3), np.float32)
     face = np.concatenate([points[:68], eyes])
     return face if points[:68, 2].any() else np.zeros_like(face)

@@ -7,7 +7,7 @@ guessed or repaired.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..names import in_natural_order, is_hidden
 from ..texts import read_json
 from . import order
-from .layouts import RawFrame, frames_of, id_of
+from .layouts import RawFrame, frames_of, id_of, missing_note, with_missing
 from .order import OpenPosePerson
 from .points import (
     NORMALIZED_LIMIT,
@@ -57,16 +57,27 @@ def read_openpose_json(
 ) -> list[PoseKeypointFrame]:
     """Read a JSON file of one or many frames, or a folder of such files in natural order of their names.
 
+    Where the names number the frames of a video, see `with_missing`, nobody is in those that are missing.
+
     Arguments and errors as in `read_pose_keypoint`; also `InputError` for a file that is missing or not JSON.
     """
-    frames: list[RawFrame] = []
-    for file in json_files(path):
-        content = read_json(file, "OpenPose JSON")
-        try:
-            frames += [replace(frame, place=f"{file}: {frame.place}") for frame in frames_of(content)]
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from None
+    files = {file.name: list(_frames_in(file)) for file in json_files(path)}
+    frames = [frame for found in files.values() for frame in found]
+    names, missing = with_missing(list(files))
+    if missing and all(len(found) == 1 for found in files.values()):
+        nobody = RawFrame(str(path), [], frames[0].canvas)
+        frames[0].notes.append(missing_note(missing))
+        frames = [frame for name in names for frame in files.get(name, [nobody])]
     return _read(frames, swap_hands=swap_hands, size=size, ask=ask)
+
+
+def _frames_in(file: Path) -> Iterator[RawFrame]:
+    content = read_json(file, "OpenPose JSON")
+    try:
+        for frame in frames_of(content):
+            yield replace(frame, place=f"{file}: {frame.place}")
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
 
 
 def json_files(path: str | Path) -> list[Path]:
@@ -122,7 +133,7 @@ def _read(
         _finished(frame, persons, units, canvas) for frame, persons, canvas in zip(frames, people, sizes, strict=True)
     ]
     if result and (note := _mostly_outside(result)):
-        result[first] = replace(result[first], notes=(*result[first].notes, note))
+        result[first] = replace(result[first], notes=(note, *result[first].notes))
     return result
 
 
@@ -166,8 +177,9 @@ def _mostly_outside(frames: Sequence[PoseKeypointFrame]) -> str | None:
             total, far = total + len(points), np.maximum(far, points.max(axis=0))
     if 2 * inside >= total:
         return None
-    canvas, (x, y) = "{} x {}".format(*frames[0].size), far.round().astype(int)
-    return f"{total - inside} of {total} points lie outside the canvas, {canvas} (up to {x}, {y}): is its size right?"
+    canvas, (x, y) = "{} x {}".format(*frames[0].size), far
+    found = f"{total - inside} of {total} points lie outside the canvas, {canvas} (up to {x:.6g}, {y:.6g})"
+    return f"{found}: is its size right?"
 
 
 def _extras(

@@ -60,10 +60,16 @@ class VideoFile(VideoSource):
             decoding = _Decoding(container, stream)
             self.damaged = decoding.damaged
             clock = _Clock(stream.time_base, self.info.frame_rate)
+            resized = ""
             for index, frame in enumerate(decoding):
                 pts = clock.seconds(frame.pts)
+                if not resized and square_pixels(frame, stream) != self._coded_size:
+                    resized = f"frame {index} is {frame.width} x {frame.height}"
                 if index >= start:
                     yield Frame(index, pts, self._pixels(frame))
+            if resized:
+                w, h = self._coded_size
+                log.warning("%s: its size changes (%s): all frames are scaled to %d x %d", self.path, resized, w, h)
             self._log_faults(clock, only_pictures=len(container.streams) == 1)
 
     def _log_faults(self, clock: _Clock, only_pictures: bool) -> None:

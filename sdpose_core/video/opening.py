@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from fractions import Fraction
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import why_missing
+from ..files import kind_of, why_missing
 from ..images import DAMAGE, WHITE, open_picture
 from ..poses import USUAL_RATE
 from .file import VideoFile
 from .frames import ANIMATED, VIDEO_SUFFIXES, VideoSource
 from .pictures import AnimatedPicture, PictureFolder
+
+log = logging.getLogger(__name__)
 
 
 def open_video(
@@ -35,9 +38,18 @@ def open_video(
         return PictureFolder(path, frame_rate or USUAL_RATE, background)
     if not path.is_file():  # a pipe or a device would block, or never end
         raise InputError(f"{path} is not a regular file: expected a video file or a folder of pictures")
-    if path.suffix.lower() in ANIMATED:
-        return AnimatedPicture(path, background)
-    return VideoFile(path, background)
+    if frame_rate is not None:
+        log.warning("%s: it has its own times: the given frame rate is not used", path)
+    return AnimatedPicture(path, background) if _is_picture(path) else VideoFile(path, background)
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether Pillow reads this file: pictures by their content, whatever their suffix, and no video that is called
+    .gif, as those of many websites are."""
+    kind = kind_of(path)
+    if kind in ("a GIF picture", "a PNG picture", "a WebP picture"):
+        return True
+    return path.suffix.lower() in ANIMATED and "video" not in kind and "MP4" not in kind
 
 
 def is_video(path: str | Path) -> bool:
@@ -46,7 +58,7 @@ def is_video(path: str | Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES | ANIMATED or not os.path.isfile(path):
         return False
-    if suffix not in ANIMATED:
+    if suffix not in ANIMATED or not _is_picture(path):
         return True
     from PIL import Image
 

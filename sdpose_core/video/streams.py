@@ -13,6 +13,7 @@ import numpy as np
 
 from ..dependencies import require
 from ..errors import InputError
+from ..files import HEIC, kind_of
 from ..poses import USUAL_RATE
 from ..times import agreed_rate
 
@@ -24,6 +25,15 @@ NOT_MUCH_SHORTER = 0.9
 
 MAX_PIXEL_ASPECT = 10
 """Wider or higher pixels are an error of the file and count as square."""
+
+_LISTS = ("concat", "hls", "dash", "imf")
+"""FFmpeg's names for texts that name other files: a result would belong to the text, not to what it shows."""
+
+FEW = 0.1
+"""A stream with this share of the frames of the longest one, or less, is a row of thumbnails, not a video."""
+
+_PICTURES = ("mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000")
+"""Codecs of thumbnails: a stream of them is one if another stream is longer."""
 
 _NOT_THE_VIDEO = ("attached_pic", "timed_thumbnails", "still_image", "dependent")
 """Dispositions of streams that accompany the video."""
@@ -56,26 +66,30 @@ class StreamFacts:
 def opened(path: Path) -> Iterator[Any]:
     """The container of a file. Raises `InputError` if it is not a video."""
     av = require("av", "reading videos")
+    if kind_of(path) == HEIC:  # FFmpeg would take the first of its tiles for the picture
+        raise InputError(f"{path} is {HEIC}: convert it to PNG or JPEG")
     try:
         # "file:" allows names with a colon, and keeps FFmpeg from following the file's references into the network
         container = av.open(f"file:{path}", metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        found = ", ".join(filter(None, (kind_of(path), str(getattr(error, "strerror", None) or error))))
         raise InputError(
-            f"{path} cannot be read as a video ({reason}): expected MP4, MOV, MKV, WebM, AVI or similar; it is cut "
+            f"{path} cannot be read as a video ({found}): expected MP4, MOV, MKV, WebM, AVI or similar; it is cut "
             "off, damaged or of another kind, get it again or convert it"
         ) from None
     with container:
+        if container.format.name in _LISTS:
+            raise InputError(f"{path} is a list of other files ({container.format.name}): pass the videos themselves")
         yield container
 
 
 def choose_stream(path: Path) -> StreamFacts:
     """The stream that a player shows: no cover or thumbnail, the default one, the longest, the largest.
 
-    A stream of one frame beside others counts as a thumbnail, whatever it is marked as. Raises `InputError` if there is
-    none that can be decoded.
+    A short stream beside a longer one counts as thumbnails, whatever it is marked as, see `FEW`. Raises `InputError` if
+    there is none that can be decoded.
     """
     with opened(path) as container:
         streams = [stream for stream in container.streams.video if not _has(stream, "attached_pic")]
@@ -92,7 +106,8 @@ def choose_stream(path: Path) -> StreamFacts:
         best = max(known, key=lambda stream: _rank(stream, frames[stream.index], max(frames.values())))
         rate, note = _rate(best, times[best.index])
         codec = best.codec_context
-        which = f"{len(streams)} video streams: number {best.index} ({codec.name}, {codec.width} x {codec.height}) used"
+        name = codec.codec.canonical_name
+        which = f"{len(streams)} video streams: number {best.index} ({name}, {codec.width} x {codec.height}) used"
         notes = (which if len(streams) > 1 else "", note)
         return StreamFacts(best.index, len(streams), rate, tuple(filter(None, notes)))
 
@@ -107,36 +122,51 @@ def _rank(stream: Any, frames: int, most: int) -> tuple[Any, ...]:
     """The higher the better; of equals the first one is used."""
     codec = stream.codec_context
     long = frames >= NOT_MUCH_SHORTER * most
-    return frames > 1, _has(stream, "default"), long, frames if not long else 0, codec.width * codec.height
+    thumbnails = frames <= max(1, FEW * most) or (codec.codec.canonical_name in _PICTURES and not long)
+    return not thumbnails, _has(stream, "default"), long, frames if not long else 0, codec.width * codec.height
 
 
-def _first_times(container: Any, streams: list[Any]) -> dict[int, list[float]]:
-    """Seconds of the first frames of each stream, in the order of decoding; NaN if the file has none."""
+def _first_times(container: Any, streams: list[Any]) -> dict[int, np.ndarray]:
+    """Decoding and presentation times (N, 2) in seconds of the first frames of each stream, as they are stored; NaN if
+    the file has none."""
     import av
 
-    times: dict[int, list[float]] = {stream.index: [] for stream in streams}
+    stamps: dict[int, list[tuple[float, float]]] = {stream.index: [] for stream in streams}
     size = 0
     with contextlib.suppress(av.error.FFmpegError):  # damage is noted when the frames are read
         for number, packet in enumerate(container.demux(streams)):
-            stamp = packet.pts if packet.dts is None else packet.dts
             if packet.size:
-                seconds = float("nan") if stamp is None else float(stamp * packet.stream.time_base)
-                times[packet.stream.index].append(seconds)
+                stamp = (_seconds(packet.dts, packet.time_base), _seconds(packet.pts, packet.time_base))
+                stamps[packet.stream.index].append(stamp)
             size += packet.size
             if number >= SAMPLE_PACKETS or size > SAMPLE_BYTES:
                 break
-    return times
+    return {index: np.asarray(pairs).reshape(-1, 2) for index, pairs in stamps.items()}
 
 
-def _rate(stream: Any, times: list[float]) -> tuple[Fraction, str]:
-    """Frames per second, and a note if the times of the frames contradict what the file states."""
+def _seconds(stamp: int | None, time_base: Fraction) -> float:
+    return float("nan") if stamp is None else float(stamp * time_base)
+
+
+def _rate(stream: Any, stamps: np.ndarray) -> tuple[Fraction, str]:
+    """Frames per second, and a note if the times of the frames contradict what the file states.
+
+    Presentation times lack some at the end of what was read, decoding times are approximate where the rate varies: the
+    stated rate counts if either agrees. Where a new recording begins, presentation times cannot be put in order.
+    """
     stated = stream.average_rate or stream.guessed_rate or stream.base_rate
     stated = Fraction(stated) if stated else None
-    rate = agreed_rate(stated, np.diff(times)) or USUAL_RATE
+    decoding, presentation = stamps.T
+    joined = (np.diff(decoding[np.isfinite(decoding)]) < 0).any()
+    steps = [np.diff(times) for times in ([decoding] if joined else [np.sort(presentation), decoding])]
+    rates = [agreed_rate(stated, known) for known in steps if (known > 0).any()] or [stated]
+    rate = (stated if stated in rates else rates[0]) or USUAL_RATE
     if stated is None or rate == stated:
         return rate, ""
-    apart = f"{float(1000 / rate):.4g} ms"
-    return rate, f"states {float(stated):.6g} frames per second, its frames are {apart} apart: {float(rate):.6g} used"
+    apart = f"{float(1000 / rate):.5g} ms"
+    return rate, (
+        f"states {float(stated):.6g} frames per second, but its frames are {apart} apart: {float(rate):.6g} used"
+    )
 
 
 def square_pixels(frame: Any, stream: Any) -> tuple[int, int]:

@@ -86,7 +86,9 @@ class VideoWriter:
         _check_rate(frame_rate)
         w, h = size
         if not (1 <= w <= MAX_SIDE and 1 <= h <= MAX_SIDE):
-            raise InputError(f"{path}: expected sides of 1 to {MAX_SIDE:,} pixels, got {w} x {h}")
+            raise InputError(
+                f"{path}: expected sides of 1 to {MAX_SIDE:,} pixels, got {w} x {h}: choose a smaller size"
+            )
         self._padding = (h % 2, w % 2) if CODECS[codec].even else (0, 0)
         widened = f"{w} x {h} became {w + w % 2} x {h + h % 2}: {codec} needs even sides"
         self.notes = [widened] if any(self._padding) else []

@@ -168,6 +168,18 @@ def test_what_we_export_as_openpose_we_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "maps" / f"{n:06d}.png"), draw_poses(pose(n)))
 
 
+@pytest.mark.parametrize("command", ["draw", "info", "retarget"])
+def test_a_sequence_without_people_is_said(command: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    empty = write(tmp_path / "empty.json", {**openpose(), "people": []})
+    more = {
+        "draw": ["-o", tmp_path / "out.png"],
+        "info": [],
+        "retarget": ["--to", write(tmp_path / "a.json", openpose()), "-o", tmp_path / "out.pose.npz"],
+    }[command]
+    assert run(command, empty, *more) == 0
+    assert f"{empty}: nobody is in it" in capsys.readouterr().err
+
+
 # --- files of other kinds --------------------------------------------------------------------------------------------
 
 KINDS = {
@@ -183,6 +195,9 @@ KINDS = {
     "empty.npz": "is empty: expected a .pose.npz",
     "none.json": "has no frames: expected OpenPose JSON of at least one",
     "broken.json": "is not JSON",
+    "zero.json": "is not JSON (it is empty)",
+    "sizes.json": "its frames have canvases of 96 x 64 and 32 x 24: all frames of a clip must have the same size",
+    "huge.json": "pose maps of 60000 x 60000 pixels are too large: choose a smaller size",
     "unknown.json": "no known part among its keys (skeleton): expected pose_keypoints_2d",
     "missing.json": "no such file or folder",
     "folder": "no .json file in this folder",
@@ -203,6 +218,9 @@ def others(tmp_path: Path) -> Path:
     (tmp_path / "empty.npz").touch()
     (tmp_path / "none.json").write_text("[]")
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "zero.json").touch()
+    write(tmp_path / "sizes.json", [openpose(), {**openpose(), "canvas_width": 32, "canvas_height": 24}])
+    write(tmp_path / "huge.json", {**openpose(), "canvas_width": 60000, "canvas_height": 60000})
     write(tmp_path / "unknown.json", {**openpose(), "people": [{"skeleton": [1.0] * 54}]})
     (tmp_path / "folder").mkdir()
     return tmp_path

@@ -194,6 +194,13 @@ def test_a_background_of_another_rate(tmp_path: Path, rate: Fraction, grays: lis
     assert note in notes
 
 
+@pytest.mark.parametrize(("count", "more"), [(8, False), (9, True)])
+def test_a_longer_background_of_another_rate(tmp_path: Path, count: int, more: bool) -> None:
+    """Four poses at 24 per second end with frame 7 of 48 per second."""
+    _, notes = drawn_on(clip(tmp_path / "v.mp4", count, Fraction(48)), walking(), tmp_path / "out")
+    assert ("the background goes on after frame 3: the rest of it is not used" in notes) is more
+
+
 def test_a_background_of_another_rate_that_ends(tmp_path: Path) -> None:
     grays, notes = drawn_on(clip(tmp_path / "v.mp4", 4, Fraction(48)), walking(), tmp_path / "out")
     assert grays == [10, 30, 0, 0]

@@ -104,6 +104,8 @@ LAYOUTS: dict[str, tuple[Any, Poses]] = {
     "points as dicts": (
         {"people": [{"keypoints": [{"x": x, "y": y, "score": s} for x, y, s in np.reshape(flat, (-1, 3)).tolist()]}
                     for flat in triples(BODY)]}, BODY),
+    "columns of YOLO": ([{"name": "person", "box": {}, "keypoints": dict(zip(
+        ("x", "y", "visible"), np.reshape(flat, (-1, 3)).T.tolist(), strict=True))} for flat in triples(BODY)], BODY),
     "flat pairs beside scores": ({"people": [{"keypoints": p.ravel().tolist(), "keypoint_scores": s.tolist()}
                                              for p, s in zip(BODY.keypoints, BODY.scores, strict=True)]}, BODY),
 }  # fmt: skip
@@ -210,6 +212,36 @@ def test_other_categories_are_left_out_and_said() -> None:
     entries[1]["category_id"] = 3
     [frame] = read_pose_keypoint(entries, size=SIZE)
     assert len(frame.people) == 1 and any("1 entries of other categories" in note for note in frame.notes)
+
+
+@pytest.mark.parametrize("empty", [[], None])
+def test_an_empty_frame_between_others_keeps_its_place(empty: Any) -> None:
+    read = read_pose_keypoint([mmpose(BODY), empty, mmpose(BODY)], size=SIZE)
+    assert [len(frame.people) for frame in read] == [2, 0, 2]
+    canvas = read_pose_keypoint([{"people": plain(BODY), **CANVAS}, empty])
+    assert [(len(frame.people), frame.size) for frame in canvas] == [(2, SIZE), (0, SIZE)]
+    assert read_pose_keypoint([empty, empty], size=SIZE) == []
+
+
+@pytest.mark.parametrize(("dataset", "first"), [("h36m", "root"), ("ap10k", "L_Eye")])
+def test_points_in_another_order_are_refused(dataset: str, first: str) -> None:
+    content = {"meta_info": {"dataset_name": dataset, "keypoint_id2name": {"0": first}}, "instance_info": mmpose(BODY)}
+    with pytest.raises(InputError, match=f"in the order of {dataset}, {first} first: expected people in COCO's order"):
+        read_pose_keypoint(content, size=SIZE)
+    content["meta_info"] = {"dataset_name": "coco", "keypoint_id2name": {"0": "nose"}}
+    assert len(read_pose_keypoint(content, size=SIZE)[0].people) == 2
+
+
+def test_points_in_three_dimensions_are_not_taken_for_more_points() -> None:
+    points = np.c_[np.random.default_rng(0).uniform(50, 400, (18, 3)), np.full(18, 0.9)]
+    with pytest.raises(InputError, match="expected x, y, score per point, got x, y, z, score"):
+        read_pose_keypoint({"people": [{"pose_keypoints_2d": points.ravel().tolist()}], **CANVAS})
+
+
+def test_the_same_note_is_given_once() -> None:
+    person = {"pose_keypoints_2d": np.full((25, 3), 9.0).ravel().tolist()}
+    [frame] = read_pose_keypoint([{"people": [person] * 20, **CANVAS}])
+    assert sum("BODY_25" in note for note in frame.notes) == 1
 
 
 def test_visibility_flags_are_no_scores() -> None:
@@ -353,7 +385,9 @@ def test_a_canvas_that_is_none_is_asked_for(canvas: tuple[Any, Any]) -> None:
 
 def test_a_canvas_of_the_wrong_size_is_noticed() -> None:
     [frame] = read_pose_keypoint({"people": plain(BODY)}, size=(64, 48))
-    assert any("lie outside the canvas, 64 x 48" in note for note in frame.notes)
+    assert "lie outside the canvas, 64 x 48" in frame.notes[0]  # before notes that matter less
+    [frame] = read_pose_keypoint({"people": [{"pose_keypoints_2d": [1e30] * 54}], **CANVAS})
+    assert "(up to 1e+30, 1e+30)" in frame.notes[0]
 
 
 # ---- files
@@ -373,6 +407,15 @@ def test_a_folder_is_read_in_natural_order_without_hidden_files(tmp_path: Path) 
         (tmp_path / f"clip_{number}.json").write_text(json.dumps(content))
     (tmp_path / "._clip_1.json").write_bytes(b"\0\5\26\7")
     assert [len(frame.people) for frame in read_openpose_json(tmp_path)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["clip_{:012d}_keypoints.json", "{}.json"])
+def test_files_that_are_missing_between_the_frames_of_a_video(name: str, tmp_path: Path) -> None:
+    for number in (3, 4, 7):
+        (tmp_path / name.format(number)).write_text(json.dumps({"people": plain(BODY), **CANVAS}))
+    read = read_openpose_json(tmp_path)
+    assert [len(frame.people) for frame in read] == [2, 2, 0, 0, 2]
+    assert "frames without people in place of 2 missing numbers" in read[0].notes
 
 
 def test_nan_and_infinity_in_a_file_are_absent_points(tmp_path: Path) -> None:

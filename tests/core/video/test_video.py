@@ -363,12 +363,13 @@ def test_alpha_of_webm(tmp_path: Path) -> None:
     assert np.abs(found[0].image[24, 54].astype(int) - (0, 255, 0)).max() < 12
 
 
-def test_a_size_that_changes_within_the_file(tmp_path: Path) -> None:
+def test_a_size_that_changes_within_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     parts = [encode(tmp_path / f"{w}.h264", "libx264", "yuv420p", levels(5, (w, 48))) for w in (64, 96)]
     (tmp_path / "v.h264").write_bytes(b"".join(part.read_bytes() for part in parts))
     found = read(tmp_path / "v.h264")
     assert numbers(found) == [*range(5)] * 2
     assert {frame.image.shape for frame in found} == {(48, 64, 3)}
+    assert "its size changes (frame 5 is 96 x 48): all frames are scaled to 64 x 48" in caplog.text
 
 
 # --- animated pictures and folders -----------------------------------------------------------------------------------
@@ -566,7 +567,7 @@ def test_what_is_whole_is_not_called_damaged(tmp_path: Path, caplog: pytest.LogC
     ("name", "message"),
     [
         ("text.mp4", "cannot be read as a video .* expected MP4"),
-        ("empty.mp4", "cannot be read as a video"),
+        ("empty.mp4", r"cannot be read as a video \(empty, "),
         ("headless.mp4", "cut off"),
         ("text.gif", "cannot be read as an animated picture .* expected a GIF"),
         ("nothing.mp4", "no such file"),

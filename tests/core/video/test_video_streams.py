@@ -15,25 +15,27 @@ from video_files import encode, levels, numbers, read
 
 from sdpose_core.cli.sequence import describe_file
 from sdpose_core.errors import InputError
+from sdpose_core.video.file import reformat
 from sdpose_core.video.opening import frame_count, is_video, open_video
 
 MS = Fraction(1, 1000)
 
 
-def streams(path: Path, *parts: tuple[int, tuple[int, int], str], **metadata: str) -> Path:
+def streams(path: Path, *parts: tuple[int, tuple[int, int], str], codecs: Sequence[str] = ("mpeg4", "mpeg4")) -> Path:
     """A file with video streams of (frames, size, disposition); the frames of each are 40 ms apart."""
     with av.open(str(path), "w") as file:
         made: list[tuple[Any, list[np.ndarray]]] = []
-        for count, size, disposition in parts:
-            stream = file.add_stream("mpeg4", rate=25)
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for codec, (count, size, disposition) in zip(codecs, parts, strict=False):
+            stream = file.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuvj420p" if codec == "mjpeg" else "yuv420p"
             names = [name for name in disposition.split("+") if name]
             stream.disposition = sum(getattr(av.stream.Disposition, name) for name in names)
-            made.append((stream, levels(count, size)))
+            made.append((stream, (levels(12, size) * 2)[:count]))
         for number in range(max(count for count, _, _ in parts)):
             for stream, images in made:
                 if number < len(images):
-                    file.mux(stream.encode(av.VideoFrame.from_ndarray(images[number], format="rgb24")))
+                    frame = av.VideoFrame.from_ndarray(images[number], format="rgb24")
+                    file.mux(stream.encode(reformat(frame, format=stream.pix_fmt)))
         for stream, _ in made:
             file.mux(stream.encode(None))
     return path
@@ -67,6 +69,17 @@ def test_the_stream_that_players_show(
 def test_the_default_stream_of_an_mkv_wins_over_a_longer_one(tmp_path: Path) -> None:
     path = streams(tmp_path / "v.mkv", (12, (32, 32), ""), (6, (64, 48), "default"))
     assert numbers(read(path)) == list(range(6))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_row_of_thumbnails_is_no_video(tmp_path: Path, suffix: str) -> None:
+    """Two pictures before the video, marked as the default; an MP4 marks its first stream so."""
+    path = streams(tmp_path / f"v{suffix}", (2, (32, 32), "default"), (9, (64, 48), ""), codecs=("mjpeg", "mpeg4"))
+    assert numbers(read(path)) == list(range(9))
+    assert describe_file(path)["notes"] == ["2 video streams: number 1 (mpeg4, 64 x 48) used"]
+    path = streams(tmp_path / f"w{suffix}", (2, (32, 32), "default"), (20, (64, 48), ""))
+    with open_video(path) as source:
+        assert len(list(source.frames())) == 20
 
 
 def test_one_stream_needs_no_word(tmp_path: Path) -> None:
@@ -103,6 +116,45 @@ def test_the_times_decide_if_the_stated_rate_is_wrong(
     assert "states 1000 frames per second" in caplog.text
 
 
+@pytest.mark.parametrize("count", [4, 20])
+def test_reordered_frames_without_decoding_times_keep_their_rate(tmp_path: Path, count: int) -> None:
+    """MKV has no decoding times: FFmpeg does not know those of the first reordered frames."""
+    pts = [33 * n + (2000 if n >= 2 else 0) + (3000 if n >= 9 else 0) for n in range(count)]
+    images = (levels(12) * 2)[:count]
+    options = {"bf": "3", "b-adapt": "0"}
+    path = encode(tmp_path / "v.mkv", "libx264", "yuv420p", images, pts=pts, time_base=MS, options=options)
+    with open_video(path) as source:
+        assert float(source.info.frame_rate) == pytest.approx(30, rel=0.02)
+
+
+def test_a_rate_that_varies_is_that_of_the_times_shown(tmp_path: Path) -> None:
+    """Decoding times of reordered frames are others: the rate is that of the presentation times."""
+    path = encode(
+        tmp_path / "v.mp4", "libx264", "yuv420p", levels(4), pts=[0, 10000, 25000, 26000], time_base=MS
+    )  # fmt: skip
+    with open_video(path) as source:
+        assert source.info.notes == ()
+        assert float(source.info.frame_rate) == pytest.approx(4 / 35, rel=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".flv"])
+def test_a_file_that_is_cut_off_among_reordered_frames_keeps_its_rate(tmp_path: Path, suffix: str) -> None:
+    options = {"bf": "3", "b-adapt": "0"}
+    path = encode(tmp_path / f"v{suffix}", "libx264", "yuv420p", levels(12), options=options)
+    content = path.read_bytes()
+    for share in (0.7, 0.8, 0.9):
+        path.write_bytes(content[: int(len(content) * share)])
+        with open_video(path) as source:
+            assert source.info.frame_rate == 25
+
+
+def test_a_rate_that_is_given_for_a_file_is_not_used_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = encode(tmp_path / "v.mp4", "mpeg4", "yuv420p", levels(3))
+    with open_video(path, frame_rate=Fraction(12)) as source:
+        assert source.info.frame_rate == 25
+    assert "it has its own times: the given frame rate is not used" in caplog.text
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".flv"])
 def test_a_pause_does_not_drag_the_rate(tmp_path: Path, suffix: str) -> None:
     pts = [40 * n + (3000 if n >= 10 else 0) for n in range(30)]
@@ -135,3 +187,27 @@ def test_no_other_program_is_started_for_a_picture(tmp_path: Path, name: str, mo
     assert not is_video(tmp_path / name)
     with pytest.raises(InputError, match="cannot be read as an animated picture"):
         open_video(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["v.gif", "v.png"])
+def test_a_video_under_the_suffix_of_an_animation(tmp_path: Path, name: str) -> None:
+    path = encode(tmp_path / "v.mp4", "mpeg4", "yuv420p", levels(3)).rename(tmp_path / name)
+    assert is_video(path)
+    assert numbers(read(path)) == [0, 1, 2]
+
+
+def test_an_animation_under_the_suffix_of_a_video(tmp_path: Path) -> None:
+    images = [Image.fromarray(image) for image in levels(3)]
+    images[0].save(tmp_path / "a.webp", save_all=True, append_images=images[1:], duration=50)
+    found = read((tmp_path / "a.webp").rename(tmp_path / "a.mp4"))
+    assert [frame.pts for frame in found] == pytest.approx([0, 0.05, 0.1])
+
+
+def test_a_list_of_other_files_and_a_heic_picture_are_refused(tmp_path: Path) -> None:
+    encode(tmp_path / "v.avi", "mpeg4", "yuv420p", levels(3))
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile 'v.avi'\n")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    with pytest.raises(InputError, match=r"list.mp4 is a list of other files \(concat\): pass the videos themselves"):
+        open_video(tmp_path / "list.mp4")
+    with pytest.raises(InputError, match="photo.heic is a HEIC picture: convert it to PNG or JPEG"):
+        open_video(tmp_path / "photo.heic")

@@ -9,9 +9,9 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".jp2",
@@ -88,6 +90,17 @@ def open_picture(source: str | Path | BinaryIO) -> Image.Image:
 
     Image.init()
     return Image.open(source, formats=[known for known in _FORMATS if known in Image.OPEN])
+
+
+def of_picture(path: Path, fact: Callable[[Image.Image], T], otherwise: T) -> T:
+    """`fact` of a picture that is not yet decoded; `otherwise` if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with open_picture(path) as image:
+            return fact(image)
+    except (*DAMAGE, Image.DecompressionBombError):
+        return otherwise
 
 
 def _rgb_of(image: Image.Image, background: tuple[int, int, int], name: str) -> np.ndarray:

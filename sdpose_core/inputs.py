@@ -174,7 +174,7 @@ class _Search:
             raise InputError(f"a null byte in a name: expected a {self.kind.word} or a folder")
         path = Path(text)
         if os.path.isdir(path):
-            return self._in_folder(path)
+            return _below(path, self._files_of(path))
         if os.path.lexists(path):
             return [Named(path, path.name)]
         if text.startswith("@"):
@@ -182,13 +182,6 @@ class _Search:
         if text.startswith("~") and (home := os.path.expanduser(text)) != text:
             return self.named_by(home)
         return self._matching(text) if glob.has_magic(text) else [Named(path, path.name)]
-
-    def _in_folder(self, folder: Path) -> list[Named]:
-        files = [path for path in self._walk(folder) if self.kind.accepts(path)]
-        if not files and not _is_below(os.path.realpath(folder), self._out):
-            hint = ": --recursive also searches its subfolders" if self.kind.from_folders and not self.recursive else ""
-            raise InputError(self.kind.none(f"no {self.kind.word}s in this folder") + hint)
-        return _below(folder, files)
 
     def _walk(self, root: Path) -> Iterator[Path]:
         """The files of a folder; with `recursive`, also of those below it. Broken links are reported."""
@@ -259,9 +252,11 @@ class _Search:
         return [path for path in matches if path.suffix.lower() not in known and os.path.isfile(path)]
 
     def _files_of(self, folder: Path) -> list[Path]:
+        """The inputs in a folder; that there are none is reported."""
         files = [path for path in self._walk(folder) if self.kind.accepts(path)]
-        if not files:
-            self.failed.append((str(folder), self.kind.none(f"no {self.kind.word}s in this folder")))
+        if not files and not _is_below(os.path.realpath(folder), self._out):
+            hint = ": --recursive also searches its subfolders" if self.kind.from_folders and not self.recursive else ""
+            self.failed.append((str(folder), self.kind.none(f"no {self.kind.word}s in this folder") + hint))
         return files
 
     def listed(self, path: Path) -> Iterator[Named]:

@@ -13,8 +13,7 @@ import numpy as np
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.coco.categories import OBJECTS
 from ...sdpose_core.coco.values import read_id
-from ...sdpose_core.errors import InputError
-from ..host.info import counted
+from ...sdpose_core.errors import InputError, counted
 
 log = logging.getLogger(__name__)
 

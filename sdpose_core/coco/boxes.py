@@ -12,7 +12,7 @@ import numpy as np
 from ..boxes import xywh_to_xyxy
 from ..errors import InputError
 from .annotations import Coco
-from .categories import OBJECTS, names_by_id, people_ids
+from .categories import OBJECTS, category_of, names_by_id, people_ids
 from .people import are_shares
 from .values import Id, as_written, is_number, read_flag, read_id, read_number
 
@@ -107,10 +107,10 @@ def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows
     categories = {each.category for each in entries if each.category is not None}
     names = {**names, **{each: each for each in categories if isinstance(each, str)}}
     people, guess = people_ids(categories, names, where)
-    others = [each.category for each in entries if each.category is not None and each.category not in people]
-    left = Counter(names.get(category, str(category)) for category in others)
+    others = [each.category for each in entries if each.category not in (None, *people)]
+    left = Counter(names.get(category, str(category)) for category in others if category is not None)
     crowds = sum(each.crowd for each in entries)
-    found.rows = [each.row for each in entries if not each.crowd and not _is_other(each, people)]
+    found.rows = [each.row for each in entries if not each.crowd and each.category in (None, *people)]
     if not found.single:
         found.names = {**{each.row.picture: each.row.picture for each in entries}, **found.names}
     if left:
@@ -122,10 +122,6 @@ def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows
         found.notes.append(f"{unknown} boxes without a category are taken for people")
     if guess:
         found.notes.append(guess)
-
-
-def _is_other(entry: _Entry, people: set[Id]) -> bool:
-    return entry.category is not None and entry.category not in people
 
 
 def _plain(rows: Any, picture: Any, where: str) -> Iterator[_Entry]:
@@ -257,7 +253,4 @@ def _score(value: Any, entry: str) -> float:
 def _category(row: Mapping[str, Any]) -> Id | None:
     """The category id of a detection, or its name where it has one."""
     label = next((row[key] for key in _LABEL_KEYS if isinstance(row.get(key), str)), None)
-    try:
-        return read_id(row.get("category_id") if label is None else label)
-    except ValueError:
-        return None
+    return category_of(row if label is None else {"category_id": label})

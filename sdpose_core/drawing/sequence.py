@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..images import write_png
 from ..origins import MARK
 from ..poses import USUAL_RATE, Poses, PoseSequence
@@ -110,7 +110,7 @@ def _with_background(
         yield sequence.frame(t), image
     next(frames, None)  # it may have something to say at its end
     if background is not None and bare:
-        rest = f"{bare} {'frame is' if bare == 1 else 'frames are'} drawn on black"
+        rest = f"{counted(bare, 'frame is', 'frames are')} drawn on black"
         ends = f"the background ends after frame {last}" if last >= 0 else "the background has none of the frames"
         ended = last < sequence.frame_index[-1]
         notes.append(f"{ends}: the other {rest}" if ended else f"the background lacks some frames: {rest}")

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..coco.categories import PERSON
+from ..coco.values import read_number
+from ..errors import InputError, counted
 from ..names import natural_key
 from . import order
 
@@ -23,9 +25,6 @@ MAX_DEPTH = 8
 
 MAX_GAP = 2
 """Frames may be missing from a list of people by frame number if it covers at least one of this many."""
-
-PERSON_CATEGORY = 1
-"""The category of people in COCO."""
 
 _PART_OF = {
     "posekeypoints": "body", "bodykeypoints": "body", "keypoints": "body", "joints": "body",
@@ -131,7 +130,7 @@ def _is_named_frame(value: Any) -> bool:
 def _frame(content: Mapping[str, Any], place: str, canvas: tuple[int, int] | None) -> RawFrame:
     frame = RawFrame(place, [], canvas)
     if animals := content.get("animals"):
-        frame.notes.append(f"{len(animals)} animal{'s' * (len(animals) > 1)} left out")
+        frame.notes.append(f"{counted(len(animals), 'animal')} left out")
     people, keypoints = _key_of(content, _PEOPLE), _key_of(content, ("keypoints",))
     if people is not None:
         frame.people.extend(_people(content[people], people, frame))
@@ -202,8 +201,7 @@ def _frames_of_people(
     for person in chosen:
         groups.setdefault(_as_text(person[image]), []).append(person)
     names = sorted(groups, key=natural_key)
-    count = f"{len(names)} frame{'s' * (len(names) > 1)}"
-    notes.insert(0, f"a list of people by {image}: {count}, from {names[0]} to {names[-1]}")
+    notes.insert(0, f"a list of people by {image}: {counted(len(names), 'frame')}, from {names[0]} to {names[-1]}")
     names, missing = _with_missing(names)
     if missing:
         notes.append(_missing(missing))
@@ -215,10 +213,10 @@ def _frames_of_people(
 def _of_people_category(people: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
     """The entries of COCO's category of people, if any has it; otherwise all."""
     key = _key_of(people[0], ("categoryid",))
-    found = [person for person in people if key and number_of(person.get(key)) == PERSON_CATEGORY]
+    found = [person for person in people if key and number_of(person.get(key)) == PERSON]
     if not found or len(found) == len(people):
         return list(people), []
-    return found, [f"{len(people) - len(found)} entries of other categories than {PERSON_CATEGORY} left out"]
+    return found, [f"{len(people) - len(found)} entries of other categories than {PERSON} left out"]
 
 
 def _with_missing(names: list[str]) -> tuple[list[str], int]:
@@ -234,7 +232,7 @@ def _with_missing(names: list[str]) -> tuple[list[str], int]:
 
 
 def _missing(count: int) -> str:
-    return f"frames without people in place of {count} missing number{'s' * (count > 1)}"
+    return f"frames without people in place of {counted(count, 'missing number')}"
 
 
 def _canvas_of(content: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -320,10 +318,8 @@ def as_list(value: Any, place: str) -> list[Any]:
 
 
 def number_of(value: Any) -> float:
-    """A real number (numpy's too, or as text) as a float, anything else as NaN."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return float("nan")
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+    """A finite number (numpy's too, or as text) as a float, anything else as NaN."""
+    try:
+        return read_number(value)
+    except ValueError:
+        return float("nan")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..boxes import area
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..poses import Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.people import parse_person, select_people
@@ -136,10 +136,7 @@ def describe_canvas(result: PoseSequence) -> str:
     w, h = result.size
     if "outside" in note:
         points, frames = note["outside"]["points"], note["outside"]["frames"]
-        return (
-            f"{points} {'point' if points == 1 else 'points'} in {frames} of {len(result)} frames lie outside the "
-            f"canvas of {w} x {h}"
-        )
+        return f"{counted(points, 'point')} in {frames} of {len(result)} frames lie outside the canvas of {w} x {h}"
     if "reference_at" in note:
         x, y = note["reference_at"]
         return f"canvas extended to {w} x {h}: the reference's picture begins at {x}, {y}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import why_missing
-from ..images import DAMAGE, WHITE, open_picture
+from ..images import WHITE, of_picture
 from ..poses import USUAL_RATE
 from .file import VideoFile
 from .frames import ANIMATED, VIDEO_SUFFIXES, VideoSource
@@ -46,15 +46,7 @@ def is_video(path: str | Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES | ANIMATED or not os.path.isfile(path):
         return False
-    if suffix not in ANIMATED:
-        return True
-    from PIL import Image
-
-    try:
-        with open_picture(path) as image:
-            return getattr(image, "n_frames", 1) > 1
-    except (*DAMAGE, Image.DecompressionBombError):
-        return False
+    return suffix not in ANIMATED or of_picture(path, lambda image: getattr(image, "n_frames", 1) > 1, False)
 
 
 def frame_count(path: str | Path) -> int:

@@ -76,7 +76,8 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     problems = [*coco.problems, *coco.without_name(), *found.problems]
     people = [pair for pair in found.people if pair[0].image.file_name is not None]  # else among the problems
     rows: list[tuple] = []
-    for (annotation, person), file in zip(people, _files(people, pictures), strict=True):
+    files = picture_paths([str(annotation.image.file_name) for annotation, _ in people], pictures)
+    for (annotation, person), file in zip(people, files, strict=True):
         try:
             rows.append((file, *_row(annotation, person, file)))
         except _NoPerson as reason:
@@ -89,19 +90,15 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
         count = len(content["annotations"])
         raise InputError(f"no person with {keypoint_set.name!r} keypoints among {count} annotations{reasons}{first}")
     found.report(log, used=len(rows))
-    files, *columns = zip(*rows, strict=True)
+    chosen, *columns = zip(*rows, strict=True)
     kinds = (np.int64, *(np.float32,) * 4)
     arrays = [np.asarray(column, kind) for column, kind in zip(columns, kinds, strict=False)]
     source = {key: content[key] for key in ("info", "licenses") if key in content}
-    return People(keypoint_set, files, *arrays, *map(_ids, columns[len(kinds) :]), source=source), problems
+    return People(keypoint_set, chosen, *arrays, *map(_ids, columns[len(kinds) :]), source=source), problems
 
 
 class _NoPerson(Exception):
     """Nothing is damaged, but there is nobody to train on; the message is the reason."""
-
-
-def _files(people: Sequence[tuple[CocoAnnotation, AnnotatedPerson]], folder: Path) -> list[Path]:
-    return picture_paths([str(annotation.image.file_name) for annotation, _ in people], folder)
 
 
 def _ids(values: Sequence[Any]) -> np.ndarray:

@@ -293,12 +293,22 @@ def as_rgb(picture: Any) -> np.ndarray:
     return to_rgb(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether it is a torch tensor; torch is not imported for this."""
+    return hasattr(value, "detach") and hasattr(value, "is_floating_point")
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor, array, list or number as an array; floating-point tensors become float32, as numpy has no bfloat16."""
+    if not is_tensor(value):
+        return np.asarray(value)
+    tensor = value.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
 def _plain_array(picture: Any) -> np.ndarray:
-    """An array, or a tensor of any number type on any device, as an array of numbers."""
-    array = picture
-    if hasattr(picture, "detach"):
-        tensor = picture.detach().cpu()
-        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # numpy has no bfloat16
+    """An array or a tensor as an array of numbers."""
+    array = as_array(picture) if is_tensor(picture) else picture
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         kind = getattr(array, "dtype", type(picture).__name__)
         raise InputError(f"picture: expected a Pillow picture, or an array or tensor of numbers, got {kind}")

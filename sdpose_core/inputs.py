@@ -15,13 +15,8 @@ from .errors import InputError
 from .files import why_missing
 from .images import IMAGE_SUFFIXES
 from .names import in_natural_order, is_hidden
-from .origins import read_mark
+from .origins import DRAWINGS, read_mark
 from .texts import read_text
-
-_OF_A_SET = {
-    ".png": ("_pose", "_overlay"), ".mp4": ("_kps", "_overlay"), ".mkv": ("_kps", "_overlay"), ".json": ("_keypoints",)
-}  # fmt: skip
-"""How the files end that lie beside their NAME.pose.npz."""
 
 _ALWAYS = re.compile(r".*\.pose\.npz|manifest(\.\d+-of-\d+)?\.jsonl", re.DOTALL)
 """Names of files that only we write."""
@@ -37,7 +32,7 @@ def is_result(path: Path) -> bool:
         return bool(found) and all(map(is_result, found))
     if not os.path.isfile(path):
         return False
-    stems = [path.stem.removesuffix(end) for end in _OF_A_SET.get(path.suffix.lower(), ()) if path.stem.endswith(end)]
+    stems = [path.name[: -len(end)] for end in DRAWINGS if path.name.lower().endswith(end)]
     beside = any(os.path.isfile(path.with_name(f"{stem}.pose.npz")) for stem in stems)
     return beside or bool(_ALWAYS.fullmatch(path.name)) or read_mark(path) is not None
 
@@ -266,7 +261,7 @@ class _Search:
         text = read_text(path, errors="surrogateescape")
         if "\0" in text and any("\udc80" <= char <= "\udcff" for char in text):
             raise InputError(f"list {path} is not text: expected one path per line")
-        lines = [line for line in text.split("\n") if _is_entry(line)]
+        lines = [line for line in text.split("\n") if not (line.strip() or "#").startswith("#")]
         if not lines:
             raise InputError(f"list {path} names no {self.kind.word}: expected one path per line")
         damaged = [line for line in lines if "\0" in line]
@@ -307,10 +302,6 @@ def _split(pattern: str) -> tuple[Path, tuple[str, ...]]:
     parts = Path(pattern).parts
     count = next(n for n in range(len(parts), -1, -1) if n == 0 or os.path.isdir(Path(*parts[:n])))
     return Path(*parts[:count]), parts[count:]
-
-
-def _is_entry(line: str) -> bool:
-    return bool(line.strip()) and not line.strip().startswith("#")
 
 
 def _entry(line: str, folder: Path) -> Path:

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .dependencies import require
 from .errors import InputError
@@ -24,6 +24,9 @@ from .poses import PoseSequence
 from .resumable import first_difference, plain
 from .texts import read_json
 from .version import __version__
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MARK = "sdpose-annotator"
 """Key of the mark in a PNG's text; the comment of a video begins with it."""
@@ -231,8 +234,13 @@ def _is_whole(file: Path, frames: int) -> bool:
     """Whether a file with a mark is not cut off: the checksums of a picture, the frames of a video are there."""
     suffix = file.suffix.lower()
     if suffix == ".png":
-        return of_picture(file, lambda image: image.verify() is None, False)
+        return of_picture(file, _is_verified, False)
     return suffix not in _VIDEOS or _of_video(file, _packets) == frames
+
+
+def _is_verified(image: Image.Image) -> bool:
+    image.verify()
+    return True
 
 
 def _of_video(file: Path, fact: Callable[[Any], T]) -> T | None:

@@ -13,8 +13,9 @@ from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
 from ...sdpose_core.coco.people import are_shares
 from ...sdpose_core.errors import InputError, counted
+from ...sdpose_core.images import as_array, is_tensor
 from ...sdpose_core.poses import Poses
-from .arrays import as_array, is_tensor, without_tensors
+from .arrays import without_tensors
 from .boxes import boxes_from_socket
 from .images import masks_of, resized_masks
 from .poses import PoseFrames, PoseKeypoint, poses_from_socket

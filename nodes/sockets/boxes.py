@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -109,7 +108,7 @@ def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
 def _track_id(value: Any) -> int | None:
     """A track ID as number, float or text of digits; None for anything else."""
     try:
-        track = read_id(int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value)
+        track = read_id(value)
     except ValueError:
         return None
     return track if isinstance(track, int) and 0 <= track < 2**31 else None

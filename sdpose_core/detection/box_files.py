@@ -98,13 +98,10 @@ class BoxFile:
             raise InputError(f"{self.path} lists boxes for one picture, got several pictures: name them in the file")
         if not self._found.names:
             return np.zeros((0, 5), np.float32)
-        if self._expected is None:
-            match = self._names.find(os.path.abspath(picture))
-            if match is None:
-                raise InputError(self._names_none([picture]))
-            return self._pixels(self._rows.get(match[0], []), size)
-        key = self._expected.get(os.path.abspath(picture))
-        return self._pixels(self._rows.get(key, []) if key is not None else [], size)
+        expected = self._assign([picture]) if self._expected is None else self._expected
+        if not expected:
+            raise InputError(self._names_none([picture]))
+        return self._pixels(self._rows.get(expected.get(os.path.abspath(picture)), []), size)
 
     def people_of_frame(
         self, frame_index: int, name: str | None = None, size: tuple[int, int] | None = None
@@ -120,7 +117,7 @@ class BoxFile:
         if not self._found.names:
             return np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
         key = self._by_number(frame_index) if name is None else self._by_name(frame_index, name)
-        rows = self._rows.get(key, []) if key is not None else []
+        rows = self._rows.get(key, [])
         ids = [self._ids.get(_track(row)) for row in rows]
         usable = None not in ids and len(set(ids)) == len(ids)
         return self._pixels(rows, size), np.asarray(ids, np.int64) if usable else None

@@ -44,8 +44,6 @@ def draw_sequence(
 ) -> list[str]:
     """Write the pose video of a sequence, one frame for each of its frames, black if nobody is seen.
 
-    Returns notes about a background that does not fit.
-
     Args:
         path: a video file, a `.png` (for a sequence of one frame), or a folder of PNGs named by frame number in the
             source. Each file is written atomically.
@@ -57,14 +55,14 @@ def draw_sequence(
         mark: text for the metadata of each file, see `origins.mark_text`.
         on_progress: called with (frames done, all); may raise to stop.
 
-    Raises `InputError` for incompatible settings and files that cannot be written.
+    Returns notes about a background that does not fit. Raises `InputError` for incompatible settings and files that
+    cannot be written.
     """
     path = Path(path)
     threshold = drawing_threshold(sequence.meta, threshold)
     size = size or sequence.size
     if blend and size != sequence.size:
         raise InputError(f"an overlay has the size of the video, {sequence.size}, got {size}")
-
     notes: list[str] = []
 
     def pictures() -> Iterator[np.ndarray]:

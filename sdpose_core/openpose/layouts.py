@@ -88,16 +88,13 @@ def _frames_of_dict(
 ) -> Iterator[RawFrame]:
     canvas = _canvas_of(obj) or canvas
     wrapper = _key_of(obj, _WRAPPERS)
+    value = obj if wrapper is None else obj[wrapper]
     if not obj or _is_frame(obj):
         yield _frame(obj, place or "frame", canvas)
-    elif wrapper is not None:
-        value = obj[wrapper]
-        if isinstance(value, Mapping):
-            yield from _named_frames(value, place, canvas)
-        elif value is not None:
-            yield from frames_of(value, place, canvas, depth)
-    else:
-        yield from _named_frames(obj, place, canvas)
+    elif isinstance(value, Mapping):
+        yield from _named_frames(value, place, canvas)
+    elif value is not None:
+        yield from frames_of(value, place, canvas, depth)
 
 
 def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | None) -> Iterator[RawFrame]:
@@ -165,13 +162,11 @@ def _people_of_keypoints(content: Mapping[str, Any], key: str, notes: list[str])
     """People of a frame's `keypoints`: a list per person, one person's points, or a list with 18 points for each."""
     points = as_list([] if content[key] is None else content[key], key)
     scores = scores_of(content)
-    if points and any(isinstance(point, Real | str) for point in points):
+    in_a_row = bool(points) and all(point is None or _is_point(point) for point in points)
+    if any(isinstance(point, Real | str) for point in points) or (in_a_row and len(points) % 18):
         notes.append("a single person outside a 'people' list")
         return [content]
-    if points and all(point is None or _is_point(point) for point in points):
-        if len(points) % 18:
-            notes.append("a single person outside a 'people' list")
-            return [content]
+    if in_a_row:
         groups = [points[i : i + 18] for i in range(0, len(points), 18)]
         of_groups = [scores[i : i + 18] for i in range(0, len(scores), 18)] if scores else []
     else:

@@ -10,10 +10,11 @@ import numpy as np
 from comfy_api.latest import io
 
 from ..sdpose_core.annotate.images import estimate_people, fill_empty
+from ..sdpose_core.errors import counted
 from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.poses import Poses
 from . import widgets
-from .host.info import Stopwatch, counted, show_text
+from .host.info import Stopwatch, show_text
 from .host.progress import Progress
 from .sockets.boxes import FrameBoxes, boxes_from_socket
 from .sockets.images import images_from_tensor, masks_from_tensor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from . import widgets
-from .host.info import counted, preview, show_text
+from .host.info import preview, show_text
 from .host.progress import each_frame
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
@@ -63,7 +63,7 @@ class FaceCrops(io.ComfyNode):
     ) -> io.NodeOutput:
         import numpy as np
 
-        from ..sdpose_core.errors import InputError
+        from ..sdpose_core.errors import InputError, counted
         from ..sdpose_core.exports.faces import face_boxes, face_crops
         from ..sdpose_core.sequences.people import select_people
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.errors import InputError
+from ..sdpose_core.errors import InputError, counted
 from ..sdpose_core.files import atomic_write
 from ..sdpose_core.names import is_hidden, natural_key
 from ..sdpose_core.openpose.reader import json_files, read_openpose_json
@@ -18,7 +18,7 @@ from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
 from .host.folders import file_stamp
-from .host.info import counted, show_text
+from .host.info import show_text
 from .host.progress import each_frame
 from .select import pose_outputs, pose_values, poses_input
 from .sockets.poses import (

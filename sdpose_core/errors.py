@@ -20,6 +20,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """ "1 frame", "2 frames"; `many` where it is not `one` with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 class SDPoseError(Exception):
     """A mistake in the input, or something that is missing."""
 

@@ -9,9 +9,9 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".jp2",
@@ -94,6 +96,17 @@ def open_picture(source: str | Path | BinaryIO) -> Image.Image:
 
     Image.init()
     return Image.open(source, formats=[known for known in _FORMATS if known in Image.OPEN])
+
+
+def of_picture(path: Path, fact: Callable[[Image.Image], T], otherwise: T) -> T:
+    """`fact` of a picture that is not yet decoded; `otherwise` if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with open_picture(path) as image:
+            return fact(image)
+    except (*DAMAGE, Image.DecompressionBombError):
+        return otherwise
 
 
 def _rgb_of(image: Image.Image, background: tuple[int, int, int], name: str) -> np.ndarray:
@@ -286,12 +299,22 @@ def as_rgb(picture: Any) -> np.ndarray:
     return to_rgb(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether it is a torch tensor; torch is not imported for this."""
+    return hasattr(value, "detach") and hasattr(value, "is_floating_point")
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor, array, list or number as an array; floating-point tensors become float32, as numpy has no bfloat16."""
+    if not is_tensor(value):
+        return np.asarray(value)
+    tensor = value.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
 def _plain_array(picture: Any) -> np.ndarray:
-    """An array, or a tensor of any number type on any device, as an array of numbers."""
-    array = picture
-    if hasattr(picture, "detach"):
-        tensor = picture.detach().cpu()
-        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # numpy has no bfloat16
+    """An array or a tensor as an array of numbers."""
+    array = as_array(picture) if is_tensor(picture) else picture
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         kind = getattr(array, "dtype", type(picture).__name__)
         raise InputError(f"picture: expected a Pillow picture, or an array or tensor of numbers, got {kind}")

@@ -15,13 +15,8 @@ from .errors import InputError
 from .files import why_missing
 from .images import IMAGE_SUFFIXES, UNREADABLE
 from .names import in_natural_order, is_hidden
-from .origins import read_mark
+from .origins import DRAWINGS, read_mark
 from .texts import read_text
-
-_OF_A_SET = {
-    ".png": ("_pose", "_overlay"), ".mp4": ("_kps", "_overlay"), ".mkv": ("_kps", "_overlay"), ".json": ("_keypoints",)
-}  # fmt: skip
-"""How the files end that lie beside their NAME.pose.npz."""
 
 _ALWAYS = re.compile(r".*\.pose\.npz|manifest(\.\d+-of-\d+)?\.jsonl", re.DOTALL)
 """Names of files that only we write."""
@@ -37,7 +32,7 @@ def is_result(path: Path) -> bool:
         return bool(found) and all(map(is_result, found))
     if not os.path.isfile(path):
         return False
-    stems = [path.stem.removesuffix(end) for end in _OF_A_SET.get(path.suffix.lower(), ()) if path.stem.endswith(end)]
+    stems = [path.name[: -len(end)] for end in DRAWINGS if path.name.lower().endswith(end)]
     beside = any(os.path.isfile(path.with_name(f"{stem}.pose.npz")) for stem in stems)
     return beside or bool(_ALWAYS.fullmatch(path.name)) or read_mark(path) is not None
 
@@ -182,7 +177,7 @@ class _Search:
             raise InputError(f"a null byte in a name: expected a {self.kind.word} or a folder")
         path = Path(text)
         if os.path.isdir(path):
-            return self._in_folder(path)
+            return _below(path, self._files_of(path))
         if os.path.lexists(path):
             return [Named(path, path.name)]
         if text.startswith("@"):
@@ -190,13 +185,6 @@ class _Search:
         if text.startswith("~") and (home := os.path.expanduser(text)) != text:
             return self.named_by(home)
         return self._matching(text) if glob.has_magic(text) else [Named(path, path.name)]
-
-    def _in_folder(self, folder: Path) -> list[Named]:
-        files = self._accepted(folder)
-        if not files and not _is_below(os.path.realpath(folder), self._out):
-            hint = ": --recursive also searches its subfolders" if self.kind.from_folders and not self.recursive else ""
-            raise InputError(self.kind.none(f"no {self.kind.word}s in this folder") + hint)
-        return _below(folder, files)
 
     def _accepted(self, folder: Path) -> list[Path]:
         """The files of this kind in a folder; those in formats that are not read are counted."""
@@ -274,9 +262,11 @@ class _Search:
         return [path for path in matches if path.suffix.lower() not in known and os.path.isfile(path)]
 
     def _files_of(self, folder: Path) -> list[Path]:
+        """The inputs in a folder; that there are none is reported."""
         files = self._accepted(folder)
-        if not files:
-            self.failed.append((str(folder), self.kind.none(f"no {self.kind.word}s in this folder")))
+        if not files and not _is_below(os.path.realpath(folder), self._out):
+            hint = ": --recursive also searches its subfolders" if self.kind.from_folders and not self.recursive else ""
+            self.failed.append((str(folder), self.kind.none(f"no {self.kind.word}s in this folder") + hint))
         return files
 
     def listed(self, path: Path) -> Iterator[Named]:
@@ -286,7 +276,7 @@ class _Search:
         text = read_text(path, errors="surrogateescape")
         if "\0" in text and _is_foreign(text):
             raise InputError(f"list {path} is not text: expected one path per line")
-        lines = [line for line in text.split("\n") if _is_entry(line)]
+        lines = [line for line in text.split("\n") if not (_bare(line) or "#").startswith("#")]
         if not lines:
             raise InputError(f"list {path} names no {self.kind.word}: expected one path per line")
         damaged = [line for line in lines if "\0" in line]
@@ -337,10 +327,6 @@ def _split(pattern: str) -> tuple[Path, tuple[str, ...]]:
 
 _UNSEEN = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 """Marks that Windows puts before a path that is copied from a dialog, or that joined lists have in the middle."""
-
-
-def _is_entry(line: str) -> bool:
-    return bool(_bare(line)) and not _bare(line).startswith("#")
 
 
 def _bare(line: str) -> str:

@@ -11,25 +11,32 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .dependencies import require
 from .errors import InputError
 from .files import sha256_of
-from .images import DAMAGE, open_picture
+from .images import of_picture
 from .poses import PoseSequence
 from .resumable import first_difference, plain
 from .texts import read_json
 from .version import __version__
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MARK = "sdpose-annotator"
 """Key of the mark in a PNG's text; the comment of a video begins with it."""
 
 DRAWINGS = ("_pose.png", "_keypoints.json", "_kps.mp4", "_kps.mkv", "_overlay.png", "_overlay.mp4", "_overlay.mkv")
 """What NAME.pose.npz may have beside it, drawn or written from it: the ends of the names, after NAME."""
+
+T = TypeVar("T")
+
+_VIDEOS = (".mp4", ".mkv")
 
 SAMPLES, SAMPLE_BYTES = 256, 4096
 """Blocks of a weights file that its fingerprint covers: two trained models differ in nearly every block."""
@@ -175,9 +182,9 @@ def read_mark(path: str | Path) -> dict[str, Any] | None:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in (".png", ".jpg"):
-        return _picture_mark(path)
-    if suffix in (".mp4", ".mkv"):
-        return _video_mark(path)
+        return of_picture(path, _mark_of_picture, None)
+    if suffix in _VIDEOS:
+        return _of_video(path, _mark_of_video)
     return _json_mark(path) if suffix == ".json" else None
 
 
@@ -214,67 +221,54 @@ def remove_stale(poses: Path, name: str) -> list[Path]:
 
 def _is_readable(file: Path) -> bool:
     """Whether a file is any picture, video or JSON text at all."""
-    from PIL import Image
-
-    suffix = file.suffix.lower()
+    if file.suffix.lower() == ".png":
+        return of_picture(file, lambda _: True, False)
+    if file.suffix.lower() != ".json":
+        return _of_video(file, _packets) is not None
     try:
-        if suffix == ".png":
-            with open_picture(file):
-                return True
-        if suffix == ".json":
-            read_json(file)
-            return True
-        return _packets(file) is not None
+        read_json(file)
     except InputError:
         return False
-    except (*DAMAGE, Image.DecompressionBombError):
-        return False
+    return True
 
 
 def _is_whole(file: Path, frames: int) -> bool:
     """Whether a file with a mark is not cut off: the checksums of a picture, the frames of a video are there."""
-    from PIL import Image
-
     suffix = file.suffix.lower()
     if suffix == ".png":
-        try:
-            with open_picture(file) as image:
-                image.verify()
-        except (*DAMAGE, Image.DecompressionBombError):
-            return False
-    return suffix not in (".mp4", ".mkv") or _packets(file) == frames
+        return of_picture(file, _is_verified, False)
+    return suffix not in _VIDEOS or _of_video(file, _packets) == frames
 
 
-def _packets(file: Path) -> int | None:
-    """The number of encoded frames of a video, without decoding them; None if it cannot be read."""
+def _is_verified(image: Image.Image) -> bool:
+    image.verify()
+    return True
+
+
+def _of_video(file: Path, fact: Callable[[Any], T]) -> T | None:
+    """`fact` of a video's container; None if it cannot be read."""
     av = require("av", "reading videos")
     try:
         with av.open(f"file:{file}", metadata_errors="replace") as container:
-            packets = container.demux(video=0) if container.streams.video else ()
-            return sum(1 for packet in packets if packet.size and not packet.is_corrupt)
+            return fact(container)
     except (av.error.FFmpegError, OSError, ValueError):
         return None
 
 
-def _picture_mark(path: Path) -> dict[str, Any] | None:
-    from PIL import Image
-
-    try:
-        with open_picture(path) as image:
-            comment = image.info.get("comment", b"")  # of a JPEG
-            return parse_mark(image.info.get(MARK) or (comment.decode("utf-8", "replace") if comment else None))
-    except (*DAMAGE, Image.DecompressionBombError):
-        return None
+def _packets(container: Any) -> int:
+    """The number of encoded frames, without decoding them."""
+    packets = container.demux(video=0) if container.streams.video else ()
+    return sum(1 for packet in packets if packet.size and not packet.is_corrupt)
 
 
-def _video_mark(path: Path) -> dict[str, Any] | None:
-    av = require("av", "reading videos")
-    try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            texts = {name.lower(): text for name, text in container.metadata.items()}
-            return parse_mark(texts.get("comment"))
-    except (av.error.FFmpegError, OSError, ValueError):
-        return None
+def _mark_of_picture(image: Any) -> dict[str, Any] | None:
+    comment = image.info.get("comment", b"")  # of a JPEG
+    return parse_mark(image.info.get(MARK) or (comment.decode("utf-8", "replace") if comment else None))
+
+
+def _mark_of_video(container: Any) -> dict[str, Any] | None:
+    texts = {name.lower(): text for name, text in container.metadata.items()}
+    return parse_mark(texts.get("comment"))
 
 
 def _json_mark(path: Path) -> dict[str, Any] | None:

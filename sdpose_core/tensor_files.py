@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import CheckpointError, one_line
+from . import texts
+from .errors import CheckpointError, InputError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -225,9 +225,9 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
 def read_json(path: Path) -> dict:
     """The JSON object in a file. Raises `CheckpointError`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from None
+        content = texts.read_json(path)
+    except InputError as error:
+        raise CheckpointError(str(error)) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content

@@ -70,6 +70,15 @@ def unchanged(folder: Path) -> Iterator[Path]:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before, f"a test changed {folder}"
 
 
+@pytest.fixture(scope="module")
+def remembered_networks() -> Iterator[None]:
+    """See `remembered.remembered`."""
+    from remembered import remembered
+
+    with remembered():
+        yield
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """`tiny.safetensors`: the weights of `tiny.SMALL`, RGB branch included."""

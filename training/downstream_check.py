@@ -12,7 +12,6 @@ Weights are folders on this machine in diffusers' layout; nothing is downloaded.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from sdpose_core.drawing.styles import STYLES
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.loading import load_estimator
+from sdpose_core.texts import read_json
 from sdpose_training.downstream.controlnet import ControlNetPictures, ControlNetSettings
 from sdpose_training.downstream.pictures import PictureCheck, compare_pictures, find_pictures
 from sdpose_training.downstream.video import VideoCheck, compare_videos
@@ -127,12 +127,7 @@ def _pairs(option: str, values: Sequence[str]) -> dict[str, Path]:
 def _prompts(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--prompts {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InputError(f"--prompts {path} is not valid JSON: {error}") from None
+    content = read_json(path, "the prompts of --prompts")
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
         raise InputError(f'--prompts {path}: expected {{"picture": "its prompt", ...}}')
     return content

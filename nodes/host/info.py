@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...sdpose_core.errors import counted
 from ...sdpose_core.poses import Poses
 
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ def preview(node: Any, images: torch.Tensor) -> Any:
 def tally(people: int, frames: int) -> str:
     """ "3 people in 1 frame"."""
     return f"{counted(people, 'person', 'people')} in {counted(frames, 'frame')}"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """ "1 frame", "2 frames"; `many` where it is not `one` with an s."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def few(lines: Iterable[str]) -> list[str]:

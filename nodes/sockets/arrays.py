@@ -6,18 +6,7 @@ from typing import Any
 
 import numpy as np
 
-
-def is_tensor(value: Any) -> bool:
-    """Whether it is a torch tensor; torch is not imported for this."""
-    return hasattr(value, "detach") and hasattr(value, "is_floating_point")
-
-
-def as_array(value: Any) -> np.ndarray:
-    """A tensor, array, list or number as an array; floating-point tensors become float32, as numpy has no bfloat16."""
-    if not is_tensor(value):
-        return np.asarray(value)
-    tensor = value.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+from ...sdpose_core.images import as_array, is_tensor
 
 
 def without_tensors(value: Any) -> Any:

@@ -11,11 +11,11 @@ from comfy_api.latest import io
 
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
-from ...sdpose_core.errors import InputError
+from ...sdpose_core.errors import InputError, counted
+from ...sdpose_core.images import as_array, is_tensor
 from ...sdpose_core.openpose.layouts import is_frame
 from ...sdpose_core.poses import Poses
-from ..host.info import counted
-from .arrays import as_array, is_tensor, without_tensors
+from .arrays import without_tensors
 from .boxes import boxes_from_socket, in_pixels, object_label, objects_ignored
 from .images import masks_of, resized_masks
 from .poses import PoseFrames, PoseKeypoint, poses_from_socket

@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.coco.categories import OBJECTS
 from ...sdpose_core.coco.people import are_shares
 from ...sdpose_core.coco.values import read_id
-from ...sdpose_core.errors import InputError
-from ..host.info import counted
+from ...sdpose_core.errors import InputError, counted
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +128,7 @@ def _track_ids(entries: Sequence[Mapping[str, Any]]) -> list[int] | None:
 def _track_id(value: Any) -> int | None:
     """A track ID as number, float or text of digits; None for anything else."""
     try:
-        track = read_id(int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value)
+        track = read_id(value)
     except ValueError:
         return None
     return track if isinstance(track, int) and 0 <= track < 2**31 else None

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...sdpose_core.errors import InputError
-from ...sdpose_core.images import CHANNELS, white_of
+from ...sdpose_core.images import CHANNELS, as_array, white_of
 from ..host.progress import stoppable
-from .arrays import as_array
 
 if TYPE_CHECKING:
     import torch

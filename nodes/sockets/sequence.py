@@ -7,9 +7,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...sdpose_core.errors import InputError
+from ...sdpose_core.errors import InputError, counted
 from ...sdpose_core.poses import PoseSequence
-from ..host.info import counted, show_text
+from ..host.info import show_text
 from .poses import PoseClip, PoseFrames, PoseKeypoint, is_sequence, keypoints_to_socket, poses_from_socket
 
 FINEST = 1001

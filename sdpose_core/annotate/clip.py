@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..drawing.sequence import Progress, draw_sequence
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..estimation.crop_jobs import Estimator
 from ..estimation.stage_times import StageTimes
+from ..images import WHITE
 from ..names import output_name
 from ..origins import Origin, is_drawn, kept_poses, mark_of, mark_text, refuse_orphans, remove_stale
 from ..poses import PoseSequence, count_people
@@ -185,10 +186,7 @@ def clip_name(path: Path) -> str:
 def _opened(source: str | Path | VideoSource, options: ClipOptions) -> VideoSource:
     if not isinstance(source, (str, Path)):
         return source
-    settings: dict[str, Any] = {"frame_rate": options.frame_rate}
-    if options.background is not None:
-        settings["background"] = options.background
-    return open_video(source, **settings)
+    return open_video(source, frame_rate=options.frame_rate, background=options.background or WHITE)
 
 
 def _kept_poses(files: ClipFiles, origin: Origin, options: ClipOptions) -> PoseSequence | None:
@@ -222,7 +220,7 @@ def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipO
 
 def _done(source: Path, name: str, sequence: PoseSequence, written: list[Path], notes: list[str]) -> ClipOutcome:
     people, frames = _people(sequence), len(sequence)
-    size = f"{frames} {'frame' if frames == 1 else 'frames'}, {count_people(people)}"
+    size = f"{counted(frames, 'frame')}, {count_people(people)}"
     message = "; ".join([size, str(sequence.meta.get("model", "unknown model")), *notes])
     return ClipOutcome(source, name, "done", message, frames, people, _batch_size(sequence), written, notes)
 

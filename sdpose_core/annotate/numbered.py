@@ -75,13 +75,8 @@ def numbered_name(
 
 
 def _is_free(files: ClipFiles) -> bool:
-    taken = [
-        files.sequence,
-        files.partial,
-        files.work / SETTINGS,
-        *(files.out / f"{files.name}{end}" for end in DRAWINGS),
-    ]
-    return not any(path.exists() for path in taken)
+    drawn = (files.out / f"{files.name}{end}" for end in DRAWINGS)
+    return not any(path.exists() for path in (files.sequence, files.partial, files.work / SETTINGS, *drawn))
 
 
 def _poses_of(files: ClipFiles, origin: Origin) -> PoseSequence | None:

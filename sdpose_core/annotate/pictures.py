@@ -16,7 +16,7 @@ from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses, overlay
 from ..errors import InputError, SDPoseError
 from ..estimation.crop_jobs import Estimator
-from ..images import read_image, write_png
+from ..images import MAX_PIXELS, WHITE, read_image, write_png
 from ..names import distinct_names, output_name
 from ..openpose.order import DRAWABLE
 from ..openpose.writer import write_openpose_json
@@ -284,12 +284,7 @@ def _or_error(run: Callable[[Sequence[_Pending]], list[Poses]], entry: _Pending)
 
 
 def _read(source: Path, options: PictureOptions) -> np.ndarray:
-    settings: dict[str, Any] = {}
-    if options.max_pixels is not None:
-        settings["max_pixels"] = options.max_pixels
-    if options.background is not None:
-        settings["background"] = options.background
-    return read_image(source, **settings)
+    return read_image(source, max_pixels=options.max_pixels or MAX_PIXELS, background=options.background or WHITE)
 
 
 def _write(entry: _Pending, poses: Poses, options: PictureOptions) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..inputs import Inputs, Kind, Named, expand
+from ..inputs import Kind, Named, expand
 from ..names import distinct_names, fitted_name, name_limit, output_name
 from ..video.frames import VIDEO_SUFFIXES
 from ..video.opening import is_video
@@ -21,18 +21,14 @@ ROOM = 80
 
 
 @dataclass(frozen=True)
-class Item:
+class Item(Named):
     """One video of a batch.
 
     Attributes:
-        source: the file, or folder of pictures.
-        relative: its POSIX path below the folder, pattern or list that named it; the same on every machine.
         name: of its results below OUT: `relative` without the suffix, or with it if two share a stem; parts that are
             too long for the file system are shortened.
     """
 
-    source: Path
-    relative: str
     name: str
 
     def folder(self, out: Path) -> Path:
@@ -61,12 +57,11 @@ class FoundItems:
 
 
 def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), recursive: bool = False) -> FoundItems:
-    """The items named by the arguments of `sdpose batch`, each source once; see `inputs.expand`."""
-    return named_items(expand(inputs, VIDEOS, out, lists=lists, recursive=recursive), out)
+    """The items named by the arguments of `sdpose batch`, each source once; see `inputs.expand`.
 
-
-def named_items(found: Inputs, out: Path) -> FoundItems:
-    """The inputs as items with names below `out`. Those that would write the files of another one have failed."""
+    Those that would write the files of another one have failed.
+    """
+    found = expand(inputs, VIDEOS, out, lists=lists, recursive=recursive)
     names = distinct_names([(_without_suffix(named), named.relative) for named in found.sources])
     owner: dict[str, Path] = {}
     items: list[Item] = []

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
-from ..errors import InputError, SDPoseError
+from ..errors import InputError, SDPoseError, counted
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..options import options_among
@@ -71,7 +71,7 @@ def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], 
     Raises `InputError` if no input is left.
     """
     if results:
-        say(f"passed over {results} {'result' if results == 1 else 'results'} of sdpose")
+        say(f"passed over {counted(results, 'result')} of sdpose")
     if not sources and len(failed) == 1 and not results:
         raise InputError(": ".join(failed[0]))
     for text, reason in failed:

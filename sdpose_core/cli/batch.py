@@ -8,13 +8,10 @@ import functools
 import hashlib
 import json
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from ..annotate.clip import ClipOutcome, annotate_clip
 from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos, one_after_another
@@ -36,6 +33,7 @@ from .arguments import (
     say_result,
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
+from .progress import progress_bar
 
 _NOT_SETTINGS = (
     "actors", "batch_size", "command", "device", "inputs", "lists", "out", "overwrite", "ray", "recursive", "run",
@@ -177,7 +175,7 @@ def _stopped_by_sigterm() -> Iterator[None]:
 def _report(records: Iterable[Record], count: int, no_items: int) -> int:
     """Print a line per item and a summary; returns the number that failed, with arguments that named no item."""
     statuses = Counter(failed=no_items)
-    with tqdm(total=count, unit="video", disable=None, file=sys.stderr) as bar:
+    with progress_bar(count, "video", disable=None) as bar:
         for record in records:
             statuses[record.status] += 1
             say_result(record.source, record.status, record.message)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from ..errors import InputError
 from ..exports.profile import ExportOptions
@@ -17,6 +14,7 @@ from ..images import IMAGE_SUFFIXES
 from ..poses import PoseSequence
 from .arguments import OK, add_detector_arguments, add_estimator_arguments, check_folder, checking_usage, say, size
 from .pose_files import SEQUENCE, add_canvas_argument, is_pose_json, read_sequence, sequence_name
+from .progress import Bar
 from .retarget import read_reference
 
 if TYPE_CHECKING:
@@ -97,15 +95,10 @@ def _run_export(args: argparse.Namespace) -> int:
         sequence = _sequence(args, args.sequence)
         faces = _sequence(args, args.face_poses) if args.face_poses else None
         reference = _reference(args, TARGETS[args.to].reference)
-    with tqdm(unit="frame", leave=False, file=sys.stderr) as bar:
-
-        def progress(done: int, total: int | None) -> None:
-            bar.total, bar.n = total, done
-            bar.update(0)
-
+    with Bar() as bar:
         result = export(
             sequence, args.to, args.out, name=args.name or sequence_name(args.sequence),
-            video=args.video, faces=faces, reference=reference, options=options, on_progress=progress,
+            video=args.video, faces=faces, reference=reference, options=options, on_progress=bar.shows("writing"),
         )  # fmt: skip
     for note in result.notes:
         say(f"note: {note}")

@@ -78,7 +78,7 @@ class Bar:
             if self._bar is None or self._what != what or done < self._bar.n:
                 self.close()
                 self._what = what
-                self._bar = tqdm(desc=what, total=total, initial=done, unit="frame", disable=None, file=sys.stderr)
+                self._bar = progress_bar(total, "frame", what, initial=done, disable=None)
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 

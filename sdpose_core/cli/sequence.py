@@ -12,7 +12,7 @@ from ..annotate.requests import drawing_asked
 from ..drawing.backgrounds import open_background
 from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..origins import mark_of, mark_text, read_mark
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
@@ -158,7 +158,7 @@ def _lines(name: str, value: Any, indent: str = "") -> list[str]:
         return [label.rstrip(), *(line for key, inner in value.items() for line in _lines(key, inner, indent + "  "))]
     if name == "people" and isinstance(value, list):
         rows = [
-            f"  id {person['id']}: {person['frames']} {'frame' if person['frames'] == 1 else 'frames'} "
+            f"  id {person['id']}: {counted(person['frames'], 'frame')} "
             f"({person['first_frame']} to {person['last_frame']}), mean score {person['mean_score']}"
             for person in value
         ]

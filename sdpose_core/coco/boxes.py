@@ -119,10 +119,10 @@ def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows
     categories = {each.category for each in entries if each.category is not None}
     names = {**names, **{each: each for each in categories if isinstance(each, str)}}
     people, guess = people_ids(categories, names, where)
-    others = [each.category for each in entries if each.category is not None and each.category not in people]
-    left = Counter(names.get(category, str(category)) for category in others)
+    others = [each.category for each in entries if each.category not in (None, *people)]
+    left = Counter(names.get(category, str(category)) for category in others if category is not None)
     crowds = sum(each.crowd for each in entries)
-    found.rows = [each.row for each in entries if not each.crowd and not _is_other(each, people)]
+    found.rows = [each.row for each in entries if not each.crowd and each.category in (None, *people)]
     if not found.single:
         found.names = {**{each.row.picture: each.row.picture for each in entries}, **found.names}
     if left:
@@ -134,10 +134,6 @@ def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows
         found.notes.append(f"{unknown} boxes without a category are taken for people")
     if guess:
         found.notes.append(guess)
-
-
-def _is_other(entry: _Entry, people: set[Id]) -> bool:
-    return entry.category is not None and entry.category not in people
 
 
 def _plain(rows: Any, picture: Any, where: str) -> Iterator[_Entry]:

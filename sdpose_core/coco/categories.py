@@ -105,7 +105,8 @@ def keypoint_categories(
     another order.
     """
     names, points = names_by_id(categories), {category_of({"category_id": c.get("id")}): c for c in categories}
-    listed = {each: list(c.get("keypoints") or ()) for each, c in points.items() if each is not None and _listed(c)}
+    lists = {each: c.get("keypoints") for each, c in points.items()}
+    listed = {each: own for each, own in lists.items() if each is not None and isinstance(own, list)}
     counts = {len(keypoint_set), *((len(COCO_17),) if keypoint_set.name == COCO_WHOLEBODY_133.name else ())}
     fitting = {each for each, own in listed.items() if len(own) in counts}
     chosen = {each for each in names if is_person(names[each]) and (each in fitting or not listed.get(each))}
@@ -146,10 +147,6 @@ def _check_order(names: Sequence[Any], keypoint_set: KeypointSet) -> None:
             f"the category has the points of {keypoint_set.name!r} in another order (number {place} is "
             f"{found[place]} instead of {known[place]}): sort them, or take the keypoint set 'annotations'"
         )
-
-
-def _listed(category: Mapping[str, Any]) -> bool:
-    return isinstance(category.get("keypoints"), list)
 
 
 def _by_count(annotations: Iterable[Mapping[str, Any]], counts: Collection[int]) -> set[Id]:

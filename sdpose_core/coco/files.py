@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..images import open_picture
+from ..images import of_picture
 from .names import BARE, NameTable, plain_path
 
 _ORIENTATION = 0x0112
@@ -41,11 +41,8 @@ def _names_in(folder: Path) -> set[str]:
 
 def picture_size(path: Path) -> tuple[int, int]:
     """(w, h) of an upright picture, from its header. Raises `ValueError` if it cannot be read."""
-    from PIL import Image
-
-    try:
-        with open_picture(path) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            return image.size[::-1] if turned else image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise ValueError(f"the picture has no width and height, and {path} cannot be read") from None
+    found = of_picture(path, lambda image: (*image.size, image.getexif().get(_ORIENTATION, 1) >= 5), None)
+    if found is None:
+        raise ValueError(f"the picture has no width and height, and {path} cannot be read")
+    w, h, turned = found
+    return (h, w) if turned else (w, h)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 Id = int | str
@@ -26,8 +27,8 @@ def read_id(value: Any) -> Id:
         found = int(match[1]) if match else value.strip()
     elif isinstance(value, float) and value.is_integer():
         found = int(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        found = value
+    elif isinstance(value, Integral) and not isinstance(value, bool):
+        found = int(value)
     if found is None or found == "":
         raise ValueError(f"{value!r:.60}, expected a number or a text")
     if isinstance(found, int) and abs(found) >= 1 << 63:

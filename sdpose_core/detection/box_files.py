@@ -115,13 +115,10 @@ class BoxFile:
             raise InputError(f"{self.path} lists boxes for one picture, got several pictures: name them in the file")
         if not self._found.names:
             return np.zeros((0, 5), np.float32)
-        if self._expected is None:
-            match = self._names.find(os.path.abspath(picture))
-            if match is None:
-                raise InputError(self._names_none([picture]))
-            return self._pixels(self._rows.get(match[0], []), size)
-        key = self._expected.get(os.path.abspath(picture))
-        return self._pixels(self._rows.get(key, []) if key is not None else [], size)
+        expected = self._assign([picture]) if self._expected is None else self._expected
+        if not expected:
+            raise InputError(self._names_none([picture]))
+        return self._pixels(self._rows.get(expected.get(os.path.abspath(picture)), []), size)
 
     def people_of_frame(
         self, frame_index: int, name: str | None = None, size: tuple[int, int] | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..images import MAX_PIXELS, write_png
 from ..origins import MARK
 from ..poses import USUAL_RATE, Poses, PoseSequence
@@ -44,8 +44,6 @@ def draw_sequence(
 ) -> list[str]:
     """Write the pose video of a sequence, one frame for each of its frames, black if nobody is seen.
 
-    Returns notes about a background that does not fit.
-
     Args:
         path: a video file, a `.png` (for a sequence of one frame), or a folder of PNGs named by frame number in the
             source. Each file is written atomically.
@@ -57,7 +55,8 @@ def draw_sequence(
         mark: text for the metadata of each file, see `origins.mark_text`.
         on_progress: called with (frames done, all); may raise to stop.
 
-    Raises `InputError` for incompatible settings and files that cannot be written.
+    Returns notes about a background that does not fit. Raises `InputError` for incompatible settings and files that
+    cannot be written.
     """
     path = Path(path)
     threshold = drawing_threshold(sequence.meta, threshold)
@@ -66,7 +65,6 @@ def draw_sequence(
         raise InputError(f"pose maps of {size[0]} x {size[1]} pixels are too large: choose a smaller size")
     if blend and size != sequence.size:
         raise InputError(f"an overlay has the size of the video, {sequence.size}, got {size}")
-
     notes: list[str] = []
 
     def pictures() -> Iterator[np.ndarray]:
@@ -112,7 +110,7 @@ def _with_background(
         yield sequence.frame(t), image
     next(frames, None)  # it may have something to say at its end
     if background is not None and bare:
-        rest = f"{bare} {'frame is' if bare == 1 else 'frames are'} drawn on black"
+        rest = f"{counted(bare, 'frame is', 'frames are')} drawn on black"
         ends = f"the background ends after frame {last}" if last >= 0 else "the background has none of the frames"
         ended = last < sequence.frame_index[-1]
         notes.append(f"{ends}: the other {rest}" if ended else f"the background lacks some frames: {rest}")

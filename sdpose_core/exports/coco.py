@@ -86,7 +86,7 @@ def _file_names(job: ExportJob) -> list[str]:
     """The picture of each frame: its own name for pictures, otherwise NAME_000000.png by image id, with a note."""
     sequence, frames = job.sequence, job.timeline.nearest.tolist()
     known = sequence.meta.get("frame_names")
-    if known is None and len(sequence) == 1 and _is_picture(sequence.meta.get("source")):
+    if known is None and len(sequence) == 1 and Path(str(sequence.meta.get("source"))).suffix.lower() in IMAGE_SUFFIXES:
         known = [sequence.meta["source"]]
     fitted = "retarget" in sequence.meta or job.size != sequence.size
     if known is not None and len(known) == len(sequence) and not fitted:
@@ -96,10 +96,6 @@ def _file_names(job: ExportJob) -> list[str]:
     which = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
     job.result.note(f"pictures are named by frame number, {which}: {why}")
     return names
-
-
-def _is_picture(source: Any) -> bool:
-    return isinstance(source, str) and Path(source).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _frames(job: ExportJob) -> Iterator[tuple[int, Poses]]:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from ..errors import InputError
+from ..coco.categories import PERSON
+from ..coco.values import read_number
+from ..errors import InputError, counted
 from ..names import natural_key
 from ..poses import count_people
 from . import order
@@ -24,9 +26,6 @@ MAX_GAP = 2
 """Frames may be missing from a list of people by frame number if it covers at least one of this many."""
 
 _FRAME_NAME = r"(?:([0-9]{1,9})|.*_([0-9]{12})_keypoints)(?:\.[A-Za-z0-9]+)?"
-
-PERSON_CATEGORY = 1
-"""The category of people in COCO."""
 
 _PART_OF = {
     "posekeypoints": "body", "bodykeypoints": "body", "keypoints": "body", "joints": "body",
@@ -95,23 +94,21 @@ def _frames_of_dict(
 ) -> Iterator[RawFrame]:
     canvas = _canvas_of(obj) or canvas
     wrapper = _key_of(obj, _WRAPPERS)
+    value = obj if wrapper is None else obj[wrapper]
     _refuse_other_skeleton(obj, place or "frame")
     if not obj or is_frame(obj):
         yield _frame(obj, place or "frame", canvas)
-    elif wrapper is not None:
-        value = obj[wrapper]
-        if isinstance(value, Mapping):
-            yield from _named_frames(value, place, canvas)
-        elif value is not None:
-            yield from frames_of(value, place, canvas, depth)
-    else:
-        yield from _named_frames(obj, place, canvas)
+    elif isinstance(value, Mapping):
+        yield from _named_frames(value, place, canvas)
+    elif value is not None:
+        yield from frames_of(value, place, canvas, depth)
 
 
 def _refuse_other_skeleton(obj: Mapping[str, Any], place: str) -> None:
     """Raise `InputError` if MMPose's `meta_info` names points in another order, as those of animals or of H3.6M."""
     meta = obj.get("meta_info")
-    names = meta.get("keypoint_id2name") if isinstance(meta, Mapping) else None
+    meta = meta if isinstance(meta, Mapping) else {}
+    names = meta.get("keypoint_id2name")
     first = str(names.get("0", "nose")) if isinstance(names, Mapping) else "nose"
     if first.lower() != "nose":
         found = f"{meta.get('dataset_name', 'another skeleton')}, {first} first"
@@ -148,7 +145,7 @@ def _is_named_frame(value: Any) -> bool:
 def _frame(content: Mapping[str, Any], place: str, canvas: tuple[int, int] | None) -> RawFrame:
     frame = RawFrame(place, [], canvas)
     if animals := content.get("animals"):
-        frame.notes.append(f"{len(animals)} animal{'s' * (len(animals) > 1)} left out")
+        frame.notes.append(f"{counted(len(animals), 'animal')} left out")
     people, keypoints = _key_of(content, _PEOPLE), _key_of(content, ("keypoints",))
     if people is not None:
         frame.people.extend(_people(content[people], people, frame))
@@ -183,13 +180,11 @@ def _people_of_keypoints(content: Mapping[str, Any], key: str, notes: list[str])
     """People of a frame's `keypoints`: a list per person, one person's points, or a list with 18 points for each."""
     points = as_list([] if content[key] is None else content[key], key)
     scores = scores_of(content)
-    if points and any(isinstance(point, Real | str) for point in points):
+    in_a_row = bool(points) and all(point is None or _is_point(point) for point in points)
+    if any(isinstance(point, Real | str) for point in points) or (in_a_row and len(points) % 18):
         notes.append("a single person outside a 'people' list")
         return [content]
-    if points and all(point is None or _is_point(point) for point in points):
-        if len(points) % 18:
-            notes.append("a single person outside a 'people' list")
-            return [content]
+    if in_a_row:
         groups = [points[i : i + 18] for i in range(0, len(points), 18)]
         of_groups = [scores[i : i + 18] for i in range(0, len(scores), 18)] if scores else []
     else:
@@ -232,10 +227,10 @@ def _frames_of_people(
 def _of_people_category(people: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
     """The entries of COCO's category of people, if any has it; otherwise all."""
     key = _key_of(people[0], ("categoryid",))
-    found = [person for person in people if key and number_of(person.get(key)) == PERSON_CATEGORY]
+    found = [person for person in people if key and number_of(person.get(key)) == PERSON]
     if not found or len(found) == len(people):
         return list(people), []
-    return found, [f"{len(people) - len(found)} entries of other categories than {PERSON_CATEGORY} left out"]
+    return found, [f"{len(people) - len(found)} entries of other categories than {PERSON} left out"]
 
 
 def with_missing(names: list[str]) -> tuple[list[str], int]:
@@ -252,7 +247,7 @@ def with_missing(names: list[str]) -> tuple[list[str], int]:
 
 
 def missing_note(count: int) -> str:
-    return f"frames without people in place of {count} missing number{'s' * (count > 1)}"
+    return f"frames without people in place of {counted(count, 'missing number')}"
 
 
 def _canvas_of(content: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -295,7 +290,7 @@ def scores_of(entry: Mapping[str, Any]) -> list[Any] | None:
     """The scores of the body's points in a list of their own, or None."""
     key = _key_of(entry, _SCORES)
     value = entry[key] if key is not None else None
-    return as_list(value, str(key)) if isinstance(value, list | tuple) or getattr(value, "ndim", 0) else None
+    return as_list(value, str(key)) if isinstance(value, list | tuple) or hasattr(value, "ndim") else None
 
 
 def id_of(entry: Mapping[str, Any]) -> int | None:
@@ -341,10 +336,8 @@ def as_list(value: Any, place: str) -> list[Any]:
 
 
 def number_of(value: Any) -> float:
-    """A real number (numpy's too, or as text) as a float, anything else as NaN."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return float("nan")
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+    """A finite number (numpy's too, or as text) as a float, anything else as NaN."""
+    try:
+        return read_number(value)
+    except ValueError:
+        return float("nan")

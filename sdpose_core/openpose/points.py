@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from . import order
 from .layouts import as_list, number_of, part_of, scores_of
 
@@ -227,7 +227,7 @@ def _present(points: np.ndarray, units: str, place: str, notes: list[str]) -> np
     count = int((odd & (listed | np.isnan(points[:, 2]))).sum())
     if count:
         where = "-1, -1" if units == SIGNED else "0, 0, negative"
-        notes.append(f"{place}: {count} point{'s' * (count > 1)} at {where} or not finite: taken as absent")
+        notes.append(f"{place}: {counted(count, 'point')} at {where} or not finite: taken as absent")
     points[odd | ~listed] = 0
     return points
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..boxes import area
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..poses import Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.people import parse_person, select_people
@@ -99,22 +99,17 @@ def retarget(
 
     Raises `InputError` for an unknown option or keypoint set, and a reference with nobody or nothing in common.
     """
-    if canvas == AUTO:
-        fitted = retarget(
-            sequence, reference, method, person=person, reference_person=reference_person, match=match, at=at,
-            feet=feet, threshold=threshold,
-        )  # fmt: skip
-        return _extended(fitted, threshold)
-    if isinstance(canvas, str):
+    if isinstance(canvas, str) and canvas != AUTO:
         raise InputError(f"canvas: expected (w, h), None or {AUTO!r}, got {canvas!r}")
     for word, known, what in ((method, METHODS, "method"), (match, (None, *MATCHES), "match"), (at, FRAMES, "at")):
         _check(word, known, what)
     sequence = _chosen(sequence, person, "the sequence")
     clip = reference if isinstance(reference, PoseSequence) else PoseSequence.from_poses([reference])
-    size = canvas or clip.size
+    size = clip.size if canvas is None or isinstance(canvas, str) else canvas
+    finished = _extended if canvas == AUTO else _counted
     meta: dict[str, Any] = {"method": method, "canvas": list(size), "reference": _described(clip)}
     if method == "none":
-        return _counted(_laid_on(sequence, fit_canvas(sequence.size, size), size, meta), threshold)
+        return finished(_laid_on(sequence, fit_canvas(sequence.size, size), size, meta), threshold)
     _check_body(sequence, "sequence", method)
     _check_body(clip, "reference", method)
     clip = _chosen(clip, reference_person, "the reference")
@@ -127,7 +122,7 @@ def retarget(
     match = match or ("order" if len(models) > 1 and len(people) > 1 else "same")
     changes = _changes(_pairs(people, models, match), method, match, feet, at)
     meta |= {"match": match, "feet": feet, "people": {str(p.track.id): c.note for p, c in changes}}
-    return _counted(_changed(sequence, changes, size, meta), threshold)
+    return finished(_changed(sequence, changes, size, meta), threshold)
 
 
 def describe_canvas(result: PoseSequence) -> str:
@@ -136,10 +131,7 @@ def describe_canvas(result: PoseSequence) -> str:
     w, h = result.size
     if "outside" in note:
         points, frames = note["outside"]["points"], note["outside"]["frames"]
-        return (
-            f"{points} {'point' if points == 1 else 'points'} in {frames} of {len(result)} frames lie outside the "
-            f"canvas of {w} x {h}"
-        )
+        return f"{counted(points, 'point')} in {frames} of {len(result)} frames lie outside the canvas of {w} x {h}"
     if "reference_at" in note:
         x, y = note["reference_at"]
         return f"canvas extended to {w} x {h}: the reference's picture begins at {x}, {y}"
@@ -164,7 +156,7 @@ def _counted(result: PoseSequence, threshold: float) -> PoseSequence:
 
 def _extended(result: PoseSequence, threshold: float) -> PoseSequence:
     """The result on a canvas that holds all its points, with the reference's picture at `reference_at` of it."""
-    if "outside" not in result.meta["retarget"]:
+    if "outside" not in _counted(result, threshold).meta["retarget"]:
         return result
     points = result.keypoints[_shown(result, threshold)].astype(float)
     lowest, highest, margin = points.min(axis=0), points.max(axis=0), AUTO_MARGIN * min(result.size)
@@ -174,9 +166,8 @@ def _extended(result: PoseSequence, threshold: float) -> PoseSequence:
     if max(w, h) > LARGEST_CANVAS:
         raise InputError(f"the motion needs a canvas of {w} x {h}: the largest is {LARGEST_CANVAS} a side; give a size")
     x, y = (-low).tolist()
-    note = {name: value for name, value in result.meta["retarget"].items() if name != "outside"}
-    moved = _laid_on(result, Similarity(1.0, (0, 0), (x, y)), (w, h))
-    return replace(moved, meta={**result.meta, "retarget": {**note, "canvas": [w, h], "reference_at": [x, y]}})
+    note = {**result.meta["retarget"], "canvas": [w, h], "reference_at": [x, y]}
+    return replace(_laid_on(result, Similarity(1.0, (0, 0), (x, y)), (w, h)), meta={**result.meta, "retarget": note})
 
 
 def _described(clip: PoseSequence) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import kind_of, why_missing
-from ..images import DAMAGE, WHITE, open_picture
+from ..images import WHITE, of_picture
 from ..poses import USUAL_RATE
 from .file import VideoFile
 from .frames import ANIMATED, VIDEO_SUFFIXES, VideoSource
@@ -60,13 +60,7 @@ def is_video(path: str | Path) -> bool:
         return False
     if suffix not in ANIMATED or not _is_picture(path):
         return True
-    from PIL import Image
-
-    try:
-        with open_picture(path) as image:
-            return getattr(image, "n_frames", 1) > 1
-    except (*DAMAGE, Image.DecompressionBombError):
-        return False
+    return of_picture(path, lambda image: getattr(image, "n_frames", 1) > 1, False)
 
 
 def frame_count(path: str | Path) -> int:

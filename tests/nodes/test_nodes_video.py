@@ -16,6 +16,8 @@ import pytest
 import torch
 from paths import DATA
 
+pytestmark = pytest.mark.usefixtures("remembered_networks")
+
 DANCER = DATA / "dancer.mp4"
 RATE = Fraction(16)
 

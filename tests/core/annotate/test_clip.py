@@ -478,9 +478,29 @@ def result(folder: Path) -> PoseSequence:
     return PoseSequence.load(folder / "clip.pose.npz")
 
 
+MADE: dict[str, dict[str, bytes]] = {}
+"""Contents of folders that several tests begin with."""
+
+
+def made_once(key: str, folder: Path, make: Callable[[], object]) -> None:
+    """The folder as `make` leaves it, which runs for the first test only."""
+    if key not in MADE:
+        make()
+        files = (path for path in folder.rglob("*") if path.is_file())
+        MADE[key] = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    for name, content in MADE[key].items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def finished(folder: Path, count: int = 40, options: ClipOptions | None = None) -> None:
+    """A folder with the files of a clip."""
+    made_once(f"{count} {options}", folder, lambda: annotate(folder, count, options))
+
+
 @pytest.fixture
 def undisturbed(tmp_path: Path) -> PoseSequence:
-    annotate(tmp_path / "undisturbed")
+    finished(tmp_path / "undisturbed")
     return result(tmp_path / "undisturbed")
 
 
@@ -498,8 +518,12 @@ def stop_after(frames_done: int, error: type[BaseException] = Stop) -> Callable[
 
 def stopped(folder: Path, after: int, **settings: Any) -> None:
     """A run that was stopped in the chunk of frame `after`."""
-    with pytest.raises(Stop):
-        annotate(folder, on_progress=stop_after(after), **settings)
+
+    def run() -> None:
+        with pytest.raises(Stop):
+            annotate(folder, on_progress=stop_after(after), **settings)
+
+    run() if settings else made_once(f"stopped {after}", folder, run)
 
 
 def test_a_clip_gives_its_files_and_nothing_else(tmp_path: Path) -> None:
@@ -535,7 +559,7 @@ def test_without_cleaning_the_poses_are_the_estimators(tmp_path: Path) -> None:
 
 def test_finished_files_are_kept_and_no_model_is_loaded(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    annotate(out)
+    finished(out)
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     outcome = annotate(out, estimator=never, detector=never)
     assert (outcome.status, outcome.frames, outcome.people) == ("kept", 40, 2)
@@ -546,7 +570,7 @@ def test_finished_files_are_kept_and_no_model_is_loaded(tmp_path: Path) -> None:
 
 def test_a_missing_video_is_drawn_from_the_sequence(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    annotate(out)
+    finished(out)
     video = (out / "clip_kps.mp4").read_bytes()
     (out / "clip_kps.mp4").unlink()
     outcome = annotate(out, estimator=never, detector=never)
@@ -745,7 +769,7 @@ def test_a_model_that_is_missing_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    annotate(out)
+    finished(out)
     work = ClipFiles(out, "clip").work
     work.mkdir()
     (work / "chunk_00000.npz").write_bytes(b"")
@@ -755,7 +779,7 @@ def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
 
 def test_an_unfinished_overwriting_run_is_told_of(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    annotate(out)
+    finished(out)
     before = (out / "clip.pose.npz").read_bytes()
     overwriting = ClipOptions(chunk=8, overwrite=True)
     stopped(out, 20, options=overwriting)
@@ -907,7 +931,7 @@ DRAWING = {
 @pytest.mark.parametrize("drawing", DRAWING.values(), ids=DRAWING)
 def test_another_drawing_is_made_from_the_keypoints(tmp_path: Path, drawing: dict[str, Any]) -> None:
     out, plain = tmp_path / "out", {"chunk": 4, "clean": None}
-    short(out, options=ClipOptions(**plain))
+    finished(out, 12, ClipOptions(**plain))
     poses = (out / "clip.pose.npz").read_bytes()
     options = ClipOptions(**plain, **drawing)
     outcome = short(out, options=options, estimator=never, detector=never)
@@ -929,7 +953,7 @@ def test_what_does_not_change_the_drawing_keeps_it(tmp_path: Path) -> None:
 
 def test_edited_poses_are_drawn_again(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    short(out)
+    finished(out, 12, ClipOptions(chunk=4))
     before, edited = result(out), np.array(result(out).keypoints)
     edited[:, 0] += 3
     replace(before, keypoints=edited).save(out / "clip.pose.npz")
@@ -953,7 +977,7 @@ def test_a_video_that_is_cut_off_is_drawn_again(tmp_path: Path, codec: str, keep
 
 def test_damaged_poses_say_what_to_do(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    short(out)
+    finished(out, 12, ClipOptions(chunk=4))
     damage_byte(out / "clip.pose.npz")
     before = files_in(out)
     with pytest.raises(InputError, match="damaged or of another kind: use --overwrite"):
@@ -965,7 +989,7 @@ def test_damaged_poses_say_what_to_do(tmp_path: Path) -> None:
 def test_a_video_of_somebody_elses_is_never_drawn_over(tmp_path: Path) -> None:
     out, theirs = tmp_path / "out", tmp_path / "theirs.mp4"
     write(theirs, pictures(3))
-    short(out)
+    finished(out, 12, ClipOptions(chunk=4))
     (out / "clip_kps.mp4").write_bytes(theirs.read_bytes())
     with pytest.raises(OtherOrigin, match=r"clip_kps\.mp4 exists, but it does not say what it was drawn from"):
         short(out, estimator=never, detector=never)
@@ -1007,7 +1031,7 @@ def test_drawing_stopped_and_another_source_comes(tmp_path: Path) -> None:
 
 def test_overwriting_stopped_while_drawing_goes_on_without_the_model(tmp_path: Path) -> None:
     out, overwriting = tmp_path / "out", ClipOptions(chunk=4, overwrite=True)
-    short(out)
+    finished(out, 12, ClipOptions(chunk=4))
     with pytest.raises(Stop):
         short(out, options=overwriting, on_draw=stop_after(5))
     estimator = FigureEstimator()
@@ -1018,7 +1042,7 @@ def test_overwriting_stopped_while_drawing_goes_on_without_the_model(tmp_path: P
 
 def test_drawing_again_leaves_an_unfinished_overwriting_run(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    short(out)
+    finished(out, 12, ClipOptions(chunk=4))
     stopped_short(out, 6, options=ClipOptions(chunk=4, overwrite=True))
     short(out, options=ClipOptions(chunk=4, style="musepose"), estimator=never, detector=never)
     estimator = FigureEstimator()

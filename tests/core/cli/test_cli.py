@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from paths import DATA
 from PIL import Image
+from remembered import forget
 
 from sdpose_core.cli.main import build_parser, main
 from sdpose_core.poses import PoseSequence
+
+pytestmark = pytest.mark.usefixtures("remembered_networks")
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +65,7 @@ def test_the_json_agrees_with_the_poses(tmp_path: Path) -> None:
 
 def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
     for out in ("a", "b"):
+        forget()
         assert main(["image", str(DATA / "astronaut.png"), "-o", str(tmp_path / out), "--overlay"]) == 0
     for path in (tmp_path / "a").iterdir():
         if path.suffix != ".npz":  # a zip file carries the time of writing

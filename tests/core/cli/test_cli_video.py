@@ -27,6 +27,8 @@ from sdpose_core.tracking.options import TrackerOptions
 from sdpose_core.video.opening import open_video
 from sdpose_core.video.writer import VideoWriter
 
+pytestmark = pytest.mark.usefixtures("remembered_networks")
+
 VIDEOS = SHARED / "data" / "videos"
 
 

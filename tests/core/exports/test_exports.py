@@ -96,6 +96,13 @@ def decoded(path: Path) -> tuple[np.ndarray, Fraction]:
         return np.stack([frame.to_rgb().to_ndarray() for frame in frames]), stream.average_rate
 
 
+def length_of(path: Path) -> tuple[int, Fraction]:
+    """Number of frames and average rate, without decoding."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return sum(packet.size > 0 for packet in container.demux(stream)), stream.average_rate
+
+
 def colour_at(picture: np.ndarray, point: np.ndarray) -> tuple[int, ...]:
     x, y = np.asarray(point).astype(int)
     return tuple(picture[y, x].tolist())
@@ -255,7 +262,7 @@ def test_animate_anyone(clip: PoseSequence, video: Path, tmp_path: Path) -> None
     # src/dataset/dance_video.py: a list of pairs, as many frames in both
     [pair] = json.loads((tmp_path / "walk_meta.json").read_text())
     assert set(pair) == {"video_path", "kps_path"}
-    assert len(decoded(Path(pair["video_path"]))[0]) == len(decoded(Path(pair["kps_path"]))[0])
+    assert length_of(Path(pair["video_path"])) == length_of(Path(pair["kps_path"]))
 
 
 def test_lists_for_training_need_as_many_frames(clip: PoseSequence, video: Path, tmp_path: Path) -> None:
@@ -636,8 +643,7 @@ def test_profiles_of_video_models(clip: PoseSequence, tmp_path: Path) -> None:
     assert (frames.shape, rate) == ((81, 480, 272, 3), RATE)
     assert np.array_equal(frames[30], frames[80]) and not np.array_equal(frames[29], frames[30])
     export(clip, "minimax_h3", tmp_path / "m")
-    frames, rate = decoded(tmp_path / "m" / "walk_pose.mp4")
-    assert (len(frames), rate) == (124, 24)
+    assert length_of(tmp_path / "m" / "walk_pose.mp4") == (124, 24)
     with pytest.raises(InputError, match="multiples of 32"):
         export(clip, "scail2", tmp_path, options=ExportOptions(size=(500, 960)))
 
@@ -744,10 +750,9 @@ def test_the_command(saved: Callable[..., int], tmp_path: Path, capsys: pytest.C
     assert "of other poses or settings: use --overwrite" in capsys.readouterr().err
     assert saved("--to", "animate_anyone", "--person", "3") == 0
     assert "kept" in capsys.readouterr().err
-    assert saved("--to", "wan", "--frames", "77", "--frame-rate", "source", "--name", "one") == 0
-    frames, rate = decoded(tmp_path / "out" / "one_wan" / "src_pose.mp4")
-    assert (len(frames), rate) == (77, RATE)
-    assert "the last of 31 frames is repeated, to 77 frames" in capsys.readouterr().err
+    assert saved("--to", "wan", "--frames", "37", "--frame-rate", "source", "--name", "one") == 0
+    assert length_of(tmp_path / "out" / "one_wan" / "src_pose.mp4") == (37, RATE)
+    assert "the last of 31 frames is repeated, to 37 frames" in capsys.readouterr().err
 
 
 def test_the_help_says_what_each_target_wants(capsys: pytest.CaptureFixture) -> None:

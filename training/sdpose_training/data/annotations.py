@@ -77,7 +77,8 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     people = [pair for pair in found.people if pair[0].image.file_name is not None]  # else among the problems
     rows: list[tuple] = []
     beyond = 0
-    for (annotation, person), file in zip(people, _files(people, pictures), strict=True):
+    files = picture_paths([str(annotation.image.file_name) for annotation, _ in people], pictures)
+    for (annotation, person), file in zip(people, files, strict=True):
         try:
             rows.append((file, *_row(annotation, person, file)))
             beyond += _reaches_beyond(person, rows[-1][1])
@@ -94,11 +95,11 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     if beyond > len(rows) / 5:
         advice = "bbox is x, y, width, height: are these x1, y1, x2, y2?"
         log.warning("%d of %d boxes reach beyond their picture; %s", beyond, len(rows), advice)
-    files, *columns = zip(*rows, strict=True)
+    chosen, *columns = zip(*rows, strict=True)
     kinds = (np.int64, *(np.float32,) * 4)
     arrays = [np.asarray(column, kind) for column, kind in zip(columns, kinds, strict=False)]
     source = {key: content[key] for key in ("info", "licenses") if key in content}
-    return People(keypoint_set, files, *arrays, *map(_ids, columns[len(kinds) :]), source=source), problems
+    return People(keypoint_set, chosen, *arrays, *map(_ids, columns[len(kinds) :]), source=source), problems
 
 
 def _reaches_beyond(person: AnnotatedPerson, size: tuple[int, int]) -> bool:
@@ -109,10 +110,6 @@ def _reaches_beyond(person: AnnotatedPerson, size: tuple[int, int]) -> bool:
 
 class _NoPerson(Exception):
     """Nothing is damaged, but there is nobody to train on; the message is the reason."""
-
-
-def _files(people: Sequence[tuple[CocoAnnotation, AnnotatedPerson]], folder: Path) -> list[Path]:
-    return picture_paths([str(annotation.image.file_name) for annotation, _ in people], folder)
 
 
 def _ids(values: Sequence[Any]) -> np.ndarray:

@@ -75,6 +75,8 @@ class Origin:
             return "its poses were fitted to a character"
         if found.get("source") != plain(self.source):
             return f"it was made from another file ({_compared(found.get('source'), self.source)})"
+        if (as_video := "clean" in (found.get("settings") or {})) != ("clean" in self.settings):
+            return f"it was annotated as a {'video' if as_video else 'picture'}"
         other = first_difference(found.get("settings"), plain(self.settings))
         return f"it was made with other settings ({other})" if other else None
 

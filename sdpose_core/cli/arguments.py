@@ -122,7 +122,7 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--detector-threshold", type=float, metavar="S", help="minimum score of a person")
     group.add_argument("--max-people", type=count, metavar="N", help="keep at most N people")
     group.add_argument("--min-size", type=float, default=0, metavar="PX", help="leave out boxes with a shorter side")
-    group.add_argument("--boxes", type=Path, metavar="FILE", help="JSON file with boxes, instead of a detector")
+    group.add_argument("--boxes", type=path, metavar="FILE", help="JSON file with boxes, instead of a detector")
     group.add_argument(
         "--if-nobody", choices=("empty", "full-image"),
         help="if nobody is found: no poses, or one box around the whole picture (default: full-image for a single "
@@ -191,6 +191,12 @@ def _parse_size(text: str) -> tuple[int, int]:
     return w, h
 
 
+def _parse_path(text: str) -> Path:
+    if not text:  # as of a variable that is not set; Path("") would be the current folder
+        raise ValueError
+    return Path(text)
+
+
 def parse_whole(text: str, minimum: int = 1) -> int:
     if int(text) < minimum:
         raise ValueError
@@ -212,6 +218,7 @@ def _parse_parts(text: str) -> tuple[str, ...]:
 
 
 size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
+path = option(_parse_path, "a file or a folder")
 count = option(parse_whole, "a whole number of at least 1")
 color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")
 parts = option(_parse_parts, f"a comma-separated list of {', '.join(_PARTS)}")

@@ -20,6 +20,7 @@ from ..batch.ray import on_ray
 from ..batch.shards import Shard
 from ..errors import InputError, SDPoseError
 from ..resumable import plain
+from . import arguments
 from .arguments import (
     OK,
     SOME_FAILED,
@@ -52,9 +53,9 @@ def add_parser(commands: Any) -> None:
         "video of its name, or made with other settings, unless --overwrite is set.",
     )
     sub.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob pattern, or @FILE (see --list)")
-    sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
+    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument(
-        "--list", dest="lists", type=Path, action="append", default=[], metavar="FILE",
+        "--list", dest="lists", type=arguments.path, action="append", default=[], metavar="FILE",
         help="text file with one video or folder of pictures per line; lines that begin with # are comments",
     )  # fmt: skip
     sub.add_argument("-r", "--recursive", action="store_true", help="also search the subfolders of folders")

@@ -12,6 +12,7 @@ from ..exports.profile import ExportOptions
 from ..exports.targets import TARGETS, export
 from ..images import IMAGE_SUFFIXES
 from ..poses import PoseSequence
+from . import arguments
 from .arguments import OK, add_detector_arguments, add_estimator_arguments, check_folder, checking_usage, say, size
 from .pose_files import SEQUENCE, add_canvas_argument, is_pose_json, read_sequence, sequence_name
 from .progress import Bar
@@ -35,18 +36,20 @@ def add_parser(commands: Any) -> None:
         epilog="targets and the files they write:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.add_argument("sequence", type=Path, metavar="SEQ", help=SEQUENCE)
+    sub.add_argument("sequence", type=arguments.path, metavar="SEQ", help=SEQUENCE)
     sub.add_argument("--to", choices=TARGETS, required=True, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
-    sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
+    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overwrite", action="store_true", help="replace existing files")
     group = sub.add_argument_group("input")
-    group.add_argument("--video", type=Path, metavar="SOURCE", help="the source video, for faces and training lists")
     group.add_argument(
-        "--reference", type=Path, metavar="FILE", help="the character: a .pose.npz, OpenPose JSON or picture"
+        "--video", type=arguments.path, metavar="SOURCE", help="the source video, for faces and training lists"
+    )
+    group.add_argument(
+        "--reference", type=arguments.path, metavar="FILE", help="the character: a .pose.npz, OpenPose JSON or picture"
     )
     add_canvas_argument(group)
     group.add_argument(
-        "--face-poses", type=Path, metavar="SEQ", help="the poses of SOURCE itself, if SEQ was retargeted"
+        "--face-poses", type=arguments.path, metavar="SEQ", help="the poses of SOURCE itself, if SEQ was retargeted"
     )
     group.add_argument(
         "--person",

@@ -13,6 +13,7 @@ from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
 from ..errors import InputError
 from ..inputs import PICTURES, expand
+from . import arguments
 from .arguments import (
     OK,
     SOME_FAILED,
@@ -44,7 +45,7 @@ def add_parser(commands: Any) -> None:
         "other settings are never replaced without --overwrite.",
     )
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or @FILE: a list")
-    sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
+    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
     sub.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(sub)

@@ -15,6 +15,7 @@ from ..images import IMAGE_SUFFIXES, read_image
 from ..origins import INSTEAD, OtherOrigin
 from ..poses import Poses, PoseSequence
 from ..retarget.fitting import AUTO, FRAMES, MATCHES, METHODS, describe_canvas, retarget
+from . import arguments
 from .arguments import (
     OK,
     WrongUsage,
@@ -36,12 +37,12 @@ def add_parser(commands: Any) -> None:
         help="fit a pose sequence to a character",
         description="Fits the sequence to the position, size and proportions of the person in the reference.",
     )
-    sub.add_argument("sequence", type=Path, metavar="SEQ", help=SEQUENCE)
+    sub.add_argument("sequence", type=arguments.path, metavar="SEQ", help=SEQUENCE)
     sub.add_argument(
-        "--to", type=Path, required=True, metavar="REFERENCE",
+        "--to", type=arguments.path, required=True, metavar="REFERENCE",
         help="the character: a picture, a .pose.npz or OpenPose JSON",
     )  # fmt: skip
-    sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.pose.npz", help="file to write")
+    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT.pose.npz", help="file to write")
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     add_json_arguments(sub.add_argument_group("OpenPose JSON, as SEQ or REFERENCE"))
     group = sub.add_argument_group("fitting")

@@ -19,6 +19,7 @@ from ..sequences.cleaning import drawing_threshold
 from ..sequences.tracks import split_tracks
 from ..video.opening import open_video
 from ..video.writer import SUFFIX
+from . import arguments
 from .arguments import OK, add_drawing_arguments, say
 from .clip_arguments import add_codec_argument
 from .pose_files import SEQUENCE, add_json_arguments, is_pose_json, read_sequence, sequence_name
@@ -40,10 +41,14 @@ def _add_draw(commands: Any) -> None:
         help="draw a pose sequence",
         description="Draws a .pose.npz or OpenPose JSON as a video, a picture (one frame), or a folder of pictures.",
     )
-    sub.add_argument("sequence", type=Path, metavar="SEQ", help=SEQUENCE)
+    sub.add_argument("sequence", type=arguments.path, metavar="SEQ", help=SEQUENCE)
     add_json_arguments(sub.add_argument_group("OpenPose JSON"))
     sub.add_argument(
-        "-o", "--out", type=Path, metavar="OUT", help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)"
+        "-o",
+        "--out",
+        type=arguments.path,
+        metavar="OUT",
+        help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)",
     )
     sub.add_argument(
         "--background",
@@ -93,7 +98,7 @@ def _mark(args: argparse.Namespace, sequence: PoseSequence, out: Path) -> str:
 
 def _add_info(commands: Any) -> None:
     sub = commands.add_parser("info", help="show what is in a .pose.npz, OpenPose JSON or a video")
-    sub.add_argument("file", type=Path, metavar="FILE", help="a .pose.npz, OpenPose JSON or a video")
+    sub.add_argument("file", type=arguments.path, metavar="FILE", help="a .pose.npz, OpenPose JSON or a video")
     add_json_arguments(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub.set_defaults(run=_run_info)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 from ..annotate.clip import ClipFiles, annotate_clip, clip_name
@@ -14,6 +13,7 @@ from ..estimation.stage_times import StageTimes
 from ..inputs import is_result
 from ..names import output_name
 from ..poses import PoseSequence
+from . import arguments
 from .arguments import INTERRUPTED, OK, announce, check_folder, checking_usage, make_estimator, say, say_result
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import Bar
@@ -28,8 +28,10 @@ def add_parser(commands: Any) -> None:
         "again to resume after a stop. Results of the same video and settings are kept; with another style or size "
         "they are drawn again. Results of another video or other settings are never replaced without --overwrite.",
     )
-    sub.add_argument("input", type=Path, metavar="INPUT", help="video, animated picture, or folder of pictures")
-    sub.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
+    sub.add_argument(
+        "input", type=arguments.path, metavar="INPUT", help="video, animated picture, or folder of pictures"
+    )
+    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
     add_clip_arguments(sub)
     sub.add_argument("--profile", action="store_true", help="print how long each stage was busy and idle")
     sub.set_defaults(run=_run_video)

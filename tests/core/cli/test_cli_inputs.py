@@ -175,6 +175,23 @@ def test_out_that_is_no_folder_is_said_before_any_work(capsys: pytest.CaptureFix
     assert Path("out").read_text() == "mine"
 
 
+@pytest.mark.parametrize("arguments", [["video", "", "-o", "out"], ["image", "a.png", "-o", ""], ["draw", ""]])
+def test_an_empty_name_is_not_the_current_folder(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+    picture("a.png")
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "expected a file or a folder, got ''" in capsys.readouterr().err
+    assert os.listdir() == ["a.png"]
+
+
+def test_a_picture_and_a_video_of_it_in_one_folder(capsys: pytest.CaptureFixture) -> None:
+    picture("a.png")
+    assert run("video", "a.png") == 0
+    assert run("image", "a.png") == 1
+    assert "it was annotated as a video" in capsys.readouterr().err
+
+
 def test_pictures_that_are_not_read_are_said(capsys: pytest.CaptureFixture) -> None:
     picture("in/a.png")
     for name in ("b.HEIC", "c.cr2"):

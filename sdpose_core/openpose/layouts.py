@@ -107,10 +107,9 @@ def _frames_of_dict(
 def _refuse_other_skeleton(obj: Mapping[str, Any], place: str) -> None:
     """Raise `InputError` if MMPose's `meta_info` names points in another order, as those of animals or of H3.6M."""
     meta = obj.get("meta_info")
-    meta = meta if isinstance(meta, Mapping) else {}
-    names = meta.get("keypoint_id2name")
-    first = str(names.get("0", "nose")) if isinstance(names, Mapping) else "nose"
-    if first.lower() != "nose":
+    if not isinstance(meta, Mapping) or not isinstance(names := meta.get("keypoint_id2name"), Mapping):
+        return
+    if (first := str(names.get("0", "nose"))).lower() != "nose":
         found = f"{meta.get('dataset_name', 'another skeleton')}, {first} first"
         raise InputError(f"{place}: its points are in the order of {found}: expected people in COCO's order")
 

@@ -288,8 +288,9 @@ def part_of(key: Any) -> str | None:
 def scores_of(entry: Mapping[str, Any]) -> list[Any] | None:
     """The scores of the body's points in a list of their own, or None."""
     key = _key_of(entry, _SCORES)
-    value = entry[key] if key is not None else None
-    return as_list(value, str(key)) if isinstance(value, list | tuple) or hasattr(value, "ndim") else None
+    value: Any = entry[key] if key is not None else None
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return list(value) if isinstance(value, list | tuple) else None
 
 
 def id_of(entry: Mapping[str, Any]) -> int | None:

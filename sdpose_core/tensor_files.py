@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import zipfile
@@ -12,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import CheckpointError, one_line
+from . import texts
+from .errors import CheckpointError, InputError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -228,7 +228,8 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
     if whole:
         return whole[:1]
     for index in sorted(folder.glob(f"{stem}*.safetensors.index*.json")):
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        files = read_json(index).get("weight_map")
+        names = sorted({str(name) for name in files.values()}) if isinstance(files, dict) else []
         missing = [name for name in names if not (folder / name).exists()]
         if missing or not names:
             raise CheckpointError(f"{index} names {', '.join(missing) or 'no files'}, missing in {folder}")
@@ -244,9 +245,9 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
 def read_json(path: Path) -> dict:
     """The JSON object in a file. Raises `CheckpointError`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from None
+        content = texts.read_json(path, "a JSON object")
+    except InputError as error:
+        raise CheckpointError(str(error)) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import shutil
 import zipfile
 from collections import OrderedDict
@@ -24,7 +25,7 @@ from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.network import SDPose
-from sdpose_core.tensor_files import open_tensors
+from sdpose_core.tensor_files import files_of, open_tensors
 
 State = dict[str, torch.Tensor]
 
@@ -322,3 +323,18 @@ def test_values_too_large_for_half_precision_are_not_written(state: State, tmp_p
     with pytest.raises(InputError, match="as float16, 1 of .*unet.conv_in.bias.*choose bf16"):
         save_checkpoint(large, STANDARD, tmp_path / "x.safetensors", dtype=torch.float16)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ['{"weight_map": []}', '{"weight_map": {}}', "{}", "[]", "{", ""])
+def test_an_index_of_shards_that_names_none_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "unet.safetensors.index.json").write_text(content)
+    with pytest.raises(CheckpointError, match="index.json") as error:
+        files_of(tmp_path, "unet")
+    assert "\n" not in str(error.value)
+
+
+def test_an_index_of_shards_may_have_any_encoding(tmp_path: Path) -> None:
+    save_file(FEW, tmp_path / "a.safetensors")
+    index = json.dumps({"weight_map": dict.fromkeys(FEW, "a.safetensors")})
+    (tmp_path / "unet.safetensors.index.json").write_bytes(index.encode("utf-16"))
+    assert files_of(tmp_path, "unet") == [tmp_path / "a.safetensors"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 WHOLE_FILE = "."
 """Name of the entry of tensors that lie in no entry."""
 
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_ZIP_START = b"PK\x03\x04"
+_PICKLE_STARTS = (_ZIP_START, b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _NO_WEIGHTS = ("optim", "lr_sched", "sched", "scaler", "rng", "callback", "loop")
 """What the entries of a training state begin with that hold tensors, but no weights."""
 
@@ -101,19 +103,36 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
     if suffix in _UNFINISHED:
         raise CheckpointError(f"{path} is an unfinished download: let the download finish (it resumes)")
     with path.open("rb") as handle:
-        start = handle.read(len(_LFS_POINTER))
-    if start == _LFS_POINTER:
+        start = handle.read(64)
+    if start.startswith(_LFS_POINTER):
         raise CheckpointError(f"{path} is a git-lfs pointer, not the weights: run 'git lfs pull'")
     if not start:
         raise CheckpointError(f"{path} is empty: download it again")
+    if start[8:9] != b"{" and start.lstrip().startswith((b"<", b"{")):
+        raise CheckpointError(f"{path} is a text, such as the error page of a failed download: download it again")
     if start[8:9] == b"{" or suffix == ".safetensors" and not start.startswith(_PICKLE_STARTS):
         return "safetensors"  # the length of its header, and the header, which is JSON
+    if start.startswith(_ZIP_START):
+        _check_zip(path)
     if start.startswith(_PICKLE_STARTS) or suffix in PICKLES:
         return "pickle"
     raise CheckpointError(
         f"{path}: expected a .safetensors file or a folder, found a {path.suffix or 'bare'} file that begins with "
         f"{start[:12]!r}"
     )
+
+
+def _check_zip(path: Path) -> None:
+    """Raise `CheckpointError` for a zip file that is none of torch's pickles."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        raise CheckpointError(f"{path} is damaged or incomplete: download it again") from None
+    if any("/code/" in name for name in names):
+        raise CheckpointError(f"{path} is a TorchScript model, which cannot be read: use the weights it was made from")
+    if not any(name.endswith("/data.pkl") for name in names):
+        raise CheckpointError(f"{path} is a zip file with {some(names)}: unpack it, and choose the checkpoint in it")
 
 
 def _pickle_refused(path: Path) -> CheckpointError:
@@ -143,7 +162,7 @@ def read_pickle(path: Path, entry: str | None = None, fits: Fits = lambda names:
     if len(found) > 1:
         found = {name: state for name, state in found.items() if fits(list(state))} or found
     if not found:
-        raise CheckpointError(f"{path} has no tensors: it holds {_contents(content)}")
+        raise CheckpointError(f"{path} has no weights: it holds {_contents(content)}")
     if len(found) > 1:
         raise several_sets(path, list(found))
     [(name, tensors)] = found.items()
@@ -209,7 +228,8 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
     if whole:
         return whole[:1]
     for index in sorted(folder.glob(f"{stem}*.safetensors.index*.json")):
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        files = read_json(index).get("weight_map")
+        names = sorted({str(name) for name in files.values()}) if isinstance(files, dict) else []
         missing = [name for name in names if not (folder / name).exists()]
         if missing or not names:
             raise CheckpointError(f"{index} names {', '.join(missing) or 'no files'}, missing in {folder}")
@@ -225,7 +245,7 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
 def read_json(path: Path) -> dict:
     """The JSON object in a file. Raises `CheckpointError`."""
     try:
-        content = texts.read_json(path)
+        content = texts.read_json(path, "a JSON object")
     except InputError as error:
         raise CheckpointError(str(error)) from None
     if not isinstance(content, dict):

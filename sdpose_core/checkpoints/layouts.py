@@ -109,6 +109,8 @@ def save_checkpoint(
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
     _check(shapes, config, _has_rgb_branch(shapes), "the state to write")
     tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
+    if dtype is not None and (lost := _damage(tensors)) and not _damage(state):
+        raise InputError(f"as {str(dtype).removeprefix('torch.')}, {lost}: choose bf16 or fp32")
     texts = {name: str(value) for name, value in (metadata or {}).items()}
     if layout == "diffusers":
         notes = write_folder(tensors, config, Path(path), texts)

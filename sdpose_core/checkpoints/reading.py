@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError
 from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
-from ..tensor_files import Tensors, files_of, kind_of, open_tensors, read_json, some
+from ..tensor_files import PICKLES, Tensors, files_of, kind_of, open_tensors, read_json, some
 from . import names as keys
 from .sizes import config_of, settings_of_metadata, unet_config, unet_from_comfy, vae_config, vae_from_comfy, what_it_is
 from .wrappers import holds_a_head, unwrapped
@@ -76,11 +76,15 @@ def opened(path: Path, pickles: bool = False, entry: str | None = None) -> Itera
 
 
 def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoint:
-    missing = [name for name in ("unet", "vae", "decoder") if not (path / name).is_dir()]
-    if missing:
+    parts_of_folder = ("unet", "vae", "decoder")
+    if missing := [name for name in parts_of_folder if not (path / name).is_dir()]:
+        files = sorted(file.name for file in path.iterdir() if file.suffix.lower() in (".safetensors", *PICKLES))
+        advice = f"choose the folder {path.parent}" if path.name in parts_of_folder else ""
+        advice = advice or (f"choose a file in it: {some(files)}" if files else "")
         raise CheckpointError(
             f"{path} is not an SDPose folder: expected unet/, vae/ and decoder/, missing {', '.join(missing)}"
             + (" (a plain Stable Diffusion folder has no heatmap head)" if missing == ["decoder"] else "")
+            + (f"; {advice}" if advice else "")
         )
     folders = {"unet.": "unet", "vae.": "vae", "head.": "decoder"}
     parts = {prefix: open_folder_part(path, folder, stack, pickles) for prefix, folder in folders.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -238,13 +239,17 @@ def _shape(shapes: Shapes, name: str, path: Path) -> tuple[int, ...]:
     return shapes[name]
 
 
+_LORA = re.compile(r"(?:^|\.)lora_")
+
+
 def what_it_is(names: Sequence[str]) -> str:
     """The kind of a file that is not an SDPose checkpoint, as a phrase: "a LoRA"."""
+    if any(_LORA.search(name) for name in names):
+        return "a LoRA"
     signs = (
         ("conditioner.embedders.1.", "a Stable Diffusion XL checkpoint"),
         ("cond_stage_model.", "a Stable Diffusion checkpoint"),
         ("control_model.", "a ControlNet"),
-        ("lora_", "a LoRA"),
         ("first_stage_model.", "a Stable Diffusion checkpoint without text encoder"),
         ("encoder.down", "only a VAE"),
         ("text_model.", "a text encoder"),

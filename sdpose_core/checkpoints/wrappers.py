@@ -71,9 +71,10 @@ def _fronts(names: Iterable[str], path: Path, entry: str | None) -> Iterator[str
 
 
 def _wrapping(names: Sequence[str]) -> set[str]:
-    """The first parts of the names, if none belongs to the model itself."""
+    """The first parts of the names, if none belongs to the model itself: known ones, or one that all have."""
     found = {name.partition(".")[0] for name in names}
-    return set() if any(name.startswith(_KNOWN) for name in names) or not found <= _IN_FRONT else found
+    inside = found <= _IN_FRONT or len(found) == 1 and any(f".{known}" in name for name in names for known in _KNOWN)
+    return found if inside and not any(name.startswith(_KNOWN) for name in names) else set()
 
 
 def _note(names: Mapping[str, str]) -> str:

@@ -207,7 +207,9 @@ class PeopleFound:
             f"; left out: {reasons}" if reasons else "",
         )  # fmt: skip
         if self.guessed:
-            log.warning("%d people have points without visibility: all but 0, 0 count as labeled", self.guessed)
+            log.warning(
+                "people whose points have no visibility: %d; all points but 0, 0 count as labeled", self.guessed
+            )
 
     def reasons(self) -> str:
         """Who was left out and why, as a phrase; "" if nobody was."""

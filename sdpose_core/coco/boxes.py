@@ -129,9 +129,9 @@ def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows
         kinds = ", ".join(f"{count} of category {name}" for name, count in left.most_common(8))
         found.notes.append(f"boxes that are not people are left out: {kinds}")
     if crowds:
-        found.notes.append(f"{crowds} crowds are left out")
+        found.notes.append(f"crowds are left out: {crowds}")
     if categories and (unknown := sum(each.category is None for each in entries)):
-        found.notes.append(f"{unknown} boxes without a category are taken for people")
+        found.notes.append(f"boxes without a category are taken for people: {unknown}")
     if guess:
         found.notes.append(guess)
 
@@ -208,7 +208,7 @@ def _annotated(content: Mapping[str, Any], found: BoxRows, where: str) -> Iterat
         else:
             yield _detection(each.entry, i, where, each.image.id)
     left[f"that are damaged, such as {coco.problems[0]}" if coco.problems else ""] += len(coco.problems)
-    found.notes += [f"{count} annotations {reason} are left out" for reason, count in left.items() if count]
+    found.notes += [f"annotations {reason} are left out: {count}" for reason, count in left.items() if count]
 
 
 def _picture(row: Mapping[str, Any]) -> Any:

@@ -92,7 +92,9 @@ class BoxFile:
         if min(self._numbers, default=0) == 1:
             self._note(_FROM_1)
         if beyond := len(self._numbers.keys() - counted.keys()):
-            self._note(f"{beyond} of {len(self._numbers)} frame numbers are not in the clip of {len(pictures)} frames")
+            self._note(
+                f"frame numbers beyond the {len(pictures)} pictures are left out: {beyond} of {len(self._numbers)}"
+            )
         return counted
 
     def _assign(self, pictures: Sequence[Path]) -> dict[str, Any]:

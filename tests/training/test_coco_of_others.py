@@ -386,6 +386,15 @@ def test_predictions_that_cannot_be_read_are_told_in_one_line(
     assert message in line
 
 
+def test_predictions_from_0_to_1_are_an_error(folder: Path) -> None:
+    content = clean()
+    shares = [{**each, "keypoints": [v / 160 if i % 3 < 2 else v for i, v in enumerate(each["keypoints"])]}
+              for each in results(content)]  # fmt: skip
+    (folder / "p.json").write_text(json.dumps(shares))
+    with pytest.raises(InputError, match="keypoints from 0 to 1: expected pixels"):
+        read_predictions(folder / "p.json")
+
+
 def test_our_own_export_is_read(tmp_path: Path) -> None:
     """The results file of `sdpose export --to coco`, of 17 and of 133 points."""
     for points, name in ((17, "coco_17"), (133, "coco_wholebody_133")):

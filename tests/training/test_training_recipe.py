@@ -143,3 +143,12 @@ def test_without_the_train_extra_a_script_ends_in_one_line(package: str, monkeyp
     code = (ROOT / "training" / "sdpose_training" / "recipe" / "__init__.py").read_text(encoding="utf-8")
     with pytest.raises(SystemExit, match=rf"needs the package '{package}'.*sdpose-annotator\[train\]"):
         exec(compile(code, "recipe", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"), [('name = "C:\\Users"', "write paths with /"), ("a = " + "[" * 5000 + "]" * 5000, "recursion")]
+)
+def test_paths_of_windows_and_deep_lists_are_one_line(tmp_path: Path, text: str, advice: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(InputError, match=f"not valid TOML: .*{advice}"):
+        load_recipe(tmp_path / "r.toml")

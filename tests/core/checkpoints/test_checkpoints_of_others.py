@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import shutil
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +21,11 @@ from sdpose_core.checkpoints.layouts import convert, read_checkpoint, save_check
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.checkpoints.wrappers import holds_a_head, unwrapped
 from sdpose_core.cli.main import main
-from sdpose_core.errors import CheckpointError
+from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.network import SDPose
-from sdpose_core.tensor_files import open_tensors
+from sdpose_core.tensor_files import files_of, open_tensors
 
 State = dict[str, torch.Tensor]
 
@@ -79,6 +82,8 @@ NAMES = {
     "compiled in DDP": prefixed("module._orig_mod."),
     "DDP in Lightning": prefixed("model.module."),
     "EMA of Lightning": prefixed("ema_model.module."),
+    "an unknown name": prefixed("pose_model."),
+    "DeepSpeed": prefixed("_forward_module.module."),
     "a compiled part": compiled_unet,
     "AveragedModel": averaged,
 }
@@ -191,12 +196,12 @@ def test_tensors_of_other_number_types(tmp_path: Path, dtype: torch.dtype) -> No
 
 
 CONTENTS: dict[str, tuple[Any, str]] = {
-    "settings": ({"epoch": 3, "args": {"lr": 0.1}}, r"no tensors: it holds epoch \(int\), args \(dict\)"),
-    "counters": ({"step": torch.tensor(3)}, r"no tensors: it holds step \(Tensor\)"),
-    "only an optimizer": ({"optimizer": OPTIMIZER}, r"no tensors: it holds optimizer \(dict\)"),
-    "a list": ([torch.ones(2)], "no tensors: it holds a list"),
-    "one tensor": (torch.ones(2), "no tensors: it holds a Tensor"),
-    "nothing": ({}, "no tensors: it holds nothing"),
+    "settings": ({"epoch": 3, "args": {"lr": 0.1}}, r"no weights: it holds epoch \(int\), args \(dict\)"),
+    "counters": ({"step": torch.tensor(3)}, r"no weights: it holds step \(Tensor\)"),
+    "only an optimizer": ({"optimizer": OPTIMIZER}, r"no weights: it holds optimizer \(dict\)"),
+    "a list": ([torch.ones(2)], "no weights: it holds a list"),
+    "one tensor": (torch.ones(2), "no weights: it holds a Tensor"),
+    "nothing": ({}, "no weights: it holds nothing"),
     "an object": ({"model": {"w": torch.ones(2)}, "args": argparse.Namespace(a=1)}, "of the class argparse.Namespace"),
     "a whole module": (torch.nn.Linear(2, 2), r"of the class torch\.nn\.modules\.linear\.Linear.*state_dict\(\)"),
 }
@@ -275,3 +280,61 @@ def test_converting_twice_gives_the_same_bytes(tmp_path: Path, layout: str) -> N
     assert written[0] == written[1]
     kept = read_checkpoint(tmp_path / f"a{'' if layout == 'diffusers' else '.safetensors'}")[2].metadata
     assert {name: kept[name] for name in texts} == texts
+
+
+def zipped(*names: str) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return written.getvalue()
+
+
+NO_WEIGHTS = {
+    "a web page": (b"<!DOCTYPE html><html>", "page of a failed download"),
+    "an answer": (b'{"error": "access is restricted"}', "page of a failed download"),
+    "a zip file": (zipped("a.safetensors", "b.txt"), "is a zip file with a.safetensors, b.txt: unpack it"),
+    "TorchScript": (zipped("m/code/a.py", "m/data.pkl"), "is a TorchScript model"),
+    "half a zip file": (zipped("m/data.pkl")[:40], "is damaged or incomplete"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_WEIGHTS)
+@pytest.mark.parametrize("suffix", ["safetensors", "pth", "zip"])
+def test_other_files_are_called_what_they_are(tmp_path: Path, kind: str, suffix: str) -> None:
+    content, message = NO_WEIGHTS[kind]
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(content)
+    for read in (load_estimator, lambda path: convert(path, tmp_path / "y.safetensors")):
+        with pytest.raises(CheckpointError, match=message):
+            read(path)
+
+
+def test_a_lora_and_a_folder_around_a_file_are_named(tmp_path: Path) -> None:
+    save_file({"base_model.model.unet.conv_in.lora_A.weight": torch.ones(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match="but a LoRA"):
+        read_checkpoint(tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=r"choose a file in it: x\.safetensors"):
+        read_checkpoint(tmp_path)
+
+
+def test_values_too_large_for_half_precision_are_not_written(state: State, tmp_path: Path) -> None:
+    large = {**state, "unet.conv_in.bias": torch.full_like(state["unet.conv_in.bias"], 1e5, dtype=torch.float32)}
+    with pytest.raises(InputError, match="as float16, 1 of .*unet.conv_in.bias.*choose bf16"):
+        save_checkpoint(large, STANDARD, tmp_path / "x.safetensors", dtype=torch.float16)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ['{"weight_map": []}', '{"weight_map": {}}', "{}", "[]", "{", ""])
+def test_an_index_of_shards_that_names_none_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "unet.safetensors.index.json").write_text(content)
+    with pytest.raises(CheckpointError, match="index.json") as error:
+        files_of(tmp_path, "unet")
+    assert "\n" not in str(error.value)
+
+
+def test_an_index_of_shards_may_have_any_encoding(tmp_path: Path) -> None:
+    save_file(FEW, tmp_path / "a.safetensors")
+    index = json.dumps({"weight_map": dict.fromkeys(FEW, "a.safetensors")})
+    (tmp_path / "unet.safetensors.index.json").write_bytes(index.encode("utf-16"))
+    assert files_of(tmp_path, "unet") == [tmp_path / "a.safetensors"]

@@ -236,7 +236,7 @@ def test_numbers_that_begin_at_1_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "note"),
     [(["f_1.png", "f_2.png", "f_3.png"], "as those in the names"), (["a.png", "b.png", "c.png"], "begin at 1"),
-     (["a.png", "b.png"], "1 of 2 frame numbers are not in the clip of 2 frames"),
+     (["a.png", "b.png"], "beyond the 2 pictures are left out: 1 of 2"),
      (["f_0.png", "f_1.png", "f_2.png"], "")],
 )  # fmt: skip
 def test_numbers_of_a_folder_that_do_not_begin_at_0_are_told(tmp_path: Path, names: list[str], note: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sdpose_core.coco.annotations import Coco
 from sdpose_core.coco.categories import category_of, names_by_id, people_ids
-from sdpose_core.coco.people import WHOLEBODY_FIELDS
+from sdpose_core.coco.people import WHOLEBODY_FIELDS, are_shares
 from sdpose_core.coco.values import as_written, read_id
 from sdpose_core.codec.crops import box_to_center_scale, fix_aspect
 from sdpose_core.errors import InputError
@@ -104,6 +104,7 @@ def read_predictions(path: str | Path, pictures: Coco | None = None) -> Predicti
     if keypoints.ndim != 3:
         raise InputError(f"{path}: expected keypoints of shape (K, 2) for each person, found {keypoints.shape[1:]}")
     keypoints[~np.isfinite(keypoints)] = np.nan
+    _check_pixels(keypoints, path)
     box_scores, scales = column(entries, "bbox_score", path), column(entries, "bbox_scale", path)
     _check_values(entries, "bbox_score", np.isfinite(box_scores), path)
     _check_values(entries, "bbox_scale", np.isfinite(scales) & (scales >= 0), path)
@@ -127,8 +128,10 @@ def _coco_results(entries: Sequence[Any], content: Any, path: str | Path, pictur
     if points.ndim == 2 and points.shape[1] % 3 == 0:
         points = points.reshape(len(points), -1, 3)
     if points.ndim != 3 or points.shape[2] != 3:
-        raise InputError(f"{path}: expected keypoints as x, y, score of each point, found {points.shape[1:]} numbers")
+        shape = " x ".join(map(str, points.shape[1:]))
+        raise InputError(f"{path}: expected keypoints as x, y, score of each point, found {shape} numbers")
     points[~np.isfinite(points).all(axis=2)] = (np.nan, np.nan, 0)
+    _check_pixels(points[..., :2], path)
     scores = column(entries, "score", path)
     _check_values(entries, "score", np.isfinite(scores), path)
     keypoints, found = points[..., :2], np.isfinite(points[..., :1])
@@ -169,12 +172,20 @@ def _check_values(entries: Sequence[Mapping[str, Any]], key: str, good: np.ndarr
         )
 
 
+def _check_pixels(keypoints: np.ndarray, path: str | Path) -> None:
+    found = keypoints[np.isfinite(keypoints)]
+    if found.any() and are_shares(found):
+        raise InputError(f"{path}: keypoints from 0 to 1: expected pixels (multiply by width and height)")
+
+
 def column(entries: Sequence[Mapping[str, Any]], key: str, path: str | Path, dtype: type = np.float64) -> np.ndarray:
     """(N, ...) the numbers under one key of each entry; `InputError` if they are not numbers of one shape."""
     try:
         return np.asarray([entry[key] for entry in entries], dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: expected {key!r} to be numbers of the same shape in all entries: {error}") from None
+    except OverflowError:
+        raise InputError(f"{path}: a number under {key!r} is too large: expected 64 bits") from None
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: expected {key!r} to be numbers of the same shape in all entries") from None
 
 
 def read_image_ids(entries: Sequence[Mapping[str, Any]], key: str, path: str | Path) -> tuple[Any, ...]:

@@ -180,7 +180,9 @@ def _of_known_pictures(predictions: Predictions, coco: Coco) -> Predictions:
         )
     if unknown:
         left = len(predictions) - len(inside)
-        log.warning("%d predictions are left out: the annotations lack their pictures, such as %r", left, unknown[0])
+        log.warning(
+            "predictions of pictures that the annotations lack are left out: %d, such as of %r", left, unknown[0]
+        )
     found = predictions.select(inside)
     return replace(found, image_ids=tuple(known[picture] for picture in found.image_ids))
 

@@ -20,8 +20,10 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as nested plain values; `InputError` if it is missing or invalid."""
     try:
         return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        escape = any(word in str(error) for word in ("hex value", "Unescaped"))
+        advice = ": write paths with / or in 'single quotes'" if escape else ""
+        raise InputError(f"{path} is not valid TOML: {error}{advice}") from None
 
 
 def to_toml(value: Any) -> str:

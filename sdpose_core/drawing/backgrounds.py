@@ -28,7 +28,7 @@ def open_background(path: str | Path, sequence: PoseSequence) -> tuple[Iterator[
         image = read_image(path)
         return (Frame(int(index), 0.0, image) for index in sequence.frame_index), []
     source = open_video(path)
-    notes: list[str] = []
+    notes = [f"the background {note}" for note in source.info.notes]
     names = dict(zip(sequence.meta.get("frame_names", ()), sequence.frame_index.tolist(), strict=False))
     if isinstance(source, PictureFolder) and any(file.name in names for file in source.files):
         return (Frame(names[f.name], f.pts, f.image) for f in source.frames() if f.name in names), notes

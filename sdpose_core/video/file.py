@@ -35,7 +35,7 @@ class VideoFile(VideoSource):
         facts = choose_stream(path)
         self._stream = facts.index
         for note in facts.notes:
-            log.warning("%s: %s", path, note)
+            log.info("%s: %s", path, note)
         with opened(path) as container:
             stream = container.streams[self._stream]
             first = next(iter(_Decoding(container, stream)), None)

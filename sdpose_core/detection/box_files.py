@@ -165,7 +165,7 @@ class BoxFile:
         if size is None:
             raise InputError(f"{self.path}: the boxes are from 0 to 1: expected pixels")
         self._note(
-            "the boxes are from 0 to 1: taken as x1, y1, x2, y2 in shares of the width and height of the picture"
+            "the boxes are from 0 to 1: taken as shares of the picture, by corners and not by centers as in YOLO"
         )
         boxes[:, :4] *= np.asarray([*size, *size], np.float32)
         return boxes

@@ -197,7 +197,7 @@ class PoseEstimator:
         vae = self._vae_dtype().get("vae_dtype", "float32")
         half = {"float16": "bf16 or fp32", "bfloat16": "fp32"}
         others = [half[name] for name in (str(self.dtype).removeprefix("torch."), vae) if name in half]
-        damaged = "the weights are damaged, get them again"
+        damaged = "the weights are damaged: get them again"
         if not others:
             return f"{found}: {self.name} runs in full precision, so {damaged}"
         advice = f"choose another dtype ({others[0]}); if that does not help, {damaged}"

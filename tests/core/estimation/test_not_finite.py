@@ -77,7 +77,7 @@ PLACES = ("head.final_layer.bias", "unet.conv_in.weight", "vae.encoder.conv_in.w
 def test_damaged_weights_fail_the_picture(place: str, flip_test: bool) -> None:
     model = make_model(SMALL)
     model.state_dict()[place].view(-1)[0] = torch.nan
-    with pytest.raises(NotFiniteError, match="heatmap values of box 0 .* full precision.*damaged, get them") as error:
+    with pytest.raises(NotFiniteError, match="heatmap values of box 0 .* full precision.*damaged: get them") as error:
         PoseEstimator(model, flip_test=flip_test).estimate([PICTURE], [BOX])
     assert "\n" not in str(error.value)
 

@@ -38,7 +38,7 @@ class CheckpointError(SDPoseError):
 
 
 class NotFiniteError(SDPoseError):
-    """A network gave values that are no numbers: NaN or infinity.
+    """A network gave values that are not numbers: NaN or infinity.
 
     Args:
         problem: what was found, and what to do.

@@ -263,11 +263,11 @@ def white_of(low: float, high: float, mean: float, *, whole: bool) -> int:
         low, high, mean: of all values.
         whole: whether the type holds only whole numbers; `uint8` needs no guess.
 
-    Raises `InputError` for values that are no numbers, or of unknown range.
+    Raises `InputError` for values that are not numbers, or of unknown range.
     """
     found = f"values from {low:g} to {high:g}"
     if not np.isfinite([low, high]).all():
-        raise InputError(f"{found}, some are no numbers (NaN or infinity): check what made the picture")
+        raise InputError(f"{found}, some are not numbers (NaN or infinity): check what made the picture")
     if low < (0 if whole else -0.5) or high > 65535.5:
         raise InputError(f"{found}, of unknown range: expected 0..1, or whole numbers of 0..255")
     if high <= (1 if whole else 1.5) or (not whole and mean <= 1 and high <= 64):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...sdpose_core.errors import InputError
+from ...sdpose_core.errors import InputError, counted
 from ...sdpose_core.images import CHANNELS, as_array, white_of
 from ..host.progress import stoppable
 
@@ -30,7 +30,7 @@ def frames_of(image: torch.Tensor) -> Iterator[np.ndarray]:
     Also takes what other nodes produce by mistake, with a warning in the log: values of 0..255, a single picture
     without batch, channels first.
 
-    Raises `InputError` for any other shape, for an empty batch, and for values that are no numbers.
+    Raises `InputError` for any other shape, for an empty batch, and for values that are not numbers.
     """
     batch = _batch(image)
     white = 255 if batch.dtype == _torch().uint8 else _white(batch)
@@ -78,8 +78,8 @@ def _white(batch: torch.Tensor) -> int:
     if not math.isfinite(low) or not math.isfinite(high):
         number, count = next((i, n) for i, frame in enumerate(known) if (n := int((~torch.isfinite(frame)).sum())))
         raise InputError(
-            f"image, frame {number}: {count:,} values are no numbers (NaN or infinity), often because a VAE ran in "
-            "half precision: run it in fp32"
+            f"image, frame {number}: NaN or infinity in {counted(count, 'value')}, often because a VAE ran in half "
+            "precision: run it in fp32"
         )
     mean = 0.0 if high <= 1 else float(known.mean(dtype=torch.float32))
     try:

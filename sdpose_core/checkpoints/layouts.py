@@ -187,7 +187,7 @@ def read_base(folder: str | Path) -> tuple[UNetConfig, VAEConfig, dict[str, torc
 
 
 def _damage(state: Mapping[str, torch.Tensor]) -> str:
-    """Which tensors hold values that are no numbers; "" if none does."""
+    """Which tensors hold values that are not numbers; "" if none does."""
     import torch
 
     names = []

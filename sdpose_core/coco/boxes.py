@@ -82,7 +82,7 @@ def read_boxes(content: Any, where: str) -> BoxRows:
     """The boxes of people in parsed JSON of one of the `FORMATS`, or of detectors' predictions with "bboxes".
 
     Crowds and other categories are left out. `where` is the file, for errors. Raises `InputError` for another format,
-    values that are no numbers, or categories of which none can be told to be people.
+    values that are not numbers, or categories of which none can be told to be people.
     """
     found = BoxRows()
     names: dict[Id, str] = {}

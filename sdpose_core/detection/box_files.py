@@ -198,7 +198,7 @@ def _track(row: BoxRow) -> Any:
 
 
 def _track_numbers(rows: Iterable[BoxRow]) -> dict[Any, int]:
-    """Track id as in the file -> whole number from 0: itself, or if some are no numbers, by order of appearance."""
+    """Track id as in the file -> whole number from 0: itself, or if some are not numbers, by order of appearance."""
     written = list(dict.fromkeys(value for value in map(_track, rows) if value is not None))
     try:
         known: dict[Any, Any] = {value: read_id(value) for value in written}

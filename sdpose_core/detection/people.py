@@ -75,7 +75,7 @@ def check_finite(boxes_xyxy: np.ndarray, scores: np.ndarray, threshold: float, n
     damaged = ~np.isfinite(scores) | ((scores >= threshold) & ~np.isfinite(boxes_xyxy).all(axis=1))
     if damaged.any():
         raise NotFiniteError(
-            f"detector {name}: {damaged.sum():,} of {len(scores):,} candidates are no numbers (NaN or infinity): its "
+            f"detector {name}: {damaged.sum():,} of {len(scores):,} candidates are not numbers (NaN or infinity): its "
             "weights are damaged or its half precision is too small: get the file again, or choose another detector"
         )
 

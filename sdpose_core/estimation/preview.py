@@ -156,7 +156,7 @@ class PreviewEstimator:
         found = self.model.run({self.model.inputs[0].name: blob})[0].reshape(len(COCO_17), 3)
         if damage := int((~np.isfinite(found)).sum()):
             raise NotFiniteError(
-                f"{damage} of {found.size} values of {self.name} are no numbers (NaN or infinity): {WEIGHTS.name} or "
+                f"{damage} of {found.size} values of {self.name} are not numbers (NaN or infinity): {WEIGHTS.name} or "
                 f"{self.model.backend} is damaged, install them again"
             )
         return found[:, 1::-1].copy(), found[:, 2]

@@ -193,7 +193,7 @@ class PoseEstimator:
         """What is wrong, and what to do: in half precision, values between the layers may be too large."""
         w, h = self.model.config.heatmap_size
         total = self.model.config.num_keypoints * w * h
-        found = f"{count:,} of {total:,} heatmap values of box {box} are no numbers (NaN or infinity)"
+        found = f"{count:,} of {total:,} heatmap values of box {box} are not numbers (NaN or infinity)"
         vae = self._vae_dtype().get("vae_dtype", "float32")
         half = {"float16": "bf16 or fp32", "bfloat16": "fp32"}
         others = [half[name] for name in (str(self.dtype).removeprefix("torch."), vae) if name in half]

@@ -107,7 +107,9 @@ def choose_stream(path: Path) -> StreamFacts:
         rate, note = _rate(best, times[best.index])
         codec = best.codec_context
         name = codec.codec.canonical_name
-        which = f"has {len(streams)} video streams: number {best.index} ({name}, {codec.width} x {codec.height}) is used"
+        which = (
+            f"has {len(streams)} video streams: number {best.index} ({name}, {codec.width} x {codec.height}) is used"
+        )
         notes = (which if len(streams) > 1 else "", note)
         return StreamFacts(best.index, len(streams), rate, tuple(filter(None, notes)))
 

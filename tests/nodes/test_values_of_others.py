@@ -84,8 +84,8 @@ def damaged(value: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (damaged(float("nan")), r"frame 1: 1 values are no numbers"),
-        (damaged(float("inf")), r"frame 1: 1 values are no numbers"),
+        (damaged(float("nan")), r"frame 1: NaN or infinity in 1 value,"),
+        (damaged(float("inf")), r"frame 1: NaN or infinity in 1 value,"),
         (UNIT * 2 - 1, "unknown range"),
         (WHOLE.int() - 128, "unknown range"),
         (UNIT * 1e6, "unknown range"),

@@ -207,6 +207,7 @@ def command(data: Path, out: Path, *more: str, checkpoint: Path) -> list[str]:
     return ["--checkpoint", f"SDPose={checkpoint}", "--data.root", str(data), *styles, "--out", str(out), *more]
 
 
+@pytest.mark.slow
 def test_the_command_writes_picture_and_tables(data: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(command(data, out, "--random", "--pooling", "keypoints", "--batch", "4", checkpoint=checkpoint)) == 0

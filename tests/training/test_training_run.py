@@ -183,6 +183,7 @@ def test_sigterm_saves_and_the_run_goes_on(
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_a_signal_breaks_a_validation_off_and_the_next_start_does_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +315,7 @@ def test_without_the_rgb_task_and_from_several_levels(data: Path, tmp_path: Path
 # --- its parts -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_goes_on_learning_with_other_micro_batches(data: Path, tmp_path: Path) -> None:
     """An odd number of whole batches, then, resumed, batches of two halves, in two stages."""
     out, common = tmp_path / "run", [*QUICK, "--checkpoints.every", "1", "--stages.0.samples", "24"]

@@ -174,7 +174,7 @@ def test_transparency_is_laid_on_white(kind: str):
     ("image", "message"),
     [
         (np.full((8, 8, 3), -1.0, np.float32), "values from -1 to -1, of unknown range"),
-        (np.full((8, 8, 3), np.nan), r"no numbers \(NaN or infinity\)"),
+        (np.full((8, 8, 3), np.nan), r"not numbers \(NaN or infinity\)"),
         (np.zeros((8, 8, 3), complex), "array or tensor of numbers, got complex128"),
         (np.zeros((8, 8, 2), np.uint8), r"got uint8 of shape \(8, 8, 2\)"),
         (np.zeros((0, 8, 3), np.uint8), r"got uint8 of shape \(0, 8, 3\)"),

@@ -439,7 +439,9 @@ def test_info_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture) -
 # --- real clips ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "people", "every"), [("dancer", 1, 3), ("busker", 3, 1)])
+@pytest.mark.parametrize(
+    ("name", "people", "every"), [("dancer", 1, 3), pytest.param("busker", 3, 1, marks=pytest.mark.slow)]
+)
 def test_real_clips(tmp_path: Path, name: str, people: int, every: int) -> None:
     source = VIDEOS / f"{name}.mp4"
     if not source.exists():

@@ -351,6 +351,7 @@ def test_musepose(clip: PoseSequence, tmp_path: Path) -> None:
     assert max(chin) - min(chin) > 0 or max(chin) == 0, "no white dots of a face"
 
 
+@pytest.mark.slow
 def test_musepose_keypoints_name_no_module_of_numpy_2_alone(clip: PoseSequence, tmp_path: Path) -> None:
     """The tool's environment has numpy 1, which does not know numpy._core."""
     export(clip, "musepose", tmp_path)
@@ -636,6 +637,7 @@ def test_controlnet_as_video_and_as_pictures(clip: PoseSequence, tmp_path: Path)
     assert rate == RATE
 
 
+@pytest.mark.slow
 def test_profiles_of_video_models(clip: PoseSequence, tmp_path: Path) -> None:
     """SCAIL-2: canvas of multiples of 32, 81 frames, a pose video of half the size. MiniMax-H3: 124 frames at 24."""
     export(clip, "scail2", tmp_path / "s")

@@ -131,6 +131,7 @@ def test_constants_of_half_precision_are_rounded_once(tmp_path: Path) -> None:
     assert load_sdpose(path, device="cpu", fold=True).unet.is_folded
 
 
+@pytest.mark.slow
 def test_a_vae_in_float32_beside_a_half_precision_u_net_has_the_files_own_weights(tmp_path: Path) -> None:
     model = tiny_model()
     path = tmp_path / "tiny.safetensors"
@@ -247,6 +248,7 @@ def test_the_counter_counts() -> None:
     assert (count.live, count.peak) == (0, 8000)
 
 
+@pytest.mark.slow
 def test_memory_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """With half a gigabyte for Python and its libraries that makes 4.5 GB at most; frames do not add up."""
     weights, peak = peak_bytes(torch.float32, monkeypatch, in_strips=True, passes=2)

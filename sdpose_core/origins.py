@@ -210,15 +210,13 @@ def refuse_orphans(poses: Path, files: Sequence[Path]) -> None:
             raise OtherOrigin(f"{file} exists, but {poses.name}, from which it was drawn, does not: {INSTEAD}")
 
 
-def remove_stale(poses: Path, name: str) -> list[Path]:
-    """Remove the drawings of NAME beside `poses` that were drawn from other poses of this name; returns them."""
-    digest, stale = sha256_of(poses), []
+def remove_stale(poses: Path, name: str) -> None:
+    """Remove the drawings of NAME beside `poses` that were drawn from other poses of this name."""
+    digest = sha256_of(poses)
     for end in DRAWINGS:
         file = poses.with_name(f"{name}{end}")
         if file.exists() and (read_mark(file) or {}).get("poses", digest) not in (digest, None):
             file.unlink()
-            stale.append(file)
-    return stale
 
 
 def _is_readable(file: Path) -> bool:

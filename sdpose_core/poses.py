@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, counted
 from .files import ZIP, atomic_write, kind_of
 from .skeletons import KEYPOINT_SETS
 
@@ -46,7 +46,7 @@ def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) ->
 
 def count_people(number: int) -> str:
     """A number of people in words, for messages."""
-    return "nobody" if not number else "1 person" if number == 1 else f"{number} people"
+    return counted(number, "person", "people") if number else "nobody"
 
 
 def _check_keypoint_count(keypoint_set: str, count: int) -> None:

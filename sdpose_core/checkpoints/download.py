@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..dependencies import installed
-from ..errors import DownloadError, InputError, one_line
+from ..errors import DownloadError, InputError, counted, one_line
 from ..files import atomic_write, sha256_of
 from .published import KNOWN, UNFINISHED, KnownCheckpoint, home
 
@@ -64,7 +64,7 @@ class Plan:
 
     def describe(self) -> str:
         """Source, size, target and license, as lines of text."""
-        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        files = counted(len(self.files), "file")
         return (
             f"{self.name}: {files}, {size_text(self.size)}\n"
             f"from {self.repo} at {self.revision[:12]}\nto {self.target}\nlicense: {self.license}"

@@ -11,7 +11,7 @@ from typing import Any
 from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, same_name
 from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..inputs import PICTURES, expand
 from . import arguments
 from .arguments import (
@@ -65,8 +65,8 @@ def _run_image(args: argparse.Namespace) -> int:
         check_style(args.style)
         found = expand(args.inputs, PICTURES, args.out)
         if found.unreadable:
-            number, suffixes = sum(found.unreadable.values()), ", ".join(sorted(found.unreadable))
-            say(f"left out {number} {'file' if number == 1 else 'files'} ({suffixes}): convert to JPEG or PNG")
+            files = counted(sum(found.unreadable.values()), "file")
+            say(f"left out {files} ({', '.join(sorted(found.unreadable))}): convert to JPEG or PNG")
         failed = report_inputs(found.sources, found.failed, found.results, "picture")
         boxes = BoxFile(args.boxes) if args.boxes else None
         _make_folder(args.out)

@@ -70,7 +70,8 @@ def test_leftovers_of_long_names_are_found(tmp_path):
 
 
 OUTSIDE = (
-    "../x.json", "a/../../x.json", "/etc/passwd", "~/x.json", "C:/x.json", "c:x.json", "..\\x.json", "\\\\host\\x", "..",
+    "../x.json", "a/../../x.json", "/etc/passwd", "~/x.json", "C:/x.json", "c:x.json", "..\\x.json", "\\\\host\\x",
+    "..",
 )  # fmt: skip
 
 

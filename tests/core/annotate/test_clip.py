@@ -772,7 +772,8 @@ def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
     finished(out)
     work = ClipFiles(out, "clip").work
     work.mkdir()
-    (work / "chunk_00000.npz").write_bytes(b"")
+    for name in ("chunk_00000.npz", "lock"):  # the settings go first, the lock last
+        (work / name).touch()
     assert annotate(out, estimator=never, detector=never).message == "its files already exist"
     assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
 

@@ -109,7 +109,7 @@ def kind_of(path: str | Path) -> str:
     try:
         with open(path, "rb") as handle:
             head = handle.read(64)
-    except OSError:
+    except (OSError, ValueError):  # a null byte in the name
         return ""
     if head[4:8] == b"ftyp":
         return HEIC if head[8:12] in _HEIC_BRANDS and b"avif" not in head else "an MP4, MOV or AVIF file"

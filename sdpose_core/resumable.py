@@ -24,6 +24,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import InputError
 from .files import atomic_write, temporary_stem
+from .npz_files import read_npz
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +134,10 @@ def read_piece(path: Path, follows: str) -> tuple[dict[str, np.ndarray], str]:
     body, digest = content[:-_HEX_DIGITS], content[-_HEX_DIGITS:].decode("ascii", "replace")
     if _digest(body, follows) != digest:
         raise DamagedPiece(f"{path.name} is damaged or from another version")
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}, digest
+    try:
+        return read_npz(content, path.name), digest
+    except InputError as error:  # the digest is right: another version wrote it
+        raise DamagedPiece(str(error)) from None
 
 
 def _digest(body: bytes, follows: str) -> str:

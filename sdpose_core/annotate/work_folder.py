@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..origins import OtherOrigin
 from ..poses import PoseSequence
 from ..resumable import (
@@ -33,6 +33,7 @@ from ..resumable import (
     take_lock,
     write_piece,
 )
+from ..texts import parse_json
 from .chunks import ChunkResult
 
 log = logging.getLogger(__name__)
@@ -145,8 +146,7 @@ class WorkFolder:
             if path.name != self._chunk_path(number).name:
                 raise DamagedPiece(f"{self._chunk_path(number).name} is missing")
             arrays, digest = read_piece(path, digest)
-            state = json.loads(str(arrays["state"]))
-            yield ChunkResult(PoseSequence.load(path), arrays["estimated"], state, bool(arrays["last"])), digest
+            yield _chunk_of(arrays, path.name), digest
 
     def _chunk_path(self, number: int) -> Path:
         return self.path / f"chunk_{number:05d}.npz"
@@ -189,3 +189,11 @@ class WorkFolder:
         """Release the lock."""
         self._lock.release()
         self._closed = True
+
+
+def _chunk_of(arrays: Mapping[str, np.ndarray], name: str) -> ChunkResult:
+    try:
+        state = parse_json(str(arrays["state"]), f"{name}: state")
+        return ChunkResult(PoseSequence.of_arrays(arrays, name), arrays["estimated"], state, bool(arrays["last"]))
+    except (InputError, KeyError) as error:  # its bytes are those that were written
+        raise DamagedPiece(f"{name} is from another version ({one_line(error)})") from None

@@ -18,10 +18,21 @@ MAX_PEOPLE = 1000
 """In one picture."""
 MAX_FRAMES = 10_000_000
 """Of a sequence: 92 hours at 30 frames per second."""
+MAX_NUMBER = 1 << 40
+"""Of a frame."""
+MAX_SECONDS = 1_000_000_000
+"""Of a frame's time: 31 years."""
 MAX_SIDE = 1_000_000
 """Pixels of a picture's width or height."""
 MAX_NAME = 100
 """Characters of a keypoint set's name."""
+
+_ENTRIES = {
+    "settings": dict, "clip": dict, "clean": dict, "retarget": dict, "origin": dict, "origin.source": dict,
+    "origin.settings": dict, "frame_names": list, "dropped_boxes": list,
+}  # fmt: skip
+"""Entries of meta that are read, and their types."""
+_KIND_NAMES = {dict: "an object", list: "a list"}
 
 _NUMBERS = "biuf"
 """Kinds of NumPy types that are numbers: bool, integer, unsigned, float."""
@@ -116,6 +127,11 @@ def check_frames(frame_index: np.ndarray, pts: np.ndarray) -> None:
     check_finite(pts, None, "pts")
     check_rising("frame_index", frame_index)
     check_rising("pts", pts, equal=True)
+    if len(pts) and not 0 <= frame_index[0] <= frame_index[-1] < MAX_NUMBER:
+        wrong = frame_index[0] if frame_index[0] < 0 else frame_index[-1]
+        raise InputError(f"frame_index: expected numbers from 0 and below {MAX_NUMBER:,}, got {wrong}")
+    if len(pts) and np.abs(pts[[0, -1]]).max() > MAX_SECONDS:
+        raise InputError(f"pts: expected seconds up to {MAX_SECONDS:,}, got {pts[0]:g} to {pts[-1]:g}")
 
 
 def check_rising(name: str, values: np.ndarray, *, equal: bool = False) -> None:
@@ -130,7 +146,7 @@ def check_rising(name: str, values: np.ndarray, *, equal: bool = False) -> None:
         )
 
 
-def check_size(size: Sequence[int]) -> tuple[int, int]:
+def check_size(size: Sequence[int] | np.ndarray) -> tuple[int, int]:
     """(w, h) as ints. Raises `InputError` for what is no size of a picture."""
     sides = as_array(size, np.int64, (2,), "size").tolist()
     if min(sides) < 1:
@@ -161,3 +177,16 @@ def check_meta(meta: Any) -> None:
     """Raise `InputError` for meta that is no mapping."""
     if not isinstance(meta, Mapping):
         raise InputError(f"meta: expected a mapping of names to values, got {type(meta).__name__}")
+
+
+def check_entries(meta: Mapping[str, Any]) -> None:
+    """Raise `InputError` for entries of meta that are read, and are not what this library writes."""
+    origin = meta.get("origin")
+    entries = (
+        {**meta, **{f"origin.{name}": value for name, value in origin.items()}} if isinstance(origin, dict) else meta
+    )
+    for name, kind in _ENTRIES.items():
+        if name in entries and not isinstance(entries[name], kind):
+            raise InputError(f"meta: expected {name} to be {_KIND_NAMES[kind]}, got {entries[name]!r:.60}")
+    if not all(isinstance(name, str) for name in meta.get("frame_names", ())):
+        raise InputError("meta: expected frame_names to be a list of texts")

@@ -20,6 +20,7 @@ from .files import atomic_write
 from .npz_files import read_npz
 from .pose_values import (
     as_array,
+    check_entries,
     check_finite,
     check_frames,
     check_keypoint_set,
@@ -291,4 +292,5 @@ def _read_meta(text: str) -> dict[str, Any]:
         raise InputError(f"meta: expected a JSON object with a whole number as format_version, got {text:.60}")
     if version > FORMAT_VERSION:
         raise InputError(f"it has format version {version}, this library reads up to {FORMAT_VERSION}: update it")
+    check_entries(meta)
     return meta

@@ -169,7 +169,7 @@ def _parse_header(header: bytes, name: str) -> tuple[np.dtype, tuple[int, ...], 
         raise _Refused(f"{name} has a header that cannot be read: expected an array of numbers or a text")
     order, size = match[1].decode(), int(match[2] or 1)
     if order[-1] == "O":
-        raise _Refused(f"{name} holds Python objects, which are never opened: expected numbers")
+        raise _Refused(f"it holds Python objects, which are never opened: found them in {name}, expected numbers")
     if order[-1] != "U" and size not in _KINDS.get(order[-1], ()):
         raise _Refused(f"{name} has the type {(match[1] + match[2]).decode()!r}: expected numbers or a text")
     shape = tuple(int(length) for length in match[4].replace(b",", b" ").split())

@@ -82,7 +82,7 @@ def test_a_cut_file_is_damaged(tmp_path: Path) -> None:
         ({"scores": np.full((3, 2, 3), 1 + 2j)}, "scores: .*type 'c16'|scores has the type '<c16'"),
         ({"boxes": np.full((3, 2, 5), "1")}, "boxes: expected an array of numbers, got texts"),
         ({"boxes": np.full((3, 2, 5), b"1")}, "boxes has the type"),
-        ({"boxes": np.full((3, 2, 5), {}, object)}, "boxes holds Python objects, which are never opened"),
+        ({"boxes": np.full((3, 2, 5), {}, object)}, "Python objects, which are never opened: found them in boxes"),
         ({"pts": np.array([0, 1, 2], "datetime64[s]")}, "pts has a header that cannot be read"),
         ({"track_ids": np.array([[0.5, 1], [0, 1], [0, 1]])}, "track_ids: expected whole numbers, got 0.5"),
         ({"track_ids": np.array([[1 << 40, 1], [0, 1], [0, 1]])}, "track_ids: expected whole numbers of 32 bits"),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, one_line
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 2_000_000_000
 """Of a text or JSON file: the largest annotation files of the field have about half of that."""
@@ -106,3 +110,26 @@ def _whole_number(digits: str) -> int:
 def read_json(path: str | Path, expected: str = "JSON") -> Any:
     """The content of a JSON file. Raises `InputError` as `read_text` and `parse_json`."""
     return parse_json(read_text(path), str(path), expected)
+
+
+def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with one on each line, with the numbers of their lines, from 1.
+
+    A line that is damaged, as the last one after a kill, is left out with a warning. Raises `InputError` if the file
+    cannot be read, or for JSON that is no object.
+    """
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = parse_json(decode_text(line, f"line {number}"), f"line {number}", "an object")
+        except InputError:
+            log.warning("%s: line %d is damaged: it is left out", path, number)
+            continue
+        if not isinstance(found, dict):
+            raise InputError(f"{path} has a line of another kind ({found!r:.40}): expected an object: remove the line")
+        yield number, found

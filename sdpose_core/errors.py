@@ -8,6 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+"""Line ends, and what a terminal obeys, as escapes: names come from files of unknown origin."""
+
 
 def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
     """ "did you mean 'x'?" for the known name nearest to an unknown one; "" if none is near."""
@@ -26,7 +29,10 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 class SDPoseError(Exception):
-    """A mistake in the input, or something that is missing."""
+    """A mistake in the input, or something that is missing. Its message is one line, whatever names it quotes."""
+
+    def __str__(self) -> str:
+        return super().__str__().translate(_CONTROLS)
 
 
 class InputError(SDPoseError, ValueError):

@@ -168,7 +168,7 @@ def kind_of(path: str | Path) -> str:
     try:
         with open(path, "rb") as handle:
             head = handle.read(64)
-    except OSError:
+    except (OSError, ValueError):  # a null byte in the name
         return ""
     if head[4:8] == b"ftyp":
         return HEIC if head[8:12] in _HEIC_BRANDS and b"avif" not in head else "an MP4, MOV or AVIF file"
@@ -217,3 +217,35 @@ def sha256_of(path: str | Path) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+# --- seals ---------------------------------------------------------------------------------------------------------
+
+_SEAL = b"sdpose-sha256:"
+_SEAL_BYTES = len(_SEAL) + 64
+_SEAL_HEADERS = {".mp4": (8 + _SEAL_BYTES).to_bytes(4, "big") + b"free", ".mkv": bytes([0xEC, 0x80 | _SEAL_BYTES])}
+"""How unused space begins in each format: a box "free", an element Void. Players skip it."""
+
+
+def seal(path: Path, suffix: str) -> None:
+    """Append the SHA-256 of a finished video, as unused space at its end, so that any later change can be found."""
+    with open(path, "ab") as file:
+        file.write(_SEAL_HEADERS[suffix.lower()])
+    digest = sha256_of(path)
+    with open(path, "ab") as file:
+        file.write(_SEAL + digest.encode())
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a video ends with a seal, and not one of its bytes has changed since."""
+    try:
+        size = path.stat().st_size - _SEAL_BYTES
+        if size < 0:
+            return False
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            for start in range(0, size, 1 << 20):
+                digest.update(file.read(min(1 << 20, size - start)))
+            return file.read() == _SEAL + digest.hexdigest().encode()
+    except OSError:
+        return False

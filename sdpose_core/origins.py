@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .dependencies import require
 from .errors import InputError
-from .files import sha256_of
+from .files import is_sealed, sha256_of
 from .folders import FolderKind
 from .images import of_picture
 from .poses import PoseSequence
-from .resumable import first_difference, plain
+from .resumable import first_difference, plain, settings_hash
 from .texts import read_json
 from .version import __version__
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 MARK = "sdpose-annotator"
 """Key of the mark in a PNG's text; the comment of a video begins with it."""
+
+_CONTENT = f"{MARK}-sha256"
+"""Key of the SHA-256 of a JSON file's content."""
 
 DRAWINGS = ("_pose.png", "_keypoints.json", "_kps.mp4", "_kps.mkv", "_overlay.png", "_overlay.mp4", "_overlay.mkv")
 """What NAME.pose.npz may have beside it, drawn or written from it: the ends of the names, after NAME."""
@@ -180,6 +183,18 @@ def parse_mark(text: Any) -> dict[str, Any] | None:
     return mark if isinstance(mark, dict) else {}
 
 
+def with_mark(content: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    """The content of a JSON file with its mark, and the SHA-256 of both."""
+    marked = {**content, MARK: mark}
+    return {**marked, _CONTENT: settings_hash(marked)}
+
+
+def _is_unchanged(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON file has the content that `with_mark` gave it; files of earlier versions do not say."""
+    rest = {key: value for key, value in content.items() if key != _CONTENT}
+    return content.get(_CONTENT) in (None, settings_hash(rest))
+
+
 def read_mark(path: str | Path) -> dict[str, Any] | None:
     """The mark of a PNG or JPEG, an MP4 or MKV, or an OpenPose JSON; None if it has none or cannot be read."""
     path = Path(path)
@@ -196,17 +211,20 @@ def marked_files(pattern: str) -> FolderKind:
     return FolderKind("an exported folder", (pattern,), is_ours=lambda file: read_mark(file) is not None)
 
 
-def is_drawn(file: Path, mark: Mapping[str, Any], frames: int = 1) -> bool:
+def is_drawn(file: Path, mark: Mapping[str, Any]) -> bool:
     """Whether a PNG, video or OpenPose JSON is there, whole, and has this mark; if not, it may be written.
 
-    Raises `OtherOrigin` for a file that has no mark, but is whole: it is somebody's own, or of an earlier version.
+    Raises `OtherOrigin` for a file that has no mark, but is whole: it is somebody's own, or of an earlier version; and
+    for JSON that was changed by an editor.
     """
     if not file.exists():
         return False
     found = read_mark(file)
     if found is None and _is_readable(file):
         raise OtherOrigin(f"{file} exists, but it does not say what it was drawn from: {INSTEAD}")
-    return found == plain(mark) and _is_whole(file, frames)
+    if found is not None and file.suffix.lower() == ".json" and not _is_unchanged(read_json(file)):
+        raise OtherOrigin(f"{file} was changed after it was written: {INSTEAD}")
+    return found == plain(mark) and _is_whole(file)
 
 
 def refuse_orphans(poses: Path, files: Sequence[Path]) -> None:
@@ -230,7 +248,7 @@ def _is_readable(file: Path) -> bool:
     if file.suffix.lower() == ".png":
         return of_picture(file, lambda _: True, False)
     if file.suffix.lower() != ".json":
-        return _of_video(file, _packets) is not None
+        return _of_video(file, lambda container: bool(container.streams)) or False
     try:
         read_json(file)
     except InputError:
@@ -238,12 +256,12 @@ def _is_readable(file: Path) -> bool:
     return True
 
 
-def _is_whole(file: Path, frames: int) -> bool:
-    """Whether a file with a mark is not cut off: the checksums of a picture, the frames of a video are there."""
+def _is_whole(file: Path) -> bool:
+    """Whether a file with a mark is as it was written, by the checksums of a picture and the seal of a video."""
     suffix = file.suffix.lower()
     if suffix == ".png":
         return of_picture(file, _is_verified, False)
-    return suffix not in _VIDEOS or _of_video(file, _packets) == frames
+    return suffix not in _VIDEOS or is_sealed(file)
 
 
 def _is_verified(image: Image.Image) -> bool:
@@ -261,12 +279,6 @@ def _of_video(file: Path, fact: Callable[[Any], T]) -> T | None:
         return None
 
 
-def _packets(container: Any) -> int:
-    """The number of encoded frames, without decoding them."""
-    packets = container.demux(video=0) if container.streams.video else ()
-    return sum(1 for packet in packets if packet.size and not packet.is_corrupt)
-
-
 def _mark_of_picture(image: Any) -> dict[str, Any] | None:
     comment = image.info.get("comment", b"")  # of a JPEG
     return parse_mark(image.info.get(MARK) or (comment.decode("utf-8", "replace") if comment else None))
@@ -279,7 +291,7 @@ def _mark_of_video(container: Any) -> dict[str, Any] | None:
 
 def _json_mark(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except InputError:
         return None
     return parse_mark(content.get(MARK)) if isinstance(content, dict) else None

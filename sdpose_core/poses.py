@@ -7,8 +7,6 @@ are raw (a heatmap's maximum may exceed 1); thresholds are applied when poses ar
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -18,8 +16,21 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, counted
-from .files import ZIP, atomic_write, kind_of
+from .files import atomic_write
+from .npz_files import read_npz
+from .pose_values import (
+    as_array,
+    check_entries,
+    check_finite,
+    check_frames,
+    check_keypoint_set,
+    check_meta,
+    check_rate,
+    check_size,
+    check_track_ids,
+)
 from .skeletons import KEYPOINT_SETS
+from .texts import parse_json
 
 USUAL_RATE = Fraction(25)
 """Frames per second of a folder of pictures, and of a source that states none."""
@@ -29,36 +40,9 @@ _ARRAYS = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
 _REQUIRED = (*_ARRAYS, "size", "frame_rate", "keypoint_set", "meta")
 
 
-def _array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
-    """`value` as a read-only array of `dtype` and `shape` (None: any length); `InputError` otherwise."""
-    frozen = isinstance(value, np.ndarray) and not value.flags.writeable and value.base is None
-    convert = np.asarray if frozen else np.array  # a long clip is large: copy it only if it could change
-    try:
-        array: np.ndarray = convert(value, dtype=dtype)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what}: expected an array of numbers ({error})") from None
-    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
-        expected = ", ".join("any" if n is None else str(n) for n in shape)
-        raise InputError(f"{what}: expected shape ({expected}), got shape {array.shape}")
-    array.setflags(write=False)
-    return array
-
-
 def count_people(number: int) -> str:
     """A number of people in words, for messages."""
     return counted(number, "person", "people") if number else "nobody"
-
-
-def _check_keypoint_count(keypoint_set: str, count: int) -> None:
-    known = KEYPOINT_SETS.get(keypoint_set)
-    if known is not None and len(known) != count:
-        raise InputError(f"keypoints: {keypoint_set!r} has {len(known)} points, the array has {count}")
-
-
-def _check_size(size: Sequence[int]) -> tuple[int, int]:
-    if len(size) != 2 or int(size[0]) < 1 or int(size[1]) < 1:
-        raise InputError(f"size: expected (width, height) of at least 1 pixel, got {tuple(size)!r}")
-    return int(size[0]), int(size[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +73,17 @@ class Poses:
     box_index: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        keypoints = _array(self.keypoints, np.float32, (None, None, 2), "keypoints")
+        keypoints = as_array(self.keypoints, np.float32, (None, None, 2), "keypoints")
         people, count = keypoints.shape[:2]
-        _check_keypoint_count(self.keypoint_set, count)
+        check_keypoint_set(self.keypoint_set, count)
         ids = np.arange(people) if self.track_ids is None else self.track_ids
         box_index = np.arange(people) if self.box_index is None else self.box_index
         object.__setattr__(self, "keypoints", keypoints)
-        object.__setattr__(self, "scores", _array(self.scores, np.float32, (people, count), "scores"))
-        object.__setattr__(self, "boxes", _array(self.boxes, np.float32, (people, 5), "boxes"))
-        object.__setattr__(self, "track_ids", _array(ids, np.int32, (people,), "track_ids"))
-        object.__setattr__(self, "box_index", _array(box_index, np.int32, (people,), "box_index"))
-        object.__setattr__(self, "size", _check_size(self.size))
+        object.__setattr__(self, "scores", as_array(self.scores, np.float32, (people, count), "scores"))
+        object.__setattr__(self, "boxes", as_array(self.boxes, np.float32, (people, 5), "boxes"))
+        object.__setattr__(self, "track_ids", as_array(ids, np.int32, (people,), "track_ids"))
+        object.__setattr__(self, "box_index", as_array(box_index, np.int32, (people,), "box_index"))
+        object.__setattr__(self, "size", check_size(self.size))
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -164,9 +148,9 @@ class PoseSequence:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        keypoints = _array(self.keypoints, np.float32, (None, None, None, 2), "keypoints")
+        keypoints = as_array(self.keypoints, np.float32, (None, None, None, 2), "keypoints")
         frames, people, count = keypoints.shape[:3]
-        _check_keypoint_count(self.keypoint_set, count)
+        check_keypoint_set(self.keypoint_set, count)
         parts = {
             "scores": (np.float32, (frames, people, count)),
             "boxes": (np.float32, (frames, people, 5)),
@@ -176,11 +160,19 @@ class PoseSequence:
         }
         object.__setattr__(self, "keypoints", keypoints)
         for name, (dtype, shape) in parts.items():
-            object.__setattr__(self, name, _array(getattr(self, name), dtype, shape, name))
-        object.__setattr__(self, "size", _check_size(self.size))
-        rate = self.frame_rate
-        if rate is not None and (not isinstance(rate, Fraction) or rate <= 0):
-            raise InputError(f"frame_rate: expected a positive Fraction or None, got {rate!r}")
+            object.__setattr__(self, name, as_array(getattr(self, name), dtype, shape, name))
+        object.__setattr__(self, "size", check_size(self.size))
+        self._check()
+
+    def _check(self) -> None:
+        """Raise `InputError` for values that no sequence has; what an empty slot holds does not matter."""
+        check_rate(self.frame_rate)
+        check_meta(self.meta)
+        check_track_ids(self.track_ids)
+        seen = self.track_ids >= 0
+        check_finite(self.keypoints, seen, "keypoints", absent=True)
+        check_finite(self.scores, seen, "scores")
+        check_finite(self.boxes, seen, "boxes")
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -211,7 +203,8 @@ class PoseSequence:
         boxes = np.zeros((total, people, 5), np.float32)
         track_ids = np.full((total, people), -1, np.int32)
         for t, frame in enumerate(poses):
-            n = len(frame)
+            if not (n := len(frame)):
+                continue  # of a keypoint set that is not known here, it has no points at all
             keypoints[t, :n], scores[t, :n], boxes[t, :n] = frame.keypoints, frame.scores, frame.boxes
             track_ids[t, :n] = frame.track_ids
         index = np.arange(total) if frame_index is None else np.asarray(frame_index)
@@ -253,49 +246,51 @@ class PoseSequence:
     @classmethod
     def load(cls, path: str | Path) -> PoseSequence:
         """Read a `.pose.npz`. Raises `InputError` for a file that is missing, damaged or of another kind."""
-        path = Path(path)
-        data = _read_arrays(path)
-        if missing := [name for name in _REQUIRED if name not in data]:
-            raise InputError(f"{path} is not a .pose.npz: it lacks {', '.join(missing)}")
-        meta = _read_meta(str(data.pop("meta")), path)
-        numerator, denominator = _array(data.pop("frame_rate"), np.int64, (2,), f"{path}: frame_rate").tolist()
-        if denominator < 1:
-            raise InputError(f"{path}: frame_rate: expected a fraction, got {numerator}/{denominator}")
-        w, h = _array(data.pop("size"), np.int32, (2,), f"{path}: size").tolist()
-        rate = Fraction(numerator, denominator) if numerator else None
-        name = str(data.pop("keypoint_set"))
-        return cls(**data, size=(w, h), frame_rate=rate, keypoint_set=name, meta=meta)
+        return cls.of_arrays(read_npz(Path(path), str(path), _REQUIRED), str(path))
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray], where: str) -> PoseSequence:
+        """The reverse of `arrays`. Raises `InputError`, which begins with `where`, for values that no sequence has."""
+        if missing := [name for name in _REQUIRED if name not in arrays]:
+            raise InputError(f"{where} is not a .pose.npz: it lacks {', '.join(missing)}")
+        try:
+            meta = _read_meta(_text(arrays, "meta"))
+            rate = _read_rate(arrays["frame_rate"])
+            name, size = _text(arrays, "keypoint_set"), check_size(arrays["size"])
+            values = {name: arrays[name] for name in _ARRAYS}
+            sequence = cls(**values, size=size, frame_rate=rate, keypoint_set=name, meta=meta)
+            check_frames(sequence.frame_index, sequence.pts)
+            if not len(sequence):
+                raise InputError("the pose sequence has no frames: expected at least one")
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        return sequence
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Those arrays of a `.pose.npz` that are in a file."""
+def _text(arrays: Mapping[str, np.ndarray], name: str) -> str:
+    array = arrays[name]
+    if array.dtype.kind != "U" or array.ndim:
+        raise InputError(f"{name}: expected a text, got an array of {array.dtype} of shape {array.shape}")
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("it holds a single array")
-        with file:
-            return {name: file[name] for name in _REQUIRED if name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        if (kind := kind_of(path)) != ZIP:
-            kind = kind or "of an unknown kind"
-            raise InputError(f"{path} is {kind}: expected a .pose.npz, as `sdpose` writes it") from None
-        if "allow_pickle" in str(error):
-            raise InputError(f"{path} is not a .pose.npz: it holds Python objects, which are never opened") from None
-        raise InputError(f"{path} cannot be read as .pose.npz ({error}): it is damaged or of another kind") from None
-
-
-def _read_meta(text: str, path: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(text)
+        return str(array[()])
     except ValueError as error:
-        raise InputError(f"{path}: meta is not JSON ({error}): the file is damaged") from None
+        raise InputError(f"{name}: expected a text ({error}): the file is damaged") from None
+
+
+def _read_rate(array: np.ndarray) -> Fraction | None:
+    """Frames per second of (2,) numerator and denominator; 0/1: none."""
+    numerator, denominator = as_array(array, np.int64, (2,), "frame_rate").tolist()
+    if denominator < 1 or numerator < 0:
+        raise InputError(f"frame_rate: expected a fraction from 0/1, got {numerator}/{denominator}")
+    return Fraction(numerator, denominator) if numerator else None
+
+
+def _read_meta(text: str) -> dict[str, Any]:
+    meta = parse_json(text, "meta", "a JSON object; the file is damaged")
     version = meta.get("format_version", 0) if isinstance(meta, dict) else None
-    if not isinstance(version, int):
-        raise InputError(f"{path}: meta: expected a JSON object with a whole number as format_version, got {text:.60}")
+    if type(version) is not int:
+        raise InputError(f"meta: expected a JSON object with a whole number as format_version, got {text:.60}")
     if version > FORMAT_VERSION:
-        raise InputError(f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update it")
+        raise InputError(f"it has format version {version}, this library reads up to {FORMAT_VERSION}: update it")
+    check_entries(meta)
     return meta

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import InputError
 from .files import atomic_write
+from .npz_files import read_npz
+from .texts import read_json
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +60,11 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 
 def read_settings(file: Path) -> dict[str, Any] | None:
     """The settings in a file; None if it does not exist. Raises `InputError` if it is damaged."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return None
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or error}") from None
-    except ValueError as error:
+    try:
+        found = read_json(file, "the settings of its folder")
+    except InputError as error:
         raise InputError(f"{file} is damaged ({error}): remove its folder, or choose another") from None
     if not isinstance(found, dict):
         raise InputError(f"{file}: expected the settings of its folder, found {found!r:.40}: choose another folder")
@@ -133,8 +134,10 @@ def read_piece(path: Path, follows: str) -> tuple[dict[str, np.ndarray], str]:
     body, digest = content[:-_HEX_DIGITS], content[-_HEX_DIGITS:].decode("ascii", "replace")
     if _digest(body, follows) != digest:
         raise DamagedPiece(f"{path.name} is damaged or from another version")
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}, digest
+    try:
+        return read_npz(content, path.name), digest
+    except InputError as error:  # the digest is right: another version wrote it
+        raise DamagedPiece(str(error)) from None
 
 
 def _digest(body: bytes, follows: str) -> str:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, one_line
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 2_000_000_000
+"""Of a text or JSON file: the largest annotation files of the field have about half of that."""
+
+MAX_DIGITS = 300
+"""Of a whole number in JSON: what a float holds."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -51,18 +62,24 @@ def _without_mark(content: bytes) -> str:
 
 
 def read_text(path: str | Path, *, errors: str = "strict") -> str:
-    """The text of a file, see `decode_text`. Raises `InputError` if it cannot be read."""
+    """The text of a file, see `decode_text`. Raises `InputError` if it cannot be read, or has more than `MAX_BYTES`."""
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = b"" if size > MAX_BYTES else file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if max(size, len(content)) > MAX_BYTES:
+        raise InputError(f"{path} has more than {MAX_BYTES:,} bytes, the limit for texts and JSON: split it")
     return decode_text(content, str(path), errors=errors)
 
 
 def parse_json(text: str, name: str, expected: str = "JSON") -> Any:
-    """Parsed JSON. Raises `InputError`, which says what was `expected`, for text that is no JSON or too deep."""
+    """Parsed JSON. Raises `InputError`, which says what was `expected`, for text that is no JSON, too deep, has a key
+    twice in one object, or numbers of hundreds of digits."""
     try:
-        return json.loads(text)
+        whole = _whole_number if _may_have_huge_number(text) else None
+        return json.loads(text, object_pairs_hook=_each_key_once, parse_int=whole)
     except RecursionError:
         raise InputError(f"{name}: lists or objects are nested too deep: expected {expected}") from None
     except ValueError as error:
@@ -70,6 +87,49 @@ def parse_json(text: str, name: str, expected: str = "JSON") -> Any:
         raise InputError(f"{name} is not JSON ({reason}): expected {expected}") from None
 
 
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {twice!r:.60} is there twice in one object")
+    return found
+
+
+def _may_have_huge_number(text: str) -> bool:
+    """Whether there are more than `MAX_DIGITS` digits in a row: they fill a block. (A hook for each number is slow.)"""
+    block = MAX_DIGITS // 2
+    return any(text[start : start + block].isdecimal() for start in range(0, len(text), block))
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
 def read_json(path: str | Path, expected: str = "JSON") -> Any:
     """The content of a JSON file. Raises `InputError` as `read_text` and `parse_json`."""
     return parse_json(read_text(path), str(path), expected)
+
+
+def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with one on each line, with the numbers of their lines, from 1.
+
+    A line that is damaged, as the last one after a kill, is left out with a warning. Raises `InputError` if the file
+    cannot be read, or for JSON that is no object.
+    """
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = parse_json(decode_text(line, f"line {number}"), f"line {number}", "an object")
+        except InputError:
+            log.warning("%s: line %d is damaged: it is left out", path, number)
+            continue
+        if not isinstance(found, dict):
+            raise InputError(f"{path} has a line of another kind ({found!r:.40}): expected an object: remove the line")
+        yield number, found

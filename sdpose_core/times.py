@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .errors import InputError
+from .pose_values import check_rising
 from .poses import USUAL_RATE, PoseSequence
 
 CONTRADICTION = 0.05
@@ -122,7 +122,8 @@ def clock_of(sequence: PoseSequence) -> Clock:
     index = sequence.frame_index.astype(np.float64)
     if len(sequence) < 2 or not has_times(sequence):
         return Clock(sequence.frame_rate or USUAL_RATE, index, np.zeros(len(sequence), np.int64), True)
-    _check_rising(sequence)
+    check_rising("frame_index", sequence.frame_index)
+    check_rising("pts", sequence.pts)
     rate = rate_of(sequence) or USUAL_RATE
     seconds = sequence.pts - sequence.pts[0]
     steady = bool(np.abs(seconds - (index - index[0]) / float(rate)).max() <= _tolerance(rate))
@@ -143,14 +144,3 @@ def rate_of(sequence: PoseSequence) -> Fraction | None:
         return None
     numbers = np.diff(sequence.frame_index)
     return agreed_rate(sequence.frame_rate, np.diff(sequence.pts) / np.where(numbers > 0, numbers, np.nan))
-
-
-def _check_rising(sequence: PoseSequence) -> None:
-    for name, values in (("frame_index", sequence.frame_index), ("pts", sequence.pts)):
-        falling = np.flatnonzero(~(np.diff(values) > 0) | ~np.isfinite(values[1:]))
-        if len(falling) or not np.isfinite(values[0]):
-            at = int(falling[0]) if len(falling) else 0
-            raise InputError(
-                f"{name} of the pose sequence: expected values that rise from frame to frame, got {values[at]:g}, then "
-                f"{values[at + 1]:g} (rows {at} and {at + 1}): correct the file, or estimate the clip again"
-            )

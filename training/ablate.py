@@ -23,6 +23,7 @@ from typing import Any
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.files import atomic_write
+from sdpose_core.texts import read_json
 from sdpose_training.ablation.arms import AblationList, Arm, choose_arms, read_list
 from sdpose_training.ablation.runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, people_of, train_runs
 from sdpose_training.ablation.table import summary, table_lines
@@ -102,7 +103,7 @@ def _write(
     """The table on the screen, OUT/table.md and OUT/table.json."""
     lines = table_lines(title, arms, results, tests)
     notes = Path(arms[0].recipe.model.base) / "prior.json"  # of make_tiny_prior.py
-    prior = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else None
+    prior = read_json(notes, "the costs of a prior: remove the file") if notes.exists() else None
     if prior:
         cost = ", ".join(f"{part} {prior[part]['samples']} windows" for part in ("vae", "unet"))
         minutes = sum(prior[part]["cpu_seconds"] for part in ("vae", "unet")) / 60

@@ -12,11 +12,12 @@ from comfy_api.latest import io
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
 from ...sdpose_core.errors import InputError, counted
-from ...sdpose_core.images import as_array, is_tensor
+from ...sdpose_core.images import MAX_PIXELS, as_array, is_tensor
 from ...sdpose_core.openpose.layouts import is_frame
+from ...sdpose_core.pose_values import check_size
 from ...sdpose_core.poses import Poses
 from .arrays import without_tensors
-from .boxes import boxes_from_socket, in_pixels, object_label, objects_ignored
+from .boxes import box_array, boxes_from_socket, in_pixels, object_label, objects_ignored
 from .images import masks_of, resized_masks
 from .poses import PoseFrames, PoseKeypoint, poses_from_socket
 
@@ -64,7 +65,7 @@ def people_of(
     elif isinstance(source, Mapping) and "packed_masks" in source:
         people = _from_sam3(source, size)
     elif isinstance(source, Mapping) and "frames" in source:
-        people = [_from_mhr(frame or ()) for frame in source["frames"]]
+        people = [_from_mhr(frame or (), number) for number, frame in enumerate(_listed(source["frames"]))]
     elif _is_segs(source):
         people, notes = _from_segs(source, size)
     elif _is_poses(source):
@@ -115,16 +116,33 @@ def _is_bbox(source: Any) -> bool:
     """Whether it is BBOX: four numbers, a list of them, or a list of such lists."""
     depth = 0
     while isinstance(source, (list, tuple, np.ndarray)) and len(source):
-        filled = (part for part in source if part is not None and np.size(part))
+        filled = (part for part in source if _holds_something(part))
         source, depth = next(filled, None), depth + 1
     return depth in (1, 2, 3) and isinstance(source, (int, float, np.number))
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _holds_something(value: Any) -> bool:
+    return any(map(_holds_something, value)) if _is_list(value) else value is not None
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """A list of a value of another pack. Raises `InputError` for anything else."""
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"source: expected a list, got {type(value).__name__}")
+    return value
+
+
 def _from_bbox(source: Any, frames: int, bbox_format: str) -> list[FramePeople]:
     """One box, a list of boxes (one image: its people; else one per frame), or a list per frame. None is nobody."""
-    parts: list[Any] = [source] if np.ndim(source[0]) == 0 and source[0] is not None else list(source)
+    parts: list[Any] = [source] if not _is_list(source[0]) and source[0] is not None else list(source)
     parts = [() if part is None else part for part in parts]
-    if not all(len(part) == 0 or np.ndim(part[0]) for part in parts):
+    if not all(map(_is_list, parts)):
+        raise InputError(f"BBOX: expected boxes of four numbers, got {source!r:.80}")
+    if not all(len(part) == 0 or _is_list(part[0]) for part in parts):
         people = [[box] if len(box) else [] for box in parts]
         parts = [sum(people, [])] if frames == 1 else people
     return [FramePeople(_bbox_rows(rows, bbox_format)) for rows in parts]
@@ -134,14 +152,14 @@ def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
     if not len(rows):
         return np.zeros((0, 5), np.float32)
     try:
-        boxes = np.asarray(rows, np.float32).reshape(len(rows), -1)
-    except (TypeError, ValueError):
+        boxes = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"BBOX: expected boxes of four numbers, got {rows!r:.80}") from None
     if boxes.shape[1] not in (4, 5):
         raise InputError(f"BBOX: expected boxes of four numbers (and a score), got {boxes.shape[1]} numbers")
     corners = boxes[:, :4] if bbox_format == BBOX_FORMATS[1] else xywh_to_xyxy(boxes[:, :4])
-    scores = boxes[:, 4:] if boxes.shape[1] == 5 else np.ones((len(boxes), 1), np.float32)
-    return np.concatenate([corners, scores], axis=1).reshape(-1, 5).astype(np.float32)
+    scores = boxes[:, 4:] if boxes.shape[1] == 5 else np.ones((len(boxes), 1))
+    return box_array(np.concatenate([corners, scores], axis=1), "BBOX")
 
 
 def _from_masks(source: Any, frames: int, size: tuple[int, int], meaning: str) -> list[FramePeople]:
@@ -191,17 +209,22 @@ def _from_sam3(source: Mapping[str, Any], size: tuple[int, int]) -> list[FramePe
     return people
 
 
-def _from_mhr(frame: Sequence[Mapping[str, Any]]) -> FramePeople:
+def _from_mhr(frame: Sequence[Mapping[str, Any]], number: int) -> FramePeople:
     """SAM 3D Body: the box of each person, or the extent of the 2-D keypoints; people with neither are skipped."""
-    rows = [row for row in map(_mhr_row, frame) if row is not None]
-    return FramePeople(np.asarray(rows, np.float32).reshape(-1, 5))
+    rows = [row for row in map(_mhr_row, _listed(frame)) if row is not None]
+    return FramePeople(box_array(rows, f"poses, frame {number}"))
 
 
 def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
     """x1, y1, x2, y2, score: the box, or the extent of the keypoints plus a tenth per side; None without either."""
+    if not isinstance(person, Mapping):
+        raise InputError(f"poses: expected an object for each person, got {person!r:.80}")
     if person.get("bbox") is not None:
-        return [*as_array(person["bbox"]).astype(np.float64).reshape(-1)[:4], 1.0]
-    points = as_array(person.get("pred_keypoints_2d", ())).astype(np.float64)[..., :2].reshape(-1, 2)
+        return [*_numbers(person["bbox"], "bbox").reshape(-1)[:4], 1.0]
+    points = _numbers(person.get("pred_keypoints_2d", ()), "pred_keypoints_2d")
+    if points.size % max(points.shape[-1:], default=1) or points.shape[-1:] < (2,):
+        return None
+    points = points[..., :2].reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return None
@@ -210,26 +233,40 @@ def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
     return [*(low - margin), *(high + margin), 1.0]
 
 
+def _numbers(value: Any, what: str) -> np.ndarray:
+    """A tensor, array or list as float64. Raises `InputError` for what are no numbers."""
+    try:
+        return as_array(value).astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{what}: expected numbers, got {value!r:.80}") from None
+
+
 def _from_segs(source: Any, size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
     """Impact Pack's SEGS of one image, without objects. The mask of a segment is the mask of its person."""
-    (height, width), found = source
+    found = source[1]
+    width, height = check_size([source[0][1], source[0][0]])
+    if width * height > MAX_PIXELS:
+        raise InputError(f"SEGS of {width} x {height} pixels, the limit is {MAX_PIXELS:,}: scale the image")
     labels = [object_label(getattr(segment, "label", None)) for segment in found]
     segments = [segment for segment, label in zip(found, labels, strict=True) if label is None]
     scale = np.asarray([size[0] / width, size[1] / height] * 2 + [1.0])
     rows, masks = [], np.zeros((len(segments), height, width), bool)
     for mask, segment in zip(masks, segments, strict=True):
-        box = as_array(segment.crop_region if segment.bbox is None else segment.bbox).reshape(-1)[:4]
-        confidence = as_array(() if segment.confidence is None else segment.confidence)
-        score = float(confidence.max()) if confidence.size else 1.0
-        rows.append(np.asarray([*box, score], np.float64) * scale)
+        own, confidence = getattr(segment, "bbox", None), getattr(segment, "confidence", None)
+        box = _numbers(segment.crop_region if own is None else own, "SEGS, bbox").reshape(-1)[:4]
+        scores = _numbers(() if confidence is None else confidence, "SEGS, confidence")
+        rows.append([*box, float(scores.max()) if scores.size else 1.0])
         _paste_segment(mask, segment)
-    people = FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), None, resized_masks(masks, size))
+    boxes = box_array(rows, "SEGS")
+    people = FramePeople((boxes * scale).astype(np.float32), None, resized_masks(masks, size))
     return [people], objects_ignored(Counter(filter(None, labels)))
 
 
 def _paste_segment(mask: np.ndarray, segment: Any) -> None:
     """Set the pixels of (H, W) that a segment covers; its region may extend past the image."""
-    x1, y1, x2, y2 = (int(v) for v in segment.crop_region)
+    [[x1, y1, x2, y2, _]] = box_array([[*_numbers(segment.crop_region, "SEGS").reshape(-1)[:4], 1]], "SEGS").astype(int)
+    if x2 <= x1 or y2 <= y1 or (x2 - x1) * (y2 - y1) > MAX_PIXELS:
+        raise InputError(f"SEGS: expected a crop_region of x1, y1, x2, y2 in pixels, got {segment.crop_region!r:.80}")
     left, top = max(x1, 0), max(y1, 0)
     inside = mask[top : max(y2, 0), left : max(x2, 0)]
     cropped = getattr(segment, "cropped_mask", None)

@@ -13,8 +13,9 @@ import numpy as np
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.coco.categories import OBJECTS
 from ...sdpose_core.coco.people import are_shares
-from ...sdpose_core.coco.values import read_id
+from ...sdpose_core.coco.values import FARTHEST, read_id, read_number
 from ...sdpose_core.errors import InputError, counted
+from ...sdpose_core.pose_values import check_people
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def boxes_from_socket(value: Any, frames: int, size: tuple[int, int], hint: str 
         labels.update(filter(None, found))
         kept = [entry for entry, label in zip(entries, found, strict=True) if label is None]
         rows = [_box_row(entry, number, hint) for entry in kept]
-        people.append(FramePeople(np.asarray(rows, np.float32).reshape(-1, 5), _track_ids(kept)))
+        people.append(FramePeople(box_array(rows, f"boxes, frame {number}"), _track_ids(kept)))
         without_ids += people[-1].track_ids is None and any(entry.get("track_id") is not None for entry in kept)
     if without_ids:
         where = counted(without_ids, "frame")
@@ -74,6 +75,23 @@ def objects_ignored(labels: Counter[str]) -> list[str]:
     """A note on the boxes with these labels of objects, if there are any."""
     ignored = ", ".join(f"{count} x {label}" for label, count in sorted(labels.items()))
     return [f"ignored boxes that are not people: {ignored}"] if ignored else []
+
+
+def box_array(rows: Sequence[Any], what: str) -> np.ndarray:
+    """Rows of x1, y1, x2, y2, score -> (N, 5) float32.
+
+    Raises `InputError`, which begins with `what`, for other rows, numbers that are not finite or too large, and more
+    than `MAX_PEOPLE`.
+    """
+    check_people(len(rows), what)
+    try:
+        boxes = np.asarray(rows, np.float64).reshape(len(rows), 5)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{what}: expected boxes of four numbers (and a score), got {rows!r:.80}") from None
+    if not (np.abs(boxes) <= FARTHEST).all():
+        wrong = boxes[~(np.abs(boxes) <= FARTHEST).all(axis=1)][0].tolist()
+        raise InputError(f"{what}: expected finite numbers up to {FARTHEST:,}, got {wrong}")
+    return boxes.astype(np.float32)
 
 
 def in_pixels(people: list[FramePeople], size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
@@ -109,9 +127,9 @@ def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
 def _box_row(entry: Any, frame: int, hint: str) -> list[float]:
     """One BOUNDING_BOX entry -> x1, y1, x2, y2, score."""
     try:
-        x, y, w, h = (float(entry[key]) for key in ("x", "y", "width", "height"))
+        x, y, w, h = (read_number(entry[key]) for key in ("x", "y", "width", "height"))
         score = entry.get("score")
-        return [x, y, x + w, y + h, 1.0 if score is None else float(score)]
+        return [x, y, x + w, y + h, 1.0 if score is None else read_number(score)]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}{hint}"

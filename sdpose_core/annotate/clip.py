@@ -204,7 +204,7 @@ def _kept_poses(files: ClipFiles, origin: Origin, options: ClipOptions) -> PoseS
 def _to_draw(files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> list[Path]:
     """The videos that are missing, damaged or drawn otherwise."""
     marks = {file: files.mark(file, sequence, options) for file in files.drawings(options)}
-    return [file for file, mark in marks.items() if not is_drawn(file, mark, len(sequence))]
+    return [file for file, mark in marks.items() if not is_drawn(file, mark)]
 
 
 def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> ClipOutcome:

@@ -102,6 +102,6 @@ def _is_begun(files: ClipFiles, origin: Origin) -> bool:
 
 def _is_drawn(files: ClipFiles, poses: PoseSequence, options: ClipOptions) -> bool:
     try:
-        return is_drawn(files.pose_video, files.mark(files.pose_video, poses, options), len(poses))
+        return is_drawn(files.pose_video, files.mark(files.pose_video, poses, options))
     except OtherOrigin:
         return False

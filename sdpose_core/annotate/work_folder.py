@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..folders import FolderKind
 from ..origins import OtherOrigin
 from ..poses import PoseSequence
@@ -32,7 +32,8 @@ from ..resumable import (
     settings_hash,
     take_lock,
     write_piece,
-)  # fmt: skip
+)
+from ..texts import parse_json
 from .chunks import ChunkResult
 
 log = logging.getLogger(__name__)
@@ -151,8 +152,7 @@ class WorkFolder:
             if path.name != self._chunk_path(number).name:
                 raise DamagedPiece(f"{self._chunk_path(number).name} is missing")
             arrays, digest = read_piece(path, digest)
-            state = json.loads(str(arrays["state"]))
-            yield ChunkResult(PoseSequence.load(path), arrays["estimated"], state, bool(arrays["last"])), digest
+            yield _chunk_of(arrays, path.name), digest
 
     def _chunk_path(self, number: int) -> Path:
         return self.path / f"chunk_{number:05d}.npz"
@@ -193,3 +193,11 @@ class WorkFolder:
         """Release the lock."""
         self._lock.release()
         self._closed = True
+
+
+def _chunk_of(arrays: Mapping[str, np.ndarray], name: str) -> ChunkResult:
+    try:
+        state = parse_json(str(arrays["state"]), f"{name}: state")
+        return ChunkResult(PoseSequence.of_arrays(arrays, name), arrays["estimated"], state, bool(arrays["last"]))
+    except (InputError, KeyError) as error:  # its bytes are those that were written
+        raise DamagedPiece(f"{name} is from another version ({one_line(error)})") from None

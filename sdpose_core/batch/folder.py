@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, SDPoseError
 from ..files import atomic_write
 from ..resumable import InUse, begin, one_at_a_time, take_lock
+from ..texts import parse_json
 from .inputs import Item
 from .shards import Shard, in_order
 
@@ -84,11 +86,21 @@ class Record:
     @classmethod
     def parse(cls, line: bytes) -> Record:
         """The reverse of `line`. Raises `ValueError` for anything else."""
-        values = json.loads(line)
+        values = parse_json(line.decode("utf-8", "surrogateescape"), "the record")
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or not {"name", "source", "status"} <= set(values) <= names:
             raise ValueError(f"expected a record with some of {', '.join(sorted(names))}")
+        if odd := [name for name, value in values.items() if not isinstance(value, _TYPES[name])]:
+            raise ValueError(f"{odd[0]} is {values[odd[0]]!r:.40}")
         return cls(**values)
+
+
+_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("name", "source", "status", "message", "settings", "host"), str),
+    **dict.fromkeys(("frames", "people"), int), **dict.fromkeys(("seconds", "finished"), (int, float)),
+    "batch_size": (int, NoneType), "files": dict, "shard": (str, NoneType),
+}  # fmt: skip
+"""Of the fields of a record."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +175,15 @@ class Batch:
         )  # fmt: skip
 
     def agree(self, mine: Mapping[str, Any]) -> dict[str, Any]:
-        """The `mine` of the first process with these settings; the same for every process, rerun and shard."""
+        """The `mine` of the first process with these settings; the same for every process, rerun and shard.
+
+        Raises `InputError` for a damaged file.
+        """
         with one_at_a_time(self.agreement):
-            return begin(self.agreement, mine)
+            found = begin(self.agreement, mine)
+        if {key: type(value) for key, value in found.items()} != {key: type(value) for key, value in mine.items()}:
+            raise InputError(f"{self.agreement} is damaged or from another version: delete it")
+        return found
 
     @property
     def agreement(self) -> Path:
@@ -208,7 +226,7 @@ class Batch:
             return Record.parse(path.read_bytes()), path.stat().st_mtime
         except FileNotFoundError:
             return None, 0.0
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             log.warning("%s is damaged (%s): the item is checked again", path, error)
             return None, 0.0
 

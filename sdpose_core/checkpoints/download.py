@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,7 +22,10 @@ from typing import Any, BinaryIO, cast
 from ..dependencies import installed
 from ..errors import DownloadError, InputError, counted, one_line
 from ..files import atomic_write, sha256_of
+from ..texts import read_json
 from .published import KNOWN, UNFINISHED, KnownCheckpoint, home
+
+log = logging.getLogger(__name__)
 
 RECORD = "sdpose_download.json"
 _SAFE = (".safetensors", ".json", ".md", ".txt", "")
@@ -231,11 +235,19 @@ def _is_here(file: RemoteFile, planned: Plan, before: dict[str, Any]) -> bool:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """What is recorded of an earlier download; {} without a word if there is none, with a warning if it is damaged."""
+    path = folder / RECORD
+    if not os.path.lexists(path):
         return {}
-    return content if isinstance(content, dict) else {}
+    try:
+        content = read_json(path, "the record of a download")
+        files = content["files"].values()
+        if all(isinstance(file, dict) for file in files) and isinstance(content["repo"], str):
+            return content
+    except (InputError, LookupError, TypeError, AttributeError):
+        pass
+    log.warning("%s is damaged: the files are checked again", path)
+    return {}
 
 
 def downloaded_from(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..pose_values import MAX_SIDE
 from ..skeletons import KeypointSet
 from ..texts import read_json
 from .categories import category_of, keypoint_categories
@@ -50,7 +51,7 @@ class CocoImage:
             size = (w, h) if type(w) is int is type(h) else (int(read_number(w)), int(read_number(h)))
         except ValueError:
             size = (0, 0)
-        if min(size) < 1:
+        if min(size) < 1 or max(size) > MAX_SIDE:
             raise InputError(f"picture {self.id!r} has the width and height {(w, h)!r:.60}; expected pixels")
         return size
 

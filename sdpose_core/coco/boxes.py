@@ -11,10 +11,11 @@ import numpy as np
 
 from ..boxes import xywh_to_xyxy
 from ..errors import InputError
+from ..pose_values import check_people
 from .annotations import Coco
 from .categories import OBJECTS, names_by_id, people_ids, used_categories
 from .people import are_shares
-from .values import Id, as_written, is_number, read_flag, read_id, read_number
+from .values import FARTHEST, Id, as_written, is_coordinate, is_number, read_flag, read_id, read_number
 
 FORMATS = (
     "a list of [x1, y1, x2, y2] or [x1, y1, x2, y2, score] (for one picture), an object {file name: such a list}, "
@@ -123,6 +124,7 @@ def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows
     left = Counter(names.get(category, str(category)) for category in others if category is not None)
     crowds = sum(each.crowd for each in entries)
     found.rows = [each.row for each in entries if not each.crowd and each.category in (None, *people)]
+    check_people(max(Counter(row.picture for row in found.rows).values(), default=0), where)
     if not found.single:
         found.names = {**{each.row.picture: each.row.picture for each in entries}, **found.names}
     if left:
@@ -143,8 +145,10 @@ def _plain(rows: Any, picture: Any, where: str) -> Iterator[_Entry]:
     if not isinstance(rows, list):
         raise InputError(f"{where}: found {type(rows).__name__}, which holds no boxes: expected {FORMATS}")
     for i, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) not in (4, 5) or not all(is_number(value) for value in row[:4]):
+        if not isinstance(row, list) or len(row) not in (4, 5) or not all(map(is_number, row[:4])):
             raise InputError(f"{where}, box {i}: found {row!r:.80}, expected {FORMATS}")
+        if not all(map(is_coordinate, row[:4])):
+            raise InputError(f"{where}, box {i}: found {row!r:.80}, expected numbers up to {FARTHEST:,}")
         score = _score(row[4] if len(row) == 5 else None, f"{where}, box {i}")
         yield _Entry(BoxRow(picture, np.asarray(row[:4], np.float32), score))
 
@@ -155,12 +159,12 @@ def _by_name(content: Mapping[str, Any], found: BoxRows, where: str) -> Iterator
         picture = _key(name)
         found.names[picture] = picture
         if isinstance(rows, Mapping) and isinstance(rows.get("bboxes"), list):
-            yield from _predicted(rows, picture, f"{where}, {name!r}")
+            yield from _predicted(rows, picture, f"{where}, {name!r:.60}")
         elif isinstance(rows, list) and rows and all(isinstance(row, Mapping) for row in rows):
             for i, row in enumerate(rows):
-                yield _detection(row, i, f"{where}, {name!r}", picture)
+                yield _detection(row, i, f"{where}, {name!r:.60}", picture)
         else:
-            yield from _plain(rows, picture, f"{where}, {name!r}")
+            yield from _plain(rows, picture, f"{where}, {name!r:.60}")
 
 
 def _key(name: str) -> Any:
@@ -249,18 +253,23 @@ def _box(row: Mapping[str, Any], entry: str) -> np.ndarray:
     if isinstance(corners, Mapping) and values is None:
         keys = next((keys for keys in _CORNERS if keys[0] in corners), _CORNERS[0])
         values, form = [corners.get(key) for key in keys], "x1, y1, x2, y2"
-    if not isinstance(values, list | tuple) or len(values) != 4 or not all(is_number(value) for value in values):
+    if not isinstance(values, list | tuple) or len(values) != 4 or not all(map(is_coordinate, values)):
         found = f"has the bbox {values!r:.60}" if "bbox" in row else "has no bbox"
-        raise InputError(f"{entry} {found}, expected a bbox of {form}: numbers, in pixels of the picture")
+        raise InputError(
+            f"{entry} {found}, expected a bbox of {form}: numbers up to {FARTHEST:,}, in pixels of the picture"
+        )
     box = np.asarray(values, np.float32)
     return box if form.startswith("x1") else xywh_to_xyxy(box)
 
 
 def _score(value: Any, entry: str) -> float:
     try:
-        return 1.0 if value is None else read_number(value)
+        score = 1.0 if value is None else read_number(value)
     except ValueError:
-        raise InputError(f"{entry} has the score {value!r:.40}, expected a finite number") from None
+        score = np.inf
+    if abs(score) > FARTHEST:
+        raise InputError(f"{entry} has the score {value!r:.40}, expected a finite number")
+    return score
 
 
 def _category(row: Mapping[str, Any]) -> Id | None:

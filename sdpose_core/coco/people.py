@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..skeletons import COCO_WHOLEBODY_133, KeypointSet
-from .values import read_flag, read_number
+from .values import FARTHEST, read_flag, read_number
 
 WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 """Keys of the points of a whole body, in their order."""
@@ -58,10 +58,12 @@ def _read_box(annotation: Mapping[str, Any]) -> list[float]:
     values = annotation.get("bbox")
     try:
         if values is None or len(values) == 4 and not isinstance(values, str | Mapping):
-            return [read_number(value) for value in values or (0, 0, 0, 0)]
+            box = [read_number(value) for value in values or (0, 0, 0, 0)]
+            if max(map(abs, box)) <= FARTHEST:
+                return box
     except (TypeError, ValueError):
         pass
-    raise ValueError(f"bbox is {values!r:.60}, expected the numbers x, y, width, height")
+    raise ValueError(f"bbox is {values!r:.60}, expected the numbers x, y, width, height, up to {FARTHEST:,}")
 
 
 def read_amount(annotation: Mapping[str, Any], key: str, absent: float) -> float:
@@ -71,7 +73,7 @@ def read_amount(annotation: Mapping[str, Any], key: str, absent: float) -> float
         found = float(absent if value is None else read_number(value))
     except ValueError:
         found = -1.0
-    if found < 0:
+    if not 0 <= found <= FARTHEST**2:
         raise ValueError(f"{key} is {value!r:.60}, expected a number of at least 0")
     return found
 
@@ -98,6 +100,8 @@ def read_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.
             points = np.asarray([_point(*values[i : i + 3]) for i in range(0, count, 3)])
         except ValueError:
             raise ValueError("keypoints that are not numbers") from None
+    if (farthest := np.abs(points[:, :2]).max()) > FARTHEST:
+        raise ValueError(f"keypoints at {farthest:g} pixels, expected at most {FARTHEST:,}")
     if (highest := points[:, 2].max()) > 2:
         raise ValueError(f"visibility {highest:g}, expected 0 (not labeled), 1 (hidden) or 2 (visible)")
     return points

@@ -10,6 +10,9 @@ from typing import Any
 
 Id = int | str
 
+FARTHEST = 10_000_000
+"""Pixels: coordinates beyond are damage."""
+
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 _TRUE, _FALSE = frozenset({"1", "1.0", "true", "yes"}), frozenset({"", "0", "0.0", "false", "no", "none", "null"})
 
@@ -70,6 +73,11 @@ def _number_of(known: Id) -> int | None:
     if isinstance(known, int):
         return known
     return int(known) if known.isascii() and known.isdecimal() else None
+
+
+def is_coordinate(value: Any) -> bool:
+    """Whether it is a number, not a text, that may be a coordinate in pixels: finite, and up to `FARTHEST`."""
+    return is_number(value) and abs(value) <= FARTHEST
 
 
 def read_flag(value: Any) -> bool:

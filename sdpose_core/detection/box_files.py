@@ -101,7 +101,7 @@ class BoxFile:
         return self._names.assign([os.path.abspath(picture) for picture in pictures])
 
     def _names_none(self, pictures: Sequence[Path]) -> str:
-        known = ", ".join(map(str, list(self._found.names.values())[:3]))
+        known = ", ".join(f"{name!s:.60}" for name in list(self._found.names.values())[:3])
         wanted = ", ".join(picture.name for picture in pictures[:3])
         return f"{self.path} has no boxes for {wanted}: it names {known}: use the names of the pictures"
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..errors import InputError
+from ..pose_values import MAX_FRAMES
 from ..poses import Poses, PoseSequence
 from ..times import clock_of, has_times
 
@@ -55,7 +56,10 @@ def at_rate(sequence: PoseSequence, frame_rate: Fraction) -> Timeline:
     clock = clock_of(sequence)
     pts = sequence.pts - sequence.pts[0]
     duration = pts[-1] + 1 / float(clock.rate)
-    times = np.arange(max(int(duration * float(frame_rate) + 1e-6), 1)) / float(frame_rate)
+    count = max(int(duration * float(frame_rate) + 1e-6), 1)
+    if count > MAX_FRAMES:
+        raise InputError(f"{count:,} frames at {float(frame_rate):g} per second, the limit is {MAX_FRAMES:,}: split it")
+    times = np.arange(count) / float(frame_rate)
     before = np.clip(np.searchsorted(pts, times + 1e-9, side="right") - 1, 0, len(pts) - 1)
     after = np.minimum(before + 1, len(pts) - 1)
     gap = pts[after] - pts[before]
@@ -78,6 +82,8 @@ def frame_count(rule: str, available: int) -> int:
     if form is None or int(form[2]) < 1 and form[1] is None or form[1] == "0":
         raise InputError(f"number of frames: expected all, a number such as 77, or a form such as 4n+1, got {rule!r}")
     offset = int(form[2])
+    if max(len(form[1] or ""), len(form[2])) > 7:
+        raise InputError(f"number of frames: expected at most {MAX_FRAMES:,}, got {rule!r:.60}")
     if form[1] is None:
         return offset
     step = int(form[1])

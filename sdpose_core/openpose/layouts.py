@@ -110,7 +110,7 @@ def _refuse_other_skeleton(obj: Mapping[str, Any], place: str) -> None:
     if not isinstance(meta, Mapping) or not isinstance(names := meta.get("keypoint_id2name"), Mapping):
         return
     if (first := str(names.get("0", "nose"))).lower() != "nose":
-        found = f"{meta.get('dataset_name', 'another skeleton')}, {first} first"
+        found = f"{meta.get('dataset_name', 'another skeleton')!s:.40}, {first:.40} first"
         raise InputError(f"{place}: its points are in the order of {found}: expected people in COCO's order")
 
 
@@ -128,8 +128,8 @@ def _named_frames(obj: Mapping[str, Any], place: str, canvas: tuple[int, int] | 
     for number, name in enumerate(names):
         value = nested.get(name, {})
         content: Mapping[str, Any] = value if isinstance(value, Mapping) else {"people": value}
-        frame = _frame(content, f"frame {name!r}", _canvas_of(content) or canvas)
-        frame.notes.insert(0, f"taken from a collection of {len(nested)} under the name {name!r}")
+        frame = _frame(content, f"frame {name!r:.60}", _canvas_of(content) or canvas)
+        frame.notes.insert(0, f"taken from a collection of {len(nested)} under the name {name!r:.60}")
         if missing and number == 0:
             frame.notes.append(missing_note(missing))
         yield frame

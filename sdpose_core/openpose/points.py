@@ -129,7 +129,7 @@ def _triples(values: list[Any], scores: list[Any] | None, place: str) -> np.ndar
             array = np.array(points, np.float32)
             if scores is not None:
                 array = np.concatenate([array[:, :2], np.array(scores, np.float32).reshape(len(array), -1)], axis=1)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{place}: expected numbers, got {_short(values)}{_count_of(scores, points)}") from None
     if array.ndim != 2 or array.shape[1] != 3:
         raise InputError(f"{place}: expected numbers, got {_short(values)}")
@@ -281,10 +281,11 @@ def sdpose_arrays(extra: Any, keys: Mapping[str, str]) -> dict[str, np.ndarray] 
     raw = {"box": extra.get("box"), "threshold": [extra.get("threshold")]}
     raw |= {part: scores.get(key) for part, key in keys.items()}
     try:
-        known = {name: np.asarray(values, np.float32) for name, values in raw.items()}
-    except (TypeError, ValueError):
+        with np.errstate(over="ignore"):
+            known = {name: np.asarray(values, np.float32) for name, values in raw.items()}
+    except (TypeError, ValueError, OverflowError):
         return None
     if known["body"].shape == (25,):
         known["body"] = known["body"][_BODY_18_OF_25]
-    complete = known["box"].shape == (5,) and np.isfinite(known["threshold"]).all()
-    return known if complete and all(values.ndim == 1 for values in known.values()) else None
+    complete = known["box"].shape == (5,) and all(values.ndim == 1 for values in known.values())
+    return known if complete and all(np.isfinite(values).all() for values in known.values()) else None

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..names import in_natural_order, is_hidden
+from ..pose_values import check_people
 from ..texts import read_json
 from . import order
 from .layouts import RawFrame, frames_of, id_of, missing_note, with_missing
@@ -118,6 +119,7 @@ def _read(
     for frame in frames:
         if frame.canvas is None and size is None:
             raise InputError(f"{frame.place} has no canvas_width and canvas_height: {ask}")
+        check_people(len(frame.people), frame.place)
         places = [f"{frame.place}, person {number}" for number in range(len(frame.people))]
         people.append(
             [read_person(e, p, frame.notes, swap_hands=swap_hands) for e, p in zip(frame.people, places, strict=True)]

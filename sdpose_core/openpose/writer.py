@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write
-from ..origins import MARK
+from ..origins import with_mark
 from ..poses import Poses
 from . import order
 from .order import OpenPosePerson, PointSource, gather, people_of_points, present_points
@@ -74,7 +74,8 @@ def write_openpose_json(
 
     The other arguments, and the errors, are those of `to_openpose`.
     """
-    frame = to_openpose(poses, threshold, json_scores, body) | ({MARK: mark} if mark else {})
+    frame = to_openpose(poses, threshold, json_scores, body)
+    frame = with_mark(frame, mark) if mark else frame
     with atomic_write(path, "w") as handle:
         json.dump(frame, handle, allow_nan=False)
         handle.write("\n")

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..dependencies import require
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, seal
 from .file import reformat
 
 TIME_BASE = Fraction(1, 90_000)
@@ -62,7 +62,7 @@ class VideoWriter:
         codec: a name in `CODECS`.
         pts: for variable rates, the time in seconds of each frame to write, rising, not negative. Exact if all are
             multiples of a common fraction of a second, as in videos.
-        comment: text for the file's metadata.
+        comment: text for the file's metadata; the file then also ends with a seal, see `files.seal`.
 
     Raises `InputError` for invalid settings, a missing encoder, wrong frames, and a folder or disk that cannot be
     written to; then no file is left.
@@ -130,6 +130,8 @@ class VideoWriter:
             finally:
                 with contextlib.suppress(av.error.FFmpegError, OSError):  # `_finish` has reported them
                     self._container.close()
+            if self._comment:
+                seal(temporary, self.path.suffix)
             with open(temporary, "rb") as file:  # some disks only now report that they are full
                 os.fsync(file.fileno())
 

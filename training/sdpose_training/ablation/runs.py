@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sdpose_core.cli.progress import progress_bar
-from sdpose_core.errors import SDPoseError
+from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.files import atomic_write, sha256_of
 from sdpose_core.resumable import plain, refuse_other
+from sdpose_core.texts import read_json
 from sdpose_training.ablation.arms import Arm
 from sdpose_training.data.annotations import People
 from sdpose_training.environment import environment
@@ -27,12 +29,14 @@ from sdpose_training.recipe.toml_files import read_toml, to_toml
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 IN_DOMAIN = "in-domain"
 TRAIN = Path(__file__).parents[2] / "train.py"
 _MAY_CHANGE = ("hardware", "log", "validation", "checkpoints", "name")
 _POLL_SECONDS = 0.2
-_LOOK_SECONDS = 5.0
-"""Between two looks at how far the runs are."""
+_LOOK_SECONDS, _LOOK_BYTES = 5.0, 1 << 16
+"""Between two looks at how far the runs are, and how much of the ends of their logs is read."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,12 @@ class Run:
     @property
     def is_trained(self) -> bool:
         """Whether train.py reached the end of the recipe."""
-        path = self.folder.log
-        return path.exists() and any(json.loads(line)["kind"] == "end" for line in _whole_lines(path))
+        return self.folder.log.exists() and bool(read_log(self.folder.log, "end"))
 
     @property
     def result(self) -> dict[str, Any]:
         """The measurements; {} if there are none."""
-        path = self.folder.root / "result.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return _noted(self.folder.root / "result.json", {})
 
 
 def make_run(arm: Arm, seed: int, out: Path, threads: int) -> Run:
@@ -128,8 +130,9 @@ def train_runs(runs: Sequence[Run], jobs: int, launch: Sequence[str] = ()) -> It
 
 def _steps(run: Run) -> int:
     """The last step in a run's log; 0 if it has not begun."""
-    lines = _whole_lines(run.folder.log) if run.folder.log.exists() else []
-    return max((json.loads(line).get("step") or 0 for line in lines[-1:]), default=0)
+    text = run.folder.log.read_bytes() if run.folder.log.exists() else b""
+    found = re.findall(rb'^\{.*"step": ([0-9]{1,18})\b', text[-_LOOK_BYTES:], re.MULTILINE)
+    return int(found[-1]) if found else 0
 
 
 class _Process:
@@ -159,7 +162,7 @@ class _Process:
         """After its end: adds its time to times.json; returns one line if it failed or stopped early."""
         self._log.close()
         path = self.run.folder.root / "times.json"
-        times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        times = _noted(path, [])
         times.append({"seconds": time.monotonic() - self.began, "cpu_seconds": self.cpu_seconds})
         with atomic_write(path, "w") as file:
             json.dump(times, file)
@@ -246,8 +249,7 @@ def _source(test: EvaluationSet) -> dict[str, str]:
 
 def _minutes(run: Run) -> dict[str, Any]:
     """Wall and CPU minutes of all attempts that ended; CPU is None if the system does not measure it."""
-    path = run.folder.root / "times.json"
-    times: list[Mapping[str, float | None]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    times: list[Mapping[str, float | None]] = _noted(run.folder.root / "times.json", [])
     cpu = [entry["cpu_seconds"] for entry in times]
     return {
         "minutes": sum(entry["seconds"] or 0.0 for entry in times) / 60,
@@ -256,6 +258,11 @@ def _minutes(run: Run) -> dict[str, Any]:
     }
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Complete lines of a log, whose last line may be truncated."""
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+def _noted(path: Path, absent: T) -> T:
+    """The content of a JSON file of this run; `absent`, of the same type, if there is none."""
+    if not path.exists():
+        return absent
+    found = read_json(path, "what an earlier run noted: remove the file")
+    if not isinstance(found, type(absent)):
+        raise InputError(f"{path} is damaged ({found!r:.40}): remove it")
+    return found

@@ -105,10 +105,12 @@ def read_predictions(path: str | Path, pictures: Coco | None = None) -> Predicti
         raise InputError(f"{path}: expected keypoints of shape (K, 2) for each person, found {keypoints.shape[1:]}")
     keypoints[~np.isfinite(keypoints)] = np.nan
     _check_pixels(keypoints, path)
+    point_scores = column(entries, "keypoint_scores", path)
+    _check_values(entries, "keypoint_scores", np.isfinite(point_scores), path)
     box_scores, scales = column(entries, "bbox_score", path), column(entries, "bbox_scale", path)
     _check_values(entries, "bbox_score", np.isfinite(box_scores), path)
     _check_values(entries, "bbox_scale", np.isfinite(scales) & (scales >= 0), path)
-    return Predictions(ids, image_ids, keypoints, column(entries, "keypoint_scores", path), box_scores, scales)
+    return Predictions(ids, image_ids, keypoints, point_scores, box_scores, scales)
 
 
 def _coco_results(entries: Sequence[Any], content: Any, path: str | Path, pictures: Coco | None) -> Predictions:
@@ -122,7 +124,8 @@ def _coco_results(entries: Sequence[Any], content: Any, path: str | Path, pictur
     if pictures is not None and (images := _objects(content, "images")):
         image_ids = _ids_by_name(image_ids, images, pictures)
     triples = [
-        {"keypoints": [value for key in WHOLEBODY_FIELDS for value in entry.get(key) or ()]} for entry in entries
+        {"keypoints": [value for key in WHOLEBODY_FIELDS for value in _listed(entry.get(key), key, path)]}
+        for entry in entries
     ]
     points = column(triples, "keypoints", path)
     if points.ndim == 2 and points.shape[1] % 3 == 0:
@@ -147,6 +150,12 @@ def _objects(content: Any, key: str) -> list[Mapping[str, Any]]:
     return [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
 
 
+def _listed(value: Any, key: str, path: str | Path) -> Sequence[Any]:
+    if not isinstance(value, list | None):
+        raise InputError(f"{path}: expected {key!r} to be a list of x, y, score, found {value!r:.60}")
+    return value or []
+
+
 def _ids_by_name(image_ids: Sequence[Any], images: Sequence[Mapping[str, Any]], pictures: Coco) -> tuple[Any, ...]:
     """The ids that the annotations have for the pictures of another file; unknown pictures are called by their name."""
     names = {
@@ -168,7 +177,7 @@ def _check_values(entries: Sequence[Mapping[str, Any]], key: str, good: np.ndarr
     if not good.all():
         wrong = int(np.argwhere(~good)[0][0])
         raise InputError(
-            f"{path}: entry {wrong} has the {key} {entries[wrong][key]!r}, expected numbers (sizes from 0)"
+            f"{path}: entry {wrong} has the {key} {entries[wrong][key]!r:.60}, expected numbers (sizes from 0)"
         )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
+from sdpose_core.texts import read_json
 from sdpose_training.environment import environment
 from sdpose_training.recipe.recipe import Recipe, recipe_from
 from sdpose_training.recipe.toml_files import read_toml, to_toml
@@ -73,8 +74,8 @@ def _starts(history: Path) -> list[dict[str, Any]]:
     if not history.exists():
         return []
     try:
-        starts = json.loads(history.read_text(encoding="utf-8"))
-    except ValueError as error:
+        starts = read_json(history)
+    except InputError as error:
         raise InputError(f"{history} is not valid JSON ({error}): remove it, it only lists earlier starts") from None
     if not isinstance(starts, list):
         raise InputError(f"{history}: expected a list of starts, found {starts!r:.40}: remove the file")

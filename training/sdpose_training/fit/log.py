@@ -11,6 +11,7 @@ import numpy as np
 
 from sdpose_core.errors import MissingDependency
 from sdpose_core.files import atomic_write
+from sdpose_core.texts import read_json_lines
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.recipe.recipe import LogRecipe, Recipe
 from sdpose_training.recipe.toml_files import to_toml
@@ -60,23 +61,14 @@ class RunLog:
 
 
 def read_log(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The lines of a log.jsonl, optionally of one kind."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if kind in (None, line["kind"])]
+    """The lines of a log.jsonl, optionally of one kind; damaged ones are left out with a warning."""
+    return [line for _, line in read_json_lines(path) if kind in (None, line.get("kind"))]
 
 
 def _drop_after(path: Path, step: int) -> None:
-    kept = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:  # cut off when the process was killed
-            log.warning("%s: dropped a damaged line", path)
-            continue
-        if line["step"] <= step:
-            kept.append(text)
+    kept = [line for _, line in read_json_lines(path) if isinstance(line.get("step"), int) and line["step"] <= step]
     with atomic_write(path, "w") as file:
-        file.writelines(f"{text}\n" for text in kept)
+        file.writelines(f"{json.dumps(line)}\n" for line in kept)
 
 
 def _tensorboard(root: Path, recipe: LogRecipe, step: int) -> Any:

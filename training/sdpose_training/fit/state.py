@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
+from sdpose_core.texts import read_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -99,10 +100,20 @@ def check_same(state: Path | None) -> None:
         raise InputError(f"the processes found different states ({states}): --out must be a folder that all share")
 
 
+def _read_progress(path: Path) -> Progress:
+    """Raises `ValueError` for values of other types."""
+    progress = Progress(**read_json(path, "the progress of a run"))
+    kinds = {"best_ap": (int, float), "bad": list, "metrics": dict}
+    for name, value in asdict(progress).items():
+        if not isinstance(value, kinds.get(name, int)):
+            raise ValueError(f"{_PROGRESS}: {name} is {value!r:.40}")
+    return progress
+
+
 def load_state(accelerator: Accelerator, state: Path) -> Progress:
     """Load a state into the prepared objects; returns its progress. Raises `InputError` if it does not fit."""
     try:
-        progress = Progress(**json.loads((state / _PROGRESS).read_text(encoding="utf-8")))
+        progress = _read_progress(state / _PROGRESS)
         accelerator.load_state(str(state))
     except _DOES_NOT_FIT as error:
         reason = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)

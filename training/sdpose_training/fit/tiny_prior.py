@@ -18,6 +18,7 @@ from sdpose_core.checkpoints.layouts import read_checkpoint
 from sdpose_core.checkpoints.names import TEXT
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
+from sdpose_core.texts import read_json
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.environment import environment
 from sdpose_training.recipe.recipe import Recipe
@@ -199,7 +200,7 @@ def _note(
 ) -> None:
     """Record in OUT/prior.json what a part cost."""
     path = out / "prior.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = read_json(path, "the costs of a prior: remove the file") if path.exists() else {}
     known[part] = {"samples": samples, "cpu_seconds": round(seconds, 1), "loss": loss, "seed": recipe.seed, **more}
     with atomic_write(path, "w") as file:
         json.dump({**known, "pictures": pictures, "environment": environment()}, file, indent=2)

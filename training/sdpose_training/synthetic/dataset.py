@@ -20,11 +20,15 @@ from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write, remove_abandoned
 from sdpose_core.resumable import begin, refuse_other
 from sdpose_core.skeletons import COCO_17
+from sdpose_core.texts import read_json_lines
 from sdpose_training.synthetic.body import BodyModel
 from sdpose_training.synthetic.scene import SceneSettings, make_picture
 
 SPLITS = ("train", "val")
 GENERATOR_VERSION = 1  # raise when the same seed gives other pictures
+
+_RECORD = {"split": str, "index": int, "file_name": str, "bytes": int, "people": list, "style": str}
+"""Entries of a picture's record that are read, and their types."""
 
 _LICENSE = {
     "id": 1,
@@ -82,15 +86,14 @@ def _settings(plan: DataSetPlan) -> dict:
 
 
 def _read_records(plan: DataSetPlan) -> dict[tuple[str, int], dict]:
-    """Records of finished pictures whose file is complete; skips a line truncated by an interruption."""
+    """Records of finished pictures whose file is complete; the picture of a damaged line is made again."""
     records, path = {}, plan.out / "records.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if not isinstance(record, dict) or not {"split", "index", "file_name", "bytes", "people"} <= record.keys():
-            raise InputError(f"{path} has a line of another kind ({line:.40}): remove the line or choose another --out")
+    for number, record in read_json_lines(path) if path.exists() else ():
+        if not all(isinstance(record.get(name), kind) for name, kind in _RECORD.items()):
+            advice = "remove the line or choose another --out"
+            raise InputError(f"{path} has a line of another kind (line {number}): {advice}")
+        if record["file_name"] != _picture_name(plan, record["split"], record["index"]):
+            raise InputError(f"{path}: line {number} names the picture {record['file_name']!r:.60}: remove the line")
         picture = plan.out / "images" / record["file_name"]
         if picture.exists() and picture.stat().st_size == record["bytes"]:
             records[record["split"], record["index"]] = record
@@ -131,6 +134,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _picture_name(plan: DataSetPlan, split: str, index: int) -> str:
+    return f"{split}_{index:07d}.{plan.suffix}"
+
+
 def _make_picture(body: BodyModel, plan: DataSetPlan, split: str, index: int) -> dict:
     """Draw picture `index` of a split, write its file and return its record."""
     import cv2
@@ -140,7 +147,7 @@ def _make_picture(body: BodyModel, plan: DataSetPlan, split: str, index: int) ->
         picture, record = make_picture(body, plan.scene, rng)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if plan.suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
     _, code = cv2.imencode(f".{plan.suffix}", picture[..., ::-1], quality)
-    name = f"{split}_{index:07d}.{plan.suffix}"
+    name = _picture_name(plan, split, index)
     with atomic_path(plan.out / "images" / name) as temporary:
         temporary.write_bytes(code.tobytes())
     return {"split": split, "index": index, "file_name": name, "bytes": len(code), **record}

@@ -555,8 +555,8 @@ def test_going_on_with_another_model_is_told(
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (("--model.unet.block-out-channels", "10,20,30,40"), "sizes that do not fit together"),
-    (("--model.vae.latent-channels", "8"), "model.unet.in_channels: expected 8"),
+    (("--model.unet.block-out-channels", "10,20,30,40"), "block_out_channels: .* a multiple of 8, found 10"),
+    (("--model.vae.latent-channels", "8"), "U-Net in_channels: expected 8"),
     (("--model.vae.latent-channels", "8", "--model.unet.in-channels", "8"), "model.unet.out_channels: .* expected 8"),
 ])  # fmt: skip
 def test_sizes_that_do_not_fit_together_are_told(change: tuple[str, ...], message: str) -> None:

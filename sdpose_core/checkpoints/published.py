@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..files import sha256_of
+from ..files import sha256_of, why_missing
 
 SDPOSE_LICENSE = (
     "tagged MIT by its authors; fine-tuned from Stable Diffusion 2, whose CreativeML Open RAIL++-M use restrictions "
@@ -79,11 +79,14 @@ def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
     Search order: a path; `home()`, also for NAME.safetensors of any layout; the folders of `search` (ComfyUI's model
     folders); the Hugging Face cache. Raises `CheckpointError`, which lists these places and how to download it.
     """
-    path = Path(name).expanduser()
-    if path.exists():
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # ~NAME of no user
+        path = Path(name)
+    if (missing := why_missing(path)) is None:
         return path
     if name not in KNOWN:
-        raise CheckpointError(f"{name}: no such file, and not a known checkpoint; known are {', '.join(KNOWN)}")
+        raise CheckpointError(f"{name}: {missing}, and not a known checkpoint; known are {', '.join(KNOWN)}")
     looked: list[str] = []
     for each in _ALTERNATIVES.get(name, (name,)):
         for candidate in _candidates(each, search):

@@ -1,10 +1,11 @@
-"""Atomic writing: to a temporary name beside the target, which is then renamed."""
+"""Atomic writing: to a temporary name beside the target, which is then renamed. Folders: see `folders.py`."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ from typing import IO
 
 from .errors import InputError
 from .names import fitted_name, name_limit
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ZIP, HEIC = "a ZIP archive", "a HEIC picture"
 
@@ -28,30 +34,107 @@ _BEGINNINGS = (
 
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 
-_TEMPORARY = 16
-"""Bytes that `atomic_path` adds to a name: two dots, 8 random characters, and ".part"; one to spare."""
+_TOKEN = ".sdpose.part"
+"""In the names of our temporary files and folders: .NAME.xxxxxxxx.sdpose.part.SUFFIX."""
+
+_ABANDONED = re.compile(rf"\..*\.[a-z0-9_]{{8}}{re.escape(_TOKEN)}(\.\w+)?", re.DOTALL)
+
+_TEMPORARY = len(_TOKEN) + 11
+"""Bytes that a temporary name adds to a name: two dots, 8 random characters, the token; one to spare."""
+
+_cleaned: set[str] = set()
+"""Folders in which this process has looked for what killed processes left."""
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path in the folder of `path`; renamed to `path` when the block ends, removed when it fails.
 
-    It keeps the suffix of `path`, for writers that choose the format by name.
+    It keeps the suffix of `path`, for writers that choose the format by name. What killed processes left in the folder
+    is removed, see `remove_abandoned`.
     Raises `InputError` if the folder cannot be written to.
     """
     path = Path(path)
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        suffix = f".part{path.suffix}"
-        handle, name = tempfile.mkstemp(prefix=f".{temporary_stem(path)}.", suffix=suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with writing(path), temporary_path(path) as temporary:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_path(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A new file, or `folder`, beside `path` and on the same file system; removed when the block ends, if still there.
+
+    It is locked meanwhile, so that other processes do not take it for one that a killed process left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clean_once(path.parent)
+    while True:
+        temporary = _new(path, folder)
+        lock = _lock(temporary)
+        if temporary.exists():
+            break
+        _release(lock)  # another process took it for abandoned before it was locked
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+        _release(lock)
+
+
+def _new(path: Path, folder: bool) -> Path:
+    prefix = f".{temporary_stem(path)}."
+    if folder:
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_TOKEN, dir=path.parent))
+        temporary.chmod(0o777 & ~_umask())
+        return temporary
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=f"{_TOKEN}{path.suffix}", dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> int | None:
+    """The lock of a temporary file or folder, which ends with the process; None if another process has it, if it is
+    gone, or where files have no locks (Windows, some network drives): nothing counts as abandoned there."""
+    if fcntl is None:
+        return None
+    handle = None
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        _release(handle)
+        return None
+    return handle
+
+
+def _release(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+def _clean_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder, at the first use of the folder by this process."""
+    if (place := os.path.realpath(folder)) not in _cleaned:
+        _cleaned.add(place)
+        remove_abandoned(folder)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files and folders in `folder` that belong to no living process."""
+    with contextlib.suppress(OSError):  # it cannot be listed, and says so when it is written to
+        for entry in os.scandir(folder):
+            path = Path(entry.path)
+            if _ABANDONED.fullmatch(entry.name) and not entry.is_symlink() and (lock := _lock(path)) is not None:
+                _remove(path)
+                _release(lock)
 
 
 @contextlib.contextmanager
@@ -64,37 +147,13 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             os.fsync(handle.fileno())
 
 
-@contextlib.contextmanager
-def atomic_folder(path: str | Path, pattern: str) -> Iterator[Path]:
-    """A temporary folder beside `path`; renamed to `path` when the block ends, removed when it fails.
-
-    An existing folder is replaced only if all its files match `pattern`, so that no other files are lost.
-    Raises `InputError` if it holds anything else, or cannot be written.
-    """
-    path = Path(path)
-    if os.path.exists(path) and not (os.path.isdir(path) and all(entry.match(pattern) for entry in path.iterdir())):
-        raise InputError(f"{path} already exists and holds other things than {pattern}: choose another folder")
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        try:
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            if path.exists():
-                path.rename(temporary.with_suffix(".old"))
-            temporary.rename(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
-
-
 def same_again(path: Path, make: Callable[[Path], None]) -> bool:
     """Whether `make(other)` gives the bytes that are at `path`, a file or a folder of files.
 
     Raises `InputError` if nothing can be written beside `path`.
     """
-    with _writing(path), tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder:
-        again = Path(folder) / path.name
+    with writing(path), temporary_path(path, folder=True) as folder:
+        again = folder / path.name
         make(again)
         return _digests(path) == _digests(again)
 
@@ -126,7 +185,8 @@ def temporary_stem(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """What the system raises while `path` is written, as our error."""
     try:
         yield
     except OSError as error:

@@ -8,13 +8,41 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from .errors import InputError
 
 USUAL_LIMIT = 255
 """Bytes that most file systems take as a name."""
 
 ROOM = 40
 """Bytes of a name that are left free for suffixes such as `_keypoints.json` and for the names of temporary files."""
+
+
+def path_inside(folder: Path, name: str, what: str, *, hidden: bool = True) -> Path:
+    """The path below `folder` of a file that somebody else names: the one place where names from outside become paths.
+
+    Args:
+        name: relative, on any system; folders are separated by /.
+        what: the words before the name in a message, such as "the hub lists a file".
+        hidden: whether names that begin with a dot are allowed.
+
+    Raises `InputError` for a name that leaves `folder` or is absolute, is empty, has control characters, or is too long
+    for the file system. Links that are already there are followed: they are the user's own.
+    """
+    shown = f"{what} {name[:80]!r}"
+    if not name.isprintable():
+        raise InputError(f"{shown}: its name has characters that cannot be printed: rename it")
+    parts = PurePosixPath(name).parts
+    if PureWindowsPath(name).anchor or name.startswith("/") or {"..", "~"} & {*parts, *PureWindowsPath(name).parts}:
+        raise InputError(f"{shown} lies outside {folder}: expected a name below it, without '..'")
+    if not parts:
+        raise InputError(f"{shown}: expected the name of a file below {folder}")
+    if not hidden and any(part.startswith(".") for part in parts):
+        raise InputError(f"{shown}: names that begin with a dot are refused")
+    if max(len(os.fsencode(part)) for part in parts) > (limit := name_limit(folder)):
+        raise InputError(f"{shown}: its name has more than {limit} bytes: shorten it")
+    return folder.joinpath(*parts)
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .dependencies import require
 from .errors import InputError
 from .files import sha256_of
+from .folders import FolderKind
 from .images import of_picture
 from .poses import PoseSequence
 from .resumable import first_difference, plain
@@ -188,6 +189,11 @@ def read_mark(path: str | Path) -> dict[str, Any] | None:
     if suffix in _VIDEOS:
         return _of_video(path, _mark_of_video)
     return _json_mark(path) if suffix == ".json" else None
+
+
+def marked_files(pattern: str) -> FolderKind:
+    """The kind of an exported folder, all of whose files match `pattern` and have a mark."""
+    return FolderKind("an exported folder", (pattern,), is_ours=lambda file: read_mark(file) is not None)
 
 
 def is_drawn(file: Path, mark: Mapping[str, Any], frames: int = 1) -> bool:

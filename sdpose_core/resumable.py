@@ -15,7 +15,7 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import InputError
-from .files import atomic_write, temporary_stem
+from .files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -139,14 +139,6 @@ def read_piece(path: Path, follows: str) -> tuple[dict[str, np.ndarray], str]:
 
 def _digest(body: bytes, follows: str) -> str:
     return hashlib.sha256(follows.encode() + body).hexdigest()
-
-
-def remove_leftovers(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove the temporary files that killed processes left below `folder`: all, or those of the files `names`."""
-    stems = None if names is None else {temporary_stem(folder / name) for name in names}
-    for file in folder.rglob(".*.part*"):  # as `atomic_path` calls them
-        if stems is None or file.name[1:].rsplit(".", 3)[0] in stems:
-            file.unlink(missing_ok=True)
 
 
 # --- several processes ---------------------------------------------------------------------------------------------

@@ -25,9 +25,8 @@ from sdpose_core.batch.shards import Shard
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
-from sdpose_core.files import atomic_path, sha256_of
+from sdpose_core.files import atomic_path, remove_abandoned, sha256_of
 from sdpose_core.images import read_image
-from sdpose_core.resumable import remove_leftovers
 from sdpose_training.options import exit_status, start_log, whole_number
 from sdpose_training.styles.filters import FILTERS
 from sdpose_training.styles.folder import PaintedData, agree, copy_annotations, find_data, folder_name, picture_names
@@ -117,7 +116,7 @@ def _make(options: argparse.Namespace) -> int:
     settings |= {"jpeg_quality": options.quality}
     notes = {"opencv": cv2.__version__, **made_with, "annotations_sha256": copy_annotations(source, out)}
     agree(folder, settings, notes)
-    remove_leftovers(folder, of_shard)
+    remove_abandoned(folder)
     made, failed = _paint_missing(source, of_shard, folder, paint, options.quality)
     finished = sum((folder / name).is_file() for name in names)
     print(f"{folder}: {finished} of {len(names)} pictures, {made} made now, {len(failed)} failed (shard {shard})")

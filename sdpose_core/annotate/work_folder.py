@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..folders import FolderKind
 from ..origins import OtherOrigin
 from ..poses import PoseSequence
 from ..resumable import (
@@ -32,12 +32,17 @@ from ..resumable import (
     settings_hash,
     take_lock,
     write_piece,
-)
+)  # fmt: skip
 from .chunks import ChunkResult
 
 log = logging.getLogger(__name__)
 
-SETTINGS, SAVED = "settings.json", "saved"
+SETTINGS, SAVED, LOCK = "settings.json", "saved", "lock"
+
+WORK = FolderKind(
+    "the work folder of a clip", (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", ".*.part*"),
+    marker=LOCK,
+)  # fmt: skip
 
 
 def is_unfinished(path: Path) -> bool:
@@ -48,12 +53,13 @@ def is_unfinished(path: Path) -> bool:
 class WorkFolder:
     """The work folder at `path`, locked for this process until `close` or `remove`.
 
-    Raises `InputError` if another process has locked it.
+    Raises `InputError` if another process has locked it, and for a link, or a folder with files of others.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = take_lock(path / "lock")
+        WORK.check(path)
+        self._lock = take_lock(path / LOCK)
         self._closed = False
         self._digests: list[str] = []
         self._hash = ""
@@ -171,9 +177,7 @@ class WorkFolder:
         """Remove everything but the lock."""
         self._settings_file.unlink(missing_ok=True)  # first: without it, no chunk is used
         for path in sorted(self.path.iterdir()):
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != "lock":
+            if path.name != LOCK:
                 path.unlink()
         self._digests, self.last = [], None
 

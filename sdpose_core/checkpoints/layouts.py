@@ -151,13 +151,16 @@ def convert(
         overwrite: replace the target.
 
     Raises:
-        CheckpointError, InputError: as `read_checkpoint`; the target exists and `overwrite` is not set.
+        CheckpointError, InputError: as `read_checkpoint`; the target exists and `overwrite` is not set, holds the
+            source, or is a folder with anything else than an exported checkpoint.
     """
     target = Path(target)
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: choose another name, or use --overwrite")
-    if target.resolve() == Path(source).resolve():
-        raise InputError(f"{target} is the source itself: choose another name")
+    for read in (Path(source), *([Path(vae)] if vae is not None else [])):
+        if read.resolve().is_relative_to(target.resolve()):
+            what = "the source itself" if read.resolve() == target.resolve() else f"the folder that holds {read}"
+            raise InputError(f"{target} is {what}: choose another name")
     with opened(Path(source), pickles=True, entry=entry) as found:
         config = found.config(keypoint_set=keypoint_set, feature_level=feature_level)
         state = {name: found.tensors.read(name) for name in found.tensors.shapes}

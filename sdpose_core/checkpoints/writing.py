@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, InputError
 from ..files import atomic_path
+from ..folders import FolderKind, atomic_folder
 from ..model.config import SDPoseConfig
 from . import names as keys
 from .sizes import SETTINGS, metadata_of
@@ -20,6 +19,17 @@ if TYPE_CHECKING:
     import torch
 
 Tensors = Mapping[str, "torch.Tensor"]
+
+
+EXPORTED = FolderKind(
+    "an exported checkpoint",
+    (
+        "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors", "decoder/decoder.safetensors", "scheduler/scheduler_config.json",
+        f"{keys.TEXT}.safetensors", "sdpose.json",
+    ),
+    marker="sdpose.json",
+)  # fmt: skip
 
 
 def write_file(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mapping[str, str], comfy: bool) -> list[str]:
@@ -37,27 +47,21 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
     """Write the released folder under a temporary name, then rename it; returns notes."""
     if path.suffix.lower() == ".safetensors":
         raise InputError(f"{path}: a checkpoint of layout 'diffusers' is a folder: choose a name without .safetensors")
-    with _write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        try:
-            for folder, stem, prefix in (
-                ("unet", "diffusion_pytorch_model", "unet."),
-                ("vae", "diffusion_pytorch_model", "vae."),
-                ("decoder", "decoder", "head."),
-            ):
-                part = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-                with atomic_path(temporary / folder / f"{stem}.safetensors") as file:  # sets the usual permissions
-                    _save(part, file, {"format": "pt"})
-            if keys.TEXT in state:
-                with atomic_path(temporary / f"{keys.TEXT}.safetensors") as file:
-                    _save({keys.TEXT: state[keys.TEXT]}, file, {})
-            for name, content in _folder_configs(config, metadata).items():
-                (temporary / name).parent.mkdir(exist_ok=True)
-                (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            _replace_folder(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with _write_errors(path), atomic_folder(path, EXPORTED) as temporary:
+        for folder, stem, prefix in (
+            ("unet", "diffusion_pytorch_model", "unet."),
+            ("vae", "diffusion_pytorch_model", "vae."),
+            ("decoder", "decoder", "head."),
+        ):
+            part = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+            with atomic_path(temporary / folder / f"{stem}.safetensors") as file:  # sets the usual permissions
+                _save(part, file, {"format": "pt"})
+        if keys.TEXT in state:
+            with atomic_path(temporary / f"{keys.TEXT}.safetensors") as file:
+                _save({keys.TEXT: state[keys.TEXT]}, file, {})
+        for name, content in _folder_configs(config, metadata).items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     text = "without text_encoder/ and tokenizer/, which only the official demo needs"
     return [text, *_missing_parts(state, "diffusers' loaders expect it")]
 
@@ -88,17 +92,6 @@ def _write_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _replace_folder(new: Path, path: Path) -> None:
-    new.chmod(0o755)
-    if path.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-        path.rename(old / path.name)
-        new.rename(path)
-        shutil.rmtree(old)
-    else:
-        new.rename(path)
 
 
 def _comfy_tensors(state: Tensors, config: SDPoseConfig) -> dict[str, torch.Tensor]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files import atomic_folder
+from ..folders import atomic_folder
 from ..openpose.writer import write_openpose_json
+from ..origins import marked_files
 from .profile import ExportJob, ExportProfile
 
 
@@ -14,10 +15,10 @@ def write(job: ExportJob) -> None:
 
 
 def write_folder(path: Path, job: ExportJob) -> None:
-    with atomic_folder(path, "*_keypoints.json") as folder:
+    with atomic_folder(path, marked_files("*_keypoints.json")) as folder:
         for number, poses in enumerate(job.poses()):
             file = folder / f"{job.name}_{number:012d}_keypoints.json"
-            write_openpose_json(file, poses, threshold=job.min_score(poses))
+            write_openpose_json(file, poses, threshold=job.min_score(poses), mark=job.mark())
 
 
 PROFILE = ExportProfile(tool="OpenPose JSON", files="NAME_openpose/NAME_000000000000_keypoints.json ...", write=write)

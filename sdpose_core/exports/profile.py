@@ -185,7 +185,7 @@ class ExportJob:
             raise OtherOrigin(f"{path} exists, but it is of other poses or settings: {INSTEAD}")
 
     def mark(self) -> str:
-        """The mark of its pictures and videos, by which they are no inputs; its other files have the tool's form."""
+        """The mark of its pictures, videos and OpenPose JSON, which shows that they are ours."""
         return mark_text(mark_of(None, {"export": self.profile.tool}))
 
     def min_score(self, of: Poses | PoseSequence) -> float:

@@ -10,9 +10,10 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError
-from ..files import atomic_folder, atomic_write
+from ..files import atomic_write
+from ..folders import atomic_folder
 from ..images import write_png
-from ..origins import MARK
+from ..origins import MARK, marked_files
 from ..video.opening import frame_count
 from ..video.writer import SUFFIX, VideoWriter
 from .profile import ExportJob
@@ -38,7 +39,7 @@ def write_pose_maps(job: ExportJob, stem: str) -> None:
     """OUT/STEM.mp4 (.mkv for ffv1), or with the codec "png" the folder OUT/STEM of 00000.png, 00001.png, ..."""
 
     def write_pngs(path: Path) -> None:
-        with atomic_folder(path, "*.png") as folder:
+        with atomic_folder(path, marked_files("*.png")) as folder:
             for number, pose_map in enumerate(job.pose_maps()):
                 write_png(folder / f"{number:05d}.png", pose_map, {MARK: job.mark()})
 

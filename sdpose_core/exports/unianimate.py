@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_folder
+from ..folders import atomic_folder
+from ..origins import marked_files
 from .profile import ExportJob, ExportProfile
 
 
@@ -21,7 +22,7 @@ def write(job: ExportJob) -> None:
 
 def write_folder(path: Path, job: ExportJob) -> None:
     digits = max(4, len(str(len(job.timeline) - 1)))  # names sort as numbers do
-    with atomic_folder(path, "*.jpg") as folder:
+    with atomic_folder(path, marked_files("*.jpg")) as folder:
         for number, pose_map in enumerate(job.pose_maps()):
             _write_jpg(folder / f"{number:0{digits}d}.jpg", pose_map, job.mark())
         _write_jpg(folder / "ref_pose.jpg", job.pose_map(job.reference_poses()), job.mark())

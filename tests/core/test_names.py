@@ -8,9 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from sdpose_core.files import atomic_write
-from sdpose_core.names import distinct_names, fitted_name, folded, in_natural_order, is_hidden, name_limit, output_name
-from sdpose_core.resumable import remove_leftovers
+from sdpose_core.errors import InputError
+from sdpose_core.files import atomic_write, remove_abandoned
+from sdpose_core.names import (
+    distinct_names,
+    fitted_name,
+    folded,
+    in_natural_order,
+    is_hidden,
+    name_limit,
+    output_name,
+    path_inside,
+)
 
 
 def test_numbers_sort_as_numbers_and_case_does_not_matter():
@@ -56,10 +65,44 @@ def test_leftovers_of_long_names_are_found(tmp_path):
         kept = Path(file.name).name
         raise KeyboardInterrupt
     (tmp_path / kept).write_bytes(b"half")
-    remove_leftovers(tmp_path, ["other.png"])
-    assert os.listdir(tmp_path) == [kept]
-    remove_leftovers(tmp_path, [name])
+    remove_abandoned(tmp_path)
     assert not os.listdir(tmp_path)
+
+
+OUTSIDE = (
+    "../x.json", "a/../../x.json", "/etc/passwd", "~/x.json", "C:/x.json", "c:x.json", "..\\x.json", "\\\\host\\x",
+    "..",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_that_leave_the_folder_are_refused(name, tmp_path):
+    with pytest.raises(InputError, match="the list names .* lies outside"):
+        path_inside(tmp_path, name, "the list names")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "expected the name of a file"),
+        (".", "expected the name of a file"),
+        ("a\0b", "cannot be printed"),
+        ("a\nb", "cannot be printed"),
+        ("\x1b[31mred", "cannot be printed"),
+        ("x" * 300, "more than 255 bytes"),
+        (f"a/{'踊' * 100}/b", "more than 255 bytes"),
+        (".ssh/authorized_keys", "begin with a dot"),
+        ("a/.git/config", "begin with a dot"),
+    ],
+)
+def test_other_names_that_are_refused(name, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        path_inside(tmp_path, name, "the list names", hidden=False)
+
+
+@pytest.mark.parametrize("name", ["a.json", "unet/config.json", "a b/c..d/é", "...", "12:30.png", "./a.json"])
+def test_names_inside_are_paths_below_the_folder(name, tmp_path):
+    assert path_inside(tmp_path, name, "the list names") == tmp_path / name
 
 
 def test_the_limit_of_a_folder_that_does_not_exist_yet(tmp_path):

@@ -258,7 +258,7 @@ def test_interrupted_runs_go_on(coco: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = coco / "val2017filter_edge"
     whole = _files(made)
     (made / NAMES[1]).unlink()
-    (made / f".{Path(NAMES[1]).stem}.abc123.part.jpg").write_bytes(b"half")
+    (made / f".{Path(NAMES[1]).stem}.abcd1234.sdpose.part.jpg").write_bytes(b"half")
     painted: list[str] = []
     write = make_coco_ood.write_picture
     monkeypatch.setattr(make_coco_ood, "write_picture", lambda p, *a: (painted.append(p.name), write(p, *a))[1])

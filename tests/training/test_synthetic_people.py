@@ -240,7 +240,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path, no_anny
     with open(tmp_path / "cut/records.jsonl", "a") as log:
         log.write('{"split": "train", "ind')  # a line torn by the interruption
     (tmp_path / "cut/images/train_0000001.jpg").write_bytes(b"")  # a picture that never reached the disk
-    (tmp_path / "cut/images/.train_0000004.x.part.jpg").write_bytes(b"half")
+    (tmp_path / "cut/images/.train_0000004.abcd1234.sdpose.part.jpg").write_bytes(b"half")
     made.clear()
     monkeypatch.setattr(dataset, "make_picture", lambda *a: (made.append(1), make(*a))[1])
     assert run(tmp_path / "cut") == 0

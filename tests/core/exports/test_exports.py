@@ -703,7 +703,7 @@ def test_a_stopped_export_leaves_nothing(clip: PoseSequence, target: str, tmp_pa
 def test_a_folder_of_the_users_is_never_replaced(clip: PoseSequence, tmp_path: Path) -> None:
     (tmp_path / "walk").mkdir()
     (tmp_path / "walk" / "diary.txt").write_text("dear")
-    with pytest.raises(InputError, match="other things"):
+    with pytest.raises(InputError, match="does not belong to an exported folder"):
         export(clip, "unianimate", tmp_path, options=ExportOptions(overwrite=True))
     assert (tmp_path / "walk" / "diary.txt").read_text() == "dear"
 

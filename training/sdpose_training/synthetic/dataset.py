@@ -17,8 +17,8 @@ import numpy as np
 import sdpose_core
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.errors import InputError
-from sdpose_core.files import atomic_path, atomic_write
-from sdpose_core.resumable import begin, refuse_other, remove_leftovers
+from sdpose_core.files import atomic_path, atomic_write, remove_abandoned
+from sdpose_core.resumable import begin, refuse_other
 from sdpose_core.skeletons import COCO_17
 from sdpose_training.synthetic.body import BodyModel
 from sdpose_training.synthetic.scene import SceneSettings, make_picture
@@ -53,7 +53,8 @@ def make_data_set(plan: DataSetPlan, counts: dict[str, int], workers: int) -> in
     """
     settings = _settings(plan)
     refuse_other(begin(plan.out / "settings.json", settings), settings, plan.out, "pictures", "choose another --out")
-    remove_leftovers(plan.out)
+    for folder in (plan.out, plan.out / "images"):
+        remove_abandoned(folder)
     records = _read_records(plan)
     missing = [(split, i) for split in SPLITS for i in range(counts[split]) if (split, i) not in records]
     _write_records(plan, records)

@@ -1,0 +1,122 @@
+"""Folders that this library writes: the one place that replaces and removes them.
+
+A folder is only removed if it is no link, carries the marker of its kind, and holds nothing else than what we write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from .errors import InputError
+from .files import temporary_path, writing
+
+_OLD = ".sdpose-old"
+"""Ends the name of a folder that is being replaced, where both names cannot be exchanged at once."""
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """A kind of folder that this library writes.
+
+    Attributes:
+        word: what it is, as in "an exported checkpoint".
+        patterns: of all its files, as POSIX paths below it.
+        marker: the file that shows that the folder is ours; None if `is_ours` shows it.
+        is_ours: whether one of its files is ours; None: its name is enough.
+    """
+
+    word: str
+    patterns: tuple[str, ...]
+    marker: str | None = None
+    is_ours: Callable[[Path], bool] | None = None
+
+    def why_not(self, path: Path) -> str | None:
+        """Why the folder at `path` may not be removed, as a phrase; None if it may, or if nothing is there."""
+        if not os.path.lexists(path):
+            return None
+        if path.is_symlink():
+            return f"is a link to {os.readlink(path)}"
+        if not path.is_dir():
+            return "is a file"
+        found = [file.relative_to(path).as_posix() for file in _entries_below(path)]
+        if foreign := [name for name in found if not self._fits(path / name, name)]:
+            return f"holds {foreign[0]!r}, which does not belong to {self.word}"
+        if found and self.marker and self.marker not in found:
+            return f"is not {self.word} of ours (it has no {self.marker})"
+        return None
+
+    def _fits(self, file: Path, name: str) -> bool:
+        known = not file.is_symlink() and any(fnmatch(name, pattern) for pattern in self.patterns)
+        return known and (self.is_ours is None or self.is_ours(file))
+
+    def check(self, path: Path) -> None:
+        """Raise `InputError` if the folder at `path` may not be removed, see `why_not`."""
+        if reason := self.why_not(path):
+            raise InputError(f"{path} {reason}: nothing was removed; move it away, or choose another name")
+
+    def remove(self, path: Path) -> None:
+        """Remove the folder at `path`, if it is there. Raises `InputError` as `check`."""
+        self.check(path)
+        with writing(path):
+            if os.path.lexists(path):
+                shutil.rmtree(path)
+
+
+def _entries_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder, and the links, which are not followed; empty folders do not count."""
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place, name) for name in files)
+        yield from (Path(place, name) for name in folders if os.path.islink(os.path.join(place, name)))
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path, kind: FolderKind) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends; it is removed when the block fails.
+
+    The old folder stays until the new one is in place. Raises `InputError` if it may not be removed (`FolderKind`), or
+    nothing can be written.
+    """
+    path = Path(path)
+    kind.check(path)
+    with writing(path), temporary_path(path, folder=True) as temporary:
+        _restore(path)
+        yield temporary
+        kind.check(path)  # it may have changed meanwhile
+        if not os.path.lexists(path):
+            temporary.rename(path)
+        elif not _exchanged(temporary, path):
+            old = path.with_name(f".{path.name}{_OLD}")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+
+
+def _restore(path: Path) -> None:
+    """Finish the replacement of `path` by a process that was killed between its two renames."""
+    old = path.with_name(f".{path.name}{_OLD}")
+    if old.is_symlink() or not old.is_dir():
+        return
+    if os.path.lexists(path):
+        shutil.rmtree(old)
+    else:
+        old.rename(path)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; False where the system or the file system cannot."""
+    names = os.fsencode(one), os.fsencode(other)
+    here, exchange = -100, 2  # AT_FDCWD; RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
+    library = ctypes.CDLL(None) if sys.platform != "win32" else None
+    if rename := getattr(library, "renameat2", None):
+        return rename(here, names[0], here, names[1], exchange) == 0
+    if rename := getattr(library, "renamex_np", None):
+        return rename(*names, exchange) == 0
+    return False

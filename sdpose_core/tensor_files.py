@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import texts
 from .errors import CheckpointError, InputError, one_line
 from .files import why_missing
+from .names import path_inside
 
 if TYPE_CHECKING:
     import torch
@@ -285,10 +286,14 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
     for index in sorted(folder.glob(f"{stem}*.safetensors.index*.json")):
         files = read_json(index).get("weight_map")
         names = sorted({str(name) for name in files.values()}) if isinstance(files, dict) else []
-        missing = [name for name in names if not (folder / name).exists()]
-        if missing or not names:
-            raise CheckpointError(f"{index} names {', '.join(missing) or 'no files'}, missing in {folder}")
-        return [folder / name for name in names]
+        try:
+            shards = [path_inside(folder, name, f"{index} names") for name in names]
+        except InputError as error:
+            raise CheckpointError(str(error)) from None
+        missing = [path.name for path in shards if not path.is_file()]
+        if missing or not shards:
+            raise CheckpointError(f"{index} names {some(missing) or 'no files'}, missing in {folder}")
+        return shards
     found = sorted(folder.glob(f"{stem}*.bin"))
     if found and pickles:
         return found[:1]

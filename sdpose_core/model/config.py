@@ -114,8 +114,8 @@ class UNetConfig:
         _check_whole("U-Net layers_per_block", self.layers_per_block, 1, MAX_LAYERS)
         for name in ("cross_attention_dim", "in_channels", "out_channels"):
             _check_whole(f"U-Net {name}", getattr(self, name), 1, MAX_CHANNELS)
-        if not isinstance(self.use_linear_projection, bool):
-            raise InputError(f"U-Net use_linear_projection: expected true or false, found {self.use_linear_projection}")
+        if not isinstance(linear := self.use_linear_projection, bool):
+            raise InputError(f"U-Net use_linear_projection: expected true or false, found {_shown(linear)}")
         for name, known in _UNET_BLOCKS.items():
             _check_levels(f"U-Net {name}", getattr(self, name))
             if unknown := [kind for kind in getattr(self, name) if kind not in known]:

@@ -323,7 +323,7 @@ def shape_problems(expected: Shapes, found: Shapes) -> str:
     return "; ".join(f"{kind}: {some(names)}" for kind, names in kinds if names)
 
 
-def some(names: Sequence[str], max_shown: int = 3) -> str:
+def some(names: Sequence[str], max_shown: int = 3, separator: str = ", ") -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - max_shown} more" if len(names) > max_shown else ""
-    return ", ".join(names[:max_shown]) + more
+    return separator.join(names[:max_shown]) + more

@@ -234,6 +234,10 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
+_OTHER_FILES = re.compile(rb"[\x00\x08]location")
+"""The key under which a tensor names the file of its values, after the length of the key."""
+
+
 class _OpenCV:
     metadata: Mapping[str, str] = {}
 
@@ -242,9 +246,15 @@ class _OpenCV:
 
         self._path = path
         self.description = f"cv2.dnn {cv2.__version__}"
+        # from memory, as OpenCV on Windows cannot open names outside the system's code page
+        content = np.fromfile(path, dtype=np.uint8)
+        if _OTHER_FILES.search(content):
+            raise CheckpointError(
+                f"{path} keeps weights in other files, and {self.description} would read any file that it names: "
+                "install onnxruntime"
+            )
         try:
-            # from memory, as OpenCV on Windows cannot open names outside the system's code page
-            self._net = cv2.dnn.readNetFromONNX(np.fromfile(path, dtype=np.uint8))
+            self._net = cv2.dnn.readNetFromONNX(content)
         except cv2.error as error:
             raise _unusable(path, self.description, error) from None
         self.inputs = ports_of_dump(self._net.dump())

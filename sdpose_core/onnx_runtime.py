@@ -38,10 +38,12 @@ class Port:
     name: str
     shape: tuple[int | None, ...]
 
-    def takes(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array of `shape` fits."""
-        same_rank = len(shape) == len(self.shape)
-        return same_rank and all(want in (None, n) for want, n in zip(self.shape, shape, strict=True))
+    def takes(self, shape: tuple[int, ...], *, any_batch: bool = False) -> bool:
+        """Whether an array of `shape` fits; with `any_batch`, whatever its first length is."""
+        if len(shape) != len(self.shape):
+            return False
+        lengths = list(zip(self.shape, shape, strict=True))[any_batch:]
+        return all(want in (None, n) for want, n in lengths)
 
 
 class _Engine(Protocol):
@@ -145,8 +147,9 @@ class _OnnxRuntime:
     ) -> None:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-        # onnxruntime's errors have no common base class
-        self._errors = tuple(e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
+        # onnxruntime's errors have no common base class; texts in a damaged file may not be UTF-8
+        known = (e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
+        self._errors = (*known, UnicodeDecodeError)
         self._path, self._max_threads = path, max_threads
         available = onnxruntime.get_available_providers()
         wanted = [provider for provider in providers if provider_name(provider) in available]
@@ -155,20 +158,27 @@ class _OnnxRuntime:
             raise InputError(f"onnxruntime here has {', '.join(available)}: none of {asked}")
         self._session = self._first_that_starts(onnxruntime, wanted, note)
         self.description = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
-        ports = self._session.get_inputs()
+        try:
+            ports = self._session.get_inputs()
+            self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        except UnicodeDecodeError as error:
+            raise _unusable(path, "onnxruntime", error) from None
         self.inputs = tuple(
             Port(port.name, tuple(n if isinstance(n, int) and n > 0 else None for n in port.shape)) for port in ports
         )
-        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self._types = {port.name: _NUMPY_TYPES.get(port.type) for port in ports}
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """See `OnnxModel.run`."""
         typed = {name: np.asarray(array, dtype=self._types[name]) for name, array in inputs.items()}
         try:
-            return [np.asarray(output) for output in self._session.run(None, typed)]
+            outputs = self._session.run(None, typed)
         except self._errors as error:
             raise _cannot_run(self._path, self.description, error) from error
+        if not outputs or not all(isinstance(output, np.ndarray) for output in outputs):
+            kinds = ", ".join(type(output).__name__ for output in outputs) or "nothing"
+            raise CheckpointError(f"{self._path}: expected arrays as outputs, found {kinds}")
+        return outputs
 
     def _first_that_starts(self, onnxruntime: Any, wanted: Sequence[Provider], note: Note) -> Any:
         for provider in wanted[:-1]:
@@ -206,7 +216,7 @@ def provider_name(provider: Provider) -> str:
     return provider if isinstance(provider, str) else provider[0]
 
 
-_FAULTS_OF_THE_FILE = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile")
+_FAULTS_OF_THE_FILE = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile", "UnicodeDecodeError")
 
 _NUMPY_TYPES = {
     "tensor(float)": np.float32,
@@ -224,6 +234,10 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
+_OTHER_FILES = re.compile(rb"[\x00\x08]location")
+"""The key under which a tensor names the file of its values, after the length of the key."""
+
+
 class _OpenCV:
     metadata: Mapping[str, str] = {}
 
@@ -232,9 +246,15 @@ class _OpenCV:
 
         self._path = path
         self.description = f"cv2.dnn {cv2.__version__}"
+        # from memory, as OpenCV on Windows cannot open names outside the system's code page
+        content = np.fromfile(path, dtype=np.uint8)
+        if _OTHER_FILES.search(content):
+            raise CheckpointError(
+                f"{path} keeps weights in other files, and {self.description} would read any file that it names: "
+                "install onnxruntime"
+            )
         try:
-            # from memory, as OpenCV on Windows cannot open names outside the system's code page
-            self._net = cv2.dnn.readNetFromONNX(np.fromfile(path, dtype=np.uint8))
+            self._net = cv2.dnn.readNetFromONNX(content)
         except cv2.error as error:
             raise _unusable(path, self.description, error) from None
         self.inputs = ports_of_dump(self._net.dump())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,15 +14,28 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import texts
 from .errors import CheckpointError, InputError, one_line
+from .files import why_missing
+from .names import path_inside
 
 if TYPE_CHECKING:
     import torch
+
+    State = dict[str, torch.Tensor]
 
 Fits = Callable[[Sequence[str]], bool]
 Shapes = Mapping[str, tuple[int, ...]]
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 WHOLE_FILE = "."
 """Name of the entry of tensors that lie in no entry."""
+
+MAX_HEADER = 16 << 20
+"""Bytes of a safetensors header, and of a JSON file beside weights; that of a whole Stable Diffusion has 0.2 MB."""
+
+MAX_NAME = 500
+"""Characters of a tensor's name."""
+
+_MAX_DEPTH = 16
+"""Entries within entries that are searched for weights in a pickle."""
 
 _ZIP_START = b"PK\x03\x04"
 _PICKLE_STARTS = (_ZIP_START, b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -33,6 +47,7 @@ _LFS_POINTER = b"version https://git-lfs"
 # torch's restricted loader raises these for harmful, damaged and other files: it interprets any bytes.
 _UNPICKLING_ERRORS = (
     pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    ArithmeticError, AssertionError, MemoryError, struct.error,
 )  # fmt: skip
 
 
@@ -59,8 +74,6 @@ def open_tensors(
 
     Raises `CheckpointError`.
     """
-    from safetensors import SafetensorError, safe_open
-
     with ExitStack() as stack:
         shapes: dict[str, tuple[int, ...]] = {}
         metadata: dict[str, str] = {}
@@ -68,26 +81,49 @@ def open_tensors(
         notes: tuple[str, ...] = ()
         taken = WHOLE_FILE
         for path in paths:
-            if kind_of(path) == "pickle":
-                if not pickles:
-                    raise _pickle_refused(path)
+            if kind_of(path) == "safetensors":
+                found = _read_safetensors(path, stack)
+            elif pickles:
                 found = read_pickle(path, entry, fits)
-                shapes |= found.shapes
-                readers |= dict.fromkeys(found.shapes, found.read)
                 notes, taken = notes + found.notes, found.entry
-                continue
-            try:
-                file = stack.enter_context(safe_open(path, framework="pt"))
-                names = list(file.keys())
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(
-                    f"{path} cannot be read as safetensors ({error}): it is damaged or incomplete; download it again"
-                ) from None
-            metadata |= file.metadata() or {}
-            for name in names:
-                shapes[name] = tuple(file.get_slice(name).get_shape())
-                readers[name] = file.get_tensor
+            else:
+                raise _pickle_refused(path)
+            if long := next((name for name in found.shapes if len(name) > MAX_NAME), None):
+                raise CheckpointError(f"{path}: a tensor's name has {len(long)} characters, expected up to {MAX_NAME}")
+            shapes |= found.shapes
+            metadata |= found.metadata
+            readers |= dict.fromkeys(found.shapes, found.read)
         yield Tensors(shapes, lambda name: readers[name](name), dict(sorted(metadata.items())), notes, taken)
+
+
+def _read_safetensors(path: Path, stack: ExitStack) -> Tensors:
+    """The tensors of a safetensors file, which is open until `stack` ends. Raises `CheckpointError`."""
+    from safetensors import SafetensorError, safe_open
+
+    @contextmanager
+    def reading() -> Iterator[None]:
+        try:
+            yield
+        except (SafetensorError, OSError, AttributeError) as error:  # AttributeError: a number type that torch lacks
+            raise CheckpointError(
+                f"{path} cannot be read as safetensors ({one_line(error)}): it is damaged or incomplete; download it "
+                "again"
+            ) from None
+
+    with reading():
+        with path.open("rb") as start:
+            length = int.from_bytes(start.read(8), "little")
+        if length > MAX_HEADER and length < path.stat().st_size:  # safetensors names one beyond the file
+            raise CheckpointError(f"{path}: its header has {length} bytes, expected up to {MAX_HEADER}: it is damaged")
+        file = stack.enter_context(safe_open(path, framework="pt"))
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        metadata = file.metadata() or {}
+
+    def read(name: str) -> torch.Tensor:
+        with reading():
+            return file.get_tensor(name)
+
+    return Tensors(shapes, read, metadata)
 
 
 def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
@@ -96,14 +132,17 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
     Raises `CheckpointError` if it is missing, unfinished, empty, or of another kind.
     """
     suffix = path.suffix.lower()
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such file")
+    if missing := why_missing(path):
+        raise CheckpointError(f"{path}: {missing.removesuffix(' or folder')}")
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file: expected a .safetensors file")
     if suffix in _UNFINISHED:
         raise CheckpointError(f"{path} is an unfinished download: let the download finish (it resumes)")
-    with path.open("rb") as handle:
-        start = handle.read(64)
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(64)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
     if start.startswith(_LFS_POINTER):
         raise CheckpointError(f"{path} is a git-lfs pointer, not the weights: run 'git lfs pull'")
     if not start:
@@ -127,12 +166,15 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+            size = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise CheckpointError(f"{path} is damaged or incomplete: download it again") from None
     if any("/code/" in name for name in names):
         raise CheckpointError(f"{path} is a TorchScript model, which cannot be read: use the weights it was made from")
     if not any(name.endswith("/data.pkl") for name in names):
         raise CheckpointError(f"{path} is a zip file with {some(names)}: unpack it, and choose the checkpoint in it")
+    if size > 2 * path.stat().st_size:
+        raise CheckpointError(f"{path} is compressed, {size} bytes in all: expected a file as torch.save writes it")
 
 
 def _pickle_refused(path: Path) -> CheckpointError:
@@ -165,18 +207,26 @@ def read_pickle(path: Path, entry: str | None = None, fits: Fits = lambda names:
         raise CheckpointError(f"{path} has no weights: it holds {_contents(content)}")
     if len(found) > 1:
         raise several_sets(path, list(found))
-    [(name, tensors)] = found.items()
-    state = {key: value.contiguous() for key, value in tensors.items()}
+    [(name, state)] = found.items()
+    _check_amount(path, state)
     notes = () if name == WHOLE_FILE else (f"the tensors are from its entry {name!r}",)
     return Tensors(
-        {key: tuple(value.shape) for key, value in state.items()}, state.__getitem__, notes=notes, entry=name
-    )
+        {key: tuple(value.shape) for key, value in state.items()},
+        lambda key: state[key].contiguous(), notes=notes, entry=name,
+    )  # fmt: skip
+
+
+def _check_amount(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Raise `CheckpointError` for tensors that are far larger than their file: views that repeat a few numbers."""
+    size, amount = path.stat().st_size, sum(value.numel() * value.dtype.itemsize for value in state.values())
+    if amount > 4 * size + MAX_HEADER:
+        raise CheckpointError(f"{path}: its tensors would take {amount} bytes, the file has {size}: it is damaged")
 
 
 def several_sets(path: Path, names: Sequence[str]) -> CheckpointError:
     """The error for a file with several sets of weights."""
     return CheckpointError(
-        f"{path} has several sets of weights: {', '.join(names)}; choose one with 'sdpose convert ... --entry NAME'"
+        f"{path} has several sets of weights: {some(names, 8)}; choose one with 'sdpose convert ... --entry NAME'"
     )
 
 
@@ -197,26 +247,32 @@ def _unpickled(path: Path) -> Any:
         ) from None
 
 
-def _state_dicts(content: Any, at: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
-    """The sets of named tensors in a pickle's content, by entry ("model", "state.model"), without optimizers'."""
+def _state_dicts(content: Any, at: tuple[str, ...] = (), seen: set[int] | None = None) -> Iterator[tuple[str, State]]:
+    """The sets of named tensors in a pickle's content, by entry ("model", "state.model"), without optimizers'.
+
+    `seen` are the entries that were searched: one may hold itself.
+    """
     import torch
 
-    if not isinstance(content, Mapping):
+    seen = set() if seen is None else seen
+    if not isinstance(content, Mapping) or id(content) in seen or len(at) > _MAX_DEPTH:
         return
+    seen.add(id(content))
     named = {key: value for key, value in content.items() if isinstance(key, str)}
     tensors = {key: value for key, value in named.items() if isinstance(value, torch.Tensor)}
     if any(value.ndim for value in tensors.values()):  # numbers alone are counters
-        yield at or WHOLE_FILE, tensors
+        yield ".".join(at) or WHOLE_FILE, tensors
     for key, value in named.items():
         if not key.lower().startswith(_NO_WEIGHTS):
-            yield from _state_dicts(value, f"{at}.{key}" if at else key)
+            yield from _state_dicts(value, (*at, key), seen)
 
 
 def _contents(content: Any) -> str:
     """What a pickle holds, for a message: "epoch (int), args (dict)"."""
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__}"
-    return some([f"{key} ({type(value).__name__})" for key, value in content.items()]) or "nothing"
+    names = [key[:60] if isinstance(key, str) else f"a {type(key).__name__}" for key in content]
+    return some([f"{n} ({type(v).__name__})" for n, v in zip(names, content.values(), strict=True)]) or "nothing"
 
 
 def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
@@ -230,10 +286,14 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
     for index in sorted(folder.glob(f"{stem}*.safetensors.index*.json")):
         files = read_json(index).get("weight_map")
         names = sorted({str(name) for name in files.values()}) if isinstance(files, dict) else []
-        missing = [name for name in names if not (folder / name).exists()]
-        if missing or not names:
-            raise CheckpointError(f"{index} names {', '.join(missing) or 'no files'}, missing in {folder}")
-        return [folder / name for name in names]
+        try:
+            shards = [path_inside(folder, name, f"{index} names") for name in names]
+        except InputError as error:
+            raise CheckpointError(str(error)) from None
+        missing = [path.name for path in shards if not path.is_file()]
+        if missing or not shards:
+            raise CheckpointError(f"{index} names {some(missing) or 'no files'}, missing in {folder}")
+        return shards
     found = sorted(folder.glob(f"{stem}*.bin"))
     if found and pickles:
         return found[:1]
@@ -244,6 +304,8 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
 
 def read_json(path: Path) -> dict:
     """The JSON object in a file. Raises `CheckpointError`."""
+    if not path.is_file() or path.stat().st_size > MAX_HEADER:
+        raise CheckpointError(f"{path}: expected a file of up to {MAX_HEADER} bytes with a JSON object")
     try:
         content = texts.read_json(path, "a JSON object")
     except InputError as error:
@@ -261,7 +323,7 @@ def shape_problems(expected: Shapes, found: Shapes) -> str:
     return "; ".join(f"{kind}: {some(names)}" for kind, names in kinds if names)
 
 
-def some(names: Sequence[str], max_shown: int = 3) -> str:
+def some(names: Sequence[str], max_shown: int = 3, separator: str = ", ") -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - max_shown} more" if len(names) > max_shown else ""
-    return ", ".join(names[:max_shown]) + more
+    return separator.join(names[:max_shown]) + more

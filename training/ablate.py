@@ -28,7 +28,7 @@ from sdpose_training.ablation.arms import AblationList, Arm, choose_arms, read_l
 from sdpose_training.ablation.runs import IN_DOMAIN, EvaluationSet, Run, make_run, measure, people_of, train_runs
 from sdpose_training.ablation.table import summary, table_lines
 from sdpose_training.environment import environment
-from sdpose_training.options import check_seeds, exit_status, start_log, whole_number, whole_numbers
+from sdpose_training.options import RESUMES, check_seeds, exit_status, start_log, whole_number, whole_numbers
 from sdpose_training.recipe.recipe import Recipe
 
 log = logging.getLogger("ablate")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_log()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: the runs save their state
     try:
-        return exit_status("ablate", lambda: ablate(read_list(args.list, overrides), args), resumes=True)
+        return exit_status("ablate", lambda: ablate(read_list(args.list, overrides), args), resumes=RESUMES)
     finally:
         signal.signal(signal.SIGTERM, before)
 

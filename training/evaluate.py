@@ -17,13 +17,13 @@ from sdpose_training.evaluation.comparison import format_comparison, write_compa
 from sdpose_training.evaluation.options import parse
 from sdpose_training.evaluation.result import read_result, table
 from sdpose_training.evaluation.run import evaluate_all, score_given
-from sdpose_training.options import exit_status, start_log
+from sdpose_training.options import RESUMES, exit_status, start_log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
     args = parse(None if argv is None else list(argv))
-    return exit_status("evaluate", lambda: _evaluate(args), resumes=True)
+    return exit_status("evaluate", lambda: _evaluate(args), resumes=RESUMES)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

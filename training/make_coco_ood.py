@@ -27,7 +27,7 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, remove_abandoned, sha256_of
 from sdpose_core.images import read_image
-from sdpose_training.options import exit_status, start_log, whole_number
+from sdpose_training.options import RESUMES, exit_status, start_log, whole_number
 from sdpose_training.styles.filters import FILTERS
 from sdpose_training.styles.folder import PaintedData, agree, copy_annotations, find_data, folder_name, picture_names
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(given)
     _check_usage(parser, options)
-    return exit_status("make_coco_ood", lambda: _make(options))
+    return exit_status("make_coco_ood", lambda: _make(options), resumes=RESUMES)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in
-from sdpose_training.options import exit_status, size, whole_number
+from sdpose_training.options import RESUMES, exit_status, size, whole_number
 from sdpose_training.synthetic.dataset import DataSetPlan, make_data_set
 from sdpose_training.synthetic.scene import PEOPLE, SceneSettings
 from sdpose_training.synthetic.styles import STYLES
@@ -25,7 +25,7 @@ from sdpose_training.synthetic.styles import STYLES
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 an error, 2 wrong usage."""
     options = build_parser().parse_args(arguments)
-    return exit_status("make_synthetic_people", lambda: _make(options))
+    return exit_status("make_synthetic_people", lambda: _make(options), resumes=RESUMES)
 
 
 def _make(options: argparse.Namespace) -> None:

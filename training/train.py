@@ -24,10 +24,14 @@ log = logging.getLogger("train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 trained to the end, or stopped by a signal with the state saved; 1 an error; 2 wrong usage."""
+    """Exit status: 0 trained to the end, or stopped by a signal; 1 an error; 2 wrong usage; 130 a second Ctrl-C.
+
+    The state is saved whenever a signal stopped it.
+    """
     args, overrides = build_parser().parse_known_args(argv)
     start_log("accelerate", "faster_coco_eval")
-    return exit_status("train", lambda: run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume))
+    work = lambda: run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume)  # noqa: E731
+    return exit_status("train", work, resumes="use --resume auto to continue")
 
 
 def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:

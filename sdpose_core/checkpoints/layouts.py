@@ -13,7 +13,7 @@ from ..errors import CheckpointError, InputError
 from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
 from ..tensor_files import Shapes, open_tensors, read_json, shape_problems, some
 from . import names as keys
-from .reading import CheckpointInfo, open_folder_part, opened, read_vae_decoder, renamed_tensors
+from .reading import CheckpointInfo, damage_named, open_folder_part, opened, read_vae_decoder, renamed_tensors
 from .sizes import metadata_of, unet_config, vae_config
 from .writing import write_file, write_folder
 
@@ -26,6 +26,10 @@ Layout = Literal["ours", "diffusers", "comfy"]
 LAYOUTS: tuple[Layout, ...] = ("ours", "diffusers", "comfy")
 """ours: one safetensors file with our names and the configuration in its metadata, written by training; diffusers: the
 released folder; comfy: the single file of Comfy-Org, which ComfyUI's own nodes load."""
+
+
+MAX_TOKENS = 1024
+"""Longest embedding of the empty prompt; Stable Diffusion's has 77 tokens, or 2 without the filling."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def read_checkpoint(
         for note in source.notes:
             log.info("%s: %s", path, note)
         state = {name: source.tensors.read(name) for name in wanted}
+        _check_types(state, str(path))
         if damage := _damage(state):
             raise CheckpointError(f"{path}: {damage}: get the weights again")
         return config, state, info
@@ -108,6 +113,7 @@ def save_checkpoint(
         raise InputError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
     _check(shapes, config, _has_rgb_branch(shapes), "the state to write")
+    _check_types(state, "the state to write")
     tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
     if dtype is not None and (lost := _damage(tensors)) and not _damage(state):
         raise InputError(f"as {str(dtype).removeprefix('torch.')}, {lost}: choose bf16 or fp32")
@@ -180,7 +186,7 @@ def read_base(folder: str | Path) -> tuple[UNetConfig, VAEConfig, dict[str, torc
         CheckpointError: a part is missing or damaged.
     """
     folder = Path(folder)
-    with ExitStack() as stack:
+    with ExitStack() as stack, damage_named(folder):
         parts = {f"{part}.": open_folder_part(folder, part, stack) for part in ("unet", "vae")}
         if (folder / f"{keys.TEXT}.safetensors").exists():
             parts[""] = stack.enter_context(open_tensors(folder / f"{keys.TEXT}.safetensors"))
@@ -199,6 +205,12 @@ def _damage(state: Mapping[str, torch.Tensor]) -> str:
         if value.is_floating_point() and value.numel() and not torch.isfinite(torch.stack(known.aminmax())).all():
             names.append(name)
     return f"{len(names)} of {len(state)} tensors hold NaN or infinity ({some(names)})" if names else ""
+
+
+def _check_types(state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raise `CheckpointError` for tensors of whole numbers, as in quantized weights."""
+    if names := [f"{name} ({value.dtype})" for name, value in state.items() if not value.is_floating_point()]:
+        raise CheckpointError(f"{source} has tensors that are no floating-point numbers: {some(names)}")
 
 
 def _has_rgb_branch(shapes: Shapes) -> bool:
@@ -227,9 +239,14 @@ def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: 
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     expected.pop(keys.TEXT)  # optional, of any length
     if keys.TEXT in shapes:
-        expected[keys.TEXT] = shapes[keys.TEXT]
+        expected[keys.TEXT] = (1, _text_length(shapes[keys.TEXT]), config.unet.cross_attention_dim)
     if problems := shape_problems(expected, shapes):
         levels = ", ".join(config.feature_levels)
         raise CheckpointError(
             f"{source} does not hold an SDPose of {config.num_keypoints} keypoints at {levels}: {problems}"
         )
+
+
+def _text_length(shape: tuple[int, ...]) -> int:
+    """Tokens of an embedding of this shape; 1 if no embedding has it."""
+    return shape[1] if len(shape) == 3 and 1 <= shape[1] <= MAX_TOKENS else 1

@@ -15,7 +15,7 @@ require("diffusers", "SDPose")
 import torch
 from torch import nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, one_line
 from ..model.approximations import approximate
 from ..model.config import SDPoseConfig
 from ..model.devices import pick_device, pick_dtype
@@ -109,5 +109,5 @@ def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPo
     try:
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(f"{source} does not hold the tensors of this SDPose: {error}") from error
+        raise CheckpointError(f"{source} does not hold the tensors of this SDPose: {one_line(error)}") from None
     return model

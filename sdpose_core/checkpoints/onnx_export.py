@@ -5,9 +5,9 @@ It is traced from plain modules, not from those of `model/onednn.py`, which are 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from torch import nn
 
 from ..dependencies import require
 from ..errors import InputError
+from ..files import temporary_path, writing
 from ..model.folding import fold_constants
 from ..model.network import SDPose
 from .layouts import ConversionReport, read_checkpoint
 from .loading import from_state, input_size_change
-from .published import SDPOSE_LICENSE, identify
+from .published import SDPOSE_LICENSE, data_files, external_data, identify
 from .sizes import metadata_of
 
 OPSET = 20
@@ -49,7 +50,7 @@ def export_onnx(
 
     Args:
         source: a checkpoint of any layout.
-        target: NAME.onnx; weights above 1 GB go to NAME.onnx.data in the same folder.
+        target: NAME.onnx; weights above 1 GB go to NAME.onnx.DIGEST.data in the same folder.
         dtype: of weights and computation, float32 (default) or float16; input and output are always float32.
         keypoint_set, feature_level, input_size: see `read_checkpoint`.
         external_data: whether weights go to a separate file; None: by their size.
@@ -79,8 +80,8 @@ def export_onnx(
     program = trace(model)
     _label(program.model, texts)
     external = size > EXTERNAL_ABOVE if external_data is None else external_data
-    _save(program, target, external)
-    notes = [f"the weights are in {target.name}.data: keep it beside {target.name}"] if external else []
+    data = _save(program, target, external)
+    notes = [f"the weights are in {data}: keep it beside {target.name}"] if data else []
     return ConversionReport(target, "onnx", count, tuple(notes))
 
 
@@ -176,18 +177,31 @@ def _label(model: Any, texts: Mapping[str, str]) -> None:
     model.producer_name = "sdpose-annotator"
 
 
-def _save(program: Any, target: Path, external: bool) -> None:
-    """Write both files under temporary names first. The old .onnx is deleted before its weights change."""
-    data = target.with_name(f"{target.name}.data")
-    try:
+def _save(program: Any, target: Path, external: bool) -> str | None:
+    """Write NAME.onnx, and its weights to a file of another name for other weights; returns that name.
+
+    The old pair can be loaded until the new .onnx takes its place. Then the weights that it does not name are removed.
+    """
+    name = f"{target.name}.{_digest(program.model)}" if external else target.name
+    data = target.with_name(f"{name}.data")
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as folder:
-            program.save(Path(folder) / target.name, external_data=external)
-            target.unlink(missing_ok=True)
-            if (Path(folder) / data.name).exists():
-                os.replace(Path(folder) / data.name, data)
-            else:
-                data.unlink(missing_ok=True)
-            os.replace(Path(folder) / target.name, target)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+        with temporary_path(target, folder=True) as folder:
+            program.save(folder / name, external_data=external)  # the .onnx names its data after itself
+            if (folder / data.name).exists():
+                os.replace(folder / data.name, data)
+            os.replace(folder / name, target)
+        used = external_data(target)
+        for old in data_files(target):
+            if old not in used:
+                old.unlink(missing_ok=True)
+    return data.name if used else None
+
+
+def _digest(model: Any) -> str:
+    """16 hex digits of the weights of a traced model."""
+    digest = hashlib.sha256()
+    for name, value in model.graph.initializers.items():
+        digest.update(name.encode())
+        digest.update(value.const_value.tobytes())
+    return digest.hexdigest()[:16]

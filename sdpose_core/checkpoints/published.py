@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..files import sha256_of
+from ..files import sha256_of, why_missing
 
 SDPOSE_LICENSE = (
     "tagged MIT by its authors; fine-tuned from Stable Diffusion 2, whose CreativeML Open RAIL++-M use restrictions "
@@ -79,11 +81,14 @@ def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
     Search order: a path; `home()`, also for NAME.safetensors of any layout; the folders of `search` (ComfyUI's model
     folders); the Hugging Face cache. Raises `CheckpointError`, which lists these places and how to download it.
     """
-    path = Path(name).expanduser()
-    if path.exists():
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # ~NAME of no user
+        path = Path(name)
+    if (missing := why_missing(path)) is None:
         return path
     if name not in KNOWN:
-        raise CheckpointError(f"{name}: no such file, and not a known checkpoint; known are {', '.join(KNOWN)}")
+        raise CheckpointError(f"{name}: {missing}, and not a known checkpoint; known are {', '.join(KNOWN)}")
     looked: list[str] = []
     for each in _ALTERNATIVES.get(name, (name,)):
         for candidate in _candidates(each, search):
@@ -106,12 +111,25 @@ def identify(path: str | Path) -> dict[str, Any]:
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The files of a checkpoint that are read, of all that a folder may hold; of an ONNX file also its `.data`."""
+    """The files of a checkpoint that are read, of all that a folder may hold; of an ONNX file also its weights."""
     if not path.is_dir():
-        beside = path.with_name(f"{path.name}.data")
-        return [path, beside] if beside.exists() else [path]
+        return [path, *external_data(path)]
     read = ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")
     return [file for file in sorted(path.rglob("*.safetensors")) if file.relative_to(path).parts[0] in read]
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files beside NAME.onnx that are called as its weights: NAME.onnx.data, NAME.onnx.DIGEST.data."""
+    named = re.compile(re.escape(path.name) + r"(\.[0-9a-f]{16})?\.data")
+    found = path.parent.glob(f"{glob.escape(path.name)}.*data")
+    return sorted(file for file in found if named.fullmatch(file.name) and file.is_file())
+
+
+def external_data(path: Path) -> list[Path]:
+    """Those of them that the ONNX file names."""
+    found = data_files(path)
+    content = path.read_bytes() if found else b""
+    return [file for file in found if os.fsencode(file.name) in content]
 
 
 def _candidates(name: str, search: Sequence[str | Path]) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
 from ..tensor_files import PICKLES, Tensors, files_of, kind_of, open_tensors, read_json, some
 from . import names as keys
@@ -68,11 +68,24 @@ class OpenedCheckpoint:
 def opened(path: Path, pickles: bool = False, entry: str | None = None) -> Iterator[OpenedCheckpoint]:
     """The checkpoint at `path`; `entry` chooses one of several sets of weights. Raises `CheckpointError`."""
     with ExitStack() as stack:
-        if path.is_dir():
-            yield _open_folder(path, stack, pickles)
-        else:
-            found = stack.enter_context(open_tensors(path, pickles=pickles, entry=entry, fits=holds_a_head))
-            yield _from_single(path, unwrapped(found, path, None if entry == found.entry else entry))
+        with damage_named(path):
+            if path.is_dir():
+                checkpoint = _open_folder(path, stack, pickles)
+            else:
+                found = stack.enter_context(open_tensors(path, pickles=pickles, entry=entry, fits=holds_a_head))
+                checkpoint = _from_single(path, unwrapped(found, path, None if entry == found.entry else entry))
+        yield checkpoint
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Sizes that no model has, and files that cannot be read, become a `CheckpointError` that names `path`."""
+    try:
+        yield
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoint:
@@ -92,6 +105,8 @@ def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoin
         parts[""] = stack.enter_context(open_tensors(path / f"{keys.TEXT}.safetensors"))
     settings = _json_if_there(path / "sdpose.json") or {}
     metadata = settings.pop("metadata", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise CheckpointError(f"{path / 'sdpose.json'}: expected texts by name as metadata, found {metadata!r:.60}")
     unet, vae = (_json_if_there(path / part / "config.json") for part in ("unet", "vae"))
     return OpenedCheckpoint(
         CheckpointInfo(path, "diffusers", metadata),

@@ -15,6 +15,7 @@ from ..model.config import FEATURE_LEVELS, STRIDE_OF_LEVEL, UP_BLOCK_OF_LEVEL, S
 from ..skeletons import KEYPOINT_SETS
 from ..skeletons import keypoint_set as find_keypoint_set
 from ..tensor_files import Shapes, some
+from ..texts import parse_json
 from ..version import __version__
 from . import names as keys
 
@@ -34,17 +35,16 @@ def settings_of_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, A
     if metadata.get("format") != FORMAT:
         return {}
     version = metadata.get("format_version", "")
-    if version.isdigit() and int(version) > FORMAT_VERSION:
+    if not re.fullmatch("[0-9]{1,9}", version):
+        raise CheckpointError(f"{path}: the format version in its metadata cannot be read ({version!r:.60})")
+    if int(version) > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update the library"
         )
     try:
-        values = json.loads(metadata.get("config", ""))
-        config = SDPoseConfig.from_dict(values) if version.isdigit() and isinstance(values, dict) else None
-    except (ValueError, TypeError) as error:  # not JSON, or invalid values
+        config = SDPoseConfig.from_dict(parse_json(metadata.get("config", ""), "config"))
+    except InputError as error:
         raise CheckpointError(f"{path}: the configuration in its metadata cannot be read ({error})") from None
-    if config is None:
-        raise CheckpointError(f"{path}: the configuration in its metadata cannot be read: was it written by us?")
     return {"unet": config.unet, "vae": config.vae, **{name: getattr(config, name) for name in SETTINGS}}
 
 
@@ -82,7 +82,7 @@ def config_of(
         unet, vae: their stored sizes, or None.
         keypoint_set, feature_level, input_size: overrides; several fused levels as "F1,F2".
     """
-    if "head.final_layer.weight" not in shapes:
+    if len(shapes.get("head.final_layer.weight", ())) != 4:
         raise CheckpointError(
             f"{path} has no heatmap head (missing 'head.final_layer.weight'): choose an SDPose checkpoint"
         )
@@ -133,10 +133,8 @@ def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path)
 def unet_config(stored: Mapping[str, Any]) -> UNetConfig:
     """The sizes in unet/config.json."""
     known = _stored_fields(UNetConfig, stored)
-    heads = known.get("attention_head_dim")
-    levels = len(known.get("block_out_channels", UNetConfig().block_out_channels))
-    if isinstance(heads, int):
-        known["attention_head_dim"] = (heads,) * levels
+    if isinstance(heads := known.get("attention_head_dim"), int):
+        known["attention_head_dim"] = (heads,) * 4
     return UNetConfig(**known)
 
 
@@ -155,31 +153,26 @@ def _unet_from_shapes(shapes: Shapes, path: Path) -> UNetConfig:
     """U-Net sizes from shapes under our names, by Stable Diffusion 2's rules."""
     widths = tuple(_shape(shapes, f"unet.down_blocks.{i}.resnets.0.conv1.weight", path)[0] for i in range(4))
     layers = sum(f"unet.down_blocks.0.resnets.{j}.conv1.weight" in shapes for j in range(9))
-    text = [s[1] for name, s in shapes.items() if name.startswith("unet.") and name.endswith("attn2.to_k.weight")]
 
     def types(part: str) -> tuple[str, ...]:
         attends = [any(name.startswith(f"unet.{part}_blocks.{i}.attentions.") for name in shapes) for i in range(4)]
         kind = part.capitalize()
         return tuple(f"CrossAttn{kind}Block2D" if yes else f"{kind}Block2D" for yes in attends)
 
-    return _standard_unet(widths, layers, text, types("down"), types("up"), path)
+    return _standard_unet(widths, layers, _text_width(shapes, "unet."), types("down"), types("up"), path)
 
 
 def unet_from_comfy(shapes: Shapes, path: Path) -> UNetConfig:
     """U-Net sizes from shapes under latent diffusion's names: level i begins at input block 1 + i x (layers + 1)."""
     at = keys.COMFY_UNET
-    downs = sorted(
-        int(name.split(".")[3])
-        for name in shapes
-        if name.startswith(f"{at}input_blocks.") and name.endswith("0.op.weight")
-    )
+    pattern = re.compile(re.escape(at) + r"input_blocks\.([1-9][0-9]?)\.0\.op\.weight")
+    downs = sorted(int(found[1]) for name in shapes if (found := pattern.fullmatch(name)))
     if not downs:
         raise CheckpointError(f"{path}: its U-Net has no downsampling: expected Stable Diffusion 2's")
     per_level = downs[0]
     widths = tuple(
         _shape(shapes, f"{at}input_blocks.{1 + i * per_level}.0.in_layers.2.weight", path)[0] for i in range(4)
     )
-    text = [s[1] for name, s in shapes.items() if name.startswith(at) and name.endswith("attn2.to_k.weight")]
 
     def types(part: str, first: int, kind: str) -> tuple[str, ...]:
         places = [f"{at}{part}.{first + i * per_level}.1.transformer_blocks." for i in range(4)]
@@ -189,11 +182,17 @@ def unet_from_comfy(shapes: Shapes, path: Path) -> UNetConfig:
         )
 
     down, up = types("input_blocks", 1, "Down"), types("output_blocks", 0, "Up")
-    return _standard_unet(widths, per_level - 1, text, down, up, path)
+    return _standard_unet(widths, per_level - 1, _text_width(shapes, at), down, up, path)
+
+
+def _text_width(shapes: Shapes, prefix: str) -> int:
+    """Channels of the text, from a projection of the attention to it; the default if there is none."""
+    ends = (s for name, s in shapes.items() if name.startswith(prefix) and name.endswith("attn2.to_k.weight"))
+    return next((s[1] for s in ends if len(s) == 2), UNetConfig().cross_attention_dim)
 
 
 def _standard_unet(
-    widths: tuple[int, ...], layers: int, text: Sequence[int], down: tuple[str, ...], up: tuple[str, ...], path: Path
+    widths: tuple[int, ...], layers: int, text_width: int, down: tuple[str, ...], up: tuple[str, ...], path: Path
 ) -> UNetConfig:
     if any(w % HEAD_DIM for w in widths):
         raise CheckpointError(
@@ -204,7 +203,7 @@ def _standard_unet(
         block_out_channels=widths,
         layers_per_block=layers,
         attention_head_dim=tuple(w // HEAD_DIM for w in widths),
-        cross_attention_dim=text[0] if text else UNetConfig().cross_attention_dim,
+        cross_attention_dim=text_width,
         down_block_types=down,
         up_block_types=up,
     )
@@ -236,6 +235,8 @@ def _shape(shapes: Shapes, name: str, path: Path) -> tuple[int, ...]:
     if name not in shapes:
         kind = what_it_is(list(shapes))
         raise CheckpointError(f"{path} is not an SDPose checkpoint but {kind}: missing '{name}'")
+    if len(shapes[name]) != 4:
+        raise CheckpointError(f"{path}: expected four dimensions of '{name}', found {shapes[name]}")
     return shapes[name]
 
 

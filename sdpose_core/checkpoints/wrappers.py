@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +43,9 @@ def unwrapped(tensors: Tensors, path: Path, entry: str | None = None) -> Tensors
     names = {old: new for old, new in names.items() if new not in _COUNTERS or tensors.shapes[old] not in ((), (1,))}
     for front in _fronts(names.values(), path, entry):
         names = {old: new.removeprefix(front) for old, new in names.items() if new.startswith(front)}
-    if len(set(names.values())) < len(names):
-        twice = sorted(old for old, new in names.items() if list(names.values()).count(new) > 1)
+    times = Counter(names.values())
+    if len(times) < len(names):
+        twice = sorted(old for old, new in names.items() if times[new] > 1)
         raise CheckpointError(f"{path} has tensors of the same name in the model: {some(twice)}")
     if list(names) == list(names.values()) and len(names) == len(tensors.shapes):
         return tensors

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..checkpoints.published import identify
 from ..codec.heatmaps import flip_back
 from ..dependencies import require
 from ..errors import CheckpointError, InputError
-from ..files import sha256_of
 from ..model.config import SDPoseConfig
 from ..onnx_runtime import OnnxModel, Provider, provider_name
+from ..texts import parse_json
 from .crop_jobs import BATCH_SIZE_OF_DEVICE
 from .sdpose import PoseEstimator
 
@@ -47,14 +49,29 @@ class OnnxNetwork:
         require("onnxruntime", f"running {Path(path).name}")
         self._onnx = OnnxModel(path, providers=providers, backend="onnxruntime", max_threads=os.cpu_count() or 1)
         self.backend, self.notes = self._onnx.backend, self._onnx.notes
-        try:
-            config = json.loads(self._onnx.metadata["config"])
-        except (KeyError, json.JSONDecodeError):
+        if "config" not in self._onnx.metadata:
             raise CheckpointError(
                 f"{path} does not say which SDPose it is: expected a file written by 'sdpose convert IN NAME.onnx'"
-            ) from None
-        self.config = SDPoseConfig.from_dict(config)
-        self.approximations: dict[str, Any] = json.loads(self._onnx.metadata.get("approximations", "{}"))
+            )
+        try:
+            self.config = SDPoseConfig.from_dict(self._stored("config"))
+            self.approximations = self._stored("approximations")
+        except InputError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+        self._check_input(path)
+
+    def _stored(self, name: str) -> dict[str, Any]:
+        """The JSON object of that name in the file's metadata; {} if there is none. Raises `InputError`."""
+        found = parse_json(self._onnx.metadata.get(name, "{}"), f"its {name}", "a JSON object")
+        if not isinstance(found, dict):
+            raise InputError(f"its {name}: expected a JSON object, found {found!r:.60}")
+        return found
+
+    def _check_input(self, path: str | Path) -> None:
+        w, h = self.config.input_size
+        ports = [(port.name, port.shape) for port in self._onnx.inputs]
+        if len(ports) != 1 or ports[0][0] != "images" or not self._onnx.inputs[0].takes((1, 3, h, w), any_batch=True):
+            raise CheckpointError(f"{path}: expected one input images of shape (N, 3, {h}, {w}), found {ports!r:.100}")
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """A tensor with the device and dtype that the input must have; the weights belong to onnxruntime."""
@@ -67,9 +84,19 @@ class OnnxNetwork:
         import torch
 
         if not flip_test:
-            return torch.from_numpy(self._onnx.run({"images": images.contiguous().numpy()})[0])
+            outputs = self._onnx.run({"images": images.contiguous().numpy()})
+            return torch.from_numpy(self._checked(outputs[0], len(images)))
         straight, mirrored = self.heatmaps(torch.cat([images, images.flip(-1)])).chunk(2)
         return (straight + flip_back(mirrored, list(self.config.flip_indices))) * 0.5
+
+    def _checked(self, heatmaps: np.ndarray, count: int) -> np.ndarray:
+        """The heatmaps of `count` crops as float32; `CheckpointError` if they have another shape."""
+        w, h = self.config.heatmap_size
+        expected = (count, self.config.num_keypoints, h, w)
+        if heatmaps.shape != expected or not np.issubdtype(heatmaps.dtype, np.floating):
+            found = f"{heatmaps.shape} of {heatmaps.dtype}"
+            raise CheckpointError(f"{self._onnx.path}: expected heatmaps of shape {expected}, found {found}")
+        return heatmaps.astype(np.float32, copy=False)
 
 
 class OnnxEstimator(PoseEstimator):
@@ -99,7 +126,7 @@ def load_onnx_estimator(
     """The estimator of an exported file.
 
     Args:
-        path: NAME.onnx, with NAME.onnx.data beside it if the export wrote one.
+        path: NAME.onnx, with NAME.onnx.DIGEST.data beside it if the export wrote one.
         device: one of `PROVIDERS_OF_DEVICE`, optionally with a number ("cuda:1"), or None.
         providers: onnxruntime's names, or (name, options), in order of preference; instead of `device`.
         settings: batch_size, flip_test, crop: as in `PoseEstimator`.
@@ -120,7 +147,7 @@ def load_onnx_estimator(
     if settings.get("batch_size") is None and "CPUExecutionProvider" not in network.backend:
         settings["batch_size"] = BATCH_SIZE_OF_DEVICE["cuda"]
     name = f"SDPose {network.config.keypoint_set} (ONNX)"
-    return OnnxEstimator(network, name=name, weights=_weights(path), **settings)  # type: ignore[arg-type]
+    return OnnxEstimator(network, name=name, weights=identify(path), **settings)  # type: ignore[arg-type]
 
 
 def _providers_of(device: Any) -> Sequence[Provider] | None:
@@ -131,8 +158,3 @@ def _providers_of(device: Any) -> Sequence[Provider] | None:
         raise InputError(f"device {str(device)!r}: for an ONNX file choose auto, {', '.join(PROVIDERS_OF_DEVICE)}")
     names = PROVIDERS_OF_DEVICE[kind]
     return [(name, {"device_id": number}) for name in names] if number else names
-
-
-def _weights(path: Path) -> Mapping[str, Any]:
-    files = [path, path.with_name(f"{path.name}.data")]
-    return {"path": path.name, "sha256": {file.name: sha256_of(file) for file in files if file.is_file()}}

@@ -17,20 +17,76 @@ UP_BLOCK_OF_LEVEL = {"F1": 3, "F2": 2, "F3": 1, "F4": 0}
 STRIDE_OF_LEVEL = {"F1": 1, "F2": 1, "F3": 2, "F4": 4}
 """Latent pixels per feature pixel, after the up-block's upsampler."""
 
+MAX_CHANNELS = 8192
+"""Largest width of a level, of the text and of the latents; Stable Diffusion 2's is 1280."""
 
-def _known(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """`values` as tuples; an unknown key raises `InputError` with the nearest known one."""
+MAX_LAYERS = 8
+"""Most layers of a block; Stable Diffusion 2 has 2."""
+
+MAX_KEYPOINTS = 1024
+"""Most keypoints of a model; whole bodies have 133, or 308."""
+
+MAX_INPUT_SIDE = 8192
+"""Largest side of a crop in pixels; the heatmaps of one person would take gigabytes beyond it."""
+
+TIMESTEPS = 1000
+"""Steps of Stable Diffusion's noise schedule."""
+
+_UNET_BLOCKS = {
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+}
+
+
+def _known(cls: type, values: Any, what: str) -> dict[str, Any]:
+    """`values` as tuples; what is no table, or an unknown key (with the nearest known one), raises `InputError`."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{what}: expected a table of values, found {_shown(values)}")
     names = [f.name for f in fields(cls)]
     for key in values:
         if key not in names:
             hint = did_you_mean(key, names) or f"known are {', '.join(names)}"
-            raise InputError(f"unknown {what} key {key!r}: {hint}")
+            raise InputError(f"unknown {what} key {_shown(key)}: {hint}")
     return {k: _tuples(v) for k, v in values.items()}
 
 
 def _tuples(value: Any) -> Any:
-    """Nested lists, as in JSON and TOML, to tuples."""
-    return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
+    """Lists and lists of lists, as in JSON and TOML, to tuples."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return tuple(tuple(v) if isinstance(v, list) else v for v in value)
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, cut short."""
+    return f"{value!r:.60}"
+
+
+def _check_whole(what: str, value: Any, low: int, high: int, multiple_of: int = 1) -> None:
+    """Raise `InputError` unless `value` is a whole number from `low` to `high`."""
+    if type(value) is not int or not low <= value <= high or value % multiple_of:
+        multiple = f", a multiple of {multiple_of}" if multiple_of > 1 else ""
+        raise InputError(f"{what}: expected a whole number from {low} to {high}{multiple}, found {_shown(value)}")
+
+
+def _check_number(what: str, value: Any, high: float) -> None:
+    """Raise `InputError` unless `value` is a number above 0, up to `high`; NaN is none."""
+    if type(value) not in (int, float) or not 0 < value <= high:
+        raise InputError(f"{what}: expected a number above 0, up to {high:g}, found {_shown(value)}")
+
+
+def _check_levels(what: str, values: Any) -> None:
+    """Raise `InputError` unless there are four values, one per level."""
+    if not isinstance(values, tuple) or len(values) != 4:
+        raise InputError(f"{what}: expected four levels, found {_shown(values)}")
+
+
+def _check_widths(what: str, widths: Any, groups: Any) -> None:
+    """Raise `InputError` unless there are four widths that `groups` norm groups divide."""
+    _check_levels(f"{what} block_out_channels", widths)
+    _check_whole(f"{what} norm_num_groups", groups, 1, MAX_CHANNELS)
+    for width in widths:
+        _check_whole(f"{what} block_out_channels", width, 1, MAX_CHANNELS, groups)
 
 
 @dataclass(frozen=True)
@@ -49,9 +105,21 @@ class UNetConfig:
     up_block_types: tuple[str, ...] = ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3)
 
     def __post_init__(self) -> None:
-        per_level = (self.block_out_channels, self.attention_head_dim, self.down_block_types, self.up_block_types)
-        if any(len(values) != 4 for values in per_level):
-            raise InputError("U-Net: expected four levels in block_out_channels, attention_head_dim and block types")
+        _check_widths("U-Net", self.block_out_channels, self.norm_num_groups)
+        _check_levels("U-Net attention_head_dim", self.attention_head_dim)
+        for width, heads in zip(self.block_out_channels, self.attention_head_dim, strict=True):
+            _check_whole("U-Net attention_head_dim (heads of a level)", heads, 1, width)
+            if width % heads:
+                raise InputError(f"U-Net: {heads} heads do not divide {width} channels")
+        _check_whole("U-Net layers_per_block", self.layers_per_block, 1, MAX_LAYERS)
+        for name in ("cross_attention_dim", "in_channels", "out_channels"):
+            _check_whole(f"U-Net {name}", getattr(self, name), 1, MAX_CHANNELS)
+        if not isinstance(linear := self.use_linear_projection, bool):
+            raise InputError(f"U-Net use_linear_projection: expected true or false, found {_shown(linear)}")
+        for name, known in _UNET_BLOCKS.items():
+            _check_levels(f"U-Net {name}", getattr(self, name))
+            if unknown := [kind for kind in getattr(self, name) if kind not in known]:
+                raise InputError(f"U-Net {name}: expected {' or '.join(known)}, found {_shown(unknown[0])}")
 
 
 @dataclass(frozen=True)
@@ -65,8 +133,10 @@ class VAEConfig:
     scaling_factor: float = 0.18215
 
     def __post_init__(self) -> None:
-        if len(self.block_out_channels) != 4:
-            raise InputError(f"VAE: expected four levels (a factor of 8), got {self.block_out_channels}")
+        _check_widths("VAE", self.block_out_channels, self.norm_num_groups)
+        _check_whole("VAE layers_per_block", self.layers_per_block, 1, MAX_LAYERS)
+        _check_whole("VAE latent_channels", self.latent_channels, 1, MAX_CHANNELS)
+        _check_number("VAE scaling_factor", self.scaling_factor, 1000)
 
 
 @dataclass(frozen=True)
@@ -95,17 +165,37 @@ class SDPoseConfig:
     vae: VAEConfig = field(default_factory=VAEConfig)
 
     def __post_init__(self) -> None:
-        known = KEYPOINT_SETS.get(self.keypoint_set)
-        if known is not None and len(known) != self.num_keypoints:
-            raise InputError(f"{self.keypoint_set!r} has {len(known)} keypoints, the model has {self.num_keypoints}")
-        wrong = [level for level in self.feature_levels if level not in FEATURE_LEVELS]
-        if wrong or not self.feature_levels or len(set(self.feature_levels)) != len(self.feature_levels):
-            raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {self.feature_levels}")
-        if len(self.input_size) != 2 or any(int(v) < 64 or int(v) % 64 for v in self.input_size):
-            raise InputError(f"input size: expected (width, height) as multiples of 64, got {self.input_size}")
-        flipped = [i for pair in self.flip_pairs or () for i in pair]
-        if len(set(flipped)) != len(flipped) or any(not 0 <= i < self.num_keypoints for i in flipped):
-            raise InputError(f"flip pairs: expected each of 0..{self.num_keypoints - 1} at most once, got {flipped}")
+        self._check_keypoints()
+        levels = self.feature_levels
+        fits = isinstance(levels, tuple) and levels and all(level in FEATURE_LEVELS for level in levels)
+        if not fits or len(set(levels)) != len(levels):
+            raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {_shown(levels)}")
+        sides = self.input_size if isinstance(self.input_size, tuple) else ()
+        if len(sides) != 2 or any(type(v) is not int or not 64 <= v <= MAX_INPUT_SIDE or v % 64 for v in sides):
+            expected = f"(width, height) as multiples of 64, up to {MAX_INPUT_SIDE}"
+            raise InputError(f"input size: expected {expected}, got {_shown(self.input_size)}")
+        _check_number("heatmap_sigma", self.heatmap_sigma, MAX_INPUT_SIDE / 4)
+        _check_whole("timestep", self.timestep, 0, TIMESTEPS - 1)
+        if not isinstance(self.unet, UNetConfig) or not isinstance(self.vae, VAEConfig):
+            raise InputError("model configuration: expected tables of values for unet and vae")
+        if self.unet.in_channels != self.vae.latent_channels:
+            expected = f"{self.vae.latent_channels} as in the VAE's latent_channels"
+            raise InputError(f"U-Net in_channels: expected {expected}, found {self.unet.in_channels}")
+
+    def _check_keypoints(self) -> None:
+        name, count = self.keypoint_set, self.num_keypoints
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 255:
+            raise InputError(f"keypoint set: expected a name of 1 to 255 printable characters, found {_shown(name)}")
+        _check_whole("num_keypoints", count, 1, MAX_KEYPOINTS)
+        known = KEYPOINT_SETS.get(name)
+        if known is not None and len(known) != count:
+            raise InputError(f"{name!r} has {len(known)} keypoints, the model has {count}")
+        pairs = () if self.flip_pairs is None else self.flip_pairs
+        if not isinstance(pairs, tuple) or any(not isinstance(pair, tuple) or len(pair) != 2 for pair in pairs):
+            raise InputError(f"flip pairs: expected pairs of keypoints, got {_shown(pairs)}")
+        flipped = [i for pair in pairs for i in pair]
+        if any(type(i) is not int or not 0 <= i < count for i in flipped) or len(set(flipped)) != len(flipped):
+            raise InputError(f"flip pairs: expected each of 0..{count - 1} at most once, got {_shown(flipped)}")
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
@@ -151,7 +241,7 @@ class SDPoseConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SDPoseConfig:
-        """The inverse of `to_dict`. Raises `InputError` for an unknown key."""
+        """The inverse of `to_dict`. Raises `InputError` for an unknown key, a wrong type or size."""
         known = _known(cls, values, "model configuration")
         if isinstance(known.get("unet"), Mapping):
             known["unet"] = UNetConfig(**_known(UNetConfig, known["unet"], "U-Net configuration"))

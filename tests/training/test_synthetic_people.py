@@ -489,6 +489,27 @@ def test_killed_and_run_again_with_other_workers_gives_the_same_files(tmp_path, 
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
+@pytest.mark.slow  # processes that load the body model
+@needs_anny
+def test_a_killed_worker_is_one_line_and_the_run_resumes(tmp_path, body, monkeypatch):
+    import psutil
+
+    arguments = ["--count", "30", "--val", "2", "--size", "64x80", "--seed", "7", "--out", str(tmp_path)]
+    script = [sys.executable, str(ROOT / "training/make_synthetic_people.py"), *arguments, "--workers", "2"]
+    process = subprocess.Popen(script, stderr=subprocess.PIPE, text=True)
+    log, deadline = tmp_path / "records.jsonl", time.monotonic() + 600
+    while not (log.exists() and log.read_bytes().count(b"\n") >= 4) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+    workers[0].kill()
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert "make_synthetic_people: a process that draws was killed" in errors and "to resume" in errors
+    monkeypatch.setattr(dataset, "BodyModel", lambda: body)
+    assert main([*arguments, "--workers", "1"]) == 0
+    assert len(list((tmp_path / "images").iterdir())) == 32
+
+
 @pytest.mark.slow  # 64 pictures
 @needs_anny
 def test_the_number_of_threads_changes_nothing(tmp_path, body, monkeypatch):

@@ -12,9 +12,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +37,9 @@ from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.fit import log as run_log
 from sdpose_training.fit import loop as training_loop
 from sdpose_training.fit import validation as validation_ap
+from sdpose_training.fit.endings import StopSignal
 from sdpose_training.fit.log import RunLog, read_log
+from sdpose_training.fit.loop import Trainer
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
 from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.setup import check_launch, learning_rate, plan_stages, set_up
@@ -206,6 +210,78 @@ def test_a_signal_breaks_a_validation_off_and_the_next_start_does_it(
     assert main(command(data, out, *whole)) == 0
     assert [line["step"] for line in read_log(out / "log.jsonl", "validation")] == [6]
     assert (out / "weights" / "best.safetensors").exists()
+
+
+def children_of(process: subprocess.Popen) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+
+
+def wait_for(done: Callable[[], bool], process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.slow  # a start of the program
+def test_a_killed_worker_ends_the_run_in_a_line_with_its_state(data: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(data, out, *LONG, "--hardware.workers", "1", "--checkpoints.every", "0")
+    wait_for(lambda: (out / "log.jsonl").exists() and len(losses(out)) >= 2 and bool(children_of(process)), process)
+    for child in children_of(process):
+        os.kill(child, signal.SIGKILL)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and "Traceback" not in errors
+    [line] = [line for line in errors.splitlines() if line.startswith("train: ")]
+    assert "a data loading process was killed" in line and "--resume auto" in line
+    assert len(list((out / "checkpoints").iterdir())) == 1
+    assert main(command(data, out, *LONG, "--resume", "auto")) == 0
+    assert losses(out) == losses(undisturbed)
+
+
+@pytest.mark.slow  # a start of the program
+def test_a_second_ctrl_c_saves_the_state_too(data: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(data, out, *LONG, "--checkpoints.every", "0")
+    wait_for(lambda: (out / "log.jsonl").exists() and len(losses(out)) >= 2, process)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode in (0, 130) and "Traceback" not in errors  # 0: it had stopped already
+    assert len(list((out / "checkpoints").iterdir())) == 1
+    assert main(command(data, out, *LONG, "--resume", "auto")) == 0
+    assert losses(out) == losses(undisturbed)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_second_ctrl_c_waits_for_what_is_held(held: bool) -> None:
+    done = []
+    with StopSignal() as stop, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        with stop.held() if held else nullcontext():
+            signal.raise_signal(signal.SIGINT)
+            done.append("saved")
+        done.append("went on")
+    assert stop.asked and done == (["saved"] if held else [])
+
+
+def test_a_second_ctrl_c_in_a_step_saves_the_last_whole_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses_of = Trainer._losses
+
+    def interrupted(trainer: Trainer, batch: dict[str, Any]) -> torch.Tensor:
+        if trainer.progress.step == 2:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+        return losses_of(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "_losses", interrupted)
+    assert main(command(data, tmp_path / "run", *SHORT, "--checkpoints.every", "0")) == 130
+    assert "train: stopped; use --resume auto to continue" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch(
@@ -555,8 +631,8 @@ def test_going_on_with_another_model_is_told(
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (("--model.unet.block-out-channels", "10,20,30,40"), "sizes that do not fit together"),
-    (("--model.vae.latent-channels", "8"), "model.unet.in_channels: expected 8"),
+    (("--model.unet.block-out-channels", "10,20,30,40"), "block_out_channels: .* a multiple of 8, found 10"),
+    (("--model.vae.latent-channels", "8"), "U-Net in_channels: expected 8"),
     (("--model.vae.latent-channels", "8", "--model.unet.in-channels", "8"), "model.unet.out_channels: .* expected 8"),
 ])  # fmt: skip
 def test_sizes_that_do_not_fit_together_are_told(change: tuple[str, ...], message: str) -> None:

@@ -13,6 +13,8 @@ from sdpose_core.streams import lasting_streams
 
 INTERRUPTED = 130
 
+RESUMES = "run the same command again to resume"
+
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     """Option type: a whole number between two bounds, both included."""
@@ -75,10 +77,10 @@ def start_log(*quiet: str) -> None:
         logging.getLogger(package).setLevel(logging.WARNING)
 
 
-def exit_status(command: str, work: Callable[[], int | None], *, resumes: bool = False) -> int:
+def exit_status(command: str, work: Callable[[], int | None], *, resumes: str = "run the same command again") -> int:
     """The exit status that `work` returns (None is 0), or 1 after printing an `SDPoseError` in one line.
 
-    With `resumes`, Ctrl-C prints how to resume and gives 130. Output that cannot be encoded, or that nobody reads any
+    Ctrl-C prints how to go on (`resumes`) and gives 130. Output that cannot be encoded, or that nobody reads any
     more, does not end the work, see `lasting_streams`.
     """
     with lasting_streams() as streams:
@@ -88,7 +90,5 @@ def exit_status(command: str, work: Callable[[], int | None], *, resumes: bool =
             print(f"{command}: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            if not resumes:
-                raise
-            print(f"{command}: stopped; run the same command again to resume", file=sys.stderr)
+            print(f"{command}: stopped; {resumes}", file=sys.stderr)
             return INTERRUPTED

@@ -141,22 +141,41 @@ def quiet_worker(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+class LostWorker(SDPoseError):
+    """A data loading process was killed, or has not enough memory."""
+
+
 class Batches:
     """Iterator over a DataLoader with `quiet_worker`s, which `close` ends.
 
-    Otherwise Python would send them at exit the SIGTERM that they ignore, and wait forever.
+    Otherwise Python would send them at exit the SIGTERM that they ignore, and wait forever. A worker that is killed is
+    noticed between two batches: torch's handler of SIGCHLD, which would interrupt anything, is taken back.
     """
 
     def __init__(self, loader: DataLoader) -> None:
         before = multiprocessing.active_children()
+        child = getattr(signal, "SIGCHLD", None)
+        handler = signal.getsignal(child) if child else None
         self._batches = iter(loader)
+        if child:
+            signal.signal(child, handler)
         self._workers = [worker for worker in multiprocessing.active_children() if worker not in before]
 
     def __iter__(self) -> Batches:
         return self
 
     def __next__(self) -> dict[str, Any]:
-        return next(self._batches)
+        """The next batch. Raises `LostWorker`, and `SDPoseError` as `PeopleSamples`."""
+        try:
+            return next(self._batches)
+        except MemoryError:
+            raise LostWorker(_lost("has not enough memory")) from None
+        except RuntimeError as error:
+            if not self._workers or "DataLoader worker" not in str(error):
+                raise
+            raise LostWorker(_lost("was killed, as by a system without memory")) from None
+        except SDPoseError as error:  # torch puts the worker's traceback in front
+            raise SDPoseError(str(error).strip().splitlines()[-1].partition("SDPoseError: ")[2] or str(error)) from None
 
     def close(self) -> None:
         if self._workers:
@@ -165,3 +184,7 @@ class Batches:
             worker.kill()  # if its last batch took longer than torch waits
             worker.join()
         self._workers = []
+
+
+def _lost(what: str) -> str:
+    return f"a data loading process {what}: lower hardware.workers or hardware.batch_per_device, and use --resume auto"

@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ class NonFiniteLoss(SDPoseError):
 
 
 class StopSignal:
-    """In its block, SIGTERM and the first Ctrl-C set `asked`; the second Ctrl-C interrupts."""
+    """In its block, SIGTERM and the first Ctrl-C set `asked`; the second Ctrl-C interrupts, but not what is `held`."""
 
     def __init__(self) -> None:
         self.asked = False
+        self._held = self._again = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
@@ -37,9 +39,24 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A second Ctrl-C in this block interrupts at its end, so that weights and state are whole."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._again:
+            self._again = False
+            raise KeyboardInterrupt
+
     def _ask(self, number: int, _frame: Any) -> None:
         if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            if not self._held:
+                raise KeyboardInterrupt
+            self._again = True
+            return
         self.asked = True
         log.warning("signal %d: stopping after this step", number)
 

@@ -23,6 +23,7 @@ from sdpose_core.errors import SDPoseError
 from sdpose_core.images import write_png
 from sdpose_core.model.backbone import POSE, RGB
 from sdpose_core.model.devices import DTYPES
+from sdpose_training.data.samples import LostWorker
 from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
 from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_finite
@@ -56,6 +57,7 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the end of the recipe; False if a signal stopped the run (its state is saved).
 
+        A second Ctrl-C, or a `LostWorker`, ends it at once; the last whole step is saved.
         Raises `NonFiniteLoss`, and `SDPoseError` for too many damaged files.
         """
         total = self.parts.stages[-1].end
@@ -66,14 +68,22 @@ class Trainer:
             self._stop,
             tqdm(total=total, initial=self.progress.step, disable=not main, unit="step", mininterval=pause) as bar,
         ):
-            if self.progress.step and self._validation_is_due(last=False):
-                self._validate()  # a signal interrupted it
-            for plan in self.parts.stages:
-                if self.progress.step < plan.end and not self._fit_stage(plan, bar):
-                    return False
-            if self._validation_is_due(last=True):
-                self._validate()
-            self._save()
+            try:
+                return self._fit_stages(bar)
+            except (KeyboardInterrupt, LostWorker):
+                if self.parts.accelerator.num_processes == 1:  # the others would wait for this one
+                    self._save()
+                raise
+
+    def _fit_stages(self, bar: tqdm) -> bool:
+        if self.progress.step and self._validation_is_due(last=False):
+            self._validate()  # a signal interrupted it
+        for plan in self.parts.stages:
+            if self.progress.step < plan.end and not self._fit_stage(plan, bar):
+                return False
+        if self._validation_is_due(last=True):
+            self._validate()
+        self._save()
         return not self._validation_is_due(last=True)
 
     def _fit_stage(self, plan: StagePlan, bar: tqdm) -> bool:
@@ -93,7 +103,6 @@ class Trainer:
         began = time.perf_counter()
         rate = learning_rate(self.recipe.optimizer, plan, self.progress.step - plan.first_step)
         figures, stop = self._step(batches, plan, rate)
-        self.progress.step += 1
         seconds = time.perf_counter() - began
         self._log_step(plan, {**figures, "learning_rate": rate}, seconds)
         measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
@@ -126,10 +135,12 @@ class Trainer:
         figures = {"loss": loss, "heatmap_loss": heatmap, "rgb_loss": rgb, "gradient_norm": float(norm)}
         self._report([problem for batch in seen for problem in batch["problems"]])
         self._check_finite(figures, seen)
-        parts.optimizer.step()
-        parts.optimizer.zero_grad()
-        if parts.average:
-            parts.average.update()
+        with self._stop.held():
+            parts.optimizer.step()
+            parts.optimizer.zero_grad()
+            if parts.average:
+                parts.average.update()
+            self.progress.step += 1
         return figures, stop > 0
 
     def _losses(self, batch: dict[str, Any]) -> torch.Tensor:
@@ -224,11 +235,12 @@ class Trainer:
         step = self.progress.step
         if self._saved_step == step:
             return
-        self._save_weights(step_name(step))
-        save_state(self.parts.accelerator, self.folder.states, self.progress, self.recipe.checkpoints.keep)
-        self._saved_step = step
-        if self.log:
-            self.log.write("checkpoint", step)
+        with self._stop.held():
+            self._save_weights(step_name(step))
+            save_state(self.parts.accelerator, self.folder.states, self.progress, self.recipe.checkpoints.keep)
+            self._saved_step = step
+            if self.log:
+                self.log.write("checkpoint", step)
 
     def _save_weights(self, name: str) -> None:
         """RUN/weights/NAME.safetensors and the model card, for inference."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -11,8 +12,12 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from sdpose_core.errors import InputError, did_you_mean
+from sdpose_core.tensor_files import some
 
 T = TypeVar("T")
+
+MAX_PROBLEMS = 5
+"""Wrong values that an error names."""
 
 _WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 _EXPECTED = {
@@ -47,7 +52,7 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
         # Strict pydantic takes lists for tuples and tables for dataclasses only from JSON.
         return TypeAdapter(cls).validate_json(json.dumps(_read(cls, values), default=str))
     except ValidationError as error:
-        raise InputError("; ".join(_problems(error, cls))) from None
+        raise InputError(some(_problems(error, cls), MAX_PROBLEMS, "; ")) from None
 
 
 def with_overrides(values: Mapping[str, Any], arguments: Sequence[str], cls: type) -> dict[str, Any]:
@@ -85,11 +90,11 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     while rest:
         key = rest.pop(0)
         if not key.startswith("--"):
-            raise InputError(f"expected --key value, got {key!r}")
+            raise InputError(f"expected --key value, got {key!r:.60}")
         key, equals, text = key[2:].partition("=")
         if not equals:
             if not rest:
-                raise InputError(f"--{key} has no value: write --{key} VALUE")
+                raise InputError(f"--{key:.60} has no value: write --{key:.60} VALUE")
             text = rest.pop(0)
         yield key.replace("-", "_"), text
 
@@ -97,22 +102,36 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _put(values: dict[str, Any], key: str, text: str, cls: type) -> None:
     """Set one dotted key; missing tables on its path are created."""
     *path, last = key.split(".")
-    if ".".join("N" if part.isdigit() else part for part in (*path, last)) not in known_keys(cls):
+    if ".".join("N" if _is_index(part) else part for part in (*path, last)) not in known_keys(cls):
         raise InputError(_unknown(key, known_keys(cls)))
     place: Any = values
     for part in path:
-        if part.isdigit():
+        if _is_index(part):
             if not isinstance(place, list) or int(part) >= len(place):
                 raise InputError(f"--{key}: the recipe has no number {part} (they count from 0)")
             place = place[int(part)]
         else:
-            place = place.setdefault(part, {})
-    place[last] = text
+            place = _table(place, key).setdefault(part, {})
+    _table(place, key)[last] = text
+
+
+def _table(place: Any, key: str) -> dict[str, Any]:
+    if not isinstance(place, dict):
+        raise InputError(f"--{key}: expected a table of values in the recipe, found {place!r:.60}")
+    return place
+
+
+def _is_index(part: str) -> bool:
+    return re.fullmatch("[0-9]{1,4}", part) is not None
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
-    hint = did_you_mean(key, known, cutoff=0.5) or f"known are {', '.join(known)}"
-    return f"unknown recipe key {key!r}: {hint}"
+    """Names the nearest key, or what is known beside it."""
+    table, _, _ = key.rpartition(".")
+    beside = [name.removeprefix(f"{table}.") for name in known if not table or name.startswith(f"{table}.")] or known
+    names = dict.fromkeys(name.partition(".")[0] for name in beside)
+    hint = did_you_mean(key[:100], known, cutoff=0.5) or f"known are {', '.join(names)}"
+    return f"unknown recipe key {key!r:.60}: {hint}"
 
 
 def _problems(error: ValidationError, cls: type) -> list[str]:
@@ -120,9 +139,10 @@ def _problems(error: ValidationError, cls: type) -> list[str]:
     found: dict[str, str] = {}
     for each in error.errors(include_url=False):
         path, kind, value = each["loc"], each["type"], each["input"]
-        if kind not in ("value_error", "dataclass_type", "unexpected_keyword_argument") and isinstance(path[-1], int):
+        whole = kind in ("value_error", "dataclass_type", "unexpected_keyword_argument")
+        if not whole and path and isinstance(path[-1], int):
             path = path[:-1]  # for a number in a list, name the list
-        key = ".".join(map(str, path))
+        key = ".".join(map(str, path)) or "recipe"
         shown = "" if kind == "value_error" and isinstance(value, Mapping) else f", found {value!r:.60}"
         if kind == "unexpected_keyword_argument":
             found[key] = _unknown(key, known_keys(cls))

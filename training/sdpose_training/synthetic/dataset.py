@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 
 import sdpose_core
 from sdpose_core.cli.progress import progress_bar
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.files import atomic_path, atomic_write, remove_abandoned
 from sdpose_core.resumable import begin, refuse_other
 from sdpose_core.skeletons import COCO_17
@@ -117,6 +119,11 @@ def _make_all(plan: DataSetPlan, missing: list[tuple[str, int]], workers: int) -
         try:
             for done in as_completed([pool.submit(_make_in_worker, *place) for place in missing]):
                 yield done.result()
+        except BrokenProcessPool:
+            raise SDPoseError(
+                "a process that draws was killed, as by a system without memory: use fewer --workers, and run the same "
+                "command again to resume"
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -158,6 +165,7 @@ def _start_worker(plan: DataSetPlan) -> None:
     import cv2
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes: the parent ends this one
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()

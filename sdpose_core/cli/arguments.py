@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -46,6 +47,12 @@ def checking_usage() -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line to stderr, above a progress bar if there is one."""
     tqdm.write(text, file=sys.stderr)
+
+
+def show_log(*, verbose: bool) -> None:
+    """Print the library's log to stderr: warnings, or all of it."""
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 def say_result(source: object, status: str, message: str) -> None:

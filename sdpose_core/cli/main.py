@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
+import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
-from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say
+from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say, show_log
 from .progress import progress_bar
 
 
@@ -32,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(list(_names_as_paths(argv, _options(parser, argv))))
-    level = logging.DEBUG if args.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    show_log(verbose=args.verbose)
     try:
         return args.run(args)
     except SDPoseError as error:
@@ -45,6 +44,7 @@ def _run(argv: Sequence[str]) -> int:
         say(on_one_line(f"sdpose {args.command}: {error.filename}: {error.strerror}"))
         return SOME_FAILED
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
         say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")
         return INTERRUPTED
 

@@ -9,6 +9,7 @@ import stat
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -46,8 +47,11 @@ WHITE = (255, 255, 255)
 # Formats that Pillow decodes itself. EPS is left out: it would start another program on an untrusted file.
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "DDS")
 
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
-"""Exceptions that Pillow raises for damaged files."""
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, RuntimeError,
+    SyntaxError, SystemError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""Exceptions that Pillow and its decoders raise for damaged files."""
 
 CHANNELS = (1, 3, 4)
 """Gray, RGB, and RGB with transparency."""
@@ -100,12 +104,10 @@ def open_picture(source: str | Path | BinaryIO) -> Image.Image:
 
 def of_picture(path: Path, fact: Callable[[Image.Image], T], otherwise: T) -> T:
     """`fact` of a picture that is not yet decoded; `otherwise` if it cannot be read."""
-    from PIL import Image
-
     try:
-        with open_picture(path) as image:
+        with pixel_limit(str(path)), open_picture(path) as image:
             return fact(image)
-    except (*DAMAGE, Image.DecompressionBombError):
+    except (*DAMAGE, MemoryError):
         return otherwise
 
 
@@ -180,15 +182,15 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+def _read_header(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The opened picture, not yet decoded. Raises `InputError` if it is not a picture or too large."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with _pixel_limit(max_pixels):
+        with pixel_limit(name, max_pixels):
             image = open_picture(file)
-    except Image.DecompressionBombError:
-        raise InputError(f"{name} has more than {2 * max_pixels:,} pixels, {_limit(max_pixels)}") from None
+    except InputError:
+        raise
     except UnidentifiedImageError:
         file.seek(0)
         raise InputError(
@@ -197,16 +199,18 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         ) from None
     except DAMAGE as error:
         raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file again") from None
-    if image.width * image.height > max_pixels:
-        raise InputError(
-            f"{name} has {_size_text(image)} = {image.width * image.height:,} pixels, {_limit(max_pixels)}"
-        )
+    except MemoryError:
+        raise InputError(f"{name}: its header does not fit in memory: it is damaged, get the file again") from None
+    check_pixels(image.size, name, max_pixels)
     return image
 
 
 @contextlib.contextmanager
-def _pixel_limit(max_pixels: int) -> Iterator[None]:
-    """Replaces Pillow's pixel limit, which is global, and silences its warnings while a header is read."""
+def pixel_limit(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
+    """Replaces Pillow's pixel limit, which is global, and silences its warnings while a header is read.
+
+    Raises `InputError` for a picture of more than twice the limit; `check_pixels` does it for the others.
+    """
     from PIL import Image
 
     with _pillow_settings, warnings.catch_warnings():
@@ -215,8 +219,17 @@ def _pixel_limit(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = max_pixels
         try:
             yield
+        except Image.DecompressionBombError:
+            raise InputError(f"{name} has more than {2 * max_pixels:,} pixels, {_limit(max_pixels)}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def check_pixels(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise `InputError` if a picture, a frame or a canvas of `size` (w, h) has more pixels."""
+    w, h = size
+    if w * h > max_pixels:
+        raise InputError(f"{name} has {w:,} x {h:,} = {w * h:,} pixels, {_limit(max_pixels)}")
 
 
 def _decode(image: Image.Image, name: str) -> list[str]:

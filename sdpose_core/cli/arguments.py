@@ -21,6 +21,7 @@ from ..detection.people import DetectorOptions
 from ..errors import InputError, SDPoseError, counted
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
+from ..images import MAX_PIXELS
 from ..options import options_among
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def option(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]
 
 def _parse_size(text: str) -> tuple[int, int]:
     w, h = (int(value) for value in text.lower().split("x"))
-    if w < 1 or h < 1:
+    if w < 1 or h < 1 or w * h > MAX_PIXELS:
         raise ValueError
     return w, h
 
@@ -224,7 +225,7 @@ def _parse_parts(text: str) -> tuple[str, ...]:
     return parts
 
 
-size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
+size = option(_parse_size, f"WIDTHxHEIGHT in pixels, such as 768x1024, of at most {MAX_PIXELS:,} pixels")
 path = option(_parse_path, "a file or a folder")
 count = option(parse_whole, "a whole number of at least 1")
 color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")

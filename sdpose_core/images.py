@@ -182,7 +182,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read_header(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """The opened picture, not yet decoded. Raises `InputError` if it is not a picture or too large."""
     from PIL import UnidentifiedImageError
 
@@ -206,30 +206,35 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Ima
 
 
 @contextlib.contextmanager
-def pixel_limit(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
+def pixel_limit(name: str, max_pixels: int | None = None) -> Iterator[None]:
     """Replaces Pillow's pixel limit, which is global, and silences its warnings while a header is read.
 
     Raises `InputError` for a picture of more than twice the limit; `check_pixels` does it for the others.
     """
     from PIL import Image
 
+    limit = max_pixels or MAX_PIXELS
     with _pillow_settings, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = max_pixels
+        Image.MAX_IMAGE_PIXELS = limit
         try:
             yield
         except Image.DecompressionBombError:
-            raise InputError(f"{name} has more than {2 * max_pixels:,} pixels, {_limit(max_pixels)}") from None
+            what = _limit(limit, fixed=max_pixels is None)
+            raise InputError(f"{name} has more than {2 * limit:,} pixels, {what}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def check_pixels(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise `InputError` if a picture, a frame or a canvas of `size` (w, h) has more pixels."""
-    w, h = size
-    if w * h > max_pixels:
-        raise InputError(f"{name} has {w:,} x {h:,} = {w * h:,} pixels, {_limit(max_pixels)}")
+def check_pixels(size: tuple[int, int], name: str, max_pixels: int | None = None) -> None:
+    """Raise `InputError` if a picture, a frame or a canvas of `size` (w, h) has more pixels.
+
+    Without `max_pixels` the limit is `MAX_PIXELS`, which cannot be raised.
+    """
+    (w, h), limit = size, max_pixels or MAX_PIXELS
+    if w * h > limit:
+        raise InputError(f"{name} has {w:,} x {h:,} = {w * h:,} pixels, {_limit(limit, fixed=max_pixels is None)}")
 
 
 def _decode(image: Image.Image, name: str) -> list[str]:
@@ -366,8 +371,9 @@ def _size_text(image: Image.Image) -> str:
     return f"{image.width:,} x {image.height:,}"
 
 
-def _limit(max_pixels: int) -> str:
-    return f"the limit is {max_pixels:,}: make it smaller, or raise the limit if you trust the file"
+def _limit(max_pixels: int, *, fixed: bool = False) -> str:
+    raised = "" if fixed else ", or raise the limit if you trust the file"
+    return f"the limit is {max_pixels:,}: make it smaller{raised}"
 
 
 def check_image(image: np.ndarray) -> None:

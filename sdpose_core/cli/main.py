@@ -26,7 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 some inputs failed, 2 wrong usage, 130 stopped, 141 done, but nobody read its output to the end.
     """
     with lasting_streams() as streams:
-        return streams.status(_run(sys.argv[1:] if argv is None else argv))
+        try:
+            return streams.status(_run(sys.argv[1:] if argv is None else argv))
+        except SystemExit as stop:  # of argparse: --help, --version, wrong usage
+            if stop.code or not (lost := streams.status(OK)):
+                raise
+            return lost
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import zipfile
@@ -96,9 +97,9 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
     Raises `CheckpointError` if it is missing, unfinished, empty, or of another kind.
     """
     suffix = path.suffix.lower()
-    if not path.exists():
+    if not os.path.exists(path):
         raise CheckpointError(f"{path}: no such file")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"{path} is not a file: expected a .safetensors file")
     if suffix in _UNFINISHED:
         raise CheckpointError(f"{path} is an unfinished download: let the download finish (it resumes)")
@@ -230,7 +231,7 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
     for index in sorted(folder.glob(f"{stem}*.safetensors.index*.json")):
         files = read_json(index).get("weight_map")
         names = sorted({str(name) for name in files.values()}) if isinstance(files, dict) else []
-        missing = [name for name in names if not (folder / name).exists()]
+        missing = [name for name in names if not os.path.exists(folder / name)]
         if missing or not names:
             raise CheckpointError(f"{index} names {', '.join(missing) or 'no files'}, missing in {folder}")
         return [folder / name for name in names]

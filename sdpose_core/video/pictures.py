@@ -48,7 +48,8 @@ class AnimatedPicture(VideoSource):
         """See `VideoSource`."""
         for index, (_, image) in enumerate(self._images()):
             if index >= start:
-                pixels = to_rgb(image.crop((0, 0, *self.info.size)), self.background)  # no larger than the canvas
+                w, h = self.info.size  # a frame may be larger than the first
+                pixels = np.ascontiguousarray(to_rgb(image, self.background)[:h, :w])
                 yield Frame(index, float(self._times[index]), pixels)
 
     def _images(self) -> Iterator[tuple[Fraction, Any]]:
@@ -69,8 +70,8 @@ class AnimatedPicture(VideoSource):
                     with pixel_limit(str(self.path)):
                         image = image or stack.enter_context(open_picture(self.path))
                         image.seek(shown)
-                    check_pixels(image.size, str(self.path))
-                    image.load()
+                        check_pixels(image.size, str(self.path))
+                        image.load()
                     yield image
                     shown += 1
         except InputError:

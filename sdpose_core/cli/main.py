@@ -27,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     with lasting_streams() as streams:
         try:
-            return streams.status(_run(sys.argv[1:] if argv is None else argv))
+            code = _run(sys.argv[1:] if argv is None else argv)
+            if code == INTERRUPTED and argv is None:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
+            return streams.status(code)
         except SystemExit as stop:  # of argparse: --help, --version, wrong usage
             if stop.code or not (lost := streams.status(OK)):
                 raise
@@ -49,7 +52,6 @@ def _run(argv: Sequence[str]) -> int:
         say(on_one_line(f"sdpose {args.command}: {error.filename}: {error.strerror}"))
         return SOME_FAILED
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
         say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")
         return INTERRUPTED
 

@@ -5,8 +5,12 @@ The command line and the nodes show the message without a traceback. Any other e
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+
+log = logging.getLogger(__name__)
 
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
 """Line ends, and what a terminal obeys, as escapes: names come from files of unknown origin."""
@@ -63,3 +67,22 @@ class MissingDependency(SDPoseError, ImportError):
 
 class DownloadError(SDPoseError):
     """A download was refused or failed, or its bytes do not match the hub's checksum."""
+
+
+@contextlib.contextmanager
+def failing_alone(source: object) -> Iterator[None]:
+    """Whatever goes wrong in the block becomes the `SDPoseError` of one of many inputs, so that the others go on.
+
+    Too little memory and errors of the system are said in one line; a defect's traceback goes to the log.
+    """
+    try:
+        yield
+    except SDPoseError:
+        raise
+    except MemoryError:
+        raise InputError(f"{source}: too little memory: make it smaller, or stop other programs") from None
+    except OSError as error:
+        raise InputError(f"{source}: {one_line(error)}") from None
+    except Exception as error:  # one bad input never stops the others
+        log.exception("%s: unexpected error", source)
+        raise SDPoseError(f"{type(error).__name__}: {error}") from error

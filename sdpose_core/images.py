@@ -9,6 +9,7 @@ import stat
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -46,8 +47,11 @@ WHITE = (255, 255, 255)
 # Formats that Pillow decodes itself. EPS is left out: it would start another program on an untrusted file.
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "DDS")
 
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
-"""Exceptions that Pillow raises for damaged files."""
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, RuntimeError,
+    SyntaxError, SystemError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""Exceptions that Pillow and its decoders raise for damaged files."""
 
 CHANNELS = (1, 3, 4)
 """Gray, RGB, and RGB with transparency."""
@@ -100,12 +104,10 @@ def open_picture(source: str | Path | BinaryIO) -> Image.Image:
 
 def of_picture(path: Path, fact: Callable[[Image.Image], T], otherwise: T) -> T:
     """`fact` of a picture that is not yet decoded; `otherwise` if it cannot be read."""
-    from PIL import Image
-
     try:
-        with open_picture(path) as image:
+        with pixel_limit(str(path)), open_picture(path) as image:
             return fact(image)
-    except (*DAMAGE, Image.DecompressionBombError):
+    except (*DAMAGE, MemoryError):
         return otherwise
 
 
@@ -182,13 +184,13 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
 
 def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """The opened picture, not yet decoded. Raises `InputError` if it is not a picture or too large."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     try:
-        with _pixel_limit(max_pixels):
+        with pixel_limit(name, max_pixels):
             image = open_picture(file)
-    except Image.DecompressionBombError:
-        raise InputError(f"{name} has more than {2 * max_pixels:,} pixels, {_limit(max_pixels)}") from None
+    except InputError:
+        raise
     except UnidentifiedImageError:
         file.seek(0)
         raise InputError(
@@ -197,26 +199,42 @@ def _read_header(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         ) from None
     except DAMAGE as error:
         raise InputError(f"{name} is damaged: its header cannot be read ({error}): get the file again") from None
-    if image.width * image.height > max_pixels:
-        raise InputError(
-            f"{name} has {_size_text(image)} = {image.width * image.height:,} pixels, {_limit(max_pixels)}"
-        )
+    except MemoryError:
+        raise InputError(f"{name}: its header does not fit in memory: it is damaged, get the file again") from None
+    check_pixels(image.size, name, max_pixels)
     return image
 
 
 @contextlib.contextmanager
-def _pixel_limit(max_pixels: int) -> Iterator[None]:
-    """Replaces Pillow's pixel limit, which is global, and silences its warnings while a header is read."""
+def pixel_limit(name: str, max_pixels: int | None = None) -> Iterator[None]:
+    """Replaces Pillow's pixel limit, which is global, and silences its warnings while a header is read.
+
+    Raises `InputError` for a picture of more than twice the limit; `check_pixels` does it for the others.
+    """
     from PIL import Image
 
+    limit = max_pixels or MAX_PIXELS
     with _pillow_settings, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = max_pixels
+        Image.MAX_IMAGE_PIXELS = limit
         try:
             yield
+        except Image.DecompressionBombError:
+            what = _limit(limit, fixed=max_pixels is None)
+            raise InputError(f"{name} has more than {2 * limit:,} pixels, {what}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def check_pixels(size: tuple[int, int], name: str, max_pixels: int | None = None) -> None:
+    """Raise `InputError` if a picture, a frame or a canvas of `size` (w, h) has more pixels.
+
+    Without `max_pixels` the limit is `MAX_PIXELS`, which cannot be raised.
+    """
+    (w, h), limit = size, max_pixels or MAX_PIXELS
+    if w * h > limit:
+        raise InputError(f"{name} has {w:,} x {h:,} = {w * h:,} pixels, {_limit(limit, fixed=max_pixels is None)}")
 
 
 def _decode(image: Image.Image, name: str) -> list[str]:
@@ -353,8 +371,9 @@ def _size_text(image: Image.Image) -> str:
     return f"{image.width:,} x {image.height:,}"
 
 
-def _limit(max_pixels: int) -> str:
-    return f"the limit is {max_pixels:,}: make it smaller, or raise the limit if you trust the file"
+def _limit(max_pixels: int, *, fixed: bool = False) -> str:
+    raised = "" if fixed else ", or raise the limit if you trust the file"
+    return f"the limit is {max_pixels:,}: make it smaller{raised}"
 
 
 def check_image(image: np.ndarray) -> None:

@@ -88,7 +88,7 @@ class OnnxModel:
             raise InputError(f"ONNX backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
         self.path = Path(path)
         self.notes: list[str] = []
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             raise CheckpointError(f"{self.path}: no such file: expected an ONNX model (.onnx)")
         self._engine = self._start(providers or PROVIDERS, backend, max_threads)
         self.backend = self._engine.description

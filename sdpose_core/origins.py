@@ -151,7 +151,7 @@ def weights_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
 
 def kept_poses(file: Path) -> PoseSequence | None:
     """The poses in a `.pose.npz` of an earlier run; None if there is none. Raises `InputError` if it is damaged."""
-    if not file.exists():
+    if not os.path.exists(file):
         return None
     try:
         return PoseSequence.load(file)
@@ -217,7 +217,7 @@ def is_drawn(file: Path, mark: Mapping[str, Any]) -> bool:
     Raises `OtherOrigin` for a file that has no mark, but is whole: it is somebody's own, or of an earlier version; and
     for JSON that was changed by an editor.
     """
-    if not file.exists():
+    if not os.path.exists(file):
         return False
     found = read_mark(file)
     if found is None and _is_readable(file):
@@ -230,7 +230,7 @@ def is_drawn(file: Path, mark: Mapping[str, Any]) -> bool:
 def refuse_orphans(poses: Path, files: Sequence[Path]) -> None:
     """Raise `OtherOrigin` if one of `files`, to be drawn from `poses`, exists although `poses` does not."""
     for file in files:
-        if file.exists():
+        if os.path.exists(file):
             raise OtherOrigin(f"{file} exists, but {poses.name}, from which it was drawn, does not: {INSTEAD}")
 
 
@@ -239,7 +239,7 @@ def remove_stale(poses: Path, name: str) -> None:
     digest = sha256_of(poses)
     for end in DRAWINGS:
         file = poses.with_name(f"{name}{end}")
-        if file.exists() and (read_mark(file) or {}).get("poses", digest) not in (digest, None):
+        if os.path.exists(file) and (read_mark(file) or {}).get("poses", digest) not in (digest, None):
             file.unlink()
 
 

@@ -211,7 +211,7 @@ def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipO
     message = "its files already exist"
     if is_unfinished(files.work):
         message += f"; there is also an unfinished run ({files.work}), which --overwrite resumes"
-    elif files.work.exists():  # a run that was killed while it was removing the folder
+    elif os.path.exists(files.work):  # a run that was killed while it was removing the folder
         with WorkFolder(files.work) as work:
             work.remove()
     people, found = _people(sequence), [files.sequence, *files.drawings(options)]

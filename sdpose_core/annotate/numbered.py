@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -64,7 +65,7 @@ def numbered_name(
         if poses is None:
             if _is_begun(files, origin):
                 return files.name
-        elif not files.pose_video.exists() or (keep_finished and _is_drawn(files, poses, options)):
+        elif not os.path.exists(files.pose_video) or (keep_finished and _is_drawn(files, poses, options)):
             return files.name
         elif keep_finished:
             earlier = earlier or files
@@ -76,7 +77,7 @@ def numbered_name(
 
 def _is_free(files: ClipFiles) -> bool:
     drawn = (files.out / f"{files.name}{end}" for end in DRAWINGS)
-    return not any(path.exists() for path in (files.sequence, files.partial, files.work / SETTINGS, *drawn))
+    return not any(os.path.exists(path) for path in (files.sequence, files.partial, files.work / SETTINGS, *drawn))
 
 
 def _poses_of(files: ClipFiles, origin: Origin) -> PoseSequence | None:
@@ -90,7 +91,7 @@ def _poses_of(files: ClipFiles, origin: Origin) -> PoseSequence | None:
 
 def _is_begun(files: ClipFiles, origin: Origin) -> bool:
     """Whether a set is nothing but an unfinished run of this origin."""
-    if files.sequence.exists() or files.pose_video.exists() or not is_unfinished(files.work):
+    if os.path.exists(files.sequence) or os.path.exists(files.pose_video) or not is_unfinished(files.work):
         return False
     try:
         found = read_settings(files.work / SETTINGS) or {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses, overlay
-from ..errors import InputError, SDPoseError
+from ..errors import InputError, SDPoseError, failing_alone
 from ..estimation.crop_jobs import Estimator
 from ..images import MAX_PIXELS, WHITE, read_image, write_png
 from ..names import distinct_names, output_name
@@ -191,7 +191,8 @@ def annotate_pictures(
     for item in items:
         waiting.append(item)
         try:
-            result = _prepare(item, request)
+            with failing_alone(item.source):
+                result = _prepare(item, request)
         except SDPoseError as error:
             result = Outcome(item.source, "failed", str(error))
         if isinstance(result, Outcome):
@@ -264,21 +265,24 @@ def _estimate(
 
     try:
         results: list[Poses | SDPoseError] = list(run(pending))
-    except SDPoseError:
+    except Exception:  # noqa: BLE001 - whatever it is, it is raised again for the picture that causes it
         results = [_or_error(run, entry) for entry in pending]
     for entry, result in zip(pending, results, strict=True):
         source = entry.item.source
         try:
             if isinstance(result, SDPoseError):
                 raise result
-            yield source, _write(entry, result, options)
+            with failing_alone(source):
+                outcome = _write(entry, result, options)
         except SDPoseError as error:
-            yield source, Outcome(source, "failed", str(error))
+            outcome = Outcome(source, "failed", str(error))
+        yield source, outcome
 
 
 def _or_error(run: Callable[[Sequence[_Pending]], list[Poses]], entry: _Pending) -> Poses | SDPoseError:
     try:
-        return run([entry])[0]
+        with failing_alone(entry.item.source):
+            return run([entry])[0]
     except SDPoseError as error:
         return error
 

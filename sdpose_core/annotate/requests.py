@@ -5,6 +5,7 @@ The same command gives the same settings on every machine: files count by their 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -65,9 +66,9 @@ def _model(name_or_path: str | Path) -> str | dict[str, Any]:
 
 def _detector(name_or_path: str | Path) -> str | dict[str, Any]:
     path = Path(name_or_path)
-    if str(name_or_path) in ("yolox", "full") or not path.exists():
+    if str(name_or_path) in ("yolox", "full") or not os.path.exists(path):
         return str(name_or_path)
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    files = sorted(file for file in path.rglob("*") if os.path.isfile(file)) if os.path.isdir(path) else [path]
     return weights_fingerprint(files)
 
 

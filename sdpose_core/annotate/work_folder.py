@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ WORK = FolderKind(
 
 def is_unfinished(path: Path) -> bool:
     """Whether the work folder at `path` holds a run whose poses are not written yet."""
-    return (path / SETTINGS).exists() and not (path / SAVED).exists()
+    return os.path.exists(path / SETTINGS) and not os.path.exists(path / SAVED)
 
 
 class WorkFolder:
@@ -70,7 +71,7 @@ class WorkFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._closed and not self._settings_file.exists():
+        if not self._closed and not os.path.exists(self._settings_file):
             self.remove()  # nothing to resume from
         self.close()
 
@@ -89,7 +90,7 @@ class WorkFolder:
     @property
     def saved(self) -> bool:
         """Whether the poses are written: only drawings are left."""
-        return (self.path / SAVED).exists()
+        return os.path.exists(self.path / SAVED)
 
     def note_saved(self) -> None:
         """Record that the poses are written."""
@@ -104,7 +105,7 @@ class WorkFolder:
         settings = plain(settings)
         notes = self._notes_on_other(settings, overwrite)
         (self.path / SAVED).unlink(missing_ok=True)
-        if notes or not self._settings_file.exists():
+        if notes or not os.path.exists(self._settings_file):
             self.clear()
         begin(self._settings_file, settings)
         self._hash = settings_hash(settings)

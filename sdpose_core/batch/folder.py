@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import tempfile
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, SDPoseError
+from ..errors import InputError, SDPoseError, failing_alone
 from ..files import atomic_write
 from ..resumable import InUse, begin, one_at_a_time, take_lock
 from ..texts import parse_json
@@ -35,6 +36,23 @@ POLL = 1.0
 """Seconds to wait before trying again when only items that other processes work on are left."""
 MANIFEST_EVERY = 10.0
 """Minimum seconds between two updates of the manifest, which take at most a twentieth of the time."""
+
+
+TRIES = 2
+"""An item has failed after the worker process died this often while working on it. Once may be a neighbor's fault."""
+
+_CRASHED = "the file crashes a decoder: convert it with another program, or leave it out"
+_NO_MEMORY = "too little memory? Use a smaller --batch-size or fewer processes"
+_CAUSES = {"SIGSEGV": _CRASHED, "SIGBUS": _CRASHED, "SIGILL": _CRASHED, "SIGFPE": _CRASHED, "SIGABRT": _CRASHED,
+           "SIGKILL": _NO_MEMORY}  # fmt: skip
+
+
+def death(code: int | None = None) -> str:
+    """What to say about an item whose worker process died `TRIES` times, the last time with this exit code."""
+    known = {-number.value: number.name for number in signal.Signals}
+    how = "" if code is None else f", the last time by {known[code]}" if code in known else f" with exit code {code:#x}"
+    cause = _CAUSES.get(known.get(code or 0, ""), f"{_NO_MEMORY}; or {_CRASHED}")
+    return f"its worker process died {TRIES} times{how} ({cause})"
 
 
 class CannotStart(SDPoseError):
@@ -92,6 +110,8 @@ class Record:
             raise ValueError(f"expected a record with some of {', '.join(sorted(names))}")
         if odd := [name for name, value in values.items() if not isinstance(value, _TYPES[name])]:
             raise ValueError(f"{odd[0]} is {values[odd[0]]!r:.40}")
+        if values["status"] not in ("done", "kept", "failed"):
+            raise ValueError(f"status is {values['status']!r:.40}")
         return cls(**values)
 
 
@@ -131,46 +151,55 @@ class Batch:
     def attempt(self, item: Item, run: Run) -> Record | None:
         """Lock an item, annotate it, and write its record; None if another process works on it.
 
-        An item that another process finished since this run began keeps that process's record.
+        An item that another process finished since this run began keeps that process's record. One whose lock or record
+        is no file that can be written has failed.
 
         Raises:
             CannotStart: `run` could not load the model or the detector.
             InputError: the record cannot be written (such as on a full disk): the batch should end.
         """
+        file = self.state_file(item, ".json")
         try:
+            if os.path.isdir(file):
+                raise InputError(f"{file} is a folder: expected a record or nothing, remove it")
             lock = take_lock(self.state_file(item, ".lock"))
         except InUse:
             return None
+        except InputError as error:
+            return self._record(item, {"status": "failed", "message": str(error)}, 0.0)
         try:
             earlier, written = self._recorded(item)
+            if earlier is None and os.path.lexists(file):
+                log.warning("%s is damaged: the item is checked again", file)
             if earlier is not None and written > self.began and earlier.source == _full_path(item.source):
                 return earlier
             record = self._do(item, run, earlier)
-            with atomic_write(self.state_file(item, ".json")) as file:
-                file.write(record.line())
+            with atomic_write(file) as handle:
+                handle.write(record.line())
             return record
         finally:
             lock.release()
 
     def _do(self, item: Item, run: Run, earlier: Record | None) -> Record:
         start = time.monotonic()
-        about: dict[str, Any] = {"name": item.name, "source": _full_path(item.source)}
+        about: dict[str, Any]
         try:
-            outcome = run(item, item.folder(self.out))
-            files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in outcome.files}
-            about |= {"status": outcome.status, "message": outcome.message, "people": outcome.people}
-            about |= {"frames": outcome.frames, "batch_size": outcome.batch_size, "files": files}
+            with failing_alone(item.source):
+                outcome = run(item, item.folder(self.out))
+                files = {path.relative_to(self.out).as_posix(): os.path.getsize(path) for path in outcome.files}
+                about = {"status": outcome.status, "message": outcome.message, "people": outcome.people}
+                about |= {"frames": outcome.frames, "batch_size": outcome.batch_size, "files": files}
         except CannotStart:
             raise
         except SDPoseError as error:
-            about |= {"status": "failed", "message": str(error)}
-        except Exception as error:  # one bad video never stops the others
-            log.exception("%s: unexpected error", item.source)
-            about |= {"status": "failed", "message": f"{type(error).__name__}: {error}"}
+            about = {"status": "failed", "message": str(error)}
         if about["status"] == "kept" and earlier is not None and earlier.status != "failed":
-            return replace(earlier, **about)
+            return replace(earlier, name=item.name, source=_full_path(item.source), **about)
+        return self._record(item, about, time.monotonic() - start)
+
+    def _record(self, item: Item, about: Mapping[str, Any], seconds: float) -> Record:
         return Record(
-            **about, seconds=round(time.monotonic() - start, 3), settings=self.settings,
+            item.name, _full_path(item.source), **about, seconds=round(seconds, 3), settings=self.settings,
             shard=str(self.shard) if self.shard else None, host=socket.gethostname(), finished=round(time.time(), 3),
         )  # fmt: skip
 
@@ -195,23 +224,27 @@ class Batch:
         tag = f".{self.shard.number}-of-{self.shard.of}" if self.shard else ""
         return self.out / f"manifest{tag}.jsonl"
 
-    def write_manifests(self, items: Sequence[Item]) -> None:
-        """Write this share's manifest and, once every item of the whole list has a record, `manifest.jsonl`."""
-        self._write_manifest(self.manifest(), self.shard.choose(items) if self.shard else items)
-        if self.shard and all(self.state_file(item, ".json").exists() for item in items):
-            self._write_manifest(self.out / "manifest.jsonl", items)
+    def write_manifests(self, items: Sequence[Item], unwritten: Mapping[str, Record] | None = None) -> None:
+        """Write this share's manifest and, once every item of the whole list has a record, `manifest.jsonl`.
 
-    def _write_manifest(self, path: Path, items: Sequence[Item]) -> None:
+        `unwritten` are records, by the names of their items, that could not be written.
+        """
+        unwritten = unwritten or {}
+        self._write_manifest(self.manifest(), self.shard.choose(items) if self.shard else items, unwritten)
+        if self.shard and all(self._recorded(item)[0] or item.name in unwritten for item in items):
+            self._write_manifest(self.out / "manifest.jsonl", items, unwritten)
+
+    def _write_manifest(self, path: Path, items: Sequence[Item], unwritten: Mapping[str, Record]) -> None:
         written = None
         # Another process may finish an item while the manifest is written: repeat until nothing has changed.
-        while written != (text := b"".join(self._lines(items))):
+        while written != (text := b"".join(self._lines(items, unwritten))):
             with atomic_write(path) as file:
                 file.write(text)
             written = text
 
-    def _lines(self, items: Sequence[Item]) -> Iterator[bytes]:
+    def _lines(self, items: Sequence[Item], unwritten: Mapping[str, Record]) -> Iterator[bytes]:
         for item in in_order(items):
-            record, _ = self._recorded(item)
+            record = self._recorded(item)[0] or unwritten.get(item.name)
             if record is not None:
                 yield record.line()
 
@@ -220,14 +253,11 @@ class Batch:
         return item.folder(self.out / STATE_FOLDER) / f"{item.stem}{suffix}"
 
     def _recorded(self, item: Item) -> tuple[Record | None, float]:
-        """The record of an item and when it was written, by the clock of the file system."""
+        """The record of an item, None without a whole one, and when it was written, by the clock of the file system."""
         path = self.state_file(item, ".json")
         try:
-            return Record.parse(path.read_bytes()), path.stat().st_mtime
-        except FileNotFoundError:
-            return None, 0.0
-        except (ValueError, OSError) as error:
-            log.warning("%s is damaged (%s): the item is checked again", path, error)
+            return Record.parse(path.read_bytes()), os.path.getmtime(path)
+        except (OSError, ValueError):
             return None, 0.0
 
 
@@ -267,6 +297,7 @@ def annotate_videos(
     """
     todo = batch.shard.choose(items) if batch.shard else in_order(items)
     renew_at = time.monotonic() + MANIFEST_EVERY
+    records: dict[str, Record] = {}
     try:
         while todo:
             busy: list[Item] = []
@@ -274,9 +305,10 @@ def annotate_videos(
                 if record is None:
                     busy.append(item)
                     continue
+                records[item.name] = record
                 yield record
                 if (now := time.monotonic()) > renew_at:
-                    batch.write_manifests(items)
+                    batch.write_manifests(items, records)
                     renew_at = time.monotonic() + max(MANIFEST_EVERY, 20 * (time.monotonic() - now))
             if len(busy) == len(todo):
                 if on_wait:
@@ -284,4 +316,4 @@ def annotate_videos(
                 time.sleep(POLL)
             todo = busy
     finally:
-        batch.write_manifests(items)
+        batch.write_manifests(items, records)

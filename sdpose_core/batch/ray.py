@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..dependencies import require
 from ..errors import SDPoseError
-from .folder import Attempts, Batch, CannotStart, Record, Run
+from .folder import TRIES, Attempts, Batch, CannotStart, Record, Run, death
 from .inputs import Item
 
 if TYPE_CHECKING:
     from ..annotate.clip import ClipOutcome
 
 log = logging.getLogger(__name__)
-
-TRIES = 3
-"""An item has failed after the worker process died this often while working on it."""
 
 
 def on_ray(batch: Batch, make_run: Callable[[Batch], Run], *, actors: int | None = None) -> Attempts:
@@ -115,4 +112,4 @@ class _Worker:
 
 
 def _died(*_: Any) -> ClipOutcome:
-    raise SDPoseError(f"its worker process died {TRIES} times (out of memory? a file that crashes a decoder?)")
+    raise SDPoseError(death())

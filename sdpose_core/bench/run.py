@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ class Settings:
                 raise InputError(f"{name}: expected at least 1, got {value}")
         for name in ("weights", "picture"):
             path = getattr(self, name)
-            if path and not path.exists():
+            if path and not os.path.exists(path):
                 raise InputError(f"{name}: {path} does not exist")
         if self.weights and self.tiny:
             raise InputError("weights and tiny: expected only one of them, as the weights set the model's size")

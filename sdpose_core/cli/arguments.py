@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from ..detection.people import DetectorOptions
 from ..errors import InputError, SDPoseError, counted
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
+from ..images import MAX_PIXELS
 from ..options import options_among
 
 if TYPE_CHECKING:
@@ -46,6 +48,12 @@ def checking_usage() -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line to stderr, above a progress bar if there is one."""
     tqdm.write(text, file=sys.stderr)
+
+
+def show_log(*, verbose: bool) -> None:
+    """Print the library's log to stderr: warnings, or all of it."""
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 def say_result(source: object, status: str, message: str) -> None:
@@ -186,7 +194,7 @@ def option(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]
 
 def _parse_size(text: str) -> tuple[int, int]:
     w, h = (int(value) for value in text.lower().split("x"))
-    if w < 1 or h < 1:
+    if w < 1 or h < 1 or w * h > MAX_PIXELS:
         raise ValueError
     return w, h
 
@@ -217,7 +225,7 @@ def _parse_parts(text: str) -> tuple[str, ...]:
     return parts
 
 
-size = option(_parse_size, "WIDTHxHEIGHT in pixels, such as 768x1024")
+size = option(_parse_size, f"WIDTHxHEIGHT in pixels, such as 768x1024, of at most {MAX_PIXELS:,} pixels")
 path = option(_parse_path, "a file or a folder")
 count = option(parse_whole, "a whole number of at least 1")
 color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")

@@ -8,16 +8,20 @@ import functools
 import hashlib
 import json
 import signal
+import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from ..annotate.clip import ClipOutcome, annotate_clip
 from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos, one_after_another
 from ..batch.inputs import Item, find_items
 from ..batch.ray import on_ray
 from ..batch.shards import Shard
+from ..batch.worker import ChildRun
 from ..errors import InputError, SDPoseError
 from ..resumable import plain
 from . import arguments
@@ -32,6 +36,7 @@ from .arguments import (
     report_inputs,
     say,
     say_result,
+    show_log,
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import progress_bar
@@ -78,17 +83,31 @@ def _run_batch(args: argparse.Namespace) -> int:
         if args.boxes:
             raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
         batch = Batch.begin(check_folder(args.out).absolute(), settings_hash(args), shard)
-    records = annotate_videos(batch, found.items, _attempts(args, batch), on_wait=_say_waiting)
-    with _stopped_by_sigterm(), contextlib.closing(records):
+    with (
+        _attempts(args, batch) as attempts,
+        contextlib.closing(annotate_videos(batch, found.items, attempts, on_wait=_say_waiting)) as records,
+    ):
         failed = _report(records, len(shard.choose(found.items) if shard else found.items), no_items)
     print(batch.manifest())
     return SOME_FAILED if failed else OK
 
 
-def _attempts(args: argparse.Namespace, batch: Batch) -> Attempts:
+@contextlib.contextmanager
+def _attempts(args: argparse.Namespace, batch: Batch) -> Iterator[Attempts]:
+    make_run = functools.partial(ClipRun, args)
     if args.ray:
-        return on_ray(batch, functools.partial(ClipRun, args), actors=args.actors)
-    return one_after_another(batch, ClipRun(args, batch))
+        with _stoppable():
+            yield on_ray(batch, make_run, actors=args.actors)
+        return
+    show = say if args.verbose else functools.cache(say)  # each child announces the model
+    with ChildRun(batch, functools.partial(_run_in_child, args), show) as run, _stoppable(run.kill):
+        yield one_after_another(batch, run)
+
+
+def _run_in_child(args: argparse.Namespace, batch: Batch) -> ClipRun:
+    tqdm.set_lock(threading.RLock())  # the usual one is shared among processes, and a child that dies would leak it
+    show_log(verbose=args.verbose)
+    return ClipRun(args, batch)
 
 
 def settings_hash(args: argparse.Namespace) -> str:
@@ -124,7 +143,7 @@ class ClipRun:
         with _cannot_start():
             estimator = make_estimator(self._args)
             mine = _what_must_agree(estimator.meta())
-            agreed = self._batch.agree(mine)
+            agreed = self._agreed(mine)
         say(announce(estimator))
         if self._args.batch_size is None:
             mine["batch_size"] = agreed["batch_size"]
@@ -136,6 +155,13 @@ class ClipRun:
                 )
         estimator.batch_size = agreed["batch_size"]
         return estimator
+
+    def _agreed(self, mine: Mapping[str, Any]) -> dict[str, Any]:
+        agreed = self._batch.agree(mine)
+        size = agreed.get("batch_size")
+        if agreed.keys() != mine.keys() or not isinstance(size, int) or size < 1:
+            raise InputError(f"{self._batch.agreement} is damaged or of another kind: delete it, or use another OUT")
+        return agreed
 
     @functools.cached_property
     def _detector(self) -> Any:
@@ -160,17 +186,27 @@ def _cannot_start() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """A job that is canceled or out of time (SIGTERM) stops as after Ctrl-C: its manifest is still written."""
+def _stoppable(again: Callable[[], object] | None = None) -> Iterator[None]:
+    """A job that is canceled or out of time (SIGTERM) stops as after Ctrl-C: its manifest is still written.
+
+    What comes after the first of these signals calls `again`, if it is given, and lets the stopping go on.
+    """
+    stopping = False
 
     def stop(*_: object) -> None:
+        nonlocal stopping
+        if stopping and again is not None:
+            again()
+            return
+        stopping = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _report(records: Iterable[Record], count: int, no_items: int) -> int:

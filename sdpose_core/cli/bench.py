@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def _run_bench(args: argparse.Namespace) -> int:
     if args.plot:
         require("matplotlib", "a plot")  # before measuring for minutes
     for target in filter(None, (args.json, args.plot)):
-        if target.is_dir():
+        if os.path.isdir(target):
             raise InputError(f"cannot write {target}: it is a folder: give the name of a file")
     settings = Settings(
         model=args.model, device=args.device, dtype=args.dtype, runs=args.runs, tiny=args.tiny,

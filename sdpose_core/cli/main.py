@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
+import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
-from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say
+from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say, show_log
 from .progress import progress_bar
 
 
@@ -26,14 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 some inputs failed, 2 wrong usage, 130 stopped, 141 done, but nobody read its output to the end.
     """
     with lasting_streams() as streams:
-        return streams.status(_run(sys.argv[1:] if argv is None else argv))
+        try:
+            code = _run(sys.argv[1:] if argv is None else argv)
+            if code == INTERRUPTED and argv is None:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
+            return streams.status(code)
+        except SystemExit as stop:  # of argparse: --help, --version, wrong usage
+            if stop.code or not (lost := streams.status(OK)):
+                raise
+            return lost
 
 
 def _run(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(list(_names_as_paths(argv, _options(parser, argv))))
-    level = logging.DEBUG if args.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    show_log(verbose=args.verbose)
     try:
         return args.run(args)
     except SDPoseError as error:

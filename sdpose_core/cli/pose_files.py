@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -48,7 +49,7 @@ def add_json_arguments(parser: argparse._ActionsContainer) -> None:
 
 def is_pose_json(path: Path) -> bool:
     """Whether this is a JSON file, or a folder with some and no pictures."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path.suffix.lower() == JSON_SUFFIX
     suffixes = {file.suffix.lower() for file in path.iterdir() if not is_hidden(file)}
     return JSON_SUFFIX in suffixes and not suffixes & IMAGE_SUFFIXES
@@ -56,7 +57,7 @@ def is_pose_json(path: Path) -> bool:
 
 def sequence_name(path: Path) -> str:
     """NAME of a sequence's file or folder: without .pose.npz, .json and _keypoints."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return path.resolve().name
     name = path.stem if path.suffix.lower() in (".npz", JSON_SUFFIX) else path.name
     return name.removesuffix(".pose").removesuffix("_keypoints") or name
@@ -79,9 +80,9 @@ def read_sequence(
 
     Raises `InputError` for other files; it says what was found.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"{path}: no such file or folder")
-    if path.is_dir() or path.suffix.lower() == JSON_SUFFIX:
+    if os.path.isdir(path) or path.suffix.lower() == JSON_SUFFIX:
         sequence = _from_json(path, canvas, frame_rate, beside)
     else:
         _refuse_other_kinds(path)

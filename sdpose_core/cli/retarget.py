@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _run_retarget(args: argparse.Namespace) -> int:
         sequence, reference, args.method, person=args.person, reference_person=args.reference_person,
         match=args.match, at=args.at, feet=not args.no_feet, canvas=args.size, threshold=args.threshold,
     )  # fmt: skip
-    if args.overwrite or not args.out.exists():
+    if args.overwrite or not os.path.exists(args.out):
         result.save(args.out)
     elif same_again(args.out, result.save):
         say(f"{args.out}: kept, it already exists")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,9 @@ def _run_draw(args: argparse.Namespace) -> int:
     beside = None if args.background == "black" else Path(args.background)
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
     out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
-    if out.exists() and not args.overwrite and not (out.is_dir() and not any(out.iterdir())):
+    if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
-    before = [file for file in out.glob("*.png") if file.stem.isdecimal()] if out.is_dir() else []
+    before = [file for file in out.glob("*.png") if file.stem.isdecimal()] if os.path.isdir(out) else []
     frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
     with Bar() as bar:
         others = draw_sequence(
@@ -93,7 +94,7 @@ def _mark(args: argparse.Namespace, sequence: PoseSequence, out: Path) -> str:
         drawing["codec"] = args.codec
     if args.background != "black":
         drawing["background"] = Path(args.background).name
-    return mark_text(mark_of(args.sequence if args.sequence.is_file() else None, drawing))
+    return mark_text(mark_of(args.sequence if os.path.isfile(args.sequence) else None, drawing))
 
 
 def _add_info(commands: Any) -> None:

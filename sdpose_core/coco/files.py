@@ -20,12 +20,12 @@ def picture_paths(names: Sequence[str], folder: Path) -> list[Path]:
     may be meant, or one by two names.
     """
     present = _names_in(folder)
-    missing = [name for name in dict.fromkeys(names) if name not in present and not (folder / name).is_file()]
+    missing = [name for name in dict.fromkeys(names) if name not in present and not os.path.isfile(folder / name)]
     taken = set(names) & present
     found = NameTable(sorted(present - taken) if missing else ()).assign(missing, BARE)
     left = [name for name in missing if name not in found]
     if left and (not found or any("/" in plain_path(name) for name in left)):
-        below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        below = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if os.path.isfile(path))
         found |= NameTable(below).assign(left, BARE)
     paths = {name: folder / found.get(name, name) for name in dict.fromkeys(names)}
     return [paths[name] for name in names]

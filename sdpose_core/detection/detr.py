@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -88,7 +89,7 @@ class DetrDetector:
 
     def __init__(self, name: str, limits: Limits | None = None, *, device: str | None = None) -> None:
         self.limits = limits or Limits()
-        self._local = Path(name).is_dir()
+        self._local = os.path.isdir(name)
         torch = require("torch", f"the detector {name}")
         require("transformers", f"the detector {name}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def load_detector(
         return YoloxDetector(EMBEDDED_YOLOX, limits, name="YOLOX-Nano (embedded)", backend=options.backend)
     if name.lower().endswith(".onnx"):
         return YoloxDetector(name_or_path, limits, backend=options.backend)
-    if (name and Path(name).is_dir()) or _HUB_NAME.fullmatch(name):
+    if (name and os.path.isdir(name)) or _HUB_NAME.fullmatch(name):
         return DetrDetector(name, limits, device=options.device)
     raise InputError(
         f"unknown detector {name!r}: expected yolox, full, the path of a YOLOX .onnx file, or the folder or hub name "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def open_background(path: str | Path, sequence: PoseSequence) -> tuple[Iterator[
     `InputError` as `open_video` and `read_image`.
     """
     path = Path(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not is_video(path):
+    if path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path) and not is_video(path):
         image = read_image(path)
         return (Frame(int(index), 0.0, image) for index in sequence.frame_index), []
     source = open_video(path)

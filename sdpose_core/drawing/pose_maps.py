@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ..errors import InputError
+from ..images import check_pixels
 from ..openpose.order import OpenPosePerson, people
 from ..poses import Poses
 from ..skeletons import PARTS
@@ -96,6 +97,7 @@ def _draw(
     pixels = _background(background, size)
     enlarged = max((figures.short_side or 0) / min(size), 1)
     canvas = Canvas(int(w * enlarged), int(h * enlarged), body_only)
+    check_pixels((canvas.w, canvas.h), "the pose map")
     scale = (canvas.w / canvas_size[0], canvas.h / canvas_size[1])
     if figures.one_person and people:
         people = [max(people, key=lambda person: person.body[:, 2].mean())]
@@ -119,7 +121,9 @@ def _check_parts(parts: Collection[str] | None) -> frozenset[str]:
 def _check_size(size: Sequence[int]) -> tuple[int, int]:
     if len(size) != 2 or min(size) < 1:
         raise InputError(f"size of a pose map: expected (w, h) of at least 1 pixel, got {tuple(size)}")
-    return int(size[0]), int(size[1])
+    whole = int(size[0]), int(size[1])
+    check_pixels(whole, "the pose map")
+    return whole
 
 
 def _check_picture(image: np.ndarray, size: tuple[int, int], what: str) -> None:

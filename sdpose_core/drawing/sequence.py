@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, counted
-from ..images import MAX_PIXELS, write_png
+from ..images import check_pixels, write_png
 from ..origins import MARK
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
@@ -61,8 +61,7 @@ def draw_sequence(
     path = Path(path)
     threshold = drawing_threshold(sequence.meta, threshold)
     size = size or sequence.size
-    if size[0] * size[1] > MAX_PIXELS:
-        raise InputError(f"pose maps of {size[0]} x {size[1]} pixels are too large: choose a smaller size")
+    check_pixels(size, "the pose map")
     if blend and size != sequence.size:
         raise InputError(f"an overlay has the size of the video, {sequence.size}, got {size}")
     notes: list[str] = []

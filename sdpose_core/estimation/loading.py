@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def chosen_weights(name_or_path: str | Path = "auto", *, search: Sequence[str | 
         return None, ""
     if name == "auto":
         return _find_any(search)
-    if name.lower().endswith(".onnx") or Path(name).exists():
+    if name.lower().endswith(".onnx") or os.path.exists(name):
         return Path(name), ""
     try:
         return find_weights(name, search=search), ""

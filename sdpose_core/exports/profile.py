@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -176,7 +177,7 @@ class ExportJob:
 
     def add(self, path: Path, make: Callable[[Path], None]) -> None:
         """Write `path` by `make`, which must be atomic. What exists is kept if it is the same, otherwise refused."""
-        if self.overwrite or not path.exists():
+        if self.overwrite or not os.path.exists(path):
             make(path)
             self.result.files.append(path)
         elif same_again(path, make):

@@ -7,6 +7,7 @@ guessed or repaired.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,7 @@ def _frames_in(file: Path) -> Iterator[RawFrame]:
 def json_files(path: str | Path) -> list[Path]:
     """The file itself, or the JSON files of a folder in natural order. Raises `InputError` if it has none."""
     path = Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     files = [file for file in path.iterdir() if file.suffix.lower() == JSON_SUFFIX and not is_hidden(file)]
     if not files:

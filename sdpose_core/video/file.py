@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..images import WHITE
+from ..images import WHITE, check_pixels
 from .frames import Frame, VideoInfo, VideoSource
 from .streams import choose_stream, opened, square_pixels, turn_of
 
@@ -43,11 +43,13 @@ class VideoFile(VideoSource):
                 raise InputError(f"{path}: none of its frames can be decoded: it is empty or damaged, get it again")
             self._turn = turn_of(first, stream.time_base)
             self._coded_size = w, h = square_pixels(first, stream)
+            self._check_pixels(first)
+            check_pixels(self._coded_size, f"{path} with square pixels")
             self.info = VideoInfo(
                 path=path,
                 size=(h, w) if self._turn[0] else (w, h),
                 frame_rate=facts.frame_rate,
-                frames=stream.frames or None,
+                frames=stream.frames if stream.frames > 0 else None,
                 duration=_duration(container, stream),
                 streams=facts.count,
                 notes=facts.notes,
@@ -65,12 +67,16 @@ class VideoFile(VideoSource):
                 pts = clock.seconds(frame.pts)
                 if not resized and square_pixels(frame, stream) != self._coded_size:
                     resized = f"frame {index} is {frame.width} x {frame.height}"
+                self._check_pixels(frame)
                 if index >= start:
                     yield Frame(index, pts, self._pixels(frame))
             if resized:
                 w, h = self._coded_size
                 log.warning("%s: its size changes (%s): all frames are scaled to %d x %d", self.path, resized, w, h)
             self._log_faults(clock, only_pictures=len(container.streams) == 1)
+
+    def _check_pixels(self, frame: Any) -> None:
+        check_pixels((frame.width, frame.height), f"{self.path}: a frame")
 
     def _log_faults(self, clock: _Clock, only_pictures: bool) -> None:
         if self.damaged:
@@ -233,9 +239,10 @@ def _decoder_of(stream: Any) -> Any:
 
 
 def _duration(container: Any, stream: Any) -> float | None:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return None if container.duration is None else container.duration / 1e6
+    """In seconds, as stated; None without one that can be true."""
+    own = stream.duration * stream.time_base if stream.duration and stream.time_base else 0
+    stated = float(own or (container.duration or 0) / 1e6)
+    return stated if stated > 0 else None
 
 
 def _laid_on(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:

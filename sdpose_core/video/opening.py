@@ -34,9 +34,9 @@ def open_video(
         raise InputError(f"frame rate: expected a positive Fraction, got {frame_rate!r}")
     if reason := why_missing(path):
         raise InputError(f"{path}: {reason}")
-    if path.is_dir():
+    if os.path.isdir(path):
         return PictureFolder(path, frame_rate or USUAL_RATE, background)
-    if not path.is_file():  # a pipe or a device would block, or never end
+    if not os.path.isfile(path):  # a pipe or a device would block, or never end
         raise InputError(f"{path} is not a regular file: expected a video file or a folder of pictures")
     if frame_rate is not None:
         log.warning("%s: it has its own times: the given frame rate is not used", path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, open_picture, read_image, to_rgb
+from ..images import DAMAGE, IMAGE_SUFFIXES, WHITE, check_pixels, open_picture, pixel_limit, read_image, to_rgb
 from ..inputs import pictures_in
 from ..origins import folder_identity
 from ..poses import USUAL_RATE
@@ -47,7 +48,8 @@ class AnimatedPicture(VideoSource):
         """See `VideoSource`."""
         for index, (_, image) in enumerate(self._images()):
             if index >= start:
-                pixels = to_rgb(image.crop((0, 0, *self.info.size)), self.background)  # no larger than the canvas
+                w, h = self.info.size  # a frame may be larger than the first
+                pixels = np.ascontiguousarray(to_rgb(image, self.background)[:h, :w])
                 yield Frame(index, float(self._times[index]), pixels)
 
     def _images(self) -> Iterator[tuple[Fraction, Any]]:
@@ -57,18 +59,23 @@ class AnimatedPicture(VideoSource):
             yield (milliseconds if milliseconds > SHORTEST else Fraction(DEFAULT_DURATION)), image
 
     def _decoded(self) -> Iterator[Any]:
-        """The frames before the first damaged one."""
-        from PIL import Image, ImageSequence, UnidentifiedImageError
+        """The frames before the first damaged one. Raises `InputError` for one that is too large."""
+        from PIL import UnidentifiedImageError
 
         shown = 0
         try:
-            with open_picture(self.path) as image:
-                for frame in ImageSequence.Iterator(image):
-                    frame.load()
-                    yield frame
+            with contextlib.ExitStack() as stack:
+                image: Any = None
+                while True:
+                    with pixel_limit(str(self.path)):
+                        image = image or stack.enter_context(open_picture(self.path))
+                        image.seek(shown)
+                        check_pixels(image.size, str(self.path))
+                        image.load()
+                    yield image
                     shown += 1
-        except Image.DecompressionBombError as error:
-            raise InputError(f"{self.path}: {error}: make it smaller") from None
+        except InputError:
+            raise
         except DAMAGE as error:
             if shown == 0:
                 reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
@@ -76,7 +83,7 @@ class AnimatedPicture(VideoSource):
                     f"{self.path} cannot be read as an animated picture ({reason}): expected a GIF, WebP or APNG; it "
                     "is damaged or of another kind, get it again"
                 ) from None
-            if not self.damaged:
+            if not isinstance(error, EOFError) and not self.damaged:
                 self.damaged.append(shown)
                 log.warning("%s: damaged from frame %d on (%s)", self.path, shown, error)
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..dependencies import require
 from ..errors import InputError
 from ..files import HEIC, kind_of
+from ..images import check_pixels
 from ..poses import USUAL_RATE
 from ..times import agreed_rate
 
@@ -22,6 +23,9 @@ SAMPLE_PACKETS, SAMPLE_BYTES = 240, 32 << 20
 
 NOT_MUCH_SHORTER = 0.9
 """A stream with this share of the frames of the longest one counts as just as long."""
+
+LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100_000), 100_000
+"""Frames per second. What states another rate states none: from one frame a day to the fastest cameras."""
 
 MAX_PIXEL_ASPECT = 10
 """Wider or higher pixels are an error of the file and count as square."""
@@ -106,6 +110,7 @@ def choose_stream(path: Path) -> StreamFacts:
         best = max(known, key=lambda stream: _rank(stream, frames[stream.index], max(frames.values())))
         rate, note = _rate(best, times[best.index])
         codec = best.codec_context
+        check_pixels((codec.width, codec.height), str(path))
         name = codec.codec.canonical_name
         which = (
             f"has {len(streams)} video streams: number {best.index} ({name}, {codec.width} x {codec.height}) is used"
@@ -156,13 +161,13 @@ def _rate(stream: Any, stamps: np.ndarray) -> tuple[Fraction, str]:
     Presentation times lack some at the end of what was read, decoding times are approximate where the rate varies: the
     stated rate counts if either agrees. Where a new recording begins, presentation times cannot be put in order.
     """
-    stated = stream.average_rate or stream.guessed_rate or stream.base_rate
-    stated = Fraction(stated) if stated else None
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    stated = next((Fraction(rate) for rate in rates if rate and LOWEST_RATE <= rate <= HIGHEST_RATE), None)
     decoding, presentation = stamps.T
     joined = (np.diff(decoding[np.isfinite(decoding)]) < 0).any()
     steps = [np.diff(times) for times in ([decoding] if joined else [np.sort(presentation), decoding])]
-    rates = [agreed_rate(stated, known) for known in steps if (known > 0).any()] or [stated]
-    rate = (stated if stated in rates else rates[0]) or USUAL_RATE
+    agreed = [agreed_rate(stated, known) for known in steps if (known > 0).any()] or [stated]
+    rate = (stated if stated in agreed else agreed[0]) or USUAL_RATE
     if stated is None or rate == stated:
         return rate, ""
     apart = f"{float(1000 / rate):.5g} ms"

@@ -381,3 +381,17 @@ def test_to_rgb_takes_pillow_pictures_as_they_come():
     image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     np.testing.assert_array_equal(to_rgb(image), np.full((1, 2, 3), 255))
     assert image.mode == "RGBA"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError, SystemError, ZeroDivisionError, AssertionError, AttributeError, BufferError]
+)
+def test_whatever_a_decoder_raises_is_damage(tmp_path: Path, error: type[Exception], monkeypatch):
+    path = saved(Image.fromarray(picture(10, 20)), tmp_path / "a.png")
+
+    def load(self):
+        raise error("inside the decoder")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(InputError, match="damaged or cut off.*inside the decoder"):
+        read_image(path)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from sdpose_core.streams import CLOSED_EARLY, lasting_streams
 
@@ -92,3 +93,16 @@ def test_a_reader_that_ended_first(tmp_path: Path) -> None:
     os.close(write)
     assert done.returncode == CLOSED_EARLY
     assert (tmp_path / "work").read_text() == "done"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_help_on_a_full_disk_is_no_success() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sdpose_core.cli", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    assert (done.returncode, done.stderr) == (1, "the output could not be written: No space left on device\n")

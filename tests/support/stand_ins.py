@@ -31,3 +31,22 @@ class StandInDetector:
 
     def meta(self) -> dict[str, Any]:
         return {"name": self.name}
+
+
+class RunHere:
+    """The `ChildRun` of `sdpose batch` without a child, for tests of something else: a new process takes a second."""
+
+    def __init__(self, batch: Any, make_run: Any, _show: Any) -> None:
+        self._run = make_run(batch)
+
+    def __enter__(self) -> RunHere:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        return None
+
+    def __call__(self, item: Any, folder: Any) -> Any:
+        return self._run(item, folder)
+
+    def kill(self) -> None:
+        """Nothing is there to be killed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -547,3 +548,46 @@ def test_own_keypoints_are_written_without_a_pose_map(tmp_path: Path) -> None:
         assert outcome.status == status and "no pose map" in outcome.message and "'pen_4'" in outcome.message
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pose.npz"]
     assert PoseSequence.load(tmp_path / "out" / "a.pose.npz").frame(0).keypoints.shape == (1, 4, 2)
+
+
+@pytest.mark.parametrize("place", ["sdpose_core.images._rgb_of", "sdpose_core.annotate.pictures.draw_poses"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "memory"),
+        (RuntimeError("odd"), "odd"),
+        (ZeroDivisionError("odd"), "odd"),
+        (OSError(28, "x"), "x"),
+    ],
+)
+def test_whatever_one_picture_does_the_others_of_its_chunk_are_finished(
+    tmp_path: Path, place: str, error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three pictures fails while it is decoded or drawn."""
+    sources = [picture(tmp_path / f"{name}.png", (number, 0, 0)) for number, name in enumerate("abc")]
+    module, _, name = place.rpartition(".")
+    real, calls = getattr(sys.modules[module], name), []
+
+    def broken(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 2:
+            raise error
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(place, broken)
+    outcomes = run(sources, tmp_path / "out")
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    assert message in outcomes[1].message and "\n" not in outcomes[1].message
+
+
+def test_a_picture_that_the_estimator_has_no_memory_for_fails_alone(tmp_path: Path) -> None:
+    class Small(CornerEstimator):
+        def estimate(self, images, boxes, **settings) -> list[Poses]:
+            if any(image.shape[1] > 50 for image in images):
+                raise MemoryError
+            return super().estimate(images, boxes, **settings)
+
+    sources = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", size=(90, 90)), picture(tmp_path / "c.png")]
+    outcomes = run(sources, tmp_path / "out", estimator=Small())
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    assert "too little memory" in outcomes[1].message

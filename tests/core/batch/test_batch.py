@@ -473,3 +473,77 @@ def test_an_item_of_a_living_worker_is_waited_for_and_done_when_it_dies(
     assert waited == ["b.mp4"]
     assert (records[-1].name, records[-1].status) == ("b", "done")
     assert results(out).keys() == {f"{item.name}.pose.npz" for item in items}
+
+
+# --- what lies in .sdpose-batch, and lines of lists ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", b"[" * 100_000, b'{"name": 1, "source": 2, "status": 3}', b'{"a": 1}', b"\xff\xfe\0",
+     b"1" * 9999, b'{"name": "a", "source": "x", "status": "done", "more": 1}'],
+    ids=range(9),
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".json", ".lock"])
+def test_a_cut_or_foreign_state_file_is_made_again(tmp_path: Path, content: bytes, suffix: str) -> None:
+    state = tmp_path / "out" / batch_module.STATE_FOLDER
+    state.mkdir(parents=True)
+    (state / f"b{suffix}").write_bytes(content)
+    records = run_all(fill(tmp_path / "in", "a.mp4", "b.mp4"), tmp_path / "out")
+    assert [(record.name, record.status) for record in records] == [("a", "done"), ("b", "done")]
+    assert list(manifest(tmp_path / "out")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("blocked", ["b.json", "b.lock", "x"])
+def test_something_else_in_the_place_of_a_state_file_fails_its_items_alone(tmp_path: Path, blocked: str) -> None:
+    state = tmp_path / "out" / batch_module.STATE_FOLDER
+    state.mkdir(parents=True)
+    if blocked == "x":
+        (state / "x").write_bytes(b"a file where a folder should be")
+    else:
+        (state / blocked).mkdir()
+    folder = fill(tmp_path / "in", "a.mp4", "b.mp4", "c.mp4", "x/d.mp4")
+    failed = "x/d" if blocked == "x" else "b"
+    records = {record.name: record for record in run_all(folder, tmp_path / "out")}
+    assert {name for name, record in records.items() if record.status == "failed"} == {failed}
+    assert str(state / blocked) in records[failed].message
+    assert manifest(tmp_path / "out") == {name: asdict(record) for name, record in records.items()}
+
+
+def test_a_record_that_may_not_be_read_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = fill(tmp_path / "in", "a.mp4"), tmp_path / "out"
+    run_all(folder, out)
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == "a.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        assert [record.status for record in run_all(folder, out)] == ["kept"]
+
+
+def test_a_file_that_is_gone_when_its_size_is_asked_fails_its_item(tmp_path: Path) -> None:
+    def run(item: Item, folder: Path) -> object:
+        outcome = FakeRun()(item, folder)
+        if item.name == "a":
+            outcome.files[0].unlink()
+        return outcome
+
+    records = run_all(fill(tmp_path / "in", "a.mp4", "b.mp4"), tmp_path / "out", run)
+    assert [(record.name, record.status) for record in records] == [("a", "failed"), ("b", "done")]
+    assert "No such file" in records[0].message
+
+
+def test_lines_of_a_list_that_no_file_can_have(tmp_path: Path) -> None:
+    fill(tmp_path / "in", "a.mp4")
+    long = "n" * 300 + ".mp4"
+    (tmp_path / "list.txt").write_text(f"in/a.mp4\nin/\0.mp4\nin/{long}\n{'d/' * 3000}x.mp4\n")
+    found = find_items([f"@{tmp_path}/list.txt"], tmp_path / "out")
+    assert [reason for _, reason in found.failed if "null byte" in reason]
+    batch = Batch.begin(tmp_path / "out")
+    records = list(annotate_videos(batch, found.items, one_after_another(batch, FakeRun())))
+    assert [record.status for record in records if record.name == "in/a"] == ["done"]
+    assert {record.status for record in records if record.name != "in/a"} == {"failed"}

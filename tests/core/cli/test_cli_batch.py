@@ -80,7 +80,7 @@ def test_missing_weights_are_no_videos_fault(tmp_path: Path) -> None:
 
 def test_sigterm_stops_like_ctrl_c() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), cli_batch._stopped_by_sigterm():
+    with pytest.raises(KeyboardInterrupt), cli_batch._stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 

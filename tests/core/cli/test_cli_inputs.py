@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stand_ins import StandInEstimator
+from stand_ins import RunHere, StandInEstimator
 from video_files import levels, write
 
 from sdpose_core.cli import batch, image, video
@@ -40,6 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for module in (image, batch, video):
         monkeypatch.setattr(module, "make_estimator", lambda _args: Middle())
+    monkeypatch.setattr(batch, "ChildRun", RunHere)  # a child would have the real estimator
 
 
 def picture(name: str) -> None:

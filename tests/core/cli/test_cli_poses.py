@@ -197,7 +197,7 @@ KINDS = {
     "broken.json": "is not JSON",
     "zero.json": "is not JSON (it is empty)",
     "sizes.json": "its frames have canvases of 96 x 64 and 32 x 24: all frames of a clip must have the same size",
-    "huge.json": "pose maps of 60000 x 60000 pixels are too large: choose a smaller size",
+    "huge.json": "the pose map has 60,000 x 60,000 = 3,600,000,000 pixels, the limit is 178,000,000: make it smaller",
     "unknown.json": "no known part among its keys (skeleton): expected pose_keypoints_2d",
     "missing.json": "no such file or folder",
     "folder": "no .json file in this folder",

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from paths import DATA, SHARED
 from PIL import Image
+from stand_ins import RunHere
 from video_files import write
 
 from sdpose_core.annotate.clip_options import ClipOptions, Selection
+from sdpose_core.cli import batch
 from sdpose_core.cli.clip_arguments import clip_options, make_clip_detector
 from sdpose_core.cli.main import build_parser, main
 from sdpose_core.cli.progress import Bar
@@ -215,7 +217,10 @@ def test_two_videos_of_one_name_and_other_settings(tmp_path: Path, capsys: pytes
     assert "kept: its files already exist" in capsys.readouterr().err
 
 
-def test_two_memory_cards_in_one_batch_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_two_memory_cards_in_one_batch_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "ChildRun", RunHere)
     for card in (1, 2):
         small_video(tmp_path / f"card{card}" / "MVI.mp4", card)
     small_video(tmp_path / "card2" / "new.mp4", 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from sdpose_core.cli.sequence import describe_file
 from sdpose_core.errors import InputError
 from sdpose_core.video.file import reformat
 from sdpose_core.video.opening import frame_count, is_video, open_video
+from sdpose_core.video.streams import _rate as rate_of_stream
 
 MS = Fraction(1, 1000)
 
@@ -212,3 +214,77 @@ def test_a_list_of_other_files_and_a_heic_picture_are_refused(tmp_path: Path) ->
         open_video(tmp_path / "list.mp4")
     with pytest.raises(InputError, match="photo.heic is a HEIC picture: convert it to PNG or JPEG"):
         open_video(tmp_path / "photo.heic")
+
+
+# --- limits --------------------------------------------------------------------------------------------------------
+
+
+def still_pictures(path: Path, sizes: Sequence[tuple[int, int]], stated: tuple[int, int], aspect: int = 1) -> Path:
+    """A video whose frames are PNGs of these sizes, whatever its header states."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("png", rate=12)
+        (stream.width, stream.height), stream.pix_fmt, stream.time_base = stated, "gray", Fraction(1, 12)
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        for number, size in enumerate(sizes):
+            content = io.BytesIO()
+            Image.new("L", size, 40 * number).save(content, "PNG")
+            packet = av.Packet(content.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 12)
+            file.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".avi"])
+def test_frames_have_the_limit_of_pictures(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdpose_core.images.MAX_PIXELS", 64 * 48)
+    small, large = (64, 48), (65, 48)
+    with pytest.raises(InputError, match=r"65 x 48 = 3,120 pixels, the limit is 3,072: make it smaller$"):
+        open_video(still_pictures(tmp_path / f"first{suffix}", [large, large], large))
+    with pytest.raises(InputError, match=r"65 x 48 = 3,120 pixels"):
+        open_video(still_pictures(tmp_path / f"lied{suffix}", [large, large], small))
+    later = open_video(still_pictures(tmp_path / f"later{suffix}", [small, small, large, small], small))
+    seen = []
+    with pytest.raises(InputError, match=r"a frame has 65 x 48 = 3,120 pixels"):
+        for frame in later.frames():
+            seen.append(frame.index)
+    assert seen == [0, 1]
+
+
+def test_pixels_that_are_made_square_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdpose_core.images.MAX_PIXELS", 64 * 48 * 2)
+    path = still_pictures(tmp_path / "wide.mov", [(64, 48)] * 2, (64, 48), aspect=8)
+    with pytest.raises(InputError, match=r"with square pixels has 512 x 48 = 24,576 pixels"):
+        open_video(path)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng"])
+@pytest.mark.parametrize("limit", [64 * 48 - 1, 64 * 48 // 3])
+def test_animations_have_the_limit_of_pictures(
+    tmp_path: Path, suffix: str, limit: int, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    frames = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
+    path = tmp_path / f"a{suffix}"
+    frames[0].save(path, "PNG" if suffix == ".apng" else None, save_all=True, append_images=frames[1:], duration=100)
+    monkeypatch.setattr("sdpose_core.images.MAX_PIXELS", limit)
+    with pytest.raises(InputError, match=r"a\.\w+ has .*pixels, the limit is [\d,]+: make it smaller$"):
+        open_video(path)
+    monkeypatch.setattr("sdpose_core.images.MAX_PIXELS", 64 * 48)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    assert len(list(open_video(path).frames())) == 2, "Pillow's own limit does not count"
+    assert not list(recwarn)
+
+
+class Stated:
+    """A stream that states rates."""
+
+    def __init__(self, *rates: Fraction | None) -> None:
+        self.average_rate, self.guessed_rate, self.base_rate = rates
+
+
+@pytest.mark.parametrize("rate", [None, Fraction(0), Fraction(-25), Fraction(10**9), Fraction(1, 10**9)])
+def test_a_rate_that_cannot_be_true_is_not_stated(rate: Fraction | None) -> None:
+    nothing = np.zeros((1, 2))
+    assert rate_of_stream(Stated(rate, None, None), nothing) == (Fraction(25), "")
+    assert rate_of_stream(Stated(rate, Fraction(30), None), nothing) == (Fraction(30), "")
+    times = np.repeat(np.arange(9)[:, None] / 10, 2, axis=1)
+    assert rate_of_stream(Stated(rate, rate, rate), times) == (Fraction(10), "")

@@ -21,8 +21,9 @@ from ..errors import DownloadError, InputError, counted
 from ..files import atomic_write, sha256_of
 from ..folders import FolderKind
 from ..names import fitted_name, name_limit
+from ..network import endpoint, need_network
 from ..texts import read_json
-from .hub import RemoteFile, endpoint, hub_errors, list_files, need_network
+from .hub import RemoteFile, hub_errors, list_files
 from .published import KNOWN, UNFINISHED, home
 
 log = logging.getLogger(__name__)

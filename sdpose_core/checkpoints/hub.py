@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..dependencies import installed
 from ..errors import DownloadError, InputError, SDPoseError, one_line
 from ..names import folded, path_inside
+from ..network import endpoint, quiet_client, shown
 from ..texts import decode_text, parse_json
 from .published import KnownCheckpoint
 
@@ -37,8 +37,6 @@ MAX_NAME = 255
 _WEIGHTS = ".safetensors"
 _TEXTS = (".json", ".md", ".txt", "")
 """Suffixes of the other files that are fetched; "" is LICENSE. Anything else, such as a pickle, is not."""
-
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -100,11 +98,11 @@ def _listing(answer: Any, known: KnownCheckpoint) -> Listing:
     """The wanted files. Raises `InputError` for an answer of another form, or one that cannot be trusted."""
     commit, siblings = (answer.get(key) if isinstance(answer, dict) else None for key in ("sha", "siblings"))
     if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{40}", commit):
-        raise InputError(f"{known.repo}: the hub names the commit {_shown(commit)}: expected 40 hex digits")
+        raise InputError(f"{known.repo}: the hub names the commit {shown(commit)}: expected 40 hex digits")
     if known.revision not in (None, commit):
         raise InputError(f"{known.repo}: the hub offers the commit {commit}: expected {known.revision}")
     if not isinstance(siblings, list) or not all(_named(entry) for entry in siblings):
-        raise InputError(f"{known.repo}: the hub's list of files is {_shown(siblings)}: expected entries with names")
+        raise InputError(f"{known.repo}: the hub's list of files is {shown(siblings)}: expected entries with names")
     names = {entry["rfilename"] for entry in siblings}
     wanted = [entry for entry in siblings if _is_wanted(entry["rfilename"], known, names)]
     if len(wanted) > MAX_FILES:
@@ -138,18 +136,18 @@ def _has_plain_twin(name: str, names: set[str]) -> bool:
 def _file(entry: dict[str, Any], repo: str) -> RemoteFile:
     """One file. Raises `InputError` for a size that is not known for sure, and for weights without a checksum."""
     name, size, stored = entry["rfilename"], entry.get("size"), entry.get("lfs")
-    shown = f"{repo}: the hub lists {_shown(name)}"
+    listed = f"{repo}: the hub lists {shown(name)}"
     if not isinstance(stored, dict | None):
-        raise InputError(f"{shown} with {_shown(stored)} for its checksum")
+        raise InputError(f"{listed} with {shown(stored)} for its checksum")
     sha256 = stored["sha256"] if stored and "sha256" in stored else None
     if type(size) is not int or size < 0 or (stored and stored.get("size", size) != size):
-        raise InputError(f"{shown} without a certain size ({_shown(size)}): expected a number of bytes")
+        raise InputError(f"{listed} without a certain size ({shown(size)}): expected a number of bytes")
     if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256)):
-        raise InputError(f"{shown} with the SHA-256 {_shown(sha256)}: expected 64 hex digits")
+        raise InputError(f"{listed} with the SHA-256 {shown(sha256)}: expected 64 hex digits")
     if sha256 is None and name.endswith(_WEIGHTS):
-        raise InputError(f"{shown} without a SHA-256: weights are only taken with one")
+        raise InputError(f"{listed} without a SHA-256: weights are only taken with one")
     if sha256 is None and size > MAX_TEXT:
-        raise InputError(f"{shown} of {size:,} bytes without a SHA-256: expected at most {MAX_TEXT:,}")
+        raise InputError(f"{listed} of {size:,} bytes without a SHA-256: expected at most {MAX_TEXT:,}")
     return RemoteFile(name, size, sha256)
 
 
@@ -158,9 +156,9 @@ def _check_name(name: str, repo: str, target: Path) -> None:
     what = f"{repo}: the hub lists the file"
     path = path_inside(target, name, what, hidden=False)
     if path.relative_to(target).as_posix() != name or "\\" in name or ":" in name:
-        raise InputError(f"{what} {_shown(name)}: expected a plain name")
+        raise InputError(f"{what} {shown(name)}: expected a plain name")
     if len(os.fsencode(name)) > MAX_NAME:
-        raise InputError(f"{what} {_shown(name)}: its name has more than {MAX_NAME} bytes")
+        raise InputError(f"{what} {shown(name)}: its name has more than {MAX_NAME} bytes")
 
 
 def _check_clashes(names: list[str], reserved: str, repo: str) -> None:
@@ -169,57 +167,21 @@ def _check_clashes(names: list[str], reserved: str, repo: str) -> None:
     taken = {folded(reserved)}
     for name in names:
         if folded(name) in taken | folders:
-            raise DownloadError(f"{repo}: the hub lists {_shown(name)}, whose place is taken: nothing was downloaded")
+            raise DownloadError(f"{repo}: the hub lists {shown(name)}, whose place is taken: nothing was downloaded")
         taken.add(folded(name))
     if taken & folders:
         raise DownloadError(f"{repo}: the hub lists files below {reserved}: nothing was downloaded")
 
 
-def _shown(value: Any) -> str:
-    """A value of the answer for a message: short, and without characters that a terminal would obey."""
-    text = ascii(value) if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
-
-def endpoint() -> str:
-    """The address of the hub: HF_ENDPOINT, or the one that huggingface-hub knows.
-
-    It must be https, as names, sizes and checksums come from it; http is for a mirror on this machine alone. Raises
-    `DownloadError` for anything else.
-    """
-    from huggingface_hub.constants import ENDPOINT
-
-    text = os.environ.get("HF_ENDPOINT") or ENDPOINT  # huggingface_hub reads it only once, at import
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:  # no address at all
-        parts, host = urlsplit(""), None
-    if not host or not text.isprintable() or parts.query or parts.fragment or parts.username is not None:
-        raise DownloadError(f"HF_ENDPOINT is {_shown(text)}: expected an address such as https://huggingface.co")
-    if parts.scheme != "https" and (parts.scheme != "http" or host not in _THIS_MACHINE):
-        raise DownloadError(
-            f"HF_ENDPOINT is {_shown(text)}: expected https://, as anybody on the way can change what http:// brings; "
-            "http:// is for this machine (127.0.0.1)"
-        )
-    return text.rstrip("/")
-
-
-def need_network(what: str) -> None:
-    """Raise `DownloadError` if the user has forbidden downloads."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-            raise DownloadError(f"{what} cannot be downloaded: {name} is set: unset it or copy the files")
-
-
 @contextmanager
 def hub_errors(repo: str, file: str = "") -> Iterator[None]:
-    """What the hub's client raises, as one line."""
+    """The hub's client asks only what it is told, and what it raises is one line."""
     from huggingface_hub import errors
 
     where = f"{repo}/{file}" if file else repo
     try:
-        yield
+        with quiet_client(offline=False):
+            yield
     except SDPoseError:
         raise
     except errors.GatedRepoError:

@@ -215,6 +215,20 @@ def test_a_token_goes_to_no_other_server(hub: fake_hub.FakeHub, target: Path) ->
     assert set(hub.tokens) == {"Bearer hf_secret"}
 
 
+def test_nobody_but_the_mirror_is_asked(hub: fake_hub.FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's client would fetch a list of programs from its own server, to tell which one runs it."""
+    import socket
+
+    agents = pytest.importorskip("huggingface_hub.utils._detect_agent")
+    monkeypatch.setattr(agents, "_registry", None)
+    asked, look_up = [], socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: asked.append(host) or look_up(host, *rest, **more)
+    )
+    download("body", target)
+    assert {*asked} <= {"127.0.0.1"}
+
+
 @pytest.mark.parametrize("place", ["/", "file:///etc/passwd", "ftp://127.0.0.1/x", "http://[", "//", "gopher:x"])
 def test_redirects_that_lead_nowhere(hub: fake_hub.FakeHub, target: Path, place: str) -> None:
     hub.moved[WEIGHTS] = f"{hub.url}/{REPO}/resolve/{fake_hub.COMMIT}/{WEIGHTS}" if place == "/" else place

@@ -15,6 +15,7 @@ from ..checkpoints.published import weight_files
 from ..detection.people import DetectorOptions
 from ..estimation.loading import chosen_weights
 from ..estimation.options import EstimatorOptions
+from ..files import why_missing
 from ..origins import Origin, file_identity, weights_fingerprint
 from ..resumable import plain
 from .clip_options import ClipOptions
@@ -66,9 +67,9 @@ def _model(name_or_path: str | Path) -> str | dict[str, Any]:
 
 def _detector(name_or_path: str | Path) -> str | dict[str, Any]:
     path = Path(name_or_path)
-    if str(name_or_path) in ("yolox", "full") or not os.path.exists(path):
+    if str(name_or_path) in ("yolox", "full") or why_missing(path):
         return str(name_or_path)
-    files = sorted(file for file in path.rglob("*") if os.path.isfile(file)) if os.path.isdir(path) else [path]
+    files = sorted(file for file in path.iterdir() if os.path.isfile(file)) if os.path.isdir(path) else [path]
     return weights_fingerprint(files)
 
 

@@ -1,13 +1,11 @@
 """Downloads the published checkpoints from the Hugging Face hub: resumable, verified and recorded.
 
 Written by hand, around the hub client's `http_get`, so that a download reports its progress, can be canceled at any
-chunk, and resumes in the target folder.
+chunk, and resumes in the target folder. What the hub lists is checked first, see `hub.py`.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import importlib
 import json
 import logging
 import os
@@ -19,25 +17,26 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..dependencies import installed
-from ..errors import DownloadError, InputError, counted, one_line
+from ..errors import DownloadError, InputError, counted
 from ..files import atomic_write, sha256_of
+from ..folders import FolderKind
+from ..names import fitted_name, name_limit
+from ..network import endpoint, need_network
 from ..texts import read_json
-from .published import KNOWN, UNFINISHED, KnownCheckpoint, home
+from .hub import RemoteFile, hub_errors, list_files
+from .published import KNOWN, UNFINISHED, home
+
+log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
 RECORD = "sdpose_download.json"
-_SAFE = (".safetensors", ".json", ".md", ".txt", "")
+
+_PARTS = FolderKind("an unfinished download", ("*.part",))
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a repository: name, size in bytes, SHA-256 (None for small text files)."""
-
-    name: str
-    size: int
-    sha256: str | None
+class _TooMuch(Exception):
+    """A server sends more than it said."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +88,16 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
 
     Raises:
         InputError: an unknown name.
-        DownloadError: offline, no such repository, no answer.
+        DownloadError: offline, no such repository, no answer, or one that cannot be trusted.
     """
     if name not in KNOWN:
         raise InputError(f"unknown download {name!r}: choose one of {', '.join(KNOWN)}")
     known = KNOWN[name]
-    _need_network(known)
-    with _hub_errors(known.repo):
-        from huggingface_hub import HfApi
-
-        info = HfApi(endpoint=_endpoint()).model_info(known.repo, revision=known.revision, files_metadata=True)
-    files = tuple(_needed(known, info.siblings or []))
-    if not any(file.name.endswith(".safetensors") for file in files):
-        raise DownloadError(f"{known.repo} at {info.sha} has none of the expected files ({', '.join(known.files)})")
     target = Path(to) if to is not None else home() / name
-    entry = next((file.name for file in files if known.entry and Path(file.name).name == known.entry), known.entry)
-    return Plan(name, known.repo, str(info.sha), files, known.license, target, target / entry)
+    need_network(known.repo)
+    listing = list_files(known, target, RECORD)
+    entry = next((file.name for file in listing.files if Path(file.name).name == known.entry), known.entry)
+    return Plan(name, known.repo, listing.commit, listing.files, known.license, target, target / entry)
 
 
 def download(
@@ -123,13 +116,15 @@ def download(
 
     Raises:
         InputError: an unknown name.
-        DownloadError: offline, refused, interrupted, a full disk, or a wrong checksum.
+        DownloadError: offline, refused, interrupted, a full disk, or a wrong checksum; names that leave the target, or
+            links in it that would be written through.
     """
     planned = plan(name, to)
     if on_plan:
         on_plan(planned)
     before = _record(planned.target)
     missing = [file for file in planned.files if not _is_here(file, planned, before)]
+    _refuse_links(planned, [file.name for file in missing])
     _need_space(planned, sum(file.size - _length(_part(file, planned)) for file in missing))
     report = on_bytes or (lambda _done, _total: None)
     finished = planned.size - sum(file.size for file in missing)
@@ -137,63 +132,80 @@ def download(
         _fetch(file, planned, report, finished)
         finished += file.size
         report(finished, planned.size)
-    shutil.rmtree(planned.target / UNFINISHED, ignore_errors=True)
-    _write_record(planned)
+    with _as_download_error():
+        _PARTS.remove(planned.target / UNFINISHED)
+        _write_record(planned)
     return planned.entry
 
 
-def _needed(known: KnownCheckpoint, siblings: list[Any]) -> Iterator[RemoteFile]:
-    """The files that match the patterns; no pickles, and only the plain one of several variants."""
-    names = {sibling.rfilename for sibling in siblings}
-    for sibling in siblings:
-        name = sibling.rfilename
-        wanted = any(fnmatch.fnmatch(name, pattern) for pattern in known.files)
-        if not wanted or Path(name).suffix not in _SAFE or _has_plain_twin(name, names):
-            continue
-        yield RemoteFile(name, int(sibling.size or 0), getattr(sibling.lfs, "sha256", None))
+def _refuse_links(planned: Plan, missing: list[str]) -> None:
+    """Raise `DownloadError` if a file would be written through a link, or the unfinished files are not only ours."""
+    with _as_download_error():
+        _PARTS.check(planned.target / UNFINISHED)
+    for name in (*missing, RECORD):
+        path = planned.target / name
+        for place in (path, *list(path.parents)[: name.count("/")]):
+            if place.is_symlink():
+                raise DownloadError(
+                    f"{place} is a link to {os.readlink(place)}: nothing is written through it; remove it, or choose "
+                    "another folder"
+                )
 
 
-def _has_plain_twin(name: str, names: set[str]) -> bool:
-    """Whether the repository also has `x.safetensors` for a name like `x.fp16.safetensors`."""
-    path = Path(name)
-    plain = path.with_name(f"{path.name.partition('.')[0]}{path.suffix}").as_posix()
-    return plain != name and plain in names
+@contextmanager
+def _as_download_error() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise DownloadError(str(error)) from None
 
 
 def _fetch(file: RemoteFile, planned: Plan, report: Callable[[int, int], None], finished: int) -> None:
-    """Download or resume one file, verify it, then rename it.
+    """Download or resume one file, verify it, then rename it."""
+    part, path = _part(file, planned), planned.target / file.name
+    with hub_errors(planned.repo, file.name):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if file.sha256 is None or _length(part) > file.size:
+            part.unlink(missing_ok=True)  # cannot tell whether it belongs to this file
+        try:
+            _transfer(file, part, planned, lambda length: report(finished + length, planned.size))
+            problem = _mismatch(part, file)
+        except _TooMuch:
+            problem = f"more than the stated {file.size:,} bytes arrived"
+        if problem:
+            part.unlink()
+            raise DownloadError(
+                f"{planned.repo}/{file.name}: {problem}; the file was removed: try again, or another mirror"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part, path)
+
+
+def _transfer(file: RemoteFile, part: Path, planned: Plan, on_length: Callable[[int], None]) -> None:
+    """Fetch what `part` lacks.
 
     `hf_hub_download` is not used: since huggingface-hub 1.x it does not resume in a new process.
     """
-    part = _part(file, planned)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    if file.sha256 is None or _length(part) > file.size:
-        part.unlink(missing_ok=True)  # cannot tell whether it belongs to this file
-    with _hub_errors(planned.repo, file.name), open(part, "ab") as handle:
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
 
-        if handle.tell() < file.size or not file.size:
+    with open(part, "ab") as handle:
+        if handle.tell() < file.size:
             http_get(
-                hf_hub_url(planned.repo, file.name, revision=planned.revision, endpoint=_endpoint()),
-                cast("BinaryIO", _Watched(handle, lambda length: report(finished + length, planned.size))),
+                hf_hub_url(planned.repo, file.name, revision=planned.revision, endpoint=endpoint()),
+                cast("BinaryIO", _Watched(handle, file.size, on_length)),
                 resume_size=handle.tell(),
                 headers={**build_hf_headers(), "Accept-Encoding": "identity"},
-                expected_size=file.size or None,
+                expected_size=file.size,
             )
-    if problem := _mismatch(part, file):
-        part.unlink()
-        raise DownloadError(
-            f"{planned.repo}/{file.name}: {problem}; the file was removed: try again, or another mirror"
-        )
-    (planned.target / file.name).parent.mkdir(parents=True, exist_ok=True)
-    os.replace(part, planned.target / file.name)
 
 
 def _part(file: RemoteFile, planned: Plan) -> Path:
     """The unfinished file; its name has the checksum, so that a changed file is not resumed."""
-    return planned.target / UNFINISHED / f"{file.name.replace('/', '--')}.{(file.sha256 or planned.revision)[:16]}.part"
+    ending = f".{(file.sha256 or planned.revision)[:16]}.part"
+    name = fitted_name(file.name.replace("/", "--"), name_limit(planned.target) - len(ending))
+    return planned.target / UNFINISHED / (name + ending)
 
 
 def _length(path: Path) -> int:
@@ -201,12 +213,14 @@ def _length(path: Path) -> int:
 
 
 class _Watched:
-    """A file that reports its length after each write."""
+    """A file that reports its length after each write, and raises `_TooMuch` instead of growing beyond its size."""
 
-    def __init__(self, handle: BinaryIO, on_length: Callable[[int], None]) -> None:
-        self._handle, self._on_length = handle, on_length
+    def __init__(self, handle: BinaryIO, size: int, on_length: Callable[[int], None]) -> None:
+        self._handle, self._size, self._on_length = handle, size, on_length
 
     def write(self, data: bytes) -> int:
+        if self._handle.tell() + len(data) > self._size:
+            raise _TooMuch
         written = self._handle.write(data)
         self._on_length(self._handle.tell())
         return written
@@ -217,7 +231,7 @@ class _Watched:
 
 def _mismatch(path: Path, file: RemoteFile) -> str | None:
     """How a file differs from the hub's, or None."""
-    if file.size and path.stat().st_size != file.size:
+    if path.stat().st_size != file.size:
         return f"{path.stat().st_size} bytes arrived, expected {file.size}"
     if file.sha256 and (found := sha256_of(path)) != file.sha256:
         return f"its SHA-256 is {found[:16]}…, expected {file.sha256[:16]}…"
@@ -229,8 +243,9 @@ def _is_here(file: RemoteFile, planned: Plan, before: dict[str, Any]) -> bool:
     path = planned.target / file.name
     if not path.is_file() or path.stat().st_size != file.size:
         return False
-    recorded = before.get("files", {}).get(file.name, {})
-    same = before.get("revision") == planned.revision and recorded.get("sha256") == file.sha256
+    same = (
+        before["revision"] == planned.revision and before["files"].get(file.name) == _entry(file) if before else False
+    )
     return same or (file.sha256 is not None and _mismatch(path, file) is None)
 
 
@@ -253,7 +268,12 @@ def _record(folder: Path) -> dict[str, Any]:
 def downloaded_from(path: Path) -> str:
     """ " (repository at revision)" of a checkpoint that `download` fetched, else ""."""
     record = _record(path if path.is_dir() else path.parent)
-    return f" ({record['repo']} at {record['revision']})" if {"repo", "revision"} <= record.keys() else ""
+    return f" ({record['repo']} at {record['revision']})" if record else ""
+
+
+def _entry(file: RemoteFile) -> dict[str, Any]:
+    """A file as it is recorded."""
+    return {"size": file.size, "sha256": file.sha256}
 
 
 def _write_record(planned: Plan) -> None:
@@ -263,16 +283,10 @@ def _write_record(planned: Plan) -> None:
         "revision": planned.revision,
         "licence": planned.license,
         "downloaded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in planned.files},
+        "files": {file.name: _entry(file) for file in planned.files},
     }
     with atomic_write(planned.target / RECORD, "w") as handle:
         json.dump(content, handle, indent=2)
-
-
-def _need_network(known: KnownCheckpoint) -> None:
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-            raise DownloadError(f"{known.repo} cannot be downloaded: {name} is set: unset it or copy the files")
 
 
 def _need_space(planned: Plan, needed: int) -> None:
@@ -286,29 +300,3 @@ def _need_space(planned: Plan, needed: int) -> None:
             f"{planned.target} has {size_text(free)} free, {size_text(needed)} are needed: free up space or choose "
             "another folder"
         )
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT") or None  # huggingface_hub reads it only once, at import
-
-
-@contextmanager
-def _hub_errors(repo: str, file: str = "") -> Iterator[None]:
-    from huggingface_hub import errors
-
-    where = f"{repo}/{file}" if file else repo
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise DownloadError(f"{where} is gated: accept its terms on the hub, then log in ('hf auth login')") from None
-    except errors.RepositoryNotFoundError:
-        raise DownloadError(f"{where}: no such repository on the hub, or your token has expired") from None
-    except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        raise DownloadError(f"{where}: not on the hub ({one_line(error)})") from None
-    except _fetch_errors() as error:
-        raise DownloadError(f"{where} could not be fetched ({one_line(error)}); run it again to resume") from None
-
-
-def _fetch_errors() -> tuple[type[Exception], ...]:
-    """Errors of network and disk; those of the HTTP libraries that huggingface-hub uses may not be OSErrors."""
-    return OSError, *(importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if installed(name))

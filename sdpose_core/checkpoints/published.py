@@ -1,4 +1,8 @@
-"""The published checkpoints, and where weights are searched on this machine. Uses no network."""
+"""The published checkpoints, and where weights are searched on this machine. Uses no network.
+
+No commit is pinned yet: none of the published repositories has been downloaded and measured with this code. The newest
+commit is taken and recorded beside the files; a `revision` here is asked for, and no other one is then taken.
+"""
 
 from __future__ import annotations
 

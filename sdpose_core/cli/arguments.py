@@ -127,6 +127,9 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector", default="yolox",
         help="yolox, full (the whole picture), FILE.onnx, or an RT-DETR or D-FINE name or folder (default: yolox)",
     )  # fmt: skip
+    group.add_argument(
+        "--download", action="store_true", help="allow the download of a --detector OWNER/MODEL of the Hugging Face hub"
+    )
     group.add_argument("--detector-threshold", type=float, metavar="S", help="minimum score of a person")
     group.add_argument("--max-people", type=count, metavar="N", help="keep at most N people")
     group.add_argument("--min-size", type=float, default=0, metavar="PX", help="leave out boxes with a shorter side")
@@ -165,7 +168,7 @@ def make_detector(args: argparse.Namespace) -> PersonDetector:
 
 
 def _detector_options(args: argparse.Namespace) -> DetectorOptions:
-    options = DetectorOptions(max_people=args.max_people, min_size=args.min_size)
+    options = DetectorOptions(max_people=args.max_people, min_size=args.min_size, download=args.download)
     return options if args.detector_threshold is None else replace(options, threshold=args.detector_threshold)
 
 

@@ -42,8 +42,8 @@ from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options,
 from .progress import progress_bar
 
 _NOT_SETTINGS = (
-    "actors", "batch_size", "command", "device", "inputs", "lists", "out", "overwrite", "ray", "recursive", "run",
-    "shard", "verbose",
+    "actors", "batch_size", "command", "device", "download", "inputs", "lists", "out", "overwrite", "ray", "recursive",
+    "run", "shard", "verbose",
 )  # fmt: skip
 """Options that do not change a result, and those that `ClipRun` compares itself."""
 

@@ -6,7 +6,6 @@ which is often missing or does not fit the installed torch.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -18,8 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..dependencies import require
-from ..errors import CheckpointError, DownloadError
+from ..errors import CheckpointError, DownloadError, one_line
 from ..images import check_image
+from ..network import endpoint, need_network, quiet_client
+from ..texts import read_json
+from ..transformers_files import damage, read_config
 from .people import Detections, Limits, check_finite
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class Preparation:
     @classmethod
     def from_config(cls, config: Mapping[str, Any], source: str) -> Preparation:
         """Read a `preprocessor_config.json`. Raises `CheckpointError` for a size that is not fixed."""
+        if not isinstance(config, Mapping):
+            raise CheckpointError(f"{source}: {_PREPROCESSOR} is a {type(config).__name__}, expected an object")
         size = config.get("size")
         if isinstance(size, int):
             size = {"height": size, "width": size}
@@ -77,23 +81,28 @@ class DetrDetector:
     """A person detector from transformers.
 
     Args:
-        name: a local folder (nothing is downloaded then) or a name on the Hugging Face hub.
+        name: a local folder, or a name on the Hugging Face hub.
         limits: which detections count; there is no suppression, as these models do not repeat boxes.
         device: None: CUDA if available, otherwise the CPU.
+        download: whether the hub may be asked for a name that is not in its local cache. Code of a repository never
+            runs.
 
     Raises:
         CheckpointError: another type of model, weights missing or damaged, or no class "person".
-        DownloadError: the hub does not have it or cannot be reached.
+        DownloadError: it is not in the local cache, and may not be downloaded; the hub does not have it or cannot be
+            reached.
         MissingDependency: torch or transformers is not installed.
     """
 
-    def __init__(self, name: str, limits: Limits | None = None, *, device: str | None = None) -> None:
+    def __init__(
+        self, name: str, limits: Limits | None = None, *, device: str | None = None, download: bool = False
+    ) -> None:
         self.limits = limits or Limits()
         self._local = os.path.isdir(name)
         torch = require("torch", f"the detector {name}")
         require("transformers", f"the detector {name}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model, self.preparation = self._load(name)
+        self.model, self.preparation = self._load_or_download(name, download)
         kind = self.model.config.model_type
         self.name = f"{Path(name).name if self._local else name} ({kind}), torch on {self.device.type}"
 
@@ -121,50 +130,63 @@ class DetrDetector:
             "settings": asdict(self.limits) | {"input_size": list(self.preparation.size)},
         }
 
-    def _load(self, name: str) -> tuple[Any, Preparation]:
-        from transformers import AutoConfig, AutoModelForObjectDetection
+    def _load_or_download(self, name: str, download: bool) -> tuple[Any, Preparation]:
+        try:
+            with quiet_client(offline=True):
+                return self._load(name, offline=True)
+        except DownloadError:
+            if not download:
+                raise
+        need_network(f"the detector {name!r}")
+        log.info("detector %s: from %s", name, endpoint())
+        with quiet_client(offline=False):
+            return self._load(name, offline=False)
+
+    def _load(self, name: str, *, offline: bool) -> tuple[Any, Preparation]:
+        from transformers import AutoModelForObjectDetection
         from transformers.utils import cached_file
 
-        if not self._local:
-            log.info("detector %s: from the Hugging Face hub or its local cache", name)
-        with self._reading(name):
-            config = AutoConfig.from_pretrained(name, local_files_only=self._local)
+        with self._reading(name, offline):
+            config = read_config(name, offline=offline)
         if (kind := config.model_type) not in MODEL_TYPES:
             raise CheckpointError(f"{name} is a model of type {kind!r}: expected one of {', '.join(MODEL_TYPES)}")
         self._person = person_class(config.id2label, name)
-        with self._reading(name):
-            path = str(cached_file(name, _PREPROCESSOR, local_files_only=self._local))
-            preprocessor = json.loads(Path(path).read_text(encoding="utf-8"))
+        with self._reading(name, offline):
+            preprocessor = read_json(str(cached_file(name, _PREPROCESSOR, local_files_only=offline)))
         preparation = Preparation.from_config(preprocessor, name)
-        with self._reading(name):
+        with self._reading(name, offline):
             model, report = AutoModelForObjectDetection.from_pretrained(
-                name, config=config, local_files_only=self._local, use_safetensors=True, output_loading_info=True
-            )
+                name, config=config, local_files_only=offline, use_safetensors=True, output_loading_info=True,
+                trust_remote_code=False,
+            )  # fmt: skip
         if missing := sorted(report["missing_keys"]):
             raise CheckpointError(f"{name}: the weights lack {missing[0]!r} ({len(missing)} missing in total)")
         return model.to(self.device).eval(), preparation
 
     @contextmanager
-    def _reading(self, name: str) -> Iterator[None]:
+    def _reading(self, name: str, offline: bool) -> Iterator[None]:
         """What transformers raises for a missing or damaged file, as our error."""
-        from safetensors import SafetensorError
-
         try:
             yield
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            if not self._local:
+        except damage() as error:
+            reason = one_line(error)
+            if self._local or not isinstance(error, OSError):
+                raise CheckpointError(
+                    f"{name} cannot be loaded ({reason}): expected config.json, {_PREPROCESSOR} and model.safetensors "
+                    "of an RT-DETR, RT-DETRv2 or D-FINE model"
+                ) from error
+            if not offline:
                 raise DownloadError(f"cannot get the detector {name!r} from the Hugging Face hub ({reason})") from error
-            raise CheckpointError(
-                f"{name} cannot be loaded ({reason}): expected config.json, {_PREPROCESSOR} and model.safetensors "
-                "of an RT-DETR, RT-DETRv2 or D-FINE model"
+            raise DownloadError(
+                f"the detector {name!r} is neither a folder nor whole in the local Hugging Face cache: check the name, "
+                "or add --download to fetch it (in Python: download=True)"
             ) from error
 
 
 def person_class(id2label: Mapping[int, str], source: str) -> int:
     """The index of the class "person". Raises `CheckpointError` if there is none."""
     for index, label in id2label.items():
-        if label.strip().lower() == "person":
+        if str(label).strip().lower() == "person":
             return int(index)
-    first = ", ".join(list(id2label.values())[:5])
+    first = ", ".join(map(str, list(id2label.values())[:5]))
     raise CheckpointError(f"{source} has no class 'person': its classes start with {first}")

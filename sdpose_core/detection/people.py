@@ -88,10 +88,12 @@ class DetectorOptions(Limits):
         threshold, nms_iou, max_people, min_size: see `Limits`.
         backend: for ONNX files, "onnxruntime" or "cv2"; None: the first one installed.
         device: for RT-DETR and D-FINE; None: CUDA if available, otherwise the CPU.
+        download: whether a name on the Hugging Face hub that is not in its local cache may be downloaded.
     """
 
     backend: str | None = None
     device: str | None = None
+    download: bool = False
 
     def limits(self) -> Limits:
         """The part that says which detections count."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -17,9 +20,17 @@ class FakeHub(ThreadingHTTPServer):
 
     Attributes:
         log: (method, file name, Range header) of each request for a file.
+        tokens: the Authorization header of each request, or None.
         cut_after: file name -> bytes after which a GET breaks off, once.
         promised: file name -> SHA-256 to promise instead of the true one.
         refuse: status code to answer everything with.
+        refusal: the body of that answer.
+        listed: entries of a repository's list that are added to those of its files, or replace one of the same name.
+        sha: the commit that is named.
+        answer: bytes to send instead of a repository's list.
+        sent: file name -> pieces to send as its content, without a stated length; may be endless.
+        moved: file name -> address to send on to.
+        silent: whether nothing is ever answered.
     """
 
     daemon_threads = True
@@ -31,10 +42,22 @@ class FakeHub(ThreadingHTTPServer):
         self.cut_after: dict[str, int] = {}
         self.promised: dict[str, str] = {}
         self.refuse: int | None = None
+        self.tokens: list[str | None] = []
+        self.refusal = b"refused"
+        self.listed: list[dict[str, Any]] = []
+        self.sha: Any = COMMIT
+        self.answer: bytes | None = None
+        self.sent: dict[str, Iterable[bytes]] = {}
+        self.moved: dict[str, str] = {}
+        self.silent = False
+        self.ended = threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, *_: object) -> None:
+        """Silence: readers that go away in the middle belong to the tests."""
 
     def sha256(self, name: str, content: bytes) -> str:
         return self.promised.get(name, hashlib.sha256(content).hexdigest())
@@ -43,11 +66,12 @@ class FakeHub(ThreadingHTTPServer):
 @contextmanager
 def serve(repos: dict[str, dict[str, bytes]]) -> Iterator[FakeHub]:
     hub = FakeHub(repos)
-    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+    thread = threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield hub
     finally:
+        hub.ended.set()
         hub.shutdown()
         hub.server_close()
         thread.join()
@@ -64,10 +88,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, with_body: bool) -> None:
-        path = self.path.partition("?")[0].strip("/").split("/")
-        if self.server.refuse:
+        path = unquote(self.path.partition("?")[0]).strip("/").split("/")
+        self.server.tokens.append(self.headers.get("Authorization"))
+        if self.server.silent:
+            self.server.ended.wait()
+        elif self.server.refuse:
             code = {404: {"X-Error-Code": "RepoNotFound"}}.get(self.server.refuse, {})
-            self._send(self.server.refuse, b"refused", code)
+            self._send(self.server.refuse, self.server.refusal, code)
         elif path[:2] == ["api", "models"]:
             self._model(path[2:])
         elif len(path) > 4 and path[2] == "resolve":
@@ -79,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.server.repos.get("/".join(path[:2]))
         if files is None:
             return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        if self.server.answer is not None:
+            return self._send(200, self.server.answer, {"Content-Type": "application/json"})
         siblings = []
         for name, content in files.items():
             entry: dict = {"rfilename": name, "size": len(content), "blobId": "b" * 40}
@@ -86,13 +115,20 @@ class _Handler(BaseHTTPRequestHandler):
                 digest = self.server.sha256(name, content)
                 entry["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 130}
             siblings.append(entry)
-        answer = {"id": "/".join(path[:2]), "modelId": "/".join(path[:2]), "sha": COMMIT, "siblings": siblings}
+        changed = [entry.get("rfilename") for entry in self.server.listed[:9]]
+        siblings = [entry for entry in siblings if entry["rfilename"] not in changed] + self.server.listed
+        name = "/".join(path[:2])
+        answer = {"id": name, "modelId": name, "sha": self.server.sha, "siblings": siblings}
         return self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _file(self, repo: str, name: str, with_body: bool) -> None:
         content = self.server.repos.get(repo, {}).get(name)
         requested = self.headers.get("Range")
         self.server.log.append((self.command, name, requested))
+        if name in self.server.moved:
+            return self._send(302, b"", {"Location": self.server.moved[name]})
+        if name in self.server.sent:
+            return self._stream(self.server.sent[name])
         if content is None:
             return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         etag = f'"{hashlib.sha256(content).hexdigest()}"'
@@ -101,6 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
         if requested:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         return self._send(206 if requested else 200, content[start:], headers, with_body, self._cut(name))
+
+    def _stream(self, pieces: Iterable[bytes]) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # the reader has had enough
+            for piece in pieces:
+                self.wfile.write(piece)
 
     def _cut(self, name: str) -> int | None:
         return self.server.cut_after.pop(name, None) if self.command == "GET" else None

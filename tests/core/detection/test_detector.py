@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -336,14 +337,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import socket
 
-    def refuse(*_):
-        raise AssertionError("a folder must not ask the network")
+    asked = []
+
+    def refuse(*address: object) -> None:
+        asked.append(address)
+        raise OSError("no network in this test")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not asked
 
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (120, 200, 3), np.uint8)
@@ -392,6 +398,18 @@ def test_a_wrong_value_of_the_preprocessor_is_named(wrong: dict[str, object]) ->
         Preparation.from_config({"size": {"height": 8, "width": 8}, **wrong}, "x")
 
 
+ELSEWHERE: list[dict[str, object]] = [
+    {"backbone": "owner/model", "backbone_config": None},
+    {"backbone": "resnet50", "backbone_config": None},
+    {"backbone": "hf-hub:owner/x", "use_timm_backbone": True, "backbone_config": None},
+    {"backbone_config": {"model_type": "timm_backbone", "backbone": "hf-hub:owner/x"}},
+    {"backbone_config": {"model_type": "timm_backbone", "backbone": "local-dir:/tmp"}},
+    {"attn_implementation": "owner/kernel"},
+    {"_attn_implementation": "owner/kernel:entry"},
+]
+"""What makes transformers look up something else on the hub, or run it, while it loads a folder."""
+
+
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
     ("damage", "expected"),
@@ -408,8 +426,35 @@ def test_a_wrong_value_of_the_preprocessor_is_named(wrong: dict[str, object]) ->
         ),
         (lambda folder: edit(folder / "preprocessor_config.json", size={"shortest_edge": 800}), "has the size"),
         (lambda folder: (folder / "preprocessor_config.json").write_text("{"), "cannot be loaded"),
+        (lambda folder: (folder / "preprocessor_config.json").write_text("[5]"), "is a list"),
+        (lambda folder: (folder / "config.json").write_text("[" * 100_000), "cannot be loaded"),
+        (lambda folder: (folder / "config.json").write_text("[5]"), "cannot be loaded"),
+        (lambda folder: edit(folder / "config.json", backbone_config=5), "cannot be loaded"),
+        (lambda folder: edit(folder / "config.json", id2label={"0": 5}), "has no class 'person': .*5|cannot be loaded"),
+        (lambda folder: edit(folder / "config.json", d_model="x"), "cannot be loaded"),
+        *(
+            (lambda folder, entries=entries: edit(folder / "config.json", **entries), "which is not part of it")
+            for entries in ELSEWHERE
+        ),
     ],
-    ids=["config", "preprocessor", "weights", "cut off", "tensor", "kind", "classes", "size", "json"],
+    ids=[
+        "config",
+        "preprocessor",
+        "weights",
+        "cut off",
+        "tensor",
+        "kind",
+        "classes",
+        "size",
+        "json",
+        "list",
+        "deep",
+        "no object",
+        "backbone",
+        "label",
+        "width",
+        *map(str, range(len(ELSEWHERE))),
+    ],
 )
 def test_folders_that_cannot_be_used(folders: dict[str, Path], tmp_path: Path, damage, expected: str) -> None:
     folder = tmp_path / "model"
@@ -432,17 +477,73 @@ def edit(path: Path, **entries: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
 
-def test_a_hub_that_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_is_asked_only_with_download(monkeypatch: pytest.MonkeyPatch) -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("torch")
+    asked = []
 
-    def absent(name: str, **settings: object) -> None:
-        assert settings["local_files_only"] is False
+    def absent(name: str, *_: object, **settings: object) -> None:
+        asked.append(settings["local_files_only"])
         raise OSError(f"{name} is not a valid model identifier\nlisted on the hub")
 
-    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", absent)
-    with pytest.raises(DownloadError, match=r"detector 'owner/model' from the Hugging Face hub \(owner/model is"):
+    monkeypatch.setattr(transformers.utils, "cached_file", absent)
+    with pytest.raises(DownloadError, match=r"'owner/model' is neither a folder nor .*--download") as caught:
         load_detector("owner/model")
+    assert asked == [True] and "\n" not in str(caught.value)
+    with pytest.raises(DownloadError, match=r"detector 'owner/model' from the Hugging Face hub \(owner/model is"):
+        load_detector("owner/model", download=True)
+    assert asked == [True, True, False]
+    monkeypatch.setenv("HF_ENDPOINT", "http://mirror.example")
+    with pytest.raises(DownloadError, match="HF_ENDPOINT"):
+        load_detector("owner/model", download=True)
+    assert asked == [True, True, False, True]
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("download", [True, False])
+@pytest.mark.parametrize(
+    "name", ["owner/mistyped", "owner/sub", "./owner/x", "owner/../x", "owner//x", "owner/a/b", "link/x"]
+)
+def test_what_looks_like_a_path_never_asks_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, download: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("owner").mkdir()
+    Path("owner/sub").write_text("a file")
+    Path("link").symlink_to("nowhere")
+    with pytest.raises(InputError, match="unknown detector") as caught:
+        load_detector(name, download=download)
+    assert ("has no such folder" in str(caught.value)) == (name not in ("owner/a/b", "link/x"))
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_name_in_the_local_cache_needs_no_network(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import hub
+
+    place = tmp_path / "models--owner--model"
+    shutil.copytree(folders["rt_detr_v2"], place / "snapshots" / "abc")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
+    for constants in (hub.constants, __import__("huggingface_hub").constants):
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert load_detector("owner/model", device="cpu").name.startswith("owner/model (rt_detr_v2)")
+    assert load_detector("owner/model", device="cpu", download=True).meta()["name"].startswith("owner/model")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_code_in_a_folder_never_runs_nor_asks(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question"))
+    folder = tmp_path / "model"
+    shutil.copytree(folders["rt_detr_v2"], folder)
+    edit(folder / "config.json", model_type="own", auto_map={"AutoConfig": "own.Config"})
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(CheckpointError, match="cannot be loaded") as caught:
+        load_detector(folder)
+    assert "\n" not in str(caught.value) and not (tmp_path / "ran").exists()
 
 
 def test_transformers_missing_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

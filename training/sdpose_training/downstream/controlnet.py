@@ -11,6 +11,7 @@ import numpy as np
 
 from sdpose_core.dependencies import require
 from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.network import quiet_client
 
 _PROBE = 1 << 20
 
@@ -88,7 +89,8 @@ def _pipeline(base: Path, controlnet: Path) -> Any:
 
     def load(kind: Any, folder: Path, **options: Any) -> Any:
         try:
-            return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
+            with quiet_client(offline=True):
+                return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # for damaged or other folders
             raise CheckpointError(f"cannot load {folder}: {str(error).strip().splitlines()[0]}") from None
 

@@ -18,6 +18,7 @@ from sdpose_core.checkpoints.layouts import read_checkpoint
 from sdpose_core.checkpoints.names import TEXT
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
+from sdpose_core.network import quiet_client
 from sdpose_core.texts import read_json
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.environment import environment
@@ -118,7 +119,8 @@ def train_denoiser(recipe: Recipe, pictures: Sequence[Path], samples: int, out: 
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from safetensors.torch import save_file
 
-    vae = AutoencoderKL.from_pretrained(out / "vae").eval().requires_grad_(False)
+    with quiet_client(offline=True):
+        vae = AutoencoderKL.from_pretrained(out / "vae", local_files_only=True).eval().requires_grad_(False)
     unet = UNet2DConditionModel(**asdict(recipe.model.unet)).to(memory_format=torch.channels_last)
     text = torch.randn(1, 2, recipe.model.unet.cross_attention_dim)
     noise_of = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", prediction_type="sample")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 from sdpose_core.boxes import xyxy_to_xywh
 from sdpose_core.codec.heatmaps import flip_back
 from sdpose_core.dependencies import require
-from sdpose_core.errors import CheckpointError, DownloadError
+from sdpose_core.errors import CheckpointError, DownloadError, one_line
+from sdpose_core.network import endpoint, is_hub_name, need_network, quiet_client
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS
+from sdpose_core.transformers_files import damage, read_config
 from sdpose_training.peers.base import Peer, unseen
 
 SET_OF_COUNT = {17: COCO_17, 133: COCO_WHOLEBODY_133}
@@ -36,9 +39,9 @@ class VitPosePeer(Peer):
     def __init__(self, name: str, *, device: Any = None, download: bool = False, **options: Any) -> None:
         torch = require("torch", f"ViTPose ({name})")
         require("transformers", f"ViTPose ({name})")
-        self._local = Path(name).is_dir()
+        self._local = os.path.isdir(name)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model, self.processor = self._load(name, offline=self._local or not download)
+        self.model, self.processor = self._load_or_download(name, download)
         self.model.to(self.device)
         count = self.model.config.num_labels
         if count not in SET_OF_COUNT:
@@ -83,30 +86,44 @@ class VitPosePeer(Peer):
             "revision": getattr(self.model.config, "_commit_hash", None),
         }
 
+    def _load_or_download(self, name: str, download: bool) -> tuple[Any, Any]:
+        try:
+            with quiet_client(offline=True):
+                return self._load(name, offline=True)
+        except DownloadError:
+            if not download or not is_hub_name(name):
+                raise
+        need_network(repr(name))
+        endpoint()
+        with quiet_client(offline=False):
+            return self._load(name, offline=False)
+
     def _load(self, name: str, *, offline: bool) -> tuple[Any, Any]:
         import transformers
-        from safetensors import SafetensorError
 
-        def load(kind: Any, **options: Any) -> Any:
+        def load(kind: Callable[..., Any], **options: Any) -> Any:
             try:
-                return kind.from_pretrained(name, local_files_only=offline, **options)
-            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+                return kind(name, **options)
+            except damage() as error:
                 raise self._failure(name, offline, error) from error
 
-        config = load(transformers.AutoConfig)
+        config = load(read_config, offline=offline)
         if config.model_type != "vitpose":
             raise CheckpointError(f"{name} is a model of type {config.model_type!r}: expected 'vitpose'")
         # the plain name in transformers 5 needs torchvision
         kind = getattr(transformers, "VitPoseImageProcessorPil", None) or transformers.VitPoseImageProcessor
-        processor = load(kind)
-        model, report = load(transformers.VitPoseForPoseEstimation, use_safetensors=True, output_loading_info=True)
+        processor = load(kind.from_pretrained, local_files_only=offline)
+        model, report = load(
+            transformers.VitPoseForPoseEstimation.from_pretrained, config=config, local_files_only=offline,
+            use_safetensors=True, output_loading_info=True,
+        )  # fmt: skip
         if report["missing_keys"]:
             missing = sorted(report["missing_keys"])
             raise CheckpointError(f"{name}: the weights lack tensors ({len(missing)}, the first {missing[0]!r})")
         return model.float().eval(), processor
 
     def _failure(self, name: str, offline: bool, error: Exception) -> CheckpointError | DownloadError:
-        reason = str(error).strip().partition("\n")[0]
+        reason = one_line(error)
         if self._local:
             return CheckpointError(
                 f"{name} cannot be loaded ({reason}): expected config.json, preprocessor_config.json and "

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "training"), str(ROOT / "tests" / "support"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "training"), str(ROOT / "tests" / "support")]
 
 from fuzzing.cases import KINDS
 from fuzzing.seeds import make_seeds
@@ -49,10 +49,15 @@ def deal(inputs: int, kinds: Sequence[str]) -> list[tuple[str, int]]:
 
 
 class Process:
-    """A worker process, started when it is first needed and again after it died."""
+    """A worker process, started when it is first needed and again after it died.
 
-    def __init__(self, seeds: Path, folder: Path, seed: int) -> None:
-        self._seeds, self._folder, self._seed = seeds, folder, seed
+    Args:
+        command: what starts one, without its folder, which comes last.
+        folder: has a folder for each start.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path) -> None:
+        self._command, self._folder = command, folder
         self._process: subprocess.Popen[str] | None = None
         self._started = 0
         self._here = folder
@@ -69,35 +74,24 @@ class Process:
         answer, problem = self._wait(HANG_SECONDS)
         if answer is None:
             code = self.stop()
-            sort = problem or "crash"
-            where = (
-                f"{_signal(code)}; {_last_place(self._here / 'trace')}"
-                if sort == "crash"
-                else _last_place(self._here / "trace")
-            )
-            findings = [(sort, where)]
+            where = _last_place(self._here / "trace")
+            if not problem:
+                where = f"{_signal(code)}; {where}; {_last_line(self._here / 'stderr')}"
             folder = str(self._here / f"{kind}-{number}")
             answer = {
-                "kind": kind,
-                "number": number,
-                "what": _what(folder),
-                "codes": [],
-                "findings": findings,
-                "peak": 0,
-                "seconds": 0.0,
-                "folder": folder,
-            }
+                "kind": kind, "number": number, "what": _what(folder), "codes": [], "peak": 0, "seconds": 0.0,
+                "folder": folder, "findings": [(problem or "crash", where)],
+            }  # fmt: skip
         return answer | {"wall": time.monotonic() - began}
 
     def _start(self) -> None:
         self._started += 1
         self._here = self._folder / str(self._started)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path[:4])}
-        environment["HF_HUB_OFFLINE"] = "1"
-        command = [sys.executable, __file__, "--worker", str(self._seeds), str(self._here), str(self._seed)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
-        )
+            [*self._command, str(self._here)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
         if self._wait(START_SECONDS)[0] is None:
             raise RuntimeError("a worker did not start")
 
@@ -118,17 +112,16 @@ class Process:
         if self._process is None:
             return 0
         process, self._process = self._process, None
-        code = process.poll()
-        for _ in range(10 if code is None else 0):  # one that crashes may not be gone yet
-            if (code := process.poll()) is not None:
-                break
-            time.sleep(0.02)
+        try:
+            code = process.wait(0.0 if process.poll() is not None else 2.0)  # one that crashes may not be gone yet
+        except subprocess.TimeoutExpired:
+            code = 0
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         process.wait()
-        return code or 0
+        return code
 
 
 def _resident(pid: int) -> int:
@@ -136,6 +129,11 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text("utf-8", "replace").splitlines() if file.exists() else []
+    return lines[-1][:200] if lines else ""
 
 
 def _signal(code: int) -> str:
@@ -166,10 +164,11 @@ def run_cases(cases: Sequence[tuple[str, int]], seed: int, workers: int, keep: P
     for case in cases:
         todo.put(case)
     with tempfile.TemporaryDirectory(prefix="fuzz") as temporary:
-        make_seeds(Path(temporary) / "seeds")
+        make_seeds(Path(temporary) / "seeds", {kind for kind, _ in cases})
 
         def work(number: int) -> None:
-            process = Process(Path(temporary) / "seeds", Path(temporary) / f"worker{number}", seed)
+            command = [sys.executable, __file__, "--worker", str(Path(temporary) / "seeds"), str(seed)]
+            process = Process(command, Path(temporary) / f"worker{number}")
             try:
                 while True:
                     results.put(process.run(*todo.get_nowait()))
@@ -192,6 +191,8 @@ def run_cases(cases: Sequence[tuple[str, int]], seed: int, workers: int, keep: P
 
 def _put_away(result: dict[str, Any], keep: Path | None) -> None:
     folder = Path(result["folder"])
+    messages = folder / "messages"
+    result["messages"] = messages.read_text(encoding="utf-8") if messages.exists() else ""
     if keep is not None and result["findings"] and folder.exists():
         target = keep / folder.name
         shutil.rmtree(target, ignore_errors=True)
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for result in run_cases(cases, args.seed, args.workers, args.keep):
         results.append(result)
         if args.case:
-            print(json.dumps(result, indent=1))
+            print(result["messages"])
     print(table(results))
     seconds = sum(result["seconds"] for result in results)
     peak = max(result["peak"] for result in results) / (1 << 30)

@@ -13,7 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .mutations import Rng, damaged, damaged_json, damaged_lines, damaged_npz, damaged_tensors, damaged_toml, pick
+from .mutations import (
+    Rng,
+    damaged,
+    damaged_chunks,
+    damaged_json,
+    damaged_lines,
+    damaged_npz,
+    damaged_tensors,
+    damaged_toml,
+    pick,
+)
 from .seeds import PREVIEW, VIDEO
 
 Command = tuple[str, ...]
@@ -74,7 +84,11 @@ def make_case(kind: str, number: int, seed: int, place: Place) -> Case:
 
 def _bytes_of(seed: Path, rng: Rng, *, kept: float = 0.1) -> tuple[bytes, str]:
     data = seed.read_bytes()
-    return (data, f"{seed.name} as it is") if rng.random() < kept else _named(seed, *damaged(data, rng))
+    return (data, f"{seed.name} as it is") if rng.random() < kept else _named(seed, *_damage(data, rng))
+
+
+def _damage(data: bytes, rng: Rng) -> tuple[bytes, str]:
+    return (damaged_chunks if rng.random() < 0.35 else damaged)(data, rng)
 
 
 def _named(seed: Path, data: bytes, what: str) -> tuple[bytes, str]:
@@ -213,6 +227,7 @@ def _boxes(rng: Rng, place: Place) -> Case:
         data, what = seed.read_bytes(), "as it is"
     else:
         data, what = damaged_json(json.loads(seed.read_text()), rng)
+    people = 2 if what == "" else None
     path = place.write("x.json", data)
     more = ("-o", "out", "--boxes", path, *PREVIEW)
     if seed.stem in ("frames", "list") and rng.random() < 0.5:
@@ -220,7 +235,9 @@ def _boxes(rng: Rng, place: Place) -> Case:
         command: Command = ("video", place.copy("videos/h264.mp4", "in/a.mp4"), "--chunk", "2", *ids, *more)
     else:
         command = ("image", place.copy("pictures/person.jpg", "in/a.png"), "--if-nobody", "empty", *more)
-    return Case(f"{seed.name}: {what}", (("sdpose", *command),), ("x.json",), nobody=seed.stem == "nobody")
+    return Case(
+        f"{seed.name}: {what}", (("sdpose", *command),), ("x.json",), nobody=seed.stem == "nobody", people=people
+    )
 
 
 def _coco(rng: Rng, place: Place) -> Case:
@@ -348,7 +365,7 @@ def _other_metadata(place: Place, rng: Rng) -> tuple[bytes, str]:
 
 
 def _state(rng: Rng, place: Place) -> Case:
-    way = pick(rng, ("stopped", "stopped", "batch", "video", "image", "synthetic"))
+    way = pick(rng, ("stopped", "stopped", "batch", "video", "image", "synthetic", "training"))
     place.copy(f"state/{way}", "out")
     files = sorted(path for path in (place.folder / "out").rglob("*") if path.is_file())
     path = pick(rng, files)
@@ -364,7 +381,7 @@ def _state(rng: Rng, place: Place) -> Case:
         data, what = damaged(path.read_bytes(), rng)
     if what != "removed":
         path.write_bytes(data)
-    clip = "" if way in ("image", "synthetic") else place.copy("state/clip.mp4", "in/clip.mp4")
+    clip = "" if way in ("image", "synthetic", "training") else place.copy("state/clip.mp4", "in/clip.mp4")
     again = ("--overwrite",) if rng.random() < 0.2 else ()
     commands: dict[str, Command] = {
         "stopped": ("sdpose", "video", clip, "-o", "out", *VIDEO, *again),
@@ -372,6 +389,11 @@ def _state(rng: Rng, place: Place) -> Case:
         "batch": ("sdpose", "batch", clip, "-o", "out", *VIDEO, *again),
         "synthetic": ("synthetic", "--count", "1", "--val", "1", "--workers", "1", "--out", "out"),
     }
+    if way == "training":
+        place.copy("state/people", "in/people")
+        recipe = place.copy("state/recipe.toml", "in/recipe.toml")
+        words = ("--recipe", recipe, "--data.root", "in/people", "--out", "out", "--resume", "auto")
+        commands["training"] = ("train", *words)
     if way == "image":
         commands["image"] = (
             "sdpose",

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sdpose_core.texts import decode_text
+
 from .cases import Case
 
 EXIT_CODES = (0, 1, 2)
@@ -82,7 +84,8 @@ def _check_file(path: Path, case: Case) -> Iterator[str]:
     if path.name.endswith(".pose.npz"):
         yield from _check_sequence(path, case)
     elif path.suffix == ".json":
-        yield from _check_json(path.read_text(encoding="utf-8"), "result")
+        yield from _check_json(decode_text(path.read_bytes(), path.name), "result")
+        yield from _check_figures(path)
     elif path.suffix == ".jsonl":
         for line in path.read_text(encoding="utf-8").splitlines():
             yield from _check_json(line, "line")
@@ -106,6 +109,15 @@ def _check_json(text: str, what: str) -> Iterator[str]:
         json.loads(text, parse_constant=refuse)
     except ValueError as error:
         yield f"{what} is not JSON ({str(error)[:20]})"
+
+
+def _check_figures(path: Path) -> Iterator[str]:
+    """What is wrong with a result of an evaluation."""
+    figures = json.loads(decode_text(path.read_bytes(), path.name))
+    if isinstance(figures, dict) and "AP50" in figures:
+        for name in ("AP", "AP50", "AP75", "AR"):
+            if not (figures[name] == -1 or 0 <= figures[name] <= 1):
+                yield f"{name} is {figures[name]}"
 
 
 def _check_picture(path: Path, case: Case) -> Iterator[str]:

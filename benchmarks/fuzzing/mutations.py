@@ -7,7 +7,6 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -100,13 +99,48 @@ def _append(data: bytearray, rng: Rng) -> bytearray:
     return data + bytearray(rng.bytes(int(rng.integers(1, 200))))
 
 
+def damaged_chunks(data: bytes, rng: Rng) -> tuple[bytes, str]:
+    """A PNG, MP4 or RIFF file with chunks that are swapped, missing, twice or of another size, or a number in one."""
+    if data.startswith(b"\x89PNG"):
+        start, order, extra = 8, ">", 12
+    elif data[:4] == b"RIFF":
+        start, order, extra = 12, "<", 8
+    elif data[4:8] == b"ftyp":
+        start, order, extra = 0, ">", 0
+    else:
+        return damaged(data, rng)
+    chunks, place = [], start
+    name_first = data[:4] == b"RIFF"
+    while place + 8 <= len(data):
+        length = struct.unpack_from(order + "I", data, place + 4 * name_first)[0] + extra
+        length += length % 2 if name_first else 0
+        chunks.append(data[place : place + max(length, 8)])
+        place += max(length, 8)
+    at, to = (int(rng.integers(len(chunks))) for _ in range(2))
+    way = pick(rng, ("swapped", "missing", "twice", "a number"))
+    if way == "swapped":
+        chunks[at], chunks[to] = chunks[to], chunks[at]
+    elif way == "missing":
+        del chunks[at]
+    elif way == "twice":
+        chunks.insert(to, chunks[at])
+    else:
+        inner = bytearray(chunks[at])
+        number = pick(rng, (0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000, 60_000, 1 << 24))
+        struct.pack_into(order + "I", inner, int(rng.integers(8, max(9, len(inner) - 3))), number) if len(
+            inner
+        ) > 12 else 0
+        chunks[at] = bytes(inner)
+    return data[:start] + b"".join(chunks), f"chunk {at} {way}"
+
+
 # --- JSON and texts --------------------------------------------------------------------------------------------------
 
 
 def damaged_json(value: Any, rng: Rng) -> tuple[bytes, str]:
     """The value as JSON after changes of its values, keys, lengths, nesting, encoding or bytes."""
     value, done = copy.deepcopy(value), []
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(pick(rng, (0, 1, 1, 1, 1, 2, 3)))):
         value, what = _changed(value, rng)
         done.append(what)
     text = json.dumps(value)
@@ -208,7 +242,7 @@ def damaged_toml(text: str, rng: Rng) -> tuple[bytes, str]:
 def damaged_npz(arrays: dict[str, np.ndarray], rng: Rng) -> tuple[bytes, str]:
     """The arrays as an .npz after changes of their values, types, shapes or names, or of the bytes of the file."""
     arrays, done = dict(arrays), []
-    for _ in range(int(rng.integers(1, 3))):
+    for _ in range(int(pick(rng, (0, 1, 1, 1, 2)))):
         name = pick(rng, arrays or {"x": 0})
         way = pick(rng, (_odd_values, _odd_values, _odd_type, _odd_shape, _odd_array))
         arrays[name] = way(np.asarray(arrays.get(name, 0)), rng)
@@ -224,7 +258,7 @@ def damaged_npz(arrays: dict[str, np.ndarray], rng: Rng) -> tuple[bytes, str]:
             file.writestr("keypoints.npy", header.ljust(127) + b"\n" + bytes(200_000_000))
         done.append("an array of 200 MB")
     data = buffer.getvalue()
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         data, what = damaged(data, rng)
         done.append(what)
     return data, "; ".join(done)
@@ -325,6 +359,3 @@ def damaged_tensors(data: bytes, rng: Rng) -> tuple[bytes, str]:
             done.append(f"{name}: {way}")
     text = json.dumps(header).encode("utf-8", "surrogatepass")
     return struct.pack("<Q", len(text)) + text + body, "; ".join(done)
-
-
-Mutate = Callable[[bytes, Rng], tuple[bytes, str]]

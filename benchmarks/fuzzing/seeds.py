@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ STANDING = np.array([(32, 6), (34, 5), (30, 5), (36, 6), (28, 6), (38, 12), (26,
                      (22, 26), (35, 26), (29, 26), (36, 35), (28, 35), (36, 44), (28, 44)], float)  # fmt: skip
 """The 17 points of COCO in a picture of `SIZE`."""
 FRAME_COUNT = 6
+SLOW = ("checkpoints", "onnx", "state")
 
 
 def quiet(program: Callable[[list[str]], int], *words: Any) -> int:
@@ -29,11 +31,13 @@ def quiet(program: Callable[[list[str]], int], *words: Any) -> int:
         return program([str(word) for word in words])
 
 
-def make_seeds(folder: Path) -> None:
-    """Write a folder of seeds for each kind of input."""
+def make_seeds(folder: Path, kinds: Collection[str]) -> None:
+    """Write a folder of seeds for each kind of input; the slow ones only if they are among `kinds`."""
     for make in (_pictures, _videos, _npz, _poses, _boxes, _coco, _recipes, _checkpoints, _onnx, _state):
-        (folder / make.__name__[1:]).mkdir(parents=True)
-        make(folder / make.__name__[1:], folder)
+        name = make.__name__[1:]
+        if name in kinds or name not in SLOW:
+            (folder / name).mkdir(parents=True)
+            make(folder / name, folder)
 
 
 def _noise(count: int) -> list[np.ndarray]:
@@ -45,7 +49,7 @@ def _noise(count: int) -> list[np.ndarray]:
 
 
 def _pictures(folder: Path, _: Path) -> None:
-    from PIL import Image, features
+    from PIL import Image, ImageCms, features
 
     frames = [Image.fromarray(frame) for frame in _noise(3)]
     first, more = frames[0], {"save_all": True, "append_images": frames[1:], "duration": 40}
@@ -60,7 +64,9 @@ def _pictures(folder: Path, _: Path) -> None:
     first.save(folder / "moving.png", **more)
     first.convert("P").save(folder / "palette.png", transparency=0)
     first.convert("L").save(folder / "gray.png")
-    first.convert("RGBA").save(folder / "alpha.png", icc_profile=b"\0\0\0\x80" + bytes(124))
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes(12)  # the time
+    first.convert("RGBA").save(folder / "alpha.png", icc_profile=bytes(profile))
     Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 20).save(folder / "deep.png")
     first.save(folder / "moving.gif", **more)
     first.save(folder / "moving.webp", **more)
@@ -94,6 +100,27 @@ def _videos(folder: Path, _: Path) -> None:
             for image in _noise(FRAME_COUNT):
                 file.mux(stream.encode(av.VideoFrame.from_ndarray(image).reformat(format=pixel_format)))
             file.mux(stream.encode(None))
+    pictures = folder.parent / "pictures"
+    _packets(folder / "profile.mov", "png", pictures / "alpha.png", range(4))
+    _packets(folder / "exif.mov", "mjpeg", pictures / "exif.jpg", range(4))
+    _packets(folder / "exif.avi", "mjpeg", pictures / "exif.jpg", range(4))
+    _packets(folder / "pause.mov", "png", pictures / "rgb.png", (0, 1, 2, 500_000))
+    _packets(folder / "one.mov", "png", pictures / "rgb.png", (0,))
+
+
+def _packets(path: Path, codec: str, picture: Path, times: Iterable[int]) -> None:
+    """A video whose frames are the bytes of a picture file."""
+    import av
+
+    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as file:
+        stream = file.add_stream(codec, rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuvj420p" if codec == "mjpeg" else "rgb24"
+        stream.codec_context.time_base = Fraction(1, 25)
+        for time in times:
+            packet = av.Packet(picture.read_bytes())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, time, time, Fraction(1, 25)
+            packet.is_keyframe = True
+            file.mux(packet)
 
 
 def sequence(frames: int = FRAME_COUNT, people: int = 2, points: int = 17) -> PoseSequence:
@@ -253,6 +280,29 @@ def _state(folder: Path, seeds: Path) -> None:
     shutil.copyfile(seeds / "pictures" / "person.jpg", folder / "person.jpg")
     quiet(main, "image", folder / "person.jpg", "-o", folder / "image", *PREVIEW)
     _synthetic(folder / "synthetic", seeds)
+    _training(folder)
+
+
+def _training(folder: Path) -> None:
+    """A finished run of two steps with a tiny model: its state."""
+    from drawn_people import make_people
+
+    import train
+
+    make_people(folder / "people", 4, (64, 80))
+    text = (ROOT / "training" / "recipes" / "debug_cpu.toml").read_text()
+    first, _, more = text.split("[[stages]]")
+    text = f"{first}[[stages]]{_}[hardware]{more.split('[hardware]')[1]}"
+    for old, new in (("samples = 64", "samples = 8"), ("_batch = 8", "_batch = 4"), ("every = 6", "every = 100")):
+        text = text.replace(old, new)
+    text = text.replace("every = 4", "every = 1").replace("keep = 2", "keep = 1")
+    (folder / "recipe.toml").write_text(text)
+    words = ("--recipe", folder / "recipe.toml", "--data.root", folder / "people", "--out", folder / "whole")
+    random.seed(0)  # the state of all generators is in the file
+    np.random.seed(0)  # noqa: NPY002
+    quiet(train.main, *words)
+    shutil.copytree(folder / "whole" / "checkpoints", folder / "training" / "checkpoints")
+    shutil.rmtree(folder / "whole")
 
 
 def _synthetic(folder: Path, seeds: Path) -> None:

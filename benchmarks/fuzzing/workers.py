@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import sys
 import time
 import traceback
@@ -22,7 +21,6 @@ from typing import Any
 
 from .cases import Case, Place, make_case
 from .checks import check_messages, check_results, listing
-from .seeds import ROOT
 
 MEMORY_LIMIT = 3 << 30
 HANG_SECONDS = 20.0
@@ -31,9 +29,9 @@ Program = Callable[[Sequence[str]], Any]
 
 def programs() -> dict[str, Program]:
     """The commands and scripts by name, and the readers of files that have no command."""
-    sys.path[:0] = [str(ROOT / "training"), str(ROOT / "tests" / "support")]
     import evaluate
     import make_synthetic_people
+    import train
     from sdpose_core.cli.main import main
     from sdpose_core.skeletons import keypoint_set
     from sdpose_training.ablation.arms import read_list
@@ -56,6 +54,7 @@ def programs() -> dict[str, Program]:
     return {
         "sdpose": main,
         "evaluate": evaluate.main,
+        "train": train.main,
         "synthetic": lambda words: make_synthetic_people.main(list(words)),
         "recipe": reader(load_recipe),
         "ablation": reader(lambda path: read_list(Path(path))),
@@ -140,6 +139,7 @@ class Worker:
         ours = {"in", "out", "case.json", "messages", folder.name}
         names = {path.name for place in (folder, self._folder) for path in place.iterdir()} - ours
         inside = {**listing(self._folder / "outside"), **listing(self._temporary)}
+        inside.pop(".ses", None)  # of onnxruntime
         return names | {f"{name} {digest}" for name, digest in inside.items()}
 
     def _call(self, program: str, words: list[str], folder: Path) -> tuple[int, str | None]:
@@ -192,8 +192,7 @@ def _peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def serve(seeds: str, folder: str, seed: str) -> None:
+def serve(seeds: str, seed: str, folder: str) -> None:
     """The whole life of a worker process."""
     warnings.simplefilter("always", RuntimeWarning)
     Worker(Path(seeds), Path(folder), int(seed)).serve()
-    shutil.rmtree(folder, ignore_errors=True)

@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NEEDS = {
     "core/bench/*": ("torch", "diffusers"),
+    "core/test_fuzz_inputs.py": ("torch", "diffusers", "onnxruntime", "accelerate", "faster_coco_eval"),
     "core/checkpoints/test_checkpoints.py": ("torch", "diffusers"),
     "core/checkpoints/test_onnx_export.py": ("torch", "diffusers", "onnxruntime", "onnxscript"),
     "core/codec/test_device_crops.py": ("torch",),

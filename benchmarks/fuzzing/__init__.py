@@ -1,0 +1,1 @@
+"""Mutated inputs of all kinds for the commands, see `fuzz_inputs.py`."""

@@ -28,7 +28,6 @@ from .published import KNOWN, UNFINISHED, home
 
 log = logging.getLogger(__name__)
 
-log = logging.getLogger(__name__)
 
 RECORD = "sdpose_download.json"
 

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,8 +51,9 @@ def say(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def show_log(*, verbose: bool) -> None:
+def start_output(*, verbose: bool) -> None:
     """Print the library's log to stderr: warnings, or all of it."""
+    tqdm.set_lock(threading.RLock())  # the usual one is shared among processes, and one that is killed would leak it
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 

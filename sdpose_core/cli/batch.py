@@ -8,13 +8,10 @@ import functools
 import hashlib
 import json
 import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from ..annotate.clip import ClipOutcome, annotate_clip
 from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos, one_after_another
@@ -36,7 +33,7 @@ from .arguments import (
     report_inputs,
     say,
     say_result,
-    show_log,
+    start_output,
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import progress_bar
@@ -105,8 +102,7 @@ def _attempts(args: argparse.Namespace, batch: Batch) -> Iterator[Attempts]:
 
 
 def _run_in_child(args: argparse.Namespace, batch: Batch) -> ClipRun:
-    tqdm.set_lock(threading.RLock())  # the usual one is shared among processes, and a child that dies would leak it
-    show_log(verbose=args.verbose)
+    start_output(verbose=args.verbose)
     return ClipRun(args, batch)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
-from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say, show_log
+from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say, start_output
 from .progress import progress_bar
 
 
@@ -28,9 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with lasting_streams() as streams:
         try:
             code = _run(sys.argv[1:] if argv is None else argv)
+            code = streams.status(code)
             if code == INTERRUPTED and argv is None:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
-            return streams.status(code)
+                os._exit(code)  # a thread may still be decoding, and a second Ctrl-C may come: neither matters now
+            return code
         except SystemExit as stop:  # of argparse: --help, --version, wrong usage
             if stop.code or not (lost := streams.status(OK)):
                 raise
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(list(_names_as_paths(argv, _options(parser, argv))))
-    show_log(verbose=args.verbose)
+    start_output(verbose=args.verbose)
     try:
         return args.run(args)
     except SDPoseError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx_files
 import onnxruntime
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
@@ -74,6 +75,44 @@ def test_free_lengths_and_names_beyond_ascii(tmp_path: Path, backend: str) -> No
     x = np.linspace(-1, 1, 2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
     [y] = model.run({"x": x})
     np.testing.assert_array_equal(y, np.maximum(x, 0))
+
+
+def with_other_file(path: Path, name: str) -> Path:
+    """An ONNX file whose constant c lies in another file: y = x + c, 4 numbers."""
+    place = onnx_files.field(13, onnx_files.field(1, "location") + onnx_files.field(2, name))
+    constant = onnx_files.field(1, 4) + onnx_files.field(2, 1) + onnx_files.field(8, "c") + place
+    graph = onnx_files.field(1, onnx_files.node("Add", ["x", "c"], "y")) + onnx_files.field(2, "g")
+    graph += onnx_files.field(5, constant + onnx_files.field(14, 1))
+    graph += onnx_files.field(11, onnx_files.port("x", (4,))) + onnx_files.field(12, onnx_files.port("y", (4,)))
+    path.write_bytes(onnx_files.field(1, 8) + onnx_files.field(8, onnx_files.field(2, 17)) + onnx_files.field(7, graph))
+    return path
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["../secret", "{root}/secret", "link", "/dev/zero"])
+def test_weights_outside_the_folder_are_not_read(tmp_path: Path, backend: str, name: str) -> None:
+    (tmp_path / "secret").write_bytes(np.ones(4, np.float32).tobytes())
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "secret")
+    path = with_other_file(tmp_path / "inside" / "m.onnx", name.format(root=tmp_path))
+    with pytest.raises(CheckpointError) as error:
+        OnnxModel(path, backend=backend)
+    assert "\n" not in str(error.value) and (backend != "cv2" or "keeps weights in other files" in str(error.value))
+
+
+def test_weights_beside_the_file_are_read_by_onnxruntime(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(np.ones(4, np.float32).tobytes())
+    model = OnnxModel(with_other_file(tmp_path / "m.onnx", "weights"), backend="onnxruntime")
+    np.testing.assert_array_equal(model.run({"x": np.zeros(4, np.float32)})[0], np.ones(4))
+
+
+def test_texts_that_are_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        model_of("Relu", 4) + onnx_files.field(14, onnx_files.field(1, "a") + onnx_files.field(2, b"\xff"))
+    )
+    with pytest.raises(CheckpointError, match="utf-8"):
+        OnnxModel(path, backend="onnxruntime")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -12,7 +12,7 @@ import pytest
 from onnx_files import node, write_model, write_simcc_that_says, write_simcc_that_sees_dots
 from paths import SHARED
 
-from sdpose_core.errors import CheckpointError, DownloadError, InputError, MissingDependency
+from sdpose_core.errors import CheckpointError, DownloadError, InputError, MissingDependency, NotFiniteError
 from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_core.files import sha256_of
 from sdpose_core.images import read_image
@@ -543,3 +543,12 @@ def test_what_is_missing_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_every_peer_is_described() -> None:
     assert all(text.startswith(kind) for kind, text in peers.PEERS.items())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_peer_that_gives_no_numbers_fails_the_picture(tmp_path: Path, value: float) -> None:
+    x, y = np.full((17, 96), 0.1), np.full((17, 128), 0.1)
+    y[3, 5] = value
+    peer = load_peer(f"rtmpose:{write_simcc_that_says(tmp_path / 'x.onnx', x, y, (48, 64))}", device="cpu")
+    with pytest.raises(NotFiniteError, match="1 values of RTMPose"):
+        peer.estimate([np.zeros((80, 60, 3), np.uint8)], [np.array([[5, 5, 50, 70]], np.float32)])

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -487,6 +489,24 @@ def test_killed_and_run_again_with_other_workers_gives_the_same_files(tmp_path, 
         assert main([*arguments, "--out", str(tmp_path / name), "--workers", "1"]) == 0
     assert len(finished) > 8
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+def test_a_broken_pool_is_one_line(tmp_path, monkeypatch, capsys):
+    class Broken(ThreadPoolExecutor):
+        def __init__(self, workers, context, initializer, initargs):
+            super().__init__(workers)
+
+        def submit(self, *_):
+            return super().submit(self.fail)
+
+        def fail(self):
+            raise BrokenProcessPool("a process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr(dataset, "BodyModel", lambda: None)
+    monkeypatch.setattr(dataset, "ProcessPoolExecutor", Broken)
+    assert main(["--count", "3", "--val", "1", "--out", str(tmp_path), "--workers", "2"]) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert line.startswith("make_synthetic_people: a process that draws was killed") and line.endswith("to resume")
 
 
 @pytest.mark.slow  # processes that load the body model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sdpose_training.data.order import micro_batches, plan_batches
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.recipe.recipe import Recipe, Stage, load_recipe, recipe_from
 from sdpose_training.recipe.toml_files import read_toml, to_toml
-from sdpose_training.recipe.values import differences, known_keys
+from sdpose_training.recipe.values import differences, known_keys, with_overrides
 
 RECIPES = ROOT / "training" / "recipes"
 
@@ -152,3 +153,45 @@ def test_paths_of_windows_and_deep_lists_are_one_line(tmp_path: Path, text: str,
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(InputError, match=f"not valid TOML: .*{advice}"):
         load_recipe(tmp_path / "r.toml")
+
+
+ODD = ("nan", "1e400", "9" * 5000, "1979-05-27", "[[1]]", "{a = 1}", "[" * 3000, '"\\u0000"', "true", "-1")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_damage_is_one_line_or_a_recipe(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    lines = (ROOT / "training" / "recipes" / "debug_cpu.toml").read_text().splitlines()
+    place = chance.choice([i for i, line in enumerate(lines) if " = " in line and not line.startswith("#")])
+    key = lines[place].split(" = ")[0]
+    lines[place] = f"{key}{chance.choice(['', '', 'x', '.y'])} = {chance.choice(ODD)}"
+    content = bytearray("\n".join(lines).encode())
+    if seed % 4 == 0:
+        content[chance.randrange(len(content))] = chance.choice([0, 255, 34, 91])
+    (tmp_path / "r.toml").write_bytes(content)
+    key = chance.choice(known_keys(Recipe)).replace("N", chance.choice(["0", "9", "²", "9" * 5000]))
+    overrides = [f"--{key}{chance.choice(['', '', '.x'])}", chance.choice(["", "nan", "9" * 5000, "1,2", "\0"])]
+    try:
+        load_recipe(tmp_path / "r.toml", overrides if seed % 2 else [])
+    except InputError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a." * 3000 + "b = 1", "nested deeper than 8 levels"),
+    ("seed = " + "9" * 5000, "not valid TOML"),
+    ("model = 1", "model: expected a table of values, found 1"),
+    ("[model]\nbase = 'x'\nbase = 'y'", "not valid TOML"),
+    ("x" * 5000 + " = 1", "unknown recipe key 'xxx"),
+    ("seed = 1979-05-27", "seed: expected a whole number, found '1979-05-27'"),
+])  # fmt: skip
+def test_odd_tables(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        load_recipe(tmp_path / "r.toml")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_an_override_in_what_is_no_table() -> None:
+    with pytest.raises(InputError, match="--model.base: expected a table of values in the recipe, found 1"):
+        with_overrides({"model": 1}, ["--model.base", "x"], Recipe)

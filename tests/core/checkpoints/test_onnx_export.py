@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +22,7 @@ from tiny import make_checkpoint
 
 from sdpose_core.checkpoints import onnx_export
 from sdpose_core.checkpoints.loading import load_sdpose
+from sdpose_core.checkpoints.published import external_data, weight_files
 from sdpose_core.checkpoints.sizes import metadata_of
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
@@ -41,7 +48,7 @@ def wholebody(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of a whole body, its weights in a file of their own."""
     path = make_checkpoint(tmp_path_factory.mktemp("wholebody") / "tiny.safetensors", WHOLEBODY)
     report = onnx_export.export_onnx(path, path.with_suffix(".onnx"), external_data=True)
-    assert report.layout == "onnx" and "tiny.onnx.data" in report.notes[0]
+    assert report.layout == "onnx" and re.search(r"tiny\.onnx\.[0-9a-f]{16}\.data:", report.notes[0])
     return path
 
 
@@ -141,14 +148,15 @@ def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
 def test_large_weights_lie_beside_the_file(wholebody: Path) -> None:
     import onnx
 
-    assert sorted(p.name for p in wholebody.parent.iterdir()) == ["tiny.onnx", "tiny.onnx.data", "tiny.safetensors"]
+    [data] = external_data(wholebody.with_suffix(".onnx"))
+    assert {p.name for p in wholebody.parent.iterdir()} == {"tiny.onnx", data.name, "tiny.safetensors"}
     model = onnx.load(wholebody.with_suffix(".onnx"), load_external_data=False)
     texts = {entry.key: entry.value for entry in model.metadata_props}
     assert (texts["keypoint_set"], texts["feature_levels"]) == ("coco_wholebody_133", "F2")
     places = {
         entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
-    assert places == {"tiny.onnx.data"}
+    assert places == {data.name}
 
 
 @pytest.mark.slow  # exports
@@ -190,6 +198,119 @@ def test_an_export_that_fails_leaves_nothing_and_keeps_what_was_there(
     with pytest.raises(InputError, match="No space left"):
         onnx_export.export_onnx(checkpoint, target, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["old.onnx"] and target.read_bytes() == b"old"
+
+
+class Traced:
+    """Stands in for a traced model: writes the .onnx, which names its weights, and the weights."""
+
+    def __init__(self, weights: bytes) -> None:
+        value = SimpleNamespace(const_value=SimpleNamespace(tobytes=lambda: weights))
+        self.model = SimpleNamespace(graph=SimpleNamespace(initializers={"w": value}))
+        self.weights = weights
+
+    def save(self, path: Path, external_data: bool) -> None:
+        data = path.with_name(f"{path.name}.data")
+        if external_data:
+            data.write_bytes(self.weights)
+        path.write_bytes(f"graph of {data.name}".encode() if external_data else self.weights)
+
+
+def loadable(target: Path) -> bytes:
+    """The weights that a .onnx file has or names."""
+    content = target.read_bytes()
+    return target.with_name(content.split()[-1].decode()).read_bytes() if b"graph of" in content else content
+
+
+class Steps:
+    """Lets a number of changes to m.onnx and its weights happen; the next one kills."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def counted(self, function: Callable) -> Callable:
+        def call(path: Path, *more: Any, **options: Any) -> None:
+            if "m.onnx" in str(path) and not str(path).endswith("lock"):
+                if not self.left:
+                    raise KeyboardInterrupt
+                self.left -= 1
+            function(path, *more, **options)
+
+        return call
+
+
+@pytest.mark.parametrize("before", ["one file", "two files", "two files of an earlier version"])
+@pytest.mark.parametrize("external", [True, False])
+def test_a_kill_while_saving_leaves_a_whole_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, external: bool
+) -> None:
+    """Whatever rename or removal is the last one, the old or the new weights can be loaded."""
+    for last in range(4):
+        target = tmp_path / str(last) / "m.onnx"
+        target.parent.mkdir()
+        if before.endswith("version"):
+            target.write_bytes(b"graph of m.onnx.data")
+            target.with_name("m.onnx.data").write_bytes(b"old")
+        else:
+            onnx_export._save(Traced(b"old"), target, before == "two files")
+        steps = Steps(last)
+        monkeypatch.setattr(os, "replace", steps.counted(os.replace))
+        monkeypatch.setattr(Path, "unlink", steps.counted(Path.unlink))
+        with suppress(KeyboardInterrupt):
+            onnx_export._save(Traced(b"new"), target, external)
+        monkeypatch.undo()
+        assert loadable(target) in (b"old", b"new")
+        onnx_export._save(Traced(b"new"), target, external)
+        assert loadable(target) == b"new"
+        assert len([path for path in target.parent.iterdir() if not path.name.endswith(".lock")]) == 1 + external
+        assert [target, *external_data(target)] == weight_files(target)
+        assert len(weight_files(target)) == 1 + external
+
+
+def test_other_models_beside_it_keep_their_weights(tmp_path: Path) -> None:
+    for name in ("m.onnx", "m.onnx.onnx", "n.onnx"):
+        onnx_export._save(Traced(name.encode()), tmp_path / name, True)
+    onnx_export._save(Traced(b"new"), tmp_path / "m.onnx", True)
+    for name in ("m.onnx.onnx", "n.onnx"):
+        assert loadable(tmp_path / name) == name.encode()
+
+
+CONFIG = json.dumps(BODY.to_dict())
+METADATA: dict[str, tuple[dict[str, str], str]] = {
+    "no configuration": ({}, "does not say which SDPose"),
+    "a list": ({"config": "[]"}, "its config: expected a JSON object"),
+    "half": ({"config": CONFIG[:50]}, "its config is not JSON"),
+    "nested": ({"config": "[" * 100_000}, "its config"),
+    "NaN": ({"config": CONFIG.replace("6.0", "NaN")}, "heatmap_sigma: .* found nan"),
+    "approximations": ({"config": CONFIG, "approximations": "7"}, "its approximations: expected a JSON object"),
+    "another size": (
+        {"config": CONFIG.replace("[64, 128]", "[128, 64]")},
+        r"one input images of shape \(N, 3, 64, 128\)",
+    ),
+}
+
+
+def one_layer(path: Path, metadata: dict[str, str], points: int = 17, **ports: str) -> Path:
+    weights = np.zeros((points, 3, 4, 4), np.float32)
+    name = ports.get("name", "images")
+    layer = node("Conv", [name, "weights"], "heatmaps", kernel_shape=(4, 4), strides=(4, 4))
+    shapes = {name: ("batch", 3, 128, 64)}, {"heatmaps": ("batch", points, 32, 16)}
+    return write_model(path, [layer], *shapes, {"weights": weights}, metadata)
+
+
+@pytest.mark.parametrize("kind", METADATA)
+def test_metadata_that_are_damaged(tmp_path: Path, kind: str) -> None:
+    metadata, message = METADATA[kind]
+    with pytest.raises(CheckpointError, match=message) as error:
+        OnnxNetwork(one_layer(tmp_path / "x.onnx", metadata))
+    assert "\n" not in str(error.value)
+
+
+def test_inputs_and_outputs_of_another_network(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected one input images"):
+        OnnxNetwork(one_layer(tmp_path / "x.onnx", {"config": CONFIG}, name="pixels"))
+    network = OnnxNetwork(one_layer(tmp_path / "x.onnx", {"config": CONFIG}, points=5))
+    with pytest.raises(CheckpointError, match=r"expected heatmaps of shape \(2, 17, 32, 16\), found \(2, 5, 32, 16\)"):
+        network.heatmaps(torch.zeros(2, 3, 128, 64))
 
 
 def test_mistakes_are_told_in_a_line(

@@ -11,7 +11,7 @@ import torch
 from sdpose_core.boxes import xyxy_to_xywh
 from sdpose_core.codec.crops import Crop, make_crop
 from sdpose_core.codec.heatmaps import decode_dark_udp
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, NotFiniteError
 from sdpose_core.model.network import SDPose
 from sdpose_core.oks import UNKNOWN_SIGMA, oks
 from sdpose_training.data.annotations import People
@@ -57,6 +57,7 @@ def predict(
     """Keypoints (N, K, 2) in pixels of the pictures, and scores (N, K), of the people at `indices`.
 
     People whose picture is damaged get NaN, so they count as missed. Returns None as soon as `stop` says so.
+    Raises `NotFiniteError`.
     """
     size, count = model.config.input_size, len(people.keypoint_set)
     keypoints = np.full((len(indices), count, 2), np.nan, np.float32)
@@ -68,6 +69,8 @@ def predict(
         if not places:
             continue
         maps = model.heatmaps(images.to(model.device), flip_test=settings.flip_test)
+        if not torch.isfinite(maps).all():
+            raise NotFiniteError("validation: heatmaps are not numbers (NaN or infinity): resume from an earlier state")
         points, values = decode_dark_udp(maps, size)
         rows = start + np.asarray(places)
         keypoints[rows] = [crop.to_image(in_crop) for crop, in_crop in zip(crops, points, strict=True)]

@@ -13,7 +13,7 @@ import numpy as np
 
 import sdpose_core
 from sdpose_core.codec.crops import masked
-from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.errors import InputError, NotFiniteError, SDPoseError
 from sdpose_core.estimation.crop_jobs import OnBatch, is_out_of_memory, plan_crops
 from sdpose_core.estimation.stage_times import MODEL, StageTimes
 from sdpose_core.files import sha256_of
@@ -116,6 +116,16 @@ class Peer(ABC):
             return {}
         files = [self.path] if self.path.is_file() else sorted(self.path.glob("*.safetensors"))
         return {"path": self.path.name, "sha256": {file.name: sha256_of(file) for file in files}}
+
+
+def checked(name: str, values: Any) -> Any:
+    """A network's output, an array or tensor; `NotFiniteError` if a value of it is NaN or infinite."""
+    finite = np.isfinite(values) if isinstance(values, np.ndarray) else values.isfinite()
+    if damage := int((~finite).sum()):
+        raise NotFiniteError(
+            f"{damage:,} values of {name} are not numbers (NaN or infinity): its weights are damaged: get them again"
+        )
+    return values
 
 
 def unseen(keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from sdpose_core.codec.crops import PADDING, box_to_center_scale, fix_aspect, wa
 from sdpose_core.errors import CheckpointError, MissingDependency
 from sdpose_core.onnx_runtime import PROVIDERS, OnnxModel
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
-from sdpose_training.peers.base import Peer, normalized, unseen
+from sdpose_training.peers.base import Peer, checked, normalized, unseen
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class SimccPeer(Peer):
         port, used = self.model.inputs[0].name, len(self._set)
         parts = [self.model.run({port: pixels[start : start + step]}) for start in range(0, len(pixels), step)]
         x, y = (np.concatenate(axis)[:, :used].astype(np.float32) for axis in zip(*parts, strict=True))
-        return x, y
+        return checked(self.name, x), checked(self.name, y)
 
     def _settings(self) -> dict[str, Any]:
         return {"backend": self.model.backend, "input_size": list(self.input_size), "box_padding": PADDING}

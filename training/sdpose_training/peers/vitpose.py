@@ -16,7 +16,7 @@ from sdpose_core.errors import CheckpointError, DownloadError, one_line
 from sdpose_core.network import endpoint, is_hub_name, need_network, quiet_client
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS
 from sdpose_core.transformers_files import damage, read_config
-from sdpose_training.peers.base import Peer, unseen
+from sdpose_training.peers.base import Peer, checked, unseen
 
 SET_OF_COUNT = {17: COCO_17, 133: COCO_WHOLEBODY_133}
 
@@ -57,7 +57,7 @@ class VitPosePeer(Peer):
         boxes = [[box] for box in xyxy_to_xywh(boxes_xyxy).tolist()]
         pixels = self.processor(list(images), boxes=boxes, return_tensors="pt", input_data_format="channels_last")
         with torch.inference_mode():
-            heatmaps = self._heatmaps(pixels["pixel_values"].to(self.device, torch.float32))
+            heatmaps = checked(self.name, self._heatmaps(pixels["pixel_values"].to(self.device, torch.float32)))
         people = self.processor.post_process_pose_estimation(VitPoseEstimatorOutput(heatmaps=heatmaps), boxes=boxes)
         keypoints = np.stack([person["keypoints"].numpy() for [person] in people])
         scores = np.stack([person["scores"].numpy() for [person] in people])

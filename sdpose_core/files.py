@@ -193,6 +193,29 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
+@contextlib.contextmanager
+def unchanged(*paths: str | Path | None) -> Iterator[None]:
+    """Raise `InputError` at the end of the block if one of the files, or of the files in the folders, was replaced.
+
+    They are compared by size, time and place on the disk.
+    """
+    given = [Path(path) for path in paths if path is not None]
+    before = [_places_of(path) for path in given]
+    yield
+    for path, was in zip(given, before, strict=True):
+        if _places_of(path) != was:
+            raise InputError(f"{path} was replaced while it was read: the result may be of both: run it again")
+
+
+def _places_of(path: Path) -> list[tuple[str, int, int, int]]:
+    places = []
+    for file in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
+        with contextlib.suppress(OSError):
+            facts = file.stat()
+            places.append((str(file), facts.st_size, facts.st_mtime_ns, facts.st_ino))
+    return places
+
+
 def why_missing(path: str | Path) -> str | None:
     """Why a file or folder cannot be found, as a phrase; None if it is there. Any text is a valid path."""
     try:

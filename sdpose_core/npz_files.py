@@ -134,6 +134,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
             _fill(array.ravel(order="K").view(np.uint8), file)
         if file.read(1):  # also compares the checksum
             raise _Refused(f"{name} has more data than it states: it is damaged")
+        array.setflags(write=False)  # so that a sequence need not copy it
         return array
 
 

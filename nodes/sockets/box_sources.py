@@ -222,7 +222,7 @@ def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
     if person.get("bbox") is not None:
         return [*_numbers(person["bbox"], "bbox").reshape(-1)[:4], 1.0]
     points = _numbers(person.get("pred_keypoints_2d", ()), "pred_keypoints_2d")
-    if points.size % max(points.shape[-1:], default=1) or points.shape[-1:] < (2,):
+    if points.ndim < 1 or points.shape[-1] < 2:
         return None
     points = points[..., :2].reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
@@ -264,9 +264,10 @@ def _from_segs(source: Any, size: tuple[int, int]) -> tuple[list[FramePeople], l
 
 def _paste_segment(mask: np.ndarray, segment: Any) -> None:
     """Set the pixels of (H, W) that a segment covers; its region may extend past the image."""
-    [[x1, y1, x2, y2, _]] = box_array([[*_numbers(segment.crop_region, "SEGS").reshape(-1)[:4], 1]], "SEGS").astype(int)
-    if x2 <= x1 or y2 <= y1 or (x2 - x1) * (y2 - y1) > MAX_PIXELS:
+    [[x1, y1, x2, y2, _]] = box_array([[*_numbers(segment.crop_region, "SEGS").reshape(-1)[:4], 1]], "SEGS").tolist()
+    if not (0 < x2 - x1 < MAX_PIXELS and 0 < y2 - y1 < MAX_PIXELS and (x2 - x1) * (y2 - y1) <= MAX_PIXELS):
         raise InputError(f"SEGS: expected a crop_region of x1, y1, x2, y2 in pixels, got {segment.crop_region!r:.80}")
+    x1, y1, x2, y2 = int(x1), int(y1), int(x2), int(y2)
     left, top = max(x1, 0), max(y1, 0)
     inside = mask[top : max(y2, 0), left : max(x2, 0)]
     cropped = getattr(segment, "cropped_mask", None)

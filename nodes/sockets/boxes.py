@@ -13,7 +13,7 @@ import numpy as np
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.coco.categories import OBJECTS
 from ...sdpose_core.coco.people import are_shares
-from ...sdpose_core.coco.values import FARTHEST, read_id, read_number
+from ...sdpose_core.coco.values import FARTHEST, read_id
 from ...sdpose_core.errors import InputError, counted
 from ...sdpose_core.pose_values import check_people
 
@@ -80,18 +80,17 @@ def objects_ignored(labels: Counter[str]) -> list[str]:
 def box_array(rows: Sequence[Any], what: str) -> np.ndarray:
     """Rows of x1, y1, x2, y2, score -> (N, 5) float32.
 
-    Raises `InputError`, which begins with `what`, for other rows, numbers that are not finite or too large, and more
-    than `MAX_PEOPLE`.
+    Coordinates beyond `FARTHEST` become infinite: such boxes are left out later, with a note. Raises `InputError`,
+    which begins with `what`, for other rows, scores that are not finite, and more than `MAX_PEOPLE`.
     """
     check_people(len(rows), what)
     try:
-        boxes = np.asarray(rows, np.float64).reshape(len(rows), 5)
+        boxes = np.array(rows, np.float64).reshape(len(rows), 5)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{what}: expected boxes of four numbers (and a score), got {rows!r:.80}") from None
-    if not (np.abs(boxes) <= FARTHEST).all():
-        wrong = boxes[~(np.abs(boxes) <= FARTHEST).all(axis=1)][0].tolist()
-        raise InputError(f"{what}: expected finite numbers up to {FARTHEST:,}, got {wrong}")
-    return boxes.astype(np.float32)
+    if (odd := ~(np.abs(boxes[:, 4]) <= FARTHEST)).any():
+        raise InputError(f"{what}: expected a finite number as score, got {boxes[odd, 4][0]:g}")
+    return np.where(np.abs(boxes) > FARTHEST, np.inf, boxes).astype(np.float32)
 
 
 def in_pixels(people: list[FramePeople], size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
@@ -127,10 +126,10 @@ def _per_frame(value: Any, frames: int) -> tuple[list[list[Any]], list[str]]:
 def _box_row(entry: Any, frame: int, hint: str) -> list[float]:
     """One BOUNDING_BOX entry -> x1, y1, x2, y2, score."""
     try:
-        x, y, w, h = (read_number(entry[key]) for key in ("x", "y", "width", "height"))
+        x, y, w, h = (float(entry[key]) for key in ("x", "y", "width", "height"))
         score = entry.get("score")
-        return [x, y, x + w, y + h, 1.0 if score is None else read_number(score)]
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return [x, y, x + w, y + h, 1.0 if score is None else float(score)]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(
             f"boxes, frame {frame}: expected numbers x, y, width, height, got {entry!r:.80}{hint}"
         ) from None

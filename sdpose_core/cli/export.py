@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..exports.profile import ExportOptions
 from ..exports.targets import TARGETS, export
+from ..files import unchanged
 from ..images import IMAGE_SUFFIXES
 from ..poses import PoseSequence
 from . import arguments
@@ -98,7 +99,7 @@ def _run_export(args: argparse.Namespace) -> int:
         sequence = _sequence(args, args.sequence)
         faces = _sequence(args, args.face_poses) if args.face_poses else None
         reference = _reference(args, TARGETS[args.to].reference)
-    with Bar() as bar:
+    with unchanged(args.video), Bar() as bar:
         result = export(
             sequence, args.to, args.out, name=args.name or sequence_name(args.sequence),
             video=args.video, faces=faces, reference=reference, options=options, on_progress=bar.shows("writing"),

@@ -14,6 +14,7 @@ from ..drawing.backgrounds import open_background
 from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
 from ..errors import InputError, counted
+from ..files import unchanged
 from ..origins import mark_of, mark_text, read_mark
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
@@ -72,7 +73,7 @@ def _run_draw(args: argparse.Namespace) -> int:
         raise InputError(f"{out} already exists: use --overwrite, or another name")
     before = [file for file in out.glob("*.png") if file.stem.isdecimal()] if os.path.isdir(out) else []
     frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
-    with Bar() as bar:
+    with unchanged(args.sequence, beside), Bar() as bar:
         others = draw_sequence(
             sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
             codec=args.codec, background=frames, mark=_mark(args, sequence, out), on_progress=bar.shows("drawing"),

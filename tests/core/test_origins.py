@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sdpose_core.errors import InputError
+from sdpose_core.files import unchanged
 from sdpose_core.images import write_png
+from sdpose_core.openpose.writer import write_openpose_json
 from sdpose_core.origins import (
     MARK,
     Origin,
     OtherOrigin,
     file_identity,
     folder_identity,
+    is_drawn,
     mark_of,
     mark_text,
     parse_mark,
     read_mark,
     weights_fingerprint,
 )
+from sdpose_core.poses import Poses
 from sdpose_core.video.writer import SUFFIX, VideoWriter
 
 BLACK = np.zeros((32, 48, 3), np.uint8)
@@ -104,3 +111,88 @@ def test_no_mark(tmp_path):
     for name in ("a.png", "b.png", "c.mp4", "d.json", "missing.png", "x.txt"):
         assert read_mark(tmp_path / name) is None
     assert parse_mark(f"{MARK} 1.0 {{") == {}
+
+
+# --- drawings that are there already -------------------------------------------------------------------------------
+
+
+def drawn(folder: Path, name: str) -> tuple[Path, dict[str, Any]]:
+    """A drawing of any kind, and its mark."""
+    file, mark = folder / name, mark_of(None, {"style": "controlnet"})
+    noise = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    if name.endswith(".png"):
+        write_png(file, noise, {MARK: mark_text(mark)})
+    elif name.endswith(".json"):
+        points = np.random.default_rng(0).uniform(1, 30, (1, 17, 2))
+        poses = Poses(points, np.ones((1, 17)), [[1, 2, 30, 31, 1]], (48, 32), "coco_17")
+        write_openpose_json(file, poses, mark=mark_text(mark))
+    else:
+        codec = next(codec for codec, suffix in SUFFIX.items() if file.suffix == suffix)
+        with VideoWriter(file, (48, 32), Fraction(25), codec=codec, comment=mark_text(mark)) as writer:
+            for _ in range(3):
+                writer.write(noise)
+    return file, mark
+
+
+NAMES = ("a_pose.png", "a_keypoints.json", "a_kps.mp4", "a_kps.mkv")
+
+
+def is_kept(file: Path, mark: dict[str, Any]) -> bool:
+    try:
+        return is_drawn(file, mark)
+    except OtherOrigin:  # refused with what to do
+        return False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_drawing_with_any_changed_byte_is_not_kept(tmp_path: Path, name: str) -> None:
+    file, mark = drawn(tmp_path, name)
+    assert is_drawn(file, mark)
+    whole = file.read_bytes()
+    for place in np.linspace(0, len(whole) - 3, 60).astype(int).tolist():  # the last byte of JSON is a line end
+        changed = bytearray(whole)
+        changed[place] ^= 0x11
+        file.write_bytes(changed)
+        assert not is_kept(file, mark), place
+    for length in (0, 1, len(whole) // 2, len(whole) - 3):
+        file.write_bytes(whole[:length])
+        assert not is_kept(file, mark), length
+    file.write_bytes(whole)
+    assert is_drawn(file, mark)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_stands_in_place_of_a_drawing_is_not_kept(tmp_path: Path, name: str) -> None:
+    file, mark = drawn(tmp_path, name)
+    file.unlink()
+    file.symlink_to(tmp_path / "nothing")
+    assert not is_kept(file, mark)
+    file.unlink()
+    file.mkdir()
+    assert not is_kept(file, mark)
+
+
+@pytest.mark.parametrize("name", ["a_kps.mp4", "a_kps.mkv"])
+def test_a_sealed_video_is_read_by_others(tmp_path: Path, name: str) -> None:
+    import cv2
+
+    file, _ = drawn(tmp_path, name)
+    video = cv2.VideoCapture(str(file))
+    assert [video.read()[0] for _ in range(4)] == [True, True, True, False]
+
+
+def test_json_that_an_editor_changed_is_neither_kept_nor_replaced(tmp_path: Path) -> None:
+    file, mark = drawn(tmp_path, "a_keypoints.json")
+    content = json.loads(file.read_text())
+    content["people"][0]["pose_keypoints_2d"][0] += 1
+    file.write_text(json.dumps(content))
+    with pytest.raises(OtherOrigin, match="was changed after it was written: use --overwrite"):
+        is_drawn(file, mark)
+
+
+def test_an_input_that_is_replaced_is_said(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"1")
+    with unchanged(tmp_path, None, tmp_path / "absent"):
+        pass
+    with pytest.raises(InputError, match="was replaced while it was read"), unchanged(tmp_path):
+        (tmp_path / "1.png").write_bytes(b"22")

@@ -7,7 +7,7 @@ import codecs
 import pytest
 
 from sdpose_core.errors import InputError
-from sdpose_core.texts import decode_text, read_json, read_text
+from sdpose_core.texts import decode_text, parse_json, read_json, read_json_lines, read_text
 
 TEXT = "clips/踊り.mp4\n# Größe\nb.mp4\n"
 ENCODED = {
@@ -66,3 +66,33 @@ def test_a_missing_file_says_so(tmp_path):
         read_json(tmp_path / "no.json")
     with pytest.raises(InputError, match="cannot read .*embedded null"):
         read_text("a\0b")
+
+
+def test_a_key_that_is_there_twice_is_damage():
+    with pytest.raises(InputError, match=r"a is not JSON \(the key 'x' is there twice in one object\): expected boxes"):
+        parse_json('{"y": {"x": 1, "z": 2, "x": 3}}', "a", "boxes")
+
+
+@pytest.mark.parametrize("digits", [301, 400, 5000])
+def test_numbers_of_hundreds_of_digits_are_damage(digits):
+    with pytest.raises(InputError, match=f"a number of {digits} digits"):
+        parse_json(f'{{"x": [1, {"7" * digits}]}}', "a")
+    assert parse_json(f'["{"7" * digits}", {"7" * 300}]', "a")[1] == int("7" * 300)
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path):
+    with open(tmp_path / "a.json", "wb") as file:
+        file.truncate(2_000_000_001)
+    with pytest.raises(InputError, match=r"more than 2,000,000,000 bytes, the limit for texts and JSON: split it"):
+        read_json(tmp_path / "a.json")
+
+
+def test_damaged_lines_are_left_out_with_a_warning(tmp_path, caplog):
+    (tmp_path / "a.jsonl").write_bytes(b'{"a": 1}\n{"a": \n\n\xff\xfe\xfd\n{"a": 5}\n{"a"')
+    assert [line for _, line in read_json_lines(tmp_path / "a.jsonl")] == [{"a": 1}, {"a": 5}]
+    assert [message.rpartition("a.jsonl: ")[2] for message in caplog.messages] == [
+        f"line {number} is damaged: it is left out" for number in (2, 4, 6)
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"[1]")
+    with pytest.raises(InputError, match="a line of another kind"):
+        list(read_json_lines(tmp_path / "a.jsonl"))

@@ -345,6 +345,35 @@ def test_a_damaged_record_is_made_again(tmp_path: Path) -> None:
     assert manifest(tmp_path / "out")["a"]["files"].keys() == {"a.pose.npz"}
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"name": "a", "source": 5, "status": "done"},
+        {"name": "a", "source": "x", "status": "done", "files": []},
+        {"name": "a", "source": "x", "status": "done", "seconds": "long"},
+        [[]],
+    ],
+)
+def test_a_record_with_odd_values_is_damaged(record: object) -> None:
+    with pytest.raises(ValueError, match="is|expected a record"):
+        Record.parse(json.dumps(record).encode())
+
+
+def test_a_record_with_a_name_that_is_no_unicode_is_read_back() -> None:
+    record = Record("a\udcff", "/x/a\udcff.mp4", "done", seconds=1, files={"a\udcff.pose.npz": 3})
+    assert Record.parse(record.line()) == record
+
+
+def test_damaged_agreements_of_a_batch_say_what_to_do(tmp_path: Path) -> None:
+    batch = Batch.begin(tmp_path, "abc")
+    mine = {"batch_size": 4, "model": "m"}
+    assert batch.agree(mine) == mine
+    for text in ("{", '{"model": "m"}', '{"batch_size": "4", "model": "m"}'):
+        batch.agreement.write_text(text)
+        with pytest.raises(InputError, match="is damaged"):
+            batch.agree(mine)
+
+
 def test_stopping_keeps_what_is_finished_and_frees_the_item(tmp_path: Path) -> None:
     def run(item: Item, folder: Path) -> object:
         if item.name == "b":

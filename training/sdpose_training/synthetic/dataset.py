@@ -18,6 +18,7 @@ import sdpose_core
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write, remove_abandoned
+from sdpose_core.names import path_inside
 from sdpose_core.resumable import begin, refuse_other
 from sdpose_core.skeletons import COCO_17
 from sdpose_training.synthetic.body import BodyModel
@@ -91,7 +92,7 @@ def _read_records(plan: DataSetPlan) -> dict[tuple[str, int], dict]:
             continue
         if not isinstance(record, dict) or not {"split", "index", "file_name", "bytes", "people"} <= record.keys():
             raise InputError(f"{path} has a line of another kind ({line:.40}): remove the line or choose another --out")
-        picture = plan.out / "images" / record["file_name"]
+        picture = path_inside(plan.out / "images", str(record["file_name"]), f"{path} names the picture")
         if picture.exists() and picture.stat().st_size == record["bytes"]:
             records[record["split"], record["index"]] = record
     return records

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.files import sha256_of
+from ..sdpose_core.names import path_inside
 from ..sdpose_core.poses import PoseSequence
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
@@ -96,9 +97,9 @@ class AnnotateVideo(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, path: str, **_others: Any) -> tuple | None:
+    def fingerprint_inputs(cls, path: str | None, **_others: Any) -> tuple | None:
         """Run again after the file is replaced."""
-        return file_stamp(_input_path(path)) if path.strip() else None
+        return file_stamp(_input_path(path)) if path and path.strip() else None  # None: it comes by wire
 
     @classmethod
     def execute(
@@ -165,28 +166,26 @@ class AnnotateVideo(io.ComfyNode):
 def _input_path(text: str) -> Path:
     """A full path, or a name in ComfyUI's input folder, also as shells and Windows write it: in quotes, with ~ or \\.
 
-    Raises `InputError` if nothing is there.
+    Raises `InputError` if nothing is there, or for a name that leads out of that folder.
     """
     import folder_paths
 
     root, text = Path(folder_paths.get_input_directory()), text.strip()
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
-    places = [root / name for name in (text, bare, os.path.expanduser(bare), bare.replace("\\", "/"))]
-    for place in places:
+    for name in (text, bare, full := os.path.expanduser(bare), bare.replace("\\", "/")):
+        place = root / name
         if os.path.exists(place):
-            return place
-    raise InputError(f"path: {places[2]} does not exist: expected a video file or a folder of frames")
+            return place if os.path.isabs(name) else path_inside(root, name, "path")
+    raise InputError(f"path: {root / full} does not exist: expected a video file or a folder of frames")
 
 
 def _output_folder(text: str) -> Path:
     """A folder inside ComfyUI's output folder. Raises `InputError` for one outside it."""
     import folder_paths
 
-    root = Path(folder_paths.get_output_directory()).resolve()
-    folder = (root / text.strip()).resolve()
-    if not folder.is_relative_to(root):
-        raise InputError(f"folder: {text!r} is outside ComfyUI's output folder: enter a folder inside it")
-    if folder.is_file():
+    root = Path(folder_paths.get_output_directory())
+    folder = path_inside(root, text, "folder") if (text := text.strip()) not in ("", ".") else root
+    if os.path.lexists(folder) and not os.path.isdir(folder):
         raise InputError(f"folder: {text!r} is a file: enter the name of a folder")
     return folder
 

@@ -17,7 +17,7 @@ from ..sdpose_core.openpose.reader import json_files, read_openpose_json
 from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
-from .host.folders import file_stamp
+from .host.folders import PLACES, annotated_path, file_stamp, save_path
 from .host.info import show_text
 from .host.progress import each_frame
 from .select import pose_outputs, pose_values, poses_input
@@ -31,7 +31,6 @@ from .sockets.poses import (
 )
 
 FORMATS = ("pose.npz", "OpenPose JSON, one file per frame", "OpenPose JSON, one file")
-PLACES = ("input", "output")
 SUFFIXES = (".json", ".pose.npz")
 FRAME_SUFFIX = "_keypoints.json"
 DEPTH = 3
@@ -75,13 +74,9 @@ class SavePoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, poses: Any, filename_prefix: str, format: str, threshold: float) -> io.NodeOutput:
-        import folder_paths
-
         frames, _ = poses_from_socket(poses)
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), *frames[0].size
-        )
-        base = Path(folder) / f"{name}_{counter:05}"
+        folder, name, counter = save_path(filename_prefix, frames[0].size)
+        base = folder / f"{name}_{counter:05}"
         if format == FORMATS[0]:
             path = base.with_name(base.name + "_.pose.npz")
             (poses if is_sequence(poses) else PoseSequence.from_poses(frames)).save(path)
@@ -150,14 +145,12 @@ def _leads_back(folder: Path, root: Path) -> bool:
 
 
 def pose_path(choice: str) -> Path:
-    """The path of an entry of `pose_files`."""
-    import folder_paths
-
+    """The path of an entry of `pose_files`. Raises `InputError` for other places, as a value that comes by wire has."""
     if choice == NO_FILE:
         raise InputError(
             "there is no pose file: put .json or .pose.npz files into ComfyUI's input folder, then press R"
         )
-    return Path(folder_paths.get_annotated_filepath(choice))
+    return annotated_path(choice)
 
 
 class LoadPoses(io.ComfyNode):
@@ -192,10 +185,11 @@ class LoadPoses(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_others: Any) -> tuple:
+    def fingerprint_inputs(cls, file: str | None, **_others: Any) -> tuple | None:
         """Read again after a file is changed."""
-        path = pose_path(file)
-        return file, tuple(file_stamp(part) for part in json_files(path))
+        if file is None:  # it comes by wire
+            return None
+        return file, tuple(file_stamp(part) for part in json_files(pose_path(file)))
 
     @classmethod
     def execute(cls, file: str, swap_hands: bool, canvas_width: int = 0, canvas_height: int = 0) -> io.NodeOutput:

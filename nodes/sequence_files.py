@@ -13,7 +13,7 @@ from ..sdpose_core.exports.targets import TARGETS
 from ..sdpose_core.poses import Poses, PoseSequence
 from . import widgets
 from .files import SUFFIXES, pose_files, pose_path
-from .host.folders import file_stamp
+from .host.folders import file_stamp, save_path
 from .host.info import show_text
 from .host.progress import Progress
 from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
@@ -55,9 +55,9 @@ class LoadSequence(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> tuple:
+    def fingerprint_inputs(cls, file: str | None) -> tuple | None:
         """Read again after the file is changed."""
-        return file, file_stamp(_sequence_path(file))
+        return None if file is None else (file, file_stamp(_sequence_path(file)))  # None: it comes by wire
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -166,6 +166,8 @@ class ExportSequence(io.ComfyNode):
         from ..sdpose_core.exports.profile import ExportOptions
         from ..sdpose_core.exports.targets import export
 
+        if person not in PERSONS:  # by wire; the library would also take the path of a mask
+            raise InputError(f"person: expected one of {', '.join(PERSONS)}, got {person!r}")
         clip, notes = sequence_from_socket(sequence)
         options = ExportOptions(
             person={PERSONS[0]: None, "id": number}.get(person, person),
@@ -203,9 +205,7 @@ def _one_frame(reference: Any) -> Poses | None:
 
 def _new_folder(prefix: str, size: tuple[int, int]) -> tuple[Path, str]:
     """A new folder (not made yet) in ComfyUI's output folder, and the name of its files."""
-    import folder_paths
-
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *size)
-    taken = [re.fullmatch(re.escape(name) + r"_(\d{5})_?", path.name) for path in Path(folder).glob(f"{name}_*")]
+    folder, name, counter = save_path(prefix, size)
+    taken = [re.fullmatch(re.escape(name) + r"_(\d{5})_?", path.name) for path in folder.iterdir()]
     counter = max([counter, *(int(match[1]) + 1 for match in taken if match)])
-    return Path(folder) / f"{name}_{counter:05}", name
+    return folder / f"{name}_{counter:05}", name

@@ -308,10 +308,12 @@ class _Search:
 
 
 def _below(base: Path, files: Sequence[Path]) -> list[Named]:
-    """Inputs with names relative to `base`; a link is left out if the file it leads to is there under its own name."""
+    """Inputs with names relative to `base`, or if a pattern leads out of it, to the folder that holds them all. A link
+    is left out if the file it leads to is there under its own name."""
     real = {os.path.realpath(file) for file in files if not file.is_symlink()}
     kept = [file for file in files if not (file.is_symlink() and os.path.realpath(file) in real)]
-    return [Named(file, Path(os.path.relpath(file, base)).as_posix()) for file in kept]
+    top = os.path.commonpath([os.path.abspath(folder) for folder in (base, *(file.parent for file in kept))])
+    return [Named(file, Path(os.path.relpath(file, top)).as_posix()) for file in kept]
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .containers import open_container
 from .dependencies import require
 from .errors import InputError
 from .files import is_sealed, sha256_of
@@ -281,7 +282,7 @@ def _of_video(file: Path, fact: Callable[[Any], T]) -> T | None:
     """`fact` of a video's container; None if it cannot be read."""
     av = require("av", "reading videos")
     try:
-        with av.open(f"file:{file}", metadata_errors="replace") as container:
+        with open_container(file) as container:
             return fact(container)
     except (av.error.FFmpegError, OSError, ValueError):
         return None

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from ...sdpose_core.errors import InputError
-from ...sdpose_core.names import is_hidden, natural_key
+from ...sdpose_core.files import why_missing
+from ...sdpose_core.names import is_hidden, natural_key, path_inside
 
 log = logging.getLogger(__name__)
 
 FOLDER = "sdpose"
 WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
 WEIGHT_SUFFIXES = (".safetensors", ".onnx")
+PLACES = ("input", "output")
 
 OLDEST_COMFYUI = (0, 26)
 """The oldest version that the tests ran in; the same as `requires-comfyui` in pyproject.toml."""
@@ -73,9 +76,13 @@ def transformers_folders() -> list[str]:
 
 
 def weight_path(name: str) -> Path:
-    """The path of the file or folder that `weight_files` lists as `name`. Raises `InputError` if it is gone."""
+    """The path of the file or folder that `weight_files` lists as `name`.
+
+    Raises `InputError` if it is gone, or for a name that leads elsewhere, as a value that comes by wire may.
+    """
     import folder_paths
 
+    path_inside(weights_folder(), name := str(name), "model")
     for folder in WEIGHT_FOLDERS:
         found = folder_paths.get_full_path(folder, name)
         if found:
@@ -91,6 +98,36 @@ def weights_folder() -> Path:
     import folder_paths
 
     return Path(folder_paths.get_folder_paths(FOLDER)[0])
+
+
+def annotated_path(text: str) -> Path:
+    """The path of `NAME [input]` or `NAME [output]` (without either: of the input folder).
+
+    The value may come by wire: `InputError` unless it is there, inside that folder, as is what a link in it leads to.
+    """
+    import folder_paths
+
+    name, place = next(
+        ((text.removesuffix(f" [{place}]"), place) for place in PLACES if text.endswith(f" [{place}]")),
+        (text, PLACES[0]),
+    )
+    path = path_inside(Path(folder_paths.get_directory_by_type(place)), name, "file")
+    if reason := why_missing(path):
+        raise InputError(f"file {text[:80]!r}: {reason} in ComfyUI's {place} folder: press R and choose another")
+    return path
+
+
+def save_path(prefix: str, size: tuple[int, int]) -> tuple[Path, str, int]:
+    """Where ComfyUI saves files of this prefix: folder, name, and the next free number. Makes the folder.
+
+    Raises `InputError` for a prefix that leads out of ComfyUI's output folder, or that no file can have.
+    """
+    import folder_paths
+
+    output = folder_paths.get_output_directory()
+    path_inside(Path(output), prefix or "unnamed", "filename_prefix")
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output, *size)
+    return Path(folder), name, counter
 
 
 def serve_help_and_graphs() -> None:
@@ -124,9 +161,15 @@ def _serve(prefix: str, names: set[str], folder: Path) -> None:
 
 
 def file_stamp(path: Path | None) -> tuple[float, int] | None:
-    """Time and size of a file, to notice that it was replaced. For a folder: the latest time and the total size."""
+    """Time and size of a file, to notice that it was replaced.
+
+    For a folder: the latest time and the total size of its files, and of those in its folders, as weights have them. It
+    may be any folder of the user's: no further folders are entered.
+    """
     if path is None:
         return None
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    patterns = ("*", "*/*.safetensors", "*/*.json")
+    found = [file for pattern in patterns for file in path.glob(pattern)] if path.is_dir() else [path]
+    files = [file for file in found if os.path.isfile(file)]
     stats = [file.stat() for file in files]
     return max((stat.st_mtime for stat in stats), default=0.0), sum(stat.st_size for stat in stats)

@@ -68,7 +68,9 @@ def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), 
     failed = list(found.failed)
     for named, name in zip(found.sources, names, strict=True):
         item = Item(named.source, named.relative, _fitted(name, out))
-        if (other := owner.setdefault(item.name, item.source)) != item.source:
+        if ".." in PurePosixPath(item.name).parts:  # as of a name that ends with it
+            failed.append((str(item.source), "its results would lie outside OUT: expected the name of a video"))
+        elif (other := owner.setdefault(item.name, item.source)) != item.source:
             reason = f"would write the same files as {other}: name the folder that holds both, or use a list file"
             failed.append((str(item.source), f"{reason}, so that they go into separate folders of OUT"))
         elif len(os.fsencode(os.path.abspath(out / item.name))) > PATH_LIMIT - ROOM:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import MappingProxyType
 
 from ..drawing.canvas import FITS
 from ..errors import InputError, did_you_mean
 from ..images import read_image
-from ..names import output_name
+from ..names import output_name, path_inside
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.people import parse_person, select_people
 from ..sequences.selection import select_person
@@ -64,7 +64,7 @@ def export(
     Args:
         sequence: tracked, cleaned and possibly fitted to a character (`retarget`).
         target: a name of `TARGETS`.
-        name: for file names; None: the stem of the sequence's source.
+        name: for file names, no path; None: the stem of the sequence's source.
         video: the source video, for face crops and training lists.
         faces: the poses in pixels of `video`, if `sequence` was fitted to a character; None: `sequence`.
         reference: the character: its poses, or its picture if the target needs that.
@@ -87,12 +87,20 @@ def export(
         size=_canvas(profile, options, _size_of(sequence, poses, picture)),
         fit=_fit(profile, options, fitted=poses is not None and poses.size == sequence.size),
         threshold=options.threshold, codec=options.codec or profile.codec, overwrite=options.overwrite,
-        name=output_name(name or Path(str(sequence.meta.get("source") or "poses")).stem, Path(out)), out=Path(out),
+        name=_name(name or PureWindowsPath(str(sequence.meta.get("source") or "poses")).stem, Path(out)), out=Path(out),
         video=video, faces=sequence if faces is None else faces, reference=poses, reference_picture=picture,
         on_progress=on_progress, result=result,
     )  # fmt: skip
     profile.write(job)
     return result
+
+
+def _name(name: str, out: Path) -> str:
+    """NAME of the files, shortened if it is long. Raises `InputError` if they would lie elsewhere than in `out`."""
+    short = output_name(name, out)
+    if path_inside(out, short, "the name of the files").name != short or "\\" in short:
+        raise InputError(f"the name of the files {name!r} is a path: expected a name without folders")
+    return short
 
 
 def _people(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..containers import kind_of_list, open_container
 from ..dependencies import require
 from ..errors import InputError
 from ..files import HEIC, kind_of
@@ -29,9 +30,6 @@ LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100_000), 100_000
 
 MAX_PIXEL_ASPECT = 10
 """Wider or higher pixels are an error of the file and count as square."""
-
-_LISTS = ("concat", "hls", "dash", "imf")
-"""FFmpeg's names for texts that name other files: a result would belong to the text, not to what it shows."""
 
 FEW = 0.1
 """A stream with this share of the frames of the longest one, or less, is a row of thumbnails, not a video."""
@@ -72,9 +70,10 @@ def opened(path: Path) -> Iterator[Any]:
     av = require("av", "reading videos")
     if kind_of(path) == HEIC:  # FFmpeg would take the first of its tiles for the picture
         raise InputError(f"{path} is {HEIC}: convert it to PNG or JPEG")
+    if found := kind_of_list(path):
+        raise InputError(f"{path} is a list of other files ({found}): pass the videos themselves")
     try:
-        # "file:" allows names with a colon, and keeps FFmpeg from following the file's references into the network
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = open_container(path)
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -84,8 +83,6 @@ def opened(path: Path) -> Iterator[Any]:
             "off, damaged or of another kind, get it again or convert it"
         ) from None
     with container:
-        if container.format.name in _LISTS:
-            raise InputError(f"{path} is a list of other files ({container.format.name}): pass the videos themselves")
         yield container
 
 

@@ -6,11 +6,12 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, sha256_of
+from sdpose_core.names import path_inside
 from sdpose_core.resumable import begin, one_at_a_time, refuse_other
 from sdpose_training.data.annotations import read_annotations
 
@@ -83,9 +84,7 @@ def picture_names(data: PaintedData) -> list[str]:
     if not names:
         raise InputError(f"{data.annotations} names no pictures")
     for name in names:
-        absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive
-        if absolute or ".." in name.replace("\\", "/").split("/"):
-            raise InputError(f"{data.annotations}: the file name {name!r} leads out of the folder: rename it")
+        path_inside(data.pictures, name, f"{data.annotations}: the file name")
         if Path(name).suffix.lower() not in SUFFIXES:
             raise InputError(f"{data.annotations}: {name!r} is not one of {', '.join(SUFFIXES)}: convert it first")
     return names

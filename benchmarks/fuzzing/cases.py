@@ -36,7 +36,7 @@ class Case:
     Attributes:
         what: how the input was changed.
         commands: program and arguments, run one after another.
-        names: of the input; an error must contain one of them.
+        names: of the input, or of the option that does not fit it; an error must contain one of them.
         nobody: nobody can be in the results.
         people: at most so many people in a frame.
         expected: files that must exist in the end, whatever the rest of the input is.
@@ -202,7 +202,7 @@ def _npz(rng: Rng, place: Place) -> Case:
         with np.load(seed) as file:
             data, what = damaged_npz({name: file[name] for name in file.files}, rng)
     path = place.write("x.pose.npz", data)
-    return Case(f"{seed.name}: {what}", _pose_commands(path, rng), ("x.pose.npz",))
+    return Case(f"{seed.name}: {what}", _pose_commands(path, rng), ("x.pose.npz", "the sequence is"))
 
 
 def _json(rng: Rng, place: Place) -> Case:
@@ -236,7 +236,11 @@ def _boxes(rng: Rng, place: Place) -> Case:
     else:
         command = ("image", place.copy("pictures/person.jpg", "in/a.png"), "--if-nobody", "empty", *more)
     return Case(
-        f"{seed.name}: {what}", (("sdpose", *command),), ("x.json",), nobody=seed.stem == "nobody", people=people
+        f"{seed.name}: {what}",
+        (("sdpose", *command),),
+        ("x.json", "trust_ids"),
+        nobody=seed.stem == "nobody",
+        people=people,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import json
 import logging
 import os
@@ -27,8 +28,14 @@ HANG_SECONDS = 20.0
 Program = Callable[[Sequence[str]], Any]
 
 
+_HEAVY = ("av", "cv2", "onnxruntime", "scipy.optimize", "torch", "diffusers", "accelerate", "faster_coco_eval")
+"""Imported when a worker starts: on a busy machine that alone may take longer than a case may."""
+
+
 def programs() -> dict[str, Program]:
     """The commands and scripts by name, and the readers of files that have no command."""
+    for package in (*_HEAVY, "sdpose_core.model.network"):
+        importlib.import_module(package)
     import evaluate
     import make_synthetic_people
     import train

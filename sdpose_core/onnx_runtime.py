@@ -248,7 +248,7 @@ class _OpenCV:
         self.description = f"cv2.dnn {cv2.__version__}"
         # from memory, as OpenCV on Windows cannot open names outside the system's code page
         content = np.fromfile(path, dtype=np.uint8)
-        if _OTHER_FILES.search(content):
+        if _OTHER_FILES.search(content.data):
             raise CheckpointError(
                 f"{path} keeps weights in other files, and {self.description} would read any file that it names: "
                 "install onnxruntime"

@@ -113,7 +113,7 @@ class Process:
             return 0
         process, self._process = self._process, None
         try:
-            code = process.wait(0.0 if process.poll() is not None else 2.0)  # one that crashes may not be gone yet
+            code = process.wait(0.0 if process.poll() is not None else 10.0)  # one that crashes may not be gone yet
         except subprocess.TimeoutExpired:
             code = 0
         try:

@@ -332,7 +332,7 @@ def damaged_tensors(data: bytes, rng: Rng) -> tuple[bytes, str]:
         return data[: 8 + length] + odd.tobytes(), f"values of {name}"
     done = []
     for _ in range(int(rng.integers(1, 3))):
-        name = pick(rng, header)
+        name = pick(rng, header or {"__metadata__": {}})
         if name == "__metadata__" or rng.random() < 0.4:
             metadata = header.get("__metadata__") or {}
             key = pick(rng, metadata or {"config": 0})

@@ -102,11 +102,11 @@ def annotations_of(path: Path) -> None:
 
 def _cases() -> Iterator[Any]:
     for name, content in POSES.items():
-        yield pytest.param(poses_of, content, 15, id=f"poses, {name}")
+        yield pytest.param(poses_of, content, 10, id=f"poses, {name}")
     for name, content in BOXES.items():
         for read in (boxes_of, expected_boxes_of, boxes_of_frames, boxes_of_a_clip):
-            yield pytest.param(read, content, 15, id=f"{read.__name__}, {name}")
-    yield pytest.param(annotations_of, COCO, 100, id="annotations")
+            yield pytest.param(read, content, 10, id=f"{read.__name__}, {name}")
+    yield pytest.param(annotations_of, COCO, 60, id="annotations")
 
 
 @pytest.mark.parametrize(("read", "content", "count"), list(_cases()))

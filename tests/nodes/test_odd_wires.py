@@ -34,7 +34,7 @@ def segments(value: Any) -> Any:
 @pytest.mark.parametrize("kind", VALUES)
 def test_odd_values_of_boxes_are_one_line(inside: Any, input_error: type[Exception], kind: str) -> None:
     sources = inside("nodes.sockets.box_sources")
-    for odd in odd_versions(VALUES[kind], 80):
+    for odd in odd_versions(VALUES[kind], 50):
         value = segments(odd) if kind == "segments" else odd
         try:
             with warnings.catch_warnings():
@@ -52,7 +52,7 @@ def test_odd_values_of_boxes_are_one_line(inside: Any, input_error: type[Excepti
 
 def test_odd_poses_are_one_line(inside: Any, input_error: type[Exception]) -> None:
     poses = inside("nodes.sockets.poses")
-    for odd in odd_versions([FRAME], 150):
+    for odd in odd_versions([FRAME], 80):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")

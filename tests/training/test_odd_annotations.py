@@ -37,7 +37,7 @@ PREDICTIONS = {
 
 def test_odd_annotations_are_one_line(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8))
-    for odd in odd_versions(COCO, 150):
+    for odd in odd_versions(COCO, 80):
         (tmp_path / "a.json").write_text(json.dumps(odd))
         try:
             with warnings.catch_warnings():
@@ -51,7 +51,7 @@ def test_odd_annotations_are_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", PREDICTIONS)
 def test_odd_predictions_are_one_line(kind: str, tmp_path: Path) -> None:
-    for odd in odd_versions(PREDICTIONS[kind], 100):
+    for odd in odd_versions(PREDICTIONS[kind], 60):
         (tmp_path / "p.json").write_text(json.dumps(odd))
         try:
             with warnings.catch_warnings():

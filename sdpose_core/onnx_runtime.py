@@ -148,8 +148,8 @@ class _OnnxRuntime:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
         # onnxruntime's errors have no common base class; texts in a damaged file may not be UTF-8
-        known = (e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
-        self._errors = (*known, UnicodeDecodeError)
+        known = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]
+        self._errors: tuple[type[Exception], ...] = (*known, UnicodeDecodeError)
         self._path, self._max_threads = path, max_threads
         available = onnxruntime.get_available_providers()
         wanted = [provider for provider in providers if provider_name(provider) in available]
@@ -248,7 +248,7 @@ class _OpenCV:
         self.description = f"cv2.dnn {cv2.__version__}"
         # from memory, as OpenCV on Windows cannot open names outside the system's code page
         content = np.fromfile(path, dtype=np.uint8)
-        if _OTHER_FILES.search(content):
+        if _OTHER_FILES.search(content.data):
             raise CheckpointError(
                 f"{path} keeps weights in other files, and {self.description} would read any file that it names: "
                 "install onnxruntime"

@@ -66,7 +66,10 @@ class ControlNetPictures:
         }
 
     def __call__(self, pose_map: np.ndarray, prompt: str, seed: int) -> np.ndarray:
-        """Pose map RGB uint8 (h, w, 3), sides multiples of 64 -> picture RGB uint8 (h, w, 3). Raises `NotFiniteError`."""
+        """Pose map RGB uint8 (h, w, 3), sides multiples of 64 -> picture RGB uint8 (h, w, 3).
+
+        Raises `NotFiniteError`.
+        """
         import torch
         from PIL import Image
 
@@ -79,7 +82,7 @@ class ControlNetPictures:
         )  # fmt: skip
         picture = output.images[0]
         if not np.isfinite(picture).all():  # it would be black
-            raise NotFiniteError("ControlNet gave values that are not numbers (NaN or infinity): use --dtype fp32")
+            raise NotFiniteError("ControlNet gave values that are not numbers (NaN or infinity): use full precision")
         return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 

@@ -148,8 +148,8 @@ class _OnnxRuntime:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
         # onnxruntime's errors have no common base class; texts in a damaged file may not be UTF-8
-        known = (e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))
-        self._errors = (*known, UnicodeDecodeError)
+        known = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]
+        self._errors: tuple[type[Exception], ...] = (*known, UnicodeDecodeError)
         self._path, self._max_threads = path, max_threads
         available = onnxruntime.get_available_providers()
         wanted = [provider for provider in providers if provider_name(provider) in available]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from paths import ROOT
 from safetensors.torch import load_file, save_file
 from tiny import SMALL, make_checkpoint, make_model
 
@@ -23,6 +27,7 @@ from sdpose_core.checkpoints.wrappers import holds_a_head, unwrapped
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.estimation.loading import load_estimator
+from sdpose_core.files import sha256_of
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.network import SDPose
 from sdpose_core.tensor_files import files_of, open_tensors
@@ -338,3 +343,26 @@ def test_an_index_of_shards_may_have_any_encoding(tmp_path: Path) -> None:
     index = json.dumps({"weight_map": dict.fromkeys(FEW, "a.safetensors")})
     (tmp_path / "unet.safetensors.index.json").write_bytes(index.encode("utf-16"))
     assert files_of(tmp_path, "unet") == [tmp_path / "a.safetensors"]
+
+
+@pytest.mark.slow  # starts processes
+def test_other_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    """All layouts, one with its weights in another file, whatever the order of Python's sets."""
+    source = make_checkpoint(tmp_path / "source.safetensors")
+    program = (
+        "import sys; from pathlib import Path; from sdpose_core.checkpoints.layouts import convert\n"
+        "from sdpose_core.checkpoints.onnx_export import export_onnx\n"
+        "source, out = map(Path, sys.argv[1:])\n"
+        "convert(source, out / 'ours.safetensors'); convert(source, out / 'comfy.safetensors', 'comfy')\n"
+        "convert(source, out / 'folder', 'diffusers'); convert(out / 'folder', out / 'back.safetensors')\n"
+        "export_onnx(source, out / 'one.onnx'); export_onnx(source, out / 'two.onnx', external_data=True)\n"
+    )
+    written = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", program, str(source), str(out)], env=environment, check=True)
+        files = (path for path in sorted(out.rglob("*")) if path.is_file())
+        written.append({str(path.relative_to(out)): sha256_of(path) for path in files})
+    assert written[0] == written[1]
+    assert {"ours.safetensors", "comfy.safetensors", "folder/sdpose.json", "one.onnx", "two.onnx"} <= set(written[0])

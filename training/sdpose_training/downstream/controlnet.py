@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdpose_core.dependencies import require
-from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.errors import CheckpointError, InputError, NotFiniteError
 from sdpose_core.network import quiet_client
 
 _PROBE = 1 << 20
@@ -67,7 +67,10 @@ class ControlNetPictures:
         }
 
     def __call__(self, pose_map: np.ndarray, prompt: str, seed: int) -> np.ndarray:
-        """Pose map RGB uint8 (h, w, 3), sides multiples of 64 -> picture RGB uint8 (h, w, 3)."""
+        """Pose map RGB uint8 (h, w, 3), sides multiples of 64 -> picture RGB uint8 (h, w, 3).
+
+        Raises `NotFiniteError`.
+        """
         import torch
         from PIL import Image
 
@@ -78,7 +81,10 @@ class ControlNetPictures:
             controlnet_conditioning_scale=self.settings.conditioning_scale,
             generator=torch.Generator("cpu").manual_seed(seed), output_type="np",
         )  # fmt: skip
-        return np.rint(np.clip(output.images[0], 0, 1) * 255).astype(np.uint8)
+        picture = output.images[0]
+        if not np.isfinite(picture).all():  # it would be black
+            raise NotFiniteError("ControlNet gave values that are not numbers (NaN or infinity): use full precision")
+        return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def _pipeline(base: Path, controlnet: Path) -> Any:

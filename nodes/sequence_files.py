@@ -170,7 +170,7 @@ class ExportSequence(io.ComfyNode):
             raise InputError(f"person: expected one of {', '.join(PERSONS)}, got {person!r}")
         clip, notes = sequence_from_socket(sequence)
         options = ExportOptions(
-            person={PERSONS[0]: None, "id": number}.get(person, person),
+            person={PERSONS[0]: None, "all": None, "id": number}.get(person, person),
             size=_size(width, height),
             frames=frames.strip() or None,
             frame_rate=rate_from_socket(frame_rate),

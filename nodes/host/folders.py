@@ -125,7 +125,8 @@ def save_path(prefix: str, size: tuple[int, int]) -> tuple[Path, str, int]:
     import folder_paths
 
     output = folder_paths.get_output_directory()
-    path_inside(Path(output), prefix or "unnamed", "filename_prefix")
+    prefix = prefix.strip() or "SDPose"
+    path_inside(Path(output), prefix, "filename_prefix")
     folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output, *size)
     return Path(folder), name, counter
 

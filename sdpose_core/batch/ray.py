@@ -33,6 +33,7 @@ def on_ray(batch: Batch, make_run: Callable[[Batch], Run], *, actors: int | None
 
     Raises `MissingDependency` without Ray.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else a new cluster reports to its makers
     require("ray.data", "--ray")
     ray: Any = require("ray", "--ray")
     logging.getLogger("ray.data").setLevel(logging.WARNING)

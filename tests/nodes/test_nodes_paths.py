@@ -101,6 +101,12 @@ def test_nothing_outside_output_is_written(
     assert set(places.parent.rglob("*")) == before
 
 
+def test_everybody_and_an_empty_prefix(nodes: dict, places: Path, sequence: Any) -> None:
+    export = nodes["SDPoseAnnotatorExport"].execute(sequence, "openpose", " ", "all", 0, 0, 0, "", 0.0)
+    assert Path(export.args[0]) == places / "output" / "SDPose_00001"
+    assert len(list(places.glob("output/SDPose_00001/*/*.json"))) == 2
+
+
 def test_a_person_by_wire_is_no_mask_of_another_place(
     nodes: dict, places: Path, input_error: type[Exception], sequence: Any
 ) -> None:

@@ -1,10 +1,12 @@
-"""Atomic writing: to a temporary name beside the target, which is then renamed. Folders: see `folders.py`."""
+"""Atomic writing: into a temporary folder beside the target, then moved. Whole folders: see `folders.py`."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -35,12 +37,17 @@ _BEGINNINGS = (
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 
 _TOKEN = ".sdpose.part"
-"""In the names of our temporary files and folders: .NAME.xxxxxxxx.sdpose.part.SUFFIX."""
+"""Ends the names of our temporary folders: .NAME.xxxxxxxx.MACHINE.sdpose.part."""
 
-_ABANDONED = re.compile(rf"\..*\.[a-z0-9_]{{8}}{re.escape(_TOKEN)}(\.\w+)?", re.DOTALL)
+_OURS = re.compile(rf"\..*\.[a-z0-9_]{{8}}\.([0-9a-f]{{8}}){re.escape(_TOKEN)}", re.DOTALL)
 
-_TEMPORARY = len(_TOKEN) + 11
-"""Bytes that a temporary name adds to a name: two dots, 8 random characters, the token; one to spare."""
+_TEMPORARY = len(_TOKEN) + 20
+"""Bytes that a temporary name adds to a name: three dots, 8 random characters, 8 of the machine, the token; one to
+spare."""
+
+_LONG_AGO = 24 * 3600
+"""Seconds without a change after which a temporary folder of another machine, whose locks may not be seen here, counts
+as abandoned."""
 
 _cleaned: set[str] = set()
 """Folders in which this process has looked for what killed processes left."""
@@ -48,71 +55,75 @@ _cleaned: set[str] = set()
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the folder of `path`; renamed to `path` when the block ends, removed when it fails.
+    """A path for a new file of the same name in a temporary folder; moved to `path` when the block ends without error.
 
-    It keeps the suffix of `path`, for writers that choose the format by name. What killed processes left in the folder
-    is removed, see `remove_abandoned`.
-    Raises `InputError` if the folder cannot be written to.
+    What killed processes left in the folder of `path` is removed, see `remove_abandoned`.
+    Raises `InputError` if that folder cannot be written to.
     """
     path = Path(path)
-    with writing(path), temporary_path(path) as temporary:
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+    with writing(path), temporary_folder(path) as folder:
+        yield folder / path.name
+        os.chmod(folder / path.name, 0o666 & ~_umask())
+        os.replace(folder / path.name, path)
 
 
 @contextlib.contextmanager
-def temporary_path(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A new file, or `folder`, beside `path` and on the same file system; removed when the block ends, if still there.
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` and on the same file system; removed when the block ends, if still there.
 
-    It is locked meanwhile, so that other processes do not take it for one that a killed process left.
+    It is locked meanwhile, so that other processes do not take it for one that a killed process left. (Files are not
+    locked themselves: some writers, such as that of safetensors, replace them.)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean_once(path.parent)
+    prefix, suffix = f".{temporary_stem(path)}.", f".{_machine()}{_TOKEN}"
     while True:
-        temporary = _new(path, folder)
-        lock = _lock(temporary)
-        if temporary.exists():
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+        with contextlib.suppress(_Taken):  # taken for abandoned by another process, before it was locked
+            lock = _lock(temporary)
             break
-        _release(lock)  # another process took it for abandoned before it was locked
     try:
+        temporary.chmod(0o777 & ~_umask())
         yield temporary
     finally:
-        _remove(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
         _release(lock)
 
 
-def _new(path: Path, folder: bool) -> Path:
-    prefix = f".{temporary_stem(path)}."
-    if folder:
-        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_TOKEN, dir=path.parent))
-        temporary.chmod(0o777 & ~_umask())
-        return temporary
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=f"{_TOKEN}{path.suffix}", dir=path.parent)
-    os.close(handle)
-    return Path(name)
+@functools.cache
+def _machine() -> str:
+    """8 hex digits that differ between machines, not between the containers on one."""
+    try:
+        name = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        name = platform.node().encode()
+    return hashlib.sha256(name).hexdigest()[:8]
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+class _Taken(Exception):
+    """Another process has locked a temporary folder, or removed it; or it is none."""
 
 
-def _lock(path: Path) -> int | None:
-    """The lock of a temporary file or folder, which ends with the process; None if another process has it, if it is
-    gone, or where files have no locks (Windows, some network drives): nothing counts as abandoned there."""
+def _lock(folder: Path) -> int | None:
+    """The lock of a temporary folder, which ends with the process; None where folders have no locks (Windows, some
+    network drives): nothing counts as abandoned there. Raises `_Taken`."""
     if fcntl is None:
         return None
-    handle = None
     try:
-        handle = os.open(path, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        _release(handle)
+        raise _Taken from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.stat(folder)):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        os.close(handle)
         return None
-    return handle
+    os.close(handle)
+    raise _Taken
 
 
 def _release(lock: int | None) -> None:
@@ -128,13 +139,20 @@ def _clean_once(folder: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files and folders in `folder` that belong to no living process."""
+    """Remove the temporary folders in `folder` that belong to no living process."""
     with contextlib.suppress(OSError):  # it cannot be listed, and says so when it is written to
         for entry in os.scandir(folder):
-            path = Path(entry.path)
-            if _ABANDONED.fullmatch(entry.name) and not entry.is_symlink() and (lock := _lock(path)) is not None:
-                _remove(path)
-                _release(lock)
+            if (name := _OURS.fullmatch(entry.name)) and (name[1] == _machine() or _is_old(entry)):
+                with contextlib.suppress(_Taken):
+                    if (lock := _lock(Path(entry.path))) is not None:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                        _release(lock)
+
+
+def _is_old(entry: os.DirEntry) -> bool:
+    """Whether nothing changed in a folder for long, by the clock of its file system."""
+    with tempfile.TemporaryFile(dir=os.path.dirname(entry.path)) as now:
+        return os.fstat(now.fileno()).st_mtime - entry.stat(follow_symlinks=False).st_mtime > _LONG_AGO
 
 
 @contextlib.contextmanager
@@ -152,7 +170,7 @@ def same_again(path: Path, make: Callable[[Path], None]) -> bool:
 
     Raises `InputError` if nothing can be written beside `path`.
     """
-    with writing(path), temporary_path(path, folder=True) as folder:
+    with writing(path), temporary_folder(path) as folder:
         again = folder / path.name
         make(again)
         return _digests(path) == _digests(again)
@@ -180,8 +198,8 @@ def kind_of(path: str | Path) -> str:
 
 
 def temporary_stem(path: Path) -> str:
-    """The part of a temporary file's name that says which file it becomes: its stem, shortened if it is long."""
-    return fitted_name(path.stem, name_limit(path.parent) - len(os.fsencode(path.suffix)) - _TEMPORARY)
+    """The part of a temporary folder's name that says what it becomes: its stem, shortened if it is long."""
+    return fitted_name(path.stem, name_limit(path.parent) - _TEMPORARY)
 
 
 @contextlib.contextmanager

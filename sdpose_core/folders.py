@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from .errors import InputError
-from .files import temporary_path, writing
+from .files import remove_abandoned, temporary_folder, writing
 
 _OLD = ".sdpose-old"
 """Ends the name of a folder that is being replaced, where both names cannot be exchanged at once."""
@@ -46,7 +46,10 @@ class FolderKind:
             return f"is a link to {os.readlink(path)}"
         if not path.is_dir():
             return "is a file"
-        found = [file.relative_to(path).as_posix() for file in _entries_below(path)]
+        try:
+            found = [file.relative_to(path).as_posix() for file in _entries_below(path)]
+        except OSError as error:
+            return f"cannot be read ({error.filename}: {error.strerror or error})"
         if foreign := [name for name in found if not self._fits(path / name, name)]:
             return f"holds {foreign[0]!r}, which does not belong to {self.word}"
         if found and self.marker and self.marker not in found:
@@ -54,8 +57,9 @@ class FolderKind:
         return None
 
     def _fits(self, file: Path, name: str) -> bool:
-        known = not file.is_symlink() and any(fnmatch(name, pattern) for pattern in self.patterns)
-        return known and (self.is_ours is None or self.is_ours(file))
+        depth = name.count("/")  # fnmatch takes a slash for any other character
+        known = any(fnmatch(name, pattern) and pattern.count("/") == depth for pattern in self.patterns)
+        return known and not file.is_symlink() and (self.is_ours is None or self.is_ours(file))
 
     def check(self, path: Path) -> None:
         """Raise `InputError` if the folder at `path` may not be removed, see `why_not`."""
@@ -65,44 +69,89 @@ class FolderKind:
     def remove(self, path: Path) -> None:
         """Remove the folder at `path`, if it is there. Raises `InputError` as `check`."""
         self.check(path)
-        with writing(path):
-            if os.path.lexists(path):
-                shutil.rmtree(path)
+        if os.path.lexists(path):
+            with writing(path), temporary_folder(path) as folder:  # so that no half of it is left under its name
+                path.rename(folder / path.name)
 
 
 def _entries_below(folder: Path) -> Iterator[Path]:
-    """The files below a folder, and the links, which are not followed; empty folders do not count."""
-    for place, folders, files in os.walk(folder):
+    """The files below a folder, and the links, which are not followed; empty folders do not count.
+
+    Raises `OSError` for a folder that cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=fail):
         yield from (Path(place, name) for name in files)
         yield from (Path(place, name) for name in folders if os.path.islink(os.path.join(place, name)))
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path, kind: FolderKind) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends; it is removed when the block fails.
+    """A temporary folder that takes the place of `path` when the block ends; it is removed when the block fails.
 
-    The old folder stays until the new one is in place. Raises `InputError` if it may not be removed (`FolderKind`), or
-    nothing can be written.
+    The old folder stays until the new one is in place. Only where the folder itself must stay (see `_must_stay`), its
+    files are replaced one by one. Raises `InputError` if it may not be removed (`FolderKind`), or nothing can be
+    written.
     """
-    path = Path(path)
-    kind.check(path)
-    with writing(path), temporary_path(path, folder=True) as temporary:
-        _restore(path)
-        yield temporary
-        kind.check(path)  # it may have changed meanwhile
-        if not os.path.lexists(path):
-            temporary.rename(path)
-        elif not _exchanged(temporary, path):
-            old = path.with_name(f".{path.name}{_OLD}")
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
+    path = Path(os.path.abspath(path))
+    with writing(path):
+        if stays := _must_stay(path):
+            remove_abandoned(path)
+        _restore(path, kind)
+        kind.check(path)
+        before = list(_entries_below(path)) if stays else []
+        with temporary_folder(path / path.name if stays else path) as temporary:
+            yield temporary
+            if stays:
+                _refill(path, temporary, before)
+            else:
+                kind.check(path)  # it may have changed meanwhile
+                _replace(path, temporary)
 
 
-def _restore(path: Path) -> None:
+def _must_stay(path: Path) -> bool:
+    """Whether a folder cannot be renamed: it is mounted, or the current one, or in a folder that is not ours."""
+    if not path.is_dir():
+        return False
+    return (
+        os.path.ismount(path)
+        or Path.cwd().is_relative_to(os.path.realpath(path))
+        or not os.access(path.parent, os.W_OK)
+    )
+
+
+def _refill(path: Path, temporary: Path, before: list[Path]) -> None:
+    """Move all files below `temporary` to `path`, and remove those that were there before and have no successor."""
+    new = {path / file.relative_to(temporary): file for file in _entries_below(temporary)}
+    for target, file in sorted(new.items()):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)
+    for file in before:
+        if file not in new:
+            file.unlink()
+
+
+def _replace(path: Path, temporary: Path) -> None:
+    if not os.path.lexists(path):
+        temporary.rename(path)
+    elif not _exchanged(temporary, path):
+        old = _old(path)
+        path.rename(old)
+        temporary.rename(path)
+        shutil.rmtree(old)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_OLD}")
+
+
+def _restore(path: Path, kind: FolderKind) -> None:
     """Finish the replacement of `path` by a process that was killed between its two renames."""
-    old = path.with_name(f".{path.name}{_OLD}")
-    if old.is_symlink() or not old.is_dir():
+    old = _old(path)
+    if not os.path.lexists(old) or kind.why_not(old):
         return
     if os.path.lexists(path):
         shutil.rmtree(old)

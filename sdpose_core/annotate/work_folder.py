@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, one_line
+from ..files import remove_abandoned
 from ..folders import FolderKind
 from ..origins import OtherOrigin
 from ..poses import PoseSequence
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 SETTINGS, SAVED, LOCK = "settings.json", "saved", "lock"
 
 WORK = FolderKind(
-    "the work folder of a clip", (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", ".*.part*"),
+    "the work folder of a clip", (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", ".*.part/*"),
     marker=LOCK,
 )  # fmt: skip
 
@@ -177,6 +178,7 @@ class WorkFolder:
     def clear(self) -> None:
         """Remove everything but the lock."""
         self._settings_file.unlink(missing_ok=True)  # first: without it, no chunk is used
+        remove_abandoned(self.path)
         for path in sorted(self.path.iterdir()):
             if path.name != LOCK:
                 path.unlink()

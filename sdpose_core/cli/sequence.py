@@ -15,7 +15,7 @@ from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
 from ..errors import InputError, counted
 from ..files import unchanged
-from ..origins import mark_of, mark_text, read_mark
+from ..origins import mark_of, mark_text
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.tracks import split_tracks
@@ -71,7 +71,6 @@ def _run_draw(args: argparse.Namespace) -> int:
     out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
     if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
-    before = [file for file in out.glob("*.png") if file.stem.isdecimal()] if os.path.isdir(out) else []
     frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
     with unchanged(args.sequence, beside), Bar() as bar:
         others = draw_sequence(
@@ -80,10 +79,6 @@ def _run_draw(args: argparse.Namespace) -> int:
         )  # fmt: skip
     for note in notes + others:
         say(f"note: {note}")
-    written = {out / f"{index:06d}.png" for index in sequence.frame_index}
-    for file in before:
-        if file not in written and read_mark(file) is not None:  # of a longer sequence: it would be the end of this one
-            file.unlink()
     print(out)
     return OK
 

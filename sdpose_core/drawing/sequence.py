@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, counted
+from ..folders import atomic_folder
 from ..images import check_pixels, write_png
-from ..origins import MARK
+from ..origins import MARK, mark_text, marked_files
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..times import ROUNDING, rate_of
@@ -46,7 +47,7 @@ def draw_sequence(
 
     Args:
         path: a video file, a `.png` (for a sequence of one frame), or a folder of PNGs named by frame number in the
-            source. Each file is written atomically.
+            source; written atomically. A folder that holds anything else than our drawings is not replaced.
         style, parts, threshold: see `draw_poses`. The threshold is 0 for a cleaned sequence, see `drawing_threshold`.
         size, fit: (w, h) of the result and how the source maps onto it, see `place`; None: the source's size.
         codec: see `VideoWriter`.
@@ -77,12 +78,11 @@ def draw_sequence(
             if on_progress:
                 on_progress(number, len(sequence))
 
-    texts = {MARK: mark} if mark else {}
+    texts = {MARK: mark or mark_text({})}
     if path.suffix.lower() == ".png":
         _write_picture(path, sequence, pictures(), texts)
     elif path.suffix == "":
-        for index, picture in zip(sequence.frame_index, pictures(), strict=True):
-            write_png(path / f"{index:06d}.png", picture, texts)
+        _write_folder(path, sequence, pictures(), texts)
     else:
         _write_video(path, sequence, pictures(), size, codec, mark)
     for note in notes:
@@ -145,6 +145,12 @@ def _write_picture(
     if len(sequence) != 1:
         raise InputError(f"{path} is one picture, the sequence has {len(sequence)} frames: name a video or a folder")
     write_png(path, next(pictures), texts)
+
+
+def _write_folder(path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], texts: Mapping[str, str]) -> None:
+    with atomic_folder(path, marked_files("*.png")) as folder:
+        for index, picture in zip(sequence.frame_index, pictures, strict=True):
+            write_png(folder / f"{index:06d}.png", picture, texts)
 
 
 def _write_video(

@@ -14,6 +14,7 @@ from torch import nn
 
 import make_coco_ood
 from sdpose_core.errors import InputError
+from sdpose_core.files import _machine
 from sdpose_core.skeletons import COCO_17
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.data.pictures import read_picture
@@ -258,7 +259,9 @@ def test_interrupted_runs_go_on(coco: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = coco / "val2017filter_edge"
     whole = _files(made)
     (made / NAMES[1]).unlink()
-    (made / f".{Path(NAMES[1]).stem}.abcd1234.sdpose.part.jpg").write_bytes(b"half")
+    left = made / f".{Path(NAMES[1]).stem}.abcd1234.{_machine()}.sdpose.part"
+    left.mkdir()
+    (left / "half.jpg").write_bytes(b"half")
     painted: list[str] = []
     write = make_coco_ood.write_picture
     monkeypatch.setattr(make_coco_ood, "write_picture", lambda p, *a: (painted.append(p.name), write(p, *a))[1])

@@ -18,6 +18,7 @@ from paths import ROOT
 from make_synthetic_people import _plan, build_parser, main
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import InputError, MissingDependency
+from sdpose_core.files import _machine
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.synthetic import dataset, scene
 from sdpose_training.synthetic.backgrounds import KINDS, random_object, sample_background
@@ -242,7 +243,9 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path, no_anny
     with open(tmp_path / "cut/records.jsonl", "a") as log:
         log.write('{"split": "train", "ind')  # a line torn by the interruption
     (tmp_path / "cut/images/train_0000001.jpg").write_bytes(b"")  # a picture that never reached the disk
-    (tmp_path / "cut/images/.train_0000004.abcd1234.sdpose.part.jpg").write_bytes(b"half")
+    left = tmp_path / f"cut/images/.train_0000004.abcd1234.{_machine()}.sdpose.part"
+    left.mkdir()
+    (left / "train_0000004.jpg").write_bytes(b"half")
     made.clear()
     monkeypatch.setattr(dataset, "make_picture", lambda *a: (made.append(1), make(*a))[1])
     assert run(tmp_path / "cut") == 0

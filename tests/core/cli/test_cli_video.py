@@ -401,16 +401,33 @@ def test_drawings_say_from_what_they_were_drawn(sequence_file: Path, tmp_path: P
         assert (mark["poses"], mark["drawing"]["style"]) == (digests[name], "musepose")
 
 
-def test_a_folder_of_a_longer_sequence_keeps_no_frame_of_it(sequence_file: Path, tmp_path: Path) -> None:
+def test_a_folder_of_a_longer_sequence_keeps_no_frame_of_it(
+    sequence_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     maps, longer = tmp_path / "maps", PoseSequence.load(sequence_file)
     PoseSequence.from_poses(longer.frames()[:2], frame_rate=longer.frame_rate).save(tmp_path / "short.pose.npz")
     assert run("draw", sequence_file, "-o", maps) == 0
-    write_png(maps / "000009.png", np.zeros((9, 9, 3), np.uint8))
-    (maps / "notes.txt").write_text("mine")
     assert run("draw", tmp_path / "short.pose.npz", "-o", maps) == 1
-    assert len(names(maps)) == 5
+    assert len(names(maps)) == 3
     assert run("draw", tmp_path / "short.pose.npz", "-o", maps, "--overwrite") == 0
-    assert names(maps) == ["000000.png", "000001.png", "000009.png", "notes.txt"], "only what we drew goes away"
+    assert names(maps) == ["000000.png", "000001.png"]
+
+
+@pytest.mark.parametrize("name", ["000000.png", "000009.png", "photo.jpg", "notes.txt"])
+def test_a_folder_with_files_of_others_is_not_replaced(
+    sequence_file: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture
+) -> None:
+    maps = tmp_path / "maps"
+    assert run("draw", sequence_file, "-o", maps) == 0
+    write_png(tmp_path / "own.png", np.zeros((9, 9, 3), np.uint8))
+    (tmp_path / "own.png").replace(maps / name)
+    before = {file: file.read_bytes() for file in maps.iterdir()}
+    capsys.readouterr()
+    assert run("draw", sequence_file, "-o", maps, "--overwrite", "--style", "dwpose") == 1
+    assert (
+        f"holds '{name}', which does not belong to an exported folder: nothing was removed" in capsys.readouterr().err
+    )
+    assert {file: file.read_bytes() for file in maps.iterdir()} == before
 
 
 # --- sdpose info ---------------------------------------------------------------------------------------------------

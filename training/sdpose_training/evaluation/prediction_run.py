@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +20,8 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.sdpose import PoseEstimator
+from sdpose_core.files import remove_abandoned
+from sdpose_core.folders import FolderKind
 from sdpose_core.resumable import (
     DamagedPiece,
     begin,
@@ -46,6 +47,8 @@ MAX_CHUNK = 128
 """Boxes per chunk: all pictures of a chunk are in memory at once."""
 
 _SETTINGS = "settings.json"
+
+PARTS = FolderKind("unfinished predictions", (_SETTINGS, "part_*.npz"), marker=_SETTINGS)
 _LONG = timedelta(days=30)
 
 
@@ -106,10 +109,14 @@ def predict(
     Returns:
         The predictions and their settings: "predictor" (its `meta`), "batch", "smaller_batches" (after lack of memory).
 
-    Raises `InputError`: the folder belongs to a run with other settings; a picture cannot be read.
+    Raises `InputError`: the folder belongs to a run with other settings, or holds files of others; a picture cannot be
+    read.
     """
-    if restart and processes.first:
-        shutil.rmtree(folder, ignore_errors=True)
+    if processes.first:
+        remove_abandoned(folder)
+        PARTS.check(folder)
+        if restart:
+            PARTS.remove(folder)
     processes.wait()
     settings = _agree(predictor, task, folder, processes)
     run = settings_hash(settings)

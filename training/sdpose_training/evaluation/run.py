@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from sdpose_training.data.annotations import read_annotations
 from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_set
 from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
 from sdpose_training.evaluation.options import OutputNames, Outputs
-from sdpose_training.evaluation.prediction_run import Processes, predict
+from sdpose_training.evaluation.prediction_run import PARTS, Processes, predict
 from sdpose_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor
 from sdpose_training.evaluation.protocols import (
@@ -80,7 +79,7 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     finally:
         processes.end()
     for folder in unfinished if results else ():  # only now: an interrupted run keeps finished benchmarks
-        shutil.rmtree(folder, ignore_errors=True)
+        PARTS.remove(folder)
     return results
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,13 +15,36 @@ from safetensors import SafetensorError
 
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
+from sdpose_core.folders import FolderKind, atomic_folder
 from sdpose_core.texts import read_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+log = logging.getLogger(__name__)
+
 _PREFIX = "step-"
 _PROGRESS = "progress.json"
+
+STATE = FolderKind(
+    "a training state",
+    (
+        _PROGRESS,
+        "*.safetensors",
+        "*.index.json",
+        "*.bin",
+        "*.pkl",
+        "*.pt",
+        "*/*.distcp",
+        "*/.metadata",
+        "*/*.pt",
+        "latest",
+        "zero_to_fp32.py",
+    ),
+    marker=_PROGRESS,
+)
+"""What accelerate writes, on one or several processes, whole or in shards."""
+
 _DOES_NOT_FIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)
 """Raised by PyTorch, safetensors and pickle for other names and shapes, and for truncated files."""
 
@@ -51,25 +76,35 @@ def step_name(step: int) -> str:
 def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep: int) -> Path:
     """Save model, optimizer, random states and progress as FOLDER/step-...; all processes take part.
 
-    The folder is renamed when complete; then all but the newest `keep` are removed.
+    It appears when it is complete; then all but the newest `keep` are removed, except those with files of others.
     """
+    from accelerate.utils import broadcast_object_list
+
     target = folder / step_name(progress.step)
-    unfinished = folder / f".{target.name}.part"
+    with contextlib.ExitStack() as stack:
+        shared = [str(stack.enter_context(atomic_folder(target, STATE))) if accelerator.is_main_process else ""]
+        [unfinished] = broadcast_object_list(shared)
+        accelerator.save_state(unfinished)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            with atomic_write(Path(unfinished) / _PROGRESS, "w") as file:
+                json.dump(asdict(progress), file)
     if accelerator.is_main_process:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(unfinished))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        with atomic_write(unfinished / _PROGRESS, "w") as file:
-            json.dump(asdict(progress), file)
-        shutil.rmtree(target, ignore_errors=True)
-        unfinished.rename(target)
-        for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
-            shutil.rmtree(old)
+        _remove_old(_states(folder)[:-keep])
     accelerator.wait_for_everyone()
     return target
+
+
+def _remove_old(states: Sequence[Path]) -> None:
+    for state in states:
+        try:
+            STATE.remove(state)
+        except InputError as error:  # the run goes on
+            log.warning("%s", error)
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(state for state in folder.glob(f"{_PREFIX}*") if (state / _PROGRESS).exists())
 
 
 def find_state(folder: Path, resume: str) -> Path | None:
@@ -77,7 +112,7 @@ def find_state(folder: Path, resume: str) -> Path | None:
 
     Raises `InputError`: "never", but there are states; no state at the path.
     """
-    states = sorted(state for state in folder.glob(f"{_PREFIX}*") if (state / _PROGRESS).exists())
+    states = _states(folder)
     if resume == "never":
         if states:
             advice = "resume it with --resume auto, or choose another --out"

@@ -18,6 +18,7 @@ from sdpose_core.checkpoints.layouts import read_checkpoint
 from sdpose_core.checkpoints.names import TEXT
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
+from sdpose_core.folders import FolderKind, atomic_folder
 from sdpose_core.network import quiet_client
 from sdpose_core.texts import read_json
 from sdpose_training.data.pictures import read_picture
@@ -32,6 +33,7 @@ ZOOM = (0.35, 1.0)
 """Size of a window relative to the largest one that fits into the picture."""
 LATENTS_MEASURED = 512
 """Number of windows to measure the deviation of the latents for the VAE's scaling factor."""
+_PART = FolderKind("a part of a tiny prior", ("config.json", "diffusion_pytorch_model.safetensors"), "config.json")
 
 
 def make_prior(recipe: Recipe, pictures: Sequence[Path], out: Path, args: argparse.Namespace) -> None:
@@ -191,10 +193,9 @@ def windows(pictures: Sequence[Path], size: tuple[int, int], batch: int, seed: i
 
 
 def _save_part(part: Any, folder: Path) -> None:
-    """Write a folder in diffusers' layout, renamed when complete."""
-    unfinished = folder.with_name(f".{folder.name}.part")
-    part.save_pretrained(unfinished)
-    unfinished.rename(folder)
+    """Write a folder in diffusers' layout."""
+    with atomic_folder(folder, _PART) as unfinished:
+        part.save_pretrained(unfinished)
 
 
 def _note(

@@ -251,7 +251,11 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises `InputError`: a missing file, invalid TOML, an unknown key (names the nearest known one), or a wrong value.
     """
-    return recipe_from(with_overrides(read_toml(path), overrides, Recipe))
+    values = with_overrides(read_toml(path), overrides, Recipe)
+    try:
+        return recipe_from(values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def recipe_from(values: Mapping) -> Recipe:

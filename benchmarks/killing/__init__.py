@@ -1,0 +1,1 @@
+"""What `kill_and_resume.py` kills: the commands, the killing, and the comparison with an undisturbed run."""

@@ -94,6 +94,7 @@ def save_checkpoint(
     layout: Layout = "ours",
     dtype: torch.dtype | None = None,
     metadata: Mapping[str, Any] | None = None,
+    source: str = "the state to write",
 ) -> ConversionReport:
     """Write a state dict of an `SDPose` atomically.
 
@@ -104,6 +105,7 @@ def save_checkpoint(
         layout: one of `LAYOUTS`.
         dtype: None keeps each tensor's.
         metadata: more text entries: training step, recipe, ...
+        source: where the state is from, for errors.
 
     Raises:
         CheckpointError: the tensors do not match the configuration.
@@ -112,7 +114,7 @@ def save_checkpoint(
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
-    _check(shapes, config, _has_rgb_branch(shapes), "the state to write")
+    _check(shapes, config, _has_rgb_branch(shapes), source)
     _check_types(state, "the state to write")
     tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
     if dtype is not None and (lost := _damage(tensors)) and not _damage(state):
@@ -167,7 +169,7 @@ def convert(
         if vae is not None:
             state |= read_vae_decoder(Path(vae))
         kept = {k: v for k, v in found.info.metadata.items() if k not in metadata_of(config)}
-        report = save_checkpoint(state, config, target, layout=layout, dtype=dtype, metadata=kept)
+        report = save_checkpoint(state, config, target, layout=layout, dtype=dtype, metadata=kept, source=str(source))
         damage = [f"{text}: the weights are damaged" for text in [_damage(state)] if text]
         return replace(report, notes=(*found.notes, *damage, *report.notes))
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from ..dependencies import require
 from ..errors import InputError
-from ..files import temporary_path, writing
+from ..files import temporary_folder, writing
 from ..model.folding import fold_constants
 from ..model.network import SDPose
 from .layouts import ConversionReport, read_checkpoint
@@ -186,7 +186,7 @@ def _save(program: Any, target: Path, external: bool) -> str | None:
     data = target.with_name(f"{name}.data")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_path(target, folder=True) as folder:
+        with temporary_folder(target) as folder:
             program.save(folder / name, external_data=external)  # the .onnx names its data after itself
             if (folder / data.name).exists():
                 os.replace(folder / data.name, data)

@@ -89,7 +89,7 @@ def read_boxes(content: Any, where: str) -> BoxRows:
     names: dict[Id, str] = {}
     content = _unwrapped(content)
     if isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
-        names = names_by_id(used_categories(content))
+        names = names_by_id(used_categories(content, where))
         entries = _annotated(content, found, where)
     elif isinstance(content, Mapping) and isinstance(content.get("bboxes"), list):
         found.single = True

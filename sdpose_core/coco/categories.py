@@ -46,14 +46,14 @@ def names_by_id(categories: Sequence[Mapping[str, Any]]) -> dict[Id, str]:
     return names
 
 
-def used_categories(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def used_categories(content: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
     """The categories of a COCO file, without unused ones that are only the heading of others: some tools add one.
 
-    Raises `InputError` if they are no list.
+    `where` is the file, for errors. Raises `InputError` if they are no list.
     """
     found = content.get("categories") or []
     if not isinstance(found, list):
-        raise InputError(f"expected 'categories' to be a list of objects, found {found!r:.60}")
+        raise InputError(f"{where}: expected 'categories' to be a list of objects, found {found!r:.60}")
     listed = [each for each in found if isinstance(each, Mapping)]
     used = {category_of(each) for each in content["annotations"] if isinstance(each, Mapping)}
     headed = [(each.get("supercategory"), id(each)) for each in listed if each.get("supercategory")]

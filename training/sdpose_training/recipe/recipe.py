@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from sdpose_core.errors import InputError
 from sdpose_core.model.config import UNetConfig, VAEConfig
 from sdpose_training.recipe.toml_files import read_toml
 from sdpose_training.recipe.values import build, with_overrides

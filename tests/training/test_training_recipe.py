@@ -62,7 +62,7 @@ def test_the_command_line_wins() -> None:
         (["--data.rot", "x"], "did you mean 'data.root'"),
         (["--stages.0.sample", "5"], r"did you mean 'stages.N.samples'"),
         (["--stages.3.samples", "5"], "no number 3"),
-        (["--seed", "many"], "^seed: expected a whole number, found 'many'"),
+        (["--seed", "many"], r"body\.toml: seed: expected a whole number, found 'many'"),
         (["--rgb-reconstruction", "maybe"], "rgb_reconstruction: expected on or off, found 'maybe'"),
         (["--stages.0.input_size", "192"], "expected 2 values"),
         (["--seed"], "--seed has no value"),

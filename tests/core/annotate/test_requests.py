@@ -66,7 +66,7 @@ def test_weights_are_their_content(tmp_path: Path) -> None:
 def test_another_content_of_a_file_is_another_request(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "in" / kind
     file.parent.mkdir()
-    (tmp_path / "in" / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "in" / "model.onnx").write_bytes(b"graph, weights in model.onnx.data")
     (tmp_path / "in" / "detector folder").mkdir()
     file = file / "model.safetensors" if file.is_dir() else file
 

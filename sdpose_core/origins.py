@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .dependencies import require
 from .errors import InputError
-from .files import sha256_of
+from .files import clean_once, sha256_of
 from .folders import FolderKind
 from .images import of_picture
 from .poses import PoseSequence
@@ -148,6 +148,7 @@ def weights_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
 
 def kept_poses(file: Path) -> PoseSequence | None:
     """The poses in a `.pose.npz` of an earlier run; None if there is none. Raises `InputError` if it is damaged."""
+    clean_once(file.parent)
     if not file.exists():
         return None
     try:

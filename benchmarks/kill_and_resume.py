@@ -21,8 +21,9 @@ from pathlib import Path
 
 from killing.commands import COMMANDS
 from killing.engine import Job, Killer, Tally
+from killing.training import OTHERS, Clip
 
-JOBS: tuple[type[Job], ...] = COMMANDS
+JOBS: tuple[type[Job], ...] = COMMANDS + OTHERS
 
 
 def main() -> int:
@@ -31,6 +32,7 @@ def main() -> int:
     chosen = [job for job in JOBS if not args.commands or any(job.name.startswith(name) for name in args.commands)]
     if not chosen:
         raise SystemExit(f"no such command; there are: {', '.join(job.name for job in JOBS)}")
+    Clip.video = args.video
     jobs = [job() for job in chosen]
     for job in jobs:
         if job.why_not:
@@ -75,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=100, help="of all commands together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", type=lambda text: text.split(","), help="only these: the beginnings of names")
+    parser.add_argument("--video", type=Path, help="a video for the command clip, instead of a computed one")
     return parser
 
 

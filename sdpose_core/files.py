@@ -75,7 +75,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     locked themselves: some writers, such as that of safetensors, replace them.)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clean_once(path.parent)
+    clean_once(path.parent)
     prefix, suffix = f".{temporary_stem(path)}.", f".{_machine()}{_TOKEN}"
     while True:
         temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
@@ -131,8 +131,12 @@ def _release(lock: int | None) -> None:
         os.close(lock)
 
 
-def _clean_once(folder: Path) -> None:
-    """Remove what killed processes left in a folder, at the first use of the folder by this process."""
+def clean_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder, at the first use of the folder by this process.
+
+    Writers do it by themselves. What only looks whether its files are there calls it, as a process may have been killed
+    after the last of them was in place.
+    """
     if (place := os.path.realpath(folder)) not in _cleaned:
         _cleaned.add(place)
         remove_abandoned(folder)

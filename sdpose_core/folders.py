@@ -29,13 +29,14 @@ class FolderKind:
     Attributes:
         word: what it is, as in "an exported checkpoint".
         patterns: of all its files, as POSIX paths below it.
-        marker: the file that shows that the folder is ours; None if `is_ours` shows it.
+        marker: the file that shows that the folder is ours, or several of which one must be there; () if none is
+            needed.
         is_ours: whether one of its files is ours; None: its name is enough.
     """
 
     word: str
     patterns: tuple[str, ...]
-    marker: str | None = None
+    marker: str | tuple[str, ...] = ()
     is_ours: Callable[[Path], bool] | None = None
 
     def why_not(self, path: Path) -> str | None:
@@ -52,8 +53,9 @@ class FolderKind:
             return f"cannot be read ({error.filename}: {error.strerror or error})"
         if foreign := [name for name in found if not self._fits(path / name, name)]:
             return f"holds {foreign[0]!r}, which does not belong to {self.word}"
-        if found and self.marker and self.marker not in found:
-            return f"is not {self.word} of ours (it has no {self.marker})"
+        markers = (self.marker,) if isinstance(self.marker, str) else self.marker
+        if found and markers and not set(markers) & set(found):
+            return f"is not {self.word} of ours (it has no {markers[0]})"
         return None
 
     def _fits(self, file: Path, name: str) -> bool:

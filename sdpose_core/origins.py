@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .containers import open_container
 from .dependencies import require
 from .errors import InputError
-from .files import is_sealed, sha256_of
+from .files import clean_once, is_sealed, sha256_of
 from .folders import FolderKind
 from .images import of_picture
 from .poses import PoseSequence
@@ -153,6 +153,7 @@ def weights_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
 
 def kept_poses(file: Path) -> PoseSequence | None:
     """The poses in a `.pose.npz` of an earlier run; None if there is none. Raises `InputError` if it is damaged."""
+    clean_once(file.parent)
     if not os.path.exists(file):
         return None
     try:

@@ -24,7 +24,7 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import InputError
-from .files import atomic_write
+from .files import atomic_write, clean_once
 from .npz_files import read_npz
 from .texts import read_json
 
@@ -73,6 +73,7 @@ def read_settings(file: Path) -> dict[str, Any] | None:
 
 def begin(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in `file`; if it does not exist, `settings` are written to it."""
+    clean_once(file.parent)
     found = read_settings(file)
     if found is not None:
         return found

@@ -125,6 +125,22 @@ def test_a_run_says_everything(data: Path, checkpoint: Path, tmp_path: Path, cap
     assert list(out.parent.iterdir()) == [out]  # nothing unfinished is left
 
 
+@pytest.mark.parametrize("more", [[], ["--restart"]])
+def test_a_folder_of_others_in_the_place_of_unfinished_predictions_is_left_alone(
+    data: Path, checkpoint: Path, tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "part_000000.npz").write_text("precious")
+    (tmp_path / "a.parts").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "b.parts").mkdir()
+    (tmp_path / "b.parts" / "chapter.docx").write_text("precious")
+    before = sorted(tmp_path.rglob("*"))
+    for name, reason in (("a", "is a link to"), ("b", "holds 'chapter.docx'")):
+        assert main(["--checkpoint", str(checkpoint), *command(data, tmp_path / f"{name}.json"), *more]) == 1
+        assert reason in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_the_figures_are_those_of_the_validation_while_training(data: Path, checkpoint: Path, tmp_path: Path) -> None:
     people, _ = read_people(read_annotations(data / "annotations" / "val.json"), data / "images", COCO_17)
     model = load_sdpose(checkpoint, device="cpu")

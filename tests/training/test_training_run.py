@@ -44,7 +44,7 @@ from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
 from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.setup import check_launch, learning_rate, plan_stages, set_up
 from sdpose_training.fit.starting_weights import starting_model
-from sdpose_training.fit.state import Progress
+from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, crops_of
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import load_recipe
@@ -93,6 +93,31 @@ def start(data: Path, out: Path, *more: str, **environment: str) -> subprocess.P
     arguments = [sys.executable, str(ROOT / "training" / "train.py"), *command(data, out, *more)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **environment}
     return subprocess.Popen(arguments, env=env, stderr=subprocess.PIPE, text=True)
+
+
+class StateSaver:
+    """An accelerator that saves a state of one file."""
+
+    is_main_process = True
+
+    def wait_for_everyone(self) -> None: ...
+
+    def save_state(self, folder: str) -> None:
+        (Path(folder) / "model.safetensors").write_text("weights")
+
+
+def test_old_states_go_only_if_they_are_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    states, elsewhere = tmp_path / "checkpoints", tmp_path / "elsewhere"
+    for step in range(3):
+        save_state(StateSaver(), states, Progress(step), keep=9)
+    (states / step_name(0)).rename(elsewhere)
+    (states / step_name(0)).symlink_to(elsewhere, target_is_directory=True)
+    (states / step_name(1) / "notes.md").write_text("mine")
+    for step in range(2, 5):
+        save_state(StateSaver(), states, Progress(step), keep=1)
+    assert sorted(os.listdir(states)) == [step_name(step) for step in (0, 1, 4)]
+    assert sorted(os.listdir(elsewhere)) == ["model.safetensors", "progress.json"]
+    assert "is a link to" in caplog.text and "holds 'notes.md'" in caplog.text
 
 
 # --- the ways a run goes -------------------------------------------------------------------------------------------

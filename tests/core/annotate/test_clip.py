@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import shutil
 import threading
 import time
 import weakref
@@ -14,7 +15,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import kill_and_resume
 import numpy as np
 import pytest
 from synthetic_clip import RATE, SIZE, ColorDetector, FigureEstimator, SyntheticClip, picture
@@ -778,6 +778,50 @@ def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
     assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
 
 
+def link_to_a_folder(work: Path, elsewhere: Path) -> None:
+    work.symlink_to(elsewhere, target_is_directory=True)
+
+
+def link_to_nothing(work: Path, elsewhere: Path) -> None:
+    work.symlink_to(elsewhere / "nothing")
+
+
+def a_file(work: Path, elsewhere: Path) -> None:
+    work.write_text("mine")
+
+
+def others_files(work: Path, elsewhere: Path) -> None:
+    shutil.copytree(elsewhere, work)
+
+
+def a_link_in_it(work: Path, elsewhere: Path) -> None:
+    work.mkdir()
+    (work / "lock").symlink_to(elsewhere / "chunk_00000.npz")  # opened to lock it, it would be cut off
+
+
+NOT_OURS = {
+    link_to_a_folder: "is a link to", link_to_nothing: "is a link to", a_file: "is a file",
+    others_files: "is not the work folder of a clip", a_link_in_it: "holds 'lock'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("prepare", NOT_OURS)
+def test_a_work_folder_that_is_not_ours_is_left_alone(tmp_path: Path, prepare: Any, overwrite: bool) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    for name in ("chunk_00000.npz", "film.mp4"):
+        (elsewhere / name).write_text("precious")
+    prepare(ClipFiles(out, "clip").work, elsewhere)
+    SyntheticClip.make(tmp_path / "clip40.json", 40)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=f"{NOT_OURS[prepare]}.*nothing was removed"):
+        annotate(out, estimator=never, detector=never, options=ClipOptions(overwrite=overwrite))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert [file.read_text() for file in elsewhere.iterdir()] == ["precious"] * 2
+
+
 def test_an_unfinished_overwriting_run_is_told_of(tmp_path: Path) -> None:
     out = tmp_path / "out"
     finished(out)
@@ -1149,25 +1193,6 @@ def test_an_unfinished_set_is_resumed_under_its_name(tmp_path: Path, stop: str) 
     estimator = FigureEstimator()
     assert numbered(out, estimator=lambda: estimator).name == "clip_00002"
     assert sum(estimator.calls) == (8 if stop == "estimating" else 0)
-
-
-@pytest.mark.slow  # four starts of the program
-@pytest.mark.skipif(not hasattr(__import__("signal"), "SIGKILL"), reason="this system has no SIGKILL")
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """A small version of `benchmarks/kill_and_resume.py`: killed three times on its way."""
-    clip = SyntheticClip.make(tmp_path / "clip.json", 400)
-    options = ClipOptions(chunk=16, detect_every=3)
-    began = time.perf_counter()
-    annotate_clip(clip, tmp_path / "a", estimator=FigureEstimator, detector=ColorDetector, options=options, asked={})
-    seconds = time.perf_counter() - began
-    setup = kill_and_resume.Setup(clip.info.path, chunk=16, every=1, detect_every=3, pace=0.001)
-    for share in (0.3, 0.2, 0.6):
-        run = setup.start(tmp_path / "b")
-        time.sleep(share * seconds)
-        run.kill()
-        run.wait()
-    setup.finish(tmp_path / "b")
-    assert kill_and_resume.fingerprint(tmp_path / "b") == kill_and_resume.fingerprint(tmp_path / "a")
 
 
 def test_the_frame_rate_is_a_fraction() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -392,6 +393,64 @@ def test_the_stored_input_size_comes_along_and_the_file_is_opened_once(
     model = load_sdpose(body, input_size=(128, 64), dtype="fp32", device="cpu")
     assert model.approximations["input_size"].startswith("128x64 instead of ")
     assert len(calls) == 1
+
+
+def any_folder(path: Path, source: Path) -> None:
+    path.mkdir()
+    (path / "thesis.tex").write_text("precious")
+
+
+def folder_of_pictures(path: Path, source: Path) -> None:
+    (path / "unet").mkdir(parents=True)
+    (path / "unet" / "photo.png").write_text("precious")
+
+
+def link(path: Path, source: Path) -> None:
+    convert(source, path.with_name("elsewhere"), "diffusers")
+    path.symlink_to(path.with_name("elsewhere"), target_is_directory=True)
+
+
+def downloaded_folder(path: Path, source: Path) -> None:
+    """As the authors publish it, and as a download leaves it."""
+    convert(source, path, "diffusers")
+    (path / "sdpose.json").unlink()
+    (path / "sdpose_download.json").write_text("{}")
+
+
+def authors_folder(path: Path, source: Path) -> None:
+    convert(source, path, "diffusers")
+    (path / "sdpose.json").unlink()
+
+
+def export_with_a_note(path: Path, source: Path) -> None:
+    convert(source, path, "diffusers")
+    (path / "notes.md").write_text("precious")
+
+
+KEPT = {
+    any_folder: "holds 'thesis.tex'", folder_of_pictures: "holds 'unet/photo.png'", link: "is a link to",
+    downloaded_folder: "holds 'sdpose_download.json'", authors_folder: "has no sdpose.json",
+    export_with_a_note: "holds 'notes.md'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prepare", KEPT)
+def test_a_folder_that_is_no_export_of_ours_is_not_replaced(body: Path, tmp_path: Path, prepare: Any) -> None:
+    prepare(tmp_path / "target", body)
+    before = {file: file.is_file() and file.read_bytes() for file in tmp_path.rglob("*")}
+    with pytest.raises(InputError, match=f"{KEPT[prepare]}.*nothing was removed"):
+        convert(body, tmp_path / "target", "diffusers", overwrite=True)
+    assert {file: file.is_file() and file.read_bytes() for file in tmp_path.rglob("*")} == before
+
+
+def test_an_ancestor_of_the_source_is_not_replaced(body: Path, tmp_path: Path) -> None:
+    (tmp_path / "models" / "inner").mkdir(parents=True)
+    source = body.rename(tmp_path / "models" / "inner" / "body")
+    for above in (tmp_path / "models", source.parent, source):
+        with pytest.raises(InputError):
+            convert(source, above, "diffusers", overwrite=True)
+    read_checkpoint(source)
+    assert list(tmp_path.rglob("*.part")) == []
 
 
 def test_incomplete_models_are_not_written(body: Path, tmp_path: Path) -> None:

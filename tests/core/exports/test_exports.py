@@ -708,6 +708,34 @@ def test_a_folder_of_the_users_is_never_replaced(clip: PoseSequence, tmp_path: P
     assert (tmp_path / "walk" / "diary.txt").read_text() == "dear"
 
 
+@pytest.mark.parametrize(
+    ("target", "codec", "folder", "name"),
+    [
+        ("unianimate", None, "walk", "0000.jpg"),
+        ("controlnet", "png", "walk_pose", "00000.png"),
+        ("openpose", None, "walk_openpose", "walk_000000000000_keypoints.json"),
+    ],
+)
+def test_a_folder_with_files_of_the_users_under_our_names_is_never_replaced(
+    clip: PoseSequence, tmp_path: Path, target: str, codec: str | None, folder: str, name: str
+) -> None:
+    options = ExportOptions(frames="2", codec=codec, overwrite=True)
+    [written] = export(clip, target, tmp_path, options=options).files
+    assert written.name == folder
+    assert export(clip, target, tmp_path, options=options).files == [written], "one of ours is"
+    own = (
+        b'{"people": []}'
+        if name.endswith("json")
+        else cv2.imencode(Path(name).suffix, np.zeros((9, 9, 3)))[1].tobytes()
+    )
+    (written / name).write_bytes(own)
+    before = {file: file.read_bytes() for file in written.iterdir()}
+    with pytest.raises(InputError, match=f"holds '{name}', which does not belong to an exported folder"):
+        export(clip, target, tmp_path, options=options)
+    assert {file: file.read_bytes() for file in written.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [written]
+
+
 def test_progress_counts_the_frames(clip: PoseSequence, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     export(clip, "animate_anyone", tmp_path, on_progress=lambda done, total: seen.append((done, total)))

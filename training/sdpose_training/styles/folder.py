@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdpose_core.errors import InputError
-from sdpose_core.files import atomic_path, sha256_of
+from sdpose_core.files import atomic_path, clean_once, sha256_of
 from sdpose_core.names import path_inside
 from sdpose_core.resumable import begin, one_at_a_time, refuse_other
 from sdpose_training.data.annotations import read_annotations
@@ -139,6 +139,7 @@ def copy_annotations(data: PaintedData, out: Path) -> dict[str, str]:
         return digests
     for place, digest in digests.items():
         target = out / place
+        clean_once(target.parent)
         if not target.exists():
             with atomic_path(target) as temporary:
                 shutil.copyfile(files[place], temporary)

@@ -272,6 +272,7 @@ def test_missing_pictures_of_a_test_are_told_before_training(
 
 
 @pytest.mark.usefixtures("pretended")
+@pytest.mark.slow
 def test_other_annotations_are_measured_anew_and_one_failure_ends_nothing(
     arms: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

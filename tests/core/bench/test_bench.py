@@ -42,8 +42,9 @@ def flops() -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("model", "ceiling"), [
-    ("wholebody", 0.86), pytest.param("body", 1.0, marks=pytest.mark.slow),
+    ("wholebody", 0.86), ("body", 1.0),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_operations_at_full_size(model: str, ceiling: float, flops: dict[str, float]) -> None:
     """The released way is the real one (6,891 GFLOP whole body), stage by stage; ours leaves out what nobody reads."""
     released = count_gflop("released", CONFIGS[model])

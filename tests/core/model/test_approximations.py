@@ -88,9 +88,10 @@ def test_pooled_attention_follows_the_size_of_the_pictures() -> None:
     # 4 x 12288^2 x width per attention, of which three quarters go: VAE (512) and two (five) layers of 320
     [
         pytest.param(WHOLEBODY, 3, 522, id="whole body"),
-        pytest.param(BODY, 6, 957, id="body", marks=pytest.mark.slow),
+        pytest.param(BODY, 6, 957, id="body"),
     ],
 )
+@pytest.mark.slow
 def test_what_pooling_saves_at_full_size(config: SDPoseConfig, layers: int, saved_gflop: float) -> None:
     with torch.device("meta"):
         model = SDPose(config).eval().requires_grad_(False)

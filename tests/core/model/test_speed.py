@@ -58,9 +58,10 @@ def test_operations_of_a_whole_body(device: str, gflop: int) -> None:
     "names",
     [
         pytest.param(("fp32-flip", "bf16-compile"), id="one of each kind"),
-        pytest.param([name for name, mode in MODES.items() if mode.exact], id="all", marks=pytest.mark.slow),
+        pytest.param([name for name, mode in MODES.items() if mode.exact], id="all"),
     ],
 )
+@pytest.mark.slow
 def test_operations_of_every_mode(names: Sequence[str]) -> None:
     """Half precision and compilation change none; a flip test doubles them."""
     config = Settings(tiny=True).config
@@ -114,6 +115,7 @@ def test_keys_values_and_embedding_are_not_computed_again() -> None:
     assert not any(name.endswith("time_emb_proj") for name, _ in folded.unet.named_modules())
 
 
+@pytest.mark.slow
 def test_constants_of_half_precision_are_rounded_once(tmp_path: Path) -> None:
     """Computed in float32 from the file's own numbers, then cast: also where the file holds more than is asked for."""
     model = tiny_model()
@@ -264,6 +266,7 @@ def test_memory_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert two <= 2.05 * peak
 
 
+@pytest.mark.slow
 def test_the_vae_takes_a_few_pictures_at_a_time_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest tensors are its first block's: 0.2 GB of each picture. The U-Net's and the head's grow on."""
     with torch.device("meta"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .dependencies import require
+from .files import open_regular
 
 _READ_MORE = frozenset(
     {"applehttp", "avisynth", "concat", "concatf", "dash", "hls", "image2", "image2pipe", "imf", "lavfi", "rtp",
@@ -24,6 +25,7 @@ _XML_LISTS = ((b"<MPD", "dash"), (b"<CompositionPlaylist", "imf"))
 def open_container(path: Path) -> Any:
     """PyAV's container of a file, whose result would belong to no other file. Raises PyAV's errors and `OSError`."""
     av = require("av", "reading videos")
+    open_regular(path).close()
     settings = {"protocol_whitelist": "file", "format_whitelist": _formats()}
     # "file:" allows names with a colon
     return av.open(f"file:{path}", metadata_errors="replace", container_options=settings)
@@ -40,7 +42,7 @@ def _formats() -> str:
 def kind_of_list(path: Path) -> str | None:
     """FFmpeg's name of a text that names other files, by its beginning; None for other files."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(1024)
     except OSError:
         return None

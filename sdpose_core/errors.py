@@ -12,14 +12,22 @@ from collections.abc import Iterable, Iterator
 
 log = logging.getLogger(__name__)
 
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
-"""Line ends, and what a terminal obeys, as escapes: names come from files of unknown origin."""
+_CONTROLS = {
+    code: repr(chr(code))[1:-1]
+    for code in (*range(32), *range(127, 160), *range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xDC80, 0xDCA0))
+}
+"""Line ends, what a terminal obeys (also as a byte that is not UTF-8), and what reverses text -> escapes."""
 
 
 def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
     """ "did you mean 'x'?" for the known name nearest to an unknown one; "" if none is near."""
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def printable(text: str) -> str:
+    """The text on one line, with escapes for what a terminal obeys: names come from files of unknown origin."""
+    return text.translate(_CONTROLS)
 
 
 def one_line(error: Exception) -> str:
@@ -36,7 +44,7 @@ class SDPoseError(Exception):
     """A mistake in the input, or something that is missing. Its message is one line, whatever names it quotes."""
 
     def __str__(self) -> str:
-        return super().__str__().translate(_CONTROLS)
+        return printable(super().__str__())
 
 
 class InputError(SDPoseError, ValueError):

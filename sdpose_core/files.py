@@ -1,14 +1,19 @@
-"""Atomic writing: into a temporary folder beside the target, then moved. Whole folders: see `folders.py`."""
+"""Reading that never waits, and atomic writing: into a temporary folder beside the target, then moved.
+
+Whole folders: see `folders.py`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,14 +28,15 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 ZIP, HEIC = "a ZIP archive", "a HEIC picture"
+_PICKLE = "a Python pickle, which may run any code and is never opened"
 
 _BEGINNINGS = (
     (b"PK", ZIP),
     (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"GIF8", "a GIF picture"),
     (b"II*\0", "a TIFF picture"), (b"MM\0*", "a TIFF picture"), (b"BM", "a BMP picture"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"), (b"\x93NUMPY", "a single NumPy array (.npy)"),
-    (b"\x80", "a Python pickle, which may run any code and is never opened"), (b"\x1f\x8b", "a gzip archive"),
-    (b"%PDF", "a PDF"), (b"{", "JSON"), (b"[", "JSON"),
+    (b"\x80\2", _PICKLE), (b"\x80\3", _PICKLE), (b"\x80\4", _PICKLE), (b"\x80\5", _PICKLE),
+    (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF"), (b"{", "JSON"), (b"[", "JSON"),
 )  # fmt: skip
 """How files of other kinds begin, for messages."""
 
@@ -185,10 +191,29 @@ def _digests(path: Path) -> dict[str, str]:
     return {file.relative_to(path).as_posix(): sha256_of(file) for file in files}
 
 
+class NotRegular(OSError):
+    """A pipe, a socket or a device, where a file was expected."""
+
+
+def open_regular(path: str | Path) -> IO[bytes]:
+    """A file, open for reading: the one place where pipes, sockets and devices, which block or never end, are refused.
+
+    Those below /dev are read: the shell or its user names them, as `/dev/stdin` or `<(find ...)`. Raises `NotRegular`,
+    other kinds of `OSError`, and `ValueError` for a null byte in the name.
+    """
+    if Path(os.path.abspath(path)).is_relative_to("/dev"):
+        return open(path, "rb")
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotRegular(errno.EINVAL, "it is not a regular file", str(path))
+    return file
+
+
 def kind_of(path: str | Path) -> str:
     """What a file is, by its first bytes, in words for a message: "a PNG picture"; "" if they do not tell."""
     try:
-        with open(path, "rb") as handle:
+        with open_regular(path) as handle:
             head = handle.read(64)
     except (OSError, ValueError):  # a null byte in the name
         return ""
@@ -258,7 +283,7 @@ def _umask() -> int:
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file as 64 hex digits, read in blocks."""
     digest = hashlib.sha256()
-    with open(path, "rb") as handle:
+    with open_regular(path) as handle:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -288,7 +313,7 @@ def is_sealed(path: Path) -> bool:
         if size < 0:
             return False
         digest = hashlib.sha256()
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             for start in range(0, size, 1 << 20):
                 digest.update(file.read(min(1 << 20, size - start)))
             return file.read() == _SEAL + digest.hexdigest().encode()

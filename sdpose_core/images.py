@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import stat
 import struct
 import threading
 import warnings
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from .errors import InputError
-from .files import atomic_path
+from .files import NotRegular, atomic_path, open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -105,7 +104,7 @@ def open_picture(source: str | Path | BinaryIO) -> Image.Image:
 def of_picture(path: Path, fact: Callable[[Image.Image], T], otherwise: T) -> T:
     """`fact` of a picture that is not yet decoded; `otherwise` if it cannot be read."""
     try:
-        with pixel_limit(str(path)), open_picture(path) as image:
+        with pixel_limit(str(path)), open_regular(path) as file, open_picture(file) as image:
             return fact(image)
     except (*DAMAGE, MemoryError):
         return otherwise
@@ -164,17 +163,15 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         file: BinaryIO = io.BytesIO(source)
     else:
         try:
-            mode = Path(source).stat().st_mode
-            if stat.S_ISREG(mode):  # a pipe or a device would block, or never end
-                file = open(source, "rb")
+            file = open_regular(source)
         except FileNotFoundError:
             raise InputError(f"{name}: no such file") from None
+        except (IsADirectoryError, NotRegular) as error:
+            kind = "a folder" if isinstance(error, IsADirectoryError) else "not a regular file"
+            raise InputError(f"{name} is {kind}: expected a picture file") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{name} cannot be read ({reason}): check its permissions and its name") from None
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise InputError(f"{name} is {kind}: expected a picture file")
     with file:
         if not file.read(1):
             raise InputError(f"{name} is empty (0 bytes): expected a picture, get the file again")

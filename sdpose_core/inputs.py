@@ -194,14 +194,20 @@ class _Search:
         return [path for path in files if self.kind.accepts(path)]
 
     def _walk(self, root: Path) -> Iterator[Path]:
-        """The files of a folder; with `recursive`, also of those below it. Broken links are reported."""
+        """The files of a folder; with `recursive`, also of those below it. Broken links, pipes and devices that are
+        called as inputs are reported."""
         for _, entries in self._folders(root, self.recursive):
             for path in entries:
-                if path.is_symlink() and (reason := why_missing(path)):
-                    if path.suffix.lower() in self.kind.suffixes or (self.recursive and not path.suffix):
-                        self.failed.append((str(path), f"a broken link: {reason}: {os.readlink(path)}"))
-                elif not os.path.isdir(path):
+                called_so = path.suffix.lower() in self.kind.suffixes
+                if os.path.isfile(path):
                     yield path
+                elif reason := why_missing(path):
+                    if called_so or (self.recursive and not path.suffix):
+                        link = f"a broken link to {os.readlink(path)}" if path.is_symlink() else "it cannot be read"
+                        self.failed.append((str(path), f"{link} ({reason}): mend it, or remove it"))
+                elif called_so and not os.path.isdir(path):
+                    what = f"it is not a regular file: expected a {self.kind.word}, remove it"
+                    self.failed.append((str(path), what))
 
     def _folders(self, root: Path, recursive: bool) -> Iterator[tuple[Path, list[Path]]]:
         """A folder, and those below it, with their entries. Each comes once: those that links lead to come last."""

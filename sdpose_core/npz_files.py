@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import stat
 import struct
 import zipfile
 import zlib
@@ -20,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from .errors import InputError, one_line
-from .files import ZIP, kind_of
+from .files import ZIP, NotRegular, kind_of, open_regular
 
 MAX_BYTES = 8 << 30
 """Of all arrays of a file together: 24 hours at 30 frames per second of two people with 133 points."""
@@ -64,6 +63,8 @@ def read_npz(source: Path | bytes, where: str, names: Collection[str] | None = N
         raise InputError(f"{where} cannot be read as .pose.npz: {error}") from None
     except FileNotFoundError:
         raise InputError(f"{where}: no such file") from None
+    except (IsADirectoryError, NotRegular):
+        raise InputError(f"{where} is no file: expected a .pose.npz") from None
     except MemoryError:
         raise InputError(f"{where}: its arrays do not fit into memory: free some, or split the clip") from None
     except _DAMAGE as error:
@@ -80,17 +81,13 @@ class _Refused(Exception):
 
 
 def _opened(source: Path | bytes) -> IO[bytes]:
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    if not stat.S_ISREG(source.stat().st_mode):
-        raise _Refused("it is no file: expected a .pose.npz")
-    return open(source, "rb")
+    return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
 
 
 def _refuse_unreadable(path: Path, where: str) -> None:
     """Raise `InputError` if the system does not let the file be read."""
     try:
-        path.open("rb").close()
+        open_regular(path).close()
     except OSError as error:
         raise InputError(f"cannot read {where}: {error.strerror or error}") from None
     except ValueError as error:  # a null byte in the name

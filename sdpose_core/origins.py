@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .containers import open_container
 from .dependencies import require
 from .errors import InputError
-from .files import clean_once, is_sealed, sha256_of
+from .files import clean_once, is_sealed, open_regular, sha256_of
 from .folders import FolderKind
 from .images import of_picture
 from .poses import PoseSequence
@@ -117,8 +116,6 @@ def _size(source: Any) -> str:
 def file_identity(path: str | Path) -> dict[str, Any]:
     """{"bytes", "sha256"} of a file. Raises `InputError` if it cannot be read."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device would block, or never end
-            raise InputError(f"cannot read {path}: it is not a regular file")
         return {"bytes": os.path.getsize(path), "sha256": sha256_of(path)}
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
@@ -142,7 +139,7 @@ def weights_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
         try:
             length = os.path.getsize(path)
             size += length
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 for number in range(SAMPLES):
                     file.seek(number * max(length - SAMPLE_BYTES, 0) // (SAMPLES - 1))
                     digest.update(file.read(SAMPLE_BYTES))

@@ -24,7 +24,7 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import InputError
-from .files import atomic_write, clean_once
+from .files import atomic_write, clean_once, open_regular
 from .npz_files import read_npz
 from .texts import read_json
 
@@ -129,7 +129,8 @@ def write_piece(path: Path, arrays: Mapping[str, np.ndarray], follows: str) -> s
 def read_piece(path: Path, follows: str) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of a piece and its digest. Raises `DamagedPiece`."""
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except OSError as error:
         raise DamagedPiece(f"{path.name} is unreadable ({error.strerror or error})") from None
     body, digest = content[:-_HEX_DIGITS], content[-_HEX_DIGITS:].decode("ascii", "replace")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, one_line
+from .files import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def _without_mark(content: bytes) -> str:
 def read_text(path: str | Path, *, errors: str = "strict") -> str:
     """The text of a file, see `decode_text`. Raises `InputError` if it cannot be read, or has more than `MAX_BYTES`."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             content = b"" if size > MAX_BYTES else file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -119,7 +120,8 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     cannot be read, or for JSON that is no object.
     """
     try:
-        lines = Path(path).read_bytes().split(b"\n")
+        with open_regular(path) as file:
+            lines = file.read().split(b"\n")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     for number, line in enumerate(lines, start=1):

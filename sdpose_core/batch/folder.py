@@ -20,7 +20,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, SDPoseError, failing_alone
-from ..files import atomic_write
+from ..files import atomic_write, open_regular
 from ..resumable import InUse, begin, one_at_a_time, take_lock
 from ..texts import parse_json
 from .inputs import Item
@@ -256,7 +256,8 @@ class Batch:
         """The record of an item, None without a whole one, and when it was written, by the clock of the file system."""
         path = self.state_file(item, ".json")
         try:
-            return Record.parse(path.read_bytes()), os.path.getmtime(path)
+            with open_regular(path) as file:
+                return Record.parse(file.read()), os.path.getmtime(path)
         except (OSError, ValueError):
             return None, 0.0
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import logging
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
-from ..errors import InputError, SDPoseError, counted
+from ..errors import InputError, SDPoseError, counted, printable
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..images import MAX_PIXELS
@@ -47,7 +46,12 @@ def checking_usage() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print a line to stderr, above a progress bar if there is one."""
+    """Print one line to stderr, above a progress bar if there is one. Names in it may have any characters."""
+    say_as_it_is(printable(text))
+
+
+def say_as_it_is(text: str) -> None:
+    """Print lines of our own to stderr, as `say`."""
     tqdm.write(text, file=sys.stderr)
 
 
@@ -55,17 +59,26 @@ def start_output(*, verbose: bool) -> None:
     """Print the library's log to stderr: warnings, or all of it."""
     tqdm.set_lock(threading.RLock())  # the usual one is shared among processes, and one that is killed would leak it
     level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = _Log()
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class _Log(logging.Handler):
+    """Prints above a progress bar, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say_as_it_is(self.format(record))
+
+
+class _Printable(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
 
 
 def say_result(source: object, status: str, message: str) -> None:
     """Print what became of an input, in one line."""
-    say(on_one_line(f"{source}: {status}: {message}"))
-
-
-def on_one_line(text: str) -> str:
-    """The text with escapes for line ends and other control characters, which names of files may have."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
+    say(f"{source}: {status}: {message}")
 
 
 def check_folder(out: Path) -> Path:

@@ -32,6 +32,7 @@ from .arguments import (
     make_estimator,
     report_inputs,
     say,
+    say_as_it_is,
     say_result,
     start_output,
 )
@@ -96,7 +97,7 @@ def _attempts(args: argparse.Namespace, batch: Batch) -> Iterator[Attempts]:
         with _stoppable():
             yield on_ray(batch, make_run, actors=args.actors)
         return
-    show = say if args.verbose else functools.cache(say)  # each child announces the model
+    show = say_as_it_is if args.verbose else functools.cache(say_as_it_is)  # each child announces the model
     with ChildRun(batch, functools.partial(_run_in_child, args), show) as run, _stoppable(run.kill):
         yield one_after_another(batch, run)
 

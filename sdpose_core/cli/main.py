@@ -15,7 +15,7 @@ from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
-from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, on_one_line, say, start_output
+from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say, say_as_it_is, start_output
 from .progress import progress_bar
 
 
@@ -44,12 +44,12 @@ def _run(argv: Sequence[str]) -> int:
     try:
         return args.run(args)
     except SDPoseError as error:
-        say(on_one_line(f"sdpose {args.command}: {error}"))
+        say(f"sdpose {args.command}: {error}")
         return WRONG_USAGE if isinstance(error, WrongUsage) else SOME_FAILED
     except OSError as error:
         if error.filename is None:  # not about a path that was given
             raise
-        say(on_one_line(f"sdpose {args.command}: {error.filename}: {error.strerror}"))
+        say(f"sdpose {args.command}: {error.filename}: {error.strerror}")
         return SOME_FAILED
     except KeyboardInterrupt:
         say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")
@@ -102,6 +102,6 @@ def _run_download(args: argparse.Namespace) -> int:
                 bars.append(stack.enter_context(progress_bar(total, "B", initial=done, unit_scale=True)))
             bars[0].update(done - bars[0].n)
 
-        path = download(args.name, args.to, on_plan=lambda plan: say(plan.describe()), on_bytes=show)
+        path = download(args.name, args.to, on_plan=lambda plan: say_as_it_is(plan.describe()), on_bytes=show)
     print(path)
     return OK

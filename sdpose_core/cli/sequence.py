@@ -13,7 +13,7 @@ from ..annotate.requests import drawing_asked
 from ..drawing.backgrounds import open_background
 from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
-from ..errors import InputError, counted
+from ..errors import InputError, counted, printable
 from ..files import unchanged
 from ..origins import mark_of, mark_text
 from ..poses import PoseSequence
@@ -108,7 +108,7 @@ def _run_info(args: argparse.Namespace) -> int:
     else:
         for name, value in found.items():
             for line in _lines(name, value):
-                print(line)
+                print(printable(line))
     return OK
 
 

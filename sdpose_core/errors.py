@@ -12,8 +12,13 @@ from collections.abc import Iterable, Iterator
 
 log = logging.getLogger(__name__)
 
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
-"""Line ends, and what a terminal obeys, as escapes: names come from files of unknown origin."""
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+"""Line ends, and what a terminal obeys, as escapes."""
+
+
+def on_one_line(text: str) -> str:
+    """The text with escapes for line ends and all that a terminal obeys: names come from files of unknown origin."""
+    return text.translate(_CONTROLS)
 
 
 def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -36,7 +41,7 @@ class SDPoseError(Exception):
     """A mistake in the input, or something that is missing. Its message is one line, whatever names it quotes."""
 
     def __str__(self) -> str:
-        return super().__str__().translate(_CONTROLS)
+        return on_one_line(super().__str__())
 
 
 class InputError(SDPoseError, ValueError):

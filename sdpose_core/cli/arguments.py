@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import logging
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,12 @@ from tqdm import tqdm
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
-from ..errors import InputError, SDPoseError, counted
+from ..errors import InputError, SDPoseError, counted, on_one_line
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..images import MAX_PIXELS
 from ..options import options_among
+from ..streams import log_to_stderr
 
 if TYPE_CHECKING:
     from ..detection.people import PersonDetector
@@ -48,24 +48,24 @@ def checking_usage() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a line to stderr, above a progress bar if there is one."""
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write("\n".join(map(on_one_line, text.split("\n"))), file=sys.stderr)
+
+
+def show_path(path: object) -> None:
+    """Print a path to stdout: as it is for a program that reads it, without what a terminal obeys in a terminal."""
+    print(on_one_line(str(path)) if sys.stdout.isatty() else path)
 
 
 def start_output(*, verbose: bool) -> None:
     """Print the library's log to stderr: warnings, or all of it."""
     tqdm.set_lock(threading.RLock())  # the usual one is shared among processes, and one that is killed would leak it
     level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr(level)
 
 
 def say_result(source: object, status: str, message: str) -> None:
     """Print what became of an input, in one line."""
     say(on_one_line(f"{source}: {status}: {message}"))
-
-
-def on_one_line(text: str) -> str:
-    """The text with escapes for line ends and other control characters, which names of files may have."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def check_folder(out: Path) -> Path:

@@ -36,7 +36,14 @@ def read_config(name: str, *, offline: bool) -> Any:
     from transformers.utils.hub import extract_commit_hash
 
     file = str(cached_file(name, "config.json", local_files_only=offline))
-    entries = read_json(file)
+    refuse_elsewhere(read_json(file), name)
+    config = AutoConfig.from_pretrained(name, local_files_only=offline, trust_remote_code=False)  # None would ask
+    config._commit_hash = extract_commit_hash(file, None)  # some versions leave it out
+    return config
+
+
+def refuse_elsewhere(entries: Any, name: str) -> None:
+    """Raise `CheckpointError` if a configuration makes its library fetch or run something from elsewhere."""
     for part in _objects(entries):
         odd = [key for key, plain in _FROM_ELSEWHERE.items() if part.get(key) not in plain]
         for key in [*odd, *(["backbone"] if _names_a_backbone(part) else [])]:
@@ -44,9 +51,6 @@ def read_config(name: str, *, offline: bool) -> Any:
                 f"{name}: its config.json names the {key.strip('_')} {shown(part[key])}, which is not part of it: "
                 "expected a model that is whole"
             )
-    config = AutoConfig.from_pretrained(name, local_files_only=offline, trust_remote_code=False)  # None would ask
-    config._commit_hash = extract_commit_hash(file, None)  # some versions leave it out
-    return config
 
 
 def _names_a_backbone(part: Mapping[str, Any]) -> bool:

@@ -25,7 +25,7 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.6) -> str
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def printable(text: str) -> str:
+def on_one_line(text: str) -> str:
     """The text on one line, with escapes for what a terminal obeys: names come from files of unknown origin."""
     return text.translate(_CONTROLS)
 
@@ -44,7 +44,7 @@ class SDPoseError(Exception):
     """A mistake in the input, or something that is missing. Its message is one line, whatever names it quotes."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return on_one_line(super().__str__())
 
 
 class InputError(SDPoseError, ValueError):

@@ -17,7 +17,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from .errors import InputError
 from .names import fitted_name, name_limit
@@ -195,7 +195,7 @@ class NotRegular(OSError):
     """A pipe, a socket or a device, where a file was expected."""
 
 
-def open_regular(path: str | Path) -> IO[bytes]:
+def open_regular(path: str | Path) -> BinaryIO:
     """A file, open for reading: the one place where pipes, sockets and devices, which block or never end, are refused.
 
     Those below /dev are read: the shell or its user names them, as `/dev/stdin` or `<(find ...)`. Raises `NotRegular`,

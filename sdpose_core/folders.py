@@ -51,22 +51,24 @@ class FolderKind:
             found = [file.relative_to(path).as_posix() for file in _entries_below(path)]
         except OSError as error:
             return f"cannot be read ({error.filename}: {error.strerror or error})"
-        if foreign := [name for name in found if not self._fits(path / name, name)]:
+        if foreign := [name for name in found if not self.fits(path / name, name)]:
             return f"holds {foreign[0]!r}, which does not belong to {self.word}"
         markers = (self.marker,) if isinstance(self.marker, str) else self.marker
         if found and markers and not set(markers) & set(found):
             return f"is not {self.word} of ours (it has no {markers[0]})"
         return None
 
-    def _fits(self, file: Path, name: str) -> bool:
+    def fits(self, file: Path, name: str) -> bool:
+        """Whether a file, called `name` below the folder, is one that we write."""
         depth = name.count("/")  # fnmatch takes a slash for any other character
         known = any(fnmatch(name, pattern) and pattern.count("/") == depth for pattern in self.patterns)
-        return known and not file.is_symlink() and (self.is_ours is None or self.is_ours(file))
+        plain = not file.is_symlink() and not file.is_dir()
+        return known and plain and (self.is_ours is None or self.is_ours(file))
 
     def check(self, path: Path) -> None:
         """Raise `InputError` if the folder at `path` may not be removed, see `why_not`."""
         if reason := self.why_not(path):
-            raise InputError(f"{path} {reason}: nothing was removed; move it away, or choose another name")
+            raise _refusal(path, reason)
 
     def remove(self, path: Path) -> None:
         """Remove the folder at `path`, if it is there. Raises `InputError` as `check`."""
@@ -74,6 +76,10 @@ class FolderKind:
         if os.path.lexists(path):
             with writing(path), temporary_folder(path) as folder:  # so that no half of it is left under its name
                 path.rename(folder / path.name)
+
+
+def _refusal(path: Path, reason: str) -> InputError:
+    return InputError(f"{path} {reason}: nothing was removed; move it away, or choose another name")
 
 
 def _entries_below(folder: Path) -> Iterator[Path]:
@@ -110,8 +116,7 @@ def atomic_folder(path: str | Path, kind: FolderKind) -> Iterator[Path]:
             if stays:
                 _refill(path, temporary, before)
             else:
-                kind.check(path)  # it may have changed meanwhile
-                _replace(path, temporary)
+                _replace(path, temporary, kind)
 
 
 def _must_stay(path: Path) -> bool:
@@ -136,10 +141,16 @@ def _refill(path: Path, temporary: Path, before: list[Path]) -> None:
             file.unlink()
 
 
-def _replace(path: Path, temporary: Path) -> None:
+def _replace(path: Path, temporary: Path, kind: FolderKind) -> None:
+    """Move `temporary` to `path`, and remove what was there, unless it has changed since it was checked."""
     if not os.path.lexists(path):
         temporary.rename(path)
-    elif not _exchanged(temporary, path):
+    elif _exchanged(temporary, path):
+        if reason := kind.why_not(temporary):  # looked at where nobody else changes it
+            _exchanged(temporary, path)
+            raise _refusal(path, reason)
+    else:
+        kind.check(path)
         old = _old(path)
         path.rename(old)
         temporary.rename(path)

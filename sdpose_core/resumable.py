@@ -156,8 +156,10 @@ def take_lock(path: Path, *, wait: bool = False) -> BaseFileLock:
 
     Raises:
         InUse: another process holds it, and `wait` is false.
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or is a link.
     """
+    if path.is_symlink():  # some versions of filelock would empty the file that it leads to
+        raise InputError(f"{path} is a link to {os.readlink(path)}: expected a lock file or nothing: remove it")
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+from .errors import on_one_line
 
 CLOSED_EARLY = 141
 """Exit code of a program whose reader ended first (128 + SIGPIPE), as in `sdpose info FILE | head -1`."""
@@ -104,3 +107,15 @@ def _escaping(stream: TextIO) -> TextIO:
         with contextlib.suppress(AttributeError, ValueError):  # not a text file; already closed
             stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
     return stream
+
+
+def log_to_stderr(level: int, handler: logging.Handler | None = None) -> None:
+    """Print the log, a message a line, whatever names of files it quotes: by `handler`, or to stderr."""
+    handler = handler or logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return on_one_line(super().formatMessage(record))

@@ -9,8 +9,12 @@ from .errors import CheckpointError
 from .network import shown
 from .texts import read_json
 
-_NAMES_OF_OTHERS = ("backbone", "attn_implementation", "_attn_implementation")
-"""Entries that transformers may look up on the hub, whatever it was told about the network."""
+_FROM_ELSEWHERE: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("attn_implementation", "_attn_implementation"), (None, "eager", "sdpa")),
+    "quantization_config": (None,),
+    "use_pretrained_backbone": (None, False),
+}
+"""Entries for which transformers may fetch weights or programs, and the values for which it does not."""
 
 
 def damage() -> tuple[type[Exception], ...]:
@@ -29,21 +33,40 @@ def read_config(name: str, *, offline: bool) -> Any:
     """
     from transformers import AutoConfig
     from transformers.utils import cached_file
+    from transformers.utils.hub import extract_commit_hash
 
-    entries = read_json(str(cached_file(name, "config.json", local_files_only=offline)))
+    file = str(cached_file(name, "config.json", local_files_only=offline))
+    refuse_elsewhere(read_json(file), name)
+    config = AutoConfig.from_pretrained(name, local_files_only=offline, trust_remote_code=False)  # None would ask
+    config._commit_hash = extract_commit_hash(file, None)  # some versions leave it out
+    return config
+
+
+def refuse_elsewhere(entries: Any, name: str) -> None:
+    """Raise `CheckpointError` if a configuration makes its library fetch or run something from elsewhere."""
     for part in _objects(entries):
-        for key in _NAMES_OF_OTHERS:
-            if isinstance(value := part.get(key), str) and ({"/", ":"} & {*value} or _is_alone(part, key)):
-                raise CheckpointError(
-                    f"{name}: its config.json names the {key.strip('_')} {shown(value)}, which is not part of it: "
-                    "expected a model that is whole"
-                )
-    return AutoConfig.from_pretrained(name, local_files_only=offline, trust_remote_code=False)  # None would ask
+        odd = [key for key, plain in _FROM_ELSEWHERE.items() if part.get(key) not in plain]
+        for key in [*odd, *(["backbone"] if _names_a_backbone(part) else [])]:
+            raise CheckpointError(
+                f"{name}: its config.json names the {key.strip('_')} {shown(part[key])}, which is not part of it: "
+                "expected a model that is whole"
+            )
 
 
-def _is_alone(part: Mapping[str, Any], key: str) -> bool:
-    """Whether a backbone is named, but not described: its name would be looked up."""
-    return key == "backbone" and part.get("backbone_config") is None and part.get("model_type") != "timm_backbone"
+def _names_a_backbone(part: Mapping[str, Any]) -> bool:
+    """Whether a backbone is named by its place, or without a description: it would be looked up."""
+    if not isinstance(name := part.get("backbone"), str):
+        return False
+    described = part.get("backbone_config") is not None or part.get("model_type") == "timm_backbone"
+    return bool({"/", ":"} & {*name}) or not described
+
+
+def commit_of(config: Any) -> str:
+    """The commit that a configuration came from, "main" for a folder, so that all files are of one commit.
+
+    With "main", transformers asks a converter elsewhere for weights that a repository has only as a pickle.
+    """
+    return getattr(config, "_commit_hash", None) or "main"
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:

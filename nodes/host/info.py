@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,11 +20,11 @@ FEW = 5
 
 
 def show_text(node: Any, text: str) -> None:
-    """Write `text` on the running node, where the host can."""
+    """Write `text` on the running node, where the host can. It shows HTML; names of files stay text."""
     with contextlib.suppress(ImportError, AttributeError):
         from server import PromptServer
 
-        PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
+        PromptServer.instance.send_progress_text(html.escape(text, quote=False), node.hidden.unique_id)
 
 
 def preview(node: Any, images: torch.Tensor) -> Any:

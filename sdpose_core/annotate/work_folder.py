@@ -176,20 +176,20 @@ class WorkFolder:
         self.last = chunk
 
     def clear(self) -> None:
-        """Remove everything but the lock."""
+        """Remove all that we write but the lock; what somebody else put there meanwhile stays."""
         self._settings_file.unlink(missing_ok=True)  # first: without it, no chunk is used
         remove_abandoned(self.path)
         for path in sorted(self.path.iterdir()):
-            if path.name != LOCK:
+            if path.name != LOCK and WORK.fits(path, path.name):
                 path.unlink()
         self._digests, self.last = [], None
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, unless somebody else put a file there meanwhile."""
         self.clear()
         release_and_remove(self._lock)
         self._closed = True
-        with contextlib.suppress(OSError):  # another process may have started to use it
+        with contextlib.suppress(OSError):  # or another process has started to use it
             self.path.rmdir()
 
     def close(self) -> None:

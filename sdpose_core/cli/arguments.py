@@ -18,11 +18,12 @@ from tqdm import tqdm
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
-from ..errors import InputError, SDPoseError, counted, printable
+from ..errors import InputError, SDPoseError, counted, on_one_line
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..images import MAX_PIXELS
 from ..options import options_among
+from ..streams import log_to_stderr
 
 if TYPE_CHECKING:
     from ..detection.people import PersonDetector
@@ -47,7 +48,7 @@ def checking_usage() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print one line to stderr, above a progress bar if there is one. Names in it may have any characters."""
-    say_as_it_is(printable(text))
+    say_as_it_is(on_one_line(text))
 
 
 def say_as_it_is(text: str) -> None:
@@ -55,13 +56,16 @@ def say_as_it_is(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
+def show_path(path: object) -> None:
+    """Print a path to stdout: as it is for a program that reads it, without what a terminal obeys in a terminal."""
+    print(on_one_line(str(path)) if sys.stdout.isatty() else path)
+
+
 def start_output(*, verbose: bool) -> None:
     """Print the library's log to stderr: warnings, or all of it."""
     tqdm.set_lock(threading.RLock())  # the usual one is shared among processes, and one that is killed would leak it
     level = logging.DEBUG if verbose else logging.WARNING
-    handler = _Log()
-    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
+    log_to_stderr(level, _Log())
 
 
 class _Log(logging.Handler):
@@ -69,11 +73,6 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         say_as_it_is(self.format(record))
-
-
-class _Printable(logging.Formatter):
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return printable(super().formatMessage(record))
 
 
 def say_result(source: object, status: str, message: str) -> None:

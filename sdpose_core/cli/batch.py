@@ -34,6 +34,7 @@ from .arguments import (
     say,
     say_as_it_is,
     say_result,
+    show_path,
     start_output,
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
@@ -86,7 +87,7 @@ def _run_batch(args: argparse.Namespace) -> int:
         contextlib.closing(annotate_videos(batch, found.items, attempts, on_wait=_say_waiting)) as records,
     ):
         failed = _report(records, len(shard.choose(found.items) if shard else found.items), no_items)
-    print(batch.manifest())
+    show_path(batch.manifest())
     return SOME_FAILED if failed else OK
 
 

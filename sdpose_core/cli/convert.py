@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoints.layouts import convert
 from ..errors import InputError
-from .arguments import OK, say, size
+from .arguments import OK, say, show_path, size
 
 LARGE = 200_000_000
 """Bytes that take some seconds to convert."""
@@ -45,7 +45,7 @@ def _run(args: argparse.Namespace) -> int:
     for note in report.notes:
         say(f"note: {note}")
     say(f"{report.tensors} tensors written in layout {report.layout!r}")
-    print(report.path)
+    show_path(report.path)
     return OK
 
 

@@ -14,7 +14,16 @@ from ..files import unchanged
 from ..images import IMAGE_SUFFIXES
 from ..poses import PoseSequence
 from . import arguments
-from .arguments import OK, add_detector_arguments, add_estimator_arguments, check_folder, checking_usage, say, size
+from .arguments import (
+    OK,
+    add_detector_arguments,
+    add_estimator_arguments,
+    check_folder,
+    checking_usage,
+    say,
+    show_path,
+    size,
+)
 from .pose_files import SEQUENCE, add_canvas_argument, is_pose_json, read_sequence, sequence_name
 from .progress import Bar
 from .retarget import read_reference
@@ -109,7 +118,7 @@ def _run_export(args: argparse.Namespace) -> int:
     for path in result.kept:
         say(f"{path}: kept, it already exists")
     for path in result.files:
-        print(path)
+        show_path(path)
     return OK
 
 

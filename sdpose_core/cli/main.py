@@ -15,7 +15,7 @@ from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
-from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say, say_as_it_is, start_output
+from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say, say_as_it_is, show_path, start_output
 from .progress import progress_bar
 
 
@@ -103,5 +103,5 @@ def _run_download(args: argparse.Namespace) -> int:
             bars[0].update(done - bars[0].n)
 
         path = download(args.name, args.to, on_plan=lambda plan: say_as_it_is(plan.describe()), on_bytes=show)
-    print(path)
+    show_path(path)
     return OK

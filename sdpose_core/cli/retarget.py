@@ -26,6 +26,7 @@ from .arguments import (
     make_detector,
     make_estimator,
     say,
+    show_path,
     size,
 )
 from .pose_files import SEQUENCE, SUFFIX, add_json_arguments, is_pose_json, read_sequence
@@ -100,7 +101,7 @@ def _run_retarget(args: argparse.Namespace) -> int:
         raise OtherOrigin(f"{args.out} exists, but it is of other poses or settings: {INSTEAD}")
     for line in _describe_fit(result):
         say(line)
-    print(args.out)
+    show_path(args.out)
     return OK
 
 

@@ -13,7 +13,7 @@ from ..annotate.requests import drawing_asked
 from ..drawing.backgrounds import open_background
 from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
-from ..errors import InputError, counted, printable
+from ..errors import InputError, counted, on_one_line
 from ..files import unchanged
 from ..origins import mark_of, mark_text
 from ..poses import PoseSequence
@@ -22,7 +22,7 @@ from ..sequences.tracks import split_tracks
 from ..video.opening import open_video
 from ..video.writer import SUFFIX
 from . import arguments
-from .arguments import OK, add_drawing_arguments, say
+from .arguments import OK, add_drawing_arguments, say, show_path
 from .clip_arguments import add_codec_argument
 from .pose_files import SEQUENCE, add_json_arguments, is_pose_json, read_sequence, sequence_name
 from .progress import Bar
@@ -79,7 +79,7 @@ def _run_draw(args: argparse.Namespace) -> int:
         )  # fmt: skip
     for note in notes + others:
         say(f"note: {note}")
-    print(out)
+    show_path(out)
     return OK
 
 
@@ -108,7 +108,7 @@ def _run_info(args: argparse.Namespace) -> int:
     else:
         for name, value in found.items():
             for line in _lines(name, value):
-                print(printable(line))
+                print(on_one_line(line))
     return OK
 
 

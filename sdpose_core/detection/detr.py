@@ -21,7 +21,7 @@ from ..errors import CheckpointError, DownloadError, one_line
 from ..images import check_image
 from ..network import endpoint, need_network, quiet_client
 from ..texts import read_json
-from ..transformers_files import damage, read_config
+from ..transformers_files import commit_of, damage, read_config
 from .people import Detections, Limits, check_finite
 
 log = logging.getLogger(__name__)
@@ -152,12 +152,13 @@ class DetrDetector:
             raise CheckpointError(f"{name} is a model of type {kind!r}: expected one of {', '.join(MODEL_TYPES)}")
         self._person = person_class(config.id2label, name)
         with self._reading(name, offline):
-            preprocessor = read_json(str(cached_file(name, _PREPROCESSOR, local_files_only=offline)))
+            file = cached_file(name, _PREPROCESSOR, local_files_only=offline, revision=commit_of(config))
+            preprocessor = read_json(str(file))
         preparation = Preparation.from_config(preprocessor, name)
         with self._reading(name, offline):
             model, report = AutoModelForObjectDetection.from_pretrained(
                 name, config=config, local_files_only=offline, use_safetensors=True, output_loading_info=True,
-                trust_remote_code=False,
+                trust_remote_code=False, revision=commit_of(config),
             )  # fmt: skip
         if missing := sorted(report["missing_keys"]):
             raise CheckpointError(f"{name}: the weights lack {missing[0]!r} ({len(missing)} missing in total)")

@@ -98,6 +98,21 @@ def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
     assert content(tmp_path / "out") == {"made_by_us": "", "part/a.txt": "1", "diary.txt": "dear"}
 
 
+def test_what_appears_while_the_old_folder_is_looked_at_stays(tmp_path: Path) -> None:
+    def look(_: Path) -> bool:
+        if looked:
+            (tmp_path / "out" / "diary.txt").write_text("dear")
+        return True
+
+    looked: list[Path] = []
+    kind = FolderKind("a folder", ("*.txt",), is_ours=look)
+    for text in "1", "2":
+        with atomic_folder(tmp_path / "out", kind) as folder:
+            (folder / "a.txt").write_text(text)
+            looked.append(folder)
+    assert content(tmp_path / "out") == {"a.txt": "2", "diary.txt": "dear"}
+
+
 def test_a_file_in_a_subfolder_needs_a_pattern_of_its_own(tmp_path: Path) -> None:
     kind = FolderKind("a test folder", ("*.txt",))
     (tmp_path / "out" / "mine").mkdir(parents=True)

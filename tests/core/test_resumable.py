@@ -209,6 +209,14 @@ def test_a_lock_is_held_by_one_and_free_again_afterwards(tmp_path: Path) -> None
     assert not (tmp_path / "new" / "a.lock").exists()
 
 
+def test_a_link_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "a.lock").symlink_to("precious.txt")
+    with pytest.raises(InputError, match=r"a\.lock is a link to precious\.txt"):
+        take_lock(tmp_path / "a.lock")
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
 def test_of_many_processes_one_gets_the_lock(tmp_path: Path, start: Callable[..., subprocess.Popen]) -> None:
     racers = [start(HOLD, tmp_path / "a.lock") for _ in range(4)]
     assert Counter(map(answer, racers)) == {"mine": 1, "in use": 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_weights_that_cannot_be_used_are_named(damage: str, weights: tuple[Path,
             file.unlink()
     with pytest.raises(CheckpointError, match="base|controlnet|half|width 48"):
         ControlNetPictures(base, controlnet, ControlNetSettings(), device="cpu")
+
+
+@pytest.mark.parametrize(("file", "entries"), [
+    ("unet/own.py", {"unet": ["own", "Own"]}), ("unet/diffusers.py", {}), ("own.py", {"_class_name": ["own", "Own"]}),
+    ("notes.txt", {"unet": ["this", "d"]}), ("notes.txt", {"text": ["this", "d"]}),
+    ("text_encoder/config.json", {"attn_implementation": "owner/kernel"}),
+])  # fmt: skip
+def test_no_program_of_a_folder_of_weights_runs(
+    weights: tuple[Path, Path], tmp_path: Path, file: str, entries: dict
+) -> None:
+    base = shutil.copytree(weights[0], tmp_path / "base")
+    if not file.endswith(".json"):
+        (base / file).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    index = base / (file if file.endswith(".json") else "model_index.json")
+    index.write_text(json.dumps(json.loads(index.read_text()) | entries))
+    with pytest.raises(CheckpointError, match="is a program|expected a part of diffusers|which is not part of it"):
+        ControlNetPictures(base, weights[1], ControlNetSettings(), device="cpu")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_poses_are_found_under_every_usual_name(tmp_path: Path) -> None:

@@ -41,13 +41,14 @@ from sdpose_training.fit.endings import StopSignal
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.loop import Trainer
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
-from sdpose_training.fit.model_card import write_model_card
+from sdpose_training.fit.model_card import _data_terms, write_model_card
 from sdpose_training.fit.setup import check_launch, learning_rate, plan_stages, set_up
 from sdpose_training.fit.starting_weights import starting_model
 from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, crops_of
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import load_recipe
+from sdpose_training.templates import markdown_table
 from train import main
 
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
@@ -589,6 +590,13 @@ def test_the_card_states_the_terms_of_the_data_it_was_given(
     card = re.sub(" +", " ", (tmp_path / "README.md").read_text())
     assert f"license: {license}\n" in card and words in card
     assert "After 6 steps; the best AP so far, 50.0, after 4" in card and "| AP | 40.0 |" in card
+
+
+def test_names_of_others_stay_text_in_markdown() -> None:
+    data = {"licenses": [{"name": "none\n\n## Terms\n<script>x()</script>"}]}
+    assert "(it names: none ## Terms &lt;script>x()&lt;/script>)" in _data_terms("a.json", data)
+    lines = markdown_table(["name", "AP"], [["a\n| <img src=x> |", "< 1"]]).splitlines()
+    assert len(lines) == 3 and r"a \| &lt;img src=x> \|" in lines[2] and "< 1" in lines[2]
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sdpose_core.errors import InputError, SDPoseError
-from sdpose_core.streams import lasting_streams
+from sdpose_core.streams import lasting_streams, log_to_stderr
 
 INTERRUPTED = 130
 
@@ -72,7 +72,7 @@ def add_device(parser: Any) -> None:
 
 def start_log(*quiet: str) -> None:
     """Log to stderr; the `quiet` packages log warnings only."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr(logging.INFO)
     for package in quiet:
         logging.getLogger(package).setLevel(logging.WARNING)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,13 @@ def html(template: str, **values: Any) -> str:
 
 
 def text(template: str, **values: Any) -> str:
-    """Render plain text or Markdown; values are not escaped."""
+    """Render plain text or Markdown; values are not escaped, see `inline`."""
     return _render(template, values, autoescape=False)
+
+
+def inline(value: object) -> str:
+    """A name of unknown origin for Markdown: on one line, and no HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(str(value).split()))
 
 
 def _render(template: str, values: dict[str, Any], *, autoescape: bool) -> str:
@@ -27,7 +33,7 @@ def _render(template: str, values: dict[str, Any], *, autoescape: bool) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     """A Markdown table with padded columns; `numbers` aligns all columns but the first to the right."""
-    return _table([[cell.replace("|", r"\|") for cell in row] for row in (header, *rows)], "pipe", numbers)
+    return _table([[inline(cell).replace("|", r"\|") for cell in row] for row in (header, *rows)], "pipe", numbers)
 
 
 def percent(value: float | None) -> str:

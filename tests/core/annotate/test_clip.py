@@ -750,6 +750,16 @@ def test_two_processes_do_not_share_a_clip(tmp_path: Path) -> None:
     assert annotate(out).status == "done"
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "folder/chunk_00000.npz"])
+def test_what_somebody_puts_into_the_work_folder_meanwhile_stays(tmp_path: Path, name: str) -> None:
+    work = WorkFolder(tmp_path / ".clip.sdpose")
+    work.begin({"source": "a"})
+    (work.path / name).parent.mkdir(exist_ok=True)
+    (work.path / name).write_text("mine")
+    work.remove()
+    assert [file.name for file in work.path.iterdir()] == [name.partition("/")[0]]
+
+
 def test_the_lock_file_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
     work = ClipFiles(tmp_path / "out", "clip").work
     work.mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from paths import DATA
 from PIL import Image
 from remembered import forget
 
+from sdpose_core.cli.arguments import show_path
 from sdpose_core.cli.main import build_parser, main
 from sdpose_core.poses import PoseSequence
+from sdpose_core.streams import log_to_stderr
 
 pytestmark = pytest.mark.usefixtures("remembered_networks")
 
@@ -278,3 +281,25 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path: Path) -> None:
     assert done.returncode == 130
     assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_names_cannot_steer_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "\x1b]0;title\x07\x9b2J_keypoints.json"
+    file.write_text('{"people": [], "canvas_width": 8, "canvas_height": 8}')
+    assert main(["info", str(file)]) == 0
+    printed = capsys.readouterr()
+    assert r"\x1b]0;title\x07\x9b2J" in printed.out and r"\x1b]0;title\x07\x9b2J" in printed.err  # "nobody is in it"
+    assert not {"\x1b", "\x07", "\x9b"} & {*printed.out, *printed.err}
+
+
+def test_the_log_and_paths_in_a_terminal_are_on_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    log_to_stderr(logging.WARNING)
+    logging.getLogger("sdpose_core.x").warning("%s: damaged", "a\x1b[2J\nERROR b.mp4")
+    assert capsys.readouterr().err == "WARNING sdpose_core.x: a\\x1b[2J\\nERROR b.mp4: damaged\n"
+    for terminal, expected in (True, "a\\x1bb\n"), (False, "a\x1bb\n"):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
+        show_path(Path("a\x1bb"))
+        assert capsys.readouterr().out == expected

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fake_hub import COMMIT
 from paths import DATA
 
 from sdpose_core.detection import yolox as rooms
@@ -406,6 +407,10 @@ ELSEWHERE: list[dict[str, object]] = [
     {"backbone_config": {"model_type": "timm_backbone", "backbone": "local-dir:/tmp"}},
     {"attn_implementation": "owner/kernel"},
     {"_attn_implementation": "owner/kernel:entry"},
+    {"attn_implementation": {"": "owner/kernel"}},
+    {"attn_implementation": "flash_attention_2"},
+    {"quantization_config": {"quant_method": "fp8"}},
+    {"backbone_config": {"model_type": "timm_backbone", "backbone": "resnet50", "use_pretrained_backbone": True}},
 ]
 """What makes transformers look up something else on the hub, or run it, while it loads a folder."""
 
@@ -520,16 +525,24 @@ def test_what_looks_like_a_path_never_asks_a_hub(
 def test_a_name_in_the_local_cache_needs_no_network(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import transformers
     from transformers.utils import hub
 
     place = tmp_path / "models--owner--model"
-    shutil.copytree(folders["rt_detr_v2"], place / "snapshots" / "abc")
+    shutil.copytree(folders["rt_detr_v2"], place / "snapshots" / COMMIT)
     (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("abc")
+    (place / "refs" / "main").write_text(COMMIT)
     for constants in (hub.constants, __import__("huggingface_hub").constants):
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert load_detector("owner/model", device="cpu").name.startswith("owner/model (rt_detr_v2)")
+    load = transformers.AutoModelForObjectDetection.from_pretrained
+    asked: list[str] = []
+    monkeypatch.setattr(
+        transformers.AutoModelForObjectDetection, "from_pretrained",
+        lambda *names, **options: asked.append(options["revision"]) or load(*names, **options),
+    )  # fmt: skip
     assert load_detector("owner/model", device="cpu", download=True).meta()["name"].startswith("owner/model")
+    assert asked == [COMMIT]  # with "main", a converter elsewhere would be asked for weights that are not there
 
 
 @pytest.mark.usefixtures("no_network")

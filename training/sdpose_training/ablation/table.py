@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdpose_training.ablation.arms import Arm
-from sdpose_training.templates import markdown_table
+from sdpose_training.templates import inline, markdown_table
 
 DETAILS = ("AP", "AP50", "OKS")
 _NONE = "–"
@@ -19,7 +19,7 @@ Results = Mapping[str, Sequence[Mapping[str, Any]]]
 def table_lines(title: str, arms: Sequence[Arm], results: Results, tests: Sequence[str]) -> list[str]:
     """Markdown: means over the seeds beside the paper's figures, then every run. `results` are fractions."""
     return [
-        f"# {title}",
+        f"# {inline(title)}",
         "",
         "AP / AR in percent: ours with ground-truth boxes and flip test, mean over seeds ± standard deviation of AP.",
         "",

@@ -11,7 +11,14 @@ import numpy as np
 
 from sdpose_core.dependencies import require
 from sdpose_core.errors import CheckpointError, InputError, NotFiniteError
-from sdpose_core.network import quiet_client
+from sdpose_core.network import quiet_client, shown
+from sdpose_core.texts import read_json
+from sdpose_core.transformers_files import refuse_elsewhere
+
+_INDEX = "model_index.json"
+
+_LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")
+"""Where the parts of a pipeline may come from; diffusers would import any module."""
 
 _PROBE = 1 << 20
 
@@ -87,10 +94,25 @@ class ControlNetPictures:
         return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
+def _refuse_programs(folder: Path) -> None:
+    """Raise `CheckpointError` for a folder that some versions of diffusers or transformers would run programs of."""
+    for pattern in "*.py", "*/*.py":
+        if found := next(folder.glob(pattern), None):
+            raise CheckpointError(f"{found} is a program: expected a folder of weights and configurations alone")
+    index = read_json(folder / _INDEX) if (folder / _INDEX).exists() else {}
+    for name, place in index.items() if isinstance(index, dict) else ():
+        library = place[0] if isinstance(place, list) and place else None
+        if library not in _LIBRARIES or (name == "_class_name" and not isinstance(place, str)):
+            raise CheckpointError(f"{folder / _INDEX}: {name} is {shown(str(place))}: expected a part of diffusers")
+    for file in (*folder.glob("config.json"), *folder.glob("*/config.json")):
+        refuse_elsewhere(read_json(file), str(file.parent))
+
+
 def _pipeline(base: Path, controlnet: Path) -> Any:
-    for folder, file, what in ((base, "model_index.json", "--base"), (controlnet, "config.json", "--controlnet")):
+    for folder, file, what in ((base, _INDEX, "--base"), (controlnet, "config.json", "--controlnet")):
         if not (folder / file).is_file():
             raise CheckpointError(f"{what} {folder} has no {file}: expected a folder in diffusers' layout")
+        _refuse_programs(folder)
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
     def load(kind: Any, folder: Path, **options: Any) -> Any:

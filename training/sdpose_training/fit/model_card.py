@@ -10,7 +10,7 @@ from sdpose_core.files import atomic_write
 from sdpose_core.model.config import SDPoseConfig
 from sdpose_training.fit.state import Progress
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
-from sdpose_training.templates import markdown_table, text
+from sdpose_training.templates import inline, markdown_table, text
 
 FILE = "README.md"
 
@@ -20,7 +20,7 @@ tags: [pose-estimation, keypoints, sdpose]
 library_name: sdpose-annotator
 license: {{ license }}
 ---
-# {{ recipe.name }}: SDPose for {{ config.keypoint_set }}
+# {{ name }}: SDPose for {{ config.keypoint_set }}
 
 {{ config.num_keypoints }} keypoints from {{ config.feature_levels | join(" + ") }}, input \
 {{ config.input_size | join(" x ") }} pixels. Read by `sdpose image --model FILE` and the node Load SDPose Model; \
@@ -28,7 +28,7 @@ license: {{ license }}
 
 ## Training
 
-- recipe `{{ recipe.name }}` (every value: `../config.toml`), seed {{ recipe.seed }}, \
+- recipe `{{ name }}` (every value: `../config.toml`), seed {{ recipe.seed }}, \
 {{ progress.step }} optimizer steps
 - started from {{ origin }}
 - stages: {{ stages | join(" + ") }}
@@ -81,7 +81,7 @@ def write_model_card(
     """
     values = [[name, f"{100 * value:.1f}"] for name, value in progress.metrics.items() if value >= 0]
     card = text(
-        _CARD, recipe=recipe, config=config, progress=progress, origin=origin, commit=commit,
+        _CARD, name=inline(recipe.name), recipe=recipe, config=config, progress=progress, origin=origin, commit=commit,
         license=_license_tag(recipe, data),
         stages=[_stage_text(stage) for stage in recipe.stages],
         people="all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}",
@@ -106,7 +106,7 @@ def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
         return _SYNTHETIC
     if "COCO" in description:
         return _COCO.format(annotations=annotations)
-    licenses = [str(item.get("name")) for item in data.get("licenses") or () if isinstance(item, Mapping)]
+    licenses = [inline(item.get("name")) for item in data.get("licenses") or () if isinstance(item, Mapping)]
     return _UNKNOWN.format(annotations=annotations, named=f" (it names: {', '.join(licenses)})" if licenses else "")
 
 

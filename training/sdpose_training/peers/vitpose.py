@@ -15,7 +15,7 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import CheckpointError, DownloadError, one_line
 from sdpose_core.network import endpoint, is_hub_name, need_network, quiet_client
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS
-from sdpose_core.transformers_files import damage, read_config
+from sdpose_core.transformers_files import commit_of, damage, read_config
 from sdpose_training.peers.base import Peer, checked, unseen
 
 SET_OF_COUNT = {17: COCO_17, 133: COCO_WHOLEBODY_133}
@@ -112,10 +112,10 @@ class VitPosePeer(Peer):
             raise CheckpointError(f"{name} is a model of type {config.model_type!r}: expected 'vitpose'")
         # the plain name in transformers 5 needs torchvision
         kind = getattr(transformers, "VitPoseImageProcessorPil", None) or transformers.VitPoseImageProcessor
-        processor = load(kind.from_pretrained, local_files_only=offline)
+        processor = load(kind.from_pretrained, local_files_only=offline, revision=commit_of(config))
         model, report = load(
             transformers.VitPoseForPoseEstimation.from_pretrained, config=config, local_files_only=offline,
-            use_safetensors=True, output_loading_info=True,
+            use_safetensors=True, output_loading_info=True, revision=commit_of(config),
         )  # fmt: skip
         if report["missing_keys"]:
             missing = sorted(report["missing_keys"])

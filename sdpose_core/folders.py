@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from .errors import InputError
-from .files import remove_abandoned, temporary_folder, writing
+from .errors import InputError, writing
+from .files import remove_abandoned, temporary_folder
 
 _OLD = ".sdpose-old"
 """Ends the name of a folder that is being replaced, where both names cannot be exchanged at once."""

@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from .errors import InputError, one_line
+from .errors import InputError, one_line, reading
 from .files import ZIP, kind_of
 
 MAX_BYTES = 8 << 30
@@ -68,7 +68,8 @@ def read_npz(source: Path | bytes, where: str, names: Collection[str] | None = N
         raise InputError(f"{where}: its arrays do not fit into memory: free some, or split the clip") from None
     except _DAMAGE as error:
         if isinstance(source, Path) and (kind := kind_of(source)) != ZIP:
-            _refuse_unreadable(source, where)
+            with reading(where):
+                source.open("rb").close()
             kind = kind or "of an unknown kind"
             raise InputError(f"{where} is {kind}: expected a .pose.npz, as `sdpose` writes it") from None
         reason = one_line(error)
@@ -85,16 +86,6 @@ def _opened(source: Path | bytes) -> IO[bytes]:
     if not stat.S_ISREG(source.stat().st_mode):
         raise _Refused("it is no file: expected a .pose.npz")
     return open(source, "rb")
-
-
-def _refuse_unreadable(path: Path, where: str) -> None:
-    """Raise `InputError` if the system does not let the file be read."""
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InputError(f"cannot read {where}: {error.strerror or error}") from None
-    except ValueError as error:  # a null byte in the name
-        raise InputError(f"cannot read {where}: {error}") from None
 
 
 def _members(archive: zipfile.ZipFile, size: int, names: Collection[str] | None) -> Mapping[str, zipfile.ZipInfo]:

@@ -15,11 +15,11 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .containers import open_container
 from .dependencies import require
-from .errors import InputError
+from .errors import InputError, reading
 from .files import is_sealed, sha256_of
 from .folders import FolderKind
 from .images import of_picture
@@ -27,9 +27,6 @@ from .poses import PoseSequence
 from .resumable import first_difference, plain, settings_hash
 from .texts import read_json
 from .version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 MARK = "sdpose-annotator"
 """Key of the mark in a PNG's text; the comment of a video begins with it."""
@@ -116,12 +113,10 @@ def _size(source: Any) -> str:
 
 def file_identity(path: str | Path) -> dict[str, Any]:
     """{"bytes", "sha256"} of a file. Raises `InputError` if it cannot be read."""
-    try:
+    with reading(path):
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device would block, or never end
             raise InputError(f"cannot read {path}: it is not a regular file")
         return {"bytes": os.path.getsize(path), "sha256": sha256_of(path)}
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def folder_identity(files: Sequence[Path]) -> dict[str, Any]:
@@ -139,15 +134,12 @@ def weights_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
     takes seconds. It does not depend on their names. Raises `InputError` if one cannot be read."""
     digest, size = hashlib.sha256(), 0
     for path in files:
-        try:
+        with reading(path), open(path, "rb") as file:
             length = os.path.getsize(path)
             size += length
-            with open(path, "rb") as file:
-                for number in range(SAMPLES):
-                    file.seek(number * max(length - SAMPLE_BYTES, 0) // (SAMPLES - 1))
-                    digest.update(file.read(SAMPLE_BYTES))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+            for number in range(SAMPLES):
+                file.seek(number * max(length - SAMPLE_BYTES, 0) // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE_BYTES))
     return {"bytes": size, "sample": digest.hexdigest()}
 
 

@@ -24,6 +24,8 @@ MAX_SECONDS = 1_000_000_000
 """Of a frame's time: 31 years."""
 MAX_SIDE = 1_000_000
 """Pixels of a picture's width or height."""
+MAX_COORDINATE = 10_000_000
+"""Pixels, of boxes and points of other tools: what is beyond is damage."""
 MAX_NAME = 100
 """Characters of a keypoint set's name."""
 
@@ -171,12 +173,6 @@ def check_keypoint_set(name: Any, count: int) -> None:
     known = KEYPOINT_SETS.get(name)
     if known is not None and len(known) != count:
         raise InputError(f"keypoints: {name!r} has {len(known)} points, the array has {count}")
-
-
-def check_meta(meta: Any) -> None:
-    """Raise `InputError` for meta that is no mapping."""
-    if not isinstance(meta, Mapping):
-        raise InputError(f"meta: expected a mapping of names to values, got {type(meta).__name__}")
 
 
 def check_entries(meta: Mapping[str, Any]) -> None:

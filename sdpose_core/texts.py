@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, one_line
+from .errors import InputError, one_line, reading
 
 log = logging.getLogger(__name__)
 
@@ -63,28 +63,28 @@ def _without_mark(content: bytes) -> str:
 
 def read_text(path: str | Path, *, errors: str = "strict") -> str:
     """The text of a file, see `decode_text`. Raises `InputError` if it cannot be read, or has more than `MAX_BYTES`."""
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            content = b"" if size > MAX_BYTES else file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    with reading(path), open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > MAX_BYTES else file.read(MAX_BYTES + 1)
     if max(size, len(content)) > MAX_BYTES:
         raise InputError(f"{path} has more than {MAX_BYTES:,} bytes, the limit for texts and JSON: split it")
     return decode_text(content, str(path), errors=errors)
 
 
-def parse_json(text: str, name: str, expected: str = "JSON") -> Any:
+def parse_json(text: str, name: str, expected: str = "JSON", kind: type = object) -> Any:
     """Parsed JSON. Raises `InputError`, which says what was `expected`, for text that is no JSON, too deep, has a key
-    twice in one object, or numbers of hundreds of digits."""
+    twice in one object, or numbers of hundreds of digits; and for a value that is not of this `kind`."""
     try:
         whole = _whole_number if _may_have_huge_number(text) else None
-        return json.loads(text, object_pairs_hook=_each_key_once, parse_int=whole)
+        found = json.loads(text, object_pairs_hook=_each_key_once, parse_int=whole)
     except RecursionError:
         raise InputError(f"{name}: lists or objects are nested too deep: expected {expected}") from None
     except ValueError as error:
         reason = one_line(error) if text.strip() else "it is empty"
         raise InputError(f"{name} is not JSON ({reason}): expected {expected}") from None
+    if not isinstance(found, kind):
+        raise InputError(f"{name}: expected {expected}, found {found!r:.60}")
+    return found
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -107,9 +107,9 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def read_json(path: str | Path, expected: str = "JSON") -> Any:
+def read_json(path: str | Path, expected: str = "JSON", kind: type = object) -> Any:
     """The content of a JSON file. Raises `InputError` as `read_text` and `parse_json`."""
-    return parse_json(read_text(path), str(path), expected)
+    return parse_json(read_text(path), str(path), expected, kind)
 
 
 def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -118,10 +118,8 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     A line that is damaged, as the last one after a kill, is left out with a warning. Raises `InputError` if the file
     cannot be read, or for JSON that is no object.
     """
-    try:
+    with reading(path):
         lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from ..dependencies import require
-from ..errors import InputError
-from ..files import temporary_folder, writing
+from ..errors import InputError, writing
+from ..files import temporary_folder
 from ..model.folding import fold_constants
 from ..model.network import SDPose
 from .layouts import ConversionReport, read_checkpoint

@@ -101,7 +101,7 @@ def _machine() -> str:
 
 
 class _Taken(Exception):
-    """Another process has locked a temporary folder, or removed it; or it is none."""
+    """Another process has locked a temporary folder, or removed it, or it is not a folder."""
 
 
 def _lock(folder: Path) -> int | None:

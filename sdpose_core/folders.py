@@ -1,6 +1,6 @@
 """Folders that this library writes: the one place that replaces and removes them.
 
-A folder is only removed if it is no link, carries the marker of its kind, and holds nothing else than what we write.
+A folder is removed only if it is not a link, has the marker of its kind, and holds nothing but what we write.
 """
 
 from __future__ import annotations

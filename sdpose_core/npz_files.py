@@ -84,7 +84,7 @@ def _opened(source: Path | bytes) -> IO[bytes]:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if not stat.S_ISREG(source.stat().st_mode):
-        raise _Refused("it is no file: expected a .pose.npz")
+        raise _Refused("it is not a file: expected a .pose.npz")
     return open(source, "rb")
 
 
@@ -143,7 +143,7 @@ def _read_header(file: IO[bytes], name: str) -> bytes:
     start = file.read(8)
     form = {b"\x93NUMPY\1\0": "<H", b"\x93NUMPY\2\0": "<I", b"\x93NUMPY\3\0": "<I"}.get(start)
     if form is None:
-        raise _Refused(f"{name} is no NumPy array: expected the arrays of a .pose.npz")
+        raise _Refused(f"{name} is not a NumPy array: expected the arrays of a .pose.npz")
     (length,) = struct.unpack(form, file.read(struct.calcsize(form)))
     if length > _MAX_HEADER:
         raise _Refused(f"{name} has a header of {length:,} bytes, the limit is {_MAX_HEADER:,}: it is damaged")

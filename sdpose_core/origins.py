@@ -25,7 +25,7 @@ from .folders import FolderKind
 from .images import of_picture
 from .poses import PoseSequence
 from .resumable import first_difference, plain, settings_hash
-from .texts import read_json
+from .texts import parse_json, read_json
 from .version import __version__
 
 MARK = "sdpose-annotator"
@@ -171,10 +171,9 @@ def parse_mark(text: Any) -> dict[str, Any] | None:
     if not isinstance(text, str) or not text.startswith(f"{MARK} "):
         return None
     try:
-        mark = json.loads(text.split(" ", 2)[2])
-    except (ValueError, IndexError):
+        return parse_json(text.split(" ", 2)[2], "the mark", "an object", dict)
+    except (InputError, IndexError):
         return {}
-    return mark if isinstance(mark, dict) else {}
 
 
 def with_mark(content: Mapping[str, Any], mark: str) -> dict[str, Any]:

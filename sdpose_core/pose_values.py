@@ -43,7 +43,7 @@ _NUMBERS = "biuf"
 def as_array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """`value` as a read-only array of `dtype` and `shape` (None: any length).
 
-    Raises `InputError` for another shape, for what are no real numbers, and for numbers that `dtype` cannot hold.
+    Raises `InputError` for another shape, for what is not real numbers, and for numbers that `dtype` cannot hold.
     """
     try:
         array: np.ndarray = np.asarray(value)
@@ -149,7 +149,7 @@ def check_rising(name: str, values: np.ndarray, *, equal: bool = False) -> None:
 
 
 def check_size(size: Sequence[int] | np.ndarray) -> tuple[int, int]:
-    """(w, h) as ints. Raises `InputError` for what is no size of a picture."""
+    """(w, h) as ints. Raises `InputError` for what is not the size of a picture."""
     sides = as_array(size, np.int64, (2,), "size").tolist()
     if min(sides) < 1:
         raise InputError(f"size: expected (width, height) of at least 1 pixel, got {tuple(sides)}")
@@ -159,7 +159,7 @@ def check_size(size: Sequence[int] | np.ndarray) -> tuple[int, int]:
 
 
 def check_rate(rate: Fraction | None) -> None:
-    """Raise `InputError` for what is no frame rate, or has parts beyond 32 bits, which no video file can hold."""
+    """Raise `InputError` for what is not a frame rate, or has parts beyond 32 bits, which no video file can hold."""
     if rate is not None and (not isinstance(rate, Fraction) or rate <= 0):
         raise InputError(f"frame_rate: expected a positive Fraction or None, got {rate!r}")
     if rate is not None and max(rate.numerator, rate.denominator) >= 1 << 31:
@@ -167,7 +167,7 @@ def check_rate(rate: Fraction | None) -> None:
 
 
 def check_keypoint_set(name: Any, count: int) -> None:
-    """Raise `InputError` for what is no name of a keypoint set, or a known one with another number of points."""
+    """Raise `InputError` for what is not the name of a keypoint set, or a known one with another number of points."""
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise InputError(f"keypoint_set: expected a name of at most {MAX_NAME} characters, got {name!r:.60}")
     known = KEYPOINT_SETS.get(name)

@@ -159,7 +159,7 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
 
 
 def _check_zip(path: Path) -> None:
-    """Raise `CheckpointError` for a zip file that is none of torch's pickles."""
+    """Raise `CheckpointError` for a zip file that torch did not write."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -6,6 +6,7 @@ import codecs
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,8 @@ def read_text(path: str | Path, *, errors: str = "strict") -> str:
 
 
 def parse_json(text: str, name: str, expected: str = "JSON", kind: type = object) -> Any:
-    """Parsed JSON. Raises `InputError`, which says what was `expected`, for text that is no JSON, too deep, has a key
-    twice in one object, or numbers of hundreds of digits; and for a value that is not of this `kind`."""
+    """Parsed JSON. Raises `InputError`, which says what was `expected`, for text that is not JSON, is nested too
+    deep, has a key twice in one object or numbers of hundreds of digits, and for a value of another `kind`."""
     try:
         whole = _whole_number if _may_have_huge_number(text) else None
         found = json.loads(text, object_pairs_hook=_each_key_once, parse_int=whole)
@@ -90,7 +91,7 @@ def parse_json(text: str, name: str, expected: str = "JSON", kind: type = object
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!r:.60} is there twice in one object")
     return found
 
@@ -116,7 +117,7 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file with one on each line, with the numbers of their lines, from 1.
 
     A line that is damaged, as the last one after a kill, is left out with a warning. Raises `InputError` if the file
-    cannot be read, or for JSON that is no object.
+    cannot be read, or for JSON that is not an object.
     """
     with reading(path):
         lines = Path(path).read_bytes().split(b"\n")

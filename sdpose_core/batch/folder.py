@@ -159,7 +159,7 @@ class Batch:
         """Lock an item, annotate it, and write its record; None if another process works on it.
 
         An item that another process finished since this run began keeps that process's record. One whose lock or record
-        is no file that can be written has failed.
+        cannot be written has failed.
 
         Raises:
             CannotStart: `run` could not load the model or the detector.

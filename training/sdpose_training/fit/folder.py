@@ -72,5 +72,5 @@ def _starts(history: Path) -> list[dict[str, Any]]:
     """Earlier starts of a run; `InputError` for a damaged file."""
     if not history.exists():
         return []
-    starts = read_json(history, "a list of earlier starts, and nothing else: remove the file", list)
+    starts = read_json(history, "a list of earlier starts (nothing else is in it): remove the file", list)
     return starts

@@ -40,6 +40,11 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def reason_of(error: Exception) -> str:
+    """What the system says, without the name of the file: "Permission denied"."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 class SDPoseError(Exception):
     """A mistake in the input, or something that is missing. Its message is one line, whatever names it quotes."""
 
@@ -78,10 +83,40 @@ class DownloadError(SDPoseError):
 
 
 @contextlib.contextmanager
+def reading(path: object, kind: type[SDPoseError] = InputError) -> Iterator[None]:
+    """What the system raises while `path`, which may be any text, is read, as our error."""
+    try:
+        yield
+    except SDPoseError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise kind(f"cannot read {path}: {reason_of(error)}") from None
+
+
+@contextlib.contextmanager
+def writing(path: object) -> Iterator[None]:
+    """What the system raises while `path` is written, as our error."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {reason_of(error)}") from None
+
+
+@contextlib.contextmanager
+def restated(where: object, kind: type[SDPoseError] = InputError) -> Iterator[None]:
+    """An `InputError` in the block becomes a `kind` that begins with `where` (None: with nothing)."""
+    try:
+        yield
+    except InputError as error:
+        raise kind(str(error) if where is None else f"{where}: {error}") from None
+
+
+@contextlib.contextmanager
 def failing_alone(source: object) -> Iterator[None]:
     """Whatever goes wrong in the block becomes the `SDPoseError` of one of many inputs, so that the others go on.
 
-    Too little memory and errors of the system are said in one line; a defect's traceback goes to the log.
+    Too little memory and errors of the system are one line. Anything else is a bug, here or in a
+    decoder. It must not end a night's work, so this one place catches it; its traceback goes to the log.
     """
     try:
         yield
@@ -91,6 +126,6 @@ def failing_alone(source: object) -> Iterator[None]:
         raise InputError(f"{source}: too little memory: make it smaller, or stop other programs") from None
     except OSError as error:
         raise InputError(f"{source}: {one_line(error)}") from None
-    except Exception as error:  # one bad input never stops the others
+    except Exception as error:
         log.exception("%s: unexpected error", source)
         raise SDPoseError(f"{type(error).__name__}: {error}") from error

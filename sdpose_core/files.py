@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from .errors import InputError
+from .errors import InputError, reason_of, writing
 from .names import fitted_name, name_limit
 
 try:
@@ -27,7 +27,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-ZIP, HEIC = "a ZIP archive", "a HEIC picture"
+ZIP, HEIC, LIST = "a ZIP archive", "a HEIC picture", "a list of other files"
 _PICKLE = "a Python pickle, which may run any code and is never opened"
 
 _BEGINNINGS = (
@@ -37,6 +37,7 @@ _BEGINNINGS = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"), (b"\x93NUMPY", "a single NumPy array (.npy)"),
     (b"\x80\2", _PICKLE), (b"\x80\3", _PICKLE), (b"\x80\4", _PICKLE), (b"\x80\5", _PICKLE),
     (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF"), (b"{", "JSON"), (b"[", "JSON"),
+    (b"#EXTM3U", LIST), (b"ffconcat", LIST), (b"v=0", LIST),
 )  # fmt: skip
 """How files of other kinds begin, for messages."""
 
@@ -107,7 +108,7 @@ def _machine() -> str:
 
 
 class _Taken(Exception):
-    """Another process has locked a temporary folder, or removed it; or it is none."""
+    """Another process has locked a temporary folder, or removed it, or it is not a folder."""
 
 
 def _lock(folder: Path) -> int | None:
@@ -160,9 +161,16 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _is_old(entry: os.DirEntry) -> bool:
-    """Whether nothing changed in a folder for long, by the clock of its file system."""
-    with tempfile.TemporaryFile(dir=os.path.dirname(entry.path)) as now:
-        return os.fstat(now.fileno()).st_mtime - entry.stat(follow_symlinks=False).st_mtime > _LONG_AGO
+    """Whether nothing changed in a folder for long."""
+    return now_on(Path(entry.path).parent) - entry.stat(follow_symlinks=False).st_mtime > _LONG_AGO
+
+
+def now_on(folder: Path) -> float:
+    """The current time by the clock of the file system that holds `folder`, which may differ from this machine's."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"0")
+        file.flush()
+        return os.fstat(file.fileno()).st_mtime
 
 
 @contextlib.contextmanager
@@ -232,15 +240,6 @@ def temporary_stem(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What the system raises while `path` is written, as our error."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-@contextlib.contextmanager
 def unchanged(*paths: str | Path | None) -> Iterator[None]:
     """Raise `InputError` at the end of the block if one of the files, or of the files in the folders, was replaced.
 
@@ -270,7 +269,7 @@ def why_missing(path: str | Path) -> str | None:
     except FileNotFoundError:
         return "no such file or folder"
     except (OSError, ValueError) as error:  # no permission, too long a name, a null byte
-        return getattr(error, "strerror", None) or str(error)
+        return reason_of(error)
     return None
 
 

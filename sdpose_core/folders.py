@@ -1,6 +1,6 @@
 """Folders that this library writes: the one place that replaces and removes them.
 
-A folder is only removed if it is no link, carries the marker of its kind, and holds nothing else than what we write.
+A folder is removed only if it is not a link, has the marker of its kind, and holds nothing but what we write.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from .errors import InputError
-from .files import remove_abandoned, temporary_folder, writing
+from .errors import InputError, writing
+from .files import remove_abandoned, temporary_folder
 
 _OLD = ".sdpose-old"
 """Ends the name of a folder that is being replaced, where both names cannot be exchanged at once."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, restated
 from .files import NotRegular, atomic_path, open_regular
 
 if TYPE_CHECKING:
@@ -111,10 +111,8 @@ def of_picture(path: Path, fact: Callable[[Image.Image], T], otherwise: T) -> T:
 
 
 def _rgb_of(image: Image.Image, background: tuple[int, int, int], name: str) -> np.ndarray:
-    try:
+    with restated(name):
         return to_rgb(image, background)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> np.ndarray:

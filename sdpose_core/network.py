@@ -1,4 +1,4 @@
-"""Whether the network may be used, and whom of it: nothing here opens a connection."""
+"""Whether the network may be used, and which hosts. Nothing here opens a connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a name can only be one of the Hugging Face hub: owner/model, where no folder is called as the owner."""
+    """Whether a name can only be one of the Hugging Face hub: owner/model, and nothing here is named owner."""
     return bool(_HUB_NAME.fullmatch(name)) and not os.path.lexists(name) and not os.path.lexists(name.partition("/")[0])
 
 
@@ -53,7 +53,7 @@ def need_network(what: str) -> None:
 
 @contextlib.contextmanager
 def quiet_client(*, offline: bool) -> Iterator[None]:
-    """Within the block, huggingface_hub asks nothing on its own behalf, and if `offline`, nothing at all.
+    """Within the block, huggingface_hub sends no requests of its own, and if `offline`, none at all.
 
     It fetches a list of programs from its server to tell which one runs it, even where only local files are read. Its
     settings are those of the process: other threads have them too.

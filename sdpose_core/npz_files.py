@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from .errors import InputError, one_line
+from .errors import InputError, one_line, reading
 from .files import ZIP, NotRegular, kind_of, open_regular
 
 MAX_BYTES = 8 << 30
@@ -69,7 +69,8 @@ def read_npz(source: Path | bytes, where: str, names: Collection[str] | None = N
         raise InputError(f"{where}: its arrays do not fit into memory: free some, or split the clip") from None
     except _DAMAGE as error:
         if isinstance(source, Path) and (kind := kind_of(source)) != ZIP:
-            _refuse_unreadable(source, where)
+            with reading(where):
+                source.open("rb").close()
             kind = kind or "of an unknown kind"
             raise InputError(f"{where} is {kind}: expected a .pose.npz, as `sdpose` writes it") from None
         reason = one_line(error)
@@ -82,16 +83,6 @@ class _Refused(Exception):
 
 def _opened(source: Path | bytes) -> IO[bytes]:
     return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
-
-
-def _refuse_unreadable(path: Path, where: str) -> None:
-    """Raise `InputError` if the system does not let the file be read."""
-    try:
-        open_regular(path).close()
-    except OSError as error:
-        raise InputError(f"cannot read {where}: {error.strerror or error}") from None
-    except ValueError as error:  # a null byte in the name
-        raise InputError(f"cannot read {where}: {error}") from None
 
 
 def _members(archive: zipfile.ZipFile, size: int, names: Collection[str] | None) -> Mapping[str, zipfile.ZipInfo]:
@@ -149,7 +140,7 @@ def _read_header(file: IO[bytes], name: str) -> bytes:
     start = file.read(8)
     form = {b"\x93NUMPY\1\0": "<H", b"\x93NUMPY\2\0": "<I", b"\x93NUMPY\3\0": "<I"}.get(start)
     if form is None:
-        raise _Refused(f"{name} is no NumPy array: expected the arrays of a .pose.npz")
+        raise _Refused(f"{name} is not a NumPy array: expected the arrays of a .pose.npz")
     (length,) = struct.unpack(form, file.read(struct.calcsize(form)))
     if length > _MAX_HEADER:
         raise _Refused(f"{name} has a header of {length:,} bytes, the limit is {_MAX_HEADER:,}: it is damaged")

@@ -38,12 +38,10 @@ class Port:
     name: str
     shape: tuple[int | None, ...]
 
-    def takes(self, shape: tuple[int, ...], *, any_batch: bool = False) -> bool:
-        """Whether an array of `shape` fits; with `any_batch`, whatever its first length is."""
-        if len(shape) != len(self.shape):
-            return False
-        lengths = list(zip(self.shape, shape, strict=True))[any_batch:]
-        return all(want in (None, n) for want, n in lengths)
+    def takes(self, shape: tuple[int | None, ...]) -> bool:
+        """Whether an array of `shape` fits."""
+        same_rank = len(shape) == len(self.shape)
+        return same_rank and all(want in (None, n) for want, n in zip(self.shape, shape, strict=True))
 
 
 class _Engine(Protocol):

@@ -14,21 +14,18 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .containers import open_container
 from .dependencies import require
-from .errors import InputError
+from .errors import InputError, reading
 from .files import clean_once, is_sealed, open_regular, sha256_of
 from .folders import FolderKind
 from .images import of_picture
 from .poses import PoseSequence
 from .resumable import first_difference, plain, settings_hash
-from .texts import read_json
+from .texts import parse_json, read_json
 from .version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 MARK = "sdpose-annotator"
 """Key of the mark in a PNG's text; the comment of a video begins with it."""
@@ -115,10 +112,8 @@ def _size(source: Any) -> str:
 
 def file_identity(path: str | Path) -> dict[str, Any]:
     """{"bytes", "sha256"} of a file. Raises `InputError` if it cannot be read."""
-    try:
+    with reading(path):
         return {"bytes": os.path.getsize(path), "sha256": sha256_of(path)}
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def folder_identity(files: Sequence[Path]) -> dict[str, Any]:
@@ -136,15 +131,12 @@ def weights_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
     takes seconds. It does not depend on their names. Raises `InputError` if one cannot be read."""
     digest, size = hashlib.sha256(), 0
     for path in files:
-        try:
+        with reading(path), open_regular(path) as file:
             length = os.path.getsize(path)
             size += length
-            with open_regular(path) as file:
-                for number in range(SAMPLES):
-                    file.seek(number * max(length - SAMPLE_BYTES, 0) // (SAMPLES - 1))
-                    digest.update(file.read(SAMPLE_BYTES))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+            for number in range(SAMPLES):
+                file.seek(number * max(length - SAMPLE_BYTES, 0) // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE_BYTES))
     return {"bytes": size, "sample": digest.hexdigest()}
 
 
@@ -177,10 +169,9 @@ def parse_mark(text: Any) -> dict[str, Any] | None:
     if not isinstance(text, str) or not text.startswith(f"{MARK} "):
         return None
     try:
-        mark = json.loads(text.split(" ", 2)[2])
-    except (ValueError, IndexError):
+        return parse_json(text.split(" ", 2)[2], "the mark", "an object", dict)
+    except (InputError, IndexError):
         return {}
-    return mark if isinstance(mark, dict) else {}
 
 
 def with_mark(content: Mapping[str, Any], mark: str) -> dict[str, Any]:

@@ -24,6 +24,8 @@ MAX_SECONDS = 1_000_000_000
 """Of a frame's time: 31 years."""
 MAX_SIDE = 1_000_000
 """Pixels of a picture's width or height."""
+MAX_COORDINATE = 10_000_000
+"""Pixels, of boxes and points of other tools: what is beyond is damage."""
 MAX_NAME = 100
 """Characters of a keypoint set's name."""
 
@@ -41,7 +43,7 @@ _NUMBERS = "biuf"
 def as_array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """`value` as a read-only array of `dtype` and `shape` (None: any length).
 
-    Raises `InputError` for another shape, for what are no real numbers, and for numbers that `dtype` cannot hold.
+    Raises `InputError` for another shape, for what is not real numbers, and for numbers that `dtype` cannot hold.
     """
     try:
         array: np.ndarray = np.asarray(value)
@@ -147,7 +149,7 @@ def check_rising(name: str, values: np.ndarray, *, equal: bool = False) -> None:
 
 
 def check_size(size: Sequence[int] | np.ndarray) -> tuple[int, int]:
-    """(w, h) as ints. Raises `InputError` for what is no size of a picture."""
+    """(w, h) as ints. Raises `InputError` for what is not the size of a picture."""
     sides = as_array(size, np.int64, (2,), "size").tolist()
     if min(sides) < 1:
         raise InputError(f"size: expected (width, height) of at least 1 pixel, got {tuple(sides)}")
@@ -157,7 +159,7 @@ def check_size(size: Sequence[int] | np.ndarray) -> tuple[int, int]:
 
 
 def check_rate(rate: Fraction | None) -> None:
-    """Raise `InputError` for what is no frame rate, or has parts beyond 32 bits, which no video file can hold."""
+    """Raise `InputError` for what is not a frame rate, or has parts beyond 32 bits, which no video file can hold."""
     if rate is not None and (not isinstance(rate, Fraction) or rate <= 0):
         raise InputError(f"frame_rate: expected a positive Fraction or None, got {rate!r}")
     if rate is not None and max(rate.numerator, rate.denominator) >= 1 << 31:
@@ -165,18 +167,12 @@ def check_rate(rate: Fraction | None) -> None:
 
 
 def check_keypoint_set(name: Any, count: int) -> None:
-    """Raise `InputError` for what is no name of a keypoint set, or a known one with another number of points."""
+    """Raise `InputError` for what is not the name of a keypoint set, or a known one with another number of points."""
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise InputError(f"keypoint_set: expected a name of at most {MAX_NAME} characters, got {name!r:.60}")
     known = KEYPOINT_SETS.get(name)
     if known is not None and len(known) != count:
         raise InputError(f"keypoints: {name!r} has {len(known)} points, the array has {count}")
-
-
-def check_meta(meta: Any) -> None:
-    """Raise `InputError` for meta that is no mapping."""
-    if not isinstance(meta, Mapping):
-        raise InputError(f"meta: expected a mapping of names to values, got {type(meta).__name__}")
 
 
 def check_entries(meta: Mapping[str, Any]) -> None:

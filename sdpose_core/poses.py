@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, counted
+from .errors import InputError, counted, restated
 from .files import atomic_write
 from .npz_files import read_npz
 from .pose_values import (
@@ -24,7 +24,6 @@ from .pose_values import (
     check_finite,
     check_frames,
     check_keypoint_set,
-    check_meta,
     check_rate,
     check_size,
     check_track_ids,
@@ -167,7 +166,8 @@ class PoseSequence:
     def _check(self) -> None:
         """Raise `InputError` for values that no sequence has; what an empty slot holds does not matter."""
         check_rate(self.frame_rate)
-        check_meta(self.meta)
+        if not isinstance(self.meta, Mapping):
+            raise InputError(f"meta: expected a mapping of names to values, got {type(self.meta).__name__}")
         check_track_ids(self.track_ids)
         seen = self.track_ids >= 0
         check_finite(self.keypoints, seen, "keypoints", absent=True)
@@ -253,7 +253,7 @@ class PoseSequence:
         """The reverse of `arrays`. Raises `InputError`, which begins with `where`, for values that no sequence has."""
         if missing := [name for name in _REQUIRED if name not in arrays]:
             raise InputError(f"{where} is not a .pose.npz: it lacks {', '.join(missing)}")
-        try:
+        with restated(where):
             meta = _read_meta(_text(arrays, "meta"))
             rate = _read_rate(arrays["frame_rate"])
             name, size = _text(arrays, "keypoint_set"), check_size(arrays["size"])
@@ -262,9 +262,7 @@ class PoseSequence:
             check_frames(sequence.frame_index, sequence.pts)
             if not len(sequence):
                 raise InputError("the pose sequence has no frames: expected at least one")
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        return sequence
+            return sequence
 
 
 def _text(arrays: Mapping[str, np.ndarray], name: str) -> str:

@@ -63,12 +63,9 @@ def read_settings(file: Path) -> dict[str, Any] | None:
     if not os.path.lexists(file):
         return None
     try:
-        found = read_json(file, "the settings of its folder")
+        return read_json(file, "the settings of its folder", dict)
     except InputError as error:
         raise InputError(f"{file} is damaged ({error}): remove its folder, or choose another") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file}: expected the settings of its folder, found {found!r:.40}: choose another folder")
-    return found
 
 
 def begin(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import texts
-from .errors import CheckpointError, InputError, one_line
+from .errors import CheckpointError, one_line, reading, restated
 from .files import why_missing
 from .names import path_inside
 
@@ -101,7 +101,7 @@ def _read_safetensors(path: Path, stack: ExitStack) -> Tensors:
     from safetensors import SafetensorError, safe_open
 
     @contextmanager
-    def reading() -> Iterator[None]:
+    def undamaged() -> Iterator[None]:
         try:
             yield
         except (SafetensorError, OSError, AttributeError) as error:  # AttributeError: a number type that torch lacks
@@ -110,7 +110,7 @@ def _read_safetensors(path: Path, stack: ExitStack) -> Tensors:
                 "again"
             ) from None
 
-    with reading():
+    with undamaged():
         with path.open("rb") as start:
             length = int.from_bytes(start.read(8), "little")
         if length > MAX_HEADER and length < path.stat().st_size:  # safetensors names one beyond the file
@@ -120,7 +120,7 @@ def _read_safetensors(path: Path, stack: ExitStack) -> Tensors:
         metadata = file.metadata() or {}
 
     def read(name: str) -> torch.Tensor:
-        with reading():
+        with undamaged():
             return file.get_tensor(name)
 
     return Tensors(shapes, read, metadata)
@@ -138,11 +138,8 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
         raise CheckpointError(f"{path} is not a file: expected a .safetensors file")
     if suffix in _UNFINISHED:
         raise CheckpointError(f"{path} is an unfinished download: let the download finish (it resumes)")
-    try:
-        with path.open("rb") as handle:
-            start = handle.read(64)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+    with reading(path, CheckpointError), path.open("rb") as handle:
+        start = handle.read(64)
     if start.startswith(_LFS_POINTER):
         raise CheckpointError(f"{path} is a git-lfs pointer, not the weights: run 'git lfs pull'")
     if not start:
@@ -162,7 +159,7 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
 
 
 def _check_zip(path: Path) -> None:
-    """Raise `CheckpointError` for a zip file that is none of torch's pickles."""
+    """Raise `CheckpointError` for a zip file that torch did not write."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -286,10 +283,8 @@ def files_of(folder: Path, stem: str, pickles: bool = False) -> list[Path]:
     for index in sorted(folder.glob(f"{stem}*.safetensors.index*.json")):
         files = read_json(index).get("weight_map")
         names = sorted({str(name) for name in files.values()}) if isinstance(files, dict) else []
-        try:
+        with restated(None, CheckpointError):
             shards = [path_inside(folder, name, f"{index} names") for name in names]
-        except InputError as error:
-            raise CheckpointError(str(error)) from None
         missing = [path.name for path in shards if not path.is_file()]
         if missing or not shards:
             raise CheckpointError(f"{index} names {some(missing) or 'no files'}, missing in {folder}")
@@ -306,13 +301,8 @@ def read_json(path: Path) -> dict:
     """The JSON object in a file. Raises `CheckpointError`."""
     if not path.is_file() or path.stat().st_size > MAX_HEADER:
         raise CheckpointError(f"{path}: expected a file of up to {MAX_HEADER} bytes with a JSON object")
-    try:
-        content = texts.read_json(path, "a JSON object")
-    except InputError as error:
-        raise CheckpointError(str(error)) from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return content
+    with restated(None, CheckpointError):
+        return texts.read_json(path, "a JSON object", dict)
 
 
 def shape_problems(expected: Shapes, found: Shapes) -> str:

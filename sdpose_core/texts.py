@@ -6,11 +6,12 @@ import codecs
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, one_line
+from .errors import InputError, one_line, reading
 from .files import open_regular
 
 log = logging.getLogger(__name__)
@@ -64,34 +65,34 @@ def _without_mark(content: bytes) -> str:
 
 def read_text(path: str | Path, *, errors: str = "strict") -> str:
     """The text of a file, see `decode_text`. Raises `InputError` if it cannot be read, or has more than `MAX_BYTES`."""
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            content = b"" if size > MAX_BYTES else file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    with reading(path), open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > MAX_BYTES else file.read(MAX_BYTES + 1)
     if max(size, len(content)) > MAX_BYTES:
         raise InputError(f"{path} has more than {MAX_BYTES:,} bytes, the limit for texts and JSON: split it")
     return decode_text(content, str(path), errors=errors)
 
 
-def parse_json(text: str, name: str, expected: str = "JSON") -> Any:
-    """Parsed JSON. Raises `InputError`, which says what was `expected`, for text that is no JSON, too deep, has a key
-    twice in one object, or numbers of hundreds of digits."""
+def parse_json(text: str, name: str, expected: str = "JSON", kind: type = object) -> Any:
+    """Parsed JSON. Raises `InputError`, which says what was `expected`, for text that is not JSON, is nested too
+    deep, has a key twice in one object or numbers of hundreds of digits, and for a value of another `kind`."""
     try:
         whole = _whole_number if _may_have_huge_number(text) else None
-        return json.loads(text, object_pairs_hook=_each_key_once, parse_int=whole)
+        found = json.loads(text, object_pairs_hook=_each_key_once, parse_int=whole)
     except RecursionError:
         raise InputError(f"{name}: lists or objects are nested too deep: expected {expected}") from None
     except ValueError as error:
         reason = one_line(error) if text.strip() else "it is empty"
         raise InputError(f"{name} is not JSON ({reason}): expected {expected}") from None
+    if not isinstance(found, kind):
+        raise InputError(f"{name}: expected {expected}, found {found!r:.60}")
+    return found
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!r:.60} is there twice in one object")
     return found
 
@@ -108,22 +109,19 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def read_json(path: str | Path, expected: str = "JSON") -> Any:
+def read_json(path: str | Path, expected: str = "JSON", kind: type = object) -> Any:
     """The content of a JSON file. Raises `InputError` as `read_text` and `parse_json`."""
-    return parse_json(read_text(path), str(path), expected)
+    return parse_json(read_text(path), str(path), expected, kind)
 
 
 def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file with one on each line, with the numbers of their lines, from 1.
 
     A line that is damaged, as the last one after a kill, is left out with a warning. Raises `InputError` if the file
-    cannot be read, or for JSON that is no object.
+    cannot be read, or for JSON that is not an object.
     """
-    try:
-        with open_regular(path) as file:
-            lines = file.read().split(b"\n")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    with reading(path), open_regular(path) as file:
+        lines = file.read().split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from .errors import CheckpointError
-from .network import shown
+from .errors import CheckpointError, DownloadError
+from .network import endpoint, is_hub_name, need_network, quiet_client, shown
 from .texts import read_json
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _FROM_ELSEWHERE: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("attn_implementation", "_attn_implementation"), (None, "eager", "sdpa")),
@@ -24,6 +29,23 @@ def damage() -> tuple[type[Exception], ...]:
 
     strict = getattr(errors, "StrictDataclassError", OSError)  # newer versions have it
     return OSError, ValueError, RuntimeError, AttributeError, ImportError, KeyError, TypeError, SafetensorError, strict
+
+
+def from_cache_or_hub(load: Callable[..., T], name: str, *, download: bool) -> T:
+    """`load(name, offline=...)`: from a folder or the hub's local cache, else from the hub, if that is allowed.
+
+    Raises `DownloadError` as `load`, for a name that is no hub name, and if the user has forbidden downloads.
+    """
+    try:
+        with quiet_client(offline=True):
+            return load(name, offline=True)
+    except DownloadError:
+        if not download or not is_hub_name(name):
+            raise
+    need_network(repr(name))
+    log.info("%s: from %s", name, endpoint())
+    with quiet_client(offline=False):
+        return load(name, offline=False)
 
 
 def read_config(name: str, *, offline: bool) -> Any:

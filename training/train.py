@@ -30,8 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args, overrides = build_parser().parse_known_args(argv)
     start_log("accelerate", "faster_coco_eval")
-    work = lambda: run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume)  # noqa: E731
-    return exit_status("train", work, resumes="use --resume auto to continue")
+    return exit_status(
+        "train", lambda: run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume),
+        resumes="use --resume auto to continue",
+    )  # fmt: skip
 
 
 def run(recipe: Recipe, folder: RunFolder, resume: str = "never") -> int:

@@ -104,9 +104,8 @@ def _suffix(rng: Rng, suffix: str, others: tuple[str, ...]) -> str:
 
 def _claims_large(data: bytes, rng: Rng) -> bytes:
     """A PNG whose header states another size, with the right checksum."""
-    size = struct.pack(
-        ">II", *pick(rng, ((60_000, 60_000), (0, 5), (2**31 - 1, 1), (13_000, 13_000), (1, 100_000), (64, 47)))
-    )
+    sizes = ((60_000, 60_000), (0, 5), (2**31 - 1, 1), (13_000, 13_000), (1, 100_000), (64, 47))
+    size = struct.pack(">II", *pick(rng, sizes))
     header = b"IHDR" + size + data[24:29]
     return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
 
@@ -136,7 +135,6 @@ def _pictures(rng: Rng, place: Place) -> Case:
     }  # fmt: skip
     if rng.random() < 0.2:
         place.copy("pictures/person.jpg", "in/good.jpg")
-        shutil.rmtree(place.folder / "in" / "c.mp4", ignore_errors=True)
         return Case(what, (("sdpose", "image", "in", "-o", "out", *PREVIEW),), (name,), expected=("out/good.pose.npz",))
     way = pick(rng, ["image"] * 5 + ["size", "video", "info", "background", "reference", "mask"])
     return Case(what, (("sdpose", *ways[way]),), (name, "in/p.pose.npz") if way == "background" else (name,))
@@ -169,16 +167,8 @@ def _videos(rng: Rng, place: Place) -> Case:
 # --- poses -----------------------------------------------------------------------------------------------------------
 
 _TARGETS = (
-    "animate_anyone",
-    "musepose",
-    "mimicmotion",
-    "unianimate",
-    "wan",
-    "openpose",
-    "coco",
-    "controlnet",
-    "scail2",
-)
+    "animate_anyone", "musepose", "mimicmotion", "unianimate", "wan", "openpose", "coco", "controlnet", "scail2",
+)  # fmt: skip
 
 
 def _pose_commands(path: str, rng: Rng, *options: str) -> tuple[Command, ...]:
@@ -235,13 +225,8 @@ def _boxes(rng: Rng, place: Place) -> Case:
         command: Command = ("video", place.copy("videos/h264.mp4", "in/a.mp4"), "--chunk", "2", *ids, *more)
     else:
         command = ("image", place.copy("pictures/person.jpg", "in/a.png"), "--if-nobody", "empty", *more)
-    return Case(
-        f"{seed.name}: {what}",
-        (("sdpose", *command),),
-        ("x.json", "trust_ids"),
-        nobody=seed.stem == "nobody",
-        people=people,
-    )
+    names, nobody = ("x.json", "trust_ids"), seed.stem == "nobody"
+    return Case(f"{seed.name}: {what}", (("sdpose", *command),), names, nobody=nobody, people=people)
 
 
 def _coco(rng: Rng, place: Place) -> Case:
@@ -297,11 +282,7 @@ def _lists(rng: Rng, place: Place) -> Case:
     (folder / "loop").symlink_to(".")
     os.mkfifo(folder / "pipe")
     good = "good.mp4" if batch else "good.png"
-    data, what = damaged_lines(
-        [good],
-        [line.replace("good.png", good) for line in _ODD_LINES],
-        rng,
-    )
+    data, what = damaged_lines([good], [line.replace("good.png", good) for line in _ODD_LINES], rng)
     place.write("x.txt", data)
     command: Command = (
         ("batch", "--list", "in/x.txt", "-o", "out", *VIDEO) if batch else ("image", "@in/x.txt", "-o", "out", *PREVIEW)
@@ -321,8 +302,6 @@ def _checkpoints(rng: Rng, place: Place) -> Case:
         inner = "x/" + seed.relative_to(place.seeds / "checkpoints" / "diffusers").as_posix()
     else:
         seed, inner = place.seeds / "checkpoints" / f"{layout}{Path(path).suffix}", path
-    if layout == "comfy":
-        seed = place.seeds / "checkpoints" / "comfy.safetensors"
     if seed.suffix == ".safetensors":
         data, what = damaged_tensors(seed.read_bytes(), rng)
     elif seed.suffix == ".json":
@@ -399,15 +378,8 @@ def _state(rng: Rng, place: Place) -> Case:
         words = ("--recipe", recipe, "--data.root", "in/people", "--out", "out", "--resume", "auto")
         commands["training"] = ("train", *words)
     if way == "image":
-        commands["image"] = (
-            "sdpose",
-            "image",
-            place.copy("state/person.jpg", "in/person.jpg"),
-            "-o",
-            "out",
-            *PREVIEW,
-            *again,
-        )
+        person = place.copy("state/person.jpg", "in/person.jpg")
+        commands["image"] = ("sdpose", "image", person, "-o", "out", *PREVIEW, *again)
     shown = path.relative_to(place.folder).as_posix()
     return Case(f"{shown}: {what}", (commands[way],), ("clip", "person", "out"))
 

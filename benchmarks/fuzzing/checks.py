@@ -18,7 +18,7 @@ from .cases import Case
 EXIT_CODES = (0, 1, 2)
 _BARE_CLASS = re.compile(r"(?:^|[\s(:])(?!\w*ONNXRuntime)([A-Z]\w+(?:Error|Exception))(?::|\)|$)", re.MULTILINE)
 _PYTHON_WARNING = re.compile(r"^\S+\.py:\d+: (\w*Warning): (.*)", re.MULTILINE)
-_PARTS = (".part", ".old", ".tmp")
+_PARTS = (".part", ".sdpose-old")
 
 
 def listing(folder: Path) -> dict[str, str]:
@@ -127,7 +127,7 @@ def _check_picture(path: Path, case: Case) -> Iterator[str]:
         image.load()
         words = case.commands[-1]
         if "--size" in words and image.size != (40, 32) and not path.name.endswith("_overlay.png"):
-            yield f"it has not the size that was asked for: {image.size}"
+            yield f"it does not have the size that was asked for: {image.size}"
 
 
 def _check_video(path: Path) -> Iterator[str]:

@@ -228,9 +228,8 @@ def damaged_toml(text: str, rng: Rng) -> tuple[bytes, str]:
         elif way == "repeat":
             lines[place:place] = [lines[place]]
         else:
-            lines.insert(
-                place, pick(rng, ("x = 1", "[a.b]", "[[stages]]", "[model]", "=", "a.b.c = 1", "[stages]", "\0"))
-            )
+            odd = ("x = 1", "[a.b]", "[[stages]]", "[model]", "=", "a.b.c = 1", "[stages]", "\0")
+            lines.insert(place, pick(rng, odd))
         done.append(f"{way} line {place}")
         lines = lines or [""]
     return encoded("\n".join(lines), rng, done)
@@ -268,11 +267,8 @@ def _odd_values(array: np.ndarray, rng: Rng) -> np.ndarray:
     array = np.array(array)
     if array.dtype.kind not in "fiu" or not array.size:
         return array
-    odd = (
-        (np.nan, np.inf, -np.inf, 1e30, -1e30, -1, 0)
-        if array.dtype.kind == "f"
-        else (-1, -5, 0, 1, 2**31 - 1, -(2**31))
-    )
+    floats, whole = (np.nan, np.inf, -np.inf, 1e30, -1e30, -1, 0), (-1, -5, 0, 1, 2**31 - 1, -(2**31))
+    odd = floats if array.dtype.kind == "f" else whole
     flat = array.reshape(-1)
     share = pick(rng, (1 / flat.size, 0.1, 1.0))
     flat[rng.random(flat.size) <= share] = pick(rng, odd)
@@ -281,17 +277,12 @@ def _odd_values(array: np.ndarray, rng: Rng) -> np.ndarray:
 
 def _odd_type(array: np.ndarray, rng: Rng) -> np.ndarray:
     if array.dtype.kind not in "fiu":
-        return np.asarray(
-            pick(rng, ("", "[]", "{}", "null", "coco_17", '{"format_version": 99}', "[" * 5000, "1" * 5000))
-        )
+        texts = ("", "[]", "{}", "null", "coco_17", '{"format_version": 99}', "[" * 5000, "1" * 5000)
+        return np.asarray(pick(rng, texts))
     with np.errstate(all="ignore"):
         kind = pick(rng, ("c8", "U8", "S4", "b1", "f2", "f8", "i1", "u8", "m8[s]", "M8[s]", ">f4", "V4"))
         try:
-            return (
-                array.astype(kind) + (0.5 if kind == "f8" else 1j if kind == "c8" else 0)
-                if kind in ("f8", "c8")
-                else array.astype(kind)
-            )
+            return array.astype(kind) + {"f8": 0.5, "c8": 1j}[kind] if kind in ("f8", "c8") else array.astype(kind)
         except (TypeError, ValueError):
             return array.astype("U8")
 
@@ -311,9 +302,8 @@ def _odd_shape(array: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def _odd_array(array: np.ndarray, rng: Rng) -> np.ndarray:
-    return np.asarray(
-        pick(rng, (0, -1, [0, 0], [1, 0], [-1, 1], [2**31 - 1] * 2, [0.5, 0.5], "x", [], [[1, 2]], np.nan))
-    )
+    odd = (0, -1, [0, 0], [1, 0], [-1, 1], [2**31 - 1] * 2, [0.5, 0.5], "x", [], [[1, 2]], np.nan)
+    return np.asarray(pick(rng, odd))
 
 
 def damaged_tensors(data: bytes, rng: Rng) -> tuple[bytes, str]:

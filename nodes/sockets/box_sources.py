@@ -151,10 +151,7 @@ def _from_bbox(source: Any, frames: int, bbox_format: str) -> list[FramePeople]:
 def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
     if not len(rows):
         return np.zeros((0, 5), np.float32)
-    try:
-        boxes = np.asarray(rows, np.float64).reshape(len(rows), -1)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"BBOX: expected boxes of four numbers, got {rows!r:.80}") from None
+    boxes = _numbers(rows, "BBOX").reshape(len(rows), -1)
     if boxes.shape[1] not in (4, 5):
         raise InputError(f"BBOX: expected boxes of four numbers (and a score), got {boxes.shape[1]} numbers")
     corners = boxes[:, :4] if bbox_format == BBOX_FORMATS[1] else xywh_to_xyxy(boxes[:, :4])
@@ -234,7 +231,7 @@ def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
 
 
 def _numbers(value: Any, what: str) -> np.ndarray:
-    """A tensor, array or list as float64. Raises `InputError` for what are no numbers."""
+    """A tensor, array or list as float64. Raises `InputError` for anything else."""
     try:
         return as_array(value).astype(np.float64)
     except (TypeError, ValueError, OverflowError):

@@ -13,9 +13,9 @@ import numpy as np
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.coco.categories import OBJECTS
 from ...sdpose_core.coco.people import are_shares
-from ...sdpose_core.coco.values import FARTHEST, read_id
+from ...sdpose_core.coco.values import read_id
 from ...sdpose_core.errors import InputError, counted
-from ...sdpose_core.pose_values import check_people
+from ...sdpose_core.pose_values import MAX_COORDINATE, check_people
 
 log = logging.getLogger(__name__)
 
@@ -80,17 +80,17 @@ def objects_ignored(labels: Counter[str]) -> list[str]:
 def box_array(rows: Sequence[Any], what: str) -> np.ndarray:
     """Rows of x1, y1, x2, y2, score -> (N, 5) float32.
 
-    Coordinates beyond `FARTHEST` become infinite: such boxes are left out later, with a note. Raises `InputError`,
-    which begins with `what`, for other rows, scores that are not finite, and more than `MAX_PEOPLE`.
+    Coordinates beyond `MAX_COORDINATE` become infinite: such boxes are left out later, with a note. Raises
+    `InputError`, which begins with `what`, for other rows, scores that are not finite, and more than `MAX_PEOPLE`.
     """
     check_people(len(rows), what)
     try:
         boxes = np.array(rows, np.float64).reshape(len(rows), 5)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{what}: expected boxes of four numbers (and a score), got {rows!r:.80}") from None
-    if (odd := ~(np.abs(boxes[:, 4]) <= FARTHEST)).any():
+    if (odd := ~(np.abs(boxes[:, 4]) <= MAX_COORDINATE)).any():
         raise InputError(f"{what}: expected a finite number as score, got {boxes[odd, 4][0]:g}")
-    return np.where(np.abs(boxes) > FARTHEST, np.inf, boxes).astype(np.float32)
+    return np.where(np.abs(boxes) > MAX_COORDINATE, np.inf, boxes).astype(np.float32)
 
 
 def in_pixels(people: list[FramePeople], size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...sdpose_core.errors import InputError, counted
+from ...sdpose_core.errors import InputError, counted, restated
 from ...sdpose_core.images import CHANNELS, as_array, white_of
 from ..host.progress import stoppable
 
@@ -82,10 +82,8 @@ def _white(batch: torch.Tensor) -> int:
             "precision: run it in fp32"
         )
     mean = 0.0 if high <= 1 else float(known.mean(dtype=torch.float32))
-    try:
+    with restated("image"):
         white = white_of(low, high, mean, whole=whole)
-    except InputError as error:
-        raise InputError(f"image: {error}") from None
     if white > 1:
         log.warning("image: values up to %g: taken as 0..%d, an IMAGE has 0..1", high, white)
     return white

@@ -6,12 +6,12 @@ NAME.lock. Manifests are made from these records.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -19,8 +19,8 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, SDPoseError, failing_alone
-from ..files import atomic_write, open_regular
+from ..errors import InputError, SDPoseError, failing_alone, writing
+from ..files import atomic_write, now_on, open_regular
 from ..resumable import InUse, begin, one_at_a_time, take_lock
 from ..texts import parse_json
 from .inputs import Item
@@ -57,6 +57,15 @@ def death(code: int | None = None) -> str:
 
 class CannotStart(SDPoseError):
     """The model or detector cannot be loaded, for any item: the batch ends."""
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """What is missing in this block for one item is missing for all: `CannotStart`."""
+    try:
+        yield
+    except SDPoseError as error:
+        raise CannotStart(str(error)) from error
 
 
 Run = Callable[[Item, Path], "ClipOutcome"]
@@ -142,17 +151,15 @@ class Batch:
     @classmethod
     def begin(cls, out: Path, settings: str = "", shard: Shard | None = None) -> Batch:
         """Start a run. Raises `InputError` if `out` cannot be written to."""
-        try:
+        with writing(out):
             (out / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
-            return cls(out, settings, shard, _now_on(out / STATE_FOLDER))
-        except OSError as error:
-            raise InputError(f"cannot write to {out}: {error.strerror or error}") from None
+            return cls(out, settings, shard, now_on(out / STATE_FOLDER))
 
     def attempt(self, item: Item, run: Run) -> Record | None:
         """Lock an item, annotate it, and write its record; None if another process works on it.
 
         An item that another process finished since this run began keeps that process's record. One whose lock or record
-        is no file that can be written has failed.
+        cannot be written has failed.
 
         Raises:
             CannotStart: `run` could not load the model or the detector.
@@ -265,14 +272,6 @@ class Batch:
 def _full_path(source: Path) -> str:
     """As in the record: two processes may run in different folders."""
     return os.path.abspath(source)
-
-
-def _now_on(folder: Path) -> float:
-    """The current time by the clock of the file system that holds `folder`, which may differ from this machine's."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"0")
-        file.flush()
-        return os.fstat(file.fileno()).st_mtime
 
 
 Attempts = Callable[[Sequence[Item]], Iterator["tuple[Item, Record | None]"]]

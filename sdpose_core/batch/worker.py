@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SDPoseError, failing_alone
-from .folder import TRIES, Batch, CannotStart, Run, death
+from .folder import TRIES, Batch, CannotStart, Run, death, starting
 from .inputs import Item
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ def _work(link: Connection, batch: Batch, make_run: Callable[[Batch], Run]) -> N
         while True:
             item, folder = link.recv()
             try:
-                run = run or _made(make_run, batch)
+                with starting():
+                    run = run or make_run(batch)
                 with failing_alone(item.source):
                     answer: tuple[str, Any] = "outcome", run(item, folder)
             except CannotStart as error:
@@ -149,13 +150,6 @@ def _work(link: Connection, batch: Batch, make_run: Callable[[Batch], Run]) -> N
             texts.answer(answer)
     except (KeyboardInterrupt, EOFError, OSError):  # stopped; or the parent is gone
         os._exit(0)
-
-
-def _made(make_run: Callable[[Batch], Run], batch: Batch) -> Run:
-    try:
-        return make_run(batch)
-    except SDPoseError as error:
-        raise CannotStart(str(error)) from error
 
 
 def _end_with_the_parent() -> None:

@@ -10,14 +10,13 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import DownloadError, InputError, counted
+from ..errors import DownloadError, InputError, counted, restated
 from ..files import atomic_write, sha256_of
 from ..folders import FolderKind
 from ..names import fitted_name, name_limit
@@ -131,7 +130,7 @@ def download(
         _fetch(file, planned, report, finished)
         finished += file.size
         report(finished, planned.size)
-    with _as_download_error():
+    with restated(None, DownloadError):
         _PARTS.remove(planned.target / UNFINISHED)
         _write_record(planned)
     return planned.entry
@@ -139,7 +138,7 @@ def download(
 
 def _refuse_links(planned: Plan, missing: list[str]) -> None:
     """Raise `DownloadError` if a file would be written through a link, or the unfinished files are not only ours."""
-    with _as_download_error():
+    with restated(None, DownloadError):
         _PARTS.check(planned.target / UNFINISHED)
     for name in (*missing, RECORD):
         path = planned.target / name
@@ -149,14 +148,6 @@ def _refuse_links(planned: Plan, missing: list[str]) -> None:
                     f"{place} is a link to {os.readlink(place)}: nothing is written through it; remove it, or choose "
                     "another folder"
                 )
-
-
-@contextmanager
-def _as_download_error() -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise DownloadError(str(error)) from None
 
 
 def _fetch(file: RemoteFile, planned: Plan, report: Callable[[int, int], None], finished: int) -> None:
@@ -242,9 +233,7 @@ def _is_here(file: RemoteFile, planned: Plan, before: dict[str, Any]) -> bool:
     path = planned.target / file.name
     if not path.is_file() or path.stat().st_size != file.size:
         return False
-    same = (
-        before["revision"] == planned.revision and before["files"].get(file.name) == _entry(file) if before else False
-    )
+    same = before.get("revision") == planned.revision and before["files"].get(file.name) == _entry(file)
     return same or (file.sha256 is not None and _mismatch(path, file) is None)
 
 

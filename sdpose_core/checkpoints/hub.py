@@ -101,7 +101,9 @@ def _listing(answer: Any, known: KnownCheckpoint) -> Listing:
         raise InputError(f"{known.repo}: the hub names the commit {shown(commit)}: expected 40 hex digits")
     if known.revision not in (None, commit):
         raise InputError(f"{known.repo}: the hub offers the commit {commit}: expected {known.revision}")
-    if not isinstance(siblings, list) or not all(_named(entry) for entry in siblings):
+    if not isinstance(siblings, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("rfilename"), str) for entry in siblings
+    ):
         raise InputError(f"{known.repo}: the hub's list of files is {shown(siblings)}: expected entries with names")
     names = {entry["rfilename"] for entry in siblings}
     wanted = [entry for entry in siblings if _is_wanted(entry["rfilename"], known, names)]
@@ -113,10 +115,6 @@ def _listing(answer: Any, known: KnownCheckpoint) -> Listing:
     if not any(file.name.endswith(_WEIGHTS) for file in files):
         raise InputError(f"{known.repo} at {commit[:12]} has none of the expected files ({', '.join(known.files)})")
     return Listing(commit, files)
-
-
-def _named(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("rfilename"), str)
 
 
 def _is_wanted(name: str, known: KnownCheckpoint, names: set[str]) -> bool:
@@ -134,7 +132,7 @@ def _has_plain_twin(name: str, names: set[str]) -> bool:
 
 
 def _file(entry: dict[str, Any], repo: str) -> RemoteFile:
-    """One file. Raises `InputError` for a size that is not known for sure, and for weights without a checksum."""
+    """One file. Raises `InputError` for an uncertain size, and for weights without a checksum."""
     name, size, stored = entry["rfilename"], entry.get("size"), entry.get("lfs")
     listed = f"{repo}: the hub lists {shown(name)}"
     if not isinstance(stored, dict | None):
@@ -152,7 +150,7 @@ def _file(entry: dict[str, Any], repo: str) -> RemoteFile:
 
 
 def _check_name(name: str, repo: str, target: Path) -> None:
-    """Raise `InputError` for a name that is not one of a plain file below `target`."""
+    """Raise `InputError` for a name that is not a plain file name below `target`."""
     what = f"{repo}: the hub lists the file"
     path = path_inside(target, name, what, hidden=False)
     if path.relative_to(target).as_posix() != name or "\\" in name or ":" in name:
@@ -193,7 +191,7 @@ def hub_errors(repo: str, file: str = "") -> Iterator[None]:
     except _fetch_errors() as error:
         raise DownloadError(f"{where} could not be fetched ({one_line(error)}); run it again to resume") from None
     except (AttributeError, TypeError, ValueError) as error:  # the client expects errors to have a certain form
-        raise DownloadError(f"{where} could not be fetched: the hub's answer is no answer of a hub") from error
+        raise DownloadError(f"{where} could not be fetched: the server does not answer like a hub") from error
 
 
 def _fetch_errors() -> tuple[type[Exception], ...]:

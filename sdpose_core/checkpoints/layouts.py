@@ -115,7 +115,7 @@ def save_checkpoint(
         raise InputError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
     _check(shapes, config, _has_rgb_branch(shapes), source)
-    _check_types(state, "the state to write")
+    _check_types(state, source)
     tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
     if dtype is not None and (lost := _damage(tensors)) and not _damage(state):
         raise InputError(f"as {str(dtype).removeprefix('torch.')}, {lost}: choose bf16 or fp32")
@@ -154,7 +154,7 @@ def convert(
 
     Raises:
         CheckpointError, InputError: as `read_checkpoint`; the target exists and `overwrite` is not set, holds the
-            source, or is a folder with anything else than an exported checkpoint.
+            source, or is a folder with files of others.
     """
     target = Path(target)
     if target.exists() and not overwrite:
@@ -212,7 +212,7 @@ def _damage(state: Mapping[str, torch.Tensor]) -> str:
 def _check_types(state: Mapping[str, torch.Tensor], source: str) -> None:
     """Raise `CheckpointError` for tensors of whole numbers, as in quantized weights."""
     if names := [f"{name} ({value.dtype})" for name, value in state.items() if not value.is_floating_point()]:
-        raise CheckpointError(f"{source} has tensors that are no floating-point numbers: {some(names)}")
+        raise CheckpointError(f"{source} has tensors that are not floating-point numbers: {some(names)}")
 
 
 def _has_rgb_branch(shapes: Shapes) -> bool:
@@ -241,14 +241,11 @@ def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: 
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     expected.pop(keys.TEXT)  # optional, of any length
     if keys.TEXT in shapes:
-        expected[keys.TEXT] = (1, _text_length(shapes[keys.TEXT]), config.unet.cross_attention_dim)
+        shape = shapes[keys.TEXT]
+        tokens = shape[1] if len(shape) == 3 and 1 <= shape[1] <= MAX_TOKENS else 1
+        expected[keys.TEXT] = (1, tokens, config.unet.cross_attention_dim)
     if problems := shape_problems(expected, shapes):
         levels = ", ".join(config.feature_levels)
         raise CheckpointError(
             f"{source} does not hold an SDPose of {config.num_keypoints} keypoints at {levels}: {problems}"
         )
-
-
-def _text_length(shape: tuple[int, ...]) -> int:
-    """Tokens of an embedding of this shape; 1 if no embedding has it."""
-    return shape[1] if len(shape) == 3 and 1 <= shape[1] <= MAX_TOKENS else 1

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from ..dependencies import require
-from ..errors import InputError
-from ..files import temporary_folder, writing
+from ..errors import InputError, writing
+from ..files import temporary_folder
 from ..model.folding import fold_constants
 from ..model.network import SDPose
 from .layouts import ConversionReport, read_checkpoint
 from .loading import from_state, input_size_change
-from .published import SDPOSE_LICENSE, data_files, external_data, identify
+from .published import SDPOSE_LICENSE, data_files, identify, used_data_files
 from .sizes import metadata_of
 
 OPSET = 20
@@ -191,7 +191,7 @@ def _save(program: Any, target: Path, external: bool) -> str | None:
             if (folder / data.name).exists():
                 os.replace(folder / data.name, data)
             os.replace(folder / name, target)
-        used = external_data(target)
+        used = used_data_files(target)
         for old in data_files(target):
             if old not in used:
                 old.unlink(missing_ok=True)

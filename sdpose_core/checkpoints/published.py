@@ -117,20 +117,20 @@ def identify(path: str | Path) -> dict[str, Any]:
 def weight_files(path: Path) -> list[Path]:
     """The files of a checkpoint that are read, of all that a folder may hold; of an ONNX file also its weights."""
     if not path.is_dir():
-        return [path, *external_data(path)]
+        return [path, *used_data_files(path)]
     read = ("unet", "vae", "decoder", "empty_prompt_embedding.safetensors")
     return [file for file in sorted(path.rglob("*.safetensors")) if file.relative_to(path).parts[0] in read]
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files beside NAME.onnx that are called as its weights: NAME.onnx.data, NAME.onnx.DIGEST.data."""
+    """The files beside NAME.onnx that are named like its weights: NAME.onnx.data, NAME.onnx.DIGEST.data."""
     named = re.compile(re.escape(path.name) + r"(\.[0-9a-f]{16})?\.data")
     found = path.parent.glob(f"{glob.escape(path.name)}.*data")
     return sorted(file for file in found if named.fullmatch(file.name) and file.is_file())
 
 
-def external_data(path: Path) -> list[Path]:
-    """Those of them that the ONNX file names."""
+def used_data_files(path: Path) -> list[Path]:
+    """Those of the `data_files` that the ONNX file names."""
     found = data_files(path)
     content = path.read_bytes() if found else b""
     return [file for file in found if os.fsencode(file.name) in content]

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, restated
 from ..model.config import FEATURE_LEVELS, STRIDE_OF_LEVEL, UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
 from ..skeletons import KEYPOINT_SETS
 from ..skeletons import keypoint_set as find_keypoint_set
@@ -41,10 +41,8 @@ def settings_of_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, A
         raise CheckpointError(
             f"{path} has format version {version}, this library reads up to {FORMAT_VERSION}: update the library"
         )
-    try:
+    with restated(f"{path}: the configuration in its metadata cannot be read", CheckpointError):
         config = SDPoseConfig.from_dict(parse_json(metadata.get("config", ""), "config"))
-    except InputError as error:
-        raise CheckpointError(f"{path}: the configuration in its metadata cannot be read ({error})") from None
     return {"unet": config.unet, "vae": config.vae, **{name: getattr(config, name) for name in SETTINGS}}
 
 
@@ -100,10 +98,8 @@ def config_of(
         "feature_levels": levels.split(",") if isinstance(levels, str) else levels,
         **({"input_size": input_size} if input_size else {}),
     }
-    try:
+    with restated(path, CheckpointError):
         return SDPoseConfig.from_dict({**values, "num_keypoints": count, "unet": unet, "vae": vae})
-    except InputError as error:
-        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _set_of_count(count: int) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ..annotate.clip import ClipOutcome, annotate_clip
-from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos, one_after_another
+from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos, one_after_another, starting
 from ..batch.inputs import Item, find_items
 from ..batch.ray import on_ray
 from ..batch.shards import Shard
 from ..batch.worker import ChildRun
-from ..errors import InputError, SDPoseError
+from ..errors import InputError
 from ..resumable import plain
 from . import arguments
 from .arguments import (
@@ -133,15 +133,17 @@ class ClipRun:
 
     @functools.cached_property
     def _asked(self) -> dict[str, Any]:
-        with _cannot_start():
+        with starting():
             return asked_clip_models(self._args)
 
     @functools.cached_property
     def _estimator(self) -> Any:
-        with _cannot_start():
+        with starting():
             estimator = make_estimator(self._args)
             mine = _what_must_agree(estimator.meta())
-            agreed = self._agreed(mine)
+            agreed = self._batch.agree(mine)
+            if agreed["batch_size"] < 1:
+                raise InputError(f"{self._batch.agreement} is damaged: delete it")
         say(announce(estimator))
         if self._args.batch_size is None:
             mine["batch_size"] = agreed["batch_size"]
@@ -154,16 +156,9 @@ class ClipRun:
         estimator.batch_size = agreed["batch_size"]
         return estimator
 
-    def _agreed(self, mine: Mapping[str, Any]) -> dict[str, Any]:
-        agreed = self._batch.agree(mine)
-        size = agreed.get("batch_size")
-        if agreed.keys() != mine.keys() or not isinstance(size, int) or size < 1:
-            raise InputError(f"{self._batch.agreement} is damaged or of another kind: delete it, or use another OUT")
-        return agreed
-
     @functools.cached_property
     def _detector(self) -> Any:
-        with _cannot_start():
+        with starting():
             return make_clip_detector(self._args)
 
 
@@ -172,15 +167,6 @@ def _what_must_agree(meta: Mapping[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in meta["settings"].items() if name not in ("batch_size", "device")}
     mine = {"batch_size": meta["settings"]["batch_size"], "model": meta["model"], "settings": settings}
     return plain(mine | {"weights": meta["weights"].get("sha256", {})})
-
-
-@contextlib.contextmanager
-def _cannot_start() -> Iterator[None]:
-    """Something missing for one video is missing for all: end the batch instead of failing each video."""
-    try:
-        yield
-    except SDPoseError as error:
-        raise CannotStart(str(error)) from error
 
 
 @contextlib.contextmanager

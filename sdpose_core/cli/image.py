@@ -11,7 +11,7 @@ from typing import Any
 from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, same_name
 from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
-from ..errors import InputError, counted
+from ..errors import counted, writing
 from ..inputs import PICTURES, expand
 from . import arguments
 from .arguments import (
@@ -109,10 +109,8 @@ def _run_image(args: argparse.Namespace) -> int:
 
 
 def _make_folder(path: Path) -> None:
-    try:
+    with writing(path):
         check_folder(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {path}: {error.strerror or error}") from None
 
 
 def _clash(other: Path) -> str:

@@ -43,7 +43,7 @@ class CocoImage:
     entry: Mapping[str, Any]
 
     def size(self) -> tuple[int, int] | None:
-        """(w, h) in pixels; None if the file does not have both. `InputError` for what is no size."""
+        """(w, h) in pixels; None if the file does not have both. `InputError` for a size that is not one."""
         w, h = self.entry.get("width"), self.entry.get("height")
         if w is None or h is None:
             return None
@@ -129,7 +129,7 @@ class Coco:
         ]
 
     def sizes(self) -> dict[Any, tuple[int, int]]:
-        """Image id -> (w, h), where the file has it. Raises `InputError` for what is no size."""
+        """Image id -> (w, h), where the file has it. Raises `InputError` for a size that is not one."""
         return {key: size for key, image in self.images.items() if (size := image.size())}
 
     def ids_of(self, names: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..boxes import xywh_to_xyxy
 from ..errors import InputError
-from ..pose_values import check_people
+from ..pose_values import MAX_COORDINATE, check_people
 from .annotations import Coco
 from .categories import OBJECTS, names_by_id, people_ids, used_categories
 from .people import are_shares
-from .values import FARTHEST, Id, as_written, is_coordinate, is_number, read_flag, read_id, read_number
+from .values import Id, as_written, is_coordinate, is_number, read_flag, read_id, read_number
 
 FORMATS = (
     "a list of [x1, y1, x2, y2] or [x1, y1, x2, y2, score] (for one picture), an object {file name: such a list}, "
@@ -148,7 +148,7 @@ def _plain(rows: Any, picture: Any, where: str) -> Iterator[_Entry]:
         if not isinstance(row, list) or len(row) not in (4, 5) or not all(map(is_number, row[:4])):
             raise InputError(f"{where}, box {i}: found {row!r:.80}, expected {FORMATS}")
         if not all(map(is_coordinate, row[:4])):
-            raise InputError(f"{where}, box {i}: found {row!r:.80}, expected numbers up to {FARTHEST:,}")
+            raise InputError(f"{where}, box {i}: found {row!r:.80}, expected numbers up to {MAX_COORDINATE:,}")
         score = _score(row[4] if len(row) == 5 else None, f"{where}, box {i}")
         yield _Entry(BoxRow(picture, np.asarray(row[:4], np.float32), score))
 
@@ -256,7 +256,7 @@ def _box(row: Mapping[str, Any], entry: str) -> np.ndarray:
     if not isinstance(values, list | tuple) or len(values) != 4 or not all(map(is_coordinate, values)):
         found = f"has the bbox {values!r:.60}" if "bbox" in row else "has no bbox"
         raise InputError(
-            f"{entry} {found}, expected a bbox of {form}: numbers up to {FARTHEST:,}, in pixels of the picture"
+            f"{entry} {found}, expected a bbox of {form}: numbers up to {MAX_COORDINATE:,}, in pixels of the picture"
         )
     box = np.asarray(values, np.float32)
     return box if form.startswith("x1") else xywh_to_xyxy(box)
@@ -267,7 +267,7 @@ def _score(value: Any, entry: str) -> float:
         score = 1.0 if value is None else read_number(value)
     except ValueError:
         score = np.inf
-    if abs(score) > FARTHEST:
+    if abs(score) > MAX_COORDINATE:
         raise InputError(f"{entry} has the score {value!r:.40}, expected a finite number")
     return score
 

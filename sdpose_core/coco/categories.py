@@ -49,7 +49,7 @@ def names_by_id(categories: Sequence[Mapping[str, Any]]) -> dict[Id, str]:
 def used_categories(content: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
     """The categories of a COCO file, without unused ones that are only the heading of others: some tools add one.
 
-    `where` is the file, for errors. Raises `InputError` if they are no list.
+    `where` is the file, for errors. Raises `InputError` if they are not a list.
     """
     found = content.get("categories") or []
     if not isinstance(found, list):

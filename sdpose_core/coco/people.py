@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..pose_values import MAX_COORDINATE
 from ..skeletons import COCO_WHOLEBODY_133, KeypointSet
-from .values import FARTHEST, read_flag, read_number
+from .values import read_flag, read_number
 
 WHOLEBODY_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 """Keys of the points of a whole body, in their order."""
@@ -59,11 +60,11 @@ def _read_box(annotation: Mapping[str, Any]) -> list[float]:
     try:
         if values is None or len(values) == 4 and not isinstance(values, str | Mapping):
             box = [read_number(value) for value in values or (0, 0, 0, 0)]
-            if max(map(abs, box)) <= FARTHEST:
+            if max(map(abs, box)) <= MAX_COORDINATE:
                 return box
     except (TypeError, ValueError):
         pass
-    raise ValueError(f"bbox is {values!r:.60}, expected the numbers x, y, width, height, up to {FARTHEST:,}")
+    raise ValueError(f"bbox is {values!r:.60}, expected the numbers x, y, width, height, up to {MAX_COORDINATE:,}")
 
 
 def read_amount(annotation: Mapping[str, Any], key: str, absent: float) -> float:
@@ -73,7 +74,7 @@ def read_amount(annotation: Mapping[str, Any], key: str, absent: float) -> float
         found = float(absent if value is None else read_number(value))
     except ValueError:
         found = -1.0
-    if not 0 <= found <= FARTHEST**2:
+    if not 0 <= found <= MAX_COORDINATE**2:
         raise ValueError(f"{key} is {value!r:.60}, expected a number of at least 0")
     return found
 
@@ -100,8 +101,8 @@ def read_points(annotation: Mapping[str, Any], keypoint_set: KeypointSet) -> np.
             points = np.asarray([_point(*values[i : i + 3]) for i in range(0, count, 3)])
         except ValueError:
             raise ValueError("keypoints that are not numbers") from None
-    if (farthest := np.abs(points[:, :2]).max()) > FARTHEST:
-        raise ValueError(f"keypoints at {farthest:g} pixels, expected at most {FARTHEST:,}")
+    if (farthest := np.abs(points[:, :2]).max()) > MAX_COORDINATE:
+        raise ValueError(f"keypoints at {farthest:g} pixels, expected at most {MAX_COORDINATE:,}")
     if (highest := points[:, 2].max()) > 2:
         raise ValueError(f"visibility {highest:g}, expected 0 (not labeled), 1 (hidden) or 2 (visible)")
     return points

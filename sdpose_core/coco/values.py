@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
-Id = int | str
+from ..pose_values import MAX_COORDINATE
 
-FARTHEST = 10_000_000
-"""Pixels: coordinates beyond are damage."""
+Id = int | str
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 _TRUE, _FALSE = frozenset({"1", "1.0", "true", "yes"}), frozenset({"", "0", "0.0", "false", "no", "none", "null"})
@@ -76,8 +75,8 @@ def _number_of(known: Id) -> int | None:
 
 
 def is_coordinate(value: Any) -> bool:
-    """Whether it is a number, not a text, that may be a coordinate in pixels: finite, and up to `FARTHEST`."""
-    return is_number(value) and abs(value) <= FARTHEST
+    """Whether it is a number, not a text, that may be a coordinate in pixels: finite, and up to `MAX_COORDINATE`."""
+    return is_number(value) and abs(value) <= MAX_COORDINATE
 
 
 def read_flag(value: Any) -> bool:

@@ -6,7 +6,6 @@ which is often missing or does not fit the installed torch.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +18,9 @@ import numpy as np
 from ..dependencies import require
 from ..errors import CheckpointError, DownloadError, one_line
 from ..images import check_image
-from ..network import endpoint, need_network, quiet_client
 from ..texts import read_json
-from ..transformers_files import commit_of, damage, read_config
+from ..transformers_files import commit_of, damage, from_cache_or_hub, read_config
 from .people import Detections, Limits, check_finite
-
-log = logging.getLogger(__name__)
 
 MODEL_TYPES = ("rt_detr", "rt_detr_v2", "d_fine")
 """All output a sigmoid score per class and query, and boxes as center and size in 0..1."""
@@ -102,7 +98,7 @@ class DetrDetector:
         torch = require("torch", f"the detector {name}")
         require("transformers", f"the detector {name}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model, self.preparation = self._load_or_download(name, download)
+        self.model, self.preparation = from_cache_or_hub(self._load, name, download=download)
         kind = self.model.config.model_type
         self.name = f"{Path(name).name if self._local else name} ({kind}), torch on {self.device.type}"
 
@@ -129,18 +125,6 @@ class DetrDetector:
             "backend": f"torch {self.device.type}",
             "settings": asdict(self.limits) | {"input_size": list(self.preparation.size)},
         }
-
-    def _load_or_download(self, name: str, download: bool) -> tuple[Any, Preparation]:
-        try:
-            with quiet_client(offline=True):
-                return self._load(name, offline=True)
-        except DownloadError:
-            if not download:
-                raise
-        need_network(f"the detector {name!r}")
-        log.info("detector %s: from %s", name, endpoint())
-        with quiet_client(offline=False):
-            return self._load(name, offline=False)
 
     def _load(self, name: str, *, offline: bool) -> tuple[Any, Preparation]:
         from transformers import AutoModelForObjectDetection

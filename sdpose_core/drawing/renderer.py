@@ -41,7 +41,7 @@ ANKLES = (OPENPOSE_18_NAMES.index("left_ankle"), OPENPOSE_18_NAMES.index("right_
 TOES = ((0, 1), (3, 4))
 """Big and small toe of the left and the right foot, in `FOOT_NAMES`."""
 
-FARTHEST = 2.0**20
+CLIP_AT = 2.0**20
 """Pixels. Coordinates are clipped to this: OpenCV is slow with large ones and fails beyond 32 bits."""
 
 
@@ -57,7 +57,7 @@ class DrawnPerson:
     @classmethod
     def of(cls, person: OpenPosePerson, scale: tuple[float, float]) -> DrawnPerson:
         scaled = {name: points * np.array([*scale, 1.0]) for name, points in person.parts().items()}
-        part = {name: points.clip(-FARTHEST, FARTHEST) for name, points in scaled.items()}
+        part = {name: points.clip(-CLIP_AT, CLIP_AT) for name, points in scaled.items()}
         return cls(part["body"], part["feet"], part["face"][:68], (part["left_hand"], part["right_hand"]))
 
     def toes(self) -> list[np.ndarray]:

@@ -47,7 +47,7 @@ def draw_sequence(
 
     Args:
         path: a video file, a `.png` (for a sequence of one frame), or a folder of PNGs named by frame number in the
-            source; written atomically. A folder that holds anything else than our drawings is not replaced.
+            source; written atomically. A folder that holds anything but our drawings is not replaced.
         style, parts, threshold: see `draw_poses`. The threshold is 0 for a cleaned sequence, see `drawing_threshold`.
         size, fit: (w, h) of the result and how the source maps onto it, see `place`; None: the source's size.
         codec: see `VideoWriter`.

@@ -13,9 +13,9 @@ import numpy as np
 from ..checkpoints.published import identify
 from ..codec.heatmaps import flip_back
 from ..dependencies import require
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, restated
 from ..model.config import SDPoseConfig
-from ..onnx_runtime import OnnxModel, Provider, provider_name
+from ..onnx_runtime import OnnxModel, Port, Provider, provider_name
 from ..texts import parse_json
 from .crop_jobs import BATCH_SIZE_OF_DEVICE
 from .sdpose import PoseEstimator
@@ -53,24 +53,20 @@ class OnnxNetwork:
             raise CheckpointError(
                 f"{path} does not say which SDPose it is: expected a file written by 'sdpose convert IN NAME.onnx'"
             )
-        try:
+        with restated(path, CheckpointError):
             self.config = SDPoseConfig.from_dict(self._stored("config"))
             self.approximations = self._stored("approximations")
-        except InputError as error:
-            raise CheckpointError(f"{path}: {error}") from None
         self._check_input(path)
 
     def _stored(self, name: str) -> dict[str, Any]:
         """The JSON object of that name in the file's metadata; {} if there is none. Raises `InputError`."""
-        found = parse_json(self._onnx.metadata.get(name, "{}"), f"its {name}", "a JSON object")
-        if not isinstance(found, dict):
-            raise InputError(f"its {name}: expected a JSON object, found {found!r:.60}")
-        return found
+        return parse_json(self._onnx.metadata.get(name, "{}"), f"its {name}", "a JSON object", dict)
 
     def _check_input(self, path: str | Path) -> None:
         w, h = self.config.input_size
         ports = [(port.name, port.shape) for port in self._onnx.inputs]
-        if len(ports) != 1 or ports[0][0] != "images" or not self._onnx.inputs[0].takes((1, 3, h, w), any_batch=True):
+        fits = [name for name, shape in ports if Port(name, shape).takes((*shape[:1], 3, h, w))]
+        if len(ports) != 1 or fits != ["images"]:
             raise CheckpointError(f"{path}: expected one input images of shape (N, 3, {h}, {w}), found {ports!r:.100}")
 
     def parameters(self) -> Iterator[torch.Tensor]:

@@ -39,14 +39,14 @@ _UNET_BLOCKS = {
 
 
 def _known(cls: type, values: Any, what: str) -> dict[str, Any]:
-    """`values` as tuples; what is no table, or an unknown key (with the nearest known one), raises `InputError`."""
+    """`values` as tuples; `InputError` for what is not a table, and for an unknown key, with the nearest known."""
     if not isinstance(values, Mapping):
-        raise InputError(f"{what}: expected a table of values, found {_shown(values)}")
+        raise InputError(f"{what}: expected a table of values, found {values!r:.60}")
     names = [f.name for f in fields(cls)]
     for key in values:
         if key not in names:
             hint = did_you_mean(key, names) or f"known are {', '.join(names)}"
-            raise InputError(f"unknown {what} key {_shown(key)}: {hint}")
+            raise InputError(f"unknown {what} key {key!r:.60}: {hint}")
     return {k: _tuples(v) for k, v in values.items()}
 
 
@@ -57,28 +57,23 @@ def _tuples(value: Any) -> Any:
     return tuple(tuple(v) if isinstance(v, list) else v for v in value)
 
 
-def _shown(value: Any) -> str:
-    """A value in a message, cut short."""
-    return f"{value!r:.60}"
-
-
 def _check_whole(what: str, value: Any, low: int, high: int, multiple_of: int = 1) -> None:
     """Raise `InputError` unless `value` is a whole number from `low` to `high`."""
     if type(value) is not int or not low <= value <= high or value % multiple_of:
         multiple = f", a multiple of {multiple_of}" if multiple_of > 1 else ""
-        raise InputError(f"{what}: expected a whole number from {low} to {high}{multiple}, found {_shown(value)}")
+        raise InputError(f"{what}: expected a whole number from {low} to {high}{multiple}, found {value!r:.60}")
 
 
 def _check_number(what: str, value: Any, high: float) -> None:
     """Raise `InputError` unless `value` is a number above 0, up to `high`; NaN is none."""
     if type(value) not in (int, float) or not 0 < value <= high:
-        raise InputError(f"{what}: expected a number above 0, up to {high:g}, found {_shown(value)}")
+        raise InputError(f"{what}: expected a number above 0, up to {high:g}, found {value!r:.60}")
 
 
 def _check_levels(what: str, values: Any) -> None:
     """Raise `InputError` unless there are four values, one per level."""
     if not isinstance(values, tuple) or len(values) != 4:
-        raise InputError(f"{what}: expected four levels, found {_shown(values)}")
+        raise InputError(f"{what}: expected four levels, found {values!r:.60}")
 
 
 def _check_widths(what: str, widths: Any, groups: Any) -> None:
@@ -115,11 +110,11 @@ class UNetConfig:
         for name in ("cross_attention_dim", "in_channels", "out_channels"):
             _check_whole(f"U-Net {name}", getattr(self, name), 1, MAX_CHANNELS)
         if not isinstance(linear := self.use_linear_projection, bool):
-            raise InputError(f"U-Net use_linear_projection: expected true or false, found {_shown(linear)}")
+            raise InputError(f"U-Net use_linear_projection: expected true or false, found {linear!r:.60}")
         for name, known in _UNET_BLOCKS.items():
             _check_levels(f"U-Net {name}", getattr(self, name))
             if unknown := [kind for kind in getattr(self, name) if kind not in known]:
-                raise InputError(f"U-Net {name}: expected {' or '.join(known)}, found {_shown(unknown[0])}")
+                raise InputError(f"U-Net {name}: expected {' or '.join(known)}, found {unknown[0]!r:.60}")
 
 
 @dataclass(frozen=True)
@@ -169,11 +164,11 @@ class SDPoseConfig:
         levels = self.feature_levels
         fits = isinstance(levels, tuple) and levels and all(level in FEATURE_LEVELS for level in levels)
         if not fits or len(set(levels)) != len(levels):
-            raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {_shown(levels)}")
+            raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {levels!r:.60}")
         sides = self.input_size if isinstance(self.input_size, tuple) else ()
         if len(sides) != 2 or any(type(v) is not int or not 64 <= v <= MAX_INPUT_SIDE or v % 64 for v in sides):
             expected = f"(width, height) as multiples of 64, up to {MAX_INPUT_SIDE}"
-            raise InputError(f"input size: expected {expected}, got {_shown(self.input_size)}")
+            raise InputError(f"input size: expected {expected}, got {self.input_size!r:.60}")
         _check_number("heatmap_sigma", self.heatmap_sigma, MAX_INPUT_SIDE / 4)
         _check_whole("timestep", self.timestep, 0, TIMESTEPS - 1)
         if not isinstance(self.unet, UNetConfig) or not isinstance(self.vae, VAEConfig):
@@ -185,17 +180,17 @@ class SDPoseConfig:
     def _check_keypoints(self) -> None:
         name, count = self.keypoint_set, self.num_keypoints
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 255:
-            raise InputError(f"keypoint set: expected a name of 1 to 255 printable characters, found {_shown(name)}")
+            raise InputError(f"keypoint set: expected a name of 1 to 255 printable characters, found {name!r:.60}")
         _check_whole("num_keypoints", count, 1, MAX_KEYPOINTS)
         known = KEYPOINT_SETS.get(name)
         if known is not None and len(known) != count:
             raise InputError(f"{name!r} has {len(known)} keypoints, the model has {count}")
         pairs = () if self.flip_pairs is None else self.flip_pairs
         if not isinstance(pairs, tuple) or any(not isinstance(pair, tuple) or len(pair) != 2 for pair in pairs):
-            raise InputError(f"flip pairs: expected pairs of keypoints, got {_shown(pairs)}")
+            raise InputError(f"flip pairs: expected pairs of keypoints, got {pairs!r:.60}")
         flipped = [i for pair in pairs for i in pair]
         if any(type(i) is not int or not 0 <= i < count for i in flipped) or len(set(flipped)) != len(flipped):
-            raise InputError(f"flip pairs: expected each of 0..{count - 1} at most once, got {_shown(flipped)}")
+            raise InputError(f"flip pairs: expected each of 0..{count - 1} at most once, got {flipped!r:.60}")
 
     @property
     def heatmap_size(self) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, restated
 from ..names import in_natural_order, is_hidden
 from ..pose_values import check_people
 from ..texts import read_json
@@ -75,11 +75,9 @@ def read_openpose_json(
 
 def _frames_in(file: Path) -> Iterator[RawFrame]:
     content = read_json(file, "OpenPose JSON")
-    try:
+    with restated(file):
         for frame in frames_of(content):
             yield replace(frame, place=f"{file}: {frame.place}")
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
 
 
 def json_files(path: str | Path) -> list[Path]:

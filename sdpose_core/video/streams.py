@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..containers import kind_of_list, open_container
+from ..containers import open_container
 from ..dependencies import require
 from ..errors import InputError
-from ..files import HEIC, kind_of
+from ..files import HEIC, LIST, kind_of
 from ..images import check_pixels
 from ..poses import USUAL_RATE
 from ..times import agreed_rate
@@ -70,8 +70,8 @@ def opened(path: Path) -> Iterator[Any]:
     av = require("av", "reading videos")
     if kind_of(path) == HEIC:  # FFmpeg would take the first of its tiles for the picture
         raise InputError(f"{path} is {HEIC}: convert it to PNG or JPEG")
-    if found := kind_of_list(path):
-        raise InputError(f"{path} is a list of other files ({found}): pass the videos themselves")
+    if kind_of(path) == LIST:
+        raise InputError(f"{path} is {LIST}: pass the videos themselves")
     try:
         container = open_container(path)
     except PermissionError as error:

@@ -110,7 +110,7 @@ def test_no_mark(tmp_path):
     (tmp_path / "d.json").write_text("[1]")
     for name in ("a.png", "b.png", "c.mp4", "d.json", "missing.png", "x.txt"):
         assert read_mark(tmp_path / name) is None
-    assert parse_mark(f"{MARK} 1.0 {{") == {}
+    assert parse_mark(f"{MARK} 1.0 {{") == parse_mark(f"{MARK} 1.0 {'[' * 100_000}") == {}
 
 
 # --- drawings that are there already -------------------------------------------------------------------------------

@@ -71,6 +71,9 @@ def test_a_missing_file_says_so(tmp_path):
 def test_a_key_that_is_there_twice_is_damage():
     with pytest.raises(InputError, match=r"a is not JSON \(the key 'x' is there twice in one object\): expected boxes"):
         parse_json('{"y": {"x": 1, "z": 2, "x": 3}}', "a", "boxes")
+    many = ", ".join(f'"{number}": 0' for number in range(100_000))  # found at once, however many keys there are
+    with pytest.raises(InputError, match=r"the key '99999' is there twice"):
+        parse_json(f'{{{many}, "99999": 1}}', "a")
 
 
 @pytest.mark.parametrize("digits", [301, 400, 5000])

@@ -509,7 +509,7 @@ def test_a_broken_pool_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dataset, "ProcessPoolExecutor", Broken)
     assert main(["--count", "3", "--val", "1", "--out", str(tmp_path), "--workers", "2"]) == 1
     [line] = capsys.readouterr().err.strip().splitlines()[-1:]
-    assert line.startswith("make_synthetic_people: a process that draws was killed") and line.endswith("to resume")
+    assert line.startswith("make_synthetic_people: a drawing process was killed") and line.endswith("to resume")
 
 
 @pytest.mark.slow  # processes that load the body model
@@ -527,7 +527,7 @@ def test_a_killed_worker_is_one_line_and_the_run_resumes(tmp_path, body, monkeyp
     workers[0].kill()
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 1 and "Traceback" not in errors
-    assert "make_synthetic_people: a process that draws was killed" in errors and "to resume" in errors
+    assert "make_synthetic_people: a drawing process was killed" in errors and "to resume" in errors
     monkeypatch.setattr(dataset, "BodyModel", lambda: body)
     assert main([*arguments, "--workers", "1"]) == 0
     assert len(list((tmp_path / "images").iterdir())) == 32

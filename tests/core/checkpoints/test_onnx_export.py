@@ -22,7 +22,7 @@ from tiny import make_checkpoint
 
 from sdpose_core.checkpoints import onnx_export
 from sdpose_core.checkpoints.loading import load_sdpose
-from sdpose_core.checkpoints.published import external_data, weight_files
+from sdpose_core.checkpoints.published import used_data_files, weight_files
 from sdpose_core.checkpoints.sizes import metadata_of
 from sdpose_core.cli.main import main
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
@@ -148,7 +148,7 @@ def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
 def test_large_weights_lie_beside_the_file(wholebody: Path) -> None:
     import onnx
 
-    [data] = external_data(wholebody.with_suffix(".onnx"))
+    [data] = used_data_files(wholebody.with_suffix(".onnx"))
     assert {p.name for p in wholebody.parent.iterdir()} == {"tiny.onnx", data.name, "tiny.safetensors"}
     model = onnx.load(wholebody.with_suffix(".onnx"), load_external_data=False)
     texts = {entry.key: entry.value for entry in model.metadata_props}
@@ -262,7 +262,7 @@ def test_a_kill_while_saving_leaves_a_whole_model(
         onnx_export._save(Traced(b"new"), target, external)
         assert loadable(target) == b"new"
         assert len([path for path in target.parent.iterdir() if not path.name.endswith(".lock")]) == 1 + external
-        assert [target, *external_data(target)] == weight_files(target)
+        assert [target, *used_data_files(target)] == weight_files(target)
         assert len(weight_files(target)) == 1 + external
 
 

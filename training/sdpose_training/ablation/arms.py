@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdpose_core.errors import InputError, did_you_mean
+from sdpose_core.errors import InputError, did_you_mean, restated
 from sdpose_training.options import check_seeds
 from sdpose_training.recipe.recipe import Recipe, recipe_from
 from sdpose_training.recipe.toml_files import read_toml
@@ -83,10 +83,8 @@ def _arm(values: Any, base: Mapping[str, Any], overrides: Sequence[str], path: P
     changes = values.get("set", {})
     if not isinstance(changes, Mapping):
         raise InputError(f"{path}, arm {name!r}: expected 'set' to be a table of recipe values, found {changes!r:.60}")
-    try:
+    with restated(f"{path}, arm {name!r}"):
         recipe = recipe_from(with_overrides(_merged(base, changes), overrides, Recipe))
-    except InputError as error:
-        raise InputError(f"{path}, arm {name!r}: {error}") from None
     return Arm(name, str(values.get("title", name)), recipe, _paper(values.get("paper", {}), f"{path}, arm {name!r}"))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sdpose_core.cli.progress import progress_bar
-from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.errors import SDPoseError
 from sdpose_core.files import atomic_write, sha256_of
 from sdpose_core.resumable import plain, refuse_other
 from sdpose_core.texts import read_json
@@ -260,9 +260,4 @@ def _minutes(run: Run) -> dict[str, Any]:
 
 def _noted(path: Path, absent: T) -> T:
     """The content of a JSON file of this run; `absent`, of the same type, if there is none."""
-    if not path.exists():
-        return absent
-    found = read_json(path, "what an earlier run noted: remove the file")
-    if not isinstance(found, type(absent)):
-        raise InputError(f"{path} is damaged ({found!r:.40}): remove it")
-    return found
+    return read_json(path, "what an earlier run noted: remove the file", type(absent)) if path.exists() else absent

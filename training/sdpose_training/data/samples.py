@@ -142,7 +142,7 @@ def quiet_worker(_worker: int) -> None:
 
 
 class LostWorker(SDPoseError):
-    """A data loading process was killed, or has not enough memory."""
+    """A data loading process was killed, or ran out of memory."""
 
 
 class Batches:
@@ -169,11 +169,11 @@ class Batches:
         try:
             return next(self._batches)
         except MemoryError:
-            raise LostWorker(_lost("has not enough memory")) from None
+            raise LostWorker(_lost("ran out of memory")) from None
         except RuntimeError as error:
             if not self._workers or "DataLoader worker" not in str(error):
                 raise
-            raise LostWorker(_lost("was killed, as by a system without memory")) from None
+            raise LostWorker(_lost("was killed, perhaps because memory ran out")) from None
         except SDPoseError as error:  # torch puts the worker's traceback in front
             raise SDPoseError(str(error).strip().splitlines()[-1].partition("SDPoseError: ")[2] or str(error)) from None
 

@@ -14,7 +14,7 @@ import numpy as np
 from sdpose_core.coco.annotations import Coco
 from sdpose_core.coco.boxes import FORMATS, read_boxes
 from sdpose_core.coco.files import picture_paths
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, restated
 from sdpose_core.files import sha256_of
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
 from sdpose_core.texts import read_json
@@ -223,10 +223,8 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
     file = _expected(root, boxes, "boxes", benchmark) if boxes else None
     coco = Coco.of(content)
     files = picture_files(coco, images, annotations, f"{benchmark.folder}/" if benchmark.folder else "")
-    try:
+    with restated(annotations):
         sizes = coco.sizes()
-    except InputError as error:
-        raise InputError(f"{annotations}: {error}") from None
     _check_predicted(predicted, points, annotations)
     read_truth(coco, points)  # raises for what cannot be scored, before the hours of prediction
     columns = _detections(file, coco, sizes, places.pictures) if file else _ground_truth(content, images, points)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
 from sdpose_core.texts import read_json
 from sdpose_training.environment import environment
@@ -73,10 +72,5 @@ def _starts(history: Path) -> list[dict[str, Any]]:
     """Earlier starts of a run; `InputError` for a damaged file."""
     if not history.exists():
         return []
-    try:
-        starts = read_json(history)
-    except InputError as error:
-        raise InputError(f"{history} is not valid JSON ({error}): remove it, it only lists earlier starts") from None
-    if not isinstance(starts, list):
-        raise InputError(f"{history}: expected a list of starts, found {starts!r:.40}: remove the file")
+    starts = read_json(history, "a list of earlier starts (nothing else is in it): remove the file", list)
     return starts

@@ -29,20 +29,11 @@ _PROGRESS = "progress.json"
 STATE = FolderKind(
     "a training state",
     (
-        _PROGRESS,
-        "*.safetensors",
-        "*.index.json",
-        "*.bin",
-        "*.pkl",
-        "*.pt",
-        "*/*.distcp",
-        "*/.metadata",
-        "*/*.pt",
-        "latest",
-        "zero_to_fp32.py",
+        _PROGRESS, "*.safetensors", "*.index.json", "*.bin", "*.pkl", "*.pt", "*/*.distcp", "*/.metadata", "*/*.pt",
+        "latest", "zero_to_fp32.py",
     ),
     marker=_PROGRESS,
-)
+)  # fmt: skip
 """What accelerate writes, on one or several processes, whole or in shards."""
 
 _DOES_NOT_FIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)

@@ -13,9 +13,8 @@ from sdpose_core.boxes import xyxy_to_xywh
 from sdpose_core.codec.heatmaps import flip_back
 from sdpose_core.dependencies import require
 from sdpose_core.errors import CheckpointError, DownloadError, one_line
-from sdpose_core.network import endpoint, is_hub_name, need_network, quiet_client
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS
-from sdpose_core.transformers_files import commit_of, damage, read_config
+from sdpose_core.transformers_files import commit_of, damage, from_cache_or_hub, read_config
 from sdpose_training.peers.base import Peer, checked, unseen
 
 SET_OF_COUNT = {17: COCO_17, 133: COCO_WHOLEBODY_133}
@@ -41,7 +40,7 @@ class VitPosePeer(Peer):
         require("transformers", f"ViTPose ({name})")
         self._local = os.path.isdir(name)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model, self.processor = self._load_or_download(name, download)
+        self.model, self.processor = from_cache_or_hub(self._load, name, download=download)
         self.model.to(self.device)
         count = self.model.config.num_labels
         if count not in SET_OF_COUNT:
@@ -85,18 +84,6 @@ class VitPosePeer(Peer):
             "input_size": [size["width"], size["height"]],
             "revision": getattr(self.model.config, "_commit_hash", None),
         }
-
-    def _load_or_download(self, name: str, download: bool) -> tuple[Any, Any]:
-        try:
-            with quiet_client(offline=True):
-                return self._load(name, offline=True)
-        except DownloadError:
-            if not download or not is_hub_name(name):
-                raise
-        need_network(repr(name))
-        endpoint()
-        with quiet_client(offline=False):
-            return self._load(name, offline=False)
 
     def _load(self, name: str, *, offline: bool) -> tuple[Any, Any]:
         import transformers

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from sdpose_core.errors import InputError
+from sdpose_core.errors import restated
 from sdpose_core.model.config import UNetConfig, VAEConfig
 from sdpose_training.recipe.toml_files import read_toml
 from sdpose_training.recipe.values import build, with_overrides
@@ -253,10 +253,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises `InputError`: a missing file, invalid TOML, an unknown key (names the nearest known one), or a wrong value.
     """
     values = with_overrides(read_toml(path), overrides, Recipe)
-    try:
+    with restated(path):
         return recipe_from(values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def recipe_from(values: Mapping) -> Recipe:

@@ -121,7 +121,7 @@ def _make_all(plan: DataSetPlan, missing: list[tuple[str, int]], workers: int) -
                 yield done.result()
         except BrokenProcessPool:
             raise SDPoseError(
-                "a process that draws was killed, as by a system without memory: use fewer --workers, and run the same "
+                "a drawing process was killed, perhaps because memory ran out: use fewer --workers, and run the same "
                 "command again to resume"
             ) from None
         finally:

@@ -203,14 +203,16 @@ class NotRegular(OSError):
     """A pipe, a socket or a device, where a file was expected."""
 
 
+def is_from_shell(path: str | Path) -> bool:
+    """Whether a path names what the shell passes on: `/dev/stdin`, or `<(find ...)`."""
+    return os.path.abspath(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
+
+
 def open_regular(path: str | Path) -> BinaryIO:
     """A file, open for reading: the one place where pipes, sockets and devices, which block or never end, are refused.
 
-    Those below /dev are read: the shell or its user names them, as `/dev/stdin` or `<(find ...)`. Raises `NotRegular`,
-    other kinds of `OSError`, and `ValueError` for a null byte in the name.
+    Raises `NotRegular`, other kinds of `OSError`, and `ValueError` for a null byte in the name.
     """
-    if Path(os.path.abspath(path)).is_relative_to("/dev"):
-        return open(path, "rb")
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()

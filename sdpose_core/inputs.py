@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import InputError
-from .files import why_missing
+from .files import is_from_shell, why_missing
 from .images import IMAGE_SUFFIXES, UNREADABLE
 from .names import in_natural_order, is_hidden
 from .origins import DRAWINGS, read_mark
@@ -287,7 +287,7 @@ class _Search:
             raise InputError(f"list {path} names no {self.kind.word}: expected one path per line")
         damaged = [line for line in lines if "\0" in line]
         self.failed += [(line[:80], f"a line of {path} with a null byte: expected a path") for line in damaged]
-        here = Path() if _is_below(os.path.abspath(path), "/dev") else path.parent  # @/dev/stdin, @<(find ...)
+        here = Path() if is_from_shell(path) else path.parent
         entries = [_entry(line, here) for line in lines if "\0" not in line]
         foreign = {entry for entry in entries if _is_foreign(entry) and not os.path.lexists(here / entry)}
         self.failed += [

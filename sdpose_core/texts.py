@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, one_line, reading
-from .files import open_regular
+from .files import is_from_shell, open_regular
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def _without_mark(content: bytes) -> str:
 
 def read_text(path: str | Path, *, errors: str = "strict") -> str:
     """The text of a file, see `decode_text`. Raises `InputError` if it cannot be read, or has more than `MAX_BYTES`."""
-    with reading(path), open_regular(path) as file:
+    with reading(path), open(path, "rb") if is_from_shell(path) else open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = b"" if size > MAX_BYTES else file.read(MAX_BYTES + 1)
     if max(size, len(content)) > MAX_BYTES:

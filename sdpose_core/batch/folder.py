@@ -19,7 +19,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, SDPoseError, failing_alone, writing
+from ..errors import InputError, SDPoseError, counted, failing_alone, writing
 from ..files import atomic_write, now_on, open_regular
 from ..resumable import InUse, begin, one_at_a_time, take_lock
 from ..texts import parse_json
@@ -238,7 +238,7 @@ class Batch:
         """
         unwritten = unwritten or {}
         self._write_manifest(self.manifest(), self.shard.choose(items) if self.shard else items, unwritten)
-        if self.shard and all(self._recorded(item)[0] or item.name in unwritten for item in items):
+        if self.shard and all(self.result_of(item) or item.name in unwritten for item in items):
             self._write_manifest(self.out / "manifest.jsonl", items, unwritten)
 
     def _write_manifest(self, path: Path, items: Sequence[Item], unwritten: Mapping[str, Record]) -> None:
@@ -251,9 +251,14 @@ class Batch:
 
     def _lines(self, items: Sequence[Item], unwritten: Mapping[str, Record]) -> Iterator[bytes]:
         for item in in_order(items):
-            record = self._recorded(item)[0] or unwritten.get(item.name)
+            record = self.result_of(item) or unwritten.get(item.name)
             if record is not None:
                 yield record.line()
+
+    def result_of(self, item: Item) -> Record | None:
+        """The record of an item, None without a whole one, or if its files are gone."""
+        record = self._recorded(item)[0]
+        return record if record and all(os.path.isfile(self.out / file) for file in record.files) else None
 
     def state_file(self, item: Item, suffix: str) -> Path:
         """The file of an item below OUT/.sdpose-batch/."""
@@ -294,10 +299,13 @@ def annotate_videos(
     Args:
         items: the whole list, from which the shard takes its share.
         on_wait: called with an item that another process works on, when no other items are left.
+
+    Raises `InputError` at the end if results were removed from the folder meanwhile: the manifest does not have them.
     """
     todo = batch.shard.choose(items) if batch.shard else in_order(items)
     renew_at = time.monotonic() + MANIFEST_EVERY
-    records: dict[str, Record] = {}
+    failed: dict[str, Record] = {}
+    finished: list[Item] = []
     try:
         while todo:
             busy: list[Item] = []
@@ -305,10 +313,13 @@ def annotate_videos(
                 if record is None:
                     busy.append(item)
                     continue
-                records[item.name] = record
+                if record.status == "failed":
+                    failed[item.name] = record
+                else:
+                    finished.append(item)
                 yield record
                 if (now := time.monotonic()) > renew_at:
-                    batch.write_manifests(items, records)
+                    batch.write_manifests(items, failed)
                     renew_at = time.monotonic() + max(MANIFEST_EVERY, 20 * (time.monotonic() - now))
             if len(busy) == len(todo):
                 if on_wait:
@@ -316,4 +327,7 @@ def annotate_videos(
                 time.sleep(POLL)
             todo = busy
     finally:
-        batch.write_manifests(items, records)
+        batch.write_manifests(items, failed)
+    if lost := [item for item in finished if batch.result_of(item) is None]:
+        results = f"results of {counted(len(lost), 'video')}, such as {lost[0].name},"
+        raise InputError(f"{batch.out}: {results} were removed meanwhile: run the same command again")

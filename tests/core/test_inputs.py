@@ -177,6 +177,17 @@ def test_linked_folders_are_entered_once_and_broken_links_are_reported() -> None
     assert [text for text, _ in inputs.failed] == ["in/broken", "in/broken.png"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_pipes_and_devices_that_are_called_as_inputs_are_reported() -> None:
+    fill("in/a.png")
+    os.mkfifo("in/pipe.png")
+    os.mkfifo("in/pipe.txt")
+    os.symlink(os.devnull, "in/null.png")
+    inputs = expand(["in"], PICTURES, Path("out"))
+    assert [text for text, _ in inputs.failed] == ["in/null.png", "in/pipe.png"]
+    assert all("not a regular file" in reason for _, reason in inputs.failed)
+
+
 def test_results_are_no_inputs() -> None:
     fill("a.png", "a_pose.png", "a_overlay.png", "a.pose.npz", "a_kps.mp4", "of the user_pose.png", "b_kps.mp4")
     Path("frames").mkdir()

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -386,6 +387,23 @@ def test_stopping_keeps_what_is_finished_and_frees_the_item(tmp_path: Path) -> N
     assert manifest(tmp_path / "out").keys() == {"a"}
     take_lock(tmp_path / "out" / batch_module.STATE_FOLDER / "b.lock").release()
     assert [record.status for record in run_all(folder, tmp_path / "out")] == ["kept", "done", "done"]
+
+
+def test_results_that_are_removed_meanwhile_are_not_in_the_manifest(tmp_path: Path) -> None:
+    folder, out = fill(tmp_path / "in", "a.mp4", "b.mp4", "c.mp4"), tmp_path / "out"
+
+    def run(item: Item, target: Path) -> object:
+        if item.name == "b":
+            shutil.rmtree(out / batch_module.STATE_FOLDER)
+        if item.name == "c":
+            (out / "b.pose.npz").unlink()
+        return FakeRun()(item, target)
+
+    with pytest.raises(InputError, match="results of 2 videos, such as a, were removed"):
+        run_all(folder, out, run)
+    assert manifest(out).keys() == {"c"}
+    assert [record.status for record in run_all(folder, out)] == ["kept", "done", "kept"]
+    assert manifest(out).keys() == {"a", "b", "c"}
 
 
 def test_an_item_that_another_finished_meanwhile_is_taken_as_it_is(tmp_path: Path) -> None:

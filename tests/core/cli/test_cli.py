@@ -270,6 +270,21 @@ def test_doctor_reports(capsys: pytest.CaptureFixture) -> None:
         assert expected in printed
 
 
+@pytest.mark.slow  # starts a process
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT to a process of its own")
+def test_a_stop_while_the_program_loads_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "def stop(event, args):\n"
+        "    if event == 'import' and args[0] == 'sdpose_core.cli.main': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.addaudithook(stop)\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    command = [sys.executable, "-m", "sdpose_core.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "sdpose: stopped\n")
+
+
 def test_a_stopped_run_says_how_to_go_on(tmp_path: Path) -> None:
     code = (
         "import sdpose_core.annotate.pictures as a, sdpose_core.cli.main as c, sys\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from stand_ins import RunHere, StandInEstimator
 from video_files import levels, write
 
@@ -274,6 +276,20 @@ def test_animated_pictures_are_videos_once() -> None:
     assert made() == ["a.pose.npz", "b.pose.npz", "c.pose.npz", "d.pose.npz"]
     assert run("image", "in", out="pictures") == 0
     assert len(made("pictures")) == 6
+
+
+def test_what_is_printed_has_no_control_characters(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a\n\x1b[31m\x9b\u202e\u2028\udc9b.gif"
+    Image.new("RGB", (8, 8)).save(name, save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
+    Path("b\r.png").write_bytes(b"no picture")
+    monkeypatch.setattr(logging.root, "handlers", [])
+    assert main(["image", ".", "-o", "out", "--model", "preview", "--detector", "full"]) == 1
+    text = capsys.readouterr().err
+    shown = "a\\n\\x1b[31m\\x9b\\u202e\\u2028\\udc9b.gif"
+    assert f"{shown}: an animation" in text and f"{shown}: done" in text and "b\\r.png: failed" in text
+    assert not set("\x1b\x9b\u202e\u2028\udc9b") & set(text)
 
 
 def test_an_error_about_a_name_is_one_line(capsys: pytest.CaptureFixture) -> None:

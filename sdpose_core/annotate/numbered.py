@@ -90,7 +90,7 @@ def _poses_of(files: ClipFiles, origin: Origin) -> PoseSequence | None:
 
 def _is_begun(files: ClipFiles, origin: Origin) -> bool:
     """Whether a set is nothing but an unfinished run of this origin."""
-    if files.sequence.exists() or files.pose_video.exists() or not is_unfinished(files.work):
+    if files.sequence.exists() or files.pose_video.exists() or not is_unfinished(files.work, files.sequence):
         return False
     try:
         found = read_settings(files.work / SETTINGS) or {}

@@ -17,10 +17,11 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from killing.commands import COMMANDS
-from killing.engine import Job, Killer, Tally
+from killing.engine import Job, Killer, Starter, Tally
 from killing.training import OTHERS, Clip
 
 JOBS: tuple[type[Job], ...] = COMMANDS + OTHERS
@@ -39,7 +40,16 @@ def main() -> int:
             print(f"{job.name}: left out: {job.why_not}", flush=True)
     jobs = [job for job in jobs if not job.why_not]
     print(f"{'command':28} {'kills':>6} {'lost':>6} {'litter':>6} {'different':>9} {'seconds':>8}")
-    tallies = [kill(job, kills, args.seed) for job, kills in zip(jobs, shares(jobs, args.kills), strict=True) if kills]
+    starters: dict[Sequence[str], Starter] = {}
+    tallies = []
+    with tempfile.TemporaryDirectory() as folder:
+        for job, kills in zip(jobs, shares(jobs, args.kills), strict=True):
+            if kills:
+                if job.modules not in starters:
+                    starters[job.modules] = Starter(job.modules, Path(folder))
+                tallies.append(kill(job, kills, args.seed, starters[job.modules]))
+        for starter in starters.values():
+            starter.close()
     total = Tally("all")
     for tally in tallies:
         for name in ("kills", "lost", "litter", "different", "seconds"):
@@ -50,10 +60,10 @@ def main() -> int:
     return int(bool(stories))
 
 
-def kill(job: Job, kills: int, seed: int) -> Tally:
+def kill(job: Job, kills: int, seed: int, starter: Starter) -> Tally:
     """Kill a job so many times; prints its line of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        killer = Killer(job, Path(folder).resolve(), seed)
+        killer = Killer(job, Path(folder).resolve(), seed, starter)
         tally = killer.rounds(kills)
     print(line(tally), flush=True)
     return tally

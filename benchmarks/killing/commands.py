@@ -13,6 +13,7 @@ from killing.engine import ROOT, Job
 DATA = ROOT / "tests" / "data"
 MAIN = ["-m", "sdpose_core.cli"]
 PREVIEW = ["--model", "preview"]
+DRAWN_OTHERWISE = ("--style", "dwpose", "--threshold", "0.5")
 Runner = Callable[[list[str]], None]
 
 
@@ -49,30 +50,31 @@ class Sdpose(Job):
 
     modules = ("sdpose_core.cli.main", "av", "cv2", "PIL.Image", "scipy.ndimage")
     words: tuple[str, ...] = ()
-    other: tuple[str, ...] = ()
-    """Settings to change after the kill."""
 
     def argv(self, folder: Path) -> list[list[str]]:
         return [[*MAIN, *(word.format(**{"in": folder / "in", "out": folder / "out"}) for word in self.words)]]
-
-    def changed(self, folder: Path) -> list[list[str]]:
-        return [[*program, *self.other] for program in self.argv(folder)] if self.other else []
 
 
 class Image(Sdpose):
     name, weight = "image", 12
     words = ("image", "{in}/a.png", "{in}/b.jpg", "-o", "{out}", "--overlay", *PREVIEW)
-    other = ("--threshold", "0.5")
+    variants = 3
 
     def prepare(self, folder: Path, run: Runner) -> None:
         shutil.copy(DATA / "astronaut.png", folder / "in" / "a.png")
         shutil.copy(DATA / "grace_hopper.jpg", folder / "in" / "b.jpg")
 
+    def changed(self, folder: Path, variant: int) -> list[list[str]]:
+        """Another drawing; another source; other poses."""
+        if variant == 1:
+            shutil.copy(DATA / "anime_sylvie.png", folder / "in" / "a.png")
+        more = ([*DRAWN_OTHERWISE], [], ["--max-people", "1", "--min-size", "9"])[variant]
+        return [[*program, *more] for program in self.argv(folder)]
+
 
 class ImageOverwrite(Image):
     name, weight = "image --overwrite", 6
     words = (*Image.words, "--overwrite")
-    other = ("--overlay",)
 
     def prepare(self, folder: Path, run: Runner) -> None:
         super().prepare(folder, run)
@@ -82,10 +84,17 @@ class ImageOverwrite(Image):
 class Video(Sdpose):
     name, weight = "video", 12
     words = ("video", "{in}/clip.mp4", "-o", "{out}", "--overlay", "--chunk", "3", *PREVIEW)
-    other = ("--style", "dwpose")
+    variants = 3
 
     def prepare(self, folder: Path, run: Runner) -> None:
         write_clip(folder / "in" / "clip.mp4", 8)
+
+    def changed(self, folder: Path, variant: int) -> list[list[str]]:
+        """Another drawing; another source; other poses."""
+        if variant == 1:
+            write_clip(folder / "in" / "clip.mp4", 5, start=10)
+        more = ([*DRAWN_OTHERWISE], [], ["--no-smooth"])[variant]
+        return [[*program, *more] for program in self.argv(folder)]
 
 
 class VideoOverwrite(Video):
@@ -97,15 +106,12 @@ class VideoOverwrite(Video):
         run(self.argv(folder)[0])
         super().prepare(folder, run)
 
-    def changed(self, folder: Path) -> list[list[str]]:
-        write_clip(folder / "in" / "clip.mp4", 5, start=10)
-        return self.argv(folder)
-
 
 class Batch(Sdpose):
     name, weight = "batch, two processes", 10
     words = ("batch", "{in}", "-o", "{out}", "--chunk", "3", *PREVIEW)
     growing = ("*/manifest.jsonl",)
+    variants = 2
 
     def prepare(self, folder: Path, run: Runner) -> None:
         for number in range(3):
@@ -113,6 +119,12 @@ class Batch(Sdpose):
 
     def argv(self, folder: Path) -> list[list[str]]:
         return super().argv(folder) * 2
+
+    def changed(self, folder: Path, variant: int) -> list[list[str]]:
+        """Another source; other poses."""
+        if variant == 0:
+            write_clip(folder / "in" / "clip1.mp4", 3, start=30)
+        return [[*program, *(["--no-smooth"] if variant else [])] for program in self.argv(folder)]
 
     def digest(self, file: Path) -> str:
         """Without times."""

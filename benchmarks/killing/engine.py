@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,7 @@ class Job:
         folders: patterns of folders in `out` that are replaced as a whole.
         growing: patterns of files in `out` that are written bit by bit, or with times, and so are compared only in the
             end, by `digest`.
+        variants: number of ways to change the settings or the source after a kill.
         modules: to import once instead of in each run.
         why_not: why it cannot run here; "" if it can.
     """
@@ -52,6 +54,7 @@ class Job:
     weight = 6
     folders: Sequence[str] = ()
     growing: Sequence[str] = ()
+    variants = 0
     modules: Sequence[str] = ()
     why_not = ""
 
@@ -63,9 +66,9 @@ class Job:
         """The programs to start together, each without the interpreter."""
         raise NotImplementedError
 
-    def changed(self, folder: Path) -> list[list[str]]:
-        """The programs with other settings, after changing the inputs if need be; [] if there is nothing to change."""
-        return []
+    def changed(self, folder: Path, variant: int) -> list[list[str]]:
+        """The programs with other settings, after changing the inputs if need be."""
+        raise NotImplementedError
 
     def variables(self) -> dict[str, str]:
         """Of the environment, besides the usual ones."""
@@ -116,13 +119,13 @@ class Tally:
 class Killer:
     """Kills one job again and again; `base` is its state before the command, `work` where it runs."""
 
-    def __init__(self, job: Job, place: Path, seed: int) -> None:
+    def __init__(self, job: Job, place: Path, seed: int, starter: Starter) -> None:
         self.began = time.perf_counter()
         self.job, self.tally = job, Tally(job.name)
         self.base, self.work, self.counts = place / "base", place / "work", place / "counts"
         for name in ("in", "out"):
             (self.base / name).mkdir(parents=True)
-        self.starter = Starter(job.modules, place)
+        self.starter = starter
         job.prepare(self.base, self._prepare)
         self.rng = np.random.default_rng([seed, *job.name.encode()])
         self.old = self.job.visible(self.job.fingerprint(self.base))
@@ -131,7 +134,7 @@ class Killer:
         self.changes, self.seconds = len(self.counts.read_bytes()), self.work_seconds
         self.truth = job.fingerprint(self.work)
         self.new = self.job.visible(self.truth)
-        self.other: Digests | None = None
+        self.others: dict[int, Digests] = {}
 
     def _prepare(self, program: list[str]) -> None:
         """Run a program in the base folder."""
@@ -199,7 +202,6 @@ class Killer:
             self._fresh()
             self._round(number, twice=number % 3 == 2 and self.tally.kills + 2 <= kills)
             number += 1
-        self.starter.close()
         self.tally.seconds = time.perf_counter() - self.began
         return self.tally
 
@@ -217,8 +219,8 @@ class Killer:
             self.tally.kills += 1
             self._check_whole(", ".join(when))
         try:
-            if number % 4 == 3 and (programs := self.job.changed(self.work)):
-                self._check_changed(programs, ", ".join(when))
+            if number % 4 == 3 and self.job.variants:
+                self._check_changed(number // 4 % self.job.variants, ", ".join(when))
             else:
                 self._finish(self.job.argv(self.work))
                 self._check_same(", ".join(when))
@@ -242,20 +244,28 @@ class Killer:
             elif found[name] != self.truth[name]:
                 self.tally.note("different", f"killed {when}: {name}")
 
-    def _check_changed(self, programs: list[list[str]], when: str) -> None:
-        """Other settings after the kill give what they give without it, or are refused and nothing is mixed."""
-        done = self._finish(programs, may_fail=True)
+    def _check_changed(self, variant: int, when: str) -> None:
+        """Other settings after the kill give what they give without it, or are refused, and nothing is mixed."""
+        when += f", then changed ({variant})"
+        done = self._finish(self.job.changed(self.work, variant), may_fail=True)
         found = self.job.visible(self.job.fingerprint(self.work))
-        if self.other is None:
+        if variant not in self.others:
             self._fresh()
-            self._finish(self.job.changed(self.work))
-            self.other = self.job.visible(self.job.fingerprint(self.work))
-        if done and found != self.other:
-            names = [name for name in {*found, *self.other} if found.get(name) != self.other.get(name)]
-            self.tally.note("different", f"killed {when}, then with other settings: {', '.join(sorted(names))}")
-        for name, digest in found.items():
-            if digest not in (self.old.get(name), self.new.get(name), self.other.get(name)):
-                self.tally.note("different", f"killed {when}, then other settings refused: {name}")
+            self._finish(self.job.changed(self.work, variant))
+            self.others[variant] = self.job.visible(self.job.fingerprint(self.work))
+        other = self.others[variant]
+        if done and found != other:
+            names = [name for name in {*found, *other} if found.get(name) != other.get(name)]
+            self.tally.note("different", f"killed {when}: {', '.join(sorted(names))}")
+        for item in {item_of(name) for name in found}:
+            own = {name: digest for name, digest in found.items() if item_of(name) == item}
+            if not any(own.items() <= whole.items() for whole in (self.old, self.new, other)):
+                self.tally.note("different", f"killed {when}: {item} is mixed: {', '.join(own)}")
+
+
+def item_of(name: str) -> str:
+    """What the files of one source have in common: their names up to the first dot or underscore."""
+    return re.match(r"[^._]*", name)[0]  # type: ignore[index]  # it always matches
 
 
 class Starter:

@@ -209,7 +209,7 @@ def _to_draw(files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> 
 
 def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> ClipOutcome:
     message = "its files already exist"
-    if is_unfinished(files.work):
+    if is_unfinished(files.work, files.sequence):
         message += f"; there is also an unfinished run ({files.work}), which --overwrite resumes"
     elif os.path.exists(files.work):  # a run that was killed while it was removing the folder
         with WorkFolder(files.work) as work:
@@ -271,7 +271,6 @@ class _Run:
             raise InputError(f"{self.video.info.path} was replaced while it was annotated: annotate it again")
         sequence = self._finished({})
         self.save(sequence, self.files.sequence)
-        self.work.note_saved()
         return sequence
 
     def _settings(self, estimator: Estimator, detector: PersonDetector | None) -> dict[str, Any]:
@@ -342,6 +341,8 @@ class _Run:
         """Write a sequence, first into the work folder, so that a killed run leaves nothing outside it."""
         temporary = self.work.path / file.name
         sequence.save(temporary)
+        if file == self.files.sequence:
+            self.work.note_saved(temporary)
         temporary.replace(file)
 
     def draw(self, files: list[Path], sequence: PoseSequence, on_draw: Progress | None) -> None:
@@ -363,9 +364,9 @@ class _Run:
         """Remove what is no longer needed. An unfinished run that is to overwrite the finished files stays."""
         if self.options.overwrite:
             remove_stale(self.files.sequence, self.files.name)
-        if self.work.saved:
+        if self.work.is_saved(self.files.sequence):
             self.files.partial.unlink(missing_ok=True)
-        if not is_unfinished(self.work.path):
+        if not is_unfinished(self.work.path, self.files.sequence):
             self.work.remove()
 
 

@@ -91,7 +91,8 @@ def _poses_of(files: ClipFiles, origin: Origin) -> PoseSequence | None:
 
 def _is_begun(files: ClipFiles, origin: Origin) -> bool:
     """Whether a set is nothing but an unfinished run of this origin."""
-    if os.path.exists(files.sequence) or os.path.exists(files.pose_video) or not is_unfinished(files.work):
+    written = os.path.exists(files.sequence) or os.path.exists(files.pose_video)
+    if written or not is_unfinished(files.work, files.sequence):
         return False
     try:
         found = read_settings(files.work / SETTINGS) or {}

@@ -2,8 +2,8 @@
 
 `settings.json` holds the identity of the source and the settings of the chunks. `chunk_00000.npz` and so on hold the
 finished frames: each is a `.pose.npz` with the state from which to resume, and a piece (see `resumable.py`) that
-follows the chunk before. `saved` says that the poses are written and only drawings are left. The process at work holds
-`lock`.
+follows the chunk before. `saved` has the SHA-256 of the finished poses: if they are in place, only drawings are left.
+The process at work holds `lock`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, one_line
-from ..files import remove_abandoned
+from ..files import atomic_write, remove_abandoned, sha256_of
 from ..folders import FolderKind
 from ..origins import OtherOrigin
 from ..poses import PoseSequence
@@ -43,14 +43,22 @@ log = logging.getLogger(__name__)
 SETTINGS, SAVED, LOCK = "settings.json", "saved", "lock"
 
 WORK = FolderKind(
-    "the work folder of a clip", (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", ".*.part/*"),
+    "the work folder of a clip",
+    (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", ".*.part*", ".*.part/*"),
     marker=(LOCK, SETTINGS),  # Windows removes the lock with the process
 )  # fmt: skip
 
 
-def is_unfinished(path: Path) -> bool:
-    """Whether the work folder at `path` holds a run whose poses are not written yet."""
-    return os.path.exists(path / SETTINGS) and not os.path.exists(path / SAVED)
+def is_unfinished(path: Path, sequence: Path) -> bool:
+    """Whether the work folder at `path` holds a run whose poses are not written to `sequence` yet."""
+    return os.path.exists(path / SETTINGS) and not _is_saved(path, sequence)
+
+
+def _is_saved(path: Path, sequence: Path) -> bool:
+    try:
+        return (path / SAVED).read_text(encoding="utf-8") in ("", sha256_of(sequence))  # "" of earlier versions
+    except (OSError, ValueError):
+        return False
 
 
 class WorkFolder:
@@ -88,14 +96,14 @@ class WorkFolder:
     def _settings_file(self) -> Path:
         return self.path / SETTINGS
 
-    @property
-    def saved(self) -> bool:
-        """Whether the poses are written: only drawings are left."""
-        return os.path.exists(self.path / SAVED)
+    def is_saved(self, sequence: Path) -> bool:
+        """Whether the poses of this run are in `sequence`: only drawings are left."""
+        return _is_saved(self.path, sequence)
 
-    def note_saved(self) -> None:
-        """Record that the poses are written."""
-        (self.path / SAVED).touch()
+    def note_saved(self, sequence: Path) -> None:
+        """Record that the poses in this file are those of the run, just before they are put in their place."""
+        with atomic_write(self.path / SAVED, "w") as file:
+            file.write(sha256_of(sequence))
 
     def begin(self, settings: Mapping[str, Any], overwrite: bool = False) -> list[str]:
         """Load the chunks made with these settings (JSON-able); returns notes on unusual events.

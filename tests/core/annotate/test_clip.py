@@ -788,6 +788,29 @@ def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
     assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_while_the_poses_are_put_in_place_nothing_is_left_after_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    out, move = tmp_path / "out", Path.replace
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Path, target: Path) -> None:
+        if moment == "after":
+            move(self, target)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(Killed):
+            annotate(out)
+    assert names(out) == [".clip.sdpose", *(["clip.pose.npz"] if moment == "after" else [])]
+    annotate(out)
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+
+
 def link_to_a_folder(work: Path, elsewhere: Path) -> None:
     work.symlink_to(elsewhere, target_is_directory=True)
 

@@ -17,7 +17,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from .errors import InputError
 from .names import fitted_name, name_limit
@@ -196,7 +196,7 @@ def is_from_shell(path: str | Path) -> bool:
     return os.path.abspath(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
 
 
-def open_regular(path: str | Path) -> IO[bytes]:
+def open_regular(path: str | Path) -> BinaryIO:
     """A file, open for reading: the one place where pipes, sockets and devices, which block or never end, are refused.
 
     Raises `NotRegular`, other kinds of `OSError`, and `ValueError` for a null byte in the name.

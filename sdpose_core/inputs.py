@@ -194,20 +194,23 @@ class _Search:
         return [path for path in files if self.kind.accepts(path)]
 
     def _walk(self, root: Path) -> Iterator[Path]:
-        """The files of a folder; with `recursive`, also of those below it. Broken links, pipes and devices that are
-        called as inputs are reported."""
+        """The files of a folder; with `recursive`, also of those below it."""
         for _, entries in self._folders(root, self.recursive):
-            for path in entries:
-                called_so = path.suffix.lower() in self.kind.suffixes
-                if os.path.isfile(path):
-                    yield path
-                elif reason := why_missing(path):
-                    if called_so or (self.recursive and not path.suffix):
-                        link = f"a broken link to {os.readlink(path)}" if path.is_symlink() else "it cannot be read"
-                        self.failed.append((str(path), f"{link} ({reason}): mend it, or remove it"))
-                elif called_so and not os.path.isdir(path):
-                    what = f"it is not a regular file: expected a {self.kind.word}, remove it"
-                    self.failed.append((str(path), what))
+            yield from (path for path in entries if not os.path.isdir(path) and self._is_file(path))
+
+    def _is_file(self, path: Path) -> bool:
+        """Whether this is a file. Broken links, pipes and devices that are called as inputs are reported."""
+        if os.path.isfile(path):
+            return True
+        reason = why_missing(path)
+        if path.suffix.lower() in self.kind.suffixes or (reason and self.recursive and not path.suffix):
+            what = f"it is not a regular file: expected a {self.kind.word}, remove it"
+            if reason:
+                link = f"a broken link to {os.readlink(path)}" if path.is_symlink() else "it cannot be read"
+                what = f"{link} ({reason}): mend it, or remove it"
+            if (str(path), what) not in self.failed:
+                self.failed.append((str(path), what))
+        return False
 
     def _folders(self, root: Path, recursive: bool) -> Iterator[tuple[Path, list[Path]]]:
         """A folder, and those below it, with their entries. Each comes once: those that links lead to come last."""
@@ -241,11 +244,12 @@ class _Search:
         # Brackets may be meant: "[2024]*.png" as typed, after the pattern of that form.
         for parts in dict.fromkeys((rest, tuple(part.replace("[", "[[]") for part in rest))):
             found = (path for path in self._matches(base, parts) if not is_hidden(path))
-            matches = in_natural_order(path for path in found if not self._is_out(os.path.realpath(path), base))
+            inside = in_natural_order(path for path in found if not self._is_out(os.path.realpath(path), base))
+            matches = [path for path in inside if os.path.isdir(path) or self._is_file(path)]
             if files := self._of_this_kind(matches, parts[-1]):
                 return _below(base, files)
-            if inside := [path for path in matches if os.path.isdir(path)]:
-                return _below(base, [file for folder in inside for file in self._files_of(folder)])
+            if folders := [path for path in matches if os.path.isdir(path)]:
+                return _below(base, [file for folder in folders for file in self._files_of(folder)])
         raise InputError(self.kind.none(f"no {self.kind.word} matches this pattern"))
 
     def _matches(self, base: Path, parts: tuple[str, ...]) -> Iterator[Path]:

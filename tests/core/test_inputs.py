@@ -183,9 +183,11 @@ def test_pipes_and_devices_that_are_called_as_inputs_are_reported() -> None:
     os.mkfifo("in/pipe.png")
     os.mkfifo("in/pipe.txt")
     os.symlink(os.devnull, "in/null.png")
-    inputs = expand(["in"], PICTURES, Path("out"))
-    assert [text for text, _ in inputs.failed] == ["in/null.png", "in/pipe.png"]
-    assert all("not a regular file" in reason for _, reason in inputs.failed)
+    for text in ("in", "in/*.png", "**/*.png"):
+        inputs = expand([text], PICTURES, Path("out"))
+        assert [named.source.name for named in inputs.sources] == ["a.png"]
+        assert [text for text, _ in inputs.failed] == ["in/null.png", "in/pipe.png"]
+        assert all("not a regular file" in reason for _, reason in inputs.failed)
 
 
 def test_results_are_no_inputs() -> None:

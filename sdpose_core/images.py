@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from .errors import InputError, restated
+from .errors import InputError, reason_of, restated
 from .files import atomic_path
 
 if TYPE_CHECKING:
@@ -168,8 +168,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         except FileNotFoundError:
             raise InputError(f"{name}: no such file") from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{name} cannot be read ({reason}): check its permissions and its name") from None
+            raise InputError(f"{name} cannot be read ({reason_of(error)}): check its permissions and its name") from None
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             raise InputError(f"{name} is {kind}: expected a picture file")

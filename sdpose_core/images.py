@@ -168,7 +168,8 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         except FileNotFoundError:
             raise InputError(f"{name}: no such file") from None
         except (OSError, ValueError) as error:
-            raise InputError(f"{name} cannot be read ({reason_of(error)}): check its permissions and its name") from None
+            hint = "check its permissions and its name"
+            raise InputError(f"{name} cannot be read ({reason_of(error)}): {hint}") from None
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             raise InputError(f"{name} is {kind}: expected a picture file")

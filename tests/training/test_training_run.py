@@ -536,7 +536,7 @@ def test_validation_gathers_the_weights_that_fsdp_shards(tmp_path: Path) -> None
     ("model.timestep", "1000"), ("data.max-bad", "-1"),
 ])  # fmt: skip
 def test_values_that_make_no_sense_are_told_at_the_start(key: str, value: str) -> None:
-    with pytest.raises(InputError, match=rf"^{key.replace('-', '_')}: expected .*, found"):
+    with pytest.raises(InputError, match=rf"debug_cpu.toml: {key.replace('-', '_')}: expected .*, found"):
         load_recipe(DEBUG, [f"--{key}", value])
 
 

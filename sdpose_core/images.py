@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from .errors import InputError, restated
+from .errors import InputError, reason_of, restated
 from .files import NotRegular, atomic_path, open_regular
 
 if TYPE_CHECKING:
@@ -168,8 +168,8 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
             kind = "a folder" if isinstance(error, IsADirectoryError) else "not a regular file"
             raise InputError(f"{name} is {kind}: expected a picture file") from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{name} cannot be read ({reason}): check its permissions and its name") from None
+            hint = "check its permissions and its name"
+            raise InputError(f"{name} cannot be read ({reason_of(error)}): {hint}") from None
     with file:
         if not file.read(1):
             raise InputError(f"{name} is empty (0 bytes): expected a picture, get the file again")

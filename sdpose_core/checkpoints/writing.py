@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, reason_of
 from ..files import atomic_path
 from ..folders import FolderKind, atomic_folder
 from ..model.config import SDPoseConfig
@@ -91,7 +91,7 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(f"cannot write {path}: {reason_of(error)}") from None
 
 
 def _comfy_tensors(state: Tensors, config: SDPoseConfig) -> dict[str, torch.Tensor]:

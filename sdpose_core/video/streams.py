@@ -13,7 +13,7 @@ import numpy as np
 
 from ..containers import open_container
 from ..dependencies import require
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..files import HEIC, LIST, kind_of
 from ..images import check_pixels
 from ..poses import USUAL_RATE
@@ -68,16 +68,16 @@ class StreamFacts:
 def opened(path: Path) -> Iterator[Any]:
     """The container of a file. Raises `InputError` if it is not a video."""
     av = require("av", "reading videos")
-    if kind_of(path) == HEIC:  # FFmpeg would take the first of its tiles for the picture
+    if (kind := kind_of(path)) == HEIC:  # FFmpeg would take the first of its tiles for the picture
         raise InputError(f"{path} is {HEIC}: convert it to PNG or JPEG")
-    if kind_of(path) == LIST:
+    if kind == LIST:
         raise InputError(f"{path} is {LIST}: pass the videos themselves")
     try:
         container = open_container(path)
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        found = ", ".join(filter(None, (kind_of(path), str(getattr(error, "strerror", None) or error))))
+        found = ", ".join(filter(None, (kind, reason_of(error))))
         raise InputError(
             f"{path} cannot be read as a video ({found}): expected MP4, MOV, MKV, WebM, AVI or similar; it is cut "
             "off, damaged or of another kind, get it again or convert it"

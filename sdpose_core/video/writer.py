@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..dependencies import require
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..files import atomic_path, seal
 from .file import reformat
 
@@ -194,8 +194,7 @@ class VideoWriter:
         try:
             yield
         except (av.error.FFmpegError, OSError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"cannot write {self.path}: {reason}") from None
+            raise InputError(f"cannot write {self.path}: {reason_of(error)}") from None
 
 
 def _check_rate(frame_rate: Fraction) -> None:

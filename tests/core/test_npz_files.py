@@ -205,7 +205,7 @@ def test_the_constructor_says_the_same() -> None:
 
 def test_folders_and_devices_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "clip.pose.npz").mkdir()
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="not a file"):
         PoseSequence.load(tmp_path / "clip.pose.npz")
     with pytest.raises(InputError, match="null"):
         PoseSequence.load("a\0b.pose.npz")

@@ -637,7 +637,7 @@ def test_targets_are_products_of_their_factors() -> None:
 
 @pytest.mark.parametrize(("file", "message"), [
     ("model.safetensors", "damaged"), ("optimizer.bin", "damaged"), ("progress.json", "damaged"),
-    ("../../environment.json", "not valid JSON"), ("../../config.toml", "not valid TOML"),
+    ("../../environment.json", "is not JSON"), ("../../config.toml", "not valid TOML"),
 ])  # fmt: skip
 def test_a_damaged_state_is_told(
     data: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, message: str

@@ -275,8 +275,10 @@ def why_missing(path: str | Path) -> str | None:
     return None
 
 
+@functools.cache
 def _umask() -> int:
-    value = os.umask(0)
+    """The permissions that new files of this process lack; to read them is to change them, for all threads."""
+    value = os.umask(0o077)
     os.umask(value)
     return value
 

@@ -650,6 +650,25 @@ def test_a_damaged_state_is_told(
     assert message in capsys.readouterr().err
 
 
+class Program:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("file", ["custom_checkpoint_0.pkl", "optimizer.bin"])
+def test_no_pickle_of_a_state_runs(
+    data: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(short, out)
+    torch.save(Program(tmp_path / "ran"), out / "checkpoints" / "step-00000006" / file)
+    assert main(command(data, out, *SHORT, "--optimizer.ema-decay", "0.9", "--resume", "auto")) == 1
+    assert "cannot resume from" in capsys.readouterr().err and not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("change", [("--model.feature-levels", "F2"), ("--rgb-reconstruction", "off")])
 def test_going_on_with_another_model_is_told(
     data: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str]

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tiny import golden_folder
 
+from sdpose_core import files
 from sdpose_core.checkpoints import names as keys
 from sdpose_core.checkpoints.layouts import (
     LAYOUTS,
@@ -626,8 +627,10 @@ def test_a_failed_write_leaves_nothing(
 def test_others_may_read_what_is_written(body: Path, tmp_path: Path, layout: str) -> None:
     """safetensors itself makes files that only their owner may read."""
     before = os.umask(0o022)
+    files._umask.cache_clear()
     convert(body, target(tmp_path, layout), layout)
     os.umask(before)
+    files._umask.cache_clear()
     written = [target(tmp_path, layout), *target(tmp_path, layout).rglob("*")]
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in written)
 

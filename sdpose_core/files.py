@@ -62,16 +62,17 @@ _cleaned: set[str] = set()
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A path for a new file of the same name in a temporary folder; moved to `path` when the block ends without error.
+    """A path for a new file with the suffix of `path`, in a temporary folder; moved to `path` when the block ends.
 
     What killed processes left in the folder of `path` is removed, see `remove_abandoned`.
     Raises `InputError` if that folder cannot be written to.
     """
     path = Path(path)
     with writing(path), temporary_folder(path) as folder:
-        yield folder / path.name
-        os.chmod(folder / path.name, 0o666 & ~_umask())
-        os.replace(folder / path.name, path)
+        new = folder / f"new{path.suffix}"  # a short name: Windows limits the whole path
+        yield new
+        os.chmod(new, 0o666 & ~_umask())
+        os.replace(new, path)
 
 
 @contextlib.contextmanager

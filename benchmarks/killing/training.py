@@ -137,8 +137,10 @@ class Download(Sdpose):
         }
         files = {f"{name}.safetensors": bytes(size) for name, size in sizes.items()}
         files |= {f"{name}/config.json": b"{}" for name in ("unet", "vae")}
-        self._hub = serve({"teemosliang/SDPose-Body": files})
-        self._url = self._hub.__enter__().url
+        self._serving = serve({"teemosliang/SDPose-Body": files})
+        hub = self._serving.__enter__()
+        hub.handle_error = lambda *_: None  # killed clients
+        self._url = hub.url
 
     def variables(self) -> dict[str, str]:
         return {"HF_ENDPOINT": getattr(self, "_url", ""), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}

@@ -148,7 +148,8 @@ def _write_picture(
 
 
 def _write_folder(path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], texts: Mapping[str, str]) -> None:
-    with atomic_folder(path, marked_files("*.png")) as folder:
+    place = path.resolve() if path.is_dir() else path  # a link to a folder is where the user wants the pictures
+    with atomic_folder(place, marked_files("*.png")) as folder:
         for index, picture in zip(sequence.frame_index, pictures, strict=True):
             write_png(folder / f"{index:06d}.png", picture, texts)
 

@@ -62,9 +62,10 @@ def test_all_our_suffixes_fit_behind_an_output_name(character, tmp_path):
 def test_leftovers_of_long_names_are_found(tmp_path):
     name = "踊" * 80 + ".png"
     with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / name) as file:
-        left = Path(file.name).parent
+        kept = Path(file.name)
         raise KeyboardInterrupt
-    left.mkdir()
+    kept.parent.mkdir()
+    kept.write_bytes(b"half")
     remove_abandoned(tmp_path)
     assert not os.listdir(tmp_path)
 

@@ -77,6 +77,18 @@ def test_a_folder_gets_a_picture_per_frame_named_by_its_number(tmp_path: Path) -
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"00000{n}.png" for n in (3, 4, 7, 8)]
 
 
+def test_a_folder_is_replaced_as_a_whole_also_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real", target_is_directory=True)
+    draw_sequence(walking(), tmp_path / "out")
+    draw_sequence(replace(walking(), frame_index=np.asarray([5, 6, 7, 8])), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "real").iterdir()) == [f"00000{n}.png" for n in (5, 6, 7, 8)]
+    assert (tmp_path / "out").is_symlink() and len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "nowhere").symlink_to("nothing")
+    with pytest.raises(InputError, match="is a link to nothing"):
+        draw_sequence(walking(), tmp_path / "nowhere")
+
+
 def test_a_picture_is_for_one_frame(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="4 frames"):
         draw_sequence(walking(), tmp_path / "a.png")

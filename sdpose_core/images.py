@@ -238,8 +238,10 @@ def _decode(image: Image.Image, name: str) -> list[str]:
 
     try:
         # Phone photos (MPO) hold more views of the same picture: no note is needed.
-        several = image.format != "MPO" and getattr(image, "is_animated", False)
-        image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is an error or a note
+            several = image.format != "MPO" and getattr(image, "is_animated", False)
+            image.load()
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise InputError(
             f"{name} is damaged or cut off: its header says {image.format} of {_size_text(image)} pixels, but decoding "

@@ -64,7 +64,7 @@ def read_npz(source: Path | bytes, where: str, names: Collection[str] | None = N
     except FileNotFoundError:
         raise InputError(f"{where}: no such file") from None
     except (IsADirectoryError, NotRegular):
-        raise InputError(f"{where} is no file: expected a .pose.npz") from None
+        raise InputError(f"{where} is not a file: expected a .pose.npz") from None
     except MemoryError:
         raise InputError(f"{where}: its arrays do not fit into memory: free some, or split the clip") from None
     except _DAMAGE as error:

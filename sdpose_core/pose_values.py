@@ -36,8 +36,8 @@ _ENTRIES = {
 """Entries of meta that are read, and their types."""
 _KIND_NAMES = {dict: "an object", list: "a list"}
 
-_NUMBERS = "biuf"
-"""Kinds of NumPy types that are numbers: bool, integer, unsigned, float."""
+_NUMBERS = "iuf"
+"""Kinds of NumPy types that are numbers: integer, unsigned, float."""
 
 
 def as_array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) -> np.ndarray:

@@ -189,7 +189,7 @@ def _changed(value: Any, rng: Rng) -> tuple[Any, str]:
     if way == "remove":
         del parent[key]
     elif way == "repeat" and isinstance(parent, list):
-        parent[key:key] = [copy.deepcopy(parent[key]) for _ in range(int(pick(rng, (1, 5, 300))))]
+        parent[key:key] = [copy.deepcopy(parent[key]) for _ in range(int(pick(rng, (1, 5, 100))))]
     elif way == "rename" and isinstance(parent, dict):
         parent[pick(rng, (f"{key}s", key.upper(), "", "x"))] = parent.pop(key)
     else:

@@ -118,7 +118,7 @@ def save_checkpoint(
     _check_types(state, source)
     tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
     if dtype is not None and (lost := _damage(tensors)) and not _damage(state):
-        raise InputError(f"as {str(dtype).removeprefix('torch.')}, {lost}: choose bf16 or fp32")
+        raise InputError(f"{source}: as {str(dtype).removeprefix('torch.')}, {lost}: choose bf16 or fp32")
     texts = {name: str(value) for name, value in (metadata or {}).items()}
     if layout == "diffusers":
         notes = write_folder(tensors, config, Path(path), texts)

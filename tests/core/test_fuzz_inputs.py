@@ -72,7 +72,7 @@ def test_values_are_judged(name, value, problem):
             good = sequence()
             for each in ("keypoints", "scores", "boxes", "track_ids", "pts"):
                 setattr(self, each, np.array(getattr(good, each)))
-            self.size = good.size
+            self.size, self.meta = good.size, good.meta
             getattr(self, name)[...] = value
 
         def __len__(self) -> int:

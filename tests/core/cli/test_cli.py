@@ -275,6 +275,7 @@ def test_doctor_reports(capsys: pytest.CaptureFixture) -> None:
 def test_a_stop_while_the_program_loads_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "def stop(event, args):\n"
         "    if event == 'import' and args[0] == 'sdpose_core.cli.main': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.addaudithook(stop)\n"

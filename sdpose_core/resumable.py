@@ -92,7 +92,9 @@ def first_difference(found: Any, asked: Any, name: str = "") -> str | None:
 
 def _is_file(value: Any) -> bool:
     """Whether a value is the identity or the fingerprint of a file, see `origins.py`."""
-    return isinstance(value, dict) and "bytes" in value and bool({"sha256", "sample"} & set(value))
+    if not isinstance(value, dict) or not isinstance(value.get("bytes"), int):
+        return False
+    return isinstance(value.get("sha256", value.get("sample")), str)
 
 
 def _shown(value: Any) -> str:

@@ -32,7 +32,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder or pipe"
 
 
-_INSTEAD = ("the annotation", "keypoint set")
+_INSTEAD = ("the annotation", "evaluate: annotation ", "keypoint set")
 """What messages of readers that know no file name instead."""
 
 

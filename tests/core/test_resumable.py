@@ -96,6 +96,14 @@ def test_damaged_settings_are_never_taken_for_others(tmp_path: Path, text: str, 
     assert (tmp_path / "settings.json").read_text() == text
 
 
+@pytest.mark.parametrize(
+    "damaged", [{"bytes": 5, "sha256": [1]}, {"bytes": "5", "sha256": "a"}, {"bytes": 5, "sample": None}]
+)
+def test_a_damaged_identity_differs_in_one_line(damaged: dict) -> None:
+    found = first_difference({"source": damaged}, {"source": {"bytes": 5, "sha256": "abc"}})
+    assert found is not None and found.startswith("source") and "\n" not in found
+
+
 # --- pieces --------------------------------------------------------------------------------------------------------
 
 ARRAYS = {"keypoints": np.arange(12.0).reshape(2, 3, 2), "state": np.asarray(json.dumps({"next": 5}))}

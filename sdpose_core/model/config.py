@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..errors import InputError, did_you_mean
+from ..pose_values import MAX_NAME
 from ..skeletons import KEYPOINT_SETS
 
 FEATURE_LEVELS = ("F1", "F2", "F3", "F4")
@@ -179,8 +180,9 @@ class SDPoseConfig:
 
     def _check_keypoints(self) -> None:
         name, count = self.keypoint_set, self.num_keypoints
-        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 255:
-            raise InputError(f"keypoint set: expected a name of 1 to 255 printable characters, found {name!r:.60}")
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            expected = f"a name of 1 to {MAX_NAME} printable characters"
+            raise InputError(f"keypoint set: expected {expected}, found {name!r:.60}")
         _check_whole("num_keypoints", count, 1, MAX_KEYPOINTS)
         known = KEYPOINT_SETS.get(name)
         if known is not None and len(known) != count:

@@ -103,11 +103,11 @@ def writing(path: object) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def restated(where: object, kind: type[SDPoseError] = InputError) -> Iterator[None]:
-    """An `InputError` in the block becomes a `kind` that begins with `where` (None: with nothing)."""
+def restated(where: object, kind: type[SDPoseError] = InputError, of: type[SDPoseError] = InputError) -> Iterator[None]:
+    """An error `of` a class in the block becomes a `kind` that begins with `where` (None: with nothing)."""
     try:
         yield
-    except InputError as error:
+    except of as error:
         raise kind(str(error) if where is None else f"{where}: {error}") from None
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from .errors import InputError, writing
+from .errors import InputError, reason_of, writing
 from .files import remove_abandoned, temporary_folder
 
 _OLD = ".sdpose-old"
@@ -29,14 +29,13 @@ class FolderKind:
     Attributes:
         word: what it is, as in "an exported checkpoint".
         patterns: of all its files, as POSIX paths below it.
-        marker: the file that shows that the folder is ours, or several of which one must be there; () if none is
-            needed.
+        markers: files of which one must be there, which shows that the folder is ours; () if none is needed.
         is_ours: whether one of its files is ours; None: its name is enough.
     """
 
     word: str
     patterns: tuple[str, ...]
-    marker: str | tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
     is_ours: Callable[[Path], bool] | None = None
 
     def why_not(self, path: Path) -> str | None:
@@ -50,12 +49,11 @@ class FolderKind:
         try:
             found = [file.relative_to(path).as_posix() for file in _entries_below(path)]
         except OSError as error:
-            return f"cannot be read ({error.filename}: {error.strerror or error})"
+            return f"cannot be read ({error.filename}: {reason_of(error)})"
         if foreign := [name for name in found if not self.fits(path / name, name)]:
             return f"holds {foreign[0]!r}, which does not belong to {self.word}"
-        markers = (self.marker,) if isinstance(self.marker, str) else self.marker
-        if found and markers and not set(markers) & set(found):
-            return f"is not {self.word} of ours (it has no {markers[0]})"
+        if found and self.markers and not set(self.markers) & set(found):
+            return f"is not {self.word} of ours (it has no {self.markers[0]})"
         return None
 
     def fits(self, file: Path, name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, reason_of
 from .files import is_from_shell, why_missing
 from .images import IMAGE_SUFFIXES, UNREADABLE
 from .names import in_natural_order, is_hidden
@@ -55,7 +55,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return in_natural_order(entry for entry in folder.iterdir() if not is_hidden(entry))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(f"{folder} cannot be read: {reason_of(error)}") from None
 
 
 # --- what the arguments of a command name --------------------------------------------------------------------------

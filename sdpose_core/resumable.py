@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
-from .errors import InputError
+from .errors import InputError, reason_of
 from .files import atomic_write, clean_once, open_regular
 from .npz_files import read_npz
 from .texts import read_json
@@ -131,7 +131,7 @@ def read_piece(path: Path, follows: str) -> tuple[dict[str, np.ndarray], str]:
         with open_regular(path) as file:
             content = file.read()
     except OSError as error:
-        raise DamagedPiece(f"{path.name} is unreadable ({error.strerror or error})") from None
+        raise DamagedPiece(f"{path.name} is unreadable ({reason_of(error)})") from None
     body, digest = content[:-_HEX_DIGITS], content[-_HEX_DIGITS:].decode("ascii", "replace")
     if _digest(body, follows) != digest:
         raise DamagedPiece(f"{path.name} is damaged or from another version")
@@ -167,7 +167,7 @@ def take_lock(path: Path, *, wait: bool = False) -> BaseFileLock:
         raise InUse(f"another process uses this folder (lock: {path}): wait for it, or use another folder") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+            raise InputError(f"cannot write {path}: {reason_of(error)}") from None
         log.warning("%s cannot be locked (%s): let no other process use this output", path, error.strerror)
     return lock
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from .errors import on_one_line
+from .errors import on_one_line, reason_of
 
 CLOSED_EARLY = 141
 """Exit code of a program whose reader ended first (128 + SIGPIPE), as in `sdpose info FILE | head -1`."""
@@ -78,7 +78,7 @@ class Streams:
             return code
         if all(error.errno in _NO_READER for error in errors):
             return CLOSED_EARLY
-        self.err.write(f"the output could not be written: {errors[0].strerror or errors[0]}\n")
+        self.err.write(f"the output could not be written: {reason_of(errors[0])}\n")
         return 1
 
 

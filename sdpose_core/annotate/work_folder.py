@@ -45,7 +45,7 @@ SETTINGS, SAVED, LOCK = "settings.json", "saved", "lock"
 WORK = FolderKind(
     "the work folder of a clip",
     (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", ".*.part*", ".*.part/*"),
-    marker=(LOCK, SETTINGS),  # Windows removes the lock with the process
+    markers=(LOCK, SETTINGS),  # Windows removes the lock with the process
 )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ NAME.lock. Manifests are made from these records.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -14,12 +13,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, SDPoseError, counted, failing_alone, writing
+from ..errors import InputError, SDPoseError, counted, failing_alone, restated, writing
 from ..files import atomic_write, now_on, open_regular
 from ..resumable import InUse, begin, one_at_a_time, take_lock
 from ..texts import parse_json
@@ -59,13 +59,9 @@ class CannotStart(SDPoseError):
     """The model or detector cannot be loaded, for any item: the batch ends."""
 
 
-@contextlib.contextmanager
-def starting() -> Iterator[None]:
+def starting() -> AbstractContextManager[None]:
     """What is missing in this block for one item is missing for all: `CannotStart`."""
-    try:
-        yield
-    except SDPoseError as error:
-        raise CannotStart(str(error)) from error
+    return restated(None, CannotStart, of=SDPoseError)
 
 
 Run = Callable[[Item, Path], "ClipOutcome"]

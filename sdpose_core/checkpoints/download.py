@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import DownloadError, InputError, counted, restated
+from ..errors import DownloadError, InputError, counted, reason_of, restated
 from ..files import atomic_write, sha256_of
 from ..folders import FolderKind
 from ..names import fitted_name, name_limit
@@ -282,7 +282,7 @@ def _need_space(planned: Plan, needed: int) -> None:
         planned.target.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(planned.target).free
     except OSError as error:
-        raise DownloadError(f"cannot write to {planned.target}: {error.strerror or error}") from None
+        raise DownloadError(f"cannot write to {planned.target}: {reason_of(error)}") from None
     if free < needed:
         raise DownloadError(
             f"{planned.target} has {size_text(free)} free, {size_text(needed)} are needed: free up space or choose "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, reason_of
 from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
 from ..tensor_files import PICKLES, Tensors, files_of, kind_of, open_tensors, read_json, some
 from . import names as keys
@@ -85,7 +85,7 @@ def damage_named(path: Path) -> Iterator[None]:
     except InputError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+        raise CheckpointError(f"cannot read {path}: {reason_of(error)}") from None
 
 
 def _open_folder(path: Path, stack: ExitStack, pickles: bool) -> OpenedCheckpoint:

@@ -28,7 +28,7 @@ EXPORTED = FolderKind(
         "vae/diffusion_pytorch_model.safetensors", "decoder/decoder.safetensors", "scheduler/scheduler_config.json",
         f"{keys.TEXT}.safetensors", "sdpose.json",
     ),
-    marker="sdpose.json",
+    markers=("sdpose.json",),
 )  # fmt: skip
 
 

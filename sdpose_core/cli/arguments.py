@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import DetectorOptions
-from ..errors import InputError, SDPoseError, counted, on_one_line
+from ..errors import InputError, SDPoseError, counted, on_one_line, restated
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..images import MAX_PIXELS
@@ -37,13 +37,9 @@ class WrongUsage(SDPoseError):
     """The arguments cannot be used: the command exits with 2."""
 
 
-@contextlib.contextmanager
-def checking_usage() -> Iterator[None]:
+def checking_usage() -> AbstractContextManager[None]:
     """Errors in the block are errors of usage."""
-    try:
-        yield
-    except SDPoseError as error:
-        raise WrongUsage(str(error)) from None
+    return restated(None, WrongUsage, of=SDPoseError)
 
 
 def say(text: str) -> None:

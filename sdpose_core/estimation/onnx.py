@@ -15,7 +15,7 @@ from ..codec.heatmaps import flip_back
 from ..dependencies import require
 from ..errors import CheckpointError, InputError, restated
 from ..model.config import SDPoseConfig
-from ..onnx_runtime import OnnxModel, Port, Provider, provider_name
+from ..onnx_runtime import OnnxModel, Provider, provider_name
 from ..texts import parse_json
 from .crop_jobs import BATCH_SIZE_OF_DEVICE
 from .sdpose import PoseEstimator
@@ -64,10 +64,11 @@ class OnnxNetwork:
 
     def _check_input(self, path: str | Path) -> None:
         w, h = self.config.input_size
-        ports = [(port.name, port.shape) for port in self._onnx.inputs]
-        fits = [name for name, shape in ports if Port(name, shape).takes((*shape[:1], 3, h, w))]
+        ports = self._onnx.inputs
+        fits = [port.name for port in ports if port.takes((*port.shape[:1], 3, h, w))]
         if len(ports) != 1 or fits != ["images"]:
-            raise CheckpointError(f"{path}: expected one input images of shape (N, 3, {h}, {w}), found {ports!r:.100}")
+            found = [(port.name, port.shape) for port in ports]
+            raise CheckpointError(f"{path}: expected one input images of shape (N, 3, {h}, {w}), found {found!r:.100}")
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """A tensor with the device and dtype that the input must have; the weights belong to onnxruntime."""

@@ -16,7 +16,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write, temporary_folder
 from sdpose_core.folders import FolderKind, atomic_folder
 
-KIND = FolderKind("a test folder", ("made_by_us", "part/*.txt"), marker="made_by_us")
+KIND = FolderKind("a test folder", ("made_by_us", "part/*.txt"), markers=("made_by_us",))
 
 
 def make(path: Path, text: str = "1") -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sdpose_core import inputs
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, reason_of
 from sdpose_core.images import IMAGE_SUFFIXES
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -45,7 +45,7 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+        raise InputError(f"{path}: {reason_of(error)}") from None
     image = _decoded(data, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path}: the picture is damaged or truncated ({len(data):,} bytes)")

@@ -48,7 +48,7 @@ MAX_CHUNK = 128
 
 _SETTINGS = "settings.json"
 
-PARTS = FolderKind("unfinished predictions", (_SETTINGS, "part_*.npz"), marker=_SETTINGS)
+PARTS = FolderKind("unfinished predictions", (_SETTINGS, "part_*.npz"), markers=(_SETTINGS,))
 _LONG = timedelta(days=30)
 
 

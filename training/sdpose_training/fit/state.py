@@ -32,7 +32,7 @@ STATE = FolderKind(
         _PROGRESS, "*.safetensors", "*.index.json", "*.bin", "*.pkl", "*.pt", "*/*.distcp", "*/.metadata", "*/*.pt",
         "latest", "zero_to_fp32.py",
     ),
-    marker=_PROGRESS,
+    markers=(_PROGRESS,),
 )  # fmt: skip
 """What accelerate writes, on one or several processes, whole or in shards."""
 

@@ -33,7 +33,7 @@ ZOOM = (0.35, 1.0)
 """Size of a window relative to the largest one that fits into the picture."""
 LATENTS_MEASURED = 512
 """Number of windows to measure the deviation of the latents for the VAE's scaling factor."""
-_PART = FolderKind("a part of a tiny prior", ("config.json", "diffusion_pytorch_model.safetensors"), "config.json")
+_PART = FolderKind("a part of a tiny prior", ("config.json", "diffusion_pytorch_model.safetensors"), ("config.json",))
 
 
 def make_prior(recipe: Recipe, pictures: Sequence[Path], out: Path, args: argparse.Namespace) -> None:

@@ -46,7 +46,8 @@ def git_commit() -> str | None:
 
 
 def _version(package: str) -> str | None:
+    loaded = getattr(sys.modules.get(package), "__version__", None)  # of torch, it also names the build: 2.14.1+cu130
     try:
-        return importlib.metadata.version(package)
+        return str(loaded or importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
         return None

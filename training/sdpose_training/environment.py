@@ -31,7 +31,7 @@ def versions() -> dict[str, Any]:
         "sdpose_annotator": sdpose_core.__version__,
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
     }
 
 
@@ -45,7 +45,8 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """The version of an installed package; None without it."""
     loaded = getattr(sys.modules.get(package), "__version__", None)  # of torch, it also names the build: 2.14.1+cu130
     try:
         return str(loaded or importlib.metadata.version(package))

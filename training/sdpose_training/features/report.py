@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import sdpose_core
 from sdpose_core.files import atomic_write
+from sdpose_training.environment import package_version
 from sdpose_training.features.collection import POOLINGS
 from sdpose_training.features.figure import draw_figure
 from sdpose_training.features.separation import Separation, perplexity_of
@@ -92,7 +92,7 @@ def _cells(result: Separation) -> list[str]:
 def as_dict(report: Report) -> dict[str, Any]:
     """The same as JSON, with versions and hashes of the weights."""
     versions = {"sdpose": sdpose_core.__version__}
-    versions |= {name: version(name) for name in ("torch", "diffusers", "scikit-learn", "numpy")}
+    versions |= {name: package_version(name) for name in ("torch", "diffusers", "scikit-learn", "numpy")}
     results = [
         {
             "network": result.model,

@@ -12,9 +12,11 @@ from paths import DATA, SHARED
 import sdpose_core
 from sdpose_core.detection.loading import load_detector
 from sdpose_core.errors import InputError
-from sdpose_core.estimation import preview as rooms
+from sdpose_core.embedded import movenet as rooms
 from sdpose_core.estimation.loading import load_estimator
-from sdpose_core.estimation.preview import WEIGHTS, PreviewEstimator, square_crop
+from sdpose_core.embedded.movenet import WEIGHTS
+from sdpose_core.embedded.squares import square_crop
+from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_core.files import sha256_of
 from sdpose_core.images import read_image
 from sdpose_core.skeletons import COCO_17
@@ -60,7 +62,7 @@ def test_a_small_person_beside_a_large_one_gets_a_pose_of_their_own(
         return float(((points >= box[0, :2] - 25) & (points <= box[0, 2:] + 25)).all(axis=1).mean())
 
     assert share_inside() > 0.9
-    monkeypatch.setattr("sdpose_core.estimation.preview.BELONGS", 0.0)
+    monkeypatch.setattr("sdpose_core.embedded.movenet.BELONGS", 0.0)
     assert share_inside() < 0.5, "this picture does not show the difference"
 
 
@@ -79,7 +81,7 @@ def test_it_says_what_it_is(preview: PreviewEstimator) -> None:
     meta = json.loads(json.dumps(poses.meta))
     assert (meta["model"], meta["preview"]) == (preview.name, True)
     assert meta["weights"]["sha256"] == {WEIGHTS.name: sha256_of(WEIGHTS)}
-    assert meta["settings"]["backend"] == preview.model.backend
+    assert meta["settings"]["backend"] == preview.body.model.backend
     assert meta["library_version"] == sdpose_core.__version__
     assert meta["notes"] == ["no weights here"]
     assert "SDPose" not in json.dumps(meta)
@@ -112,13 +114,11 @@ def test_several_pictures_and_both_forms_of_boxes(preview: PreviewEstimator) -> 
     np.testing.assert_array_equal(alone.keypoints[0], found[1].keypoints[1])
 
 
-def test_nobody_there_is_left_out_and_counted(preview: PreviewEstimator) -> None:
+def test_a_given_box_is_never_left_out(preview: PreviewEstimator) -> None:
     grey = np.full((200, 300, 3), 128, np.uint8)
     [poses] = preview.estimate([grey], [np.array([[10, 10, 100, 190], [0, 0, 300, 200]])])
-    assert len(poses) == 0
-    assert poses.meta["not_there"] == 2
-    [poses] = preview.estimate([ASTRONAUT], [ASTRONAUT_BOX])
-    assert "not_there" not in poses.meta
+    assert len(poses) == 2
+    assert poses.scores.max() < 0.2
 
 
 def test_boxes_that_cannot_be_used_are_named(preview: PreviewEstimator) -> None:
@@ -131,8 +131,11 @@ def test_boxes_that_cannot_be_used_are_named(preview: PreviewEstimator) -> None:
 
 def test_a_mask_hides_the_others(preview: PreviewEstimator) -> None:
     hidden = np.zeros((1, 512, 512), bool)
-    assert len(preview.estimate([ASTRONAUT], [ASTRONAUT_BOX], masks=[hidden])[0]) == 0
-    assert len(preview.estimate([ASTRONAUT], [ASTRONAUT_BOX], masks=[~hidden])[0]) == 1
+    [nothing], [all_of_it] = (
+        preview.estimate([ASTRONAUT], [ASTRONAUT_BOX], masks=[mask]) for mask in (hidden, ~hidden)
+    )
+    assert nothing.scores.max() < 0.2
+    assert all_of_it.scores.max() > 0.5
 
 
 @pytest.mark.parametrize(
@@ -166,11 +169,11 @@ def test_a_mirrored_picture_exchanges_left_and_right(preview: PreviewEstimator) 
 
 def test_averaging_with_the_mirror_image_has_no_left_and_right(preview: PreviewEstimator) -> None:
     """Of the mirrored picture it gives exactly the mirrored points, near those of the picture alone."""
-    points, scores = preview._run(ASTRONAUT, (256.0, 256.0), 512.0, mirror=True)
-    mirrored, mirrored_scores = preview._run(ASTRONAUT[:, ::-1], (256.0, 256.0), 512.0, mirror=True)
+    points, scores = preview.body._run(ASTRONAUT, (256.0, 256.0), 512.0, mirror=True)
+    mirrored, mirrored_scores = preview.body._run(ASTRONAUT[:, ::-1], (256.0, 256.0), 512.0, mirror=True)
     np.testing.assert_allclose(mirrored[COCO_17.flip_indices] * [-1, 1] + [512, 0], points, atol=0.01)
     np.testing.assert_allclose(mirrored_scores[COCO_17.flip_indices], scores, atol=1e-4)
-    alone, _ = preview._run(ASTRONAUT, (256.0, 256.0), 512.0)
+    alone, _ = preview.body._run(ASTRONAUT, (256.0, 256.0), 512.0)
     np.testing.assert_allclose(points[:7], alone[:7], atol=12)
 
 
@@ -178,8 +181,8 @@ def test_averaging_with_the_mirror_image_has_no_left_and_right(preview: PreviewE
 def test_pictures_of_any_size(preview: PreviewEstimator, size: tuple[int, int]) -> None:
     w, h = size
     [poses] = preview.estimate([np.full((h, w, 3), 90, np.uint8)], [np.array([[0, 0, w, h]])])
-    assert len(poses) == 0
-    assert poses.meta["not_there"] == 1
+    assert len(poses) == 1
+    assert np.isfinite(poses.keypoints).all()
 
 
 def test_a_large_picture_gives_the_points_of_the_small_one(preview: PreviewEstimator) -> None:
@@ -199,7 +202,7 @@ def test_the_crop_maps_the_square_onto_the_input(side: float) -> None:
     center = (1200.0, 900.0)
     x, y, half = int(center[0]), int(center[1]), int(side / 2)
     image[max(0, y - half) : y, max(0, x - half) : x] = 255
-    crop = square_crop(image, center, side).astype(np.float64) / 255
+    crop = square_crop(image, center, side, 256).astype(np.float64) / 255
     expected = 128.0**2
     if side == 3000.0:  # the square reaches 300 pixels to the left of the picture and 600 above it
         expected = (1200 * 900) * (256 / side) ** 2
@@ -210,15 +213,15 @@ def test_the_crop_maps_the_square_onto_the_input(side: float) -> None:
 
 
 def test_what_lies_outside_the_picture_is_black() -> None:
-    crop = square_crop(np.full((100, 100, 3), 200, np.uint8), (0.0, 50.0), 100.0)
+    crop = square_crop(np.full((100, 100, 3), 200, np.uint8), (0.0, 50.0), 100.0, 256)
     assert (crop[:, :126] == 0).all()
     assert (crop[2:-2, 131:] == 200).all()
-    assert (square_crop(np.full((9, 9, 3), 200, np.uint8), (500.0, 500.0), 20.0) == 0).all()
+    assert (square_crop(np.full((9, 9, 3), 200, np.uint8), (500.0, 500.0), 20.0, 256) == 0).all()
 
 
 def test_large_pictures_are_averaged_not_sampled() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3), np.uint8)
-    crop = square_crop(noise, (1024.0, 1024.0), 2048.0)
+    crop = square_crop(noise, (1024.0, 1024.0), 2048.0, 256)
     assert crop.std() < 20, "single pixels have 74, an average of 8 x 8 has 9"
     assert crop.mean() == pytest.approx(127.5, abs=1)
 

@@ -1,0 +1,134 @@
+"""MoveNet SinglePose Thunder: the 17 body points of the person in a box.
+
+It is small and was trained on photographs. It judges where people are (`detection/finding.py`), and is the body of the
+preview.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import NotFiniteError
+from ..files import sha256_of
+from ..onnx_runtime import OnnxModel
+from ..skeletons import COCO_17
+from .squares import square_crop
+
+WEIGHTS = Path(__file__).parents[1] / "assets" / "movenet_thunder_f16.onnx"
+INPUT_SIDE = 256
+BOX_PADDING = 1.25
+"""First crop: a square of this many times the box's longer side."""
+KEYPOINT_PADDING = 1.2
+"""Second crop: a square of this many times the extent of the points that the first one found."""
+FOUND = 0.2
+"""Minimum score of the points of the first crop that place the second one."""
+FEWEST_FOUND = 4
+BELONGS = 0.6
+"""Minimum share of a pose's points in the box; with fewer, the pose is another person's."""
+NEARBY = 0.1
+"""Points count as in the box up to this share of its longer side outside it."""
+
+
+class MoveNet:
+    """MoveNet on boxes.
+
+    A second crop around the points of the first, averaged with its mirror image, is used if its mean score is at least
+    as high (mean OKS on the project's four check photos: 0.84 instead of 0.82, and steadier with loose boxes).
+
+    Args:
+        backend: see `OnnxModel`.
+
+    Raises `MissingDependency` if nothing can run ONNX here.
+    """
+
+    name = "MoveNet Thunder"
+
+    def __init__(self, *, backend: str | None = None) -> None:
+        self.model = OnnxModel(WEIGHTS, backend=backend)
+
+    def find(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints (17, 2) in picture pixels and scores (17,) of the person in a box (4,) x1, y1, x2, y2.
+
+        The square around a narrow box shows its neighbors too, and the model finds the most prominent person. If the
+        points are another person's, the model runs again on the box alone.
+        """
+        keypoints, scores = self._look(image, box)
+        if _share_inside(keypoints, scores, box) >= BELONGS:
+            return keypoints, scores
+        return self._look(_alone(image, box), box)
+
+    def settings(self) -> dict[str, Any]:
+        """What affects its results, for `meta`."""
+        return {"backend": self.model.backend, "box_padding": BOX_PADDING, "keypoint_padding": KEYPOINT_PADDING}
+
+    def _look(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints (17, 2) in picture pixels and scores (17,) from the squares around a box and around its pose."""
+        x1, y1, x2, y2 = (float(v) for v in box[:4])
+        side = max(x2 - x1, y2 - y1) * BOX_PADDING
+        keypoints, scores = self._run(image, ((x1 + x2) / 2, (y1 + y2) / 2), side)
+        found = keypoints[scores > FOUND]
+        if len(found) < FEWEST_FOUND:
+            return keypoints, scores
+        low, high = found.min(axis=0), found.max(axis=0)
+        side = max(float((high - low).max()) * KEYPOINT_PADDING, 1.0)
+        again, scores_again = self._run(image, tuple((low + high) / 2), side, mirror=True)
+        return (again, scores_again) if scores_again.mean() >= scores.mean() else (keypoints, scores)
+
+    def _run(
+        self, image: np.ndarray, center: tuple[float, float], side: float, *, mirror: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints and scores of one square; `mirror`: the mean, weighted by score, with the mirrored square's."""
+        crop = square_crop(image, center, side, INPUT_SIDE)
+        points, scores = self._forward(crop)
+        if mirror:
+            mirrored, mirrored_scores = self._forward(crop[:, ::-1])
+            mirrored, mirrored_scores = mirrored[COCO_17.flip_indices], mirrored_scores[COCO_17.flip_indices]
+            mirrored[:, 0] = 1 - mirrored[:, 0]
+            share = (scores / np.maximum(scores + mirrored_scores, 1e-6))[:, None]
+            points, scores = points * share + mirrored * (1 - share), (scores + mirrored_scores) / 2
+        return np.asarray(center) - side / 2 + points * side, scores
+
+    def _forward(self, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """RGB (256, 256, 3) -> points (17, 2) as x, y in 0..1 of the crop, scores (17,)."""
+        blob = np.ascontiguousarray(crop[None], dtype=np.int32)
+        found = self.model.run({self.model.inputs[0].name: blob})[0].reshape(len(COCO_17), 3)
+        if damage := int((~np.isfinite(found)).sum()):
+            raise NotFiniteError(
+                f"{damage} of {found.size} values of {self.name} are not numbers (NaN or infinity): {WEIGHTS.name} or "
+                f"{self.model.backend} is damaged, install them again"
+            )
+        return found[:, 1::-1].copy(), found[:, 2]
+
+
+def _share_inside(keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray) -> float:
+    """Share of the points found that lie in the box widened by `NEARBY`; 1 if fewer than `FEWEST_FOUND` were found."""
+    found = keypoints[scores > FOUND]
+    if len(found) < FEWEST_FOUND:
+        return 1.0
+    low, high = _widened(box)
+    return float(((found >= low) & (found <= high)).all(axis=1).mean())
+
+
+def _widened(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    corners = np.asarray(box[:4], np.float64).reshape(2, 2)
+    margin = NEARBY * (corners[1] - corners[0]).max()
+    return corners[0] - margin, corners[1] + margin
+
+
+def _alone(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The picture, black outside the box widened by `NEARBY`."""
+    low, high = _widened(box)
+    (x1, y1), (x2, y2) = np.maximum(np.floor(low), 0).astype(int), np.ceil(high).astype(int)
+    alone = np.zeros_like(image)
+    alone[y1:y2, x1:x2] = image[y1:y2, x1:x2]
+    return alone
+
+
+@functools.cache
+def weights_sha256() -> dict[str, str]:
+    """The SHA-256 of the weights, by file name."""
+    return {WEIGHTS.name: sha256_of(WEIGHTS)}

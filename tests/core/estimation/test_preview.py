@@ -11,11 +11,11 @@ from paths import DATA, SHARED
 
 import sdpose_core
 from sdpose_core.detection.loading import load_detector
-from sdpose_core.errors import InputError
 from sdpose_core.embedded import movenet as rooms
-from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.embedded.movenet import WEIGHTS
 from sdpose_core.embedded.squares import square_crop
+from sdpose_core.errors import InputError
+from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_core.files import sha256_of
 from sdpose_core.images import read_image

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def square_crop(image: np.ndarray, center: tuple[float, float], side: float, pixels: int) -> np.ndarray:
-    """The square of `side` pixels around `center` (x, y) of a picture -> RGB (pixels, pixels, 3) uint8, black outside."""
+    """The square of `side` pixels around `center` (x, y) -> RGB uint8 (pixels, pixels, 3), black outside it."""
     import cv2
 
     left, top = center[0] - side / 2, center[1] - side / 2

@@ -2,8 +2,8 @@
 
     python benchmarks/art_people/measure.py --packages FOLDER [--half work|held] [--model preview]
 
-FOLDER holds the unpacked wheels; without it, the installed packages are read. Runs the `sdpose_core` on the path, so that
-another revision is measured by putting it there.
+FOLDER holds the unpacked wheels; without it, the installed packages are read. Runs the `sdpose_core` on the path: to
+measure another revision, put that there.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..detection.people import find_people
 from ..errors import NotFiniteError
 from ..estimation.crop_jobs import Estimator
 from ..poses import Poses
@@ -19,7 +20,7 @@ from .images import annotate_images
 from .planner import FrameJob
 
 if TYPE_CHECKING:
-    from ..detection.people import PersonDetector
+    from ..detection.people import Detections, Found, PersonDetector
 
 Results = list[tuple[FrameJob, Poses]]
 
@@ -113,15 +114,20 @@ class DetectorAhead:
     def __init__(self, detector: PersonDetector) -> None:
         self.name, self.meta = detector.name, detector.meta
         self._detector = detector
-        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._found: dict[int, Found] = {}
 
     def look(self, image: np.ndarray) -> None:
-        """Detect now, for a later call of `detect`."""
-        self._found[id(image)] = self._detector.detect(image)
+        """Detect now, for a later call of `find`."""
+        self._found[id(image)] = find_people(self._detector, image)
 
-    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `PersonDetector.detect`."""
+    def find(self, image: np.ndarray) -> Found:
+        """See `find_people`."""
         return self._found.pop(id(image))
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`."""
+        boxes = self.find(image).boxes
+        return boxes[:, :4], boxes[:, 4]
 
 
 class _Stopped(Exception):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..detection.people import SURE_BOX, find_people
 from ..errors import InputError
 from ..estimation.crop_jobs import Estimator, OnBatch, with_scores
 from ..images import check_image
 from ..poses import Poses
 
 if TYPE_CHECKING:
-    from ..detection.people import PersonDetector
+    from ..detection.people import Found, PersonDetector
 
 log = logging.getLogger(__name__)
 
@@ -129,10 +130,8 @@ def _detected(
         return []
     if detector is None:
         raise InputError("a picture has neither boxes nor a detector: give one of them")
-    found = []
-    for image in images:
-        boxes, scores = detector.detect(image)
-        found.append(FramePeople(np.concatenate([boxes, scores[:, None]], axis=1)))
+    looked = [find_people(detector, image) for image in images]
+    found = [FramePeople(own.boxes) for own in looked]
     people, filled = fill_empty(found, images, if_nobody)
     instead = {"full-image": "whole picture used", "previous": "boxes of the picture before used"}
     meta = detector.meta()
@@ -144,5 +143,16 @@ def _detected(
         if number in filled:
             source += f", {instead[if_nobody]}"
             log.info("%s", source)
-        pairs.append((frame, {"boxes_from": source, "detector": meta}))
+        pairs.append((frame, {"boxes_from": source, "detector": meta, **_how_found(looked[number])}))
     return pairs
+
+
+def unsure(meta: Mapping[str, Any]) -> list[str]:
+    """How the people of a picture were found of whom the detector was not sure."""
+    return [how for how in meta.get("boxes_found", ()) if how != SURE_BOX]
+
+
+def _how_found(found: Found) -> dict[str, Any]:
+    """The entries of a picture's meta that say how each person was found, and how many were not believed."""
+    entries = {"boxes_found": list(found.how), "not_there": found.not_there}
+    return {name: value for name, value in entries.items() if value}

@@ -32,12 +32,16 @@ from ..origins import (
     remove_stale,
 )
 from ..poses import Poses, count_people
-from .images import CHUNK_PIXELS, FramePeople, annotate_images
+from .images import CHUNK_PIXELS, FramePeople, annotate_images, unsure
 from .requests import drawing_asked
 
 if TYPE_CHECKING:
     from ..detection.box_files import BoxFile
     from ..detection.people import PersonDetector
+
+
+TRY = "--min-person-score 0.3, another --detector, or --boxes"
+"""What may help if nobody is found."""
 
 
 @dataclass(frozen=True)
@@ -334,8 +338,9 @@ def describe(poses: Poses) -> str:
     notes = [count_people(len(poses)), str(poses.meta.get("model", "unknown model"))]
     source = str(poses.meta.get("boxes_from", ""))
     if "nobody found" in source:
-        notes.append(source)
+        notes.append(f"{source}; try {TRY}")
+    notes += [f"one in a {how}" for how in unsure(poses.meta)]
     if absent := poses.meta.get("not_there"):
-        notes.append(f"{absent} more rejected: scores too low")
+        notes.append(f"{absent} more rejected: their poses show nobody")
     notes += [f"left out: {reason}" for reason in poses.meta.get("dropped_boxes", [])]
     return "; ".join(notes)

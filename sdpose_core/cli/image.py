@@ -75,7 +75,7 @@ def _run_image(args: argparse.Namespace) -> int:
     options = PictureOptions(
         size=args.size, fit=args.fit, style=args.style, parts=args.parts, threshold=args.threshold,
         overlay=args.overlay, json_scores=args.json_scores, overwrite=args.overwrite,
-        if_nobody=args.if_nobody or ("full-image" if len(sources) == 1 else "empty"),
+        if_nobody=args.if_nobody or "empty",
         max_pixels=args.max_pixels, background=args.alpha_color,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """`PersonFinder`: a detector proposes generously, and a cheap pose decides who is there.
 
 Detectors trained on photos give people in paintings and drawings low scores, or none; MoveNet's pose in such a box
-tells them from background. So all boxes are tried: sure ones, doubtful ones, those of tiles, and last the whole picture.
+tells them from background. So all boxes are tried: sure ones, doubtful ones, those of tiles, last the whole picture.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..embedded.movenet import MoveNet, weights_sha256
 from ..images import check_image
 from ..oks import oks
 from ..skeletons import COCO_17
-from .people import LOWEST, SURE, Detections, DetectorOptions, PersonDetector, with_score_column
+from .people import LOWEST, SURE, SURE_BOX, Detections, DetectorOptions, Found, PersonDetector, with_score_column
 
 MOST_DOUBTFUL = 8
 """Doubtful boxes looked at in one picture."""
@@ -37,21 +37,6 @@ MARGIN = 0.12
 TILE_SIDE = 640
 """Pictures with a shorter longer side are not cut into tiles, which would show nothing new."""
 TILE_OVERLAP = 0.25
-
-
-@dataclass(frozen=True)
-class Found:
-    """The people of a picture, best first.
-
-    Attributes:
-        boxes: (N, 5) x1, y1, x2, y2 in pixels, score.
-        how: N phrases that say how each was found.
-        not_there: number of sure boxes in which the pose shows nobody.
-    """
-
-    boxes: np.ndarray
-    how: tuple[str, ...]
-    not_there: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,8 +80,7 @@ class PersonFinder:
     def meta(self) -> dict[str, Any]:
         """See `PersonDetector.meta`: the detector's, with the judge and what it demands."""
         judge = {"name": MoveNet.name, "sha256": weights_sha256(), **self.judge.settings()}
-        judge |= {name: getattr(self.options, name) for name in ("min_person_score", "sure_only")}
-        return {**self.detector.meta(), "settings": asdict(self.limits), "judge": judge}
+        return {**self.detector.meta(), "settings": asdict(self.limits), "judge": judge | self.options.confirming()}
 
     def detect(self, image: np.ndarray) -> Detections:
         """See `PersonDetector.detect`. The score of a box that was not sure is its pose's, below that of sure ones."""
@@ -108,7 +92,7 @@ class PersonFinder:
         check_image(image)
         proposed = with_score_column(*self.detector.detect(image))
         sure = proposed[proposed[:, 4] >= self.limits.threshold]
-        looked = [self._look(image, row, "sure box") for row in sure]
+        looked = [self._look(image, row, SURE_BOX) for row in sure]
         people = [person for person in looked if self._is_there(person)]
         not_there = len(looked) - len(people)
         if not self.options.sure_only:
@@ -217,9 +201,8 @@ def _distinct(people: Iterable[_Person]) -> list[_Person]:
 
 def _is_same(first: _Person, second: _Person) -> bool:
     sigmas = np.asarray(COCO_17.sigmas)
-    points = [np.where(p.scores[:, None] >= SEEN, p.keypoints, np.nan)[None] for p in (first, second)]
-    shared = np.isfinite(points[0]).all(axis=-1) & np.isfinite(points[1]).all(axis=-1)
-    if shared.sum() < 3:
+    one, two = (np.where(p.scores[:, None] >= SEEN, p.keypoints, np.nan) for p in (first, second))
+    if (np.isfinite(one) & np.isfinite(two)).all(axis=1).sum() < 3:
         return bool(box_tools.iou(first.box[None], second.box[None])[0, 0] > EXPLAINED)
-    areas = [box_tools.area(np.concatenate([np.nanmin(p[0], axis=0), np.nanmax(p[0], axis=0)])) for p in points]
-    return bool(oks(*points, np.asarray([max(areas)]), sigmas)[0, 0] > SAME)
+    area = max(box_tools.area(np.concatenate([np.nanmin(p, axis=0), np.nanmax(p, axis=0)])) for p in (one, two))
+    return bool(oks(one[None], two[None], np.asarray([area]), sigmas)[0, 0] > SAME)

@@ -17,6 +17,9 @@ Detections = tuple[np.ndarray, np.ndarray]
 SURE = 0.35
 """Boxes of at least this score are people, if their pose does not speak against it; used everywhere."""
 
+SURE_BOX = "sure box"
+"""How a person was found of whom the detector is sure."""
+
 LOWEST = 0.02
 """Minimum score of a box that is proposed; below, there are too many."""
 
@@ -117,14 +120,39 @@ class DetectorOptions(Limits):
         """The part that says which detections count."""
         return Limits(self.threshold, self.nms_iou, self.max_people, self.min_size)
 
+    def confirming(self) -> dict[str, Any]:
+        """The options that say which boxes are confirmed by poses, by name."""
+        return {"sure_only": self.sure_only, "min_person_score": self.min_person_score}
+
     def proposals(self) -> Limits:
         """What a detector proposes to `PersonFinder`: all boxes but the least likely."""
         return Limits(min(self.threshold, LOWEST), self.nms_iou)
 
 
+def find_people(detector: PersonDetector, image: np.ndarray) -> Found:
+    """The people of an RGB uint8 picture (H, W, 3), and how each was found, if the detector says so."""
+    find = getattr(detector, "find", None)
+    return Found(with_score_column(*detector.detect(image))) if find is None else find(image)
+
+
 def with_score_column(boxes_xyxy: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(N, 4) boxes and (N,) scores -> (N, 5) float32."""
     return np.concatenate([boxes_xyxy, scores[:, None]], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The people of a picture, best first.
+
+    Attributes:
+        boxes: (N, 5) x1, y1, x2, y2 in pixels, score.
+        how: N phrases that say how each was found; none where the detector does not say.
+        not_there: number of sure boxes in which the pose shows nobody.
+    """
+
+    boxes: np.ndarray
+    how: tuple[str, ...] = ()
+    not_there: int = 0
 
 
 class WholePicture:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..detection.people import PersonDetector
 
 
-TRY = "--min-person-score 0.3, another --detector, or --boxes"
+TRY = "--min-person-score 0.2, another --detector, or --boxes"
 """What may help if nobody is found."""
 
 

@@ -145,7 +145,7 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--min-person-score", type=float, default=MIN_PERSON_SCORE, metavar="S",
-        help="minimum score of a pose where the detector sees nobody; lower finds more people, 0 believes every box "
+        help="minimum score of a pose where the detector is not sure; lower finds more people, 0 believes every box "
         f"(default: {MIN_PERSON_SCORE})",
     )  # fmt: skip
     group.add_argument("--sure-only", action="store_true", help="no doubtful boxes, only sure ones")

@@ -28,6 +28,10 @@ BEST_POINTS = 8
 """A pose is as sure as its best points: a portrait has no others."""
 FOR_SURE_BOXES = 0.3
 """Share of `min_person_score` that the pose in a sure box needs."""
+IN_ANY_BOX = 4 / 3
+"""The same for a box that was not fitted to its pose, which shows more background."""
+FIRST_LOOK = 2 / 3
+"""The same for the first look at a doubtful box, before it is fitted."""
 SAME = 0.5
 """Poses of a higher OKS are the same person's."""
 EXPLAINED = 0.5
@@ -65,8 +69,9 @@ class PersonFinder:
     Args:
         detector: proposes boxes down to `LOWEST`, suppressed, unlimited in number.
         options: which people are returned. Boxes of a score of at least `threshold` are sure. `min_person_score` is
-            the minimum score of a pose (mean of its 8 best points) in a box that the detector did not see; in sure
-            boxes 30% of it is enough, in doubtful ones a share in between. `sure_only` leaves out all but sure boxes.
+            the minimum score of the pose in a doubtful box that was fitted to it: the mean of its 8 best points, as
+            far as the mirrored picture has them too. In sure boxes, 30% of it is enough. `sure_only` leaves out all
+            but sure boxes.
     """
 
     def __init__(self, detector: PersonDetector, options: DetectorOptions) -> None:
@@ -93,7 +98,7 @@ class PersonFinder:
         proposed = with_score_column(*self.detector.detect(image))
         sure = proposed[proposed[:, 4] >= self.limits.threshold]
         looked = [self._look(image, row, SURE_BOX) for row in sure]
-        people = [person for person in looked if self._is_there(person)]
+        people = [p for p in looked if p.strength >= FOR_SURE_BOXES * self.options.min_person_score]
         not_there = len(looked) - len(people)
         if not self.options.sure_only:
             people = self._search(image, people, proposed[proposed[:, 4] < self.limits.threshold])
@@ -110,34 +115,33 @@ class PersonFinder:
         return people
 
     def _confirmed(self, image: np.ndarray, people: list[_Person], boxes: np.ndarray, kind: str) -> list[_Person]:
-        """The people, and those whose pose confirms one of the boxes (N, 5), which are then fitted to the pose."""
+        """The people, and those whose pose confirms one of the boxes (N, 5)."""
         people = list(people)
         for row in boxes:
-            if _is_explained(row, people):
-                continue
-            how = f"{kind}{f' (score {row[4]:.2f})' if row[4] else ''}, confirmed by its pose"
-            person = self._look(image, row, how)
-            if self._is_there(person) and self._is_there(fitted := self._fitted(image, person)):
-                people.append(fitted)
+            if not _is_explained(row, people):
+                how = f"{kind}{f' (score {row[4]:.2f})' if row[4] else ''}, confirmed by its pose"
+                people += self._confirm(image, self._look(image, row, how))
         return people
+
+    def _confirm(self, image: np.ndarray, person: _Person) -> list[_Person]:
+        """The person in the box fitted to their pose, or else in their own box; nobody if neither is sure enough."""
+        needed = self.options.min_person_score
+        if person.strength < FIRST_LOOK * needed:
+            return []
+        fitted = self._fitted(image, person)
+        if fitted and pose_score(self.judge.agreed(image, fitted.box)) >= needed:
+            return [fitted]
+        sure = pose_score(self.judge.agreed(image, person.box)) >= IN_ANY_BOX * needed
+        return [person] if sure else []
 
     def _look(self, image: np.ndarray, row: np.ndarray, how: str) -> _Person:
         return _Person(row[:4], float(row[4]), how, *self.judge.find(image, row[:4]))
 
-    def _fitted(self, image: np.ndarray, person: _Person) -> _Person:
-        """The person in the box around their pose, looked at again; as before if that shows less of them."""
+    def _fitted(self, image: np.ndarray, person: _Person) -> _Person | None:
+        """The person in the box around the points of their pose, looked at again; None without such a box."""
         h, w = image.shape[:2]
         box = fitted_box(person.keypoints, person.scores, (w, h))
-        if box is None:
-            return person
-        again = self._look(image, np.append(box, person.score), person.how)
-        return again if again.strength >= 0.9 * person.strength else person
-
-    def _is_there(self, person: _Person) -> bool:
-        """Whether the pose is sure enough; the more, the less sure the detector is."""
-        trust = np.log(max(person.score, LOWEST) / LOWEST) / np.log(SURE / LOWEST)
-        share = 1 - (1 - FOR_SURE_BOXES) * min(float(trust), 1.0)
-        return person.strength >= share * self.options.min_person_score
+        return None if box is None else self._look(image, np.append(box, person.score), person.how)
 
     def _tiles(self, image: np.ndarray) -> np.ndarray:
         """(N, 5) boxes that the detector sees in overlapping quarters of a large picture, best first."""

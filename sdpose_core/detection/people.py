@@ -23,8 +23,8 @@ SURE_BOX = "sure box"
 LOWEST = 0.02
 """Minimum score of a box that is proposed; below, there are too many."""
 
-MIN_PERSON_SCORE = 0.42
-"""Minimum score of a pose where the detector sees nobody, see `finding.PersonFinder`."""
+MIN_PERSON_SCORE = 0.3
+"""Minimum score of a pose where the detector is not sure, see `finding.PersonFinder`."""
 
 _SHARES = ("threshold", "nms_iou", "min_person_score")
 _MAX_CANDIDATES = 1000

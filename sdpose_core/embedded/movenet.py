@@ -84,6 +84,19 @@ class MoveNet:
         again, _ = self._run(image, center, side * BOX_PADDING * WIDER, outside=128)
         return near & (np.minimum(distance, _to_edge(image, again)) < AT_EDGE * side)
 
+    def agreed(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """Scores (17,) of the person in a box (4,), low for points that the mirrored picture has elsewhere.
+
+        Background looks like a person in one picture, but rarely like the same one in its mirror image.
+        """
+        side = float((box[2:4] - box[:2]).max()) * BOX_PADDING
+        crop = square_crop(image, (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2), side, INPUT_SIDE)
+        (points, scores), (mirrored, mirrored_scores) = self._forward(crop), self._mirrored(crop)
+        area = (1 / BOX_PADDING) ** 2 / 2  # of a person, in a square of side 1
+        squared = ((points - mirrored) ** 2).sum(axis=1)
+        alike = np.exp(-squared / (2 * area * (2 * np.asarray(COCO_17.sigmas)) ** 2))
+        return np.sqrt(np.maximum(scores * mirrored_scores, 0)) * alike
+
     def settings(self) -> dict[str, Any]:
         """What affects its results, for `meta`."""
         return {"backend": self.model.backend, "box_padding": BOX_PADDING, "keypoint_padding": KEYPOINT_PADDING}
@@ -108,12 +121,17 @@ class MoveNet:
         crop = square_crop(image, center, side, INPUT_SIDE, outside)
         points, scores = self._forward(crop)
         if mirror:
-            mirrored, mirrored_scores = self._forward(crop[:, ::-1])
-            mirrored, mirrored_scores = mirrored[COCO_17.flip_indices], mirrored_scores[COCO_17.flip_indices]
-            mirrored[:, 0] = 1 - mirrored[:, 0]
+            mirrored, mirrored_scores = self._mirrored(crop)
             share = (scores / np.maximum(scores + mirrored_scores, 1e-6))[:, None]
             points, scores = points * share + mirrored * (1 - share), (scores + mirrored_scores) / 2
         return np.asarray(center) - side / 2 + points * side, scores
+
+    def _mirrored(self, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `_forward` of the mirrored crop, in the coordinates and with the left and right of the crop."""
+        points, scores = self._forward(crop[:, ::-1])
+        points, scores = points[COCO_17.flip_indices], scores[COCO_17.flip_indices]
+        points[:, 0] = 1 - points[:, 0]
+        return points, scores
 
     def _forward(self, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """RGB (256, 256, 3) -> points (17, 2) as x, y in 0..1 of the crop, scores (17,)."""

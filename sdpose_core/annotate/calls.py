@@ -18,6 +18,7 @@ from .ahead import Worker, taken
 from .chunk_builder import OpenChunk
 from .images import annotate_images
 from .planner import FrameJob
+from .presence import Presence
 
 if TYPE_CHECKING:
     from ..detection.people import Detections, Found, PersonDetector
@@ -39,7 +40,7 @@ class EstimatorCalls:
 
     Args:
         detector: for jobs whose people are not known.
-        if_nobody: see `annotate_images`.
+        if_nobody, presence: see `annotate_images`.
         on_frames: called with the number of frames done so far, after each batch of crops.
         worker: makes the calls of `submit`.
 
@@ -52,10 +53,11 @@ class EstimatorCalls:
         estimator: Estimator,
         detector: PersonDetector | None,
         if_nobody: str,
+        presence: Presence,
         on_frames: Callable[[int], None],
         worker: Worker | None,
     ) -> None:
-        self.estimator, self.detector, self.if_nobody = estimator, detector, if_nobody
+        self.estimator, self.detector, self.if_nobody, self.presence = estimator, detector, if_nobody, presence
         self.on_frames, self.worker = on_frames, worker
         self.batch_size = estimator.batch_size
         self._calls: deque[_Call] = deque()
@@ -99,7 +101,7 @@ class EstimatorCalls:
         try:
             poses = annotate_images(
                 [job.frame.image for job in jobs], people=[job.people for job in jobs], estimator=self.estimator,
-                detector=self.detector, if_nobody=self.if_nobody, on_batch=on_batch,
+                detector=self.detector, if_nobody=self.if_nobody, presence=self.presence, on_batch=on_batch,
             )  # fmt: skip
         except NotFiniteError as error:
             if error.picture is None:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..estimation.crop_jobs import Estimator, OnBatch, with_scores
 from ..images import check_image
 from ..poses import Poses
+from .presence import DEFAULT_PRESENCE, Presence
 
 if TYPE_CHECKING:
     from ..detection.people import Found, PersonDetector
@@ -49,6 +50,7 @@ def annotate_images(
     detector: PersonDetector | None = None,
     people: Sequence[FramePeople | None] | None = None,
     if_nobody: str = "empty",
+    presence: Presence = DEFAULT_PRESENCE,
     on_batch: OnBatch | None = None,
 ) -> list[Poses]:
     """Poses of the people of each picture.
@@ -60,6 +62,7 @@ def annotate_images(
         people: of each picture, or None to run the detector. No boxes means nobody.
         if_nobody: one of `IF_NOBODY`: what to do if the detector finds nobody, see `fill_empty`. The result's
             `meta["boxes_from"]` says what was done. People that were given are never replaced.
+        presence: which points stay although they are not there.
         on_batch: called with (crops done, total crops); may raise to stop.
 
     Raises `InputError` for arguments that do not match, and what detector and estimator raise.
@@ -76,20 +79,25 @@ def annotate_images(
         next(detected) if known is None else (replace(known, boxes=with_scores(known.boxes)), {"boxes_from": "given"})
         for known in given
     ]
-    results = estimate_people(images, [found for found, _ in pairs], estimator, on_batch)
+    results = estimate_people(images, [found for found, _ in pairs], estimator, on_batch, presence)
     return [poses.with_meta(**source) for poses, (_, source) in zip(results, pairs, strict=True)]
 
 
 def estimate_people(
-    images: Sequence[np.ndarray], people: Sequence[FramePeople], estimator: Estimator, on_batch: OnBatch | None = None
+    images: Sequence[np.ndarray],
+    people: Sequence[FramePeople],
+    estimator: Estimator,
+    on_batch: OnBatch | None = None,
+    presence: Presence = DEFAULT_PRESENCE,
 ) -> list[Poses]:
     """Poses of the people of each picture, with their track ids if they have any."""
     results = estimator.estimate(
         images, [frame.boxes for frame in people], masks=[frame.masks for frame in people], on_batch=on_batch
     )
+    there = [presence.apply(poses) for poses in results]
     return [
         poses if frame.track_ids is None else poses.with_ids_of_boxes(frame.track_ids)
-        for poses, frame in zip(results, people, strict=True)
+        for poses, frame in zip(there, people, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ The poses of a picture are kept if they are of its origin; what is drawn from th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from ..origins import (
 )
 from ..poses import Poses, count_people
 from .images import CHUNK_PIXELS, FramePeople, annotate_images, unsure
+from .presence import DEFAULT_PRESENCE, Presence
 from .requests import drawing_asked
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class PictureOptions:
         overlay: also write NAME_overlay.png.
         json_scores: write raw scores to the JSON instead of 1.0 and 0.0.
         overwrite: replace existing files.
-        if_nobody: see `annotate_images`.
+        if_nobody, presence: see `annotate_images`.
         max_pixels: pictures with more pixels are refused (None: the reader's limit).
         background: RGB behind transparent pictures (None: the reader's default).
         chunk: maximum number of pictures that share batches.
@@ -70,6 +71,7 @@ class PictureOptions:
     json_scores: bool = False
     overwrite: bool = False
     if_nobody: str = "empty"
+    presence: Presence = DEFAULT_PRESENCE
     max_pixels: int | None = None
     background: tuple[int, int, int] | None = None
     chunk: int = 8
@@ -127,8 +129,8 @@ class _Request:
     """Whether there is one picture only."""
 
     def origin(self, source: Path) -> Origin:
-        background = self.options.background
-        return Origin(file_identity(source), {**self.asked, "background": background, "if_nobody": None})
+        own = {"background": self.options.background, "if_nobody": None, "presence": asdict(self.options.presence)}
+        return Origin(file_identity(source), {**self.asked, **own})
 
 
 def _final(origin: Origin, meta: Mapping[str, Any], options: PictureOptions) -> Origin:
@@ -263,7 +265,7 @@ def _estimate(
     def run(part: Sequence[_Pending]) -> list[Poses]:
         return annotate_images(
             [entry.image for entry in part], people=[entry.people for entry in part], estimator=estimator,
-            detector=detector, if_nobody=options.if_nobody,
+            detector=detector, if_nobody=options.if_nobody, presence=options.presence,
             on_batch=None if on_crops is None else lambda done, total: on_crops(done, total, len(part)),
         )  # fmt: skip
 

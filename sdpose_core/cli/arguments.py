@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from ..annotate.presence import Presence
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import MIN_PERSON_SCORE, SURE, DetectorOptions
@@ -158,6 +159,13 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say which points are there."""
+    group = parser.add_argument_group("points that are not there (absent by default)")
+    group.add_argument("--keep-outside", action="store_true", help="keep points outside the picture")
+    group.add_argument("--keep-isolated", action="store_true", help="keep body points without a visible neighbor")
+
+
 def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the pose map."""
     group = parser.add_argument_group("drawing")
@@ -172,6 +180,11 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fit", choices=("pad", "crop", "stretch"), default="pad", help="how to fit another --size (default: pad)"
     )
+
+
+def presence(args: argparse.Namespace) -> Presence:
+    """Which points stay although they are not there."""
+    return options_among(Presence, vars(args))
 
 
 def make_estimator(args: argparse.Namespace) -> Estimator:

@@ -129,10 +129,13 @@ class PersonFinder:
         if person.strength < FIRST_LOOK * needed:
             return []
         fitted = self._fitted(image, person)
-        if fitted and pose_score(self.judge.agreed(image, fitted.box)) >= needed:
+        if fitted and self._certainty(image, fitted) >= needed:
             return [fitted]
-        sure = pose_score(self.judge.agreed(image, person.box)) >= IN_ANY_BOX * needed
-        return [person] if sure else []
+        return [person] if self._certainty(image, person) >= IN_ANY_BOX * needed else []
+
+    def _certainty(self, image: np.ndarray, person: _Person) -> float:
+        """The score of a pose; lower if the mirrored picture has another one."""
+        return min(person.strength, pose_score(self.judge.agreed(image, person.box)))
 
     def _look(self, image: np.ndarray, row: np.ndarray, how: str) -> _Person:
         return _Person(row[:4], float(row[4]), how, *self.judge.find(image, row[:4]))

@@ -11,6 +11,8 @@ from ..skeletons import KEYPOINT_SETS, KeypointSet
 
 SEEN = 0.3
 """Score of a point that is drawn by default."""
+HINTED = 0.15
+"""Minimum score of a point that holds its neighbors on the skeleton."""
 SPECK = 2
 """Groups of at most so many connected body points are specks beside a larger group."""
 
@@ -21,7 +23,8 @@ class Presence:
 
     Attributes:
         keep_outside: points outside the picture, and those of score 0, whose estimator saw no evidence inside it.
-        keep_isolated: body points seen without a neighbor on the skeleton, or in a group of two beside a larger one.
+        keep_isolated: single body points, and pairs, whose neighbors on the skeleton are not even hinted at, beside a
+            larger group.
     """
 
     keep_outside: bool = False
@@ -52,17 +55,17 @@ def outside(poses: Poses) -> np.ndarray:
 
 
 def isolated(poses: Poses, keypoint_set: KeypointSet, gone: np.ndarray) -> np.ndarray:
-    """(P, K) bool: the body points seen in groups of at most `SPECK` that are not the person's largest group."""
+    """(P, K) bool: the body points in groups of at most `SPECK` that are not the person's largest group."""
     body = len(keypoint_set.parts["body"])
     links = [link for link in keypoint_set.links if max(link) < body]
     result = np.zeros(gone.shape, bool)
-    seen = (poses.scores >= SEEN) & ~gone
-    for person, points in enumerate(seen[:, :body]):
+    hinted = (poses.scores >= HINTED) & ~gone
+    for person, points in enumerate(hinted[:, :body]):
         groups = _groups(np.flatnonzero(points).tolist(), links)
         for group in sorted(groups, key=len)[:-1]:
             if len(group) <= SPECK:
                 result[person, list(group)] = True
-    return result
+    return result & (poses.scores >= SEEN)
 
 
 def _groups(points: list[int], links: list[tuple[int, int]]) -> list[set[int]]:

@@ -95,6 +95,8 @@ class PersonFinder:
     def find(self, image: np.ndarray) -> Found:
         """The people of an RGB uint8 picture (H, W, 3), and how each was found."""
         check_image(image)
+        if self.options.sure_only and not self.options.min_person_score:
+            return self._as_detected(image)
         proposed = with_score_column(*self.detector.detect(image))
         sure = proposed[proposed[:, 4] >= self.limits.threshold]
         looked = [self._look(image, row, SURE_BOX) for row in sure]
@@ -103,6 +105,12 @@ class PersonFinder:
         if not self.options.sure_only:
             people = self._search(image, people, proposed[proposed[:, 4] < self.limits.threshold])
         return self._result(_distinct(people), not_there)
+
+    def _as_detected(self, image: np.ndarray) -> Found:
+        """The sure boxes as they are: nothing is asked of their poses."""
+        boxes, scores = self.detector.detect(image)
+        size = image.shape[1], image.shape[0]
+        return Found(with_score_column(*self.limits.apply(boxes, scores, size, nms=False)))
 
     def _search(self, image: np.ndarray, people: list[_Person], doubtful: np.ndarray) -> list[_Person]:
         """The people, with those that the detector is not sure of; more is tried while nobody is found."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..sdpose_core.detection.people import DetectorOptions
+from ..sdpose_core.detection.people import SURE, DetectorOptions
 from .host.folders import FOLDER, file_stamp, transformers_folders, weight_files, weight_path
 from .host.info import Stopwatch, show_text, tally
 from .host.progress import each_frame
@@ -61,7 +61,7 @@ def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[
 def threshold_input(name: str = "threshold") -> io.Float.Input:
     return io.Float.Input(
         name,
-        default=0.3,
+        default=SURE,
         min=0.0,
         max=1.0,
         step=0.01,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..detection.people import find_people
 from ..errors import NotFiniteError
 from ..estimation.crop_jobs import Estimator
 from ..poses import Poses
@@ -17,9 +18,10 @@ from .ahead import Worker, taken
 from .chunk_builder import OpenChunk
 from .images import annotate_images
 from .planner import FrameJob
+from .presence import Presence
 
 if TYPE_CHECKING:
-    from ..detection.people import PersonDetector
+    from ..detection.people import Detections, Found, PersonDetector
 
 Results = list[tuple[FrameJob, Poses]]
 
@@ -38,7 +40,7 @@ class EstimatorCalls:
 
     Args:
         detector: for jobs whose people are not known.
-        if_nobody: see `annotate_images`.
+        if_nobody, presence: see `annotate_images`.
         on_frames: called with the number of frames done so far, after each batch of crops.
         worker: makes the calls of `submit`.
 
@@ -51,10 +53,11 @@ class EstimatorCalls:
         estimator: Estimator,
         detector: PersonDetector | None,
         if_nobody: str,
+        presence: Presence,
         on_frames: Callable[[int], None],
         worker: Worker | None,
     ) -> None:
-        self.estimator, self.detector, self.if_nobody = estimator, detector, if_nobody
+        self.estimator, self.detector, self.if_nobody, self.presence = estimator, detector, if_nobody, presence
         self.on_frames, self.worker = on_frames, worker
         self.batch_size = estimator.batch_size
         self._calls: deque[_Call] = deque()
@@ -98,7 +101,7 @@ class EstimatorCalls:
         try:
             poses = annotate_images(
                 [job.frame.image for job in jobs], people=[job.people for job in jobs], estimator=self.estimator,
-                detector=self.detector, if_nobody=self.if_nobody, on_batch=on_batch,
+                detector=self.detector, if_nobody=self.if_nobody, presence=self.presence, on_batch=on_batch,
             )  # fmt: skip
         except NotFiniteError as error:
             if error.picture is None:
@@ -113,15 +116,20 @@ class DetectorAhead:
     def __init__(self, detector: PersonDetector) -> None:
         self.name, self.meta = detector.name, detector.meta
         self._detector = detector
-        self._found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._found: dict[int, Found] = {}
 
     def look(self, image: np.ndarray) -> None:
-        """Detect now, for a later call of `detect`."""
-        self._found[id(image)] = self._detector.detect(image)
+        """Detect now, for a later call of `find`."""
+        self._found[id(image)] = find_people(self._detector, image)
 
-    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `PersonDetector.detect`."""
+    def find(self, image: np.ndarray) -> Found:
+        """See `find_people`."""
         return self._found.pop(id(image))
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`."""
+        boxes = self.find(image).boxes
+        return boxes[:, :4], boxes[:, 4]
 
 
 class _Stopped(Exception):

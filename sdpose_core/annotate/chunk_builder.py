@@ -13,9 +13,10 @@ import numpy as np
 from ..poses import Poses, PoseSequence
 from ..video.frames import Frame
 from .chunks import FRAME_NAMES, ChunkResult
+from .images import unsure
 
 STATE_VERSION = 1
-_OF_A_FRAME = ("boxes_from", "dropped_boxes", "not_there", "scene_cut")
+_OF_A_FRAME = ("boxes_from", "boxes_found", "dropped_boxes", "not_there", "scene_cut")
 """Entries of a frame's meta that do not apply to a clip."""
 
 
@@ -68,6 +69,7 @@ class OpenChunk:
         self.counts["frames detected"] += detected
         self.counts["whole picture used"] += "whole picture used" in str(tracked.meta.get("boxes_from", ""))
         self.counts["boxes left out"] += len(tracked.meta.get("dropped_boxes", ()))
+        self.counts["people the detector was not sure of"] += len(unsure(tracked.meta))
         self.counts["people not believed"] += int(tracked.meta.get("not_there", 0))
 
     def close(self, planned: Mapping[str, Any], last: bool) -> None:

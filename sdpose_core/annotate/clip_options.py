@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..sequences.cleaning import CleanOptions
 from ..tracking.options import TrackerOptions
 from ..video.writer import CODECS
+from .presence import DEFAULT_PRESENCE, Presence
 
 CLIP_IF_NOBODY = ("empty", "full-image")
 """Not "previous" (see `fill_empty`): a frame would then depend on the chunk before."""
@@ -48,6 +49,7 @@ class ClipOptions:
             detector runs at once on a frame where these cannot be trusted.
         chunk: number of frames that are finished, and saved for resuming, together.
         if_nobody: what a frame in which the detector finds nobody gets, see `annotate_images`.
+        presence: which points stay although they are not there.
         tracker: see `TrackerOptions`.
         clean: see `CleanOptions`; None leaves the poses as estimated.
         person: who is kept.
@@ -66,6 +68,7 @@ class ClipOptions:
     detect_every: int = 1
     chunk: int = 64
     if_nobody: str = "empty"
+    presence: Presence = DEFAULT_PRESENCE
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     clean: CleanOptions | None = field(default_factory=CleanOptions)
     person: Selection = field(default_factory=Selection)
@@ -95,6 +98,7 @@ class ClipOptions:
             "detect_every": self.detect_every,
             "chunk": self.chunk,
             "if_nobody": self.if_nobody,
+            "presence": asdict(self.presence),
             "tracker": asdict(self.tracker),
             "frame_rate": None if self.frame_rate is None else str(self.frame_rate),
             "background": None if self.background is None else list(self.background),

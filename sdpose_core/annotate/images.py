@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..detection.people import SURE_BOX, find_people
 from ..errors import InputError
 from ..estimation.crop_jobs import Estimator, OnBatch, with_scores
 from ..images import check_image
 from ..poses import Poses
+from .presence import DEFAULT_PRESENCE, Presence
 
 if TYPE_CHECKING:
-    from ..detection.people import PersonDetector
+    from ..detection.people import Found, PersonDetector
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ def annotate_images(
     detector: PersonDetector | None = None,
     people: Sequence[FramePeople | None] | None = None,
     if_nobody: str = "empty",
+    presence: Presence = DEFAULT_PRESENCE,
     on_batch: OnBatch | None = None,
 ) -> list[Poses]:
     """Poses of the people of each picture.
@@ -59,6 +62,7 @@ def annotate_images(
         people: of each picture, or None to run the detector. No boxes means nobody.
         if_nobody: one of `IF_NOBODY`: what to do if the detector finds nobody, see `fill_empty`. The result's
             `meta["boxes_from"]` says what was done. People that were given are never replaced.
+        presence: which points stay although they are not there.
         on_batch: called with (crops done, total crops); may raise to stop.
 
     Raises `InputError` for arguments that do not match, and what detector and estimator raise.
@@ -75,20 +79,25 @@ def annotate_images(
         next(detected) if known is None else (replace(known, boxes=with_scores(known.boxes)), {"boxes_from": "given"})
         for known in given
     ]
-    results = estimate_people(images, [found for found, _ in pairs], estimator, on_batch)
+    results = estimate_people(images, [found for found, _ in pairs], estimator, on_batch, presence)
     return [poses.with_meta(**source) for poses, (_, source) in zip(results, pairs, strict=True)]
 
 
 def estimate_people(
-    images: Sequence[np.ndarray], people: Sequence[FramePeople], estimator: Estimator, on_batch: OnBatch | None = None
+    images: Sequence[np.ndarray],
+    people: Sequence[FramePeople],
+    estimator: Estimator,
+    on_batch: OnBatch | None = None,
+    presence: Presence = DEFAULT_PRESENCE,
 ) -> list[Poses]:
     """Poses of the people of each picture, with their track ids if they have any."""
     results = estimator.estimate(
         images, [frame.boxes for frame in people], masks=[frame.masks for frame in people], on_batch=on_batch
     )
+    there = [presence.apply(poses) for poses in results]
     return [
         poses if frame.track_ids is None else poses.with_ids_of_boxes(frame.track_ids)
-        for poses, frame in zip(results, people, strict=True)
+        for poses, frame in zip(there, people, strict=True)
     ]
 
 
@@ -129,10 +138,8 @@ def _detected(
         return []
     if detector is None:
         raise InputError("a picture has neither boxes nor a detector: give one of them")
-    found = []
-    for image in images:
-        boxes, scores = detector.detect(image)
-        found.append(FramePeople(np.concatenate([boxes, scores[:, None]], axis=1)))
+    looked = [find_people(detector, image) for image in images]
+    found = [FramePeople(own.boxes) for own in looked]
     people, filled = fill_empty(found, images, if_nobody)
     instead = {"full-image": "whole picture used", "previous": "boxes of the picture before used"}
     meta = detector.meta()
@@ -144,5 +151,16 @@ def _detected(
         if number in filled:
             source += f", {instead[if_nobody]}"
             log.info("%s", source)
-        pairs.append((frame, {"boxes_from": source, "detector": meta}))
+        pairs.append((frame, {"boxes_from": source, "detector": meta, **_how_found(looked[number])}))
     return pairs
+
+
+def unsure(meta: Mapping[str, Any]) -> list[str]:
+    """How the people of a picture were found of whom the detector was not sure."""
+    return [how for how in meta.get("boxes_found", ()) if how != SURE_BOX]
+
+
+def _how_found(found: Found) -> dict[str, Any]:
+    """The entries of a picture's meta that say how each person was found, and how many were not believed."""
+    entries = {"boxes_found": list(found.how), "not_there": found.not_there}
+    return {name: value for name, value in entries.items() if value}

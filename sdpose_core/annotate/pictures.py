@@ -6,7 +6,7 @@ The poses of a picture are kept if they are of its origin; what is drawn from th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,17 @@ from ..origins import (
     remove_stale,
 )
 from ..poses import Poses, count_people
-from .images import CHUNK_PIXELS, FramePeople, annotate_images
+from .images import CHUNK_PIXELS, FramePeople, annotate_images, unsure
+from .presence import DEFAULT_PRESENCE, Presence
 from .requests import drawing_asked
 
 if TYPE_CHECKING:
     from ..detection.box_files import BoxFile
     from ..detection.people import PersonDetector
+
+
+TRY = "--min-person-score 0.2, another --detector, or --boxes"
+"""What may help if nobody is found."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class PictureOptions:
         overlay: also write NAME_overlay.png.
         json_scores: write raw scores to the JSON instead of 1.0 and 0.0.
         overwrite: replace existing files.
-        if_nobody: see `annotate_images`.
+        if_nobody, presence: see `annotate_images`.
         max_pixels: pictures with more pixels are refused (None: the reader's limit).
         background: RGB behind transparent pictures (None: the reader's default).
         chunk: maximum number of pictures that share batches.
@@ -66,6 +71,7 @@ class PictureOptions:
     json_scores: bool = False
     overwrite: bool = False
     if_nobody: str = "empty"
+    presence: Presence = DEFAULT_PRESENCE
     max_pixels: int | None = None
     background: tuple[int, int, int] | None = None
     chunk: int = 8
@@ -123,8 +129,8 @@ class _Request:
     """Whether there is one picture only."""
 
     def origin(self, source: Path) -> Origin:
-        background = self.options.background
-        return Origin(file_identity(source), {**self.asked, "background": background, "if_nobody": None})
+        own = {"background": self.options.background, "if_nobody": None, "presence": asdict(self.options.presence)}
+        return Origin(file_identity(source), {**self.asked, **own})
 
 
 def _final(origin: Origin, meta: Mapping[str, Any], options: PictureOptions) -> Origin:
@@ -259,7 +265,7 @@ def _estimate(
     def run(part: Sequence[_Pending]) -> list[Poses]:
         return annotate_images(
             [entry.image for entry in part], people=[entry.people for entry in part], estimator=estimator,
-            detector=detector, if_nobody=options.if_nobody,
+            detector=detector, if_nobody=options.if_nobody, presence=options.presence,
             on_batch=None if on_crops is None else lambda done, total: on_crops(done, total, len(part)),
         )  # fmt: skip
 
@@ -334,8 +340,9 @@ def describe(poses: Poses) -> str:
     notes = [count_people(len(poses)), str(poses.meta.get("model", "unknown model"))]
     source = str(poses.meta.get("boxes_from", ""))
     if "nobody found" in source:
-        notes.append(source)
+        notes.append(f"{source}; try {TRY}")
+    notes += [f"one in a {how}" for how in unsure(poses.meta)]
     if absent := poses.meta.get("not_there"):
-        notes.append(f"{absent} more rejected: scores too low")
+        notes.append(f"{absent} more rejected: their poses show nobody")
     notes += [f"left out: {reason}" for reason in poses.meta.get("dropped_boxes", [])]
     return "; ".join(notes)

@@ -57,7 +57,8 @@ def models_asked(
     asked: dict[str, Any] = {"model": model if isinstance(model, Mapping) else _model(model), "estimator": estimator}
     if boxes is not None:
         return plain({**asked, "boxes": file_identity(boxes)})
-    return plain({**asked, "detector": {"model": _detector(detector), **asdict(limits.limits())}})
+    found = {"model": _detector(detector), **asdict(limits.limits()), **limits.confirming()}
+    return plain({**asked, "detector": found})
 
 
 def _model(name_or_path: str | Path) -> str | dict[str, Any]:

@@ -54,7 +54,7 @@ def estimate_frames(
     Args:
         frames: in order; all of one size.
         estimator, detector: as in `annotate_images`. With `given`, the detector may be None.
-        options: `every`, `detect_every`, `chunk`, `if_nobody` and `tracker` are used.
+        options: `every`, `detect_every`, `chunk`, `if_nobody`, `presence` and `tracker` are used.
         frame_rate: of the source; None: 25.
         given: gives the people of each frame, instead of the detector.
         state: of the last chunk of an earlier call.
@@ -85,7 +85,7 @@ def estimate_frames(
             detector = looked or detector
             stack.callback(source.close)  # type: ignore[attr-defined]
         progress = _Progress(on_progress)
-        calls = EstimatorCalls(estimator, detector, options.if_nobody, progress, worker)
+        calls = EstimatorCalls(estimator, detector, options.if_nobody, options.presence, progress, worker)
         stream = _Stream(planner, calls, facts, progress, times, 0 if state is None else state["frames_done"])
         yield from _chunks(stream, source, options.chunk, times)
 

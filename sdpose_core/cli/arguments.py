@@ -9,15 +9,15 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from ..annotate.presence import Presence
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
-from ..detection.people import DetectorOptions
+from ..detection.people import MIN_PERSON_SCORE, SURE, DetectorOptions
 from ..errors import InputError, SDPoseError, counted, on_one_line, restated
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
@@ -140,15 +140,30 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--download", action="store_true", help="allow the download of a --detector OWNER/MODEL of the Hugging Face hub"
     )
-    group.add_argument("--detector-threshold", type=float, metavar="S", help="minimum score of a person")
+    group.add_argument(
+        "--detector-threshold", type=float, default=SURE, metavar="S",
+        help=f"boxes of at least this score are sure; others need a clear pose (default: {SURE})",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-person-score", type=float, default=MIN_PERSON_SCORE, metavar="S",
+        help="minimum score of a pose where the detector is not sure; lower finds more people, 0 believes every box "
+        f"(default: {MIN_PERSON_SCORE})",
+    )  # fmt: skip
+    group.add_argument("--sure-only", action="store_true", help="no doubtful boxes, only sure ones")
     group.add_argument("--max-people", type=count, metavar="N", help="keep at most N people")
     group.add_argument("--min-size", type=float, default=0, metavar="PX", help="leave out boxes with a shorter side")
     group.add_argument("--boxes", type=path, metavar="FILE", help="JSON file with boxes, instead of a detector")
     group.add_argument(
         "--if-nobody", choices=("empty", "full-image"),
-        help="if nobody is found: no poses, or one box around the whole picture (default: full-image for a single "
-        "picture, otherwise empty)",
+        help="if nobody is found: no poses, or one box around the whole picture, whatever its pose (default: empty)",
     )  # fmt: skip
+
+
+def add_presence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say which points are there."""
+    group = parser.add_argument_group("points that are not there (absent by default)")
+    group.add_argument("--keep-outside", action="store_true", help="keep points outside the picture")
+    group.add_argument("--keep-isolated", action="store_true", help="keep body points without a visible neighbor")
 
 
 def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +182,11 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def presence(args: argparse.Namespace) -> Presence:
+    """Which points stay although they are not there."""
+    return options_among(Presence, vars(args))
+
+
 def make_estimator(args: argparse.Namespace) -> Estimator:
     """The estimator that the options choose."""
     return load_estimator(args.model, options_among(EstimatorOptions, vars(args)))
@@ -178,8 +198,10 @@ def make_detector(args: argparse.Namespace) -> PersonDetector:
 
 
 def _detector_options(args: argparse.Namespace) -> DetectorOptions:
-    options = DetectorOptions(max_people=args.max_people, min_size=args.min_size, download=args.download)
-    return options if args.detector_threshold is None else replace(options, threshold=args.detector_threshold)
+    return DetectorOptions(
+        threshold=args.detector_threshold, max_people=args.max_people, min_size=args.min_size,
+        sure_only=args.sure_only, min_person_score=args.min_person_score, download=args.download,
+    )  # fmt: skip
 
 
 def asked_models(args: argparse.Namespace) -> dict[str, Any]:

@@ -17,12 +17,14 @@ from .arguments import (
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
+    add_presence_arguments,
     asked_models,
     color,
     count,
     make_detector,
     option,
     parse_whole,
+    presence,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(parser)
     add_detector_arguments(parser)
+    add_presence_arguments(parser)
     parser.add_argument_group("selecting people").add_argument(
         "--person", type=_person, metavar="WHO",
         help="keep one: an id, largest, best, leftmost, rightmost (largest:1: second largest), point:X,Y or mask:FILE",
@@ -116,7 +119,7 @@ def clip_options(args: argparse.Namespace) -> ClipOptions:
     person = args.person or Selection()
     return ClipOptions(
         every=args.every, detect_every=args.detect_every, chunk=args.chunk, if_nobody=args.if_nobody or "empty",
-        tracker=_tracker_options(args), clean=_clean_options(args),
+        presence=presence(args), tracker=_tracker_options(args), clean=_clean_options(args),
         person=replace(person, max_people=args.max_people) if args.max_people else person,
         style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
         codec=args.codec, overlay=args.overlay, overwrite=args.overwrite, frame_rate=args.frame_rate,

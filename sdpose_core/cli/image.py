@@ -20,6 +20,7 @@ from .arguments import (
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
+    add_presence_arguments,
     announce,
     asked_models,
     check_folder,
@@ -28,6 +29,7 @@ from .arguments import (
     count,
     make_detector,
     make_estimator,
+    presence,
     report_inputs,
     say,
     say_result,
@@ -50,6 +52,7 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
+    add_presence_arguments(sub)
     add_drawing_arguments(sub)
     group = sub.add_argument_group("reading and writing")
     group.add_argument("--json-scores", action="store_true", help="write raw scores to the JSON, not 1.0 and 0.0")
@@ -75,7 +78,7 @@ def _run_image(args: argparse.Namespace) -> int:
     options = PictureOptions(
         size=args.size, fit=args.fit, style=args.style, parts=args.parts, threshold=args.threshold,
         overlay=args.overlay, json_scores=args.json_scores, overwrite=args.overwrite,
-        if_nobody=args.if_nobody or ("full-image" if len(sources) == 1 else "empty"),
+        if_nobody=args.if_nobody or "empty", presence=presence(args),
         max_pixels=args.max_pixels, background=args.alpha_color,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..network import is_hub_name
 from ..options import with_settings
 from .detr import DetrDetector
+from .finding import PersonFinder
 from .people import DetectorOptions, PersonDetector, WholePicture
 from .yolox import EMBEDDED_YOLOX, YoloxDetector
 
@@ -17,7 +18,7 @@ from .yolox import EMBEDDED_YOLOX, YoloxDetector
 def load_detector(
     name_or_path: str | Path = "yolox", options: DetectorOptions | None = None, **settings: Any
 ) -> PersonDetector:
-    """Load a detector, as in `load_detector("yolox", threshold=0.5)`.
+    """A detector whose boxes are confirmed by poses (`PersonFinder`), as in `load_detector("yolox", threshold=0.5)`.
 
     Args:
         name_or_path: "yolox" (embedded YOLOX-Nano, no download), "full" (the whole picture), the path of a YOLOX ONNX
@@ -34,10 +35,14 @@ def load_detector(
         DownloadError: the model is not in the hub's local cache, and may not or cannot be downloaded.
     """
     options = with_settings(options or DetectorOptions(), settings, "detector")
-    limits = options.limits()
-    name = str(name_or_path)
-    if name == "full":
+    if str(name_or_path) == "full":
         return WholePicture()
+    return PersonFinder(_load(name_or_path, options), options)
+
+
+def _load(name_or_path: str | Path, options: DetectorOptions) -> PersonDetector:
+    """The detector alone, with everything it can propose."""
+    limits, name = options.proposals(), str(name_or_path)
     if name == "yolox":
         return YoloxDetector(EMBEDDED_YOLOX, limits, name="YOLOX-Nano (embedded)", backend=options.backend)
     if name.lower().endswith(".onnx"):

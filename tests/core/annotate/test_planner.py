@@ -17,6 +17,7 @@ from sdpose_core.annotate.chunk_builder import ClipFacts, OpenChunk
 from sdpose_core.annotate.clip_options import ClipOptions
 from sdpose_core.annotate.images import FramePeople
 from sdpose_core.annotate.planner import FOLLOW, FrameJob, Planner
+from sdpose_core.annotate.presence import DEFAULT_PRESENCE
 from sdpose_core.poses import Poses
 from sdpose_core.tracking.tracker import Tracker
 from sdpose_core.video.frames import Frame
@@ -33,7 +34,7 @@ def planner(given: Any = None, **options: Any) -> Planner:
 
 def planned(subject: Planner, count: int) -> list[FrameJob]:
     """Jobs of `count` frames, found by the detector in calls of one frame, as far as they depend on each other."""
-    calls = EstimatorCalls(FigureEstimator(), ColorDetector(), "empty", lambda _: None, None)
+    calls = EstimatorCalls(FigureEstimator(), ColorDetector(), "empty", DEFAULT_PRESENCE, lambda _: None, None)
     jobs = []
     for index in range(count):
         job = subject.job(frame(index), last=index == count - 1)
@@ -88,7 +89,7 @@ def test_calls_of_a_worker_are_taken_in_order_with_the_batch_size_then_in_force(
     estimator, chunks = FigureEstimator(), [OpenChunk(), OpenChunk()]
     accepted: list[tuple[int, OpenChunk]] = []
     with Worker("test") as worker:
-        calls = EstimatorCalls(estimator, ColorDetector(), "empty", lambda _: None, worker)
+        calls = EstimatorCalls(estimator, ColorDetector(), "empty", DEFAULT_PRESENCE, lambda _: None, worker)
         for number, chunk in enumerate(chunks):
             calls.submit([FrameJob(frame(number), number, cut=False)], number + 1, chunk)
         assert [calls.waiting_for(chunk) for chunk in chunks] == [True, True]

@@ -109,16 +109,17 @@ def test_boxes_from_a_file(tmp_path: Path) -> None:
     assert "empty or inverted" in str(poses.meta["dropped_boxes"])
 
 
-def test_if_nobody_by_default_depends_on_the_number_of_pictures(tmp_path: Path) -> None:
+def test_one_picture_gets_the_same_answer_as_many(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for name in ("a", "b"):
         Image.new("RGB", (64, 48), (90, 120, 90)).save(tmp_path / f"{name}.png")
     assert main(["image", str(tmp_path / "a.png"), "-o", str(tmp_path / "one")]) == 0
+    assert "nobody found" in (said := capsys.readouterr().err)
+    assert "try --min-person-score" in said
     assert main(["image", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(tmp_path / "two")]) == 0
-    one = PoseSequence.load(tmp_path / "one" / "a.pose.npz").meta["boxes_from"]
-    two = PoseSequence.load(tmp_path / "two" / "a.pose.npz").meta["boxes_from"]
-    assert "whole picture used" in one
-    assert "whole picture" not in two
-    assert "nobody found" in two
+    for out in ("one", "two"):
+        found = PoseSequence.load(tmp_path / out / "a.pose.npz")
+        assert len(found.frame(0)) == 0
+        assert "nobody found" in found.meta["boxes_from"]
 
 
 def _truncated(path: Path) -> None:

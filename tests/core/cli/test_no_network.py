@@ -71,7 +71,7 @@ def test_no_command_opens_a_connection(asked: list[object], checkpoint: Path, tm
         ["doctor"],
         ["image", picture, "-o", out, "--model", "preview"],
         ["image", picture, "-o", f"{out}/sdpose", "--model", str(checkpoint), "--keypoint-set", "coco_17"],
-        ["video", str(clip), "-o", out, "--model", "preview", "--if-nobody", "full-image"],
+        ["video", str(clip), "-o", out, "--model", "preview"],
         ["batch", str(clip), "-o", f"{out}/batch", "--model", "preview"],
         ["info", poses],
         ["draw", poses, "-o", f"{out}/drawn.mp4"],

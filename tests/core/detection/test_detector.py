@@ -23,6 +23,8 @@ from sdpose_core.images import read_image
 from sdpose_core.onnx_runtime import Port
 
 ASTRONAUT = read_image(DATA / "astronaut.png")
+PLAIN = {"sure_only": True, "min_person_score": 0}
+"""Boxes as detected: nothing is asked of their poses."""
 BACKENDS = [
     "onnxruntime",
     pytest.param("cv2", marks=pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="needs OpenCV 5")),
@@ -46,7 +48,9 @@ def test_the_embedded_detector_finds_the_people_of_the_test_pictures(backend: st
 
 @pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="needs OpenCV 5")
 def test_both_backends_find_the_same_boxes() -> None:
-    found = [load_detector(backend=backend, threshold=0.01).detect(ASTRONAUT) for backend in ("onnxruntime", "cv2")]
+    found = [
+        load_detector(backend=backend, threshold=0.01, **PLAIN).detect(ASTRONAUT) for backend in ("onnxruntime", "cv2")
+    ]
     assert len(found[0][0]) > 3
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-3)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-3)
@@ -55,8 +59,8 @@ def test_both_backends_find_the_same_boxes() -> None:
 def test_a_file_by_path_is_read_like_the_embedded_one(tmp_path: Path) -> None:
     path = shutil.copy(EMBEDDED_YOLOX, tmp_path / "my detector.onnx")
     detector = load_detector(path)
-    assert isinstance(detector, YoloxDetector)
-    assert detector.input_size == (416, 416)
+    assert isinstance(detector.detector, YoloxDetector)
+    assert detector.detector.input_size == (416, 416)
     assert detector.name.startswith("my detector.onnx, onnxruntime")
     np.testing.assert_array_equal(detector.detect(ASTRONAUT)[0], load_detector("yolox").detect(ASTRONAUT)[0])
     meta = json.loads(json.dumps(detector.meta()))
@@ -66,14 +70,16 @@ def test_a_file_by_path_is_read_like_the_embedded_one(tmp_path: Path) -> None:
 
 def test_channels_are_given_as_the_model_knows_them() -> None:
     """Nobody's skin is blue: with red and blue exchanged the score must fall."""
-    right, exchanged = (load_detector(threshold=0).detect(image)[1][0] for image in (ASTRONAUT, ASTRONAUT[..., ::-1]))
+    right, exchanged = (
+        load_detector(threshold=0, **PLAIN).detect(image)[1][0] for image in (ASTRONAUT, ASTRONAUT[..., ::-1])
+    )
     assert right > exchanged
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (12000, 3), (9000, 700)], ids=str)
 @pytest.mark.parametrize("name", ["yolox", "full"])
 def test_pictures_of_any_size(name: str, size: tuple[int, int]) -> None:
-    boxes, scores = load_detector(name, threshold=0).detect(np.full((size[1], size[0], 3), 90, np.uint8))
+    boxes, scores = load_detector(name, threshold=0, **PLAIN).detect(np.full((size[1], size[0], 3), 90, np.uint8))
     assert (boxes >= 0).all()
     assert (boxes[:, 2:] <= size).all()
     assert (boxes[:, 2:] > boxes[:, :2]).all()
@@ -250,7 +256,7 @@ def test_every_known_layout_gives_the_same_people(fake, outputs: list[np.ndarray
     model = fake(outputs)
     image = np.zeros((64, 128, 3), np.uint8)  # twice the model's size
     image[..., 0] = 250
-    boxes, scores = load_detector("art.onnx").detect(image)
+    boxes, scores = load_detector("art.onnx", **PLAIN).detect(image)
     np.testing.assert_allclose(boxes, 2 * np.array(list(PEOPLE.values())), atol=0.1)
     np.testing.assert_allclose(scores, 0.72, atol=1e-3)
     assert model.seen is not None
@@ -260,7 +266,7 @@ def test_every_known_layout_gives_the_same_people(fake, outputs: list[np.ndarray
 
 def test_nobody_in_an_export_that_suppresses_itself(fake) -> None:
     fake([np.zeros((1, 0, 5), np.float32), np.zeros((1, 0), np.int64)])
-    boxes, scores = load_detector("art.onnx").detect(ASTRONAUT)
+    boxes, scores = load_detector("art.onnx", **PLAIN).detect(ASTRONAUT)
     assert (boxes.shape, scores.shape) == ((0, 4), (0,))
 
 
@@ -363,7 +369,7 @@ def test_transformers_models_agree_with_their_own_processor(folders: dict[str, P
     torch = pytest.importorskip("torch")
     processors = pytest.importorskip("transformers.models.rt_detr.image_processing_pil_rt_detr")
     transformers = pytest.importorskip("transformers")
-    detector = load_detector(folders[kind], threshold=0, device="cpu")
+    detector = load_detector(folders[kind], threshold=0, device="cpu", **PLAIN)
     boxes, scores = detector.detect(PICTURE)
     processor = processors.RTDetrImageProcessorPil(**PREPARATION)
     model = transformers.AutoModelForObjectDetection.from_pretrained(folders[kind]).eval()

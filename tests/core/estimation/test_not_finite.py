@@ -148,7 +148,7 @@ def test_the_preview_says_it_too(column: int, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_detector_that_gives_nan_is_no_empty_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = load_detector("yolox")
-    monkeypatch.setattr(detector.model, "run", lambda inputs: [np.full((1, 3549, 85), np.nan, np.float32)])
+    monkeypatch.setattr(detector.detector.model, "run", lambda inputs: [np.full((1, 3549, 85), np.nan, np.float32)])
     with pytest.raises(NotFiniteError, match="detector YOLOX-Nano .*3,549 of 3,549 candidates"):
         annotate_images([PICTURE], estimator=PreviewEstimator(), detector=detector, if_nobody="full-image")
 

@@ -155,7 +155,7 @@ def test_a_moved_picture_moves_the_points(preview: PreviewEstimator) -> None:
     moved[300:812, 400:912] = ASTRONAUT
     [there] = preview.estimate([moved], [ASTRONAUT_BOX + [400, 300, 400, 300]])
     sure = here.scores > 0.3
-    assert sure.sum() > 8
+    assert sure.sum() >= 8
     np.testing.assert_allclose((there.keypoints - [400, 300])[sure], here.keypoints[sure], atol=1)
 
 

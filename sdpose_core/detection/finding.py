@@ -1,0 +1,223 @@
+"""`PersonFinder`: a detector proposes generously, and a cheap pose decides who is there.
+
+Detectors trained on photos give people in paintings and drawings low scores, or none; MoveNet's pose in such a box
+tells them from background. So all boxes are tried: sure ones, doubtful ones, those of tiles, last the whole picture.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import boxes as box_tools
+from ..embedded.movenet import MoveNet, weights_sha256
+from ..images import check_image
+from ..oks import oks
+from ..skeletons import COCO_17
+from .people import LOWEST, SURE, SURE_BOX, Detections, DetectorOptions, Found, PersonDetector, with_score_column
+
+MOST_DOUBTFUL = 8
+"""Doubtful boxes looked at in one picture."""
+SEEN = 0.2
+"""Points with a lower score say nothing about where a person is."""
+BEST_POINTS = 8
+"""A pose is as sure as its best points: a portrait has no others."""
+FOR_SURE_BOXES = 0.3
+"""Share of `min_person_score` that the pose in a sure box needs."""
+IN_ANY_BOX = 4 / 3
+"""The same for a box that was not fitted to its pose, which shows more background."""
+FIRST_LOOK = 2 / 3
+"""The same for the first look at a doubtful box, before it is fitted."""
+SAME = 0.5
+"""Poses of a higher OKS are the same person's."""
+EXPLAINED = 0.5
+"""Doubtful boxes that overlap a person by more (IoU) are that person's."""
+MARGIN = 0.12
+"""Padding of a box fitted to points, as a share of their longer side: head, hands and feet extend beyond the joints."""
+TILE_SIDE = 640
+"""Pictures with a shorter longer side are not cut into tiles, which would show nothing new."""
+TILE_OVERLAP = 0.25
+
+
+@dataclass(frozen=True)
+class _Person:
+    """A box and the pose in it; `score` is the detector's, `how` a phrase."""
+
+    box: np.ndarray
+    score: float
+    how: str
+    keypoints: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def strength(self) -> float:
+        return pose_score(self.scores)
+
+
+def pose_score(scores: np.ndarray) -> float:
+    """How sure a pose is: the mean score of its `BEST_POINTS` best points."""
+    return float(np.sort(scores)[-BEST_POINTS:].mean())
+
+
+class PersonFinder:
+    """Finds people with a detector and the embedded MoveNet.
+
+    Args:
+        detector: proposes boxes down to `LOWEST`, suppressed, unlimited in number.
+        options: which people are returned. Boxes of a score of at least `threshold` are sure. `min_person_score` is
+            the minimum score of the pose in a doubtful box that was fitted to it: the mean of its 8 best points, as
+            far as the mirrored picture has them too. In sure boxes, 30% of it is enough. `sure_only` leaves out all
+            but sure boxes.
+    """
+
+    def __init__(self, detector: PersonDetector, options: DetectorOptions) -> None:
+        self.detector, self.options = detector, options
+        self.limits, self.name = options.limits(), detector.name
+
+    @functools.cached_property
+    def judge(self) -> MoveNet:
+        return MoveNet(backend=self.options.backend)
+
+    def meta(self) -> dict[str, Any]:
+        """See `PersonDetector.meta`: the detector's, with the judge and what it demands."""
+        judge = {"name": MoveNet.name, "sha256": weights_sha256(), **self.judge.settings()}
+        return {**self.detector.meta(), "settings": asdict(self.limits), "judge": judge | self.options.confirming()}
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`. The score of a box that was not sure is its pose's, below that of sure ones."""
+        boxes = self.find(image).boxes
+        return boxes[:, :4], boxes[:, 4]
+
+    def find(self, image: np.ndarray) -> Found:
+        """The people of an RGB uint8 picture (H, W, 3), and how each was found."""
+        check_image(image)
+        if self.options.sure_only and not self.options.min_person_score:
+            return self._as_detected(image)
+        proposed = with_score_column(*self.detector.detect(image))
+        sure = proposed[proposed[:, 4] >= self.limits.threshold]
+        looked = [self._look(image, row, SURE_BOX) for row in sure]
+        people = [p for p in looked if p.strength >= FOR_SURE_BOXES * self.options.min_person_score]
+        not_there = len(looked) - len(people)
+        if not self.options.sure_only:
+            people = self._search(image, people, proposed[proposed[:, 4] < self.limits.threshold])
+        return self._result(_distinct(people), not_there)
+
+    def _as_detected(self, image: np.ndarray) -> Found:
+        """The sure boxes as they are: nothing is asked of their poses."""
+        boxes, scores = self.detector.detect(image)
+        size = image.shape[1], image.shape[0]
+        return Found(with_score_column(*self.limits.apply(boxes, scores, size, nms=False)))
+
+    def _search(self, image: np.ndarray, people: list[_Person], doubtful: np.ndarray) -> list[_Person]:
+        """The people, with those that the detector is not sure of; more is tried while nobody is found."""
+        people = self._confirmed(image, people, doubtful[:MOST_DOUBTFUL], "doubtful box")
+        if not people:
+            people = self._confirmed(image, people, self._tiles(image), "box in a part of the picture")
+        if not people:
+            h, w = image.shape[:2]
+            people = self._confirmed(image, people, np.asarray([[0, 0, w, h, 0]], np.float32), "whole picture")
+        return people
+
+    def _confirmed(self, image: np.ndarray, people: list[_Person], boxes: np.ndarray, kind: str) -> list[_Person]:
+        """The people, and those whose pose confirms one of the boxes (N, 5)."""
+        people = list(people)
+        for row in boxes:
+            if not _is_explained(row, people):
+                how = f"{kind}{f' (score {row[4]:.2f})' if row[4] else ''}, confirmed by its pose"
+                people += self._confirm(image, self._look(image, row, how))
+        return people
+
+    def _confirm(self, image: np.ndarray, person: _Person) -> list[_Person]:
+        """The person in the box fitted to their pose, or else in their own box; nobody if neither is sure enough."""
+        needed = self.options.min_person_score
+        if person.strength < FIRST_LOOK * needed:
+            return []
+        fitted = self._fitted(image, person)
+        if fitted and self._certainty(image, fitted) >= needed:
+            return [fitted]
+        return [person] if self._certainty(image, person) >= IN_ANY_BOX * needed else []
+
+    def _certainty(self, image: np.ndarray, person: _Person) -> float:
+        """The score of a pose; lower if the mirrored picture has another one."""
+        return min(person.strength, pose_score(self.judge.agreed(image, person.box)))
+
+    def _look(self, image: np.ndarray, row: np.ndarray, how: str) -> _Person:
+        return _Person(row[:4], float(row[4]), how, *self.judge.find(image, row[:4]))
+
+    def _fitted(self, image: np.ndarray, person: _Person) -> _Person | None:
+        """The person in the box around the points of their pose, looked at again; None without such a box."""
+        h, w = image.shape[:2]
+        box = fitted_box(person.keypoints, person.scores, (w, h))
+        return None if box is None else self._look(image, np.append(box, person.score), person.how)
+
+    def _tiles(self, image: np.ndarray) -> np.ndarray:
+        """(N, 5) boxes that the detector sees in overlapping quarters of a large picture, best first."""
+        h, w = image.shape[:2]
+        if max(h, w) < 2 * TILE_SIDE:
+            return np.zeros((0, 5), np.float32)
+        found = [_shifted(self.detector.detect(np.ascontiguousarray(image[y, x])), x, y) for y, x in tiles((w, h))]
+        boxes = np.concatenate(found)
+        boxes = boxes[box_tools.nms(boxes[:, :4], boxes[:, 4], self.limits.nms_iou)]
+        return boxes[boxes[:, 4] >= 5 * LOWEST][:MOST_DOUBTFUL]
+
+    def _result(self, people: Sequence[_Person], not_there: int) -> Found:
+        scored = [min(person.strength, self.limits.threshold * 0.99) for person in people]
+        scores = [p.score if p.score >= self.limits.threshold else s for p, s in zip(people, scored, strict=True)]
+        rows = np.asarray([[*p.box, s] for p, s in zip(people, scores, strict=True)], np.float32).reshape(-1, 5)
+        order = np.argsort(-rows[:, 4], kind="stable")
+        order = order[self.limits.are_large(rows[order])][: self.limits.max_people]
+        return Found(rows[order], tuple(people[i].how for i in order), not_there)
+
+
+def fitted_box(keypoints: np.ndarray, scores: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+    """(4,) box around the points seen, padded, inside a picture of `size` (w, h); None without two of them."""
+    points = keypoints[scores >= SEEN]
+    if len(points) < 2:
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = MARGIN * (high - low).max()
+    box = box_tools.clip(np.concatenate([low - margin, high + margin]), size).astype(np.float32)
+    return None if box_tools.box_problem(box, size) else box
+
+
+def tiles(size: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """The rows and columns of four overlapping quarters of a picture of `size` (w, h)."""
+    columns, rows = (_halves(length) for length in size)
+    return [(row, column) for row in rows for column in columns]
+
+
+def _halves(length: int) -> tuple[slice, slice]:
+    share = round(length * (1 + TILE_OVERLAP) / 2)
+    return slice(0, share), slice(length - share, length)
+
+
+def _shifted(found: Detections, columns: slice, rows: slice) -> np.ndarray:
+    """(N, 5) boxes of a tile, in pixels of the picture."""
+    return with_score_column(*found) + np.asarray([columns.start, rows.start, columns.start, rows.start, 0], np.float32)
+
+
+def _is_explained(row: np.ndarray, people: Iterable[_Person]) -> bool:
+    boxes = np.asarray([person.box for person in people], np.float32).reshape(-1, 4)
+    return bool((box_tools.iou(row[None, :4], boxes) > EXPLAINED).any())
+
+
+def _distinct(people: Iterable[_Person]) -> list[_Person]:
+    """The people without those who are another one with a worse pose; sure boxes first."""
+    kept: list[_Person] = []
+    for person in sorted(people, key=lambda p: (p.score >= SURE, p.strength), reverse=True):
+        if not any(_is_same(person, other) for other in kept):
+            kept.append(person)
+    return kept
+
+
+def _is_same(first: _Person, second: _Person) -> bool:
+    sigmas = np.asarray(COCO_17.sigmas)
+    one, two = (np.where(p.scores[:, None] >= SEEN, p.keypoints, np.nan) for p in (first, second))
+    if (np.isfinite(one) & np.isfinite(two)).all(axis=1).sum() < 3:
+        return bool(box_tools.iou(first.box[None], second.box[None])[0, 0] > EXPLAINED)
+    area = max(box_tools.area(np.concatenate([np.nanmin(p, axis=0), np.nanmax(p, axis=0)])) for p in (one, two))
+    return bool(oks(one[None], two[None], np.asarray([area]), sigmas)[0, 0] > SAME)

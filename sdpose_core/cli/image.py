@@ -47,6 +47,9 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or @FILE: a list")
     sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
+    sub.add_argument(
+        "--compare", action="store_true", help="also write NAME_compare.png: picture, overlay and map side by side"
+    )
     sub.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
@@ -74,7 +77,8 @@ def _run_image(args: argparse.Namespace) -> int:
     sources = [named.source for named in found.sources if named.source not in clashing]
     options = PictureOptions(
         size=args.size, fit=args.fit, style=args.style, parts=args.parts, threshold=args.threshold,
-        overlay=args.overlay, json_scores=args.json_scores, overwrite=args.overwrite,
+        line_width=args.line_width, overlay=args.overlay, compare=args.compare, json_scores=args.json_scores,
+        overwrite=args.overwrite,
         if_nobody=args.if_nobody or ("full-image" if len(sources) == 1 else "empty"),
         max_pixels=args.max_pixels, background=args.alpha_color,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.tracks import split_tracks
 from ..video.opening import open_video
-from ..video.writer import SUFFIX
+from ..video.writer import CODECS, SUFFIX, codec_of
 from . import arguments
 from .arguments import OK, add_drawing_arguments, say, show_path
 from .clip_arguments import add_codec_argument
@@ -50,7 +50,8 @@ def _add_draw(commands: Any) -> None:
         "--out",
         type=arguments.path,
         metavar="OUT",
-        help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)",
+        help=".mp4, .mkv, .gif, .webm, .png, or a folder (default: NAME_kps.mp4 beside SEQ; with --compare "
+        "NAME_compare.mp4)",
     )
     sub.add_argument(
         "--background",
@@ -58,7 +59,10 @@ def _add_draw(commands: Any) -> None:
         metavar="FILE",
         help="draw on this video, folder of pictures, or still picture (default: black)",
     )
-    add_codec_argument(sub)
+    sub.add_argument(
+        "--compare", action="store_true", help="draw --background, the poses on it, and the poses side by side"
+    )
+    add_codec_argument(sub, "by OUT; a video on a background or --compare: for looking")
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     add_drawing_arguments(sub)
     sub.set_defaults(run=_run_draw)
@@ -67,29 +71,49 @@ def _add_draw(commands: Any) -> None:
 def _run_draw(args: argparse.Namespace) -> int:
     check_style(args.style)
     beside = None if args.background == "black" else Path(args.background)
+    if args.compare and beside is None:
+        raise InputError("--compare shows the poses beside their picture: name it with --background")
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
-    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
-    if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
-        raise InputError(f"{out} already exists: use --overwrite, or another name")
-    frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
+    files = _files_to_draw(args, beside is not None)
+    for out in files:
+        if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
+            raise InputError(f"{out} already exists: use --overwrite, or another name")
+    frames, notes = (None, []) if beside is None else open_background(beside, sequence)
     with unchanged(args.sequence, beside), Bar() as bar:
-        others = draw_sequence(
-            sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
-            codec=args.codec, background=frames, mark=_mark(args, sequence, out), on_progress=bar.shows("drawing"),
-        )  # fmt: skip
-    for note in notes + others:
+        for out, codec in files.items():
+            notes += draw_sequence(
+                sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size,
+                fit=args.fit, line_width=args.line_width, codec=codec, background=frames,
+                view="compare" if args.compare else "map", mark=_mark(args, sequence, codec),
+                on_progress=bar.shows("drawing"),
+            )  # fmt: skip
+    for note in dict.fromkeys(notes):
         say(f"note: {note}")
+    out, *copies = files
+    for copy in copies:
+        say(f"{out.name} is for tools, without loss; {copy.name} is the copy to look at")
     show_path(out)
     return OK
 
 
-def _mark(args: argparse.Namespace, sequence: PoseSequence, out: Path) -> str:
+def _files_to_draw(args: argparse.Namespace, with_picture: bool) -> dict[Path, str]:
+    """OUT, and the playable copy of a pose video for tools, with their codecs ("" of pictures)."""
+    codec = args.codec or ("h264" if with_picture else "lossless")
+    what = "compare" if args.compare else "kps"
+    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_{what}{SUFFIX[codec]}"
+    if out.suffix.lower() in ("", ".png"):
+        return {out: ""}
+    codec = args.codec or codec_of(out.suffix, for_eyes=with_picture)
+    copy = {} if with_picture or not args.playable else {out.with_name(f"{out.stem}_play.mp4"): "h264"}
+    return {out: codec} | ({} if CODECS[codec].plays else copy)
+
+
+def _mark(args: argparse.Namespace, sequence: PoseSequence, codec: str) -> str:
     threshold = drawing_threshold(sequence.meta, args.threshold)
-    drawing = drawing_asked(args.style, args.parts, threshold, args.size, args.fit)
-    if out.suffix.lower() in SUFFIX.values():
-        drawing["codec"] = args.codec
+    drawing = drawing_asked(args.style, args.parts, threshold, args.size, args.fit, args.line_width)
+    drawing |= {"codec": codec} if codec else {}
     if args.background != "black":
-        drawing["background"] = Path(args.background).name
+        drawing |= {"background": Path(args.background).name, "compare": args.compare}
     return mark_text(mark_of(args.sequence if os.path.isfile(args.sequence) else None, drawing))
 
 

@@ -15,7 +15,7 @@ from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
 from ..errors import InputError, counted, on_one_line
 from ..files import unchanged
-from ..origins import mark_of, mark_text
+from ..origins import is_drawn, mark_of, mark_text
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.tracks import split_tracks
@@ -75,6 +75,11 @@ def _run_draw(args: argparse.Namespace) -> int:
         raise InputError("--compare shows the poses beside their picture: name it with --background")
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
     files = _files_to_draw(args, beside is not None)
+    marks = {out: mark_of(_poses_file(args), _drawing(args, sequence, codec)) for out, codec in files.items()}
+    copies = list(files)[1:]
+    for copy in copies:  # it may be there already, beside a pose video of another codec
+        if not args.overwrite and is_drawn(copy, marks[copy]):
+            del files[copy]
     for out in files:
         if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
             raise InputError(f"{out} already exists: use --overwrite, or another name")
@@ -84,15 +89,14 @@ def _run_draw(args: argparse.Namespace) -> int:
             notes += draw_sequence(
                 sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size,
                 fit=args.fit, line_width=args.line_width, codec=codec, background=frames,
-                view="compare" if args.compare else "map", mark=_mark(args, sequence, codec),
+                view="compare" if args.compare else "map", mark=mark_text(marks[out]),
                 on_progress=bar.shows("drawing"),
             )  # fmt: skip
     for note in dict.fromkeys(notes):
         say(f"note: {note}")
-    out, *copies = files
     for copy in copies:
-        say(f"{out.name} is for tools, without loss; {copy.name} is the copy to look at")
-    show_path(out)
+        say(f"{next(iter(files)).name} is for tools, without loss; {copy.name} is the copy to look at")
+    show_path(next(iter(files)))
     return OK
 
 
@@ -108,13 +112,18 @@ def _files_to_draw(args: argparse.Namespace, with_picture: bool) -> dict[Path, s
     return {out: codec} | ({} if CODECS[codec].plays else copy)
 
 
-def _mark(args: argparse.Namespace, sequence: PoseSequence, codec: str) -> str:
+def _poses_file(args: argparse.Namespace) -> Path | None:
+    return args.sequence if os.path.isfile(args.sequence) else None
+
+
+def _drawing(args: argparse.Namespace, sequence: PoseSequence, codec: str) -> dict[str, Any]:
+    """The settings of a drawing, for its mark."""
     threshold = drawing_threshold(sequence.meta, args.threshold)
     drawing = drawing_asked(args.style, args.parts, threshold, args.size, args.fit, args.line_width)
     drawing |= {"codec": codec} if codec else {}
     if args.background != "black":
         drawing |= {"background": Path(args.background).name, "compare": args.compare}
-    return mark_text(mark_of(args.sequence if os.path.isfile(args.sequence) else None, drawing))
+    return drawing
 
 
 def _add_info(commands: Any) -> None:

@@ -17,7 +17,7 @@ from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..times import ROUNDING, rate_of
 from ..video.writer import TIME_BASE, VideoWriter
-from .canvas import place, same_shape
+from .canvas import place, place_picture, same_shape
 from .pose_maps import compared_size, comparison, draw_poses, overlay
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _drawn(
     poses: Poses, image: np.ndarray | None, size: tuple[int, int], fit: str, view: str, look: Mapping[str, Any]
 ) -> np.ndarray:
     """One frame of a view, with the picture behind it if there is one."""
-    behind = _fitted(image, size, fit) if image is not None else None
+    behind = place_picture(image, size, fit) if image is not None else None
     if view == "compare":
         return comparison(behind if behind is not None else np.zeros((size[1], size[0], 3), np.uint8), poses, **look)
     if view == "overlay" and behind is not None:
@@ -144,21 +144,6 @@ def _other_shape(image: np.ndarray, size: tuple[int, int], fit: str) -> list[str
         return []
     how = {"pad": "shown whole, with black borders", "crop": "cropped", "stretch": "stretched"}[fit]
     return [f"the background is {w} x {h}, the poses are of {size[0]} x {size[1]}, another shape: it is {how}"]
-
-
-def _fitted(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
-    """The picture on a canvas of `size` (w, h), mapped as `place` maps the poses."""
-    import cv2
-
-    h, w = image.shape[:2]
-    if (w, h) == size:
-        return image
-    corners = np.asarray([[[0, 0], [w, h]]], np.float32)
-    frame = Poses(corners, np.ones((1, 2)), np.zeros((1, 5)), (w, h), "corners")
-    (left, top), (right, bottom) = place(frame, size, fit).keypoints[0].astype(float)
-    across, down = (right - left) / w, (bottom - top) / h
-    matrix = np.asarray([[across, 0, left + 0.5 * across - 0.5], [0, down, top + 0.5 * down - 0.5]])
-    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
 
 
 def _write_picture(

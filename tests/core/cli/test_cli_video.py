@@ -73,7 +73,7 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture
 ) -> None:  # fmt: skip
     assert run("video", clip, "-o", tmp_path, "--overlay") == 0
-    assert names(tmp_path) == ["photo.pose.npz", "photo_kps.mp4", "photo_overlay.mp4"]
+    assert names(tmp_path) == ["photo.pose.npz", "photo_kps.mp4", "photo_kps_play.mp4", "photo_overlay.mp4"]
     sequence = PoseSequence.load(tmp_path / "photo.pose.npz")
     assert (len(sequence), sequence.size, sequence.frame_rate) == (6, (400, 512), Fraction(24000, 1001))
     assert set(sequence.track_ids.ravel().tolist()) == {0}
@@ -85,8 +85,8 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     for pose_map, overlay, image in zip(maps, overlays, original, strict=True):
         assert pose_map.any()
         black = ~pose_map.any(axis=2)
-        np.testing.assert_array_equal(overlay[black], image[black])
-        assert (overlay[~black] != image[~black]).any()
+        assert np.abs(overlay[black].astype(int) - image[black]).mean() < 4, "it is for players, which lose a little"
+        assert np.abs(overlay[~black].astype(int) - image[~black]).mean() > 40
     printed = capsys.readouterr()
     assert "preview" in printed.err
     assert "6 frames, 1 person" in printed.err
@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_what_is_done_and_says_how_to_go_on(
     assert "run the same command again" in printed
     assert len(PoseSequence.load(out / "photo.partial.pose.npz")) == 4
     assert run("video", clip, "-o", out, "--chunk", 2) == 0
-    assert names(out) == ["photo.pose.npz", "photo_kps.mp4"]
+    assert names(out) == ["photo.pose.npz", "photo_kps.mp4", "photo_kps_play.mp4"]
     assert run("video", clip, "-o", tmp_path / "whole", "--chunk", 2) == 0
     first, second = (PoseSequence.load(folder / "photo.pose.npz") for folder in (out, tmp_path / "whole"))
     assert first.keypoints.tobytes() == second.keypoints.tobytes()
@@ -143,7 +143,7 @@ def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
     for n in (1, 2, 10):
         write_png(tmp_path / "my.frames" / f"frame{n}.png", image[:, 10 * n : 400 + 10 * n])
     assert run("video", tmp_path / "my.frames", "-o", tmp_path / "out", "--frame-rate", "12", "--codec", "ffv1") == 0
-    assert names(tmp_path / "out") == ["my.frames.pose.npz", "my.frames_kps.mkv"]
+    assert names(tmp_path / "out") == ["my.frames.pose.npz", "my.frames_kps.mkv", "my.frames_kps_play.mp4"]
     sequence = PoseSequence.load(tmp_path / "out" / "my.frames.pose.npz")
     assert sequence.pts.tolist() == [0, 1 / 12, 2 / 12]
     assert np.abs(sequence.keypoints[:, 0, 0, 0] - [212, 202, 122]).max() < 12

@@ -82,9 +82,9 @@ def draw_sequence(
     elif path.suffix == "":
         _write_folder(path, sequence, pictures(), texts)
     else:
-        if view == "compare":
-            size = 3 * compared_size(size)[0], compared_size(size)[1]
-        notes += _write_video(path, sequence, pictures(), size, codec, mark)
+        w, h = compared_size(size)
+        frames = (3 * w, h) if view == "compare" else size
+        notes += _write_video(path, sequence, pictures(), frames, codec, mark)
     for note in notes:
         log.info("%s: %s", path.name, note)
     return notes

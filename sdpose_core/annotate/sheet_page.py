@@ -87,7 +87,8 @@ def _people(row: Row) -> str:
     if row.score is None:
         return '<strong class="bad">nobody found</strong>'
     each = f" ({', '.join(f'{score:.2f}' for score in row.scores)})" if len(row.scores) > 1 else ""
-    return f"<strong>{count_people(len(row.scores))}</strong>, score {row.score:.2f}{each}"
+    shown = f"; shown is {_text(row.shown)}, the worst" if row.shown else ""
+    return f"<strong>{count_people(len(row.scores))}</strong>, score {row.score:.2f}{each}{shown}"
 
 
 def _views(row: Row, folder: Path) -> str:

@@ -94,8 +94,8 @@ def make_row(row: Row, poses: Path, read: Reader, threshold: float, **look: Any)
             row, scores=_of_people(sequence, scores), found=_found(sequence.meta),
             shown=f"frame {sequence.frame_index[frame]}" if len(sequence) > 1 else "",
         )  # fmt: skip
-        picture = read(int(sequence.frame_index[frame]))
-        picture, drawn = _thumbnails(picture, sequence.frame(frame), threshold=threshold, **look)
+        image = read(int(sequence.frame_index[frame]))
+        picture, drawn = _thumbnails(image, sequence.frame(frame), threshold=threshold, **look)
         return replace(row, picture=picture, overlay=drawn)
     except SDPoseError as error:
         return replace(row, message=f"{row.message}; {error}" if row.message else str(error))

@@ -18,10 +18,12 @@ class Palettes:
     """Reduces frames to 256 colors, each frame to its own. Frames with no more colors, as most pose maps, keep them."""
 
     def __init__(self, size: tuple[int, int]) -> None:
+        import av
         import av.filter
 
         self._graph = graph = av.filter.Graph()
-        source = graph.add_buffer(width=size[0], height=size[1], format="rgb24", time_base=GIF_TIME_BASE)
+        kind = av.VideoFormat("rgb24", *size)
+        source = graph.add_buffer(width=size[0], height=size[1], format=kind, time_base=GIF_TIME_BASE)
         split = graph.add("split")
         palette = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
         use, sink = graph.add("paletteuse", "new=1:dither=sierra2_4a"), graph.add("buffersink")

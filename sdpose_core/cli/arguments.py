@@ -77,6 +77,12 @@ def say_result(source: object, status: str, message: str) -> None:
     say(f"{source}: {status}: {message}")
 
 
+def say_which_is_which(for_tools: Path, to_look_at: Sequence[Path]) -> None:
+    """Print what the videos are for: a player shows those for tools in wrong colors, or not at all."""
+    if to_look_at:
+        say(f"{for_tools.name} is for tools, without loss; to look at: {', '.join(file.name for file in to_look_at)}")
+
+
 def check_folder(out: Path) -> Path:
     """OUT, if it is a folder or can become one. Raises `InputError` if it is something else."""
     if os.path.lexists(out) and not os.path.isdir(out):

@@ -22,7 +22,7 @@ from ..sequences.tracks import split_tracks
 from ..video.opening import open_video
 from ..video.writer import CODECS, SUFFIX, codec_of
 from . import arguments
-from .arguments import OK, add_drawing_arguments, say, show_path
+from .arguments import OK, add_drawing_arguments, say, say_which_is_which, show_path
 from .clip_arguments import add_codec_argument
 from .pose_files import SEQUENCE, add_json_arguments, is_pose_json, read_sequence, sequence_name
 from .progress import Bar
@@ -94,8 +94,7 @@ def _run_draw(args: argparse.Namespace) -> int:
             )  # fmt: skip
     for note in dict.fromkeys(notes):
         say(f"note: {note}")
-    for copy in copies:
-        say(f"{next(iter(files)).name} is for tools, without loss; {copy.name} is the copy to look at")
+    say_which_is_which(next(iter(files)), copies)
     show_path(next(iter(files)))
     return OK
 

@@ -92,6 +92,8 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     printed = capsys.readouterr()
     assert "preview" in printed.err
     assert "6 frames, 1 person" in printed.err
+    purpose = "photo_kps.mp4 is for tools, without loss; to look at: photo_kps_play.mp4, photo_overlay.mp4"
+    assert purpose in printed.err
     assert run("video", clip, "-o", tmp_path, "--overlay") == 0
     assert "kept: its files already exist" in capsys.readouterr().err
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from video_files import levels, numbers, pictures, read, write
@@ -81,6 +82,16 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path, codec: str) -> None:
         ]
     else:
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_small_videos_are_the_same_every_time(tmp_path: Path) -> None:
+    """With B-frames, x264 gives some of these other bytes, by what lies beside its pictures in memory."""
+    frames = [cv2.circle(np.zeros((60, 80, 3), np.uint8), (10 + 3 * n, 30), 6, (255, 80, 0), -1) for n in range(12)]
+    held, files = [], set()
+    for turn in range(15):
+        held = [*held[-2:], np.random.default_rng(turn).integers(0, 255, 200_000 + turn * 1000, np.uint8)]
+        files.add(write(tmp_path / "v.mp4", frames, codec="h264").read_bytes())
+    assert len(files) == 1
 
 
 # --- times of frames -------------------------------------------------------------------------------------------------

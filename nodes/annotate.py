@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..sdpose_core.annotate.images import FramePeople
+from ..sdpose_core.drawing.canvas import place, place_picture
 from ..sdpose_core.estimation.options import EstimatorOptions
 from . import detect, widgets
-from .draw import draw
+from .draw import canvas_size, draw
 from .estimate import estimate, fill_empty_frames
 from .host.info import Stopwatch, preview, show_text
 from .host.model import PreviewModel
@@ -61,9 +62,14 @@ class Annotate(io.ComfyNode):
                 widgets.crop(),
                 widgets.flip_test(),
                 widgets.batch_size(),
+                *widgets.canvas(optional=True, advanced=True),
+                widgets.line_width(),
             ],
             outputs=[
-                io.Image.Output("pose_map", tooltip="For ControlNet: one image per frame, the size of the input."),
+                io.Image.Output(
+                    "pose_map",
+                    tooltip="For ControlNet: one image per frame, the size of the input unless you set another.",
+                ),
                 PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and pose editors."),
                 io.BoundingBox.Output("boxes", tooltip="A box for each person, per frame."),
                 io.String.Output("info", tooltip="Model, device, number of people, and speed."),
@@ -93,6 +99,10 @@ class Annotate(io.ComfyNode):
         batch_size: int,
         model: Any = None,
         boxes: Any = None,
+        width: int = 0,
+        height: int = 0,
+        fit: str = "pad",
+        line_width: float = 0.0,
         **switches: bool,
     ) -> io.NodeOutput:
         watch = Stopwatch()
@@ -106,8 +116,10 @@ class Annotate(io.ComfyNode):
         options = EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop)
         estimator = (model or PreviewModel()).estimator(options)
         poses = estimate(estimator, images, given)
-        below = images if background == "picture" else [None] * len(images)
-        maps = draw(poses, below, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
+        size, parts = canvas_size(poses[0], width, height), widgets.chosen_parts(switches)
+        shown = [place_picture(i, size, fit) for i in images] if background == "picture" else [None] * len(images)
+        placed = [frame if frame.size == size else place(frame, size, fit) for frame in poses]
+        maps = draw(placed, shown, style=style, parts=parts, threshold=threshold, line_width=line_width or None)
         info = watch.describe(poses, [*given.notes, *([NO_MODEL] if model is None else [])])
         show_text(cls, info)
         result = tensor_from_images(maps)

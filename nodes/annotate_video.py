@@ -8,6 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..sdpose_core.annotate.outputs import Output
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.files import sha256_of
@@ -57,8 +58,8 @@ class AnnotateVideo(io.ComfyNode):
                     "keep_finished",
                     default=False,
                     tooltip="Use earlier results of the same video, model and settings. If only the drawing "
-                    "(style, parts, codec) differs, it is redrawn from their keypoints under a new name. Off: estimate "
-                    "again.",
+                    "(style, parts, size, codec) differs, it is redrawn from their keypoints under a new name. Off: "
+                    "estimate again.",
                 ),
                 *clip_inputs.person_inputs("everybody"),
                 clip_inputs.clean_input(),
@@ -67,10 +68,11 @@ class AnnotateVideo(io.ComfyNode):
                 widgets.threshold(),
                 io.Combo.Input(
                     "codec",
-                    options=["lossless", "h264"],
+                    options=["lossless", "h264", "webm", "gif"],
                     default="lossless",
                     tooltip="Codec of the pose video. lossless keeps every pixel for the model that reads it, but "
-                    "browsers and many players show wrong colors; h264 is for watching.",
+                    "browsers and many players show wrong colors: watch the copy NAME_kps_play.mp4. h264, webm and gif "
+                    "are for watching, with slightly changed colors.",
                 ),
                 io.Int.Input(
                     "every",
@@ -84,6 +86,16 @@ class AnnotateVideo(io.ComfyNode):
                 widgets.crop(),
                 widgets.flip_test(),
                 widgets.batch_size(),
+                *widgets.canvas(optional=True, advanced=True),
+                widgets.line_width(),
+                io.Boolean.Input(
+                    "playable",
+                    optional=True,
+                    default=True,
+                    tooltip="Also write NAME_kps_play.mp4: a copy of a lossless pose video that browsers and players "
+                    "show with its colors. Models should read the lossless one.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Video.Output("pose_video", tooltip="The pose maps as a video, one per frame."),
@@ -123,6 +135,11 @@ class AnnotateVideo(io.ComfyNode):
         batch_size: int,
         video: Any = None,
         model: Any = None,
+        width: int = 0,
+        height: int = 0,
+        fit: str = "pad",
+        line_width: float = 0.0,
+        playable: bool = True,
         **switches: bool,
     ) -> io.NodeOutput:
         from ..sdpose_core.annotate.clip import ClipFiles
@@ -135,7 +152,8 @@ class AnnotateVideo(io.ComfyNode):
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
-            parts=widgets.chosen_parts(switches), codec=codec,
+            parts=widgets.chosen_parts(switches), codec=codec, size=widgets.both_sides(width, height), fit=fit,
+            line_width=line_width or None, playable=playable,
         )  # fmt: skip
         models = (
             model,
@@ -155,12 +173,19 @@ class AnnotateVideo(io.ComfyNode):
         sequence = PoseSequence.load(files.sequence)
         kept = outcome.status == "kept"
         did = ["these files were already finished"] if kept else [outcome.message, watch.speed(len(sequence))]
-        notes = [f"{files.sequence.name}, {files.pose_video.name}", *did, *([NO_MODEL] if model is None else [])]
+        written = ", ".join(
+            [files.sequence.name, *(_told(file, made) for file, made in files.drawings(options).items())]
+        )
+        notes = [written, *did, *([NO_MODEL] if model is None else [])]
         info = describe(sequence, notes)
         show_text(cls, info)
         middle = _frame_of(files.pose_video, len(sequence) // 2)
         clip = video_of_file(files.pose_video)
         return io.NodeOutput(clip, sequence, middle, str(files.sequence), info, ui=preview(cls, middle))
+
+
+def _told(file: Path, output: Output) -> str:
+    return f"{file.name} (to look at)" if output.for_eyes else file.name
 
 
 def _input_path(text: str) -> Path:

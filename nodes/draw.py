@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..sdpose_core.drawing.canvas import FITS, place, same_shape
+from ..sdpose_core.drawing.canvas import place, same_shape
 from ..sdpose_core.drawing.pose_maps import draw_poses
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
@@ -86,27 +86,7 @@ class DrawPoses(io.ComfyNode):
                 widgets.style(),
                 *widgets.part_switches(),
                 widgets.threshold(),
-                io.Int.Input(
-                    "width",
-                    default=0,
-                    min=0,
-                    max=MAX_SIDE,
-                    tooltip="Width of the pose map in pixels; 0 means that of the source.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=0,
-                    min=0,
-                    max=MAX_SIDE,
-                    tooltip="Height of the pose map in pixels; 0 means that of the source.",
-                ),
-                io.Combo.Input(
-                    "fit",
-                    options=list(FITS),
-                    default="pad",
-                    tooltip="For a size other than the source's. pad: keep everything and the proportions; crop: fill "
-                    "the canvas and keep the proportions; stretch: change the proportions.",
-                ),
+                *widgets.canvas(),
                 io.Combo.Input(
                     "background", options=list(BACKGROUNDS), default="black", tooltip="What the poses are drawn on."
                 ),
@@ -118,6 +98,7 @@ class DrawPoses(io.ComfyNode):
                     "community pack write them swapped.",
                     advanced=True,
                 ),
+                widgets.line_width(),
             ],
             outputs=[
                 io.Image.Output("pose_map", tooltip="One pose map per frame."),
@@ -139,6 +120,7 @@ class DrawPoses(io.ComfyNode):
         colour: str,
         swap_hands: bool,
         image: torch.Tensor | None = None,
+        line_width: float = 0.0,
         **switches: bool,
     ) -> io.NodeOutput:
         beside = None if image is None else count_and_size(image)[1]
@@ -157,7 +139,8 @@ class DrawPoses(io.ComfyNode):
         else:
             size = canvas_size(frames[0], width, height)
         frames = [frame if frame.size == size else place(frame, size, fit) for frame in frames]
-        maps = draw(frames, below, style=style, parts=widgets.chosen_parts(switches), threshold=threshold)
+        parts = widgets.chosen_parts(switches)
+        maps = draw(frames, below, style=style, parts=parts, threshold=threshold, line_width=line_width or None)
         result = tensor_from_images(maps)
         info = "\n".join([f"{tally(sum(map(len, frames)), len(frames))}, {size[0]} x {size[1]}", *notes])
         show_text(cls, info)

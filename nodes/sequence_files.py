@@ -171,7 +171,7 @@ class ExportSequence(io.ComfyNode):
         clip, notes = sequence_from_socket(sequence)
         options = ExportOptions(
             person={PERSONS[0]: None, "all": None, "id": number}.get(person, person),
-            size=_size(width, height),
+            size=widgets.both_sides(width, height),
             frames=frames.strip() or None,
             frame_rate=rate_from_socket(frame_rate),
         )
@@ -190,12 +190,6 @@ class ExportSequence(io.ComfyNode):
         info = "\n".join([*(str(file.relative_to(folder.parent)) for file in result.files), *result.notes, *notes])
         show_text(cls, info)
         return io.NodeOutput(str(folder), info)
-
-
-def _size(width: int, height: int) -> tuple[int, int] | None:
-    if bool(width) != bool(height):
-        raise InputError(f"canvas: expected both width and height, or 0 for both, got {width} x {height}")
-    return (width, height) if width else None
 
 
 def _one_frame(reference: Any) -> Poses | None:

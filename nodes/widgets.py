@@ -7,8 +7,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.drawing.styles import STYLES
+from ..sdpose_core.drawing.canvas import FITS
+from ..sdpose_core.drawing.styles import MAX_LINE_WIDTH, STYLES
 from ..sdpose_core.errors import InputError
+from .sockets.poses import MAX_SIDE
 
 CATEGORY = "SDPose Annotator"
 ALIASES = ["SDPose", "pose", "keypoints"]
@@ -44,6 +46,51 @@ def threshold() -> io.Float.Input:
         step=0.01,
         tooltip="Minimum keypoint score. Keypoints that score lower count as missing and are not drawn.",
     )
+
+
+def line_width() -> io.Float.Input:
+    return io.Float.Input(
+        "line_width",
+        optional=True,
+        default=0.0,
+        min=0.0,
+        max=MAX_LINE_WIDTH,
+        step=0.5,
+        tooltip="Half width of a limb in pixels; joints, hands and face follow in proportion. 0: by the style; most "
+        "draw 4 at a short side of 512 and grow with the pose map.",
+        advanced=True,
+    )
+
+
+def canvas(**settings: Any) -> list[io.Input]:
+    """Width, height and fit of a pose map."""
+    sides = [
+        io.Int.Input(
+            side,
+            default=0,
+            min=0,
+            max=MAX_SIDE,
+            tooltip=f"{side.title()} of the pose map in pixels; 0 means that of the source.",
+            **settings,
+        )
+        for side in ("width", "height")
+    ]
+    fit = io.Combo.Input(
+        "fit",
+        options=list(FITS),
+        default="pad",
+        tooltip="For a size other than the source's. pad: keep everything and the proportions; crop: fill "
+        "the canvas and keep the proportions; stretch: change the proportions.",
+        **settings,
+    )
+    return [*sides, fit]
+
+
+def both_sides(width: int, height: int) -> tuple[int, int] | None:
+    """(w, h) of a canvas, None if both are 0. Raises `InputError` if only one is."""
+    if bool(width) != bool(height):
+        raise InputError(f"canvas: expected both width and height, or 0 for both, got {width} x {height}")
+    return (width, height) if width else None
 
 
 def part_switches() -> list[io.Boolean.Input]:

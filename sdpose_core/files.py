@@ -297,29 +297,38 @@ def sha256_of(path: str | Path) -> str:
 
 _SEAL = b"sdpose-sha256:"
 _SEAL_BYTES = len(_SEAL) + 64
-_SEAL_HEADERS = {".mp4": (8 + _SEAL_BYTES).to_bytes(4, "big") + b"free", ".mkv": bytes([0xEC, 0x80 | _SEAL_BYTES])}
-"""How unused space begins in each format: a box "free", an element Void. Players skip it."""
+_VOID = bytes([0xEC, 0x80 | _SEAL_BYTES])
+_SEAL_HEADERS = {
+    ".mp4": (8 + _SEAL_BYTES).to_bytes(4, "big") + b"free", ".mkv": _VOID, ".webm": _VOID,
+    ".gif": b"!\xfe" + bytes([_SEAL_BYTES]),
+}  # fmt: skip
+"""How unused space begins in each format: a box "free", an element Void, a comment. Players skip it."""
+_GIF_END = b"\0;"
+"""The end of a comment, and of a GIF: the only format whose last byte must stay the last one."""
 
 
 def seal(path: Path, suffix: str) -> None:
     """Append the SHA-256 of a finished video, as unused space at its end, so that any later change can be found."""
-    with open(path, "ab") as file:
+    is_gif = suffix.lower() == ".gif"
+    with open(path, "r+b") as file:
+        file.seek(-1 if is_gif else 0, os.SEEK_END)
         file.write(_SEAL_HEADERS[suffix.lower()])
     digest = sha256_of(path)
     with open(path, "ab") as file:
-        file.write(_SEAL + digest.encode())
+        file.write(_SEAL + digest.encode() + (_GIF_END if is_gif else b""))
 
 
 def is_sealed(path: Path) -> bool:
     """Whether a video ends with a seal, and not one of its bytes has changed since."""
     try:
-        size = path.stat().st_size - _SEAL_BYTES
+        end = _GIF_END if path.suffix.lower() == ".gif" else b""
+        size = path.stat().st_size - _SEAL_BYTES - len(end)
         if size < 0:
             return False
         digest = hashlib.sha256()
         with open_regular(path) as file:
             for start in range(0, size, 1 << 20):
                 digest.update(file.read(min(1 << 20, size - start)))
-            return file.read() == _SEAL + digest.hexdigest().encode()
+            return file.read() == _SEAL + digest.hexdigest().encode() + end
     except OSError:
         return False

@@ -64,6 +64,7 @@ def read_image(
     max_pixels: int = MAX_PIXELS,
     background: tuple[int, int, int] = WHITE,
     notes: list[str] | None = None,
+    at_least: int | None = None,
 ) -> np.ndarray:
     """Read a picture file, or its bytes, as upright RGB uint8 (H, W, 3).
 
@@ -73,6 +74,7 @@ def read_image(
     Args:
         max_pixels: larger pictures are refused before decoding.
         background: RGB color behind transparent pixels.
+        at_least: sides in pixels that are enough: a JPEG is decoded at the smallest fraction with these, which is fast.
         notes: receives a line for everything that was ignored (more frames, unreadable EXIF). Also logged.
 
     Raises:
@@ -82,6 +84,8 @@ def read_image(
     with _opened(source, name) as file:
         image = _read_header(file, name, max_pixels)
         try:
+            if at_least:
+                image.draft(None, (at_least, at_least))
             notes_here = _decode(image, name)
             pixels = _rgb_of(image, background, name)
         except MemoryError:

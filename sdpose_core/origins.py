@@ -33,12 +33,15 @@ MARK = "sdpose-annotator"
 _CONTENT = f"{MARK}-sha256"
 """Key of the SHA-256 of a JSON file's content."""
 
-DRAWINGS = ("_pose.png", "_keypoints.json", "_kps.mp4", "_kps.mkv", "_overlay.png", "_overlay.mp4", "_overlay.mkv")
+_VIDEOS = (".mp4", ".mkv", ".webm", ".gif")
+
+DRAWINGS = (
+    "_pose.png", "_keypoints.json", "_overlay.png", "_compare.png",
+    *(f"_{what}{suffix}" for what in ("kps", "kps_play", "overlay", "compare") for suffix in _VIDEOS),
+)  # fmt: skip
 """What NAME.pose.npz may have beside it, drawn or written from it: the ends of the names, after NAME."""
 
 T = TypeVar("T")
-
-_VIDEOS = (".mp4", ".mkv")
 
 SAMPLES, SAMPLE_BYTES = 256, 4096
 """Blocks of a weights file that its fingerprint covers: two trained models differ in nearly every block."""
@@ -187,10 +190,10 @@ def _is_unchanged(content: Mapping[str, Any]) -> bool:
 
 
 def read_mark(path: str | Path) -> dict[str, Any] | None:
-    """The mark of a PNG or JPEG, an MP4 or MKV, or an OpenPose JSON; None if it has none or cannot be read."""
+    """The mark of a PNG, JPEG, GIF, MP4, MKV or WebM, or an OpenPose JSON; None if it has none or cannot be read."""
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix in (".png", ".jpg"):
+    if suffix in (".png", ".jpg", ".gif"):
         return of_picture(path, _mark_of_picture, None)
     if suffix in _VIDEOS:
         return _of_video(path, _mark_of_video)
@@ -278,7 +281,7 @@ def _of_video(file: Path, fact: Callable[[Any], T]) -> T | None:
 
 
 def _mark_of_picture(image: Any) -> dict[str, Any] | None:
-    comment = image.info.get("comment", b"")  # of a JPEG
+    comment = image.info.get("comment", b"")  # of a JPEG or GIF
     return parse_mark(image.info.get(MARK) or (comment.decode("utf-8", "replace") if comment else None))
 
 

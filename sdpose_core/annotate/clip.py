@@ -29,11 +29,11 @@ from ..sequences.people import select_people
 from ..version import __version__
 from ..video.opening import open_video
 from ..video.pictures import PictureFolder
-from ..video.writer import SUFFIX
 from .chunks import ChunkResult, Given, join_chunks
 from .clip_options import ClipOptions, Selection
 from .images import FramePeople
-from .requests import before_cleaning, clip_origin, drawing_asked
+from .outputs import OVERLAY, POSE_VIDEO, Output, clip_outputs, look
+from .requests import before_cleaning, clip_origin
 from .stream import estimate_frames
 from .work_folder import WorkFolder, is_unfinished
 
@@ -61,12 +61,15 @@ class ClipFiles:
     @property
     def pose_video(self) -> Path:
         """The poses on black."""
-        return self.out / f"{self.name}_kps{SUFFIX[self.codec]}"
+        return self._file(POSE_VIDEO)
 
     @property
     def overlay(self) -> Path:
         """The poses on the video."""
-        return self.out / f"{self.name}_overlay{SUFFIX[self.codec]}"
+        return self._file(OVERLAY)
+
+    def _file(self, output: Output) -> Path:
+        return self.out / f"{self.name}_{output.what}{output.suffix(self.codec)}"
 
     @property
     def partial(self) -> Path:
@@ -78,16 +81,14 @@ class ClipFiles:
         """The work folder of an unfinished run."""
         return self.out / f".{self.name}.sdpose"
 
-    def drawings(self, options: ClipOptions) -> list[Path]:
+    def drawings(self, options: ClipOptions) -> dict[Path, Output]:
         """The videos to draw with these options."""
-        return [self.pose_video, *([self.overlay] if options.overlay else [])]
+        return {self._file(output): output for output in clip_outputs(options, self.codec).values()}
 
-    def mark(self, file: Path, sequence: PoseSequence, options: ClipOptions) -> dict[str, Any]:
+    def mark(self, output: Output, sequence: PoseSequence, options: ClipOptions) -> dict[str, Any]:
         """The mark of a video drawn from `sequence`, as it was saved, with these options."""
-        threshold = drawing_threshold(sequence.meta, options.threshold)
-        size, fit = (None, "pad") if file == self.overlay else (options.size, options.fit)
-        drawing = drawing_asked(options.style, options.parts, threshold, size, fit)
-        return mark_of(self.sequence, {**drawing, "codec": self.codec})
+        drawing = output.asked(options, drawing_threshold(sequence.meta, options.threshold))
+        return mark_of(self.sequence, {**drawing, "codec": output.codec(self.codec)})
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def annotate_clip(
     overlap: bool = True,
     times: StageTimes | None = None,
 ) -> ClipOutcome:
-    """Write NAME.pose.npz and NAME_kps.mp4 (and NAME_overlay.mp4) of a video into the folder `out`.
+    """Write NAME.pose.npz, NAME_kps.mp4 and what else the options ask for (see `outputs.py`) into the folder `out`.
 
     After a kill, the same call resumes after the last finished chunk, with the batch size of the first run, and gives
     the same keypoints. Poses of the same source and settings are kept, and drawn again where a video is missing or the
@@ -162,7 +163,7 @@ def annotate_clip(
         chosen = (name(origin) if callable(name) else name) or clip_name(path)
         files = ClipFiles(out, output_name(chosen, out), options.codec)
         kept = None if options.overwrite else _kept_poses(files, origin, options)
-        todo = files.drawings(options) if kept is None else _to_draw(files, kept, options)
+        todo = list(files.drawings(options)) if kept is None else _to_draw(files, kept, options)
         if kept is not None and not todo:
             return _kept(path, files, kept, options)
         with WorkFolder(files.work) as work:
@@ -195,7 +196,7 @@ def _kept_poses(files: ClipFiles, origin: Origin, options: ClipOptions) -> PoseS
     if sequence is not None:
         origin.refuse_other(sequence.meta, files.sequence)
         return sequence
-    refuse_orphans(files.sequence, files.drawings(options))
+    refuse_orphans(files.sequence, list(files.drawings(options)))
     if (partial := kept_poses(files.partial)) is not None:
         origin.refuse_other_source(partial.meta, files.partial)
     return None
@@ -203,7 +204,7 @@ def _kept_poses(files: ClipFiles, origin: Origin, options: ClipOptions) -> PoseS
 
 def _to_draw(files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> list[Path]:
     """The videos that are missing, damaged or drawn otherwise."""
-    marks = {file: files.mark(file, sequence, options) for file in files.drawings(options)}
+    marks = {file: files.mark(output, sequence, options) for file, output in files.drawings(options).items()}
     return [file for file, mark in marks.items() if not is_drawn(file, mark)]
 
 
@@ -346,18 +347,17 @@ class _Run:
         temporary.replace(file)
 
     def draw(self, files: list[Path], sequence: PoseSequence, on_draw: Progress | None) -> None:
-        """Write the pose video, the overlay, or both."""
-        options = self.options
-        look: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
+        """Write some of the videos."""
+        options, drawings = self.options, self.files.drawings(self.options)
         for file in files:
-            temporary, mark = self.work.path / file.name, mark_text(self.files.mark(file, sequence, options))
-            if file == self.files.overlay:
-                canvas: dict[str, Any] = {"background": self.video.frames(0), "blend": True}
-            else:
-                canvas = {"size": options.size, "fit": options.fit}
-            self.notes += draw_sequence(
-                sequence, temporary, codec=options.codec, mark=mark, on_progress=on_draw, **look, **canvas
-            )
+            output, temporary = drawings[file], self.work.path / file.name
+            notes = draw_sequence(
+                sequence, temporary, view=output.view, codec=output.codec(self.files.codec),
+                background=None if output.view == "map" else self.video.frames(0), on_progress=on_draw,
+                mark=mark_text(self.files.mark(output, sequence, options)), **look(options, options.threshold),
+                **output.canvas(options),
+            )  # fmt: skip
+            self.notes += [f"{output.what}: {note}" for note in notes]
             temporary.replace(file)
 
     def tidy(self) -> None:

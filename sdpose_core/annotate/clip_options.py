@@ -55,8 +55,11 @@ class ClipOptions:
         person: who is kept.
         style, parts, threshold: of the pose video, see `draw_poses`.
         size, fit: (w, h) of the pose video and how the frame is fitted to it; None: the source's size.
-        codec: of the videos, see `VideoWriter`.
+        line_width: see `draw_poses`.
+        codec: of the pose video, see `VideoWriter`. Videos for looking have it too if it plays everywhere, else h264.
+        playable: also write NAME_kps_play.mp4, a copy of the pose video for looking, if its codec is for tools only.
         overlay: also write NAME_overlay.mp4, the poses on the video.
+        compare: also write NAME_compare.mp4: the video, the overlay and the pose video side by side.
         overwrite: replace existing results.
         frame_rate: of a folder of pictures; None: 25.
         background: RGB behind transparent frames; None: the reader's default.
@@ -77,8 +80,11 @@ class ClipOptions:
     threshold: float = 0.3
     size: tuple[int, int] | None = None
     fit: str = "pad"
+    line_width: float | None = None
     codec: str = "lossless"
+    playable: bool = True
     overlay: bool = False
+    compare: bool = False
     overwrite: bool = False
     frame_rate: Fraction | None = None
     background: tuple[int, int, int] | None = None

@@ -19,6 +19,7 @@ from ..resumable import read_settings
 from ..version import __version__
 from .clip import ClipFiles, ClipOutcome, annotate_clip
 from .clip_options import ClipOptions
+from .outputs import POSE_VIDEO
 from .requests import before_cleaning
 from .work_folder import SETTINGS, is_unfinished
 
@@ -104,6 +105,6 @@ def _is_begun(files: ClipFiles, origin: Origin) -> bool:
 
 def _is_drawn(files: ClipFiles, poses: PoseSequence, options: ClipOptions) -> bool:
     try:
-        return is_drawn(files.pose_video, files.mark(files.pose_video, poses, options))
+        return is_drawn(files.pose_video, files.mark(POSE_VIDEO, poses, options))
     except OtherOrigin:
         return False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..drawing.canvas import place
-from ..drawing.pose_maps import draw_poses, overlay
+from ..drawing.pose_maps import comparison, draw_poses, overlay
 from ..errors import InputError, SDPoseError, failing_alone
 from ..estimation.crop_jobs import Estimator
 from ..images import MAX_PIXELS, WHITE, read_image, write_png
@@ -33,8 +33,8 @@ from ..origins import (
 )
 from ..poses import Poses, count_people
 from .images import CHUNK_PIXELS, FramePeople, annotate_images, unsure
+from .outputs import KEYPOINTS, Output, look, picture_outputs
 from .presence import DEFAULT_PRESENCE, Presence
-from .requests import drawing_asked
 
 if TYPE_CHECKING:
     from ..detection.box_files import BoxFile
@@ -53,7 +53,9 @@ class PictureOptions:
         size: (w, h) of the pose map; None: the picture's own.
         fit: how the picture is fitted to another size, see `place`.
         style, parts, threshold: see `draw_poses`; `threshold` also decides which points are present in the JSON.
+        line_width: see `draw_poses`.
         overlay: also write NAME_overlay.png.
+        compare: also write NAME_compare.png: picture, overlay and pose map side by side.
         json_scores: write raw scores to the JSON instead of 1.0 and 0.0.
         overwrite: replace existing files.
         if_nobody, presence: see `annotate_images`.
@@ -67,7 +69,9 @@ class PictureOptions:
     style: str = "controlnet"
     parts: tuple[str, ...] | None = None
     threshold: float = 0.3
+    line_width: float | None = None
     overlay: bool = False
+    compare: bool = False
     json_scores: bool = False
     overwrite: bool = False
     if_nobody: str = "empty"
@@ -92,22 +96,17 @@ class Outcome:
 class _Item:
     source: Path
     sequence: Path
-    pose_map: Path
-    keypoints: Path
-    overlay: Path | None
+    drawings: Mapping[Path, Output]
+    """The files that are made from the poses."""
 
     @property
     def name(self) -> str:
         return self.sequence.name.removesuffix(".pose.npz")
 
-    def drawings(self) -> list[Path]:
-        """The files that are made from the poses."""
-        return [path for path in (self.pose_map, self.keypoints, self.overlay) if path]
-
 
 def _item(source: Path, out: Path, name: str, options: PictureOptions) -> _Item:
-    sequence, pose_map, keypoints = (out / f"{name}{end}" for end in (".pose.npz", "_pose.png", "_keypoints.json"))
-    return _Item(source, sequence, pose_map, keypoints, out / f"{name}_overlay.png" if options.overlay else None)
+    drawings = {out / f"{name}{end}": output for end, output in picture_outputs(options).items()}
+    return _Item(source, out / f"{name}.pose.npz", drawings)
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def _prepare(item: _Item, request: _Request) -> _Pending | Outcome:
         _final(origin, sequence.meta, options).refuse_other(sequence.meta, item.sequence)
         return _redraw(item, sequence.frame(0), options)
     if not options.overwrite:
-        refuse_orphans(item.sequence, item.drawings())
+        refuse_orphans(item.sequence, list(item.drawings))
     image = _read(item.source, options)
     return _Pending(item, image, _given(boxes, item.source, request.only, image), origin)
 
@@ -233,11 +232,11 @@ def _redraw(item: _Item, poses: Poses, options: PictureOptions) -> Outcome:
     """Draw what is missing or differs from kept poses."""
     drawable = poses.keypoint_set in DRAWABLE
     marks = _marks(item, options) if drawable else {}
-    todo = [file for file in item.drawings() if drawable and not is_drawn(file, marks[file])]
+    todo = [file for file in item.drawings if drawable and not is_drawn(file, marks[file])]
     if not todo:
         message = "its files already exist" + ("" if drawable else f"; {_no_drawing(poses)}")
         return Outcome(item.source, "kept", message, len(poses), [item.sequence, *marks])
-    image = _read(item.source, options) if item.overlay in todo else None
+    image = _read(item.source, options) if any(item.drawings[file].for_eyes for file in todo) else None
     _draw(item, todo, image, poses, options)
     message = f"{describe(poses)}; drawn again from the keypoints: {', '.join(file.name for file in todo)}"
     return Outcome(item.source, "done", message, len(poses), todo)
@@ -245,12 +244,11 @@ def _redraw(item: _Item, poses: Poses, options: PictureOptions) -> Outcome:
 
 def _marks(item: _Item, options: PictureOptions) -> dict[Path, dict[str, Any]]:
     """The mark of each file that is made from the poses."""
-    style, parts, threshold = options.style, options.parts, options.threshold
-    drawing = drawing_asked(style, parts, threshold, options.size, options.fit)
-    marks = {item.pose_map: drawing, item.keypoints: {"threshold": threshold, "scores": options.json_scores}}
-    if item.overlay:
-        marks[item.overlay] = drawing_asked(style, parts, threshold)
-    return {file: mark_of(item.sequence, drawing) for file, drawing in marks.items()}
+    written = {"threshold": options.threshold, "scores": options.json_scores}
+    return {
+        file: mark_of(item.sequence, written if output == KEYPOINTS else output.asked(options, options.threshold))
+        for file, output in item.drawings.items()
+    }
 
 
 def _estimate(
@@ -308,7 +306,7 @@ def _write(entry: _Pending, poses: Poses, options: PictureOptions) -> Outcome:
     poses = poses.with_meta(source=item.source.name, origin=origin.as_meta())
     poses.save(item.sequence)
     drawable = poses.keypoint_set in DRAWABLE
-    drawings = item.drawings() if drawable else []
+    drawings = list(item.drawings) if drawable else []
     _draw(item, drawings, entry.image, poses, options)
     if options.overwrite:
         remove_stale(item.sequence, item.name)
@@ -321,18 +319,20 @@ def _no_drawing(poses: Poses) -> str:
 
 
 def _draw(item: _Item, files: Sequence[Path], image: np.ndarray | None, poses: Poses, options: PictureOptions) -> None:
-    """Write some of the files that are made from the saved poses; `image` is for the overlay."""
-    look: dict[str, Any] = {"style": options.style, "parts": options.parts, "threshold": options.threshold}
+    """Write some of the files that are made from the saved poses; `image` is for those for eyes."""
     marks = {file: mark_text(mark) for file, mark in _marks(item, options).items()} if files else {}
     for file in files:
-        mark = marks[file]
-        if file == item.keypoints:
-            write_openpose_json(file, poses, options.threshold, options.json_scores, mark=mark)
-        elif file == item.pose_map:
-            canvas = place(poses, options.size, options.fit) if options.size else poses
-            write_png(file, draw_poses(canvas, **look), {MARK: mark})
-        elif image is not None:
-            write_png(file, overlay(image, poses, **look), {MARK: mark})
+        if item.drawings[file] == KEYPOINTS:
+            write_openpose_json(file, poses, options.threshold, options.json_scores, mark=marks[file])
+        else:
+            write_png(file, _picture(item.drawings[file], image, poses, options), {MARK: marks[file]})
+
+
+def _picture(output: Output, image: np.ndarray | None, poses: Poses, options: PictureOptions) -> np.ndarray:
+    drawn = look(options, options.threshold)
+    if image is None or output.view == "map":
+        return draw_poses(place(poses, options.size, options.fit) if options.size else poses, **drawn)
+    return (overlay if output.view == "overlay" else comparison)(image, poses, **drawn)
 
 
 def describe(poses: Poses) -> str:

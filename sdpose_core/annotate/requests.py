@@ -90,10 +90,15 @@ def before_cleaning(origin: Origin) -> dict[str, Any]:
 
 
 def drawing_asked(
-    style: str, parts: tuple[str, ...] | None, threshold: float, size: tuple[int, int] | None = None, fit: str = "pad"
+    style: str,
+    parts: tuple[str, ...] | None,
+    threshold: float,
+    size: tuple[int, int] | None = None,
+    fit: str = "pad",
+    line_width: float | None = None,
 ) -> dict[str, Any]:
     """The settings of a drawing, for its mark; equal for equal drawings."""
     return plain({
         "style": style, "parts": None if parts is None else sorted(parts), "threshold": threshold, "size": size,
-        "fit": fit if size else None,
+        "fit": fit if size else None, "line_width": None if line_width is None else float(line_width),
     })  # fmt: skip

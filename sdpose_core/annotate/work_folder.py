@@ -44,7 +44,7 @@ SETTINGS, SAVED, LOCK = "settings.json", "saved", "lock"
 
 WORK = FolderKind(
     "the work folder of a clip",
-    (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", ".*.part*", ".*.part/*"),
+    (SETTINGS, SAVED, LOCK, "chunk_*.npz", "*.pose.npz", "*.mp4", "*.mkv", "*.webm", "*.gif", ".*.part*", ".*.part/*"),
     markers=(LOCK, SETTINGS),  # Windows removes the lock with the process
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from ..annotate.presence import Presence
 from ..annotate.requests import models_asked
 from ..detection.loading import load_detector
 from ..detection.people import MIN_PERSON_SCORE, SURE, DetectorOptions
+from ..drawing.styles import MAX_LINE_WIDTH
 from ..errors import InputError, SDPoseError, counted, on_one_line, restated
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
@@ -74,6 +75,12 @@ class _Log(logging.Handler):
 def say_result(source: object, status: str, message: str) -> None:
     """Print what became of an input, in one line."""
     say(f"{source}: {status}: {message}")
+
+
+def say_which_is_which(for_tools: Path, to_look_at: Sequence[Path]) -> None:
+    """Print what the videos are for: a player shows those for tools in wrong colors, or not at all."""
+    if to_look_at:
+        say(f"{for_tools.name} is for tools, without loss; to look at: {', '.join(file.name for file in to_look_at)}")
 
 
 def check_folder(out: Path) -> Path:
@@ -180,6 +187,11 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fit", choices=("pad", "crop", "stretch"), default="pad", help="how to fit another --size (default: pad)"
     )
+    group.add_argument(
+        "--line-width", type=line_width, metavar="PX",
+        help="half width of a limb in pixels; the rest in proportion (default: by the style: mostly 4 at a short side "
+        "of 512, growing with the size)",
+    )  # fmt: skip
 
 
 def presence(args: argparse.Namespace) -> Presence:
@@ -234,6 +246,12 @@ def _parse_size(text: str) -> tuple[int, int]:
     return w, h
 
 
+def _parse_line_width(text: str) -> float:
+    if not 0 < float(text) <= MAX_LINE_WIDTH:
+        raise ValueError
+    return float(text)
+
+
 def _parse_path(text: str) -> Path:
     if not text:  # as of a variable that is not set; Path("") would be the current folder
         raise ValueError
@@ -261,6 +279,7 @@ def _parse_parts(text: str) -> tuple[str, ...]:
 
 
 size = option(_parse_size, f"WIDTHxHEIGHT in pixels, such as 768x1024, of at most {MAX_PIXELS:,} pixels")
+line_width = option(_parse_line_width, f"pixels above 0, at most {MAX_LINE_WIDTH}")
 path = option(_parse_path, "a file or a folder")
 count = option(parse_whole, "a whole number of at least 1")
 color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")

@@ -39,10 +39,11 @@ from .arguments import (
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import progress_bar
+from .sheet import add_sheet_argument, sheet_path, write_clip_sheet
 
 _NOT_SETTINGS = (
     "actors", "batch_size", "command", "device", "download", "inputs", "lists", "out", "overwrite", "ray", "recursive",
-    "run", "shard", "verbose",
+    "run", "shard", "sheet", "verbose",
 )  # fmt: skip
 """Options that do not change a result, and those that `ClipRun` compares itself."""
 
@@ -69,6 +70,7 @@ def add_parser(commands: Any) -> None:
     )
     group.add_argument("--ray", action="store_true", help="distribute the videos over GPUs with Ray Data")
     group.add_argument("--actors", type=count, metavar="N", help="number of Ray workers (default: one per GPU, or one)")
+    add_sheet_argument(sub)
     add_clip_arguments(sub)
     sub.set_defaults(run=_run_batch)
 
@@ -82,11 +84,15 @@ def _run_batch(args: argparse.Namespace) -> int:
         if args.boxes:
             raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
         batch = Batch.begin(check_folder(args.out).absolute(), settings_hash(args), shard)
+        sheet = sheet_path(args, batch)
+    done: list[Record] = []
     with (
         _attempts(args, batch) as attempts,
         contextlib.closing(annotate_videos(batch, found.items, attempts, on_wait=_say_waiting)) as records,
     ):
-        failed = _report(records, len(shard.choose(found.items) if shard else found.items), no_items)
+        failed = _report(_kept_in(done, records), len(shard.choose(found.items) if shard else found.items), no_items)
+    if sheet:
+        write_clip_sheet(sheet, done, args)
     show_path(batch.manifest())
     return SOME_FAILED if failed else OK
 
@@ -191,6 +197,13 @@ def _stoppable(again: Callable[[], object] | None = None) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _kept_in(done: list[Record], records: Iterable[Record]) -> Iterator[Record]:
+    """The records, which are also added to `done` as they come."""
+    for record in records:
+        done.append(record)
+        yield record
 
 
 def _report(records: Iterable[Record], count: int, no_items: int) -> int:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `sdpose video` and `sdpose batch`."""
     parser.add_argument("--overlay", action="store_true", help="also write NAME_overlay.mp4: the poses on the video")
+    parser.add_argument(
+        "--compare", action="store_true", help="also write NAME_compare.mp4: video, overlay and poses side by side"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(parser)
     add_detector_arguments(parser)
@@ -106,10 +109,15 @@ def _add_cleaning_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_codec_argument(parser: Any) -> None:
+def add_codec_argument(parser: Any, default: str = "lossless") -> None:
     parser.add_argument(
-        "--codec", choices=tuple(CODECS), default="lossless",
-        help="lossless, ffv1 (lossless, .mkv), or h264 for players (default: lossless)",
+        "--codec", choices=tuple(CODECS),
+        help="of the pose video. For tools: lossless (.mp4) or ffv1 (.mkv). For looking, with changed colors: h264 "
+        f"(.mp4), webm or gif (default: {default})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-playable", dest="playable", action="store_false",
+        help="leave out NAME_kps_play.mp4, the copy of a lossless pose video that players and browsers show",
     )  # fmt: skip
 
 
@@ -122,7 +130,8 @@ def clip_options(args: argparse.Namespace) -> ClipOptions:
         presence=presence(args), tracker=_tracker_options(args), clean=_clean_options(args),
         person=replace(person, max_people=args.max_people) if args.max_people else person,
         style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
-        codec=args.codec, overlay=args.overlay, overwrite=args.overwrite, frame_rate=args.frame_rate,
+        line_width=args.line_width, codec=args.codec or "lossless", playable=args.playable, overlay=args.overlay,
+        compare=args.compare, overwrite=args.overwrite, frame_rate=args.frame_rate,
         background=args.alpha_color,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, same_name
+from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, output_names, same_name
 from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
 from ..errors import counted, writing
@@ -35,6 +35,7 @@ from .arguments import (
     say_result,
 )
 from .progress import PictureBar
+from .sheet import add_sheet_argument, sheet_path, write_picture_sheet
 
 
 def add_parser(commands: Any) -> None:
@@ -49,6 +50,10 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or @FILE: a list")
     sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
+    sub.add_argument(
+        "--compare", action="store_true", help="also write NAME_compare.png: picture, overlay and map side by side"
+    )
+    add_sheet_argument(sub)
     sub.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)
@@ -73,12 +78,13 @@ def _run_image(args: argparse.Namespace) -> int:
         failed = report_inputs(found.sources, found.failed, found.results, "picture")
         boxes = BoxFile(args.boxes) if args.boxes else None
         _make_folder(args.out)
+        sheet = sheet_path(args)
     clashing = same_name([named.source for named in found.sources])
     sources = [named.source for named in found.sources if named.source not in clashing]
     options = PictureOptions(
         size=args.size, fit=args.fit, style=args.style, parts=args.parts, threshold=args.threshold,
-        overlay=args.overlay, json_scores=args.json_scores, overwrite=args.overwrite,
-        if_nobody=args.if_nobody or "empty", presence=presence(args),
+        line_width=args.line_width, overlay=args.overlay, compare=args.compare, json_scores=args.json_scores,
+        overwrite=args.overwrite, if_nobody=args.if_nobody or "empty", presence=presence(args),
         max_pixels=args.max_pixels, background=args.alpha_color,
     )  # fmt: skip
 
@@ -108,6 +114,8 @@ def _run_image(args: argparse.Namespace) -> int:
             outcomes.append(outcome)
             say_result(outcome.source, outcome.status, outcome.message)
             bar.finish_one()
+    if sheet:
+        write_picture_sheet(sheet, outcomes, output_names(sources, args.out), args)
     return _summary(outcomes, failed)
 
 

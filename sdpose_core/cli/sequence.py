@@ -15,14 +15,14 @@ from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
 from ..errors import InputError, counted, on_one_line
 from ..files import unchanged
-from ..origins import mark_of, mark_text
+from ..origins import is_drawn, mark_of, mark_text
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.tracks import split_tracks
 from ..video.opening import open_video
-from ..video.writer import SUFFIX
+from ..video.writer import CODECS, SUFFIX, codec_of
 from . import arguments
-from .arguments import OK, add_drawing_arguments, say, show_path
+from .arguments import OK, add_drawing_arguments, say, say_which_is_which, show_path
 from .clip_arguments import add_codec_argument
 from .pose_files import SEQUENCE, add_json_arguments, is_pose_json, read_sequence, sequence_name
 from .progress import Bar
@@ -50,7 +50,8 @@ def _add_draw(commands: Any) -> None:
         "--out",
         type=arguments.path,
         metavar="OUT",
-        help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)",
+        help=".mp4, .mkv, .gif, .webm, .png, or a folder (default: NAME_kps.mp4 beside SEQ; with --compare "
+        "NAME_compare.mp4)",
     )
     sub.add_argument(
         "--background",
@@ -58,7 +59,10 @@ def _add_draw(commands: Any) -> None:
         metavar="FILE",
         help="draw on this video, folder of pictures, or still picture (default: black)",
     )
-    add_codec_argument(sub)
+    sub.add_argument(
+        "--compare", action="store_true", help="draw --background, the poses on it, and the poses side by side"
+    )
+    add_codec_argument(sub, "by OUT; a video on a background or --compare: for looking")
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     add_drawing_arguments(sub)
     sub.set_defaults(run=_run_draw)
@@ -67,30 +71,58 @@ def _add_draw(commands: Any) -> None:
 def _run_draw(args: argparse.Namespace) -> int:
     check_style(args.style)
     beside = None if args.background == "black" else Path(args.background)
+    if args.compare and beside is None:
+        raise InputError("--compare shows the poses beside their picture: name it with --background")
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
-    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
-    if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
-        raise InputError(f"{out} already exists: use --overwrite, or another name")
-    frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
+    files = _files_to_draw(args, beside is not None)
+    marks = {out: mark_of(_poses_file(args), _drawing(args, sequence, codec)) for out, codec in files.items()}
+    copies = list(files)[1:]
+    for copy in copies:  # it may be there already, beside a pose video of another codec
+        if not args.overwrite and is_drawn(copy, marks[copy]):
+            del files[copy]
+    for out in files:
+        if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
+            raise InputError(f"{out} already exists: use --overwrite, or another name")
+    frames, notes = (None, []) if beside is None else open_background(beside, sequence)
     with unchanged(args.sequence, beside), Bar() as bar:
-        others = draw_sequence(
-            sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
-            codec=args.codec, background=frames, mark=_mark(args, sequence, out), on_progress=bar.shows("drawing"),
-        )  # fmt: skip
-    for note in notes + others:
+        for out, codec in files.items():
+            notes += draw_sequence(
+                sequence, out, style=args.style, parts=args.parts, threshold=args.threshold, size=args.size,
+                fit=args.fit, line_width=args.line_width, codec=codec, background=frames,
+                view="compare" if args.compare else "map", mark=mark_text(marks[out]),
+                on_progress=bar.shows("drawing"),
+            )  # fmt: skip
+    for note in dict.fromkeys(notes):
         say(f"note: {note}")
-    show_path(out)
+    say_which_is_which(next(iter(files)), copies)
+    show_path(next(iter(files)))
     return OK
 
 
-def _mark(args: argparse.Namespace, sequence: PoseSequence, out: Path) -> str:
+def _files_to_draw(args: argparse.Namespace, with_picture: bool) -> dict[Path, str]:
+    """OUT, and the playable copy of a pose video for tools, with their codecs ("" of pictures)."""
+    codec = args.codec or ("h264" if with_picture else "lossless")
+    what = "compare" if args.compare else "kps"
+    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_{what}{SUFFIX[codec]}"
+    if out.suffix.lower() in ("", ".png"):
+        return {out: ""}
+    codec = args.codec or codec_of(out.suffix, for_eyes=with_picture)
+    copy = {} if with_picture or not args.playable else {out.with_name(f"{out.stem}_play.mp4"): "h264"}
+    return {out: codec} | ({} if CODECS[codec].plays else copy)
+
+
+def _poses_file(args: argparse.Namespace) -> Path | None:
+    return args.sequence if os.path.isfile(args.sequence) else None
+
+
+def _drawing(args: argparse.Namespace, sequence: PoseSequence, codec: str) -> dict[str, Any]:
+    """The settings of a drawing, for its mark."""
     threshold = drawing_threshold(sequence.meta, args.threshold)
-    drawing = drawing_asked(args.style, args.parts, threshold, args.size, args.fit)
-    if out.suffix.lower() in SUFFIX.values():
-        drawing["codec"] = args.codec
+    drawing = drawing_asked(args.style, args.parts, threshold, args.size, args.fit, args.line_width)
+    drawing |= {"codec": codec} if codec else {}
     if args.background != "black":
-        drawing["background"] = Path(args.background).name
-    return mark_text(mark_of(args.sequence if os.path.isfile(args.sequence) else None, drawing))
+        drawing |= {"background": Path(args.background).name, "compare": args.compare}
+    return drawing
 
 
 def _add_info(commands: Any) -> None:

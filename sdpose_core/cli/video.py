@@ -7,14 +7,26 @@ import os
 from typing import Any
 
 from ..annotate.clip import ClipFiles, annotate_clip, clip_name
+from ..annotate.clip_options import ClipOptions
 from ..detection.box_files import BoxFile
 from ..errors import InputError
 from ..estimation.stage_times import StageTimes
 from ..inputs import is_result
 from ..names import output_name
 from ..poses import PoseSequence
+from ..video.writer import CODECS
 from . import arguments
-from .arguments import INTERRUPTED, OK, announce, check_folder, checking_usage, make_estimator, say, say_result
+from .arguments import (
+    INTERRUPTED,
+    OK,
+    announce,
+    check_folder,
+    checking_usage,
+    make_estimator,
+    say,
+    say_result,
+    say_which_is_which,
+)
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import Bar
 
@@ -24,9 +36,10 @@ def add_parser(commands: Any) -> None:
     sub = commands.add_parser(
         "video",
         help="annotate a video",
-        description="Writes NAME_kps.mp4 (the poses on black, lossless) and NAME.pose.npz. Run the same command "
-        "again to resume after a stop. Results of the same video and settings are kept; with another style or size "
-        "they are drawn again. Results of another video or other settings are never replaced without --overwrite.",
+        description="Writes NAME_kps.mp4 (the poses on black, lossless, for tools), NAME_kps_play.mp4 (a copy to look "
+        "at) and NAME.pose.npz. Run the same command again to resume after a stop. Results of the same video and "
+        "settings are kept; with another style or size they are drawn again. Results of another video or other "
+        "settings are never replaced without --overwrite.",
     )
     sub.add_argument(
         "input", type=arguments.path, metavar="INPUT", help="video, animated picture, or folder of pictures"
@@ -66,6 +79,13 @@ def _run_video(args: argparse.Namespace) -> int:
             say(f"sdpose video: stopped; {so_far}; run the same command again to resume")
             return INTERRUPTED
     say_result(outcome.source, outcome.status, outcome.message)
+    _say_what_is_for_what(ClipFiles(args.out, outcome.name, options.codec), options)
     if times is not None:
         print(times.table() if times.wall_seconds else "no profile: there was nothing to estimate")
     return OK
+
+
+def _say_what_is_for_what(files: ClipFiles, options: ClipOptions) -> None:
+    if not CODECS[options.codec].plays:
+        to_look_at = [file for file, output in files.drawings(options).items() if output.for_eyes]
+        say_which_is_which(files.pose_video, to_look_at)

@@ -1,4 +1,4 @@
-"""Placing poses on a canvas of another size."""
+"""Placing poses and pictures on a canvas of another size."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ def place(poses: Poses, size: tuple[int, int], fit: str = "pad") -> Poses:
     boxes = np.array(poses.boxes, np.float64)
     boxes[:, :4] = boxes[:, :4] * np.tile(scale, 2) + np.tile(shift, 2)
     return replace(poses, keypoints=poses.keypoints * scale + shift, boxes=boxes, size=size)
+
+
+def place_picture(image: np.ndarray, size: tuple[int, int], fit: str = "pad") -> np.ndarray:
+    """The picture on a canvas of `size` (w, h), mapped as `place` maps the poses."""
+    import cv2
+
+    h, w = image.shape[:2]
+    if (w, h) == size:
+        return image
+    corners = np.asarray([[[0, 0], [w, h]]], np.float32)
+    frame = Poses(corners, np.ones((1, 2)), np.zeros((1, 5)), (w, h), "corners")
+    (left, top), (right, bottom) = place(frame, size, fit).keypoints[0].astype(float)
+    across, down = (right - left) / w, (bottom - top) / h
+    matrix = np.asarray([[across, 0, left + 0.5 * across - 0.5], [0, down, top + 0.5 * down - 0.5]])
+    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
 
 
 def same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:

@@ -1,11 +1,13 @@
-"""Pose maps of pictures.
+"""Pose maps of pictures, and pictures to look at: overlays and comparisons.
 
-Everything is drawn at the requested size: a pose map resized afterward has sticks of the wrong width.
+Everything is drawn at the requested size, with widths for that size: nothing is blurred by resizing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,8 +16,12 @@ from ..images import check_pixels
 from ..openpose.order import OpenPosePerson, people
 from ..poses import Poses
 from ..skeletons import PARTS
+from .canvas import place
 from .renderer import DrawnPerson, Renderer
-from .styles import Canvas, Color, check_style
+from .styles import MAX_LINE_WIDTH, Canvas, Color, Style, check_style
+
+COMPARED_SIDE = 1280
+"""Pixels: the longest side of a panel of a comparison. Three of them are to fit on a screen and into a decoder."""
 
 
 def draw_poses(
@@ -26,6 +32,7 @@ def draw_poses(
     parts: Collection[str] | None = None,
     threshold: float = 0.3,
     background: Color | np.ndarray | None = None,
+    line_width: float | None = None,
 ) -> np.ndarray:
     """The pose map of one picture: RGB uint8 (h, w, 3).
 
@@ -36,10 +43,14 @@ def draw_poses(
         parts: of `PARTS`; None draws everything that the style has, an empty collection nothing.
         threshold: points with a lower score are absent.
         background: None for black, a color (r, g, b), or a uint8 picture (h, w, 3) of the pose map's size.
+        line_width: half width of a limb in pixels of the pose map; joints, hands and face follow in proportion. None:
+            by the style: most have 4 at a short side of 512, and grow with the pose map (see `styles.py`).
 
-    Raises `InputError` for an unknown style, part or keypoint set, or a background of the wrong shape.
+    Raises `InputError` for an unknown style, part or keypoint set, a background of the wrong shape, or a line width
+    that is not positive.
     """
-    return _draw(people(poses, threshold), poses.size, style, parts, background, size, poses.keypoint_set == "coco_17")
+    look = _Look.of(style, parts, line_width)
+    return _draw(people(poses, threshold), poses.size, size, background, look, poses.keypoint_set == "coco_17")
 
 
 def draw_people(
@@ -50,10 +61,11 @@ def draw_people(
     parts: Collection[str] | None = None,
     background: Color | np.ndarray | None = None,
     size: tuple[int, int] | None = None,
+    line_width: float | None = None,
 ) -> np.ndarray:
     """As `draw_poses`, for people in OpenPose's order, in pixels of a canvas of `canvas_size` (w, h)."""
     body_only = all(person.has_only_body() for person in people)
-    return _draw(people, canvas_size, style, parts, background, size, body_only)
+    return _draw(people, canvas_size, size, background, _Look.of(style, parts, line_width), body_only)
 
 
 def overlay(
@@ -64,6 +76,7 @@ def overlay(
     parts: Collection[str] | None = None,
     threshold: float = 0.3,
     opacity: float = 0.75,
+    line_width: float | None = None,
 ) -> np.ndarray:
     """The pose map blended over its picture: RGB uint8 (h, w, 3); black pixels of the map are transparent.
 
@@ -76,23 +89,69 @@ def overlay(
     if not 0 <= opacity <= 1:
         raise InputError(f"opacity: expected 0 to 1, got {opacity}")
     _check_picture(image, poses.size, "picture")
-    pose_map = draw_poses(poses, style=style, parts=parts, threshold=threshold)
+    return _blended(
+        image, draw_poses(poses, style=style, parts=parts, threshold=threshold, line_width=line_width), opacity
+    )
+
+
+def _blended(image: np.ndarray, pose_map: np.ndarray, opacity: float = 0.75) -> np.ndarray:
     blended = np.rint(image * (1 - opacity) + pose_map * opacity).astype(np.uint8)
     return np.where(pose_map.any(axis=2, keepdims=True), blended, image)
+
+
+def compared_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(w, h) of a panel of `comparison` for a picture of `size` (w, h): smaller if a side exceeds `COMPARED_SIDE`."""
+    scale = min(COMPARED_SIDE / max(size), 1.0)
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
+def comparison(
+    image: np.ndarray,
+    poses: Poses,
+    *,
+    style: str = "controlnet",
+    parts: Collection[str] | None = None,
+    threshold: float = 0.3,
+    line_width: float | None = None,
+) -> np.ndarray:
+    """Picture, overlay and pose map side by side: RGB uint8 (h, 3 w, 3), (w, h) by `compared_size`.
+
+    Args:
+        image: RGB uint8 (h, w, 3) of the size of `poses`.
+
+    Raises `InputError` as `overlay`.
+    """
+    import cv2
+
+    _check_picture(image, poses.size, "picture")
+    if (size := compared_size(poses.size)) != poses.size:
+        image, poses = cv2.resize(image, size, interpolation=cv2.INTER_AREA), place(poses, size, "stretch")
+    pose_map = draw_poses(poses, style=style, parts=parts, threshold=threshold, line_width=line_width)
+    return np.concatenate([image, _blended(image, pose_map), pose_map], axis=1)
+
+
+@dataclass(frozen=True)
+class _Look:
+    style: Style
+    parts: frozenset[str]
+    line_width: float | None
+
+    @classmethod
+    def of(cls, style: str, parts: Collection[str] | None, line_width: float | None) -> _Look:
+        return cls(check_style(style), _check_parts(parts), check_line_width(line_width))
 
 
 def _draw(
     people: Sequence[OpenPosePerson],
     canvas_size: tuple[int, int],
-    style: str,
-    parts: Collection[str] | None,
-    background: Color | np.ndarray | None,
     size: tuple[int, int] | None,
+    background: Color | np.ndarray | None,
+    look: _Look,
     body_only: bool,
 ) -> np.ndarray:
     import cv2
 
-    figures, wanted = check_style(style), _check_parts(parts)
+    figures = look.style
     w, h = size = _check_size(size or canvas_size)
     pixels = _background(background, size)
     enlarged = max((figures.short_side or 0) / min(size), 1)
@@ -102,11 +161,12 @@ def _draw(
     if figures.one_person and people:
         people = [max(people, key=lambda person: person.body[:, 2].mean())]
     drawn = [DrawnPerson.of(person, scale) for person in people]
+    widths = figures.scale(canvas, look.line_width and look.line_width * enlarged)
     if enlarged == 1:
-        Renderer(pixels, canvas, figures, wanted).draw(drawn)
+        Renderer(pixels, canvas, figures, look.parts, widths).draw(drawn)
         return pixels
     large = np.zeros((canvas.h, canvas.w, 3), np.uint8)
-    Renderer(large, canvas, figures, wanted).draw(drawn)
+    Renderer(large, canvas, figures, look.parts, widths).draw(drawn)
     pose_map = cv2.resize(large, size)
     return np.where(pose_map.any(axis=2, keepdims=True), pose_map, pixels)
 
@@ -116,6 +176,13 @@ def _check_parts(parts: Collection[str] | None) -> frozenset[str]:
     if unknown := ", ".join(map(repr, sorted(wanted.difference(PARTS)))):
         raise InputError(f"parts: {unknown} not known; expected any of {', '.join(PARTS)}")
     return wanted
+
+
+def check_line_width(width: float | None) -> float | None:
+    """The half width of a limb in pixels, None for the style's own. Raises `InputError` unless it is positive."""
+    if width is not None and not (math.isfinite(width) and 0 < width <= MAX_LINE_WIDTH):
+        raise InputError(f"line width: expected pixels above 0, at most {MAX_LINE_WIDTH}, got {width}")
+    return width
 
 
 def _check_size(size: Sequence[int]) -> tuple[int, int]:

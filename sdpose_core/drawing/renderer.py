@@ -68,12 +68,13 @@ class DrawnPerson:
 
 @dataclass(frozen=True)
 class Renderer:
-    """Draws people on `pixels` in a style."""
+    """Draws people on `pixels` in a style, all its widths times `scale`."""
 
     pixels: np.ndarray
     canvas: Canvas
     style: Style
     parts: frozenset[str]
+    scale: float = 1.0
 
     def draw(self, people: Sequence[DrawnPerson]) -> None:
         layers = (self._limbs, self._joints, self._hands, self._face)
@@ -95,6 +96,18 @@ class Renderer:
                 for person in people:
                     self._limb(person.body[ANKLES[side]], person.toes()[side], color)
 
+    def _scaled(self, width: int) -> int:
+        """A width of the style in whole pixels, at least one; a half is rounded up."""
+        return max(int(width * self.scale + 0.5), 1)
+
+    def _thickness(self, width: int) -> int:
+        """The thickness of a line that is `scale` times as many pixels across as one of `width`. OpenCV draws an odd
+        number: one more than an even thickness, two more than an odd one."""
+        if self.scale == 1:
+            return width
+        across = 1 if width == 1 else width + 1 + width % 2
+        return max(2 * int(across * self.scale / 2), 1)
+
     def _shows(self, *joints: int) -> bool:
         """Whether these body joints are drawn; a limb belongs to the head if one of its ends does."""
         return ("head" if HEAD_POINTS.intersection(joints) else "body") in self.parts
@@ -109,13 +122,13 @@ class Renderer:
         if self.style.inside_only and length < 1:
             return
         center = (int((start[0] + end[0]) / 2), int((start[1] + end[1]) / 2))
-        axes = (int(length / 2), self.style.stick(self.canvas, length))
+        axes = (int(length / 2), self._scaled(self.style.stick(self.canvas, length)))
         outline = cv2.ellipse2Poly(center, axes, int(math.degrees(math.atan2(dy, dx))), 0, 360, 1)
         shade = [int(int(c * self._light(start, end)) * self.style.dim) for c in color]
         cv2.fillConvexPoly(self.pixels, np.asarray(outline), self._channels(shade))
 
     def _joints(self, people: Sequence[DrawnPerson]) -> None:
-        radius = self.style.joint(self.canvas, 0)
+        radius = self._scaled(self.style.joint(self.canvas, 0))
         for i, color in enumerate(COLORS):
             if self._shows(i):
                 for person in people:
@@ -142,7 +155,7 @@ class Renderer:
     def _hand(self, hand: np.ndarray) -> None:
         for (start, end), color in zip(FINGERS, FINGER_COLORS, strict=True):
             self._finger(hand[start], hand[end], color)
-        radius = self.style.hand_dot(self.canvas, 0)
+        radius = self._scaled(self.style.hand_dot(self.canvas, 0))
         for point in hand:
             if self._off_edge(point):
                 self._dot(point, radius, (0, 0, 255))
@@ -153,7 +166,7 @@ class Renderer:
         if not (self._off_edge(start) and self._off_edge(end) and self._inside(start) and self._inside(end)):
             return
         (x1, y1), (x2, y2) = _pixel(start), _pixel(end)
-        width = self.style.hand_line(self.canvas, math.hypot(x1 - x2, y1 - y2))
+        width = self._thickness(self.style.hand_line(self.canvas, math.hypot(x1 - x2, y1 - y2)))
         light = int(255 * self._light(start, end)) / 255
         shade = [int(c) if self.style.cut_colors else c * light for c in color]
         cv2.line(self.pixels, (x1, y1), (x2, y2), self._channels(shade), thickness=width)
@@ -161,9 +174,10 @@ class Renderer:
     def _face(self, people: Sequence[DrawnPerson]) -> None:
         if "face" not in self.parts or self.style.face is None:
             return
+        radius = self._scaled(self.style.face)
         for point in (point for person in people for point in person.face):
             if self._off_edge(point):
-                self._dot(point, self.style.face, (255, 255, 255))
+                self._dot(point, radius, (255, 255, 255))
 
     def _dot(self, point: np.ndarray, radius: int, color: Sequence[float]) -> None:
         import cv2

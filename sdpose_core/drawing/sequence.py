@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..times import ROUNDING, rate_of
 from ..video.writer import TIME_BASE, VideoWriter
-from .canvas import place, same_shape
-from .pose_maps import draw_poses, overlay
+from .canvas import place, place_picture, same_shape
+from .pose_maps import compared_size, comparison, draw_poses, overlay
 
 if TYPE_CHECKING:
     from ..video.frames import Frame
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
+
+VIEWS = ("map", "overlay", "compare")
+"""The poses on black or on a background; blended over the picture, see `overlay`; side by side, see `comparison`."""
 
 
 def draw_sequence(
@@ -39,8 +42,9 @@ def draw_sequence(
     fit: str = "pad",
     codec: str = "lossless",
     background: Iterable[Frame] | None = None,
-    blend: bool = False,
+    view: str = "map",
     mark: str = "",
+    line_width: float | None = None,
     on_progress: Progress | None = None,
 ) -> list[str]:
     """Write the pose video of a sequence, one frame for each of its frames, black if nobody is seen.
@@ -48,33 +52,27 @@ def draw_sequence(
     Args:
         path: a video file, a `.png` (for a sequence of one frame), or a folder of PNGs named by frame number in the
             source; written atomically. A folder that holds anything but our drawings is not replaced.
-        style, parts, threshold: see `draw_poses`. The threshold is 0 for a cleaned sequence, see `drawing_threshold`.
+        style, parts, threshold, line_width: see `draw_poses`. The threshold is 0 for a cleaned sequence, see
+            `drawing_threshold`.
         size, fit: (w, h) of the result and how the source maps onto it, see `place`; None: the source's size.
         codec: see `VideoWriter`.
         background: frames to draw on, matched by number (see `open_background`); None: black.
-        blend: draw as `overlay` does; needs the source's size.
+        view: one of `VIEWS`; "overlay" has the source's size, "compare" the one of `comparison`.
         mark: text for the metadata of each file, see `origins.mark_text`.
         on_progress: called with (frames done, all); may raise to stop.
 
-    Returns notes about a background that does not fit. Raises `InputError` for incompatible settings and files that
-    cannot be written.
+    Returns notes about what does not fit: the background, or sides that the codec extends. Raises `InputError` for
+    incompatible settings and files that cannot be written.
     """
     path = Path(path)
     threshold = drawing_threshold(sequence.meta, threshold)
-    size = size or sequence.size
-    check_pixels(size, "the pose map")
-    if blend and size != sequence.size:
-        raise InputError(f"an overlay has the size of the video, {sequence.size}, got {size}")
+    size = _canvas_size(sequence, size, view)
     notes: list[str] = []
+    look = {"style": style, "parts": parts, "threshold": threshold, "line_width": line_width}
 
     def pictures() -> Iterator[np.ndarray]:
         for number, (poses, image) in enumerate(_with_background(sequence, background, fit, notes), start=1):
-            if blend and image is not None:
-                yield overlay(image, poses, style=style, parts=parts, threshold=threshold)
-            else:
-                canvas = place(poses, size, fit) if size != poses.size else poses
-                behind = _fitted(image, size, fit) if image is not None else None
-                yield draw_poses(canvas, style=style, parts=parts, threshold=threshold, background=behind)
+            yield _drawn(poses, image, size, fit, view, look)
             if on_progress:
                 on_progress(number, len(sequence))
 
@@ -84,10 +82,34 @@ def draw_sequence(
     elif path.suffix == "":
         _write_folder(path, sequence, pictures(), texts)
     else:
-        _write_video(path, sequence, pictures(), size, codec, mark)
+        w, h = compared_size(size)
+        frames = (3 * w, h) if view == "compare" else size
+        notes += _write_video(path, sequence, pictures(), frames, codec, mark)
     for note in notes:
         log.info("%s: %s", path.name, note)
     return notes
+
+
+def _canvas_size(sequence: PoseSequence, size: tuple[int, int] | None, view: str) -> tuple[int, int]:
+    """(w, h) on which the poses are drawn. Raises `InputError` for a size or a view that cannot be used."""
+    if view not in VIEWS:
+        raise InputError(f"view: expected one of {', '.join(VIEWS)}, got {view!r}")
+    if view != "map" and size not in (None, sequence.size):
+        raise InputError(f"view {view!r} has the size of the video, {sequence.size}: leave out the size {size}")
+    check_pixels(size or sequence.size, "the pose map")
+    return size or sequence.size
+
+
+def _drawn(
+    poses: Poses, image: np.ndarray | None, size: tuple[int, int], fit: str, view: str, look: Mapping[str, Any]
+) -> np.ndarray:
+    """One frame of a view, with the picture behind it if there is one."""
+    behind = place_picture(image, size, fit) if image is not None else None
+    if view == "compare":
+        return comparison(behind if behind is not None else np.zeros((size[1], size[0], 3), np.uint8), poses, **look)
+    if view == "overlay" and behind is not None:
+        return overlay(behind, poses, **look)
+    return draw_poses(place(poses, size, fit) if size != poses.size else poses, background=behind, **look)
 
 
 def _with_background(
@@ -124,21 +146,6 @@ def _other_shape(image: np.ndarray, size: tuple[int, int], fit: str) -> list[str
     return [f"the background is {w} x {h}, the poses are of {size[0]} x {size[1]}, another shape: it is {how}"]
 
 
-def _fitted(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
-    """The picture on a canvas of `size` (w, h), mapped as `place` maps the poses."""
-    import cv2
-
-    h, w = image.shape[:2]
-    if (w, h) == size:
-        return image
-    corners = np.asarray([[[0, 0], [w, h]]], np.float32)
-    frame = Poses(corners, np.ones((1, 2)), np.zeros((1, 5)), (w, h), "corners")
-    (left, top), (right, bottom) = place(frame, size, fit).keypoints[0].astype(float)
-    across, down = (right - left) / w, (bottom - top) / h
-    matrix = np.asarray([[across, 0, left + 0.5 * across - 0.5], [0, down, top + 0.5 * down - 0.5]])
-    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
-
-
 def _write_picture(
     path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], texts: Mapping[str, str]
 ) -> None:
@@ -156,13 +163,13 @@ def _write_folder(path: Path, sequence: PoseSequence, pictures: Iterator[np.ndar
 
 def _write_video(
     path: Path, sequence: PoseSequence, pictures: Iterator[np.ndarray], size: tuple[int, int], codec: str, mark: str
-) -> None:
+) -> list[str]:
+    """Returns notes about what the codec changed."""
     rate = rate_of(sequence) or USUAL_RATE
     with VideoWriter(path, size, rate, codec=codec, pts=_times(sequence), comment=mark) as writer:
-        for note in writer.notes:
-            log.warning("%s: %s", path.name, note)
         for picture in pictures:
             writer.write(picture)
+    return writer.notes
 
 
 def _times(sequence: PoseSequence) -> np.ndarray | None:

@@ -2,6 +2,10 @@
 
 A network works best with the style it was trained on: stick width, brightness, parts, even the order of the color
 channels. The values come from the projects named in `Style.source`.
+
+Widths are those at a short side of 512, and grow with the canvas: controlnet_aux, DWPose, Moore-AnimateAnyone and
+UniAnimate draw at that size and enlarge the map, so their networks saw limbs of the same share of every picture. The
+other projects draw at the final size by a rule of their own (`Style.own_rule`), which is kept.
 """
 
 from __future__ import annotations
@@ -21,6 +25,15 @@ class Canvas:
     h: int
     body_only: bool = False
 
+
+TRAINED_SIDE = 512
+"""Short side in pixels at which the widths of styles without a rule of their own are exact."""
+
+USUAL_LIMB = 30
+"""Pixels: the length of the limb that gets a given line width, where the width depends on the length."""
+
+MAX_LINE_WIDTH = 1000
+"""Pixels."""
 
 Color = tuple[int, int, int]
 
@@ -77,6 +90,7 @@ class Style:
             applies.)
         swap_red_blue: the project wrote its RGB colors as BGR.
         short_side: draw at this short side and downscale, as the project does; None: draw at the final size.
+        own_rule: why the widths are taken as they are at every size; "": they grow with the canvas.
     """
 
     source: str
@@ -95,40 +109,61 @@ class Style:
     by_score: bool = False
     swap_red_blue: bool = False
     short_side: int | None = None
+    own_rule: str = ""
+
+    def scale(self, canvas: Canvas, line_width: float | None = None) -> float:
+        """The factor of all widths on a canvas; with `line_width`, the one that makes a limb's half width that many
+        pixels."""
+        if line_width is not None:
+            return line_width / self.stick(canvas, USUAL_LIMB)
+        return 1.0 if self.own_rule else min(canvas.w, canvas.h) / TRAINED_SIDE
 
 
 _CONTROLNET = Style(source="ControlNet 1.1 (SD 1.5, SDXL), as controlnet_aux draws")
 _DWPOSE = Style(source="DWPose; Moore-AnimateAnyone", by_layer=True)
 _SWAPPED = replace(_DWPOSE, swap_red_blue=True)
+_XINSIR_RULE = "grows in steps with the long side, by the model card"
 
 STYLES: Mapping[str, Style] = MappingProxyType(
     {
         "controlnet": _CONTROLNET,
         "dwpose": _DWPOSE,
         "animate_anyone": _DWPOSE,
-        "xinsir": replace(_CONTROLNET, source="xinsir SDXL ControlNets, model card", stick=_xinsir, joint=_xinsir),
-        "xinsir_aux": replace(_CONTROLNET, source="xinsir scaling of controlnet_aux", stick=_xinsir),
+        "xinsir": replace(
+            _CONTROLNET, source="xinsir SDXL ControlNets, model card", stick=_xinsir, joint=_xinsir,
+            own_rule=_XINSIR_RULE,
+        ),
+        "xinsir_aux": replace(
+            _CONTROLNET, source="xinsir scaling of controlnet_aux", stick=_xinsir, own_rule=_XINSIR_RULE
+        ),
         "sdpose_native": replace(
             _CONTROLNET, source="SDPose nodes of ComfyUI", dim=1.0, feet="dots", inside_only=True, cut_colors=True,
+            own_rule="the node draws fixed widths at the picture's size",
         ),
         "sdpose_gradio": replace(
             _CONTROLNET, source="gradio app of SDPose", stick=_gradio(256, 1), joint=_gradio(192, 2), dim=1.0,
-            feet="dots", inside_only=True,
+            feet="dots", inside_only=True, own_rule="grows with the mean side for body models, fixed for whole bodies",
         ),
         "wan_animate": replace(
             _CONTROLNET, source="Wan-Animate", stick=_wan, joint=_wan, hand_line=_wan_hand, hand_dot=_wan_hand,
             face=None, feet="toes", toe_colors=((200, 200, 0), (100, 100, 0)), one_person=True,
+            own_rule="grows in steps with the short side",
         ),
         "musepose": replace(
             _SWAPPED, source="MusePose", stick=_by_length, hand_line=_by_length, hand_dot=_fixed(3), face=None,
-            one_person=True,
+            one_person=True, own_rule="grows with the length of each limb",
         ),
-        "mimicmotion": replace(_SWAPPED, source="MimicMotion", by_score=True, short_side=2160),
+        "mimicmotion": replace(
+            _SWAPPED, source="MimicMotion", by_score=True, short_side=2160,
+            own_rule="draws fixed widths at a short side of 2160 and downscales",
+        ),
         "unianimate": replace(
             _SWAPPED, source="UniAnimate", face=None, feet="toes", toe_colors=((170, 255, 255), (255, 255, 0)),
             one_person=True,
         ),
-        "open_animate_anyone": replace(_SWAPPED, source="Open-AnimateAnyone"),
+        "open_animate_anyone": replace(
+            _SWAPPED, source="Open-AnimateAnyone", own_rule="draws fixed widths at the video's size"
+        ),
     }
 )  # fmt: skip
 """Name -> style. `animate_anyone` is an alias of `dwpose`."""

@@ -17,6 +17,7 @@ from ..dependencies import require
 from ..errors import InputError, reason_of
 from ..files import atomic_path, seal
 from .file import reformat
+from .gif import GIF_SHORTEST, GIF_TIME_BASE, Palettes, insert_comment
 
 TIME_BASE = Fraction(1, 90_000)
 """Seconds. Frame times are rounded to it if they have no common fraction of a second."""
@@ -33,22 +34,54 @@ MAX_SIDE = 16_384
 
 @dataclass(frozen=True)
 class Codec:
-    """Encoder settings."""
+    """Encoder settings.
+
+    Attributes:
+        plays: browsers and usual players show it as it is: it is for looking, not for tools.
+        even: needs even sides.
+    """
 
     encoder: str
     pixel_format: str
+    suffix: str
+    plays: bool = False
     even: bool = False
     options: dict[str, str] = field(default_factory=dict)
 
 
+_X264 = {"preset": "veryfast", "bf": "0"}
+_VP9 = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
 CODECS = {
-    "lossless": Codec("libx264rgb", "rgb24", options={"crf": "0", "preset": "veryfast", "bf": "0", "g": "25"}),
-    "h264": Codec("libx264", "yuv420p", even=True, options={"crf": "18", "preset": "medium"}),
-    "ffv1": Codec("ffv1", "bgr0", options={"level": "3", "g": "1", "slices": "4"}),
+    "lossless": Codec("libx264rgb", "rgb24", ".mp4", options=_X264 | {"crf": "0", "g": "25"}),
+    "h264": Codec("libx264", "yuv420p", ".mp4", plays=True, even=True, options=_X264 | {"crf": "18"}),
+    "ffv1": Codec("ffv1", "bgr0", ".mkv", options={"level": "3", "g": "1", "slices": "4"}),
+    "gif": Codec("gif", "pal8", ".gif", plays=True, options={"gifflags": "-transdiff"}),
+    "webm": Codec("libvpx-vp9", "yuv420p", ".webm", plays=True, even=True, options=_VP9),
 }
-"""lossless: bit-exact RGB; h264: plays everywhere, slight color bleeding; ffv1: lossless without x264."""
+"""lossless: bit-exact RGB; h264: plays everywhere, slight color bleeding; ffv1: lossless without x264; gif: 256 colors
+per frame, at most 50 frames per second; webm: VP9, for web pages.
 
-SUFFIX = {"lossless": ".mp4", "h264": ".mp4", "ffv1": ".mkv"}
+Without B-frames x264 gives small videos the same bytes every time; a slower preset takes twice the time for files and
+errors within 5%. GIF's own default, transdiff, damages frames of changing palettes.
+"""
+
+SUFFIX = {name: codec.suffix for name, codec in CODECS.items()}
+
+
+def playable(codec: str) -> str:
+    """The codec of a video for looking, beside others of this codec: the same one if it plays, otherwise h264."""
+    return codec if CODECS[codec].plays else "h264"
+
+
+def codec_of(suffix: str, *, for_eyes: bool = False) -> str:
+    """The usual codec of files with this suffix; of several, the first one, or the first that plays.
+
+    Raises `InputError` for a suffix that no codec has.
+    """
+    fitting = [name for name, kind in CODECS.items() if kind.suffix == suffix.lower()]
+    if not fitting:
+        raise InputError(f"a video cannot end in {suffix!r}: choose one of {', '.join(sorted(set(SUFFIX.values())))}")
+    return next((name for name in fitting if CODECS[name].plays), fitting[0]) if for_eyes else fitting[0]
 
 
 class VideoWriter:
@@ -56,8 +89,8 @@ class VideoWriter:
 
     Args:
         path: file with the codec's suffix.
-        size: (w, h) of the frames. "h264" needs even sides: odd ones are extended by repeating the last row or column,
-            and `notes` says so.
+        size: (w, h) of the frames. "h264" and "webm" need even sides: odd ones are extended by repeating the last row
+            or column, and `notes` says so.
         frame_rate: frames per second, exact (MKV rounds times to milliseconds).
         codec: a name in `CODECS`.
         pts: for variable rates, the time in seconds of each frame to write, rising, not negative. Exact if all are
@@ -97,9 +130,11 @@ class VideoWriter:
         self._ticks: list[int] | None = None
         if pts is not None:
             self._time_base, self._ticks = _ticks(self.path, pts)
-        self._frames = 0
+        self._frames = self._left_out = 0
+        self._last_tick = -GIF_SHORTEST
         self._container: Any = None
         self._stream: Any = None
+        self._palettes: Palettes | None = None
 
     def __enter__(self) -> VideoWriter:
         self._file = self._open_file()
@@ -122,7 +157,7 @@ class VideoWriter:
             with self._as_input_errors():
                 self._container = av.open(f"file:{temporary}", "w", container_options=options)
             if self._comment:
-                self._container.metadata["comment"] = self._comment
+                self._container.metadata["comment"] = self._comment  # GIF has no metadata: see `insert_comment`
             try:
                 self._add_stream()
                 yield
@@ -131,6 +166,8 @@ class VideoWriter:
                 with contextlib.suppress(av.error.FFmpegError, OSError):  # `_finish` has reported them
                     self._container.close()
             if self._comment:
+                if self.codec == "gif":
+                    insert_comment(temporary, self._comment)
                 seal(temporary, self.path.suffix)
             with open(temporary, "rb") as file:  # some disks only now report that they are full
                 os.fsync(file.fileno())
@@ -140,7 +177,9 @@ class VideoWriter:
         self._stream = self._container.add_stream(kind.encoder, rate=self.frame_rate, options=dict(kind.options))
         self._stream.width, self._stream.height = self.size[0] + self._padding[1], self.size[1] + self._padding[0]
         self._stream.pix_fmt = kind.pixel_format
-        if self._ticks is not None:
+        if self.codec == "gif":
+            self._stream.codec_context.time_base = GIF_TIME_BASE
+        elif self._ticks is not None:
             self._stream.codec_context.time_base = self._time_base
         if kind.pixel_format.startswith("yuv"):  # limited range, BT.709, as players expect
             self._stream.color_range, self._stream.colorspace = 1, 1
@@ -154,6 +193,9 @@ class VideoWriter:
         with self._as_input_errors():
             self._container.mux(self._stream.encode(None))
             self._container.close()
+        if self._left_out:
+            frames = f"{self._left_out} of {self._frames} frames are left out"
+            self.notes.append(f"a GIF has at most 50 frames per second: {frames}")
 
     def write(self, image: np.ndarray) -> None:
         """Add a frame, RGB uint8 (H, W, 3)."""
@@ -165,10 +207,17 @@ class VideoWriter:
         if any(self._padding):
             image = np.pad(image, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
         with self._as_input_errors():
+            ticks, time_base = self._next_time()
+            self._frames += 1
+            if self.codec == "gif":
+                ticks, time_base = round(ticks * time_base / GIF_TIME_BASE), GIF_TIME_BASE
+                if ticks - self._last_tick < GIF_SHORTEST:
+                    self._left_out += 1
+                    return
+                self._last_tick = ticks
             frame = self._frame_of(np.ascontiguousarray(image))
-            frame.pts, frame.time_base = self._next_time()
+            frame.pts, frame.time_base = ticks, time_base
             self._container.mux(self._stream.encode(frame))
-        self._frames += 1
 
     def _frame_of(self, image: np.ndarray) -> Any:
         """The picture in the encoder's format; PyAV itself would convert it differently."""
@@ -176,6 +225,9 @@ class VideoWriter:
 
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         kind = CODECS[self.codec].pixel_format
+        if kind == "pal8":
+            self._palettes = self._palettes or Palettes(self.size)
+            return self._palettes.reduce(frame)
         if kind.startswith("yuv"):
             return reformat(frame, format=kind, dst_colorspace="ITU709", dst_color_range="MPEG")
         return reformat(frame, format=kind)

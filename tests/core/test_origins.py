@@ -134,7 +134,7 @@ def drawn(folder: Path, name: str) -> tuple[Path, dict[str, Any]]:
     return file, mark
 
 
-NAMES = ("a_pose.png", "a_keypoints.json", "a_kps.mp4", "a_kps.mkv")
+NAMES = ("a_pose.png", "a_keypoints.json", "a_kps.mp4", "a_kps.mkv", "a_overlay.webm", "a_overlay.gif")
 
 
 def is_kept(file: Path, mark: dict[str, Any]) -> bool:

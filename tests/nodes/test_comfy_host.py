@@ -432,11 +432,11 @@ def test_two_nodes_on_one_video_and_a_rerun_write_files_of_their_own(server: Ser
 
     server.run(prompt())
     first = files()
-    assert len(first) == 4 and len({data for name, data in first.items() if name.endswith("_kps.mp4")}) == 2
+    assert len(first) == 6 and len({data for name, data in first.items() if name.endswith("_kps.mp4")}) == 2
     server.run(prompt(keep_finished=True))
     assert files() == first
     server.run(prompt(every=2))
-    assert first.items() < files().items() and len(files()) == 8
+    assert first.items() < files().items() and len(files()) == 12
 
 
 def test_the_steps_for_videos_one_by_one(server: Server) -> None:

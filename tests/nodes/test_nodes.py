@@ -322,6 +322,26 @@ def test_size_of_the_pose_map(nodes: dict, estimate: Any, settings: dict, size: 
     assert nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **(DRAW | settings)).args[0].shape[1:3] == size
 
 
+def test_the_width_of_limbs(nodes: dict, estimate: Any) -> None:
+    poses, _, _ = estimate(BOX)
+    draw = nodes["SDPoseAnnotatorDraw"].execute
+    pixels = [int((draw(poses=poses, **DRAW, line_width=w).args[0].amax(-1) > 0).sum()) for w in (0, 1, 4)]
+    assert 0 < pixels[0] <= pixels[1] < pixels[2], "0 is the style's: a short side of 48 has limbs of 1"
+
+
+@pytest.mark.parametrize("background", ["black", "picture"])
+def test_annotator_draws_at_another_size(nodes: dict, background: str, input_error: type[Exception]) -> None:
+    image = picture(64, 48)
+    values = ANNOTATE | {"background": background, "image": image}
+    made = nodes["SDPoseAnnotator"].execute(**values, width=96, fit="crop", line_width=3.0).args
+    assert made[0].shape == (1, 128, 96, 3)
+    assert made[4][0].size == (48, 64), "the poses stay in pixels of the image"
+    if background == "picture":
+        assert torch.allclose(made[0].mean(), image.mean(), atol=0.02)
+    with pytest.raises(input_error, match="too large"):
+        nodes["SDPoseAnnotator"].execute(**values, width=1, height=99_999)
+
+
 @pytest.mark.parametrize(("size", "width"), [((900_000, 900_000), 0), ((1, 4000), 512)])
 def test_a_pose_map_of_an_impossible_size_is_refused_before_memory_is_asked_for(
     nodes: dict, inside: Any, input_error: type[Exception], size: tuple[int, int], width: int

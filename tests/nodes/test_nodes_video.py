@@ -303,7 +303,23 @@ def test_two_nodes_and_a_rerun_write_files_of_their_own(run: Any, base: Path, sh
     ]  # fmt: skip
     assert not torch.equal(results[0][2], results[1][2]) and torch.equal(results[0][2], results[2][2])
     assert len({result[0].get_stream_source() for result in results}) == 3
-    assert len(names_of(out)) == 6
+    assert len(names_of(out)) == 9, "poses, pose video and its copy"
+
+
+def test_size_and_width_of_the_pose_video_and_no_copy(
+    run: Any, base: Path, short_clip: Any, input_error: type[Exception]
+) -> None:
+    clip = {"path": short_clip("sized.mp4"), "folder": "sized"}
+    with pytest.raises(input_error, match="both width and height"):
+        run("Video", **clip, width=64)
+    settings = {"width": 64, "height": 96, "fit": "stretch", "line_width": 3.0, "playable": False}
+    _, _, preview, _, info = run("Video", **clip, **settings)
+    assert preview.shape == (1, 96, 64, 3)
+    assert names_of(base / "output" / "sized") == ["sized.pose.npz", "sized_kps.mp4"]
+    assert "sized_kps_play" not in info
+    info = run("Video", **clip, **settings | {"playable": True, "keep_finished": True})[4]
+    assert names_of(base / "output" / "sized") == ["sized.pose.npz", "sized_kps.mp4", "sized_kps_play.mp4"]
+    assert "sized_kps_play.mp4 (to look at)" in info
 
 
 def test_two_videos_of_one_name_never_mix(run: Any, base: Path, short_clip: Any) -> None:
@@ -312,7 +328,7 @@ def test_two_videos_of_one_name_never_mix(run: Any, base: Path, short_clip: Any)
         card = short_clip(f"card{turn}/MVI.mp4", turn)
         paths.append(Path(run("Video", path=card, folder="two", smooth=False, keep_finished=keep)[3]).name)
     assert paths == ["MVI.pose.npz", "MVI_00002.pose.npz"] * 2
-    assert len(names_of(base / "output" / "two")) == 4
+    assert len(names_of(base / "output" / "two")) == 6
 
 
 def test_a_file_that_was_there_before_stays(run: Any, base: Path, short_clip: Any) -> None:

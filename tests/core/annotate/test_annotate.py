@@ -437,6 +437,7 @@ def test_every_drawing_says_from_which_poses_it_is(tmp_path: Path) -> None:
     assert {mark["poses"] for mark in marks.values()} == {poses}
     assert marks["a_pose.png"]["drawing"] == {
         "style": "musepose", "parts": None, "threshold": 0.3, "size": [64, 64], "fit": "pad",
+        "line_width": None,
     }  # fmt: skip
     assert marks["a_keypoints.json"]["drawing"] == {"threshold": 0.3, "scores": False}
 

@@ -536,12 +536,12 @@ def test_a_clip_gives_its_files_and_nothing_else(tmp_path: Path) -> None:
         on_progress=lambda *at: progress.append(at),
         on_draw=lambda *at: drawn.append(at),
     )
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_overlay.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4", "clip_overlay.mp4"]
     assert (outcome.status, outcome.frames, outcome.people, outcome.batch_size) == ("done", 40, 2, 8)
     assert outcome.message == "40 frames, 2 people; figures"
     assert [path.name for path in outcome.files] == names(out)
     assert progress[-1] == (40, 40)
-    assert drawn == [(n, 40) for n in range(1, 41)] * 2
+    assert drawn == [(n, 40) for n in range(1, 41)] * 3
     sequence = result(out)
     assert (len(sequence), sequence.frame_rate, sequence.size) == (40, RATE, SIZE)
     assert sequence.meta["source"] == "clip40.json"
@@ -576,7 +576,7 @@ def test_a_missing_video_is_drawn_from_the_sequence(tmp_path: Path) -> None:
     outcome = annotate(out, estimator=never, detector=never)
     assert [path.name for path in outcome.files] == ["clip_kps.mp4"]
     assert (out / "clip_kps.mp4").read_bytes() == video
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 @pytest.mark.parametrize("after", [8, 9, 30, 40])
@@ -596,7 +596,7 @@ def test_a_stopped_run_goes_on_with_the_same_bytes(tmp_path: Path, undisturbed: 
     assert outcome.notes == []
     assert_same(result(out), undisturbed)
     assert result(out).meta == undisturbed.meta
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def test_a_run_stopped_while_drawing_goes_on(tmp_path: Path, undisturbed: PoseSequence) -> None:
@@ -606,7 +606,7 @@ def test_a_run_stopped_while_drawing_goes_on(tmp_path: Path, undisturbed: PoseSe
     assert names(out) == [".clip.sdpose", "clip.pose.npz"]
     annotate(out, estimator=never, detector=never)
     assert_same(result(out), undisturbed)
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def damage_byte(path: Path) -> None:
@@ -682,7 +682,7 @@ def test_an_unfinished_run_of_another_source_is_thrown_away_only_if_asked(tmp_pa
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     [note] = annotate(out, options=ClipOptions(chunk=8, overwrite=True)).notes
     assert "was of another source (source was a file (" in note
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def test_where_nothing_is_finished_other_settings_start_over(tmp_path: Path) -> None:
@@ -765,7 +765,7 @@ def test_the_lock_file_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None
     work.mkdir(parents=True)
     (work / "lock").write_text("process 1\n")
     assert annotate(tmp_path / "out").status == "done"
-    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def test_a_model_that_is_missing_leaves_no_folder(tmp_path: Path) -> None:
@@ -785,7 +785,7 @@ def test_what_a_kill_left_while_clearing_up_goes_away(tmp_path: Path) -> None:
     for name in ("chunk_00000.npz", "lock"):  # the settings go first, the lock last
         (work / name).touch()
     assert annotate(out, estimator=never, detector=never).message == "its files already exist"
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -808,7 +808,7 @@ def test_killed_while_the_poses_are_put_in_place_nothing_is_left_after_the_next_
             annotate(out)
     assert names(out) == [".clip.sdpose", *(["clip.pose.npz"] if moment == "after" else [])]
     annotate(out)
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def link_to_a_folder(work: Path, elsewhere: Path) -> None:
@@ -867,7 +867,7 @@ def test_an_unfinished_overwriting_run_is_told_of(tmp_path: Path) -> None:
     estimator = FigureEstimator()
     annotate(out, options=overwriting, estimator=lambda: estimator)
     assert sum(estimator.calls) == 24
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def test_a_sequence_without_an_origin_is_not_drawn_for_this_video(tmp_path: Path) -> None:
@@ -952,7 +952,7 @@ def test_a_clip_that_another_process_finished_just_before_the_lock(
     monkeypatch.setattr(clip_module, "WorkFolder", late)
     with pytest.raises(OtherOrigin, match=r"clip\.pose\.npz exists, but it was made from another file"):
         annotate_other(out, other_clip(tmp_path, card=2), estimator=never)
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
     monkeypatch.setattr(clip_module, "WorkFolder", late)
     out = tmp_path / "out2"
     assert annotate_other(out, other_clip(tmp_path), estimator=never, detector=never).status == "done"
@@ -976,7 +976,9 @@ def test_another_clip_of_the_name_is_refused_and_a_copy_of_this_one_kept(
     assert files_in(out) == before
     if content:
         annotate_other(out, second, options=ClipOptions(chunk=4, overwrite=True))
-        assert names(out) == ["clip.pose.npz", "clip_kps.mp4"], "the overlay of the first clip does not stay"
+        assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"], (
+            "the overlay of the first clip does not stay"
+        )
         assert annotate_other(out, second, estimator=never, detector=never).status == "kept"
 
 
@@ -1104,7 +1106,7 @@ def test_drawing_stopped_and_another_source_comes(tmp_path: Path) -> None:
     with pytest.raises(OtherOrigin, match="another file"):
         annotate_other(out, other_clip(tmp_path, card=2), estimator=never, detector=never)
     short(out, estimator=never, detector=never)
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def test_overwriting_stopped_while_drawing_goes_on_without_the_model(tmp_path: Path) -> None:
@@ -1115,7 +1117,7 @@ def test_overwriting_stopped_while_drawing_goes_on_without_the_model(tmp_path: P
     estimator = FigureEstimator()
     short(out, options=overwriting, estimator=lambda: estimator)
     assert not estimator.calls
-    assert names(out) == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(out) == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def test_drawing_again_leaves_an_unfinished_overwriting_run(tmp_path: Path) -> None:
@@ -1133,11 +1135,11 @@ def test_what_is_drawn_carries_its_mark(tmp_path: Path) -> None:
     short(out, options=ClipOptions(chunk=4, overlay=True, style="musepose"))
     origin = result(out).meta["origin"]
     assert origin["source"] == file_identity(tmp_path / "clip12.json")
-    for name in ("clip_kps.mp4", "clip_overlay.mp4"):
+    for name, codec in (("clip_kps.mp4", "lossless"), ("clip_kps_play.mp4", "h264"), ("clip_overlay.mp4", "h264")):
         mark = read_mark(out / name)
         assert mark is not None
         assert mark["poses"] == file_identity(out / "clip.pose.npz")["sha256"]
-        assert (mark["drawing"]["style"], mark["drawing"]["codec"]) == ("musepose", "lossless")
+        assert (mark["drawing"]["style"], mark["drawing"]["codec"]) == ("musepose", codec)
 
 
 # --- names with a counter ------------------------------------------------------------------------------------------
@@ -1205,7 +1207,7 @@ def test_what_a_kill_left_before_the_first_frame_takes_no_name(tmp_path: Path) -
     work.mkdir(parents=True)
     (work / "lock").touch()
     assert numbered(tmp_path / "out").name == "clip"
-    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4"]
+    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
 
 
 def test_a_long_name_with_a_counter_still_fits(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from remembered import forget
 
 from sdpose_core.cli.arguments import show_path
 from sdpose_core.cli.main import build_parser, main
+from sdpose_core.images import read_image
 from sdpose_core.poses import PoseSequence
 from sdpose_core.streams import log_to_stderr
 
@@ -320,3 +321,36 @@ def test_the_log_and_paths_in_a_terminal_are_on_one_line(
         monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
         show_path(Path("a\x1bb"))
         assert capsys.readouterr().out == expected
+
+
+# --- files to look at ------------------------------------------------------------------------------------------------
+
+
+def test_pictures_side_by_side_and_on_one_sheet(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def run(*options: str) -> str:
+        command = ["image", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--compare", "--sheet", *options]
+        assert main(command) == 1, "one picture is damaged"
+        return capsys.readouterr().err
+
+    (tmp_path / "in").mkdir()
+    Image.open(DATA / "astronaut.png").crop((0, 0, 401, 512)).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"damaged")
+    assert "contact sheet: " in run()
+    ours = ["a.pose.npz", "a_compare.png", "a_keypoints.json", "a_pose.png", "sheet.html"]
+    assert names(tmp_path / "out") == ours
+    strip = read_image(tmp_path / "out" / "a_compare.png")
+    np.testing.assert_array_equal(strip[:, :401], read_image(tmp_path / "in" / "a.png"))
+    np.testing.assert_array_equal(strip[:, 802:], read_image(tmp_path / "out" / "a_pose.png"))
+    first = (tmp_path / "out" / "sheet.html").read_text(encoding="utf-8")
+    assert first.index("<h2>b</h2>") < first.index("<h2>a</h2>")
+    (tmp_path / "out" / "sheet.html").unlink()
+    assert "a.png: kept" in run()
+    again = (tmp_path / "out" / "sheet.html").read_text(encoding="utf-8")
+    assert again.count("data:image/webp") == 2 and "1 person" in again
+    drawn = read_image(tmp_path / "out" / "a_pose.png")
+    assert "drawn again from the keypoints: a_pose.png, a_compare.png" in run("--line-width", "9")
+    assert (read_image(tmp_path / "out" / "a_pose.png") > 0).sum() > 1.5 * (drawn > 0).sum()
+    (tmp_path / "out" / "sheet.html").write_text("my own notes", encoding="utf-8")
+    command = ["image", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--sheet"]
+    assert main(command) == 2 and "no contact sheet of sdpose" in capsys.readouterr().err
+    assert main(["image", str(tmp_path / "out"), "-o", str(tmp_path / "out2")]) == 2, "no result is an input"

@@ -27,7 +27,7 @@ from sdpose_core.images import read_image
 from sdpose_core.poses import PoseSequence
 from sdpose_core.resumable import take_lock
 
-SUFFIXES = (".pose.npz", "_kps.mp4")
+SUFFIXES = (".pose.npz", "_kps.mp4", "_kps_play.mp4")
 
 
 class FakeEstimator(StandInEstimator):

@@ -147,7 +147,8 @@ def test_a_folder_of_frames_that_is_also_out(capsys: pytest.CaptureFixture) -> N
     assert run("video", "in", out="in") == 0
     write_png("in/f3.png", GRAY[:8], {MARK: mark_text({"poses": None, "drawing": {}})})
     (Path("in") / "in.pose.npz").unlink()
-    (Path("in") / "in_kps.mp4").unlink()
+    for name in ("in_kps.mp4", "in_kps_play.mp4"):
+        (Path("in") / name).unlink()
     assert run("video", "in", out="in") == 0
     assert "3 frames" in capsys.readouterr().err
     for name in ("in/in_kps.mp4", "in/f3.png"):

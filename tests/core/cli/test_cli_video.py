@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from paths import DATA, SHARED
@@ -22,6 +23,7 @@ from sdpose_core.cli.clip_arguments import clip_options, make_clip_detector
 from sdpose_core.cli.main import build_parser, main
 from sdpose_core.cli.progress import Bar
 from sdpose_core.images import read_image, write_png
+from sdpose_core.inputs import is_result
 from sdpose_core.origins import file_identity, read_mark
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.cleaning import CleanOptions
@@ -73,7 +75,7 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture
 ) -> None:  # fmt: skip
     assert run("video", clip, "-o", tmp_path, "--overlay") == 0
-    assert names(tmp_path) == ["photo.pose.npz", "photo_kps.mp4", "photo_overlay.mp4"]
+    assert names(tmp_path) == ["photo.pose.npz", "photo_kps.mp4", "photo_kps_play.mp4", "photo_overlay.mp4"]
     sequence = PoseSequence.load(tmp_path / "photo.pose.npz")
     assert (len(sequence), sequence.size, sequence.frame_rate) == (6, (400, 512), Fraction(24000, 1001))
     assert set(sequence.track_ids.ravel().tolist()) == {0}
@@ -85,13 +87,62 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     for pose_map, overlay, image in zip(maps, overlays, original, strict=True):
         assert pose_map.any()
         black = ~pose_map.any(axis=2)
-        np.testing.assert_array_equal(overlay[black], image[black])
-        assert (overlay[~black] != image[~black]).any()
+        assert np.abs(overlay[black].astype(int) - image[black]).mean() < 4, "it is for players, which lose a little"
+        assert np.abs(overlay[~black].astype(int) - image[~black]).mean() > 40
     printed = capsys.readouterr()
     assert "preview" in printed.err
     assert "6 frames, 1 person" in printed.err
+    purpose = "photo_kps.mp4 is for tools, without loss; to look at: photo_kps_play.mp4, photo_overlay.mp4"
+    assert purpose in printed.err
     assert run("video", clip, "-o", tmp_path, "--overlay") == 0
     assert "kept: its files already exist" in capsys.readouterr().err
+
+
+def test_videos_for_looking_play_and_the_one_for_tools_is_lossless(tmp_path: Path, clip: Path) -> None:
+    with VideoWriter(tmp_path / "odd.mp4", (399, 511), Fraction(10)) as writer:
+        for frame in frames_of(clip)[:2]:
+            writer.write(np.ascontiguousarray(frame[:511, :399]))
+    out = tmp_path / "out"
+    assert run("video", tmp_path / "odd.mp4", "-o", out, "--overlay", "--compare") == 0
+    kinds = {}
+    for file in out.glob("*.mp4"):
+        with av.open(str(file)) as container:
+            stream = container.streams.video[0]
+            kinds[file.name] = (stream.codec_context.name, stream.pix_fmt, stream.width, stream.height, stream.frames)
+    assert kinds == {
+        "odd_kps.mp4": ("h264", "gbrp", 399, 511, 2), "odd_kps_play.mp4": ("h264", "yuv420p", 400, 512, 2),
+        "odd_overlay.mp4": ("h264", "yuv420p", 400, 512, 2), "odd_compare.mp4": ("h264", "yuv420p", 1198, 512, 2),
+    }  # fmt: skip
+    pose_map, copy = frames_of(out / "odd_kps.mp4")[0], frames_of(out / "odd_kps_play.mp4")[0]
+    assert np.abs(copy[:511, :399].astype(int) - pose_map).mean() < 2
+    strip, picture = frames_of(out / "odd_compare.mp4")[0], frames_of(tmp_path / "odd.mp4")[0]
+    assert np.abs(strip[:511, :399].astype(int) - picture).mean() < 4
+    assert np.abs(strip[:511, 798:1197].astype(int) - pose_map).mean() < 2
+
+
+@pytest.mark.parametrize("codec", ["gif", "webm", "h264"])
+def test_a_codec_that_plays_needs_no_copy(tmp_path: Path, codec: str, capsys: pytest.CaptureFixture) -> None:
+    clip, out, end = small_video(tmp_path / "in" / "photo.mp4", 3), tmp_path / "out", {"h264": "mp4"}.get(codec, codec)
+    made = ["photo.pose.npz", f"photo_kps.{end}", f"photo_overlay.{end}"]
+
+    def printed(*more: object) -> str:
+        options = ("--overlay", "--codec", codec, "--model", "preview", "--if-nobody", "full-image", *more)
+        assert run("video", clip, "-o", out, *options) == 0
+        assert names(out) == made
+        return capsys.readouterr().err
+
+    assert "done: 2 frames" in printed()
+    assert "kept: its files already exist" in printed()
+    for name in made[1:]:
+        assert is_result(out / name) and read_mark(out / name) is not None
+    (out / made[1]).write_bytes((out / made[1]).read_bytes()[:-9])
+    assert f"drawn again from the keypoints: {made[1]}" in printed()
+    assert f"drawn again from the keypoints: {made[1]}, {made[2]}" in printed("--line-width", 9)
+
+
+def test_the_copy_can_be_left_out(tmp_path: Path, clip: Path) -> None:
+    assert run("video", clip, "-o", tmp_path, "--no-playable", "--every", 5) == 0
+    assert names(tmp_path) == ["photo.pose.npz", "photo_kps.mp4"]
 
 
 def test_every_second_frame(tmp_path: Path, clip: Path) -> None:
@@ -122,7 +173,7 @@ def test_ctrl_c_leaves_what_is_done_and_says_how_to_go_on(
     assert "run the same command again" in printed
     assert len(PoseSequence.load(out / "photo.partial.pose.npz")) == 4
     assert run("video", clip, "-o", out, "--chunk", 2) == 0
-    assert names(out) == ["photo.pose.npz", "photo_kps.mp4"]
+    assert names(out) == ["photo.pose.npz", "photo_kps.mp4", "photo_kps_play.mp4"]
     assert run("video", clip, "-o", tmp_path / "whole", "--chunk", 2) == 0
     first, second = (PoseSequence.load(folder / "photo.pose.npz") for folder in (out, tmp_path / "whole"))
     assert first.keypoints.tobytes() == second.keypoints.tobytes()
@@ -143,7 +194,7 @@ def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
     for n in (1, 2, 10):
         write_png(tmp_path / "my.frames" / f"frame{n}.png", image[:, 10 * n : 400 + 10 * n])
     assert run("video", tmp_path / "my.frames", "-o", tmp_path / "out", "--frame-rate", "12", "--codec", "ffv1") == 0
-    assert names(tmp_path / "out") == ["my.frames.pose.npz", "my.frames_kps.mkv"]
+    assert names(tmp_path / "out") == ["my.frames.pose.npz", "my.frames_kps.mkv", "my.frames_kps_play.mp4"]
     sequence = PoseSequence.load(tmp_path / "out" / "my.frames.pose.npz")
     assert sequence.pts.tolist() == [0, 1 / 12, 2 / 12]
     assert np.abs(sequence.keypoints[:, 0, 0, 0] - [212, 202, 122]).max() < 12
@@ -215,6 +266,23 @@ def test_two_videos_of_one_name_and_other_settings(tmp_path: Path, capsys: pytes
     assert run("video", card2, *base[2:], "--overwrite") == 0
     assert run("video", card2, *base[2:]) == 0
     assert "kept: its files already exist" in capsys.readouterr().err
+
+
+def test_videos_on_one_sheet(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "ChildRun", RunHere)
+    small_video(tmp_path / "in" / "a" / "empty.mp4", 1)
+    (tmp_path / "in" / "b.mp4").write_bytes(b"damaged")
+    (tmp_path / "in" / "c.mp4").symlink_to(clip)
+    base = ["batch", tmp_path / "in", "-r", "-o", tmp_path / "out", "--model", "preview", "--every", 5, "--no-playable"]
+    for turn in range(2):
+        assert run(*base, "--sheet") == 1
+        page = (tmp_path / "out" / "sheet.html").read_text(encoding="utf-8")
+        order = [page.index(f"<h2>{name}</h2>") for name in ("b", "a/empty", "c")]
+        assert order == sorted(order) and page.count("data:image/webp") == 4, turn
+        assert "shown is frame" in page and 'href="a/empty_kps.mp4"' in page
+    assert "2 kept" in capsys.readouterr().err
 
 
 def test_two_memory_cards_in_one_batch_folder(
@@ -387,6 +455,27 @@ def test_draw_says_what_does_not_fit(sequence_file: Path, tmp_path: Path, capsys
     assert run("draw", sequence_file, "-o", tmp_path / "b.mp4", "--background", tmp_path / "frames" / "0.png") == 0
     assert "black:" not in capsys.readouterr().err
     assert [int(frame[48, 2].mean()) for frame in frames_of(tmp_path / "b.mp4")] == [10, 10, 10]
+
+
+def test_draw_writes_what_the_name_says(
+    sequence_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:  # fmt: skip
+    still = tmp_path / "still.png"
+    write_png(still, np.full((96, 64, 3), 90, np.uint8))
+    for out in ("a.gif", "a.webm", "a.mkv", "a.mp4"):
+        assert run("draw", sequence_file, "-o", tmp_path / out) == 0
+        assert capsys.readouterr().out.strip() == str(tmp_path / out)
+        assert len(frames_of(tmp_path / out)) == 3
+    assert names(tmp_path) == ["a.gif", "a.mkv", "a.mp4", "a.webm", "a_play.mp4", "still.png", "walk.pose.npz"]
+    assert run("draw", sequence_file, "-o", tmp_path / "b.mp4", "--no-playable", "--line-width", 2) == 0
+    assert not (tmp_path / "b_play.mp4").exists()
+    assert run("draw", sequence_file, "-o", tmp_path / "c.mp4", "--background", still, "--compare") == 0
+    assert frames_of(tmp_path / "c.mp4")[0].shape == (96, 192, 3)
+    assert not (tmp_path / "c_play.mp4").exists(), "it is for looking itself"
+    assert run("draw", sequence_file, "-o", tmp_path / "d.mp4", "--compare") == 1
+    assert "name it with --background" in capsys.readouterr().err
+    assert run("draw", sequence_file, "-o", tmp_path / "a.avi") == 1
+    assert "a video cannot end in '.avi'" in capsys.readouterr().err
 
 
 def test_drawings_say_from_what_they_were_drawn(sequence_file: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from golden.make_drawing_hashes import PROJECTS, digest, scenes
 from paths import GOLDEN
 
-from sdpose_core.drawing.pose_maps import draw_people, draw_poses, overlay
+from sdpose_core.drawing.pose_maps import COMPARED_SIDE, comparison, draw_people, draw_poses, overlay
 from sdpose_core.drawing.renderer import HEAD_POINTS, STICKS
-from sdpose_core.drawing.styles import STYLES, Canvas, check_style
+from sdpose_core.drawing.styles import STYLES, TRAINED_SIDE, Canvas, check_style
 from sdpose_core.errors import InputError
 from sdpose_core.openpose.order import OPENPOSE_18_NAMES, PART_SIZES, OpenPosePerson, people
 from sdpose_core.poses import Poses
@@ -53,7 +53,10 @@ def test_pixels_are_those_of_the_project(style: str, name: str) -> None:
     expected = known.get(f"OpenCV {cv2.__version__}")
     if expected is None and len(set(known.values())) > 1:
         pytest.skip(f"no hash of OpenCV {cv2.__version__}, and those of {', '.join(known)} differ")
-    assert digest(draw_poses(scene(name), style=style)) == (expected or next(iter(known.values())))
+    poses = scene(name)  # the projects are called at this size; ours enlarges from a short side of 512 if they do
+    width = None if STYLES[style].own_rule or min(poses.size) == TRAINED_SIDE else 4
+    drawn = draw_poses(poses, style=style, line_width=width)
+    assert digest(drawn) == (expected or next(iter(known.values())))
 
 
 @pytest.mark.parametrize("points", [17, 133])
@@ -158,12 +161,110 @@ def test_threshold_and_unseen_points() -> None:
     assert draw_poses(Poses.empty((7, 5), "coco_17")).shape == (5, 7, 3)
 
 
-def test_size_scales_the_points_not_the_sticks() -> None:
+def test_size_scales_the_points() -> None:
     people = scenes()["two"].people
     larger = people * np.array([3, 2, 1], np.float32)
     np.testing.assert_array_equal(
         draw_poses(poses_of(people, (640, 480)), size=(1920, 960)), draw_poses(poses_of(larger, (1920, 960)))
     )
+
+
+# --- widths ----------------------------------------------------------------------------------------------------------
+
+GROWING = sorted(name for name, style in STYLES.items() if not style.own_rule)
+WIDTHS = {
+    # short side: half width of a limb, radius of a joint, pixels across a finger (always odd), radius of its joint,
+    # radius of a face point
+    64: (1, 1, 1, 1, 1),
+    256: (2, 2, 1, 2, 2),
+    512: (4, 4, 3, 4, 3),
+    768: (6, 6, 5, 6, 5),
+    1024: (8, 8, 7, 8, 6),
+    2048: (16, 16, 13, 16, 12),
+}
+
+
+def measured(style: str, size: tuple[int, int], line_width: float | None = None) -> tuple[int, ...]:
+    """The widths of `WIDTHS` in a pose map, counted in pixels across; 0 for what the style does not draw."""
+    w, h = size
+    limb = person(body={2: (w // 8, h // 2), 3: (w - w // 8, h // 2)})
+    finger = person(left_hand={0: (w // 8, h // 2), 1: (w - w // 8, h // 2)})
+    alone = [person(**{part: {4: (w // 2, h // 2)}}) for part in ("body", "left_hand", "face")]
+    across = [
+        int(draw_people([one], size, style=style, line_width=line_width)[:, w // 2].any(axis=1).sum())
+        for one in (limb, alone[0], finger, *alone[1:])
+    ]
+    return tuple(count if place == 2 else count // 2 for place, count in enumerate(across))
+
+
+def test_the_styles_that_grow_with_the_canvas() -> None:
+    assert GROWING == ["animate_anyone", "controlnet", "dwpose", "unianimate"]
+
+
+@pytest.mark.parametrize("style", GROWING)
+def test_widths_are_the_trained_ones_at_512_and_in_proportion_elsewhere(style: str) -> None:
+    for short, widths in WIDTHS.items():
+        expected = widths[:4] + (widths[4] if STYLES[style].face else 0,)
+        assert measured(style, (short, short * 9 // 8)) == expected, short
+    assert measured(style, (600, 512)) == measured(style, (512, 600))
+
+
+@pytest.mark.parametrize("style", sorted(set(STYLES) - set(GROWING) - {"mimicmotion"}))
+def test_styles_with_a_rule_of_their_own_keep_it(style: str) -> None:
+    for size in ((256, 300), (1024, 1400)):
+        canvas, rule = Canvas(*size, body_only=True), STYLES[style]
+        limb = rule.stick(canvas, size[0] * 3 / 4)
+        assert measured(style, size)[:2] == (limb, rule.joint(canvas, 0))
+
+
+@pytest.mark.parametrize("size", [(200, 220), (1000, 700)])
+def test_a_line_width_in_pixels(size: tuple[int, int]) -> None:
+    for style in GROWING:
+        assert measured(style, size, 4)[:4] == WIDTHS[512][:4]
+        assert measured(style, size, 10)[:4] == (10, 10, 7, 10)
+        assert measured(style, size, 0.2)[:4] == (1, 1, 1, 1)
+    for style in ("xinsir", "wan_animate", "sdpose_native", "open_animate_anyone"):
+        assert measured(style, size, 10)[:2] == (10, 10), style
+
+
+def test_a_line_width_of_a_map_that_is_drawn_large_and_reduced() -> None:
+    limb = person(body={2: (60, 100), 3: (440, 100)})
+    drawn = draw_people([limb], (512, 200), style="mimicmotion", line_width=10)
+    assert abs(int(drawn[:, 256].any(axis=1).sum()) - 21) <= 2
+
+
+def test_the_size_of_the_map_counts_not_that_of_the_picture() -> None:
+    poses = scene("one")
+    np.testing.assert_array_equal(
+        draw_poses(poses, size=(1024, 1536), line_width=8), draw_poses(poses, size=(1024, 1536))
+    )
+    np.testing.assert_array_equal(draw_poses(poses, size=(256, 384), line_width=2), draw_poses(poses, size=(256, 384)))
+
+
+@pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf"), 1001])
+def test_line_widths_that_cannot_be(width: float) -> None:
+    with pytest.raises(InputError, match="line width: expected pixels above 0"):
+        draw_poses(scene("one"), line_width=width)
+
+
+def test_overlays_have_the_widths_of_the_map() -> None:
+    poses = scene("three_overlapping")
+    picture = np.full((420, 300, 3), 100, np.uint8)
+    for width in (None, 4):
+        changed = (overlay(picture, poses, line_width=width) != 100).any(axis=2)
+        drawn = draw_poses(poses, line_width=width)
+        np.testing.assert_array_equal(changed, (np.rint(25 + drawn * 0.75) != 100).any(axis=2) & drawn.any(axis=2))
+
+
+def test_a_comparison_is_drawn_at_the_size_of_its_panels() -> None:
+    poses = scene("one")
+    picture = np.random.default_rng(0).integers(0, 255, (768, 512, 3), np.uint8)
+    expected = np.hstack([picture, overlay(picture, poses), draw_poses(poses)])
+    np.testing.assert_array_equal(comparison(picture, poses), expected)
+    large = Poses(poses.keypoints * 4, poses.scores, poses.boxes, (2048, 3072), poses.keypoint_set)
+    strip = comparison(np.zeros((3072, 2048, 3), np.uint8), large)
+    assert strip.shape == (COMPARED_SIDE, 3 * 853, 3)
+    np.testing.assert_array_equal(strip[:, 2 * 853 :], draw_poses(large, size=(853, COMPARED_SIDE)))
 
 
 @pytest.mark.parametrize("style", sorted(STYLES))

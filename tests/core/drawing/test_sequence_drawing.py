@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdpose_core.drawing.backgrounds import open_background
 from sdpose_core.drawing.canvas import place
-from sdpose_core.drawing.pose_maps import draw_poses
+from sdpose_core.drawing.pose_maps import draw_poses, overlay
 from sdpose_core.drawing.sequence import draw_sequence, has_steady_rate
 from sdpose_core.errors import InputError
 from sdpose_core.images import read_image, write_png
@@ -124,12 +124,29 @@ def test_backgrounds_go_where_the_poses_go(tmp_path: Path, fit: str, inside: tup
 
 def test_an_overlay_has_the_size_of_its_video(tmp_path: Path) -> None:
     background = [Frame(n, n / 24, np.full((120, 80, 3), 100, np.uint8)) for n in range(4)]
-    draw_sequence(walking(), tmp_path / "out", background=background, blend=True)
+    draw_sequence(walking(), tmp_path / "out", background=background, view="overlay")
     first = read_image(tmp_path / "out" / "000000.png")
     assert (first[0, 0] == 100).all()
     assert (first != 100).any()
-    with pytest.raises(InputError, match="an overlay has the size"):
-        draw_sequence(walking(), tmp_path / "b", background=background, blend=True, size=(10, 10))
+    with pytest.raises(InputError, match="view 'overlay' has the size"):
+        draw_sequence(walking(), tmp_path / "b", background=background, view="overlay", size=(10, 10))
+
+
+def test_a_comparison_is_picture_overlay_and_map(tmp_path: Path) -> None:
+    background = [Frame(n, n / 24, np.full((120, 80, 3), 100, np.uint8)) for n in range(3)]
+    draw_sequence(walking(), tmp_path / "a.mp4", background=background, view="compare")
+    for number, (frame, drawn) in enumerate(zip(walking().frames(), video(tmp_path / "a.mp4"), strict=True)):
+        picture = np.full((120, 80, 3), 100 if number < 3 else 0, np.uint8)  # the last one has no background
+        np.testing.assert_array_equal(drawn, np.hstack([picture, overlay(picture, frame), draw_poses(frame)]))
+    with pytest.raises(InputError, match="expected one of map, overlay, compare, got 'both'"):
+        draw_sequence(walking(), tmp_path / "b", view="both")
+
+
+def test_the_width_of_limbs_reaches_every_frame(tmp_path: Path) -> None:
+    draw_sequence(walking(), tmp_path / "out", line_width=7)
+    first = read_image(tmp_path / "out" / "000000.png")
+    np.testing.assert_array_equal(first, draw_poses(walking().frame(0), line_width=7))
+    assert (first != draw_poses(walking().frame(0))).any()
 
 
 def test_a_constant_rate_is_told_from_a_changing_one() -> None:
@@ -151,9 +168,9 @@ def test_times_of_a_changing_rate_are_kept(tmp_path: Path, caplog: pytest.LogCap
         np.testing.assert_allclose([frame.pts for frame in source.frames()], np.arange(4) / 24, atol=1e-3)
 
 
-def test_a_video_for_players_says_that_it_was_widened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    draw_sequence(walking(), tmp_path / "a.mp4", codec="h264", size=(81, 121))
-    assert "82 x 122" in caplog.text
+def test_a_video_for_players_says_that_it_was_widened(tmp_path: Path) -> None:
+    notes = draw_sequence(walking(), tmp_path / "a.mp4", codec="h264", size=(81, 121))
+    assert notes == ["81 x 121 became 82 x 122: h264 needs even sides"]
     assert len(video(tmp_path / "a.mp4")) == 4
 
 

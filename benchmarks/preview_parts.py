@@ -167,14 +167,18 @@ def main() -> None:
             for part in PARTS:
                 found[part] += judge(person, keypoints, scores, part)
     print(f"{len(people)} people; error in sizes of the part, of the person's box for feet")
-    print("| part | annotated | found | right | median error | wrong | not annotated | elsewhere |\n" + "| --- " * 8 + "|")
+    print(
+        "| part | annotated | found | right | median error | wrong | not annotated | elsewhere |\n" + "| --- " * 8 + "|"
+    )
     print("\n".join(row(part, found[part]) for part in PARTS))
     if args.by_score:
         print("| part | score | found | share right |\n| --- | --- | --- | --- |")
         print("\n".join(line for part in PARTS for line in by_score(part, found[part])))
     if not args.rendered:
         detector = load_detector()
-        print(f"mean best OKS of the body, found boxes: {body_oks(people, lambda image: detector.detect(image)[0]):.3f}")
+        print(
+            f"mean best OKS of the body, found boxes: {body_oks(people, lambda image: detector.detect(image)[0]):.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that choose and configure the estimator."""
     group = parser.add_argument_group("pose estimator")
     group.add_argument(
-        "--model", default="auto",
+        "--model",
+        default="auto",
         help="auto, preview, preview-body, body, wholebody, a checkpoint, or NAME.onnx (default: auto)",
     )
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")

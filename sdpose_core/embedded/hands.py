@@ -30,8 +30,6 @@ PADDING = 1.7
 RUNS = 3
 
 PRESENT = 0.5
-"""Minimum of the best run's presence."""
-PRESENT_ON_AVERAGE = 0.3
 """Minimum of the mean presence of the runs, which is the hand's score."""
 STEADY = 0.15
 """Maximum mean distance between the best run's points and those of the run closest to it, in extents of the hand."""
@@ -96,20 +94,29 @@ class Hands:
     def _at(
         self, image: np.ndarray, side: str, elbow: np.ndarray, wrist: np.ndarray, torso_length: float
     ) -> tuple[np.ndarray, float] | None:
-        """Points and score of the hand at the end of a forearm, None if it is refused."""
-        square = first_square(elbow, wrist, torso_length)
-        runs: list[Hand] = []
-        for _ in range(RUNS):
-            runs.append(self._look(image, square))
-            square = _square_around(runs[-1])
-        best = max(runs, key=lambda run: run.presence)
-        score = float(np.mean([run.presence for run in runs]))
-        steady = score >= PRESENT_ON_AVERAGE and _shift(best, runs) <= STEADY
-        return (best.points, score) if steady and _belongs(best, side, elbow, wrist, torso_length) else None
+        """Points and score of the hand at the end of a forearm, None if it is refused.
 
-    def _look(self, image: np.ndarray, square: Square) -> Hand:
-        points, presence, right = self.model.look(image, square)[:3]
-        flat = points.reshape(POINTS, 3)[:, :2].astype(np.float64) / self.model.pixels
+        The model is not symmetric: what it does not see (a fifth of the hands of drawings) it may see in a mirror.
+        """
+        for mirrored in (False, True):
+            square = first_square(elbow, wrist, torso_length)
+            runs: list[Hand] = []
+            for _ in range(RUNS):
+                runs.append(self._look(image, square, mirrored))
+                square = _square_around(runs[-1])
+            best = max(runs, key=lambda run: run.presence)
+            score = float(np.mean([run.presence for run in runs]))
+            steady = score >= PRESENT and _shift(best, runs) <= STEADY
+            if steady and _belongs(best, side, elbow, wrist, torso_length):
+                return best.points, score
+        return None
+
+    def _look(self, image: np.ndarray, square: Square, mirrored: bool) -> Hand:
+        outputs = self.model.look(image, square, mirrored=mirrored)
+        points, presence, right = (values.astype(np.float64) for values in outputs[:3])
+        flat = points.reshape(POINTS, 3)[:, :2] / self.model.pixels
+        if mirrored:
+            flat[:, 0], right = 1 - flat[:, 0], 1 - right
         return Hand(square.to_picture(flat), float(presence[0]), float(right[0]))
 
 
@@ -142,12 +149,11 @@ def _measure(elbow: np.ndarray, wrist: np.ndarray, torso_length: float) -> float
 
 
 def _belongs(hand: Hand, side: str, elbow: np.ndarray, wrist: np.ndarray, torso_length: float) -> bool:
-    """Whether a hand is there, of this side, at the wrist, of a size that fits the arm, and not turned against it."""
+    """Whether a hand is of this side, at the wrist, of a size that fits the arm, and not turned against it."""
     measure = _measure(elbow, wrist, torso_length)
     along = float((wrist - elbow) @ (hand.points[MIDDLE_FINGER] - hand.points[WRIST]))
     return (
-        hand.presence >= PRESENT
-        and (hand.right if side == "right" else 1 - hand.right) >= THIS_SIDE
+        (hand.right if side == "right" else 1 - hand.right) >= THIS_SIDE
         and float(np.linalg.norm(hand.points[WRIST] - wrist)) <= AT_WRIST * measure
         and EXTENT[0] <= hand.extent / measure <= EXTENT[1]
         and along >= 0

@@ -29,12 +29,13 @@ class LandmarkModel(OnnxModel):
         self.name = name
         self.pixels = int(self.inputs[0].shape[1] or 0)
 
-    def look(self, image: np.ndarray, square: Square) -> list[np.ndarray]:
-        """The outputs for one square of an RGB picture, each flat.
+    def look(self, image: np.ndarray, square: Square, *, mirrored: bool = False) -> list[np.ndarray]:
+        """The outputs for one square of an RGB picture, or for its mirror image, each flat.
 
         Raises `NotFiniteError` if one of their values is NaN or infinite.
         """
-        blob = np.multiply(square.crop(image, self.pixels)[None], np.float32(1 / 255), dtype=np.float32)
+        crop = square.crop(image, self.pixels)[:, :: -1 if mirrored else 1]
+        blob = np.multiply(np.ascontiguousarray(crop)[None], np.float32(1 / 255), dtype=np.float32)
         outputs = [output.ravel() for output in self.run({self.inputs[0].name: blob})]
         if damage := sum(int((~np.isfinite(output)).sum()) for output in outputs):
             raise NotFiniteError(

@@ -19,7 +19,9 @@ OUTSIDE = 0.05
 
 INDICES = {
     **{name: list(COCO_WHOLEBODY_133.parts[name]) for name in ("face", "left_hand", "right_hand")},
-    **{f"{side}_foot": [COCO_WHOLEBODY_133.index(f"{side}_{point}") for point in ("big_toe", "heel")] for side in SIDES},
+    **{
+        f"{side}_foot": [COCO_WHOLEBODY_133.index(f"{side}_{point}") for point in ("big_toe", "heel")] for side in SIDES
+    },
 }
 """Where each part goes in the 133 points."""
 

@@ -27,8 +27,8 @@ OUT = Path(__file__).resolve().parent
 HEIGHT = 300
 GAP = 6
 ROWS = {
-    "astronaut.png": "photo; overlay; pose map: sdpose image, 17-point preview",
-    "anime_sylvie.png": "drawing; overlay; pose map: sdpose image, 17-point preview",
+    "astronaut.png": "photo; overlay; pose map: sdpose image, preview",
+    "anime_sylvie.png": "drawing; overlay; pose map: sdpose image, preview",
 }
 WHOLE_BODY_SIZE, WHOLE_BODY_HEIGHT = (720, 960), 480
 WHOLE_BODY = "rendered person; its 133 known points (not an estimate); style sdpose_native"

@@ -21,7 +21,7 @@ from .sockets.poses import PoseFrames, PoseKeypoint, PoseModel, keypoints_to_soc
 if TYPE_CHECKING:
     import torch
 
-NO_MODEL = "no model is connected: this is the 17-keypoint preview, not SDPose; connect Load SDPose Model to run SDPose"
+NO_MODEL = "no model is connected: this is the preview, not SDPose; connect Load SDPose Model to run SDPose"
 
 
 class Annotate(io.ComfyNode):
@@ -40,7 +40,7 @@ class Annotate(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input(
-                    "model", optional=True, tooltip="From Load SDPose Model. Not connected: the 17-keypoint preview."
+                    "model", optional=True, tooltip="From Load SDPose Model. Not connected: the preview model."
                 ),
                 widgets.boxes(
                     optional=True,

@@ -17,9 +17,9 @@ COMFY_LAYERS = ("Linear", "Conv2d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
 
 
 class PreviewModel:
-    """The embedded preview model: small, on the CPU, nothing to manage."""
+    """The embedded preview of the whole body: small, on the CPU, nothing to manage."""
 
-    name = "preview (MoveNet Thunder)"
+    name = "preview (MoveNet, MediaPipe)"
     asked = "preview"
     """See `ManagedModel.asked`."""
 
@@ -31,7 +31,7 @@ class PreviewModel:
 
     def describe(self) -> str:
         """One line for the info text."""
-        return f"{self.name}: 17 keypoints, not SDPose. To run SDPose, choose weights in Load SDPose Model."
+        return f"{self.name}: 133 keypoints, not SDPose. To run SDPose, choose weights in Load SDPose Model."
 
 
 class ManagedModel:

@@ -57,7 +57,7 @@ class SDPoseDetector:
         if_nobody: str = "full-image",
         **settings: Any,
     ) -> SDPoseDetector:
-        """Load an estimator by name ("auto", "wholebody", "body", "preview") or path, and a detector.
+        """Load an estimator by name ("auto", "wholebody", "body", "preview", "preview-body") or path, and a detector.
 
         Args:
             detector: a name or path for `load_detector`.

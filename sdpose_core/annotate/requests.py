@@ -15,6 +15,7 @@ from ..checkpoints.published import weight_files
 from ..detection.people import DetectorOptions
 from ..estimation.loading import chosen_weights
 from ..estimation.options import EstimatorOptions
+from ..estimation.preview import PREVIEWS
 from ..files import why_missing
 from ..origins import Origin, file_identity, weights_fingerprint
 from ..resumable import plain
@@ -63,7 +64,9 @@ def models_asked(
 
 def _model(name_or_path: str | Path) -> str | dict[str, Any]:
     path, _ = chosen_weights(name_or_path)
-    return "preview" if path is None else weights_fingerprint(weight_files(path))
+    if path is None:
+        return str(name_or_path) if str(name_or_path) in PREVIEWS else PREVIEWS[0]  # "auto" takes the first
+    return weights_fingerprint(weight_files(path))
 
 
 def _detector(name_or_path: str | Path) -> str | dict[str, Any]:

@@ -111,7 +111,9 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that choose and configure the estimator."""
     group = parser.add_argument_group("pose estimator")
     group.add_argument(
-        "--model", default="auto", help="auto, preview, body, wholebody, a checkpoint, or NAME.onnx (default: auto)"
+        "--model",
+        default="auto",
+        help="auto, preview, preview-body, body, wholebody, a checkpoint, or NAME.onnx (default: auto)",
     )
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
     group.add_argument("--device", help="cuda, cuda:1, mps or cpu; with NAME.onnx also tensorrt (default: the best)")

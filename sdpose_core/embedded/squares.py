@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,3 +33,57 @@ def square_crop(
         matrix[row, row] = scale
     color = (outside, outside, outside)
     return cv2.warpAffine(part, matrix, (pixels, pixels), flags=cv2.INTER_LINEAR, borderValue=color)
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of a picture, which may be turned.
+
+    Attributes:
+        center: x, y in picture pixels.
+        side: in picture pixels.
+        turn: radians, clockwise as seen: the square's own "up" is (sin, -cos) of it in the picture.
+    """
+
+    center: tuple[float, float]
+    side: float
+    turn: float = 0.0
+
+    @classmethod
+    def around(cls, points: np.ndarray, padding: float, turn: float = 0.0) -> Square:
+        """The square with this turn around points (N, 2); its side is `padding` times their extent in it."""
+        axes = _axes(turn)
+        turned = points @ axes.T
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        center = (low + high) / 2 @ axes
+        return cls((float(center[0]), float(center[1])), max(float((high - low).max()) * padding, 1.0), turn)
+
+    def crop(self, image: np.ndarray, pixels: int) -> np.ndarray:
+        """The square with its own "up" upward -> RGB uint8 (pixels, pixels, 3), black outside the picture."""
+        if self.turn == 0:
+            return square_crop(image, self.center, self.side, pixels)
+        import cv2
+
+        wider = abs(math.cos(self.turn)) + abs(math.sin(self.turn))  # the upright square around the turned one
+        around = math.ceil(pixels * wider)
+        upright = square_crop(image, self.center, self.side * around / pixels, around)
+        matrix = np.empty((2, 3))
+        matrix[:, :2] = _axes(self.turn).T
+        matrix[:, 2] = (around - 1) / 2 - matrix[:, :2].sum(axis=1) * (pixels - 1) / 2
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(upright, matrix, (pixels, pixels), flags=flags)
+
+    def to_picture(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) in 0..1 of the square -> picture pixels."""
+        return np.asarray(self.center) + (points - 0.5) * self.side @ _axes(self.turn)
+
+
+def turn_of(upward: np.ndarray) -> float:
+    """The `turn` of the square in which the direction `upward` (x, y) of the picture points up."""
+    return math.atan2(float(upward[0]), -float(upward[1]))
+
+
+def _axes(turn: float) -> np.ndarray:
+    """Rows: the directions to the right and down in a turned square, in the picture."""
+    cos, sin = math.cos(turn), math.sin(turn)
+    return np.array([[cos, sin], [-sin, cos]])

@@ -15,7 +15,7 @@ from ..options import with_settings
 from .crop_jobs import Estimator
 from .onnx import load_onnx_estimator
 from .options import EstimatorOptions
-from .preview import PreviewEstimator
+from .preview import PREVIEWS, PreviewEstimator
 from .sdpose import PoseEstimator
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ def load_estimator(
 
     Args:
         name_or_path: "auto" (SDPose weights if this machine has them, whole body before body; otherwise the preview,
-            as the log and every result say), "preview", "body", "wholebody", or the path of a checkpoint or of an ONNX
-            file made by `export_onnx`.
+            as the log and every result say), "preview" (the embedded models, 133 points), "preview-body" (17 points),
+            "body", "wholebody", or the path of a checkpoint or of an ONNX file made by `export_onnx`.
         options: how to load and run it; the preview ignores them.
         search: more folders in which to look for weights.
         settings: fields of `EstimatorOptions` by name; they replace those of `options`.
@@ -51,7 +51,7 @@ def load_estimator(
     if path is None:
         if why:
             log.info("%s", why)
-        return PreviewEstimator(note=why or None)
+        return PreviewEstimator(body_only=str(name_or_path) == "preview-body", note=why or None)
     if path.name.lower().endswith(".onnx"):
         return _load_export(path, options)
     return _load_checkpoint(path, options)
@@ -64,7 +64,7 @@ def chosen_weights(name_or_path: str | Path = "auto", *, search: Sequence[str | 
     `MissingDependency` if what runs them is missing too.
     """
     name = str(name_or_path)
-    if name == "preview":
+    if name in PREVIEWS:
         return None, ""
     if name == "auto":
         return _find_any(search)
@@ -130,10 +130,10 @@ def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
         if installed("torch") and installed("diffusers"):
             return path, ""
         return None, (
-            f"SDPose weights found ({path}), but torch or diffusers is not installed: using the 17-point preview "
-            '(MoveNet), not SDPose; pip install "sdpose-annotator[torch]"'
+            f"SDPose weights found ({path}), but torch or diffusers is not installed: using the preview "
+            '(MoveNet and MediaPipe), not SDPose; pip install "sdpose-annotator[torch]"'
         )
     return None, (
-        "no SDPose weights on this machine: using the 17-point preview (MoveNet), not SDPose; "
+        "no SDPose weights on this machine: using the preview (MoveNet and MediaPipe), not SDPose; "
         "'sdpose download wholebody' fetches them"
     )

@@ -1,60 +1,79 @@
-"""`PreviewEstimator`: 17 points from the embedded MoveNet Thunder, for a first run without the SDPose weights.
+"""`PreviewEstimator`: the embedded models, for a first run without the SDPose weights.
 
-It is not SDPose: it is small, was trained on photographs and finds no hands, feet or face. Every result says so.
+It is not SDPose: its models are small and were trained on photographs. Every result says so.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+from pathlib import Path
 from typing import Any
 
 from ..codec.crops import masked
-from ..embedded.movenet import WEIGHTS, MoveNet, weights_sha256
+from ..embedded.movenet import MoveNet
+from ..embedded.whole_body import WholeBody, one_owner_each
 from ..errors import NotFiniteError
+from ..files import sha256_of
 from ..poses import Poses
-from ..skeletons import COCO_17
+from ..skeletons import COCO_17, COCO_WHOLEBODY_133
 from ..version import __version__
 from .crop_jobs import Arrays, Masks, OnBatch, plan_crops
 from .stage_times import MODEL, StageTimes
 
 log = logging.getLogger(__name__)
 
+PREVIEWS = ("preview", "preview-body")
+"""Names for `load_estimator`: the 133 points of the whole body, and the 17 of the body alone."""
+
 
 class PreviewEstimator:
-    """`MoveNet` with the interface of `PoseEstimator`.
+    """`WholeBody`, or `MoveNet` alone, with the interface of `PoseEstimator`.
 
     Args:
+        body_only: the 17 points of the body instead of the 133 of the whole body.
         note: a line for `meta["notes"]`: why the preview is used.
         backend: see `OnnxModel`.
 
     Raises `MissingDependency` if nothing can run ONNX here.
     """
 
-    name = "preview (MoveNet Thunder)"
-    keypoint_set = COCO_17.name
-
-    def __init__(self, *, note: str | None = None, backend: str | None = None) -> None:
-        self.body = MoveNet(backend=backend)
-        self.notes = [*([note] if note else []), *self.body.model.notes]
+    def __init__(self, *, body_only: bool = False, note: str | None = None, backend: str | None = None) -> None:
+        self.model: MoveNet | WholeBody = MoveNet(backend=backend) if body_only else WholeBody(backend=backend)
+        self.name = f"preview ({self.model.name})"
+        self._files = [self.model.model] if isinstance(self.model, MoveNet) else self.model.models
+        self.notes = [*([note] if note else []), *(line for file in self._files for line in file.notes)]
         self.batch_size = 1
         self.times = StageTimes()
+        self._set = COCO_17 if body_only else COCO_WHOLEBODY_133
+
+    @property
+    def keypoint_set(self) -> str:
+        """`coco_wholebody_133`, or `coco_17` for the body alone."""
+        return self._set.name
 
     def estimate(
         self, images: Arrays, boxes: Arrays, *, masks: Masks | None = None, on_batch: OnBatch | None = None
     ) -> list[Poses]:
-        """As `PoseEstimator.estimate`: a pose for each box, however low its scores; see `detection.finding`."""
+        """As `PoseEstimator.estimate`: a pose for each box, however low its scores; see `detection.finding`.
+
+        Hands, face and feet that were not found, and the small toes, are NaN with score 0.
+        """
         jobs, results = plan_crops(images, boxes, masks)
         for done, job in enumerate(jobs, start=1):
             with self.times.busy(MODEL):
                 try:
-                    keypoints, scores = self.body.find(masked(images[job.image], job.mask), job.box)
+                    keypoints, scores = self.model.find(masked(images[job.image], job.mask), job.box)
                 except NotFiniteError as error:
                     raise NotFiniteError(error.problem, job.image, len(images)) from None
             results[job.image].add(job, keypoints, scores)
             if on_batch:
                 on_batch(done, len(jobs))
+        if self._set is COCO_WHOLEBODY_133:
+            for result in results:
+                one_owner_each(result.keypoints, result.scores, [crop.box for crop in result.crops])
         return [
-            result.poses(image, self.keypoint_set, len(COCO_17), self.meta())
+            result.poses(image, self.keypoint_set, len(self._set), self.meta())
             for image, result in zip(images, results, strict=True)
         ]
 
@@ -65,11 +84,17 @@ class PreviewEstimator:
 
     def meta(self) -> dict[str, Any]:
         """Model, SHA-256 of the weights, backend, settings, notes."""
+        sha256 = {file.path.name: _sha256(file.path) for file in self._files}
         return {
             "model": self.name,
             "preview": True,
-            "weights": {"path": WEIGHTS.name, "sha256": weights_sha256()},
+            "weights": {"path": ", ".join(sha256), "sha256": sha256},
             "library_version": __version__,
             "notes": list(self.notes),
-            "settings": {"batch_size": 1, **self.body.settings()},
+            "settings": {"batch_size": 1, **self.model.settings()},
         }
+
+
+@functools.cache
+def _sha256(path: Path) -> str:
+    return sha256_of(path)

@@ -32,7 +32,7 @@ def face_boxes(
 ) -> np.ndarray:
     """Square boxes around one person's face: (T, 4) float64 x1, y1, x2, y2 in pixels of the source.
 
-    From the 68 face points or, for coco_17, estimated from nose, eyes and ears. Boxes are averaged over time and moved
+    From the 68 face points or, where they are absent, estimated from nose, eyes and ears. Boxes are averaged over time and moved
     into the picture if they fit. While the face is unseen the last box is kept; NaN before the face is first seen.
 
     Args:
@@ -47,8 +47,7 @@ def face_boxes(
     for track in split_tracks(sequence):
         if track.id == track_id:
             seen = np.isfinite(track.keypoints).all(-1) & (track.scores >= threshold) & (track.scores > 0)
-            square = _from_face if sequence.keypoint_set == "coco_wholebody_133" else _from_head
-            rows = [square(points, shown) for points, shown in zip(track.keypoints, seen, strict=True)]
+            rows = [_square(points, shown) for points, shown in zip(track.keypoints, seen, strict=True)]
             squares[track.start : track.start + len(track)] = rows
     if smooth_seconds > 0:
         clock = clock_of(sequence)
@@ -65,6 +64,12 @@ def face_crops(frames: Iterable[np.ndarray], boxes: Iterable[np.ndarray], size: 
     """
     for frame, box in zip(frames, boxes, strict=True):
         yield _crop(frame, np.asarray(box, np.float64), size)
+
+
+def _square(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, float]:
+    """(x, y, side) of the square around the face with margin, NaN if it is not seen. Points (17 or 133, 2)."""
+    face = _from_face(points, seen)
+    return face if not math.isnan(face[0]) else _from_head(points, seen)
 
 
 def _from_face(points: np.ndarray, seen: np.ndarray) -> tuple[float, float, float]:

@@ -619,7 +619,7 @@ def test_errors_are_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_preview_on_four_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sdpose_core.estimation.preview import PreviewEstimator
 
-    with_peers(monkeypatch, preview=PreviewEstimator())
+    with_peers(monkeypatch, preview=PreviewEstimator(body_only=True))
     arguments = ["--annotations", "test_coco.json", "--images", ".", "--ground-truth-boxes"]
     out = tmp_path / "r.json"
     where = ["--benchmark", "coco", "--data.root", str(SAMPLES), "--out", str(out)]

@@ -216,7 +216,7 @@ def test_moving_to_a_device(caplog):
     assert movable.estimator.device == "cuda"
     caplog.set_level("INFO", "sdpose_core")
     SDPoseDetector(PreviewEstimator(), FakeDetector()).to("cuda")
-    assert "preview (MoveNet Thunder) cannot move to cuda" in caplog.text
+    assert "preview (MoveNet, MediaPipe) cannot move to cuda" in caplog.text
 
 
 def test_from_pretrained_loads_an_estimator_and_a_detector(monkeypatch):

@@ -44,7 +44,7 @@ def test_it_is_json_and_where_it_runs_does_not_count() -> None:
 
 
 def test_automatic_is_what_is_there(tmp_path: Path) -> None:
-    assert asked("auto") == asked("preview")
+    assert asked("auto") == asked("preview") != asked("preview-body")
     with pytest.raises(CheckpointError, match="no weights 'body'"):
         asked("body")
     folder_of_weights(tmp_path / "home" / "wholebody")

@@ -133,15 +133,15 @@ def test_a_clip_stops_at_the_frame_and_keeps_the_chunks_before(overlap: bool) ->
 
 @pytest.mark.parametrize("column", [0, 2])
 def test_the_preview_says_it_too(column: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = PreviewEstimator()
-    run = subject.body.model.run
+    subject = PreviewEstimator(body_only=True)
+    run = subject.model.model.run
 
     def damaged(inputs: Any) -> list[np.ndarray]:
         found = run(inputs)[0].copy()
         found.reshape(17, 3)[4, column] = np.nan
         return [found]
 
-    monkeypatch.setattr(subject.body.model, "run", damaged)
+    monkeypatch.setattr(subject.model.model, "run", damaged)
     with pytest.raises(NotFiniteError, match=r"^picture 1: 1 of 51 values of MoveNet"):
         subject.estimate([PICTURE, PICTURE], [np.zeros((0, 4)), BOX])
 

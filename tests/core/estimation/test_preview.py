@@ -32,12 +32,18 @@ BACKENDS = [
 
 @pytest.fixture(scope="module")
 def preview() -> PreviewEstimator:
+    """The body alone: what concerns boxes, masks and crops is the same for the whole body."""
+    return PreviewEstimator(body_only=True)
+
+
+@pytest.fixture(scope="module")
+def whole() -> PreviewEstimator:
     return PreviewEstimator()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_points_of_a_photo(backend: str) -> None:
-    [poses] = PreviewEstimator(backend=backend).estimate([ASTRONAUT], [ASTRONAUT_BOX])
+    [poses] = PreviewEstimator(body_only=True, backend=backend).estimate([ASTRONAUT], [ASTRONAUT_BOX])
     assert poses.size == (512, 512)
     assert poses.keypoints.shape == (1, 17, 2)
     for name, place in {  # read off the picture
@@ -70,28 +76,49 @@ def test_a_small_person_beside_a_large_one_gets_a_pose_of_their_own(
 def test_both_backends_give_the_same_poses() -> None:
     estimators = [PreviewEstimator(backend=backend) for backend in ("onnxruntime", "cv2")]
     found = [estimator.estimate([ASTRONAUT], [ASTRONAUT_BOX])[0] for estimator in estimators]
-    np.testing.assert_allclose(found[0].scores, found[1].scores, atol=1e-3)
+    assert found[0].scores.shape == (1, 133) and (found[0].scores[0, 23:91] > 0.9).all(), "with the face"
+    np.testing.assert_allclose(found[0].scores, found[1].scores, atol=2e-3)
     np.testing.assert_allclose(found[0].keypoints, found[1].keypoints, atol=0.5)
 
 
-def test_it_says_what_it_is(preview: PreviewEstimator) -> None:
-    assert preview.name == "preview (MoveNet Thunder)"
-    assert preview.keypoint_set == "coco_17"
-    [poses] = PreviewEstimator(note="no weights here").estimate([ASTRONAUT], [ASTRONAUT_BOX])
+@pytest.mark.parametrize("body_only", [False, True])
+def test_it_says_what_it_is(body_only: bool, preview: PreviewEstimator, whole: PreviewEstimator) -> None:
+    name, points = ("preview (MoveNet Thunder)", "coco_17") if body_only else (whole.name, "coco_wholebody_133")
+    subject = PreviewEstimator(body_only=body_only, note="no weights here")
+    assert (subject.name, subject.keypoint_set) == (name, points)
+    [poses] = subject.estimate([ASTRONAUT], [ASTRONAUT_BOX])
+    assert poses.keypoint_set == points and poses.keypoints.shape == (1, 17 if body_only else 133, 2)
     meta = json.loads(json.dumps(poses.meta))
-    assert (meta["model"], meta["preview"]) == (preview.name, True)
-    assert meta["weights"]["sha256"] == {WEIGHTS.name: sha256_of(WEIGHTS)}
-    assert meta["settings"]["backend"] == preview.body.model.backend
+    assert (meta["model"], meta["preview"]) == (name, True)
+    files = [WEIGHTS] if body_only else [WEIGHTS, *WEIGHTS.parent.glob("mediapipe_*.onnx")]
+    assert len(files) == (1 if body_only else 4)
+    assert meta["weights"]["sha256"] == {file.name: sha256_of(file) for file in files}
+    assert meta["settings"]["backend"] == preview.model.model.backend
     assert meta["library_version"] == sdpose_core.__version__
     assert meta["notes"] == ["no weights here"]
     assert "SDPose" not in json.dumps(meta)
-    assert load_estimator("preview").name == preview.name
+
+
+def test_the_whole_body_is_the_default_and_has_the_body_of_the_other(
+    preview: PreviewEstimator, whole: PreviewEstimator
+) -> None:
+    assert load_estimator("preview").name == whole.name
+    assert load_estimator("preview-body").name == preview.name
+    [poses], [body] = (subject.estimate([ASTRONAUT], [ASTRONAUT_BOX]) for subject in (whole, preview))
+    np.testing.assert_array_equal(poses.keypoints[:, :17], body.keypoints)
+    np.testing.assert_array_equal(poses.scores[:, :17], body.scores)
+
+
+def test_two_boxes_around_one_person_give_one_face(whole: PreviewEstimator) -> None:
+    [poses] = whole.estimate([ASTRONAUT], [np.concatenate([ASTRONAUT_BOX, ASTRONAUT_BOX + [0, 40, 0, 0]])])
+    assert len(poses) == 2
+    assert sorted((poses.scores[:, 23:91].max(axis=1) > 0.5).tolist()) == [False, True]
 
 
 def test_the_notice_tells_the_assets_checksums() -> None:
     notice = (WEIGHTS.parent / "NOTICE.md").read_text(encoding="utf-8")
     files = [path for path in WEIGHTS.parent.iterdir() if path.name != "NOTICE.md"]
-    assert len(files) == 3
+    assert len(files) == 6
     for path in files:
         assert f"| `{path.name}` | {path.stat().st_size:,} | `{sha256_of(path)}` |" in notice, path.name
 
@@ -169,11 +196,11 @@ def test_a_mirrored_picture_exchanges_left_and_right(preview: PreviewEstimator) 
 
 def test_averaging_with_the_mirror_image_has_no_left_and_right(preview: PreviewEstimator) -> None:
     """Of the mirrored picture it gives exactly the mirrored points, near those of the picture alone."""
-    points, scores = preview.body._run(ASTRONAUT, (256.0, 256.0), 512.0, mirror=True)
-    mirrored, mirrored_scores = preview.body._run(ASTRONAUT[:, ::-1], (256.0, 256.0), 512.0, mirror=True)
+    points, scores = preview.model._run(ASTRONAUT, (256.0, 256.0), 512.0, mirror=True)
+    mirrored, mirrored_scores = preview.model._run(ASTRONAUT[:, ::-1], (256.0, 256.0), 512.0, mirror=True)
     np.testing.assert_allclose(mirrored[COCO_17.flip_indices] * [-1, 1] + [512, 0], points, atol=0.01)
     np.testing.assert_allclose(mirrored_scores[COCO_17.flip_indices], scores, atol=1e-4)
-    alone, _ = preview.body._run(ASTRONAUT, (256.0, 256.0), 512.0)
+    alone, _ = preview.model._run(ASTRONAUT, (256.0, 256.0), 512.0)
     np.testing.assert_allclose(points[:7], alone[:7], atol=12)
 
 

@@ -23,7 +23,7 @@ def sequence(centers: np.ndarray, half: tuple[float, float], away: tuple[int, ..
         keypoints = np.tile(np.asarray(center, np.float32), (1, 133, 1))
         keypoints[0, 23:91] = grid + center
         scores = np.full((1, 133), 0.9)
-        scores[0, 23:91] = 0.1 if t in away else 0.9
+        scores[0, :5] = scores[0, 23:91] = 0.1 if t in away else 0.9
         frames.append(Poses(keypoints, scores, [[0, 0, 9, 9, 1]], SIZE, "coco_wholebody_133", [5]))
     return PoseSequence.from_poses(frames, frame_rate=Fraction(20))
 

@@ -12,7 +12,7 @@ from sdpose_training.peers.simcc import SimccPeer
 from sdpose_training.peers.vitpose import VitPosePeer
 
 PEERS = {
-    "preview": "preview: MoveNet Thunder, included in this package",
+    "preview": "preview: the 17 points of MoveNet Thunder, included in this package (preview-body elsewhere)",
     "vitpose": "vitpose:FOLDER or vitpose:HUB/NAME: ViTPose and ViTPose++ through transformers",
     "rtmpose": "rtmpose:FILE.onnx: RTMPose of 17, 26 or 133 points",
     "rtmw": "rtmw:FILE.onnx: RTMW",
@@ -52,7 +52,7 @@ def load_peer(
         raise InputError(_unknown(spec, kind))
     options: dict[str, Any] = {"device": None if device == "auto" else device, "flip_test": flip_test, "batch": batch}
     if kind == "preview":
-        return PreviewEstimator()
+        return PreviewEstimator(body_only=True)
     if kind == "vitpose":
         return VitPosePeer(source, download=download, **options)
     if kind == "sapiens":

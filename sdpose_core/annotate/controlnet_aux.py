@@ -35,7 +35,8 @@ class SDPoseDetector:
         pose_map = detector(image, include_hand=True, include_face=True)
 
     Two things differ from controlnet_aux on purpose: people are found and estimated in the picture at its full size,
-    not in a copy shrunk to 512 pixels, and the map is drawn at its final size, not enlarged.
+    not in a copy shrunk to 512 pixels, and the map is drawn at its final size, with limbs as wide as if it were
+    enlarged.
 
     Args:
         estimator: from `load_estimator`.

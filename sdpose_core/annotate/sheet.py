@@ -1,7 +1,7 @@
 """The contact sheet of a run: one HTML file to look through its results, the worst first.
 
-Thumbnails are in the file itself, so that it survives a move: about 9 KB for each input, 45 MB for 5,000. Links lead to
-the files beside it.
+Thumbnails are in the file itself, so that it survives a move: about 10 KB for each input, 50 MB for 5,000. Links
+lead to the files beside it.
 """
 
 from __future__ import annotations

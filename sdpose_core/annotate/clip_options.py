@@ -9,6 +9,7 @@ from typing import Any
 from ..drawing.canvas import FITS
 from ..errors import InputError
 from ..sequences.cleaning import CleanOptions
+from ..sequences.short_tracks import MIN_SECONDS
 from ..tracking.options import TrackerOptions
 from ..video.writer import CODECS
 
@@ -50,6 +51,8 @@ class ClipOptions:
         if_nobody: what a frame in which the detector finds nobody gets, see `annotate_images`.
         tracker: see `TrackerOptions`.
         clean: see `CleanOptions`; None leaves the poses as estimated.
+        min_track: people who are in the clip for less than this many seconds are left out; 0 keeps everybody. See
+            `drop_short_tracks`.
         person: who is kept.
         style, parts, threshold: of the pose video, see `draw_poses`.
         size, fit: (w, h) of the pose video and how the frame is fitted to it; None: the source's size.
@@ -68,6 +71,7 @@ class ClipOptions:
     if_nobody: str = "empty"
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     clean: CleanOptions | None = field(default_factory=CleanOptions)
+    min_track: float = MIN_SECONDS
     person: Selection = field(default_factory=Selection)
     style: str = "controlnet"
     parts: tuple[str, ...] | None = None
@@ -84,6 +88,8 @@ class ClipOptions:
         for name in ("every", "detect_every", "chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected a number of frames of at least 1, got {getattr(self, name)}")
+        if not 0 <= self.min_track < float("inf"):
+            raise InputError(f"min_track: expected seconds of at least 0, got {self.min_track}")
         for name, known in (("if_nobody", CLIP_IF_NOBODY), ("fit", FITS), ("codec", tuple(CODECS))):
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")

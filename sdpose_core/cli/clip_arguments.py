@@ -11,6 +11,7 @@ from ..annotate.clip_options import ClipOptions, Selection
 from ..drawing.styles import check_style
 from ..sequences.cleaning import CleanOptions
 from ..sequences.people import parse_person
+from ..sequences.short_tracks import MIN_SECONDS
 from ..tracking.options import TrackerOptions
 from ..video.writer import CODECS
 from .arguments import (
@@ -69,6 +70,10 @@ def _add_time_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--remember", type=_seconds, metavar="SECONDS", help="how long a person who left is recognized (default: 20)"
     )
+    group.add_argument(
+        "--min-track", type=_seconds, default=MIN_SECONDS, metavar="SECONDS",
+        help=f"leave out people who are in the clip for a shorter time (default: {MIN_SECONDS}; 0: keep everybody)",
+    )  # fmt: skip
     group.add_argument("--no-cuts", action="store_true", help="do not end tracks at hard cuts")
     group.add_argument("--trust-ids", action="store_true", help="use the track_id values of --boxes as they are")
 
@@ -116,7 +121,7 @@ def clip_options(args: argparse.Namespace) -> ClipOptions:
     person = args.person or Selection()
     return ClipOptions(
         every=args.every, detect_every=args.detect_every, chunk=args.chunk, if_nobody=args.if_nobody or "empty",
-        tracker=_tracker_options(args), clean=_clean_options(args),
+        tracker=_tracker_options(args), clean=_clean_options(args), min_track=args.min_track,
         person=replace(person, max_people=args.max_people) if args.max_people else person,
         style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
         codec=args.codec, overlay=args.overlay, overwrite=args.overwrite, frame_rate=args.frame_rate,

@@ -49,6 +49,8 @@ class ClipOptions:
             detector runs at once on a frame where these cannot be trusted.
         chunk: number of frames that are finished, and saved for resuming, together.
         if_nobody: what a frame in which the detector finds nobody gets, see `annotate_images`.
+        find_missed: look for tracked people whom the detector missed, and for new people in the first frames of a
+            scene, see `MissedPeople`.
         tracker: see `TrackerOptions`.
         clean: see `CleanOptions`; None leaves the poses as estimated.
         min_track: people who are in the clip for less than this many seconds are left out; 0 keeps everybody. See
@@ -69,6 +71,7 @@ class ClipOptions:
     detect_every: int = 1
     chunk: int = 64
     if_nobody: str = "empty"
+    find_missed: bool = True
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     clean: CleanOptions | None = field(default_factory=CleanOptions)
     min_track: float = MIN_SECONDS
@@ -101,6 +104,7 @@ class ClipOptions:
             "detect_every": self.detect_every,
             "chunk": self.chunk,
             "if_nobody": self.if_nobody,
+            "find_missed": self.find_missed,
             "tracker": asdict(self.tracker),
             "frame_rate": None if self.frame_rate is None else str(self.frame_rate),
             "background": None if self.background is None else list(self.background),

@@ -74,6 +74,9 @@ def _add_time_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-track", type=_seconds, default=MIN_SECONDS, metavar="SECONDS",
         help=f"leave out people who are in the clip for a shorter time (default: {MIN_SECONDS}; 0: keep everybody)",
     )  # fmt: skip
+    group.add_argument(
+        "--detected-only", action="store_true", help="do not look for people in frames where the detector missed them"
+    )
     group.add_argument("--no-cuts", action="store_true", help="do not end tracks at hard cuts")
     group.add_argument("--trust-ids", action="store_true", help="use the track_id values of --boxes as they are")
 
@@ -121,6 +124,7 @@ def clip_options(args: argparse.Namespace) -> ClipOptions:
     person = args.person or Selection()
     return ClipOptions(
         every=args.every, detect_every=args.detect_every, chunk=args.chunk, if_nobody=args.if_nobody or "empty",
+        find_missed=not args.detected_only,
         tracker=_tracker_options(args), clean=_clean_options(args), min_track=args.min_track,
         person=replace(person, max_people=args.max_people) if args.max_people else person,
         style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,

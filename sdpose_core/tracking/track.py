@@ -23,7 +23,8 @@ class Track:
     """A person: last box (4,), keypoints (K, 2), velocity (2,) in pixels per frame, and look (2, C).
 
     `last_frame`: when they were last seen, in frames of time, see `Tracker.time_of`. `guessed`: recognized by the edge
-    only; the clothes, once seen, must agree.
+    only; the clothes, once seen, must agree. See `Tracker.missed` for the rest: `failed`: how often in a row they were
+    looked for in vain; `unseen_since`: when the detector saw them last; `confirmed`: found again without it.
     """
 
     id: int
@@ -34,6 +35,9 @@ class Track:
     hits: int
     look: np.ndarray
     guessed: bool = False
+    failed: int = 0
+    unseen_since: float | None = None
+    confirmed: bool = False
 
     def shift(self, now: float, size: tuple[int, int]) -> np.ndarray:
         """(2,) predicted motion in pixels, limited to `REACH` and to the picture."""
@@ -68,6 +72,7 @@ def follow(track: Track, poses: Poses, person: int, now: float, points: np.ndarr
     step = np.median(moved, axis=0) if len(moved) >= MIN_POINTS else (box - track.box).reshape(2, 2).mean(axis=0)
     gain = max(1 / track.hits, 0.3)
     track.velocity = track.velocity + gain * (step / (now - track.last_frame) - track.velocity)
-    track.box, track.keypoints, track.last_frame, track.hits = box, points, now, track.hits + 1
+    track.box, track.keypoints, track.last_frame, track.hits, track.failed = box, points, now, track.hits + 1, 0
+    track.unseen_since, track.confirmed = track.unseen_since if track.confirmed else None, False
     blended = np.where(np.isnan(look), track.look, 0.9 * track.look + 0.1 * look)
     track.look = np.where(np.isnan(track.look), look, blended)

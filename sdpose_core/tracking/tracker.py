@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 STATE_VERSION = 1
 ROOM, ROOM_FRAMES = 0.2, 5
 """A missed person may be farther from the prediction, by this share per missed frame, for so many frames."""
+TRIES = 2
+"""How often in a row somebody whom the detector missed is looked for in vain, see `Tracker.missed`."""
 FRESH_NEARNESS = 0.6
 """Weight of nearness alone for people seen once: the boxes of somebody fast do not overlap."""
 MIN_NEARNESS = 0.1
@@ -95,6 +97,40 @@ class Tracker:
         boxes = [track.box + np.tile(track.shift(now, self.size), 2) for track in self._tracks]
         return np.asarray(boxes).reshape(-1, 4), np.asarray([track.id for track in self._tracks], np.int64)
 
+    def missed(
+        self, poses: Poses, frame_index: int, image: np.ndarray, seconds: float | None = None
+    ) -> list[tuple[int, np.ndarray]]:
+        """Ids and expected boxes (4,) of the tracked people who are not among the poses of the next frame.
+
+        Call it before `update`. Nobody is named who was seen in one frame only, who was looked for `TRIES` times in a
+        row in vain, whom detectors have missed for `lost_seconds`; after a pause or with a cut, nobody at all.
+        """
+        now, limit = self.time_of(frame_index, seconds), self.options.lost_seconds * self.frame_rate
+        waiting = [
+            track for track in self._tracks
+            if track.hits > 1 and track.failed < TRIES and now - _seen_by_detector(track) <= limit
+        ]  # fmt: skip
+        if not waiting or self.options.trust_ids or self.pauses_before(frame_index, seconds):
+            return []
+        seen = looks(image, poses)
+        found = {id(self._tracks[row]) for row, _ in self._pairs(poses, now, seen, self._last_time())}
+        absent = [track for track in waiting if id(track) not in found]
+        if not absent or (self.options.cuts and self._cuts.foresees(image)):
+            return []
+        for track in absent:
+            track.unseen_since = _seen_by_detector(track)
+        return [(track.id, track.box + np.tile(track.shift(now, self.size), 2)) for track in absent]
+
+    def looked_for(self, track_id: int, found: bool) -> None:
+        """Record whether somebody who was `missed` is in the next frame after all."""
+        for track in self._tracks:
+            if track.id == track_id:
+                track.failed, track.confirmed = 0 if found else track.failed + 1, found
+
+    def _last_time(self) -> float | None:
+        """The time of the last frame, in frames."""
+        return None if self._last_frame is None else self._last_frame + self._extra
+
     def time_of(self, frame_index: int, seconds: float | None = None) -> float:
         """The time of a frame after the last one, in frames: its number, plus what pauses of the recording lasted."""
         return frame_index + self._extra_at(frame_index, seconds)
@@ -133,22 +169,26 @@ class Tracker:
 
     def _assign(self, poses: Poses, now: float, image: np.ndarray | None) -> np.ndarray:
         """(P,) ids; updates the tracks."""
-        from scipy.optimize import linear_sum_assignment
-
         seen = no_looks(len(poses)) if image is None else looks(image, poses)
-        similarity = self._similarity(poses, now, seen)
         ids = np.full(len(poses), -1)
-        possible = similarity >= self.options.least_similarity
-        # A forbidden pair is worth 0, not less: otherwise it would force others into worse pairs.
-        worth = np.where(possible, np.maximum(similarity - self._penalty(now)[:, None], 1e-6), 0)
-        for row, person in zip(*linear_sum_assignment(-worth), strict=True):
-            if possible[row, person]:
-                self._confirm(self._tracks[row], seen[person])
-                ids[person] = self._tracks[row].id
-                follow(self._tracks[row], poses, person, now, self._points(poses)[person], seen[person])
+        for row, person in self._pairs(poses, now, seen, self._before):
+            self._confirm(self._tracks[row], seen[person])
+            ids[person] = self._tracks[row].id
+            follow(self._tracks[row], poses, person, now, self._points(poses)[person], seen[person])
         for person in np.flatnonzero(ids < 0).tolist():
             ids[person] = self._begin(poses, person, now, seen[person])
         return ids
+
+    def _pairs(self, poses: Poses, now: float, seen: np.ndarray, before: float | None) -> list[tuple[int, int]]:
+        """(row of a track, person) of all that match. `before`: the time of the frame before."""
+        from scipy.optimize import linear_sum_assignment
+
+        similarity = self._similarity(poses, now, seen, before)
+        possible = similarity >= self.options.least_similarity
+        # A forbidden pair is worth 0, not less: otherwise it would force others into worse pairs.
+        worth = np.where(possible, np.maximum(similarity - self._penalty(now, before)[:, None], 1e-6), 0)
+        rows, people = linear_sum_assignment(-worth)
+        return [(int(row), int(person)) for row, person in zip(rows, people, strict=True) if possible[row, person]]
 
     def _points(self, poses: Poses) -> np.ndarray:
         """(P, K, 2) float64 body points, NaN below the threshold."""
@@ -156,13 +196,13 @@ class Tracker:
         sure = poses.scores[:, :count] >= self.options.point_threshold
         return np.where(sure[..., None], poses.keypoints[:, :count], np.nan).astype(np.float64)
 
-    def _similarity(self, poses: Poses, now: float, seen: np.ndarray) -> np.ndarray:
+    def _similarity(self, poses: Poses, now: float, seen: np.ndarray, before: float | None) -> np.ndarray:
         """(tracks, people) mean of box overlap, OKS and nearness, plus a term for the clothes; 0 if too far apart."""
         if not self._tracks or not len(poses):
             return np.zeros((len(self._tracks), len(poses)))
         fresh = self._fresh()
         shifts = np.stack([track.shift(now, self.size) for track in self._tracks])
-        shifts = np.where(fresh[:, None], self._common_step(now), shifts)
+        shifts = np.where(fresh[:, None], self._common_step(now, before), shifts)
         boxes = np.stack([track.box for track in self._tracks]) + np.tile(shifts, 2)
         points = np.stack([track.keypoints for track in self._tracks]) + shifts[:, None]
         found, found_points = poses.boxes[:, :4].astype(np.float64), self._points(poses)
@@ -188,9 +228,8 @@ class Tracker:
         """(tracks,) whether a track was seen once, so that its motion is unknown."""
         return np.asarray([track.hits == 1 for track in self._tracks], bool)
 
-    def _common_step(self, now: float) -> np.ndarray:
+    def _common_step(self, now: float, before: float | None) -> np.ndarray:
         """(2,) pixels that the known tracks move from one frame to the next, as in a pan; 0 if they do not agree."""
-        before = self._before
         known = [track.velocity for track in self._tracks if track.hits >= KNOWN_HITS and track.last_frame == before]
         if not known or before is None:
             return np.zeros(2)
@@ -198,10 +237,10 @@ class Tracker:
         agree = np.linalg.norm(np.asarray(known) - middle, axis=1) <= 0.5 * np.linalg.norm(middle)
         return middle * (now - before) if agree.all() else np.zeros(2)
 
-    def _penalty(self, now: float) -> np.ndarray:
+    def _penalty(self, now: float, before: float | None) -> np.ndarray:
         """(tracks,) what a track's similarity loses, the more the longer its person has been unseen."""
         waited = np.asarray([(now - track.last_frame) / self.frame_rate for track in self._tracks], np.float64)
-        seen_last = np.asarray([track.last_frame == self._before for track in self._tracks], bool)
+        seen_last = np.asarray([track.last_frame == before for track in self._tracks], bool)
         return np.where(seen_last, 0, 0.2 + 0.1 * np.minimum(waited / max(self.options.lost_seconds, 1e-9), 1))
 
     # --- life of tracks --------------------------------------------------------------------------------------------
@@ -301,6 +340,11 @@ class Tracker:
         tracker._extra = state.get("extra_frames", 0)
         tracker._cuts.restore(state["cuts"])
         return tracker
+
+
+def _seen_by_detector(track: Track) -> float:
+    """When a detector saw a person last, in frames of time."""
+    return track.last_frame if track.unseen_since is None else track.unseen_since
 
 
 def _in_order(poses: Poses) -> Poses:

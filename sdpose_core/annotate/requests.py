@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoints.published import weight_files
+from ..detection.art_detector import resolved
 from ..detection.people import DetectorOptions
 from ..estimation.loading import chosen_weights
 from ..estimation.options import EstimatorOptions
@@ -66,6 +67,7 @@ def _model(name_or_path: str | Path) -> str | dict[str, Any]:
 
 
 def _detector(name_or_path: str | Path) -> str | dict[str, Any]:
+    name_or_path = resolved(name_or_path)
     path = Path(name_or_path)
     if str(name_or_path) in ("yolox", "full") or why_missing(path):
         return str(name_or_path)

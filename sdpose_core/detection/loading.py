@@ -9,18 +9,21 @@ from typing import Any
 from ..errors import InputError
 from ..network import is_hub_name
 from ..options import with_settings
+from .art_detector import resolved
 from .detr import DetrDetector
 from .people import DetectorOptions, PersonDetector, WholePicture
 from .yolox import EMBEDDED_YOLOX, YoloxDetector
 
 
 def load_detector(
-    name_or_path: str | Path = "yolox", options: DetectorOptions | None = None, **settings: Any
+    name_or_path: str | Path = "auto", options: DetectorOptions | None = None, **settings: Any
 ) -> PersonDetector:
     """Load a detector, as in `load_detector("yolox", threshold=0.5)`.
 
     Args:
-        name_or_path: "yolox" (embedded YOLOX-Nano, no download), "full" (the whole picture), the path of a YOLOX ONNX
+        name_or_path: "auto" ("art-detector" if it was downloaded, otherwise "yolox"), "art-detector" (a YOLOX
+            trained on art, from `sdpose download art-detector`), "yolox" (embedded YOLOX-Nano, no download), "full"
+            (the whole picture), the path of a YOLOX ONNX
             file, the folder of an RT-DETR, RT-DETRv2 or D-FINE model in transformers' layout, or its name on the
             Hugging Face hub ("owner/model"), which is looked up in the hub's local cache, and downloaded only with
             `download=True`.
@@ -35,7 +38,7 @@ def load_detector(
     """
     options = with_settings(options or DetectorOptions(), settings, "detector")
     limits = options.limits()
-    name = str(name_or_path)
+    name = str(name_or_path := resolved(name_or_path))
     if name == "full":
         return WholePicture()
     if name == "yolox":
@@ -47,6 +50,6 @@ def load_detector(
     if (parent := os.path.dirname(name)) and os.path.isdir(parent):
         raise InputError(f"unknown detector {name!r}: {parent} has no such folder")
     raise InputError(
-        f"unknown detector {name!r}: expected yolox, full, the path of a YOLOX .onnx file, or the folder or hub name "
-        "(owner/model) of an RT-DETR or D-FINE model"
+        f"unknown detector {name!r}: expected auto, art-detector, yolox, full, the path of a YOLOX .onnx file, or the "
+        "folder or hub name (owner/model) of an RT-DETR or D-FINE model"
     )

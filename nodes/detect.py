@@ -26,7 +26,7 @@ EMBEDDED = {"auto": "auto", "yolox (embedded)": "yolox", "whole picture": "full"
 
 
 def detector_choices() -> list[str]:
-    """The embedded detectors, ONNX files and RT-DETR or D-FINE folders of models/sdpose."""
+    """The default, the embedded detectors, ONNX files and RT-DETR or D-FINE folders of models/sdpose."""
     return [*EMBEDDED, *weight_files(".onnx", (FOLDER,)), *transformers_folders()]
 
 
@@ -95,8 +95,8 @@ def detector_input() -> io.Combo.Input:
         options=detector_choices(),
         default="auto",
         tooltip="Finds the people. auto: the art detector if it was downloaded, otherwise yolox, which comes with this "
-        "node pack; whole picture treats the whole image as one "
-        "person; YOLOX .onnx files and RT-DETR or D-FINE folders in models/sdpose are listed by name.",
+        "node pack; whole picture treats the whole image as one person; YOLOX .onnx files and RT-DETR or D-FINE "
+        "folders in models/sdpose are listed by name.",
     )
 
 

@@ -99,11 +99,12 @@ class Tracker:
 
     def missed(
         self, poses: Poses, frame_index: int, image: np.ndarray, seconds: float | None = None
-    ) -> list[tuple[int, np.ndarray]]:
-        """Ids and expected boxes (4,) of the tracked people who are not among the poses of the next frame.
+    ) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """The tracked people who are not among the poses of the next frame: ids, expected boxes (4,) and body points
+        (K, 2; NaN unseen).
 
         Call it before `update`. Nobody is named who was seen in one frame only, who was looked for `TRIES` times in a
-        row in vain, whom detectors have missed for `lost_seconds`; after a pause or with a cut, nobody at all.
+        row in vain, or whom the detector has missed for `lost_seconds`; after a pause or at a cut, nobody at all.
         """
         now, limit = self.time_of(frame_index, seconds), self.options.lost_seconds * self.frame_rate
         waiting = [
@@ -119,7 +120,11 @@ class Tracker:
             return []
         for track in absent:
             track.unseen_since = _seen_by_detector(track)
-        return [(track.id, track.box + np.tile(track.shift(now, self.size), 2)) for track in absent]
+        shifts = [track.shift(now, self.size) for track in absent]
+        return [
+            (track.id, track.box + np.tile(shift, 2), track.keypoints + shift)
+            for track, shift in zip(absent, shifts, strict=True)
+        ]
 
     def looked_for(self, track_id: int, found: bool) -> None:
         """Record whether somebody who was `missed` is in the next frame after all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -71,5 +72,7 @@ def test_it_is_the_last_step_of_a_clip_and_has_a_setting() -> None:
     sequence = clip(60, {0: [*range(60)], 1: [30, 31]})
     assert people(finish_sequence(sequence, ClipOptions(clean=None))) == [0]
     assert people(finish_sequence(sequence, ClipOptions(clean=None, min_track=0))) == [0, 1]
+    given = replace(sequence, meta={**sequence.meta, "boxes_from": "given"})
+    assert people(finish_sequence(given, ClipOptions(clean=None))) == [0, 1]
     with pytest.raises(InputError, match="min_track"):
         ClipOptions(min_track=-1)

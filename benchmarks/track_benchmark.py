@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,9 @@ class Score:
     counted_by: str
 
 
-def track(clip: Clip, pictures: bool = True) -> list[np.ndarray]:
+def track(clip: Clip, pictures: bool = True, rate: Fraction = FRAME_RATE) -> list[np.ndarray]:
     """Per frame the track id (P,) of each detected person, in the clip's order."""
-    tracker = Tracker(FRAME_RATE, clip.poses[0].size)
+    tracker = Tracker(rate, clip.poses[0].size)
     result = []
     for frame, (poses, image) in enumerate(zip(clip.poses, clip.images, strict=True)):
         tracked = tracker.update(poses, frame, image if pictures else None)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from ..sdpose_core.detection.people import PersonDetector
 
-EMBEDDED = {"yolox (embedded)": "yolox", "whole picture": "full"}
+EMBEDDED = {"auto": "auto", "yolox (embedded)": "yolox", "whole picture": "full"}
 
 
 def detector_choices() -> list[str]:
-    """The embedded detectors, ONNX files and RT-DETR or D-FINE folders of models/sdpose."""
+    """The default, the embedded detectors, ONNX files and RT-DETR or D-FINE folders of models/sdpose."""
     return [*EMBEDDED, *weight_files(".onnx", (FOLDER,)), *transformers_folders()]
 
 
@@ -43,13 +43,23 @@ def load(choice: str, options: DetectorOptions) -> PersonDetector:
 
 
 def source(choice: str) -> str | Path:
-    """What `load_detector` takes for a choice."""
+    """What `load_detector` takes for a choice; "auto" also finds the art detector in models/sdpose."""
+    if choice == "auto":
+        from ..sdpose_core.detection.art_detector import FILE
+
+        found = [name for name in weight_files(".onnx", (FOLDER,)) if Path(name).name == FILE]
+        return weight_path(found[0]) if found else choice
     return EMBEDDED.get(choice) or weight_path(choice)
 
 
 def detector_stamp(choice: str | None) -> tuple[float, int] | None:
     """Changes when the detector's file is replaced; None for an embedded detector or a choice that comes by wire."""
-    return file_stamp(None if choice is None or choice in EMBEDDED else weight_path(choice))
+    path = None if choice is None else source(choice)
+    if path == "auto":
+        from ..sdpose_core.detection.art_detector import art_detector_path
+
+        path = art_detector_path()
+    return file_stamp(path) if isinstance(path, Path) and path.exists() else None
 
 
 def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -83,9 +93,10 @@ def detector_input() -> io.Combo.Input:
     return io.Combo.Input(
         "detector",
         options=detector_choices(),
-        default="yolox (embedded)",
-        tooltip="Finds the people. yolox comes with this node pack; whole picture treats the whole image as one "
-        "person; YOLOX .onnx files and RT-DETR or D-FINE folders in models/sdpose are listed by name.",
+        default="auto",
+        tooltip="Finds the people. auto: the art detector if it was downloaded, otherwise yolox, which comes with this "
+        "node pack; whole picture treats the whole image as one person; YOLOX .onnx files and RT-DETR or D-FINE "
+        "folders in models/sdpose are listed by name.",
     )
 
 

@@ -14,7 +14,7 @@ from .widgets import ALIASES, CATEGORY
 
 PREVIEW = "preview (embedded)"
 DTYPES = ("auto", "fp32", "bf16", "fp16")
-DOWNLOADS = ("wholebody-comfy", "wholebody", "body")
+DOWNLOADS = ("wholebody-comfy", "wholebody", "body", "art-detector")
 INPUT_SIZES = {"auto": None, "576 x 768": (576, 768), "384 x 512": (384, 512)}
 """Sizes other than the one the checkpoint was trained at are approximations."""
 
@@ -149,7 +149,8 @@ class DownloadWeights(io.ComfyNode):
                     options=list(DOWNLOADS),
                     default=DOWNLOADS[0],
                     tooltip="What to download. wholebody-comfy: body, feet, face and hands (133 keypoints), one file "
-                    "in half precision; wholebody: the same, as the authors published it; body: 17 keypoints.",
+                    "in half precision; wholebody: the same, as the authors published it; body: 17 keypoints. "
+                    "art-detector: finds people in paintings and anime.",
                 ),
                 io.Boolean.Input(
                     "download",

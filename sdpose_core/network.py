@@ -1,11 +1,13 @@
-"""Whether the network may be used, and which hosts. Nothing here opens a connection."""
+"""Whether the network may be used, which hosts, and where downloads go. Nothing here opens a connection."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,6 +44,24 @@ def endpoint() -> str:
             "http:// is for this machine (127.0.0.1)"
         )
     return text.rstrip("/")
+
+
+def download_home() -> Path:
+    """The download folder: SDPOSE_HOME, or one in the user's cache folder."""
+    if value := os.environ.get("SDPOSE_HOME"):
+        return Path(value).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "sdpose"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "sdpose"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdpose"
+
+
+def need_https(url: str) -> None:
+    """Raise `DownloadError` for an address that is neither https nor of this machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in _THIS_MACHINE):
+        raise DownloadError(f"{shown(url)}: expected an address that begins with https://")
 
 
 def need_network(what: str) -> None:

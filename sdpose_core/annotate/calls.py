@@ -16,12 +16,13 @@ from ..estimation.crop_jobs import Estimator
 from ..poses import Poses
 from .ahead import Worker, taken
 from .chunk_builder import OpenChunk
-from .images import annotate_images
+from .images import FramePeople, annotate_images, estimate_people
 from .planner import FrameJob
 from .presence import Presence
 
 if TYPE_CHECKING:
     from ..detection.people import Detections, Found, PersonDetector
+    from ..video.frames import Frame
 
 Results = list[tuple[FrameJob, Poses]]
 
@@ -89,6 +90,17 @@ class EstimatorCalls:
         for job, poses in zip(call.jobs, results, strict=True):
             accept(job, poses, call.chunk)
         self._calls.popleft()
+
+    def more(self, frame: Frame, boxes: np.ndarray) -> Poses:
+        """Poses of more people of a frame, now, in boxes (N, 5)."""
+
+        def estimate() -> Poses:
+            try:
+                return estimate_people([frame.image], [FramePeople(boxes)], self.estimator)[0]
+            except NotFiniteError as error:
+                raise NotFiniteError(f"frame {frame.index}: {error.problem}") from None
+
+        return estimate() if self.worker is None else taken(self.worker.submit(estimate))
 
     def _estimate(
         self, jobs: Sequence[FrameJob], frames_done: int, stopped: Callable[[], bool] = lambda: False

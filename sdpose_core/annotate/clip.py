@@ -26,6 +26,7 @@ from ..origins import Origin, is_drawn, kept_poses, mark_of, mark_text, refuse_o
 from ..poses import PoseSequence, count_people
 from ..sequences.cleaning import clean, drawing_threshold
 from ..sequences.people import select_people
+from ..sequences.short_tracks import LEFT_OUT, drop_short_tracks
 from ..version import __version__
 from ..video.opening import open_video
 from ..video.pictures import PictureFolder
@@ -222,6 +223,8 @@ def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipO
 def _done(source: Path, name: str, sequence: PoseSequence, written: list[Path], notes: list[str]) -> ClipOutcome:
     people, frames = _people(sequence), len(sequence)
     size = f"{counted(frames, 'frame')}, {count_people(people)}"
+    if short := sequence.meta.get("clip", {}).get("counts", {}).get(LEFT_OUT):
+        size += f" ({counted(short, 'short track')} left out)"
     message = "; ".join([size, str(sequence.meta.get("model", "unknown model")), *notes])
     return ClipOutcome(source, name, "done", message, frames, people, _batch_size(sequence), written, notes)
 
@@ -322,7 +325,11 @@ class _Run:
         """All chunks so far, joined and finished, with entries added to their meta."""
         raw = join_chunks(self.work.chunks())
         self.notes += (damage := _damage(self.video))
-        settings = {**self.options.estimation(), "person": asdict(self.options.person)}
+        settings = {
+            **self.options.estimation(),
+            "min_track": self.options.min_track,
+            "person": asdict(self.options.person),
+        }
         own = {"source": Path(self.video.info.path).name, "clip_settings": settings, "origin": self.origin.as_meta()}
         meta = {**raw.meta, **own, **meta}
         return finish_sequence(replace(raw, meta={**meta, **({"damage": damage} if damage else {})}), self.options)
@@ -391,7 +398,9 @@ def annotate_frames(
 
 
 def finish_sequence(sequence: PoseSequence, options: ClipOptions) -> PoseSequence:
-    """The sequence cleaned, with the people that the options select."""
+    """The sequence without short tracks of detected people, cleaned, with the people that the options select."""
+    if sequence.meta.get("boxes_from") != "given":
+        sequence = drop_short_tracks(sequence, options.min_track)
     if options.clean is not None:
         sequence = clean(sequence, options.clean)
     return choose_people(sequence, options.person) if options.person else sequence

@@ -9,6 +9,7 @@ from typing import Any
 from ..drawing.canvas import FITS
 from ..errors import InputError
 from ..sequences.cleaning import CleanOptions
+from ..sequences.short_tracks import MIN_SECONDS
 from ..tracking.options import TrackerOptions
 from ..video.writer import CODECS
 from .presence import DEFAULT_PRESENCE, Presence
@@ -50,8 +51,12 @@ class ClipOptions:
         chunk: number of frames that are finished, and saved for resuming, together.
         if_nobody: what a frame in which the detector finds nobody gets, see `annotate_images`.
         presence: which points stay although they are not there.
+        find_missed: look for tracked people whom the detector missed, and for new people in the first frames of a
+            scene, see `MissedPeople`.
         tracker: see `TrackerOptions`.
         clean: see `CleanOptions`; None leaves the poses as estimated.
+        min_track: people who are in the clip for less than this many seconds are left out; 0 keeps everybody. See
+            `drop_short_tracks`.
         person: who is kept.
         style, parts, threshold: of the pose video, see `draw_poses`.
         size, fit: (w, h) of the pose video and how the frame is fitted to it; None: the source's size.
@@ -72,8 +77,10 @@ class ClipOptions:
     chunk: int = 64
     if_nobody: str = "empty"
     presence: Presence = DEFAULT_PRESENCE
+    find_missed: bool = True
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     clean: CleanOptions | None = field(default_factory=CleanOptions)
+    min_track: float = MIN_SECONDS
     person: Selection = field(default_factory=Selection)
     style: str = "controlnet"
     parts: tuple[str, ...] | None = None
@@ -93,6 +100,8 @@ class ClipOptions:
         for name in ("every", "detect_every", "chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected a number of frames of at least 1, got {getattr(self, name)}")
+        if not 0 <= self.min_track < float("inf"):
+            raise InputError(f"min_track: expected seconds of at least 0, got {self.min_track}")
         for name, known in (("if_nobody", CLIP_IF_NOBODY), ("fit", FITS), ("codec", tuple(CODECS))):
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -105,6 +114,7 @@ class ClipOptions:
             "chunk": self.chunk,
             "if_nobody": self.if_nobody,
             "presence": asdict(self.presence),
+            "find_missed": self.find_missed,
             "tracker": asdict(self.tracker),
             "frame_rate": None if self.frame_rate is None else str(self.frame_rate),
             "background": None if self.background is None else list(self.background),

@@ -54,7 +54,7 @@ class SDPoseDetector:
         cls,
         pretrained_model_or_path: str | Path = "auto",
         *,
-        detector: str | Path = "yolox",
+        detector: str | Path = "auto",
         if_nobody: str = "full-image",
         **settings: Any,
     ) -> SDPoseDetector:

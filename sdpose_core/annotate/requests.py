@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoints.published import weight_files
+from ..detection.art_detector import resolved
 from ..detection.people import DetectorOptions
 from ..estimation.loading import chosen_weights
 from ..estimation.options import EstimatorOptions
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _RUNNING = {"device", "batch_size", "compile", "channels_last", "providers"}
 """Options of an estimator that say where and how fast it runs."""
 
-_AFTERWARDS = ("clean", "person")
+_AFTERWARDS = ("clean", "min_track", "person")
 """Settings of a clip that are applied to its finished chunks."""
 
 
@@ -70,6 +71,7 @@ def _model(name_or_path: str | Path) -> str | dict[str, Any]:
 
 
 def _detector(name_or_path: str | Path) -> str | dict[str, Any]:
+    name_or_path = resolved(name_or_path)
     path = Path(name_or_path)
     if str(name_or_path) in ("yolox", "full") or why_missing(path):
         return str(name_or_path)
@@ -84,11 +86,13 @@ def clip_origin(video: VideoSource, options: ClipOptions, asked: Mapping[str, An
         person["mask"] = file_identity(options.person.mask)
     clean = None if options.clean is None else asdict(options.clean)
     settings = {**asked, "options": options.estimation(), "clean": clean, "person": person}
+    settings["min_track"] = options.min_track
     return Origin(video.identity(), plain(settings))
 
 
 def before_cleaning(origin: Origin) -> dict[str, Any]:
-    """The settings on which a clip's chunks depend: another cleaning or person does not change them."""
+    """The settings on which a clip's chunks depend: another cleaning, minimum length or person does not change
+    them."""
     return {name: value for name, value in origin.settings.items() if name not in _AFTERWARDS}
 
 

@@ -23,6 +23,7 @@ from .chunk_builder import STATE_VERSION, ClipFacts, OpenChunk
 from .chunks import ChunkResult, Given
 from .clip_options import ClipOptions
 from .images import CHUNK_PIXELS
+from .missed import MissedPeople
 from .planner import FrameJob, Planner
 
 if TYPE_CHECKING:
@@ -221,6 +222,8 @@ class _Stream:
     ) -> None:
         self.planner, self.calls, self.facts = planner, calls, facts
         self.progress, self.times, self.frames_done = progress, times, frames_done
+        looks = planner.options.find_missed and planner.given is None and not planner.options.tracker.trust_ids
+        self.missed = MissedPeople(planner.tracker, calls.more) if looks else None
         self._chunk = OpenChunk()
         self._closed: deque[OpenChunk] = deque()
 
@@ -256,6 +259,8 @@ class _Stream:
             if self.calls.waiting_for(chunk):
                 return
             self._closed.popleft()
+            if self.missed is not None:
+                self.missed.forget(chunk)
             if (done := chunk.planned["frames_done"]) >= self.progress.reported:
                 self.progress(done)
             yield chunk.result(self.facts, self.calls.batch_size, self.planner.tracker.state())
@@ -283,5 +288,12 @@ class _Stream:
 
     def _accept(self, job: FrameJob, poses: Poses, chunk: OpenChunk) -> None:
         with self.times.busy("track"):
+            seen = len(poses)
+            if self.missed is not None and not job.follows:
+                poses = self.missed.found(job.frame, poses)
             tracked = self.planner.track(job, poses)
         chunk.add(job.frame, tracked, detected=job.people is None)
+        chunk.counts["people found where they were expected"] += len(poses) - seen
+        if self.missed is not None:
+            back = self.missed.look_back(job.frame, tracked, chunk, job.number == 0)
+            chunk.counts["people found in the frames before"] += back

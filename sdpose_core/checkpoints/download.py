@@ -1,4 +1,4 @@
-"""Downloads the published checkpoints from the Hugging Face hub: resumable, verified and recorded.
+"""Downloads the published checkpoints from the Hugging Face hub, and archives: resumable, verified and recorded.
 
 Written by hand, around the hub client's `http_get`, so that a download reports its progress, can be canceled at any
 chunk, and resumes in the target folder. What the hub lists is checked first, see `hub.py`.
@@ -20,8 +20,9 @@ from ..errors import DownloadError, InputError, counted, reason_of, restated
 from ..files import atomic_write, sha256_of
 from ..folders import FolderKind
 from ..names import fitted_name, name_limit
-from ..network import endpoint, need_network
+from ..network import endpoint, need_https, need_network
 from ..texts import read_json
+from .archives import ARCHIVES, KnownArchive, is_unpacked, unpack
 from .hub import RemoteFile, hub_errors, list_files
 from .published import KNOWN, UNFINISHED, home
 
@@ -48,6 +49,7 @@ class Plan:
         license: one line.
         target: folder for the files.
         entry: the path to load afterwards.
+        archive: the archive that the entry is in; None: the files come from the hub.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Plan:
     license: str
     target: Path
     entry: Path
+    archive: KnownArchive | None = None
 
     @property
     def size(self) -> int:
@@ -66,9 +69,10 @@ class Plan:
     def describe(self) -> str:
         """Source, size, target and license, as lines of text."""
         files = counted(len(self.files), "file")
+        which = self.revision[:12] if self.archive is None else f"SHA-256 {self.revision[:12]}…"
         return (
             f"{self.name}: {files}, {size_text(self.size)}\n"
-            f"from {self.repo} at {self.revision[:12]}\nto {self.target}\nlicense: {self.license}"
+            f"from {self.repo} at {which}\nto {self.target}\nlicense: {self.license}"
         )
 
 
@@ -81,21 +85,30 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
     """Ask the hub what a download consists of.
 
     Args:
-        name: a key of `published.KNOWN`.
+        name: a key of `published.KNOWN` or `archives.ARCHIVES`.
         to: target folder; None: a folder in `published.home()`.
 
     Raises:
         InputError: an unknown name.
         DownloadError: offline, no such repository, no answer, or one that cannot be trusted.
     """
-    if name not in KNOWN:
-        raise InputError(f"unknown download {name!r}: choose one of {', '.join(KNOWN)}")
-    known = KNOWN[name]
+    if name not in (*KNOWN, *ARCHIVES):
+        raise InputError(f"unknown download {name!r}: choose one of {', '.join((*KNOWN, *ARCHIVES))}")
     target = Path(to) if to is not None else home() / name
+    if name in ARCHIVES:
+        return _plan_archive(name, ARCHIVES[name], target)
+    known = KNOWN[name]
     need_network(known.repo)
     listing = list_files(known, target, RECORD)
     entry = next((file.name for file in listing.files if Path(file.name).name == known.entry), known.entry)
     return Plan(name, known.repo, listing.commit, listing.files, known.license, target, target / entry)
+
+
+def _plan_archive(name: str, known: KnownArchive, target: Path) -> Plan:
+    need_network(known.url)
+    need_https(known.url)
+    file = RemoteFile(known.url.rpartition("/")[2], known.size, known.sha256)
+    return Plan(name, known.url, known.sha256, (file,), known.license, target, target / known.entry, known)
 
 
 def download(
@@ -121,15 +134,23 @@ def download(
     if on_plan:
         on_plan(planned)
     before = _record(planned.target)
+    archive = planned.archive
+    if archive is not None and is_unpacked(archive, planned.entry):
+        return planned.entry
     missing = [file for file in planned.files if not _is_here(file, planned, before)]
-    _refuse_links(planned, [file.name for file in missing])
-    _need_space(planned, sum(file.size - _length(_part(file, planned)) for file in missing))
+    _refuse_links(planned, [file.name for file in missing] + ([] if archive is None else [archive.entry]))
+    needed = sum(file.size - _length(_part(file, planned)) for file in missing)
+    _need_space(planned, needed + (0 if archive is None else archive.entry_size))
     report = on_bytes or (lambda _done, _total: None)
     finished = planned.size - sum(file.size for file in missing)
     for file in missing:
         _fetch(file, planned, report, finished)
         finished += file.size
         report(finished, planned.size)
+    if archive is not None:
+        fetched = planned.target / planned.files[0].name
+        unpack(archive, fetched, planned.target / UNFINISHED / f"{archive.entry}.part", planned.entry)
+        fetched.unlink()
     with restated(None, DownloadError):
         _PARTS.remove(planned.target / UNFINISHED)
         _write_record(planned)
@@ -180,13 +201,18 @@ def _transfer(file: RemoteFile, part: Path, planned: Plan, on_length: Callable[[
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
+    if planned.archive is None:
+        url = hf_hub_url(planned.repo, file.name, revision=planned.revision, endpoint=endpoint())
+        headers = build_hf_headers()
+    else:
+        url, headers = planned.archive.url, {}  # the hub's token is not for others
     with open(part, "ab") as handle:
         if handle.tell() < file.size:
             http_get(
-                hf_hub_url(planned.repo, file.name, revision=planned.revision, endpoint=endpoint()),
+                url,
                 cast("BinaryIO", _Watched(handle, file.size, on_length)),
                 resume_size=handle.tell(),
-                headers={**build_hf_headers(), "Accept-Encoding": "identity"},
+                headers={**headers, "Accept-Encoding": "identity"},
                 expected_size=file.size,
             )
 
@@ -273,6 +299,8 @@ def _write_record(planned: Plan) -> None:
         "downloaded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "files": {file.name: _entry(file) for file in planned.files},
     }
+    if planned.archive is not None:
+        content["unpacked"] = {planned.archive.entry: planned.archive.entry_sha256}
     with atomic_write(planned.target / RECORD, "w") as handle:
         json.dump(content, handle, indent=2)
 

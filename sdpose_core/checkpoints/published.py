@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..files import sha256_of, why_missing
+from ..network import download_home as home
 
 SDPOSE_LICENSE = (
     "tagged MIT by its authors; fine-tuned from Stable Diffusion 2, whose CreativeML Open RAIL++-M use restrictions "
@@ -66,17 +66,6 @@ UNFINISHED = ".sdpose_download"
 
 _ALTERNATIVES = {"wholebody": ("wholebody", "wholebody-comfy")}
 """Name -> downloads that provide it."""
-
-
-def home() -> Path:
-    """The download folder: SDPOSE_HOME, or one in the user's cache folder."""
-    if value := os.environ.get("SDPOSE_HOME"):
-        return Path(value).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "sdpose"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sdpose"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdpose"
 
 
 def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:

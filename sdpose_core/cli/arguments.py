@@ -143,8 +143,9 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that choose and configure the person detector."""
     group = parser.add_argument_group("finding people")
     group.add_argument(
-        "--detector", default="yolox",
-        help="yolox, full (the whole picture), FILE.onnx, or an RT-DETR or D-FINE name or folder (default: yolox)",
+        "--detector", default="auto", metavar="NAME",
+        help="art-detector, yolox, full (the whole picture), FILE.onnx, or an RT-DETR or D-FINE name or folder "
+        "(default: auto, which is art-detector if it was downloaded, otherwise yolox)",
     )  # fmt: skip
     group.add_argument(
         "--download", action="store_true", help="allow the download of a --detector OWNER/MODEL of the Hugging Face hub"

@@ -11,6 +11,7 @@ from ..annotate.clip_options import ClipOptions, Selection
 from ..drawing.styles import check_style
 from ..sequences.cleaning import CleanOptions
 from ..sequences.people import parse_person
+from ..sequences.short_tracks import MIN_SECONDS
 from ..tracking.options import TrackerOptions
 from ..video.writer import CODECS
 from .arguments import (
@@ -75,6 +76,13 @@ def _add_time_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--remember", type=_seconds, metavar="SECONDS", help="how long a person who left is recognized (default: 20)"
     )
+    group.add_argument(
+        "--min-track", type=_seconds, default=MIN_SECONDS, metavar="SECONDS",
+        help=f"leave out people who are in the clip for a shorter time (default: {MIN_SECONDS}; 0: keep everybody)",
+    )  # fmt: skip
+    group.add_argument(
+        "--detected-only", action="store_true", help="do not look for people in frames where the detector missed them"
+    )
     group.add_argument("--no-cuts", action="store_true", help="do not end tracks at hard cuts")
     group.add_argument("--trust-ids", action="store_true", help="use the track_id values of --boxes as they are")
 
@@ -127,7 +135,8 @@ def clip_options(args: argparse.Namespace) -> ClipOptions:
     person = args.person or Selection()
     return ClipOptions(
         every=args.every, detect_every=args.detect_every, chunk=args.chunk, if_nobody=args.if_nobody or "empty",
-        presence=presence(args), tracker=_tracker_options(args), clean=_clean_options(args),
+        presence=presence(args), find_missed=not args.detected_only, tracker=_tracker_options(args),
+        clean=_clean_options(args), min_track=args.min_track,
         person=replace(person, max_people=args.max_people) if args.max_people else person,
         style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
         line_width=args.line_width, codec=args.codec or "lossless", playable=args.playable, overlay=args.overlay,

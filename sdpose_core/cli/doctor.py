@@ -11,9 +11,11 @@ from typing import Any
 
 from ..checkpoints.published import find_weights, identify
 from ..dependencies import installed
+from ..detection.art_detector import art_detector_path
 from ..detection.loading import load_detector
 from ..errors import SDPoseError
 from ..estimation.preview import PreviewEstimator
+from ..files import why_missing
 from ..version import __version__
 from .arguments import OK
 
@@ -78,6 +80,8 @@ def _onnx() -> Iterator[str]:
         yield f"ONNX: onnxruntime with {', '.join(onnxruntime.get_available_providers())}"
     try:
         yield f"detector: {load_detector().name}"
+        if missing := why_missing(art_detector_path()):
+            yield f"art-detector: {art_detector_path()}: {missing}; 'sdpose download art-detector' gets it"
         yield f"preview: {PreviewEstimator().name}"
     except SDPoseError as error:
         yield f"detector and preview: cannot run: {error}"

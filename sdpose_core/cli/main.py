@@ -87,8 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_download(commands: Any) -> None:
-    sub = commands.add_parser("download", help="download SDPose weights; shows size and license first")
-    sub.add_argument("name", metavar="NAME", help="body, wholebody, wholebody-comfy or sd2-base")
+    sub = commands.add_parser("download", help="download weights; shows size and license first")
+    sub.add_argument("name", metavar="NAME", help="body, wholebody, wholebody-comfy, sd2-base or art-detector")
     sub.add_argument("--to", type=Path, metavar="DIR", help="folder (default: SDPOSE_HOME or the user cache)")
     sub.set_defaults(run=_run_download)
 

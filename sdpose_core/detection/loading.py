@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError
 from ..network import is_hub_name
 from ..options import with_settings
+from .art_detector import resolved
 from .detr import DetrDetector
 from .finding import PersonFinder
 from .people import DetectorOptions, PersonDetector, WholePicture
@@ -16,15 +17,16 @@ from .yolox import EMBEDDED_YOLOX, YoloxDetector
 
 
 def load_detector(
-    name_or_path: str | Path = "yolox", options: DetectorOptions | None = None, **settings: Any
+    name_or_path: str | Path = "auto", options: DetectorOptions | None = None, **settings: Any
 ) -> PersonDetector:
     """A detector whose boxes are confirmed by poses (`PersonFinder`), as in `load_detector("yolox", threshold=0.5)`.
 
     Args:
-        name_or_path: "yolox" (embedded YOLOX-Nano, no download), "full" (the whole picture), the path of a YOLOX ONNX
-            file, the folder of an RT-DETR, RT-DETRv2 or D-FINE model in transformers' layout, or its name on the
-            Hugging Face hub ("owner/model"), which is looked up in the hub's local cache, and downloaded only with
-            `download=True`.
+        name_or_path: "auto" ("art-detector" if it was downloaded, otherwise "yolox"), "art-detector" (a YOLOX
+            trained on art, from `sdpose download art-detector`), "yolox" (embedded YOLOX-Nano, no download), "full"
+            (the whole picture), the path of a YOLOX ONNX file, the folder of an RT-DETR, RT-DETRv2 or D-FINE model in
+            transformers' layout, or its name on the Hugging Face hub ("owner/model"), which is looked up in the hub's
+            local cache, and downloaded only with `download=True`.
         options: how it is loaded, and which detections count.
         settings: fields of `DetectorOptions` that override those of `options`.
 
@@ -35,6 +37,7 @@ def load_detector(
         DownloadError: the model is not in the hub's local cache, and may not or cannot be downloaded.
     """
     options = with_settings(options or DetectorOptions(), settings, "detector")
+    name_or_path = resolved(name_or_path)
     if str(name_or_path) == "full":
         return WholePicture()
     return PersonFinder(_load(name_or_path, options), options)
@@ -52,6 +55,6 @@ def _load(name_or_path: str | Path, options: DetectorOptions) -> PersonDetector:
     if (parent := os.path.dirname(name)) and os.path.isdir(parent):
         raise InputError(f"unknown detector {name!r}: {parent} has no such folder")
     raise InputError(
-        f"unknown detector {name!r}: expected yolox, full, the path of a YOLOX .onnx file, or the folder or hub name "
-        "(owner/model) of an RT-DETR or D-FINE model"
+        f"unknown detector {name!r}: expected auto, art-detector, yolox, full, the path of a YOLOX .onnx file, or the "
+        "folder or hub name (owner/model) of an RT-DETR or D-FINE model"
     )

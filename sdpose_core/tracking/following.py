@@ -12,7 +12,8 @@ from ..oks import body_sigmas, oks
 from ..poses import Poses
 from .options import TrackerOptions
 from .scene_cuts import SceneCuts
-from .tracker import MIN_POINTS, Tracker, plain_list
+from .track import MIN_POINTS, plain_list
+from .tracker import Tracker
 
 MARGIN = 0.1
 """Padding of the points' box on each side, as a share of its longer side: head, hands and feet extend beyond the

@@ -34,6 +34,12 @@ class SceneCuts:
         self._usual = 0.0 if cut else 0.9 * self._usual + 0.1 * jump
         return cut
 
+    def foresees(self, image: np.ndarray) -> bool:
+        """What `update` would say, without going on to `image`."""
+        ahead = SceneCuts(self.threshold)
+        ahead.restore(self.state())
+        return ahead.update(image)
+
     def state(self) -> dict[str, Any]:
         return {"usual": self._usual, "last": None if self._last is None else self._last.tolist()}
 

@@ -1,17 +1,17 @@
 """Stable track ids through crossings, short occlusions and missed detections.
 
-Every track predicts its person's box (constant velocity); the Hungarian algorithm matches predictions to people by box
-overlap, pose similarity (OKS), distance and clothes. A track unmatched for too long stops predicting, but its person
-can be recognized by the clothes or, if these are unseen, by the edge of the picture where they left. A hard cut ends
-all ids. Causal: ids depend on the current and earlier frames only. Written by hand because tracking libraries match
-boxes alone: they know neither keypoints nor a resumable state.
+Every track predicts its person's box: constant velocity; somebody seen once may stand or move like everybody else. The
+Hungarian algorithm matches predictions to people by box overlap, pose similarity (OKS), distance and clothes. A track
+unmatched for too long stops predicting, but its person can be recognized by the clothes or, if these are unseen, by the
+edge of the picture where they left. A hard cut ends all ids. Causal: ids depend on the current and earlier frames only.
+Written by hand because tracking libraries match boxes alone: they know neither keypoints nor a resumable state.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import Any
 
@@ -25,55 +25,19 @@ from ..times import frames_between, is_pause
 from .looks import likeness, looks, no_looks
 from .options import TrackerOptions
 from .scene_cuts import SceneCuts
+from .track import KNOWN_HITS, MIN_POINTS, Track, follow
 
 log = logging.getLogger(__name__)
 
 STATE_VERSION = 1
-MIN_POINTS = 4
-"""Poses with fewer common points are compared by box only."""
+ROOM, ROOM_FRAMES = 0.2, 5
+"""A missed person may be farther from the prediction, by this share per missed frame, for so many frames."""
+TRIES = 2
+"""How often in a row somebody whom the detector missed is looked for in vain, see `Tracker.missed`."""
+FRESH_NEARNESS = 0.6
+"""Weight of nearness alone for people seen once: the boxes of somebody fast do not overlap."""
 MIN_NEARNESS = 0.1
 """Minimum mean of box overlap and nearness for a match."""
-
-
-@dataclass
-class _Track:
-    """A person: last box (4,), keypoints (K, 2), velocity (2,) in pixels per frame, and look (2, C).
-
-    `last_frame`: when they were last seen, in frames of time, see `Tracker.time_of`. `guessed`: recognized by the edge
-    only; the clothes, once seen, must agree.
-    """
-
-    id: int
-    box: np.ndarray
-    keypoints: np.ndarray
-    velocity: np.ndarray
-    last_frame: float
-    hits: int
-    look: np.ndarray
-    guessed: bool = False
-
-    def shift(self, now: float, size: tuple[int, int]) -> np.ndarray:
-        """(2,) predicted motion in pixels, limited to one body length and to the picture."""
-        center, length = (self.box[:2] + self.box[2:]) / 2, (self.box[2:] - self.box[:2]).max()
-        step = self.velocity * (now - self.last_frame)
-        step = step * min(1, length / max(float(np.linalg.norm(step)), 1e-9))
-        return np.clip(center + step, np.minimum(center, 0), np.maximum(center, size)) - center
-
-    def state(self) -> dict[str, Any]:
-        return {name: plain_list(v) if isinstance(v, np.ndarray) else v for name, v in vars(self).items()}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> _Track:
-        names = ("box", "keypoints", "velocity", "look")
-        arrays = {name: np.asarray(state[name], dtype=np.float64) for name in names}  # None becomes NaN
-        return cls(**{**state, **arrays})
-
-
-def plain_list(values: np.ndarray) -> list[Any]:
-    """An array of numbers as JSON-able lists, None for NaN."""
-    plain = values.astype(object)
-    plain[np.isnan(values)] = None
-    return plain.tolist()
 
 
 class Tracker:
@@ -90,8 +54,8 @@ class Tracker:
         self.frame_rate = frame_rate or USUAL_RATE
         self.size = size
         self.options = options or TrackerOptions()
-        self._tracks: list[_Track] = []
-        self._gone: list[_Track] = []
+        self._tracks: list[Track] = []
+        self._gone: list[Track] = []
         self._next_id = 0
         self._before: float | None = None
         self._last_frame: int | None = None
@@ -133,6 +97,45 @@ class Tracker:
         boxes = [track.box + np.tile(track.shift(now, self.size), 2) for track in self._tracks]
         return np.asarray(boxes).reshape(-1, 4), np.asarray([track.id for track in self._tracks], np.int64)
 
+    def missed(
+        self, poses: Poses, frame_index: int, image: np.ndarray, seconds: float | None = None
+    ) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """The tracked people who are not among the poses of the next frame: ids, expected boxes (4,) and body points
+        (K, 2; NaN unseen).
+
+        Call it before `update`. Nobody is named who was seen in one frame only, who was looked for `TRIES` times in a
+        row in vain, or whom the detector has missed for `lost_seconds`; after a pause or at a cut, nobody at all.
+        """
+        now, limit = self.time_of(frame_index, seconds), self.options.lost_seconds * self.frame_rate
+        waiting = [
+            track for track in self._tracks
+            if track.hits > 1 and track.failed < TRIES and now - _seen_by_detector(track) <= limit
+        ]  # fmt: skip
+        if not waiting or self.options.trust_ids or self.pauses_before(frame_index, seconds):
+            return []
+        seen = looks(image, poses)
+        found = {id(self._tracks[row]) for row, _ in self._pairs(poses, now, seen, self._last_time())}
+        absent = [track for track in waiting if id(track) not in found]
+        if not absent or (self.options.cuts and self._cuts.foresees(image)):
+            return []
+        for track in absent:
+            track.unseen_since = _seen_by_detector(track)
+        shifts = [track.shift(now, self.size) for track in absent]
+        return [
+            (track.id, track.box + np.tile(shift, 2), track.keypoints + shift)
+            for track, shift in zip(absent, shifts, strict=True)
+        ]
+
+    def looked_for(self, track_id: int, found: bool) -> None:
+        """Record whether somebody who was `missed` is in the next frame after all."""
+        for track in self._tracks:
+            if track.id == track_id:
+                track.failed, track.confirmed = 0 if found else track.failed + 1, found
+
+    def _last_time(self) -> float | None:
+        """The time of the last frame, in frames."""
+        return None if self._last_frame is None else self._last_frame + self._extra
+
     def time_of(self, frame_index: int, seconds: float | None = None) -> float:
         """The time of a frame after the last one, in frames: its number, plus what pauses of the recording lasted."""
         return frame_index + self._extra_at(frame_index, seconds)
@@ -171,22 +174,26 @@ class Tracker:
 
     def _assign(self, poses: Poses, now: float, image: np.ndarray | None) -> np.ndarray:
         """(P,) ids; updates the tracks."""
-        from scipy.optimize import linear_sum_assignment
-
         seen = no_looks(len(poses)) if image is None else looks(image, poses)
-        similarity = self._similarity(poses, now, seen)
         ids = np.full(len(poses), -1)
-        possible = similarity >= self.options.least_similarity
-        # A forbidden pair is worth 0, not less: otherwise it would force others into worse pairs.
-        worth = np.where(possible, np.maximum(similarity - self._penalty(now)[:, None], 1e-6), 0)
-        for row, person in zip(*linear_sum_assignment(-worth), strict=True):
-            if possible[row, person]:
-                self._confirm(self._tracks[row], seen[person])
-                ids[person] = self._tracks[row].id
-                _follow(self._tracks[row], poses, person, now, self._points(poses)[person], seen[person])
+        for row, person in self._pairs(poses, now, seen, self._before):
+            self._confirm(self._tracks[row], seen[person])
+            ids[person] = self._tracks[row].id
+            follow(self._tracks[row], poses, person, now, self._points(poses)[person], seen[person])
         for person in np.flatnonzero(ids < 0).tolist():
             ids[person] = self._begin(poses, person, now, seen[person])
         return ids
+
+    def _pairs(self, poses: Poses, now: float, seen: np.ndarray, before: float | None) -> list[tuple[int, int]]:
+        """(row of a track, person) of all that match. `before`: the time of the frame before."""
+        from scipy.optimize import linear_sum_assignment
+
+        similarity = self._similarity(poses, now, seen, before)
+        possible = similarity >= self.options.least_similarity
+        # A forbidden pair is worth 0, not less: otherwise it would force others into worse pairs.
+        worth = np.where(possible, np.maximum(similarity - self._penalty(now, before)[:, None], 1e-6), 0)
+        rows, people = linear_sum_assignment(-worth)
+        return [(int(row), int(person)) for row, person in zip(rows, people, strict=True) if possible[row, person]]
 
     def _points(self, poses: Poses) -> np.ndarray:
         """(P, K, 2) float64 body points, NaN below the threshold."""
@@ -194,27 +201,51 @@ class Tracker:
         sure = poses.scores[:, :count] >= self.options.point_threshold
         return np.where(sure[..., None], poses.keypoints[:, :count], np.nan).astype(np.float64)
 
-    def _similarity(self, poses: Poses, now: float, seen: np.ndarray) -> np.ndarray:
+    def _similarity(self, poses: Poses, now: float, seen: np.ndarray, before: float | None) -> np.ndarray:
         """(tracks, people) mean of box overlap, OKS and nearness, plus a term for the clothes; 0 if too far apart."""
         if not self._tracks or not len(poses):
             return np.zeros((len(self._tracks), len(poses)))
+        fresh = self._fresh()
         shifts = np.stack([track.shift(now, self.size) for track in self._tracks])
+        shifts = np.where(fresh[:, None], self._common_step(now, before), shifts)
         boxes = np.stack([track.box for track in self._tracks]) + np.tile(shifts, 2)
         points = np.stack([track.keypoints for track in self._tracks]) + shifts[:, None]
         found, found_points = poses.boxes[:, :4].astype(np.float64), self._points(poses)
-        overlap, near = box_tools.iou(boxes, found), _nearness(boxes, found)
+        overlap, near = box_tools.iou(boxes, found), self._nearness(boxes, found, now)
         sigmas = body_sigmas(poses.keypoint_set, poses.keypoints.shape[1])
         alike = oks(points, found_points, box_tools.area(boxes), sigmas, spread=1.5)
         shared = np.isfinite(points[:, None] - found_points[None]).all(axis=-1).sum(axis=-1)
         place = (overlap + np.where(shared >= MIN_POINTS, alike, overlap) + near) / 3
+        place = np.where(fresh[:, None], np.maximum(place, FRESH_NEARNESS * near), place)
         colors = np.asarray([[likeness(track.look, look) for look in seen] for track in self._tracks])
         clothes = self.options.clothes_weight * np.nan_to_num(colors - 0.75)
         return np.where((overlap + near) / 2 < MIN_NEARNESS, 0.0, place + clothes)
 
-    def _penalty(self, now: float) -> np.ndarray:
+    def _nearness(self, boxes: np.ndarray, found: np.ndarray, now: float) -> np.ndarray:
+        """(tracks, people) see `_nearness`: with more room for people who were missed, and also from the last place of
+        people seen once."""
+        missed = np.asarray([now - track.last_frame - 1 for track in self._tracks], np.float64)
+        near = _nearness(boxes, found, 1 + ROOM * np.clip(missed, 0, ROOM_FRAMES))
+        here = _nearness(np.stack([track.box for track in self._tracks]), found, 1)
+        return np.where(self._fresh()[:, None], np.maximum(near, here), near)
+
+    def _fresh(self) -> np.ndarray:
+        """(tracks,) whether a track was seen once, so that its motion is unknown."""
+        return np.asarray([track.hits == 1 for track in self._tracks], bool)
+
+    def _common_step(self, now: float, before: float | None) -> np.ndarray:
+        """(2,) pixels that the known tracks move from one frame to the next, as in a pan; 0 if they do not agree."""
+        known = [track.velocity for track in self._tracks if track.hits >= KNOWN_HITS and track.last_frame == before]
+        if not known or before is None:
+            return np.zeros(2)
+        middle = np.median(known, axis=0)
+        agree = np.linalg.norm(np.asarray(known) - middle, axis=1) <= 0.5 * np.linalg.norm(middle)
+        return middle * (now - before) if agree.all() else np.zeros(2)
+
+    def _penalty(self, now: float, before: float | None) -> np.ndarray:
         """(tracks,) what a track's similarity loses, the more the longer its person has been unseen."""
         waited = np.asarray([(now - track.last_frame) / self.frame_rate for track in self._tracks], np.float64)
-        seen_last = np.asarray([track.last_frame == self._before for track in self._tracks], bool)
+        seen_last = np.asarray([track.last_frame == before for track in self._tracks], bool)
         return np.where(seen_last, 0, 0.2 + 0.1 * np.minimum(waited / max(self.options.lost_seconds, 1e-9), 1))
 
     # --- life of tracks --------------------------------------------------------------------------------------------
@@ -244,14 +275,14 @@ class Tracker:
             self._gone.remove(known)
             look = known.look
         guessed = unseen and known is not None
-        self._tracks.append(_Track(track_id, box, points, np.zeros(2), now, 1, look, guessed))
+        self._tracks.append(Track(track_id, box, points, np.zeros(2), now, 1, look, guessed))
         return track_id
 
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
 
-    def _by_clothes(self, look: np.ndarray) -> _Track | None:
+    def _by_clothes(self, look: np.ndarray) -> Track | None:
         """The person who left and looks most like this, unless somebody else looks nearly as similar."""
         others = [likeness(track.look, look) for track in self._tracks]
         scores = [likeness(track.look, look) for track in self._gone]
@@ -262,7 +293,7 @@ class Tracker:
         clear = all(not score > scores[best] - self.options.likeness_lead for score in rivals)
         return self._gone[best] if scores[best] >= self.options.least_likeness and clear else None
 
-    def _by_edge(self, box: np.ndarray) -> _Track | None:
+    def _by_edge(self, box: np.ndarray) -> Track | None:
         """The only person of about this height who left by the edge that this box touches."""
         height = box[3] - box[1]
         candidates = [
@@ -274,7 +305,7 @@ class Tracker:
         ]
         return candidates[0] if len(candidates) == 1 else None
 
-    def _confirm(self, track: _Track, look: np.ndarray) -> None:
+    def _confirm(self, track: Track, look: np.ndarray) -> None:
         """Check a guess once the clothes are seen: if they differ, the person gets a new id."""
         alike = likeness(track.look, look)
         if track.guessed and np.isfinite(alike):
@@ -307,8 +338,8 @@ class Tracker:
             raise InputError(f"tracker state: expected version {STATE_VERSION}, got {state.get('version')!r}")
         w, h = state["size"]
         tracker = cls(Fraction(*state["frame_rate"]), (w, h), TrackerOptions(**state["options"]))
-        tracker._tracks = [_Track.from_state(track) for track in state["tracks"]]
-        tracker._gone = [_Track.from_state(track) for track in state["gone"]]
+        tracker._tracks = [Track.from_state(track) for track in state["tracks"]]
+        tracker._gone = [Track.from_state(track) for track in state["gone"]]
         tracker._next_id, tracker._last_frame = state["next_id"], state["last_frame"]
         tracker._last_seconds = state.get("last_seconds")  # older states have no times
         tracker._extra = state.get("extra_frames", 0)
@@ -316,15 +347,21 @@ class Tracker:
         return tracker
 
 
+def _seen_by_detector(track: Track) -> float:
+    """When a detector saw a person last, in frames of time."""
+    return track.last_frame if track.unseen_since is None else track.unseen_since
+
+
 def _in_order(poses: Poses) -> Poses:
     return poses.select(np.argsort(np.asarray(poses.track_ids), kind="stable"))
 
 
-def _nearness(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(N, M) Gaussian of the distance between centers, in halves of the box's longer side; 1 for the same center."""
+def _nearness(boxes: np.ndarray, found: np.ndarray, room: np.ndarray | float) -> np.ndarray:
+    """(N, M) Gaussian of the distance between centers, in halves of the box's longer side times `room`; 1 for the same
+    center."""
     centers, found_centers = (boxes[:, :2] + boxes[:, 2:]) / 2, (found[:, :2] + found[:, 2:]) / 2
     distance = np.linalg.norm(centers[:, None] - found_centers[None], axis=-1)
-    extent = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1), 1)[:, None] / 2
+    extent = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * room, 1)[:, None] / 2
     return np.exp(-((distance / extent) ** 2))
 
 
@@ -336,16 +373,3 @@ def _edges(box: np.ndarray, size: tuple[int, int]) -> set[str]:
         "right": box[2] >= size[0] - reach_x, "bottom": box[3] >= size[1] - reach_y,
     }  # fmt: skip
     return {edge for edge, reached in near.items() if reached}
-
-
-def _follow(track: _Track, poses: Poses, person: int, now: float, points: np.ndarray, look: np.ndarray) -> None:
-    """Update a track from the matched person."""
-    box = poses.boxes[person, :4].astype(np.float64)
-    moved = points - track.keypoints
-    moved = moved[np.isfinite(moved).all(axis=1)]
-    step = np.median(moved, axis=0) if len(moved) >= MIN_POINTS else (box - track.box).reshape(2, 2).mean(axis=0)
-    gain = max(1 / track.hits, 0.3)
-    track.velocity = track.velocity + gain * (step / (now - track.last_frame) - track.velocity)
-    track.box, track.keypoints, track.last_frame, track.hits = box, points, now, track.hits + 1
-    blended = np.where(np.isnan(look), track.look, 0.9 * track.look + 0.1 * look)
-    track.look = np.where(np.isnan(track.look), look, blended)

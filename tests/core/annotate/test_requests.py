@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import DATA
 
-from sdpose_core.annotate.requests import drawing_asked, models_asked
+from sdpose_core.annotate.clip_options import ClipOptions
+from sdpose_core.annotate.requests import before_cleaning, clip_origin, drawing_asked, models_asked
 from sdpose_core.cli.arguments import asked_models
 from sdpose_core.cli.clip_arguments import asked_clip_models
 from sdpose_core.cli.main import build_parser
 from sdpose_core.detection.people import DetectorOptions
 from sdpose_core.errors import CheckpointError
 from sdpose_core.estimation.options import EstimatorOptions
+from sdpose_core.video.opening import open_video
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +112,12 @@ def test_the_commands_ask_for_what_their_options_say() -> None:
 def test_equal_drawings_are_equal() -> None:
     assert drawing_asked("s", ("body", "face"), 0.3, None, "crop") == drawing_asked("s", ("face", "body"), 0.3)
     assert drawing_asked("s", None, 0.3, (4, 5), "crop") != drawing_asked("s", None, 0.3, (4, 5), "pad")
+
+
+def test_another_minimum_length_makes_another_result_from_the_same_chunks() -> None:
+    with open_video(DATA / "dancer.mp4") as video:
+        first, second = (clip_origin(video, ClipOptions(min_track=seconds), {}) for seconds in (0.0, 0.3))
+        other = clip_origin(video, ClipOptions(find_missed=False, min_track=0.3), {})
+    assert first.settings != second.settings
+    assert before_cleaning(first) == before_cleaning(second)
+    assert before_cleaning(other) != before_cleaning(second)

@@ -11,6 +11,7 @@ from fractions import Fraction
 import moving_people as clips
 import numpy as np
 import pytest
+import running_people
 import track_benchmark
 
 from sdpose_core.errors import InputError
@@ -87,12 +88,35 @@ def test_a_prediction_goes_on_at_constant_velocity_and_stays_inside() -> None:
     later, ids = tracker.predict(14)
     assert ids.tolist() == [0]
     np.testing.assert_allclose(later - last, [[20, 0, 20, 0]], atol=0.1)
-    far, _ = tracker.predict(1000)
-    length = last[0, 3] - last[0, 1]
-    assert far[0, [0, 2]].mean() == pytest.approx(last[0, [0, 2]].mean() + length, abs=1)
-    for frame in range(10, 80):
-        tracker.update(standing(100 + 4.0 * frame), frame)
     assert tracker.predict(1000)[0][0, [0, 2]].mean() == pytest.approx(clips.SIZE[0])
+
+
+def test_a_prediction_goes_no_farther_than_three_body_lengths_and_one_while_the_velocity_is_new() -> None:
+    wide = (4000, 270)
+    tracker = Tracker(Fraction(25), wide)
+    for frame in range(10):
+        last = tracker.update(standing(100 + 4.0 * frame, size=wide), frame).boxes[0]
+        moved = tracker.predict(1000)[0][0, [0, 2]].mean() - last[[0, 2]].mean()
+        assert moved == pytest.approx((0 if frame == 0 else 1 if frame == 1 else 3) * (last[3] - last[1]), abs=1)
+
+
+@pytest.mark.parametrize("rate", running_people.RATES, ids=lambda rate: f"{rate} fps")
+@pytest.mark.parametrize("hidden", [2, 5])
+@pytest.mark.parametrize(
+    "scene", [running_people.speeding_up, running_people.meeting], ids=lambda scene: scene.__name__
+)
+def test_a_runner_who_is_hidden_for_some_frames_keeps_their_id(
+    scene: running_people.Scene, hidden: int, rate: Fraction
+) -> None:
+    assert running_people.lost(scene, rate, hidden, seeds=range(2)) == 0
+
+
+def test_somebody_new_may_move_like_everybody_else_while_the_camera_pans() -> None:
+    tracker = Tracker(Fraction(25), clips.SIZE)
+    places = {0: [200.0], 1: [170.0], 2: [140.0], 3: [110.0, 430.0], 4: [80.0, 400.0, 430.0], 5: [50.0, 370.0, 400.0]}
+    found = [tracker.update(standing(*places[frame]), frame) for frame in places]
+    at = [dict(zip(own.track_ids.tolist(), own.boxes[:, [0, 2]].mean(axis=1), strict=True)) for own in found]
+    assert [round(at[frame][1]) for frame in (3, 4, 5)] == pytest.approx([430, 400, 370], abs=2)
 
 
 @pytest.mark.parametrize("make", [clips.flicker, clips.returning, clips.hard_cut], ids=lambda make: make.__name__)

@@ -2,8 +2,9 @@
 
 python benchmarks/preview_parts.py [--coco ../shared/data/coco_samples] [--rendered 150] [--by-score]
 
-COCO-WholeBody photos (four, with 12 people), or rendered people with exact points (`--rendered`, needs the extra `train`).
-Boxes are the annotated ones. The last line of the photos gives the body's mean best OKS with boxes of the embedded detector.
+COCO-WholeBody photos (four, with 12 people), or rendered people with exact points (`--rendered`, needs the extra
+`train`). Boxes are the annotated ones. For the photos, the last line gives the mean best OKS of the body with boxes of
+the embedded detector.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 COCO = Path(__file__).parents[2] / "shared" / "data" / "coco_samples"
 FIELDS = {"keypoints": 0, "foot_kpts": 17, "face_kpts": 23, "lefthand_kpts": 91, "righthand_kpts": 112}
 PARTS = {
-    "hands": (("left_hand", 9), ("right_hand", 10)), "face": (("face", 0),), "feet": (("left_foot", 15), ("right_foot", 16))
-}  # fmt: skip
+    "hands": (("left_hand", 9), ("right_hand", 10)),
+    "face": (("face", 0),),
+    "feet": (("left_foot", 15), ("right_foot", 16)),
+}
 """Part -> (its points, the body point where it must be)."""
 POINTS = {**COCO_WHOLEBODY_133.parts, "left_foot": (17, 19), "right_foot": (20, 22)}
 RIGHT = {"hands": 0.15, "face": 0.15, "feet": 0.04}
-"""Largest mean error of a part that is right, in sizes: the annotated part's longer side; of the person's box for feet."""
+"""Largest mean error of a part that is right, in sizes: the longer side of the annotated part; for feet, of the
+person's box."""
 BINS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.01)
 
 
@@ -71,7 +75,7 @@ def photos(folder: Path) -> Iterator[Person]:
 
 
 def rendered(count: int, first_seed: int) -> Iterator[Person]:
-    """People alone in a picture of 640 x 640, shaded; most of their hands are 20 to 90 pixels long, faces have no points."""
+    """People alone in pictures of 640 x 640, shaded. Their hands are 20 to 90 pixels long; faces have no points."""
     from sdpose_training.synthetic.body import BodyModel
     from sdpose_training.synthetic.scene import SceneSettings, make_picture
 

@@ -41,7 +41,8 @@ class LoadModel(io.ComfyNode):
                     options=[PREVIEW, *files],
                     default=named[0] if named else PREVIEW,
                     tooltip="Files in models/sdpose, models/checkpoints and models/diffusion_models (and in the extra "
-                    "model paths). The preview finds body, hands, face and feet and needs no weights; it is not SDPose.",
+                    "model paths). The preview finds body, hands, face and feet and needs no weights; it is not "
+                    "SDPose.",
                 ),
                 io.Combo.Input(
                     "dtype",

@@ -96,7 +96,8 @@ class EstimatorCalls:
 
         def estimate() -> Poses:
             try:
-                return estimate_people([frame.image], [FramePeople(boxes)], self.estimator)[0]
+                people = [FramePeople(boxes)]
+                return estimate_people([frame.image], people, self.estimator, presence=self.presence)[0]
             except NotFiniteError as error:
                 raise NotFiniteError(f"frame {frame.index}: {error.problem}") from None
 

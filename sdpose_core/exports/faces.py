@@ -32,8 +32,8 @@ def face_boxes(
 ) -> np.ndarray:
     """Square boxes around one person's face: (T, 4) float64 x1, y1, x2, y2 in pixels of the source.
 
-    From the 68 face points or, where they are absent, estimated from nose, eyes and ears. Boxes are averaged over time and moved
-    into the picture if they fit. While the face is unseen the last box is kept; NaN before the face is first seen.
+    From the 68 face points or, where they are absent, estimated from nose, eyes and ears. Boxes are averaged over time
+    and moved into the picture if they fit. While the face is unseen the last box is kept; NaN before it is first seen.
 
     Args:
         threshold: points with a lower score are absent.

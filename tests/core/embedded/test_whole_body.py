@@ -137,7 +137,7 @@ def test_the_hand_of_a_drawing(sylvie: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_a_mirrored_picture_exchanges_the_hands_and_feet(models: WholeBody) -> None:
     """The dancer: in her last frame both hands and the face are seen, in an earlier one a foot."""
-    frames = [frame.image for frame in open_video(DATA / "dancer.mp4")]
+    frames = [frame.image for frame in open_video(DATA / "dancer.mp4").frames()]
     for number, parts in {44: ("left_hand", "right_hand", "face"), 39: ("right_foot",)}.items():
         frame = frames[number]
         w, box = frame.shape[1], np.array([0.0, 0, frame.shape[1], frame.shape[0]])
@@ -254,7 +254,7 @@ def test_the_forearm_points_up_in_the_first_square() -> None:
 
 
 def feet_stand_in(monkeypatch: pytest.MonkeyPatch, ankle: tuple[float, float], visible: float = 4.0) -> BlazePose:
-    """`BlazePose` that sees both ankles at `ankle`, toes 20 px beside and heels 20 px below them, in a box of 256 / 1.25."""
+    """`BlazePose` that sees both ankles at `ankle`, toes 20 px beside and heels 20 px below them."""
     model = BlazePose()
     points = np.zeros((39, 5), np.float32)
     points[:, 3] = visible

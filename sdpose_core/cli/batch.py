@@ -25,6 +25,7 @@ from . import arguments
 from .arguments import (
     OK,
     SOME_FAILED,
+    add_out_argument,
     announce,
     check_folder,
     checking_usage,
@@ -41,8 +42,8 @@ from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options,
 from .progress import progress_bar
 
 _NOT_SETTINGS = (
-    "actors", "batch_size", "command", "device", "download", "inputs", "lists", "out", "overwrite", "ray", "recursive",
-    "run", "shard", "verbose",
+    "actors", "batch_size", "command", "config", "device", "download", "inputs", "lists", "out", "overwrite",
+    "print_config", "ray", "recursive", "run", "shard", "verbose",
 )  # fmt: skip
 """Options that do not change a result, and those that `ClipRun` compares itself."""
 
@@ -57,7 +58,7 @@ def add_parser(commands: Any) -> None:
         "video of its name, or made with other settings, unless --overwrite is set.",
     )
     sub.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob pattern, or @FILE (see --list)")
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
+    add_out_argument(sub)
     sub.add_argument(
         "--list", dest="lists", type=arguments.path, action="append", default=[], metavar="FILE",
         help="text file with one video or folder of pictures per line; lines that begin with # are comments",

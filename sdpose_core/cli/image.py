@@ -13,13 +13,13 @@ from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
 from ..errors import counted, writing
 from ..inputs import PICTURES, expand
-from . import arguments
 from .arguments import (
     OK,
     SOME_FAILED,
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
+    add_out_argument,
     announce,
     asked_models,
     check_folder,
@@ -31,6 +31,7 @@ from .arguments import (
     report_inputs,
     say,
     say_result,
+    say_where,
 )
 from .progress import PictureBar
 
@@ -45,7 +46,7 @@ def add_parser(commands: Any) -> None:
         "other settings are never replaced without --overwrite.",
     )
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or @FILE: a list")
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
+    add_out_argument(sub)
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
     sub.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(sub)
@@ -105,7 +106,10 @@ def _run_image(args: argparse.Namespace) -> int:
             outcomes.append(outcome)
             say_result(outcome.source, outcome.status, outcome.message)
             bar.finish_one()
-    return _summary(outcomes, failed)
+    code = _summary(outcomes, failed)
+    if any(outcome.status != "failed" for outcome in outcomes):
+        say_where(args.out)
+    return code
 
 
 def _make_folder(path: Path) -> None:

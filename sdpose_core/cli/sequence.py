@@ -50,7 +50,7 @@ def _add_draw(commands: Any) -> None:
         "--out",
         type=arguments.path,
         metavar="OUT",
-        help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ)",
+        help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ, or NAME_pose.png for a picture)",
     )
     sub.add_argument(
         "--background",
@@ -68,7 +68,8 @@ def _run_draw(args: argparse.Namespace) -> int:
     check_style(args.style)
     beside = None if args.background == "black" else Path(args.background)
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
-    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_kps{SUFFIX[args.codec]}"
+    ending = "_pose.png" if sequence.frame_rate is None else f"_kps{SUFFIX[args.codec]}"
+    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}{ending}"
     if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
     frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)

@@ -14,7 +14,18 @@ from ..inputs import is_result
 from ..names import output_name
 from ..poses import PoseSequence
 from . import arguments
-from .arguments import INTERRUPTED, OK, announce, check_folder, checking_usage, make_estimator, say, say_result
+from .arguments import (
+    INTERRUPTED,
+    OK,
+    add_out_argument,
+    announce,
+    check_folder,
+    checking_usage,
+    make_estimator,
+    say,
+    say_result,
+    say_where,
+)
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import Bar
 
@@ -31,7 +42,8 @@ def add_parser(commands: Any) -> None:
     sub.add_argument(
         "input", type=arguments.path, metavar="INPUT", help="video, animated picture, or folder of pictures"
     )
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
+    add_out_argument(sub)
+    sub.takes_one = "'sdpose batch' takes several videos"
     add_clip_arguments(sub)
     sub.add_argument("--profile", action="store_true", help="print how long each stage was busy and idle")
     sub.set_defaults(run=_run_video)
@@ -66,6 +78,7 @@ def _run_video(args: argparse.Namespace) -> int:
             say(f"sdpose video: stopped; {so_far}; run the same command again to resume")
             return INTERRUPTED
     say_result(outcome.source, outcome.status, outcome.message)
+    say_where(args.out)
     if times is not None:
         print(times.table() if times.wall_seconds else "no profile: there was nothing to estimate")
     return OK

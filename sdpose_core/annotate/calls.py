@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import NotFiniteError
-from ..estimation.crop_jobs import Estimator
+from ..estimation.crop_jobs import Estimator, OnBatch
 from ..poses import Poses
 from .ahead import Worker, taken
 from .chunk_builder import OpenChunk
@@ -40,6 +40,7 @@ class EstimatorCalls:
         detector: for jobs whose people are not known.
         if_nobody: see `annotate_images`.
         on_frames: called with the number of frames done so far, after each batch of crops.
+        on_crops: called with (crops done, total crops) of a call, first with none done.
         worker: makes the calls of `submit`.
 
     Attributes:
@@ -53,7 +54,9 @@ class EstimatorCalls:
         if_nobody: str,
         on_frames: Callable[[int], None],
         worker: Worker | None,
+        on_crops: OnBatch | None = None,
     ) -> None:
+        self.on_crops = on_crops
         self.estimator, self.detector, self.if_nobody = estimator, detector, if_nobody
         self.on_frames, self.worker = on_frames, worker
         self.batch_size = estimator.batch_size
@@ -93,7 +96,10 @@ class EstimatorCalls:
         def on_batch(done: int, crops: int) -> None:
             if stopped():
                 raise _Stopped
-            self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
+            if done:
+                self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
+            if self.on_crops:
+                self.on_crops(done, crops)
 
         try:
             poses = annotate_images(

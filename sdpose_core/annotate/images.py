@@ -59,7 +59,7 @@ def annotate_images(
         people: of each picture, or None to run the detector. No boxes means nobody.
         if_nobody: one of `IF_NOBODY`: what to do if the detector finds nobody, see `fill_empty`. The result's
             `meta["boxes_from"]` says what was done. People that were given are never replaced.
-        on_batch: called with (crops done, total crops); may raise to stop.
+        on_batch: called with (crops done, total crops), first with none done; may raise to stop.
 
     Raises `InputError` for arguments that do not match, and what detector and estimator raise.
     """
@@ -83,6 +83,8 @@ def estimate_people(
     images: Sequence[np.ndarray], people: Sequence[FramePeople], estimator: Estimator, on_batch: OnBatch | None = None
 ) -> list[Poses]:
     """Poses of the people of each picture, with their track ids if they have any."""
+    if on_batch and (crops := sum(len(frame.boxes) for frame in people)):
+        on_batch(0, crops)  # the first batch may take a minute
     results = estimator.estimate(
         images, [frame.boxes for frame in people], masks=[frame.masks for frame in people], on_batch=on_batch
     )

@@ -86,13 +86,17 @@ def check_folder(out: Path) -> Path:
     return out
 
 
-def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], results: int, word: str) -> int:
+def report_inputs(
+    sources: Sequence[object], failed: Sequence[tuple[str, str]], results: int, left_out: str, word: str
+) -> int:
     """Print what `inputs.expand` left out; returns how many arguments failed.
 
     Raises `InputError` if no input is left.
     """
     if results:
         say(f"passed over {counted(results, 'result')} of sdpose")
+    if left_out:
+        say(f"left out {left_out}")
     if not sources and len(failed) == 1 and not results:
         raise InputError(": ".join(failed[0]))
     for text, reason in failed:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,8 +19,8 @@ from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos
 from ..batch.inputs import Item, find_items
 from ..batch.ray import on_ray
 from ..batch.shards import Shard
-from ..batch.worker import ChildRun
-from ..errors import InputError
+from ..batch.worker import MOMENT, ChildRun
+from ..errors import InputError, on_one_line
 from ..resumable import plain
 from . import arguments
 from .arguments import (
@@ -39,7 +40,7 @@ from .arguments import (
     start_output,
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
-from .progress import progress_bar
+from .progress import Moment, progress_bar
 
 _NOT_SETTINGS = (
     "actors", "batch_size", "command", "config", "device", "download", "inputs", "lists", "out", "overwrite",
@@ -77,36 +78,44 @@ def add_parser(commands: Any) -> None:
 def _run_batch(args: argparse.Namespace) -> int:
     with checking_usage():
         found = find_items(args.inputs, args.out, lists=args.lists, recursive=args.recursive)
-        no_items = report_inputs(found.items, found.failed, found.results, "video")
+        no_items = report_inputs(found.items, found.failed, found.results, found.left_out, "video")
         shard = Shard.parse(args.shard) if args.shard else None
         clip_options(args)
         if args.boxes:
             raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
         batch = Batch.begin(check_folder(args.out).absolute(), settings_hash(args), shard)
+    count = len(shard.choose(found.items) if shard else found.items)
     with (
-        _attempts(args, batch) as attempts,
+        progress_bar(count, "video", disable=None) as bar,
+        _attempts(args, batch, bar.set_description_str) as attempts,
         contextlib.closing(annotate_videos(batch, found.items, attempts, on_wait=_say_waiting)) as records,
     ):
-        failed = _report(records, len(shard.choose(found.items) if shard else found.items), no_items)
+        failed = _report(records, bar, no_items)
     show_path(batch.manifest())
     return SOME_FAILED if failed else OK
 
 
 @contextlib.contextmanager
-def _attempts(args: argparse.Namespace, batch: Batch) -> Iterator[Attempts]:
+def _attempts(args: argparse.Namespace, batch: Batch, on_moment: Callable[[str], None]) -> Iterator[Attempts]:
     make_run = functools.partial(ClipRun, args)
     if args.ray:
         with _stoppable():
             yield on_ray(batch, make_run, actors=args.actors)
         return
     show = say_as_it_is if args.verbose else functools.cache(say_as_it_is)  # each child announces the model
-    with ChildRun(batch, functools.partial(_run_in_child, args), show) as run, _stoppable(run.kill):
+    child = ChildRun(batch, functools.partial(_run_in_child, args), show, on_moment)
+    with child as run, _stoppable(run.kill):
         yield one_after_another(batch, run)
 
 
 def _run_in_child(args: argparse.Namespace, batch: Batch) -> ClipRun:
     start_output(verbose=args.verbose)
-    return ClipRun(args, batch)
+    return ClipRun(args, batch, _say_moment)
+
+
+def _say_moment(text: str) -> None:
+    """Words for the parent, which replace the last ones."""
+    sys.stderr.write(f"{MOMENT}{on_one_line(text)}{MOMENT}")
 
 
 def settings_hash(args: argparse.Namespace) -> str:
@@ -122,14 +131,16 @@ class ClipRun:
     with another model, so that results do not depend on the process.
     """
 
-    def __init__(self, args: argparse.Namespace, batch: Batch) -> None:
-        self._args, self._batch = args, batch
+    def __init__(self, args: argparse.Namespace, batch: Batch, on_moment: Callable[[str], None] | None = None) -> None:
+        self._args, self._batch, self._on_moment = args, batch, on_moment
         self._options = clip_options(args)
 
     def __call__(self, item: Item, folder: Path) -> ClipOutcome:
+        moment = Moment(item.relative, self._on_moment) if self._on_moment else None
         return annotate_clip(
             item.source, folder, estimator=lambda: self._estimator, detector=lambda: self._detector,
-            options=self._options, asked=self._asked, name=item.stem,
+            options=self._options, asked=self._asked, name=item.stem, on_progress=moment.frames if moment else None,
+            on_crops=moment.crops if moment else None,
         )  # fmt: skip
 
     @functools.cached_property
@@ -194,14 +205,14 @@ def _stoppable(again: Callable[[], object] | None = None) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _report(records: Iterable[Record], count: int, no_items: int) -> int:
+def _report(records: Iterable[Record], bar: Any, no_items: int) -> int:
     """Print a line per item and a summary; returns the number that failed, with arguments that named no item."""
     statuses = Counter(failed=no_items)
-    with progress_bar(count, "video", disable=None) as bar:
-        for record in records:
-            statuses[record.status] += 1
-            say_result(record.source, record.status, record.message)
-            bar.update()
+    for record in records:
+        statuses[record.status] += 1
+        say_result(record.source, record.status, record.message)
+        bar.update()
+    bar.close()
     say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))
     return statuses["failed"]
 

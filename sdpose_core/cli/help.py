@@ -19,9 +19,9 @@ GROUPS = {
 
 START = (
     ("sdpose image photo.jpg", "pose map and keypoints of a picture"),
-    ("sdpose image photos/ --overlay", "of a folder; also the poses on the pictures"),
-    ("sdpose video dancer.mp4", "of a video; run it again to resume after a stop"),
-    ("sdpose export sdpose_out/dancer.pose.npz --to animate_anyone", "files for another tool"),
+    ("sdpose image photos/ --overlay", "of all pictures in a folder, with the poses drawn on them too"),
+    ("sdpose video dancer.mp4", "of a video; after a stop, the same command resumes"),
+    ("sdpose export sdpose_out/dancer.pose.npz --to animate_anyone", "the files that another tool reads"),
 )
 """What a newcomer types first, and what it gives."""
 
@@ -37,8 +37,8 @@ MAIN_OPTIONS = {
     ),
     "draw": ("--out", "--overwrite", "--background", "--canvas", "--frame-rate", "--style", "--threshold", "--size"),
     "export": (
-        "--to", "--out", "--overwrite", "--video", "--reference", "--canvas", "--person", "--name", "--size", "--frames",
-        "--frame-rate",
+        "--to", "--out", "--overwrite", "--video", "--reference", "--canvas", "--person", "--name", "--size",
+        "--frames", "--frame-rate",
     ),
     "retarget": ("--to", "--out", "--overwrite", "--canvas", "--method", "--person", "--match", "--size"),
     "convert": ("--layout", "--dtype", "--vae", "--overwrite"),

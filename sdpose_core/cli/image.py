@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, same
 from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
 from ..errors import counted, writing
-from ..inputs import PICTURES, expand
+from ..images import IMAGE_SUFFIXES
+from ..inputs import PICTURES, Elsewhere, expand
+from ..video.frames import VIDEO_SUFFIXES
+from ..video.opening import is_video_file
 from .arguments import (
     OK,
     SOME_FAILED,
@@ -34,6 +38,9 @@ from .arguments import (
     say_where,
 )
 from .progress import PictureBar
+
+_VIDEOS = Elsewhere("video", VIDEO_SUFFIXES - IMAGE_SUFFIXES, is_video_file, "sdpose video", "sdpose batch")
+_PICTURES = replace(PICTURES, elsewhere=_VIDEOS)
 
 
 def add_parser(commands: Any) -> None:
@@ -64,11 +71,11 @@ def add_parser(commands: Any) -> None:
 def _run_image(args: argparse.Namespace) -> int:
     with checking_usage():
         check_style(args.style)
-        found = expand(args.inputs, PICTURES, args.out)
+        found = expand(args.inputs, _PICTURES, args.out)
         if found.unreadable:
             files = counted(sum(found.unreadable.values()), "file")
             say(f"left out {files} ({', '.join(sorted(found.unreadable))}): convert to JPEG or PNG")
-        failed = report_inputs(found.sources, found.failed, found.results, "picture")
+        failed = report_inputs(found.sources, found.failed, found.results, found.left_out, "picture")
         boxes = BoxFile(args.boxes) if args.boxes else None
         _make_folder(args.out)
     clashing = same_name([named.source for named in found.sources])

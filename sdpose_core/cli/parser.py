@@ -20,7 +20,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings, add_help=False)
+        super().__init__(*args, **{**settings, "add_help": False})
         self.given: dict[str, Any] = {}
         self.takes_one = ""
         add_help(self)

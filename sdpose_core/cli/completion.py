@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from ..checkpoints.published import KNOWN
 from ..drawing.styles import STYLES
 from ..images import IMAGE_SUFFIXES
 from ..video.frames import VIDEO_SUFFIXES
@@ -13,17 +14,17 @@ from .parser import CommandParser
 
 _PEOPLE = ("largest", "best", "leftmost", "rightmost", "point:", "mask:")
 _WORDS: dict[str, Iterable[str]] = {
-    "model": ("auto", "preview", "body", "wholebody"),
+    "model": ("auto", "preview", *KNOWN),
+    "download name": KNOWN,
     "detector": ("yolox", "full"),
     "style": STYLES,
     "person": _PEOPLE,
     "reference_person": _PEOPLE,
     "parts": ("body", "hands", "face", "feet", "head"),
     "keypoint_set": ("coco_17", "coco_wholebody_133"),
-    "name": (),
     "background": ("black",),
 }
-"""Words that an option takes, by its `dest`, besides the files below."""
+"""Words that an argument takes, by its `dest`, or by its command and `dest`, besides the files below."""
 
 _POSES = (".npz", ".json")
 _WEIGHTS = (".safetensors", ".onnx")
@@ -33,6 +34,9 @@ _FILES: dict[str, Collection[str]] = {
     "batch inputs": VIDEO_SUFFIXES,
     "info file": (*_POSES, *VIDEO_SUFFIXES),
     "retarget to": (*_POSES, *IMAGE_SUFFIXES),
+    "draw out": (".mp4", ".mkv", ".png"),
+    "retarget out": (".npz",),
+    "out": (),
     "sequence": _POSES,
     "reference": (*_POSES, *IMAGE_SUFFIXES),
     "face_poses": _POSES,
@@ -46,7 +50,7 @@ _FILES: dict[str, Collection[str]] = {
     "tiny_encoder": _WEIGHTS,
     "detector": (".onnx",),
 }
-"""Endings of the files that an argument takes, by its `dest`, or by its command and `dest`. Folders are offered too."""
+"""Endings of the files that an argument takes, as above. Folders are offered, too."""
 
 
 def complete(parser: CommandParser) -> int:
@@ -57,11 +61,8 @@ def complete(parser: CommandParser) -> int:
         return 1
     for name, command in parser.commands.items():
         for action in command._actions:
-            words = _WORDS.get(action.dest)
-            endings = _FILES.get(f"{name} {action.dest}", _FILES.get(action.dest))
-            if words is None and endings is None:
-                continue
-            if action.choices is None:
+            words, endings = (table.get(f"{name} {action.dest}", table.get(action.dest)) for table in (_WORDS, _FILES))
+            if action.choices is None and (words or endings is not None):
                 action.completer = _Completer(words or (), endings)  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options=False)
     return 0

@@ -49,8 +49,9 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("sequence", type=arguments.path, metavar="SEQ", help=SEQUENCE)
     sub.add_argument("--to", choices=TARGETS, required=True, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
     sub.add_argument(
-        "-o", "--out", type=arguments.path, metavar="OUT", help="folder for the results (default: the folder of SEQ)"
-    )
+        "-o", "--out", type=arguments.path, metavar="OUT",
+        help="folder for the results (default: a folder called TARGET beside SEQ)",
+    )  # fmt: skip
     sub.add_argument("--overwrite", action="store_true", help="replace existing files")
     group = sub.add_argument_group("input")
     group.add_argument(
@@ -105,7 +106,7 @@ def _run_export(args: argparse.Namespace) -> int:
         person=args.person, size=args.size, fit=args.fit, threshold=args.threshold, frames=args.frames,
         frame_rate=args.frame_rate, codec=args.codec, overwrite=args.overwrite,
     )  # fmt: skip
-    out = args.out or args.sequence.parent
+    out = args.out or args.sequence.parent / args.to
     with checking_usage():
         check_folder(out)
         sequence = _sequence(args, args.sequence)

@@ -19,7 +19,7 @@ GROUPS = {
 
 START = (
     ("sdpose image photo.jpg", "pose map and keypoints of a picture"),
-    ("sdpose image photos/ --overlay", "of all pictures in a folder, with the poses drawn on them too"),
+    ("sdpose image photos/ --overlay", "of a folder, and the poses drawn on the pictures"),
     ("sdpose video dancer.mp4", "of a video; after a stop, the same command resumes"),
     ("sdpose export sdpose_out/dancer.pose.npz --to animate_anyone", "the files that another tool reads"),
 )
@@ -138,11 +138,12 @@ def _examples(name: str) -> str:
 
 def front_page(helps: Mapping[str, str]) -> str:
     """What `sdpose` alone shows: examples, and the commands in groups. `helps`: what each command does."""
-    width = max(len(example) for example, _ in START) + 2
-    lines = ["Human poses from pictures and videos, as OpenPose-compatible maps and keypoints.", "", "examples:"]
+    width, columns = max(len(example) for example, _ in START) + 2, shutil.get_terminal_size().columns
+    what = "Human poses from pictures and videos, as OpenPose-compatible maps and keypoints."
+    lines = [textwrap.fill(what, columns), "", "examples:"]
     for example, gives in START:
         line = f"  {example:{width}}{gives}"
-        lines += [line] if len(line) <= shutil.get_terminal_size().columns else [f"  {example}", f"      {gives}"]
+        lines += [line] if len(line) <= columns else [f"  {example}", f"      {gives}"]
     named = [name for names in GROUPS.values() for name in names]
     groups = {**GROUPS, "more": tuple(name for name in helps if name not in named)}
     for title, names in groups.items():
@@ -150,4 +151,4 @@ def front_page(helps: Mapping[str, str]) -> str:
             lines += ["", f"{title}:", *(f"  {name:10}{helps[name]}" for name in known)]
     end = "Results go to the folder sdpose_out, or to the one named with -o. 'sdpose COMMAND --help' shows the main "
     end += "options of a command, '--help-all' all of them, 'sdpose --version' the version."
-    return "\n".join([*lines, "", textwrap.fill(end, min(shutil.get_terminal_size().columns, 100))]) + "\n"
+    return "\n".join([*lines, "", textwrap.fill(end, min(columns, 100))]) + "\n"

@@ -16,8 +16,18 @@ LOG_SECONDS = 30.0
 """Between two lines of a bar that is written to a file."""
 
 
+FIRST_LOG_SECONDS = 30.0
+"""Before the first of these lines."""
+
+TICK = 1.0
+"""Seconds between two looks at the clock."""
+
 BLINK = 1.0
 """Seconds of work that needs no bar, and of a frame whose people are not counted."""
+
+
+WITHOUT_TOTAL = "{desc} [{elapsed}]"
+"""What is shown before it is known how many people there are."""
 
 
 def progress_bar(total: int | None, unit: str, what: str = "", **settings: Any) -> Any:
@@ -28,7 +38,7 @@ def progress_bar(total: int | None, unit: str, what: str = "", **settings: Any) 
 
 
 class _Clock:
-    """Calls `tick` every second while the block runs, in a terminal."""
+    """Calls `tick` every `TICK` seconds while the block runs, in a terminal."""
 
     def __init__(self, tick: Callable[[], object]) -> None:
         self._tick, self._stop = tick, threading.Event()
@@ -44,7 +54,7 @@ class _Clock:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(1.0):
+        while not self._stop.wait(TICK):
             self._tick()
 
 
@@ -57,7 +67,7 @@ class PictureBar:
     def __init__(self, total: int) -> None:
         self._pictures, self._finished = total, 0
         self._live = sys.stderr.isatty()
-        self._since, self._wait = time.monotonic(), BLINK if self._live else LOG_SECONDS
+        self._since, self._wait = time.monotonic(), BLINK if self._live else FIRST_LOG_SECONDS
         self._bar: Any = None
         self._what, self._done = "", 0
         self._total = total if total > 1 else None
@@ -99,12 +109,14 @@ class PictureBar:
             if self._bar is None:
                 if time.monotonic() - self._since < self._wait:
                     return
-                self._bar = progress_bar(self._total, "picture" if self._pictures > 1 else "person", self._what)
-            if self._bar.total != self._total:
-                self._bar.reset(self._total)
-            self._bar.bar_format = None if self._total else "{desc} [{elapsed}]"
+                unit, shape = "picture" if self._pictures > 1 else "person", None if self._total else WITHOUT_TOTAL
+                self._bar = progress_bar(self._total, unit, self._what, bar_format=shape)
             self._bar.set_description_str(self._what, refresh=False)
-            self._bar.update(self._done - self._bar.n)
+            if self._bar.total != self._total:
+                self._bar.bar_format = None
+                self._bar.reset(self._total)
+            if step := self._done - self._bar.n:  # a step of 0 would spoil the time left
+                self._bar.update(step)
             if self._live:
                 self._bar.refresh()
 
@@ -148,7 +160,7 @@ class Bar:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._what = ""
+        self._what = self._note = ""
         self._moved = time.monotonic()
         self._clock = _Clock(self._refresh)
 
@@ -170,12 +182,13 @@ class Bar:
         def show(done: int, total: int | None) -> None:
             if self._bar is None or self._what != what or done < self._bar.n:
                 self.close()
-                self._what = what
+                self._what, self._note = what, ""
                 self._bar = progress_bar(total, "frame", what, initial=done, disable=None)
             self._bar.total = total
-            if done > self._bar.n:
+            if step := done - self._bar.n:
                 self._moved = time.monotonic()
-            self._bar.update(done - self._bar.n)
+                self._bar.set_postfix_str(self._note, refresh=False)
+                self._bar.update(step)
 
         return show
 
@@ -187,7 +200,8 @@ class Bar:
     def show_people(self, chunk: ChunkResult) -> None:
         """Show the number of people in the last frame of a chunk next to the bar."""
         if self._bar is not None:
-            self._bar.set_postfix(people=int((chunk.sequence.track_ids[-1] >= 0).sum()), refresh=False)
+            self._note = f"people={int((chunk.sequence.track_ids[-1] >= 0).sum())}"
+            self._bar.set_postfix_str(self._note, refresh=False)
 
     def close(self) -> None:
         """End the bar; it stays on the screen."""

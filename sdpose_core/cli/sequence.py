@@ -50,7 +50,8 @@ def _add_draw(commands: Any) -> None:
         "--out",
         type=arguments.path,
         metavar="OUT",
-        help=".mp4, .png, or a folder (default: NAME_kps.mp4 beside SEQ, or NAME_pose.png for a picture)",
+        help=".mp4, .png, or a folder (default: beside SEQ, NAME_kps.mp4, or NAME_pose.png for a "
+        "picture; NAME_STYLE for another style than controlnet)",
     )
     sub.add_argument(
         "--background",
@@ -68,8 +69,7 @@ def _run_draw(args: argparse.Namespace) -> int:
     check_style(args.style)
     beside = None if args.background == "black" else Path(args.background)
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
-    ending = "_pose.png" if sequence.frame_rate is None else f"_kps{SUFFIX[args.codec]}"
-    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}{ending}"
+    out = args.out or _beside(args, sequence)
     if os.path.exists(out) and not args.overwrite and not (os.path.isdir(out) and not any(out.iterdir())):
         raise InputError(f"{out} already exists: use --overwrite, or another name")
     frames, notes = (None, []) if args.background == "black" else open_background(args.background, sequence)
@@ -82,6 +82,13 @@ def _run_draw(args: argparse.Namespace) -> int:
         say(f"note: {note}")
     show_path(out)
     return OK
+
+
+def _beside(args: argparse.Namespace, sequence: PoseSequence) -> Path:
+    """Where the drawing goes if no name is given."""
+    word, suffix = ("pose", ".png") if sequence.frame_rate is None else ("kps", SUFFIX[args.codec])
+    word = word if args.style == "controlnet" else args.style
+    return args.sequence.parent / f"{sequence_name(args.sequence)}_{word}{suffix}"
 
 
 def _mark(args: argparse.Namespace, sequence: PoseSequence, out: Path) -> str:

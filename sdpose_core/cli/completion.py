@@ -59,13 +59,18 @@ def complete(parser: CommandParser) -> int:
         import argcomplete
     except ImportError:
         return 1
+    add_completers(parser)
+    argcomplete.autocomplete(parser, always_complete_options=False)
+    return 0
+
+
+def add_completers(parser: CommandParser) -> None:
+    """Say, for argcomplete, what may stand in the arguments of all commands."""
     for name, command in parser.commands.items():
         for action in command._actions:
             words, endings = (table.get(f"{name} {action.dest}", table.get(action.dest)) for table in (_WORDS, _FILES))
             if action.choices is None and (words or endings is not None):
                 action.completer = _Completer(words or (), endings)  # type: ignore[attr-defined]
-    argcomplete.autocomplete(parser, always_complete_options=False)
-    return 0
 
 
 class _Completer:

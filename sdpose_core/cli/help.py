@@ -50,8 +50,8 @@ ALWAYS = ("--help", "--help-all")
 
 EXAMPLES = {
     "image": ("sdpose image photo.jpg", 'sdpose image photos/ "scans/*.png" --overlay -o poses'),
-    "video": ("sdpose video dancer.mp4", "sdpose video dancer.mp4 --person largest --overlay -o poses"),
-    "batch": ("sdpose batch videos/ --recursive", "sdpose batch --list videos.txt --shard 1/4 -o poses"),
+    "video": ("sdpose video dancer.mp4", "sdpose video dancer.mp4 --person largest --overlay -o largest"),
+    "batch": ("sdpose batch videos/ --recursive", "sdpose batch --list videos.txt --shard 1/4 -o shared"),
     "draw": (
         "sdpose draw sdpose_out/dancer.pose.npz --style xinsir",
         "sdpose draw photo_keypoints.json -o photo_map.png",

@@ -93,7 +93,7 @@ def _parsed(parser: CommandParser, command: str, argv: Sequence[str]) -> argpars
             apply_settings(config, parser.commands, command)
         args = parser.parse_args(argv)
         if args.config != config:
-            raise WrongUsage("--config: write it in full, once")
+            raise WrongUsage("--config: write it in full")
     return args
 
 

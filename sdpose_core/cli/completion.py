@@ -68,7 +68,8 @@ def add_completers(parser: CommandParser) -> None:
     """Say, for argcomplete, what may stand in the arguments of all commands."""
     for name, command in parser.commands.items():
         for action in command._actions:
-            words, endings = (table.get(f"{name} {action.dest}", table.get(action.dest)) for table in (_WORDS, _FILES))
+            words = _WORDS.get(f"{name} {action.dest}", _WORDS.get(action.dest))
+            endings = _FILES.get(f"{name} {action.dest}", _FILES.get(action.dest))
             if action.choices is None and (words or endings is not None):
                 action.completer = _Completer(words or (), endings)  # type: ignore[attr-defined]
 

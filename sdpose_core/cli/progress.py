@@ -156,13 +156,16 @@ class Moment:
 
 
 class Bar:
-    """A progress bar for each stage of the work in turn."""
+    """A progress bar for each stage of the work in turn. A stage that ends soon has none."""
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._what = self._note = ""
-        self._moved = time.monotonic()
-        self._clock = _Clock(self._refresh)
+        self._what = self._note = self._crops = ""
+        self._first, self._done = 0, 0
+        self._total: int | None = None
+        self._since = self._moved = time.time()
+        self._lock = threading.RLock()
+        self._clock = _Clock(self._show)
 
     def __enter__(self) -> Bar:
         self._clock.__enter__()
@@ -172,39 +175,48 @@ class Bar:
         self._clock.__exit__()
         self.close()
 
-    def _refresh(self) -> None:
-        if (bar := self._bar) is not None:
-            bar.refresh()
-
     def shows(self, what: str) -> Callable[[int, int | None], None]:
         """A progress callback whose bar is called `what`."""
 
         def show(done: int, total: int | None) -> None:
-            if self._bar is None or self._what != what or done < self._bar.n:
-                self.close()
-                self._what, self._note = what, ""
-                self._bar = progress_bar(total, "frame", what, initial=done, disable=None)
-            self._bar.total = total
-            if step := done - self._bar.n:
-                self._moved = time.monotonic()
-                self._bar.set_postfix_str(self._note, refresh=False)
-                self._bar.update(step)
+            with self._lock:
+                if self._what != what or done < self._done:
+                    self.close()
+                    self._what, self._note, self._first, self._since = what, "", done, time.time()
+                if done != self._done:
+                    self._moved, self._crops = time.time(), ""
+                self._done, self._total = done, total
+            self._show()
 
         return show
 
+    def _show(self) -> None:
+        with self._lock:
+            if self._bar is None:
+                if not self._what or time.time() - self._since < BLINK:
+                    return
+                self._bar = progress_bar(self._total, "frame", self._what, initial=self._first, disable=None)
+                self._bar.start_t = self._bar.last_print_t = self._since
+            self._bar.total = self._total
+            slow = time.time() - self._moved > BLINK
+            self._bar.set_postfix_str(self._crops if slow and self._crops else self._note, refresh=False)
+            if step := self._done - self._bar.n:
+                self._bar.update(step)
+            elif slow and sys.stderr.isatty():
+                self._bar.refresh()
+
     def show_crops(self, done: int, total: int) -> None:
         """Show which person is worked on next to the bar, if a frame takes long."""
-        if self._bar is not None and time.monotonic() - self._moved > BLINK:
-            self._bar.set_postfix_str(person(done, total))
+        self._crops = person(done, total)
+        self._show()
 
     def show_people(self, chunk: ChunkResult) -> None:
         """Show the number of people in the last frame of a chunk next to the bar."""
-        if self._bar is not None:
-            self._note = f"people={int((chunk.sequence.track_ids[-1] >= 0).sum())}"
-            self._bar.set_postfix_str(self._note, refresh=False)
+        self._note, self._crops = f"people={int((chunk.sequence.track_ids[-1] >= 0).sum())}", ""
 
     def close(self) -> None:
         """End the bar; it stays on the screen."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+            self._bar, self._what = None, ""

@@ -107,7 +107,7 @@ def test_among_others_it_fails_alone(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_mixed_folder_says_once_what_was_left_out(capsys: pytest.CaptureFixture) -> None:
-    put("mixed", "p.png", "a.mp4", "moves.gif")
+    put("mixed", "p.png", "a.mp4")
     shutil.copy("a.mp4", "mixed/b.mov")
     (Path("mixed") / ".hidden.mp4").touch()
     (Path("mixed") / "notes.txt").touch()

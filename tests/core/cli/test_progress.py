@@ -119,11 +119,35 @@ def test_a_terminal_is_told_that_time_goes_on(monkeypatch: pytest.MonkeyPatch) -
     assert "person 1 of 5" in stream.text()
 
 
-def test_a_slow_frame_shows_its_people(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_is_done_at_once_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(True, "utf-8")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Bar() as bar:
+        for what in ("poses", "drawing"):
+            for done in range(3):
+                bar.shows(what)(done, 2)
+    assert stream.text() == ""
+
+
+def test_a_stage_that_is_resumed_counts_on(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
+    stream = Stream(True, "utf-8")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Bar() as bar:
+        for what in ("poses", "drawing"):
+            for done in range(8, 11):
+                bar.shows(what)(done, 10)
+    assert stream.text().count("\n") == 2
+    for what in ("poses", "drawing"):
+        assert re.search(rf"{what}:  80%.* 8/10 ", stream.text())
+        assert re.search(rf"{what}: 100%.* 10/10 ", stream.text())
+
+
+def test_a_slow_frame_shows_its_people(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
     stream = Stream(True, "utf-8")
     monkeypatch.setattr(sys, "stderr", stream)
     with Bar() as bar:
         bar.shows("poses")(0, 2)
+        monkeypatch.setattr(progress, "BLINK", 60)
         bar.show_crops(0, 3)
         assert "person" not in stream.text()
         monkeypatch.setattr(progress, "BLINK", -1)

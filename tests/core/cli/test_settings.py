@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from sdpose_core.cli.batch import settings_hash
 from sdpose_core.cli.main import _parsed, build_parser, main
@@ -64,6 +66,13 @@ def test_a_file_counts_like_the_options_that_it_names(parse: Parse) -> None:
         named, typed = vars(parse(f"{line} --config c.toml", FILE)), vars(parse(f"{line} {same}"))
         assert (named.pop("config"), typed.pop("config")) == (Path("c.toml"), None)
         assert named == typed, line
+
+
+def test_the_file_in_the_documentation_is_one(parse: Parse) -> None:
+    [text] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "command.md").read_text(), flags=re.DOTALL)
+    args = parse("image p.png --config c.toml", text)
+    assert (args.model, args.threshold, args.out, args.overlay) == ("wholebody", 0.4, Path("poses"), True)
+    assert parse("video p.mp4 --config c.toml", text).parts == ("body", "hands")
 
 
 def test_the_command_line_wins(parse: Parse) -> None:

@@ -211,6 +211,7 @@ def _report(records: Iterable[Record], bar: Any, no_items: int) -> int:
     for record in records:
         statuses[record.status] += 1
         say_result(record.source, record.status, record.message)
+        bar.set_description_str("", refresh=False)  # it was about this one
         bar.update()
     bar.close()
     say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))

@@ -22,6 +22,9 @@ FIRST_LOG_SECONDS = 30.0
 TICK = 1.0
 """Seconds between two looks at the clock."""
 
+NAME_LENGTH = 40
+"""Characters of a name before a bar; of a longer one its end is shown."""
+
 BLINK = 1.0
 """Seconds of work that needs no bar, and of a frame whose people are not counted."""
 
@@ -127,7 +130,7 @@ def person(done: int, total: int) -> str:
 
 
 class Moment:
-    """What is being done in a clip, in words, at most once a second. In frames; where one takes long, also in people.
+    """What is being done in a clip, in words, at most every `TICK` seconds; where a frame takes long, also in people.
 
     Args:
         name: of the clip.
@@ -135,8 +138,9 @@ class Moment:
     """
 
     def __init__(self, name: str, show: Callable[[str], None]) -> None:
-        self._name, self._show = name, show
-        self._frames, self._shown, self._moved = name, 0.0, time.monotonic()
+        self._name = name if len(name) <= NAME_LENGTH else f"...{name[3 - NAME_LENGTH :]}"
+        self._show, self._frames = show, self._name
+        self._shown, self._moved = 0.0, time.monotonic()
 
     def frames(self, done: int, total: int | None) -> None:
         """So many frames are done."""
@@ -150,7 +154,7 @@ class Moment:
             self._say(f"{self._frames}, {person(done, total)}")
 
     def _say(self, text: str) -> None:
-        if (now := time.monotonic()) - self._shown >= 1:
+        if (now := time.monotonic()) - self._shown >= TICK:
             self._shown = now
             self._show(text)
 

@@ -170,6 +170,8 @@ def test_a_clip_elsewhere_says_what_is_done_at_most_once_a_second(monkeypatch: p
     now += 60
     moment.crops(2, 5)
     assert said[-1] == "a/b.mp4: frame 99 of 300, person 3 of 5"
+    Moment("x" * 300 + ".mp4", said.append).frames(7, None)
+    assert said[-1] == f"...{'x' * 33}.mp4: frame 7"
 
 
 def test_a_bar_of_unknown_length(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import DownloadError, InputError, counted, reason_of, restated
+from ..errors import DownloadError, InputError, counted, did_you_mean, reason_of, restated
 from ..files import atomic_write, sha256_of
 from ..folders import FolderKind
 from ..names import fitted_name, name_limit
@@ -89,7 +89,9 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
         DownloadError: offline, no such repository, no answer, or one that cannot be trusted.
     """
     if name not in KNOWN:
-        raise InputError(f"unknown download {name!r}: choose one of {', '.join(KNOWN)}")
+        raise InputError(
+            f"unknown download {name!r}: {did_you_mean(name, KNOWN) or 'choose one of ' + ', '.join(KNOWN)}"
+        )
     known = KNOWN[name]
     target = Path(to) if to is not None else home() / name
     need_network(known.repo)

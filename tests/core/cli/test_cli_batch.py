@@ -76,9 +76,11 @@ def test_a_video_in_another_process_says_which_frame_it_is_at(tmp_path: Path, mo
     )
     said: list[str] = []
     monkeypatch.setattr(progress, "TICK", 0.0)
+    monkeypatch.setattr(progress, "BLINK", -1.0)
     run = cli_batch.ClipRun(args, Batch.begin(tmp_path, "x"), said.append)
     run(Item(tmp_path / "a.mp4", "a.mp4", "a"), tmp_path / "out")
     assert (said[0], said[-1]) == ("a.mp4: frame 0 of 4", "a.mp4: frame 4 of 4")
+    assert said[1] == "a.mp4: frame 0 of 4, person 1 of 4"
 
 
 @pytest.mark.parametrize(("other", "what"), [({"sha": "bb"}, "weights"), ({"dtype": "float32"}, "settings")])

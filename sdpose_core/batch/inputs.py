@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..images import IMAGE_SUFFIXES
-from ..inputs import Elsewhere, Kind, Named, expand
+from ..input_kinds import Elsewhere, Kind
+from ..inputs import Named, expand
 from ..names import distinct_names, fitted_name, name_limit, output_name
 from ..video.frames import VIDEO_SUFFIXES
 from ..video.opening import is_still_picture, is_video

@@ -14,7 +14,8 @@ from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
 from ..errors import counted, writing
 from ..images import IMAGE_SUFFIXES
-from ..inputs import PICTURES, Elsewhere, expand
+from ..input_kinds import PICTURES, Elsewhere
+from ..inputs import expand
 from ..video.frames import VIDEO_SUFFIXES
 from ..video.opening import is_video_file
 from .arguments import (

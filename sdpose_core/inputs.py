@@ -13,7 +13,8 @@ from pathlib import Path
 
 from .errors import InputError, reason_of
 from .files import is_from_shell, why_missing
-from .images import IMAGE_SUFFIXES, UNREADABLE
+from .images import IMAGE_SUFFIXES
+from .input_kinds import Kind
 from .names import in_natural_order, is_hidden
 from .origins import DRAWINGS, read_mark
 from .texts import read_text
@@ -62,35 +63,6 @@ def _entries(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of input.
-
-    Attributes:
-        word: its name.
-        suffixes: of its files in a folder (lower case).
-        accepts: whether a file in a folder, or one that matches a pattern, is of this kind.
-        from_folders: a folder in a list is an input itself, not the files in it.
-        unreadable: suffixes of such files in formats that are not read (lower case).
-    """
-
-    word: str
-    suffixes: Collection[str]
-    accepts: Callable[[Path], bool]
-    from_folders: bool = False
-    unreadable: Collection[str] = ()
-
-    def none(self, what: str) -> str:
-        """The error of a folder or pattern without such files."""
-        return f"{what} ({', '.join(sorted(self.suffixes))})"
-
-
-PICTURES = Kind(
-    "picture", IMAGE_SUFFIXES, lambda path: path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path),
-    unreadable=UNREADABLE,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
 class Named:
     """One input.
 
@@ -112,12 +84,14 @@ class Inputs:
         failed: (what was named, why it gives no input).
         results: number of files left out because they are results of ours.
         unreadable: number of files in the folders that are of this kind but not read, by suffix.
+        left_out: what else is in the folders, and the command that takes it; "" if there is nothing.
     """
 
     sources: list[Named] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     results: int = 0
     unreadable: Mapping[str, int] = field(default_factory=dict)
+    left_out: str = ""
 
 
 def expand(
@@ -137,7 +111,8 @@ def expand(
         search.take(text, functools.partial(search.named_by, text))
     for path in lists:
         search.take(str(path), functools.partial(search.listed, path))
-    return Inputs(list(search.found.values()), search.failed, len(search.results), search.unreadable)
+    left_out = kind.elsewhere.left_out(search.others, out) if kind.elsewhere else ""
+    return Inputs(list(search.found.values()), search.failed, len(search.results), search.unreadable, left_out)
 
 
 class _Search:
@@ -147,10 +122,13 @@ class _Search:
         self.results: set[str] = set()
         self.failed: list[tuple[str, str]] = []
         self.unreadable: Counter[str] = Counter()
+        self.others: Counter[str] = Counter()
+        self._argument, self._given_out = "", out
         self._out = os.path.realpath(out)
 
     def take(self, text: str, find: Callable[[], Iterable[Named]]) -> None:
         """Add what an argument names, or why it names nothing."""
+        self._argument = text
         try:
             for named in find():
                 self._add(named)
@@ -166,6 +144,8 @@ class _Search:
             return
         if is_result(named.source):
             self.results.add(key)
+        elif (other := self.kind.elsewhere) and other.accepts(named.source):
+            self.failed.append((str(named.source), other.where(str(named.source), self._given_out)))
         else:
             self.found[key] = named
 
@@ -191,7 +171,23 @@ class _Search:
         files = list(self._walk(folder))
         suffixes = (path.suffix.lower() for path in files)
         self.unreadable.update(suffix for suffix in suffixes if suffix in self.kind.unreadable)
-        return [path for path in files if self.kind.accepts(path)]
+        return self._without_others(files)
+
+    def _without_others(self, files: Sequence[Path]) -> list[Path]:
+        """The files of this kind. Those that another command takes are counted, without results of ours."""
+        accepted = [path for path in files if self.kind.accepts(path)]
+        if other := self.kind.elsewhere:
+            rest = set(files).difference(accepted)
+            self.others[self._argument] += sum(
+                path.suffix.lower() in other.suffixes and os.path.isfile(path) and not is_result(path) for path in rest
+            )
+        return accepted
+
+    def _none(self, what: str, text: str, hint: str = "") -> str:
+        """The error of a folder or pattern without inputs of this kind; it names what another command would take."""
+        if self.kind.elsewhere and (count := self.others.pop(text, 0)):
+            return f"{what}, but {self.kind.elsewhere.left_out({text: count}, self._given_out)}"
+        return self.kind.none(what) + hint
 
     def _walk(self, root: Path) -> Iterator[Path]:
         """The files of a folder; with `recursive`, also of those below it."""
@@ -250,7 +246,7 @@ class _Search:
                 return _below(base, files)
             if folders := [path for path in matches if os.path.isdir(path)]:
                 return _below(base, [file for folder in folders for file in self._files_of(folder)])
-        raise InputError(self.kind.none(f"no {self.kind.word} matches this pattern"))
+        raise InputError(self._none(f"no {self.kind.word} matches this pattern", pattern))
 
     def _matches(self, base: Path, parts: tuple[str, ...]) -> Iterator[Path]:
         """What matches a pattern below `base`; `**` stands for any number of folders, each entered once."""
@@ -265,7 +261,7 @@ class _Search:
 
     def _of_this_kind(self, matches: Sequence[Path], pattern: str) -> list[Path]:
         """Files of this kind among the matches; if there are none, files of unknown suffixes that were meant."""
-        files = [path for path in matches if self.kind.accepts(path)]
+        files = self._without_others(matches)
         if files or not pattern.strip("*.") or any(os.path.isdir(path) for path in matches):
             return files
         known = {*IMAGE_SUFFIXES, *self.kind.suffixes}
@@ -276,7 +272,7 @@ class _Search:
         files = self._accepted(folder)
         if not files and not _is_below(os.path.realpath(folder), self._out):
             hint = ": --recursive also searches its subfolders" if self.kind.from_folders and not self.recursive else ""
-            self.failed.append((str(folder), self.kind.none(f"no {self.kind.word}s in this folder") + hint))
+            self.failed.append((str(folder), self._none(f"no {self.kind.word}s in this folder", self._argument, hint)))
         return files
 
     def listed(self, path: Path) -> Iterator[Named]:

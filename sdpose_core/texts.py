@@ -1,4 +1,4 @@
-"""Texts and JSON that a person hands in, in any Unicode encoding that editors and shells write."""
+"""Texts, JSON and TOML that a person hands in, in any Unicode encoding that editors and shells write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import codecs
 import json
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,11 @@ from typing import Any
 from .errors import InputError, one_line, reading
 from .files import is_from_shell, open_regular
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 2_000_000_000
@@ -21,6 +27,9 @@ MAX_BYTES = 2_000_000_000
 
 MAX_DIGITS = 300
 """Of a whole number in JSON: what a float holds."""
+
+MAX_DEPTH = 8
+"""Tables and lists within each other in TOML; recipes have up to 4."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -112,6 +121,30 @@ def _whole_number(digits: str) -> int:
 def read_json(path: str | Path, expected: str = "JSON", kind: type = object) -> Any:
     """The content of a JSON file. Raises `InputError` as `read_text` and `parse_json`."""
     return parse_json(read_text(path), str(path), expected, kind)
+
+
+def read_toml(path: str | Path, expected: str) -> dict[str, Any]:
+    """A TOML file as nested plain values. Raises `InputError`, which says what was `expected`, for text that is not
+    TOML or is nested deeper than `MAX_DEPTH`, and as `read_text`."""
+    text = read_text(path)
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or a number of thousands of digits
+        escape = any(word in str(error) for word in ("hex value", "Unescaped"))
+        advice = ": write paths with / or in 'single quotes'" if escape else ""
+        raise InputError(f"{path} is not valid TOML: {one_line(error)}{advice}") from None
+    if _is_deep(values):
+        raise InputError(f"{path}: tables or lists are nested deeper than {MAX_DEPTH} levels: expected {expected}")
+    return values
+
+
+def _is_deep(values: dict[str, Any]) -> bool:
+    """Whether tables or lists are nested deeper than `MAX_DEPTH`."""
+    level: list[Any] = [values]
+    for _ in range(MAX_DEPTH):
+        level = [each for v in level for each in (v.values() if isinstance(v, dict) else v)]
+        level = [each for each in level if isinstance(each, (dict, list))]
+    return bool(level)
 
 
 def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:

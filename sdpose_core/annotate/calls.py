@@ -12,7 +12,7 @@ import numpy as np
 
 from ..detection.people import find_people
 from ..errors import NotFiniteError
-from ..estimation.crop_jobs import Estimator
+from ..estimation.crop_jobs import Estimator, OnBatch
 from ..poses import Poses
 from .ahead import Worker, taken
 from .chunk_builder import OpenChunk
@@ -43,6 +43,7 @@ class EstimatorCalls:
         detector: for jobs whose people are not known.
         if_nobody, presence: see `annotate_images`.
         on_frames: called with the number of frames done so far, after each batch of crops.
+        on_crops: called with (crops done, total crops) of a call, first with none done.
         worker: makes the calls of `submit`.
 
     Attributes:
@@ -57,8 +58,10 @@ class EstimatorCalls:
         presence: Presence,
         on_frames: Callable[[int], None],
         worker: Worker | None,
+        on_crops: OnBatch | None = None,
     ) -> None:
         self.estimator, self.detector, self.if_nobody, self.presence = estimator, detector, if_nobody, presence
+        self.on_crops = on_crops
         self.on_frames, self.worker = on_frames, worker
         self.batch_size = estimator.batch_size
         self._calls: deque[_Call] = deque()
@@ -109,7 +112,10 @@ class EstimatorCalls:
         def on_batch(done: int, crops: int) -> None:
             if stopped():
                 raise _Stopped
-            self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
+            if done:
+                self.on_frames(frames_done - round(len(jobs) * (1 - done / crops)))
+            if self.on_crops:
+                self.on_crops(done, crops)
 
         try:
             poses = annotate_images(

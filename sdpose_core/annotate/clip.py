@@ -18,7 +18,7 @@ import numpy as np
 
 from ..drawing.sequence import Progress, draw_sequence
 from ..errors import InputError, counted
-from ..estimation.crop_jobs import Estimator
+from ..estimation.crop_jobs import Estimator, OnBatch
 from ..estimation.stage_times import StageTimes
 from ..images import WHITE
 from ..names import output_name
@@ -129,6 +129,7 @@ def annotate_clip(
     boxes: BoxFile | None = None,
     name: str | Callable[[Origin], str] | None = None,
     on_progress: Progress | None = None,
+    on_crops: OnBatch | None = None,
     on_chunk: Callable[[ChunkResult], None] | None = None,
     on_draw: Progress | None = None,
     overlap: bool = True,
@@ -147,6 +148,7 @@ def annotate_clip(
         boxes: people by frame number, instead of a detector.
         name: NAME, or a function that chooses it for the origin; None: see `clip_name`.
         on_progress: called with (frames estimated, total or None if unknown); may raise to stop.
+        on_crops: called with (crops done, total crops) of the frames that share batches; may raise to stop.
         on_chunk: called with each chunk after it is finished and saved.
         on_draw: called with (frames drawn, total), for each video; may raise to stop.
         overlap: decode, detect, estimate and save at the same time, see `estimate_frames`; the results are the same.
@@ -168,7 +170,7 @@ def annotate_clip(
         if kept is not None and not todo:
             return _kept(path, files, kept, options)
         with WorkFolder(files.work) as work:
-            run = _Run(video, files, options, origin, boxes, work, on_progress, on_chunk, overlap, times)
+            run = _Run(video, files, options, origin, boxes, work, on_progress, on_crops, on_chunk, overlap, times)
             run.notes += video.info.notes
             sequence = run.estimated(estimator, detector) if kept is None else kept
             run.draw(todo, sequence, on_draw)
@@ -248,6 +250,7 @@ class _Run:
     boxes: BoxFile | None
     work: WorkFolder
     on_progress: Progress | None
+    on_crops: OnBatch | None
     on_chunk: Callable[[ChunkResult], None] | None
     overlap: bool
     times: StageTimes | None
@@ -294,10 +297,11 @@ class _Run:
         if self.work.complete:
             return
         state = None if self.work.last is None else self.work.last.state
+        self._progress(0 if state is None else state["frames_done"], None)
         frames = self.video.frames(0 if state is None else state["next_frame"])
         chunks = estimate_frames(
             frames, estimator, detector, self.options, frame_rate=self.video.info.frame_rate, given=self._given(),
-            state=state, on_progress=self._progress, overlap=self.overlap, times=self.times,
+            state=state, on_progress=self._progress, on_crops=self.on_crops, overlap=self.overlap, times=self.times,
         )  # fmt: skip
         with contextlib.closing(chunks), self.times.measuring() if self.times else contextlib.nullcontext():
             for chunk in chunks:

@@ -63,7 +63,7 @@ def annotate_images(
         if_nobody: one of `IF_NOBODY`: what to do if the detector finds nobody, see `fill_empty`. The result's
             `meta["boxes_from"]` says what was done. People that were given are never replaced.
         presence: which points stay although they are not there.
-        on_batch: called with (crops done, total crops); may raise to stop.
+        on_batch: called with (crops done, total crops), first with none done; may raise to stop.
 
     Raises `InputError` for arguments that do not match, and what detector and estimator raise.
     """
@@ -91,6 +91,8 @@ def estimate_people(
     presence: Presence = DEFAULT_PRESENCE,
 ) -> list[Poses]:
     """Poses of the people of each picture, with their track ids if they have any."""
+    if on_batch and (crops := sum(len(frame.boxes) for frame in people)):
+        on_batch(0, crops)  # the first batch may take a minute
     results = estimator.estimate(
         images, [frame.boxes for frame in people], masks=[frame.masks for frame in people], on_batch=on_batch
     )

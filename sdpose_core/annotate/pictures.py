@@ -176,7 +176,7 @@ def annotate_pictures(
     One bad input never stops the others. `estimator` and `detector` are called when the first picture needs them; no
     model is loaded if everything is done. Their errors (such as missing weights) are raised. `asked` says what they
     make, see `models_asked`. `on_crops` is called with (crops done, total crops, pictures) of the pictures that share
-    batches; it may raise to stop.
+    batches, first with none done; it may raise to stop.
     """
     items = [_item(source, out, name, options) for source, name in output_names(sources, out).items()]
     request = _Request(options, boxes, asked, len(items) == 1)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..estimation.crop_jobs import Estimator
+from ..estimation.crop_jobs import Estimator, OnBatch
 from ..estimation.stage_times import StageTimes
 from ..poses import Poses
 from ..tracking.tracker import Tracker
@@ -44,6 +44,7 @@ def estimate_frames(
     given: Given | None = None,
     state: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
+    on_crops: OnBatch | None = None,
     overlap: bool = False,
     times: StageTimes | None = None,
 ) -> Generator[ChunkResult, None, None]:
@@ -60,6 +61,8 @@ def estimate_frames(
         given: gives the people of each frame, instead of the detector.
         state: of the last chunk of an earlier call.
         on_progress: called with (frames done since the first, None) after each batch of crops; may raise to stop.
+        on_crops: called with (crops done, total crops) of the frames that share batches, first with none done, in the
+            same thread as `on_progress`.
         overlap: decode, detect and estimate in separate threads while the caller handles the chunk before; the
             results have the same bytes. With `detect_every` above 1 only decoding overlaps, because the boxes of a
             frame depend on the poses before it. `on_progress` is then called in another thread.
@@ -86,7 +89,7 @@ def estimate_frames(
             detector = looked or detector
             stack.callback(source.close)  # type: ignore[attr-defined]
         progress = _Progress(on_progress)
-        calls = EstimatorCalls(estimator, detector, options.if_nobody, options.presence, progress, worker)
+        calls = EstimatorCalls(estimator, detector, options.if_nobody, options.presence, progress, worker, on_crops)
         stream = _Stream(planner, calls, facts, progress, times, 0 if state is None else state["frames_done"])
         yield from _chunks(stream, source, options.chunk, times)
 

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..inputs import Kind, Named, expand
+from ..images import IMAGE_SUFFIXES
+from ..input_kinds import Elsewhere, Kind
+from ..inputs import Named, expand
 from ..names import distinct_names, fitted_name, name_limit, output_name
 from ..video.frames import VIDEO_SUFFIXES
-from ..video.opening import is_video
+from ..video.opening import is_still_picture, is_video
 
-VIDEOS = Kind("video", VIDEO_SUFFIXES, is_video, from_folders=True)
+_PICTURES = Elsewhere("picture", IMAGE_SUFFIXES, is_still_picture, "sdpose image", "sdpose image")
+VIDEOS = Kind("video", VIDEO_SUFFIXES, is_video, from_folders=True, elsewhere=_PICTURES)
 
 PATH_LIMIT = 4095
 """Bytes of a path that Linux takes; others take less, or have no limit."""
@@ -49,11 +52,13 @@ class FoundItems:
         items: the videos.
         failed: (what was named, why it gives no item).
         results: number of files left out because they are results of ours.
+        left_out: what else is in the folders, see `Inputs`.
     """
 
     items: list[Item]
     failed: list[tuple[str, str]]
     results: int
+    left_out: str = ""
 
 
 def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), recursive: bool = False) -> FoundItems:
@@ -78,7 +83,7 @@ def find_items(inputs: Sequence[str], out: Path, *, lists: Sequence[Path] = (), 
             failed.append((str(item.source), reason))
         else:
             items.append(item)
-    return FoundItems(items, failed, found.results)
+    return FoundItems(items, failed, found.results, found.left_out)
 
 
 def _without_suffix(named: Named) -> str:

@@ -26,6 +26,9 @@ from .inputs import Item
 if TYPE_CHECKING:
     from ..annotate.clip import ClipOutcome
 
+MOMENT = "\r"
+"""Stands around a text of the child that says what it does now."""
+
 _WAIT = 0.1
 """Seconds between two looks for an answer: so long Ctrl-C may take on Windows."""
 
@@ -42,10 +45,17 @@ class ChildRun:
         batch: passed to `make_run`.
         make_run: called once in each child; must be picklable. Its `SDPoseError` ends the batch.
         show: called with each text that the child prints.
+        on_moment: called with each that stands between two `MOMENT`.
     """
 
-    def __init__(self, batch: Batch, make_run: Callable[[Batch], Run], show: Callable[[str], None]) -> None:
-        self._batch, self._make_run, self._show = batch, make_run, show
+    def __init__(
+        self,
+        batch: Batch,
+        make_run: Callable[[Batch], Run],
+        show: Callable[[str], None],
+        on_moment: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._batch, self._make_run, self._show, self._on_moment = batch, make_run, show, on_moment
         self._child: Any = None
         self._link: Connection
         self._stopped = False
@@ -106,6 +116,8 @@ class ChildRun:
             kind, answer = self._link.recv()
             if kind == "text":
                 self._show(answer)
+            elif kind == "moment":
+                self._on_moment(answer)
             elif kind == "outcome":
                 return answer
             else:
@@ -174,7 +186,7 @@ def _stop_once() -> None:
 
 
 class _Texts(io.TextIOBase):
-    """A text stream whose texts go to the parent, as soon as they end with a line end."""
+    """A text stream whose texts go to the parent, as soon as they end with a line end, or with `MOMENT`."""
 
     def __init__(self, link: Connection) -> None:
         self._link, self._text = link, ""
@@ -183,6 +195,9 @@ class _Texts(io.TextIOBase):
     def write(self, text: str) -> int:
         with self._lock:
             self._text += text
+            if self._text.endswith(MOMENT):
+                self._text, _, now = self._text.removesuffix(MOMENT).rpartition(MOMENT)
+                self._link.send(("moment", now))
             if self._text.endswith("\n"):
                 whole, self._text = self._text.rstrip("\n"), ""
                 self._link.send(("text", whole))

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import DownloadError, InputError, counted, reason_of, restated
+from ..errors import DownloadError, InputError, counted, did_you_mean, reason_of, restated
 from ..files import atomic_write, sha256_of
 from ..folders import FolderKind
 from ..names import fitted_name, name_limit
@@ -92,8 +92,10 @@ def plan(name: str, to: str | Path | None = None) -> Plan:
         InputError: an unknown name.
         DownloadError: offline, no such repository, no answer, or one that cannot be trusted.
     """
-    if name not in (*KNOWN, *ARCHIVES):
-        raise InputError(f"unknown download {name!r}: choose one of {', '.join((*KNOWN, *ARCHIVES))}")
+    if name not in (names := (*KNOWN, *ARCHIVES)):
+        raise InputError(
+            f"unknown download {name!r}: {did_you_mean(name, names) or 'choose one of ' + ', '.join(names)}"
+        )
     target = Path(to) if to is not None else home() / name
     if name in ARCHIVES:
         return _plan_archive(name, ARCHIVES[name], target)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, did_you_mean
 from ..files import sha256_of, why_missing
 from ..network import download_home as home
 
@@ -81,7 +81,8 @@ def find_weights(name: str, *, search: Sequence[str | Path] = ()) -> Path:
     if (missing := why_missing(path)) is None:
         return path
     if name not in KNOWN:
-        raise CheckpointError(f"{name}: {missing}, and not a known checkpoint; known are {', '.join(KNOWN)}")
+        hint = did_you_mean(name, KNOWN) or f"known are {', '.join(KNOWN)}"
+        raise CheckpointError(f"{name}: {missing}, and not a known checkpoint: {hint}")
     looked: list[str] = []
     for each in _ALTERNATIVES.get(name, (name,)):
         for candidate in _candidates(each, search):

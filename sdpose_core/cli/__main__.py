@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The `sdpose` command, also as `python -m sdpose_core.cli`."""
 
 import os

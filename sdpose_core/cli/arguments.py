@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ..estimation.crop_jobs import Estimator
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+OUT = Path("sdpose_out")
+"""The folder for results, if none is named."""
+
 _PARTS = ("body", "hands", "face", "feet", "head")
 
 
@@ -90,13 +93,17 @@ def check_folder(out: Path) -> Path:
     return out
 
 
-def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], results: int, word: str) -> int:
+def report_inputs(
+    sources: Sequence[object], failed: Sequence[tuple[str, str]], results: int, left_out: str, word: str
+) -> int:
     """Print what `inputs.expand` left out; returns how many arguments failed.
 
     Raises `InputError` if no input is left.
     """
     if results:
         say(f"passed over {counted(results, 'result')} of sdpose")
+    if left_out:
+        say(f"left out {left_out}")
     if not sources and len(failed) == 1 and not results:
         raise InputError(": ".join(failed[0]))
     for text, reason in failed:
@@ -105,6 +112,18 @@ def report_inputs(sources: Sequence[object], failed: Sequence[tuple[str, str]], 
         what = "all are results of sdpose" if results and not failed else "see above" if failed else "none was found"
         raise InputError(f"nothing to do: expected at least one {word}, {what}")
     return len(failed)
+
+
+def add_out_argument(parser: argparse.ArgumentParser) -> None:
+    """The folder for results."""
+    parser.add_argument(
+        "-o", "--out", type=path, default=OUT, metavar="OUT", help=f"folder for the results (default: {OUT})"
+    )
+
+
+def say_where(out: Path) -> None:
+    """Print the folder of the results, after the last line about them."""
+    say(f"results are in {out}")
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,13 +19,14 @@ from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos
 from ..batch.inputs import Item, find_items
 from ..batch.ray import on_ray
 from ..batch.shards import Shard
-from ..batch.worker import ChildRun
-from ..errors import InputError
+from ..batch.worker import MOMENT, ChildRun
+from ..errors import InputError, on_one_line
 from ..resumable import plain
 from . import arguments
 from .arguments import (
     OK,
     SOME_FAILED,
+    add_out_argument,
     announce,
     check_folder,
     checking_usage,
@@ -38,12 +40,12 @@ from .arguments import (
     start_output,
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
-from .progress import progress_bar
+from .progress import Moment, progress_bar
 from .sheet import add_sheet_argument, sheet_path, write_clip_sheet
 
 _NOT_SETTINGS = (
-    "actors", "batch_size", "command", "device", "download", "inputs", "lists", "out", "overwrite", "ray", "recursive",
-    "run", "shard", "sheet", "verbose",
+    "actors", "batch_size", "command", "config", "device", "download", "inputs", "lists", "out", "overwrite",
+    "print_config", "ray", "recursive", "run", "shard", "sheet", "verbose",
 )  # fmt: skip
 """Options that do not change a result, and those that `ClipRun` compares itself."""
 
@@ -58,7 +60,7 @@ def add_parser(commands: Any) -> None:
         "video of its name, or made with other settings, unless --overwrite is set.",
     )
     sub.add_argument("inputs", nargs="*", metavar="INPUT", help="video, folder, glob pattern, or @FILE (see --list)")
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
+    add_out_argument(sub)
     sub.add_argument(
         "--list", dest="lists", type=arguments.path, action="append", default=[], metavar="FILE",
         help="text file with one video or folder of pictures per line; lines that begin with # are comments",
@@ -78,19 +80,21 @@ def add_parser(commands: Any) -> None:
 def _run_batch(args: argparse.Namespace) -> int:
     with checking_usage():
         found = find_items(args.inputs, args.out, lists=args.lists, recursive=args.recursive)
-        no_items = report_inputs(found.items, found.failed, found.results, "video")
+        no_items = report_inputs(found.items, found.failed, found.results, found.left_out, "video")
         shard = Shard.parse(args.shard) if args.shard else None
         clip_options(args)
         if args.boxes:
             raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
         batch = Batch.begin(check_folder(args.out).absolute(), settings_hash(args), shard)
         sheet = sheet_path(args, batch)
+    count = len(shard.choose(found.items) if shard else found.items)
     done: list[Record] = []
     with (
-        _attempts(args, batch) as attempts,
+        progress_bar(count, "video", disable=None) as bar,
+        _attempts(args, batch, bar.set_description_str) as attempts,
         contextlib.closing(annotate_videos(batch, found.items, attempts, on_wait=_say_waiting)) as records,
     ):
-        failed = _report(_kept_in(done, records), len(shard.choose(found.items) if shard else found.items), no_items)
+        failed = _report(_kept_in(done, records), bar, no_items)
     if sheet:
         write_clip_sheet(sheet, done, args)
     show_path(batch.manifest())
@@ -98,20 +102,26 @@ def _run_batch(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _attempts(args: argparse.Namespace, batch: Batch) -> Iterator[Attempts]:
+def _attempts(args: argparse.Namespace, batch: Batch, on_moment: Callable[[str], None]) -> Iterator[Attempts]:
     make_run = functools.partial(ClipRun, args)
     if args.ray:
         with _stoppable():
             yield on_ray(batch, make_run, actors=args.actors)
         return
     show = say_as_it_is if args.verbose else functools.cache(say_as_it_is)  # each child announces the model
-    with ChildRun(batch, functools.partial(_run_in_child, args), show) as run, _stoppable(run.kill):
+    child = ChildRun(batch, functools.partial(_run_in_child, args), show, on_moment)
+    with child as run, _stoppable(run.kill):
         yield one_after_another(batch, run)
 
 
 def _run_in_child(args: argparse.Namespace, batch: Batch) -> ClipRun:
     start_output(verbose=args.verbose)
-    return ClipRun(args, batch)
+    return ClipRun(args, batch, _say_moment)
+
+
+def _say_moment(text: str) -> None:
+    """Words for the parent, which replace the last ones."""
+    sys.stderr.write(f"{MOMENT}{on_one_line(text)}{MOMENT}")
 
 
 def settings_hash(args: argparse.Namespace) -> str:
@@ -127,14 +137,16 @@ class ClipRun:
     with another model, so that results do not depend on the process.
     """
 
-    def __init__(self, args: argparse.Namespace, batch: Batch) -> None:
-        self._args, self._batch = args, batch
+    def __init__(self, args: argparse.Namespace, batch: Batch, on_moment: Callable[[str], None] | None = None) -> None:
+        self._args, self._batch, self._on_moment = args, batch, on_moment
         self._options = clip_options(args)
 
     def __call__(self, item: Item, folder: Path) -> ClipOutcome:
+        moment = Moment(item.relative, self._on_moment) if self._on_moment else None
         return annotate_clip(
             item.source, folder, estimator=lambda: self._estimator, detector=lambda: self._detector,
-            options=self._options, asked=self._asked, name=item.stem,
+            options=self._options, asked=self._asked, name=item.stem, on_progress=moment.frames if moment else None,
+            on_crops=moment.crops if moment else None,
         )  # fmt: skip
 
     @functools.cached_property
@@ -206,14 +218,15 @@ def _kept_in(done: list[Record], records: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
-def _report(records: Iterable[Record], count: int, no_items: int) -> int:
+def _report(records: Iterable[Record], bar: Any, no_items: int) -> int:
     """Print a line per item and a summary; returns the number that failed, with arguments that named no item."""
     statuses = Counter(failed=no_items)
-    with progress_bar(count, "video", disable=None) as bar:
-        for record in records:
-            statuses[record.status] += 1
-            say_result(record.source, record.status, record.message)
-            bar.update()
+    for record in records:
+        statuses[record.status] += 1
+        say_result(record.source, record.status, record.message)
+        bar.set_description_str("", refresh=False)  # it was about this one
+        bar.update()
+    bar.close()
     say(", ".join(f"{statuses[status]} {status}" for status in ("done", "kept", "failed")))
     return statuses["failed"]
 

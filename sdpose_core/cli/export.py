@@ -48,7 +48,10 @@ def add_parser(commands: Any) -> None:
     )
     sub.add_argument("sequence", type=arguments.path, metavar="SEQ", help=SEQUENCE)
     sub.add_argument("--to", choices=TARGETS, required=True, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
+    sub.add_argument(
+        "-o", "--out", type=arguments.path, metavar="OUT",
+        help="folder for the results (default: a folder called TARGET beside SEQ)",
+    )  # fmt: skip
     sub.add_argument("--overwrite", action="store_true", help="replace existing files")
     group = sub.add_argument_group("input")
     group.add_argument(
@@ -103,14 +106,15 @@ def _run_export(args: argparse.Namespace) -> int:
         person=args.person, size=args.size, fit=args.fit, threshold=args.threshold, frames=args.frames,
         frame_rate=args.frame_rate, codec=args.codec, overwrite=args.overwrite,
     )  # fmt: skip
+    out = args.out or args.sequence.parent / args.to
     with checking_usage():
-        check_folder(args.out)
+        check_folder(out)
         sequence = _sequence(args, args.sequence)
         faces = _sequence(args, args.face_poses) if args.face_poses else None
         reference = _reference(args, TARGETS[args.to].reference)
     with unchanged(args.video), Bar() as bar:
         result = export(
-            sequence, args.to, args.out, name=args.name or sequence_name(args.sequence),
+            sequence, args.to, out, name=args.name or sequence_name(args.sequence),
             video=args.video, faces=faces, reference=reference, options=options, on_progress=bar.shows("writing"),
         )  # fmt: skip
     for note in result.notes:

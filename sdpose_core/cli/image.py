@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ from ..annotate.pictures import Outcome, PictureOptions, annotate_pictures, outp
 from ..detection.box_files import BoxFile
 from ..drawing.styles import check_style
 from ..errors import counted, writing
-from ..inputs import PICTURES, expand
-from . import arguments
+from ..images import IMAGE_SUFFIXES
+from ..input_kinds import PICTURES, Elsewhere
+from ..inputs import expand
+from ..video.frames import VIDEO_SUFFIXES
+from ..video.opening import is_video_file
 from .arguments import (
     OK,
     SOME_FAILED,
     add_detector_arguments,
     add_drawing_arguments,
     add_estimator_arguments,
+    add_out_argument,
     add_presence_arguments,
     announce,
     asked_models,
@@ -33,9 +38,13 @@ from .arguments import (
     report_inputs,
     say,
     say_result,
+    say_where,
 )
 from .progress import PictureBar
 from .sheet import add_sheet_argument, sheet_path, write_picture_sheet
+
+_VIDEOS = Elsewhere("video", VIDEO_SUFFIXES - IMAGE_SUFFIXES, is_video_file, "sdpose video", "sdpose batch")
+_PICTURES = replace(PICTURES, elsewhere=_VIDEOS)
 
 
 def add_parser(commands: Any) -> None:
@@ -48,7 +57,7 @@ def add_parser(commands: Any) -> None:
         "other settings are never replaced without --overwrite.",
     )
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or @FILE: a list")
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
+    add_out_argument(sub)
     sub.add_argument("--overlay", action="store_true", help="also write NAME_overlay.png: the pose on the picture")
     sub.add_argument(
         "--compare", action="store_true", help="also write NAME_compare.png: picture, overlay and map side by side"
@@ -71,11 +80,11 @@ def add_parser(commands: Any) -> None:
 def _run_image(args: argparse.Namespace) -> int:
     with checking_usage():
         check_style(args.style)
-        found = expand(args.inputs, PICTURES, args.out)
+        found = expand(args.inputs, _PICTURES, args.out)
         if found.unreadable:
             files = counted(sum(found.unreadable.values()), "file")
             say(f"left out {files} ({', '.join(sorted(found.unreadable))}): convert to JPEG or PNG")
-        failed = report_inputs(found.sources, found.failed, found.results, "picture")
+        failed = report_inputs(found.sources, found.failed, found.results, found.left_out, "picture")
         boxes = BoxFile(args.boxes) if args.boxes else None
         _make_folder(args.out)
         sheet = sheet_path(args)
@@ -116,7 +125,10 @@ def _run_image(args: argparse.Namespace) -> int:
             bar.finish_one()
     if sheet:
         write_picture_sheet(sheet, outcomes, output_names(sources, args.out), args)
-    return _summary(outcomes, failed)
+    code = _summary(outcomes, failed)
+    if any(outcome.status != "failed" for outcome in outcomes):
+        say_where(args.out)
+    return code
 
 
 def _make_folder(path: Path) -> None:

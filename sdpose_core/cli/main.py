@@ -15,12 +15,28 @@ from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
 from . import batch, bench, convert, doctor, export, image, retarget, sequence, video
-from .arguments import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, WrongUsage, say, say_as_it_is, show_path, start_output
+from .arguments import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    WRONG_USAGE,
+    WrongUsage,
+    checking_usage,
+    say,
+    say_as_it_is,
+    show_path,
+    start_output,
+)
+from .parser import CommandParser
 from .progress import progress_bar
+from .settings import add_settings_arguments, apply_settings, as_toml, named_config
+
+COMPLETING = "_ARGCOMPLETE"
+"""An environment variable that a shell sets while it completes a command line, for argcomplete."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code.
+    """Run the command; returns the exit code. Without arguments, it shows examples: 0, as nothing failed.
 
     0 done, 1 some inputs failed, 2 wrong usage, 130 stopped, 141 done, but nobody read its output to the end.
     """
@@ -39,27 +55,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     parser = build_parser()
-    args = parser.parse_args(list(_names_as_paths(argv, _options(parser, argv))))
-    start_output(verbose=args.verbose)
+    if COMPLETING in os.environ:
+        from .completion import complete
+
+        return complete(parser)
+    if not argv:
+        print(parser.format_help(), end="")
+        return OK
+    command = next((text for text in argv if text in parser.commands), "")
+    options = parser.commands[command]._option_string_actions if command else ()
+    argv = list(_names_as_paths(argv, options))
     try:
+        args = _parsed(parser, command, argv)
+        if args.print_config:
+            print(as_toml(parser.commands[command], args), end="")
+            return OK
+        start_output(verbose=args.verbose)
         return args.run(args)
     except SDPoseError as error:
-        say(f"sdpose {args.command}: {error}")
+        say(f"sdpose {command}: {error}")
         return WRONG_USAGE if isinstance(error, WrongUsage) else SOME_FAILED
     except OSError as error:
         if error.filename is None:  # not about a path that was given
             raise
-        say(f"sdpose {args.command}: {error.filename}: {error.strerror}")
+        say(f"sdpose {command}: {error.filename}: {error.strerror}")
         return SOME_FAILED
     except KeyboardInterrupt:
-        say(f"sdpose {args.command}: stopped; finished results are kept: run the same command again to resume")
+        say(f"sdpose {command}: stopped; finished results are kept: run the same command again to resume")
         return INTERRUPTED
 
 
-def _options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Collection[str]:
-    """The options of the command in `argv`."""
-    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
-    return next((commands[text]._option_string_actions for text in argv if text in commands), ())
+def _parsed(parser: CommandParser, command: str, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with those of a settings file that is named."""
+    config = named_config(argv) if command else None
+    with checking_usage():
+        if config is not None:
+            apply_settings(config, parser.commands, command)
+        args = parser.parse_args(argv)
+        if args.config != config:
+            raise WrongUsage("--config: write it in full")
+    return args
 
 
 def _names_as_paths(argv: Sequence[str], options: Collection[str]) -> Iterator[str]:
@@ -72,9 +107,9 @@ def _names_as_paths(argv: Sequence[str], options: Collection[str]) -> Iterator[s
         yield os.path.join(os.curdir, text) if is_name else text
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(prog="sdpose", description="Human poses with SDPose, as OpenPose-compatible maps.")
+    parser = CommandParser(prog="sdpose")
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -82,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_parser(commands)
     _add_download(commands)
     for sub in commands.choices.values():
+        add_settings_arguments(sub)
         sub.add_argument("-v", "--verbose", action="store_true", help="show the library's log")
     return parser
 

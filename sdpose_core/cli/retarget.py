@@ -29,7 +29,7 @@ from .arguments import (
     show_path,
     size,
 )
-from .pose_files import SEQUENCE, SUFFIX, add_json_arguments, is_pose_json, read_sequence
+from .pose_files import SEQUENCE, SUFFIX, add_json_arguments, is_pose_json, read_sequence, sequence_name
 
 
 def add_parser(commands: Any) -> None:
@@ -44,7 +44,10 @@ def add_parser(commands: Any) -> None:
         "--to", type=arguments.path, required=True, metavar="REFERENCE",
         help="the character: a picture, a .pose.npz or OpenPose JSON",
     )  # fmt: skip
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT.pose.npz", help="file to write")
+    sub.add_argument(
+        "-o", "--out", type=arguments.path, metavar="OUT.pose.npz",
+        help="file to write (default: NAME_retargeted.pose.npz beside SEQ)",
+    )  # fmt: skip
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     add_json_arguments(sub.add_argument_group("OpenPose JSON, as SEQ or REFERENCE"))
     group = sub.add_argument_group("fitting")
@@ -84,8 +87,9 @@ def _canvas(text: str) -> tuple[int, int] | str:
 
 
 def _run_retarget(args: argparse.Namespace) -> int:
-    if not args.out.name.endswith(SUFFIX):
-        raise WrongUsage(f"OUT: expected a name that ends in {SUFFIX}, got {str(args.out)!r}")
+    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_retargeted{SUFFIX}"
+    if not out.name.endswith(SUFFIX):
+        raise WrongUsage(f"OUT: expected a name that ends in {SUFFIX}, got {str(out)!r}")
     with checking_usage():
         sequence = read_sequence(args.sequence, args.canvas, args.frame_rate)
         reference = read_reference(args, args.to)
@@ -93,15 +97,15 @@ def _run_retarget(args: argparse.Namespace) -> int:
         sequence, reference, args.method, person=args.person, reference_person=args.reference_person,
         match=args.match, at=args.at, feet=not args.no_feet, canvas=args.size, threshold=args.threshold,
     )  # fmt: skip
-    if args.overwrite or not os.path.exists(args.out):
-        result.save(args.out)
-    elif same_again(args.out, result.save):
-        say(f"{args.out}: kept, it already exists")
+    if args.overwrite or not os.path.exists(out):
+        result.save(out)
+    elif same_again(out, result.save):
+        say(f"{out}: kept, it already exists")
     else:
-        raise OtherOrigin(f"{args.out} exists, but it is of other poses or settings: {INSTEAD}")
+        raise OtherOrigin(f"{out} exists, but it is of other poses or settings: {INSTEAD}")
     for line in _describe_fit(result):
         say(line)
-    show_path(args.out)
+    show_path(out)
     return OK
 
 

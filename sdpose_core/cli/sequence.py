@@ -50,8 +50,8 @@ def _add_draw(commands: Any) -> None:
         "--out",
         type=arguments.path,
         metavar="OUT",
-        help=".mp4, .mkv, .gif, .webm, .png, or a folder (default: NAME_kps.mp4 beside SEQ; with --compare "
-        "NAME_compare.mp4)",
+        help=".mp4, .mkv, .gif, .webm, .png, or a folder (default: beside SEQ, NAME_kps.mp4, or NAME_pose.png for a "
+        "picture; NAME_STYLE for another style than controlnet; NAME_compare with --compare)",
     )
     sub.add_argument(
         "--background",
@@ -74,7 +74,7 @@ def _run_draw(args: argparse.Namespace) -> int:
     if args.compare and beside is None:
         raise InputError("--compare shows the poses beside their picture: name it with --background")
     sequence = read_sequence(args.sequence, args.canvas, args.frame_rate, beside=beside)
-    files = _files_to_draw(args, beside is not None)
+    files = _files_to_draw(args, sequence, beside is not None)
     marks = {out: mark_of(_poses_file(args), _drawing(args, sequence, codec)) for out, codec in files.items()}
     copies = list(files)[1:]
     for copy in copies:  # it may be there already, beside a pose video of another codec
@@ -99,16 +99,23 @@ def _run_draw(args: argparse.Namespace) -> int:
     return OK
 
 
-def _files_to_draw(args: argparse.Namespace, with_picture: bool) -> dict[Path, str]:
+def _files_to_draw(args: argparse.Namespace, sequence: PoseSequence, with_picture: bool) -> dict[Path, str]:
     """OUT, and the playable copy of a pose video for tools, with their codecs ("" of pictures)."""
     codec = args.codec or ("h264" if with_picture else "lossless")
-    what = "compare" if args.compare else "kps"
-    out = args.out or args.sequence.parent / f"{sequence_name(args.sequence)}_{what}{SUFFIX[codec]}"
+    out = args.out or _beside(args, sequence, SUFFIX[codec])
     if out.suffix.lower() in ("", ".png"):
         return {out: ""}
     codec = args.codec or codec_of(out.suffix, for_eyes=with_picture)
     copy = {} if with_picture or not args.playable else {out.with_name(f"{out.stem}_play.mp4"): "h264"}
     return {out: codec} | ({} if CODECS[codec].plays else copy)
+
+
+def _beside(args: argparse.Namespace, sequence: PoseSequence, suffix: str) -> Path:
+    """Where the drawing goes if no name is given."""
+    word, suffix = ("pose", ".png") if sequence.frame_rate is None and args.codec is None else ("kps", suffix)
+    if args.compare or args.style != "controlnet":
+        word = "compare" if args.compare else args.style
+    return args.sequence.parent / f"{sequence_name(args.sequence)}_{word}{suffix}"
 
 
 def _poses_file(args: argparse.Namespace) -> Path | None:

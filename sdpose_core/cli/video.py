@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from typing import Any
 
 from ..annotate.clip import ClipFiles, annotate_clip, clip_name
 from ..annotate.clip_options import ClipOptions
+from ..batch.inputs import find_items
 from ..detection.box_files import BoxFile
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..estimation.stage_times import StageTimes
-from ..inputs import is_result
+from ..inputs import is_result, pictures_in
 from ..names import output_name
 from ..poses import PoseSequence
 from ..video.writer import CODECS
@@ -19,12 +21,14 @@ from . import arguments
 from .arguments import (
     INTERRUPTED,
     OK,
+    add_out_argument,
     announce,
     check_folder,
     checking_usage,
     make_estimator,
     say,
     say_result,
+    say_where,
     say_which_is_which,
 )
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
@@ -44,10 +48,24 @@ def add_parser(commands: Any) -> None:
     sub.add_argument(
         "input", type=arguments.path, metavar="INPUT", help="video, animated picture, or folder of pictures"
     )
-    sub.add_argument("-o", "--out", type=arguments.path, required=True, metavar="OUT", help="folder for the results")
+    add_out_argument(sub)
+    sub.takes_one = "'sdpose batch' takes several videos"
     add_clip_arguments(sub)
     sub.add_argument("--profile", action="store_true", help="print how long each stage was busy and idle")
     sub.set_defaults(run=_run_video)
+
+
+def _refuse_others(args: argparse.Namespace) -> None:
+    """Raise `InputError` for a picture and for a folder of videos, with the command that takes it."""
+    if not os.path.exists(args.input) or (os.path.isdir(args.input) and pictures_in(args.input)):
+        return
+    found = find_items([str(args.input)], args.out)
+    if os.path.isfile(args.input) and found.failed:
+        raise InputError(": ".join(found.failed[0]))
+    if os.path.isdir(args.input) and found.items:
+        command = f"sdpose batch {shlex.quote(str(args.input))} -o {shlex.quote(str(args.out))}"
+        what = f"a folder of {counted(len(found.items), 'video')}"
+        raise InputError(f"{args.input} is {what}: expected a video or a folder of pictures; run: {command}")
 
 
 def _run_video(args: argparse.Namespace) -> int:
@@ -56,6 +74,7 @@ def _run_video(args: argparse.Namespace) -> int:
         check_folder(args.out)
         if is_result(args.input):
             raise InputError(f"{args.input} is a result of sdpose: name the video that it was made from")
+        _refuse_others(args)
         boxes = BoxFile(args.boxes) if args.boxes else None
     times = StageTimes() if args.profile else None
 
@@ -69,7 +88,7 @@ def _run_video(args: argparse.Namespace) -> int:
             outcome = annotate_clip(
                 args.input, args.out, estimator=estimator, detector=lambda: make_clip_detector(args), options=options,
                 asked=asked_clip_models(args), boxes=boxes, on_progress=bar.shows("poses"),
-                on_chunk=bar.show_people, on_draw=bar.shows("drawing"), times=times,
+                on_crops=bar.show_crops, on_chunk=bar.show_people, on_draw=bar.shows("drawing"), times=times,
             )  # fmt: skip
         except KeyboardInterrupt:
             bar.close()
@@ -80,6 +99,7 @@ def _run_video(args: argparse.Namespace) -> int:
             return INTERRUPTED
     say_result(outcome.source, outcome.status, outcome.message)
     _say_what_is_for_what(ClipFiles(args.out, outcome.name, options.codec), options)
+    say_where(args.out)
     if times is not None:
         print(times.table() if times.wall_seconds else "no profile: there was nothing to estimate")
     return OK

@@ -63,6 +63,19 @@ def is_video(path: str | Path) -> bool:
     return of_picture(path, lambda image: getattr(image, "n_frames", 1) > 1, False)
 
 
+def is_video_file(path: Path) -> bool:
+    """Whether a file is a video and no picture: by its content, and by its suffix where that does not tell."""
+    kind = kind_of(path)
+    if "MP4" in kind:  # or AVIF
+        return not of_picture(path, lambda _: True, False)
+    return "video" in kind or (not kind and path.suffix.lower() in VIDEO_SUFFIXES - ANIMATED and os.path.isfile(path))
+
+
+def is_still_picture(path: Path) -> bool:
+    """Whether a file is a picture without motion, by its content."""
+    return os.path.isfile(path) and of_picture(path, lambda image: getattr(image, "n_frames", 1) == 1, False)
+
+
 def frame_count(path: str | Path) -> int:
     """The number of frames, counted by decoding. Raises as `open_video`."""
     with open_video(path) as source:

@@ -12,7 +12,8 @@ import pytest
 
 from sdpose_core.errors import InputError
 from sdpose_core.images import write_png
-from sdpose_core.inputs import PICTURES, Inputs, expand, is_result, pictures_in
+from sdpose_core.input_kinds import PICTURES
+from sdpose_core.inputs import Inputs, expand, is_result, pictures_in
 from sdpose_core.origins import MARK, mark_text
 
 BLACK = np.zeros((8, 8, 3), np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -74,7 +75,9 @@ def test_python_blocks_run(page: str, code: str, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("command", [c for c in dict.fromkeys(COMMANDS) if c.startswith("sdpose ")])
 def test_commands_parse(command: str) -> None:
-    build_parser().parse_args(shlex.split(command, comments=True)[1:])
+    words = shlex.split(command, comments=True)[1:]
+    with contextlib.nullcontext() if not {"--help", "--help-all"} & {*words} else pytest.raises(SystemExit):
+        build_parser().parse_args(words)
 
 
 def test_every_other_command_is_known() -> None:
@@ -82,7 +85,7 @@ def test_every_other_command_is_known() -> None:
     others = {command.partition(" #")[0].strip() for command in COMMANDS if not command.startswith(elsewhere)}
     environment = {"python3 -m venv .venv", "source .venv/bin/activate"}
     into_comfyui = {"cd ComfyUI/custom_nodes", "python -m pip install -r sdpose-annotator/requirements.txt"}
-    extras = ("test", "test,dev", "torch", "onnx-export")
+    extras = ("test", "test,dev", "torch", "onnx-export", "completion")
     installs = {"pip install -e ."} | {f'pip install -e ".[{extra}]"' for extra in extras}
     contributing = {
         "pre-commit install", "pytest", "pytest tests/core/drawing", "ruff check .", "ruff format --check .",

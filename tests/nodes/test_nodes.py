@@ -373,13 +373,13 @@ def test_cancelling_takes_effect_after_one_batch(nodes: dict, estimate: Any) -> 
     import comfy.utils
 
     comfy.utils.updates.clear()
-    comfy.utils.on_update.append(lambda done, total: setattr(management, "interrupted", True))
+    comfy.utils.on_update.append(lambda done, total: setattr(management, "interrupted", done > 0))
     try:
         with pytest.raises(management.InterruptProcessingException):
             estimate([BOX] * 5)
     finally:
         comfy.utils.on_update.clear()
-    assert comfy.utils.updates == [(1, 5)]
+    assert comfy.utils.updates == [(0, 5), (1, 5)]
 
 
 @pytest.mark.parametrize("convert", ["images_from_tensor", "tensor_from_images"])

@@ -36,7 +36,7 @@ class StandInDetector:
 class RunHere:
     """The `ChildRun` of `sdpose batch` without a child, for tests of something else: a new process takes a second."""
 
-    def __init__(self, batch: Any, make_run: Any, _show: Any) -> None:
+    def __init__(self, batch: Any, make_run: Any, *_shows: Any) -> None:
         self._run = make_run(batch)
 
     def __enter__(self) -> RunHere:

@@ -592,3 +592,20 @@ def test_a_picture_that_the_estimator_has_no_memory_for_fails_alone(tmp_path: Pa
     outcomes = run(sources, tmp_path / "out", estimator=Small())
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     assert "too little memory" in outcomes[1].message
+
+
+def test_progress_begins_with_the_number_of_crops_before_the_first_is_done() -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Counting(CornerEstimator):
+        def estimate(self, images, boxes, *, masks=None, on_batch=None) -> list[Poses]:
+            assert seen == [(0, 4)], "a first crop may take a minute"
+            on_batch(4, 4)
+            return super().estimate(images, boxes, masks=masks, on_batch=on_batch)
+
+    two = FixedDetector([(1, 1, 20, 30), (10, 10, 30, 50)])
+    annotate_images([GREY, GREY], estimator=Counting(), detector=two, on_batch=lambda *done: seen.append(done))
+    assert seen == [(0, 4), (4, 4)]
+    nobody = FixedDetector(())
+    annotate_images([GREY], estimator=CornerEstimator(), detector=nobody, on_batch=lambda *done: seen.append(done))
+    assert len(seen) == 2

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from batch_worker import FakeRun
@@ -18,8 +19,17 @@ from paths import ROOT, SUPPORT
 
 from sdpose_core.batch.folder import TRIES, Batch, CannotStart, Record, annotate_videos, death, one_after_another
 from sdpose_core.batch.inputs import Item, find_items
-from sdpose_core.batch.worker import ChildRun
+from sdpose_core.batch.worker import MOMENT, ChildRun, _Texts
 from sdpose_core.errors import InputError
+
+
+def test_words_about_the_moment_do_not_disturb_what_is_printed() -> None:
+    sent: list[tuple[str, str]] = []
+    texts = _Texts(SimpleNamespace(send=sent.append))  # type: ignore[arg-type]
+    for text in ("half a ", f"{MOMENT}frame 3{MOMENT}", f"{MOMENT}frame 4{MOMENT}", "line\n"):
+        texts.write(text)
+    assert sent == [("moment", "frame 3"), ("moment", "frame 4"), ("text", "half a line")]
+
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 

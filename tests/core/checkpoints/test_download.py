@@ -272,3 +272,10 @@ def test_places_where_weights_are_found(
     own.write_bytes(b"x")
     assert find_weights("wholebody") == own
     assert str(tmp_path / "home") in str(error.value)
+
+
+def test_a_name_with_a_typing_mistake() -> None:
+    with pytest.raises(InputError, match="unknown download 'wholbody': did you mean 'wholebody'"):
+        download("wholbody")
+    with pytest.raises(CheckpointError, match="not a known checkpoint: did you mean 'wholebody'"):
+        find_weights("wholbody")

@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from paths import ROOT
 from stand_ins import StandInEstimator
+from video_files import levels, write
 
 from sdpose_core.batch.folder import Batch, CannotStart
+from sdpose_core.batch.inputs import Item
 from sdpose_core.cli import batch as cli_batch
+from sdpose_core.cli import progress
 from sdpose_core.cli.arguments import INTERRUPTED, SOME_FAILED, WRONG_USAGE
 from sdpose_core.cli.main import build_parser, main
 from sdpose_core.dependencies import installed
@@ -64,6 +67,20 @@ def test_the_batch_size_of_the_first_process_holds_for_all(tmp_path: Path) -> No
     with pytest.raises(CannotStart, match="begun with batch size 8, this is 4"):
         estimator_of(tmp_path, FakeEstimator(4), "--batch-size", "4")
     assert estimator_of(tmp_path, FakeEstimator(4), "--batch-size", "4", "--flip-test").batch_size == 4
+
+
+def test_a_video_in_another_process_says_which_frame_it_is_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.mp4", levels(4))
+    args = build_parser().parse_args(
+        ["batch", "a.mp4", "-o", str(tmp_path), "--model", "preview", "--detector", "full"]
+    )
+    said: list[str] = []
+    monkeypatch.setattr(progress, "TICK", 0.0)
+    monkeypatch.setattr(progress, "BLINK", -1.0)
+    run = cli_batch.ClipRun(args, Batch.begin(tmp_path, "x"), said.append)
+    run(Item(tmp_path / "a.mp4", "a.mp4", "a"), tmp_path / "out")
+    assert (said[0], said[-1]) == ("a.mp4: frame 0 of 4", "a.mp4: frame 4 of 4")
+    assert said[1] == "a.mp4: frame 0 of 4, person 1 of 4"
 
 
 @pytest.mark.parametrize(("other", "what"), [({"sha": "bb"}, "weights"), ({"dtype": "float32"}, "settings")])

@@ -190,9 +190,10 @@ def test_an_empty_name_is_not_the_current_folder(arguments: list[str], capsys: p
 
 
 def test_a_picture_and_a_video_of_it_in_one_folder(capsys: pytest.CaptureFixture) -> None:
-    picture("a.png")
-    assert run("video", "a.png") == 0
-    assert run("image", "a.png") == 1
+    pictures = [Image.fromarray(GRAY + shade) for shade in (0, 40)]
+    pictures[0].save("a.gif", save_all=True, append_images=pictures[1:])
+    assert run("video", "a.gif") == 0
+    assert run("image", "a.gif") == 1
     assert "it was annotated as a video" in capsys.readouterr().err
 
 

@@ -69,9 +69,13 @@ def test_draw_of_edited_json(encoding: str, name: str, tmp_path: Path) -> None:
 
 def test_draw_names_its_result_after_the_file_or_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = write(tmp_path / "walk" / "a_keypoints.json", openpose())
-    for source, name in ((file, "walk/a_kps.mp4"), (tmp_path / "walk", "walk_kps.mp4")):
+    clip = write(tmp_path / "clip.json", [openpose(n) for n in range(2)])
+    for source, name in (
+        (file, "walk/a_pose.png"), (tmp_path / "walk", "walk_pose.png"), (clip, "clip_kps.mp4")
+    ):  # fmt: skip
         assert run("draw", source) == 0
         assert capsys.readouterr().out.strip() == str(tmp_path / name)
+        assert (tmp_path / name).is_file()
 
 
 def test_draw_of_a_folder_in_natural_order(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

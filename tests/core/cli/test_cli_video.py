@@ -434,8 +434,10 @@ def test_draw_beside_the_sequence(sequence_file: Path, capsys: pytest.CaptureFix
     assert len(frames_of(video)) == 3
     assert run("draw", sequence_file) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert run("draw", sequence_file, "--overwrite", "--size", "128x128", "--style", "xinsir") == 0
+    assert run("draw", sequence_file, "--overwrite", "--size", "128x128") == 0
     assert frames_of(video)[0].shape == (128, 128, 3)
+    assert run("draw", sequence_file, "--style", "xinsir") == 0
+    assert len(frames_of(sequence_file.with_name("walk_xinsir.mp4"))) == 3
 
 
 def test_draw_into_a_folder_on_a_background(sequence_file: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_retargeting_gives_the_reference_its_size(run: Any, sequence: Any) -> No
     fitted, _, _ = run("Retarget", sequence=sequence, reference=[reference])
     np.testing.assert_allclose(fitted.keypoints[0], sequence.keypoints[0], atol=1e-3)
     double = type(reference)(
-        reference.keypoints * 2, reference.scores, reference.boxes * [2, 2, 2, 2, 1], (700, 700), "coco_17"
+        reference.keypoints * 2, reference.scores, reference.boxes * [2, 2, 2, 2, 1], (700, 700), reference.keypoint_set
     )
     larger, keypoints, _ = run("Retarget", sequence=sequence, reference=[double])
     assert larger.size == (700, 700) and keypoints[0]["canvas_width"] == 700

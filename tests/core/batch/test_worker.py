@@ -227,11 +227,11 @@ def test_the_command_survives_a_decoder_that_crashes(tmp_path: Path) -> None:
     )
     line = [sys.executable, "-m", "sdpose_core.cli", "batch", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    done = subprocess.run([*line, "--model", "preview", "--every", "20"], capture_output=True, text=True, env=env)
+    done = subprocess.run([*line, "--model", "preview-body", "--every", "20"], capture_output=True, text=True, env=env)
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1] == "2 done, 0 kept, 1 failed"
     assert done.stderr.count("model: ") == 1, "announced once, though three processes loaded it"
     assert f"{tmp_path}/in/bad.mp4: failed: its worker process died 2 times, the last time by SIGSEGV" in done.stderr
     assert "Traceback" not in done.stderr and "leaked" not in done.stderr
-    again = subprocess.run([*line, "--model", "preview", "--every", "20"], capture_output=True, text=True)
+    again = subprocess.run([*line, "--model", "preview-body", "--every", "20"], capture_output=True, text=True)
     assert again.stderr.splitlines()[-1] == "1 done, 2 kept, 0 failed", "the rerun does what is left"

@@ -80,7 +80,7 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_every_drawing_option_reaches_the_pose_map(tmp_path: Path) -> None:
-    base = ["image", str(DATA / "astronaut.png"), "--model", "preview", "-o"]
+    base = ["image", str(DATA / "astronaut.png"), "--model", "preview-body", "-o"]  # no point of it reaches 0.99
     variants = {
         "plain": [],
         "style": ["--style", "xinsir"],

@@ -131,7 +131,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(*arguments: object, hold: bool = False) -> Any:
     """Run `sdpose batch`; the finished process, or with `hold` the running one."""
-    line = [sys.executable, "-m", "sdpose_core.cli", "batch", *map(str, arguments), "--model", "preview"]
+    line = [sys.executable, "-m", "sdpose_core.cli", "batch", *map(str, arguments), "--model", "preview-body"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     if hold:
         return process
@@ -174,7 +174,7 @@ def test_each_video_gets_what_sdpose_video_writes_and_a_line(videos: Path, one_p
         assert line["files"] == expected
         assert line["seconds"] > 0
     assert len({line["settings"] for line in lines.values()}) == 1
-    assert main(["video", str(videos / "a.mp4"), "-o", str(tmp_path), "--model", "preview"]) == 0
+    assert main(["video", str(videos / "a.mp4"), "-o", str(tmp_path), "--model", "preview-body"]) == 0
     assert files_of(tmp_path) == {name: data for name, data in files_of(one_process).items() if name.startswith("a")}
 
 

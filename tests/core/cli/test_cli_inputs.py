@@ -287,7 +287,7 @@ def test_what_is_printed_has_no_control_characters(
     Image.new("RGB", (8, 8)).save(name, save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
     Path("b\r.png").write_bytes(b"no picture")
     monkeypatch.setattr(logging.root, "handlers", [])
-    assert main(["image", ".", "-o", "out", "--model", "preview", "--detector", "full"]) == 1
+    assert main(["image", ".", "-o", "out", "--model", "preview-body", "--detector", "full"]) == 1
     text = capsys.readouterr().err
     shown = "a\\n\\x1b[31m\\x9b\\u202e\\u2028\\udc9b.gif"
     assert f"{shown}: an animation" in text and f"{shown}: done" in text and "b\\r.png: failed" in text

@@ -146,7 +146,7 @@ def test_the_copy_can_be_left_out(tmp_path: Path, clip: Path) -> None:
 
 
 def test_every_second_frame(tmp_path: Path, clip: Path) -> None:
-    assert run("video", clip, "-o", tmp_path, "--every", 2, "--no-clean", "--model", "preview") == 0
+    assert run("video", clip, "-o", tmp_path, "--every", 2, "--no-clean", "--model", "preview-body") == 0
     sequence = PoseSequence.load(tmp_path / "photo.pose.npz")
     assert sequence.meta["interpolated"].startswith("2 of 6 frames"), "0, 2, 4 and the last are estimated"
     middle = (sequence.keypoints[0] + sequence.keypoints[2]) / 2
@@ -250,7 +250,7 @@ def small_video(path: Path, shift: int, suffix: str = ".mp4") -> Path:
 def test_two_videos_of_one_name_and_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     card1, card2 = (small_video(tmp_path / f"card{n}" / "MVI.mp4", n) for n in (1, 2))
     gif = small_video(tmp_path / "card1" / "MVI", 5, ".gif")
-    base = ["video", card1, "-o", tmp_path / "out", "--model", "preview"]
+    base = ["video", card1, "-o", tmp_path / "out", "--model", "preview-body"]
     assert run(*base) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     refused = [[*base, "--flip-test"], [*base, "--detector", "full"], [*base, "--every", 2], [*base, "--no-clean"]]
@@ -292,7 +292,7 @@ def test_two_memory_cards_in_one_batch_folder(
     for card in (1, 2):
         small_video(tmp_path / f"card{card}" / "MVI.mp4", card)
     small_video(tmp_path / "card2" / "new.mp4", 3)
-    base = ["-o", tmp_path / "out", "--model", "preview"]
+    base = ["-o", tmp_path / "out", "--model", "preview-body"]
 
     def lines() -> list[tuple[str, str]]:
         text = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
@@ -559,7 +559,7 @@ def test_real_clips(tmp_path: Path, name: str, people: int, every: int) -> None:
     source = VIDEOS / f"{name}.mp4"
     if not source.exists():
         pytest.skip(f"{source} is not here")
-    assert run("video", source, "-o", tmp_path, "--model", "preview", "--every", every) == 0
+    assert run("video", source, "-o", tmp_path, "--model", "preview-body", "--every", every) == 0
     sequence = PoseSequence.load(tmp_path / f"{name}.pose.npz")
     assert (len(sequence), len(frames_of(tmp_path / f"{name}_kps.mp4"))) == (45, 45)
     assert len(np.unique(sequence.track_ids[sequence.track_ids >= 0])) >= people

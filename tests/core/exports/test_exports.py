@@ -799,7 +799,7 @@ def test_the_command_estimates_a_reference_picture(
     saved: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     picture = DATA / "astronaut.png"
-    options = ["--to", "unianimate", "--frames", "1", "--model", "preview"]
+    options = ["--to", "unianimate", "--frames", "1", "--model", "preview-body"]
     assert saved(*options, "--reference", str(picture)) == 0
     assert "preview" in capsys.readouterr().err
     assert np.asarray(Image.open(tmp_path / "out" / "walk" / "ref_pose.jpg")).max() > 100

@@ -753,7 +753,7 @@ def test_the_command_with_each_kind_of_reference(clip_file: Path, capsys: pytest
     results = {}
     for name in ("her.pose.npz", "her.json", ROOT / "tests" / "data" / "astronaut.png"):
         out = folder / "out" / f"{Path(name).name}.pose.npz"
-        call = ["retarget", str(clip_file), "--to", str(folder / name), "-o", str(out), "--model", "preview"]
+        call = ["retarget", str(clip_file), "--to", str(folder / name), "-o", str(out), "--model", "preview-body"]
         assert main(call) == 0
         said = capsys.readouterr()
         assert said.out.strip() == str(out)
@@ -820,7 +820,7 @@ def test_errors_of_the_command_are_one_line(
 ) -> None:
     monkeypatch.chdir(clip_file.parent)
     write_png(Path("black.png"), np.zeros((200, 200, 3), np.uint8))
-    call = ["retarget", "dance.pose.npz", "-o", "new.pose.npz", "--model", "preview", "--if-nobody", "empty"]
+    call = ["retarget", "dance.pose.npz", "-o", "new.pose.npz", "--model", "preview-body", "--if-nobody", "empty"]
     assert main([*call, *options]) == code
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("sdpose retarget: ")

@@ -119,7 +119,7 @@ def test_postscript_starts_nothing(
     assert is_video(path) in (True, False) and read_mark(path) is None
     out = str(tmp_path / "out")
     for command in ("image", "video"):
-        assert main([command, str(path), "-o", out, "--model", "preview"]) in (1, 2)
+        assert main([command, str(path), "-o", out, "--model", "preview-body"]) in (1, 2)
     assert main(["info", str(path)]) in (1, 2)
     assert "Traceback" not in capsys.readouterr().err
     assert not ghostscript.exists()

@@ -75,7 +75,7 @@ def threshold_input(name: str = "threshold") -> io.Float.Input:
         min=0.0,
         max=1.0,
         step=0.01,
-        tooltip="Minimum detection score. Lower it for paintings, anime and partly hidden people.",
+        tooltip="Score from which a detection is sure; less sure people need a clear pose.",
     )
 
 

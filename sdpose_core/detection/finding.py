@@ -14,16 +14,13 @@ from typing import Any
 import numpy as np
 
 from .. import boxes as box_tools
+from ..embedded.crowds import SEEN, doubles, same_pose, without
 from ..embedded.movenet import MoveNet, weights_sha256
 from ..images import check_image
-from ..oks import oks
-from ..skeletons import COCO_17
 from .people import LOWEST, SURE, SURE_BOX, Detections, DetectorOptions, Found, PersonDetector, with_score_column
 
 MOST_DOUBTFUL = 8
 """Doubtful boxes looked at in one picture."""
-SEEN = 0.2
-"""Points with a lower score say nothing about where a person is."""
 BEST_POINTS = 8
 """A pose is as sure as its best points: a portrait has no others."""
 FOR_SURE_BOXES = 0.3
@@ -32,8 +29,8 @@ IN_ANY_BOX = 4 / 3
 """The same for a box that was not fitted to its pose, which shows more background."""
 FIRST_LOOK = 2 / 3
 """The same for the first look at a doubtful box, before it is fitted."""
-SAME = 0.5
-"""Poses of a higher OKS are the same person's."""
+APART = 0.7
+"""Sure boxes that overlap less (IoU) may be two people although the first look shows the same one in both."""
 EXPLAINED = 0.5
 """Doubtful boxes that overlap a person by more (IoU) are that person's."""
 MARGIN = 0.12
@@ -99,12 +96,22 @@ class PersonFinder:
             return self._as_detected(image)
         proposed = with_score_column(*self.detector.detect(image))
         sure = proposed[proposed[:, 4] >= self.limits.threshold]
-        looked = [self._look(image, row, SURE_BOX) for row in sure]
+        looked = self._told_apart(image, [self._look(image, row, SURE_BOX) for row in sure])
         people = [p for p in looked if p.strength >= FOR_SURE_BOXES * self.options.min_person_score]
         not_there = len(looked) - len(people)
         if not self.options.sure_only:
             people = self._search(image, people, proposed[proposed[:, 4] < self.limits.threshold])
         return self._result(_distinct(people), not_there)
+
+    def _told_apart(self, image: np.ndarray, people: list[_Person]) -> list[_Person]:
+        """The people; who got the pose of somebody else is looked for again, with that one erased."""
+        people = list(people)
+        poses, boxes = [(p.keypoints, p.scores) for p in people], [p.box for p in people]
+        for owner, other in doubles(poses, boxes):
+            if box_tools.iou(boxes[owner][None], boxes[other][None])[0, 0] < APART:
+                hidden = without(image, poses[owner], boxes[owner])
+                people[other] = self._look(hidden, np.append(boxes[other], people[other].score), people[other].how)
+        return people
 
     def _as_detected(self, image: np.ndarray) -> Found:
         """The sure boxes as they are: nothing is asked of their poses."""
@@ -215,9 +222,5 @@ def _distinct(people: Iterable[_Person]) -> list[_Person]:
 
 
 def _is_same(first: _Person, second: _Person) -> bool:
-    sigmas = np.asarray(COCO_17.sigmas)
-    one, two = (np.where(p.scores[:, None] >= SEEN, p.keypoints, np.nan) for p in (first, second))
-    if (np.isfinite(one) & np.isfinite(two)).all(axis=1).sum() < 3:
-        return bool(box_tools.iou(first.box[None], second.box[None])[0, 0] > EXPLAINED)
-    area = max(box_tools.area(np.concatenate([np.nanmin(p, axis=0), np.nanmax(p, axis=0)])) for p in (one, two))
-    return bool(oks(one[None], two[None], np.asarray([area]), sigmas)[0, 0] > SAME)
+    same = same_pose((first.keypoints, first.scores), (second.keypoints, second.scores))
+    return bool(box_tools.iou(first.box[None], second.box[None])[0, 0] > EXPLAINED) if same is None else same

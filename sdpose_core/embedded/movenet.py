@@ -27,7 +27,7 @@ KEYPOINT_PADDING = 1.2
 FOUND = 0.2
 """Minimum score of the points of the first crop that place the second one."""
 FEWEST_FOUND = 4
-BELONGS = 0.6
+BELONGS = 0.9
 """Minimum share of a pose's points in the box; with fewer, the pose is another person's."""
 NEARBY = 0.1
 """Points count as in the box up to this share of its longer side outside it."""

@@ -10,7 +10,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..codec.crops import masked
+from ..embedded.crowds import doubles, same_pose, without
 from ..embedded.movenet import MoveNet
 from ..embedded.whole_body import WholeBody, one_owner_each
 from ..errors import NotFiniteError
@@ -18,11 +21,13 @@ from ..files import sha256_of
 from ..poses import Poses
 from ..skeletons import COCO_17, COCO_WHOLEBODY_133
 from ..version import __version__
-from .crop_jobs import Arrays, Masks, OnBatch, plan_crops
+from .crop_jobs import Arrays, CropResults, Masks, OnBatch, plan_crops
 from .stage_times import MODEL, StageTimes
 
 log = logging.getLogger(__name__)
 
+LEAST_SHARE = 0.4
+"""A pose found behind somebody else needs this share of the score of the pose that it replaces."""
 PREVIEWS = ("preview", "preview-body")
 """Names for `load_estimator`: the 133 points of the whole body, and the 17 of the body alone."""
 
@@ -69,6 +74,8 @@ class PreviewEstimator:
             results[job.image].add(job, keypoints, scores)
             if on_batch:
                 on_batch(done, len(jobs))
+        for image, result in zip(images, results, strict=True):
+            self._tell_apart(image, result)
         if self._set is COCO_WHOLEBODY_133:
             for result in results:
                 one_owner_each(result.keypoints, result.scores, [crop.box for crop in result.crops])
@@ -76,6 +83,16 @@ class PreviewEstimator:
             result.poses(image, self.keypoint_set, len(self._set), self.meta())
             for image, result in zip(images, results, strict=True)
         ]
+
+    def _tell_apart(self, image: np.ndarray, result: CropResults) -> None:
+        """Look again for people of a picture who got the pose of somebody else, with that one erased."""
+        poses = list(zip(result.keypoints, result.scores, strict=True))
+        boxes = [crop.box[:4] for crop in result.crops]
+        for owner, other in doubles(poses, boxes):
+            crop = result.crops[other]
+            again = self.model.find(masked(without(image, poses[owner], boxes[owner]), crop.mask), crop.box)
+            if again[1][:17].mean() >= LEAST_SHARE * poses[other][1][:17].mean() and not same_pose(again, poses[owner]):
+                result.keypoints[other], result.scores[other] = again
 
     def to(self, device: Any) -> PreviewEstimator:
         """Logs that it stays on the CPU."""

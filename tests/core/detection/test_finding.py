@@ -111,6 +111,20 @@ def test_two_boxes_with_one_pose_are_one_person() -> None:
     assert len(two.boxes) == 2
 
 
+def test_two_sure_boxes_with_one_pose_are_looked_at_again() -> None:
+    """The judge sees the left one in both boxes, until the left one is erased."""
+    beside = [130, 60, 280, 360]
+    judge = Judge((LEFT, 0.8), (beside, 0.7))
+    find = judge.find
+
+    def prominent(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return find(image, np.asarray(LEFT) if (image == PICTURE).all() else box)
+
+    judge.find = prominent  # type: ignore[method-assign]
+    found = finder(Told([*LEFT, 0.9], [*beside, 0.8]), judge).find(PICTURE)
+    np.testing.assert_allclose(found.boxes, [[*LEFT, 0.9], [*beside, 0.8]])
+
+
 def test_the_whole_picture_comes_last() -> None:
     person = [100, 20, 500, 390]
     found = finder(Told(), Judge((person, 0.6))).find(PICTURE)

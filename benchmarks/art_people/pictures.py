@@ -24,8 +24,8 @@ Entry = dict[str, Any]
 def load_labels(half: str | None = None, folder: Path = HERE) -> list[Entry]:
     """Entries of every labels_*.json in `folder`, of one half or of both.
 
-    Pictures that show nobody have no people; their halves alternate in the order of the file. A box is x1, y1, x2, y2 in
-    pixels; keypoints are 17 times x, y, v in the order of COCO, v = 0 not labelled, 1 hidden, 2 visible.
+    Pictures that show nobody have no people; their halves alternate in the order of the file. A box is x1, y1, x2, y2
+    in pixels; keypoints are 17 times x, y, v in the order of COCO: v = 0 not labelled, 1 hidden, 2 visible.
 
     Raises:
         InputError: another half is asked for, or the folder holds no labels.

@@ -1,4 +1,4 @@
-"""The labelled set of drawn and painted people: its labels, and its pictures as the template packages hold them."""
+"""The labeled set of drawn and painted people: its labels, and its pictures as the template packages hold them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_labels(half: str | None = None, folder: Path = HERE) -> list[Entry]:
     """Entries of every labels_*.json in `folder`, of one half or of both.
 
     Pictures that show nobody have no people; their halves alternate in the order of the file. A box is x1, y1, x2, y2
-    in pixels; keypoints are 17 times x, y, v in the order of COCO: v = 0 not labelled, 1 hidden, 2 visible.
+    in pixels; keypoints are 17 times x, y, v in the order of COCO: v = 0 not labeled, 1 hidden, 2 visible.
 
     Raises:
         InputError: another half is asked for, or the folder holds no labels.
@@ -34,7 +34,7 @@ def load_labels(half: str | None = None, folder: Path = HERE) -> list[Entry]:
         raise InputError(f"half is {half!r}: choose one of {', '.join(HALVES)}, or None for both")
     files = sorted(folder.glob("labels_*.json"))
     if not files:
-        raise InputError(f"{folder} holds no labels_*.json: give the folder of the labelled set")
+        raise InputError(f"{folder} holds no labels_*.json: give the folder of the labeled set")
     entries = [entry for file in files for entry in _entries(json.loads(file.read_text("utf-8")))]
     return [entry for entry in entries if half in (None, entry["half"])]
 
@@ -54,11 +54,11 @@ def open_picture(entry: Entry, root: str | Path | None = None) -> np.ndarray:
         root: folder of unpacked wheels, each in a folder of its own or all in one; None reads the installed packages.
 
     Raises:
-        InputError: the package or the picture is missing, or the file is not the labelled one.
+        InputError: the package or the picture is missing, or the file is not the labeled one.
     """
     path = picture_path(entry, root)
     if sha256_of(path) != entry["sha256"]:
-        raise InputError(f"{path} is not the labelled picture: get {entry['package']}=={entry['version']}")
+        raise InputError(f"{path} is not the labeled picture: get {entry['package']}=={entry['version']}")
     picture = _first_frame(path) if path.suffix.lower() in _VIDEOS else read_image(path)
     height, width = picture.shape[:2]
     if (width, height) != (entry["width"], entry["height"]):

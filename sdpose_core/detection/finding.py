@@ -23,10 +23,12 @@ MOST_DOUBTFUL = 8
 """Doubtful boxes looked at in one picture."""
 BEST_POINTS = 8
 """A pose is as sure as its best points: a portrait has no others."""
-FOR_SURE_BOXES = 0.3
-"""Share of `min_person_score` that the pose in a sure box needs."""
 IN_ANY_BOX = 4 / 3
-"""The same for a box that was not fitted to its pose, which shows more background."""
+"""Share of `min_person_score` that is needed in a box that was not fitted to its pose, which shows more background."""
+IN_A_PERSON = 3 / 2
+"""The same for a box that lies within a person's box, where it may show a part of that person."""
+WITHIN = 0.6
+"""Share of a box that makes it lie within another."""
 FIRST_LOOK = 2 / 3
 """The same for the first look at a doubtful box, before it is fitted."""
 APART = 0.7
@@ -67,8 +69,8 @@ class PersonFinder:
         detector: proposes boxes down to `LOWEST`, suppressed, unlimited in number.
         options: which people are returned. Boxes of a score of at least `threshold` are sure. `min_person_score` is
             the minimum score of the pose in a doubtful box that was fitted to it: the mean of its 8 best points, as
-            far as the mirrored picture has them too. In sure boxes, 30% of it is enough. `sure_only` leaves out all
-            but sure boxes.
+            far as the mirrored picture has them too. In a sure box, (1 - its score) of that is enough. `sure_only`
+            leaves out all but sure boxes.
     """
 
     def __init__(self, detector: PersonDetector, options: DetectorOptions) -> None:
@@ -97,7 +99,7 @@ class PersonFinder:
         proposed = with_score_column(*self.detector.detect(image))
         sure = proposed[proposed[:, 4] >= self.limits.threshold]
         looked = self._told_apart(image, [self._look(image, row, SURE_BOX) for row in sure])
-        people = [p for p in looked if p.strength >= FOR_SURE_BOXES * self.options.min_person_score]
+        people = [p for p in looked if p.strength >= (1 - p.score) * self.options.min_person_score]
         not_there = len(looked) - len(people)
         if not self.options.sure_only:
             people = self._search(image, people, proposed[proposed[:, 4] < self.limits.threshold])
@@ -135,12 +137,12 @@ class PersonFinder:
         for row in boxes:
             if not _is_explained(row, people):
                 how = f"{kind}{f' (score {row[4]:.2f})' if row[4] else ''}, confirmed by its pose"
-                people += self._confirm(image, self._look(image, row, how))
+                needed = self.options.min_person_score * (IN_A_PERSON if _is_within(row, people) else 1)
+                people += self._confirm(image, self._look(image, row, how), needed)
         return people
 
-    def _confirm(self, image: np.ndarray, person: _Person) -> list[_Person]:
+    def _confirm(self, image: np.ndarray, person: _Person, needed: float) -> list[_Person]:
         """The person in the box fitted to their pose, or else in their own box; nobody if neither is sure enough."""
-        needed = self.options.min_person_score
         if person.strength < FIRST_LOOK * needed:
             return []
         fitted = self._fitted(image, person)
@@ -210,6 +212,12 @@ def _shifted(found: Detections, columns: slice, rows: slice) -> np.ndarray:
 def _is_explained(row: np.ndarray, people: Iterable[_Person]) -> bool:
     boxes = np.asarray([person.box for person in people], np.float32).reshape(-1, 4)
     return bool((box_tools.iou(row[None, :4], boxes) > EXPLAINED).any())
+
+
+def _is_within(row: np.ndarray, people: Iterable[_Person]) -> bool:
+    """Whether a box (5,) lies mostly in a person's box."""
+    shared = [np.concatenate([np.maximum(row[:2], p.box[:2]), np.minimum(row[2:4], p.box[2:])]) for p in people]
+    return any(box_tools.area(box) > WITHIN * box_tools.area(row[:4]) for box in shared)
 
 
 def _distinct(people: Iterable[_Person]) -> list[_Person]:

@@ -79,8 +79,9 @@ def test_a_sure_box_stays_as_it_is() -> None:
 
 
 def test_a_sure_box_whose_pose_shows_nobody_is_dropped_and_counted() -> None:
-    found = finder(Told([*LEFT, 0.9]), Judge()).find(PICTURE)
+    found = finder(Told([*LEFT, 0.5]), Judge()).find(PICTURE)
     assert (len(found.boxes), found.not_there) == (0, 1)
+    assert len(finder(Told([*LEFT, 0.95]), Judge()).find(PICTURE).boxes) == 1, "the surer the box, the less is asked"
 
 
 @pytest.mark.parametrize("score", [0.02, 0.1, SURE - 0.01])
@@ -101,6 +102,15 @@ def test_nothing_that_a_person_explains_is_looked_at() -> None:
     shifted = [60, 55, 205, 345, 0.3]
     assert len(finder(Told([*LEFT, 0.9], shifted), judge).find(PICTURE).boxes) == 1
     assert judge.looks == 1
+
+
+def test_within_somebody_a_clearer_pose_is_needed() -> None:
+    inset = [150, 60, 190, 140]
+    vague, clear = (
+        finder(Told([*LEFT, 0.9], [*inset, 0.1]), Judge((LEFT, 0.8), (inset, score))).find(PICTURE)
+        for score in (0.4, 0.7)
+    )
+    assert (len(vague.boxes), len(clear.boxes)) == (1, 2)
 
 
 def test_two_boxes_with_one_pose_are_one_person() -> None:

@@ -1,6 +1,6 @@
-"""Make the pictures of the documentation: `python docs/make_pictures.py` (needs the extra `train`).
+"""Make the pictures of the documentation: `python docs/make_pictures.py`.
 
-The first two rows of the first picture are unchanged output of `sdpose image`.
+The first picture is unchanged output of `sdpose image`, scaled.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from whole_body_person import whole_body_person
 
 from sdpose_core.annotate.images import annotate_images
 from sdpose_core.cli.main import main as sdpose
 from sdpose_core.detection.loading import load_detector
 from sdpose_core.drawing.canvas import place
-from sdpose_core.drawing.pose_maps import draw_poses, overlay
+from sdpose_core.drawing.pose_maps import draw_poses
 from sdpose_core.drawing.styles import STYLES
 from sdpose_core.estimation.loading import load_estimator
-from sdpose_core.images import read_image
+from sdpose_core.images import read_image, write_png
+from sdpose_core.video.opening import open_video
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 OUT = Path(__file__).resolve().parent
 HEIGHT = 300
 GAP = 6
 ROWS = {
-    "astronaut.png": "photo; overlay; pose map: sdpose image, preview",
-    "anime_sylvie.png": "drawing; overlay; pose map: sdpose image, preview",
+    "anime_sylvie": "a drawing; overlay; pose map",
+    "dancer": "a frame of a video; overlay; pose map",
+    "astronaut": "a photo; overlay; pose map",
 }
-WHOLE_BODY_SIZE, WHOLE_BODY_HEIGHT = (720, 960), 480
-WHOLE_BODY = "rendered person; its 133 known points (not an estimate); style sdpose_native"
+DANCER_FRAME = 30
 
 
 def fitted(image: np.ndarray, height: int = HEIGHT) -> np.ndarray:
@@ -64,30 +64,31 @@ def save(name: str, image: np.ndarray) -> None:
     cv2.imwrite(str(OUT / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
+def sources(folder: Path) -> list[Path]:
+    """The pictures, and the frame of the video as a picture in `folder`."""
+    with open_video(DATA / "dancer.mp4") as video:
+        frame = next(frame.image for frame in video.frames() if frame.index == DANCER_FRAME)
+    write_png(folder / "dancer.png", frame)
+    return [DATA / "anime_sylvie.png", folder / "dancer.png", DATA / "astronaut.png"]
+
+
 def commanded_rows() -> list[np.ndarray]:
     """Picture, overlay and pose map of each of `ROWS`, from the command of the README."""
-    sources = [DATA / name for name in ROWS]
-    with tempfile.TemporaryDirectory() as folder:
-        status = sdpose(["image", *map(str, sources), "-o", folder, "--overlay", "--model", "preview"])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pictures = sources(folder)
+        status = sdpose(["image", *map(str, pictures), "-o", name, "--overlay", "--model", "preview"])
         if status:
             sys.exit(status)
         rows = []
-        for source, text in zip(sources, ROWS.values(), strict=True):
-            written = [Path(folder) / f"{source.stem}_{kind}.png" for kind in ("overlay", "pose")]
-            rows.append(labeled(row([fitted(read_image(path)) for path in (source, *written)]), text))
+        for source in pictures:
+            written = [folder / f"{source.stem}_{kind}.png" for kind in ("overlay", "pose")]
+            rows.append(labeled(row([fitted(read_image(path)) for path in (source, *written)]), ROWS[source.stem]))
     return rows
 
 
-def whole_body_row() -> np.ndarray:
-    """A rendered person with 133 points, in a style that draws feet too."""
-    image, poses = whole_body_person(WHOLE_BODY_SIZE)
-    style = "sdpose_native"
-    views = (image, overlay(image, poses, style=style), draw_poses(poses, style=style))
-    return labeled(row([fitted(view, WHOLE_BODY_HEIGHT) for view in views]), WHOLE_BODY)
-
-
 def first_screen() -> None:
-    rows = [*commanded_rows(), whole_body_row()]
+    rows = commanded_rows()
     width = max(image.shape[1] for image in rows)
     save("first_screen.jpg", np.concatenate([centered(image, width) for image in rows]))
 
@@ -95,7 +96,7 @@ def first_screen() -> None:
 def styles() -> None:
     """One pose in every style."""
     [estimated] = annotate_images(
-        [read_image(DATA / "astronaut.png")], estimator=load_estimator("preview"), detector=load_detector()
+        [read_image(DATA / "anime_sylvie.png")], estimator=load_estimator("preview"), detector=load_detector()
     )
     poses = place(estimated, (320, 320))
     cells = [labeled(draw_poses(poses, style=name), name) for name in STYLES]

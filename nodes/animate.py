@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..sdpose_core.detection.people import MIN_PERSON_SCORE
 from ..sdpose_core.drawing.canvas import place
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.estimation.options import EstimatorOptions
+from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
 from .detect import detector_options
@@ -62,6 +64,7 @@ class AnimateAnyone(io.ComfyNode):
                 widgets.crop(),
                 widgets.flip_test(),
                 widgets.batch_size(),
+                *clip_inputs.found_inputs(),
             ],
             outputs=[
                 io.Image.Output("pose_map", tooltip="One pose map per frame."),
@@ -92,6 +95,8 @@ class AnimateAnyone(io.ComfyNode):
         image: torch.Tensor | None = None,
         video: Any = None,
         model: Any = None,
+        min_person_score: float = MIN_PERSON_SCORE,
+        min_track: float = MIN_SECONDS,
     ) -> io.NodeOutput:
         from ..sdpose_core.annotate.clip import annotate_frames
         from ..sdpose_core.exports.targets import TARGETS
@@ -99,12 +104,14 @@ class AnimateAnyone(io.ComfyNode):
         if (image is None) == (video is None):
             raise InputError("connect either image or video")
         watch = Stopwatch()
-        options = clip_inputs.clip_options(person, number, smooth, threshold, detect_every=detect_every)
+        options = clip_inputs.clip_options(
+            person, number, smooth, threshold, detect_every=detect_every, min_track=min_track
+        )
         estimator, finder = clip_inputs.makers(
             model,
             EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop),
             detector,
-            detector_options(detect_threshold, max_people),
+            detector_options(detect_threshold, max_people, min_person_score=min_person_score),
         )
         with video_file(video) as path:
             frames, rate, total, notes = _frames(path, image, frame_rate)

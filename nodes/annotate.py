@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..sdpose_core.annotate.images import FramePeople
+from ..sdpose_core.detection.people import MIN_PERSON_SCORE
 from ..sdpose_core.drawing.canvas import place, place_picture
 from ..sdpose_core.estimation.options import EstimatorOptions
 from . import detect, widgets
@@ -64,6 +65,7 @@ class Annotate(io.ComfyNode):
                 widgets.batch_size(),
                 *widgets.canvas(optional=True, advanced=True),
                 widgets.line_width(),
+                detect.min_person_score_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -103,13 +105,15 @@ class Annotate(io.ComfyNode):
         height: int = 0,
         fit: str = "pad",
         line_width: float = 0.0,
+        min_person_score: float = MIN_PERSON_SCORE,
         **switches: bool,
     ) -> io.NodeOutput:
         watch = Stopwatch()
         images = images_from_tensor(image)
         if boxes is None:
-            finder = detect.load(detector, detect.detector_options(detect_threshold, max_people))
-            given = FrameBoxes([FramePeople(rows) for rows in detect.find_people(finder, images)])
+            limits = detect.detector_options(detect_threshold, max_people, min_person_score=min_person_score)
+            found = detect.find_people(detect.load(detector, limits), images)
+            given = FrameBoxes([FramePeople(image.boxes) for image in found], detect.how_found(found))
         else:
             given = boxes_from_socket(boxes, len(images), images[0].shape[1::-1])
         given = fill_empty_frames(given, images, if_nobody)
@@ -124,5 +128,5 @@ class Annotate(io.ComfyNode):
         show_text(cls, info)
         result = tensor_from_images(maps)
         ids = [None if own.track_ids is None else p.track_ids for own, p in zip(given.people, poses, strict=True)]
-        keypoints, found = keypoints_to_socket(poses, threshold), boxes_to_socket([p.boxes for p in poses], ids)
-        return io.NodeOutput(result, keypoints, found, info, poses, ui=preview(cls, result))
+        keypoints, rows = keypoints_to_socket(poses, threshold), boxes_to_socket([p.boxes for p in poses], ids)
+        return io.NodeOutput(result, keypoints, rows, info, poses, ui=preview(cls, result))

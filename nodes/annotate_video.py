@@ -9,11 +9,13 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..sdpose_core.annotate.outputs import Output
+from ..sdpose_core.detection.people import MIN_PERSON_SCORE
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.files import sha256_of
 from ..sdpose_core.names import path_inside
 from ..sdpose_core.poses import PoseSequence
+from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
 from .detect import detector_options
@@ -96,6 +98,7 @@ class AnnotateVideo(io.ComfyNode):
                     "show with its colors. Models should read the lossless one.",
                     advanced=True,
                 ),
+                *clip_inputs.found_inputs(),
             ],
             outputs=[
                 io.Video.Output("pose_video", tooltip="The pose maps as a video, one per frame."),
@@ -140,6 +143,8 @@ class AnnotateVideo(io.ComfyNode):
         fit: str = "pad",
         line_width: float = 0.0,
         playable: bool = True,
+        min_person_score: float = MIN_PERSON_SCORE,
+        min_track: float = MIN_SECONDS,
         **switches: bool,
     ) -> io.NodeOutput:
         from ..sdpose_core.annotate.clip import ClipFiles
@@ -153,13 +158,13 @@ class AnnotateVideo(io.ComfyNode):
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
             parts=widgets.chosen_parts(switches), codec=codec, size=widgets.both_sides(width, height), fit=fit,
-            line_width=line_width or None, playable=playable,
+            line_width=line_width or None, playable=playable, min_track=min_track,
         )  # fmt: skip
         models = (
             model,
             EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop),
             detector,
-            detector_options(detect_threshold, max_people),
+            detector_options(detect_threshold, max_people, min_person_score=min_person_score),
         )
         estimator, finder = clip_inputs.makers(*models)
         out = _output_folder(folder)

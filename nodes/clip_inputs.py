@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import detect
 from .host.model import PreviewModel
 from .sockets.poses import PoseModel
@@ -55,6 +56,22 @@ def detector_inputs() -> list[io.Input]:
             min=1,
             max=1000,
             tooltip="Run the detector on every Nth frame only, for speed; in between, the boxes follow the poses.",
+            advanced=True,
+        ),
+    ]
+
+
+def found_inputs() -> list[io.Input]:
+    return [
+        detect.min_person_score_input(),
+        io.Float.Input(
+            "min_track",
+            optional=True,
+            default=MIN_SECONDS,
+            min=0.0,
+            max=3600.0,
+            step=0.1,
+            tooltip="People seen for a shorter time, in seconds, are left out. 0 keeps everybody.",
             advanced=True,
         ),
     ]

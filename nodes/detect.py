@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..sdpose_core.detection.people import SURE, DetectorOptions
+from ..sdpose_core.detection.people import MIN_PERSON_SCORE, SURE, SURE_BOX, DetectorOptions, Found
+from ..sdpose_core.errors import counted
 from .host.folders import FOLDER, file_stamp, transformers_folders, weight_files, weight_path
 from .host.info import Stopwatch, show_text, tally
 from .host.progress import each_frame
@@ -30,9 +31,13 @@ def detector_choices() -> list[str]:
     return [*EMBEDDED, *weight_files(".onnx", (FOLDER,)), *transformers_folders()]
 
 
-def detector_options(threshold: float, max_people: int, min_size: int = 0) -> DetectorOptions:
+def detector_options(
+    threshold: float, max_people: int, min_size: int = 0, min_person_score: float = MIN_PERSON_SCORE
+) -> DetectorOptions:
     """The options of the library; `max_people` 0 means no limit."""
-    return DetectorOptions(threshold=threshold, max_people=max_people or None, min_size=min_size)
+    return DetectorOptions(
+        threshold=threshold, max_people=max_people or None, min_size=min_size, min_person_score=min_person_score
+    )
 
 
 def load(choice: str, options: DetectorOptions) -> PersonDetector:
@@ -62,10 +67,36 @@ def detector_stamp(choice: str | None) -> tuple[float, int] | None:
     return file_stamp(path) if isinstance(path, Path) and path.exists() else None
 
 
-def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Per image (N, 5) x1, y1, x2, y2, score, highest score first. Shows a progress bar and can be canceled."""
-    found = (detector.detect(image) for image in each_frame(images))
-    return [np.concatenate([boxes, scores[:, None]], axis=1) for boxes, scores in found]
+def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[Found]:
+    """The people of each image. Shows a progress bar and can be canceled."""
+    from ..sdpose_core.detection import people
+
+    return [people.find_people(detector, image) for image in each_frame(images)]
+
+
+def how_found(found: Sequence[Found]) -> list[str]:
+    """Lines about the people of whom the detector was not sure, and what to try if there is nobody."""
+    unsure = sum(how != SURE_BOX for image in found for how in image.how)
+    lines = [f"{counted(unsure, 'person', 'people')} confirmed by their poses: the detector was not sure"] * bool(
+        unsure
+    )
+    if not any(len(image.boxes) for image in found):
+        lines.append("nobody found: try a lower min_person_score, another detector, or boxes of your own")
+    return lines
+
+
+def min_person_score_input() -> io.Float.Input:
+    return io.Float.Input(
+        "min_person_score",
+        optional=True,
+        default=MIN_PERSON_SCORE,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="Minimum score of a pose where the detector is not sure. Lower finds more people in art; 0 believes "
+        "every box.",
+        advanced=True,
+    )
 
 
 def threshold_input(name: str = "threshold") -> io.Float.Input:
@@ -124,6 +155,7 @@ class DetectPersons(io.ComfyNode):
                     max=8192,
                     tooltip="Minimum width and height of a box in pixels. Smaller boxes are ignored.",
                 ),
+                min_person_score_input(),
             ],
             outputs=[
                 io.BoundingBox.Output("boxes", tooltip="Per frame, a list of x, y, width, height, label, score."),
@@ -139,11 +171,19 @@ class DetectPersons(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: torch.Tensor, detector: str, threshold: float, max_people: int, min_size: int
+        cls,
+        image: torch.Tensor,
+        detector: str,
+        threshold: float,
+        max_people: int,
+        min_size: int,
+        min_person_score: float = MIN_PERSON_SCORE,
     ) -> io.NodeOutput:
         watch = Stopwatch()
-        finder = load(detector, detector_options(threshold, max_people, min_size))
+        finder = load(detector, detector_options(threshold, max_people, min_size, min_person_score))
         found = find_people(finder, images_from_tensor(image))
-        info = f"{finder.name} | {tally(sum(map(len, found)), len(found))} | {watch.speed(len(found))}"
+        boxes = [image.boxes for image in found]
+        did = f"{finder.name} | {tally(sum(map(len, boxes)), len(boxes))} | {watch.speed(len(boxes))}"
+        info = "\n".join([did, *how_found(found)])
         show_text(cls, info)
-        return io.NodeOutput(boxes_to_socket(found), info)
+        return io.NodeOutput(boxes_to_socket(boxes), info)

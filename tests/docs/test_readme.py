@@ -91,7 +91,10 @@ def test_every_other_command_is_known() -> None:
         "pre-commit install", "pytest", "pytest tests/core/drawing", "ruff check .", "ruff format --check .",
         "PYTHONPATH=training lint-imports", "mypy", "bash .ci/run",
     }  # fmt: skip
-    benchmarks = {"python benchmarks/memory_of_many_runs.py"}
+    benchmarks = {
+        "python benchmarks/memory_of_many_runs.py",
+        "python benchmarks/art_people/measure.py --packages FOLDER --half held --model preview-body",
+    }
     assert others == environment | into_comfyui | installs | contributing | benchmarks
     for command in others:
         if name := re.fullmatch(r"(?:python|pytest) ((?:docs|tests|benchmarks)/\S+)", command):

@@ -75,11 +75,14 @@ def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[
 
 
 def how_found(found: Sequence[Found]) -> list[str]:
-    """Lines about the people of whom the detector was not sure, and what to try if there is nobody."""
+    """Lines about unsure people and rejected boxes, and what to try if there is nobody."""
     unsure = sum(how != SURE_BOX for image in found for how in image.how)
-    lines = [f"{counted(unsure, 'person', 'people')} confirmed by their poses: the detector was not sure"] * bool(
-        unsure
-    )
+    rejected = sum(image.not_there for image in found)
+    lines = []
+    if unsure:
+        lines.append(f"{counted(unsure, 'person', 'people')} confirmed by pose: the detector was not sure")
+    if rejected:
+        lines.append(f"rejected {counted(rejected, 'box', 'boxes')}: no clear pose there; see min_person_score")
     if not any(len(image.boxes) for image in found):
         lines.append("nobody found: try a lower min_person_score, another detector, or boxes of your own")
     return lines

@@ -50,11 +50,7 @@ def few(lines: Iterable[str]) -> list[str]:
 def _skipped(poses: Sequence[Poses]) -> list[str]:
     """One line per reason for which boxes were skipped, with the number of boxes."""
     reasons = Counter(reason for frame in poses for reason in frame.meta.get("dropped_boxes", []))
-    lines = few(f"skipped {counted(count, 'box', 'boxes')}: {reason}" for reason, count in reasons.items())
-    absent = sum(frame.meta.get("not_there", 0) for frame in poses)
-    if absent:
-        lines.append(f"skipped {counted(absent, 'box', 'boxes')}: the preview model sees nobody there")
-    return lines
+    return few(f"skipped {counted(count, 'box', 'boxes')}: {reason}" for reason, count in reasons.items())
 
 
 class Stopwatch:

@@ -215,11 +215,25 @@ def test_track_ids_as_other_nodes_write_them(estimate: Any, ids: tuple) -> None:
 def test_unusable_boxes_of_a_clip_are_a_few_lines(estimate: Any, inside: Any) -> None:
     host, poses_type = inside("nodes.host.info"), inside("sdpose_core.poses").Poses
     reasons = [["box outside"]] * 300 + [[f"box {number} is empty"] for number in range(300)]
-    poses = [poses_type.empty((4, 4), "coco_17", {"dropped_boxes": own, "not_there": 1}) for own in reasons]
+    poses = [poses_type.empty((4, 4), "coco_17", {"dropped_boxes": own}) for own in reasons]
     lines = host.Stopwatch().describe(poses, ["a note"]).splitlines()[1:]
     assert lines[:3] == ["a note", "skipped 300 boxes: box outside", "skipped 1 box: box 0 is empty"]
-    assert lines[-2:] == ["and 296 more like these", "skipped 600 boxes: the preview model sees nobody there"]
-    assert len(lines) == 1 + host.FEW + 2
+    assert lines[-1] == "and 296 more like these"
+    assert len(lines) == 1 + host.FEW + 1
+
+
+def test_info_says_who_was_unsure_who_was_rejected_and_what_to_try(inside: Any) -> None:
+    detect, people = inside("nodes.detect"), inside("sdpose_core.detection.people")
+    boxes, nobody = np.zeros((3, 5), np.float32), np.zeros((0, 5), np.float32)
+    doubtful = "doubtful box (score 0.12), confirmed by its pose"
+    mixed = people.Found(boxes, (people.SURE_BOX, doubtful, "whole picture, confirmed by its pose"), 2)
+    assert detect.how_found([people.Found(boxes, (people.SURE_BOX,) * 3)]) == []
+    assert detect.how_found([people.Found(nobody), mixed]) == [
+        "2 people confirmed by pose: the detector was not sure",
+        "rejected 2 boxes: no clear pose there; see min_person_score",
+    ]
+    (hint,) = detect.how_found([people.Found(nobody)] * 2)
+    assert hint.startswith("nobody found: try a lower min_person_score")
 
 
 @pytest.mark.parametrize(

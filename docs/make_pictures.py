@@ -1,12 +1,14 @@
 """Make the pictures of the documentation: `python docs/make_pictures.py`.
 
-The first picture is unchanged output of `sdpose image`, scaled.
+The first picture is unchanged output of `sdpose image`, scaled. `web/docs/images/*_result.jpg` are results of the
+nodes, from the calls that the nodes make.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -17,13 +19,15 @@ from sdpose_core.cli.main import main as sdpose
 from sdpose_core.detection.loading import load_detector
 from sdpose_core.drawing.canvas import place
 from sdpose_core.drawing.pose_maps import draw_poses
-from sdpose_core.drawing.styles import STYLES
+from sdpose_core.drawing.styles import STYLES, TRAINED_SIDE
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.images import read_image, write_png
+from sdpose_core.poses import Poses
 from sdpose_core.video.opening import open_video
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 OUT = Path(__file__).resolve().parent
+HELP = OUT.parent / "web" / "docs" / "images"
 HEIGHT = 300
 GAP = 6
 ROWS = {
@@ -32,6 +36,8 @@ ROWS = {
     "astronaut": "a photo; overlay; pose map",
 }
 DANCER_FRAME = 30
+PORTRAITS = ("anime_sylvie.png", "astronaut.png", "grace_hopper.jpg")
+HELP_STYLES = ("controlnet", "xinsir", "sdpose_native", "wan_animate", "musepose", "mimicmotion")
 
 
 def fitted(image: np.ndarray, height: int = HEIGHT) -> np.ndarray:
@@ -60,8 +66,8 @@ def centered(image: np.ndarray, width: int) -> np.ndarray:
     return canvas
 
 
-def save(name: str, image: np.ndarray) -> None:
-    cv2.imwrite(str(OUT / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+def save(name: str, image: np.ndarray, folder: Path = OUT) -> None:
+    cv2.imwrite(str(folder / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 def sources(folder: Path) -> list[Path]:
@@ -93,17 +99,43 @@ def first_screen() -> None:
     save("first_screen.jpg", np.concatenate([centered(image, width) for image in rows]))
 
 
+def posed(*names: str) -> list[tuple[np.ndarray, Poses]]:
+    """Pictures with the preview's poses."""
+    images = [read_image(DATA / name) for name in names]
+    poses = annotate_images(images, estimator=load_estimator("preview"), detector=load_detector("yolox"))
+    return list(zip(images, poses, strict=True))
+
+
+def in_styles(side: int, names: Iterable[str]) -> list[np.ndarray]:
+    """One pose in these styles, drawn at the size where widths are the trained ones and shown with `side` pixels."""
+    [(_, poses)] = posed("anime_sylvie.png")
+    placed = place(poses, (TRAINED_SIDE, TRAINED_SIDE))
+    return [labeled(fitted(draw_poses(placed, style=name), side), name) for name in names]
+
+
 def styles() -> None:
-    """One pose in every style."""
-    [estimated] = annotate_images(
-        [read_image(DATA / "anime_sylvie.png")], estimator=load_estimator("preview"), detector=load_detector()
-    )
-    poses = place(estimated, (320, 320))
-    cells = [labeled(draw_poses(poses, style=name), name) for name in STYLES]
+    cells = in_styles(320, STYLES)
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % 4)
     save("styles.jpg", np.concatenate([row(cells[i : i + 4]) for i in range(0, len(cells), 4)]))
+
+
+def boxed(image: np.ndarray) -> np.ndarray:
+    """The picture with the boxes that are found in it, and their scores."""
+    boxes, scores = load_detector("yolox").detect(image)
+    canvas = image.copy()
+    for x1, y1, x2, y2 in boxes.round().astype(int).tolist():
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), (255, 0, 0), 3)
+    return labeled(fitted(canvas), ", ".join(f"person {score:.2f}" for score in scores))
+
+
+def node_results() -> None:
+    maps = [view for image, poses in posed(*PORTRAITS[:2]) for view in (image, draw_poses(poses))]
+    save("SDPoseAnnotator_result.jpg", row([fitted(view) for view in maps]), HELP)
+    save("SDPoseAnnotatorDetect_result.jpg", row([boxed(read_image(DATA / name)) for name in PORTRAITS]), HELP)
+    save("SDPoseAnnotatorDraw_result.jpg", row(in_styles(200, HELP_STYLES)), HELP)
 
 
 if __name__ == "__main__":
     first_screen()
     styles()
+    node_results()

@@ -180,7 +180,7 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--sure-only", action="store_true", help="no doubtful boxes, only sure ones")
     group.add_argument("--max-people", type=count, metavar="N", help="keep at most N people")
-    group.add_argument("--min-size", type=float, default=0, metavar="PX", help="leave out boxes with a shorter side")
+    group.add_argument("--min-size", type=_side, default=0, metavar="PX", help="leave out boxes with a shorter side")
     group.add_argument("--boxes", type=path, metavar="FILE", help="JSON file with boxes, instead of a detector")
     group.add_argument(
         "--if-nobody", choices=("empty", "full-image"),
@@ -274,10 +274,13 @@ def _parse_line_width(text: str) -> float:
     return float(text)
 
 
-def _parse_score(text: str) -> float:
-    if not 0 <= float(text) <= 1:
-        raise ValueError
-    return float(text)
+def _from_0_to(limit: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not 0 <= float(text) <= limit:
+            raise ValueError
+        return float(text)
+
+    return parse
 
 
 def _parse_path(text: str) -> Path:
@@ -308,7 +311,8 @@ def _parse_parts(text: str) -> tuple[str, ...]:
 
 size = option(_parse_size, f"WIDTHxHEIGHT in pixels, such as 768x1024, of at most {MAX_PIXELS:,} pixels")
 line_width = option(_parse_line_width, f"pixels above 0, at most {MAX_LINE_WIDTH}")
-score = option(_parse_score, "a score from 0 to 1")
+score = option(_from_0_to(1), "a score from 0 to 1")
+_side = option(_from_0_to(MAX_PIXELS), f"pixels from 0 to {MAX_PIXELS:,}")
 path = option(_parse_path, "a file or a folder")
 count = option(parse_whole, "a whole number of at least 1")
 color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")

@@ -209,6 +209,7 @@ def test_a_stated_pixel_limit(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
         ["video", "x.mp4", "-o", "out", "--threshold", "nan"],
         ["image", "x.png", "-o", "out", "--min-person-score", "1.5"],
         ["image", "x.png", "-o", "out", "--detector-threshold", "-0.1"],
+        ["image", "x.png", "-o", "out", "--min-size", "inf"],
         ["export", "x.pose.npz", "--to", "coco", "--threshold", "30"],
         ["paint"],
     ],

@@ -65,6 +65,7 @@ def read_image(
     background: tuple[int, int, int] = WHITE,
     notes: list[str] | None = None,
     at_least: int | None = None,
+    again: bool = False,
 ) -> np.ndarray:
     """Read a picture file, or its bytes, as upright RGB uint8 (H, W, 3).
 
@@ -76,6 +77,7 @@ def read_image(
         background: RGB color behind transparent pixels.
         at_least: sides in pixels that are enough: a JPEG is decoded at the smallest fraction with these, which is fast.
         notes: receives a line for everything that was ignored (more frames, unreadable EXIF). Also logged.
+        again: the picture was read before, and its notes were logged then.
 
     Raises:
         InputError: the file is missing, unreadable, empty, damaged, cut off, not a picture, or too large.
@@ -90,7 +92,7 @@ def read_image(
             pixels = _rgb_of(image, background, name)
         except MemoryError:
             raise InputError(f"{name}: {_size_text(image)} pixels do not fit in memory: make it smaller") from None
-    for note in notes_here:
+    for note in [] if again else notes_here:
         log.warning("%s: %s", name, note)
     if notes is not None:
         notes += notes_here

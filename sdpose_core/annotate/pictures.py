@@ -238,7 +238,8 @@ def _redraw(item: _Item, poses: Poses, options: PictureOptions) -> Outcome:
         return Outcome(item.source, "kept", message, len(poses), [item.sequence, *marks])
     image = _read(item.source, options) if any(item.drawings[file].for_eyes for file in todo) else None
     _draw(item, todo, image, poses, options)
-    message = f"{describe(poses)}; drawn again from the keypoints: {', '.join(file.name for file in todo)}"
+    again = ", ".join(file.name for file in todo)
+    message = f"{describe(poses, options.threshold)}; drawn again from the keypoints: {again}"
     return Outcome(item.source, "done", message, len(poses), todo)
 
 
@@ -310,7 +311,8 @@ def _write(entry: _Pending, poses: Poses, options: PictureOptions) -> Outcome:
     _draw(item, drawings, entry.image, poses, options)
     if options.overwrite:
         remove_stale(item.sequence, item.name)
-    message = describe(poses) if drawable else f"{describe(poses)}; {_no_drawing(poses)}"
+    message = describe(poses, options.threshold if drawable else None)
+    message += "" if drawable else f"; {_no_drawing(poses)}"
     return Outcome(item.source, "done", message, len(poses), [item.sequence, *drawings])
 
 
@@ -335,14 +337,21 @@ def _picture(output: Output, image: np.ndarray | None, poses: Poses, options: Pi
     return (overlay if output.view == "overlay" else comparison)(image, poses, **drawn)
 
 
-def describe(poses: Poses) -> str:
-    """One phrase about a result: the number of people, the model, and unusual events."""
+def describe(poses: Poses, threshold: float | None = None) -> str:
+    """One phrase about a result: the number of people, the model, and unusual events.
+
+    Args:
+        threshold: minimum score of the points that were drawn, to say of how many people nothing is; None if nothing
+            was to be drawn.
+    """
     notes = [count_people(len(poses)), str(poses.meta.get("model", "unknown model"))]
     source = str(poses.meta.get("boxes_from", ""))
     if "nobody found" in source:
         notes.append(f"{source}; try {TRY}")
-    notes += [f"one in a {how}" for how in unsure(poses.meta)]
+    notes += [f"one in {'the' if how.startswith('whole') else 'a'} {how}" for how in unsure(poses.meta)]
     if absent := poses.meta.get("not_there"):
-        notes.append(f"{absent} more rejected: their poses show nobody")
+        notes.append(f"{absent} more rejected: {'its pose shows' if absent == 1 else 'their poses show'} nobody")
+    if threshold is not None and (faint := int((poses.scores < threshold).all(axis=1).sum())):
+        notes.append(f"nothing drawn of {count_people(faint)}: all points are below --threshold {threshold:g}")
     notes += [f"left out: {reason}" for reason in poses.meta.get("dropped_boxes", [])]
     return "; ".join(notes)

@@ -170,17 +170,17 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
         "--download", action="store_true", help="allow the download of a --detector OWNER/MODEL of the Hugging Face hub"
     )
     group.add_argument(
-        "--detector-threshold", type=float, default=SURE, metavar="S",
+        "--detector-threshold", type=score, default=SURE, metavar="S",
         help=f"boxes of at least this score are sure; others need a clear pose (default: {SURE})",
     )  # fmt: skip
     group.add_argument(
-        "--min-person-score", type=float, default=MIN_PERSON_SCORE, metavar="S",
+        "--min-person-score", type=score, default=MIN_PERSON_SCORE, metavar="S",
         help="minimum score of a pose where the detector is not sure; lower finds more people, 0 believes every box "
         f"(default: {MIN_PERSON_SCORE})",
     )  # fmt: skip
     group.add_argument("--sure-only", action="store_true", help="no doubtful boxes, only sure ones")
     group.add_argument("--max-people", type=count, metavar="N", help="keep at most N people")
-    group.add_argument("--min-size", type=float, default=0, metavar="PX", help="leave out boxes with a shorter side")
+    group.add_argument("--min-size", type=_side, default=0, metavar="PX", help="leave out boxes with a shorter side")
     group.add_argument("--boxes", type=path, metavar="FILE", help="JSON file with boxes, instead of a detector")
     group.add_argument(
         "--if-nobody", choices=("empty", "full-image"),
@@ -203,7 +203,7 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
         "--parts", type=parts, metavar="LIST", help=f"comma-separated list of {', '.join(_PARTS)} (default: all)"
     )
     group.add_argument(
-        "--threshold", type=float, default=0.3, metavar="S", help="minimum score of a point (default: 0.3)"
+        "--threshold", type=score, default=0.3, metavar="S", help="minimum score of a point (default: 0.3)"
     )
     group.add_argument("--size", type=size, metavar="WxH", help="size of the pose map (default: the picture's)")
     group.add_argument(
@@ -274,6 +274,15 @@ def _parse_line_width(text: str) -> float:
     return float(text)
 
 
+def _from_0_to(limit: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not 0 <= float(text) <= limit:
+            raise ValueError
+        return float(text)
+
+    return parse
+
+
 def _parse_path(text: str) -> Path:
     if not text:  # as of a variable that is not set; Path("") would be the current folder
         raise ValueError
@@ -302,6 +311,8 @@ def _parse_parts(text: str) -> tuple[str, ...]:
 
 size = option(_parse_size, f"WIDTHxHEIGHT in pixels, such as 768x1024, of at most {MAX_PIXELS:,} pixels")
 line_width = option(_parse_line_width, f"pixels above 0, at most {MAX_LINE_WIDTH}")
+score = option(_from_0_to(1), "a score from 0 to 1")
+_side = option(_from_0_to(MAX_PIXELS), f"pixels from 0 to {MAX_PIXELS:,}")
 path = option(_parse_path, "a file or a folder")
 count = option(parse_whole, "a whole number of at least 1")
 color = option(_parse_color, "three numbers from 0 to 255, such as 255,255,255")

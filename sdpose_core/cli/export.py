@@ -21,6 +21,7 @@ from .arguments import (
     check_folder,
     checking_usage,
     say,
+    score,
     show_path,
     size,
 )
@@ -78,7 +79,7 @@ def add_parser(commands: Any) -> None:
         "--frame-rate", type=_rate, metavar="R",
         help="such as 16 or 30000/1001, or source; of JSON, which has no times, it is also the source's",
     )  # fmt: skip
-    group.add_argument("--threshold", type=float, metavar="S", help="minimum score of a point")
+    group.add_argument("--threshold", type=score, metavar="S", help="minimum score of a point")
     group.add_argument("--codec", metavar="C", help="lossless, h264 for players, or png for a folder of pictures")
     add_estimator_arguments(sub)
     add_detector_arguments(sub)

@@ -56,8 +56,9 @@ class CommandParser(argparse.ArgumentParser):
             getattr(found, several[0].dest).extend(rest)
             return
         if options:
-            known = [name for name in self._option_string_actions if name.startswith("--")]
-            hint = did_you_mean(options[0].partition("=")[0], known) or f"'{self.prog} --help-all' lists the options"
+            known = [name[2:] for name in self._option_string_actions if name.startswith("--")]  # dashes are not alike
+            hint = did_you_mean(options[0].partition("=")[0].lstrip("-"), known).replace("'", "'--", 1)
+            hint = hint or f"'{self.prog} --help-all' lists the options"
             self.error(f"unknown option {options[0]!r}: {hint}")
         self.error(f"one more argument than expected: {rest[0]!r}{self.takes_one and ': ' + self.takes_one}")
 

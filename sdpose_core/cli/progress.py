@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -33,11 +33,27 @@ WITHOUT_TOTAL = "{desc} [{elapsed}]"
 """What is shown before it is known how many people there are."""
 
 
+class _Lines:
+    """A log file to tqdm: each state of a bar is a line of its own, which messages neither erase nor repeat."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self._stream.write(f"{line}\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def progress_bar(total: int | None, unit: str, what: str = "", **settings: Any) -> Any:
     """A tqdm bar called `what`. In a file, each refresh is a line, so there are few."""
-    pause = 0.1 if sys.stderr.isatty() else LOG_SECONDS
+    live = sys.stderr.isatty()
+    pause = 0.1 if live else LOG_SECONDS
     timing = {"mininterval": pause, "maxinterval": max(pause, 10)}
-    return tqdm(total=total, unit=unit, desc=what or None, file=sys.stderr, **timing, **settings)
+    file = sys.stderr if live else _Lines(sys.stderr)
+    return tqdm(total=total, unit=unit, desc=what or None, file=file, **timing, **settings)
 
 
 class _Clock:
@@ -113,7 +129,11 @@ class PictureBar:
                 if time.monotonic() - self._since < self._wait:
                     return
                 unit, shape = "picture" if self._pictures > 1 else "person", None if self._total else WITHOUT_TOTAL
-                self._bar = progress_bar(self._total, unit, self._what, bar_format=shape)
+                begun = 1e-9 if self._done else 0  # otherwise it would begin at 0
+                self._bar = progress_bar(self._total, unit, self._what, bar_format=shape, delay=begun)
+                if self._pictures > 1:  # those that were done before there was a bar took time, too
+                    self._bar.start_t -= time.monotonic() - self._since
+                    self._bar.last_print_t = self._bar.start_t
             self._bar.set_description_str(self._what, refresh=False)
             if self._bar.total != self._total:
                 self._bar.bar_format = None

@@ -26,6 +26,7 @@ from .arguments import (
     make_detector,
     make_estimator,
     say,
+    score,
     show_path,
     size,
 )
@@ -75,7 +76,7 @@ def add_parser(commands: Any) -> None:
         "motion would leave it (default: the reference's)",
     )  # fmt: skip
     group.add_argument(
-        "--threshold", type=float, default=0.3, metavar="S", help="minimum score of a measured point (default: 0.3)"
+        "--threshold", type=score, default=0.3, metavar="S", help="minimum score of a measured point (default: 0.3)"
     )
     add_estimator_arguments(sub)
     add_detector_arguments(sub)

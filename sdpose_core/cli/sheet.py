@@ -42,7 +42,7 @@ def write_picture_sheet(
 
     def read(source: Path) -> np.ndarray:
         limits: dict[str, Any] = {"max_pixels": args.max_pixels or MAX_PIXELS, "background": args.alpha_color or WHITE}
-        return read_image(source, at_least=2 * THUMBNAIL, **limits)
+        return read_image(source, at_least=2 * THUMBNAIL, again=True, **limits)
 
     rows = (
         (Row(names.get(o.source, o.source.name), o.source, o.status, o.message), lambda _, o=o: read(o.source))

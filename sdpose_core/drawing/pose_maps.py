@@ -95,8 +95,9 @@ def overlay(
 
 
 def _blended(image: np.ndarray, pose_map: np.ndarray, opacity: float = 0.75) -> np.ndarray:
-    blended = np.rint(image * (1 - opacity) + pose_map * opacity).astype(np.uint8)
-    return np.where(pose_map.any(axis=2, keepdims=True), blended, image)
+    result, drawn = image.copy(), pose_map.any(axis=2)
+    result[drawn] = np.rint(image[drawn] * (1 - opacity) + pose_map[drawn] * opacity)
+    return result
 
 
 def compared_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -99,6 +99,14 @@ def test_unknown_and_broken_orientations_leave_the_picture_as_it_lies(tmp_path: 
     assert notes == [] or "EXIF" in notes[0]
 
 
+def test_notes_are_logged_once_although_a_picture_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    first, second = Image.fromarray(picture()), Image.fromarray(picture()[::-1])
+    path = saved(first, tmp_path / "a.gif", save_all=True, append_images=[second])
+    read_image(path)
+    read_image(path, again=True)
+    assert caplog.text.count("only its first picture is used") == 1
+
+
 def test_cmyk(tmp_path: Path):
     values = np.zeros((4, 4, 4), np.uint8)
     values[:2, :, 0] = 255  # full cyan: no red

@@ -525,7 +525,23 @@ def test_what_the_detector_was_is_recorded() -> None:
 
 def test_people_who_were_not_believed_are_counted() -> None:
     poses = Poses.empty((4, 4), "coco_17", meta={"not_there": 2})
-    assert "2 more rejected" in describe(poses)
+    assert "2 more rejected: their poses show nobody" in describe(poses)
+    assert "1 more rejected: its pose shows nobody" in describe(poses.with_meta(not_there=1))
+
+
+def test_how_people_were_found_reads_as_english() -> None:
+    how = ["whole picture, confirmed by its pose", "doubtful box (score 0.11), confirmed by its pose"]
+    text = describe(Poses.empty((4, 4), "coco_17", meta={"boxes_found": how}))
+    assert "one in the whole picture, confirmed" in text and "one in a doubtful box (score 0.11)" in text
+
+
+def test_people_of_whom_nothing_is_drawn_are_counted() -> None:
+    scores = np.zeros((3, 17))
+    scores[0, :5], scores[1, :], scores[2, 3] = 0.29, 0.1, 0.3
+    people = Poses(np.zeros((3, 17, 2)), scores, np.zeros((3, 5)), (4, 4), "coco_17")
+    assert "nothing drawn of 2 people: all points are below --threshold 0.3" in describe(people, 0.3)
+    assert "nothing drawn" not in describe(people, 0.1) and "nothing drawn" not in describe(people)
+    assert "nothing drawn" not in describe(Poses.empty((4, 4), "coco_17"), 0.3)
 
 
 class PenEstimator(CornerEstimator):

@@ -205,6 +205,12 @@ def test_a_stated_pixel_limit(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
         ["image", "x.png", "-o", "out", "--parts", "elbows"],
         ["image", "x.png", "-o", "out", "--batch-size", "0"],
         ["image", "x.png", "-o", "out", "--if-nobody", "ghost"],
+        ["image", "x.png", "-o", "out", "--threshold", "2"],
+        ["video", "x.mp4", "-o", "out", "--threshold", "nan"],
+        ["image", "x.png", "-o", "out", "--min-person-score", "1.5"],
+        ["image", "x.png", "-o", "out", "--detector-threshold", "-0.1"],
+        ["image", "x.png", "-o", "out", "--min-size", "inf"],
+        ["export", "x.pose.npz", "--to", "coco", "--threshold", "30"],
         ["paint"],
     ],
 )

@@ -193,6 +193,7 @@ def test_the_other_examples_are_understood(name: str) -> None:
         (["vidoe"], "unknown command 'vidoe': did you mean 'video'?"),
         (["paint"], "unknown command 'paint': choose from image, video, batch"),
         (["image", "a.png", "--overlya"], "unknown option '--overlya': did you mean '--overlay'?"),
+        (["video", "a.mp4", "--end", "1"], "unknown option '--end': 'sdpose video --help-all' lists the options"),
         (["image", "a.png", "--xyzzy=3"], "unknown option '--xyzzy=3': 'sdpose image --help-all' lists the options"),
         (["image", "a.png", "--crop", "afine"], "argument --crop: unknown value 'afine': did you mean 'affine'?"),
         (["export", "a.npz", "--to", "animate_anione"], "did you mean 'animate_anyone'?"),

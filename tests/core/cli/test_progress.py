@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sdpose_core.cli import progress
+from sdpose_core.cli.arguments import say
 from sdpose_core.cli.progress import Bar, Moment, PictureBar, progress_bar
 
 
@@ -60,6 +61,33 @@ def test_in_a_log_file_there_are_few_lines(monkeypatch: pytest.MonkeyPatch, at_o
             bar.finish_one()
     assert stream.text().count("\r") <= 3
     assert "100/100" in stream.text()
+
+
+def test_messages_do_not_repeat_the_bar_in_a_log_file(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
+    stream = Stream(False, "utf-8")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with PictureBar(100) as bar:
+        for number in range(100):
+            bar.crops_done(1, 1, 1)
+            say(f"{number}.png: done")
+            bar.finish_one()
+    lines = stream.text().splitlines()
+    states = [line for line in lines if "picture" in line]
+    assert len(states) <= 3 and "\r" not in stream.text()
+    assert [line for line in lines if line not in states] == [f"{number}.png: done" for number in range(100)]
+
+
+def test_the_rate_counts_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(False, "utf-8")
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "FIRST_LOG_SECONDS", 0.2)
+    with PictureBar(100) as bar:
+        time.sleep(0.25)
+        for _ in range(50):
+            bar.finish_one()
+    rates = [float(rate) for rate in re.findall(r"([\d.]+)picture/s", stream.text())]
+    assert rates and max(rates) <= 50 / 0.25
+    assert " 0/100" not in stream.text()
 
 
 @pytest.mark.parametrize("people", [[0, 0, 0, 0], [1, 0, 3, 0], [9, 9, 9, 9]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -298,6 +299,15 @@ def test_overlay_keeps_the_picture_where_the_map_is_black() -> None:
     np.testing.assert_array_equal(blended[drawn], expected)
     np.testing.assert_array_equal(overlay(picture, poses, opacity=0), picture)
     np.testing.assert_array_equal(overlay(picture, poses, parts=()), picture)
+
+
+def test_overlays_of_large_pictures_fit_in_memory() -> None:
+    picture, poses = np.full((600, 800, 3), 100, np.uint8), Poses.empty((800, 600), "coco_17")
+    tracemalloc.start()
+    overlay(picture, poses)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * picture.nbytes
 
 
 def test_errors_say_what_to_do() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from comfy_api.latest import io
 
+from ..sdpose_core.detection import people
 from ..sdpose_core.detection.people import MIN_PERSON_SCORE, SURE, SURE_BOX, DetectorOptions, Found
 from ..sdpose_core.errors import counted
 from .host.folders import FOLDER, file_stamp, transformers_folders, weight_files, weight_path
@@ -69,8 +70,6 @@ def detector_stamp(choice: str | None) -> tuple[float, int] | None:
 
 def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[Found]:
     """The people of each image. Shows a progress bar and can be canceled."""
-    from ..sdpose_core.detection import people
-
     return [people.find_people(detector, image) for image in each_frame(images)]
 
 

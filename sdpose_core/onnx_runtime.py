@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ import numpy as np
 
 from .dependencies import installed
 from .errors import CheckpointError, InputError, MissingDependency, one_line
+from .files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,11 @@ class OnnxModel:
         self.inputs = self._engine.inputs
         self.metadata = self._engine.metadata
         log.info("%s runs on %s", self.path.name, self.backend)
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the file, 64 hex digits."""
+        return sha256_of(self.path)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name -> all outputs in the file's order.

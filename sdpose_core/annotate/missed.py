@@ -6,7 +6,6 @@ clip or of a scene is looked for in the frames before. MoveNet judges; the estim
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import boxes as box_tools
-from ..embedded.movenet import MoveNet
+from ..embedded.movenet import movenet
 from ..oks import body_sigmas, oks
 from ..poses import Poses
 from ..skeletons import COCO_17
@@ -31,8 +30,7 @@ FIRST_FRAMES = 12
 SURE = 0.3
 """Minimum score of a point that counts."""
 FEWEST_SURE = 7
-"""Minimum number of sure points of the 17. In the busker's clip, half of a passer-by behind him has 7 and more; where
-nobody is, 1 at most is sure, apart from points of people who were found already."""
+"""Minimum number of sure points of the 17: about those of a passer-by of whom half is hidden."""
 INSIDE = 0.75
 """Minimum share of the sure points in the box, which is widened by a tenth."""
 SAME = 0.35
@@ -40,11 +38,6 @@ SAME = 0.35
 
 EstimateMore = Callable[[Frame, np.ndarray], Poses]
 """(frame, boxes (N, 5)) -> their poses."""
-
-
-@functools.cache
-def _judge() -> MoveNet:
-    return MoveNet()
 
 
 def confirmed(image: np.ndarray, box: np.ndarray, points: np.ndarray, others: Poses) -> np.ndarray | None:
@@ -59,7 +52,7 @@ def confirmed(image: np.ndarray, box: np.ndarray, points: np.ndarray, others: Po
     box = box_tools.clip(np.asarray(box[None, :4], np.float64), size)[0]
     if (box[2:] - box[:2]).min() < 2:
         return None
-    keypoints, scores = _judge().find(image, box)
+    keypoints, scores = movenet(None).find(image, box)
     sure = scores >= SURE
     if sure.sum() < FEWEST_SURE or _share_inside(keypoints[sure], box) < INSIDE or _is_one_of(others, keypoints, sure):
         return None

@@ -15,9 +15,9 @@ import numpy as np
 
 from .. import boxes as box_tools
 from ..embedded.crowds import SEEN, doubles, same_pose, without
-from ..embedded.movenet import MoveNet, weights_sha256
+from ..embedded.movenet import MoveNet, movenet
 from ..images import check_image
-from .people import LOWEST, SURE, SURE_BOX, Detections, DetectorOptions, Found, PersonDetector, with_score_column
+from .people import LOWEST, SURE_BOX, Detections, DetectorOptions, Found, PersonDetector, with_score_column
 
 MOST_DOUBTFUL = 8
 """Doubtful boxes looked at in one picture."""
@@ -56,6 +56,10 @@ class _Person:
     def strength(self) -> float:
         return pose_score(self.scores)
 
+    @property
+    def is_sure(self) -> bool:
+        return self.how == SURE_BOX
+
 
 def pose_score(scores: np.ndarray) -> float:
     """How sure a pose is: the mean score of its `BEST_POINTS` best points."""
@@ -79,11 +83,12 @@ class PersonFinder:
 
     @functools.cached_property
     def judge(self) -> MoveNet:
-        return MoveNet(backend=self.options.backend)
+        return movenet(self.options.backend)
 
     def meta(self) -> dict[str, Any]:
         """See `PersonDetector.meta`: the detector's, with the judge and what it demands."""
-        judge = {"name": MoveNet.name, "sha256": weights_sha256(), **self.judge.settings()}
+        weights = self.judge.model
+        judge = {"name": MoveNet.name, "sha256": {weights.path.name: weights.sha256}, **self.judge.settings()}
         return {**self.detector.meta(), "settings": asdict(self.limits), "judge": judge | self.options.confirming()}
 
     def detect(self, image: np.ndarray) -> Detections:
@@ -174,8 +179,8 @@ class PersonFinder:
         return boxes[boxes[:, 4] >= 5 * LOWEST][:MOST_DOUBTFUL]
 
     def _result(self, people: Sequence[_Person], not_there: int) -> Found:
-        scored = [min(person.strength, self.limits.threshold * 0.99) for person in people]
-        scores = [p.score if p.score >= self.limits.threshold else s for p, s in zip(people, scored, strict=True)]
+        below = self.limits.threshold * 0.99
+        scores = [person.score if person.is_sure else min(person.strength, below) for person in people]
         rows = np.asarray([[*p.box, s] for p, s in zip(people, scores, strict=True)], np.float32).reshape(-1, 5)
         order = np.argsort(-rows[:, 4], kind="stable")
         order = order[self.limits.are_large(rows[order])][: self.limits.max_people]
@@ -223,7 +228,7 @@ def _is_within(row: np.ndarray, people: Iterable[_Person]) -> bool:
 def _distinct(people: Iterable[_Person]) -> list[_Person]:
     """The people without those who are another one with a worse pose; sure boxes first."""
     kept: list[_Person] = []
-    for person in sorted(people, key=lambda p: (p.score >= SURE, p.strength), reverse=True):
+    for person in sorted(people, key=lambda p: (p.is_sure, p.strength), reverse=True):
         if not any(_is_same(person, other) for other in kept):
             kept.append(person)
     return kept

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..skeletons import COCO_17
 from .landmarks import ASSETS, LandmarkModel, sigmoid
-from .squares import Square
+from .squares import Square, square_around
 
 WEIGHTS = ASSETS / "mediapipe_pose_landmark_full_f16.onnx"
 FEET = MappingProxyType({"left": (27, 31, 29), "right": (28, 32, 30)})
@@ -53,18 +53,18 @@ class BlazePose:
         sides = [side for side, ankle in ankles.items() if scores[ankle] >= ANKLE_FOUND]
         if not sides:
             return {}
-        longer = float(max(box[2] - box[0], box[3] - box[1]))
-        center = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
-        values, presence = self.model.look(image, Square(center, longer * BOX_PADDING))[:2]
+        square = Square(*square_around(box, BOX_PADDING))
+        values, presence = self.model.look(image, square)[:2]
         values = values.reshape(-1, 5)
-        points = Square(center, longer * BOX_PADDING).to_picture(values[:, :2].astype(np.float64) / self.model.pixels)
+        points = square.to_picture(values[:, :2].astype(np.float64) / self.model.pixels)
+        farthest = AGREES * square.side / BOX_PADDING
         visible = sigmoid(values[:, 3])
         found = {}
         for side in sides:
             ankle, *foot = FEET[side]
             apart = keypoints[ankles[side]] - points[ankle]
             seen = float(visible[foot].min())
-            if presence[0] < PRESENT or seen < VISIBLE or np.linalg.norm(apart) > AGREES * longer:
+            if presence[0] < PRESENT or seen < VISIBLE or np.linalg.norm(apart) > farthest:
                 continue
             found[side] = points[foot] + apart / 2, min(seen, float(scores[ankles[side]]))
         return found

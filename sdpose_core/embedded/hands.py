@@ -96,7 +96,7 @@ class Hands:
     ) -> tuple[np.ndarray, float] | None:
         """Points and score of the hand at the end of a forearm, None if it is refused.
 
-        The model is not symmetric: what it does not see (a fifth of the hands of drawings) it may see in a mirror.
+        The model is not symmetric: what it does not see it may see in a mirror.
         """
         for mirrored in (False, True):
             square = first_square(elbow, wrist, torso_length)
@@ -166,6 +166,12 @@ def _shift(best: Hand, runs: list[Hand]) -> float:
     return min(_distance(best.points, run.points) for run in others) / max(best.extent, 1e-6)
 
 
+def is_same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two hands or faces (N, 2) are one: nearer than `SAME` on average, in extents of the larger."""
+    extent = max(float(np.ptp(points, axis=0).max()) for points in (a, b))
+    return _distance(a, b) <= SAME * extent
+
+
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b, axis=1).mean())
 
@@ -177,8 +183,7 @@ def _without_doubles(
     if len(found) < 2:
         return found
     points = {side: hand[0] for side, hand in found.items()}
-    extent = max(float(np.ptp(hand, axis=0).max()) for hand in points.values())
-    if _distance(points["left"], points["right"]) > SAME * extent:
+    if not is_same(points["left"], points["right"]):
         return found
     wrists = {side: keypoints[COCO_17.index(f"{side}_wrist")] for side in SIDES}
     nearer = min(SIDES, key=lambda side: float(np.linalg.norm(points[side][WRIST] - wrists[side])))

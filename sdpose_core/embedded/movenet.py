@@ -7,17 +7,20 @@ preview.
 from __future__ import annotations
 
 import functools
+import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import NotFiniteError
-from ..files import sha256_of
 from ..onnx_runtime import OnnxModel
 from ..skeletons import COCO_17
-from .squares import square_crop
+from .squares import square_around, square_crop
 
+REMEMBERED = 4096
+"""Crops whose results are kept: the estimator asks for those that the finder has just looked at."""
 WEIGHTS = Path(__file__).parents[1] / "assets" / "movenet_thunder_f16.onnx"
 INPUT_SIDE = 256
 BOX_PADDING = 1.25
@@ -55,6 +58,8 @@ class MoveNet:
 
     def __init__(self, *, backend: str | None = None) -> None:
         self.model = OnnxModel(WEIGHTS, backend=backend)
+        self._known: dict[bytes, np.ndarray] = {}
+        self._one_at_a_time = threading.Lock()
 
     def find(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints (17, 2) in picture pixels and scores (17,) of the person in a box (4,) x1, y1, x2, y2.
@@ -73,16 +78,15 @@ class MoveNet:
     def _beyond_edge(self, image: np.ndarray, box: np.ndarray, keypoints: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """(17,) bool: which points are guesses for joints beyond the picture's edge, which MoveNet moves to the edge.
 
-        On photos cut off at many heights, this removes 62% of the points seen within `NEAR_EDGE` of the edge for joints
-        that were cut off (all of those on the edge), and 4% of the right ones.
+        On photos cut off at many heights, this removes 65% of the points seen within `NEAR_EDGE` of the edge for joints
+        that were cut off (all of those on the edge), and 5% of the right ones (`benchmarks/edge_points.py`).
         """
         side = float((box[2:4] - box[:2]).max())
         distance = _to_edge(image, keypoints)
         near = (distance < NEAR_EDGE * side) & (scores >= FOUND)
         if not near.any():
             return near
-        center = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
-        again, _ = self._run(image, center, side * BOX_PADDING * WIDER, outside=128)
+        again, _ = self._run(image, *square_around(box, BOX_PADDING * WIDER), outside=128)
         at_edge = np.minimum(distance, _to_edge(image, again)) < AT_EDGE * side
         return near & ((distance < ON_EDGE * side) | (at_edge & (scores < SURE_POINT)))
 
@@ -91,8 +95,7 @@ class MoveNet:
 
         Background looks like a person in one picture, but rarely like the same one in its mirror image.
         """
-        side = float((box[2:4] - box[:2]).max()) * BOX_PADDING
-        crop = square_crop(image, (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2), side, INPUT_SIDE)
+        crop = square_crop(image, *square_around(box, BOX_PADDING), INPUT_SIDE)
         (points, scores), (mirrored, mirrored_scores) = self._forward(crop), self._mirrored(crop)
         area = (1 / BOX_PADDING) ** 2 / 2  # of a person, in a square of side 1
         squared = ((points - mirrored) ** 2).sum(axis=1)
@@ -105,9 +108,7 @@ class MoveNet:
 
     def _look(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints (17, 2) in picture pixels and scores (17,) from the squares around a box and around its pose."""
-        x1, y1, x2, y2 = (float(v) for v in box[:4])
-        side = max(x2 - x1, y2 - y1) * BOX_PADDING
-        keypoints, scores = self._run(image, ((x1 + x2) / 2, (y1 + y2) / 2), side)
+        keypoints, scores = self._run(image, *square_around(box, BOX_PADDING))
         found = keypoints[scores > FOUND]
         if len(found) < FEWEST_FOUND:
             return keypoints, scores
@@ -137,6 +138,17 @@ class MoveNet:
 
     def _forward(self, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """RGB (256, 256, 3) -> points (17, 2) as x, y in 0..1 of the crop, scores (17,)."""
+        key = hashlib.blake2b(np.ascontiguousarray(crop).data, digest_size=16).digest()
+        found = self._known.get(key)
+        if found is None:
+            with self._one_at_a_time:
+                found = self._known[key] = self._run_model(crop)
+                while len(self._known) > REMEMBERED:
+                    del self._known[next(iter(self._known))]
+        return found[:, 1::-1].copy(), found[:, 2].copy()
+
+    def _run_model(self, crop: np.ndarray) -> np.ndarray:
+        """RGB (256, 256, 3) -> (17, 3) y, x in 0..1 of the crop, score."""
         blob = np.ascontiguousarray(crop[None], dtype=np.int32)
         found = self.model.run({self.model.inputs[0].name: blob})[0].reshape(len(COCO_17), 3)
         if damage := int((~np.isfinite(found)).sum()):
@@ -144,7 +156,7 @@ class MoveNet:
                 f"{damage} of {found.size} values of {self.name} are not numbers (NaN or infinity): {WEIGHTS.name} or "
                 f"{self.model.backend} is damaged, install them again"
             )
-        return found[:, 1::-1].copy(), found[:, 2]
+        return found
 
 
 def _to_edge(image: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
@@ -178,6 +190,6 @@ def _alone(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def weights_sha256() -> dict[str, str]:
-    """The SHA-256 of the weights, by file name."""
-    return {WEIGHTS.name: sha256_of(WEIGHTS)}
+def movenet(backend: str | None) -> MoveNet:
+    """The MoveNet of this process: what finds people and what estimates them share it, and its crops."""
+    return MoveNet(backend=backend)

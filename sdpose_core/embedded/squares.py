@@ -8,6 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def square_around(box: np.ndarray, padding: float) -> tuple[tuple[float, float], float]:
+    """Center (x, y) and side of the square around a box (x1, y1, x2, y2, ...): `padding` times its longer side."""
+    x1, y1, x2, y2 = (float(v) for v in box[:4])
+    return ((x1 + x2) / 2, (y1 + y2) / 2), max(x2 - x1, y2 - y1) * padding
+
+
 def square_crop(
     image: np.ndarray, center: tuple[float, float], side: float, pixels: int, outside: int = 0
 ) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 from ..skeletons import COCO_17, COCO_WHOLEBODY_133
 from .blazepose import BlazePose
 from .face_mesh import FaceMesh
-from .hands import SAME, SIDES, Hands
-from .movenet import MoveNet
+from .hands import SIDES, Hands, is_same
+from .movenet import movenet
 
 OUTSIDE = 0.05
 """Points farther outside the picture than this share of their part's extent are absent."""
@@ -41,7 +41,7 @@ class WholeBody:
     name = "MoveNet, MediaPipe"
 
     def __init__(self, *, backend: str | None = None) -> None:
-        self.body = MoveNet(backend=backend)
+        self.body = movenet(backend)
         self.hands = Hands(backend=backend)
         self.face = FaceMesh(backend=backend)
         self.feet = BlazePose(backend=backend)
@@ -108,13 +108,9 @@ def _held(keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray) -> float:
 
 
 def _same(mine: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two faces or hands (N, 2) are nearer than `SAME` on average, in extents of the larger; not if absent."""
+    """Whether two faces or hands (N, 2) are one, by the points that both have; not if one is absent."""
     both = np.isfinite(mine).all(axis=1) & np.isfinite(other).all(axis=1)
-    if not both.any():
-        return False
-    mine, other = mine[both], other[both]
-    extent = max(float(np.ptp(points, axis=0).max()) for points in (mine, other))
-    return float(np.linalg.norm(mine - other, axis=1).mean()) < SAME * extent
+    return bool(both.any()) and is_same(mine[both], other[both])
 
 
 def _inside(points: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -5,19 +5,16 @@ It is not SDPose: its models are small and were trained on photographs. Every re
 
 from __future__ import annotations
 
-import functools
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..codec.crops import masked
 from ..embedded.crowds import doubles, same_pose, without
-from ..embedded.movenet import MoveNet
+from ..embedded.movenet import MoveNet, movenet
 from ..embedded.whole_body import WholeBody, one_owner_each
 from ..errors import NotFiniteError
-from ..files import sha256_of
 from ..poses import Poses
 from ..skeletons import COCO_17, COCO_WHOLEBODY_133
 from ..version import __version__
@@ -44,7 +41,7 @@ class PreviewEstimator:
     """
 
     def __init__(self, *, body_only: bool = False, note: str | None = None, backend: str | None = None) -> None:
-        self.model: MoveNet | WholeBody = MoveNet(backend=backend) if body_only else WholeBody(backend=backend)
+        self.model: MoveNet | WholeBody = movenet(backend) if body_only else WholeBody(backend=backend)
         self.name = f"preview ({self.model.name})"
         self._files = [self.model.model] if isinstance(self.model, MoveNet) else self.model.models
         self.notes = [*([note] if note else []), *(line for file in self._files for line in file.notes)]
@@ -101,7 +98,7 @@ class PreviewEstimator:
 
     def meta(self) -> dict[str, Any]:
         """Model, SHA-256 of the weights, backend, settings, notes."""
-        sha256 = {file.path.name: _sha256(file.path) for file in self._files}
+        sha256 = {file.path.name: file.sha256 for file in self._files}
         return {
             "model": self.name,
             "preview": True,
@@ -110,8 +107,3 @@ class PreviewEstimator:
             "notes": list(self.notes),
             "settings": {"batch_size": 1, **self.model.settings()},
         }
-
-
-@functools.cache
-def _sha256(path: Path) -> str:
-    return sha256_of(path)

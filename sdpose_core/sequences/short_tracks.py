@@ -12,8 +12,7 @@ from ..times import clock_of
 from .tracks import iter_tracks, join_tracks
 
 MIN_SECONDS = 0.3
-"""Default minimum length. In the busker's clip of the documentation, what the detector takes for people lasts up to
-0.25 seconds, people 0.5 and more."""
+"""Default minimum length: people are longer in sight, and most of what a detector takes for people is not."""
 
 LEFT_OUT = "short tracks left out"
 """Name of the count in `meta["clip"]["counts"]`."""

@@ -61,8 +61,8 @@ CODECS = {
 """lossless: bit-exact RGB; h264: plays everywhere, slight color bleeding; ffv1: lossless without x264; gif: 256 colors
 per frame, at most 50 frames per second; webm: VP9, for web pages.
 
-Without B-frames x264 gives small videos the same bytes every time; a slower preset takes twice the time for files and
-errors within 5%. GIF's own default, transdiff, damages frames of changing palettes.
+Without B-frames x264 gives small videos the same bytes every time; a slower preset takes longer for files and errors
+of nearly the same size. GIF's own default, transdiff, damages frames of changing palettes.
 """
 
 SUFFIX = {name: codec.suffix for name, codec in CODECS.items()}

@@ -21,6 +21,7 @@ from sdpose_core.annotate.stream import estimate_frames
 from sdpose_core.codec.heatmaps import damage_in, decode_to_tensor, with_damage
 from sdpose_core.detection.loading import load_detector
 from sdpose_core.detection.people import check_finite
+from sdpose_core.embedded.movenet import movenet
 from sdpose_core.errors import NotFiniteError
 from sdpose_core.estimation.preview import PreviewEstimator
 from sdpose_core.estimation.sdpose import PoseEstimator
@@ -133,6 +134,7 @@ def test_a_clip_stops_at_the_frame_and_keeps_the_chunks_before(overlap: bool) ->
 
 @pytest.mark.parametrize("column", [0, 2])
 def test_the_preview_says_it_too(column: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    movenet.cache_clear()  # a MoveNet that remembers nothing yet
     subject = PreviewEstimator(body_only=True)
     run = subject.model.model.run
 

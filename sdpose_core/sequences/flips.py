@@ -23,7 +23,7 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     unchanged.
     """
     known = KEYPOINT_SETS.get(sequence.keypoint_set)
-    groups = _flip_groups(sequence.keypoint_set) if known else []
+    groups = flip_groups(sequence.keypoint_set) if known else []
 
     def change(track: Track) -> Track:
         keypoints, scores = track.keypoints, track.scores  # copies already
@@ -39,7 +39,7 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     return each_track(sequence, change) if groups else sequence
 
 
-def _flip_groups(keypoint_set: str) -> list[np.ndarray]:
+def flip_groups(keypoint_set: str) -> list[np.ndarray]:
     """(G, 2) pairs (left, right) that are swapped together: arms, legs, head."""
     points = KEYPOINT_SETS[keypoint_set]
     words = {"arms": ("shoulder", "elbow", "wrist", "hand", "thumb", "finger"), "head": ("eye", "ear", "face")}

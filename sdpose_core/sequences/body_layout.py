@@ -129,19 +129,21 @@ def _homes(keypoint_set: str) -> dict[int, tuple[int, int]]:
     return homes
 
 
-def radii(track: Track, layout: Layout) -> np.ndarray:
+def radii(track: Track, layout: Layout, alone: bool = False) -> np.ndarray:
     """(N, K) float32 pixels, at least .5: the error from which on a point is wrong, see `WRONG`.
 
-    The person's usual torso, hands and face as shares of the box, times the box of each frame.
+    The person's usual torso, hands and face as shares of the box, times the box of each frame; `alone`: as they are
+    in each frame, for pictures.
     """
     box = _box_sides(track)
-    torso = _share([_distance(track, a, b) for a, b in layout.torso], box, TORSO)
+    torso = _share([_distance(track, a, b) for a, b in layout.torso], box, TORSO, alone)
+    torso = np.clip(torso, 0.5 * TORSO, 2.2 * TORSO)
     sizes = np.repeat((torso * box)[:, None], track.scores.shape[1], axis=1)
     parts = [(hand, _HAND) for hand in layout.hands]
     if layout.face is not None:
         parts.append((layout.face, _FACE))
     for points, usual in parts:
-        share = _share([_extent(track.keypoints[:, points])], box, usual * torso)
+        share = _share([_extent(track.keypoints[:, points])], box, usual * torso, alone)
         sizes[:, points] = (np.clip(share, 0.5 * usual * torso, 2 * usual * torso) * box)[:, None]
     return np.maximum(WRONG * sizes, 0.5).astype(np.float32)
 
@@ -166,10 +168,15 @@ def _box_sides(track: Track) -> np.ndarray:
     return sides
 
 
-def _share(lengths: list[np.ndarray], box: np.ndarray, unknown: float) -> float:
-    """Median over the clip of the largest of the lengths (N,) each, as shares of the box; `unknown` without any."""
+def _share(lengths: list[np.ndarray], box: np.ndarray, unknown: float | np.ndarray, alone: bool) -> np.ndarray:
+    """(N,) the largest of the lengths (N,) each as a share of the box: `alone` of each frame, else the median of all.
+
+    `unknown` where there is none.
+    """
     if not lengths:
-        return unknown
+        return np.broadcast_to(unknown, box.shape)
     largest = np.fmax.reduce(np.stack(lengths)) / box
-    largest = largest[np.isfinite(largest)]
-    return float(np.median(largest)) if len(largest) else unknown
+    if not alone:
+        known = largest[np.isfinite(largest)]
+        largest = np.full(len(box), np.median(known) if len(known) else np.nan)
+    return np.where(np.isfinite(largest), largest, unknown)

@@ -59,6 +59,9 @@ class Scene:
         seconds: (N,) since the first frame.
         sharp_start, sharp_end: whether the person appears or disappears within the recording.
         radius: (N, K) pixels.
+        layout: of the keypoint set.
+        rows: (M,) the frames in which the person is present.
+        alone: whether the frames have nothing to do with one another, as people in pictures.
     """
 
     track: Track
@@ -70,6 +73,8 @@ class Scene:
     sharp_end: bool
     radius: np.ndarray
     layout: Layout
+    rows: np.ndarray
+    alone: bool = False
 
 
 def signals_of(scene: Scene, points: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
@@ -94,7 +99,7 @@ def _scores(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, ...]:
     track, layout = scene.track, scene.layout
     scores = track.scores[:, points]
     drop = np.zeros_like(scores)
-    if track.present.sum() >= LEAST_FRAMES:
+    if not scene.alone and track.present.sum() >= LEAST_FRAMES:
         drop = 4 * (_usual(scores, np.isfinite(track.keypoints[:, points, 0]), 50) - scores)
     parts = np.stack([track.scores[:, layout.group == g].mean(axis=1) for g in range(layout.groups)], axis=1)
     person = track.scores[:, layout.body].mean(axis=1, keepdims=True)
@@ -160,7 +165,7 @@ def _length(scene: Scene, bone: int) -> tuple[np.ndarray, np.ndarray]:
     length = _distance(scene.track, a, b) / (10 * scene.radius[:, a])
     known = np.isfinite(length)[:, None]
     high, low = (float(_usual(length[:, None], known, percentile)[0]) for percentile in (80, 50))
-    if not np.isfinite(high):
+    if scene.alone or not np.isfinite(high):
         high = low = scene.layout.usual_length(bone)
     if not high > 0:
         return np.zeros(len(length), np.float32), np.zeros(len(length), np.float32)
@@ -245,10 +250,12 @@ def _identity(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, ...]:
 def _rarity(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, ...]:
     """How far a point is from its usual places on this person, in usual deviations."""
     track, layout = scene.track, scene.layout
-    if track.present.sum() < LEAST_FRAMES:
+    if scene.alone or track.present.sum() < LEAST_FRAMES:
         return (np.zeros(1, np.float32),)
     middle = _median_of_points(track.keypoints[:, layout.body])
-    place = (track.keypoints[:, points] - middle[:, None]) / (10 * scene.radius[:, layout.body].min(axis=1))[:, None, None]
+    place = (track.keypoints[:, points] - middle[:, None]) / (10 * scene.radius[:, layout.body].min(axis=1))[
+        :, None, None
+    ]
     known = np.isfinite(place[..., 0])
     usual = np.stack([_usual(place[..., i], known, 50) for i in (0, 1)], axis=-1)
     away = np.linalg.norm(place - usual, axis=-1)

@@ -1,4 +1,4 @@
-"""What distrust knows about a keypoint set: groups of points, sides, bones, and the sizes that errors are measured in."""
+"""What distrust knows about a keypoint set: groups, sides and bones, and the sizes that errors are measured in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ names are all `middles`."""
 _WORDS = {"trunk": ("shoulder", "hip"), "middles": ("elbow", "knee"), "ends": ("wrist", "ankle")}
 
 WRONG = 0.1
-"""A point is wrong if it is farther from the truth than this share of the torso; of the hand or face for their points."""
+"""A point is wrong if it is farther from the truth than this share of the torso (of the hand or face for their points)."""
 
 TORSO = 0.3
 """Torso as a share of the longer side of the box, where it is not seen."""
@@ -26,8 +26,8 @@ _HAND, _FACE = 0.35, 0.4
 
 _BONES = {  # in torsos: what few people exceed
     ("shoulder", "shoulder"): 0.75, ("hip", "hip"): 0.55, ("shoulder", "hip"): 1.0, ("shoulder", "elbow"): 0.65,
-    ("elbow", "wrist"): 0.6, ("hip", "knee"): 0.85, ("knee", "ankle"): 0.85, ("eye", "ear"): 0.25, ("nose", "eye"): 0.15,
-    ("eye", "eye"): 0.15, ("ear", "shoulder"): 0.6,
+    ("elbow", "wrist"): 0.6, ("hip", "knee"): 0.85, ("knee", "ankle"): 0.85, ("eye", "ear"): 0.25,
+    ("nose", "eye"): 0.15, ("eye", "eye"): 0.15, ("ear", "shoulder"): 0.6,
 }  # fmt: skip
 
 
@@ -41,7 +41,7 @@ class Layout:
         partner: (K,) the point on the other side, -1 for none.
         sides: (G, 2) pairs (left, right) that change sides together: arms, legs, head.
         bones: pairs of points with a length; usual_lengths: in torsos, 0 where unknown.
-        homes: point of a hand, foot or face -> (itself, the first point of its part, the body point where that must be).
+        homes: point of a hand, foot or face -> (a point of its part, the body point where that must be).
         widths: pairs (left, right): shoulders, hips, eyes.
         hands, face: indices of each hand and of the face.
     """

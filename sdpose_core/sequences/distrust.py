@@ -134,7 +134,7 @@ def scenes(sequence: PoseSequence, raw: PoseSequence | None = None) -> Iterator[
         slots = (sequence.track_ids[frames] == track.id).argmax(axis=1)
         last, (start, end) = track.start + len(track) - 1, _ends(sequence, track)
         scene = Scene(
-            track, _aligned(before, track) if same and before is not None else _absent(track) if raw is not None else None,
+            track, None if raw is None else _aligned(before if same else None, track),
             _others(sequence, track), sequence.size,
             (clock.frames[track.start : last + 1] - clock.frames[track.start]) / float(clock.rate),
             track.start > start, last < end, radii(track, layout), layout, rows,
@@ -150,8 +150,10 @@ def _ends(sequence: PoseSequence, track: Track) -> tuple[int, int]:
     return start, end
 
 
-def _aligned(raw: Track, track: Track) -> Track:
+def _aligned(raw: Track | None, track: Track) -> Track:
     """The raw track at the frames of `track`, absent where it has none."""
+    if raw is None:
+        return _absent(track)
     at = np.arange(track.start, track.start + len(track)) - raw.start
     inside = (at >= 0) & (at < len(raw))
     result = _absent(track)

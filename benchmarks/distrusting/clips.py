@@ -28,7 +28,7 @@ FACE = 0.4
 """Face as a share of the torso in rendered clips, whose faces have no points of their own."""
 _FIELDS = {"keypoints": 0, "foot_kpts": 17, "face_kpts": 23, "lefthand_kpts": 91, "righthand_kpts": 112}
 _EYES_AND_NOSE = {1: slice(65, 71), 2: slice(59, 65), 0: slice(53, 54)}
-"""Body point -> the face points whose mean lies there: the outline of the left eye, of the right one, the nose's tip."""
+"""Body point -> the face points whose mean lies there: outlines of the left and right eye, tip of the nose."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _distances(points: np.ndarray, true: np.ndarray, usual_torso: float) -> np.n
 
 
 def photos(folder: Path, estimator: Estimator) -> Iterator[tuple[PoseSequence, np.ndarray]]:
-    """Each annotated COCO photo as a sequence of one frame, estimated in the annotated boxes; and its errors (1, P, K)."""
+    """Each annotated COCO photo as a sequence of one frame, estimated in the annotated boxes; its errors (1, P, K)."""
     content = json.loads((folder / "test_coco_wholebody.json").read_text(encoding="utf-8"))
     for image in content["images"]:
         people = [one for one in content["annotations"] if one["image_id"] == image["id"] and one["num_keypoints"]]

@@ -24,8 +24,8 @@ from sdpose_core.detection.loading import load_detector
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.files import atomic_write
 from sdpose_core.poses import PoseSequence
-from sdpose_core.sequences.calibration import FORMS, TABLE, read_table
 from sdpose_core.sequences.distrust import with_distrust
+from sdpose_core.sequences.suspicion.calibration import FORMS, TABLE, read_table
 
 COCO = Path(__file__).parents[2] / "shared" / "data" / "coco_samples"
 DOCS = Path(__file__).parents[1] / "docs"

@@ -18,9 +18,9 @@ from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.images import read_image
 from sdpose_core.oks import oks
 from sdpose_core.poses import Poses, PoseSequence
-from sdpose_core.sequences.body_layout import WRONG
 from sdpose_core.sequences.cleaning import clean
 from sdpose_core.sequences.short_tracks import drop_short_tracks
+from sdpose_core.sequences.suspicion.layout import WRONG
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_core.video.frames import Frame
 

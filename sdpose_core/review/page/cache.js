@@ -4,6 +4,7 @@ const WINDOW = 32; // frames of one request: about 300 kB for two whole-body peo
 const MOST_WINDOWS = 16; // 512 frames
 const MOST_PICTURES = 48;
 const AT_ONCE = 3;
+const RETRY_MS = 2000; // after a request that failed
 
 export class FrameCache {
   #windows = new Map(); // number of the window -> {frames, fresh, generation, loading}
@@ -28,10 +29,10 @@ export class FrameCache {
   want(from, to) {
     const last = Math.floor(Math.min(to, this.total - 1) / WINDOW);
     for (let number = Math.floor(Math.max(from, 0) / WINDOW); number <= last; number++) {
-      const held = this.#windows.get(number) ?? { frames: null, fresh: false, generation: 0, loading: false };
+      const held = this.#windows.get(number) ?? { frames: null, fresh: false, generation: 0, retry: 0, loading: false };
       this.#windows.delete(number); // the order of a Map is that of insertion: the last used is the last
       this.#windows.set(number, held);
-      if (!held.fresh && !held.loading) this.#fetch(number, held);
+      if (!held.fresh && !held.loading && performance.now() >= held.retry) this.#fetch(number, held);
     }
     for (const number of this.#windows.keys()) {
       if (this.#windows.size <= MOST_WINDOWS) break;
@@ -46,15 +47,13 @@ export class FrameCache {
       const answer = await this.load(number * WINDOW, Math.min((number + 1) * WINDOW, this.total));
       held.frames = answer.frames;
       held.fresh = generation === held.generation;
+      held.retry = 0;
     } catch (error) {
+      held.retry = performance.now() + RETRY_MS;
       this.failed(error);
-      held.failed = true;
-    } finally {
-      held.loading = false;
     }
-    if (!held.fresh && !held.failed && this.#windows.has(number)) this.#fetch(number, held);
-    held.failed = false;
-    this.changed();
+    held.loading = false;
+    this.changed(); // who draws asks again for what is not fresh
   }
 
   /** Frames `from` to `to` (inclusive) were changed: fetch them again when they are wanted. */

@@ -62,12 +62,13 @@ export class Actions {
     return null;
   }
 
-  /** Place points by hand: `to` are source pixels; frames within the follow range follow. */
-  move(id, points, to) {
-    const { state, app } = { state: this.app.state, app: this.app };
+  /** Place points of frame `t` by hand: `to` are source pixels; frames within the follow range follow. */
+  move(id, points, to, t = this.app.state.frame) {
+    const { app } = this;
+    const { state } = app;
     const rounded = to.map((at) => at.map((value) => Math.round(value * 100) / 100));
-    app.preview = { id, t: state.frame, to: new Map(points.map((k, i) => [k, rounded[i]])) };
-    const op = { kind: "move", t: state.frame, id, points, to: rounded, spread: state.spread };
+    app.preview = { id, t, to: new Map(points.map((k, i) => [k, rounded[i]])) };
+    const op = { kind: "move", t, id, points, to: rounded, spread: state.spread };
     const follow = state.spread ? app.texts.t("done.follow", { n: state.spread }) : "";
     return this.edit(op, { points: app.pointsText(points), follow });
   }

@@ -167,11 +167,11 @@ export class Actions {
     return this.edit({ kind: "check", from, to, id, checked }, { name: this.app.texts.person(id) });
   }
 
-  /** Estimate the points of `parts` (null: all) of person `id` (null: a new one) in `box` (source pixels). */
-  estimate(id, box, parts) {
+  /** Estimate `points` (null: all) of person `id` (null: a new one) in `box` (source pixels). */
+  estimate(id, box, points) {
     const { state, texts } = this.app;
     const body = { t: state.frame, id, box: box.map((value) => Math.round(value * 10) / 10) };
-    if (parts) body.parts = parts;
+    if (points) body.points = points;
     this.app.say(texts.t("estimating"));
     return this.send("api/estimate", body, texts.t(id === null ? "done.add" : "done.estimate"));
   }
@@ -190,7 +190,7 @@ export class Actions {
   }
 
   saveTraining(folder) {
-    const note = (answer) => this.app.texts.t("done.training", answer);
+    const note = (answer) => this.app.texts.t("done.training", { ...answer, people: answer.people_written });
     return this.send("api/training", folder ? { folder } : {}, note);
   }
 }

@@ -189,10 +189,10 @@ class App {
     const { state, texts } = this;
     if (!state.clip.can_estimate) return this.say(texts.t("no_estimate"));
     const part = id === null ? "all" : byId("estimate-part").value;
-    const parts = part === "all" ? null : [part];
+    const points = part === "all" ? null : state.clip.points.parts[part];
     this.playback.stop();
     this.stage.element.focus();
-    return state.set({ mode: "box", placing: { id, parts }, hover: null });
+    return state.set({ mode: "box", placing: { id, points }, hover: null });
   }
 
   useLanguage(language) {

@@ -147,9 +147,9 @@ export class Pointer {
     const [width, height] = app.stage.size;
     const box = [Math.max(x1, 0), Math.max(y1, 0), Math.min(x2, width), Math.min(y2, height)];
     if (box[2] - box[0] < 4 || box[3] - box[1] < 4) return app.say(app.texts.t("box_small"));
-    const { id, parts } = app.state.placing;
+    const { id, points } = app.state.placing;
     app.state.set({ mode: "edit", placing: null });
-    return app.actions.estimate(id, box, parts);
+    return app.actions.estimate(id, box, points);
   }
 
   /** Place the absent point, or a rough hand or face, where the pointer is. */

@@ -93,9 +93,10 @@ class App {
 
   // --- where we are -------------------------------------------------------------------------------------------------
 
-  /** Number of the first frame in the source; pages show the source's numbers. */
+  /** Number of the first frame in the source, if the numbers rise by one; else frames are counted from 0. */
   get firstNumber() {
-    return this.state.clip.frame_numbers?.[0] ?? 0;
+    const { frame_numbers: [first, last], frames } = this.state.clip;
+    return last - first === frames - 1 ? first : 0;
   }
 
   number(t) {

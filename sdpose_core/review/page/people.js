@@ -68,7 +68,7 @@ export class PeoplePanel {
     });
     const selected = others.some((person) => person.id === state.person) ? state.person : "";
     fillSelect(byId("people-elsewhere"), [["", "…"], ...others.map((other) => [other.id, name(other)])], selected);
-    byId("add-person-row").hidden = !state.clip.can_estimate;
+    byId("add-person").hidden = !state.clip.can_estimate;
   }
 
   #showScope() {

@@ -142,7 +142,7 @@ export class Stage {
     context.clearRect(0, 0, this.element.clientWidth, this.element.clientHeight);
     context.fillStyle = "#202327";
     context.fillRect(x, y, width * scale, height * scale);
-    context.imageSmoothingEnabled = scale < 4;
+    context.imageSmoothingEnabled = scale < 8; // beyond, the pixels themselves are of interest
     if (picture) context.drawImage(picture, x, y, width * scale, height * scale);
   }
 }

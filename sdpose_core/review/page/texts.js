@@ -66,7 +66,8 @@ export class Texts {
 
   /** A reason to distrust a point in words; a reason that has no text is shown by its name. */
   reason(name) {
-    return this.has(`reason.${name}`) ? this.t(`reason.${name}`) : name.replaceAll("_", " ");
+    const key = `reason.${name}`;
+    return this.has(key) ? this.t(key) : name.replaceAll("_", " ");
   }
 
   /** A track id as people are called on the page. */

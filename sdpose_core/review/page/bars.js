@@ -83,7 +83,7 @@ export class Bars {
     byId("mode-banner").hidden = mode === "edit";
     if (mode === "box") byId("mode-text").textContent = texts.t(placing.id === null ? "mode_add" : "mode_estimate");
     if (mode !== "place") return;
-    const name = placing.part ? texts.t(`part.${placing.part}`) : texts.pointName(parts.names[placing.points[0]]);
+    const name = placing.part ? texts.partName(placing.part) : texts.pointName(parts.names[placing.points[0]]);
     byId("mode-text").textContent = texts.t("mode_place", { name });
   }
 

@@ -212,7 +212,7 @@ class App {
   pointsText(points) {
     if (points.length === 1) return this.texts.pointName(this.parts.names[points[0]]);
     const group = Object.entries(this.parts.groups).find(([, all]) => all.length === points.length && all[0] === points[0]);
-    return group ? this.texts.t(`part.${group[0]}`) : this.texts.t("n_points", { n: points.length });
+    return group ? this.texts.partName(group[0]) : this.texts.t("n_points", { n: points.length });
   }
 
   reasonsOf(mask) {

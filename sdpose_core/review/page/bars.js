@@ -35,6 +35,7 @@ export class Bars {
     byId("step-back").onclick = () => app.step(-1);
     byId("step-forward").onclick = () => app.step(1);
     byId("frame-number").onchange = (event) => app.seek(Math.round(Number(event.target.value) || 0) - app.firstNumber);
+    byId("frame-number").onkeydown = (event) => event.key === "Enter" && app.stage.element.focus();
     byId("speed").onchange = (event) => app.state.set({ speed: Number(event.target.value) });
     byId("mark-in").onclick = () => app.mark("in");
     byId("mark-out").onclick = () => app.mark("out");

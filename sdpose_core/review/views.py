@@ -156,7 +156,10 @@ def timeline_view(canvas: Canvas, bins: int) -> list[dict[str, Any]]:
 
 
 def worst_view(canvas: Canvas, count: int) -> dict[str, Any]:
-    """What to check next: doubtful people in frames not checked, worst first, one per person and second."""
+    """What to check next: doubtful people in frames not checked, worst first, one per person and second.
+
+    The worst of a second stands for the others: once it was found right, they are not suggested either.
+    """
     frames, slots = np.nonzero((canvas.track_ids >= 0) & ~canvas.checked)
     values = person_distrust(canvas.distrust[frames, slots], canvas.opened.keypoint_set)
     doubtful = np.flatnonzero(np.nan_to_num(values) >= DOUBTFUL)
@@ -164,6 +167,8 @@ def worst_view(canvas: Canvas, count: int) -> dict[str, Any]:
     rate = canvas.opened.frame_rate
     near = max(round(float(rate)), 1) if rate is not None else 1
     taken: dict[int, set[int]] = {}
+    for t, slot in np.argwhere(canvas.checked & (canvas.track_ids >= 0)).tolist():
+        taken.setdefault(int(canvas.track_ids[t, slot]), set()).add(t // near)
     items = []
     for row in order.tolist():
         t, track_id = int(frames[row]), int(canvas.track_ids[frames[row], slots[row]])

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 GROUPS = {
     "estimate poses": ("image", "video", "batch"),
-    "use poses": ("draw", "export", "retarget", "info"),
+    "use poses": ("draw", "export", "import", "retarget", "info"),
     "weights and this machine": ("download", "doctor", "convert", "bench"),
 }
 """The commands, the most used ones first. One that is missing here comes last."""
@@ -59,6 +59,10 @@ EXAMPLES = {
     "export": (
         "sdpose export sdpose_out/dancer.pose.npz --to animate_anyone",
         "sdpose export photo_keypoints.json --to coco -o annotations",
+    ),
+    "import": (
+        "sdpose import task.zip --video dancer.mp4",
+        "sdpose import annotations/photo_annotations.json -o corrected.pose.npz",
     ),
     "retarget": (
         "sdpose retarget sdpose_out/dancer.pose.npz --to character.png",

@@ -48,16 +48,20 @@ def write_annotations(path: Path, job: ExportJob) -> None:
 
     Pictures have their names if the sequence knows them, see `_file_names`.
     """
-    points, (w, h) = KEYPOINT_SETS[job.sequence.keypoint_set], job.size
+    points = KEYPOINT_SETS[job.sequence.keypoint_set]
     links = [[a + 1, b + 1] for a, b in points.links if a < 17 and b < 17]
     category = {"id": 1, "name": "person", "keypoints": list(points.names[:17]), "skeleton": links}
     names = zip(_image_ids(job).tolist(), _file_names(job), strict=True)
     with atomic_write(path, "w") as handle:
         handle.write('{"categories": ' + json.dumps([category]) + ', "images": ')
-        write_list(handle, ({"id": image, "file_name": name, "width": w, "height": h} for image, name in names))
+        write_list(handle, (_image(image, name, job.size) for image, name in names))
         handle.write(', "annotations": ')
         write_list(handle, _annotations(job, points))
         handle.write("}\n")
+
+
+def _image(image: int, name: str, size: tuple[int, int]) -> dict[str, Any]:
+    return {"id": image, "file_name": name, "width": size[0], "height": size[1], "frame_index": image}
 
 
 def _annotations(job: ExportJob, points: KeypointSet) -> Iterator[dict[str, Any]]:

@@ -49,8 +49,9 @@ def as_array(value: Any, dtype: type, shape: tuple[int | None, ...], what: str) 
         array: np.ndarray = np.asarray(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{what}: expected an array of numbers ({error})") from None
-    if array.dtype.kind not in _NUMBERS:
-        raise InputError(f"{what}: expected an array of numbers, got {_kind_of(array)}")
+    if array.dtype.kind not in (_NUMBERS if dtype is not bool else "b"):
+        wanted = "numbers" if dtype is not bool else "truth values"
+        raise InputError(f"{what}: expected an array of {wanted}, got {_kind_of(array)}")
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         expected = ", ".join("any" if n is None else str(n) for n in shape)
         raise InputError(f"{what}: expected shape ({expected}), got shape {array.shape}")
@@ -64,7 +65,7 @@ def _kind_of(array: np.ndarray) -> str:
 
 def _converted(value: Any, array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
     """A read-only array of another type with the same numbers; not a copy if `value` can never change."""
-    if array.dtype != dtype and dtype.kind == "i" and array.size:
+    if array.dtype != dtype and dtype.kind in "iu" and array.size:
         _check_whole(array, dtype, what)
     frozen = isinstance(value, np.ndarray) and not value.flags.writeable and value.base is None
     with np.errstate(over="ignore", invalid="ignore"):
@@ -100,6 +101,14 @@ def check_finite(array: np.ndarray, rows: np.ndarray | None, what: str, *, absen
         at = ", ".join(map(str, np.argwhere(odd)[0]))
         expected = "finite numbers, or NaN where no point was found" if absent else "finite numbers"
         raise InputError(f"{what}[{at}] is {array[odd].flat[0]}: expected {expected}")
+
+
+def check_share(array: np.ndarray, rows: np.ndarray, what: str) -> None:
+    """Raise `InputError` for values outside of 0 to 1 in the `rows` (mask of the leading axes) where somebody is."""
+    odd = ((array < 0) | (array > 1)) & rows.reshape(rows.shape + (1,) * (array.ndim - rows.ndim))
+    if odd.any():
+        at = ", ".join(map(str, np.argwhere(odd)[0]))
+        raise InputError(f"{what}[{at}] is {array[odd].flat[0]:g}: expected a probability from 0 to 1, or NaN")
 
 
 def check_track_ids(track_ids: np.ndarray) -> None:

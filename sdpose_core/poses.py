@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from .pose_values import (
     check_frames,
     check_keypoint_set,
     check_rate,
+    check_share,
     check_size,
     check_track_ids,
 )
@@ -37,6 +39,10 @@ USUAL_RATE = Fraction(25)
 FORMAT_VERSION = 1
 _ARRAYS = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
 _REQUIRED = (*_ARRAYS, "size", "frame_rate", "keypoint_set", "meta")
+OF_POINTS: Mapping[str, type] = MappingProxyType(
+    {"distrust": np.float32, "distrust_reasons": np.uint16, "edited": bool}
+)
+"""Optional arrays (T, P, K) of a sequence, and their types."""
 
 
 def count_people(number: int) -> str:
@@ -133,6 +139,9 @@ class PoseSequence:
         frame_rate: frames per second as a Fraction, or None for pictures (stored as 0/1).
         keypoint_set: name of the keypoint set.
         meta: model, SHA-256 of the weights, settings, versions, source; JSON-able.
+        distrust: (T, P, K) float32 probability that a point is wrong, NaN unknown; None: not computed.
+        distrust_reasons: (T, P, K) uint16 bit mask of `sequences.distrust.REASONS`; None: not computed.
+        edited: (T, P, K) bool, what was placed or deleted by hand, see `review`; None: nothing.
     """
 
     keypoints: np.ndarray
@@ -145,6 +154,9 @@ class PoseSequence:
     frame_rate: Fraction | None
     keypoint_set: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    distrust: np.ndarray | None = None
+    distrust_reasons: np.ndarray | None = None
+    edited: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         keypoints = as_array(self.keypoints, np.float32, (None, None, None, 2), "keypoints")
@@ -160,8 +172,15 @@ class PoseSequence:
         object.__setattr__(self, "keypoints", keypoints)
         for name, (dtype, shape) in parts.items():
             object.__setattr__(self, name, as_array(getattr(self, name), dtype, shape, name))
+        for name, values in self.of_points().items():
+            object.__setattr__(self, name, as_array(values, OF_POINTS[name], (frames, people, count), name))
         object.__setattr__(self, "size", check_size(self.size))
         self._check()
+
+    def of_points(self) -> dict[str, np.ndarray]:
+        """Those of its optional arrays (T, P, K) that it has, by name."""
+        arrays = {name: getattr(self, name) for name in OF_POINTS}
+        return {name: values for name, values in arrays.items() if values is not None}
 
     def _check(self) -> None:
         """Raise `InputError` for values that no sequence has; what an empty slot holds does not matter."""
@@ -173,6 +192,9 @@ class PoseSequence:
         check_finite(self.keypoints, seen, "keypoints", absent=True)
         check_finite(self.scores, seen, "scores")
         check_finite(self.boxes, seen, "boxes")
+        if self.distrust is not None:
+            check_finite(self.distrust, seen, "distrust", absent=True)
+            check_share(self.distrust, seen, "distrust")
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -215,11 +237,16 @@ class PoseSequence:
             dict(first.meta) if meta is None else meta,
         )  # fmt: skip
 
+    def shown_scores(self, index: Any = ...) -> np.ndarray:
+        """`scores[index]`, at least 1 for points that were placed by hand, so that no threshold takes them away."""
+        scores = self.scores[index]
+        return scores if self.edited is None else np.where(self.edited[index], np.maximum(scores, 1), scores)
+
     def frame(self, t: int) -> Poses:
-        """The people seen in frame number `t` (a position, not `frame_index`), empty slots left out."""
+        """The people seen in frame number `t` (a position, not `frame_index`), with `shown_scores`; no empty slots."""
         seen = self.track_ids[t] >= 0
         return Poses(
-            self.keypoints[t, seen], self.scores[t, seen], self.boxes[t, seen], self.size, self.keypoint_set,
+            self.keypoints[t, seen], self.shown_scores(t)[seen], self.boxes[t, seen], self.size, self.keypoint_set,
             self.track_ids[t, seen], self.meta,
         )  # fmt: skip
 
@@ -232,6 +259,7 @@ class PoseSequence:
         rate = self.frame_rate
         return {
             **{name: getattr(self, name) for name in _ARRAYS},
+            **self.of_points(),
             "size": np.asarray(self.size, np.int32),
             "frame_rate": np.asarray([rate.numerator, rate.denominator] if rate else [0, 1], np.int64),
             "keypoint_set": np.asarray(self.keypoint_set),
@@ -246,7 +274,7 @@ class PoseSequence:
     @classmethod
     def load(cls, path: str | Path) -> PoseSequence:
         """Read a `.pose.npz`. Raises `InputError` for a file that is missing, damaged or of another kind."""
-        return cls.of_arrays(read_npz(Path(path), str(path), _REQUIRED), str(path))
+        return cls.of_arrays(read_npz(Path(path), str(path), (*_REQUIRED, *OF_POINTS)), str(path))
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray], where: str) -> PoseSequence:
@@ -257,7 +285,7 @@ class PoseSequence:
             meta = _read_meta(_text(arrays, "meta"))
             rate = _read_rate(arrays["frame_rate"])
             name, size = _text(arrays, "keypoint_set"), check_size(arrays["size"])
-            values = {name: arrays[name] for name in _ARRAYS}
+            values = {name: arrays[name] for name in (*_ARRAYS, *OF_POINTS) if name in arrays}
             sequence = cls(**values, size=size, frame_rate=rate, keypoint_set=name, meta=meta)
             check_frames(sequence.frame_index, sequence.pts)
             if not len(sequence):

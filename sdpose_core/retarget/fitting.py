@@ -140,7 +140,7 @@ def describe_canvas(result: PoseSequence) -> str:
 
 def _shown(result: PoseSequence, threshold: float) -> np.ndarray:
     """(T, P, K) points that are drawn."""
-    drawn = result.scores >= drawing_threshold(result.meta, threshold)
+    drawn = result.shown_scores() >= drawing_threshold(result.meta, threshold)
     return np.isfinite(result.keypoints).all(axis=-1) & drawn & (result.track_ids >= 0)[..., None]
 
 

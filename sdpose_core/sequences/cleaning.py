@@ -55,8 +55,11 @@ class CleanOptions:
 
 
 def clean(sequence: PoseSequence, options: CleanOptions | None = None) -> PoseSequence:
-    """The sequence after all enabled steps; its meta records the options under "clean"."""
-    o = options or CleanOptions()
+    """The sequence after all enabled steps; its meta records the options under "clean".
+
+    Points placed or deleted by hand stay exactly as they are.
+    """
+    o, given = options or CleanOptions(), sequence
     if o.repair_flips:
         sequence = repair_flips(sequence, o.repair_flips)
     if o.hide_faces:
@@ -70,7 +73,20 @@ def clean(sequence: PoseSequence, options: CleanOptions | None = None) -> PoseSe
     if max(o.smooth, o.smooth_hands, o.smooth_face) > 0:
         cutoffs = {"body": o.smooth, "hands": o.smooth_hands, "face": o.smooth_face}
         sequence = smooth(sequence, cutoffs, speed=o.speed, two_way=o.two_way)
+    if given.edited is not None:
+        sequence = _with_edits(sequence, given)
     return replace(sequence, meta={**sequence.meta, "clean": asdict(o)})
+
+
+def _with_edits(sequence: PoseSequence, given: PoseSequence) -> PoseSequence:
+    """The cleaned sequence, in which the points edited by hand are again where they were given."""
+    assert given.edited is not None
+    keypoints = np.array(sequence.keypoints)
+    frames, slots = np.nonzero(given.edited.any(axis=-1) & (given.track_ids >= 0))
+    same = sequence.track_ids[frames] == given.track_ids[frames, slots][:, None]  # cleaning leaves nobody out
+    edited, points = given.edited[frames, slots][..., None], given.keypoints[frames, slots]
+    keypoints[frames, same.argmax(axis=1)] = np.where(edited, points, keypoints[frames, same.argmax(axis=1)])
+    return replace(sequence, keypoints=keypoints)
 
 
 def drawing_threshold(meta: Mapping[str, Any], threshold: float) -> float:

@@ -20,6 +20,7 @@ ORDERS = (
     "id", "largest", "best score", "leftmost", "rightmost", "nearest point", "mask", "best score per frame",
 )  # fmt: skip
 _ARRAYS = ("keypoints", "scores", "boxes", "track_ids")
+
 _SHORT = {"best": "best score", "best per frame": "best score per frame", "point": "nearest point"}
 
 
@@ -65,7 +66,13 @@ def select_people(
         order = _by_id(people, number, max_people or 1)
     else:
         order = _order(people, by, point, mask)[number : number + (max_people or 1)]
-    return replace(people, **{name: getattr(people, name)[:, order] for name in _ARRAYS})
+    return _slots(people, (slice(None), order))
+
+
+def _slots(sequence: PoseSequence, index: Any) -> PoseSequence:
+    """Some of its slots: `index` of all arrays (T, P, ...)."""
+    names = (*_ARRAYS, *sequence.of_points())
+    return replace(sequence, **{name: getattr(sequence, name)[index] for name in names})
 
 
 def _by_id(people: PoseSequence, number: int, count: int) -> np.ndarray:
@@ -175,7 +182,7 @@ def _best_of_each_frame(sequence: PoseSequence) -> PoseSequence:
         return sequence
     best = np.where(sequence.track_ids >= 0, _body_scores(sequence), -1).argmax(axis=1)[:, None]
     frames = np.arange(len(sequence))[:, None]
-    return replace(sequence, **{name: getattr(sequence, name)[frames, best] for name in _ARRAYS})
+    return _slots(sequence, (frames, best))
 
 
 def parse_person(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..poses import PoseSequence
+from ..poses import OF_POINTS, PoseSequence
 from ..times import Clock, clock_of
 
 _ARRAYS = ("keypoints", "scores", "boxes")
@@ -26,7 +26,7 @@ class Track:
         clock, stretch: (N,) time in frames, and the part of the recording between two pauses, see `times.Clock`.
         present: (N,) bool, whether the person was found.
         keypoints: (N, K, 2) source pixels, NaN unseen.
-        scores: (N, K) raw scores, 0 where not present.
+        scores: (N, K) scores, 0 where not present; raw, but at least 1 for points that were placed by hand.
         boxes: (N, 5) x1, y1, x2, y2, score; NaN where not present.
     """
 
@@ -94,9 +94,8 @@ def _track(sequence: PoseSequence, track_id: int, clock: Clock, dtype: type) -> 
     boxes: np.ndarray = np.full((count, 5), np.nan, dtype)
     rows = frames - start
     present[rows] = True
-    keypoints[rows], scores[rows], boxes[rows] = (
-        values[frames, slots] for values in (sequence.keypoints, sequence.scores, sequence.boxes)
-    )
+    keypoints[rows], boxes[rows] = sequence.keypoints[frames, slots], sequence.boxes[frames, slots]
+    scores[rows] = sequence.shown_scores((frames, slots))
     span = slice(start, start + count)
     times = sequence.frame_index[span].astype(np.float64)
     return Track(
@@ -123,9 +122,32 @@ def join_tracks(sequence: PoseSequence, tracks: Sequence[Track], meta: Mapping[s
             arrays[name][frames, free[frames]] = getattr(track, name)[track.present]
         arrays["track_ids"][frames, free[frames]] = track.id
         free[frames] += 1
+    arrays |= _carried(sequence, arrays["track_ids"], arrays["scores"])
     for array in arrays.values():
         array.setflags(write=False)
     return replace(sequence, **arrays, meta={**sequence.meta, **(meta or {})})
+
+
+def _carried(sequence: PoseSequence, track_ids: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    """Its optional arrays, for the same people in other slots: (T, P') track ids -> arrays (T, P', K), by name.
+
+    People who are new in a frame have none of it. `scores` (T, P', K) of points placed by hand become raw again.
+    """
+    if not sequence.of_points():
+        return {}
+    frames, slots = np.nonzero(track_ids >= 0)
+    same = sequence.track_ids[frames] == track_ids[frames, slots][:, None]
+    there = same.any(axis=1)
+    frames, slots, old = frames[there], slots[there], same[there].argmax(axis=1)
+    empty = {"distrust": np.nan}
+    result = {}
+    for name, values in sequence.of_points().items():
+        result[name] = np.full((*track_ids.shape, values.shape[2]), empty.get(name, 0), OF_POINTS[name])
+        result[name][frames, slots] = values[frames, old]
+    if (edited := sequence.edited) is not None:
+        by_hand = edited[frames, old]
+        scores[frames, slots] = np.where(by_hand, sequence.scores[frames, old], scores[frames, slots])
+    return result
 
 
 def _empty_slots(sequence: PoseSequence, slots: int) -> dict[str, Any]:
@@ -147,7 +169,7 @@ def by_track(sequence: PoseSequence) -> PoseSequence:
     arrays = _empty_slots(sequence, len(ids))
     for name, values in arrays.items():
         values[frames, target] = getattr(sequence, name)[frames, slots]
-    return replace(sequence, **arrays)
+    return replace(sequence, **arrays, **_carried(sequence, arrays["track_ids"], arrays["scores"]))
 
 
 POINTS_AT_ONCE = 24

@@ -37,8 +37,8 @@ MAIN_OPTIONS = {
     ),
     "draw": ("--out", "--overwrite", "--background", "--canvas", "--frame-rate", "--style", "--threshold", "--size"),
     "export": (
-        "--to", "--out", "--overwrite", "--video", "--reference", "--canvas", "--person", "--name", "--size",
-        "--frames", "--frame-rate",
+        "--to", "--out", "--overwrite", "--video", "--pictures", "--reference", "--canvas", "--person", "--name",
+        "--size", "--frames", "--frame-rate",
     ),
     "retarget": ("--to", "--out", "--overwrite", "--canvas", "--method", "--person", "--match", "--size"),
     "convert": ("--layout", "--dtype", "--vae", "--overwrite"),

@@ -11,9 +11,9 @@ import numpy as np
 from ..sequences.distrust import with_distrust
 from .canvas import PLACED, Canvas
 
-NEAR = 24
+NEAR = 12
 """Frames on either side of an end of an edit in which distrust is computed again."""
-WINDOW = 120
+WINDOW = 60
 """Frames on either side from which is learned what is usual for the person."""
 
 

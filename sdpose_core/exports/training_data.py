@@ -22,6 +22,7 @@ from ..images import of_picture, write_png
 from ..names import path_inside
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
+from ..sequences.doubts import DOUBTFUL
 from ..skeletons import KEYPOINT_SETS
 from ..texts import read_json
 from .coco_entries import part_fields, person_category, point_rows, xywh
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 HELD_OUT = 10
 """The last frame of so many, in time, goes into val.json, and at least one of two: neighbors are too alike to judge by
 each other."""
-
-DOUBTFUL = 0.5
-"""Points that nobody placed and that are more probably wrong than this are not labeled."""
 
 THRESHOLD = 0.3
 """Minimum score of points that nobody placed, unless the cleaning has decided which are there."""
@@ -144,7 +142,7 @@ def _people(sequence: PoseSequence, t: int, threshold: float) -> list[dict[str, 
     edited = np.zeros(poses.scores.shape, bool) if sequence.edited is None else sequence.edited[t, seen]
     doubtful = np.zeros(poses.scores.shape, bool)
     if sequence.distrust is not None:
-        doubtful = np.nan_to_num(sequence.distrust[t, seen]) > DOUBTFUL
+        doubtful = np.nan_to_num(sequence.distrust[t, seen]) >= DOUBTFUL
     rows = point_rows(poses)
     there = rows[..., 2] >= drawing_threshold(sequence.meta, threshold)
     labeled = (rows[..., 2] > 0) & (edited | (there & ~doubtful))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -145,7 +146,7 @@ def figures(sequence: PoseSequence, most: int = 5) -> dict[str, Any]:
     return {"doubtful": round(doubtful_share(sequence), 5), "frames": len(found), "worst": worst}
 
 
-def in_words(doubt: dict[str, Any]) -> str:
+def in_words(doubt: Mapping[str, Any]) -> str:
     """An entry of `figures` as a phrase: who, where, how much, and why."""
     reasons = ", ".join(WORDS.get(name, name) for name in doubt["reasons"])
     points = ", ".join(doubt["points"][:3]) + (f" and {len(doubt['points']) - 3} more" if doubt["points"][3:] else "")

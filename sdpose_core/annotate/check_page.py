@@ -95,10 +95,9 @@ def _around(image: np.ndarray, poses: Poses, track_id: int) -> tuple[np.ndarray,
 
 def write_check_page(path: Path, rows: Sequence[Row], clips: int) -> None:
     """Write the page, atomically. Raises `InputError` if it cannot be written."""
-    frames = f"The {counted(len(rows), 'frame')} to look at first" if rows else "No doubtful frame"
-    summary = (
-        f"{frames}, of {counted(clips, 'clip')}; the most distrusted come first, at most one of a person a second."
-    )
+    frames = f"{counted(len(rows), 'frame')} to look at" if rows else "No doubtful frame"
+    order = "The most distrusted come first, at most one of a person a second."
+    summary = f"{frames}, of {counted(clips, 'clip')}. {order}"
     with atomic_write(path) as file:
         for part in page(rows, path.parent, GENERATOR, title="Frames to check", summary=summary):
             file.write(part.encode("utf-8", "replace"))

@@ -132,7 +132,10 @@ def timeline_view(canvas: Canvas, bins: int) -> list[dict[str, Any]]:
 
 
 def worst_view(canvas: Canvas, count: int) -> dict[str, Any]:
-    """What to check next: doubtful people in frames not checked, worst first, one per person and second."""
+    """What to check next: doubtful people in frames not checked, worst first, one per person and second.
+
+    The worst of a second stands for the others: once it was found right, they are not suggested either.
+    """
     opened = canvas.opened
     found = worst_people(
         canvas.distrust, canvas.distrust_reasons, canvas.track_ids, opened.keypoint_set, opened.frame_rate,

@@ -76,7 +76,7 @@ def worst_people(
 
     Args:
         distrust, reasons, track_ids: (T, P, K), (T, P, K), (T, P).
-        passed: (T, P) bool: people who are right, whatever their distrust.
+        passed: (T, P) bool: people who were found right, which holds for the second around them.
     """  # fmt: skip
     there = track_ids >= 0 if passed is None else (track_ids >= 0) & ~passed
     frames, slots = np.nonzero(there)
@@ -84,7 +84,8 @@ def worst_people(
     doubtful = np.flatnonzero(np.nan_to_num(values) >= DOUBTFUL)
     order = doubtful[np.argsort(-values[doubtful], kind="stable")]
     second = max(round(float(frame_rate)), 1) if frame_rate is not None else 1
-    taken: set[tuple[int, int]] = set()
+    right = np.argwhere(passed & (track_ids >= 0)).tolist() if passed is not None else []
+    taken = {(int(track_ids[t, slot]), t // second) for t, slot in right}
     found = []
     for row in order.tolist():
         t, slot = int(frames[row]), int(slots[row])

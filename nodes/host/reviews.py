@@ -1,4 +1,4 @@
-"""The review page inside ComfyUI: what was on the wires of the Review Poses nodes last, and the reviews that are open."""
+"""The review page inside ComfyUI: what the Review Poses nodes got in their last runs, and the reviews that are open."""
 
 from __future__ import annotations
 

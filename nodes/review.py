@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..sdpose_core.errors import counted
 from . import widgets
 from .host.corrections import CHOICES, Corrections
+from .host.info import show_text
 from .host.reviews import REVIEWS
 from .sockets.images import count_and_size
-from .sockets.poses import PoseModel
-from .sockets.sequence import clip_input, clip_outputs, clip_values, sequence_from_socket
+from .sockets.poses import PoseModel, keypoints_to_socket
+from .sockets.sequence import clip_input, clip_outputs, describe, sequence_from_socket
 
 if TYPE_CHECKING:
     import torch
+
+NONE_YET = "no corrections yet: press Review poses"
 
 
 class ReviewPoses(io.ComfyNode):
@@ -84,6 +88,9 @@ class ReviewPoses(io.ComfyNode):
         clip, notes = sequence_from_socket(sequence, size=size, ask="connect the image")
         clip = clip if clip.distrust is not None else with_distrust(clip)
         kept, node = Corrections(corrections), str(cls.hidden.unique_id)
-        corrected, what = kept.corrected(clip, node, when_source_changed)
-        REVIEWS.remember(kept, node, clip, image=image, video=video, model=model, notes=what)
-        return clip_values(cls, corrected, 0.3, [*what, *notes])
+        corrected, count, changes = kept.corrected(clip, node, when_source_changed)
+        REVIEWS.remember(kept, node, clip, image=image, video=video, model=model, notes=changes)
+        applied = f"{counted(count, 'correction')} applied" if count else NONE_YET
+        info = "\n".join([*(changes or [applied]), describe(corrected, notes)])  # first what the node has room for
+        show_text(cls, info)
+        return io.NodeOutput(corrected, keypoints_to_socket(corrected.frames(), 0.3), info)

@@ -29,6 +29,8 @@ function language() {
   return String(chosen).startsWith("zh") ? "zh" : "en";
 }
 
+const theme = () => (app.extensionManager?.setting?.get("Comfy.ColorPalette") === "light" ? "light" : "dark");
+
 const texts = () => TEXTS[language()];
 
 // 16 hexadecimal digits. crypto.randomUUID needs a secure page, which ComfyUI in a local network is not.
@@ -91,7 +93,7 @@ function dialogOf(node, address) {
     borderRadius: "5px", font: "inherit",
   });
   const title = node.title && node.title !== "Review Poses" ? `${node.title}: ${texts().after}` : texts().after;
-  const frame = element("iframe", { src: `${address}?lang=${language()}`, title: texts().open }, {
+  const frame = element("iframe", { src: `${address}?lang=${language()}&theme=${theme()}`, title: texts().open }, {
     display: "block", width: "100%", height: "calc(100% - 36px)", border: "0",
   });
   bar.append(element("span", { textContent: title }, {}), close);
@@ -125,6 +127,13 @@ app.registerExtension({
     button.label = texts().open;
     button.serialize = false;
     ensureName(node);
+    const widget = nameWidget(node);
+    if (widget) { // graphs in the API's form come with an empty name, set after the node was made
+      widget.serializeValue = () => {
+        ensureName(node);
+        return widget.value;
+      };
+    }
     const configured = node.onConfigure;
     node.onConfigure = function (...values) {
       configured?.apply(this, values);

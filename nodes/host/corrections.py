@@ -56,10 +56,10 @@ class Corrections:
         made = [entries for about, entries in journals if len(entries) > about.get("carried", 0)]
         return hashlib.sha256(json.dumps(made).encode()).hexdigest()
 
-    def corrected(self, sequence: PoseSequence, node: str, choice: str) -> tuple[PoseSequence, list[str]]:
-        """The poses with their corrections, and what to say about these.
+    def corrected(self, sequence: PoseSequence, node: str, choice: str) -> tuple[PoseSequence, int, list[str]]:
+        """The poses with their corrections, how many these are, and what to say if the poses changed.
 
-        If there are none, and the node's last corrections are of other poses: as `choice` says, one of `CHOICES`. These
+        If there are none, and the node's last corrections are of other poses: as `choice` says, one of `CHOICES`. Those
         stay as they are. Raises `InputError` for the choice `stop`.
         """
         from ...sdpose_core.review.session import ReviewSession
@@ -69,11 +69,9 @@ class Corrections:
         notes = [] if self._path(digest).exists() or not last else self._carry(last, sequence, digest, choice)
         about, entries = _read(self._path(digest))
         session = ReviewSession(sequence, name="", journal=_Reading(about, entries))
-        if not session.done:
-            return sequence, notes or ["no corrections yet: press the button to review the poses"]
-        if last != digest:
+        if session.done and last != digest:
             self._set_last(node, digest)
-        return session.result(), notes or [f"{counted(len(session.done), 'correction')} applied"]
+        return session.result() if session.done else sequence, len(session.done), notes
 
     def journal(self, sequence: PoseSequence) -> Journal:
         """The journal of these poses, open for new corrections. Raises `InUse` if another ComfyUI has it open."""

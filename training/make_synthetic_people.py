@@ -5,6 +5,11 @@
 writes DIR/images/*, DIR/annotations/{train,val}.json (17 points, feet and hands in COCO-WholeBody's fields) and the
 notes for resuming (settings.json, records.jsonl). Picture i of a split depends only on the seed, the split and i, not
 on workers, their order or interruptions. Needs the `train` extra (anny).
+
+    python training/make_synthetic_people.py --clip 75 --count 10 --people 3 --out data/clips
+
+makes 10 clips of 75 frames instead, with several moving people and the truth of every frame (see synthetic/clip.py):
+DIR/clip_0000/{images/*, annotations.json, truth.pose.npz}.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from pathlib import Path
 
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in
 from sdpose_training.options import RESUMES, exit_status, size, whole_number
+from sdpose_training.synthetic.clip import ClipPlan, make_clips
 from sdpose_training.synthetic.dataset import DataSetPlan, make_data_set
 from sdpose_training.synthetic.scene import PEOPLE, SceneSettings
 from sdpose_training.synthetic.styles import STYLES
@@ -31,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _make(options: argparse.Namespace) -> None:
     plan = _plan(options)
     started = time.monotonic()
+    if options.clip:
+        made = make_clips(ClipPlan(plan.out, plan.seed, options.clip, plan.scene), options.count)
+        print(f"{plan.out}: {options.count} clips of {options.clip} frames, {made} made now")
+        return
     val = max(options.count // 10, 1) if options.val is None else options.val
     made = make_data_set(plan, {"train": options.count, "val": val}, options.workers)
     seconds = time.monotonic() - started
@@ -40,7 +50,8 @@ def _make(options: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make_synthetic_people.py", description=__doc__.split("\n", 1)[0])
     add = parser.add_argument
-    add("--count", type=whole_number(1), required=True, help="training pictures")
+    add("--count", type=whole_number(1), required=True, help="training pictures, or clips")
+    add("--clip", type=whole_number(2), metavar="FRAMES", help="make clips of so many frames instead of pictures")
     add(
         "--val", type=whole_number(1), help="held-out pictures, from other random numbers (default: a tenth of --count)"
     )

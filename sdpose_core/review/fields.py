@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..pose_values import MAX_COORDINATE
 
 _NEEDED = object()
@@ -97,7 +97,7 @@ class Fields:
         """(count, 2) pixels; with `absent`, NaN for None."""
         value = self._get(name, _NEEDED)
         if not isinstance(value, list) or len(value) != count:
-            raise self._refuse(name, f"[x, y] of {count} points")
+            raise self._refuse(name, f"[x, y] of {counted(count, 'point')}")
         return np.asarray([self._pair(name, pair, absent) for pair in value], np.float32).reshape(count, 2)
 
     def _pair(self, name: str, pair: Any, absent: bool) -> Iterable[float]:

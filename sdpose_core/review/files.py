@@ -99,7 +99,9 @@ class ClipStore:
     def save(self, sequence: PoseSequence, name: str) -> Path:
         """Write NAME.pose.npz. What is there is replaced only if it was saved from a review of the same poses."""
         folder, name = self.path.parent, name.strip().removesuffix(SUFFIX)
-        path = path_inside(folder, output_name(name, folder) + SUFFIX, "the name of the file")
+        path = path_inside(folder, output_name(name, folder) + SUFFIX, "the name of the file", hidden=False)
+        if path.parent != folder or "\\" in name:
+            raise InputError(f"the name of the file {name!r} is a path: expected a name without folders")
         if path == self.path:
             raise InputError(f"{path.name} is under review and stays as it is: choose another name")
         if (there := kept_poses(path)) is not None and not self._is_ours(there):

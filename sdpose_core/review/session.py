@@ -18,6 +18,7 @@ from .canvas import PLACED, Canvas, Change
 from .journal import Journal, active_edits
 from .operations import apply
 from .pictures import Pictures
+from .refresh import refresh
 from .views import people_of
 
 UNDO_BYTES = 256 << 20
@@ -75,8 +76,7 @@ class ReviewSession:
         self._lock = threading.RLock()
         self._changes: deque[Change] = deque()
         self.done, self.undone = active_edits(journal.entries)
-        for op in self.done:
-            self._remember(apply(self.canvas, op))
+        self._apply_again()
         self._saved = not self.done or "saved" in journal.entries[-1]
 
     # --- edits ------------------------------------------------------------------------------------------------------
@@ -85,6 +85,7 @@ class ReviewSession:
         """Apply an edit. Returns the state after it."""
         with self._lock:
             change = apply(self.canvas, op)
+            refresh(self.canvas, op)
             try:
                 self.journal.add(op=op)
             except InputError:
@@ -108,8 +109,7 @@ class ReviewSession:
                 self.canvas.revert(change)
                 return self._changed(change)
             self.canvas = Canvas(self.canvas.opened)
-            for earlier in self.done:
-                self._remember(apply(self.canvas, earlier))
+            self._apply_again()
             return self._changed(Change(frames=(0, len(self.canvas) - 1)))
 
     def redo(self) -> dict[str, Any]:
@@ -118,10 +118,18 @@ class ReviewSession:
             if not self.undone:
                 raise InputError("there is nothing to redo")
             change = apply(self.canvas, self.undone[-1])
+            refresh(self.canvas, self.undone[-1])
             self.journal.add(redo=True)
             self.done.append(self.undone.pop())
             self._remember(change)
             return self._changed(change)
+
+    def _apply_again(self) -> None:
+        for op in self.done:
+            self._remember(apply(self.canvas, op))
+        self.canvas.begin()
+        for op in self.done:
+            refresh(self.canvas, op)
 
     def _remember(self, change: Change) -> None:
         self._changes.append(change)

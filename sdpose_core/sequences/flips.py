@@ -23,7 +23,7 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     unchanged.
     """
     known = KEYPOINT_SETS.get(sequence.keypoint_set)
-    groups = _flip_groups(sequence.keypoint_set) if known else []
+    groups = flip_groups(sequence.keypoint_set) if known else []
 
     def change(track: Track) -> Track:
         keypoints, scores = track.keypoints, track.scores  # copies already
@@ -57,7 +57,7 @@ def sides_of(points: KeypointSet) -> dict[str, np.ndarray]:
     return {part: np.asarray(pairs, np.int64).reshape(-1, 2) for part, pairs in parts.items()}
 
 
-def _flip_groups(keypoint_set: str) -> list[np.ndarray]:
+def flip_groups(keypoint_set: str) -> list[np.ndarray]:
     """(G, 2) pairs (left, right) that are swapped together: arms, legs, head."""
     parts = sides_of(KEYPOINT_SETS[keypoint_set])
     return [parts[part] for part in ("arms", "legs", "head") if len(parts[part])]

@@ -221,9 +221,9 @@ def test_a_turn_of_the_person_is_no_exchange() -> None:
 
 
 def test_every_pair_of_the_whole_body_belongs_to_one_group() -> None:
-    from sdpose_core.sequences.flips import _flip_groups
+    from sdpose_core.sequences.flips import flip_groups
 
-    arms, legs, head = _flip_groups("coco_wholebody_133")
+    arms, legs, head = flip_groups("coco_wholebody_133")
     names = COCO_WHOLEBODY_133.names
     assert len(arms) + len(legs) + len(head) == len(COCO_WHOLEBODY_133.flip_pairs)
     assert {names[left] for left, _ in legs} == {

@@ -75,7 +75,7 @@ def make_data_set(plan: DataSetPlan, counts: dict[str, int], workers: int) -> in
                     bar.update()
     for split in SPLITS:
         with atomic_write(plan.out / "annotations" / f"{split}.json", "w") as file:
-            json.dump(_coco(plan, [records[split, i] for i in range(counts[split])]), file)
+            json.dump(coco([records[split, i] for i in range(counts[split])], plan.scene.size, _settings(plan)), file)
     _write_records(plan, records)
     return len(missing)
 
@@ -178,15 +178,15 @@ def _make_in_worker(split: str, index: int) -> dict:
     return _make_picture(body, plan, split, index)
 
 
-def _coco(plan: DataSetPlan, records: list[dict]) -> dict:
-    """COCO's JSON of one split: image ids are picture numbers from 1, annotation ids are consecutive."""
-    w, h = plan.scene.size
+def coco(records: list[dict], size: tuple[int, int], settings: dict) -> dict:
+    """COCO's JSON of pictures of `size` (w, h). Image ids are picture numbers from 1, annotation ids consecutive."""
+    w, h = size
     people = [(record["index"] + 1, person) for record in records for person in record["people"]]
     return {
         "info": {
             "description": "Synthetic people with exact keypoints; not photographs",
             "version": sdpose_core.__version__,
-            "settings": _settings(plan),
+            "settings": settings,
         },
         "licenses": [_LICENSE],
         "categories": [

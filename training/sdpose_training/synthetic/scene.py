@@ -94,7 +94,7 @@ def make_picture(body: BodyModel, settings: SceneSettings, rng: np.random.Genera
             break
     shares = np.array(list(STYLES.values()))
     style = str(rng.choice(list(STYLES), p=shares / shares.sum())) if settings.style == "mixed" else settings.style
-    picture = finish(rng, style, _layers(rng, body, view, settings, outlined=style in ("flat", "sketch")))
+    picture = finish(rng, style, layers_of(rng, body, view, settings, outlined=style in ("flat", "sketch")))
     return picture, {"style": style, "people": [annotation for annotation in found if annotation]}
 
 
@@ -253,7 +253,7 @@ def _numbers(values: np.ndarray) -> list[float]:
     return [float(x) for x in values.ravel()]
 
 
-def _layers(rng: np.random.Generator, body: BodyModel, view: View, settings: SceneSettings, outlined: bool) -> Layers:
+def layers_of(rng: np.random.Generator, body: BodyModel, view: View, settings: SceneSettings, outlined: bool) -> Layers:
     """Color, light and outlines of the samples, averaged over pixels; and a background."""
     import cv2
 

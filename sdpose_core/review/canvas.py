@@ -75,6 +75,15 @@ class Canvas:
             if slot is not None:
                 self.marks[entry["frame"], slot, entry["points"]] = PLACED
 
+    def learn(self, sequence: PoseSequence) -> None:
+        """Take over the distrust of the sequence as it was opened, except of points that were edited since."""
+        self.opened = sequence
+        assert sequence.distrust is not None and sequence.distrust_reasons is not None
+        known = slice(0, sequence.scores.shape[1])
+        untouched = self.marks[:, known] <= FOLLOWS
+        np.copyto(self.distrust[:, known], sequence.distrust, where=untouched)
+        np.copyto(self.distrust_reasons[:, known], sequence.distrust_reasons, where=untouched)
+
     def __len__(self) -> int:
         return len(self.keypoints)
 

@@ -14,7 +14,6 @@ from ..files import sha256_of
 from ..names import output_name, path_inside
 from ..origins import kept_poses
 from ..poses import PoseSequence
-from ..sequences.distrust import with_distrust
 from .journal import Journal
 from .pictures import Pictures, find_video, pictures_of_files, pictures_of_video
 from .session import Estimate, ReviewSession
@@ -47,8 +46,7 @@ def open_review(
     journal = open_journal(path.with_name(path.name.removesuffix(SUFFIX) + JOURNAL), about, notes)
     try:
         return ReviewSession(
-            sequence if sequence.distrust is not None else with_distrust(sequence),
-            name=path.name.removesuffix(SUFFIX), journal=journal, pictures=shown, estimate=estimate,
+            sequence, name=path.name.removesuffix(SUFFIX), journal=journal, pictures=shown, estimate=estimate,
             store=ClipStore(path, about), notes=notes,
         )  # fmt: skip
     except BaseException:

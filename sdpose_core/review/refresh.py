@@ -11,9 +11,9 @@ import numpy as np
 from ..sequences.distrust import with_distrust
 from .canvas import PLACED, Canvas
 
-NEAR = 24
+NEAR = 12
 """Frames on either side of an end of an edit in which distrust is computed again."""
-WINDOW = 1500
+WINDOW = 60
 """Frames on either side from which is learned what is usual for the person."""
 
 
@@ -42,7 +42,8 @@ def _refresh_person(canvas: Canvas, track_id: int, end: int, low: int, high: int
     person = replace(
         opened, keypoints=canvas.keypoints[frames, slots][:, None], scores=canvas.scores[frames, slots][:, None],
         boxes=canvas.boxes[frames, slots][:, None], track_ids=canvas.track_ids[frames, slots][:, None],
-        frame_index=opened.frame_index[frames], pts=opened.pts[frames], distrust=None, distrust_reasons=None, edited=None,
+        frame_index=opened.frame_index[frames], pts=opened.pts[frames], distrust=None, distrust_reasons=None,
+        edited=None,
     )  # fmt: skip
     again = with_distrust(person)
     assert again.distrust is not None and again.distrust_reasons is not None

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..poses import Poses, PoseSequence
+from ..sequences.distrust import with_distrust
 from ..version import __version__
 from .canvas import PLACED, Canvas, Change
 from .journal import Journal, active_edits
@@ -47,7 +48,7 @@ class ReviewSession:
     """One review. All methods may be called by any thread; those that fail raise `InputError` and change nothing.
 
     Args:
-        sequence: the poses, with distrust if it is known.
+        sequence: the poses. Distrust that they do not have is computed meanwhile, see `computing`.
         name: what is reviewed, for the page.
         journal: in which edits are kept; those in it are applied.
         pictures: None: the page shows the poses on gray.
@@ -77,7 +78,20 @@ class ReviewSession:
         self._changes: deque[Change] = deque()
         self.done, self.undone = active_edits(journal.entries)
         self._apply_again()
+        self.computing = sequence.distrust is None
+        if self.computing:
+            threading.Thread(target=self._learn, args=(sequence,), daemon=True).start()
         self._saved = not self.done or "saved" in journal.entries[-1]
+
+    def _learn(self, sequence: PoseSequence) -> None:
+        """Compute the distrust, which takes long for a long clip, while the page is in use."""
+        try:
+            known = with_distrust(sequence)
+            with self._lock:
+                self.canvas.learn(known)
+                self.version += 1
+        finally:
+            self.computing = False
 
     # --- edits ------------------------------------------------------------------------------------------------------
 
@@ -211,6 +225,7 @@ class ReviewSession:
                 "undo": len(self.done),
                 "redo": len(self.undone),
                 "saved": self._saved,
+                "computing": self.computing,
                 "people": people_of(self.canvas),
                 "note": "",
             }

@@ -17,7 +17,7 @@ names are all `middles`."""
 _WORDS = {"trunk": ("shoulder", "hip"), "middles": ("elbow", "knee"), "ends": ("wrist", "ankle")}
 
 WRONG = 0.1
-"""A point is wrong if it is farther from the truth than this share of the torso (or of the hand or face, for theirs)."""
+"""A point is wrong if it is farther from the truth than this share of the torso (for theirs: of the hand or face)."""
 
 TORSO = 0.3
 """Torso as a share of the longer side of the box, where it is not seen."""

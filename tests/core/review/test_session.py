@@ -23,6 +23,7 @@ from sdpose_core.review.files import open_review
 from sdpose_core.review.folder import open_folder_review
 from sdpose_core.review.session import ReviewSession
 from sdpose_core.review.views import frames_view, person_distrust, timeline_view, worst_view
+from sdpose_core.sequences.distrust import with_distrust
 
 EDITS = [
     {"kind": "move", "t": 10, "id": 4, "points": [9], "to": [[60.5, 70.25]], "spread": 4},
@@ -258,6 +259,21 @@ def test_what_is_checked_or_corrected_is_not_suggested_again(clip):
     session.undo()
     session.edit({"kind": "move", "t": 30, "id": 9, "points": [7, 9], "to": [[200, 100], [210, 110]], "spread": 0})
     assert worst_view(session.canvas, 10)["total"] == 0
+    session.close()
+
+
+def test_distrust_is_computed_while_the_review_is_open(clip):
+    session = open_review(clip)
+    for op in EDITS:
+        session.edit(op)
+    while session.computing:
+        time.sleep(0.02)
+    expected = with_distrust(two_people())
+    mine, edited = of_person(session.result(), 4, "distrust"), of_person(session.result(), 4, "edited")
+    np.testing.assert_array_equal(mine[:6], of_person(expected, 4, "distrust")[:6])
+    assert (mine[10, 9] == 0) and edited[10, 9] and np.isfinite(mine[:20]).all()
+    session.edit({"kind": "restore", "from": 10, "to": 10, "id": 4, "points": [9]})
+    assert of_person(session.result(), 4, "distrust")[10, 9] == of_person(expected, 4, "distrust")[10, 9]
     session.close()
 
 

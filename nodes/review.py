@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.errors import counted
 from . import widgets
 from .host.corrections import CHOICES, Corrections
 from .host.info import show_text
@@ -17,8 +16,6 @@ from .sockets.sequence import clip_input, clip_outputs, describe, sequence_from_
 
 if TYPE_CHECKING:
     import torch
-
-NONE_YET = "no corrections yet: press Review poses"
 
 
 class ReviewPoses(io.ComfyNode):
@@ -88,9 +85,9 @@ class ReviewPoses(io.ComfyNode):
         clip, notes = sequence_from_socket(sequence, size=size, ask="connect the image")
         clip = clip if clip.distrust is not None else with_distrust(clip)
         kept, node = Corrections(corrections), str(cls.hidden.unique_id)
-        corrected, count, changes = kept.corrected(clip, node, when_source_changed)
-        REVIEWS.remember(kept, node, clip, image=image, video=video, model=model, notes=changes)
-        applied = f"{counted(count, 'correction')} applied" if count else NONE_YET
-        info = "\n".join([*(changes or [applied]), describe(corrected, notes)])  # first what the node has room for
+        corrected = kept.corrected(clip, node, when_source_changed)
+        wires = {"image": image, "video": video, "model": model}
+        REVIEWS.remember(kept, node, clip, **wires, notes=corrected.changes)
+        info = "\n".join([*corrected.describe(), describe(corrected.sequence, notes)])
         show_text(cls, info)
-        return io.NodeOutput(corrected, keypoints_to_socket(corrected.frames(), 0.3), info)
+        return io.NodeOutput(corrected.sequence, keypoints_to_socket(corrected.sequence.frames(), 0.3), info)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,30 @@ def digest_of(sequence: PoseSequence) -> str:
     return content.hexdigest()[:32]
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """Poses with their corrections.
+
+    Attributes:
+        count: number of corrections in force.
+        to_check: number of places that the page suggests to look at.
+        changes: what to say if the poses changed since they were corrected.
+    """
+
+    sequence: PoseSequence
+    count: int
+    to_check: int
+    changes: Sequence[str]
+
+    def describe(self) -> list[str]:
+        """What the node says first."""
+        done = f"{counted(self.count, 'correction')} applied" if self.count else "no corrections yet"
+        left = (
+            f"{counted(self.to_check, 'place')} to check: press Review poses" if self.to_check else "nothing to check"
+        )
+        return [*self.changes, f"{done}; {left}"]
+
+
 class Corrections:
     """The folder of one name."""
 
@@ -56,13 +81,14 @@ class Corrections:
         made = [entries for about, entries in journals if len(entries) > about.get("carried", 0)]
         return hashlib.sha256(json.dumps(made).encode()).hexdigest()
 
-    def corrected(self, sequence: PoseSequence, node: str, choice: str) -> tuple[PoseSequence, int, list[str]]:
-        """The poses with their corrections, how many these are, and what to say if the poses changed.
+    def corrected(self, sequence: PoseSequence, node: str, choice: str) -> Corrected:
+        """The poses with their corrections.
 
         If there are none, and the node's last corrections are of other poses: as `choice` says, one of `CHOICES`. Those
         stay as they are. Raises `InputError` for the choice `stop`.
         """
         from ...sdpose_core.review.session import ReviewSession
+        from ...sdpose_core.review.views import worst_view
 
         digest = digest_of(sequence)
         last = self._last().get(node)
@@ -71,7 +97,8 @@ class Corrections:
         session = ReviewSession(sequence, name="", journal=_Reading(about, entries))
         if session.done and last != digest:
             self._set_last(node, digest)
-        return session.result() if session.done else sequence, len(session.done), notes
+        result = session.result() if session.done else sequence
+        return Corrected(result, len(session.done), worst_view(session.canvas, 0)["total"], notes)
 
     def journal(self, sequence: PoseSequence) -> Journal:
         """The journal of these poses, open for new corrections. Raises `InUse` if another ComfyUI has it open."""

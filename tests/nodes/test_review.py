@@ -79,7 +79,8 @@ def test_a_correction_goes_on_at_the_next_run_and_after_a_restart(review, page, 
         after, keypoints, info = review(clip)
         assert wrist(after) == MOVE["to"][0] != wrist(before)
         assert after.edited.sum() == 1
-        assert info.startswith("1 correction applied\n40 frames at 25 fps, 2 people")
+        assert "1 correction applied; " in info.splitlines()[0]
+        assert info.splitlines()[1].startswith("40 frames at 25 fps, 2 people")
         person = next(person for person in keypoints[10]["people"] if person["person_id"] in (4, [4]))
         assert MOVE["to"][0][0] in person["pose_keypoints_2d"]
         restart(inside)

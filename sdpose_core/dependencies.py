@@ -10,7 +10,7 @@ from .errors import MissingDependency
 
 _EXTRA_OF = {
     "torch": "torch", "diffusers": "torch", "onnxruntime": "onnx", "onnxscript": "onnx-export",
-    "transformers": "transformers", "controlnet_aux": "aux", "ray": "ray",
+    "transformers": "transformers", "controlnet_aux": "aux", "ray": "ray", "aiohttp": "review",
     "accelerate": "train", "anny": "train", "faster_coco_eval": "train", "jinja2": "train", "matplotlib": "train",
     "pydantic": "train", "sklearn": "train", "tabulate": "train", "tomli_w": "train",
 }  # fmt: skip

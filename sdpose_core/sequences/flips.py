@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..poses import PoseSequence
-from ..skeletons import KEYPOINT_SETS
+from ..skeletons import KEYPOINT_SETS, KeypointSet
 from .tracks import Track, each_track
 
 FLIP_COST = 0.05
@@ -39,16 +39,28 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
     return each_track(sequence, change) if groups else sequence
 
 
+_WORDS = {
+    "head": ("eye", "ear", "face"),
+    "hands": ("hand", "thumb", "finger"),
+    "arms": ("shoulder", "elbow", "wrist", "hand", "thumb", "finger"),
+    "feet": ("toe", "heel"),
+    "legs": ("hip", "knee", "ankle", "toe", "heel"),
+}
+"""Parts of the body that have two sides, and words in the names of their points."""
+
+
+def sides_of(points: KeypointSet) -> dict[str, np.ndarray]:
+    """(G, 2) pairs (left, right) of "all" and of each part; hands belong to the arms too, feet to the legs."""
+    parts = {"all": list(points.flip_pairs)}
+    for part, words in _WORDS.items():
+        parts[part] = [pair for pair in points.flip_pairs if any(word in points.names[pair[0]] for word in words)]
+    return {part: np.asarray(pairs, np.int64).reshape(-1, 2) for part, pairs in parts.items()}
+
+
 def flip_groups(keypoint_set: str) -> list[np.ndarray]:
     """(G, 2) pairs (left, right) that are swapped together: arms, legs, head."""
-    points = KEYPOINT_SETS[keypoint_set]
-    words = {"arms": ("shoulder", "elbow", "wrist", "hand", "thumb", "finger"), "head": ("eye", "ear", "face")}
-    groups: dict[str, list[tuple[int, int]]] = {"arms": [], "legs": [], "head": []}
-    for pair in points.flip_pairs:
-        name = points.names[pair[0]]
-        part = next((part for part, parts in words.items() if any(word in name for word in parts)), "legs")
-        groups[part].append(pair)
-    return [np.asarray(pairs) for pairs in groups.values() if pairs]
+    parts = sides_of(KEYPOINT_SETS[keypoint_set])
+    return [parts[part] for part in ("arms", "legs", "head") if len(parts[part])]
 
 
 def _flipped(left: np.ndarray, right: np.ndarray, scale: float, max_frames: int) -> np.ndarray:

@@ -33,12 +33,12 @@ class VideoFile(VideoSource):
         self.damaged: list[int] = []
         self._warned_of_colors = False
         facts = choose_stream(path)
-        self._stream = facts.index
+        self.stream_index = facts.index
         for note in facts.notes:
             log.info("%s: %s", path, note)
         with opened(path) as container:
-            stream = container.streams[self._stream]
-            first = next(iter(_Decoding(container, stream)), None)
+            stream = container.streams[self.stream_index]
+            first = next(iter(Decoding(container, stream)), None)
             if first is None:
                 raise InputError(f"{path}: none of its frames can be decoded: it is empty or damaged, get it again")
             self._turn = turn_of(first, stream.time_base)
@@ -58,8 +58,8 @@ class VideoFile(VideoSource):
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `VideoSource`. Always decodes from the first frame, as seeking is not exact in every file."""
         with opened(self.path) as container:
-            stream = container.streams[self._stream]
-            decoding = _Decoding(container, stream)
+            stream = container.streams[self.stream_index]
+            decoding = Decoding(container, stream)
             self.damaged = decoding.damaged
             clock = _Clock(stream.time_base, self.info.frame_rate)
             resized = ""
@@ -69,7 +69,7 @@ class VideoFile(VideoSource):
                     resized = f"frame {index} is {frame.width} x {frame.height}"
                 self._check_pixels(frame)
                 if index >= start:
-                    yield Frame(index, pts, self._pixels(frame))
+                    yield Frame(index, pts, self.pixels(frame))
             if resized:
                 w, h = self._coded_size
                 log.warning("%s: its size changes (%s): all frames are scaled to %d x %d", self.path, resized, w, h)
@@ -90,11 +90,11 @@ class VideoFile(VideoSource):
     def count(self) -> int:
         """The number of frames, by decoding them."""
         with opened(self.path) as container:
-            stream = container.streams[self._stream]
-            return sum(1 for _ in _Decoding(container, stream))
+            stream = container.streams[self.stream_index]
+            return sum(1 for _ in Decoding(container, stream))
 
-    def _pixels(self, frame: Any) -> np.ndarray:
-        """Upright RGB uint8 (H, W, 3), in the size of the first frame."""
+    def pixels(self, frame: Any) -> np.ndarray:
+        """PyAV's frame as upright RGB uint8 (H, W, 3), in the size of the first frame."""
         transparent = any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8"
         pixels = self._converted(frame, "rgba" if transparent else "rgb24")
         if transparent:
@@ -123,7 +123,7 @@ class VideoFile(VideoSource):
         return self._converted(frame, kind)
 
 
-class _Decoding:
+class Decoding:
     """One pass over a stream: PyAV's frames in the order of presentation. Skips what cannot be decoded."""
 
     def __init__(self, container: Any, stream: Any) -> None:

@@ -1,0 +1,99 @@
+"""`sdpose review`: a page on which poses are checked and corrected by hand."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+from typing import Any
+
+import numpy as np
+
+from ..dependencies import require
+from ..errors import InputError
+from ..estimation.crop_jobs import Estimator
+from ..poses import Poses
+from ..review.files import open_review
+from ..review.folder import open_folder_review
+from ..review.session import ReviewSession
+from . import arguments
+from .arguments import OK, add_estimator_arguments, checking_usage, make_estimator, parse_whole, say
+
+
+def add_parser(commands: Any) -> None:
+    """Add `sdpose review` to the commands."""
+    sub = commands.add_parser(
+        "review",
+        help="check and correct poses on a page in the browser",
+        description="Opens a page on this machine: which frames to distrust, correct them by hand, save. Every edit is "
+        "kept at once in NAME.review.jsonl; Save writes NAME_reviewed.pose.npz; SEQ stays as it is. Ctrl-C ends it.",
+    )
+    sub.add_argument(
+        "sequence", type=arguments.path, metavar="SEQ", help="a .pose.npz, or a folder of those of 'sdpose image'"
+    )
+    sub.add_argument("--video", type=arguments.path, metavar="FILE", help="the video that the poses are of")
+    sub.add_argument(
+        "--pictures", type=arguments.path, metavar="FOLDER", help="the folder of pictures that they are of"
+    )
+    sub.add_argument(
+        "--port", type=lambda text: parse_whole(text, 0), default=0, metavar="N", help="port (default: any free one)"
+    )
+    sub.add_argument("--no-browser", action="store_true", help="only print the address")
+    add_estimator_arguments(sub)
+    sub.set_defaults(run=_run_review)
+
+
+def _run_review(args: argparse.Namespace) -> int:
+    with checking_usage():
+        require("aiohttp", "sdpose review")
+        if args.video and args.pictures:
+            raise InputError("--video and --pictures: expected one of them")
+    estimate = _Estimate(args)
+    if os.path.isdir(args.sequence):
+        session = open_folder_review(args.sequence, pictures=args.pictures, estimate=estimate)
+    else:
+        session = open_review(args.sequence, video=args.video, pictures=args.pictures, estimate=estimate)
+    try:
+        for note in session.notes:
+            say(f"note: {note}")
+        asyncio.run(_serve(session, args))
+    finally:
+        session.close()
+    say(f"stopped; the corrections are kept in {session.journal.path}" if session.done else "stopped")
+    return OK
+
+
+async def _serve(session: ReviewSession, args: argparse.Namespace) -> None:
+    from ..review.server import serve
+
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows: Ctrl-C arrives as KeyboardInterrupt
+            break
+
+    def ready(address: str) -> None:
+        print(address, flush=True)
+        say("the page is open until Ctrl-C")
+        if not args.no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    await serve(session, secrets.token_urlsafe(24), args.port, ready, stop)
+
+
+class _Estimate:
+    """Estimates the poses in a box with the model of the options, which is loaded at the first call."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._estimator: Estimator | None = None
+
+    def __call__(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+        if self._estimator is None:
+            self._estimator = make_estimator(self._args)
+        return self._estimator.estimate([image], [boxes])[0]

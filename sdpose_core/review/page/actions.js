@@ -1,0 +1,196 @@
+/** What can be done to the poses: each action sends one edit operation, and says in the status line what it did. */
+
+export class Actions {
+  constructor(app) {
+    this.app = app;
+  }
+
+  /** Frames that a change applies to: [from, to], both included. */
+  get frames() {
+    const { state } = this.app;
+    if (state.scope === "range" && state.range) return state.range;
+    return [state.frame, state.frame];
+  }
+
+  /** Send `body` to `path`, take over the state that comes back, and show `note`; null if it failed. */
+  async send(path, body, note) {
+    const { app } = this;
+    app.state.set({ busy: app.state.busy + 1 });
+    try {
+      const answer = await app.api.post(path, body);
+      app.takeOver(answer);
+      app.say(typeof note === "function" ? note(answer) : note);
+      return answer;
+    } catch (error) {
+      app.preview = null;
+      app.fail(error);
+      return null;
+    } finally {
+      app.state.set({ busy: app.state.busy - 1 });
+    }
+  }
+
+  /** Send one operation; its note is the text `done.KIND` with `values`. */
+  edit(op, values = {}) {
+    const from = op.from ?? op.t;
+    const where = this.app.whereText(from, Array.isArray(op.to) ? from : op.to ?? from);
+    const text = this.app.texts.t(`done.${op.kind}`, { ...values, where });
+    return this.send("api/edit", { op }, text);
+  }
+
+  /** Id of the selected person; null, with a hint, if nobody is selected. */
+  #person(present = false) {
+    const { state, cache, texts } = this.app;
+    if (state.person === null) {
+      this.app.say(texts.t("choose_person"));
+      return null;
+    }
+    const here = cache.get(state.frame)?.people.some((person) => person.id === state.person);
+    if (present && !here) {
+      this.app.say(texts.t("person_absent", { name: texts.person(state.person) }));
+      return null;
+    }
+    return state.person;
+  }
+
+  /** Points that point actions apply to: the selected one, or the selected hand or face; null if none is. */
+  #points() {
+    const { state } = this.app;
+    if (state.point !== null) return [state.point];
+    if (state.part !== null) return this.app.parts.groups[state.part];
+    this.app.say(this.app.texts.t("choose_point"));
+    return null;
+  }
+
+  /** Place points of frame `t` by hand: `to` are source pixels; frames within the follow range follow. */
+  move(id, points, to, t = this.app.state.frame) {
+    const { app } = this;
+    const { state } = app;
+    const rounded = to.map((at) => at.map((value) => Math.round(value * 100) / 100));
+    app.preview = { id, t, to: new Map(points.map((k, i) => [k, rounded[i]])) };
+    const op = { kind: "move", t, id, points, to: rounded, spread: state.spread };
+    const follow = state.spread ? app.texts.t("done.follow", { n: state.spread }) : "";
+    return this.edit(op, { points: app.pointsText(points), follow });
+  }
+
+  #pointsOrAll() {
+    const { state, parts } = this.app;
+    if (state.point !== null) return [state.point];
+    return state.part !== null ? parts.groups[state.part] : parts.names.map((_, k) => k);
+  }
+
+  /** Of the points chosen, those that frame `t` shows. */
+  #pointsThere(t, id) {
+    const person = this.app.cache.get(t)?.people.find((other) => other.id === id);
+    return this.#pointsOrAll().filter((k) => person?.points[k]);
+  }
+
+  deletePoint() {
+    return this.#onPoints("delete");
+  }
+
+  /** Bring the estimate back: of the selected point, or of all points of the person. */
+  restore() {
+    const id = this.#person();
+    if (id === null) return null;
+    return this.#onRange("restore", id, this.#pointsOrAll());
+  }
+
+  #onPoints(kind) {
+    const id = this.#person();
+    const points = id === null ? null : this.#points();
+    return points && this.#onRange(kind, id, points);
+  }
+
+  #onRange(kind, id, points) {
+    const [from, to] = this.frames;
+    return this.edit({ kind, from, to, id, points }, { points: this.app.pointsText(points) });
+  }
+
+  /** Copy the selected point, or the whole person, from the frame before into the frames of the scope. */
+  copyPrevious() {
+    const id = this.#person();
+    if (id === null) return null;
+    const [from, to] = this.frames;
+    if (from === 0) return this.app.say(this.app.texts.t("no_previous"));
+    const points = this.#pointsThere(from - 1, id);
+    if (!points.length) return this.app.say(this.app.texts.t("previous_absent"));
+    return this.edit({ kind: "copy", t: from - 1, from, to, id, points }, { points: this.app.pointsText(points) });
+  }
+
+  exchangeSides(part) {
+    const id = this.#person();
+    if (id === null) return null;
+    const [from, to] = this.frames;
+    const values = { name: this.app.texts.person(id), part: this.app.texts.t(`sides.${part}`).toLowerCase() };
+    return this.edit({ kind: "exchange_sides", from, to, id, part }, values);
+  }
+
+  exchangeIds(other) {
+    const id = this.#person();
+    if (id === null || other === null) return null;
+    const [from, to] = this.frames;
+    const values = { a: this.app.texts.person(id), b: this.app.texts.person(other) };
+    return this.edit({ kind: "exchange_ids", from, to, ids: [id, other] }, values);
+  }
+
+  /** From this frame on the selected person gets a new id. */
+  split() {
+    const id = this.#person(true);
+    if (id === null) return null;
+    return this.edit({ kind: "split", t: this.app.state.frame, id }, { name: this.app.texts.person(id) });
+  }
+
+  /** The selected person becomes `other` in all frames, and stays selected under that id. */
+  async join(other) {
+    const id = this.#person();
+    if (id === null || other === null) return;
+    const { texts, state } = this.app;
+    const values = { a: texts.person(other), b: texts.person(id) };
+    if (await this.edit({ kind: "join", ids: [other, id] }, values)) {
+      state.set({ person: other });
+    }
+  }
+
+  remove() {
+    const id = this.#person();
+    if (id === null) return null;
+    const [from, to] = this.frames;
+    return this.edit({ kind: "remove", from, to, id }, { name: this.app.texts.person(id) });
+  }
+
+  /** Looked at and right: no longer suggested. */
+  check(checked = true) {
+    const id = this.#person(true);
+    if (id === null) return null;
+    const [from, to] = this.frames;
+    return this.edit({ kind: "check", from, to, id, checked }, { name: this.app.texts.person(id) });
+  }
+
+  /** Estimate `points` (null: all) of person `id` (null: a new one) in `box` (source pixels). */
+  estimate(id, box, points) {
+    const { state, texts } = this.app;
+    const body = { t: state.frame, id, box: box.map((value) => Math.round(value * 10) / 10) };
+    if (points) body.points = points;
+    this.app.say(texts.t("estimating"));
+    return this.send("api/estimate", body, texts.t(id === null ? "done.add" : "done.estimate"));
+  }
+
+  undo() {
+    return this.app.state.undo ? this.send("api/undo", {}, this.app.texts.t("done.undo")) : null;
+  }
+
+  redo() {
+    return this.app.state.redo ? this.send("api/redo", {}, this.app.texts.t("done.redo")) : null;
+  }
+
+  save(name) {
+    const note = (answer) => this.app.texts.t("done.save", { path: answer.path });
+    return this.send("api/save", name ? { name } : {}, note);
+  }
+
+  saveTraining(folder) {
+    const note = (answer) => this.app.texts.t("done.training", { ...answer, people: answer.people_written });
+    return this.send("api/training", folder ? { folder } : {}, note);
+  }
+}

@@ -1,0 +1,31 @@
+/** One short hint at a time, for what is selected: enough to work without a manual. */
+
+import { byId } from "./elements.js";
+
+/** The key of the hint that fits the state. */
+function hintFor(state, here) {
+  if (!state.clip) return "hint_loading";
+  if (state.mode === "place") return "hint_place";
+  if (state.mode === "box") return "hint_box";
+  if (state.playing) return "hint_playing";
+  if (state.person === null) return state.worst?.items.length ? "hint_start" : "hint_select";
+  if (!here) return "hint_absent";
+  if (state.range && state.scope === "range") return "hint_range";
+  if (state.hover?.kind === "handle") return state.hover.handle.kind === "turn" ? "hint_turn" : "hint_handle";
+  if (state.hover?.kind === "limb") return "hint_limb";
+  if (state.point !== null) return "hint_point";
+  return state.part !== null ? "hint_part" : "hint_person";
+}
+
+export function startHints(app) {
+  const { state, texts } = app;
+  const names = [
+    "clip", "mode", "playing", "person", "point", "part", "range", "scope", "hover", "frame", "data", "worst", "language",
+    "spread",
+  ];
+  state.watch(names, () => {
+    const here = app.personHere(state.person) !== null;
+    const values = { n: state.spread, range: state.range ? app.whereText(...state.range) : "" };
+    byId("hint").textContent = texts.t(hintFor(state, here), values);
+  });
+}

@@ -1,0 +1,175 @@
+/** The keyboard. Every key is listed here once, with the text that the page shows for it. */
+
+import { byId, element } from "./elements.js";
+
+const FIELDS = "input:not([type=checkbox]), textarea, select";
+const NUDGE_WAIT_MS = 350;
+
+/** [text key, keys as shown, key that is pressed, modifiers, what it does]. */
+function bindings(app) {
+  const { state, actions, stage, playback } = app;
+  const step = (by) => () => app.step(by);
+  const side = (id) => byId(id).value;
+  const other = (id) => (side(id) === "" ? null : Number(side(id)));
+  return {
+    keys_time: [
+      ["step", "← →", "ArrowLeft", "", step(-1)], ["", "", "ArrowRight", "", step(1)],
+      ["step_ten", "Shift ← →", "ArrowLeft", "S", step(-10)], ["", "", "ArrowRight", "S", step(10)],
+      ["ends", "Home End", "Home", "", () => app.seek(0)], ["", "", "End", "", () => app.seek(state.clip.frames - 1)],
+      ["play", "Space", " ", "", () => playback.toggle()],
+      ["mark_in", "I", "i", "", () => app.mark("in")], ["mark_out", "O", "o", "", () => app.mark("out")],
+      ["mark_clear", "Esc", "Escape", "", () => app.escape()],
+    ],
+    keys_check: [
+      ["worst_next", "N / Enter", "n", "", () => app.worst.next()], ["", "", "Enter", "", () => app.worst.next()],
+      ["looks_right", "Y", "y", "", () => app.worst.looksRight()],
+      ["show_distrust", "D", "d", "", () => byId("show-distrust").click()],
+    ],
+    keys_select: [
+      ["next_person", "Tab", "Tab", "", () => app.nextPerson(1)], ["", "", "Tab", "S", () => app.nextPerson(-1)],
+      ["next_point", "[ ]", "[", "", () => app.nextPoint(-1)], ["", "", "]", "", () => app.nextPoint(1)],
+      ["focus", "F6", "F6", "", () => app.switchFocus()],
+      ["zoom", "+ −", "+", "*", () => stage.zoom(1.4)], ["", "", "=", "", () => stage.zoom(1.4)],
+      ["", "", "-", "", () => stage.zoom(1 / 1.4)], ["fit", "0", "0", "", () => stage.fit()],
+      ["zoom_person", "F", "f", "", () => app.zoomTo(state.person, null)],
+    ],
+    keys_change: [
+      ["nudge", "Alt ← → ↑ ↓", "ArrowLeft", "A", () => app.nudger.by(-1, 0)],
+      ["", "", "ArrowRight", "A", () => app.nudger.by(1, 0)], ["", "", "ArrowUp", "A", () => app.nudger.by(0, -1)],
+      ["", "", "ArrowDown", "A", () => app.nudger.by(0, 1)],
+      ["delete", "Delete", "Delete", "", () => actions.deletePoint()], ["", "", "Backspace", "", () => actions.deletePoint()],
+      ["restore", "R", "r", "", () => actions.restore()], ["copy_previous", "C", "c", "", () => actions.copyPrevious()],
+      ["exchange_sides", "X", "x", "", () => actions.exchangeSides(side("sides-part"))],
+      ["exchange_ids", "E", "e", "", () => actions.exchangeIds(other("exchange-with"))],
+      ["split", "B", "b", "", () => actions.split()], ["join", "J", "j", "", () => actions.join(other("join-with"))],
+      ["remove", "Shift Delete", "Delete", "S", () => actions.remove()],
+      ["add_person", "A", "a", "", () => app.startBox(null)],
+      ["estimate_again", "G", "g", "", () => app.startBox(state.person)],
+    ],
+    keys_file: [
+      ["undo", "Ctrl Z", "z", "C", () => actions.undo()], ["redo", "Ctrl Shift Z, Ctrl Y", "z", "CS", () => actions.redo()],
+      ["", "", "y", "C", () => actions.redo()], ["save", "Ctrl S", "s", "C", () => actions.save()],
+      ["save_as", "Ctrl Shift S", "s", "CS", () => app.bars.saveAs()], ["keys", "?", "?", "*", () => app.keys.show()],
+    ],
+  };
+}
+
+export class Keys {
+  #table = new Map();
+  #byPointer = false;
+
+  constructor(app) {
+    this.app = app;
+    this.groups = bindings(app);
+    for (const list of Object.values(this.groups)) {
+      for (const [, , key, modifiers, call] of list) this.#table.set(`${modifiers} ${key}`, call);
+    }
+    document.addEventListener("keydown", (event) => this.#down(event));
+    document.addEventListener("keyup", (event) => {
+      if (event.key === " ") this.#releaseSpace(event);
+    });
+    document.addEventListener("pointerdown", () => (this.#byPointer = true), true);
+    document.addEventListener("change", (event) => this.#backToStage(event.target), true);
+    document.addEventListener("click", (event) => event.detail && this.#backToStage(event.target.closest("button")));
+    window.addEventListener("blur", () => app.state.set({ spaceHeld: false }));
+  }
+
+  /** After a click on a control, the keys are those of the stage again; whoever came by keyboard stays there. */
+  #backToStage(control) {
+    if (control && this.#byPointer && !control.closest("dialog")) this.app.stage.element.focus({ preventScroll: true });
+  }
+
+  /** Whether the key belongs to the element that has the focus: a field that is typed in, a button, a dialog. */
+  #belongsToFocus(event) {
+    const { target, key } = event;
+    if (document.querySelector("dialog[open]")) return true;
+    if (event.ctrlKey || event.metaKey) return false;
+    if (target.matches(FIELDS)) return key !== "Escape";
+    const onStage = target === document.body || target.id === "stage";
+    return !onStage && ["Enter", " ", "Tab"].includes(key);
+  }
+
+  #down(event) {
+    this.#byPointer = false;
+    if (!this.app.state.clip || this.#belongsToFocus(event)) return;
+    if (event.key === " " && !event.ctrlKey && !event.altKey) return this.#holdSpace(event);
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const control = event.ctrlKey || event.metaKey;
+    const modifiers = `${control ? "C" : ""}${event.altKey ? "A" : ""}${event.shiftKey ? "S" : ""}`;
+    const call = this.#table.get(`${modifiers} ${key}`) ?? (control || event.altKey ? undefined : this.#table.get(`* ${key}`));
+    if (!call) return undefined;
+    event.preventDefault();
+    if (document.activeElement?.matches(FIELDS)) document.activeElement.blur();
+    return call();
+  }
+
+  /** Space held moves the picture with the pointer; pressed and let go without that, it plays. */
+  #holdSpace(event) {
+    event.preventDefault();
+    if (event.repeat) return;
+    this.spaceView = this.app.state.view;
+    this.app.state.set({ spaceHeld: true });
+  }
+
+  #releaseSpace(event) {
+    if (!this.app.state.spaceHeld) return;
+    event.preventDefault();
+    this.app.state.set({ spaceHeld: false });
+    if (this.spaceView === this.app.state.view) this.app.playback.toggle();
+  }
+
+  /** The list of all keys. */
+  show() {
+    const sections = Object.entries(this.groups).map(([group, list]) => {
+      const section = element("section");
+      const table = element("dl");
+      for (const [name, shown] of list) {
+        if (!name) continue;
+        const keys = element("dt");
+        keys.append(element("kbd", shown));
+        table.append(keys, element("dd", this.app.texts.t(`key.${name}`)));
+      }
+      section.append(element("h2", this.app.texts.t(group)), table);
+      return section;
+    });
+    byId("keys-list").replaceChildren(...sections);
+    byId("keys-dialog").showModal();
+  }
+}
+
+/** Moves the selected point pixel by pixel; one edit is sent when the keys rest. */
+export class Nudger {
+  #timer = 0;
+  #target = null;
+
+  constructor(app) {
+    this.app = app;
+  }
+
+  /** Move by (dx, dy) source pixels. */
+  by(dx, dy) {
+    const { app } = this;
+    const { person, point, frame } = app.state;
+    const at = app.personHere(person)?.points[point];
+    if (!at) return app.say(app.texts.t("choose_point"));
+    const same = this.#target?.id === person && this.#target.point === point && this.#target.t === frame;
+    if (!same) {
+      this.flush();
+      this.#target = { id: person, point, t: frame, to: app.preview?.to?.get(point) ?? at.slice(0, 2) };
+    }
+    this.#target.to = [this.#target.to[0] + dx, this.#target.to[1] + dy];
+    app.preview = { id: person, t: frame, held: true, to: new Map([[point, this.#target.to]]) };
+    app.stage.redraw();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.flush(), NUDGE_WAIT_MS);
+    return undefined;
+  }
+
+  /** Send what is waiting. */
+  flush() {
+    const target = this.#target;
+    this.#target = null;
+    clearTimeout(this.#timer);
+    if (target) this.app.actions.move(target.id, [target.point], [target.to], target.t);
+  }
+}

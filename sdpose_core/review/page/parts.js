@@ -1,0 +1,58 @@
+/** Which points belong together: limbs, hands, the face, for a keypoint set as `api/clip` describes it. */
+
+const SIDES = ["left", "right"];
+const BIG = ["face", "left_hand", "right_hand"]; // parts of many points, moved as one until they are zoomed
+
+export class Parts {
+  /** `points`: {names, links, flip_pairs, parts} of `api/clip`. */
+  constructor(points) {
+    this.names = points.names;
+    this.links = points.links;
+    this.groups = {};
+    for (const name of BIG) if (points.parts[name]?.length) this.groups[name] = points.parts[name];
+    this.partOf = new Array(this.names.length).fill(null);
+    for (const [name, indices] of Object.entries(this.groups)) for (const k of indices) this.partOf[k] = name;
+    this.chains = this.#chains(points.parts);
+    this.links = this.#withHandRoots(this.links);
+  }
+
+  /** Links with those that join a wrist and its hand, so that a hand that is off is seen. */
+  #withHandRoots(links) {
+    const more = SIDES.map((side) => [this.index(`${side}_wrist`), this.index(`${side}_hand_root`)]);
+    return [...links, ...more.filter(([wrist, root]) => wrist >= 0 && root >= 0)];
+  }
+
+  index(name) {
+    return this.names.indexOf(name);
+  }
+
+  #find(names) {
+    return names.map((name) => this.index(name)).filter((k) => k >= 0);
+  }
+
+  /** Groups that move as one: arms with hands, legs with feet, the head with the face. */
+  #chains(parts) {
+    const chains = {};
+    for (const side of SIDES) {
+      const named = (...ends) => this.#find(ends.map((end) => `${side}_${end}`));
+      chains[`${side}_arm`] = [...named("shoulder", "elbow", "wrist"), ...(parts[`${side}_hand`] ?? [])];
+      chains[`${side}_leg`] = named("hip", "knee", "ankle", "big_toe", "small_toe", "heel");
+    }
+    chains.head = [...this.#find(["nose", "left_eye", "right_eye", "left_ear", "right_ear"]), ...(parts.face ?? [])];
+    return Object.fromEntries(Object.entries(chains).filter(([, indices]) => indices.length > 1));
+  }
+
+  /** The smallest group that has all of `points`: a hand, an arm, a leg, the head; all points if there is none. */
+  groupOf(points) {
+    const lists = [...Object.values(this.groups), ...Object.values(this.chains)];
+    const fitting = lists.filter((list) => points.every((k) => list.includes(k)));
+    fitting.sort((a, b) => a.length - b.length);
+    return fitting[0] ?? this.names.map((_, k) => k);
+  }
+
+  /** Neighbors of a point in the skeleton: {previous, next} by number, round the end. */
+  step(point, by) {
+    const count = this.names.length;
+    return point === null ? (by > 0 ? 0 : count - 1) : (point + by + count) % count;
+  }
+}

@@ -1,0 +1,108 @@
+/** The side panel's cards about people: who is there, which frames a change applies to, ids, left and right. */
+
+import { personColor } from "./colors.js";
+import { byId, button, fillSelect } from "./elements.js";
+
+const SIDES = ["all", "arms", "hands", "legs", "feet", "head"];
+
+export class PeoplePanel {
+  constructor(app) {
+    this.app = app;
+    const { state } = app;
+    this.#listen();
+    state.watch(["clip", "frame", "data", "person", "people", "language"], () => this.#showPeople());
+    state.watch(["clip", "frame", "scope", "range", "language"], () => this.#showScope());
+    state.watch(["clip", "person", "people", "language", "data", "frame"], () => this.#showIds());
+    state.watch(["clip", "language"], () => this.#showParts());
+  }
+
+  #listen() {
+    const { actions, state } = this.app;
+    const chosen = (name) => (byId(name).value === "" ? null : Number(byId(name).value));
+    byId("exchange-ids").onclick = () => actions.exchangeIds(chosen("exchange-with"));
+    byId("join").onclick = () => actions.join(chosen("join-with"));
+    byId("split").onclick = () => actions.split();
+    byId("remove").onclick = () => actions.remove();
+    byId("exchange-sides").onclick = () => actions.exchangeSides(byId("sides-part").value);
+    byId("scope-frame").onclick = () => state.set({ scope: "frame" });
+    byId("scope-range").onclick = () => state.set({ scope: "range" });
+    byId("people-elsewhere").onchange = (event) => this.#goTo(Number(event.target.value));
+    byId("add-person").onclick = () => this.app.startBox(null);
+  }
+
+  get here() {
+    return (this.app.cache?.get(this.app.state.frame)?.people ?? []).map((person) => person.id);
+  }
+
+  /** Select somebody who is not in this frame, and go to their nearest end. */
+  #goTo(id) {
+    const { state, seek } = this.app;
+    const person = state.people.find((other) => other.id === id);
+    if (!person) return;
+    state.set({ person: id, point: null, part: null });
+    if (state.frame < person.first) seek(person.first);
+    else if (state.frame > person.last) seek(person.last);
+  }
+
+  #showPeople() {
+    const { state, texts } = this.app;
+    if (!state.clip || state.playing) return;
+    const here = this.here;
+    const chips = here.map((id) => {
+      const chip = button(texts.person(id), () => state.set({ person: id, point: null, part: null }));
+      const swatch = document.createElement("i");
+      swatch.className = "swatch";
+      swatch.style.backgroundColor = personColor(id);
+      chip.prepend(swatch);
+      chip.setAttribute("aria-pressed", String(id === state.person));
+      chip.dataset.testid = `person-${id}`;
+      return chip;
+    });
+    const focused = document.activeElement?.dataset?.testid;
+    byId("people-here").replaceChildren(...(chips.length ? chips : [texts.t("nobody_here")]));
+    if (focused) document.querySelector(`[data-testid="${CSS.escape(focused)}"]`)?.focus();
+    const others = state.people.filter((person) => !here.includes(person.id));
+    byId("people-elsewhere-label").hidden = others.length === 0;
+    const name = (person) => texts.t("person_frames", {
+      name: texts.person(person.id), from: person.first + this.app.firstNumber, to: person.last + this.app.firstNumber,
+    });
+    const selected = others.some((person) => person.id === state.person) ? state.person : "";
+    fillSelect(byId("people-elsewhere"), [["", "…"], ...others.map((other) => [other.id, name(other)])], selected);
+    byId("add-person").hidden = !state.clip.can_estimate;
+  }
+
+  #showScope() {
+    const { state, texts } = this.app;
+    if (!state.clip) return;
+    const marked = state.range !== null;
+    byId("scope-frame").textContent = texts.t("scope_frame", { frame: this.app.number(state.frame) });
+    byId("scope-range").textContent = marked ? this.app.whereText(...state.range) : texts.t("scope_range");
+    byId("scope-range").disabled = !marked;
+    const ranged = marked && state.scope === "range";
+    byId("scope-frame").setAttribute("aria-checked", String(!ranged));
+    byId("scope-range").setAttribute("aria-checked", String(ranged));
+    byId("scope-note").textContent = texts.t(marked ? "scope_marked" : "scope_unmarked");
+    byId("mark-clear").disabled = !marked;
+  }
+
+  #showIds() {
+    const { state, texts } = this.app;
+    if (!state.clip) return;
+    const here = this.here;
+    const others = state.people.filter((person) => person.id !== state.person)
+      .sort((a, b) => Number(here.includes(b.id)) - Number(here.includes(a.id)) || a.id - b.id);
+    const options = others.map((person) => [person.id, texts.person(person.id)]);
+    for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, byId(name).value);
+    const nobody = state.person === null;
+    for (const name of ["exchange-ids", "join"]) byId(name).disabled = nobody || !others.length;
+    for (const name of ["split", "remove", "exchange-sides", "looks-right"]) byId(name).disabled = nobody;
+  }
+
+  #showParts() {
+    const { clip } = this.app.state;
+    if (!clip) return;
+    const { texts } = this.app;
+    const parts = SIDES.filter((name) => !["hands", "feet"].includes(name) || clip.points.parts[name === "hands" ? "left_hand" : name]);
+    fillSelect(byId("sides-part"), parts.map((name) => [name, texts.t(`sides.${name}`)]), byId("sides-part").value || "all");
+  }
+}

@@ -1,0 +1,148 @@
+/** The frame on the screen: its picture, the skeletons over it, zoom and pan. */
+
+import { draw } from "./draw.js";
+import { figuresOf } from "./figures.js";
+
+const MOST_ZOOM = 40; // pixels of the screen for one of the source
+const WIDTHS = [640, 960, 1280, 1920, 2560];
+const AHEAD = 24; // pictures fetched ahead in playback
+
+export class Stage {
+  figures = [];
+  box = null; // the box that is being drawn, in pixels of the screen
+  #due = false;
+
+  constructor(app) {
+    this.app = app;
+    this.element = document.getElementById("stage");
+    this.canvas = document.getElementById("picture");
+    this.svg = document.getElementById("overlay");
+    this.view = { scale: 1, x: 0, y: 0, fitted: true };
+    new ResizeObserver(() => this.#resize()).observe(this.element);
+    const names = ["frame", "person", "point", "hover", "data", "pictures", "view", "showDistrust", "language", "playing"];
+    app.state.watch(names, () => this.redraw());
+  }
+
+  /** Source pixels -> pixels of the stage, and back. */
+  toScreen(x, y) {
+    return [x * this.view.scale + this.view.x, y * this.view.scale + this.view.y];
+  }
+
+  toSource(x, y) {
+    return [(x - this.view.x) / this.view.scale, (y - this.view.y) / this.view.scale];
+  }
+
+  /** (w, h) of the frame shown: the pictures of a folder may differ. */
+  get size() {
+    const { clip, frame } = this.app.state;
+    return clip.sizes?.[frame] ?? clip.size;
+  }
+
+  #resize() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const ratio = window.devicePixelRatio || 1;
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
+    if (this.view.fitted) this.fit();
+    this.redraw();
+  }
+
+  #look(view) {
+    this.view = view;
+    this.app.state.set({ view: this.app.state.view + 1 });
+  }
+
+  /** Show the whole frame. */
+  fit() {
+    const { clip } = this.app.state;
+    if (!clip) return;
+    this.fittedSize = this.size;
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const [w, h] = this.size;
+    const scale = Math.max(Math.min((width - 16) / w, (height - 16) / h), 0.01);
+    this.#look({ scale, x: (width - w * scale) / 2, y: (height - h * scale) / 2, fitted: true });
+  }
+
+  /** Zoom by `factor`; what is under (x, y) of the stage stays there (default: its middle). */
+  zoom(factor, x = this.element.clientWidth / 2, y = this.element.clientHeight / 2) {
+    const scale = Math.min(Math.max(this.view.scale * factor, 0.02), MOST_ZOOM);
+    const [sx, sy] = this.toSource(x, y);
+    this.#look({ scale, x: x - sx * scale, y: y - sy * scale, fitted: false });
+  }
+
+  pan(dx, dy) {
+    this.#look({ ...this.view, x: this.view.x + dx, y: this.view.y + dy, fitted: false });
+  }
+
+  /** Show `box` (x1, y1, x2, y2 in source pixels), with room around it. */
+  show([x1, y1, x2, y2], share = 0.6, most = 6) {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const fitted = Math.min((width * share) / Math.max(x2 - x1, 1), (height * share) / Math.max(y2 - y1, 1));
+    const scale = Math.min(fitted, most, MOST_ZOOM);
+    this.#look({
+      scale, x: width / 2 - ((x1 + x2) / 2) * scale, y: height / 2 - ((y1 + y2) / 2) * scale, fitted: false,
+    });
+  }
+
+  /** Ask for a drawing before the next frame of the screen. */
+  redraw() {
+    if (this.#due) return;
+    this.#due = true;
+    requestAnimationFrame(() => {
+      this.#due = false;
+      this.#draw();
+    });
+  }
+
+  /** Width to ask pictures in: a step that is as fine as the screen shows it; 0 for the source's own. */
+  get pictureWidth() {
+    const [width] = this.size;
+    const shown = width * this.view.scale * (window.devicePixelRatio || 1);
+    return WIDTHS.find((step) => step >= shown && step < width) ?? 0;
+  }
+
+  /** Fetch the points and the picture of the frame shown, then those that come next. */
+  #want() {
+    const { state, cache, pictures } = this.app;
+    const last = state.clip.frames - 1;
+    cache.want(state.frame, state.frame);
+    cache.want(state.frame - 8, state.frame + (state.playing ? 96 : 24));
+    if (!state.clip.pictures) return;
+    const step = state.playing ? this.app.playback.stride : 1;
+    const count = state.playing ? AHEAD : 3;
+    const base = Math.floor(state.frame / step) * step; // the same frames from drawing to drawing
+    const frames = [state.frame, ...Array.from({ length: count }, (_, i) => base + (i + 1) * step)];
+    if (!state.playing) frames.push(state.frame - 1, state.frame - 2);
+    pictures.want(frames.filter((t) => t >= 0 && t <= last), this.pictureWidth);
+  }
+
+  #draw() {
+    const { state, cache, pictures } = this.app;
+    if (!state.clip) return;
+    if (this.view.fitted && this.size !== this.fittedSize) this.fit();
+    this.#want();
+    const frame = cache.get(state.frame);
+    const picture = state.clip.pictures ? pictures.get(state.frame) : null;
+    const missing = state.clip.pictures && pictures.broken.has(state.frame);
+    document.getElementById("no-picture").hidden = state.clip.pictures && !missing;
+    const waits = !frame || (state.clip.pictures && !picture && !missing);
+    document.getElementById("loading").hidden = !waits || state.playing;
+    if (!waits || !state.playing) this.#paint(picture);
+    this.figures = frame ? figuresOf(frame, this.app) : [];
+    draw(this.svg, this.app, this.figures, this.box);
+    this.drawn = { frame: state.frame, whole: !waits && cache.fresh(state.frame) };
+  }
+
+  #paint(picture) {
+    const context = this.canvas.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    const { scale, x, y } = this.view;
+    const [width, height] = this.size;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, this.element.clientWidth, this.element.clientHeight);
+    context.fillStyle = "#202327";
+    context.fillRect(x, y, width * scale, height * scale);
+    context.imageSmoothingEnabled = scale < 8; // beyond, the pixels themselves are of interest
+    if (picture) context.drawImage(picture, x, y, width * scale, height * scale);
+  }
+}

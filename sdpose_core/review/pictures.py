@@ -1,0 +1,119 @@
+"""The pictures behind the poses under review, as JPEG: made when they are asked for, the last ones kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..images import read_image
+from ..poses import PoseSequence
+from ..video.opening import open_video
+from ..video.seeking import FrameSeeker
+
+QUALITY = 90
+MAX_BYTES = 64 << 20
+"""Of the JPEGs that are kept."""
+BACKWARD = 12
+"""Frames that are made together when a clip is stepped through backward."""
+
+
+class Pictures:
+    """The pictures of the frames of a sequence.
+
+    Args:
+        read: (position of a frame) -> RGB uint8 (H, W, 3); may raise `InputError`. Called by one thread at a time.
+        count: number of frames.
+        slow_backward: whether going back is dear, so that frames before are made along the way.
+        close: frees what `read` uses.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], np.ndarray],
+        count: int,
+        *,
+        slow_backward: bool = False,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._read, self._count, self._slow_backward, self._close = read, count, slow_backward, close
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._bytes, self._last = 0, -1
+
+    def picture(self, t: int) -> np.ndarray:
+        """RGB uint8 (H, W, 3) of frame `t`. Raises `InputError`."""
+        with self._lock:
+            return self._read(t)
+
+    def jpeg(self, t: int, width: int = 0) -> bytes:
+        """Frame `t` as a JPEG of at most `width` pixels (0: as it is)."""
+        if not 0 <= t < self._count:
+            raise InputError(f"frame {t}: the clip has frames 0 to {self._count - 1}")
+        with self._lock:
+            if (t, width) not in self._kept:
+                going_back = self._slow_backward and 0 <= t < self._last
+                for number in range(max(t - BACKWARD + 1, 0) if going_back else t, t + 1):
+                    if (number, width) not in self._kept:
+                        self._keep((number, width), _encoded(self._read(number), width))
+            self._last = t
+            self._kept.move_to_end((t, width))
+            return self._kept[t, width]
+
+    def _keep(self, key: tuple[int, int], content: bytes) -> None:
+        self._kept[key] = content
+        self._bytes += len(content)
+        while self._bytes > MAX_BYTES and len(self._kept) > BACKWARD:
+            self._bytes -= len(self._kept.popitem(last=False)[1])
+
+    def close(self) -> None:
+        """Free what is open."""
+        with self._lock:
+            self._close()
+
+
+def _encoded(rgb: np.ndarray, width: int) -> bytes:
+    import cv2
+
+    h, w = rgb.shape[:2]
+    if 0 < width < w:
+        rgb = cv2.resize(rgb, (width, max(round(h * width / w), 1)), interpolation=cv2.INTER_AREA)
+    done, content = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not done:
+        raise InputError(f"a picture of {w} x {h} pixels cannot be encoded as JPEG: it is too large for the page")
+    return content.tobytes()
+
+
+def pictures_of_video(sequence: PoseSequence, path: Path) -> Pictures:
+    """The frames of a video or a folder of pictures. Raises `InputError` if its size is not that of the poses."""
+    source = open_video(path, frame_rate=None)
+    if source.info.size != sequence.size:
+        (w, h), (found_w, found_h) = sequence.size, source.info.size
+        raise InputError(
+            f"{path} has {found_w} x {found_h} pixels, the poses were estimated in {w} x {h}: name the video that they "
+            "were estimated from"
+        )
+    numbers = sequence.frame_index.tolist()
+    seeker = FrameSeeker(source, list(zip(numbers, sequence.pts.tolist(), strict=True)))
+    slow = not os.path.isdir(path)
+    return Pictures(lambda t: seeker.frame(numbers[t]), len(sequence), slow_backward=slow, close=seeker.close)
+
+
+def pictures_of_files(files: Sequence[Path]) -> Pictures:
+    """One picture file for each frame."""
+    return Pictures(lambda t: read_image(files[t]), len(files))
+
+
+def find_video(sequence: PoseSequence, path: Path) -> Path | None:
+    """The video, picture or folder that the poses of the file `path` state as their source, if it lies beside the file,
+    in the folder above or in the current one."""
+    name = str(sequence.meta.get("source") or "")
+    if not name or Path(name).name != name:
+        return None
+    places = [folder / name for folder in (path.absolute().parent, path.absolute().parent.parent, Path.cwd())]
+    return next((place for place in places if place.exists()), None)

@@ -1,0 +1,277 @@
+"""The routes of the review page, for our server and for ComfyUI's. All of them lie below a secret prefix.
+
+A request is refused unless it comes from a page of the same origin: others may reach 127.0.0.1 from the user's browser,
+but neither know the token nor send our origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, SDPoseError
+from .session import ReviewSession
+from .views import as_numbers, clip_view, frames_view, timeline_view, worst_view
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+MAX_BODY = 4 << 20
+"""Bytes of an edit."""
+PAGE_FILES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".json": "application/json"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+FindSession = Callable[[str], "ReviewSession | None"]
+Handler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
+
+
+def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession) -> None:
+    """Add the routes of the page below `prefix`/TOKEN/.
+
+    Args:
+        prefix: "" or such as "/sdpose_review".
+        find: the session of a token; None: refused.
+    """
+    routes = Routes(find)
+    base = f"{prefix}/{{token}}"
+    for path, handler in {
+        f"{base}/": routes.index,
+        f"{base}/page/{{name}}": routes.page_file,
+        f"{base}/picture/{{t}}": routes.picture,
+        f"{base}/api/{{view}}": routes.view,
+    }.items():
+        router.add_get(path, routes.guarded(handler))
+    router.add_post(f"{base}/api/{{action}}", routes.guarded(routes.action))
+
+
+def same_token(given: str, token: str) -> bool:
+    """Whether they are equal, in a time that tells nothing."""
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+class Routes:
+    """What answers the requests of the page."""
+
+    def __init__(self, find: FindSession) -> None:
+        self._find = find
+
+    def guarded(self, handler: Callable[[web.Request, ReviewSession], Awaitable[Any]]) -> Handler:
+        """A handler that refuses what does not come from the page, and answers every error in one sentence."""
+        from aiohttp import web
+
+        @functools.wraps(handler)
+        async def answer(request: web.Request) -> web.StreamResponse:
+            session = self._find(request.match_info["token"]) if is_same_origin(request) else None
+            if session is None:
+                return _json({"error": "this address is not known: open the one that sdpose review prints"}, 403)
+            try:
+                response = await handler(request, session)
+            except SDPoseError as error:
+                return _json({"error": str(error)}, 400)
+            return response if isinstance(response, web.StreamResponse) else _json(response)
+
+        return answer
+
+    async def index(self, request: web.Request, session: ReviewSession) -> Any:
+        return _page_file("index.html")
+
+    async def page_file(self, request: web.Request, session: ReviewSession) -> Any:
+        return _page_file(request.match_info["name"])
+
+    async def picture(self, request: web.Request, session: ReviewSession) -> Any:
+        from aiohttp import web
+
+        if session.pictures is None:
+            raise InputError("the pictures are not known")
+        t, width = _number(request.match_info["t"], "frame"), _number(request.query.get("width", "0"), "width")
+        content = await asyncio.to_thread(session.pictures.jpeg, t, width)
+        return web.Response(
+            body=content, content_type="image/jpeg", headers={**HEADERS, "Cache-Control": "private, max-age=3600"}
+        )
+
+    async def view(self, request: web.Request, session: ReviewSession) -> Any:
+        name, query = request.match_info["view"], request.query
+        if name == "clip":
+            return await asyncio.to_thread(session.view, lambda _: clip_view(session))
+        if name == "state":
+            return session.state()
+        if name == "frames":
+            start, end = (_number(query.get(key, ""), key) for key in ("from", "to"))
+            frames = await asyncio.to_thread(session.view, lambda canvas: frames_view(canvas, start, end))
+            return {"version": session.version, "frames": frames}
+        if name == "timeline":
+            bins = _number(query.get("bins", "1000"), "bins")
+            rows = await asyncio.to_thread(session.view, lambda canvas: timeline_view(canvas, bins))
+            return {"version": session.version, "bins": min(bins, len(session.canvas)), "rows": rows}
+        if name == "worst":
+            count = _number(query.get("count", "100"), "count")
+            found = await asyncio.to_thread(session.view, lambda canvas: worst_view(canvas, count))
+            return {"version": session.version, **found}
+        raise InputError(f"{name!r:.60} is not known")
+
+    async def action(self, request: web.Request, session: ReviewSession) -> Any:
+        body = await _body(request)
+        name = request.match_info["action"]
+        if name not in _ACTIONS:
+            raise InputError(f"{name!r:.60} is not known")
+        return await asyncio.to_thread(_ACTIONS[name], session, body)
+
+
+def _edit(session: ReviewSession, body: dict[str, Any]) -> Any:
+    op = body.get("op")
+    if isinstance(op, dict) and op.get("kind") == "put":
+        raise InputError("this edit is made by estimating again")
+    return session.edit(op)  # type: ignore[arg-type]  # anything else is refused there
+
+
+def _estimate(session: ReviewSession, body: dict[str, Any]) -> Any:
+    t, track_id = body.get("t"), body.get("id")
+    if type(t) is not int or not 0 <= t < len(session.canvas) or not (track_id is None or type(track_id) is int):
+        raise InputError("estimate: expected a frame and the id of a person or null")
+    points = body.get("points")
+    if points is not None and not (isinstance(points, list) and all(type(k) is int for k in points)):
+        raise InputError("estimate: expected numbers of points, or null for all")
+    return session.estimate_again(t, track_id, as_numbers(body.get("box"), 4, "box"), points)
+
+
+def _save(session: ReviewSession, body: dict[str, Any]) -> Any:
+    path, state = session.save(_text(body, "name"))
+    return {**state, "path": str(path), "name": path.name}
+
+
+def _training(session: ReviewSession, body: dict[str, Any]) -> Any:
+    path, pictures, people = session.save_training(_text(body, "folder"))
+    return {**session.state(), "path": str(path), "pictures": pictures, "people_written": people}
+
+
+_ACTIONS: dict[str, Callable[[ReviewSession, dict[str, Any]], Any]] = {
+    "edit": _edit,
+    "undo": lambda session, _: session.undo(),
+    "redo": lambda session, _: session.redo(),
+    "save": _save,
+    "training": _training,
+    "estimate": _estimate,
+}
+
+
+def is_same_origin(request: web.Request) -> bool:
+    """Whether a page of this server sent the request, or a user typed it, and no page of another site."""
+    origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        return False
+    return origin is None or origin.partition("://")[2] == host
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    if request.content_type != "application/json":
+        raise InputError(f"expected JSON, got {request.content_type!r:.60}")
+    content = bytearray()
+    async for block in request.content.iter_chunked(1 << 16):
+        content += block
+        if len(content) > MAX_BODY:
+            raise InputError(f"an edit of more than {MAX_BODY:,} bytes: change fewer frames at once")
+    try:
+        body = json.loads(content or b"{}", parse_constant=lambda name: None)
+    except (ValueError, RecursionError):
+        raise InputError("expected JSON, got something else") from None
+    if not isinstance(body, dict):
+        raise InputError("expected a JSON object")
+    return body
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{name}: expected a text, got {value!r:.60}")
+    return value or None
+
+
+def _number(text: str, what: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise InputError(f"{what}: expected a whole number, got {text!r:.60}")
+    return int(text)
+
+
+def _page_file(name: str) -> Any:
+    from aiohttp import web
+
+    folder = resources.files(__package__) / "page"
+    suffix = "." + name.rpartition(".")[2]
+    if suffix not in PAGE_FILES or name not in {entry.name for entry in folder.iterdir()}:
+        return _json({"error": "there is no such file"}, 404)
+    return web.Response(
+        body=(folder / name).read_bytes(), content_type=PAGE_FILES[suffix], charset="utf-8", headers=HEADERS
+    )
+
+
+def _json(value: Any, status: int = 200) -> Any:
+    from aiohttp import web
+
+    return web.Response(
+        text=json.dumps(value, ensure_ascii=False, separators=(",", ":")), status=status,
+        content_type="application/json", headers=HEADERS,
+    )  # fmt: skip
+
+
+# --- our own server -------------------------------------------------------------------------------------------------
+
+
+def make_app(session: ReviewSession, token: str, port: int) -> web.Application:
+    """An application with one session, which answers to the names of this machine's loopback alone."""
+    from aiohttp import web
+
+    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+
+    @web.middleware
+    async def only_loopback(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.headers.get("Host") not in hosts:  # a site's name that leads to 127.0.0.1
+            return _json({"error": "this server answers on 127.0.0.1 only"}, 403)
+        return await handler(request)
+
+    app = web.Application(middlewares=[only_loopback])
+    add_routes(app.router, "", lambda given: session if same_token(given, token) else None)
+    return app
+
+
+async def serve(
+    session: ReviewSession, token: str, port: int, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Serve the page on 127.0.0.1 until `stop` is set. `ready` gets its address.
+
+    Args:
+        port: 0: any free one.
+
+    Raises `InputError` if the port is taken.
+    """
+    import socket
+
+    from aiohttp import web
+
+    listening = socket.socket()
+    with listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"port {port} cannot be used ({error.strerror}): choose another with --port") from None
+        port = listening.getsockname()[1]
+        runner = web.AppRunner(make_app(session, token, port), access_log=None, shutdown_timeout=2)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listening).start()
+            ready(f"http://127.0.0.1:{port}/{token}/")
+            await stop.wait()
+        finally:
+            await runner.cleanup()

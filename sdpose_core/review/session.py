@@ -1,0 +1,246 @@
+"""A review: the poses, the pictures, the edits in force, the journal. What the page shows and asks for."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from ..errors import InputError
+from ..poses import Poses, PoseSequence
+from ..sequences.distrust import with_distrust
+from ..version import __version__
+from .canvas import PLACED, Canvas, Change
+from .journal import Journal, active_edits
+from .operations import apply
+from .pictures import Pictures
+from .refresh import refresh
+from .views import people_of
+
+UNDO_BYTES = 256 << 20
+"""Of what edits changed, kept for a quick undo; older edits are undone by applying all others again."""
+
+T = TypeVar("T")
+Estimate = Callable[[np.ndarray, np.ndarray], Poses]
+"""(RGB picture, (1, 5) box) -> the poses in it."""
+
+
+class Store(Protocol):
+    """Where the results of a review go."""
+
+    default_name: str
+
+    def save(self, sequence: PoseSequence, name: str) -> Path:
+        """Write the corrected poses. Raises `InputError`, with nothing lost, where that is not possible."""
+        ...
+
+    def save_training(self, session: ReviewSession, folder: str) -> tuple[Path, int, int]:
+        """Write the frames that were looked at as training data: the folder, its pictures and people."""
+        ...
+
+
+class ReviewSession:
+    """One review. All methods may be called by any thread; those that fail raise `InputError` and change nothing.
+
+    Args:
+        sequence: the poses. Distrust that they do not have is computed meanwhile, see `computing`.
+        name: what is reviewed, for the page.
+        journal: in which edits are kept; those in it are applied.
+        pictures: None: the page shows the poses on gray.
+        estimate: for "estimate again"; None: not offered.
+        store: None: nothing can be saved, as in ComfyUI, where the journal is the result.
+        sizes: (w, h) of each frame, if they differ.
+        notes: for the page.
+    """
+
+    def __init__(
+        self,
+        sequence: PoseSequence,
+        *,
+        name: str,
+        journal: Journal,
+        pictures: Pictures | None = None,
+        estimate: Estimate | None = None,
+        store: Store | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.name, self.journal, self.pictures, self.store = name, journal, pictures, store
+        self.estimate, self.sizes, self.notes = estimate, sizes, list(notes)
+        self.canvas = Canvas(sequence)
+        self.version = 0
+        self._lock, self._saving = threading.RLock(), threading.Lock()
+        self._changes: deque[Change] = deque()
+        self.done, self.undone = active_edits(journal.entries)
+        self._apply_again()
+        self.computing = sequence.distrust is None
+        if self.computing:
+            threading.Thread(target=self._learn, args=(sequence,), daemon=True).start()
+        self._saved = not self.done or "saved" in journal.entries[-1]
+
+    def _learn(self, sequence: PoseSequence) -> None:
+        """Compute the distrust, which takes long for a long clip, while the page is in use."""
+        try:
+            known = with_distrust(sequence)
+            with self._lock:
+                self.canvas.learn(known)
+                self.version += 1
+        finally:
+            self.computing = False
+
+    # --- edits ------------------------------------------------------------------------------------------------------
+
+    def edit(self, op: Mapping[str, Any]) -> dict[str, Any]:
+        """Apply an edit. Returns the state after it."""
+        with self._lock:
+            change = apply(self.canvas, op)
+            refresh(self.canvas, op)
+            try:
+                self.journal.add(op=op)
+            except InputError:
+                self.canvas.revert(change)
+                raise
+            self._remember(change)
+            self.done.append(dict(op))
+            self.undone.clear()
+            return self._changed(change)
+
+    def undo(self) -> dict[str, Any]:
+        """Take the last edit back. Returns the state after it."""
+        with self._lock:
+            if not self.done:
+                raise InputError("there is nothing to undo")
+            self.journal.add(undo=True)
+            op = self.done.pop()
+            self.undone.append(op)
+            if self._changes:
+                change = self._changes.pop()
+                self.canvas.revert(change)
+                return self._changed(change)
+            self.canvas = Canvas(self.canvas.opened)
+            self._apply_again()
+            return self._changed(Change(frames=(0, len(self.canvas) - 1)))
+
+    def redo(self) -> dict[str, Any]:
+        """Apply the edit that was undone last. Returns the state after it."""
+        with self._lock:
+            if not self.undone:
+                raise InputError("there is nothing to redo")
+            change = apply(self.canvas, self.undone[-1])
+            refresh(self.canvas, self.undone[-1])
+            self.journal.add(redo=True)
+            self.done.append(self.undone.pop())
+            self._remember(change)
+            return self._changed(change)
+
+    def _apply_again(self) -> None:
+        for op in self.done:
+            self._remember(apply(self.canvas, op))
+        self.canvas.begin()
+        for op in self.done:
+            refresh(self.canvas, op)
+
+    def _remember(self, change: Change) -> None:
+        self._changes.append(change)
+        while len(self._changes) > 1 and sum(change.bytes for change in self._changes) > UNDO_BYTES:
+            self._changes.popleft()
+
+    def _changed(self, change: Change) -> dict[str, Any]:
+        self.version += 1
+        self._saved = False
+        return {**self.state(), "changed": list(change.frames or (0, 0))}
+
+    def estimate_again(self, t: int, track_id: int | None, box: Sequence[float], points: Sequence[int] | None) -> Any:
+        """Estimate the poses in a box (x1, y1, x2, y2) of frame `t`: a new person, or the points of one."""
+        if self.estimate is None or self.pictures is None:
+            raise InputError("estimating again needs the pictures and a model: name the video or the pictures")
+        x1, y1, x2, y2 = box
+        if not x2 - x1 >= 2 or not y2 - y1 >= 2:
+            raise InputError(f"box: expected at least 2 x 2 pixels, got {x2 - x1:g} x {y2 - y1:g}")
+        found = self.estimate(self.pictures.picture(t), np.asarray([[*box, 1.0]], np.float32))
+        if not len(found) or found.keypoints.shape[1] != self.canvas.point_count:
+            raise InputError("nobody was found in this box: draw it closely around the whole person")
+        chosen = list(range(self.canvas.point_count)) if points is None else list(points)
+        to = [pair if np.isfinite(pair).all() else None for pair in found.keypoints[0, chosen].tolist()]
+        scores = found.scores[0, chosen].tolist()
+        op = {"kind": "put", "t": t, "id": track_id, "box": [*map(float, box), 1.0], "points": chosen, "to": to}
+        return self.edit({**op, "scores": scores})
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def result(self) -> PoseSequence:
+        """The poses as they are now; `meta["review"]` lists the edits, and what was placed by hand or checked."""
+        with self._lock:
+            sequence = self.canvas.result()
+            earlier = sequence.meta.get("review")
+            edits = [*(earlier.get("edits", []) if isinstance(earlier, dict) else []), *self.done]
+            review = {
+                "of": {key: value for key, value in self.journal.about.items() if key != "journal"},
+                "edits": edits,
+                "placed": self.canvas.placed(),
+                "checked": self.checked(),
+                "library_version": __version__,
+            }
+            return replace(sequence, meta={**sequence.meta, "review": review})
+
+    def checked(self) -> list[list[int]]:
+        """[frame, id] of what was looked at and found right."""
+        frames, slots = np.nonzero(self.canvas.checked & (self.canvas.track_ids >= 0))
+        return [[int(t), int(self.canvas.track_ids[t, slot])] for t, slot in zip(frames, slots, strict=True)]
+
+    def looked_at(self) -> PoseSequence:
+        """Only those people, in the frames, where a point was placed by hand or who were found right."""
+        with self._lock:
+            seen = (self.canvas.marks == PLACED).any(axis=-1) | self.canvas.checked
+            sequence = self.result()
+            used = (self.canvas.track_ids >= 0).any(axis=0)
+            return replace(sequence, track_ids=np.where(seen[:, used], sequence.track_ids, -1))
+
+    def save(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
+        """Write the poses as they are now. Returns the file and the state."""
+        if self.store is None:
+            raise InputError("there is no file to save: every correction is already in the graph's next run")
+        with self._saving:
+            with self._lock:
+                sequence, version = self.result(), self.version
+            path = self.store.save(sequence, name or self.store.default_name)  # a long clip takes seconds
+            with self._lock:
+                if self.version == version:
+                    self.journal.add(saved=path.name)
+                    self._saved = True
+                return path, self.state()
+
+    def save_training(self, folder: str | None = None) -> tuple[Path, int, int]:
+        """Write the frames that were looked at as training data. Returns the folder, its pictures and people."""
+        if self.store is None or self.pictures is None:
+            raise InputError("training data need the pictures: name the video or the folder of pictures")
+        return self.store.save_training(self, folder or "training_data")
+
+    def state(self) -> dict[str, Any]:
+        """Counts for the page."""
+        with self._lock:
+            return {
+                "version": self.version,
+                "undo": len(self.done),
+                "redo": len(self.undone),
+                "saved": self._saved,
+                "computing": self.computing,
+                "people": people_of(self.canvas),
+                "note": "",
+            }
+
+    def view(self, make: Callable[[Canvas], T]) -> T:
+        """What `make` reads from the canvas, while nobody changes it."""
+        with self._lock:
+            return make(self.canvas)
+
+    def close(self) -> None:
+        """Close the journal and the pictures."""
+        self.journal.close()
+        if self.pictures is not None:
+            self.pictures.close()

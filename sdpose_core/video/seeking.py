@@ -1,0 +1,121 @@
+"""Single frames of a clip in any order, without decoding it from the start where the file allows that."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .file import Decoding, VideoFile
+from .frames import VideoSource
+from .pictures import PictureFolder
+from .streams import opened
+
+log = logging.getLogger(__name__)
+
+NEAR = 48
+"""Frames ahead that are decoded rather than jumped over."""
+
+
+class FrameSeeker:
+    """The frames of a source by their index: the same pixels as `VideoSource.frames`. Not for several threads at once.
+
+    Args:
+        source: an open video source.
+        times: seconds of each frame that will be asked for, by index, if they are known. A file whose packets do not
+            have these times is read from its start, as jumps might miss.
+    """
+
+    def __init__(self, source: VideoSource, times: Sequence[tuple[int, float]] = ()) -> None:
+        self._source = source
+        self._reader: Iterator[tuple[int, np.ndarray]] = iter(())
+        self._stack = contextlib.ExitStack()
+        self._next: int | None = None
+        self._jumps = _Jumps.of(source, times) if isinstance(source, VideoFile) else None
+        if isinstance(source, VideoFile) and self._jumps is None:
+            log.info("%s: its frames cannot be jumped to: going back decodes it from the start", source.info.path)
+
+    @property
+    def jumps(self) -> bool:
+        """Whether any frame is near."""
+        return self._jumps is not None or isinstance(self._source, PictureFolder)
+
+    def frame(self, index: int) -> np.ndarray:
+        """RGB uint8 (H, W, 3). Raises `InputError` if the source has no such frame."""
+        if isinstance(self._source, PictureFolder):
+            return next(self._source.frames(index)).image
+        if self._next is None or not self._is_near(index):
+            self._start(index)
+        for number, pixels in self._reader:
+            self._next = number + 1
+            if number == index:
+                return pixels
+        self._next = None
+        raise InputError(f"{self._source.info.path} has no frame {index}: the poses are of a longer clip")
+
+    def _is_near(self, index: int) -> bool:
+        assert self._next is not None
+        return self._next <= index and (self._jumps is None or index < self._next + NEAR)
+
+    def _start(self, index: int) -> None:
+        self.close()
+        if self._jumps is None:
+            self._reader = ((frame.index, frame.image) for frame in self._source.frames(0))
+        else:
+            self._reader = self._stack.enter_context(self._jumps.reader(index))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader, self._next = iter(()), None
+        self._stack.close()
+
+
+class _Jumps:
+    """The packets of a file whose frames can be told by their time stamps."""
+
+    def __init__(self, source: VideoFile, stamps: list[int], keys: list[int]) -> None:
+        self.source, self.stamps, self.keys = source, stamps, keys
+
+    @classmethod
+    def of(cls, source: VideoFile, times: Sequence[tuple[int, float]]) -> _Jumps | None:
+        """None for a file in which they cannot be told, or are not those of `times`."""
+        with opened(source.path) as container:
+            if container.format.name == "avi":
+                return None
+            stream = container.streams[source.stream_index]
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            if any(packet.pts is None or packet.is_corrupt or packet.is_discard for packet in packets):
+                return None
+            stamps = sorted(packet.pts for packet in packets)
+            keys = sorted(packet.pts for packet in packets if packet.is_keyframe)
+            if len(set(stamps)) != len(stamps) or not keys or keys[0] != stamps[0]:
+                return None
+            seconds = [float(stamp * stream.time_base) for stamp in stamps]
+        same = all(index < len(seconds) and abs(seconds[index] - time) < 1e-3 for index, time in times)
+        return cls(source, stamps, keys) if same else None
+
+    @contextlib.contextmanager
+    def reader(self, index: int) -> Iterator[Iterator[tuple[int, np.ndarray]]]:
+        """(index, pixels) of the frames from `index` on."""
+        if index >= len(self.stamps):
+            yield iter(())
+            return
+        with opened(self.source.path) as container:
+            stream = container.streams[self.source.stream_index]
+            stamp = self.stamps[index]
+            key = self.keys[bisect.bisect_right(self.keys, stamp) - 1]
+            container.seek(key, stream=stream, backward=True)
+            yield self._read(container, stream, stamp)
+
+    def _read(self, container: Any, stream: Any, first: int) -> Iterator[tuple[int, np.ndarray]]:
+        for frame in Decoding(container, stream):
+            if frame.pts is None or frame.pts < first:
+                continue
+            place = bisect.bisect_left(self.stamps, frame.pts)
+            if place < len(self.stamps) and self.stamps[place] == frame.pts:
+                yield place, self.source.pixels(frame)

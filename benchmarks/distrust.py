@@ -4,8 +4,9 @@
         --supersample 1 --seed 1000 --out CLIPS/calibration        # and --count 12 --seed 2000 --out CLIPS/heldout
     python benchmarks/distrust.py CLIPS                            # measures; --fit writes the library's table first
 
-A point is wrong if it is off by more than a tenth of the torso; in hands and face, of the hand or face. Estimates are
-kept beside the clips. `--weights` adds a model with heatmaps (`heatmaps` in the table). Needs the extra `train`.
+A point is wrong if it is off by more than a tenth of the torso; in hands and face, by a fifth of the hand or face.
+Estimates are kept beside the clips. `--weights` adds a model with heatmaps (`heatmaps` in the table). Needs the extra
+`train`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.files import atomic_write
 from sdpose_core.poses import PoseSequence
 from sdpose_core.sequences.distrust import with_distrust
-from sdpose_core.sequences.suspicion.calibration import FORMS, TABLE, read_table
+from sdpose_core.sequences.suspicion.calibration import FORMS, SCORES, TABLE, read_table
+from sdpose_core.sequences.suspicion.layout import GROUPS
 
 COCO = Path(__file__).parents[2] / "shared" / "data" / "coco_samples"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -85,7 +87,11 @@ def _write_table(clips: dict[str, Sequence[Estimated]]) -> None:
                 sequence, raw = _case(clip, form)
                 found.add(sequence, raw, errors(sequence, _truth_of(form, clip.truth)), form)
     knots = knots_of((form, found) for (_, form), found in samples.items())
-    curves = {f"{name} {form}": fit(found, form, knots) for (name, form), found in samples.items()}
+    curves = {}
+    for (name, form), found in samples.items():
+        curves[f"{name} {form}"] = fit(found, form, knots, GROUPS if name == "preview" else list(found.wrong))
+        if name == "preview":
+            curves[f"any {form}"] = fit(found, form, knots, GROUPS, without=SCORES)
     with atomic_write(TABLE, "w") as file:
         file.write(_as_json({"knots": knots, "curves": curves}))
     read_table.cache_clear()

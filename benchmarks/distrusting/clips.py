@@ -58,7 +58,7 @@ def _frames(folder: Path, truth: PoseSequence) -> Iterator[Frame]:
         yield Frame(index, pts, read_image(folder / "images" / f"frame_{index:05d}.jpg"))
 
 
-def as_pictures(sequence: PoseSequence, every: int = 5) -> PoseSequence:
+def as_pictures(sequence: PoseSequence, every: int = 2) -> PoseSequence:
     """Some of the frames of a clip, as pictures that have nothing to do with one another."""
     names = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
     some = {name: getattr(sequence, name)[::every] for name in names}

@@ -13,8 +13,9 @@ from sdpose_core.sequences.suspicion.calibration import FORMS, basis
 from sdpose_core.sequences.suspicion.layout import GROUPS, layout_of
 from sdpose_core.sequences.suspicion.signals import SIGNALS, signals_of
 
-RIDGE = 2.0
-"""Penalty on the squared slopes, in units of points."""
+RIDGE = 100.0
+"""Penalty on the squared slopes of normed signals, in points. Found by leaving out clips: the points of a clip are
+alike, so the few clips count, not their many points."""
 KNOTS = (60, 90)
 """Percentiles of the values above 0 of a signal, where its slope changes."""
 LEAST = 300

@@ -27,7 +27,7 @@ class App {
   constructor(texts) {
     this.texts = texts;
     this.state = new State({ ...firstState(), language: texts.language });
-    this.api = new Api(() => texts.t("unreachable"));
+    this.api = new Api(texts);
     const changed = () => this.#dataCame();
     this.pictures = new PictureCache(() => this.state.set({ pictures: this.state.pictures + 1 }), () => undefined);
     this.frames = (from, to) => this.api.get(`api/frames?from=${from}&to=${to}`).then((answer) => this.#checked(answer));
@@ -104,7 +104,7 @@ class App {
   }
 
   fail(error) {
-    this.bars.fail(error.message);
+    this.bars.fail(error.message.charAt(0).toUpperCase() + error.message.slice(1));
   }
 
   // --- where we are -------------------------------------------------------------------------------------------------

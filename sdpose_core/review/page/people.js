@@ -76,11 +76,12 @@ export class PeoplePanel {
     if (!state.clip) return;
     const marked = state.range !== null;
     byId("scope-frame").textContent = texts.t("scope_frame", { frame: this.app.number(state.frame) });
-    byId("scope-range").textContent = marked ? this.app.whereText(...state.range) : texts.t("scope_range");
+    byId("scope-range").textContent = marked
+      ? texts.t("scope_frames", { from: this.app.number(state.range[0]), to: this.app.number(state.range[1]) }) : texts.t("scope_range");
     byId("scope-range").disabled = !marked;
     const ranged = marked && state.scope === "range";
-    byId("scope-frame").setAttribute("aria-checked", String(!ranged));
-    byId("scope-range").setAttribute("aria-checked", String(ranged));
+    byId("scope-frame").setAttribute("aria-pressed", String(!ranged));
+    byId("scope-range").setAttribute("aria-pressed", String(ranged));
     byId("scope-note").textContent = texts.t(marked ? "scope_marked" : "scope_unmarked");
     byId("mark-clear").disabled = !marked;
   }
@@ -92,10 +93,23 @@ export class PeoplePanel {
     const others = state.people.filter((person) => person.id !== state.person)
       .sort((a, b) => Number(here.includes(b.id)) - Number(here.includes(a.id)) || a.id - b.id);
     const options = others.map((person) => [person.id, texts.person(person.id)]);
-    for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, byId(name).value);
+    const chosenAnew = state.person !== this.shown && this.app.personHere(state.person);
+    const near = chosenAnew ? this.#nearest() : null;
+    for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, near ?? byId(name).value);
+    if (chosenAnew) this.shown = state.person;
     const nobody = state.person === null;
     for (const name of ["exchange-ids", "join"]) byId(name).disabled = nobody || !others.length;
     for (const name of ["split", "remove", "exchange-sides", "looks-right"]) byId(name).disabled = nobody;
+  }
+
+  /** Id of the person next to the selected one: the first choice for an exchange; null if there is none. */
+  #nearest() {
+    const people = this.app.cache.get(this.app.state.frame).people;
+    const middle = ({ box }) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
+    const [x, y] = middle(this.app.personHere(this.app.state.person));
+    const others = people.filter((person) => person.id !== this.app.state.person)
+      .map((person) => ({ id: person.id, distance: Math.hypot(middle(person)[0] - x, middle(person)[1] - y) }));
+    return others.sort((a, b) => a.distance - b.distance)[0]?.id ?? null;
   }
 
   #showParts() {

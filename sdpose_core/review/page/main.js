@@ -57,6 +57,20 @@ class App {
     this.timeline.fit();
     this.seek(Number(new URLSearchParams(location.search).get("frame") ?? 0));
     if (clip.notes.length) this.say(clip.notes.join(" "));
+    if (clip.computing) await this.#waitForDistrust();
+  }
+
+  /** The server is still working out the distrust of a long clip: look again when it is done. */
+  async #waitForDistrust() {
+    this.say(this.texts.t("computing"));
+    let now = await this.api.get("api/state");
+    while (now.computing) {
+      await new Promise((done) => setTimeout(done, 1000));
+      now = await this.api.get("api/state");
+    }
+    this.takeOver({ ...now, changed: [0, this.state.clip.frames] });
+    this.worst.load();
+    this.say("");
   }
 
   /** Frames of another version than the page's: another window edits the same file, so everything is read again. */

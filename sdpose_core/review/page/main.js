@@ -57,20 +57,6 @@ class App {
     this.timeline.fit();
     this.seek(Number(new URLSearchParams(location.search).get("frame") ?? 0));
     if (clip.notes.length) this.say(clip.notes.join(" "));
-    if (clip.computing) await this.#waitForDistrust();
-  }
-
-  /** The server is still working out the distrust of a long clip: look again when it is done. */
-  async #waitForDistrust() {
-    this.say(this.texts.t("computing"));
-    let now = await this.api.get("api/state");
-    while (now.computing) {
-      await new Promise((done) => setTimeout(done, 1000));
-      now = await this.api.get("api/state");
-    }
-    this.takeOver({ ...now, changed: [0, this.state.clip.frames] });
-    this.worst.load();
-    this.say("");
   }
 
   /** Frames of another version than the page's: another window edits the same file, so everything is read again. */
@@ -204,7 +190,7 @@ class App {
     const all = [...chosen, ...corners];
     const [xs, ys] = [all.map((p) => p[0]), all.map((p) => p[1])];
     const room = points?.length ? Math.max(person.box[3] - person.box[1], person.box[2] - person.box[0]) * 0.2 : 0;
-    this.stage.show([Math.min(...xs) - room, Math.min(...ys) - room, Math.max(...xs) + room, Math.max(...ys) + room], 0.8);
+    this.stage.show([Math.min(...xs) - room, Math.min(...ys) - room, Math.max(...xs) + room, Math.max(...ys) + room]);
   }
 
   // --- modes --------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ export class PeoplePanel {
       .sort((a, b) => Number(here.includes(b.id)) - Number(here.includes(a.id)) || a.id - b.id);
     const options = others.map((person) => [person.id, texts.person(person.id)]);
     const chosenAnew = state.person !== this.shown && this.app.personHere(state.person);
-    const near = chosenAnew ? this.#nearest() : null;
+    const near = chosenAnew ? this.#partner() : null;
     for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, near ?? byId(name).value);
     if (chosenAnew) this.shown = state.person;
     const nobody = state.person === null;
@@ -102,14 +102,21 @@ export class PeoplePanel {
     for (const name of ["split", "remove", "exchange-sides", "looks-right"]) byId(name).disabled = nobody;
   }
 
-  /** Id of the person next to the selected one: the first choice for an exchange; null if there is none. */
-  #nearest() {
-    const people = this.app.cache.get(this.app.state.frame).people;
-    const middle = ({ box }) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
-    const [x, y] = middle(this.app.personHere(this.app.state.person));
-    const others = people.filter((person) => person.id !== this.app.state.person)
-      .map((person) => ({ id: person.id, distance: Math.hypot(middle(person)[0] - x, middle(person)[1] - y) }));
-    return others.sort((a, b) => a.distance - b.distance)[0]?.id ?? null;
+  /** Id of who most likely was mixed up with the selected person: in a frame around, they stand where they stood. */
+  #partner() {
+    const { cache, state } = this.app;
+    const middles = (frame) => new Map((frame?.people ?? []).map(({ id, box }) => [id, [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]]));
+    const apart = (a, b) => (a && b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : Infinity);
+    const now = middles(cache.get(state.frame));
+    let best = { id: null, cost: Infinity };
+    for (let t = state.frame - 16; t <= state.frame + 16; t++) {
+      const then = middles(cache.get(t));
+      for (const id of now.keys()) {
+        const cost = apart(then.get(id), now.get(state.person)) + apart(then.get(state.person), now.get(id));
+        if (id !== state.person && cost < best.cost) best = { id, cost };
+      }
+    }
+    return best.id;
   }
 
   #showParts() {

@@ -51,6 +51,7 @@ def write_training_data(
     name: str,
     *,
     threshold: float = THRESHOLD,
+    sizes: Sequence[tuple[int, int]] | None = None,
 ) -> list[Path]:
     """Write frames and the people in them; returns the files, pictures first.
 
@@ -62,6 +63,7 @@ def write_training_data(
         picture_of: position -> RGB uint8 (h, w, 3) of the sequence's size; called in the order of the frames.
         out: a new folder, or one that was written by this function.
         name: of the clip, for the files; no path.
+        sizes: (w, h) of the picture of each frame of the sequence, if they differ; None: the sequence's.
 
     Raises `InputError`: no frames or nobody in them, a picture of another size, another keypoint set than in `out`, the
     same name for another clip, or files in `out/images` or `out/annotations` that are not ours.
@@ -73,12 +75,14 @@ def write_training_data(
         raise InputError("nobody has labeled points in these frames: correct some, or choose other frames")
     before = _read_before(out)
     _check_same(before, sequence, name, out)
+    of_frame = {t: sequence.size if sizes is None else sizes[t] for t in chosen}
     for t in chosen:
-        write_png(files[t], _checked(picture_of(t), sequence, t), {_KEY: name})
+        write_png(files[t], _checked(picture_of(t), of_frame[t], t), {_KEY: name})
     parts = split_frames(chosen)
     written = []
     for part in PARTS:
-        content = _merged(before[part], sequence, name, [(files[t], t, people[t]) for t in parts[part]])
+        new = [(_image(files[t], of_frame[t], name, int(sequence.frame_index[t])), people[t]) for t in parts[part]]
+        content = _merged(before[part], sequence, name, new)
         written += _write_part(out / "annotations" / f"{part}.json", content)
     _remove_old(before, name, set(files.values()), out)
     return [*files.values(), *written]
@@ -118,10 +122,10 @@ def _picture_files(sequence: PoseSequence, frames: Sequence[int], out: Path, nam
     return {t: out / "images" / f"{name}_{int(sequence.frame_index[t]):06d}.png" for t in frames}
 
 
-def _checked(picture: np.ndarray, sequence: PoseSequence, t: int) -> np.ndarray:
+def _checked(picture: np.ndarray, size: tuple[int, int], t: int) -> np.ndarray:
     h, w = picture.shape[:2]
-    if (w, h) != sequence.size:
-        found, expected = f"{w} x {h}", "{} x {}".format(*sequence.size)
+    if (w, h) != tuple(size):
+        found, expected = f"{w} x {h}", "{} x {}".format(*size)
         raise InputError(f"the picture of frame {t} has {found} pixels, its poses are of {expected}: name their source")
     return picture
 
@@ -173,19 +177,24 @@ def _around(box: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.concatenate([np.minimum(box[:2], low), np.maximum(box[2:], high)])
 
 
+def _image(file: Path, size: tuple[int, int], name: str, frame: int) -> dict[str, Any]:
+    """The entry of a picture, without its id."""
+    return {"file_name": file.name, "width": size[0], "height": size[1], "clip": name, "frame_index": frame}
+
+
 def _merged(
-    before: Mapping[str, Any], sequence: PoseSequence, name: str, new: Sequence[tuple[Path, int, list[dict[str, Any]]]]
+    before: Mapping[str, Any],
+    sequence: PoseSequence,
+    name: str,
+    new: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]],
 ) -> dict[str, Any]:
-    """The content of a part with the clip's new frames in place of its old ones; ids count from 1."""
+    """The content of a part with the clip's new frames, pictures and people, in place of its old ones; ids count from
+    1."""
     kept = [image for image in before.get("images", ()) if image["clip"] != name]
     people: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in kept}
     for annotation in before.get("annotations", ()):
         people.get(annotation["image_id"], []).append(annotation)
-    w, h = sequence.size
-    pairs = [(image, people[image["id"]]) for image in kept]
-    for file, t, found in new:
-        frame = int(sequence.frame_index[t])
-        pairs.append(({"file_name": file.name, "width": w, "height": h, "clip": name, "frame_index": frame}, found))
+    pairs = [*((image, people[image["id"]]) for image in kept), *new]
     pairs.sort(key=lambda pair: (pair[0]["clip"], pair[0]["frame_index"]))
     images = [{**image, "id": number} for number, (image, _) in enumerate(pairs, start=1)]
     rows = [(number, row) for number, (_, found) in enumerate(pairs, start=1) for row in found]
@@ -202,7 +211,8 @@ def _source_of(sequence: PoseSequence) -> dict[str, Any]:
     origin = sequence.meta.get("origin") or {}
     source = origin.get("source")
     known = source.get("sha256") if isinstance(source, Mapping) else None
-    return {"source": str(sequence.meta.get("source") or ""), "sha256": known}
+    name, frames = str(sequence.meta.get("source") or ""), len(sequence)
+    return {"source": name, "frames": frames, "size": list(sequence.size), "sha256": known}
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------

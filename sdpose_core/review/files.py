@@ -126,5 +126,5 @@ def write_looked_at(session: ReviewSession, out: Path, name: str) -> tuple[Path,
         raise InputError("no frame was corrected or found right yet: training data are made of these")
     from ..exports.training_data import write_training_data
 
-    write_training_data(sequence, frames, session.pictures.picture, out, name)
+    write_training_data(sequence, frames, session.pictures.picture, out, name, sizes=session.sizes)
     return out, len(frames), int(people.sum())

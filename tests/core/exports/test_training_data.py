@@ -162,6 +162,13 @@ def test_nobody_and_other_pictures(tmp_path: Path) -> None:
         write_training_data(clip(), [1], lambda _: np.zeros((20, 10, 3), np.uint8), tmp_path, "a")
 
 
+def test_pictures_of_several_sizes(tmp_path: Path) -> None:
+    sizes = [(60 + t, 64) for t in range(FRAMES)]
+    shown = {t: np.zeros((h, w, 3), np.uint8) for t, (w, h) in enumerate(sizes)}
+    write_training_data(clip(), [1, 2], shown.__getitem__, tmp_path, "a", sizes=sizes)
+    assert [image["width"] for part in ("train", "val") for image in read(tmp_path, part)["images"]] == [61, 62]
+
+
 # --- sdpose export ---------------------------------------------------------------------------------------------------
 
 

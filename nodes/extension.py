@@ -14,8 +14,10 @@ from .estimate import EstimatePoses
 from .faces import FaceCrops
 from .files import LoadPoses, SavePoses
 from .host.folders import register_folder, serve_help_and_graphs, warn_if_old
+from .host.reviews import serve_review_page
 from .load import DownloadWeights, LoadModel
 from .retarget import RetargetPoses
+from .review import ReviewPoses
 from .select import FilterPoses, SelectPerson
 from .sequence_files import ExportSequence, LoadSequence
 from .track import SmoothPoses, TrackPoses
@@ -36,6 +38,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     AnimateAnyone,
     TrackPoses,
     SmoothPoses,
+    ReviewPoses,
     RetargetPoses,
     ExportSequence,
     LoadSequence,
@@ -51,6 +54,7 @@ class SDPoseAnnotatorExtension(ComfyExtension):
         warn_if_old()
         register_folder()
         serve_help_and_graphs()
+        serve_review_page()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes, in menu order."""

@@ -38,7 +38,7 @@ def video_file(video: Any) -> Iterator[Path | None]:
     if isinstance(source, str) and not start and not duration:
         yield Path(source)
         return
-    folder = _temporary_folder()
+    folder = temporary_folder()
     try:
         yield _copy(video, source, start, duration, folder)
     finally:
@@ -59,7 +59,7 @@ def _window_of(video: Any) -> tuple[float, float]:
     return float(start), float(duration)
 
 
-def _temporary_folder() -> Path:
+def temporary_folder() -> Path:
     import folder_paths
 
     root = Path(folder_paths.get_temp_directory())

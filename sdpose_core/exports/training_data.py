@@ -60,7 +60,7 @@ def write_training_data(
 
     Args:
         frames: positions in the sequence, in any order.
-        picture_of: position -> RGB uint8 (h, w, 3) of the sequence's size; called in the order of the frames.
+        picture_of: position -> RGB uint8 (h, w, 3) of the frame's size; called in the order of the frames.
         out: a new folder, or one that was written by this function.
         name: of the clip, for the files; no path.
         sizes: (w, h) of the picture of each frame of the sequence, if they differ; None: the sequence's.
@@ -75,13 +75,13 @@ def write_training_data(
         raise InputError("nobody has labeled points in these frames: correct some, or choose other frames")
     before = _read_before(out)
     _check_same(before, sequence, name, out)
-    of_frame = {t: sequence.size if sizes is None else sizes[t] for t in chosen}
+    size_of = {t: sequence.size if sizes is None else sizes[t] for t in chosen}
     for t in chosen:
-        write_png(files[t], _checked(picture_of(t), of_frame[t], t), {_KEY: name})
+        write_png(files[t], _checked(picture_of(t), size_of[t], t), {_KEY: name})
     parts = split_frames(chosen)
     written = []
     for part in PARTS:
-        new = [(_image(files[t], of_frame[t], name, int(sequence.frame_index[t])), people[t]) for t in parts[part]]
+        new = [(_image(files[t], size_of[t], name, int(sequence.frame_index[t])), people[t]) for t in parts[part]]
         content = _merged(before[part], sequence, name, new)
         written += _write_part(out / "annotations" / f"{part}.json", content)
     _remove_old(before, name, set(files.values()), out)

@@ -65,7 +65,7 @@ class Canvas:
         if sequence.edited is not None:
             self.marks[sequence.edited] = CHANGED
             self._mark_earlier_keyframes(sequence)
-        self.first_keypoints = sequence.keypoints
+        self.first_keypoints = np.array(sequence.keypoints)
         self._change: Change | None = None
 
     def _mark_earlier_keyframes(self, sequence: PoseSequence) -> None:

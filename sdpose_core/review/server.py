@@ -73,7 +73,7 @@ class Routes:
 
         @functools.wraps(handler)
         async def answer(request: web.Request) -> web.StreamResponse:
-            session = self._find(request.match_info["token"]) if _is_same_origin(request) else None
+            session = self._find(request.match_info["token"]) if is_same_origin(request) else None
             if session is None:
                 return _json({"error": "this address is not known: open the one that sdpose review prints"}, 403)
             try:
@@ -166,7 +166,7 @@ _ACTIONS: dict[str, Callable[[ReviewSession, dict[str, Any]], Any]] = {
 }
 
 
-def _is_same_origin(request: web.Request) -> bool:
+def is_same_origin(request: web.Request) -> bool:
     """Whether a page of this server sent the request, or a user typed it, and no page of another site."""
     origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):

@@ -58,6 +58,10 @@ def get_temp_directory() -> str:
     return get_directory_by_type("temp")
 
 
+def get_system_user_directory(name: str) -> str:
+    return os.path.join(base, "user", f"__{name}")
+
+
 def get_annotated_filepath(name: str) -> str:
     for kind in ("input", "output"):
         if name.endswith(f"[{kind}]"):

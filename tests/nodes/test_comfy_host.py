@@ -1,18 +1,12 @@
 """The nodes in a real ComfyUI: `COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/nodes/test_comfy_host.py`.
 
-ComfyUI runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it. It is
-started on the CPU with folders of its own (nothing in the checkout is written to) and this pack under a name with a
-space in it.
+How it is started: `tests/support/comfy_host.py`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -24,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from paths import GOLDEN, ROOT
-from PIL import Image
+from comfy_host import COMFYUI_PATH, SCHEMAS, Server, make_base, node, running
+from pack_loading import FOLDER_NAME
+from paths import ROOT
 from safetensors.torch import save_file
 from tiny import BODY as TINY
 
@@ -36,9 +31,6 @@ from sdpose_core.poses import PoseSequence
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
 from sdpose_core.video.opening import frame_count
 
-FOLDER_NAME = "ComfyUI-SDPose Annotator v1.0"
-COMFYUI_PATH = os.environ.get("COMFYUI_PATH")
-SCHEMAS = json.loads((GOLDEN / "node_schemas.json").read_text(encoding="utf-8"))
 PICTURE = "astronaut.png"
 CLIP = "dancer.mp4"
 TWINS = ROOT / "tests" / "workflows_api"
@@ -49,107 +41,13 @@ pytestmark = [
 ]
 
 
-class Server:
-    """A running ComfyUI."""
-
-    def __init__(self, base: Path, port: int, process: subprocess.Popen, log: Path) -> None:
-        self.base, self.port, self.process, self.log = base, port, process, log
-
-    def call(self, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data)
-        request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.loads(response.read() or b"null")
-        except urllib.error.HTTPError as error:
-            return json.loads(error.read())
-
-    def queue(self, prompt: dict[str, Any]) -> str:
-        answer = self.call("/prompt", {"prompt": prompt})
-        assert "prompt_id" in answer, answer
-        return answer["prompt_id"]
-
-    def wait(self, prompt_id: str, seconds: float = 300) -> dict[str, Any]:
-        """The history entry of a prompt that ended; after the queue says so, as the history may lag behind."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            entry = self.call(f"/history/{prompt_id}").get(prompt_id)
-            if entry and entry["status"]["status_str"] in ("success", "error"):
-                return entry
-            time.sleep(0.1)
-        raise TimeoutError(f"prompt {prompt_id} did not end; log:\n{self.log.read_text()[-2000:]}")
-
-    def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
-        """Outputs of a prompt that succeeds, by node."""
-        entry = self.wait(self.queue(prompt))
-        assert entry["status"]["status_str"] == "success", entry["status"]["messages"]
-        return entry["outputs"]
-
-    def error(self, prompt: dict[str, Any]) -> str:
-        """The message of a prompt that fails while it runs."""
-        entry = self.wait(self.queue(prompt))
-        return next(message["exception_message"] for kind, message in entry["status"]["messages"] if "error" in kind)
-
-    def picture(self, outputs: dict[str, Any], node: str) -> np.ndarray:
-        """The last picture that a node showed or saved."""
-        found = outputs[node]["images"][-1]
-        with Image.open(self.base / found["type"] / found["subfolder"] / found["filename"]) as image:
-            return np.asarray(image.convert("RGB"))
-
-
-def interpreter(comfyui: Path) -> str:
-    """The Python that has ComfyUI's packages."""
-    found = os.environ.get("COMFYUI_PYTHON")
-    candidates = [
-        folder / name / "bin" / "python" for folder in (comfyui, comfyui.parent) for name in ("venv", ".venv")
-    ]
-    return found or next((str(path) for path in candidates if path.exists()), sys.executable)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    base = tmp_path_factory.mktemp("comfy")
-    for name in ("input", "output", "temp", "user", "custom_nodes", "models/checkpoints", "models/sdpose"):
-        (base / name).mkdir(parents=True)
-    (base / "custom_nodes" / FOLDER_NAME).symlink_to(ROOT, target_is_directory=True)
-    for file in (PICTURE, "anime_sylvie.png", CLIP):
-        shutil.copy(ROOT / "tests" / "data" / file, base / "input")
-    shutil.copy(ROOT / "tests" / "data" / CLIP, base / "input" / "group.mp4")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    comfyui, log = Path(str(COMFYUI_PATH)).resolve(), base / "comfy.log"
-    command = [interpreter(comfyui), str(comfyui / "main.py"), "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
-    command += ["--base-directory", str(base), "--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
-    with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=base, stdout=out, stderr=subprocess.STDOUT)
-    running = Server(base, port, process, log)
-    try:
-        _wait_until_it_serves(running)
-        yield running
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _wait_until_it_serves(server: Server, seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            server.call("/system_stats")
-            return
-        except OSError:
-            assert server.process.poll() is None, server.log.read_text()[-4000:]
-            time.sleep(0.5)
-    raise TimeoutError(server.log.read_text()[-4000:])
-
-
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    """A node of a prompt, with the defaults of its schema for what is not given."""
-    declared = SCHEMAS.get(kind, {"inputs": {}})["inputs"]
-    defaults = {name: entry["default"] for name, entry in declared.items() if "default" in entry}
-    return {"class_type": kind, "inputs": {**defaults, **inputs}}
+    data = ROOT / "tests" / "data"
+    base = make_base(tmp_path_factory.mktemp("comfy"), [data / file for file in (PICTURE, "anime_sylvie.png", CLIP)])
+    shutil.copy(data / CLIP, base / "input" / "group.mp4")
+    with running(base) as server:
+        yield server
 
 
 def image_node() -> dict[str, Any]:

@@ -20,7 +20,8 @@ def length(vectors: np.ndarray) -> np.ndarray:
 def middle_of_seven(values: np.ndarray, stretch: np.ndarray) -> np.ndarray:
     """(N, ...) -> (N, ...): median of the known ones of each frame with three neighbors on either side.
 
-    If their number is even, one of the two in the middle; NaN without any. Steady motion is kept, however fast.
+    If their number is even, one of the two in the middle; NaN without any. Steady motion is kept, however fast; beyond
+    the ends the path goes on as its mirror image through the end.
     """
     return _in_stretches(_middle_of_seven, values, stretch)
 
@@ -55,8 +56,7 @@ def _shifted(values: np.ndarray, by: int) -> np.ndarray:
 
 def _middle_of_seven(values: np.ndarray) -> np.ndarray:
     """Unknown values count as infinite, high and low in turns, which leaves the middle of the others in the middle."""
-    edge = np.full((3, *values.shape[1:]), np.nan, values.dtype)
-    padded = np.concatenate([edge, values, edge])
+    padded = np.concatenate([_beyond(values)[::-1], values, _beyond(values[::-1])])
     unknown = np.isnan(padded)
     if unknown.any():
         turn = np.cumsum(unknown, axis=0, dtype=np.int32) % 2 == 0
@@ -67,6 +67,14 @@ def _middle_of_seven(values: np.ndarray) -> np.ndarray:
     kept = _without_extremes([*kept, windows[5]])
     [middle] = _without_extremes([*kept, windows[6]])
     return np.where(np.isinf(middle), np.nan, middle)
+
+
+def _beyond(values: np.ndarray) -> np.ndarray:
+    """(3, ...) what comes before the first of the values, the nearest first; NaN where unknown."""
+    result = np.full((3, *values.shape[1:]), np.nan, values.dtype)
+    known = values[1:4]
+    result[: len(known)] = 2 * values[:1] - known
+    return result
 
 
 def _without_extremes(values: list[np.ndarray]) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ def write_training_data(
     """Write frames and the people in them; returns the files, pictures first.
 
     Points placed by hand are visible (2), deleted ones not labeled (0). Others are visible from `threshold` up, unless
-    they are `DOUBTFUL`.
+    they are `DOUBTFUL` and nobody found the person right in a review.
 
     Args:
         frames: positions in the sequence, in any order.
@@ -70,7 +70,8 @@ def write_training_data(
     """
     out, chosen = Path(out), sorted(set(frames))
     files = _picture_files(sequence, chosen, out, name)
-    people = {t: _people(sequence, t, threshold) for t in chosen}
+    right = _found_right(sequence)
+    people = {t: _people(sequence, t, threshold, right) for t in chosen}
     if not any(map(_is_labeled, [row for rows in people.values() for row in rows])):
         raise InputError("nobody has labeled points in these frames: correct some, or choose other frames")
     before = _read_before(out)
@@ -139,7 +140,16 @@ def split_frames(frames: Sequence[int]) -> dict[str, Sequence[int]]:
 # --- annotations -----------------------------------------------------------------------------------------------------
 
 
-def _people(sequence: PoseSequence, t: int, threshold: float) -> list[dict[str, Any]]:
+def _found_right(sequence: PoseSequence) -> set[tuple[int, int]]:
+    """(position, track id) of who was found right in a review."""
+    review = sequence.meta.get("review")
+    listed = review.get("checked") if isinstance(review, Mapping) else None
+    return {(pair[0], pair[1]) for pair in listed or () if isinstance(pair, list) and len(pair) == 2}
+
+
+def _people(
+    sequence: PoseSequence, t: int, threshold: float, right: Collection[tuple[int, int]]
+) -> list[dict[str, Any]]:
     """The annotations of a frame, without ids."""
     points, poses = KEYPOINT_SETS[sequence.keypoint_set], sequence.frame(t)
     seen = sequence.track_ids[t] >= 0
@@ -147,6 +157,7 @@ def _people(sequence: PoseSequence, t: int, threshold: float) -> list[dict[str, 
     doubtful = np.zeros(poses.scores.shape, bool)
     if sequence.distrust is not None:
         doubtful = np.nan_to_num(sequence.distrust[t, seen]) >= DOUBTFUL
+        doubtful &= [[(t, track) not in right] for track in sequence.track_ids[t, seen].tolist()]
     rows = point_rows(poses)
     there = rows[..., 2] >= drawing_threshold(sequence.meta, threshold)
     labeled = (rows[..., 2] > 0) & (edited | (there & ~doubtful))

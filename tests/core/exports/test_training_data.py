@@ -96,6 +96,14 @@ def test_doubtful_points_are_not_labeled_unless_they_were_placed(tmp_path: Path)
     assert not first[5].any()
 
 
+def test_doubtful_points_of_who_was_found_right_are_labeled(tmp_path: Path) -> None:
+    distrust = np.full((FRAMES, 2, 17), 0.9, np.float32)
+    sequence = clip(distrust=distrust, meta={"review": {"checked": [[2, 4]]}})
+    write_training_data(sequence, [2, 3], picture, tmp_path, "dance")
+    assert [a["num_keypoints"] for a in read(tmp_path, "train")["annotations"]] == [16, 0]
+    assert [a["num_keypoints"] for a in read(tmp_path, "val")["annotations"]] == [0, 0]
+
+
 def test_clips_share_a_folder_and_replace_their_own_frames(tmp_path: Path) -> None:
     write_training_data(clip(), [1, 2, 3], picture, tmp_path, "dance")
     other = clip(meta={"source": "walk.mp4"})

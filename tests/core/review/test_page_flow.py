@@ -95,7 +95,7 @@ def test_a_name_with_markup_is_shown_as_text(tmp_path, browser):
         assert page.locator("img").count() == 0 and page.title() != "1"
 
 
-@pytest.mark.parametrize("size", [(1366, 768), (2560, 1440)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", [(1000, 650), (1366, 768), (2560, 1440)], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("query", ["?lang=en&theme=light", "?lang=zh&theme=dark"])
 def test_every_control_of_the_bars_is_inside_the_window(tmp_path, browser, size, query):
     two_people().save(tmp_path / "clip.pose.npz")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...sdpose_core.errors import InputError, SDPoseError
+from ...sdpose_core.texts import parse_json
 from ..sockets.review_pictures import ReviewPictures
 from .corrections import Corrections, digest_of
 from .model import PreviewModel
@@ -205,8 +206,8 @@ async def _open_page(request: web.Request) -> web.Response:
 
     if not is_same_origin(request) or request.content_type != "application/json":
         return web.json_response({"error": "expected a request of ComfyUI's own page"}, status=403)
-    body = await request.json()
     try:
+        body = parse_json(await request.text(), "request", "an object with corrections and node", dict)
         name = Corrections(body.get("corrections", "")).name
         token = await asyncio.to_thread(REVIEWS.open, name, str(body.get("node", "")))
     except SDPoseError as error:

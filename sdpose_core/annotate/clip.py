@@ -25,6 +25,8 @@ from ..names import output_name
 from ..origins import Origin, is_drawn, kept_poses, mark_of, mark_text, refuse_orphans, remove_stale
 from ..poses import PoseSequence, count_people
 from ..sequences.cleaning import clean, drawing_threshold
+from ..sequences.distrust import with_distrust
+from ..sequences.doubts import figures
 from ..sequences.people import select_people
 from ..sequences.short_tracks import LEFT_OUT, drop_short_tracks
 from ..version import __version__
@@ -105,6 +107,7 @@ class ClipOutcome:
         batch_size: crops per pass at the end; None if the estimator has none.
         files: the files written, or kept.
         notes: unusual events.
+        distrust: with `ClipOptions.check` the `doubts.figures` of the poses, else empty.
     """
 
     source: Path
@@ -116,6 +119,7 @@ class ClipOutcome:
     batch_size: int | None = None
     files: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    distrust: Mapping[str, Any] = field(default_factory=dict)
 
 
 def annotate_clip(
@@ -165,7 +169,7 @@ def annotate_clip(
         path, origin, out = Path(video.info.path), clip_origin(video, options, asked), Path(out)
         chosen = (name(origin) if callable(name) else name) or clip_name(path)
         files = ClipFiles(out, output_name(chosen, out), options.codec)
-        kept = None if options.overwrite else _kept_poses(files, origin, options)
+        kept = None if options.overwrite else _checked(_kept_poses(files, origin, options), files, options)
         todo = list(files.drawings(options)) if kept is None else _to_draw(files, kept, options)
         if kept is not None and not todo:
             return _kept(path, files, kept, options)
@@ -176,9 +180,9 @@ def annotate_clip(
             run.draw(todo, sequence, on_draw)
             run.tidy()
     if kept is None:
-        return _done(path, files.name, sequence, [files.sequence, *todo], run.notes)
+        return _done(path, files.name, sequence, [files.sequence, *todo], run.notes, options)
     again = f"drawn again from the keypoints: {', '.join(file.name for file in todo)}"
-    return _done(path, files.name, sequence, todo, [again, *run.notes])
+    return _done(path, files.name, sequence, todo, [again, *run.notes], options)
 
 
 def clip_name(path: Path) -> str:
@@ -205,6 +209,18 @@ def _kept_poses(files: ClipFiles, origin: Origin, options: ClipOptions) -> PoseS
     return None
 
 
+def _checked(kept: PoseSequence | None, files: ClipFiles, options: ClipOptions) -> PoseSequence | None:
+    """The kept poses with distrust, if it is asked for; their file gets it too.
+
+    The poses before cleaning are gone: distrust is computed without them.
+    """
+    if kept is None or not options.check or kept.distrust is not None:
+        return kept
+    checked = with_distrust(kept)
+    checked.save(files.sequence)
+    return checked
+
+
 def _to_draw(files: ClipFiles, sequence: PoseSequence, options: ClipOptions) -> list[Path]:
     """The videos that are missing, damaged or drawn otherwise."""
     marks = {file: files.mark(output, sequence, options) for file, output in files.drawings(options).items()}
@@ -219,16 +235,26 @@ def _kept(source: Path, files: ClipFiles, sequence: PoseSequence, options: ClipO
         with WorkFolder(files.work) as work:
             work.remove()
     people, found = _people(sequence), [files.sequence, *files.drawings(options)]
-    return ClipOutcome(source, files.name, "kept", message, len(sequence), people, _batch_size(sequence), found)
+    return ClipOutcome(
+        source, files.name, "kept", message, len(sequence), people, _batch_size(sequence), found,
+        distrust=_figures(sequence, options),
+    )  # fmt: skip
 
 
-def _done(source: Path, name: str, sequence: PoseSequence, written: list[Path], notes: list[str]) -> ClipOutcome:
+def _figures(sequence: PoseSequence, options: ClipOptions) -> dict[str, Any]:
+    return figures(sequence) if options.check else {}
+
+
+def _done(
+    source: Path, name: str, sequence: PoseSequence, written: list[Path], notes: list[str], options: ClipOptions
+) -> ClipOutcome:
     people, frames = _people(sequence), len(sequence)
     size = f"{counted(frames, 'frame')}, {count_people(people)}"
     if short := sequence.meta.get("clip", {}).get("counts", {}).get(LEFT_OUT):
         size += f" ({counted(short, 'short track')} left out)"
     message = "; ".join([size, str(sequence.meta.get("model", "unknown model")), *notes])
-    return ClipOutcome(source, name, "done", message, frames, people, _batch_size(sequence), written, notes)
+    batch_size, distrust = _batch_size(sequence), _figures(sequence, options)
+    return ClipOutcome(source, name, "done", message, frames, people, batch_size, written, notes, distrust)
 
 
 def _people(sequence: PoseSequence) -> int:
@@ -336,7 +362,9 @@ class _Run:
         }
         own = {"source": Path(self.video.info.path).name, "clip_settings": settings, "origin": self.origin.as_meta()}
         meta = {**raw.meta, **own, **meta}
-        return finish_sequence(replace(raw, meta={**meta, **({"damage": damage} if damage else {})}), self.options)
+        raw = replace(raw, meta={**meta, **({"damage": damage} if damage else {})})
+        finished = finish_sequence(raw, self.options)
+        return with_distrust(finished, raw) if self.options.check else finished
 
     def _save_partial(self) -> None:
         if not len(self.work):

@@ -58,6 +58,7 @@ class ClipOptions:
         min_track: people who are in the clip for less than this many seconds are left out; 0 keeps everybody. See
             `drop_short_tracks`.
         person: who is kept.
+        check: also compute which points to distrust, see `sequences.distrust`; it changes no pose.
         style, parts, threshold: of the pose video, see `draw_poses`.
         size, fit: (w, h) of the pose video and how the frame is fitted to it; None: the source's size.
         line_width: see `draw_poses`.
@@ -82,6 +83,7 @@ class ClipOptions:
     clean: CleanOptions | None = field(default_factory=CleanOptions)
     min_track: float = MIN_SECONDS
     person: Selection = field(default_factory=Selection)
+    check: bool = False
     style: str = "controlnet"
     parts: tuple[str, ...] | None = None
     threshold: float = 0.3

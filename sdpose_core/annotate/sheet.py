@@ -50,6 +50,7 @@ class Row:
         files: what lies in OUT of it.
         shown: the frame of the thumbnails, of a clip: the worst one with people.
         picture, overlay: thumbnails as WebP; empty if there are none.
+        doubt: who is doubtful in the frame, and why, on the page of doubtful frames.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Row:
     shown: str = ""
     picture: bytes = b""
     overlay: bytes = b""
+    doubt: str = ""
 
     @property
     def score(self) -> float | None:
@@ -95,7 +97,7 @@ def make_row(row: Row, poses: Path, read: Reader, threshold: float, **look: Any)
             shown=f"frame {sequence.frame_index[frame]}" if len(sequence) > 1 else "",
         )  # fmt: skip
         image = read(int(sequence.frame_index[frame]))
-        picture, drawn = _thumbnails(image, sequence.frame(frame), threshold=threshold, **look)
+        picture, drawn = thumbnails(image, sequence.frame(frame), threshold=threshold, **look)
         return replace(row, picture=picture, overlay=drawn)
     except SDPoseError as error:
         return replace(row, message=f"{row.message}; {error}" if row.message else str(error))
@@ -138,12 +140,17 @@ def _found(meta: Any) -> tuple[str, ...]:
     return (str(meta["boxes_from"]),) if meta.get("boxes_from") else ()
 
 
-def _thumbnails(image: np.ndarray, poses: Poses, **look: Any) -> tuple[bytes, bytes]:
-    """The picture and the overlay as WebP."""
+def thumbnails(image: np.ndarray, poses: Poses, side: int = THUMBNAIL, **look: Any) -> tuple[bytes, bytes]:
+    """The picture, RGB uint8 (h, w, 3), and its overlay as WebP.
+
+    Args:
+        side: pixels of the longer side.
+        look: see `draw_poses`.
+    """
     import cv2
 
     w, h = poses.size
-    scale = THUMBNAIL / max(w, h)
+    scale = side / max(w, h)
     size = max(round(w * scale), 1), max(round(h * scale), 1)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return _webp(small), _webp(overlay(small, place(poses, size, "stretch"), line_width=_LINE_WIDTH, **look))
@@ -162,19 +169,21 @@ def check_sheet(path: Path, overwrite: bool) -> None:
     if overwrite or not os.path.lexists(path):
         return
     try:
-        ours = _GENERATOR in read_text(path)[:2000]
+        ours = _MARK in read_text(path)[:2000]
     except InputError:
         ours = False
     if not ours:
         raise OtherOrigin(f"{path} exists, but it is no contact sheet of sdpose: {INSTEAD}")
 
 
-_GENERATOR = f'<meta name="generator" content="{MARK}'
+_MARK = f'<meta name="generator" content="{MARK}'
+GENERATOR = f'{_MARK} {__version__}">'
+"""The line of a page's head which shows that it is ours."""
 
 
 def write_sheet(path: Path, rows: Iterable[Row]) -> None:
     """Write the sheet, atomically. Raises `InputError` if it cannot be written."""
     ordered = sorted(rows, key=Row.order)
     with atomic_write(path) as file:
-        for part in page(ordered, path.parent, f'{_GENERATOR} {__version__}">'):
+        for part in page(ordered, path.parent, GENERATOR):
             file.write(part.encode("utf-8", "replace"))

@@ -44,13 +44,19 @@ a:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 """
 
 
-def page(rows: Sequence[Row], folder: Path, generator: str) -> Iterator[str]:
-    """The parts of the page that shows `rows` in their order; links are relative to `folder`."""
-    title = f"Contact sheet: {_text(folder.resolve().name)}"
+def page(
+    rows: Sequence[Row], folder: Path, generator: str, *, title: str = "Contact sheet", summary: str | None = None
+) -> Iterator[str]:
+    """The parts of the page that shows `rows` in their order; links are relative to `folder`.
+
+    `summary` is the line below the title; None: how many inputs there are, and how they are sorted.
+    """
+    title = _text(f"{title}: {folder.resolve().name}")
+    below = _summary(rows) if summary is None else _text(summary)
     yield (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{generator}\n'
         f'<meta name="viewport" content="width=device-width">\n<title>{title}</title>\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p>{_summary(rows)}</p>\n</header>\n<main>\n<ol>\n"
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p>{below}</p>\n</header>\n<main>\n<ol>\n"
     )
     for row in rows:
         yield _card(row, folder)
@@ -66,7 +72,7 @@ def _summary(rows: Sequence[Row]) -> str:
 
 
 def _card(row: Row, folder: Path) -> str:
-    kind = "failed" if row.status == "failed" else "nobody" if not row.scores else "people"
+    kind = "failed" if row.status == "failed" else "people" if row.scores or row.doubt else "nobody"
     parts = [f"<h2>{_text(row.name)}</h2>", _views(row, folder), f"<p>{_people(row)}</p>"]
     parts += [f'<p class="dim">found by: {_text("; ".join(row.found))}</p>'] if _adds(row) else []
     parts += [f'<p class="{"bad" if kind == "failed" else "dim"}">{_text(row.message)}</p>'] if row.message else []
@@ -82,6 +88,8 @@ def _adds(row: Row) -> bool:
 
 
 def _people(row: Row) -> str:
+    if row.doubt:
+        return f"<strong>{_text(row.doubt)}</strong>"
     if row.status == "failed":
         return '<strong class="bad">failed</strong>'
     if row.score is None:

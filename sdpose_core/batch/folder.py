@@ -86,6 +86,7 @@ class Record:
         shard: "i/n", or None.
         host: name of the machine.
         finished: Unix time.
+        distrust: with --check the figures of the poses, see `doubts.figures`; else empty.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Record:
     shard: str | None = None
     host: str = ""
     finished: float = 0.0
+    distrust: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self) -> bytes:
         """One line of JSON. Names that are not valid Unicode keep their bytes as escapes."""
@@ -123,7 +125,7 @@ class Record:
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("name", "source", "status", "message", "settings", "host"), str),
     **dict.fromkeys(("frames", "people"), int), **dict.fromkeys(("seconds", "finished"), (int, float)),
-    "batch_size": (int, NoneType), "files": dict, "shard": (str, NoneType),
+    "batch_size": (int, NoneType), "files": dict, "shard": (str, NoneType), "distrust": dict,
 }  # fmt: skip
 """Of the fields of a record."""
 
@@ -192,6 +194,7 @@ class Batch:
                 files = {path.relative_to(self.out).as_posix(): os.path.getsize(path) for path in outcome.files}
                 about = {"status": outcome.status, "message": outcome.message, "people": outcome.people}
                 about |= {"frames": outcome.frames, "batch_size": outcome.batch_size, "files": files}
+                about |= {"distrust": dict(outcome.distrust)} if outcome.distrust else {}
         except CannotStart:
             raise
         except SDPoseError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotate.clip import ClipOutcome, annotate_clip
+from ..batch.by_distrust import write_by_distrust
 from ..batch.folder import Attempts, Batch, CannotStart, Record, annotate_videos, one_after_another, starting
 from ..batch.inputs import Item, find_items
 from ..batch.ray import on_ray
@@ -39,12 +40,13 @@ from .arguments import (
     show_path,
     start_output,
 )
+from .check import check_path, write_batch_check
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import Moment, progress_bar
 from .sheet import add_sheet_argument, sheet_path, write_clip_sheet
 
 _NOT_SETTINGS = (
-    "actors", "batch_size", "command", "config", "device", "download", "inputs", "lists", "out", "overwrite",
+    "actors", "batch_size", "check", "command", "config", "device", "download", "inputs", "lists", "out", "overwrite",
     "print_config", "ray", "recursive", "run", "shard", "sheet", "verbose",
 )  # fmt: skip
 """Options that do not change a result, and those that `ClipRun` compares itself."""
@@ -87,6 +89,7 @@ def _run_batch(args: argparse.Namespace) -> int:
             raise InputError("--boxes holds the boxes of one video: use 'sdpose video' for it")
         batch = Batch.begin(check_folder(args.out).absolute(), settings_hash(args), shard)
         sheet = sheet_path(args, batch)
+        check = check_path(args, batch)
     count = len(shard.choose(found.items) if shard else found.items)
     done: list[Record] = []
     with (
@@ -97,6 +100,10 @@ def _run_batch(args: argparse.Namespace) -> int:
         failed = _report(_kept_in(done, records), bar, no_items)
     if sheet:
         write_clip_sheet(sheet, done, args)
+    if check:
+        write_batch_check(check, done, args)
+        for path in write_by_distrust(batch, found.items):
+            say(f"sorted by distrust: {path}")
     show_path(batch.manifest())
     return SOME_FAILED if failed else OK
 

@@ -38,6 +38,9 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", action="store_true", help="also write NAME_compare.mp4: video, overlay and poses side by side"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="also find out which points to distrust, and name the worst frames"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results, whatever they were made from")
     add_estimator_arguments(parser)
     add_detector_arguments(parser)
@@ -141,7 +144,7 @@ def clip_options(args: argparse.Namespace) -> ClipOptions:
         style=args.style, parts=args.parts, threshold=args.threshold, size=args.size, fit=args.fit,
         line_width=args.line_width, codec=args.codec or "lossless", playable=args.playable, overlay=args.overlay,
         compare=args.compare, overwrite=args.overwrite, frame_rate=args.frame_rate,
-        background=args.alpha_color,
+        background=args.alpha_color, check=args.check,
     )  # fmt: skip
 
 

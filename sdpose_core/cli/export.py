@@ -56,8 +56,9 @@ def add_parser(commands: Any) -> None:
     sub.add_argument("--overwrite", action="store_true", help="replace existing files")
     group = sub.add_argument_group("input")
     group.add_argument(
-        "--video", type=arguments.path, metavar="SOURCE", help="the source video, for faces and training lists"
-    )
+        "--video", "--pictures", type=arguments.path, metavar="SOURCE",
+        help="the source, a video or a folder of pictures: for faces, training lists, and with coco for training data",
+    )  # fmt: skip
     group.add_argument(
         "--reference", type=arguments.path, metavar="FILE", help="the character: a .pose.npz, OpenPose JSON or picture"
     )
@@ -74,7 +75,9 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--name", help="NAME of the results (default: as SEQ)")
     group.add_argument("--size", type=size, metavar="WxH", help="size of the canvas")
     group.add_argument("--fit", choices=("pad", "crop", "stretch"), help="how to fit the poses to the canvas")
-    group.add_argument("--frames", metavar="RULE", help="all, a number such as 77, or a rule such as 4n+1")
+    group.add_argument(
+        "--frames", metavar="RULE", help="all, a number such as 77, a rule such as 4n+1, or (coco) edited"
+    )
     group.add_argument(
         "--frame-rate", type=_rate, metavar="R",
         help="such as 16 or 30000/1001, or source; of JSON, which has no times, it is also the source's",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 GROUPS = {
     "estimate poses": ("image", "video", "batch"),
-    "use poses": ("draw", "export", "retarget", "info"),
+    "use poses": ("draw", "export", "import", "retarget", "info"),
     "weights and this machine": ("download", "doctor", "convert", "bench"),
 }
 """The commands, the most used ones first. One that is missing here comes last."""
@@ -37,8 +37,8 @@ MAIN_OPTIONS = {
     ),
     "draw": ("--out", "--overwrite", "--background", "--canvas", "--frame-rate", "--style", "--threshold", "--size"),
     "export": (
-        "--to", "--out", "--overwrite", "--video", "--reference", "--canvas", "--person", "--name", "--size",
-        "--frames", "--frame-rate",
+        "--to", "--out", "--overwrite", "--video", "--pictures", "--reference", "--canvas", "--person", "--name",
+        "--size", "--frames", "--frame-rate",
     ),
     "retarget": ("--to", "--out", "--overwrite", "--canvas", "--method", "--person", "--match", "--size"),
     "convert": ("--layout", "--dtype", "--vae", "--overwrite"),
@@ -59,6 +59,10 @@ EXAMPLES = {
     "export": (
         "sdpose export sdpose_out/dancer.pose.npz --to animate_anyone",
         "sdpose export photo_keypoints.json --to coco -o annotations",
+    ),
+    "import": (
+        "sdpose import task.zip --video dancer.mp4",
+        "sdpose import annotations/photo_annotations.json -o corrected.pose.npz",
     ),
     "retarget": (
         "sdpose retarget sdpose_out/dancer.pose.npz --to character.png",

@@ -14,7 +14,7 @@ from ..checkpoints.download import download
 from ..errors import SDPoseError
 from ..streams import lasting_streams
 from ..version import __version__
-from . import batch, bench, convert, doctor, export, image, retarget, review, sequence, video
+from . import batch, bench, convert, doctor, export, image, import_poses, retarget, review, sequence, video
 from .arguments import (
     INTERRUPTED,
     OK,
@@ -113,7 +113,7 @@ def build_parser() -> CommandParser:
     parser.add_argument("--version", action="version", version=f"sdpose {__version__}")
     parser.set_defaults(verbose=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (image, video, batch, sequence, review, retarget, export, convert, bench, doctor):
+    for module in (image, video, batch, sequence, review, retarget, export, import_poses, convert, bench, doctor):
         module.add_parser(commands)
     _add_download(commands)
     for sub in commands.choices.values():

@@ -23,6 +23,7 @@ from ..video.opening import open_video
 from ..video.writer import CODECS, SUFFIX, codec_of
 from . import arguments
 from .arguments import OK, add_drawing_arguments, say, say_which_is_which, show_path
+from .check import check_lines, checked
 from .clip_arguments import add_codec_argument
 from .pose_files import SEQUENCE, add_json_arguments, is_pose_json, read_sequence, sequence_name
 from .progress import Bar
@@ -137,26 +138,37 @@ def _add_info(commands: Any) -> None:
     sub.add_argument("file", type=arguments.path, metavar="FILE", help="a .pose.npz, OpenPose JSON or a video")
     add_json_arguments(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
+    sub.add_argument(
+        "--check", action="store_true", help="also show the frames to distrust of each person, the worst first, and why"
+    )
     sub.set_defaults(run=_run_info)
 
 
 def _run_info(args: argparse.Namespace) -> int:
-    found = describe_file(args.file, args.canvas, args.frame_rate)
+    found = describe_file(args.file, args.canvas, args.frame_rate, check=args.check)
     if args.json:
         print(json.dumps(found, indent=2))
     else:
+        check = found.pop("check", None)
         for name, value in found.items():
             for line in _lines(name, value):
                 print(on_one_line(line))
+        for line in check_lines(check) if check else ():
+            print(on_one_line(line))
     return OK
 
 
 def describe_file(
-    path: Path, canvas: tuple[int, int] | None = None, frame_rate: Fraction | None = None
+    path: Path, canvas: tuple[int, int] | None = None, frame_rate: Fraction | None = None, *, check: bool = False
 ) -> dict[str, Any]:
-    """The contents of a pose file (see `read_sequence`) or a video as JSON-able values. Raises `InputError`."""
+    """The contents of a pose file (see `read_sequence`) or a video as JSON-able values, with `check` also what to
+    distrust. Raises `InputError`."""
     if path.suffix.lower() == ".npz" or is_pose_json(path):
-        return {"file": str(path)} | describe_sequence(read_sequence(path, canvas, frame_rate))
+        sequence = read_sequence(path, canvas, frame_rate)
+        found = {"file": str(path)} | describe_sequence(sequence)
+        return found | ({"check": checked(sequence)} if check else {})
+    if check:
+        raise InputError(f"{path}: --check looks at poses: `sdpose video --check` estimates them, and names the worst")
     with open_video(path, frame_rate=frame_rate) as video:
         info = video.info
         rate = str(info.frame_rate) if info.frame_rate else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from ..annotate.clip import ClipFiles, annotate_clip, clip_name
@@ -16,6 +17,7 @@ from ..estimation.stage_times import StageTimes
 from ..inputs import is_result, pictures_in
 from ..names import output_name
 from ..poses import PoseSequence
+from ..sequences.doubts import in_words
 from ..video.writer import CODECS
 from . import arguments
 from .arguments import (
@@ -31,8 +33,12 @@ from .arguments import (
     say_where,
     say_which_is_which,
 )
+from .check import summary
 from .clip_arguments import add_clip_arguments, asked_clip_models, clip_options, make_clip_detector
 from .progress import Bar
+
+WORST = 3
+"""Frames that `--check` names."""
 
 
 def add_parser(commands: Any) -> None:
@@ -98,11 +104,22 @@ def _run_video(args: argparse.Namespace) -> int:
             say(f"sdpose video: stopped; {so_far}; run the same command again to resume")
             return INTERRUPTED
     say_result(outcome.source, outcome.status, outcome.message)
+    if outcome.distrust:
+        _say_what_to_check(outcome.distrust, ClipFiles(args.out, outcome.name), args)
     _say_what_is_for_what(ClipFiles(args.out, outcome.name, options.codec), options)
     say_where(args.out)
     if times is not None:
         print(times.table() if times.wall_seconds else "no profile: there was nothing to estimate")
     return OK
+
+
+def _say_what_to_check(found: Mapping[str, Any], files: ClipFiles, args: argparse.Namespace) -> None:
+    say(f"check: {summary(found)}")
+    for doubt in found["worst"][:WORST]:
+        say(f"  {in_words(doubt)}")
+    if found["worst"]:
+        words = [files.sequence, "--pictures" if os.path.isdir(args.input) else "--video", args.input]
+        say(f"look at them with: sdpose review {' '.join(shlex.quote(str(word)) for word in words)}")
 
 
 def _say_what_is_for_what(files: ClipFiles, options: ClipOptions) -> None:

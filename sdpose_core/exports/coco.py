@@ -1,27 +1,24 @@
-"""COCO: results for its evaluation, and annotations for training or manual correction.
-
-Whole bodies follow COCO-WholeBody: the first 17 points are `keypoints`, the others `foot_kpts`, `face_kpts`,
-`lefthand_kpts` and `righthand_kpts`.
-"""
+"""COCO: results for its evaluation, and annotations for training or manual correction."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..drawing.backgrounds import open_background
+from ..errors import InputError, counted
 from ..files import atomic_write
 from ..images import IMAGE_SUFFIXES
 from ..poses import Poses
 from ..skeletons import KEYPOINT_SETS, KeypointSet
+from .coco_entries import part_fields, person_category, point_rows, xywh
 from .profile import ExportJob, ExportProfile
 from .streams import write_list
-
-_NAME_OF = {"feet": "foot", "face": "face", "left_hand": "lefthand", "right_hand": "righthand"}
+from .training_data import THRESHOLD, pictures_in_order, split_frames, write_training_data
 
 
 def write(job: ExportJob) -> None:
@@ -29,15 +26,46 @@ def write(job: ExportJob) -> None:
         raise InputError(f"coco: expected coco_17 or coco_wholebody_133, got {job.sequence.keypoint_set!r}")
     job.add(job.out / f"{job.name}_results.json", lambda path: write_results(path, job))
     job.add(job.out / f"{job.name}_annotations.json", lambda path: write_annotations(path, job))
+    if job.video is not None:
+        _write_training_data(job, job.video)
+
+
+def _write_training_data(job: ExportJob, video: Path) -> None:
+    """The pictures of the frames, and annotations for `training/`, see `training_data`."""
+    if "retarget" in job.sequence.meta or job.size != job.sequence.size:
+        raise InputError(f"the poses were fitted to another canvas than that of {video}: leave out the video")
+    frames = sorted(set(job.timeline.nearest.tolist()))
+    pictures, notes = open_background(video, job.sequence)
+    threshold = THRESHOLD if job.threshold is None else job.threshold
+    read = _reporting(pictures_in_order(pictures, job.sequence, video), job, len(frames))
+    files = write_training_data(job.sequence, frames, read, job.out, job.name, threshold=threshold)
+    job.result.files += [file for file in files if file.suffix != ".png"]
+    held = len(split_frames(frames)["val"])
+    job.result.note(f"{counted(len(frames), 'picture')} in {job.out / 'images'}; the last {held} are in val.json")
+    for note in notes:
+        job.result.note(note)
+
+
+def _reporting(read: Callable[[int], np.ndarray], job: ExportJob, count: int) -> Callable[[int], np.ndarray]:
+    """The same, which reports progress."""
+    done = iter(range(1, count + 1))
+
+    def read_next(t: int) -> np.ndarray:
+        picture = read(t)
+        if job.on_progress:
+            job.on_progress(next(done), count)
+        return picture
+
+    return read_next
 
 
 def write_results(path: Path, job: ExportJob) -> None:
     """A list of {image_id, category_id, keypoints, score, ...} with raw scores."""
     points = KEYPOINT_SETS[job.sequence.keypoint_set]
     entries = (
-        {"image_id": image, "category_id": 1, "score": score, "bbox": _xywh(box), **_parts(points, rows)}
+        {"image_id": image, "category_id": 1, "score": score, "bbox": xywh(box), **part_fields(points, rows)}
         for image, poses in _frames(job)
-        for rows, score, box in zip(_rows(poses), poses.mean_scores().tolist(), poses.boxes, strict=True)
+        for rows, score, box in zip(point_rows(poses), poses.mean_scores().tolist(), poses.boxes, strict=True)
     )
     with atomic_write(path, "w") as handle:
         write_list(handle, entries)
@@ -48,31 +76,33 @@ def write_annotations(path: Path, job: ExportJob) -> None:
 
     Pictures have their names if the sequence knows them, see `_file_names`.
     """
-    points, (w, h) = KEYPOINT_SETS[job.sequence.keypoint_set], job.size
-    links = [[a + 1, b + 1] for a, b in points.links if a < 17 and b < 17]
-    category = {"id": 1, "name": "person", "keypoints": list(points.names[:17]), "skeleton": links}
+    points = KEYPOINT_SETS[job.sequence.keypoint_set]
     names = zip(_image_ids(job).tolist(), _file_names(job), strict=True)
     with atomic_write(path, "w") as handle:
-        handle.write('{"categories": ' + json.dumps([category]) + ', "images": ')
-        write_list(handle, ({"id": image, "file_name": name, "width": w, "height": h} for image, name in names))
+        handle.write('{"categories": ' + json.dumps([person_category(points)]) + ', "images": ')
+        write_list(handle, (_image(image, name, job.size) for image, name in names))
         handle.write(', "annotations": ')
         write_list(handle, _annotations(job, points))
         handle.write("}\n")
+
+
+def _image(image: int, name: str, size: tuple[int, int]) -> dict[str, Any]:
+    return {"id": image, "file_name": name, "width": size[0], "height": size[1], "frame_index": image}
 
 
 def _annotations(job: ExportJob, points: KeypointSet) -> Iterator[dict[str, Any]]:
     number = 0
     for image, poses in _frames(job):
         assert poses.track_ids is not None
-        for rows, box, track in zip(_rows(poses), poses.boxes, poses.track_ids, strict=True):
+        for rows, box, track in zip(point_rows(poses), poses.boxes, poses.track_ids, strict=True):
             number += 1  # COCO's evaluation ignores the id 0
             rows = np.where(rows[:, 2:] >= job.min_score(poses), rows, 0)
             rows[:, 2] = np.where(rows[:, 2] > 0, 2, 0)
-            x, y, w, h = _xywh(box)
+            x, y, w, h = xywh(box)
             yield {
                 "id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "bbox": [x, y, w, h], "area": w * h,
                 "num_keypoints": int((rows[:17, 2] > 0).sum()), "track_id": int(track),
-                **_parts(points, rows, valid=True),
+                **part_fields(points, rows, valid=True),
             }  # fmt: skip
 
 
@@ -102,30 +132,8 @@ def _frames(job: ExportJob) -> Iterator[tuple[int, Poses]]:
     return zip(_image_ids(job).tolist(), job.poses(), strict=True)
 
 
-def _rows(poses: Poses) -> np.ndarray:
-    """(P, K, 3) x, y, raw score; absent points are 0."""
-    rows = np.concatenate([poses.keypoints, poses.scores[..., None]], axis=-1)
-    return np.where(np.isfinite(poses.keypoints).all(-1, keepdims=True), rows, 0)
-
-
-def _parts(points: KeypointSet, rows: np.ndarray, valid: bool = False) -> dict[str, Any]:
-    """`keypoints` and the other parts; with `valid` also whether a part has any point."""
-    entry: dict[str, Any] = {"keypoints": _floats(rows[:17])}
-    for part, name in _NAME_OF.items():
-        if part in points.parts:
-            entry[f"{name}_kpts"] = _floats(rows[list(points.parts[part])])
-            if valid:
-                entry[f"{name}_valid"] = bool((rows[list(points.parts[part]), 2] > 0).any())
-    return entry
-
-
-def _floats(rows: np.ndarray) -> list[float]:
-    return [round(value, 3) for value in rows.ravel().tolist()]
-
-
-def _xywh(box: np.ndarray) -> list[float]:
-    x1, y1, x2, y2 = np.nan_to_num(box[:4]).tolist()
-    return [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-
-
-PROFILE = ExportProfile(tool="COCO", files="NAME_results.json, NAME_annotations.json", write=write)
+PROFILE = ExportProfile(
+    tool="COCO",
+    files="NAME_results.json, NAME_annotations.json; with --video images/ and annotations/, for training",
+    write=write,
+)

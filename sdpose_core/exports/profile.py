@@ -112,7 +112,7 @@ class ExportOptions:
         size: (w, h) of the canvas.
         fit: see `drawing.canvas.place`.
         threshold: points with a lower score are absent.
-        frames: "all", a number such as "77" or a form such as "4n+1", see `timing.frame_count`.
+        frames: "all", a number such as "77" or a form such as "4n+1", see `timing.frame_count`; of coco also "edited".
         frame_rate: frames per second, or "source" for one frame per source frame.
         codec: of the pose video; "png" for a folder of pictures, if the target is one pose video.
         overwrite: replace existing files; otherwise those that would be the same are kept, and others refused.

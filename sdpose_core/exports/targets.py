@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path, PureWindowsPath
 from types import MappingProxyType
 
+import numpy as np
+
 from ..drawing.canvas import FITS
 from ..errors import InputError, did_you_mean
 from ..images import read_image
@@ -19,6 +21,7 @@ from ..times import clock_of, has_times, rate_of
 from . import animate_anyone, coco, mimicmotion, musepose, openpose, pose_video, unianimate, wan
 from .profile import ExportJob, ExportOptions, ExportProfile, ExportResult, OnProgress
 from .timing import Timeline, at_rate, every_frame, frame_count
+from .training_data import edited_frames
 
 TARGETS: Mapping[str, ExportProfile] = MappingProxyType(
     {
@@ -36,6 +39,10 @@ TARGETS: Mapping[str, ExportProfile] = MappingProxyType(
         "minimax_h3": pose_video.MINIMAX_H3,
     }
 )
+
+
+EDITED = "edited"
+"""A rule for the frames of coco: only those with points placed or deleted by hand."""
 
 
 def check_target(name: str) -> ExportProfile:
@@ -78,7 +85,10 @@ def export(
     if not len(sequence):
         raise InputError("the pose sequence has no frames")
     selected = _people(sequence, profile, options, result)
-    timeline, frame_rate = _timing(selected, profile, options, result)
+    if options.frames == EDITED:
+        timeline, frame_rate = _edited(selected, target, options), rate_of(selected) or USUAL_RATE
+    else:
+        timeline, frame_rate = _timing(selected, profile, options, result)
     poses, picture = _reference(reference, profile, target)
     if faces is not None and len(faces) != len(sequence):
         raise InputError(f"the poses for faces and the sequence differ in frames: {len(faces)} and {len(sequence)}")
@@ -122,6 +132,16 @@ def _people(
             "person to choose another"
         )
     return selected
+
+
+def _edited(sequence: PoseSequence, target: str, options: ExportOptions) -> Timeline:
+    """The frames with points placed or deleted by hand. Raises `InputError` if there are none, or for other targets."""
+    if target != "coco" or options.frame_rate not in (None, "source"):
+        raise InputError("frames 'edited' are for the target coco, without another frame rate")
+    frames = edited_frames(sequence)
+    if not len(frames):
+        raise InputError("no frame was edited by hand: correct some with `sdpose review`, or leave out the frames")
+    return Timeline(frames, frames, np.zeros(len(frames)))
 
 
 def _ids(sequence: PoseSequence) -> list[int]:

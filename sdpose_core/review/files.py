@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..exports.training_data import write_training_data
 from ..files import sha256_of
 from ..names import output_name, path_inside
 from ..origins import kept_poses
@@ -124,7 +125,5 @@ def write_looked_at(session: ReviewSession, out: Path, name: str) -> tuple[Path,
     frames = np.flatnonzero(people).tolist()
     if not frames or session.pictures is None:
         raise InputError("no frame was corrected or found right yet: training data are made of these")
-    from ..exports.training_data import write_training_data
-
-    write_training_data(sequence, frames, session.pictures.picture, out, name)
+    write_training_data(sequence, frames, session.pictures.picture, out, name, sizes=session.sizes)
     return out, len(frames), int(people.sum())

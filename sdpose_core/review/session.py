@@ -74,7 +74,7 @@ class ReviewSession:
         self.estimate, self.sizes, self.notes = estimate, sizes, list(notes)
         self.canvas = Canvas(sequence)
         self.version = 0
-        self._lock = threading.RLock()
+        self._lock, self._saving = threading.RLock(), threading.Lock()
         self._changes: deque[Change] = deque()
         self.done, self.undone = active_edits(journal.entries)
         self._apply_again()
@@ -203,13 +203,17 @@ class ReviewSession:
 
     def save(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
         """Write the poses as they are now. Returns the file and the state."""
-        with self._lock:
-            if self.store is None:
-                raise InputError("there is no file to save: every correction is already in the graph's next run")
-            path = self.store.save(self.result(), name or self.store.default_name)
-            self.journal.add(saved=path.name)
-            self._saved = True
-            return path, self.state()
+        if self.store is None:
+            raise InputError("there is no file to save: every correction is already in the graph's next run")
+        with self._saving:
+            with self._lock:
+                sequence, version = self.result(), self.version
+            path = self.store.save(sequence, name or self.store.default_name)  # a long clip takes seconds
+            with self._lock:
+                if self.version == version:
+                    self.journal.add(saved=path.name)
+                    self._saved = True
+                return path, self.state()
 
     def save_training(self, folder: str | None = None) -> tuple[Path, int, int]:
         """Write the frames that were looked at as training data. Returns the folder, its pictures and people."""

@@ -9,14 +9,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..sequences.distrust import REASONS
+from ..sequences.doubts import Doubt, person_distrust, worst_people
 from ..skeletons import KEYPOINT_SETS
 from .canvas import PLACED, Canvas
 
 MAX_FRAMES = 256
 """In one answer."""
 MAX_BINS = 8192
-DOUBTFUL = 0.5
-"""Distrust from which a point is named as a reason to look at a frame."""
 
 
 def clip_view(session: Any) -> dict[str, Any]:
@@ -100,29 +99,6 @@ def _points(canvas: Canvas, t: int, slot: int) -> list[Any]:
     ]
 
 
-# --- distrust of people ---------------------------------------------------------------------------------------------
-
-
-def person_distrust(distrust: np.ndarray, keypoint_set: str) -> np.ndarray:
-    """(..., K) of points -> (...,) of people: the largest of body and feet, or the mean of a hand or the face.
-
-    NaN where nothing is known.
-    """
-    known = KEYPOINT_SETS.get(keypoint_set)
-    parts = known.parts if known else {"body": tuple(range(distrust.shape[-1]))}
-    result = np.full(distrust.shape[:-1], np.nan, np.float32)
-    for part, points in parts.items():
-        values = distrust[..., list(points)]
-        absent = np.isnan(values)
-        counts = (~absent).sum(axis=-1)
-        if part in ("body", "feet"):
-            value = np.where(absent, -1, values).max(axis=-1)
-        else:
-            value = np.where(absent, 0, values).sum(axis=-1) / np.maximum(counts, 1)
-        result = np.fmax(result, np.where(counts > 0, value, np.nan))
-    return result
-
-
 def timeline_view(canvas: Canvas, bins: int) -> list[dict[str, Any]]:
     """For each person, the largest distrust, the strongest mark and whether all is checked, in `bins` parts of it.
 
@@ -156,42 +132,26 @@ def timeline_view(canvas: Canvas, bins: int) -> list[dict[str, Any]]:
 
 
 def worst_view(canvas: Canvas, count: int) -> dict[str, Any]:
-    """What to check next: doubtful people in frames not checked, worst first, one per person and second."""
-    frames, slots = np.nonzero((canvas.track_ids >= 0) & ~canvas.checked)
-    values = person_distrust(canvas.distrust[frames, slots], canvas.opened.keypoint_set)
-    doubtful = np.flatnonzero(np.nan_to_num(values) >= DOUBTFUL)
-    order = doubtful[np.argsort(-values[doubtful], kind="stable")]
-    rate = canvas.opened.frame_rate
-    near = max(round(float(rate)), 1) if rate is not None else 1
-    taken: dict[int, set[int]] = {}
-    items = []
-    for row in order.tolist():
-        t, track_id = int(frames[row]), int(canvas.track_ids[frames[row], slots[row]])
-        seconds = taken.setdefault(track_id, set())
-        if t // near in seconds:
-            continue
-        seconds.add(t // near)
-        items.append((t, int(slots[row]), track_id, float(values[row])))
-    shown = [_item(canvas, *item) for item in items[: max(count, 0)]]
-    return {"total": len(items), "items": shown}
+    """What to check next: doubtful people in frames not checked, worst first, one per person and second.
+
+    The worst of a second stands for the others: once it was found right, they are not suggested either.
+    """
+    opened = canvas.opened
+    found = worst_people(
+        canvas.distrust, canvas.distrust_reasons, canvas.track_ids, opened.keypoint_set, opened.frame_rate,
+        canvas.checked,
+    )  # fmt: skip
+    return {"total": len(found), "items": [_item(doubt) for doubt in found[: max(count, 0)]]}
 
 
-def _item(canvas: Canvas, t: int, slot: int, track_id: int, value: float) -> dict[str, Any]:
-    points = np.flatnonzero(np.nan_to_num(canvas.distrust[t, slot]) >= DOUBTFUL)
-    points = points[np.argsort(-canvas.distrust[t, slot, points])]
-    mask = int(np.bitwise_or.reduce(canvas.distrust_reasons[t, slot, points], initial=0))
+def _item(doubt: Doubt) -> dict[str, Any]:
     return {
-        "t": t,
-        "id": track_id,
-        "distrust": round(value, 3),
-        "points": points[:20].tolist(),
-        "reasons": reasons_of(mask),
+        "t": doubt.t,
+        "id": doubt.id,
+        "distrust": round(doubt.distrust, 3),
+        "points": list(doubt.points[:20]),
+        "reasons": list(doubt.reasons),
     }
-
-
-def reasons_of(mask: int) -> list[str]:
-    """The names of the reasons in a bit mask."""
-    return [name for bit, name in enumerate(REASONS) if mask >> bit & 1]
 
 
 def as_numbers(value: Any, count: int, what: str) -> Sequence[float]:

@@ -1,7 +1,7 @@
 """Distrust: the probability that a point of a pose sequence is wrong, with reasons.
 
-Signals of every point and frame (`suspicion`) are combined by a table fitted on rendered clips with known points
-(`calibration`). Nothing is looked at but the sequence itself.
+Signals of every point and frame (`suspicion.signals`) are combined by a table fitted on rendered clips with known
+points (`suspicion.calibration`). Nothing is looked at but the sequence itself.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 from ..errors import InputError
 from ..poses import PoseSequence
 from ..times import clock_of, has_times
-from .body_layout import GROUPS, layout_of, radii
-from .calibration import Calibration, calibration
-from .suspicion import SIGNALS, Scene, signals_of
+from .suspicion.calibration import Calibration, calibration
+from .suspicion.layout import GROUPS, layout_of, radii
+from .suspicion.scene import Scene
+from .suspicion.signals import SIGNALS, signals_of
 from .tracks import POINTS_AT_ONCE, Track, iter_tracks
 
 REASONS: tuple[str, ...] = tuple(dict.fromkeys(SIGNALS.values()))

@@ -122,7 +122,7 @@ export class Actions {
     const id = this.#person();
     if (id === null) return null;
     const [from, to] = this.frames;
-    const values = { name: this.app.texts.person(id), part: this.app.texts.t(`sides.${part}`) };
+    const values = { name: this.app.texts.person(id), part: this.app.texts.t(`sides.${part}`).toLowerCase() };
     return this.edit({ kind: "exchange_sides", from, to, id, part }, values);
   }
 

@@ -35,6 +35,7 @@ export class Bars {
     byId("step-back").onclick = () => app.step(-1);
     byId("step-forward").onclick = () => app.step(1);
     byId("frame-number").onchange = (event) => app.seek(Math.round(Number(event.target.value) || 0) - app.firstNumber);
+    byId("frame-number").onkeydown = (event) => event.key === "Enter" && app.stage.element.focus();
     byId("speed").onchange = (event) => app.state.set({ speed: Number(event.target.value) });
     byId("mark-in").onclick = () => app.mark("in");
     byId("mark-out").onclick = () => app.mark("out");
@@ -83,7 +84,7 @@ export class Bars {
     byId("mode-banner").hidden = mode === "edit";
     if (mode === "box") byId("mode-text").textContent = texts.t(placing.id === null ? "mode_add" : "mode_estimate");
     if (mode !== "place") return;
-    const name = placing.part ? texts.t(`part.${placing.part}`) : texts.pointName(parts.names[placing.points[0]]);
+    const name = placing.part ? texts.partName(placing.part) : texts.pointName(parts.names[placing.points[0]]);
     byId("mode-text").textContent = texts.t("mode_place", { name });
   }
 

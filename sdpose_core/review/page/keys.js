@@ -56,6 +56,7 @@ function bindings(app) {
 
 export class Keys {
   #table = new Map();
+  #byPointer = false;
 
   constructor(app) {
     this.app = app;
@@ -67,7 +68,15 @@ export class Keys {
     document.addEventListener("keyup", (event) => {
       if (event.key === " ") this.#releaseSpace(event);
     });
+    document.addEventListener("pointerdown", () => (this.#byPointer = true), true);
+    document.addEventListener("change", (event) => this.#backToStage(event.target), true);
+    document.addEventListener("click", (event) => event.detail && this.#backToStage(event.target.closest("button")));
     window.addEventListener("blur", () => app.state.set({ spaceHeld: false }));
+  }
+
+  /** After a click on a control, the keys are those of the stage again; whoever came by keyboard stays there. */
+  #backToStage(control) {
+    if (control && this.#byPointer && !control.closest("dialog")) this.app.stage.element.focus({ preventScroll: true });
   }
 
   /** Whether the key belongs to the element that has the focus: a field that is typed in, a button, a dialog. */
@@ -81,6 +90,7 @@ export class Keys {
   }
 
   #down(event) {
+    this.#byPointer = false;
     if (!this.app.state.clip || this.#belongsToFocus(event)) return;
     if (event.key === " " && !event.ctrlKey && !event.altKey) return this.#holdSpace(event);
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;

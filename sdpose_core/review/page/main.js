@@ -5,6 +5,7 @@ import { Api } from "./api.js";
 import { Bars, useTheme } from "./bars.js";
 import { FrameCache, PictureCache } from "./cache.js";
 import { byId } from "./elements.js";
+import { testHandle } from "./handle.js";
 import { startHints } from "./hints.js";
 import { Keys, Nudger } from "./keys.js";
 import { Parts } from "./parts.js";
@@ -17,6 +18,8 @@ import { firstState, State } from "./state.js";
 import { remembered, Texts } from "./texts.js";
 import { Timeline } from "./timeline.js";
 import { WorstPanel } from "./worst.js";
+
+const ASK_AGAIN_MS = 1000;
 
 class App {
   preview = null; // points that are being moved: {id, t, to: Map(point -> [x, y]), held: still in hand}
@@ -48,13 +51,26 @@ class App {
     const clip = await this.api.get("api/clip");
     this.parts = new Parts(clip.points);
     this.cache.total = clip.frames;
-    const { version, undo, redo, saved, people } = clip;
-    this.state.set({ clip, version, undo, redo, saved, people });
+    this.state.set({ clip });
+    this.takeOver(clip);
     this.stage.fit();
     this.timeline.fit();
     this.seek(Number(new URLSearchParams(location.search).get("frame") ?? 0));
-    this.worst.load();
     if (clip.notes.length) this.say(clip.notes.join(" "));
+    if (clip.computing) await this.#waitForDistrust();
+  }
+
+  /** The server is still working out the distrust of a long clip: look again when it is done. */
+  async #waitForDistrust() {
+    this.say(this.texts.t("computing"));
+    let now = await this.api.get("api/state");
+    while (now.computing) {
+      await new Promise((done) => setTimeout(done, 1000));
+      now = await this.api.get("api/state");
+    }
+    this.takeOver({ ...now, changed: [0, this.state.clip.frames] });
+    this.worst.load();
+    this.say("");
   }
 
   /** Frames of another version than the page's: another window edits the same file, so everything is read again. */
@@ -74,12 +90,26 @@ class App {
     state.set({ data: state.data + 1 });
   }
 
-  /** Take over the state after an edit: {version, undo, redo, saved, changed: [from, to], people}. */
-  takeOver({ version, undo, redo, saved, people, changed }) {
-    if (changed) this.cache.drop(...changed);
-    const known = { version, undo, redo, saved, people: people ?? this.state.people };
-    this.state.set(Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)));
+  /** Take over what the server says: {version, undo, redo, saved, computing, people, changed: [from, to]}. */
+  takeOver(answer) {
+    if (answer.changed) this.cache.drop(...answer.changed);
+    const names = ["version", "undo", "redo", "saved", "computing", "people"];
+    this.state.set(Object.fromEntries(names.filter((name) => name in answer).map((name) => [name, answer[name]])));
     this.state.set({ data: this.state.data + 1 });
+    if (answer.computing) this.#askLater();
+  }
+
+  /** Ask for the state again while the server still computes the distrust of a long clip. */
+  #askLater() {
+    clearTimeout(this.asking);
+    this.asking = setTimeout(async () => {
+      try {
+        const answer = await this.api.get("api/state");
+        this.takeOver(answer.computing ? answer : { ...answer, changed: [0, this.state.clip.frames] });
+      } catch (error) {
+        this.fail(error);
+      }
+    }, ASK_AGAIN_MS);
   }
 
   say(text) {
@@ -212,7 +242,7 @@ class App {
   pointsText(points) {
     if (points.length === 1) return this.texts.pointName(this.parts.names[points[0]]);
     const group = Object.entries(this.parts.groups).find(([, all]) => all.length === points.length && all[0] === points[0]);
-    return group ? this.texts.t(`part.${group[0]}`) : this.texts.t("n_points", { n: points.length });
+    return group ? this.texts.partName(group[0]) : this.texts.t("n_points", { n: points.length });
   }
 
   reasonsOf(mask) {
@@ -223,29 +253,6 @@ class App {
   get timelineRows() {
     return this.state.timeline?.rows ?? this.state.people.map(({ id }) => ({ id }));
   }
-}
-
-/** What tests read: where things are on the screen, and whether all is drawn. */
-function testHandle(app) {
-  const { state, stage } = app;
-  return Object.freeze({
-    get frame() { return state.frame; },
-    get person() { return state.person; },
-    get point() { return state.point; },
-    get range() { return state.range; },
-    get version() { return state.version; },
-    get ready() { return Boolean(stage.drawn?.whole && stage.drawn.frame === state.frame && !state.busy && !app.preview); },
-    /** Position in the window, in CSS pixels, of point `k` of person `id` in frame `t`; null if it is not here. */
-    screen(t, id, k) {
-      const point = app.cache.get(t)?.people.find((person) => person.id === id)?.points[k];
-      if (!point) return null;
-      const box = stage.element.getBoundingClientRect();
-      const [x, y] = stage.toScreen(point[0], point[1]);
-      return { x: x + box.left, y: y + box.top };
-    },
-    /** Pixels of the screen for one pixel of the source. */
-    get scale() { return stage.view.scale; },
-  });
 }
 
 async function start() {

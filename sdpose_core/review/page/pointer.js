@@ -169,7 +169,7 @@ export class Pointer {
     const height = Math.max(y2 - y1, (x2 - x1) / 2, 20);
     const side = part.split("_")[0];
     const [elbow, wrist] = ["elbow", "wrist"].map((end) => person.points[this.app.parts.index(`${side}_${end}`)]);
-    if (part === "face" || !elbow || !wrist) return [height * 0.11, 0];
+    if (part === "face" || !elbow || !wrist) return [height * 0.11, part === "face" ? 0 : Math.PI];
     const forearm = Math.hypot(wrist[0] - elbow[0], wrist[1] - elbow[1]);
     return [Math.max(forearm * 0.7, 8), Math.atan2(wrist[0] - elbow[0], -(wrist[1] - elbow[1]))];
   }

@@ -15,7 +15,7 @@ export class PointPanel {
       state.set({ spread: Math.min(Math.max(Number.isFinite(value) ? value : 0, 0), 500) });
       event.target.value = state.spread;
     };
-    const names = ["clip", "frame", "data", "person", "point", "part", "language", "playing"];
+    const names = ["clip", "frame", "data", "person", "point", "part", "scope", "language", "playing"];
     state.watch(names, () => this.#show());
     state.watch(["language", "spread"], () => {
       byId("spread-unit").textContent = app.texts.t(state.spread ? "spread_unit" : "spread_none");
@@ -29,9 +29,10 @@ export class PointPanel {
     const person = this.app.personHere(state.person);
     byId("point-title").textContent = this.#title();
     byId("point-facts").textContent = this.#facts(person);
-    byId("delete").disabled = state.person === null || (state.point === null && state.part === null);
-    byId("restore").disabled = state.person === null;
-    byId("copy-previous").disabled = state.person === null || state.frame === 0;
+    const nobody = state.person === null || (!person && state.scope === "frame");
+    byId("delete").disabled = nobody || (state.point === null && state.part === null);
+    byId("restore").disabled = nobody;
+    byId("copy-previous").disabled = nobody || state.frame === 0;
     const absent = person ? parts.names.map((_, k) => k).filter((k) => !person.points[k]) : [];
     byId("absent").hidden = absent.length === 0;
     byId("absent-title").textContent = texts.t("absent", { n: absent.length });
@@ -50,6 +51,7 @@ export class PointPanel {
   #facts(person) {
     const { state, texts } = this.app;
     if (!person) return texts.t(state.person === null ? "choose_person" : "person_absent", { name: texts.person(state.person) });
+    if (state.part !== null) return texts.t("n_points", { n: this.app.parts.groups[state.part].length });
     if (state.point === null) return texts.t("choose_point");
     const point = person.points[state.point];
     if (!point) return texts.t("point_absent");

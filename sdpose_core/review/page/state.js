@@ -35,7 +35,7 @@ export class State {
 /** The values of a page that shows nothing yet. Frames are positions 0..T-1, ids track ids, points indices. */
 export function firstState() {
   return {
-    clip: null, version: -1, undo: 0, redo: 0, saved: true, people: [],
+    clip: null, version: -1, undo: 0, redo: 0, saved: true, computing: false, people: [],
     frame: 0, person: null, point: null, part: null, hover: null, range: null, scope: "frame", spread: 5,
     mode: "edit", placing: null, playing: false, speed: 1, showDistrust: true, spaceHeld: false,
     data: 0, pictures: 0, view: 0, busy: 0, language: "en", worst: null, item: null, timeline: null,

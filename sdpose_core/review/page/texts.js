@@ -64,6 +64,12 @@ export class Texts {
     return name.replaceAll("_", " ");
   }
 
+  /** A part's name inside a sentence: "left hand". */
+  partName(part) {
+    const name = this.t(`part.${part}`);
+    return name.charAt(0).toLowerCase() + name.slice(1);
+  }
+
   /** A reason to distrust a point in words; a reason that has no text is shown by its name. */
   reason(name) {
     const key = `reason.${name}`;

@@ -16,7 +16,7 @@ export class WorstPanel {
     byId("worst-next").onclick = () => this.next();
     byId("looks-right").onclick = () => this.looksRight();
     app.state.watch(["version"], () => this.#later());
-    app.state.watch(["worst", "item", "language"], () => this.#show());
+    app.state.watch(["clip", "worst", "item", "computing", "language"], () => this.#show());
     app.state.watch(["item", "frame", "language", "data", "person", "playing"], () => this.#showCard());
   }
 
@@ -45,7 +45,7 @@ export class WorstPanel {
   /** Go to the worst that was not gone to yet; after the last one again to the first. */
   next() {
     const items = this.app.state.worst?.items ?? [];
-    if (!items.length) return this.app.say(this.app.texts.t("worst_empty"));
+    if (!items.length) return this.app.say(byId("worst-empty").textContent);
     if (items.every((item) => this.#visited.has(this.#key(item)))) this.#visited.clear();
     return this.goTo(items.find((item) => !this.#visited.has(this.#key(item))));
   }
@@ -70,11 +70,12 @@ export class WorstPanel {
   }
 
   #show() {
-    const { worst, item, clip } = this.app.state;
+    const { worst, item, clip, computing } = this.app.state;
     if (!clip) return;
-    byId("worst-total").textContent = worst ? String(worst.total) : "…";
+    byId("worst-total").textContent = worst && !computing ? String(worst.total) : "…";
     const items = worst?.items ?? [];
     byId("worst-empty").hidden = !worst || items.length > 0;
+    byId("worst-empty").textContent = this.app.texts.t(computing ? "computing" : "worst_empty");
     byId("worst-next").disabled = items.length === 0;
     byId("worst-list").replaceChildren(...items.map((entry) => this.#row(entry, item)));
   }

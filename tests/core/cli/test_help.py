@@ -142,6 +142,7 @@ RUN = [
         for name in ("image", "video", "batch", "draw", "export", "retarget", "info")
         for example in EXAMPLES[name]
     ),
+    EXAMPLES["import"][1],
 ]
 MADE = {
     "sdpose image photo.jpg": "sdpose_out/photo_pose.png",
@@ -153,6 +154,7 @@ MADE = {
     "sdpose export photo_keypoints.json --to coco -o annotations": "annotations/photo_annotations.json",
     "sdpose retarget sdpose_out/dancer.pose.npz --to character.png": "sdpose_out/dancer_retargeted.pose.npz",
     EXAMPLES["retarget"][1]: "fitted.pose.npz",
+    EXAMPLES["import"][1]: "corrected.pose.npz",
 }
 
 

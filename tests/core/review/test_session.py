@@ -17,6 +17,7 @@ from review_clips import of_person, two_people
 
 from sdpose_core.cli.main import main
 from sdpose_core.errors import InputError
+from sdpose_core.images import read_image, write_png
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.review import session as session_module
 from sdpose_core.review.files import open_review
@@ -300,6 +301,31 @@ def test_pictures_of_a_folder_are_reviewed_together(tmp_path):
     np.testing.assert_array_equal(of_person(read, 4)[0, 0], [7, 8])
     assert not (tmp_path / "a_reviewed.pose.npz").exists()
     assert isinstance(open_folder_review(tmp_path), ReviewSession)
+
+
+def test_training_data_of_pictures_of_different_sizes(tmp_path):
+    for number, (name, size) in enumerate((("a", (300, 80)), ("b", (250, 200)), ("c", (280, 120)))):
+        part = two_people(1)
+        replace(part, size=size, frame_rate=None, meta={"source": f"{name}.png"}).save(tmp_path / f"{name}.pose.npz")
+        write_png(tmp_path / f"{name}.png", np.full((size[1], size[0], 3), 50 * number, np.uint8))
+    session = open_folder_review(tmp_path)
+    with pytest.raises(InputError, match="no frame was corrected"):
+        session.save_training()
+    session.edit({"kind": "move", "t": 1, "id": 4, "points": [0], "to": [[7, 8]], "spread": 0})
+    session.edit({"kind": "check", "from": 2, "to": 2, "id": 9, "checked": True})
+    folder, pictures, people = session.save_training()
+    session.close()
+    assert (folder.name, pictures, people) == ("training_data", 2, 2)
+    images = []
+    for part in ("train", "val"):
+        content = json.loads((folder / "annotations" / f"{part}.json").read_text())
+        images += [(image["width"], image["height"]) for image in content["images"]]
+        assert len(content["annotations"]) == 1  # nobody who was not looked at
+        for image in content["images"]:
+            assert read_image(folder / "images" / image["file_name"]).shape[:2] == (image["height"], image["width"])
+        if part == "train":
+            assert content["annotations"][0]["keypoints"][:3] == [7, 8, 2]
+    assert images == [(250, 200), (280, 120)]
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def _sample_camera(rng: np.random.Generator, actors: Sequence[Actor], size: tupl
     places, depth = camera.project(points)
     places = places[depth > NEAR] if (depth > NEAR).any() else places
     low, high = places.min(0), places.max(0)
-    fill = rng.uniform(0.5, 0.9) if rng.random() < 0.65 else rng.uniform(0.9, 1.4)
+    fill = rng.uniform(0.45, 0.75) if rng.random() < 0.8 else rng.uniform(0.75, 1.2)
     focal = fill * float(np.min(np.array(size) / np.maximum(high - low, 0.05)))
     center = np.array(size) / 2 - (low + high) / 2 * focal
     return replace(camera, focal_px=focal, center_px=(float(center[0]), float(center[1])))

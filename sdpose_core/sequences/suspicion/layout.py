@@ -7,9 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..skeletons import HEAD, KEYPOINT_SETS
-from .flips import flip_groups
-from .tracks import Track
+from ...oks import BODY_POINTS
+from ...skeletons import HEAD, KEYPOINT_SETS
+from ..flips import flip_groups
+from ..tracks import Track
+from .windows import distance
 
 GROUPS = ("head", "trunk", "middles", "ends", "feet", "face", "hands")
 """Nose, eyes, ears; shoulders, hips; elbows, knees; wrists, ankles; feet; face; hands. Points of a set without such
@@ -17,7 +19,7 @@ names are all `middles`."""
 _WORDS = {"trunk": ("shoulder", "hip"), "middles": ("elbow", "knee"), "ends": ("wrist", "ankle")}
 
 WRONG = 0.1
-"""A point is wrong if it is farther from the truth than this share of the torso (for theirs: of the hand or face)."""
+"""A point is wrong if it is off by more than this share of the torso; in hands and face, of the hand or face."""
 
 TORSO = 0.3
 """Torso as a share of the longer side of the box, where it is not seen."""
@@ -39,7 +41,8 @@ class Layout:
         group: (K,) index into `GROUPS`; groups: how many there are.
         body: indices of the points that place the person: shoulders and hips, or all.
         partner: (K,) the point on the other side, -1 for none.
-        sides: (G, 2) pairs (left, right) that change sides together: arms, legs, head.
+        sides: pairs (P, 2) left and right of the body that change sides together: arms, legs, head.
+        side: (K,) which of these a point goes with, -1 for none: a hand goes with the arms.
         bones: pairs of points with a length; usual_lengths: in torsos, 0 where unknown.
         homes: point of a hand, foot or face -> (a point of its part, the body point where that must be).
         widths: pairs (left, right): shoulders, hips, eyes.
@@ -50,6 +53,7 @@ class Layout:
     body: np.ndarray
     partner: np.ndarray
     sides: list[np.ndarray]
+    side: np.ndarray
     bones: tuple[tuple[int, int], ...]
     usual_lengths: tuple[float, ...]
     homes: dict[int, tuple[int, int]]
@@ -63,10 +67,6 @@ class Layout:
         """Indices of the bones that end at a point."""
         return [number for number, bone in enumerate(self.bones) if point in bone]
 
-    def usual_length(self, bone: int) -> float:
-        """In torsos; 0: unknown."""
-        return self.usual_lengths[bone]
-
 
 @lru_cache(maxsize=8)
 def layout_of(keypoint_set: str, count: int) -> Layout:
@@ -74,17 +74,24 @@ def layout_of(keypoint_set: str, count: int) -> Layout:
     known = KEYPOINT_SETS.get(keypoint_set)
     if known is None:
         everything = np.arange(count)
-        return Layout(np.full(count, GROUPS.index("middles")), everything, np.full(count, -1), [], (), (), {}, [], ())
+        nothing = np.full(count, -1)
+        return Layout(
+            np.full(count, GROUPS.index("middles")), everything, nothing, [], nothing, (), (), {}, [], ()
+        )  # fmt: skip
     names = known.names
     partner = np.full(count, -1)
     for left, right in known.flip_pairs:
         partner[left], partner[right] = right, left
+    groups, side = flip_groups(keypoint_set), np.full(count, -1)
+    for number, pairs in enumerate(groups):
+        side[pairs.ravel()] = number
     bones = tuple(link for link in known.links if not names[link[0]].startswith("face"))
-    trunk = [i for i, name in enumerate(names[:17]) if any(word in name for word in _WORDS["trunk"])]
+    trunk = [i for i, name in enumerate(names[:BODY_POINTS]) if any(word in name for word in _WORDS["trunk"])]
     at = {name: i for i, name in enumerate(names)}
     widths = [(at[f"left_{name}"], at[f"right_{name}"]) for name in ("shoulder", "hip", "eye")]
     return Layout(
-        _group_of_each(keypoint_set), np.asarray(trunk), partner, flip_groups(keypoint_set), bones,
+        _group_of_each(keypoint_set), np.asarray(trunk), partner,
+        [pairs[pairs.max(axis=1) < BODY_POINTS] for pairs in groups], side, bones,
         tuple(_usual_length(names[a], names[b]) for a, b in bones), _homes(keypoint_set), widths,
         ((at["left_shoulder"], at["right_hip"]), (at["right_shoulder"], at["left_hip"])),
         [np.asarray(known.parts[part]) for part in ("left_hand", "right_hand") if part in known.parts],
@@ -136,7 +143,7 @@ def radii(track: Track, layout: Layout, alone: bool = False) -> np.ndarray:
     in each frame, for pictures.
     """
     box = _box_sides(track)
-    torso = _share([_distance(track, a, b) for a, b in layout.torso], box, TORSO, alone)
+    torso = _share([distance(track.keypoints[:, a], track.keypoints[:, b]) for a, b in layout.torso], box, TORSO, alone)
     torso = np.clip(torso, 0.5 * TORSO, 2.2 * TORSO)
     sizes = np.repeat((torso * box)[:, None], track.scores.shape[1], axis=1)
     parts = [(hand, _HAND) for hand in layout.hands]
@@ -146,10 +153,6 @@ def radii(track: Track, layout: Layout, alone: bool = False) -> np.ndarray:
         share = _share([_extent(track.keypoints[:, points])], box, usual * torso, alone)
         sizes[:, points] = (np.clip(share, 0.5 * usual * torso, 2 * usual * torso) * box)[:, None]
     return np.maximum(WRONG * sizes, 0.5).astype(np.float32)
-
-
-def _distance(track: Track, a: int, b: int) -> np.ndarray:
-    return np.linalg.norm(track.keypoints[:, a] - track.keypoints[:, b], axis=-1)
 
 
 def _extent(points: np.ndarray) -> np.ndarray:

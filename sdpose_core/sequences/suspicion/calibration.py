@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-TABLE = Path(__file__).parents[1] / "assets" / "distrust.json"
+TABLE = Path(__file__).parents[2] / "assets" / "distrust.json"
 
 PICTURE = (
     "score", "part_score", "person_score", "long_bone", "short_bone", "apart", "facing", "collapsed", "beyond",

@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/distrust.py`: estimates and truth, the fit, the figures."""

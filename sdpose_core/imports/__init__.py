@@ -1,0 +1,1 @@
+"""Annotations of other tools read back as pose sequences: COCO and CVAT."""

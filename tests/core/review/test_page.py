@@ -1,0 +1,214 @@
+"""The page in a real browser: what is done with mouse and keys, against the saved arrays."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from review_clips import of_person, two_people
+from review_page import CHROMIUM, ReviewPage, served
+from video_files import pictures, write
+
+from sdpose_core.poses import PoseSequence
+from sdpose_core.skeletons import COCO_17
+
+pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+WRIST = 9
+FIRST, SECOND = 4, 9
+"""Ids of `two_people`."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("video") / "clip.mp4", pictures(40, (320, 240)), codec="h264")
+
+
+@pytest.fixture
+def clip(tmp_path: Path, video: Path) -> Path:
+    """`two_people` as clip.pose.npz, and the video that it states as its source."""
+    two_people().save(tmp_path / "clip.pose.npz")
+    shutil.copy(video, tmp_path)
+    return tmp_path / "clip.pose.npz"
+
+
+@pytest.fixture
+def review(clip: Path, browser: Any) -> Iterator[ReviewPage]:
+    """The page with `clip`, opened; what it reports as an error fails the test."""
+    with served(clip) as (address, _):
+        page = browser.new_page(viewport={"width": 1366, "height": 768}, locale="en-US")
+        opened = ReviewPage(page, address)
+        opened.open()
+        yield opened
+        page.close()
+        assert opened.problems == []
+
+
+def saved(review: ReviewPage, clip: Path) -> PoseSequence:
+    review.press("Control+s")
+    path = clip.with_name("clip_reviewed.pose.npz")
+    review.until(lambda: "clip_reviewed" in review.page.text_content("#status"))
+    return PoseSequence.load(path)
+
+
+def test_a_dragged_point_is_where_it_was_dropped_and_its_neighbors_follow(review, clip):
+    before = of_person(PoseSequence.load(clip), FIRST)
+    scale = review.ask("scale")
+    review.drag(review.at(0, FIRST, WRIST), 30, -18)
+    after = saved(review, clip)
+    moved = of_person(after, FIRST) - before
+    assert moved[0, WRIST] == pytest.approx([30 / scale, -18 / scale], abs=0.01)
+    lengths = np.linalg.norm(moved[:, WRIST], axis=-1)
+    assert (np.diff(lengths[:7]) < 0).all() and lengths[5] > 0 and lengths[6:].max() == 0
+    others = np.delete(moved, WRIST, axis=1)
+    assert others.max() == 0 and others.min() == 0
+    assert of_person(after, FIRST, "edited")[0, WRIST]
+    assert (of_person(after, FIRST, "scores") == of_person(PoseSequence.load(clip), FIRST, "scores")).all()
+
+
+def test_nothing_follows_with_a_range_of_zero(review, clip):
+    review.page.fill("#spread", "0")
+    review.page.press("#spread", "Enter")
+    review.page.click("#stage", position={"x": 3, "y": 3})
+    review.press("ArrowRight", "ArrowRight")
+    review.drag(review.at(2, SECOND, WRIST), -20, 10)
+    before, after = of_person(PoseSequence.load(clip), SECOND), of_person(saved(review, clip), SECOND)
+    changed = np.argwhere((before != after) & ~np.isnan(before))
+    assert changed.tolist() == [[2, WRIST, 0], [2, WRIST, 1]]
+
+
+def test_ids_are_exchanged_over_a_marked_range(review, clip):
+    before = PoseSequence.load(clip)
+    review.press(*["ArrowRight"] * 5, "i", *["ArrowRight"] * 10, "o")
+    assert review.ask("range") == [5, 15]
+    review.page.click('[data-testid="person-4"]')
+    review.click("#exchange-ids")
+    after = saved(review, clip)
+    first, second = of_person(before, FIRST), of_person(before, SECOND)
+    first[5:16], second[5:16] = second[5:16].copy(), first[5:16].copy()
+    np.testing.assert_array_equal(of_person(after, FIRST), first)
+    np.testing.assert_array_equal(of_person(after, SECOND), second)
+
+
+def test_undo_takes_back_and_a_reload_keeps(review, clip):
+    review.drag(review.at(0, FIRST, WRIST), 25, 0)
+    corrected = review.at(0, FIRST, WRIST)
+    review.drag(review.at(0, FIRST, 10), 0, 25)
+    review.press("Control+z")
+    assert review.page.is_enabled("#redo")
+    review.open()
+    assert review.at(0, FIRST, WRIST) == pytest.approx(corrected, abs=0.05)
+    before = of_person(PoseSequence.load(clip), FIRST)
+    after = of_person(saved(review, clip), FIRST)
+    np.testing.assert_array_equal(after[:, 10], before[:, 10])
+    assert (after[0, WRIST] != before[0, WRIST]).any()
+
+
+def test_an_absent_point_is_placed_with_a_click_and_deleted_again(review, clip):
+    review.click('[data-testid="person-9"]')
+    review.page.click('[data-testid="absent-left_ear"]')
+    assert "Click" in review.hint()
+    x, y = review.at(0, SECOND, 0)
+    review.page.mouse.click(x + 12, y + 7)
+    review.settle()
+    placed = of_person(saved(review, clip), SECOND)
+    nose = of_person(PoseSequence.load(clip), SECOND)[0, 0]
+    assert placed[0, 3] == pytest.approx(nose + np.array([12, 7]) / review.ask("scale"), abs=0.02)
+    review.press("Delete")
+    assert np.isnan(of_person(saved(review, clip), SECOND)[0, 3]).all()
+
+
+def test_keys_nudge_the_point_by_whole_pixels(review, clip):
+    review.click('[data-testid="person-4"]')
+    review.press("]", "Alt+ArrowRight", "Alt+ArrowRight", "Alt+ArrowUp")
+    moved = of_person(saved(review, clip), FIRST)[0, 0] - of_person(PoseSequence.load(clip), FIRST)[0, 0]
+    assert moved == pytest.approx([2, -1], abs=0.01)
+
+
+def free_limb(points: np.ndarray) -> tuple[int, int]:
+    """The limb whose middle is the farthest from all points (K, 2)."""
+    distances = {(a, b): np.linalg.norm(points - (points[a] + points[b]) / 2, axis=-1).min() for a, b in COCO_17.links}
+    return max(distances, key=lambda link: distances[link])
+
+
+def test_a_limb_moves_both_its_ends(review, clip):
+    before = of_person(PoseSequence.load(clip), FIRST)[0]
+    limb = free_limb(before)
+    (ax, ay), (bx, by) = (review.at(0, FIRST, end) for end in limb)
+    review.click('[data-testid="person-4"]')
+    review.drag(((ax + bx) / 2, (ay + by) / 2), 15, 15)
+    moved = of_person(saved(review, clip), FIRST)[0] - before
+    assert np.flatnonzero(np.abs(moved).max(axis=-1)).tolist() == sorted(limb)
+    assert moved[list(limb)] == pytest.approx(np.full((2, 2), 15 / review.ask("scale")), abs=0.01)
+
+
+def test_next_to_check_leads_to_a_doubtful_frame_and_yes_takes_it_off_the_list(review):
+    review.until(lambda: review.page.text_content("#worst-total") not in ("", "…"))
+    total = int(review.page.text_content("#worst-total"))
+    assert total > 0
+    review.page.click("#stage", position={"x": 3, "y": 3})
+    review.press("n")
+    assert review.ask("person") in (FIRST, SECOND) and review.page.is_visible("#reason-card")
+    review.press("y")
+    review.until(lambda: review.page.text_content("#worst-total") == str(total - 1))
+
+
+def test_an_error_is_a_sentence_that_stays_until_it_is_closed(review):
+    review.press("Control+Shift+s")
+    review.page.fill("#ask-value", "../elsewhere")
+    review.page.click("#ask-ok")
+    review.until(lambda: review.page.is_visible("#errors"))
+    assert "elsewhere" in review.page.text_content("#error-text")
+    review.click("#error-close")
+    assert not review.page.is_visible("#errors")
+    assert review.problems and all("400" in problem for problem in review.problems)  # the browser's own note of it
+    review.problems.clear()
+
+
+def test_a_name_with_markup_is_shown_as_text(tmp_path, browser):
+    name = "<img src=x onerror=document.title=1>.pose.npz"
+    two_people().save(tmp_path / name)
+    with served(tmp_path / name) as (address, _):
+        page = browser.new_page()
+        review = ReviewPage(page, address)
+        review.open()
+        assert page.text_content("#clip-name") == name.removesuffix(".pose.npz")
+        assert page.locator("img").count() == 0 and page.title() != "1"
+        page.close()
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (2560, 1440)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("query", ["?lang=en&theme=light", "?lang=zh&theme=dark"])
+def test_every_control_of_the_bars_is_inside_the_window(clip, browser, size, query):
+    with served(clip) as (address, _):
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        review = ReviewPage(page, address)
+        review.open(query)
+        for control in page.locator("#top-bar button, #transport button, #zoom-tools button, #hint").all():
+            if control.is_visible():
+                box = control.bounding_box()
+                assert box["x"] >= 0 and box["x"] + box["width"] <= size[0], control.get_attribute("id")
+                assert box["y"] >= 0 and box["y"] + box["height"] <= size[1], control.get_attribute("id")
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
+        assert page.get_attribute("html", "lang") == ("zh-CN" if "zh" in query else "en")
+        page.close()
+        assert review.problems == []

@@ -1,0 +1,104 @@
+"""The review page in a browser: a server in a thread, Chromium through Playwright."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sdpose_core.review.files import open_review
+from sdpose_core.review.server import serve
+from sdpose_core.review.session import Estimate, ReviewSession
+
+TOKEN = "a-token-for-a-test"
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+PATIENCE = 30
+"""Seconds for what the page has to do."""
+
+
+@contextmanager
+def served(path: Path, estimate: Estimate | None = None) -> Iterator[tuple[str, ReviewSession]]:
+    """The address of a server with the poses in `path`, and its session."""
+    session = open_review(path, estimate=estimate)
+    loop, stop, address = asyncio.new_event_loop(), asyncio.Event(), []
+    started = threading.Event()
+
+    def ready(given: str) -> None:
+        address.append(given)
+        started.set()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(session, TOKEN, 0, ready, stop),))
+    thread.start()
+    try:
+        assert started.wait(PATIENCE)
+        yield address[0], session
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(PATIENCE)
+        session.close()
+        loop.close()
+
+
+class ReviewPage:
+    """What a test does on the page, as a person with a mouse and keys does."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page, self.address, self.problems = page, address, []
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("console", lambda message: self._note(message.type, message.text))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.problems.append(text)
+
+    def open(self, query: str = "") -> None:
+        self.page.goto(self.address + query)
+        self.settle()
+
+    def ask(self, expression: str) -> Any:
+        """A value of the page's handle."""
+        return self.page.evaluate(f"() => window.sdposeReview?.{expression} ?? null")
+
+    def settle(self) -> None:
+        """Wait until all that was asked for is drawn."""
+        self.page.wait_for_timeout(20)
+        self.until(lambda: self.ask("ready"))
+
+    def until(self, true: Any) -> None:
+        end = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < end, f"the page waits: {self.hint()!r}, {self.problems}"
+            self.page.wait_for_timeout(20)
+
+    def hint(self) -> str:
+        return self.page.text_content("#hint")
+
+    def at(self, t: int, track_id: int, point: int) -> tuple[float, float]:
+        """Where a point is in the window."""
+        place = self.ask(f"screen({t}, {track_id}, {point})")
+        return place["x"], place["y"]
+
+    def drag(self, start: tuple[float, float], dx: float, dy: float) -> None:
+        mouse = self.page.mouse
+        mouse.move(*start)
+        mouse.down()
+        mouse.move(start[0] + dx / 2, start[1] + dy / 2)
+        mouse.move(start[0] + dx, start[1] + dy)
+        mouse.up()
+        self.settle()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.settle()
+
+    def click(self, selector: str) -> None:
+        self.page.click(selector)
+        self.settle()

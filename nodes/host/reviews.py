@@ -30,6 +30,7 @@ PREFIX = "/sdpose_review"
 MAX_WIRES = MAX_OPEN = 4
 """Each keeps a clip's poses in memory."""
 PREVIEW = PreviewModel()
+UNKNOWN = "this review is closed: press Review poses on the node again"
 NOT_YET = "nothing has arrived at this node yet: run the graph once, then review the poses"
 
 
@@ -109,10 +110,9 @@ class Reviews:
             return token
 
     def find(self, token: str) -> ReviewSession | None:
-        """The session of a token."""
-        with self._lock:
-            review = self._open.get(token)
-            return review.session if review else None
+        """The session of a token. Does not wait for `open`: the server asks for each request."""
+        review = self._open.get(token)
+        return review.session if review else None
 
     def _close(self, token: str) -> None:
         self._open.pop(token).session.close()
@@ -193,7 +193,7 @@ def serve_review_page() -> None:
         server = PromptServer.instance
         server.routes.post(PREFIX)(_open_page)
         for prefix in (PREFIX, f"/api{PREFIX}"):  # a page that is served below another folder asks below /api alone
-            add_routes(server.app.router, prefix, REVIEWS.find)
+            add_routes(server.app.router, prefix, REVIEWS.find, UNKNOWN)
 
 
 async def _open_page(request: web.Request) -> web.Response:

@@ -33,18 +33,21 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+UNKNOWN = "this address is not known: open the one that sdpose review prints"
+
 FindSession = Callable[[str], "ReviewSession | None"]
 Handler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 
 
-def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession) -> None:
+def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession, unknown: str = UNKNOWN) -> None:
     """Add the routes of the page below `prefix`/TOKEN/.
 
     Args:
         prefix: "" or such as "/sdpose_review".
         find: the session of a token; None: refused.
+        unknown: what is said then.
     """
-    routes = Routes(find)
+    routes = Routes(find, unknown)
     base = f"{prefix}/{{token}}"
     for path, handler in {
         f"{base}/": routes.index,
@@ -64,8 +67,8 @@ def same_token(given: str, token: str) -> bool:
 class Routes:
     """What answers the requests of the page."""
 
-    def __init__(self, find: FindSession) -> None:
-        self._find = find
+    def __init__(self, find: FindSession, unknown: str = UNKNOWN) -> None:
+        self._find, self._unknown = find, unknown
 
     def guarded(self, handler: Callable[[web.Request, ReviewSession], Awaitable[Any]]) -> Handler:
         """A handler that refuses what does not come from the page, and answers every error in one sentence."""
@@ -75,7 +78,7 @@ class Routes:
         async def answer(request: web.Request) -> web.StreamResponse:
             session = self._find(request.match_info["token"]) if is_same_origin(request) else None
             if session is None:
-                return _json({"error": "this address is not known: open the one that sdpose review prints"}, 403)
+                return _json({"error": self._unknown}, 403)
             try:
                 response = await handler(request, session)
             except SDPoseError as error:

@@ -2,6 +2,8 @@
 
 A request is refused unless it comes from a page of the same origin: others may reach 127.0.0.1 from the user's browser,
 but neither know the token nor send our origin.
+
+ComfyUI adds the routes when it starts: what a review needs is imported when there is one.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, SDPoseError
-from .session import ReviewSession
-from .views import as_numbers, clip_view, frames_view, timeline_view, worst_view
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+    from .session import ReviewSession
 
 MAX_BODY = 4 << 20
 """Bytes of an edit."""
@@ -105,6 +107,8 @@ class Routes:
         )
 
     async def view(self, request: web.Request, session: ReviewSession) -> Any:
+        from .views import clip_view, frames_view, timeline_view, worst_view
+
         name, query = request.match_info["view"], request.query
         if name == "clip":
             return await asyncio.to_thread(session.view, lambda _: clip_view(session))
@@ -140,6 +144,8 @@ def _edit(session: ReviewSession, body: dict[str, Any]) -> Any:
 
 
 def _estimate(session: ReviewSession, body: dict[str, Any]) -> Any:
+    from .views import as_numbers
+
     t, track_id = body.get("t"), body.get("id")
     if type(t) is not int or not 0 <= t < len(session.canvas) or not (track_id is None or type(track_id) is int):
         raise InputError("estimate: expected a frame and the id of a person or null")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
+from PIL import Image
 from review_clips import of_person, two_people
 
 from sdpose_core.poses import PoseSequence
@@ -114,6 +116,21 @@ def refusal(server: Server, path: str, body: Any = None, **headers: str) -> tupl
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def test_pictures_of_the_wire_are_served(base: Path) -> None:
+    prompt = graph("pictures")
+    prompt["6"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}}
+    del prompt["3"]["inputs"]["video"]
+    prompt["3"]["inputs"]["image"] = ["6", 0]
+    with running(base) as server:
+        server.run(prompt)
+        address = open_page(server, "pictures")
+        for t in (0, 39):
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{address}picture/{t}?width=80") as response:
+                picture = Image.open(io.BytesIO(response.read()))
+            assert picture.format == "JPEG" and picture.size == (80, 60)
+            assert np.asarray(picture).mean() == pytest.approx(100 + t, abs=4)
 
 
 def test_other_sites_and_other_tokens_are_refused(base: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,32 +56,34 @@ def write_training_data(
     """Write frames and the people in them; returns the files, pictures first.
 
     Points placed by hand are visible (2), deleted ones not labeled (0). Others are visible from `threshold` up, unless
-    they are `DOUBTFUL`.
+    they are `DOUBTFUL` and nobody found the person right in a review.
 
     Args:
         frames: positions in the sequence, in any order.
         picture_of: position -> RGB uint8 (h, w, 3) of the frame's size; called in the order of the frames.
         out: a new folder, or one that was written by this function.
         name: of the clip, for the files; no path.
-        sizes: (w, h) of each frame, if they differ; None: the sequence's.
+        sizes: (w, h) of the picture of each frame of the sequence, if they differ; None: the sequence's.
 
     Raises `InputError`: no frames or nobody in them, a picture of another size, another keypoint set than in `out`, the
     same name for another clip, or files in `out/images` or `out/annotations` that are not ours.
     """
     out, chosen = Path(out), sorted(set(frames))
     files = _picture_files(sequence, chosen, out, name)
-    people = {t: _people(sequence, t, threshold) for t in chosen}
+    right = _found_right(sequence)
+    people = {t: _people(sequence, t, threshold, right) for t in chosen}
     if not any(map(_is_labeled, [row for rows in people.values() for row in rows])):
         raise InputError("nobody has labeled points in these frames: correct some, or choose other frames")
-    size_of = {t: sequence.size if sizes is None else sizes[t] for t in chosen}
     before = _read_before(out)
     _check_same(before, sequence, name, out)
+    size_of = {t: sequence.size if sizes is None else sizes[t] for t in chosen}
     for t in chosen:
         write_png(files[t], _checked(picture_of(t), size_of[t], t), {_KEY: name})
     parts = split_frames(chosen)
     written = []
     for part in PARTS:
-        content = _merged(before[part], sequence, name, [(files[t], t, size_of[t], people[t]) for t in parts[part]])
+        new = [(_image(files[t], size_of[t], name, int(sequence.frame_index[t])), people[t]) for t in parts[part]]
+        content = _merged(before[part], sequence, name, new)
         written += _write_part(out / "annotations" / f"{part}.json", content)
     _remove_old(before, name, set(files.values()), out)
     return [*files.values(), *written]
@@ -123,7 +125,7 @@ def _picture_files(sequence: PoseSequence, frames: Sequence[int], out: Path, nam
 
 def _checked(picture: np.ndarray, size: tuple[int, int], t: int) -> np.ndarray:
     h, w = picture.shape[:2]
-    if (w, h) != size:
+    if (w, h) != tuple(size):
         found, expected = f"{w} x {h}", "{} x {}".format(*size)
         raise InputError(f"the picture of frame {t} has {found} pixels, its poses are of {expected}: name their source")
     return picture
@@ -138,7 +140,16 @@ def split_frames(frames: Sequence[int]) -> dict[str, Sequence[int]]:
 # --- annotations -----------------------------------------------------------------------------------------------------
 
 
-def _people(sequence: PoseSequence, t: int, threshold: float) -> list[dict[str, Any]]:
+def _found_right(sequence: PoseSequence) -> set[tuple[int, int]]:
+    """(position, track id) of who was found right in a review."""
+    review = sequence.meta.get("review")
+    listed = review.get("checked") if isinstance(review, Mapping) else None
+    return {(pair[0], pair[1]) for pair in listed or () if isinstance(pair, list) and len(pair) == 2}
+
+
+def _people(
+    sequence: PoseSequence, t: int, threshold: float, right: Collection[tuple[int, int]]
+) -> list[dict[str, Any]]:
     """The annotations of a frame, without ids."""
     points, poses = KEYPOINT_SETS[sequence.keypoint_set], sequence.frame(t)
     seen = sequence.track_ids[t] >= 0
@@ -146,6 +157,7 @@ def _people(sequence: PoseSequence, t: int, threshold: float) -> list[dict[str, 
     doubtful = np.zeros(poses.scores.shape, bool)
     if sequence.distrust is not None:
         doubtful = np.nan_to_num(sequence.distrust[t, seen]) >= DOUBTFUL
+        doubtful &= [[(t, track) not in right] for track in sequence.track_ids[t, seen].tolist()]
     rows = point_rows(poses)
     there = rows[..., 2] >= drawing_threshold(sequence.meta, threshold)
     labeled = (rows[..., 2] > 0) & (edited | (there & ~doubtful))
@@ -176,21 +188,24 @@ def _around(box: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.concatenate([np.minimum(box[:2], low), np.maximum(box[2:], high)])
 
 
+def _image(file: Path, size: tuple[int, int], name: str, frame: int) -> dict[str, Any]:
+    """The entry of a picture, without its id."""
+    return {"file_name": file.name, "width": size[0], "height": size[1], "clip": name, "frame_index": frame}
+
+
 def _merged(
     before: Mapping[str, Any],
     sequence: PoseSequence,
     name: str,
-    new: Sequence[tuple[Path, int, tuple[int, int], list[dict[str, Any]]]],
+    new: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]],
 ) -> dict[str, Any]:
-    """The content of a part with the clip's new frames in place of its old ones; ids count from 1."""
+    """The content of a part with the clip's new frames, pictures and people, in place of its old ones; ids count from
+    1."""
     kept = [image for image in before.get("images", ()) if image["clip"] != name]
     people: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in kept}
     for annotation in before.get("annotations", ()):
         people.get(annotation["image_id"], []).append(annotation)
-    pairs = [(image, people[image["id"]]) for image in kept]
-    for file, t, (w, h), found in new:
-        frame = int(sequence.frame_index[t])
-        pairs.append(({"file_name": file.name, "width": w, "height": h, "clip": name, "frame_index": frame}, found))
+    pairs = [*((image, people[image["id"]]) for image in kept), *new]
     pairs.sort(key=lambda pair: (pair[0]["clip"], pair[0]["frame_index"]))
     images = [{**image, "id": number} for number, (image, _) in enumerate(pairs, start=1)]
     rows = [(number, row) for number, (_, found) in enumerate(pairs, start=1) for row in found]
@@ -207,7 +222,8 @@ def _source_of(sequence: PoseSequence) -> dict[str, Any]:
     origin = sequence.meta.get("origin") or {}
     source = origin.get("source")
     known = source.get("sha256") if isinstance(source, Mapping) else None
-    return {"source": str(sequence.meta.get("source") or ""), "sha256": known}
+    name, frames = str(sequence.meta.get("source") or ""), len(sequence)
+    return {"source": name, "frames": frames, "size": list(sequence.size), "sha256": known}
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------

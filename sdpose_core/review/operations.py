@@ -15,6 +15,7 @@ from ..sequences.flips import sides_of
 from ..skeletons import KEYPOINT_SETS
 from .canvas import CHANGED, FOLLOWS, PLACED, POINT_ARRAYS, Canvas, Change
 from .fields import Fields
+from .following import frames_with_the_error
 
 MAX_SPREAD = 10_000
 """Frames on either side that follow a correction."""
@@ -73,7 +74,10 @@ def _follow(
     canvas: Canvas, t: int, slot: int, points: np.ndarray, delta: np.ndarray, target: np.ndarray, direction: int,
     spread: int,
 ) -> None:  # fmt: skip
-    """Let the frames on one side follow a correction (N, 2), with a share that fades to 0 like half a cosine wave."""
+    """Let the frames on one side that share the error follow a correction (N, 2).
+
+    The share fades to 0 like half a cosine wave.
+    """
     track_id = canvas.track_ids[t, slot]
     last = min(t + spread, len(canvas) - 1) if direction > 0 else max(t - spread, 0)
     frames, slots = canvas.places(min(t + direction, last), max(t + direction, last), track_id)
@@ -81,6 +85,7 @@ def _follow(
         return
     order = np.argsort(direction * frames)
     frames, slots = frames[order], slots[order]
+    wrong = frames_with_the_error(canvas, t, slot, points, delta, frames, slots)
     for number, point in enumerate(points.tolist()):
         stops = np.flatnonzero(canvas.marks[frames, slots, point] >= PLACED)
         end = abs(int(frames[stops[0]]) - t) if len(stops) else spread + 1
@@ -88,6 +93,7 @@ def _follow(
         rows, columns = frames[:count], slots[:count]
         share = 0.5 + 0.5 * np.cos(np.pi * np.abs(rows - t) / end)
         if np.isfinite(delta[number]).all():
+            rows, columns, share = rows[:wrong], columns[:wrong], share[:wrong]
             moved = canvas.keypoints[rows, columns, point] + share[:, None] * delta[number]
             _put_followers(canvas, rows, columns, point, moved, share)
         elif len(stops):

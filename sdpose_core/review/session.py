@@ -219,10 +219,10 @@ class ReviewSession:
             raise InputError("there is no file to save: every correction is already in the graph's next run")
         with self._saving:
             with self._lock:
-                sequence, entries = self.result(), len(self.journal.entries)
+                sequence, done = self.result(), list(self.done)
             path = self.store.save(sequence, name or self.store.default_name)  # a long clip takes seconds
             with self._lock:
-                if len(self.journal.entries) == entries:
+                if self.done == done:  # distrust that came meanwhile changes nothing that was edited
                     self.journal.add(saved=path.name)
                     self._saved = True
                 return path, self.state()

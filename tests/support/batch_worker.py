@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sdpose_core.batch.folder import Batch, annotate_videos, one_after_another
 from sdpose_core.batch.inputs import Item, find_items
@@ -28,6 +29,7 @@ class FakeOutcome:
     frames: int = 3
     batch_size: int | None = 4
     files: list[Path] = field(default_factory=list)
+    distrust: dict[str, Any] = field(default_factory=dict)
 
 
 class FakeRun:

@@ -24,6 +24,7 @@ export class Bars {
     byId("error-close").onclick = () => (byId("errors").hidden = true);
     byId("help").onclick = () => this.app.keys.show();
     byId("mode-cancel").onclick = () => this.app.pointer.cancel();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => this.app.stage.element.focus());
     byId("ask-cancel").onclick = () => byId("ask-dialog").close("");
     byId("language").onclick = () => this.app.useLanguage(this.app.texts.other);
     byId("theme").onclick = () => useTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark", this.app);

@@ -2,6 +2,14 @@
 
 import { byId } from "./elements.js";
 
+const MIXED = ["identity", "other_person"]; // reasons that two people may be mixed up
+
+/** The hint for what is to be checked; null if something else is shown. */
+function hintToCheck({ item, frame, person, range }) {
+  if (!item || item.t !== frame || item.id !== person || range) return null;
+  return item.reasons.some((name) => MIXED.includes(name)) ? "hint_mixed" : "hint_check";
+}
+
 /** The key of the hint that fits the state. */
 function hintFor(state, here) {
   if (!state.clip) return "hint_loading";
@@ -13,6 +21,7 @@ function hintFor(state, here) {
   if (state.range && state.scope === "range") return "hint_range";
   if (state.hover?.kind === "handle") return state.hover.handle.kind === "turn" ? "hint_turn" : "hint_handle";
   if (state.hover?.kind === "limb") return "hint_limb";
+  if (hintToCheck(state)) return hintToCheck(state);
   if (state.point !== null) return "hint_point";
   return state.part !== null ? "hint_part" : "hint_person";
 }
@@ -20,8 +29,8 @@ function hintFor(state, here) {
 export function startHints(app) {
   const { state, texts } = app;
   const names = [
-    "clip", "mode", "playing", "person", "point", "part", "range", "scope", "hover", "frame", "data", "worst", "language",
-    "spread",
+    "clip", "mode", "playing", "person", "point", "part", "range", "scope", "hover", "frame", "data", "worst", "item",
+    "language", "spread",
   ];
   state.watch(names, () => {
     const here = app.personHere(state.person) !== null;

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -161,15 +163,27 @@ def test_a_limb_moves_both_its_ends(review, clip):
     assert moved[list(limb)] == pytest.approx(np.full((2, 2), 15 / review.ask("scale")), abs=0.01)
 
 
-def test_next_to_check_leads_to_a_doubtful_frame_and_yes_takes_it_off_the_list(review):
-    review.until(lambda: review.page.text_content("#worst-total") not in ("", "…"))
-    total = int(review.page.text_content("#worst-total"))
-    assert total > 0
-    review.page.click("#stage", position={"x": 3, "y": 3})
-    review.press("n")
-    assert review.ask("person") in (FIRST, SECOND) and review.page.is_visible("#reason-card")
-    review.press("y")
-    review.until(lambda: review.page.text_content("#worst-total") == str(total - 1))
+def test_next_to_check_leads_to_the_worst_and_yes_takes_it_off_the_list(tmp_path, browser):
+    sequence = two_people()
+    distrust = np.full(sequence.scores.shape, 0.05, np.float32)
+    for t, track_id, value in ((2, FIRST, 0.7), (3, FIRST, 0.6), (30, SECOND, 0.9)):
+        distrust[t, sequence.track_ids[t].tolist().index(track_id), [7, WRIST]] = value
+    replace(sequence, distrust=distrust, distrust_reasons=np.ones(distrust.shape)).save(tmp_path / "clip.pose.npz")
+    with served(tmp_path / "clip.pose.npz") as (address, _):
+        page = browser.new_page(viewport={"width": 1366, "height": 768}, locale="en-US")
+        review = ReviewPage(page, address)
+        review.open()
+        review.until(lambda: page.text_content("#worst-total") == "2")  # one for a person and second
+        review.press("n")
+        assert (review.ask("frame"), review.ask("person")) == (30, SECOND)
+        assert "left wrist" in page.text_content("#reason-card")
+        review.press("y")
+        review.until(lambda: page.text_content("#worst-total") == "1")
+        review.until(lambda: (review.ask("frame"), review.ask("person")) == (2, FIRST))
+        review.press("y")
+        review.until(lambda: page.is_visible("#worst-empty"))
+        page.close()
+        assert review.problems == []
 
 
 def test_an_error_is_a_sentence_that_stays_until_it_is_closed(review):
@@ -212,3 +226,56 @@ def test_every_control_of_the_bars_is_inside_the_window(clip, browser, size, que
         assert page.get_attribute("html", "lang") == ("zh-CN" if "zh" in query else "en")
         page.close()
         assert review.problems == []
+
+
+LEFT_HAND = list(range(91, 112))
+
+
+@pytest.fixture
+def whole_body(tmp_path: Path, browser: Any) -> Iterator[ReviewPage]:
+    """One drawn person with hands, without a right hand; no pictures."""
+    person(tmp_path / "clip.pose.npz")
+    with served(tmp_path / "clip.pose.npz") as (address, _):
+        page = browser.new_page(viewport={"width": 1366, "height": 768}, locale="en-US")
+        review = ReviewPage(page, address)
+        review.open()
+        yield review
+        page.close()
+        assert review.problems == []
+
+
+def person(path: Path) -> None:
+    """Write three frames of a person of 133 points on a grid, whose left hand is a small cluster of its own."""
+    places = np.stack(np.meshgrid(np.arange(14) * 16 + 20, np.arange(10) * 16 + 20), -1).reshape(-1, 2)[:133]
+    keypoints = np.tile(places.astype(np.float32), (3, 1, 1, 1))
+    cluster = np.stack(np.meshgrid(np.arange(7) * 2, np.arange(3) * 2), -1).reshape(-1, 2)
+    keypoints[:, :, LEFT_HAND] = cluster + [280, 200]
+    keypoints[:, :, 112:133] = np.nan
+    boxes = np.tile(np.array([10, 10, 310, 230, 1], np.float32), (3, 1, 1))
+    PoseSequence(
+        keypoints, np.full((3, 1, 133), 0.9), boxes, np.zeros((3, 1)), np.arange(3), np.arange(3) / 25, (320, 240),
+        Fraction(25), "coco_wholebody_133",
+    ).save(path)  # fmt: skip
+
+
+def test_a_closed_hand_moves_as_one(whole_body, tmp_path):
+    review = whole_body
+    before = PoseSequence.load(tmp_path / "clip.pose.npz").keypoints[0, 0]
+    review.click('[data-testid="person-0"]')
+    box = review.page.locator('.handle[data-part="left_hand"]').bounding_box()
+    review.drag((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2), -12, -24)
+    moved = saved(review, tmp_path / "clip.pose.npz").keypoints[0, 0] - before
+    assert moved[LEFT_HAND] == pytest.approx(np.tile(np.array([-12, -24]) / review.ask("scale"), (21, 1)), abs=0.02)
+    assert np.nanmax(np.abs(np.delete(moved, LEFT_HAND, axis=0))) == 0
+
+
+def test_an_absent_hand_is_placed_whole(whole_body, tmp_path):
+    review = whole_body
+    review.click('[data-testid="person-0"]')
+    review.page.click('[data-testid="absent-right_hand"]')
+    stage = review.page.locator("#stage").bounding_box()
+    review.page.mouse.click(stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2)
+    review.settle()
+    hand = saved(review, tmp_path / "clip.pose.npz").keypoints[0, 0, 112:133]
+    assert np.isfinite(hand).all()
+    assert hand[0] == pytest.approx([160, 120], abs=0.5)  # the root is where the click was

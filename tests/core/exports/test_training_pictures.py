@@ -96,6 +96,14 @@ def test_doubtful_points_are_not_labeled_unless_they_were_placed(tmp_path: Path)
     assert not first[5].any()
 
 
+def test_doubtful_points_of_who_was_found_right_are_labeled(tmp_path: Path) -> None:
+    distrust = np.full((FRAMES, 2, 17), 0.9, np.float32)
+    sequence = clip(distrust=distrust, meta={"review": {"checked": [[2, 4]]}})
+    write_training_data(sequence, [2, 3], picture, tmp_path, "dance")
+    assert [a["num_keypoints"] for a in read(tmp_path, "train")["annotations"]] == [16, 0]
+    assert [a["num_keypoints"] for a in read(tmp_path, "val")["annotations"]] == [0, 0]
+
+
 def test_clips_share_a_folder_and_replace_their_own_frames(tmp_path: Path) -> None:
     write_training_data(clip(), [1, 2, 3], picture, tmp_path, "dance")
     other = clip(meta={"source": "walk.mp4"})
@@ -160,6 +168,13 @@ def test_nobody_and_other_pictures(tmp_path: Path) -> None:
         write_training_data(nobody, [1], picture, tmp_path, "a")
     with pytest.raises(InputError, match="frame 1 has 10 x 20 pixels, its poses are of 96 x 64"):
         write_training_data(clip(), [1], lambda _: np.zeros((20, 10, 3), np.uint8), tmp_path, "a")
+
+
+def test_pictures_of_several_sizes(tmp_path: Path) -> None:
+    sizes = [(60 + t, 64) for t in range(FRAMES)]
+    shown = {t: np.zeros((h, w, 3), np.uint8) for t, (w, h) in enumerate(sizes)}
+    write_training_data(clip(), [1, 2], shown.__getitem__, tmp_path, "a", sizes=sizes)
+    assert [image["width"] for part in ("train", "val") for image in read(tmp_path, part)["images"]] == [61, 62]
 
 
 # --- sdpose export ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError, did_you_mean
 from ..sequences.flips import sides_of
 from ..skeletons import KEYPOINT_SETS
-from .canvas import CHANGED, FOLLOWS, PLACED, Canvas, Change
+from .canvas import CHANGED, FOLLOWS, PLACED, POINT_ARRAYS, Canvas, Change
 from .fields import Fields
 from .following import frames_with_the_error
 
@@ -133,16 +133,9 @@ def _delete(canvas: Canvas, fields: Fields) -> None:
 def _restore(canvas: Canvas, fields: Fields) -> None:
     """Put back what was estimated, with its distrust."""
     frames, slots = canvas.places(*fields.range(), fields.whole("id"))
-    opened, points = canvas.opened, fields.points()
-    index = (frames[:, None], slots[:, None], points)
-    canvas.put("keypoints", index, canvas.first_keypoints[index])
-    canvas.put("marks", index, 0)
-    known = slots < opened.scores.shape[1]
-    index = (frames[known, None], slots[known, None], points)
-    canvas.put("scores", index, opened.scores[index])
-    for name in ("distrust", "distrust_reasons"):
-        if (values := getattr(opened, name)) is not None:
-            canvas.put(name, index, values[index])
+    index = (frames[:, None], slots[:, None], fields.points())
+    for name in POINT_ARRAYS:
+        canvas.put(name, index, getattr(canvas, f"first_{name}")[index])
 
 
 def _copy(canvas: Canvas, fields: Fields) -> None:
@@ -241,18 +234,20 @@ def _put(canvas: Canvas, fields: Fields) -> None:
     slot = None if track_id is None else canvas.find(t, track_id)
     if slot is None:
         slot = canvas.free_slot(t)
-        everything = (t, slot, np.arange(canvas.point_count))
-        for name, value in (("keypoints", np.nan), ("first_keypoints", np.nan), ("scores", 0), ("marks", 0)):
-            canvas.put(name, everything, value)
+        blank = (t, slot, np.arange(canvas.point_count))
+        _put_estimate(canvas, blank, np.full((canvas.point_count, 2), np.nan), 0)
         canvas.put("track_ids", (t, slot), canvas.new_id() if track_id is None else track_id)
         canvas.put("boxes", (t, slot), box)
         canvas.put("checked", (t, slot), False)
-    index = (t, slot, points)
-    for name, values in (("keypoints", keypoints), ("first_keypoints", keypoints), ("scores", scores)):
-        canvas.put(name, index, values)
-    canvas.put("marks", index, 0)
-    canvas.put("distrust", index, np.nan)
-    canvas.put("distrust_reasons", index, 0)
+    _put_estimate(canvas, (t, slot, points), keypoints, scores)
+
+
+def _put_estimate(canvas: Canvas, index: Any, keypoints: np.ndarray, scores: Any) -> None:
+    """What is known of points that were just estimated, which is also what `restore` restores from now on."""
+    known = {"keypoints": keypoints, "scores": scores, "marks": 0, "distrust": np.nan, "distrust_reasons": 0}
+    for name in POINT_ARRAYS:
+        canvas.put(name, index, known[name])
+        canvas.put(f"first_{name}", index, known[name])
 
 
 KINDS: Mapping[str, Callable[[Canvas, Fields], None]] = {

@@ -6,12 +6,14 @@ pixels of the source picture.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..pose_values import check_people
 from ..poses import PoseSequence
 
 ESTIMATED, FOLLOWS, PLACED, CHANGED = 0, 1, 2, 3
@@ -19,7 +21,10 @@ ESTIMATED, FOLLOWS, PLACED, CHANGED = 0, 1, 2, 3
 
 POINT_ARRAYS = ("keypoints", "scores", "marks", "distrust", "distrust_reasons")
 """Arrays (T, P, K, ...) of the canvas."""
+FIRST_ARRAYS = tuple(f"first_{name}" for name in POINT_ARRAYS)
 _FRAME_ARRAYS = ("boxes", "track_ids", "checked")
+_FILLS = {"keypoints": np.nan, "distrust": np.nan, "track_ids": -1}
+"""What an empty slot holds, if not 0."""
 
 
 @dataclass
@@ -48,7 +53,7 @@ class Canvas:
         keypoints, scores, distrust, distrust_reasons, boxes, track_ids: as in `PoseSequence`.
         marks: (T, P, K) uint8, see `PLACED`.
         checked: (T, P) bool, looked at and found right.
-        first_keypoints: (T, P, K, 2) what `restore` restores: as opened, or as estimated since.
+        first_keypoints and so on: of each of `POINT_ARRAYS`, what `restore` restores: as opened, or as estimated since.
     """
 
     def __init__(self, sequence: PoseSequence) -> None:
@@ -64,25 +69,32 @@ class Canvas:
         self.distrust_reasons = _copy(sequence.distrust_reasons, shape, 0, np.uint16)
         if sequence.edited is not None:
             self.marks[sequence.edited] = CHANGED
-            self._mark_earlier_keyframes(sequence)
-        self.first_keypoints = np.array(sequence.keypoints)
+            self._take_over(sequence.meta.get("review"), sequence.edited)
+        for name in POINT_ARRAYS:
+            first = np.array(self.marks) if name == "marks" else getattr(sequence, name)
+            if first is None:
+                first = np.broadcast_to(np.asarray(_FILLS.get(name, 0), getattr(self, name).dtype), shape)
+            first.setflags(write=False)
+            setattr(self, f"first_{name}", first)
         self._change: Change | None = None
 
-    def _mark_earlier_keyframes(self, sequence: PoseSequence) -> None:
-        review = sequence.meta.get("review")
-        for entry in review.get("placed", ()) if isinstance(review, dict) else ():
-            slot = self.find(entry["frame"], entry["id"])
-            if slot is not None:
-                self.marks[entry["frame"], slot, entry["points"]] = PLACED
+    def _take_over(self, review: Any, edited: np.ndarray) -> None:
+        """What an earlier review placed and checked; entries that do not fit these poses are passed over."""
+        review = review if isinstance(review, Mapping) else {}
+        for entry in _entries(review, "placed", Mapping):
+            slot, points = self._known(entry.get("frame"), entry.get("id")), entry.get("points")
+            if slot is not None and isinstance(points, list):
+                known = [point for point in points if type(point) is int and 0 <= point < self.point_count]
+                at = (entry["frame"], slot, known)
+                self.marks[at] = np.where(edited[at], PLACED, self.marks[at])
+        for pair in _entries(review, "checked", list):
+            if len(pair) == 2 and (slot := self._known(*pair)) is not None:
+                self.checked[pair[0], slot] = True
 
-    def learn(self, sequence: PoseSequence) -> None:
-        """Take over the distrust of the sequence as it was opened, except of points that were edited since."""
-        self.opened = sequence
-        assert sequence.distrust is not None and sequence.distrust_reasons is not None
-        known = slice(0, sequence.scores.shape[1])
-        untouched = self.marks[:, known] <= FOLLOWS
-        np.copyto(self.distrust[:, known], sequence.distrust, where=untouched)
-        np.copyto(self.distrust_reasons[:, known], sequence.distrust_reasons, where=untouched)
+    def _known(self, t: Any, track_id: Any) -> int | None:
+        """The slot of a person, if they are there, whatever is given."""
+        whole = type(t) is int and type(track_id) is int and track_id >= 0
+        return self.find(t, track_id) if whole and 0 <= t < len(self) else None
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -114,21 +126,25 @@ class Canvas:
 
     def new_id(self) -> int:
         """An id that nobody has had."""
-        return int(max(self.track_ids.max(initial=-1), self.opened.track_ids.max(initial=-1))) + 1
+        highest = int(max(self.track_ids.max(initial=-1), self.opened.track_ids.max(initial=-1)))
+        if highest == np.iinfo(np.int32).max:
+            raise InputError(f"there is no id above {highest}: join two people first")
+        return highest + 1
 
     def free_slot(self, t: int) -> int:
         """An empty slot of a frame; all frames get one more if there is none."""
         empty = np.flatnonzero(self.track_ids[t] < 0)
+        check_people(self.track_ids.shape[1] - len(empty) + 1, f"frame {t}")
         if not len(empty):
             self._widen()
             return self.track_ids.shape[1] - 1
         return int(empty[0])
 
     def _widen(self) -> None:
-        fills = {"keypoints": np.nan, "distrust": np.nan, "track_ids": -1, "first_keypoints": np.nan}
-        for name in (*POINT_ARRAYS, *_FRAME_ARRAYS, "first_keypoints"):
+        for name in (*POINT_ARRAYS, *_FRAME_ARRAYS, *FIRST_ARRAYS):
             values = getattr(self, name)
-            column = np.full_like(values[:, :1], fills.get(name, 0)) if values.shape[1] else _column(self, name, fills)
+            fill = _FILLS.get(name.removeprefix("first_"), 0)
+            column = np.full((len(values), 1, *values.shape[2:]), fill, values.dtype)
             setattr(self, name, np.concatenate([values, column], axis=1))
 
     # --- changes ----------------------------------------------------------------------------------------------------
@@ -142,6 +158,9 @@ class Canvas:
         """Set `getattr(self, name)[index]`; the first entry of the index is one or several frames."""
         assert self._change is not None
         array = getattr(self, name)
+        if not array.flags.writeable:  # shared with the sequence that was opened
+            array = np.array(array)
+            setattr(self, name, array)
         self._change.pieces.append((name, index, np.array(array[index])))
         array[index] = values
         frames = np.atleast_1d(np.asarray(index[0]))
@@ -186,7 +205,7 @@ def _copy(values: np.ndarray | None, shape: tuple[int, ...], empty: float, dtype
     return np.full(shape, empty, dtype) if values is None else np.array(values)
 
 
-def _column(canvas: Canvas, name: str, fills: dict[str, Any]) -> np.ndarray:
-    """An empty slot for all frames of a sequence that has none."""
-    values = getattr(canvas, name)
-    return np.full((len(values), 1, *values.shape[2:]), fills.get(name, 0), values.dtype)
+def _entries(review: Mapping[str, Any], name: str, kind: type) -> list[Any]:
+    """The entries of a list in a file that anybody may have written."""
+    found = review.get(name)
+    return [entry for entry in found if isinstance(entry, kind)] if isinstance(found, list) else []

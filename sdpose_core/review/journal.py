@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, writing
+from ..errors import InputError, reading, writing
 from ..files import open_regular
 from ..resumable import release_and_remove, take_lock
 
@@ -23,7 +23,7 @@ class Journal:
     """The journal at `path`, locked for this process until `close`.
 
     Attributes:
-        entries: those that are in it when it is opened, without the first line.
+        entries: those that are in it, without the first line.
         about: its first line: what is edited.
 
     Raises `InputError` for a damaged journal, and if another process has it open.
@@ -42,23 +42,38 @@ class Journal:
         stated = {"journal": VERSION, **about}
         if not os.path.lexists(self.path):
             return stated, []
-        with open_regular(self.path) as file:
+        with reading(self.path), open_regular(self.path) as file:
             content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = [self._line(number, text) for number, text in enumerate(whole.splitlines(), 1)]
-        if len(whole) < len(content):
+        lines = [
+            self._line(number, text) for number, text in enumerate(self._whole(content).splitlines(), 1) if text.strip()
+        ]
+        if lines and lines[0].get("journal") != VERSION:
+            raise InputError(f"{self.path} is not a journal of this version of sdpose: move it away, or update sdpose")
+        if len(lines) < 2:  # nothing was edited yet: it may become the journal of other poses
+            with writing(self.path):
+                os.truncate(self.path, 0)
+            return stated, []
+        return lines[0], lines[1:]
+
+    def _whole(self, content: bytes) -> bytes:
+        """The lines that are complete, on disk too; an editor may have left out the last line end."""
+        whole, tail = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
+        if not tail:
+            return whole
+        try:
+            self._line(0, tail)
+        except InputError:
             with writing(self.path):
                 os.truncate(self.path, len(whole))
-        if not lines:
-            return stated, []
-        if lines[0].get("journal") != VERSION:
-            raise InputError(f"{self.path} is not a journal of this version of sdpose: move it away, or update sdpose")
-        return lines[0], lines[1:]
+            return whole
+        with writing(self.path):
+            _append(self.path, b"\n")
+        return content
 
     def _line(self, number: int, text: bytes) -> dict[str, Any]:
         try:
             entry = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{self.path}: line {number} is damaged ({error}): move it away to begin again") from None
         if not isinstance(entry, dict):
             raise InputError(f"{self.path}: line {number}: expected an object: move it away to begin again")
@@ -66,17 +81,12 @@ class Journal:
 
     def add(self, **entry: Any) -> None:
         """Append an entry; it is on disk when this returns. Raises `InputError` if it cannot be written."""
-        with writing(self.path), self.path.open("ab") as file:
-            size = file.tell()
-            lines = [entry] if size else [self.about, entry]
-            text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
-            try:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:  # such as a full disk: no half line may stay
-                os.truncate(self.path, size)
-                raise
+        with writing(self.path):
+            begun = self.path.exists() and self.path.stat().st_size > 0
+            lines = [entry] if begun else [self.about, *self.entries, entry]  # somebody may have removed it
+            text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+            _append(self.path, text.encode())
+        self.entries.append(entry)
 
     def set_aside(self, about: Mapping[str, Any]) -> Path:
         """Keep what is in it under another name, and begin again. Returns that name."""
@@ -91,6 +101,19 @@ class Journal:
     def close(self) -> None:
         """Free the lock."""
         release_and_remove(self._lock)
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Append to a file, all or nothing. Raises `OSError`, such as for a full disk."""
+    with path.open("ab", buffering=0) as file:  # what a buffer holds would be written by its end, after the truncation
+        size = file.tell()
+        try:
+            while content:
+                content = content[file.write(content) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, size)
+            raise
 
 
 def active_edits(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

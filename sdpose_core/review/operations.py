@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import InputError, did_you_mean
 from ..sequences.flips import sides_of
 from ..skeletons import KEYPOINT_SETS
-from .canvas import CHANGED, FOLLOWS, PLACED, Canvas, Change
+from .canvas import CHANGED, FOLLOWS, PLACED, POINT_ARRAYS, Canvas, Change
 from .fields import Fields
+from .following import frames_with_the_error
 
 MAX_SPREAD = 10_000
 """Frames on either side that follow a correction."""
@@ -73,7 +74,10 @@ def _follow(
     canvas: Canvas, t: int, slot: int, points: np.ndarray, delta: np.ndarray, target: np.ndarray, direction: int,
     spread: int,
 ) -> None:  # fmt: skip
-    """Let the frames on one side follow a correction (N, 2), with a share that fades to 0 like half a cosine wave."""
+    """Let the frames on one side that share the error follow a correction (N, 2).
+
+    The share fades to 0 like half a cosine wave.
+    """
     track_id = canvas.track_ids[t, slot]
     last = min(t + spread, len(canvas) - 1) if direction > 0 else max(t - spread, 0)
     frames, slots = canvas.places(min(t + direction, last), max(t + direction, last), track_id)
@@ -81,6 +85,7 @@ def _follow(
         return
     order = np.argsort(direction * frames)
     frames, slots = frames[order], slots[order]
+    wrong = frames_with_the_error(canvas, t, slot, points, delta, frames, slots)
     for number, point in enumerate(points.tolist()):
         stops = np.flatnonzero(canvas.marks[frames, slots, point] >= PLACED)
         end = abs(int(frames[stops[0]]) - t) if len(stops) else spread + 1
@@ -88,6 +93,7 @@ def _follow(
         rows, columns = frames[:count], slots[:count]
         share = 0.5 + 0.5 * np.cos(np.pi * np.abs(rows - t) / end)
         if np.isfinite(delta[number]).all():
+            rows, columns, share = rows[:wrong], columns[:wrong], share[:wrong]
             moved = canvas.keypoints[rows, columns, point] + share[:, None] * delta[number]
             _put_followers(canvas, rows, columns, point, moved, share)
         elif len(stops):
@@ -127,16 +133,9 @@ def _delete(canvas: Canvas, fields: Fields) -> None:
 def _restore(canvas: Canvas, fields: Fields) -> None:
     """Put back what was estimated, with its distrust."""
     frames, slots = canvas.places(*fields.range(), fields.whole("id"))
-    opened, points = canvas.opened, fields.points()
-    index = (frames[:, None], slots[:, None], points)
-    canvas.put("keypoints", index, canvas.first_keypoints[index])
-    canvas.put("marks", index, 0)
-    known = slots < opened.scores.shape[1]
-    index = (frames[known, None], slots[known, None], points)
-    canvas.put("scores", index, opened.scores[index])
-    for name in ("distrust", "distrust_reasons"):
-        if (values := getattr(opened, name)) is not None:
-            canvas.put(name, index, values[index])
+    index = (frames[:, None], slots[:, None], fields.points())
+    for name in POINT_ARRAYS:
+        canvas.put(name, index, getattr(canvas, f"first_{name}")[index])
 
 
 def _copy(canvas: Canvas, fields: Fields) -> None:
@@ -235,18 +234,20 @@ def _put(canvas: Canvas, fields: Fields) -> None:
     slot = None if track_id is None else canvas.find(t, track_id)
     if slot is None:
         slot = canvas.free_slot(t)
-        everything = (t, slot, np.arange(canvas.point_count))
-        for name, value in (("keypoints", np.nan), ("first_keypoints", np.nan), ("scores", 0), ("marks", 0)):
-            canvas.put(name, everything, value)
+        blank = (t, slot, np.arange(canvas.point_count))
+        _put_estimate(canvas, blank, np.full((canvas.point_count, 2), np.nan), 0)
         canvas.put("track_ids", (t, slot), canvas.new_id() if track_id is None else track_id)
         canvas.put("boxes", (t, slot), box)
         canvas.put("checked", (t, slot), False)
-    index = (t, slot, points)
-    for name, values in (("keypoints", keypoints), ("first_keypoints", keypoints), ("scores", scores)):
-        canvas.put(name, index, values)
-    canvas.put("marks", index, 0)
-    canvas.put("distrust", index, np.nan)
-    canvas.put("distrust_reasons", index, 0)
+    _put_estimate(canvas, (t, slot, points), keypoints, scores)
+
+
+def _put_estimate(canvas: Canvas, index: Any, keypoints: np.ndarray, scores: Any) -> None:
+    """What is known of points that were just estimated, which is also what `restore` restores from now on."""
+    known = {"keypoints": keypoints, "scores": scores, "marks": 0, "distrust": np.nan, "distrust_reasons": 0}
+    for name in POINT_ARRAYS:
+        canvas.put(name, index, known[name])
+        canvas.put(f"first_{name}", index, known[name])
 
 
 KINDS: Mapping[str, Callable[[Canvas, Fields], None]] = {

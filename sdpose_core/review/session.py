@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, restated
 from ..poses import Poses, PoseSequence
 from ..sequences.distrust import with_distrust
 from ..version import __version__
@@ -72,23 +72,24 @@ class ReviewSession:
     ) -> None:
         self.name, self.journal, self.pictures, self.store = name, journal, pictures, store
         self.estimate, self.sizes, self.notes = estimate, sizes, list(notes)
-        self.canvas = Canvas(sequence)
         self.version = 0
         self._lock, self._saving = threading.RLock(), threading.Lock()
         self._changes: deque[Change] = deque()
-        self.done, self.undone = active_edits(journal.entries)
-        self._apply_again()
         self.computing = sequence.distrust is None
+        self.done, self.undone = active_edits(journal.entries)
+        self._apply_again(sequence)
+        saves = ["saved" in entry for entry in journal.entries]
+        self._saved = saves[-1] if any(saves) else not self.done
         if self.computing:
             threading.Thread(target=self._learn, args=(sequence,), daemon=True).start()
-        self._saved = not self.done or "saved" in journal.entries[-1]
 
     def _learn(self, sequence: PoseSequence) -> None:
         """Compute the distrust, which takes long for a long clip, while the page is in use."""
         try:
             known = with_distrust(sequence)
             with self._lock:
-                self.canvas.learn(known)
+                self.computing = False
+                self._apply_again(known)
                 self.version += 1
         finally:
             self.computing = False
@@ -98,15 +99,7 @@ class ReviewSession:
     def edit(self, op: Mapping[str, Any]) -> dict[str, Any]:
         """Apply an edit. Returns the state after it."""
         with self._lock:
-            change = apply(self.canvas, op)
-            refresh(self.canvas, op)
-            try:
-                self.journal.add(op=op)
-            except InputError:
-                self.canvas.revert(change)
-                raise
-            self._remember(change)
-            self.done.append(dict(op))
+            change = self._do(op, {"op": op})
             self.undone.clear()
             return self._changed(change)
 
@@ -116,14 +109,12 @@ class ReviewSession:
             if not self.done:
                 raise InputError("there is nothing to undo")
             self.journal.add(undo=True)
-            op = self.done.pop()
-            self.undone.append(op)
+            self.undone.append(self.done.pop())
             if self._changes:
                 change = self._changes.pop()
                 self.canvas.revert(change)
                 return self._changed(change)
-            self.canvas = Canvas(self.canvas.opened)
-            self._apply_again()
+            self._apply_again(self.canvas.opened)
             return self._changed(Change(frames=(0, len(self.canvas) - 1)))
 
     def redo(self) -> dict[str, Any]:
@@ -131,19 +122,40 @@ class ReviewSession:
         with self._lock:
             if not self.undone:
                 raise InputError("there is nothing to redo")
-            change = apply(self.canvas, self.undone[-1])
-            refresh(self.canvas, self.undone[-1])
-            self.journal.add(redo=True)
-            self.done.append(self.undone.pop())
-            self._remember(change)
+            change = self._do(self.undone[-1], {"redo": True})
+            self.undone.pop()
             return self._changed(change)
 
-    def _apply_again(self) -> None:
-        for op in self.done:
-            self._remember(apply(self.canvas, op))
-        self.canvas.begin()
-        for op in self.done:
-            refresh(self.canvas, op)
+    def _do(self, op: Mapping[str, Any], entry: Mapping[str, Any]) -> Change:
+        """Apply an edit and write the entry into the journal, or change nothing."""
+        change = self._apply(self.canvas, op)
+        try:
+            self.journal.add(**entry)
+        except BaseException:
+            self.canvas.revert(change)
+            raise
+        self._remember(change)
+        self.done.append(dict(op))
+        return change
+
+    def _apply(self, canvas: Canvas, op: Mapping[str, Any]) -> Change:
+        change = apply(canvas, op)
+        try:
+            if not self.computing:  # otherwise all edits are applied again to the distrust that comes
+                refresh(canvas, op)
+        except BaseException:
+            canvas.revert(change)
+            raise
+        return change
+
+    def _apply_again(self, opened: PoseSequence) -> None:
+        """The edits in force, on the poses as they were opened."""
+        canvas = Canvas(opened)
+        self._changes.clear()
+        for number, op in enumerate(self.done, 1):
+            with restated(f"correction {number} of {len(self.done)} cannot be applied again"):
+                self._remember(self._apply(canvas, op))
+        self.canvas = canvas
 
     def _remember(self, change: Change) -> None:
         self._changes.append(change)
@@ -207,10 +219,10 @@ class ReviewSession:
             raise InputError("there is no file to save: every correction is already in the graph's next run")
         with self._saving:
             with self._lock:
-                sequence, version = self.result(), self.version
+                sequence, done = self.result(), list(self.done)
             path = self.store.save(sequence, name or self.store.default_name)  # a long clip takes seconds
             with self._lock:
-                if self.version == version:
+                if self.done == done:  # distrust that came meanwhile changes nothing that was edited
                     self.journal.add(saved=path.name)
                     self._saved = True
                 return path, self.state()

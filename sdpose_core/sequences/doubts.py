@@ -57,7 +57,7 @@ def person_distrust(distrust: np.ndarray, keypoint_set: str) -> np.ndarray:
         absent = np.isnan(values)
         counts = (~absent).sum(axis=-1)
         if part in ("body", "feet"):
-            value = np.where(absent, -1, values).max(axis=-1)
+            value = np.where(absent, -1, values).max(axis=-1, initial=-1)
         else:
             value = np.where(absent, 0, values).sum(axis=-1) / np.maximum(counts, 1)
         result = np.fmax(result, np.where(counts > 0, value, np.nan))

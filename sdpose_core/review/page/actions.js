@@ -39,7 +39,7 @@ export class Actions {
   }
 
   /** Id of the selected person; null, with a hint, if nobody is selected. */
-  #person(present = false) {
+  #person(present = this.app.state.scope === "frame") {
     const { state, cache, texts } = this.app;
     if (state.person === null) {
       this.app.say(texts.t("choose_person"));
@@ -127,23 +127,33 @@ export class Actions {
   }
 
   exchangeIds(other) {
-    const id = this.#person();
+    const id = this.#person(false);
     if (id === null || other === null) return null;
     const [from, to] = this.frames;
     const values = { a: this.app.texts.person(id), b: this.app.texts.person(other) };
     return this.edit({ kind: "exchange_ids", from, to, ids: [id, other] }, values);
   }
 
-  /** From this frame on the selected person gets a new id. */
-  split() {
+  /** From this frame on the selected person gets a new id, and stays selected under it. */
+  async split() {
     const id = this.#person(true);
-    if (id === null) return null;
-    return this.edit({ kind: "split", t: this.app.state.frame, id }, { name: this.app.texts.person(id) });
+    if (id === null) return;
+    const op = { kind: "split", t: this.app.state.frame, id };
+    await this.#selectNew(() => this.edit(op, { name: this.app.texts.person(id) }));
+  }
+
+  /** Do what makes a new person, and select that one. */
+  async #selectNew(make) {
+    const { state } = this.app;
+    const before = new Set(state.people.map((person) => person.id));
+    if (!(await make())) return;
+    const added = state.people.find((person) => !before.has(person.id));
+    if (added) state.set({ person: added.id, point: null, part: null });
   }
 
   /** The selected person becomes `other` in all frames, and stays selected under that id. */
   async join(other) {
-    const id = this.#person();
+    const id = this.#person(false);
     if (id === null || other === null) return;
     const { texts, state } = this.app;
     const values = { a: texts.person(other), b: texts.person(id) };
@@ -173,15 +183,24 @@ export class Actions {
     const body = { t: state.frame, id, box: box.map((value) => Math.round(value * 10) / 10) };
     if (points) body.points = points;
     this.app.say(texts.t("estimating"));
-    return this.send("api/estimate", body, texts.t(id === null ? "done.add" : "done.estimate"));
+    return this.#selectNew(() => this.send("api/estimate", body, texts.t(id === null ? "done.add" : "done.estimate")));
   }
 
   undo() {
-    return this.app.state.undo ? this.send("api/undo", {}, this.app.texts.t("done.undo")) : null;
+    return this.app.state.undo ? this.#inHistory("undo") : null;
   }
 
   redo() {
-    return this.app.state.redo ? this.send("api/redo", {}, this.app.texts.t("done.redo")) : null;
+    return this.app.state.redo ? this.#inHistory("redo") : null;
+  }
+
+  /** Undo or redo, and go to where something changed if it is not in the frame shown. */
+  async #inHistory(name) {
+    const { state, texts } = this.app;
+    const note = ({ changed }) => texts.t(`done.${name}`, { where: this.app.whereText(...changed) });
+    const answer = await this.send(`api/${name}`, {}, note);
+    const [from, to] = answer?.changed ?? [0, state.frame];
+    if (state.frame < from || state.frame > to) this.app.seek(Math.floor((from + to) / 2));
   }
 
   save(name) {

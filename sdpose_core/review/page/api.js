@@ -2,19 +2,19 @@
 
 export class ApiError extends Error {}
 
-/** JSON of `path`. Throws `ApiError` with the server's sentence, or `unreachable` if there is no answer. */
-async function ask(path, options, unreachable) {
+/** JSON of `path`. Throws `ApiError` with the server's sentence, or that of `texts` if there is none. */
+async function ask(path, options, texts) {
   let response;
   try {
     response = await fetch(path, { cache: "no-store", ...options });
   } catch {
-    throw new ApiError(unreachable());
+    throw new ApiError(texts.t("unreachable"));
   }
   let body = null;
   try {
     body = await response.json();
   } catch {
-    throw new ApiError(`${unreachable()} (${path}: HTTP ${response.status})`);
+    throw new ApiError(texts.t("server_failed", { what: `${path}: HTTP ${response.status}` }));
   }
   if (!response.ok) throw new ApiError(body?.error ?? `${path}: HTTP ${response.status}`);
   return body;
@@ -23,19 +23,19 @@ async function ask(path, options, unreachable) {
 export class Api {
   #last = Promise.resolve();
 
-  /** `unreachable`: function that gives the sentence for a server that does not answer. */
-  constructor(unreachable) {
-    this.unreachable = unreachable;
+  /** `texts` gives the sentences for a server that does not answer. */
+  constructor(texts) {
+    this.texts = texts;
   }
 
   get(path) {
-    return ask(path, {}, this.unreachable);
+    return ask(path, {}, this.texts);
   }
 
   /** POST `body`; requests that change something are sent one after the other, in the order of their calls. */
   post(path, body) {
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    const answer = this.#last.then(() => ask(path, options, this.unreachable));
+    const answer = this.#last.then(() => ask(path, options, this.texts));
     this.#last = answer.catch(() => undefined);
     return answer;
   }

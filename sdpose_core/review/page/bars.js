@@ -24,6 +24,7 @@ export class Bars {
     byId("error-close").onclick = () => (byId("errors").hidden = true);
     byId("help").onclick = () => this.app.keys.show();
     byId("mode-cancel").onclick = () => this.app.pointer.cancel();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => this.app.stage.element.focus());
     byId("ask-cancel").onclick = () => byId("ask-dialog").close("");
     byId("language").onclick = () => this.app.useLanguage(this.app.texts.other);
     byId("theme").onclick = () => useTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark", this.app);
@@ -54,7 +55,7 @@ export class Bars {
     byId("clip-name").textContent = clip.name;
     byId("clip-name").title = clip.source || clip.name;
     const facts = { w: clip.size[0], h: clip.size[1], n: clip.frames };
-    byId("clip-facts").textContent = texts.t("clip_facts", facts);
+    byId("clip-facts").textContent = texts.t(clip.sizes ? "clip_facts_pictures" : "clip_facts", facts);
     byId("undo").disabled = !state.undo;
     byId("redo").disabled = !state.redo;
     const canSave = clip.can_save ?? true;

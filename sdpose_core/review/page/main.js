@@ -27,11 +27,11 @@ class App {
   constructor(texts) {
     this.texts = texts;
     this.state = new State({ ...firstState(), language: texts.language });
-    this.api = new Api(() => texts.t("unreachable"));
+    this.api = new Api(texts);
     const changed = () => this.#dataCame();
     this.pictures = new PictureCache(() => this.state.set({ pictures: this.state.pictures + 1 }), () => undefined);
     this.frames = (from, to) => this.api.get(`api/frames?from=${from}&to=${to}`).then((answer) => this.#checked(answer));
-    this.cache = new FrameCache(0, this.frames, changed, (error) => this.fail(error));
+    this.cache = new FrameCache(this.frames, changed, (error) => this.fail(error));
     this.actions = new Actions(this);
     this.playback = new Playback(this);
     this.stage = new Stage(this);
@@ -50,27 +50,13 @@ class App {
   async open() {
     const clip = await this.api.get("api/clip");
     this.parts = new Parts(clip.points);
-    this.cache.total = clip.frames;
-    this.state.set({ clip });
+    this.cache.begin(clip.frames, clip.people.reduce((sum, person) => sum + person.frames, 0) / clip.frames);
+    this.state.set({ clip, spread: clip.frame_rate === null ? 0 : this.state.spread }); // pictures have no motion
     this.takeOver(clip);
     this.stage.fit();
     this.timeline.fit();
     this.seek(Number(new URLSearchParams(location.search).get("frame") ?? 0));
     if (clip.notes.length) this.say(clip.notes.join(" "));
-    if (clip.computing) await this.#waitForDistrust();
-  }
-
-  /** The server is still working out the distrust of a long clip: look again when it is done. */
-  async #waitForDistrust() {
-    this.say(this.texts.t("computing"));
-    let now = await this.api.get("api/state");
-    while (now.computing) {
-      await new Promise((done) => setTimeout(done, 1000));
-      now = await this.api.get("api/state");
-    }
-    this.takeOver({ ...now, changed: [0, this.state.clip.frames] });
-    this.worst.load();
-    this.say("");
   }
 
   /** Frames of another version than the page's: another window edits the same file, so everything is read again. */
@@ -118,7 +104,7 @@ class App {
   }
 
   fail(error) {
-    this.bars.fail(error.message);
+    this.bars.fail(error.message.charAt(0).toUpperCase() + error.message.slice(1));
   }
 
   // --- where we are -------------------------------------------------------------------------------------------------
@@ -204,7 +190,7 @@ class App {
     const all = [...chosen, ...corners];
     const [xs, ys] = [all.map((p) => p[0]), all.map((p) => p[1])];
     const room = points?.length ? Math.max(person.box[3] - person.box[1], person.box[2] - person.box[0]) * 0.2 : 0;
-    this.stage.show([Math.min(...xs) - room, Math.min(...ys) - room, Math.max(...xs) + room, Math.max(...ys) + room], 0.8);
+    this.stage.show([Math.min(...xs) - room, Math.min(...ys) - room, Math.max(...xs) + room, Math.max(...ys) + room]);
   }
 
   // --- modes --------------------------------------------------------------------------------------------------------
@@ -233,6 +219,12 @@ class App {
   }
 
   // --- in words -----------------------------------------------------------------------------------------------------
+
+  /** A frame by its number, a picture of a folder by its name. */
+  frameText(t) {
+    const name = this.state.clip.frame_rate === null && this.state.clip.names?.[t];
+    return name || this.texts.t("frame_number", { frame: this.number(t) });
+  }
 
   whereText(from, to) {
     const values = { from: this.number(from), to: this.number(to) };

@@ -76,11 +76,12 @@ export class PeoplePanel {
     if (!state.clip) return;
     const marked = state.range !== null;
     byId("scope-frame").textContent = texts.t("scope_frame", { frame: this.app.number(state.frame) });
-    byId("scope-range").textContent = marked ? this.app.whereText(...state.range) : texts.t("scope_range");
+    byId("scope-range").textContent = marked
+      ? texts.t("scope_frames", { from: this.app.number(state.range[0]), to: this.app.number(state.range[1]) }) : texts.t("scope_range");
     byId("scope-range").disabled = !marked;
     const ranged = marked && state.scope === "range";
-    byId("scope-frame").setAttribute("aria-checked", String(!ranged));
-    byId("scope-range").setAttribute("aria-checked", String(ranged));
+    byId("scope-frame").setAttribute("aria-pressed", String(!ranged));
+    byId("scope-range").setAttribute("aria-pressed", String(ranged));
     byId("scope-note").textContent = texts.t(marked ? "scope_marked" : "scope_unmarked");
     byId("mark-clear").disabled = !marked;
   }
@@ -92,10 +93,33 @@ export class PeoplePanel {
     const others = state.people.filter((person) => person.id !== state.person)
       .sort((a, b) => Number(here.includes(b.id)) - Number(here.includes(a.id)) || a.id - b.id);
     const options = others.map((person) => [person.id, texts.person(person.id)]);
-    for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, byId(name).value);
+    const chosenAnew = state.person !== this.shown && this.app.personHere(state.person);
+    const near = chosenAnew ? this.#partner() : null;
+    for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, near ?? byId(name).value);
+    if (chosenAnew) this.shown = state.person;
     const nobody = state.person === null;
-    for (const name of ["exchange-ids", "join"]) byId(name).disabled = nobody || !others.length;
+    for (const name of ["exchange-ids", "join"]) {
+      byId(name).disabled = nobody;
+      byId(name).parentElement.hidden = !others.length;
+    }
     for (const name of ["split", "remove", "exchange-sides", "looks-right"]) byId(name).disabled = nobody;
+  }
+
+  /** Id of who most likely was mixed up with the selected person: in a frame around, they stand where they stood. */
+  #partner() {
+    const { cache, state } = this.app;
+    const middles = (frame) => new Map((frame?.people ?? []).map(({ id, box }) => [id, [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]]));
+    const apart = (a, b) => (a && b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : Infinity);
+    const now = middles(cache.get(state.frame));
+    let best = { id: null, cost: Infinity };
+    for (let t = state.frame - 16; t <= state.frame + 16; t++) {
+      const then = middles(cache.get(t));
+      for (const id of now.keys()) {
+        const cost = apart(then.get(id), now.get(state.person)) + apart(then.get(state.person), now.get(id));
+        if (id !== state.person && cost < best.cost) best = { id, cost };
+      }
+    }
+    return best.id;
   }
 
   #showParts() {

@@ -1,6 +1,7 @@
 /** The frame on the screen: its picture, the skeletons over it, zoom and pan. */
 
 import { draw } from "./draw.js";
+import { byId } from "./elements.js";
 import { figuresOf } from "./figures.js";
 
 const MOST_ZOOM = 40; // pixels of the screen for one of the source
@@ -14,9 +15,9 @@ export class Stage {
 
   constructor(app) {
     this.app = app;
-    this.element = document.getElementById("stage");
-    this.canvas = document.getElementById("picture");
-    this.svg = document.getElementById("overlay");
+    this.element = byId("stage");
+    this.canvas = byId("picture");
+    this.svg = byId("overlay");
     this.view = { scale: 1, x: 0, y: 0, fitted: true };
     new ResizeObserver(() => this.#resize()).observe(this.element);
     const names = ["frame", "person", "point", "hover", "data", "pictures", "view", "showDistrust", "language", "playing"];
@@ -75,12 +76,14 @@ export class Stage {
   }
 
   /** Show `box` (x1, y1, x2, y2 in source pixels), with room around it. */
-  show([x1, y1, x2, y2], share = 0.6, most = 6) {
-    const { clientWidth: width, clientHeight: height } = this.element;
+  show([x1, y1, x2, y2], share = 0.8, most = 6) {
+    const card = byId("reason-card");
+    const top = card.hidden ? 0 : card.offsetTop + card.offsetHeight; // what lies over the stage hides nothing
+    const [width, height] = [this.element.clientWidth, Math.max(this.element.clientHeight - top, 1)];
     const fitted = Math.min((width * share) / Math.max(x2 - x1, 1), (height * share) / Math.max(y2 - y1, 1));
     const scale = Math.min(fitted, most, MOST_ZOOM);
     this.#look({
-      scale, x: width / 2 - ((x1 + x2) / 2) * scale, y: height / 2 - ((y1 + y2) / 2) * scale, fitted: false,
+      scale, x: width / 2 - ((x1 + x2) / 2) * scale, y: top + height / 2 - ((y1 + y2) / 2) * scale, fitted: false,
     });
   }
 
@@ -106,7 +109,7 @@ export class Stage {
     const { state, cache, pictures } = this.app;
     const last = state.clip.frames - 1;
     cache.want(state.frame, state.frame);
-    cache.want(state.frame - 8, state.frame + (state.playing ? 96 : 24));
+    cache.want(state.frame - 8, state.frame + Math.min(state.playing ? 96 : 24, cache.reach));
     if (!state.clip.pictures) return;
     const step = state.playing ? this.app.playback.stride : 1;
     const count = state.playing ? AHEAD : 3;
@@ -124,9 +127,9 @@ export class Stage {
     const frame = cache.get(state.frame);
     const picture = state.clip.pictures ? pictures.get(state.frame) : null;
     const missing = state.clip.pictures && pictures.broken.has(state.frame);
-    document.getElementById("no-picture").hidden = state.clip.pictures && !missing;
+    byId("no-picture").hidden = state.clip.pictures && !missing;
     const waits = !frame || (state.clip.pictures && !picture && !missing);
-    document.getElementById("loading").hidden = !waits || state.playing;
+    byId("loading").hidden = !waits || state.playing;
     if (!waits || !state.playing) this.#paint(picture);
     this.figures = frame ? figuresOf(frame, this.app) : [];
     draw(this.svg, this.app, this.figures, this.box);

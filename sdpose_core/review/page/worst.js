@@ -58,7 +58,7 @@ export class WorstPanel {
     const point = item.points.find((k) => app.parts.partOf[k] === null) ?? null;
     app.state.set({ item, person: item.id, point: item.points.length ? point : null, part: null, scope: "frame" });
     app.seek(item.t);
-    app.whenHere(item.t, () => app.zoomTo(item.id, item.points));
+    app.whenHere(item.t, () => queueMicrotask(() => app.zoomTo(item.id, item.points))); // once the card is shown
   }
 
   /** The selected person is right in this frame: mark it as checked, and go on. */
@@ -86,7 +86,7 @@ export class WorstPanel {
     made.type = "button";
     const swatch = element("i", "", "swatch");
     swatch.style.backgroundColor = distrustColor(entry.distrust);
-    const where = app.texts.t("worst_where", { frame: app.number(entry.t), name: app.texts.person(entry.id) });
+    const where = `${app.frameText(entry.t)} · ${app.texts.person(entry.id)}`;
     made.append(swatch, element("span", where), element("span", `${Math.round(entry.distrust * 100)} %`, "quiet"));
     made.title = entry.reasons.map((name) => app.texts.reason(name)).join(", ");
     made.setAttribute("aria-current", String(current?.t === entry.t && current?.id === entry.id));
@@ -105,22 +105,16 @@ export class WorstPanel {
     card.hidden = !shown;
     if (!shown) return;
     const title = texts.t("card_title", { name: texts.person(item.id), percent: Math.round(item.distrust * 100) });
-    const list = element("ul");
-    list.append(...this.#lines(item).map((line) => element("li", line)));
-    card.replaceChildren(element("b", title), list, element("span", texts.t("card_next"), "quiet"));
+    card.replaceChildren(element("b", title), element("span", this.#pointsLine(item)), element("span", this.#reasonsLine(item)));
   }
 
-  /** One line for each suspected point, with its reasons; what is more is counted. */
-  #lines(item) {
-    const { app } = this;
-    const person = app.personHere(item.id);
-    const lines = item.points.slice(0, 3).map((k) => {
-      const reasons = app.reasonsOf(person?.points[k]?.[4] ?? 0).map((name) => app.texts.reason(name));
-      const name = app.texts.pointName(app.parts.names[k]);
-      return reasons.length ? `${name}: ${reasons.join(", ")}` : name;
-    });
-    if (item.points.length > 3) lines.push(app.texts.t("card_more", { n: item.points.length - 3 }));
-    if (!item.points.length) lines.push(...item.reasons.map((name) => app.texts.reason(name)));
-    return lines;
+  #pointsLine(item) {
+    const { texts, parts } = this.app;
+    const names = item.points.slice(0, 3).map((k) => texts.pointName(parts.names[k])).join(", ");
+    return item.points.length > 3 ? texts.t("card_more", { names, n: item.points.length - 3 }) : names;
+  }
+
+  #reasonsLine(item) {
+    return item.reasons.map((name) => this.app.texts.reason(name)).join(" · ");
   }
 }

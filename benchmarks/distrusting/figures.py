@@ -50,7 +50,7 @@ def ranking(wrong: np.ndarray, suspicion: np.ndarray) -> Ranking:
 
 
 def reliability(judged: Judged) -> list[tuple[float, float, int]]:
-    """Mean distrust, share wrong and number of points in bins of equal width: ten, four for few points; no empty ones."""
+    """Mean distrust, share wrong and number of points in bins of equal width: ten, or four for few points."""
     bins = 10 if len(judged.wrong) >= MANY else 4
     at = np.minimum((judged.distrust * bins).astype(int), bins - 1)
     return [

@@ -121,7 +121,7 @@ class Routes:
         if name == "timeline":
             bins = _number(query.get("bins", "1000"), "bins")
             rows = await asyncio.to_thread(session.view, lambda canvas: timeline_view(canvas, bins))
-            return {"version": session.version, "bins": min(bins, len(session.canvas)), "rows": rows}
+            return {"version": session.version, "bins": len(rows[0]["distrust"]) if rows else bins, "rows": rows}
         if name == "worst":
             count = _number(query.get("count", "100"), "count")
             found = await asyncio.to_thread(session.view, lambda canvas: worst_view(canvas, count))

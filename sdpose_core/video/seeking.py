@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from .file import Decoding, VideoFile
 from .frames import VideoSource
 from .pictures import PictureFolder
@@ -36,6 +36,7 @@ class FrameSeeker:
         self._reader: Iterator[tuple[int, np.ndarray]] = iter(())
         self._stack = contextlib.ExitStack()
         self._next: int | None = None
+        self._stopped = False
         self._jumps = _Jumps.of(source, times) if isinstance(source, VideoFile) else None
         if isinstance(source, VideoFile) and self._jumps is None:
             log.info("%s: its frames cannot be jumped to: going back decodes it from the start", source.info.path)
@@ -46,17 +47,23 @@ class FrameSeeker:
         return self._jumps is not None or isinstance(self._source, PictureFolder)
 
     def frame(self, index: int) -> np.ndarray:
-        """RGB uint8 (H, W, 3). Raises `InputError` if the source has no such frame."""
+        """RGB uint8 (H, W, 3). Raises `InputError` if the source has no such frame, or `stop` was called."""
         if isinstance(self._source, PictureFolder):
-            return next(self._source.frames(index)).image
-        if self._next is None or not self._is_near(index):
+            self._reader = ((frame.index, frame.image) for frame in self._source.frames(index))
+        elif self._next is None or not self._is_near(index):
             self._start(index)
         for number, pixels in self._reader:
             self._next = number + 1
             if number == index:
                 return pixels
+            if self._stopped:
+                raise InputError(f"{self._source.info.path}: reading was stopped")
         self._next = None
         raise InputError(f"{self._source.info.path} has no frame {index}: the poses are of a longer clip")
+
+    def stop(self) -> None:
+        """Make `frame`, which another thread may be in, give up at the next frame that it decodes."""
+        self._stopped = True
 
     def _is_near(self, index: int) -> bool:
         assert self._next is not None
@@ -84,11 +91,16 @@ class _Jumps:
     @classmethod
     def of(cls, source: VideoFile, times: Sequence[tuple[int, float]]) -> _Jumps | None:
         """None for a file in which they cannot be told, or are not those of `times`."""
+        import av
+
         with opened(source.path) as container:
             if container.format.name == "avi":
                 return None
             stream = container.streams[source.stream_index]
-            packets = [packet for packet in container.demux(stream) if packet.size]
+            try:
+                packets = [packet for packet in container.demux(stream) if packet.size]
+            except av.error.FFmpegError:
+                return None
             if any(packet.pts is None or packet.is_corrupt or packet.is_discard for packet in packets):
                 return None
             stamps = sorted(packet.pts for packet in packets)
@@ -102,6 +114,8 @@ class _Jumps:
     @contextlib.contextmanager
     def reader(self, index: int) -> Iterator[Iterator[tuple[int, np.ndarray]]]:
         """(index, pixels) of the frames from `index` on."""
+        import av
+
         if index >= len(self.stamps):
             yield iter(())
             return
@@ -109,7 +123,10 @@ class _Jumps:
             stream = container.streams[self.source.stream_index]
             stamp = self.stamps[index]
             key = self.keys[bisect.bisect_right(self.keys, stamp) - 1]
-            container.seek(key, stream=stream, backward=True)
+            try:
+                container.seek(key, stream=stream, backward=True)
+            except av.error.FFmpegError as error:
+                raise InputError(f"{self.source.path}: frame {index} cannot be found ({one_line(error)})") from None
             yield self._read(container, stream, stamp)
 
     def _read(self, container: Any, stream: Any, first: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -213,7 +213,7 @@ def test_every_estimator_and_form_has_a_calibration():
     for form in FORMS:
         for estimator in ("preview", "heatmaps", "any"):
             assert set(calibration(estimator, form).groups) == set(GROUPS), (estimator, form)
-        assert not calibration("preview", form).borrowed
+        assert not calibration("preview", form).borrowed and not calibration("any", form).borrowed
         scores = [FORMS[form].index(name) for name in SCORES if name in FORMS[form]]
         assert all((curves.slopes[scores] == 0).all() for curves in calibration("any", form).groups.values())
 
@@ -222,10 +222,28 @@ def test_the_calibration_follows_what_was_done_to_the_sequence():
     raw = clip(walk())
     cleaned = clean(raw)
     named = [with_distrust(*case).meta["distrust"]["calibration"] for case in (
-        (raw,), (cleaned,), (cleaned, raw), (replace(raw, meta={}),),
+        (raw,), (cleaned,), (cleaned, raw), (replace(raw, meta={}),), (replace(raw, meta={"weights": {}}),),
         (replace(raw, frame_rate=None, pts=raw.pts * 0),),
     )]  # fmt: skip
-    assert named == ["preview raw", "preview cleaned", "preview cleaned_raw", "any raw", "preview picture"]
+    assert named == [
+        "preview raw",
+        "preview cleaned",
+        "preview cleaned_raw",
+        "any raw",
+        "preview raw",
+        "preview picture",
+    ]
+
+
+def test_what_is_not_calibrated_is_named():
+    table = {**read_table(), "curves": dict(read_table()["curves"])}
+    assert set(calibration("heatmaps", "raw", table).borrowed) == set(GROUPS)
+    body = {group: table["curves"]["any raw"][group] for group in ("head", "trunk", "middles", "ends")}
+    used = calibration("heatmaps", "raw", {**table, "curves": {**table["curves"], "heatmaps raw": body}})
+    assert (used.name, set(used.borrowed)) == ("heatmaps raw", {"feet", "face", "hands"})
+    found = with_distrust(replace(clip(walk()), meta={"weights": {}}))
+    assert set(found.meta["distrust"]["not_calibrated"]) == {"head", "trunk", "middles", "ends"}
+    assert "not_calibrated" not in with_distrust(clip(walk())).meta["distrust"]
 
 
 def test_parts_of_the_basis_add_up():

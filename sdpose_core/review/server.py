@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, SDPoseError
+from ..errors import InputError, SDPoseError, reason_of
+from .canvas import Canvas
 from .session import ReviewSession
 from .views import as_numbers, clip_view, frames_view, timeline_view, worst_view
 
@@ -58,7 +59,7 @@ def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession) -> Non
 
 def same_token(given: str, token: str) -> bool:
     """Whether they are equal, in a time that tells nothing."""
-    return hmac.compare_digest(given.encode(), token.encode())
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())
 
 
 class Routes:
@@ -66,6 +67,7 @@ class Routes:
 
     def __init__(self, find: FindSession) -> None:
         self._find = find
+        self._decoding = asyncio.Lock()
 
     def guarded(self, handler: Callable[[web.Request, ReviewSession], Awaitable[Any]]) -> Handler:
         """A handler that refuses what does not come from the page, and answers every error in one sentence."""
@@ -80,6 +82,8 @@ class Routes:
                 response = await handler(request, session)
             except SDPoseError as error:
                 return _json({"error": str(error)}, 400)
+            except MemoryError:
+                return _json({"error": "too little memory for this: close other programs"}, 500)
             return response if isinstance(response, web.StreamResponse) else _json(response)
 
         return answer
@@ -96,7 +100,10 @@ class Routes:
         if session.pictures is None:
             raise InputError("the pictures are not known")
         t, width = _number(request.match_info["t"], "frame"), _number(request.query.get("width", "0"), "width")
-        content = await asyncio.to_thread(session.pictures.jpeg, t, width)
+        async with self._decoding:  # one thread at most: edits must not wait until all of them are free
+            if request.transport is None:
+                raise InputError("nobody waits for this picture any more")
+            content = await asyncio.to_thread(session.pictures.jpeg, t, width)
         return web.Response(
             body=content, content_type="image/jpeg", headers={**HEADERS, "Cache-Control": "private, max-age=3600"}
         )
@@ -106,19 +113,18 @@ class Routes:
         if name == "clip":
             return await asyncio.to_thread(session.view, lambda _: clip_view(session))
         if name == "state":
-            return session.state()
+            return await asyncio.to_thread(session.state)  # an edit may hold its lock
         if name == "frames":
             start, end = (_number(query.get(key, ""), key) for key in ("from", "to"))
-            frames = await asyncio.to_thread(session.view, lambda canvas: frames_view(canvas, start, end))
-            return {"version": session.version, "frames": frames}
+            return await _viewed(session, lambda canvas: {"frames": frames_view(canvas, start, end)})
         if name == "timeline":
             bins = _number(query.get("bins", "1000"), "bins")
-            rows = await asyncio.to_thread(session.view, lambda canvas: timeline_view(canvas, bins))
-            return {"version": session.version, "bins": min(bins, len(session.canvas)), "rows": rows}
+            return await _viewed(
+                session, lambda canvas: {"bins": min(bins, len(canvas)), "rows": timeline_view(canvas, bins)}
+            )
         if name == "worst":
             count = _number(query.get("count", "100"), "count")
-            found = await asyncio.to_thread(session.view, lambda canvas: worst_view(canvas, count))
-            return {"version": session.version, **found}
+            return await _viewed(session, lambda canvas: worst_view(canvas, count))
         raise InputError(f"{name!r:.60} is not known")
 
     async def action(self, request: web.Request, session: ReviewSession) -> Any:
@@ -127,6 +133,11 @@ class Routes:
         if name not in _ACTIONS:
             raise InputError(f"{name!r:.60} is not known")
         return await asyncio.to_thread(_ACTIONS[name], session, body)
+
+
+async def _viewed(session: ReviewSession, make: Callable[[Canvas], dict[str, Any]]) -> dict[str, Any]:
+    """A view, and the version that it shows."""
+    return await asyncio.to_thread(session.view, lambda canvas: {"version": session.version, **make(canvas)})
 
 
 def _edit(session: ReviewSession, body: dict[str, Any]) -> Any:
@@ -168,20 +179,25 @@ _ACTIONS: dict[str, Callable[[ReviewSession, dict[str, Any]], Any]] = {
 
 def is_same_origin(request: web.Request) -> bool:
     """Whether a page of this server sent the request, or a user typed it, and no page of another site."""
-    origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
+    origin, hosts = request.headers.get("Origin"), request.headers.getall("Host", [])
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
-    return origin is None or origin.partition("://")[2] == host
+    return origin is None or [origin.partition("://")[2]] == hosts
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise InputError(f"expected JSON, got {request.content_type!r:.60}")
+    from aiohttp.web import RequestPayloadError
+
     content = bytearray()
-    async for block in request.content.iter_chunked(1 << 16):
-        content += block
-        if len(content) > MAX_BODY:
-            raise InputError(f"an edit of more than {MAX_BODY:,} bytes: change fewer frames at once")
+    try:
+        async for block in request.content.iter_chunked(1 << 16):
+            content += block
+            if len(content) > MAX_BODY:
+                raise InputError(f"an edit of more than {MAX_BODY:,} bytes: change fewer frames at once")
+    except (RequestPayloadError, ConnectionError):
+        raise InputError("the request is damaged or was cut off") from None
     try:
         body = json.loads(content or b"{}", parse_constant=lambda name: None)
     except (ValueError, RecursionError):
@@ -220,7 +236,7 @@ def _json(value: Any, status: int = 200) -> Any:
     from aiohttp import web
 
     return web.Response(
-        text=json.dumps(value, ensure_ascii=False, separators=(",", ":")), status=status,
+        text=json.dumps(value, separators=(",", ":")), status=status,
         content_type="application/json", headers=HEADERS,
     )  # fmt: skip
 
@@ -236,7 +252,7 @@ def make_app(session: ReviewSession, token: str, port: int) -> web.Application:
 
     @web.middleware
     async def only_loopback(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.headers.get("Host") not in hosts:  # a site's name that leads to 127.0.0.1
+        if not hosts.issuperset(request.headers.getall("Host", [""])):  # a site's name that leads to 127.0.0.1
             return _json({"error": "this server answers on 127.0.0.1 only"}, 403)
         return await handler(request)
 
@@ -264,8 +280,8 @@ async def serve(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise InputError(f"port {port} cannot be used ({error.strerror}): choose another with --port") from None
+        except (OSError, OverflowError) as error:
+            raise InputError(f"port {port} cannot be used ({reason_of(error)}): choose another with --port") from None
         port = listening.getsockname()[1]
         runner = web.AppRunner(make_app(session, token, port), access_log=None, shutdown_timeout=2)
         await runner.setup()
@@ -274,4 +290,5 @@ async def serve(
             ready(f"http://127.0.0.1:{port}/{token}/")
             await stop.wait()
         finally:
+            session.stop()
             await runner.cleanup()

@@ -20,7 +20,7 @@ from sdpose_core.oks import oks
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.cleaning import clean
 from sdpose_core.sequences.short_tracks import drop_short_tracks
-from sdpose_core.sequences.suspicion.layout import WRONG
+from sdpose_core.sequences.suspicion.layout import WRONG, WRONG_PART
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_core.video.frames import Frame
 
@@ -58,7 +58,7 @@ def _frames(folder: Path, truth: PoseSequence) -> Iterator[Frame]:
         yield Frame(index, pts, read_image(folder / "images" / f"frame_{index:05d}.jpg"))
 
 
-def as_pictures(sequence: PoseSequence, every: int = 5) -> PoseSequence:
+def as_pictures(sequence: PoseSequence, every: int = 2) -> PoseSequence:
     """Some of the frames of a clip, as pictures that have nothing to do with one another."""
     names = ("keypoints", "scores", "boxes", "track_ids", "frame_index", "pts")
     some = {name: getattr(sequence, name)[::every] for name in names}
@@ -122,22 +122,23 @@ def _usual_torsos(truth: PoseSequence) -> dict[int, float]:
 
 
 def _distances(points: np.ndarray, true: np.ndarray, usual_torso: float) -> np.ndarray:
-    """(K, 2) twice -> (K,) distances in radii: a tenth of the torso, of the hand or of the face."""
+    """(K, 2) twice -> (K,) distances in the radii of `WRONG` and `WRONG_PART`."""
     size = max(torso(true), 0.5 * usual_torso)
     count = len(points)
-    sizes = np.full(count, size)
+    radii = np.full(count, WRONG * size)
     distances = np.linalg.norm(points - true[:count], axis=-1)
     if count == len(COCO_WHOLEBODY_133):
         for part in ("left_hand", "right_hand"):
             hand = list(COCO_WHOLEBODY_133.parts[part])
-            sizes[hand] = np.maximum(np.ptp(true[hand], axis=0).max(), 0.2 * size)
+            radii[hand] = WRONG_PART * np.maximum(np.ptp(true[hand], axis=0).max(), 0.2 * size)
         face = list(COCO_WHOLEBODY_133.parts["face"])
         if not np.isfinite(true[face]).any():
             anchors = [np.linalg.norm(points[at].mean(axis=0) - true[body]) for body, at in _EYES_AND_NOSE.items()]
-            distances[face], sizes[face] = max(anchors), FACE * size
+            distances[face], radii[face] = max(anchors), WRONG_PART * FACE * size
         else:
-            sizes[face] = np.nanmax(np.nanmax(true[face], axis=0) - np.nanmin(true[face], axis=0))
-    return distances / (WRONG * sizes)
+            extent = np.nanmax(true[face], axis=0) - np.nanmin(true[face], axis=0)
+            radii[face] = WRONG_PART * np.nanmax(extent)
+    return distances / radii
 
 
 def photos(folder: Path, estimator: Estimator) -> Iterator[tuple[PoseSequence, np.ndarray]]:

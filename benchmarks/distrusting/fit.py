@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +13,9 @@ from sdpose_core.sequences.suspicion.calibration import FORMS, basis
 from sdpose_core.sequences.suspicion.layout import GROUPS, layout_of
 from sdpose_core.sequences.suspicion.signals import SIGNALS, signals_of
 
-RIDGE = 2.0
-"""Penalty on the squared slopes, in units of points."""
+RIDGE = 100.0
+"""Penalty on the squared slopes of normed signals, in points. Found by leaving out clips: the points of a clip are
+alike, so the few clips count, not their many points."""
 KNOTS = (60, 90)
 """Percentiles of the values above 0 of a signal, where its slope changes."""
 LEAST = 300
@@ -57,23 +58,39 @@ def knots_of(samples: Iterable[tuple[str, Samples]]) -> dict[str, list[float]]:
     return result
 
 
-def fit(samples: Samples, form: str, knots: dict[str, list[float]]) -> dict[str, dict]:
-    """The curves of each group with enough points, as in the table."""
-    curves = {}
-    for group, blocks in samples.values.items():
-        values, wrong = np.concatenate(blocks, axis=1), np.concatenate(samples.wrong[group])
-        if len(wrong) < LEAST or not 0 < wrong.mean() < 1:
-            continue
-        columns = np.stack([part for name, row in zip(FORMS[form], values, strict=True)
-                            for part in basis(row, np.asarray(knots[name]))], axis=1)  # fmt: skip
-        bias, slopes = _logistic(columns.astype(np.float64), wrong)
-        share = (columns @ np.diag(slopes)).reshape(len(wrong), -1, 3).sum(axis=2)
-        curves[group] = {
-            "bias": round(bias, 3),
-            "slopes": [[round(float(s), 3) for s in row] for row in slopes.reshape(-1, 3)],
-            "usual": [round(float(u), 3) for u in share.mean(axis=0)],
-        }
-    return curves
+def fit(
+    samples: Samples, form: str, knots: dict[str, list[float]], needed: Sequence[str], without: Sequence[str] = ()
+) -> dict[str, dict]:
+    """The curves of the groups `needed`, as in the table; a group with few points has those of all points together.
+
+    Signals `without` have no influence.
+    """
+    silent = np.isin(FORMS[form], without)
+    groups = {
+        name: (np.where(silent[:, None], 0, np.concatenate(blocks, axis=1)), np.concatenate(samples.wrong[name]))
+        for name, blocks in samples.values.items()
+    }
+    enough = {name: data for name, data in groups.items() if len(data[1]) >= LEAST and 0 < data[1].mean() < 1}
+    together = tuple(np.concatenate(parts, axis=-1) for parts in zip(*groups.values(), strict=True))
+    fitted = {name: _curves(*data, form, knots) for name, data in enough.items()}
+    few = [name for name in needed if name not in fitted]
+    if few:
+        print(f"{form}: too few points of {', '.join(few)}: they have the curves of all points")
+        fitted |= dict.fromkeys(few, _curves(*together, form, knots))
+    return fitted
+
+
+def _curves(values: np.ndarray, wrong: np.ndarray, form: str, knots: dict[str, list[float]]) -> dict:
+    """Of signals (S, n) and wrong (n,)."""
+    columns = np.stack([part for name, row in zip(FORMS[form], values, strict=True)
+                        for part in basis(row, np.asarray(knots[name]))], axis=1)  # fmt: skip
+    bias, slopes = _logistic(columns.astype(np.float64), wrong)
+    share = (columns * slopes).reshape(len(wrong), -1, 3).sum(axis=2)
+    return {
+        "bias": round(bias, 3),
+        "slopes": [[round(float(s), 3) for s in row] for row in slopes.reshape(-1, 3)],
+        "usual": [round(float(u), 3) for u in share.mean(axis=0)],
+    }
 
 
 def _logistic(columns: np.ndarray, wrong: np.ndarray) -> tuple[float, np.ndarray]:

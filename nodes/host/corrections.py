@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +71,8 @@ class Corrections:
     def __init__(self, name: str) -> None:
         """Raises `InputError` for a name that no folder should have; the value may come by wire."""
         name = str(name).strip() or UNNAMED
-        if not re.fullmatch(r"[\w-]{1,64}", name):
-            raise InputError(f"corrections: expected a name of up to 64 letters, digits, - and _, got {name[:80]!r}")
+        if not re.fullmatch(r"[\w-]{1,40}", name):
+            raise InputError(f"corrections: expected a name of up to 40 letters, digits, - and _, got {name[:80]!r}")
         self.name, self._folder = name, _root() / name
 
     def stamp(self) -> str:
@@ -106,7 +106,7 @@ class Corrections:
 
         digest = digest_of(sequence)
         if not (path := self._path(digest, ".pose.npz")).exists():
-            sequence.save(path)
+            _without_distrust(sequence).save(path)
         return Journal(self._path(digest), {"sha256": digest, "frames": len(sequence)})
 
     def _path(self, digest: str, suffix: str = ".journal") -> Path:
@@ -121,14 +121,14 @@ class Corrections:
         from ...sdpose_core.review.journal import active_edits
 
         edits, _ = active_edits(_read(self._path(last))[1])
-        if not edits or not (path := self._path(last, ".pose.npz")).exists():
+        if not edits:
             return []
         changed = f"the poses changed since {counted(len(edits), 'correction')} of them"
         if choice == STOP:
             raise InputError(f"{changed}: set when_source_changed to {APPLY!r} or {START_OVER!r}")
         if choice == START_OVER:
             return [f"{changed}: started over; they return with their poses"]
-        before = PoseSequence.load(path)
+        before = PoseSequence.load(self._path(last, ".pose.npz"))
         if not same_frames(before, sequence):
             return [f"{changed}, and are of other frames: started over; they return with their poses"]
         carried = carry(edits, before, sequence)
@@ -140,7 +140,7 @@ class Corrections:
         """Write the first corrections of new poses, all or none of them."""
         if not edits:
             return
-        sequence.save(self._path(digest, ".pose.npz"))
+        _without_distrust(sequence).save(self._path(digest, ".pose.npz"))
         about = {"journal": 1, "sha256": digest, "frames": len(sequence), "carried": len(edits), "from": last}
         with atomic_write(self._path(digest), "w") as file:
             file.writelines(json.dumps(line) + "\n" for line in (about, *({"op": edit} for edit in edits)))
@@ -159,6 +159,10 @@ class _Reading:
 
     def __init__(self, about: Mapping[str, Any], entries: list[dict[str, Any]]) -> None:
         self.about, self.entries = about, entries
+
+
+def _without_distrust(sequence: PoseSequence) -> PoseSequence:
+    return replace(sequence, distrust=None, distrust_reasons=None)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

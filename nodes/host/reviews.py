@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...sdpose_core.errors import InputError, SDPoseError
+from ...sdpose_core.texts import parse_json
 from ..sockets.review_pictures import ReviewPictures
 from .corrections import Corrections, digest_of
 from .model import PreviewModel
@@ -29,6 +30,7 @@ PREFIX = "/sdpose_review"
 MAX_WIRES = MAX_OPEN = 4
 """Each keeps a clip's poses in memory."""
 PREVIEW = PreviewModel()
+UNKNOWN = "this review is closed: press Review poses on the node again"
 NOT_YET = "nothing has arrived at this node yet: run the graph once, then review the poses"
 
 
@@ -108,10 +110,9 @@ class Reviews:
             return token
 
     def find(self, token: str) -> ReviewSession | None:
-        """The session of a token."""
-        with self._lock:
-            review = self._open.get(token)
-            return review.session if review else None
+        """The session of a token. Does not wait for `open`: the server asks for each request."""
+        review = self._open.get(token)
+        return review.session if review else None
 
     def _close(self, token: str) -> None:
         self._open.pop(token).session.close()
@@ -192,7 +193,7 @@ def serve_review_page() -> None:
         server = PromptServer.instance
         server.routes.post(PREFIX)(_open_page)
         for prefix in (PREFIX, f"/api{PREFIX}"):  # a page that is served below another folder asks below /api alone
-            add_routes(server.app.router, prefix, REVIEWS.find)
+            add_routes(server.app.router, prefix, REVIEWS.find, UNKNOWN)
 
 
 async def _open_page(request: web.Request) -> web.Response:
@@ -205,8 +206,8 @@ async def _open_page(request: web.Request) -> web.Response:
 
     if not is_same_origin(request) or request.content_type != "application/json":
         return web.json_response({"error": "expected a request of ComfyUI's own page"}, status=403)
-    body = await request.json()
     try:
+        body = parse_json(await request.text(), "request", "an object with corrections and node", dict)
         name = Corrections(body.get("corrections", "")).name
         token = await asyncio.to_thread(REVIEWS.open, name, str(body.get("node", "")))
     except SDPoseError as error:

@@ -18,6 +18,9 @@ from .operations import apply
 SAME_PERSON = 0.5
 """Overlap (intersection over union) of two boxes from which they show the same person."""
 
+SAME_PLACE = 1.0
+"""Pixels: points that moved less, on average, were looked at already."""
+
 NOT_THERE = "a person is not there"
 NOT_NEEDED = "the new poses do not have this mistake"
 LOOKED_AT = "others were found right, not these poses"
@@ -41,7 +44,7 @@ def carry(edits: Sequence[Mapping[str, Any]], before: PoseSequence, now: PoseSeq
     """The edits of `before` that suit `now`, for the ids that the people have there.
 
     What was placed by hand stays where it was placed. Exchanges are left out where the new poses are nearer to the
-    corrected ones without them, and so is "found right", as nobody has looked at the new poses.
+    corrected ones without them, and "found right" where the new poses are elsewhere.
 
     Raises `InputError` if the edits are not those of `before`, or the frames differ.
     """
@@ -76,11 +79,11 @@ def _renamed(edit: Mapping[str, Any], ids: Mapping[int, int]) -> dict[str, Any]:
 def _why_not(old: Canvas, new: Canvas, edit: Mapping[str, Any], done: Change, ids: Mapping[int, int]) -> str | None:
     """Apply the edit to the new poses, or tell why it does not suit them. `old` has it applied already."""
     concerned = {edit.get("id"), *edit.get("ids", ())}
-    if edit["kind"] == "check":
-        return LOOKED_AT
     if -1 in concerned:
         return NOT_THERE
     people = {before: now for before, now in ids.items() if now in concerned}
+    if edit["kind"] == "check" and _distance(old, new, people, done) >= SAME_PLACE:
+        return LOOKED_AT
     is_exchange = edit["kind"].startswith("exchange")
     without = _distance(old, new, people, done) if is_exchange else 0.0
     try:

@@ -2,6 +2,8 @@
 
 A request is refused unless it comes from a page of the same origin: others may reach 127.0.0.1 from the user's browser,
 but neither know the token nor send our origin.
+
+ComfyUI adds the routes when it starts: what a review needs is imported when there is one.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, SDPoseError, reason_of
-from .canvas import Canvas
-from .session import ReviewSession
-from .views import as_numbers, clip_view, frames_view, timeline_view, worst_view
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+    from .canvas import Canvas
+    from .session import ReviewSession
 
 MAX_BODY = 4 << 20
 """Bytes of an edit."""
@@ -34,18 +36,21 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+UNKNOWN = "this address is not known: open the one that sdpose review prints"
+
 FindSession = Callable[[str], "ReviewSession | None"]
 Handler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 
 
-def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession) -> None:
+def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession, unknown: str = UNKNOWN) -> None:
     """Add the routes of the page below `prefix`/TOKEN/.
 
     Args:
         prefix: "" or such as "/sdpose_review".
         find: the session of a token; None: refused.
+        unknown: what is said then.
     """
-    routes = Routes(find)
+    routes = Routes(find, unknown)
     base = f"{prefix}/{{token}}"
     for path, handler in {
         f"{base}/": routes.index,
@@ -65,8 +70,8 @@ def same_token(given: str, token: str) -> bool:
 class Routes:
     """What answers the requests of the page."""
 
-    def __init__(self, find: FindSession) -> None:
-        self._find = find
+    def __init__(self, find: FindSession, unknown: str = UNKNOWN) -> None:
+        self._find, self._unknown = find, unknown
         self._decoding = asyncio.Lock()
 
     def guarded(self, handler: Callable[[web.Request, ReviewSession], Awaitable[Any]]) -> Handler:
@@ -77,7 +82,7 @@ class Routes:
         async def answer(request: web.Request) -> web.StreamResponse:
             session = self._find(request.match_info["token"]) if is_same_origin(request) else None
             if session is None:
-                return _json({"error": "this address is not known: open the one that sdpose review prints"}, 403)
+                return _json({"error": self._unknown}, 403)
             try:
                 response = await handler(request, session)
             except SDPoseError as error:
@@ -109,6 +114,8 @@ class Routes:
         )
 
     async def view(self, request: web.Request, session: ReviewSession) -> Any:
+        from .views import clip_view, frames_view, timeline_view, worst_view
+
         name, query = request.match_info["view"], request.query
         if name == "clip":
             return await asyncio.to_thread(session.view, lambda _: clip_view(session))
@@ -148,6 +155,8 @@ def _edit(session: ReviewSession, body: dict[str, Any]) -> Any:
 
 
 def _estimate(session: ReviewSession, body: dict[str, Any]) -> Any:
+    from .views import as_numbers
+
     t, track_id = body.get("t"), body.get("id")
     if type(t) is not int or not 0 <= t < len(session.canvas) or not (track_id is None or type(track_id) is int):
         raise InputError("estimate: expected a frame and the id of a person or null")

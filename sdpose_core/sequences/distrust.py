@@ -36,7 +36,8 @@ def with_distrust(sequence: PoseSequence, raw: PoseSequence | None = None) -> Po
         sequence: as estimated, or cleaned (its meta says which).
         raw: the same frames before cleaning, if they are known: the figures are better with them.
 
-    Distrust is NaN for absent points, and 0 for points placed by hand. `meta["distrust"]` names the calibration.
+    Distrust is NaN for absent points, and 0 for points placed by hand. `meta["distrust"]` names the calibration,
+    and the groups of points for which the estimator has none of its own.
     Raises `InputError` if `raw` is of other frames or points.
     """
     raw = raw if raw is not None and "clean" in sequence.meta else None
@@ -56,8 +57,8 @@ def with_distrust(sequence: PoseSequence, raw: PoseSequence | None = None) -> Po
         distrust[by_hand], reasons[by_hand] = 0, 0
     note = {"calibration": used.name, "reasons": list(REASONS)}
     borrowed = [group for group in used.borrowed if (_groups(sequence) == GROUPS.index(group)).any()]
-    if borrowed and len(used.borrowed) < len(used.groups):
-        note["calibrated_on_the_preview"] = borrowed
+    if borrowed:
+        note["not_calibrated"] = borrowed
     return replace(sequence, distrust=distrust, distrust_reasons=reasons, meta={**sequence.meta, "distrust": note})
 
 
@@ -67,7 +68,7 @@ def _groups(sequence: PoseSequence) -> np.ndarray:
 
 def choose_calibration(sequence: PoseSequence, raw: PoseSequence | None) -> Calibration:
     """By the estimator and by what was done to the sequence since."""
-    estimator = "preview" if sequence.meta.get("preview") else "heatmaps"
+    estimator = "preview" if sequence.meta.get("preview") else "heatmaps" if "weights" in sequence.meta else "any"
     if is_pictures(sequence):
         return calibration(estimator, "picture")
     if "clean" not in sequence.meta:

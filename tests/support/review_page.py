@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sdpose_core.poses import PoseSequence
 from sdpose_core.review.files import open_review
 from sdpose_core.review.server import serve
 from sdpose_core.review.session import Estimate, ReviewSession
@@ -44,6 +47,30 @@ def served(path: Path, estimate: Estimate | None = None) -> Iterator[tuple[str, 
         thread.join(PATIENCE)
         session.close()
         loop.close()
+
+
+@contextmanager
+def started() -> Iterator[Any]:
+    """Chromium, without a window. Skips the test where it or Playwright is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Any, clip: Path, query: str = "", size: tuple[int, int] = (1366, 768)) -> Iterator[ReviewPage]:
+    """The page with the poses `clip` in a window of `size`; what it reports as an error fails the test."""
+    with served(clip) as (address, _):
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, locale="en-US")
+        review = ReviewPage(page, address)
+        review.open(query)
+        yield review
+        page.close()
+        assert review.problems == []
 
 
 class ReviewPage:
@@ -102,3 +129,10 @@ class ReviewPage:
     def click(self, selector: str) -> None:
         self.page.click(selector)
         self.settle()
+
+    def saved(self, clip: Path) -> PoseSequence:
+        """Save, and read what was saved beside `clip`."""
+        name = f"{clip.name.removesuffix('.pose.npz')}_reviewed"
+        self.press("Control+s")
+        self.until(lambda: name in self.page.text_content("#status"))
+        return PoseSequence.load(clip.with_name(f"{name}.pose.npz"))

@@ -55,7 +55,7 @@ export class Bars {
     byId("clip-name").textContent = clip.name;
     byId("clip-name").title = clip.source || clip.name;
     const facts = { w: clip.size[0], h: clip.size[1], n: clip.frames };
-    byId("clip-facts").textContent = texts.t("clip_facts", facts);
+    byId("clip-facts").textContent = texts.t(clip.sizes ? "clip_facts_pictures" : "clip_facts", facts);
     byId("undo").disabled = !state.undo;
     byId("redo").disabled = !state.redo;
     const canSave = clip.can_save ?? true;

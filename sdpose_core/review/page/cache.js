@@ -1,7 +1,10 @@
 /** Points of frames and pictures, fetched around the playhead; memory stays the same however long the clip is. */
 
-const WINDOW = 32; // frames of one request: about 300 kB for two whole-body people
-const MOST_WINDOWS = 16; // 512 frames
+const WINDOW = 32; // frames of one request, at most: about 300 kB for two whole-body people
+const LEAST_WINDOW = 4; // of a crowd
+const PEOPLE = 64; // of all frames of a request
+const MOST_WINDOWS = 32;
+const MOST_FRAMES = 512;
 const MOST_PICTURES = 48;
 const AT_ONCE = 3;
 const RETRY_MS = 2000; // after a request that failed
@@ -10,32 +13,44 @@ export class FrameCache {
   #windows = new Map(); // number of the window -> {frames, fresh, generation, loading}
 
   /** `load(from, to)`: promise of {version, frames}; `changed()` is called after frames came; `failed(error)`. */
-  constructor(total, load, changed, failed) {
-    Object.assign(this, { total, load, changed, failed });
+  constructor(load, changed, failed) {
+    Object.assign(this, { load, changed, failed, total: 0, window: WINDOW });
+  }
+
+  /** Begin with a clip of `total` frames that has `people` in a frame on average. */
+  begin(total, people) {
+    this.total = total;
+    this.window = Math.min(Math.max(Math.round(PEOPLE / Math.max(people, 1)), LEAST_WINDOW), WINDOW);
+    this.most = Math.min(MOST_WINDOWS, Math.floor(MOST_FRAMES / this.window));
+  }
+
+  /** Frames that can be fetched ahead without forgetting those just shown. */
+  get reach() {
+    return (this.window * this.most) / 2;
   }
 
   /** The frame at position `t`, or null if it is not here yet; after an edit the old one until the new one came. */
   get(t) {
-    return this.#windows.get(Math.floor(t / WINDOW))?.frames?.[t % WINDOW] ?? null;
+    return this.#windows.get(Math.floor(t / this.window))?.frames?.[t % this.window] ?? null;
   }
 
   /** Whether frame `t` is here and no edit has changed it since. */
   fresh(t) {
-    const held = this.#windows.get(Math.floor(t / WINDOW));
+    const held = this.#windows.get(Math.floor(t / this.window));
     return Boolean(held?.frames && held.fresh);
   }
 
   /** Fetch what is missing of frames `from` to `to` (inclusive), and forget what was not used for longest. */
   want(from, to) {
-    const last = Math.floor(Math.min(to, this.total - 1) / WINDOW);
-    for (let number = Math.floor(Math.max(from, 0) / WINDOW); number <= last; number++) {
+    const last = Math.floor(Math.min(to, this.total - 1) / this.window);
+    for (let number = Math.floor(Math.max(from, 0) / this.window); number <= last; number++) {
       const held = this.#windows.get(number) ?? { frames: null, fresh: false, generation: 0, retry: 0, loading: false };
       this.#windows.delete(number); // the order of a Map is that of insertion: the last used is the last
       this.#windows.set(number, held);
       if (!held.fresh && !held.loading && performance.now() >= held.retry) this.#fetch(number, held);
     }
     for (const number of this.#windows.keys()) {
-      if (this.#windows.size <= MOST_WINDOWS) break;
+      if (this.#windows.size <= this.most) break;
       this.#windows.delete(number);
     }
   }
@@ -44,7 +59,7 @@ export class FrameCache {
     held.loading = true;
     const generation = held.generation;
     try {
-      const answer = await this.load(number * WINDOW, Math.min((number + 1) * WINDOW, this.total));
+      const answer = await this.load(number * this.window, Math.min((number + 1) * this.window, this.total));
       held.frames = answer.frames;
       held.fresh = generation === held.generation;
       held.retry = 0;
@@ -59,7 +74,7 @@ export class FrameCache {
   /** Frames `from` to `to` (inclusive) were changed: fetch them again when they are wanted. */
   drop(from, to) {
     for (const [number, held] of this.#windows) {
-      if ((number + 1) * WINDOW <= from || number * WINDOW > to) continue;
+      if ((number + 1) * this.window <= from || number * this.window > to) continue;
       held.fresh = false;
       held.generation += 1;
     }

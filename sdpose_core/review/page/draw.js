@@ -81,7 +81,7 @@ function label(text, [x, y], color, small = "") {
 /** The path of the selected point through the frames around, as far as they are here. */
 function trail(figure, app) {
   const { state, cache, stage } = app;
-  if (state.point === null || state.playing) return [];
+  if (state.point === null || state.playing || state.clip.frame_rate === null) return [];
   const points = [];
   for (let t = state.frame - 8; t <= state.frame + 8; t++) {
     const person = cache.get(t)?.people.find((other) => other.id === figure.id);

@@ -4,10 +4,13 @@ import { byId } from "./elements.js";
 
 const MIXED = ["identity", "other_person"]; // reasons that two people may be mixed up
 
+/** The hint that does not speak of frames around, if none follow. */
+const alone = (key, spread) => (spread ? key : `${key}_alone`);
+
 /** The hint for what is to be checked; null if something else is shown. */
-function hintToCheck({ item, frame, person, range }) {
+function hintToCheck({ item, frame, person, people, range, spread }) {
   if (!item || item.t !== frame || item.id !== person || range) return null;
-  return item.reasons.some((name) => MIXED.includes(name)) ? "hint_mixed" : "hint_check";
+  return item.reasons.some((name) => MIXED.includes(name)) && people.length > 1 ? "hint_mixed" : alone("hint_check", spread);
 }
 
 /** The key of the hint that fits the state. */
@@ -22,8 +25,9 @@ function hintFor(state, here) {
   if (state.hover?.kind === "handle") return state.hover.handle.kind === "turn" ? "hint_turn" : "hint_handle";
   if (state.hover?.kind === "limb") return "hint_limb";
   if (hintToCheck(state)) return hintToCheck(state);
-  if (state.point !== null) return "hint_point";
-  return state.part !== null ? "hint_part" : "hint_person";
+  if (state.point !== null) return alone("hint_point", state.spread);
+  if (state.part !== null) return "hint_part";
+  return state.people.length > 1 ? "hint_person" : "hint_one";
 }
 
 export function startHints(app) {

@@ -93,7 +93,7 @@ function drawRow(context, row, y, timeline, color) {
     if (row.distrust[bin] === null) continue;
     const [x, right] = [timeline.x(bin * each), timeline.x((bin + 1) * each)];
     const wide = Math.max(right - x, 1) + 0.3;
-    context.fillStyle = distrustColor(row.distrust[bin]);
+    context.fillStyle = distrustColor(timeline.app.state.computing ? null : row.distrust[bin]);
     context.fillRect(x, y + 5, wide, BAR);
     if (row.checked[bin]) {
       context.fillStyle = color("check");

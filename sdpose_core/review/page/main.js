@@ -31,7 +31,7 @@ class App {
     const changed = () => this.#dataCame();
     this.pictures = new PictureCache(() => this.state.set({ pictures: this.state.pictures + 1 }), () => undefined);
     this.frames = (from, to) => this.api.get(`api/frames?from=${from}&to=${to}`).then((answer) => this.#checked(answer));
-    this.cache = new FrameCache(0, this.frames, changed, (error) => this.fail(error));
+    this.cache = new FrameCache(this.frames, changed, (error) => this.fail(error));
     this.actions = new Actions(this);
     this.playback = new Playback(this);
     this.stage = new Stage(this);
@@ -50,8 +50,8 @@ class App {
   async open() {
     const clip = await this.api.get("api/clip");
     this.parts = new Parts(clip.points);
-    this.cache.total = clip.frames;
-    this.state.set({ clip });
+    this.cache.begin(clip.frames, clip.people.reduce((sum, person) => sum + person.frames, 0) / clip.frames);
+    this.state.set({ clip, spread: clip.frame_rate === null ? 0 : this.state.spread }); // pictures have no motion
     this.takeOver(clip);
     this.stage.fit();
     this.timeline.fit();
@@ -219,6 +219,12 @@ class App {
   }
 
   // --- in words -----------------------------------------------------------------------------------------------------
+
+  /** A frame by its number, a picture of a folder by its name. */
+  frameText(t) {
+    const name = this.state.clip.frame_rate === null && this.state.clip.names?.[t];
+    return name || this.texts.t("frame_number", { frame: this.number(t) });
+  }
 
   whereText(from, to) {
     const values = { from: this.number(from), to: this.number(to) };

@@ -98,7 +98,10 @@ export class PeoplePanel {
     for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, near ?? byId(name).value);
     if (chosenAnew) this.shown = state.person;
     const nobody = state.person === null;
-    for (const name of ["exchange-ids", "join"]) byId(name).disabled = nobody || !others.length;
+    for (const name of ["exchange-ids", "join"]) {
+      byId(name).disabled = nobody;
+      byId(name).parentElement.hidden = !others.length;
+    }
     for (const name of ["split", "remove", "exchange-sides", "looks-right"]) byId(name).disabled = nobody;
   }
 

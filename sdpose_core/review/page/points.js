@@ -13,11 +13,12 @@ export class PointPanel {
     byId("spread").onchange = (event) => {
       const value = Math.round(Number(event.target.value));
       state.set({ spread: Math.min(Math.max(Number.isFinite(value) ? value : 0, 0), 500) });
-      event.target.value = state.spread;
+      byId("spread").value = state.spread;
     };
     const names = ["clip", "frame", "data", "person", "point", "part", "scope", "language", "playing"];
     state.watch(names, () => this.#show());
     state.watch(["language", "spread"], () => {
+      byId("spread").value = state.spread;
       byId("spread-unit").textContent = app.texts.t(state.spread ? "spread_unit" : "spread_none");
     });
     state.watch(["clip", "person", "language"], () => this.#showEstimate());

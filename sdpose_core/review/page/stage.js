@@ -109,7 +109,7 @@ export class Stage {
     const { state, cache, pictures } = this.app;
     const last = state.clip.frames - 1;
     cache.want(state.frame, state.frame);
-    cache.want(state.frame - 8, state.frame + (state.playing ? 96 : 24));
+    cache.want(state.frame - 8, state.frame + Math.min(state.playing ? 96 : 24, cache.reach));
     if (!state.clip.pictures) return;
     const step = state.playing ? this.app.playback.stride : 1;
     const count = state.playing ? AHEAD : 3;

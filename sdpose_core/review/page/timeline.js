@@ -20,7 +20,7 @@ export class Timeline {
     new ResizeObserver(() => this.redraw()).observe(this.element);
     this.rows.addEventListener("scroll", () => this.redraw());
     for (const canvas of [this.lanes, this.ruler]) this.#listen(canvas);
-    app.state.watch(["clip", "people", "person", "timeline", "range", "language"], () => this.redraw());
+    app.state.watch(["clip", "people", "person", "timeline", "range", "computing", "language"], () => this.redraw());
     app.state.watch(["frame", "clip"], () => this.#follow());
     app.state.watch(["version"], () => this.load());
   }

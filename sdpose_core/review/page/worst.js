@@ -86,7 +86,7 @@ export class WorstPanel {
     made.type = "button";
     const swatch = element("i", "", "swatch");
     swatch.style.backgroundColor = distrustColor(entry.distrust);
-    const where = app.texts.t("worst_where", { frame: app.number(entry.t), name: app.texts.person(entry.id) });
+    const where = `${app.frameText(entry.t)} · ${app.texts.person(entry.id)}`;
     made.append(swatch, element("span", where), element("span", `${Math.round(entry.distrust * 100)} %`, "quiet"));
     made.title = entry.reasons.map((name) => app.texts.reason(name)).join(", ");
     made.setAttribute("aria-current", String(current?.t === entry.t && current?.id === entry.id));

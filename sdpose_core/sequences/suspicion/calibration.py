@@ -1,7 +1,8 @@
 """The table that turns signals into the probability that a point is wrong; fitted by `benchmarks/distrust.py`.
 
-For each estimator (`preview`, `heatmaps`), form (`raw`, `cleaned`, `cleaned_raw`, `picture`) and group of points: a
-logistic regression over piecewise linear functions of the signals that never fall.
+For each estimator (`preview`; `heatmaps`: trained weights; `any`: others, without `SCORES`), form (`raw`, `cleaned`,
+`cleaned_raw`, `picture`) and group of points: a logistic regression over piecewise linear functions of the signals that
+never fall.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import numpy as np
 TABLE = Path(__file__).parents[2] / "assets" / "distrust.json"
 
 PICTURE = (
-    "score", "part_score", "person_score", "long_bone", "short_bone", "apart", "facing", "collapsed", "beyond",
-    "border", "shared", "covered",
+    "score", "part_score", "person_score", "relative", "small", "long_bone", "short_bone", "apart", "facing",
+    "collapsed", "beyond", "border", "shared", "covered",
 )  # fmt: skip
 CLIP = (
     *PICTURE, "score_drop", "jump", "jitter", "speed", "swapped", "box_jump", "brief", "rare",
 )  # fmt: skip
 CLEANED_RAW = (*CLIP, "moved", "filled", "raw_jump", "raw_swapped")
+SCORES = ("score", "score_drop", "part_score", "person_score")
+"""Signals that depend on the scale of the scores, which each estimator has for itself."""
 FORMS: Mapping[str, tuple[str, ...]] = {
     "raw": CLIP, "cleaned": CLIP, "cleaned_raw": CLEANED_RAW, "picture": PICTURE,
 }  # fmt: skip
@@ -54,7 +57,7 @@ class Calibration:
         signals: names of the S signals.
         knots: (S, 2) where the slopes change.
         groups: name of a group of `body_layout.GROUPS` -> its curves.
-        borrowed: groups whose curves are those of another estimator, as this one has none.
+        borrowed: groups whose curves are those of `any`, as the estimator has none.
     """
 
     name: str
@@ -86,16 +89,14 @@ def read_table() -> dict:
 
 
 def calibration(estimator: str, form: str, table: dict | None = None) -> Calibration:
-    """The calibration of an estimator (`preview` or `heatmaps`) and form; groups that it lacks are the preview's."""
+    """The calibration of an estimator and form; groups that it lacks, or all, are those of `any`."""
     table = read_table() if table is None else table
-    signals = FORMS[form]
-    other = table["curves"].get(f"preview {form}", {})
-    entries = {**other, **table["curves"].get(f"{estimator} {form}", {})}
     own = table["curves"].get(f"{estimator} {form}", {})
+    entries = {**table["curves"][f"any {form}"], **own}
     groups = {
         group: Curves(entry["bias"], np.asarray(entry["slopes"]).reshape(-1, 3), np.asarray(entry["usual"]))
         for group, entry in entries.items()
     }
-    knots = np.asarray([table["knots"][name] for name in signals])
+    knots = np.asarray([table["knots"][name] for name in FORMS[form]])
     borrowed = tuple(group for group in entries if group not in own)
-    return Calibration(f"{estimator} {form}", signals, knots, groups, borrowed)
+    return Calibration(f"{estimator if own else 'any'} {form}", FORMS[form], knots, groups, borrowed if own else ())

@@ -18,7 +18,7 @@ GROUPS = ("head", "trunk", "middles", "ends", "feet", "face", "hands")
 names are all `middles`."""
 _WORDS = {"trunk": ("shoulder", "hip"), "middles": ("elbow", "knee"), "ends": ("wrist", "ankle")}
 
-WRONG = 0.1
+WRONG, WRONG_PART = 0.1, 0.2
 """A point is wrong if it is off by more than this share of the torso; in hands and face, of the hand or face."""
 
 TORSO = 0.3
@@ -137,7 +137,7 @@ def _homes(keypoint_set: str) -> dict[int, tuple[int, int]]:
 
 
 def radii(track: Track, layout: Layout, alone: bool = False) -> np.ndarray:
-    """(N, K) float32 pixels, at least .5: the error from which on a point is wrong, see `WRONG`.
+    """(N, K) float32 pixels, at least .5: the error from which on a point is wrong, see `WRONG`, `WRONG_PART`.
 
     The person's usual torso, hands and face as shares of the box, times the box of each frame; `alone`: as they are
     in each frame, for pictures.
@@ -145,14 +145,14 @@ def radii(track: Track, layout: Layout, alone: bool = False) -> np.ndarray:
     box = _box_sides(track)
     torso = _share([distance(track.keypoints[:, a], track.keypoints[:, b]) for a, b in layout.torso], box, TORSO, alone)
     torso = np.clip(torso, 0.5 * TORSO, 2.2 * TORSO)
-    sizes = np.repeat((torso * box)[:, None], track.scores.shape[1], axis=1)
+    result = np.repeat((WRONG * torso * box)[:, None], track.scores.shape[1], axis=1)
     parts = [(hand, _HAND) for hand in layout.hands]
     if layout.face is not None:
         parts.append((layout.face, _FACE))
     for points, usual in parts:
         share = _share([_extent(track.keypoints[:, points])], box, usual * torso, alone)
-        sizes[:, points] = (np.clip(share, 0.5 * usual * torso, 2 * usual * torso) * box)[:, None]
-    return np.maximum(WRONG * sizes, 0.5).astype(np.float32)
+        result[:, points] = (WRONG_PART * np.clip(share, 0.5 * usual * torso, 2 * usual * torso) * box)[:, None]
+    return np.maximum(result, 0.5).astype(np.float32)
 
 
 def _extent(points: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Signals that a point of a pose sequence is wrong: what `distrust` combines into a probability.
 
-Distances are counted in radii: a tenth of the torso, of the hand or of the face, the error from which on a point counts
-as wrong. All signals are 0 where nothing is suspicious or nothing is known.
+Distances are counted in radii: the errors from which on a point counts as wrong, see `layout.radii`. All signals are 0
+where nothing is suspicious or nothing is known.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .windows import distance, length, middle_of_seven, neighbors_mean, speed_of
 
 SIGNALS: dict[str, str] = {
     "score": "low_score", "score_drop": "low_score", "part_score": "low_score", "person_score": "low_score",
+    "relative": "low_score", "small": "low_score",
     "jump": "jump", "jitter": "jump", "speed": "jump",
     "long_bone": "bone_length", "short_bone": "bone_length", "apart": "bone_length",
     "swapped": "left_right", "facing": "left_right", "collapsed": "left_right",
@@ -61,14 +62,22 @@ def usual(values: np.ndarray, percentile: float) -> np.ndarray:
 
 
 def _scores(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Scores, also against the usual one of the point (in a picture: of the body); few pixels in a radius.
+
+    No estimator is sure of a tiny hand.
+    """
     track, layout = scene.track, scene.layout
-    scores, drop = track.scores[:, points], np.zeros(1, np.float32)
-    if not scene.alone:
-        seen = np.isfinite(track.keypoints[:, points, 0])
-        drop = 4 * (usual(np.where(seen, scores, np.nan), 50) - scores)
+    scores, seen = track.scores[:, points], np.isfinite(track.keypoints[:, points, 0])
+    if scene.alone:
+        own, drop = np.median(track.scores[:, layout.body], axis=1)[:, None], np.zeros(1, np.float32)
+    else:
+        own = usual(np.where(seen, scores, np.nan), 50)
+        drop = 4 * (own - scores)
+    relative = np.minimum(np.log(np.maximum(own, 0.01) / np.maximum(scores, 0.01)), 4)
     part = scene.part_scores[:, layout.group[points]]
     person = track.scores[:, layout.body].mean(axis=1, keepdims=True)
-    return _unsure(scores), drop, _unsure(part), _unsure(person)
+    small = np.maximum(np.log(8 / scene.radius[:, points]), 0)
+    return _unsure(scores), drop, _unsure(part), _unsure(person), relative, small
 
 
 def _motion(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -174,7 +183,7 @@ def _cleaning(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 _FUNCTIONS: dict[Callable[[Scene, np.ndarray], tuple[np.ndarray, ...]], tuple[str, ...]] = {
-    _scores: ("score", "score_drop", "part_score", "person_score"),
+    _scores: ("score", "score_drop", "part_score", "person_score", "relative", "small"),
     _motion: ("jump", "jitter", "speed"),
     _bones: ("long_bone", "short_bone", "apart"),
     _sides: ("swapped", "facing", "collapsed"),

@@ -79,10 +79,12 @@ def test_an_exchange_is_undone_again_only_where_the_new_poses_have_it_too(edit, 
         np.testing.assert_allclose(of_person(corrected(now, carried), track_id), of_person(right, track_id) + 1)
 
 
-def test_nobody_has_looked_at_the_new_poses():
+def test_nobody_has_looked_at_new_poses_unless_they_are_as_good_as_the_same():
     before = two_people()
     found_right = {"kind": "check", "from": 3, "to": 3, "id": 9, "checked": True}
     assert carry([found_right], before, with_ids(before, {})).left_out == {LOOKED_AT: 1}
+    last_digits = replace(before, keypoints=before.keypoints + 0.01)
+    assert carry([found_right], before, last_digits).edits == [found_right]
 
 
 def test_what_is_not_possible_is_left_out_with_its_reason():

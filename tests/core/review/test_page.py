@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from review_clips import of_person, two_people
-from review_page import CHROMIUM, ReviewPage, served
+from review_page import ReviewPage, opened, started
 from video_files import pictures, write
 
 from sdpose_core.poses import PoseSequence
 from sdpose_core.skeletons import COCO_17
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WRIST = 9
 FIRST, SECOND = 4, 9
@@ -34,10 +28,8 @@ FIRST, SECOND = 4, 9
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with started() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,27 +48,15 @@ def clip(tmp_path: Path, video: Path) -> Path:
 @pytest.fixture
 def review(clip: Path, browser: Any) -> Iterator[ReviewPage]:
     """The page with `clip`, opened; what it reports as an error fails the test."""
-    with served(clip) as (address, _):
-        page = browser.new_page(viewport={"width": 1366, "height": 768}, locale="en-US")
-        opened = ReviewPage(page, address)
-        opened.open()
-        yield opened
-        page.close()
-        assert opened.problems == []
-
-
-def saved(review: ReviewPage, clip: Path) -> PoseSequence:
-    review.press("Control+s")
-    path = clip.with_name("clip_reviewed.pose.npz")
-    review.until(lambda: "clip_reviewed" in review.page.text_content("#status"))
-    return PoseSequence.load(path)
+    with opened(browser, clip) as page:
+        yield page
 
 
 def test_a_dragged_point_is_where_it_was_dropped_and_its_neighbors_follow(review, clip):
     before = of_person(PoseSequence.load(clip), FIRST)
     scale = review.ask("scale")
     review.drag(review.at(0, FIRST, WRIST), 30, -18)
-    after = saved(review, clip)
+    after = review.saved(clip)
     moved = of_person(after, FIRST) - before
     assert moved[0, WRIST] == pytest.approx([30 / scale, -18 / scale], abs=0.01)
     lengths = np.linalg.norm(moved[:, WRIST], axis=-1)
@@ -93,7 +73,7 @@ def test_nothing_follows_with_a_range_of_zero(review, clip):
     review.page.click("#stage", position={"x": 3, "y": 3})
     review.press("ArrowRight", "ArrowRight")
     review.drag(review.at(2, SECOND, WRIST), -20, 10)
-    before, after = of_person(PoseSequence.load(clip), SECOND), of_person(saved(review, clip), SECOND)
+    before, after = of_person(PoseSequence.load(clip), SECOND), of_person(review.saved(clip), SECOND)
     changed = np.argwhere((before != after) & ~np.isnan(before))
     assert changed.tolist() == [[2, WRIST, 0], [2, WRIST, 1]]
 
@@ -104,7 +84,7 @@ def test_ids_are_exchanged_over_a_marked_range(review, clip):
     assert review.ask("range") == [5, 15]
     review.page.click('[data-testid="person-4"]')
     review.click("#exchange-ids")
-    after = saved(review, clip)
+    after = review.saved(clip)
     first, second = of_person(before, FIRST), of_person(before, SECOND)
     first[5:16], second[5:16] = second[5:16].copy(), first[5:16].copy()
     np.testing.assert_array_equal(of_person(after, FIRST), first)
@@ -120,7 +100,7 @@ def test_undo_takes_back_and_a_reload_keeps(review, clip):
     review.open()
     assert review.at(0, FIRST, WRIST) == pytest.approx(corrected, abs=0.05)
     before = of_person(PoseSequence.load(clip), FIRST)
-    after = of_person(saved(review, clip), FIRST)
+    after = of_person(review.saved(clip), FIRST)
     np.testing.assert_array_equal(after[:, 10], before[:, 10])
     assert (after[0, WRIST] != before[0, WRIST]).any()
 
@@ -132,17 +112,17 @@ def test_an_absent_point_is_placed_with_a_click_and_deleted_again(review, clip):
     x, y = review.at(0, SECOND, 0)
     review.page.mouse.click(x + 12, y + 7)
     review.settle()
-    placed = of_person(saved(review, clip), SECOND)
+    placed = of_person(review.saved(clip), SECOND)
     nose = of_person(PoseSequence.load(clip), SECOND)[0, 0]
     assert placed[0, 3] == pytest.approx(nose + np.array([12, 7]) / review.ask("scale"), abs=0.02)
     review.press("Delete")
-    assert np.isnan(of_person(saved(review, clip), SECOND)[0, 3]).all()
+    assert np.isnan(of_person(review.saved(clip), SECOND)[0, 3]).all()
 
 
 def test_keys_nudge_the_point_by_whole_pixels(review, clip):
     review.click('[data-testid="person-4"]')
     review.press("]", "Alt+ArrowRight", "Alt+ArrowRight", "Alt+ArrowUp")
-    moved = of_person(saved(review, clip), FIRST)[0, 0] - of_person(PoseSequence.load(clip), FIRST)[0, 0]
+    moved = of_person(review.saved(clip), FIRST)[0, 0] - of_person(PoseSequence.load(clip), FIRST)[0, 0]
     assert moved == pytest.approx([2, -1], abs=0.01)
 
 
@@ -158,32 +138,9 @@ def test_a_limb_moves_both_its_ends(review, clip):
     (ax, ay), (bx, by) = (review.at(0, FIRST, end) for end in limb)
     review.click('[data-testid="person-4"]')
     review.drag(((ax + bx) / 2, (ay + by) / 2), 15, 15)
-    moved = of_person(saved(review, clip), FIRST)[0] - before
+    moved = of_person(review.saved(clip), FIRST)[0] - before
     assert np.flatnonzero(np.abs(moved).max(axis=-1)).tolist() == sorted(limb)
     assert moved[list(limb)] == pytest.approx(np.full((2, 2), 15 / review.ask("scale")), abs=0.01)
-
-
-def test_next_to_check_leads_to_the_worst_and_yes_takes_it_off_the_list(tmp_path, browser):
-    sequence = two_people()
-    distrust = np.full(sequence.scores.shape, 0.05, np.float32)
-    for t, track_id, value in ((2, FIRST, 0.7), (3, FIRST, 0.6), (30, SECOND, 0.9)):
-        distrust[t, sequence.track_ids[t].tolist().index(track_id), [7, WRIST]] = value
-    replace(sequence, distrust=distrust, distrust_reasons=np.ones(distrust.shape)).save(tmp_path / "clip.pose.npz")
-    with served(tmp_path / "clip.pose.npz") as (address, _):
-        page = browser.new_page(viewport={"width": 1366, "height": 768}, locale="en-US")
-        review = ReviewPage(page, address)
-        review.open()
-        review.until(lambda: page.text_content("#worst-total") == "2")  # one for a person and second
-        review.press("n")
-        assert (review.ask("frame"), review.ask("person")) == (30, SECOND)
-        assert "left wrist" in page.text_content("#reason-card")
-        review.press("y")
-        review.until(lambda: page.text_content("#worst-total") == "1")
-        review.until(lambda: (review.ask("frame"), review.ask("person")) == (2, FIRST))
-        review.press("y")
-        review.until(lambda: page.is_visible("#worst-empty"))
-        page.close()
-        assert review.problems == []
 
 
 def test_an_error_is_a_sentence_that_stays_until_it_is_closed(review):
@@ -198,36 +155,6 @@ def test_an_error_is_a_sentence_that_stays_until_it_is_closed(review):
     review.problems.clear()
 
 
-def test_a_name_with_markup_is_shown_as_text(tmp_path, browser):
-    name = "<img src=x onerror=document.title=1>.pose.npz"
-    two_people().save(tmp_path / name)
-    with served(tmp_path / name) as (address, _):
-        page = browser.new_page()
-        review = ReviewPage(page, address)
-        review.open()
-        assert page.text_content("#clip-name") == name.removesuffix(".pose.npz")
-        assert page.locator("img").count() == 0 and page.title() != "1"
-        page.close()
-
-
-@pytest.mark.parametrize("size", [(1366, 768), (2560, 1440)], ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("query", ["?lang=en&theme=light", "?lang=zh&theme=dark"])
-def test_every_control_of_the_bars_is_inside_the_window(clip, browser, size, query):
-    with served(clip) as (address, _):
-        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        review = ReviewPage(page, address)
-        review.open(query)
-        for control in page.locator("#top-bar button, #transport button, #zoom-tools button, #hint").all():
-            if control.is_visible():
-                box = control.bounding_box()
-                assert box["x"] >= 0 and box["x"] + box["width"] <= size[0], control.get_attribute("id")
-                assert box["y"] >= 0 and box["y"] + box["height"] <= size[1], control.get_attribute("id")
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
-        assert page.get_attribute("html", "lang") == ("zh-CN" if "zh" in query else "en")
-        page.close()
-        assert review.problems == []
-
-
 LEFT_HAND = list(range(91, 112))
 
 
@@ -235,13 +162,8 @@ LEFT_HAND = list(range(91, 112))
 def whole_body(tmp_path: Path, browser: Any) -> Iterator[ReviewPage]:
     """One drawn person with hands, without a right hand; no pictures."""
     person(tmp_path / "clip.pose.npz")
-    with served(tmp_path / "clip.pose.npz") as (address, _):
-        page = browser.new_page(viewport={"width": 1366, "height": 768}, locale="en-US")
-        review = ReviewPage(page, address)
-        review.open()
-        yield review
-        page.close()
-        assert review.problems == []
+    with opened(browser, tmp_path / "clip.pose.npz") as page:
+        yield page
 
 
 def person(path: Path) -> None:
@@ -264,7 +186,7 @@ def test_a_closed_hand_moves_as_one(whole_body, tmp_path):
     review.click('[data-testid="person-0"]')
     box = review.page.locator('.handle[data-part="left_hand"]').bounding_box()
     review.drag((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2), -12, -24)
-    moved = saved(review, tmp_path / "clip.pose.npz").keypoints[0, 0] - before
+    moved = review.saved(tmp_path / "clip.pose.npz").keypoints[0, 0] - before
     assert moved[LEFT_HAND] == pytest.approx(np.tile(np.array([-12, -24]) / review.ask("scale"), (21, 1)), abs=0.02)
     assert np.nanmax(np.abs(np.delete(moved, LEFT_HAND, axis=0))) == 0
 
@@ -276,6 +198,6 @@ def test_an_absent_hand_is_placed_whole(whole_body, tmp_path):
     stage = review.page.locator("#stage").bounding_box()
     review.page.mouse.click(stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2)
     review.settle()
-    hand = saved(review, tmp_path / "clip.pose.npz").keypoints[0, 0, 112:133]
+    hand = review.saved(tmp_path / "clip.pose.npz").keypoints[0, 0, 112:133]
     assert np.isfinite(hand).all()
     assert hand[0] == pytest.approx([160, 120], abs=0.5)  # the root is where the click was

@@ -67,7 +67,7 @@ def _run_review(args: argparse.Namespace) -> int:
 
 
 async def _serve(session: ReviewSession, args: argparse.Namespace) -> None:
-    from ..review.server import serve
+    from ..review.serving import serve
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""The routes of the review page, for our server and for ComfyUI's. All of them lie below a secret prefix.
+"""The routes of the review page, for our server (`serving.py`) and for ComfyUI's. All lie below a secret prefix.
 
 A request is refused unless it comes from a page of the same origin: others may reach 127.0.0.1 from the user's browser,
 but neither know the token nor send our origin.
@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hmac
 import json
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, SDPoseError, reason_of
+from ..errors import InputError, SDPoseError
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -62,11 +61,6 @@ def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession, unknow
     router.add_post(f"{base}/api/{{action}}", routes.guarded(routes.action))
 
 
-def same_token(given: str, token: str) -> bool:
-    """Whether they are equal, in a time that tells nothing."""
-    return hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())
-
-
 class Routes:
     """What answers the requests of the page."""
 
@@ -82,14 +76,14 @@ class Routes:
         async def answer(request: web.Request) -> web.StreamResponse:
             session = self._find(request.match_info["token"]) if is_same_origin(request) else None
             if session is None:
-                return _json({"error": self._unknown}, 403)
+                return as_json({"error": self._unknown}, 403)
             try:
                 response = await handler(request, session)
             except SDPoseError as error:
-                return _json({"error": str(error)}, 400)
+                return as_json({"error": str(error)}, 400)
             except MemoryError:
-                return _json({"error": "too little memory for this: close other programs"}, 500)
-            return response if isinstance(response, web.StreamResponse) else _json(response)
+                return as_json({"error": "too little memory for this: close other programs"}, 500)
+            return response if isinstance(response, web.StreamResponse) else as_json(response)
 
         return answer
 
@@ -235,69 +229,17 @@ def _page_file(name: str) -> Any:
     folder = resources.files(__package__) / "page"
     suffix = "." + name.rpartition(".")[2]
     if suffix not in PAGE_FILES or name not in {entry.name for entry in folder.iterdir()}:
-        return _json({"error": "there is no such file"}, 404)
+        return as_json({"error": "there is no such file"}, 404)
     return web.Response(
         body=(folder / name).read_bytes(), content_type=PAGE_FILES[suffix], charset="utf-8", headers=HEADERS
     )
 
 
-def _json(value: Any, status: int = 200) -> Any:
+def as_json(value: Any, status: int = 200) -> Any:
+    """An answer in JSON."""
     from aiohttp import web
 
     return web.Response(
         text=json.dumps(value, separators=(",", ":")), status=status,
         content_type="application/json", headers=HEADERS,
     )  # fmt: skip
-
-
-# --- our own server -------------------------------------------------------------------------------------------------
-
-
-def make_app(session: ReviewSession, token: str, port: int) -> web.Application:
-    """An application with one session, which answers to the names of this machine's loopback alone."""
-    from aiohttp import web
-
-    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
-
-    @web.middleware
-    async def only_loopback(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not hosts.issuperset(request.headers.getall("Host", [""])):  # a site's name that leads to 127.0.0.1
-            return _json({"error": "this server answers on 127.0.0.1 only"}, 403)
-        return await handler(request)
-
-    app = web.Application(middlewares=[only_loopback])
-    add_routes(app.router, "", lambda given: session if same_token(given, token) else None)
-    return app
-
-
-async def serve(
-    session: ReviewSession, token: str, port: int, ready: Callable[[str], None], stop: asyncio.Event
-) -> None:
-    """Serve the page on 127.0.0.1 until `stop` is set. `ready` gets its address.
-
-    Args:
-        port: 0: any free one.
-
-    Raises `InputError` if the port is taken.
-    """
-    import socket
-
-    from aiohttp import web
-
-    listening = socket.socket()
-    with listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            raise InputError(f"port {port} cannot be used ({reason_of(error)}): choose another with --port") from None
-        port = listening.getsockname()[1]
-        runner = web.AppRunner(make_app(session, token, port), access_log=None, shutdown_timeout=2)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, listening).start()
-            ready(f"http://127.0.0.1:{port}/{token}/")
-            await stop.wait()
-        finally:
-            session.stop()
-            await runner.cleanup()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import find_chromium
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
 from PIL import Image
 from review_clips import of_person, two_people
@@ -31,7 +30,7 @@ pytestmark = [
     pytest.mark.comfy,
     pytest.mark.skipif(not COMFYUI_PATH, reason="COMFYUI_PATH is not set: no real ComfyUI to test against"),
 ]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = find_chromium()
 MOVE = {"kind": "move", "t": 10, "id": 4, "points": [9], "to": [[60.5, 70.25]], "spread": 0}
 CLIP, VIDEO = "clip.pose.npz", "clip.mp4"
 WRIST = 9

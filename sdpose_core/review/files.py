@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, restated
 from ..exports.training_data import write_training_data
 from ..files import sha256_of
 from ..names import output_name, path_inside
-from ..origins import kept_poses
+from ..npz_files import read_npz
 from ..poses import PoseSequence
+from ..texts import parse_json
 from .journal import Journal
-from .pictures import Pictures, find_video, pictures_of_files, pictures_of_video
+from .pictures import Pictures, find_video, other_source, pictures_of_files, pictures_of_video
 from .session import Estimate, ReviewSession
 
 SUFFIX = ".pose.npz"
 JOURNAL = ".review.jsonl"
+NOT_SHOWN = "the pictures are not shown: {why}; name them with --video or --pictures"
 CHANGED = (
     "the poses have changed since they were corrected: the corrections so far are kept in {kept}, and are not applied"
 )
@@ -42,42 +46,57 @@ def open_review(
         raise InputError(f"{path}: expected a {SUFFIX} file, or a folder with some")
     sequence = PoseSequence.load(path)
     about = {"sequence": path.name, "sha256": sha256_of(path), "frames": len(sequence)}
-    notes: list[str] = []
+    name, notes = path.name.removesuffix(SUFFIX), list[str]()
     shown = _pictures(sequence, path, video or pictures, notes)
-    journal = open_journal(path.with_name(path.name.removesuffix(SUFFIX) + JOURNAL), about, notes)
-    try:
+    with open_journal(path.with_name(output_name(name, path.parent) + JOURNAL), about, notes) as journal:
         return ReviewSession(
-            sequence, name=path.name.removesuffix(SUFFIX), journal=journal, pictures=shown, estimate=estimate,
-            store=ClipStore(path, about), notes=notes,
+            sequence, name=name, journal=journal, pictures=shown, estimate=estimate, store=ClipStore(path, about),
+            notes=notes,
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def open_journal(path: Path, about: Mapping[str, Any], notes: list[str]) -> Iterator[Journal]:
+    """The journal of the poses that `about` states, for their session; it is closed again if that cannot begin.
+
+    A journal of other poses is set aside, and a note says so.
+    """
+    journal = Journal(path, about)
+    try:
+        if journal.entries and journal.about.get("sha256") != about["sha256"]:
+            notes.append(CHANGED.format(kept=journal.set_aside(about).name))
+        journal.about.update(about)  # the file may have got another name
+        with restated(f"{path}: move it away to begin again"):
+            yield journal
     except BaseException:
         journal.close()
         raise
 
 
-def open_journal(path: Path, about: Mapping[str, Any], notes: list[str]) -> Journal:
-    """The journal of the poses that `about` states; one of other poses is set aside, and a note says so."""
-    journal = Journal(path, about)
-    if journal.entries and journal.about.get("sha256") != about["sha256"]:
-        notes.append(CHANGED.format(kept=journal.set_aside(about).name))
-    return journal
-
-
 def _pictures(sequence: PoseSequence, path: Path, given: Path | None, notes: list[str]) -> Pictures | None:
-    source = given or find_video(sequence, path)
-    if source is None:
+    """The pictures that are given, or found beside the poses; if those are not usable, a note says why."""
+    if (source := given or find_video(sequence, path)) is None:
         name = sequence.meta.get("source")
-        notes.append(
-            f"the pictures are not shown: {name or 'their source'} is not beside the poses; name it with --video or "
-            "--pictures"
-        )
+        notes.append(NOT_SHOWN.format(why=f"{name or 'their source'} is not beside the poses"))
         return None
+    try:
+        shown = _pictures_in(sequence, path, source)
+    except InputError as error:
+        if given is not None:
+            raise
+        notes.append(NOT_SHOWN.format(why=error))
+        return None
+    notes += other_source(sequence, source)
+    return shown
+
+
+def _pictures_in(sequence: PoseSequence, path: Path, source: Path) -> Pictures:
     if len(sequence) > 1 or sequence.frame_rate is not None:
         return pictures_of_video(sequence, source)
     if (picture := find_picture(sequence, path, source)) is None:
         name = sequence.meta.get("source")
         raise InputError(f"{source} has no {name}: expected the picture that the poses were estimated from")
-    return pictures_of_files([picture])
+    return pictures_of_files([picture], [sequence.size])
 
 
 def find_picture(sequence: PoseSequence, path: Path, given: Path | None) -> Path | None:
@@ -93,29 +112,48 @@ class ClipStore:
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self.path, self.about = path, about
-        self.default_name = f"{path.name.removesuffix(SUFFIX).removesuffix('_reviewed')}_reviewed"
+        self.default_name = self._free_name(f"{path.name.removesuffix(SUFFIX).removesuffix('_reviewed')}_reviewed")
+
+    def _free_name(self, name: str) -> str:
+        """The name, or NAME-2 and so on: the first one that is free, or has an earlier result of this review."""
+        name = "".join(char if char.isprintable() and char not in "\\:" else "_" for char in name).lstrip(".")
+        name = output_name(name, self.path.parent)
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        return next(name for name in names if self._may_write(self.path.with_name(name + SUFFIX)))
+
+    def _may_write(self, path: Path) -> bool:
+        return path != self.path and (not os.path.lexists(path) or reviewed_poses(path) == self.about["sha256"])
 
     def save(self, sequence: PoseSequence, name: str) -> Path:
         """Write NAME.pose.npz. What is there is replaced only if it was saved from a review of the same poses."""
         folder, name = self.path.parent, name.strip().removesuffix(SUFFIX)
+        if not name.isprintable():
+            raise InputError(f"the name of the file {name!r:.60} has characters that cannot be printed: choose another")
         path = path_inside(folder, output_name(name, folder) + SUFFIX, "the name of the file", hidden=False)
         if path.parent != folder or "\\" in name:
             raise InputError(f"the name of the file {name!r} is a path: expected a name without folders")
         if path == self.path:
             raise InputError(f"{path.name} is under review and stays as it is: choose another name")
-        if (there := kept_poses(path)) is not None and not self._is_ours(there):
+        if not self._may_write(path):
             raise InputError(f"{path.name} exists and is not a review of these poses: choose another name")
         sequence.save(path)
         return path
-
-    def _is_ours(self, sequence: PoseSequence) -> bool:
-        review = sequence.meta.get("review")
-        return isinstance(review, dict) and review.get("of", {}).get("sequence") == self.path.name
 
     def save_training(self, session: ReviewSession, folder: str) -> tuple[Path, int, int]:
         """See `Store`. The folder lies beside the poses."""
         out = path_inside(self.path.parent, folder, "the name of the folder")
         return write_looked_at(session, out, session.name)
+
+
+def reviewed_poses(path: Path) -> str | None:
+    """The SHA-256 of the poses whose review wrote a `.pose.npz`; None for any other file."""
+    try:
+        meta = parse_json(str(read_npz(path, str(path), ("meta",))["meta"]), "meta", "an object", dict)
+    except (InputError, KeyError):
+        return None
+    review = meta.get("review")
+    of = review.get("of") if isinstance(review, dict) else None
+    return of.get("sha256") if isinstance(of, dict) else None
 
 
 def write_looked_at(session: ReviewSession, out: Path, name: str) -> tuple[Path, int, int]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files import sha256_of
-from ..names import in_natural_order, path_inside
+from ..names import in_natural_order, is_hidden, output_name, path_inside
 from ..poses import PoseSequence
 from ..sequences.distrust import with_distrust
-from .files import JOURNAL, SUFFIX, find_picture, open_journal, write_looked_at
-from .pictures import pictures_of_files
+from .files import JOURNAL, SUFFIX, find_picture, open_journal, reviewed_poses, write_looked_at
+from .pictures import Pictures, pictures_of_files
 from .session import Estimate, ReviewSession
 
 REVIEWED = "_reviewed"
@@ -32,32 +33,57 @@ def open_folder_review(
 
     Raises `InputError` if the folder has none, or poses of different keypoint sets.
     """
-    files = [file for file in in_natural_order(folder.glob(f"*{SUFFIX}")) if not file.name.endswith(REVIEWED + SUFFIX)]
-    parts = [(file, PoseSequence.load(file)) for file in files if not file.name.startswith(".")]
-    parts = [(file, part) for file, part in parts if len(part) == 1]
+    notes: list[str] = []
+    parts = _parts_in(folder, notes)
+    digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    name = folder.resolve().name
+    about = {"sequence": name, "sha256": digest, "frames": len(parts)}
+    shown = _pictures_of(parts, pictures, notes)
+    with open_journal(folder / f"{output_name(name, folder)}{JOURNAL}", about, notes) as journal:
+        return ReviewSession(
+            stacked([part.poses for part in parts]), name=name, journal=journal, pictures=shown, estimate=estimate,
+            store=FolderStore(parts), sizes=[part.poses.size for part in parts], notes=notes,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """The poses of one picture, their file, and its SHA-256 when it was read."""
+
+    file: Path
+    poses: PoseSequence
+    sha256: str
+
+
+def _parts_in(folder: Path, notes: list[str]) -> list[Part]:
+    """The poses of single pictures in a folder, without those that a review wrote. Raises `InputError` for none."""
+    files = [file for file in in_natural_order(folder.glob(f"*{SUFFIX}")) if not is_hidden(file)]
+    results = set(map(_result_of, files))
+    loaded = [(file, PoseSequence.load(file)) for file in files if file not in results]
+    parts = [Part(file, poses, sha256_of(file)) for file, poses in loaded if len(poses) == 1]
     if not parts:
         raise InputError(f"{folder}: no {SUFFIX} of a picture in it: expected the results of 'sdpose image'")
-    digest = hashlib.sha256("".join(sha256_of(file) for file, _ in parts).encode()).hexdigest()
-    about = {"sequence": folder.name, "sha256": digest, "frames": len(parts)}
-    notes: list[str] = []
-    found = [find_picture(part, file, pictures) for file, part in parts]
-    missing = [part.meta.get("source") for (_, part), picture in zip(parts, found, strict=True) if picture is None]
+    if clips := [file.name for file, poses in loaded if len(poses) > 1]:
+        notes.append(f"{counted(len(clips), 'clip')} left out ({clips[0]}): review each by itself")
+    return parts
+
+
+def _result_of(file: Path) -> Path:
+    """Where the corrected poses of a picture go."""
+    return file.with_name(file.name.removesuffix(SUFFIX) + REVIEWED + SUFFIX)
+
+
+def _pictures_of(parts: Sequence[Part], given: Path | None, notes: list[str]) -> Pictures | None:
+    """The pictures of the parts; a note names one that is missing. None if all are."""
+    found = [find_picture(part.poses, part.file, given) for part in parts]
+    missing = [str(part.poses.meta.get("source") or part.file.name) for part, picture in zip(parts, found, strict=True)
+               if picture is None]  # fmt: skip
     if missing:
-        notes.append(
-            f"the pictures are not shown: {missing[0]} and others are not there; name their folder with --pictures"
-        )
-    shown = None if missing else pictures_of_files([picture for picture in found if picture is not None])
-    name = folder.resolve().name
-    journal = open_journal(folder / f"{name}{JOURNAL}", about, notes)
-    try:
-        return ReviewSession(
-            stacked([part for _, part in parts]), name=name, journal=journal, pictures=shown, estimate=estimate,
-            store=FolderStore([file for file, _ in parts], [part for _, part in parts]),
-            sizes=[part.size for _, part in parts], notes=notes,
-        )  # fmt: skip
-    except BaseException:
-        journal.close()
-        raise
+        which = "the pictures are" if len(missing) == len(parts) else f"{counted(len(missing), 'picture')} of them"
+        notes.append(f"{which} not shown: {missing[0]} is not there; name the folder of the pictures with --pictures")
+    if len(missing) == len(parts):
+        return None
+    return pictures_of_files(found, [part.poses.size for part in parts])
 
 
 def stacked(parts: Sequence[PoseSequence]) -> PoseSequence:
@@ -65,32 +91,40 @@ def stacked(parts: Sequence[PoseSequence]) -> PoseSequence:
 
     Raises `InputError` if their keypoint sets differ.
     """
-    sets = sorted({part.keypoint_set for part in parts})
+    sets = sorted({(part.keypoint_set, part.scores.shape[2]) for part in parts if part.track_ids.size})
     if len(sets) > 1:
-        raise InputError(f"the pictures have poses of {' and '.join(sets)}: expected one keypoint set: move some away")
+        found = " and ".join(f"{name} ({count} points)" for name, count in sets)
+        raise InputError(f"the pictures have poses of {found}: expected one keypoint set: move some away")
+    keypoint_set = sets[0][0] if sets else parts[0].keypoint_set
     size = tuple(np.max([part.size for part in parts], axis=0).tolist())
     known = [part if part.distrust is not None else with_distrust(part) for part in parts]
     slots = max(part.track_ids.shape[1] for part in parts)
+    known = [replace(part, edited=np.zeros(part.scores.shape, bool)) if part.edited is None else part for part in known]
     arrays = {name: _padded([getattr(part, name) for part in known], slots, fill) for name, fill in _FILLS.items()}
-    edited = [np.zeros(part.scores.shape, bool) if part.edited is None else part.edited for part in parts]
     names = [str(part.meta.get("source") or "") for part in parts]
     return PoseSequence(
         **arrays, frame_index=np.arange(len(parts)), pts=np.zeros(len(parts)), size=size, frame_rate=None,
-        keypoint_set=sets[0], meta={"frame_names": names, "model": parts[0].meta.get("model", "")},
-        edited=_padded(edited, slots, False),
+        keypoint_set=keypoint_set, meta={"frame_names": names, "model": parts[0].meta.get("model", "")},
     )  # fmt: skip
 
 
 _FILLS: dict[str, Any] = {
     "keypoints": np.nan, "scores": 0, "boxes": 0, "track_ids": -1, "distrust": np.nan, "distrust_reasons": 0,
+    "edited": False,
 }  # fmt: skip
 
 
+_COMPARED = ("keypoints", "scores", "boxes", "track_ids")
+
+
 def _padded(parts: Sequence[np.ndarray], slots: int, fill: Any) -> np.ndarray:
-    """Arrays (1, P_i, ...) -> (T, slots, ...)."""
-    result = np.full((len(parts), slots, *parts[0].shape[2:]), fill, parts[0].dtype)
+    """Arrays (1, P_i, K, ...), or (1, P_i, ...) without points -> (T, slots, K, ...); pictures without people may have
+    another number of points."""
+    shapes = [part.shape[2:] for part in parts if part.shape[1]] or [parts[0].shape[2:]]
+    result = np.full((len(parts), slots, *shapes[0]), fill, parts[0].dtype)
     for row, part in zip(result, parts, strict=True):
-        row[: part.shape[1]] = part[0]
+        if part.shape[1]:
+            row[: part.shape[1]] = part[0]
     return result
 
 
@@ -99,29 +133,53 @@ class FolderStore:
 
     default_name = REVIEWED
 
-    def __init__(self, files: Sequence[Path], parts: Sequence[PoseSequence]) -> None:
-        self.files, self.parts = list(files), list(parts)
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
 
     def save(self, sequence: PoseSequence, name: str) -> Path:
-        """Write NAME_reviewed.pose.npz for each picture that was changed or checked. Returns the folder."""
-        review = sequence.meta["review"]
+        """Write NAME_reviewed.pose.npz for each picture that was changed or checked. Returns the folder.
+
+        Results of before are written again, as what they hold may have been undone. Raises `InputError`, with nothing
+        written, if a file is in the way that is not such a result.
+        """
         edits: dict[int, list[Any]] = {}
-        for op in review["edits"]:
-            for t in range(op.get("t", op.get("from", 0)), op.get("t", op.get("to", 0)) + 1):
+        for op in sequence.meta["review"]["edits"]:
+            for t in _frames_of(op):
                 edits.setdefault(t, []).append(op)
-        for t, ops in edits.items():
-            self._save_one(sequence, t, ops)
-        return self.files[0].parent
+        written = {t for t, part in enumerate(self.parts) if reviewed_poses(_result_of(part.file)) == part.sha256}
+        wanted = {*edits, *written, *(t for t in range(len(self.parts)) if self._is_changed(sequence, t))}
+        for t in sorted(wanted - written):
+            if os.path.lexists(path := _result_of(self.parts[t].file)):
+                raise InputError(f"{path.name} exists and is not a review of these poses: move it away")
+        for t in sorted(wanted):
+            self._save_one(sequence, t, edits.get(t, []))
+        return self.parts[0].file.parent
+
+    def _is_changed(self, sequence: PoseSequence, t: int) -> bool:
+        """Whether there are other people than before, or others of their points: also by edits of other pictures."""
+        part = self.parts[t].poses
+        before, now = part.track_ids[0] >= 0, sequence.track_ids[t] >= 0
+        pairs = [(getattr(part, name)[0, before], getattr(sequence, name)[t, now]) for name in _COMPARED]
+        return (before.any() or now.any()) and not all(np.array_equal(was, now, equal_nan=True) for was, now in pairs)
 
     def _save_one(self, sequence: PoseSequence, t: int, ops: list[Any]) -> None:
-        part, file = self.parts[t], self.files[t]
+        part = self.parts[t]
         seen = sequence.track_ids[t] >= 0
-        arrays = {name: getattr(sequence, name)[t : t + 1, seen] for name in (*_FILLS, "edited")}
-        review = {"of": {"sequence": file.name, "sha256": sha256_of(file)}, "edits": ops}
-        path = file.with_name(file.name.removesuffix(SUFFIX) + REVIEWED + SUFFIX)
-        replace(part, **arrays, meta={**part.meta, "review": review}).save(path)
+        arrays: dict[str, Any] = dict.fromkeys(_FILLS)
+        for name in _FILLS:
+            if (values := getattr(sequence, name)) is not None:
+                arrays[name] = values[t : t + 1, seen]
+        review = {"of": {"sequence": part.file.name, "sha256": part.sha256}, "edits": ops}
+        meta = {**part.poses.meta, "review": review}
+        replace(part.poses, **arrays, keypoint_set=sequence.keypoint_set, meta=meta).save(_result_of(part.file))
 
     def save_training(self, session: ReviewSession, folder: str) -> tuple[Path, int, int]:
         """See `Store`."""
-        parent = self.files[0].parent
+        parent = self.parts[0].file.parent
         return write_looked_at(session, path_inside(parent, folder, "the name of the folder"), session.name)
+
+
+def _frames_of(op: Mapping[str, Any]) -> range:
+    """The pictures that an edit names; it may change others too."""
+    first = op.get("t", op.get("from"))
+    return range(0) if first is None else range(first, op.get("t", op.get("to")) + 1)

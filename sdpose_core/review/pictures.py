@@ -12,13 +12,17 @@ import numpy as np
 
 from ..errors import InputError
 from ..images import read_image
+from ..inputs import pictures_in
 from ..poses import PoseSequence
 from ..video.opening import open_video
+from ..video.pictures import PictureFolder
 from ..video.seeking import FrameSeeker
 
 QUALITY = 90
 MAX_BYTES = 64 << 20
 """Of the JPEGs that are kept."""
+MAX_SIDE = 65_500
+"""Pixels of a JPEG's width or height."""
 BACKWARD = 12
 """Frames that are made together when a clip is stepped through backward."""
 
@@ -30,6 +34,7 @@ class Pictures:
         read: (position of a frame) -> RGB uint8 (H, W, 3); may raise `InputError`. Called by one thread at a time.
         count: number of frames.
         slow_backward: whether going back is dear, so that frames before are made along the way.
+        stop: makes `read`, which may take long, give up soon.
         close: frees what `read` uses.
     """
 
@@ -39,12 +44,19 @@ class Pictures:
         count: int,
         *,
         slow_backward: bool = False,
+        stop: Callable[[], None] = lambda: None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._read, self._count, self._slow_backward, self._close = read, count, slow_backward, close
+        self._read_frame, self._count, self._slow_backward = read, count, slow_backward
+        self._stop_reading, self._close, self._stopped = stop, close, False
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._bytes, self._last = 0, -1
+
+    def _read(self, t: int) -> np.ndarray:
+        if self._stopped:
+            raise InputError("the review ends")
+        return self._read_frame(t)
 
     def picture(self, t: int) -> np.ndarray:
         """RGB uint8 (H, W, 3) of frame `t`. Raises `InputError`."""
@@ -71,8 +83,14 @@ class Pictures:
         while self._bytes > MAX_BYTES and len(self._kept) > BACKWARD:
             self._bytes -= len(self._kept.popitem(last=False)[1])
 
+    def stop(self) -> None:
+        """Refuse all further pictures, also those that are being read, so that nobody waits for them."""
+        self._stopped = True
+        self._stop_reading()
+
     def close(self) -> None:
         """Free what is open."""
+        self.stop()
         with self._lock:
             self._close()
 
@@ -81,6 +99,8 @@ def _encoded(rgb: np.ndarray, width: int) -> bytes:
     import cv2
 
     h, w = rgb.shape[:2]
+    if max(h, w) > MAX_SIDE:
+        width = min(width or w, max(w * MAX_SIDE // max(h, w), 1))
     if 0 < width < w:
         rgb = cv2.resize(rgb, (width, max(round(h * width / w), 1)), interpolation=cv2.INTER_AREA)
     done, content = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
@@ -100,13 +120,58 @@ def pictures_of_video(sequence: PoseSequence, path: Path) -> Pictures:
         )
     numbers = sequence.frame_index.tolist()
     seeker = FrameSeeker(source, list(zip(numbers, sequence.pts.tolist(), strict=True)))
-    slow = not os.path.isdir(path)
-    return Pictures(lambda t: seeker.frame(numbers[t]), len(sequence), slow_backward=slow, close=seeker.close)
+    if isinstance(source, PictureFolder):
+        numbers = _places_by_name(sequence, source) or numbers
+
+    def read(t: int) -> np.ndarray:
+        if numbers[t] is None:
+            raise InputError(f"{path} has no {sequence.meta['frame_names'][t]}, of which this frame's poses are")
+        return seeker.frame(numbers[t])
+
+    slow = not isinstance(source, PictureFolder)
+    return Pictures(read, len(sequence), slow_backward=slow, stop=seeker.stop, close=seeker.close)
 
 
-def pictures_of_files(files: Sequence[Path]) -> Pictures:
-    """One picture file for each frame."""
-    return Pictures(lambda t: read_image(files[t]), len(files))
+def _places_by_name(sequence: PoseSequence, folder: PictureFolder) -> list[int | None]:
+    """The place in a folder of the picture of each frame, by its name; empty if the names are not known.
+
+    Raises `InputError` if none of them is there.
+    """
+    names = sequence.meta.get("frame_names", ())
+    if len(names) != len(sequence):
+        return []
+    places = {file.name: place for place, file in enumerate(folder.files)}
+    found = [places.get(name) for name in names]
+    if not any(place is not None for place in found):
+        raise InputError(f"{folder.info.path} has no {names[0]} and none of the others that the poses are of")
+    return found
+
+
+def pictures_of_files(files: Sequence[Path | None], sizes: Sequence[tuple[int, int]] | None = None) -> Pictures:
+    """One picture file for each frame, None where it is not there; `sizes` (w, h): those that they should have."""
+
+    def read(t: int) -> np.ndarray:
+        if (file := files[t]) is None:
+            raise InputError(f"the picture of frame {t} is not there")
+        picture = read_image(file)
+        h, w = picture.shape[:2]
+        if sizes is not None and (w, h) != tuple(sizes[t]):
+            expected = "{} x {}".format(*sizes[t])
+            raise InputError(f"{file} has {w} x {h} pixels, its poses were estimated in {expected}: find that one")
+        return picture
+
+    return Pictures(read, len(files))
+
+
+def other_source(sequence: PoseSequence, path: Path) -> list[str]:
+    """A note if a video, picture or folder is, by its size on the disk, not what the poses say they were made from."""
+    origin = sequence.meta.get("origin")
+    stated = origin.get("source") if isinstance(origin, dict) else None
+    files = pictures_in(path) if os.path.isdir(path) else [path]
+    size = sum(os.path.getsize(file) for file in files)
+    if not isinstance(stated, dict) or stated.get("bytes") in (None, size):
+        return []
+    return [f"{path.name} is not the file that the poses were made from, or was changed since: see whether they fit"]
 
 
 def find_video(sequence: PoseSequence, path: Path) -> Path | None:

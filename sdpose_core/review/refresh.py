@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ..sequences.distrust import with_distrust
-from .canvas import PLACED, Canvas
+from .canvas import PLACED, Canvas, Change
 
 NEAR = 12
 """Frames on either side of an end of an edit in which distrust is computed again."""
@@ -17,19 +15,13 @@ WINDOW = 60
 """Frames on either side from which is learned what is usual for the person."""
 
 
-def refresh(canvas: Canvas, op: Mapping[str, Any]) -> None:
+OF_PEOPLE = frozenset({"exchange_ids", "exchange_sides", "split", "join", "remove", "put"})
+"""Kinds of edits after which it is."""
+
+
+def refresh(canvas: Canvas, change: Change) -> None:
     """Compute the distrust again near the ends of an edit, except of points that were decided by hand."""
-    kind = op["kind"]
-    if kind in ("exchange_ids", "remove", "exchange_sides"):
-        ends = {op["from"], op["to"]}
-    elif kind in ("split", "put"):
-        ends = {op["t"]}
-    elif kind == "join":
-        frames = np.flatnonzero((canvas.track_ids == op["ids"][0]).any(axis=1))
-        ends = set(frames[np.flatnonzero(np.diff(frames) > 1)].tolist())
-    else:
-        return
-    for end in sorted(ends):
+    for end in sorted(set(change.frames or ())):
         low, high = max(end - NEAR, 0), min(end + NEAR, len(canvas) - 1)
         ids = np.unique(canvas.track_ids[max(end - 1, 0) : end + 2])
         for track_id in ids[ids >= 0].tolist():

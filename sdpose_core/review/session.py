@@ -19,7 +19,7 @@ from .canvas import PLACED, Canvas, Change
 from .journal import Journal, active_edits
 from .operations import apply
 from .pictures import Pictures
-from .refresh import refresh
+from .refresh import OF_PEOPLE, refresh
 from .views import people_of
 
 UNDO_BYTES = 256 << 20
@@ -74,23 +74,26 @@ class ReviewSession:
         self.estimate, self.sizes, self.notes = estimate, sizes, list(notes)
         self.version = 0
         self._lock, self._saving = threading.RLock(), threading.Lock()
-        self._changes: deque[Change] = deque()
-        self.computing = sequence.distrust is None
         self.done, self.undone = active_edits(journal.entries)
-        self._apply_again(sequence)
+        self.canvas, self._changes = self._applied(sequence, self.done)
+        self.computing = sequence.distrust is None or any(op.get("kind") in OF_PEOPLE for op in self.done)
         saves = ["saved" in entry for entry in journal.entries]
         self._saved = saves[-1] if any(saves) else not self.done
         if self.computing:
             threading.Thread(target=self._learn, args=(sequence,), daemon=True).start()
 
     def _learn(self, sequence: PoseSequence) -> None:
-        """Compute the distrust, which takes long for a long clip, while the page is in use."""
+        """Compute the distrust, which takes long for a long clip or many edits, while the page is in use."""
         try:
-            known = with_distrust(sequence)
-            with self._lock:
-                self.computing = False
-                self._apply_again(known)
-                self.version += 1
+            known = sequence if sequence.distrust is not None else with_distrust(sequence)
+            while self.computing:
+                with self._lock:
+                    done = list(self.done)
+                canvas, changes = self._applied(known, done, judge=True)
+                with self._lock:
+                    if self.done == done:
+                        self.canvas, self._changes, self.computing = canvas, changes, False
+                        self.version += 1
         finally:
             self.computing = False
 
@@ -114,7 +117,7 @@ class ReviewSession:
                 change = self._changes.pop()
                 self.canvas.revert(change)
                 return self._changed(change)
-            self._apply_again(self.canvas.opened)
+            self.canvas, self._changes = self._applied(self.canvas.opened, self.done, judge=not self.computing)
             return self._changed(Change(frames=(0, len(self.canvas) - 1)))
 
     def redo(self) -> dict[str, Any]:
@@ -128,39 +131,26 @@ class ReviewSession:
 
     def _do(self, op: Mapping[str, Any], entry: Mapping[str, Any]) -> Change:
         """Apply an edit and write the entry into the journal, or change nothing."""
-        change = self._apply(self.canvas, op)
+        # while distrust is computed, all edits are applied again to what comes
+        change = _apply(self.canvas, op, judge=not self.computing)
         try:
             self.journal.add(**entry)
         except BaseException:
             self.canvas.revert(change)
             raise
-        self._remember(change)
+        _remember(self._changes, change)
         self.done.append(dict(op))
         return change
 
-    def _apply(self, canvas: Canvas, op: Mapping[str, Any]) -> Change:
-        change = apply(canvas, op)
-        try:
-            if not self.computing:  # otherwise all edits are applied again to the distrust that comes
-                refresh(canvas, op)
-        except BaseException:
-            canvas.revert(change)
-            raise
-        return change
-
-    def _apply_again(self, opened: PoseSequence) -> None:
-        """The edits in force, on the poses as they were opened."""
-        canvas = Canvas(opened)
-        self._changes.clear()
-        for number, op in enumerate(self.done, 1):
-            with restated(f"correction {number} of {len(self.done)} cannot be applied again"):
-                self._remember(self._apply(canvas, op))
-        self.canvas = canvas
-
-    def _remember(self, change: Change) -> None:
-        self._changes.append(change)
-        while len(self._changes) > 1 and sum(change.bytes for change in self._changes) > UNDO_BYTES:
-            self._changes.popleft()
+    def _applied(
+        self, opened: PoseSequence, done: Sequence[Mapping[str, Any]], *, judge: bool = False
+    ) -> tuple[Canvas, deque[Change]]:
+        """The poses as they were opened with edits, and what these changed; `judge`: with the distrust after them."""
+        canvas, changes = Canvas(opened), deque[Change]()
+        for number, op in enumerate(done, 1):
+            with restated(f"correction {number} of {len(done)} cannot be applied again"):
+                _remember(changes, _apply(canvas, op, judge=judge))
+        return canvas, changes
 
     def _changed(self, change: Change) -> dict[str, Any]:
         self.version += 1
@@ -171,16 +161,18 @@ class ReviewSession:
         """Estimate the poses in a box (x1, y1, x2, y2) of frame `t`: a new person, or the points of one."""
         if self.estimate is None or self.pictures is None:
             raise InputError("estimating again needs the pictures and a model: name the video or the pictures")
+        chosen = range(self.canvas.point_count) if points is None else points
+        if not all(0 <= point < self.canvas.point_count for point in chosen):
+            raise InputError(f"points: expected numbers from 0 to {self.canvas.point_count - 1}")
         x1, y1, x2, y2 = box
         if not x2 - x1 >= 2 or not y2 - y1 >= 2:
             raise InputError(f"box: expected at least 2 x 2 pixels, got {x2 - x1:g} x {y2 - y1:g}")
         found = self.estimate(self.pictures.picture(t), np.asarray([[*box, 1.0]], np.float32))
         if not len(found) or found.keypoints.shape[1] != self.canvas.point_count:
             raise InputError("nobody was found in this box: draw it closely around the whole person")
-        chosen = list(range(self.canvas.point_count)) if points is None else list(points)
-        to = [pair if np.isfinite(pair).all() else None for pair in found.keypoints[0, chosen].tolist()]
-        scores = found.scores[0, chosen].tolist()
-        op = {"kind": "put", "t": t, "id": track_id, "box": [*map(float, box), 1.0], "points": chosen, "to": to}
+        to = [pair if np.isfinite(pair).all() else None for pair in found.keypoints[0, list(chosen)].tolist()]
+        scores = found.scores[0, list(chosen)].tolist()
+        op = {"kind": "put", "t": t, "id": track_id, "box": [*map(float, box), 1.0], "points": list(chosen), "to": to}
         return self.edit({**op, "scores": scores})
 
     # --- results ----------------------------------------------------------------------------------------------------
@@ -251,8 +243,32 @@ class ReviewSession:
         with self._lock:
             return make(self.canvas)
 
+    def stop(self) -> None:
+        """Let nobody wait for pictures any more; edits that have begun are finished."""
+        if self.pictures is not None:
+            self.pictures.stop()
+
     def close(self) -> None:
         """Close the journal and the pictures."""
         self.journal.close()
         if self.pictures is not None:
             self.pictures.close()
+
+
+def _apply(canvas: Canvas, op: Mapping[str, Any], *, judge: bool) -> Change:
+    """Apply an edit, with the distrust after it, or change nothing."""
+    change = apply(canvas, op)
+    try:
+        if judge and op["kind"] in OF_PEOPLE:
+            refresh(canvas, change)
+    except BaseException:
+        canvas.revert(change)
+        raise
+    return change
+
+
+def _remember(changes: deque[Change], change: Change) -> None:
+    """Keep a change for a quick undo, and forget the oldest if they are large."""
+    changes.append(change)
+    while len(changes) > 1 and sum(change.bytes for change in changes) > UNDO_BYTES:
+        changes.popleft()

@@ -12,10 +12,13 @@ from ..sequences.distrust import REASONS
 from ..sequences.doubts import Doubt, person_distrust, worst_people
 from ..skeletons import KEYPOINT_SETS
 from .canvas import PLACED, Canvas
+from .fields import is_number
 
 MAX_FRAMES = 256
 """In one answer."""
-MAX_BINS = 8192
+MAX_BINS = 32_768
+MAX_CELLS = 1 << 20
+"""Bins of all people together; fewer for crowds."""
 
 
 def clip_view(session: Any) -> dict[str, Any]:
@@ -106,10 +109,10 @@ def timeline_view(canvas: Canvas, bins: int) -> list[dict[str, Any]]:
     """
     if not 1 <= bins <= MAX_BINS:
         raise InputError(f"bins: expected 1 to {MAX_BINS}, got {bins}")
-    bins = min(bins, len(canvas))
     frames, slots = np.nonzero(canvas.track_ids >= 0)
     ids = canvas.track_ids[frames, slots]
     found, rows = np.unique(ids, return_inverse=True)
+    bins = min(bins, len(canvas), max(MAX_CELLS // max(len(found), 1), 1024))
     columns = frames * bins // len(canvas)
     distrust = np.full((len(found), bins), -1.0, np.float32)
     edited, checked = np.zeros((len(found), bins), np.uint8), np.ones((len(found), bins), bool)
@@ -155,7 +158,7 @@ def _item(doubt: Doubt) -> dict[str, Any]:
 
 
 def as_numbers(value: Any, count: int, what: str) -> Sequence[float]:
-    """A list of numbers from a page. Raises `InputError` for anything else."""
-    if not isinstance(value, list) or len(value) != count or any(type(v) not in (int, float) for v in value):
+    """A list of numbers of pixels from a page. Raises `InputError` for anything else."""
+    if not isinstance(value, list) or len(value) != count or not all(map(is_number, value)):
         raise InputError(f"{what}: expected {count} numbers, got {value!r:.60}")
     return [float(v) for v in value]

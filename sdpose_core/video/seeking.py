@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,8 @@ NEAR = 48
 
 
 class FrameSeeker:
-    """The frames of a source by their index: the same pixels as `VideoSource.frames`. Not for several threads at once.
+    """The frames of a source by their index: the same pixels as `VideoSource.frames`, except after damage, as decoders
+    repair it by the frames before. Not for several threads at once, except for `stop`.
 
     Args:
         source: an open video source.
@@ -34,8 +34,8 @@ class FrameSeeker:
     def __init__(self, source: VideoSource, times: Sequence[tuple[int, float]] = ()) -> None:
         self._source = source
         self._reader: Iterator[tuple[int, np.ndarray]] = iter(())
-        self._stack = contextlib.ExitStack()
         self._next: int | None = None
+        self._stopped = False
         self._jumps = _Jumps.of(source, times) if isinstance(source, VideoFile) else None
         if isinstance(source, VideoFile) and self._jumps is None:
             log.info("%s: its frames cannot be jumped to: going back decodes it from the start", source.info.path)
@@ -46,17 +46,23 @@ class FrameSeeker:
         return self._jumps is not None or isinstance(self._source, PictureFolder)
 
     def frame(self, index: int) -> np.ndarray:
-        """RGB uint8 (H, W, 3). Raises `InputError` if the source has no such frame."""
+        """RGB uint8 (H, W, 3). Raises `InputError` if the source has no such frame, or `stop` was called."""
         if isinstance(self._source, PictureFolder):
-            return next(self._source.frames(index)).image
-        if self._next is None or not self._is_near(index):
+            self._reader = ((frame.index, frame.image) for frame in self._source.frames(index))
+        elif self._next is None or not self._is_near(index):
             self._start(index)
         for number, pixels in self._reader:
             self._next = number + 1
             if number == index:
                 return pixels
+            if self._stopped:
+                raise InputError(f"{self._source.info.path}: reading was stopped")
         self._next = None
         raise InputError(f"{self._source.info.path} has no frame {index}: the poses are of a longer clip")
+
+    def stop(self) -> None:
+        """Make `frame`, which another thread may be in, give up at the next frame that it decodes."""
+        self._stopped = True
 
     def _is_near(self, index: int) -> bool:
         assert self._next is not None
@@ -65,14 +71,15 @@ class FrameSeeker:
     def _start(self, index: int) -> None:
         self.close()
         if self._jumps is None:
-            self._reader = ((frame.index, frame.image) for frame in self._source.frames(0))
+            self._reader = ((frame.index, frame.image) for frame in self._source.frames())
         else:
-            self._reader = self._stack.enter_context(self._jumps.reader(index))
+            self._reader = self._jumps.frames(index)
 
     def close(self) -> None:
         """Close the file."""
+        if isinstance(self._reader, Generator):
+            self._reader.close()
         self._reader, self._next = iter(()), None
-        self._stack.close()
 
 
 class _Jumps:
@@ -80,15 +87,22 @@ class _Jumps:
 
     def __init__(self, source: VideoFile, stamps: list[int], keys: list[int]) -> None:
         self.source, self.stamps, self.keys = source, stamps, keys
+        self._back = 0
+        """How many key frames before the nearest one the last jump went: some containers lead too far."""
 
     @classmethod
     def of(cls, source: VideoFile, times: Sequence[tuple[int, float]]) -> _Jumps | None:
         """None for a file in which they cannot be told, or are not those of `times`."""
+        import av
+
         with opened(source.path) as container:
             if container.format.name == "avi":
                 return None
             stream = container.streams[source.stream_index]
-            packets = [packet for packet in container.demux(stream) if packet.size]
+            try:
+                packets = [packet for packet in container.demux(stream) if packet.size]
+            except av.error.FFmpegError:
+                return None
             if any(packet.pts is None or packet.is_corrupt or packet.is_discard for packet in packets):
                 return None
             stamps = sorted(packet.pts for packet in packets)
@@ -99,22 +113,38 @@ class _Jumps:
         same = all(index < len(seconds) and abs(seconds[index] - time) < 1e-3 for index, time in times)
         return cls(source, stamps, keys) if same else None
 
-    @contextlib.contextmanager
-    def reader(self, index: int) -> Iterator[Iterator[tuple[int, np.ndarray]]]:
-        """(index, pixels) of the frames from `index` on."""
+    def frames(self, index: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, pixels) of the frames from `index` on, or from the first one if no jump leads there."""
         if index >= len(self.stamps):
-            yield iter(())
             return
-        with opened(self.source.path) as container:
-            stream = container.streams[self.source.stream_index]
-            stamp = self.stamps[index]
-            key = self.keys[bisect.bisect_right(self.keys, stamp) - 1]
-            container.seek(key, stream=stream, backward=True)
-            yield self._read(container, stream, stamp)
+        nearest = bisect.bisect_right(self.keys, self.stamps[index]) - 1
+        while self._back <= nearest:
+            with opened(self.source.path) as container:
+                frames = self._from(container, self.keys[nearest - self._back], index)
+                first = next(frames, None)
+                if first is not None and first[0] == index:
+                    yield first
+                    yield from frames
+                    return
+            self._back = 2 * self._back + 1
+        self._back = 0
+        yield from ((frame.index, frame.image) for frame in self.source.frames())
 
-    def _read(self, container: Any, stream: Any, first: int) -> Iterator[tuple[int, np.ndarray]]:
-        for frame in Decoding(container, stream):
-            if frame.pts is None or frame.pts < first:
+    def _from(self, container: Any, key: int, index: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames from `index` on, decoded from the key frame with a time stamp; none if the jump leads past it."""
+        import av
+
+        stream = container.streams[self.source.stream_index]
+        try:
+            container.seek(key, stream=stream, backward=True)
+        except av.error.FFmpegError:
+            return
+        decoding = Decoding(container, stream)
+        for frame in decoding:
+            begin = decoding.first
+            if not begin.is_keyframe or begin.pts is None or begin.pts > key:
+                return
+            if frame.pts is None or frame.pts < self.stamps[index]:
                 continue
             place = bisect.bisect_left(self.stamps, frame.pts)
             if place < len(self.stamps) and self.stamps[place] == frame.pts:

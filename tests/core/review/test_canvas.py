@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,8 @@ def test_distrust_after_closing_and_opening_is_what_it_was(tmp_path):
         session.edit(op)
     session.close()
     again = open_review(tmp_path / "clip.pose.npz")
+    while again.computing:
+        time.sleep(0.02)
     np.testing.assert_array_equal(again.canvas.distrust, session.canvas.distrust)
     while again.done:
         again.undo()

@@ -83,7 +83,7 @@ def test_what_an_editor_does_to_line_ends_loses_no_edit(clip, change):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b'{"op":{"kind":"split","t":0,"id":4}}\n', "clip.review.jsonl.*correction 3 of 3 cannot be applied.*begins"),
+        (b'{"op":{"kind":"split","t":0,"id":4}}\n', "review.jsonl: move.*correction 3 of 3 cannot be applied.*begins"),
         (b'{"op":[1]}\n', "correction 3 of 3 cannot be applied again.*expected an object"),
         (b"[" * 100_000 + b"\n", "line 4 is damaged"),
     ],

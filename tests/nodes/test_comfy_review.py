@@ -202,15 +202,22 @@ class Page:
         if self.nodes2:
             self.page.get_by_role("button", name="Review poses").click()
             return
-        x, y = self.page.evaluate("""() => {
+        at, before = self._button(), None
+        while at is None or at != before:  # the page still arranges the graph
+            self.page.wait_for_timeout(300)
+            at, before = self._button(), at
+        self.page.mouse.click(*at)
+
+    def _button(self) -> list[float] | None:
+        """Position in the window of the button that is drawn on the canvas; None: it was not drawn yet."""
+        return self.page.evaluate("""() => {
             const node = app.graph.nodes.find((node) => node.comfyClass === "SDPoseAnnotatorReview");
             const button = node.widgets.find((widget) => widget.type === "button");
-            app.canvas.draw(true, true);
+            if (!button.last_y) return null;
             const [x, y] = app.canvas.ds.convertOffsetToCanvas([node.pos[0] + 80, node.pos[1] + button.last_y + 8]);
             const canvas = app.canvas.canvas.getBoundingClientRect();
             return [x + canvas.left, y + canvas.top];
         }""")
-        self.page.mouse.click(x, y)
 
     @property
     def dialog(self) -> Any:

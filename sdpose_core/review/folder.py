@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError, counted
 from ..files import sha256_of
-from ..names import in_natural_order, is_hidden, path_inside
+from ..names import in_natural_order, is_hidden, output_name, path_inside
 from ..poses import PoseSequence
 from ..sequences.distrust import with_distrust
 from .files import JOURNAL, SUFFIX, find_picture, open_journal, reviewed_poses, write_looked_at
@@ -36,10 +36,10 @@ def open_folder_review(
     notes: list[str] = []
     parts = _parts_in(folder, notes)
     digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
-    about = {"sequence": folder.name, "sha256": digest, "frames": len(parts)}
-    shown = _pictures_of(parts, pictures, notes)
     name = folder.resolve().name
-    with open_journal(folder / f"{name}{JOURNAL}", about, notes) as journal:
+    about = {"sequence": name, "sha256": digest, "frames": len(parts)}
+    shown = _pictures_of(parts, pictures, notes)
+    with open_journal(folder / f"{output_name(name, folder)}{JOURNAL}", about, notes) as journal:
         return ReviewSession(
             stacked([part.poses for part in parts]), name=name, journal=journal, pictures=shown, estimate=estimate,
             store=FolderStore(parts), sizes=[part.poses.size for part in parts], notes=notes,

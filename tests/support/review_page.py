@@ -15,7 +15,7 @@ import pytest
 
 from sdpose_core.poses import PoseSequence
 from sdpose_core.review.files import open_review
-from sdpose_core.review.server import serve
+from sdpose_core.review.serving import serve
 from sdpose_core.review.session import Estimate, ReviewSession
 
 TOKEN = "a-token-for-a-test"

@@ -33,6 +33,12 @@ from sdpose_core.sequences.suspicion.layout import GROUPS
 COCO = Path(__file__).parents[2] / "shared" / "data" / "coco_samples"
 DOCS = Path(__file__).parents[1] / "docs"
 PARTS = {"body": slice(0, 17), "feet": slice(17, 23), "face": slice(23, 91), "hands": slice(91, 133)}
+PANELS = {
+    "preview, raw": "clips, as estimated", "preview, cleaned": "clips, cleaned",
+    "preview, cleaned_raw": "cleaned, before cleaning known", "preview, picture": "single frames",
+    "COCO photos, preview, picture": "COCO photos",
+}  # fmt: skip
+"""Diagrams, of the body points, and their titles."""
 
 Case = tuple[PoseSequence, PoseSequence | None]
 
@@ -55,7 +61,7 @@ def main() -> None:
         panels |= _measure(name, list(_clips(args.clips / "heldout", name, model)))
     estimator = load_estimator("preview")
     panels |= _report("COCO photos, preview", "picture", [(s, None, off) for s, off in photos(args.coco, estimator)])
-    draw(args.figure, {name: panels[name] for name in panels if name.endswith("body")})
+    draw(args.figure, {title: panels[f"{name}, body"] for name, title in PANELS.items()})
 
 
 def _measure(name: str, held_out: Sequence[Estimated]) -> dict[str, Judged]:

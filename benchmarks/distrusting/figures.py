@@ -12,6 +12,10 @@ TOP = 0.05
 """Share of the points that a person looks at."""
 
 
+MANY = 1000
+"""Points for ten bins of a reliability diagram."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """Points with truth and their distrust: (n,) each."""
@@ -45,8 +49,9 @@ def ranking(wrong: np.ndarray, suspicion: np.ndarray) -> Ranking:
     return Ranking(float(roc_auc_score(wrong, suspicion)), float(first.mean()), float(first.sum() / wrong.sum()))
 
 
-def reliability(judged: Judged, bins: int = 10) -> list[tuple[float, float, int]]:
-    """Mean distrust, share wrong and number of points, in bins of equal width that have points."""
+def reliability(judged: Judged) -> list[tuple[float, float, int]]:
+    """Mean distrust, share wrong and number of points in bins of equal width: ten, or four for few points."""
+    bins = 10 if len(judged.wrong) >= MANY else 4
     at = np.minimum((judged.distrust * bins).astype(int), bins - 1)
     return [
         (float(judged.distrust[at == i].mean()), float(judged.wrong[at == i].mean()), int((at == i).sum()))
@@ -56,7 +61,7 @@ def reliability(judged: Judged, bins: int = 10) -> list[tuple[float, float, int]
 
 
 def calibration_error(judged: Judged) -> float:
-    """Mean distance of distrust from the share wrong, over ten bins weighted by their points (ECE)."""
+    """Mean distance of distrust from the share wrong, over `reliability`'s bins, weighted by their points (ECE)."""
     bins = reliability(judged)
     return sum(abs(a - b) * n for a, b, n in bins) / max(sum(n for *_, n in bins), 1)
 

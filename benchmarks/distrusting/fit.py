@@ -19,7 +19,8 @@ alike, so the few clips count, not their many points."""
 KNOTS = (60, 90)
 """Percentiles of the values above 0 of a signal, where its slope changes."""
 LEAST = 300
-"""A group with fewer points has no curves of its own."""
+"""A group with fewer points has no curves of its own; a face or a hand counts as one."""
+_POINTS = {"face": 68, "hands": 21}
 
 
 @dataclass(eq=False)
@@ -61,7 +62,9 @@ def knots_of(samples: Iterable[tuple[str, Samples]]) -> dict[str, list[float]]:
 def fit(
     samples: Samples, form: str, knots: dict[str, list[float]], needed: Sequence[str], without: Sequence[str] = ()
 ) -> dict[str, dict]:
-    """The curves of the groups `needed`, as in the table; a group with few points has those of all points together.
+    """The curves of the groups `needed`, as in the table.
+
+    A group with few points has those of all points together, the face those of the head.
 
     Signals `without` have no influence.
     """
@@ -70,9 +73,16 @@ def fit(
         name: (np.where(silent[:, None], 0, np.concatenate(blocks, axis=1)), np.concatenate(samples.wrong[name]))
         for name, blocks in samples.values.items()
     }
-    enough = {name: data for name, data in groups.items() if len(data[1]) >= LEAST and 0 < data[1].mean() < 1}
+    enough = {
+        name: data
+        for name, data in groups.items()
+        if len(data[1]) >= LEAST * _POINTS.get(name, 1) and 0 < data[1].mean() < 1
+    }
     together = tuple(np.concatenate(parts, axis=-1) for parts in zip(*groups.values(), strict=True))
     fitted = {name: _curves(*data, form, knots) for name, data in enough.items()}
+    if "face" in needed and "face" not in fitted and "head" in fitted:
+        print(f"{form}: too few faces: they have the curves of the head")
+        fitted["face"] = fitted["head"]
     few = [name for name in needed if name not in fitted]
     if few:
         print(f"{form}: too few points of {', '.join(few)}: they have the curves of all points")

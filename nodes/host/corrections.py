@@ -59,10 +59,7 @@ class Corrected:
     def describe(self) -> list[str]:
         """What the node says first."""
         done = f"{counted(self.count, 'correction')} applied" if self.count else "no corrections yet"
-        left = (
-            f"{counted(self.to_check, 'place')} to check: press Review poses" if self.to_check else "nothing to check"
-        )
-        return [*self.changes, f"{done}; {left}"]
+        return [*self.changes, f"{done}; {counted(self.to_check, 'place')} to check"]
 
 
 class Corrections:

@@ -120,9 +120,7 @@ class Routes:
             return await _viewed(session, lambda canvas: {"frames": frames_view(canvas, start, end)})
         if name == "timeline":
             bins = _number(query.get("bins", "1000"), "bins")
-            return await _viewed(
-                session, lambda canvas: {"bins": min(bins, len(canvas)), "rows": timeline_view(canvas, bins)}
-            )
+            return await _viewed(session, lambda canvas: {"rows": timeline_view(canvas, bins)})
         if name == "worst":
             count = _number(query.get("count", "100"), "count")
             return await _viewed(session, lambda canvas: worst_view(canvas, count))

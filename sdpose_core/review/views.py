@@ -16,7 +16,9 @@ from .fields import is_number
 
 MAX_FRAMES = 256
 """In one answer."""
-MAX_BINS = 8192
+MAX_BINS = 32_768
+MAX_CELLS = 1 << 20
+"""Bins of all people together; fewer for crowds."""
 
 
 def clip_view(session: Any) -> dict[str, Any]:
@@ -107,10 +109,10 @@ def timeline_view(canvas: Canvas, bins: int) -> list[dict[str, Any]]:
     """
     if not 1 <= bins <= MAX_BINS:
         raise InputError(f"bins: expected 1 to {MAX_BINS}, got {bins}")
-    bins = min(bins, len(canvas))
     frames, slots = np.nonzero(canvas.track_ids >= 0)
     ids = canvas.track_ids[frames, slots]
     found, rows = np.unique(ids, return_inverse=True)
+    bins = min(bins, len(canvas), max(MAX_CELLS // max(len(found), 1), 1024))
     columns = frames * bins // len(canvas)
     distrust = np.full((len(found), bins), -1.0, np.float32)
     edited, checked = np.zeros((len(found), bins), np.uint8), np.ones((len(found), bins), bool)

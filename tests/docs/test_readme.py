@@ -85,7 +85,7 @@ def test_every_other_command_is_known() -> None:
     others = {command.partition(" #")[0].strip() for command in COMMANDS if not command.startswith(elsewhere)}
     environment = {"python3 -m venv .venv", "source .venv/bin/activate"}
     into_comfyui = {"cd ComfyUI/custom_nodes", "python -m pip install -r sdpose-annotator/requirements.txt"}
-    extras = ("test", "test,dev", "torch", "onnx-export", "completion")
+    extras = ("test", "test,dev", "torch", "onnx-export", "completion", "review")
     installs = {"pip install -e ."} | {f'pip install -e ".[{extra}]"' for extra in extras}
     contributing = {
         "pre-commit install", "pytest", "pytest tests/core/drawing", "ruff check .", "ruff format --check .",

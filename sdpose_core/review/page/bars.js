@@ -24,10 +24,13 @@ export class Bars {
     byId("error-close").onclick = () => (byId("errors").hidden = true);
     byId("help").onclick = () => this.app.keys.show();
     byId("mode-cancel").onclick = () => this.app.pointer.cancel();
-    for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => this.app.stage.element.focus());
+    for (const dialog of document.querySelectorAll("dialog")) {
+      dialog.addEventListener("close", () => this.app.stage.element.focus());
+    }
     byId("ask-cancel").onclick = () => byId("ask-dialog").close("");
     byId("language").onclick = () => this.app.useLanguage(this.app.texts.other);
-    byId("theme").onclick = () => useTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark", this.app);
+    const { dataset } = document.documentElement;
+    byId("theme").onclick = () => useTheme(dataset.theme === "dark" ? "light" : "dark", this.app);
   }
 
   #listenTransport() {
@@ -74,8 +77,8 @@ export class Bars {
     const input = byId("frame-number");
     if (document.activeElement !== input) input.value = frame + app.firstNumber;
     const rate = clip.frame_rate;
-    const time = rate ? `${clock(frame / rate)} / ${clock(clip.frames / rate)}` : (clip.names?.[frame] ?? `${frame + 1} / ${clip.frames}`);
-    byId("frame-facts").textContent = time;
+    const picture = clip.names?.[frame] ?? `${frame + 1} / ${clip.frames}`;
+    byId("frame-facts").textContent = rate ? `${clock(frame / rate)} / ${clock(clip.frames / rate)}` : picture;
     byId("frame-facts").title = clip.names?.[frame] ?? "";
   }
 

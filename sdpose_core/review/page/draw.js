@@ -1,4 +1,4 @@
-/** The skeletons as SVG in pixels of the screen. People who are not selected are a few paths each, however many points. */
+/** The skeletons as SVG in pixels of the screen. Whoever is not selected is a few paths, however many points. */
 
 import { distrustColor, distrustStep, personColor } from "./colors.js";
 
@@ -71,7 +71,8 @@ function halo(p, radius) {
 
 function handle({ kind, at: [x, y], part }) {
   if (kind === "turn") return shape("circle", { class: "handle", cx: fixed(x), cy: fixed(y), r: 6, "data-part": part });
-  return shape("rect", { class: "handle", x: fixed(x - 6), y: fixed(y - 6), width: 12, height: 12, rx: 2, "data-part": part });
+  const square = { x: fixed(x - 6), y: fixed(y - 6), width: 12, height: 12, rx: 2 };
+  return shape("rect", { class: "handle", ...square, "data-part": part });
 }
 
 function label(text, [x, y], color, small = "") {

@@ -87,7 +87,8 @@ function hitPoint(figure, parts, x, y) {
 function hitLimb(figure, parts, x, y) {
   const candidates = parts.links.flatMap(([a, b]) => {
     const [p, q] = [figure.at[a], figure.at[b]];
-    return p && q ? [{ distance: distanceToLimb([x, y], p, q), hit: { kind: "limb", id: figure.id, points: [a, b] } }] : [];
+    if (!p || !q) return [];
+    return [{ distance: distanceToLimb([x, y], p, q), hit: { kind: "limb", id: figure.id, points: [a, b] } }];
   });
   return nearest(candidates, NEAR_LIMB);
 }
@@ -103,5 +104,6 @@ export function hitTest(figures, parts, x, y) {
   const others = ordered.filter((figure) => !figure.selected);
   const points = others.map((figure) => hitPoint(figure, parts, x, y)).filter(Boolean);
   if (points.length) return points[0];
-  return (selected && hitLimb(selected, parts, x, y)) ?? others.map((f) => hitLimb(f, parts, x, y)).find(Boolean) ?? null;
+  const limbs = [...(selected ? [selected] : []), ...others].map((figure) => hitLimb(figure, parts, x, y));
+  return limbs.find(Boolean) ?? null;
 }

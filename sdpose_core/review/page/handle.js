@@ -9,7 +9,9 @@ export function testHandle(app) {
     get point() { return state.point; },
     get range() { return state.range; },
     get version() { return state.version; },
-    get ready() { return Boolean(stage.drawn?.whole && stage.drawn.frame === state.frame && !state.busy && !app.preview); },
+    get ready() {
+      return Boolean(stage.drawn?.whole && stage.drawn.frame === state.frame && !state.busy && !app.preview);
+    },
     /** Position in the window, in CSS pixels, of point `k` of person `id` in frame `t`; null if it is not here. */
     screen(t, id, k) {
       const point = app.cache.get(t)?.people.find((person) => person.id === id)?.points[k];

@@ -10,7 +10,8 @@ const alone = (key, spread) => (spread ? key : `${key}_alone`);
 /** The hint for what is to be checked; null if something else is shown. */
 function hintToCheck({ item, frame, person, people, range, spread }) {
   if (!item || item.t !== frame || item.id !== person || range) return null;
-  return item.reasons.some((name) => MIXED.includes(name)) && people.length > 1 ? "hint_mixed" : alone("hint_check", spread);
+  const mixed = people.length > 1 && item.reasons.some((name) => MIXED.includes(name));
+  return mixed ? "hint_mixed" : alone("hint_check", spread);
 }
 
 /** The key of the hint that fits the state. */

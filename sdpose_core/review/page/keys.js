@@ -37,7 +37,8 @@ function bindings(app) {
       ["nudge", "Alt ← → ↑ ↓", "ArrowLeft", "A", () => app.nudger.by(-1, 0)],
       ["", "", "ArrowRight", "A", () => app.nudger.by(1, 0)], ["", "", "ArrowUp", "A", () => app.nudger.by(0, -1)],
       ["", "", "ArrowDown", "A", () => app.nudger.by(0, 1)],
-      ["delete", "Delete", "Delete", "", () => actions.deletePoint()], ["", "", "Backspace", "", () => actions.deletePoint()],
+      ["delete", "Delete", "Delete", "", () => actions.deletePoint()],
+      ["", "", "Backspace", "", () => actions.deletePoint()],
       ["restore", "R", "r", "", () => actions.restore()], ["copy_previous", "C", "c", "", () => actions.copyPrevious()],
       ["exchange_sides", "X", "x", "", () => actions.exchangeSides(side("sides-part"))],
       ["exchange_ids", "E", "e", "", () => actions.exchangeIds(other("exchange-with"))],
@@ -47,7 +48,8 @@ function bindings(app) {
       ["estimate_again", "G", "g", "", () => app.startBox(state.person)],
     ],
     keys_file: [
-      ["undo", "Ctrl Z", "z", "C", () => actions.undo()], ["redo", "Ctrl Shift Z, Ctrl Y", "z", "CS", () => actions.redo()],
+      ["undo", "Ctrl Z", "z", "C", () => actions.undo()],
+      ["redo", "Ctrl Shift Z, Ctrl Y", "z", "CS", () => actions.redo()],
       ["", "", "y", "C", () => actions.redo()], ["save", "Ctrl S", "s", "C", () => actions.save()],
       ["save_as", "Ctrl Shift S", "s", "CS", () => app.bars.saveAs()], ["keys", "?", "?", "*", () => app.keys.show()],
     ],
@@ -96,7 +98,8 @@ export class Keys {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const control = event.ctrlKey || event.metaKey;
     const modifiers = `${control ? "C" : ""}${event.altKey ? "A" : ""}${event.shiftKey ? "S" : ""}`;
-    const call = this.#table.get(`${modifiers} ${key}`) ?? (control || event.altKey ? undefined : this.#table.get(`* ${key}`));
+    const anyway = control || event.altKey ? undefined : this.#table.get(`* ${key}`);
+    const call = this.#table.get(`${modifiers} ${key}`) ?? anyway;
     if (!call) return undefined;
     event.preventDefault();
     if (document.activeElement?.matches(FIELDS)) document.activeElement.blur();

@@ -4,7 +4,7 @@ import { distrustColor, personColor } from "./colors.js";
 
 export const ROW = 20; // pixels
 export const GUTTER = 92; // pixels left of the rows, for the names
-const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000, 1000000];
+const STEPS = [0, 1, 2, 3, 4, 5, 6].flatMap((power) => [1, 2, 5].map((step) => step * 10 ** power)); // 1, 2, 5, 10 ...
 const BAR = 11; // pixels: height of the distrust in a row
 
 /** A context in CSS pixels, cleared, and the colors of the theme. */

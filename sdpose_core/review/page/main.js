@@ -30,8 +30,7 @@ class App {
     this.api = new Api(texts);
     const changed = () => this.#dataCame();
     this.pictures = new PictureCache(() => this.state.set({ pictures: this.state.pictures + 1 }), () => undefined);
-    this.frames = (from, to) => this.api.get(`api/frames?from=${from}&to=${to}`).then((answer) => this.#checked(answer));
-    this.cache = new FrameCache(this.frames, changed, (error) => this.fail(error));
+    this.cache = new FrameCache((from, to) => this.#frames(from, to), changed, (error) => this.fail(error));
     this.actions = new Actions(this);
     this.playback = new Playback(this);
     this.stage = new Stage(this);
@@ -59,9 +58,10 @@ class App {
     if (clip.notes.length) this.say(clip.notes.join(" "));
   }
 
-  /** Frames of another version than the page's: another window edits the same file, so everything is read again. */
-  #checked(answer) {
+  /** Fetch frames. If they are of another version, another window edits the same file: all is read again. */
+  async #frames(from, to) {
     const { state } = this;
+    const answer = await this.api.get(`api/frames?from=${from}&to=${to}`);
     if (answer.version > state.version && !state.busy) {
       state.set({ version: answer.version });
       this.cache.drop(0, state.clip.frames);
@@ -185,7 +185,8 @@ class App {
   zoomTo(id, points) {
     const person = this.personHere(id);
     if (!person) return;
-    const chosen = (points?.length ? points : person.points.map((_, k) => k)).map((k) => person.points[k]).filter(Boolean);
+    const indices = points?.length ? points : person.points.map((_, k) => k);
+    const chosen = indices.map((k) => person.points[k]).filter(Boolean);
     const corners = points?.length && chosen.length ? [] : [person.box.slice(0, 2), person.box.slice(2)];
     const all = [...chosen, ...corners];
     const [xs, ys] = [all.map((p) => p[0]), all.map((p) => p[1])];
@@ -233,7 +234,8 @@ class App {
 
   pointsText(points) {
     if (points.length === 1) return this.texts.pointName(this.parts.names[points[0]]);
-    const group = Object.entries(this.parts.groups).find(([, all]) => all.length === points.length && all[0] === points[0]);
+    const isWhole = ([, all]) => all.length === points.length && all[0] === points[0];
+    const group = Object.entries(this.parts.groups).find(isWhole);
     return group ? this.texts.partName(group[0]) : this.texts.t("n_points", { n: points.length });
   }
 

@@ -76,8 +76,8 @@ export class PeoplePanel {
     if (!state.clip) return;
     const marked = state.range !== null;
     byId("scope-frame").textContent = texts.t("scope_frame", { frame: this.app.number(state.frame) });
-    byId("scope-range").textContent = marked
-      ? texts.t("scope_frames", { from: this.app.number(state.range[0]), to: this.app.number(state.range[1]) }) : texts.t("scope_range");
+    const [from, to] = (state.range ?? []).map((t) => this.app.number(t));
+    byId("scope-range").textContent = texts.t(marked ? "scope_frames" : "scope_range", { from, to });
     byId("scope-range").disabled = !marked;
     const ranged = marked && state.scope === "range";
     byId("scope-frame").setAttribute("aria-pressed", String(!ranged));
@@ -108,7 +108,8 @@ export class PeoplePanel {
   /** Id of who most likely was mixed up with the selected person: in a frame around, they stand where they stood. */
   #partner() {
     const { cache, state } = this.app;
-    const middles = (frame) => new Map((frame?.people ?? []).map(({ id, box }) => [id, [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]]));
+    const middle = ([x1, y1, x2, y2]) => [(x1 + x2) / 2, (y1 + y2) / 2];
+    const middles = (frame) => new Map((frame?.people ?? []).map(({ id, box }) => [id, middle(box)]));
     const apart = (a, b) => (a && b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : Infinity);
     const now = middles(cache.get(state.frame));
     let best = { id: null, cost: Infinity };
@@ -125,8 +126,9 @@ export class PeoplePanel {
   #showParts() {
     const { clip } = this.app.state;
     if (!clip) return;
-    const { texts } = this.app;
-    const parts = SIDES.filter((name) => !["hands", "feet"].includes(name) || clip.points.parts[name === "hands" ? "left_hand" : name]);
-    fillSelect(byId("sides-part"), parts.map((name) => [name, texts.t(`sides.${name}`)]), byId("sides-part").value || "all");
+    const known = { hands: clip.points.parts.left_hand, feet: clip.points.parts.feet };
+    const parts = SIDES.filter((name) => !(name in known) || known[name]);
+    const options = parts.map((name) => [name, this.app.texts.t(`sides.${name}`)]);
+    fillSelect(byId("sides-part"), options, byId("sides-part").value || "all");
   }
 }

@@ -33,8 +33,11 @@ export class Pointer {
 
   #cursor() {
     const { mode, hover, spaceHeld } = this.app.state;
-    const edit = hover ? "move" : "default";
-    this.element.dataset.cursor = this.#held?.kind === "pan" ? "grabbing" : spaceHeld ? "grab" : mode === "edit" ? edit : "crosshair";
+    let cursor = mode === "edit" ? "default" : "crosshair";
+    if (mode === "edit" && hover) cursor = "move";
+    if (spaceHeld) cursor = "grab";
+    if (this.#held?.kind === "pan") cursor = "grabbing";
+    this.element.dataset.cursor = cursor;
   }
 
   #down(event) {
@@ -114,12 +117,13 @@ export class Pointer {
   #turned({ start, base, hit }, at) {
     const mean = (axis) => base.reduce((sum, p) => sum + p[axis], 0) / base.length;
     const pivot = hit.handle.part === "face" ? [mean(0), mean(1)] : base[0];
-    const [from, to] = [start, at].map((p) => this.app.stage.toSource(...p)).map(([x, y]) => [x - pivot[0], y - pivot[1]]);
+    const fromPivot = ([x, y]) => [x - pivot[0], y - pivot[1]];
+    const [from, to] = [start, at].map((p) => fromPivot(this.app.stage.toSource(...p)));
     const size = Math.max(Math.hypot(...from), 1e-6);
     const factor = Math.min(Math.max(Math.hypot(...to) / size, 0.05), 20);
     const angle = Math.atan2(to[1], to[0]) - Math.atan2(from[1], from[0]);
     const [cos, sin] = [Math.cos(angle) * factor, Math.sin(angle) * factor];
-    return base.map(([x, y]) => [x - pivot[0], y - pivot[1]])
+    return base.map(fromPivot)
       .map(([x, y]) => [pivot[0] + x * cos - y * sin, pivot[1] + x * sin + y * cos]);
   }
 
@@ -130,7 +134,7 @@ export class Pointer {
     if (held?.kind === "drag" && held.moved) {
       this.#drag({ ...held, moved: true }, at);
       app.actions.move(held.id, held.points, held.turn ? this.#turned(held, at) : this.#shifted(held, at));
-    } else if (held?.kind === "pan" && held.click && Math.hypot(at[0] - held.start[0], at[1] - held.start[1]) < STARTS_AT) {
+    } else if (held?.click && Math.hypot(at[0] - held.start[0], at[1] - held.start[1]) < STARTS_AT) {
       const chosen = app.state.point !== null || app.state.part !== null;
       app.state.set({ point: null, part: null, person: chosen ? app.state.person : null });
     } else if (held?.kind === "box") this.#endBox(held, at);

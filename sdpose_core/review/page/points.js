@@ -51,7 +51,8 @@ export class PointPanel {
 
   #facts(person) {
     const { state, texts } = this.app;
-    if (!person) return texts.t(state.person === null ? "choose_person" : "person_absent", { name: texts.person(state.person) });
+    if (state.person === null) return texts.t("choose_person");
+    if (!person) return texts.t("person_absent", { name: texts.person(state.person) });
     if (state.part !== null) return texts.t("n_points", { n: this.app.parts.groups[state.part].length });
     if (state.point === null) return texts.t("choose_point");
     const point = person.points[state.point];

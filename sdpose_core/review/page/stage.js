@@ -20,8 +20,8 @@ export class Stage {
     this.svg = byId("overlay");
     this.view = { scale: 1, x: 0, y: 0, fitted: true };
     new ResizeObserver(() => this.#resize()).observe(this.element);
-    const names = ["frame", "person", "point", "hover", "data", "pictures", "view", "showDistrust", "language", "playing"];
-    app.state.watch(names, () => this.redraw());
+    const shown = ["frame", "person", "point", "hover", "data", "pictures", "view"];
+    app.state.watch([...shown, "showDistrust", "language", "playing"], () => this.redraw());
   }
 
   /** Source pixels -> pixels of the stage, and back. */

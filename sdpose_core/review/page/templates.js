@@ -9,7 +9,8 @@ function hand(mirror) {
   for (let finger = 0; finger < 5; finger++) {
     for (let joint = 0; joint < 4; joint++) {
       const along = (reach[finger] * joint) / 3;
-      points.push([bases[finger][0] + Math.sin(lean[finger]) * along, bases[finger][1] - Math.cos(lean[finger]) * along]);
+      const [x, y] = bases[finger];
+      points.push([x + Math.sin(lean[finger]) * along, y - Math.cos(lean[finger]) * along]);
     }
   }
   return points.map(([x, y]) => [mirror ? -x : x, y]);

@@ -1,4 +1,4 @@
-/** The page's texts in two languages. `{name}` is replaced by a value, `{n:frame|frames}` by "1 frame" or "5 frames". */
+/** Texts in two languages. `{name}` is replaced by a value, `{n:frame|frames}` by "1 frame" or "5 frames". */
 
 const LANGUAGES = ["en", "zh"];
 

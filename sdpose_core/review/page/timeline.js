@@ -2,7 +2,7 @@
 
 import { drawLanes, drawRuler, GUTTER, ROW } from "./lanes.js";
 
-const MOST_BINS = 8192;
+const MOST_BINS = 32768;
 const SHORTEST = 20; // frames in view at the largest zoom
 
 export class Timeline {

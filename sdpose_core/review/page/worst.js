@@ -105,7 +105,8 @@ export class WorstPanel {
     card.hidden = !shown;
     if (!shown) return;
     const title = texts.t("card_title", { name: texts.person(item.id), percent: Math.round(item.distrust * 100) });
-    card.replaceChildren(element("b", title), element("span", this.#pointsLine(item)), element("span", this.#reasonsLine(item)));
+    const lines = [this.#pointsLine(item), this.#reasonsLine(item)].map((line) => element("span", line));
+    card.replaceChildren(element("b", title), ...lines);
   }
 
   #pointsLine(item) {

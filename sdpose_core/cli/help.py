@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 GROUPS = {
     "estimate poses": ("image", "video", "batch"),
-    "use poses": ("draw", "export", "import", "retarget", "info"),
+    "use poses": ("review", "draw", "export", "import", "retarget", "info"),
     "weights and this machine": ("download", "doctor", "convert", "bench"),
 }
 """The commands, the most used ones first. One that is missing here comes last."""
@@ -28,12 +28,12 @@ START = (
 MAIN_OPTIONS = {
     "image": ("--out", "--overlay", "--overwrite", "--model", "--device", "--max-people", "--style", "--threshold"),
     "video": (
-        "--out", "--overlay", "--overwrite", "--model", "--device", "--person", "--max-people", "--every", "--style",
-        "--threshold", "--codec",
+        "--out", "--overlay", "--check", "--overwrite", "--model", "--device", "--person", "--max-people", "--every",
+        "--style", "--threshold", "--codec",
     ),
     "batch": (
-        "--out", "--list", "--recursive", "--shard", "--overlay", "--overwrite", "--model", "--device", "--every",
-        "--style", "--threshold", "--codec",
+        "--out", "--list", "--recursive", "--shard", "--overlay", "--check", "--overwrite", "--model", "--device",
+        "--every", "--style", "--threshold", "--codec",
     ),
     "draw": ("--out", "--overwrite", "--background", "--canvas", "--frame-rate", "--style", "--threshold", "--size"),
     "export": (
@@ -52,6 +52,7 @@ EXAMPLES = {
     "image": ("sdpose image photo.jpg", 'sdpose image photos/ "scans/*.png" --overlay -o poses'),
     "video": ("sdpose video dancer.mp4", "sdpose video dancer.mp4 --person largest --overlay -o largest"),
     "batch": ("sdpose batch videos/ --recursive", "sdpose batch --list videos.txt --shard 1/4 -o shared"),
+    "review": ("sdpose review sdpose_out/dancer.pose.npz --video dancer.mp4", "sdpose review sdpose_out"),
     "draw": (
         "sdpose draw sdpose_out/dancer.pose.npz --style xinsir",
         "sdpose draw photo_keypoints.json -o photo_map.png",
@@ -68,7 +69,7 @@ EXAMPLES = {
         "sdpose retarget sdpose_out/dancer.pose.npz --to character.png",
         "sdpose retarget sdpose_out/dancer.pose.npz --to character.png --method affine -o fitted.pose.npz",
     ),
-    "info": ("sdpose info sdpose_out/dancer.pose.npz", "sdpose info dancer.mp4 --json"),
+    "info": ("sdpose info sdpose_out/dancer.pose.npz --check", "sdpose info dancer.mp4 --json"),
     "download": ("sdpose download wholebody", "sdpose download body --to weights"),
     "doctor": ("sdpose doctor", "sdpose doctor --verbose"),
     "convert": (

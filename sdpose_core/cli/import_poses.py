@@ -120,4 +120,6 @@ def _of_source(sequence: PoseSequence, source: Path) -> PoseSequence:
 
 
 def _with_source(sequence: PoseSequence, source: Path) -> dict[str, Any]:
-    return {**sequence.meta, "source": source.name}
+    """Its meta with the source; the frames of a video have no file names."""
+    meta = {**sequence.meta, "source": source.name}
+    return meta if os.path.isdir(source) else {key: value for key, value in meta.items() if key != "frame_names"}

@@ -7,6 +7,7 @@ import asyncio
 import os
 import secrets
 import signal
+import threading
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def _run_review(args: argparse.Namespace) -> int:
 
 
 async def _serve(session: ReviewSession, args: argparse.Namespace) -> None:
-    from ..review.server import serve
+    from ..review.serving import serve
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -81,7 +82,8 @@ async def _serve(session: ReviewSession, args: argparse.Namespace) -> None:
         if not args.no_browser:
             import webbrowser
 
-            webbrowser.open(address)
+            # in a thread, as browsers in the terminal return when they are closed
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     await serve(session, secrets.token_urlsafe(24), args.port, ready, stop)
 
@@ -92,8 +94,10 @@ class _Estimate:
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
         self._estimator: Estimator | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
-        if self._estimator is None:
-            self._estimator = make_estimator(self._args)
-        return self._estimator.estimate([image], [boxes])[0]
+        with self._lock:  # two pages may ask at once
+            if self._estimator is None:
+                self._estimator = make_estimator(self._args)
+            return self._estimator.estimate([image], [boxes])[0]

@@ -35,7 +35,7 @@ def read_cvat(content: bytes) -> Found:
     notes = table.notes()
     if document.hidden:
         notes.append(f"points marked as occluded count as seen: {document.hidden}")
-    frames = _of_images(document, table) if document.images else _of_video(document, table)
+    frames = _of_images(document, table) if document.images else _of_video(document, table, notes)
     return Found(frames, table.keypoint_set, notes)
 
 
@@ -77,16 +77,21 @@ def _size(values: Mapping[str, str]) -> tuple[int, int] | None:
     return w, h
 
 
-def _of_video(document: Document, table: PointTable) -> list[FoundFrame]:
+def _of_video(document: Document, table: PointTable, notes: list[str]) -> list[FoundFrame]:
     """One frame for each of the task, also where nobody is."""
     numbers = _frame_numbers(document)
     people: dict[int, list[FoundPerson]] = {number: [] for number in numbers}
+    rows = []
     for person in document.people.values():
-        if not person.frames:
-            continue
-        inside = [number for number in numbers if min(person.frames) <= number <= max(person.frames)]
-        for number, points in _rows(person, inside, table):
-            people[number].append(FoundPerson(points, person.track))
+        first, last = min(person.frames, default=0), max(person.frames, default=-1)
+        rows.append([*_rows(person, [number for number in numbers if first <= number <= last], table)])
+    seen = {number for found in rows for number, _ in found}
+    tracked = len(seen) < 2 or any(len(found) > 1 for found in rows)
+    if not tracked:
+        notes.append("every track is in one frame only, as CVAT writes shapes without tracks: their ids are not used")
+    for person, found in zip(document.people.values(), rows, strict=True):
+        for number, points in found:
+            people[number].append(FoundPerson(points, person.track if tracked else None))
     size = _size(document.meta)
     return [FoundFrame(number, None, size, people[number]) for number in numbers]
 

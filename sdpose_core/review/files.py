@@ -127,6 +127,8 @@ class ClipStore:
     def save(self, sequence: PoseSequence, name: str) -> Path:
         """Write NAME.pose.npz. What is there is replaced only if it was saved from a review of the same poses."""
         folder, name = self.path.parent, name.strip().removesuffix(SUFFIX)
+        if not name.isprintable():
+            raise InputError(f"the name of the file {name!r:.60} has characters that cannot be printed: choose another")
         path = path_inside(folder, output_name(name, folder) + SUFFIX, "the name of the file", hidden=False)
         if path.parent != folder or "\\" in name:
             raise InputError(f"the name of the file {name!r} is a path: expected a name without folders")

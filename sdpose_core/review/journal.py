@@ -10,11 +10,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, reading, writing
 from ..files import open_regular
-from ..resumable import release_and_remove, take_lock
+from ..resumable import InUse, release_and_remove, take_lock
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 VERSION = 1
 
@@ -31,7 +34,7 @@ class Journal:
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self.path = path
-        self._lock = take_lock(path.with_name(f".{path.name}.lock"))
+        self._lock = _locked(path)
         try:
             self.about, self.entries = self._read(about)
         except BaseException:
@@ -101,6 +104,16 @@ class Journal:
     def close(self) -> None:
         """Free the lock."""
         release_and_remove(self._lock)
+
+
+def _locked(path: Path) -> BaseFileLock:
+    try:
+        return take_lock(path.with_name(f".{path.name}.lock"))
+    except InUse:
+        raise InUse(f"another process has {path} open: correct these poses on its page, or stop it first") from None
+    except InputError as error:
+        advice = "corrections are kept there: copy the poses to a folder that can be written to"
+        raise InputError(f"{error}: {advice}") from None
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The routes of the review page, for our server and for ComfyUI's. All of them lie below a secret prefix.
+"""The routes of the review page, for our server (`serving.py`) and for ComfyUI's. All lie below a secret prefix.
 
 A request is refused unless it comes from a page of the same origin: others may reach 127.0.0.1 from the user's browser,
 but neither know the token nor send our origin.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hmac
 import json
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -21,6 +20,7 @@ from ..errors import InputError, SDPoseError
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from .canvas import Canvas
     from .session import ReviewSession
 
 MAX_BODY = 4 << 20
@@ -61,16 +61,12 @@ def add_routes(router: web.UrlDispatcher, prefix: str, find: FindSession, unknow
     router.add_post(f"{base}/api/{{action}}", routes.guarded(routes.action))
 
 
-def same_token(given: str, token: str) -> bool:
-    """Whether they are equal, in a time that tells nothing."""
-    return hmac.compare_digest(given.encode(), token.encode())
-
-
 class Routes:
     """What answers the requests of the page."""
 
     def __init__(self, find: FindSession, unknown: str = UNKNOWN) -> None:
         self._find, self._unknown = find, unknown
+        self._decoding = asyncio.Lock()
 
     def guarded(self, handler: Callable[[web.Request, ReviewSession], Awaitable[Any]]) -> Handler:
         """A handler that refuses what does not come from the page, and answers every error in one sentence."""
@@ -80,12 +76,14 @@ class Routes:
         async def answer(request: web.Request) -> web.StreamResponse:
             session = self._find(request.match_info["token"]) if is_same_origin(request) else None
             if session is None:
-                return _json({"error": self._unknown}, 403)
+                return as_json({"error": self._unknown}, 403)
             try:
                 response = await handler(request, session)
             except SDPoseError as error:
-                return _json({"error": str(error)}, 400)
-            return response if isinstance(response, web.StreamResponse) else _json(response)
+                return as_json({"error": str(error)}, 400)
+            except MemoryError:
+                return as_json({"error": "too little memory for this: close other programs"}, 500)
+            return response if isinstance(response, web.StreamResponse) else as_json(response)
 
         return answer
 
@@ -101,7 +99,10 @@ class Routes:
         if session.pictures is None:
             raise InputError("the pictures are not known")
         t, width = _number(request.match_info["t"], "frame"), _number(request.query.get("width", "0"), "width")
-        content = await asyncio.to_thread(session.pictures.jpeg, t, width)
+        async with self._decoding:  # one thread at most: edits must not wait until all of them are free
+            if request.transport is None:
+                raise InputError("nobody waits for this picture any more")
+            content = await asyncio.to_thread(session.pictures.jpeg, t, width)
         return web.Response(
             body=content, content_type="image/jpeg", headers={**HEADERS, "Cache-Control": "private, max-age=3600"}
         )
@@ -113,19 +114,16 @@ class Routes:
         if name == "clip":
             return await asyncio.to_thread(session.view, lambda _: clip_view(session))
         if name == "state":
-            return session.state()
+            return await asyncio.to_thread(session.state)  # an edit may hold its lock
         if name == "frames":
             start, end = (_number(query.get(key, ""), key) for key in ("from", "to"))
-            frames = await asyncio.to_thread(session.view, lambda canvas: frames_view(canvas, start, end))
-            return {"version": session.version, "frames": frames}
+            return await _viewed(session, lambda canvas: {"frames": frames_view(canvas, start, end)})
         if name == "timeline":
             bins = _number(query.get("bins", "1000"), "bins")
-            rows = await asyncio.to_thread(session.view, lambda canvas: timeline_view(canvas, bins))
-            return {"version": session.version, "bins": len(rows[0]["distrust"]) if rows else bins, "rows": rows}
+            return await _viewed(session, lambda canvas: {"rows": timeline_view(canvas, bins)})
         if name == "worst":
             count = _number(query.get("count", "100"), "count")
-            found = await asyncio.to_thread(session.view, lambda canvas: worst_view(canvas, count))
-            return {"version": session.version, **found}
+            return await _viewed(session, lambda canvas: worst_view(canvas, count))
         raise InputError(f"{name!r:.60} is not known")
 
     async def action(self, request: web.Request, session: ReviewSession) -> Any:
@@ -134,6 +132,11 @@ class Routes:
         if name not in _ACTIONS:
             raise InputError(f"{name!r:.60} is not known")
         return await asyncio.to_thread(_ACTIONS[name], session, body)
+
+
+async def _viewed(session: ReviewSession, make: Callable[[Canvas], dict[str, Any]]) -> dict[str, Any]:
+    """A view, and the version that it shows."""
+    return await asyncio.to_thread(session.view, lambda canvas: {"version": session.version, **make(canvas)})
 
 
 def _edit(session: ReviewSession, body: dict[str, Any]) -> Any:
@@ -177,20 +180,25 @@ _ACTIONS: dict[str, Callable[[ReviewSession, dict[str, Any]], Any]] = {
 
 def is_same_origin(request: web.Request) -> bool:
     """Whether a page of this server sent the request, or a user typed it, and no page of another site."""
-    origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
+    origin, hosts = request.headers.get("Origin"), request.headers.getall("Host", [])
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
-    return origin is None or origin.partition("://")[2] == host
+    return origin is None or [origin.partition("://")[2]] == hosts
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise InputError(f"expected JSON, got {request.content_type!r:.60}")
+    from aiohttp.web import RequestPayloadError
+
     content = bytearray()
-    async for block in request.content.iter_chunked(1 << 16):
-        content += block
-        if len(content) > MAX_BODY:
-            raise InputError(f"an edit of more than {MAX_BODY:,} bytes: change fewer frames at once")
+    try:
+        async for block in request.content.iter_chunked(1 << 16):
+            content += block
+            if len(content) > MAX_BODY:
+                raise InputError(f"an edit of more than {MAX_BODY:,} bytes: change fewer frames at once")
+    except (RequestPayloadError, ConnectionError):
+        raise InputError("the request is damaged or was cut off") from None
     try:
         body = json.loads(content or b"{}", parse_constant=lambda name: None)
     except (ValueError, RecursionError):
@@ -219,68 +227,17 @@ def _page_file(name: str) -> Any:
     folder = resources.files(__package__) / "page"
     suffix = "." + name.rpartition(".")[2]
     if suffix not in PAGE_FILES or name not in {entry.name for entry in folder.iterdir()}:
-        return _json({"error": "there is no such file"}, 404)
+        return as_json({"error": "there is no such file"}, 404)
     return web.Response(
         body=(folder / name).read_bytes(), content_type=PAGE_FILES[suffix], charset="utf-8", headers=HEADERS
     )
 
 
-def _json(value: Any, status: int = 200) -> Any:
+def as_json(value: Any, status: int = 200) -> Any:
+    """An answer in JSON."""
     from aiohttp import web
 
     return web.Response(
-        text=json.dumps(value, ensure_ascii=False, separators=(",", ":")), status=status,
+        text=json.dumps(value, separators=(",", ":")), status=status,
         content_type="application/json", headers=HEADERS,
     )  # fmt: skip
-
-
-# --- our own server -------------------------------------------------------------------------------------------------
-
-
-def make_app(session: ReviewSession, token: str, port: int) -> web.Application:
-    """An application with one session, which answers to the names of this machine's loopback alone."""
-    from aiohttp import web
-
-    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
-
-    @web.middleware
-    async def only_loopback(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.headers.get("Host") not in hosts:  # a site's name that leads to 127.0.0.1
-            return _json({"error": "this server answers on 127.0.0.1 only"}, 403)
-        return await handler(request)
-
-    app = web.Application(middlewares=[only_loopback])
-    add_routes(app.router, "", lambda given: session if same_token(given, token) else None)
-    return app
-
-
-async def serve(
-    session: ReviewSession, token: str, port: int, ready: Callable[[str], None], stop: asyncio.Event
-) -> None:
-    """Serve the page on 127.0.0.1 until `stop` is set. `ready` gets its address.
-
-    Args:
-        port: 0: any free one.
-
-    Raises `InputError` if the port is taken.
-    """
-    import socket
-
-    from aiohttp import web
-
-    listening = socket.socket()
-    with listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise InputError(f"port {port} cannot be used ({error.strerror}): choose another with --port") from None
-        port = listening.getsockname()[1]
-        runner = web.AppRunner(make_app(session, token, port), access_log=None, shutdown_timeout=2)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, listening).start()
-            ready(f"http://127.0.0.1:{port}/{token}/")
-            await stop.wait()
-        finally:
-            await runner.cleanup()

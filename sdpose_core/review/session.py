@@ -161,16 +161,18 @@ class ReviewSession:
         """Estimate the poses in a box (x1, y1, x2, y2) of frame `t`: a new person, or the points of one."""
         if self.estimate is None or self.pictures is None:
             raise InputError("estimating again needs the pictures and a model: name the video or the pictures")
+        chosen = range(self.canvas.point_count) if points is None else points
+        if not all(0 <= point < self.canvas.point_count for point in chosen):
+            raise InputError(f"points: expected numbers from 0 to {self.canvas.point_count - 1}")
         x1, y1, x2, y2 = box
         if not x2 - x1 >= 2 or not y2 - y1 >= 2:
             raise InputError(f"box: expected at least 2 x 2 pixels, got {x2 - x1:g} x {y2 - y1:g}")
         found = self.estimate(self.pictures.picture(t), np.asarray([[*box, 1.0]], np.float32))
         if not len(found) or found.keypoints.shape[1] != self.canvas.point_count:
             raise InputError("nobody was found in this box: draw it closely around the whole person")
-        chosen = list(range(self.canvas.point_count)) if points is None else list(points)
-        to = [pair if np.isfinite(pair).all() else None for pair in found.keypoints[0, chosen].tolist()]
-        scores = found.scores[0, chosen].tolist()
-        op = {"kind": "put", "t": t, "id": track_id, "box": [*map(float, box), 1.0], "points": chosen, "to": to}
+        to = [pair if np.isfinite(pair).all() else None for pair in found.keypoints[0, list(chosen)].tolist()]
+        scores = found.scores[0, list(chosen)].tolist()
+        op = {"kind": "put", "t": t, "id": track_id, "box": [*map(float, box), 1.0], "points": list(chosen), "to": to}
         return self.edit({**op, "scores": scores})
 
     # --- results ----------------------------------------------------------------------------------------------------
@@ -240,6 +242,11 @@ class ReviewSession:
         """What `make` reads from the canvas, while nobody changes it."""
         with self._lock:
             return make(self.canvas)
+
+    def stop(self) -> None:
+        """Let nobody wait for pictures any more; edits that have begun are finished."""
+        if self.pictures is not None:
+            self.pictures.stop()
 
     def close(self) -> None:
         """Close the journal and the pictures."""

@@ -12,6 +12,7 @@ from ..sequences.distrust import REASONS
 from ..sequences.doubts import Doubt, person_distrust, worst_people
 from ..skeletons import KEYPOINT_SETS
 from .canvas import PLACED, Canvas
+from .fields import is_number
 
 MAX_FRAMES = 256
 """In one answer."""
@@ -157,7 +158,7 @@ def _item(doubt: Doubt) -> dict[str, Any]:
 
 
 def as_numbers(value: Any, count: int, what: str) -> Sequence[float]:
-    """A list of numbers from a page. Raises `InputError` for anything else."""
-    if not isinstance(value, list) or len(value) != count or any(type(v) not in (int, float) for v in value):
+    """A list of numbers of pixels from a page. Raises `InputError` for anything else."""
+    if not isinstance(value, list) or len(value) != count or not all(map(is_number, value)):
         raise InputError(f"{what}: expected {count} numbers, got {value!r:.60}")
     return [float(v) for v in value]

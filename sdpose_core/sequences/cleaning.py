@@ -83,9 +83,10 @@ def _with_edits(sequence: PoseSequence, given: PoseSequence) -> PoseSequence:
     assert given.edited is not None
     keypoints = np.array(sequence.keypoints)
     frames, slots = np.nonzero(given.edited.any(axis=-1) & (given.track_ids >= 0))
-    same = sequence.track_ids[frames] == given.track_ids[frames, slots][:, None]  # cleaning leaves nobody out
+    rows, now = np.nonzero(sequence.track_ids[frames] == given.track_ids[frames, slots][:, None])
+    frames, slots = frames[rows], slots[rows]
     edited, points = given.edited[frames, slots][..., None], given.keypoints[frames, slots]
-    keypoints[frames, same.argmax(axis=1)] = np.where(edited, points, keypoints[frames, same.argmax(axis=1)])
+    keypoints[frames, now] = np.where(edited, points, keypoints[frames, now])
     return replace(sequence, keypoints=keypoints)
 
 

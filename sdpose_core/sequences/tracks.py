@@ -136,9 +136,8 @@ def _carried(sequence: PoseSequence, track_ids: np.ndarray, scores: np.ndarray) 
     if not sequence.of_points():
         return {}
     frames, slots = np.nonzero(track_ids >= 0)
-    same = sequence.track_ids[frames] == track_ids[frames, slots][:, None]
-    there = same.any(axis=1)
-    frames, slots, old = frames[there], slots[there], same[there].argmax(axis=1)
+    rows, old = np.nonzero(sequence.track_ids[frames] == track_ids[frames, slots][:, None])
+    frames, slots = frames[rows], slots[rows]
     empty = {"distrust": np.nan}
     result = {}
     for name, values in sequence.of_points().items():

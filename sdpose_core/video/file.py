@@ -129,6 +129,8 @@ class Decoding:
     def __init__(self, container: Any, stream: Any) -> None:
         self.container, self.stream = container, stream
         self.damaged: list[int] = []  # see `VideoSource`
+        self.first: Any = None
+        """The first packet, once there is a frame."""
         self._index = 0
 
     def __iter__(self) -> Iterator[Any]:
@@ -169,6 +171,7 @@ class Decoding:
                 if packet.is_corrupt:
                     self._note()
                 if packet.size:  # an empty packet would end the decoding
+                    self.first = self.first or packet
                     yield packet
         except av.error.FFmpegError:
             self._note()

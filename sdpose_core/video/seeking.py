@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, one_line
+from ..errors import InputError
 from .file import Decoding, VideoFile
 from .frames import VideoSource
 from .pictures import PictureFolder
@@ -23,7 +22,8 @@ NEAR = 48
 
 
 class FrameSeeker:
-    """The frames of a source by their index: the same pixels as `VideoSource.frames`. Not for several threads at once.
+    """The frames of a source by their index: the same pixels as `VideoSource.frames`, except after damage, as decoders
+    repair it by the frames before. Not for several threads at once, except for `stop`.
 
     Args:
         source: an open video source.
@@ -34,7 +34,6 @@ class FrameSeeker:
     def __init__(self, source: VideoSource, times: Sequence[tuple[int, float]] = ()) -> None:
         self._source = source
         self._reader: Iterator[tuple[int, np.ndarray]] = iter(())
-        self._stack = contextlib.ExitStack()
         self._next: int | None = None
         self._stopped = False
         self._jumps = _Jumps.of(source, times) if isinstance(source, VideoFile) else None
@@ -72,14 +71,15 @@ class FrameSeeker:
     def _start(self, index: int) -> None:
         self.close()
         if self._jumps is None:
-            self._reader = ((frame.index, frame.image) for frame in self._source.frames(0))
+            self._reader = ((frame.index, frame.image) for frame in self._source.frames())
         else:
-            self._reader = self._stack.enter_context(self._jumps.reader(index))
+            self._reader = self._jumps.frames(index)
 
     def close(self) -> None:
         """Close the file."""
+        if isinstance(self._reader, Generator):
+            self._reader.close()
         self._reader, self._next = iter(()), None
-        self._stack.close()
 
 
 class _Jumps:
@@ -87,6 +87,8 @@ class _Jumps:
 
     def __init__(self, source: VideoFile, stamps: list[int], keys: list[int]) -> None:
         self.source, self.stamps, self.keys = source, stamps, keys
+        self._back = 0
+        """How many key frames before the nearest one the last jump went: some containers lead too far."""
 
     @classmethod
     def of(cls, source: VideoFile, times: Sequence[tuple[int, float]]) -> _Jumps | None:
@@ -111,27 +113,38 @@ class _Jumps:
         same = all(index < len(seconds) and abs(seconds[index] - time) < 1e-3 for index, time in times)
         return cls(source, stamps, keys) if same else None
 
-    @contextlib.contextmanager
-    def reader(self, index: int) -> Iterator[Iterator[tuple[int, np.ndarray]]]:
-        """(index, pixels) of the frames from `index` on."""
+    def frames(self, index: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, pixels) of the frames from `index` on, or from the first one if no jump leads there."""
+        if index >= len(self.stamps):
+            return
+        nearest = bisect.bisect_right(self.keys, self.stamps[index]) - 1
+        while self._back <= nearest:
+            with opened(self.source.path) as container:
+                frames = self._from(container, self.keys[nearest - self._back], index)
+                first = next(frames, None)
+                if first is not None and first[0] == index:
+                    yield first
+                    yield from frames
+                    return
+            self._back = 2 * self._back + 1
+        self._back = 0
+        yield from ((frame.index, frame.image) for frame in self.source.frames())
+
+    def _from(self, container: Any, key: int, index: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames from `index` on, decoded from the key frame with a time stamp; none if the jump leads past it."""
         import av
 
-        if index >= len(self.stamps):
-            yield iter(())
+        stream = container.streams[self.source.stream_index]
+        try:
+            container.seek(key, stream=stream, backward=True)
+        except av.error.FFmpegError:
             return
-        with opened(self.source.path) as container:
-            stream = container.streams[self.source.stream_index]
-            stamp = self.stamps[index]
-            key = self.keys[bisect.bisect_right(self.keys, stamp) - 1]
-            try:
-                container.seek(key, stream=stream, backward=True)
-            except av.error.FFmpegError as error:
-                raise InputError(f"{self.source.path}: frame {index} cannot be found ({one_line(error)})") from None
-            yield self._read(container, stream, stamp)
-
-    def _read(self, container: Any, stream: Any, first: int) -> Iterator[tuple[int, np.ndarray]]:
-        for frame in Decoding(container, stream):
-            if frame.pts is None or frame.pts < first:
+        decoding = Decoding(container, stream)
+        for frame in decoding:
+            begin = decoding.first
+            if not begin.is_keyframe or begin.pts is None or begin.pts > key:
+                return
+            if frame.pts is None or frame.pts < self.stamps[index]:
                 continue
             place = bisect.bisect_left(self.stamps, frame.pts)
             if place < len(self.stamps) and self.stamps[place] == frame.pts:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import find_chromium
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
 from PIL import Image
 from review_clips import of_person, two_people
@@ -31,7 +30,7 @@ pytestmark = [
     pytest.mark.comfy,
     pytest.mark.skipif(not COMFYUI_PATH, reason="COMFYUI_PATH is not set: no real ComfyUI to test against"),
 ]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = find_chromium()
 MOVE = {"kind": "move", "t": 10, "id": 4, "points": [9], "to": [[60.5, 70.25]], "spread": 0}
 CLIP, VIDEO = "clip.pose.npz", "clip.mp4"
 WRIST = 9
@@ -203,15 +202,22 @@ class Page:
         if self.nodes2:
             self.page.get_by_role("button", name="Review poses").click()
             return
-        x, y = self.page.evaluate("""() => {
+        at, before = self._button(), None
+        while at is None or at != before:  # the page still arranges the graph
+            self.page.wait_for_timeout(300)
+            at, before = self._button(), at
+        self.page.mouse.click(*at)
+
+    def _button(self) -> list[float] | None:
+        """Position in the window of the button that is drawn on the canvas; None: it was not drawn yet."""
+        return self.page.evaluate("""() => {
             const node = app.graph.nodes.find((node) => node.comfyClass === "SDPoseAnnotatorReview");
             const button = node.widgets.find((widget) => widget.type === "button");
-            app.canvas.draw(true, true);
+            if (!button.last_y) return null;
             const [x, y] = app.canvas.ds.convertOffsetToCanvas([node.pos[0] + 80, node.pos[1] + button.last_y + 8]);
             const canvas = app.canvas.canvas.getBoundingClientRect();
             return [x + canvas.left, y + canvas.top];
         }""")
-        self.page.mouse.click(x, y)
 
     @property
     def dialog(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -12,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import find_chromium
 
 from sdpose_core.poses import PoseSequence
 from sdpose_core.review.files import open_review
-from sdpose_core.review.server import serve
+from sdpose_core.review.serving import serve
 from sdpose_core.review.session import Estimate, ReviewSession
 
 TOKEN = "a-token-for-a-test"
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
+CHROMIUM = find_chromium()
 PATIENCE = 30
 """Seconds for what the page has to do."""
 

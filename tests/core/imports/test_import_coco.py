@@ -166,6 +166,18 @@ def test_damage_is_named(change: dict[str, Any], expected: str, tmp_path: Path) 
         import_poses(write(tmp_path / "a.json", coco([person(**change)])))
 
 
+@pytest.mark.parametrize("content", [{"categories": 3}, {"categories": ["person"]}, {"images": [7]}])
+def test_damaged_lists_are_named(content: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected"):
+        import_poses(write(tmp_path / "a.json", {**coco([person()]), **content}))
+
+
+def test_results_without_points_are_named(tmp_path: Path) -> None:
+    for keypoints in (True, None, [1, 2, 3], "x"):
+        with pytest.raises(InputError, match="result number 0"):
+            import_poses(write(tmp_path / "a.json", [{"image_id": 1, "keypoints": keypoints}]), size=(9, 9))
+
+
 def test_one_id_twice_in_a_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="person 4 twice"):
         import_poses(write(tmp_path / "a.json", coco([person(track_id=4), person(id=2, track_id=4)])))
@@ -227,3 +239,23 @@ def test_pictures_are_numbered_as_in_their_folder(tmp_path: Path, capsys: pytest
     write(file, content)
     assert main(["import", str(file), "--overwrite", "--video", str(tmp_path / "pictures")]) == 2
     assert "no picture 'img13.png'" in capsys.readouterr().err
+
+
+def test_frames_of_a_video_have_its_rate_and_no_file_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from sdpose_core.video.writer import VideoWriter
+
+    with VideoWriter(tmp_path / "walk.mp4", (200, 200), RATE, codec="lossless") as writer:
+        writer.write(np.zeros((200, 200, 3), np.uint8))
+    export(sequence("coco_17"), "coco", tmp_path, name="walk", options=ExportOptions(threshold=0.0))
+    for name in ("annotations", "results"):
+        file, out = tmp_path / f"walk_{name}.json", tmp_path / f"{name}.pose.npz"
+        assert main(["import", str(file), "--video", str(tmp_path / "walk.mp4"), "-o", str(out)]) == 0
+        found = PoseSequence.load(out)
+        assert (found.size, found.frame_rate, found.meta["source"]) == ((200, 200), RATE, "walk.mp4")
+        assert "frame_names" not in found.meta
+    with VideoWriter(tmp_path / "other.mp4", (64, 48), RATE, codec="lossless") as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    capsys.readouterr()
+    words = ["import", tmp_path / "walk_annotations.json", "--overwrite", "--video", tmp_path / "other.mp4"]
+    assert main([*map(str, words)]) == 2
+    assert "other.mp4 has 64 x 48 pixels, the annotations are of 200 x 200" in capsys.readouterr().err

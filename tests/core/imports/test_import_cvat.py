@@ -106,6 +106,16 @@ def test_a_person_outside_leaves_and_comes_back(tmp_path: Path) -> None:
     assert found.track_ids[:, 0].tolist() == [0, 0, -1, -1, 0]
 
 
+def test_shapes_that_were_exported_as_tracks_of_one_frame_have_no_ids(tmp_path: Path) -> None:
+    """CVAT writes each shape of a task without tracks as a track that is outside in the next frame."""
+    body = [point("nose", "10.00,10.00"), point("left_hip", "12.00,40.00"), point("left_ankle", "12.00,80.00")]
+    gone = [point("nose", "10.00,10.00", outside=1)]
+    tracks = [track(n, skeleton(n, *body), *([skeleton(n + 1, *gone)] if n < 3 else [])) for n in range(4)]
+    found = read(video("".join(tracks), size=4), tmp_path)
+    assert found.track_ids.tolist() == [[0]] * 4, "one person stands still: the tracker gives one id"
+    assert any("one frame only" in note for note in found.meta["notes"])
+
+
 def test_frame_filter_and_start(tmp_path: Path) -> None:
     shapes = [skeleton(10, point("nose", "1.00,2.00")), skeleton(16, point("nose", "7.00,2.00"))]
     found = read(video(track(0, *shapes), size=4, start=10, stop=19, rule="step=3"), tmp_path)
@@ -219,6 +229,14 @@ def test_what_was_found_is_said(text: str, expected: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=expected) as error:
         read(text, tmp_path)
     assert str(error.value).startswith(str(tmp_path / "annotations.xml"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_another_encoding_than_the_declared_one(encoding: str, tmp_path: Path) -> None:
+    text = video(track(0, skeleton(0, point("nose", "1,2"))), size=1).replace("utf-8", "no-such")
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    found = import_poses(tmp_path / "a.xml")
+    assert found is not None and found.keypoints[0, 0, 0].tolist() == [1, 2]
 
 
 def test_an_archive_without_annotations(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from sdpose_core.review.files import open_review
 from sdpose_core.review.operations import apply
 from sdpose_core.review.session import ReviewSession
 from sdpose_core.review.views import timeline_view
+from sdpose_core.sequences.cleaning import clean
 from sdpose_core.sequences.distrust import with_distrust
+from sdpose_core.sequences.people import select_people
+from sdpose_core.sequences.tracks import by_track
 
 FOUND = {"kind": "put", "t": 3, "id": None, "box": [1, 2, 50, 60, 1], "to": [[5, 6]] * 17, "scores": [0.7] * 17}
 MOVE = {"kind": "move", "t": 10, "id": 4, "points": [9], "to": [[60.5, 70.25]], "spread": 4}
@@ -185,3 +188,13 @@ def test_a_redo_that_cannot_be_written_changes_nothing(monkeypatch):
         session.redo()
     np.testing.assert_array_equal(session.result().keypoints, before.keypoints)
     assert session.state()["redo"] == 1
+
+
+def test_a_result_without_people_is_cleaned_and_sorted_like_others():
+    session = session_of(with_distrust(two_people()))
+    for track_id in (4, 9):
+        session.edit({"kind": "remove", "from": 0, "to": 39, "id": track_id})
+    result = session.result()
+    assert result.edited.shape == (40, 0, 17)
+    for after in (clean(result), by_track(result), select_people(result, "leftmost")):
+        assert after.track_ids.shape == (40, 0) and after.edited.shape == (40, 0, 17)

@@ -15,6 +15,7 @@ from review_clips import two_people
 
 from sdpose_core.errors import InputError
 from sdpose_core.poses import PoseSequence
+from sdpose_core.review import journal as journal_module
 from sdpose_core.review.files import open_review
 from sdpose_core.review.journal import Journal
 
@@ -137,3 +138,12 @@ def test_undo_after_saving_and_closing_is_not_saved(clip):
     session.undo()
     session.close()
     assert not open_review(clip).state()["saved"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_with_advice(clip, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise InputError("cannot write x: Read-only file system")
+
+    monkeypatch.setattr(journal_module, "take_lock", refuse)
+    with pytest.raises(InputError, match="Read-only file system.*copy the poses to a folder"):
+        open_review(clip)

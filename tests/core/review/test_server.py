@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from review_clips import two_people
+from review_server import EDIT, TOKEN, with_server
 
 from sdpose_core.errors import InputError
-from sdpose_core.review.files import open_review
-from sdpose_core.review.server import serve
-
-aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
-
-TOKEN = "a-token-that-nobody-guesses"
-EDIT = {"op": {"kind": "move", "t": 1, "id": 4, "points": [9], "to": [[5, 6]], "spread": 0}}
-
-
-def with_server(path: Path, use: Callable[[Any, str], Awaitable[None]], port: int = 0) -> None:
-    """Run `use` with an HTTP client and the address of a server for the poses in `path`."""
-
-    async def run() -> None:
-        session, stop, address = open_review(path), asyncio.Event(), asyncio.get_running_loop().create_future()
-        server = asyncio.create_task(serve(session, TOKEN, port, address.set_result, stop))
-        try:
-            done, _ = await asyncio.wait([server, address], return_when=asyncio.FIRST_COMPLETED)
-            if server in done:
-                server.result()
-            async with aiohttp.ClientSession() as client:
-                await use(client, address.result())
-        finally:
-            stop.set()
-            address.cancel()
-            await asyncio.gather(server, return_exceptions=True)
-            session.close()
-
-    asyncio.run(run())
 
 
 @pytest.fixture
@@ -146,6 +117,14 @@ def test_other_origins_are_refused(clip, headers):
         ("api/edit", b" " * (5 << 20), "application/json"),
         ("api/save", b'{"name": "../../evil"}', "application/json"),
         ("api/save", b'{"name": 5}', "application/json"),
+        ("api/save", b'{"name": "\\ud800"}', "application/json"),
+        (
+            "api/edit",
+            b'{"op": {"kind": "move", "t": 1, "id": 4, "points": [9], "to": [[1' + b"0" * 400 + b", 6]]}}",
+            "application/json",
+        ),
+        ("api/estimate", b'{"t": 0, "id": null, "box": [1, 2, 3, 1' + b"0" * 400 + b"]}", "application/json"),
+        ("api/estimate", b'{"t": 0, "id": null, "box": [1, 2, 3, 1e999]}', "application/json"),
         ("api/training", b'{"folder": "/tmp/evil"}', "application/json"),
         ("api/estimate", b'{"t": 0, "id": null, "box": [1, 2]}', "application/json"),
         ("api/nothing", b"{}", "application/json"),

@@ -147,3 +147,22 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_with_advice(clip, monkey
     monkeypatch.setattr(journal_module, "take_lock", refuse)
     with pytest.raises(InputError, match="Read-only file system.*copy the poses to a folder"):
         open_review(clip)
+
+
+def test_corrections_return_with_their_poses(clip):
+    expected, path = corrected(clip)
+    first = clip.read_bytes()
+    replace(two_people(), scores=two_people().scores / 2).save(clip)
+    other = open_review(clip)
+    assert not other.done
+    other.edit({"kind": "split", "t": 5, "id": 4})
+    other.close()
+    second = clip.read_bytes()
+    clip.write_bytes(first)
+    session = open_review(clip)
+    same_points(session.result(), expected)
+    assert any("applied again" in note for note in session.notes)
+    session.close()
+    clip.write_bytes(second)
+    assert [op["kind"] for op in open_review(clip).done] == ["split"]
+    assert sorted(file.name for file in clip.parent.glob("*.jsonl")) == ["clip.review-1.jsonl", "clip.review.jsonl"]

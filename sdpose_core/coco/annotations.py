@@ -24,7 +24,11 @@ REPEATED = "that are there twice"
 
 def read_coco(path: str | Path) -> dict[str, Any]:
     """A COCO file as parsed JSON; `InputError` if it is missing, damaged or not in COCO's format."""
-    content = read_json(path, "a COCO file")
+    return coco_content(read_json(path, "a COCO file"), str(path))
+
+
+def coco_content(content: Any, path: str) -> dict[str, Any]:
+    """Parsed JSON, if it is in COCO's format; `InputError`, which names the file `path`, if not."""
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise InputError(f"{path} is not in COCO's format: expected the lists 'images' and 'annotations'")
     categories = content.get("categories") or []

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..coco.annotations import Coco, CocoAnnotation, CocoImage
+from ..coco.annotations import Coco, CocoAnnotation, CocoImage, coco_content
 from ..coco.categories import category_of, people_ids
 from ..coco.names import stem_of
 from ..coco.people import WHOLEBODY_FIELDS, AnnotatedPerson, read_person
@@ -43,7 +43,7 @@ def from_annotations(content: Mapping[str, Any]) -> Found:
     Labeled points, visible or hidden, have score 1. Ids over time are `track_id` or `instance_id` of the annotation
     or, as CVAT writes them, of its `attributes`. Raises `InputError` for damaged entries; it names the first.
     """
-    content, notes = _in_known_order(content)
+    content, notes = _in_known_order(coco_content(content, "it"))
     coco = Coco.of(content)
     keypoint_set = _set_of(coco)
     found = coco.people(keypoint_set, crowds=False)
@@ -179,7 +179,7 @@ def _reordered(annotation: Any, tables: Mapping[Any, tuple[PointTable, list[str]
         return annotation
     table, names = tables[key]
     rows = values if isinstance(values[0], list) else [values[i : i + 3] for i in range(0, len(values), 3)]
-    if len(rows) != len(names):
+    if len(rows) != len(names) or not all(isinstance(row, list) for row in rows):
         where = f"annotation {annotation.get('id')}"
         raise InputError(f"{where}: {len(rows)} points, its category names {len(names)}: correct the file")
     placed: list[Any] = [[0, 0, 0] for _ in range(len(table.keypoint_set))]
@@ -202,7 +202,7 @@ def from_results(content: Sequence[Any]) -> Found:
         raise InputError(f"result number {odd}: expected an object, found {content[odd]!r:.40}")
     chosen, _ = people_ids({key for _, entry in entries if (key := category_of(entry)) is not None}, {}, "it")
     people = [(n, entry) for n, entry in entries if category_of(entry) is None or category_of(entry) in chosen]
-    whole = any(entry.get("foot_kpts") or len(entry.get("keypoints") or ()) > 3 * len(COCO_17) for _, entry in people)
+    whole = any(_is_whole(entry) for _, entry in people)
     keypoint_set = COCO_WHOLEBODY_133 if whole else COCO_17
     by_picture: dict[Any, list[FoundPerson]] = {}
     for number, entry in people:
@@ -214,6 +214,13 @@ def from_results(content: Sequence[Any]) -> Found:
     left = len(entries) - len(people)
     notes = [f"{counted(left, 'result')} of other categories left out"] if left else []
     return Found(_frames_of(by_picture), keypoint_set, notes)
+
+
+def _is_whole(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has more than the points of the body."""
+    keypoints = entry.get("keypoints")
+    longer = isinstance(keypoints, list) and len(keypoints) > 3 * len(COCO_17)
+    return longer or any(entry.get(key) for key in WHOLEBODY_FIELDS[1:])
 
 
 def _result(entry: Mapping[str, Any], keypoint_set: KeypointSet) -> FoundPerson:

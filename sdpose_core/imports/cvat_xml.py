@@ -5,7 +5,6 @@ A document type is refused: only with one can XML name other files or expand ent
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from xml.parsers import expat
 from ..coco.values import read_number
 from ..errors import InputError, one_line
 from ..pose_values import MAX_COORDINATE, MAX_FRAMES
+from ..texts import decode_text
 
 _META = ("size", "start_frame", "stop_frame", "frame_filter", "width", "height")
 """Texts of `meta` that are read, by the innermost tag; those of a job follow those of its task."""
@@ -51,11 +51,11 @@ class Document:
 
 def parse_cvat(content: bytes) -> Document:
     handler = _Handler()
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # whatever it declares: an editor may have saved it in another encoding
     parser.StartElementHandler, parser.EndElementHandler = handler.start, handler.end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = handler.text, handler.doctype
     try:
-        parser.ParseFile(io.BytesIO(content))
+        parser.Parse(decode_text(content, "the XML").encode(), True)
     except expat.ExpatError as error:
         raise InputError(f"it is not whole XML ({one_line(error)}): export it again") from None
     if handler.root != "annotations":

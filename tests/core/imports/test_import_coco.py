@@ -166,6 +166,18 @@ def test_damage_is_named(change: dict[str, Any], expected: str, tmp_path: Path) 
         import_poses(write(tmp_path / "a.json", coco([person(**change)])))
 
 
+@pytest.mark.parametrize("content", [{"categories": 3}, {"categories": ["person"]}, {"images": [7]}])
+def test_damaged_lists_are_named(content: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected"):
+        import_poses(write(tmp_path / "a.json", {**coco([person()]), **content}))
+
+
+def test_results_without_points_are_named(tmp_path: Path) -> None:
+    for keypoints in (True, None, [1, 2, 3], "x"):
+        with pytest.raises(InputError, match="result number 0"):
+            import_poses(write(tmp_path / "a.json", [{"image_id": 1, "keypoints": keypoints}]), size=(9, 9))
+
+
 def test_one_id_twice_in_a_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="person 4 twice"):
         import_poses(write(tmp_path / "a.json", coco([person(track_id=4), person(id=2, track_id=4)])))

@@ -231,6 +231,14 @@ def test_what_was_found_is_said(text: str, expected: str, tmp_path: Path) -> Non
     assert str(error.value).startswith(str(tmp_path / "annotations.xml"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_another_encoding_than_the_declared_one(encoding: str, tmp_path: Path) -> None:
+    text = video(track(0, skeleton(0, point("nose", "1,2"))), size=1).replace("utf-8", "no-such")
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    found = import_poses(tmp_path / "a.xml")
+    assert found is not None and found.keypoints[0, 0, 0].tolist() == [1, 2]
+
+
 def test_an_archive_without_annotations(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("images/a.png", b"")

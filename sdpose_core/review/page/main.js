@@ -78,11 +78,23 @@ class App {
 
   /** Take over what the server says: {version, undo, redo, saved, computing, people, changed: [from, to]}. */
   takeOver(answer) {
-    if (answer.changed) this.cache.drop(...answer.changed);
+    if (answer.changed) {
+      this.cache.drop(...answer.changed);
+      this.worst.forget(...answer.changed);
+    }
     const names = ["version", "undo", "redo", "saved", "computing", "people"];
     this.state.set(Object.fromEntries(names.filter((name) => name in answer).map((name) => [name, answer[name]])));
     this.state.set({ data: this.state.data + 1 });
+    this.#leaveGone();
     if (answer.computing) this.#askLater();
+  }
+
+  /** Nobody can be changed who is no longer there. */
+  #leaveGone() {
+    const { state } = this;
+    const gone = (id) => id !== null && id !== undefined && !state.people.some((person) => person.id === id);
+    if (gone(state.placing?.id)) this.pointer.cancel();
+    if (gone(state.person)) state.set({ person: null, point: null, part: null, hover: null });
   }
 
   /** Ask for the state again while the server still computes the distrust of a long clip. */
@@ -99,8 +111,7 @@ class App {
   }
 
   say(text) {
-    byId("status").textContent = text;
-    byId("status").title = text;
+    this.bars.say(text);
   }
 
   fail(error) {
@@ -132,12 +143,11 @@ class App {
 
   /** Mark the first or last frame of the range; one mark alone reaches to the clip's end, or from its start. */
   mark(which) {
-    const { frame, range, clip } = this.state;
-    const last = clip.frames - 1;
-    const next = which === "in"
-      ? [frame, range && range[1] >= frame ? range[1] : last]
-      : [range && range[0] <= frame ? range[0] : 0, frame];
-    this.state.set({ range: next, scope: "range" });
+    const { frame, range, clip, rangeOpen } = this.state;
+    const other = which === "in" ? "out" : "in";
+    const kept = range && (which === "in" ? range[1] >= frame : range[0] <= frame);
+    const next = which === "in" ? [frame, kept ? range[1] : clip.frames - 1] : [kept ? range[0] : 0, frame];
+    this.state.set({ range: next, scope: "range", rangeOpen: kept && rangeOpen !== other ? null : other });
   }
 
   /** Leave what is going on: a mode, the range, the point, the person, in this order. */
@@ -153,6 +163,14 @@ class App {
   /** The person `id` in the frame shown; null if not there, or not here yet. */
   personHere(id) {
     return this.cache.get(this.state.frame)?.people.find((person) => person.id === id) ?? null;
+  }
+
+  /** Whether person `id` is in one of the frames `from` to `to`; of several, only their first and last are known. */
+  isIn(id, from, to) {
+    const frame = from === to ? this.cache.get(from) : null;
+    if (frame) return frame.people.some((person) => person.id === id);
+    const person = this.state.people.find((other) => other.id === id);
+    return Boolean(person && person.first <= to && person.last >= from);
   }
 
   /** Call `call` once frame `t` is here, unless another frame is shown by then. */
@@ -205,7 +223,9 @@ class App {
   /** Draw a box in which a person is estimated: a new one (`id` null), or some points of one. */
   startBox(id) {
     const { state, texts } = this;
-    if (!state.clip.can_estimate) return this.say(texts.t("no_estimate"));
+    if (!state.clip.can_estimate) {
+      return this.say(texts.t(state.clip.pictures ? "no_estimate" : "no_estimate_pictures"));
+    }
     const part = id === null ? "all" : byId("estimate-part").value;
     const points = part === "all" ? null : state.clip.points.parts[part];
     this.playback.stop();

@@ -107,14 +107,14 @@ export class Bars {
     byId("errors").hidden = true;
   }
 
-  /** Show a note for as long as it takes to read it. */
-  say(text) {
+  /** Show a note for as long as it takes to read it; `stays`: until the next one. */
+  say(text, stays = false) {
     const status = byId("status");
     if (text) this.clearError();
     status.textContent = text;
     status.title = text;
     clearTimeout(this.fading);
-    this.fading = setTimeout(() => (status.textContent = ""), READ_MS + text.length * READ_LETTER_MS);
+    if (!stays) this.fading = setTimeout(() => (status.textContent = ""), READ_MS + text.length * READ_LETTER_MS);
   }
 
   /** Ask for one line of text; null if the dialog was left. */

@@ -21,6 +21,8 @@ import { WorstPanel } from "./worst.js";
 
 const ASK_AGAIN_MS = 1000;
 
+const asSentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 class App {
   preview = null; // points that are being moved: {id, t, to: Map(point -> [x, y]), held: still in hand}
 
@@ -55,7 +57,7 @@ class App {
     this.stage.fit();
     this.timeline.fit();
     this.seek(Number(new URLSearchParams(location.search).get("frame") ?? 0));
-    if (clip.notes.length) this.say(clip.notes.join(" "));
+    if (clip.notes.length) this.bars.say(clip.notes.map(asSentence).join(" "), true);
   }
 
   /** Fetch frames. If they are of another version, another window edits the same file: all is read again. */
@@ -115,7 +117,7 @@ class App {
   }
 
   fail(error) {
-    this.bars.fail(error.message.charAt(0).toUpperCase() + error.message.slice(1));
+    this.bars.fail(asSentence(error.message));
   }
 
   // --- where we are -------------------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ class App {
     const all = [...chosen, ...corners];
     const [xs, ys] = [all.map((p) => p[0]), all.map((p) => p[1])];
     const room = points?.length ? Math.max(person.box[3] - person.box[1], person.box[2] - person.box[0]) * 0.2 : 0;
-    this.stage.show([Math.min(...xs) - room, Math.min(...ys) - room, Math.max(...xs) + room, Math.max(...ys) + room]);
+    this.stage.show([Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)], room);
   }
 
   // --- modes --------------------------------------------------------------------------------------------------------
@@ -224,7 +226,8 @@ class App {
   startBox(id) {
     const { state, texts } = this;
     if (!state.clip.can_estimate) {
-      return this.say(texts.t(state.clip.pictures ? "no_estimate" : "no_estimate_pictures"));
+      const why = state.clip.in_comfy ? "no_estimate_comfy" : "no_estimate_pictures";
+      return this.say(texts.t(state.clip.pictures && !state.clip.in_comfy ? "no_estimate" : why));
     }
     const part = id === null ? "all" : byId("estimate-part").value;
     const points = part === "all" ? null : state.clip.points.parts[part];

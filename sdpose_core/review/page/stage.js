@@ -18,7 +18,7 @@ export class Stage {
     this.element = byId("stage");
     this.canvas = byId("picture");
     this.svg = byId("overlay");
-    this.view = { scale: 1, x: 0, y: 0, fitted: true, box: null }; // box: what `show` was asked for
+    this.view = { scale: 1, x: 0, y: 0, fitted: true, shown: null }; // shown: what `show` was asked for
     this.last = [0, 0]; // size of the stage
     new ResizeObserver(() => this.#resize()).observe(this.element);
     const shown = ["frame", "person", "point", "hover", "data", "pictures", "view"];
@@ -48,7 +48,7 @@ export class Stage {
     const [dx, dy] = [(width - this.last[0]) / 2, (height - this.last[1]) / 2];
     this.last = [width, height];
     if (this.view.fitted) this.fit();
-    else if (this.view.box) this.show(this.view.box);
+    else if (this.view.shown) this.show(...this.view.shown);
     else this.#look({ ...this.view, x: this.view.x + dx, y: this.view.y + dy });
     this.redraw();
   }
@@ -66,7 +66,7 @@ export class Stage {
     const { clientWidth: width, clientHeight: height } = this.element;
     const [w, h] = this.size;
     const scale = this.wholeScale;
-    this.#look({ scale, x: (width - w * scale) / 2, y: (height - h * scale) / 2, fitted: true, box: null });
+    this.#look({ scale, x: (width - w * scale) / 2, y: (height - h * scale) / 2, fitted: true, shown: null });
   }
 
   /** Pixels of the stage for one of the source, with which the whole frame is seen. */
@@ -79,28 +79,29 @@ export class Stage {
   zoom(factor, x = this.element.clientWidth / 2, y = this.element.clientHeight / 2) {
     const scale = Math.min(Math.max(this.view.scale * factor, 0.02), MOST_ZOOM);
     const [sx, sy] = this.toSource(x, y);
-    this.#look({ scale, x: x - sx * scale, y: y - sy * scale, fitted: false, box: null });
+    this.#look({ scale, x: x - sx * scale, y: y - sy * scale, fitted: false, shown: null });
   }
 
   pan(dx, dy) {
-    this.#look({ ...this.view, x: this.view.x + dx, y: this.view.y + dy, fitted: false, box: null });
+    this.#look({ ...this.view, x: this.view.x + dx, y: this.view.y + dy, fitted: false, shown: null });
   }
 
-  /** Show `box` (x1, y1, x2, y2 in source pixels), with room around it; the whole frame if that is larger. */
-  show([x1, y1, x2, y2], share = 0.8, most = 6) {
+  /** Show (x1, y1, x2, y2), source pixels, with `room` around; if that is more than the whole frame, the whole frame. */
+  show([x1, y1, x2, y2], room, share = 0.8, most = 6) {
     const card = byId("reason-card");
     const top = card.hidden ? 0 : card.offsetTop + card.offsetHeight; // what lies over the stage hides nothing
     const [width, height] = [this.element.clientWidth, Math.max(this.element.clientHeight - top, 1)];
-    const fitted = Math.min((width * share) / Math.max(x2 - x1, 1), (height * share) / Math.max(y2 - y1, 1));
+    const [w, h] = [x2 - x1 + 2 * room, y2 - y1 + 2 * room];
+    const fitted = Math.min((width * share) / Math.max(w, 1), (height * share) / Math.max(h, 1));
     const scale = Math.min(fitted, most, MOST_ZOOM);
     if (scale <= this.wholeScale && this.#isInside(x1, y1, x2, y2)) return this.fit();
     const [x, y] = [width / 2 - ((x1 + x2) / 2) * scale, top + height / 2 - ((y1 + y2) / 2) * scale];
-    return this.#look({ scale, x, y, fitted: false, box: [x1, y1, x2, y2] });
+    return this.#look({ scale, x, y, fitted: false, shown: [[x1, y1, x2, y2], room] });
   }
 
   #isInside(x1, y1, x2, y2) {
     const [w, h] = this.size;
-    return x1 > -w * 0.02 && y1 > -h * 0.02 && x2 < w * 1.02 && y2 < h * 1.02;
+    return x1 >= 0 && y1 >= 0 && x2 <= w && y2 <= h;
   }
 
   /** Ask for a drawing before the next frame of the screen. */

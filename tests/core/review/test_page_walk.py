@@ -297,3 +297,17 @@ def test_ten_pixels_with_shift(tmp_path, browser):
         review.press("]", "Shift+Alt+ArrowRight", "Alt+ArrowUp")
         saved = review.saved(tmp_path / "clip.pose.npz")
         assert saved.keypoints[0, 0, 0] - before == pytest.approx([10, -1], abs=0.01)
+
+
+def test_a_person_as_large_as_the_frame_is_not_shown_smaller_than_it(tmp_path, browser):
+    sequence = two_people()
+    boxes = sequence.boxes.copy()
+    boxes[sequence.track_ids == FIRST, :4] = [4, 4, 316, 236]
+    replace(sequence, boxes=boxes).save(tmp_path / "clip.pose.npz")
+    with opened(browser, tmp_path / "clip.pose.npz") as review:
+        whole = review.ask("scale")
+        review.click('[data-testid="person-4"]')
+        for _ in range(3):
+            review.page.click("#zoom-in")
+        review.press("f")
+        assert review.ask("scale") >= whole

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sdpose_core.poses import PoseSequence
-from sdpose_core.sequences.distrust import scenes
 from sdpose_core.sequences.suspicion.calibration import FORMS, basis
 from sdpose_core.sequences.suspicion.layout import GROUPS, layout_of
+from sdpose_core.sequences.suspicion.scenes import scenes
 from sdpose_core.sequences.suspicion.signals import SIGNALS, signals_of
 
 RIDGE = 100.0

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError, counted
 from ..files import sha256_of
 from ..names import in_natural_order, is_hidden, output_name, path_inside
-from ..poses import PoseSequence
+from ..poses import OF_POINTS, PoseSequence
 from ..sequences.distrust import with_distrust
 from .files import JOURNAL, SUFFIX, find_picture, open_journal, reviewed_poses, write_looked_at
 from .pictures import Pictures, pictures_of_files
@@ -95,36 +95,53 @@ def stacked(parts: Sequence[PoseSequence]) -> PoseSequence:
     if len(sets) > 1:
         found = " and ".join(f"{name} ({count} points)" for name, count in sets)
         raise InputError(f"the pictures have poses of {found}: expected one keypoint set: move some away")
-    keypoint_set = sets[0][0] if sets else parts[0].keypoint_set
     size = tuple(np.max([part.size for part in parts], axis=0).tolist())
-    known = [part if part.distrust is not None else with_distrust(part) for part in parts]
-    slots = max(part.track_ids.shape[1] for part in parts)
-    known = [replace(part, edited=np.zeros(part.scores.shape, bool)) if part.edited is None else part for part in known]
-    arrays = {name: _padded([getattr(part, name) for part in known], slots, fill) for name, fill in _FILLS.items()}
+    arrays = {name: _padded(parts, name, fill) for name, fill in _FILLS.items()}
     names = [str(part.meta.get("source") or "") for part in parts]
-    return PoseSequence(
+    whole = PoseSequence(
         **arrays, frame_index=np.arange(len(parts)), pts=np.zeros(len(parts)), size=size, frame_rate=None,
-        keypoint_set=keypoint_set, meta={"frame_names": names, "model": parts[0].meta.get("model", "")},
+        keypoint_set=sets[0][0] if sets else parts[0].keypoint_set,
+        meta={"frame_names": names, "model": parts[0].meta.get("model", "")},
     )  # fmt: skip
+    return _judged(whole, parts)
 
 
+def _judged(whole: PoseSequence, parts: Sequence[PoseSequence]) -> PoseSequence:
+    """The stacked sequence with the distrust that its parts lack, of all pictures of one kind and size at once."""
+    kinds: dict[Any, list[int]] = {}
+    for t, part in enumerate(parts):
+        if part.distrust is None:
+            kinds.setdefault((part.size, bool(part.meta.get("preview")), "clean" in part.meta), []).append(t)
+    assert whole.distrust is not None and whole.distrust_reasons is not None
+    distrust, reasons = np.array(whole.distrust), np.array(whole.distrust_reasons)
+    for rows in kinds.values():
+        arrays = {name: getattr(whole, name)[rows] for name in (*_FILLS, "frame_index", "pts")}
+        first = parts[rows[0]]
+        known = with_distrust(replace(whole, **arrays, size=first.size, meta=first.meta))
+        distrust[rows], reasons[rows] = known.distrust, known.distrust_reasons
+    return replace(whole, distrust=distrust, distrust_reasons=reasons)
+
+
+_COMPARED = ("keypoints", "scores", "boxes", "track_ids")
 _FILLS: dict[str, Any] = {
     "keypoints": np.nan, "scores": 0, "boxes": 0, "track_ids": -1, "distrust": np.nan, "distrust_reasons": 0,
     "edited": False,
 }  # fmt: skip
+"""Arrays of a sequence, and what an empty slot holds."""
 
 
-_COMPARED = ("keypoints", "scores", "boxes", "track_ids")
+def _padded(parts: Sequence[PoseSequence], name: str, fill: Any) -> np.ndarray:
+    """An array of each part, (1, P_i, K, ...) or (1, P_i, ...), as one: (T, slots, ...).
 
-
-def _padded(parts: Sequence[np.ndarray], slots: int, fill: Any) -> np.ndarray:
-    """Arrays (1, P_i, K, ...), or (1, P_i, ...) without points -> (T, slots, K, ...); pictures without people may have
-    another number of points."""
-    shapes = [part.shape[2:] for part in parts if part.shape[1]] or [parts[0].shape[2:]]
-    result = np.full((len(parts), slots, *shapes[0]), fill, parts[0].dtype)
+    Pictures without people may have another number of points, and optional arrays may be missing.
+    """
+    like = next((part for part in parts if part.track_ids.size), parts[0])
+    slots, values = max(part.track_ids.shape[1] for part in parts), getattr(like, name)
+    shape, dtype = (like.scores.shape[2:], OF_POINTS[name]) if name in OF_POINTS else (values.shape[2:], values.dtype)
+    result = np.full((len(parts), slots, *shape), fill, dtype)
     for row, part in zip(result, parts, strict=True):
-        if part.shape[1]:
-            row[: part.shape[1]] = part[0]
+        if part.track_ids.size and getattr(part, name) is not None:
+            row[: part.track_ids.shape[1]] = getattr(part, name)[0]
     return result
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, reading, writing
 from ..files import open_regular
-from ..resumable import release_and_remove, take_lock
+from ..resumable import InUse, release_and_remove, take_lock
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 VERSION = 1
 
@@ -31,7 +35,7 @@ class Journal:
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self.path = path
-        self._lock = take_lock(path.with_name(f".{path.name}.lock"))
+        self._lock = _locked(path)
         try:
             self.about, self.entries = self._read(about)
         except BaseException:
@@ -98,9 +102,40 @@ class Journal:
         self.about, self.entries = {"journal": VERSION, **about}, []
         return kept
 
+    def take_up(self, sha256: str) -> bool:
+        """Go on with what was set aside for the poses with this digest, if there is anything."""
+        name = re.compile(rf"{re.escape(self.path.stem)}-[0-9]+{re.escape(self.path.suffix)}")
+        for kept in self.path.parent.iterdir():
+            if name.fullmatch(kept.name) and _poses_of(kept) == sha256:
+                with writing(self.path):
+                    os.replace(kept, self.path)
+                self.about, self.entries = self._read({})
+                return True
+        return False
+
     def close(self) -> None:
         """Free the lock."""
         release_and_remove(self._lock)
+
+
+def _locked(path: Path) -> BaseFileLock:
+    try:
+        return take_lock(path.with_name(f".{path.name}.lock"))
+    except InUse:
+        raise InUse(f"another process has {path} open: correct these poses on its page, or stop it first") from None
+    except InputError as error:
+        advice = "corrections are kept there: copy the poses to a folder that can be written to"
+        raise InputError(f"{error}: {advice}") from None
+
+
+def _poses_of(path: Path) -> str | None:
+    """The digest of the poses that a journal is of; None for any other file."""
+    try:
+        with open_regular(path) as file:
+            about = json.loads(file.readline())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return about.get("sha256") if isinstance(about, dict) else None
 
 
 def _append(path: Path, content: bytes) -> None:

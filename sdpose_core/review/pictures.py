@@ -69,7 +69,7 @@ class Pictures:
             raise InputError(f"frame {t}: the clip has frames 0 to {self._count - 1}")
         with self._lock:
             if (t, width) not in self._kept:
-                going_back = self._slow_backward and 0 <= t < self._last
+                going_back = self._slow_backward and 0 < self._last - t <= BACKWARD
                 for number in range(max(t - BACKWARD + 1, 0) if going_back else t, t + 1):
                     if (number, width) not in self._kept:
                         self._keep((number, width), _encoded(self._read(number), width))

@@ -6,19 +6,18 @@ points (`suspicion.calibration`). Nothing is looked at but the sequence itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import InputError
 from ..poses import PoseSequence
-from ..times import clock_of, has_times
 from .suspicion.calibration import Calibration, calibration
-from .suspicion.layout import GROUPS, layout_of, radii
+from .suspicion.layout import GROUPS, layout_of
 from .suspicion.scene import Scene
+from .suspicion.scenes import is_pictures, scenes
 from .suspicion.signals import SIGNALS, signals_of
-from .tracks import POINTS_AT_ONCE, Track, iter_tracks
+from .tracks import POINTS_AT_ONCE
 
 REASONS: tuple[str, ...] = tuple(dict.fromkeys(SIGNALS.values()))
 """Reason number i is bit `1 << i` of `PoseSequence.distrust_reasons`."""
@@ -43,15 +42,7 @@ def with_distrust(sequence: PoseSequence, raw: PoseSequence | None = None) -> Po
     raw = raw if raw is not None and "clean" in sequence.meta else None
     _check_raw(sequence, raw)
     used = choose_calibration(sequence, raw)
-    distrust = np.full(sequence.scores.shape, np.nan, np.float32)
-    reasons = np.zeros(sequence.scores.shape, np.uint16)
-    for scene, frames, slots in scenes(sequence, raw):
-        for first in range(0, sequence.scores.shape[2], POINTS_AT_ONCE):
-            points = np.arange(first, min(first + POINTS_AT_ONCE, sequence.scores.shape[2]))
-            rows = scene.rows
-            probability, why = judge(scene, points, used)
-            distrust[frames[:, None], slots[:, None], points] = probability[rows]
-            reasons[frames[:, None], slots[:, None], points] = why[rows]
+    distrust, reasons = _judge_all(sequence, raw, used)
     if sequence.edited is not None:
         by_hand = sequence.edited & np.isfinite(distrust)
         distrust[by_hand], reasons[by_hand] = 0, 0
@@ -60,6 +51,20 @@ def with_distrust(sequence: PoseSequence, raw: PoseSequence | None = None) -> Po
     if borrowed:
         note["not_calibrated"] = borrowed
     return replace(sequence, distrust=distrust, distrust_reasons=reasons, meta={**sequence.meta, "distrust": note})
+
+
+def _judge_all(sequence: PoseSequence, raw: PoseSequence | None, used: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """Distrust and reasons (T, P, K) each; person by person and in chunks of points, to save memory."""
+    distrust = np.full(sequence.scores.shape, np.nan, np.float32)
+    reasons = np.zeros(sequence.scores.shape, np.uint16)
+    count = sequence.scores.shape[2]
+    for scene, frames, slots in scenes(sequence, raw):
+        for first in range(0, count, POINTS_AT_ONCE):
+            points = np.arange(first, min(first + POINTS_AT_ONCE, count))
+            probability, why = judge(scene, points, used)
+            where = frames[:, None], slots[:, None], points
+            distrust[where], reasons[where] = probability[scene.rows], why[scene.rows]
+    return distrust, reasons
 
 
 def _groups(sequence: PoseSequence) -> np.ndarray:
@@ -74,11 +79,6 @@ def choose_calibration(sequence: PoseSequence, raw: PoseSequence | None) -> Cali
     if "clean" not in sequence.meta:
         return calibration(estimator, "raw")
     return calibration(estimator, "cleaned" if raw is None else "cleaned_raw")
-
-
-def is_pictures(sequence: PoseSequence) -> bool:
-    """Whether the frames have nothing to do with one another: pictures, or a single frame."""
-    return len(sequence) == 1 or not has_times(sequence)
 
 
 def _check_raw(sequence: PoseSequence, raw: PoseSequence | None) -> None:
@@ -116,91 +116,3 @@ def _reasons(shares: np.ndarray, of_signal: np.ndarray) -> np.ndarray:
     given = (added >= _WEIGHTY) | (added == added.max(axis=0))
     bits = (1 << np.arange(len(REASONS))).astype(np.uint16)
     return (given * bits[:, None, None]).sum(axis=0)
-
-
-def scenes(sequence: PoseSequence, raw: PoseSequence | None = None) -> Iterator[tuple[Scene, np.ndarray, np.ndarray]]:
-    """What the signals of each person read, and the frames (M,) and slots (M,) of `scene.rows`, one at a time."""
-    if is_pictures(sequence):
-        yield from _pictures(sequence)
-        return
-    layout = layout_of(sequence.keypoint_set, sequence.scores.shape[2])
-    clock = clock_of(sequence)
-    raw_tracks = iter_tracks(raw, np.float32) if raw is not None else iter(())
-    before = next(raw_tracks, None)
-    for track in iter_tracks(sequence, np.float32):
-        while before is not None and before.id < track.id:
-            before = next(raw_tracks, None)
-        same = before is not None and before.id == track.id
-        rows = np.flatnonzero(track.present)
-        frames = track.start + rows
-        slots = (sequence.track_ids[frames] == track.id).argmax(axis=1)
-        last, (start, end) = track.start + len(track) - 1, _ends(sequence, track)
-        scene = Scene(
-            track, None if raw is None else _aligned(before if same else None, track),
-            _others(sequence, track), sequence.size,
-            (clock.frames[track.start : last + 1] - clock.frames[track.start]) / float(clock.rate),
-            track.start > start, last < end, radii(track, layout), layout, rows,
-        )  # fmt: skip
-        yield scene, frames, slots
-
-
-def _ends(sequence: PoseSequence, track: Track) -> tuple[int, int]:
-    """Positions of the first and last frame of the scene that a track begins in; cuts end all tracks."""
-    cuts = np.searchsorted(sequence.frame_index, sequence.meta.get("clip", {}).get("scene_cuts", []))
-    start = max([0, *cuts[cuts <= track.start].tolist()])
-    end = min([len(sequence), *cuts[cuts > track.start].tolist()]) - 1
-    return start, end
-
-
-def _aligned(raw: Track | None, track: Track) -> Track:
-    """The raw track at the frames of `track`, absent where it has none."""
-    if raw is None:
-        return _absent(track)
-    at = np.arange(track.start, track.start + len(track)) - raw.start
-    inside = (at >= 0) & (at < len(raw))
-    result = _absent(track)
-    for name in ("keypoints", "scores", "boxes", "present"):
-        getattr(result, name)[inside] = getattr(raw, name)[at[inside]]
-    return result
-
-
-def _absent(track: Track) -> Track:
-    """A track of the same frames without the person."""
-    return replace(
-        track, keypoints=np.full_like(track.keypoints, np.nan), scores=np.zeros_like(track.scores),
-        boxes=np.full_like(track.boxes, np.nan), present=np.zeros_like(track.present),
-    )  # fmt: skip
-
-
-def _others(sequence: PoseSequence, track: Track) -> tuple[np.ndarray, np.ndarray]:
-    """(M, N, K, 2) points and (M, N, 4) boxes of the other slots while the person is there, NaN where empty."""
-    span = slice(track.start, track.start + len(track))
-    ids = sequence.track_ids[span]
-    other = (ids >= 0) & (ids != track.id)
-    slots = np.flatnonzero(other.any(axis=0))
-    keypoints = np.where(other[:, slots, None, None], sequence.keypoints[span][:, slots], np.nan)
-    boxes = np.where(other[:, slots, None], sequence.boxes[span][:, slots, :4], np.nan)
-    return keypoints.swapaxes(0, 1), boxes.swapaxes(0, 1)
-
-
-def _pictures(sequence: PoseSequence) -> Iterator[tuple[Scene, np.ndarray, np.ndarray]]:
-    """The same of pictures: everybody in a row, as if each were alone in time."""
-    layout = layout_of(sequence.keypoint_set, sequence.scores.shape[2])
-    frames, slots = np.nonzero(sequence.track_ids >= 0)
-    if not len(frames):
-        return
-    rows = np.arange(len(frames))
-    track = Track(
-        0, 0, rows.astype(float), rows.astype(float), rows, np.ones(len(rows), bool),
-        sequence.keypoints[frames, slots], sequence.scores[frames, slots], sequence.boxes[frames, slots],
-    )  # fmt: skip
-    here = np.arange(sequence.track_ids.shape[1])
-    other = (sequence.track_ids[frames] >= 0) & (here != slots[:, None])
-    used = np.flatnonzero(other.any(axis=0))
-    keypoints = np.where(other[:, used, None, None], sequence.keypoints[frames][:, used], np.nan).swapaxes(0, 1)
-    boxes = np.where(other[:, used, None], sequence.boxes[frames][:, used, :4], np.nan).swapaxes(0, 1)
-    scene = Scene(
-        track, None, (keypoints, boxes), sequence.size, np.zeros(len(rows)), False, False,
-        radii(track, layout, alone=True), layout, rows, alone=True,
-    )  # fmt: skip
-    yield scene, frames, slots

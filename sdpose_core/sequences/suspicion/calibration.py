@@ -1,8 +1,8 @@
 """The table that turns signals into the probability that a point is wrong; fitted by `benchmarks/distrust.py`.
 
-For each estimator (`preview`; `heatmaps`: trained weights; `any`: others, without `SCORES`), form (`raw`, `cleaned`,
-`cleaned_raw`, `picture`) and group of points: a logistic regression over piecewise linear functions of the signals that
-never fall.
+For each estimator (`preview`; `heatmaps`: SDPose weights, if fitted; `any`: all others, without `SCORES`), form (`raw`,
+`cleaned`, `cleaned_raw`, `picture`) and group of points: a logistic regression over piecewise linear functions of the
+signals that never fall.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Calibration:
         signals: names of the S signals.
         knots: (S, 2) where the slopes change.
         groups: name of a group of `body_layout.GROUPS` -> its curves.
-        borrowed: groups whose curves are those of `any`, as the estimator has none.
+        borrowed: groups whose curves are those of `preview`, as the estimator has none.
     """
 
     name: str
@@ -89,14 +89,15 @@ def read_table() -> dict:
 
 
 def calibration(estimator: str, form: str, table: dict | None = None) -> Calibration:
-    """The calibration of an estimator and form; groups that it lacks, or all, are those of `any`."""
+    """The calibration of an estimator and form; groups that `heatmaps` lacks, or all, are those of `preview`."""
     table = read_table() if table is None else table
-    own = table["curves"].get(f"{estimator} {form}", {})
-    entries = {**table["curves"][f"any {form}"], **own}
+    curves, knots = table["curves"], table["knots"]
+    own = curves.get(f"{estimator} {form}", {})
+    entries = {**curves[f"preview {form}"], **own}
     groups = {
         group: Curves(entry["bias"], np.asarray(entry["slopes"]).reshape(-1, 3), np.asarray(entry["usual"]))
         for group, entry in entries.items()
     }
-    knots = np.asarray([table["knots"][name] for name in FORMS[form]])
     borrowed = tuple(group for group in entries if group not in own)
-    return Calibration(f"{estimator if own else 'any'} {form}", FORMS[form], knots, groups, borrowed if own else ())
+    name = f"{estimator if own else 'preview'} {form}"
+    return Calibration(name, FORMS[form], np.asarray([knots[signal] for signal in FORMS[form]]), groups, borrowed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from sdpose_core.images import write_png
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.review.files import open_review
 from sdpose_core.review.folder import open_folder_review
+from sdpose_core.sequences.distrust import with_distrust
 from sdpose_core.video.writer import VideoWriter
 
 MOVE = {"kind": "move", "t": 0, "id": 4, "points": [9], "to": [[60.5, 70.25]]}
@@ -93,6 +95,7 @@ def test_a_clip_that_was_renamed_with_its_journal_keeps_its_edits_and_saves_twic
     assert again.result().meta["review"]["of"]["sequence"] == renamed.name
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of arbitrary bytes are Linux's")
 @pytest.mark.parametrize(
     "name", ["a 'b' \"c\" #1 %41 ü 名", "x" * 240, "-rf", "a\\b", "c:d", ".hidden", "a\nb", os.fsdecode(b"caf\xe9")]
 )
@@ -270,3 +273,17 @@ def test_poses_of_different_sets_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"mine \(5 points\) and mine \(6 points\)"):
         open_folder_review(folder)
     assert not [name for name in os.listdir(folder) if "review" in name]
+
+
+def test_distrust_of_many_pictures_is_that_of_each_by_itself(tmp_path):
+    folder = folder_of(tmp_path, {"a": 1, "b": 3, "c": 0, "d": 2})
+    small = PoseSequence.load(folder / "b.pose.npz")
+    replace(small, size=(60, 60), meta={"source": "b.png", "preview": True}).save(folder / "e.pose.npz")
+    with_distrust(small).save(folder / "b.pose.npz")
+    opened = open_folder_review(folder).canvas.opened
+    for t, name in enumerate("abcde"):
+        alone = with_distrust(PoseSequence.load(folder / f"{name}.pose.npz"))
+        people = alone.track_ids.shape[1]
+        np.testing.assert_array_equal(opened.distrust[t, :people], alone.distrust[0], name)
+        np.testing.assert_array_equal(opened.distrust_reasons[t, :people], alone.distrust_reasons[0], name)
+        assert np.isnan(opened.distrust[t, people:]).all()

@@ -20,7 +20,7 @@ from ..review.files import open_review
 from ..review.folder import open_folder_review
 from ..review.session import ReviewSession
 from . import arguments
-from .arguments import OK, add_estimator_arguments, checking_usage, make_estimator, parse_whole, say
+from .arguments import INTERRUPTED, OK, add_estimator_arguments, checking_usage, make_estimator, parse_whole, say
 
 
 def add_parser(commands: Any) -> None:
@@ -70,9 +70,15 @@ async def _serve(session: ReviewSession, args: argparse.Namespace) -> None:
     from ..review.serving import serve
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end() -> None:
+        if stop.is_set():  # again: an estimate can take minutes, and all that was edited is on the disk
+            os._exit(INTERRUPTED)
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, end)
         except NotImplementedError:  # Windows: Ctrl-C arrives as KeyboardInterrupt
             break
 

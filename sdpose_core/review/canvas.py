@@ -21,7 +21,7 @@ ESTIMATED, FOLLOWS, PLACED, CHANGED = 0, 1, 2, 3
 
 POINT_ARRAYS = ("keypoints", "scores", "marks", "distrust", "distrust_reasons")
 """Arrays (T, P, K, ...) of the canvas."""
-FIRST_ARRAYS = tuple(f"first_{name}" for name in POINT_ARRAYS)
+FIRST_ARRAYS = (*(f"first_{name}" for name in POINT_ARRAYS), "first_boxes")
 _FRAME_ARRAYS = ("boxes", "track_ids", "checked")
 _FILLS = {"keypoints": np.nan, "distrust": np.nan, "track_ids": -1}
 """What an empty slot holds, if not 0."""
@@ -54,6 +54,7 @@ class Canvas:
         marks: (T, P, K) uint8, see `PLACED`.
         checked: (T, P) bool, looked at and found right.
         first_keypoints and so on: of each of `POINT_ARRAYS`, what `restore` restores: as opened, or as estimated since.
+        first_boxes: the same of the boxes, which grow by the points that are placed outside.
     """
 
     def __init__(self, sequence: PoseSequence) -> None:
@@ -76,6 +77,7 @@ class Canvas:
                 first = np.broadcast_to(np.asarray(_FILLS.get(name, 0), getattr(self, name).dtype), shape)
             first.setflags(write=False)
             setattr(self, f"first_{name}", first)
+        self.first_boxes = sequence.boxes
         self._change: Change | None = None
 
     def _take_over(self, review: Any, edited: np.ndarray) -> None:

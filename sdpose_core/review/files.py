@@ -59,12 +59,14 @@ def open_review(
 def open_journal(path: Path, about: Mapping[str, Any], notes: list[str]) -> Iterator[Journal]:
     """The journal of the poses that `about` states, for their session; it is closed again if that cannot begin.
 
-    A journal of other poses is set aside, and a note says so.
+    A journal of other poses is set aside, and one of these poses that was set aside before is taken up; notes say so.
     """
     journal = Journal(path, about)
     try:
         if journal.entries and journal.about.get("sha256") != about["sha256"]:
             notes.append(CHANGED.format(kept=journal.set_aside(about).name))
+        if not journal.entries and journal.take_up(about["sha256"]):
+            notes.append("the corrections that were made to these poses before are applied again")
         journal.about.update(about)  # the file may have got another name
         with restated(f"{path}: move it away to begin again"):
             yield journal

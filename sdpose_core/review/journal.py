@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,17 @@ class Journal:
         self.about, self.entries = {"journal": VERSION, **about}, []
         return kept
 
+    def take_up(self, sha256: str) -> bool:
+        """Go on with what was set aside for the poses with this digest, if there is anything."""
+        name = re.compile(rf"{re.escape(self.path.stem)}-[0-9]+{re.escape(self.path.suffix)}")
+        for kept in self.path.parent.iterdir():
+            if name.fullmatch(kept.name) and _poses_of(kept) == sha256:
+                with writing(self.path):
+                    os.replace(kept, self.path)
+                self.about, self.entries = self._read({})
+                return True
+        return False
+
     def close(self) -> None:
         """Free the lock."""
         release_and_remove(self._lock)
@@ -114,6 +126,16 @@ def _locked(path: Path) -> BaseFileLock:
     except InputError as error:
         advice = "corrections are kept there: copy the poses to a folder that can be written to"
         raise InputError(f"{error}: {advice}") from None
+
+
+def _poses_of(path: Path) -> str | None:
+    """The digest of the poses that a journal is of; None for any other file."""
+    try:
+        with open_regular(path) as file:
+            about = json.loads(file.readline())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return about.get("sha256") if isinstance(about, dict) else None
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -51,16 +51,27 @@ def _move(canvas: Canvas, fields: Fields) -> None:
     if spread:
         for direction in (-1, 1):
             _follow(canvas, t, slot, points, target - before, target, direction, spread)
-    _place(canvas, t, slot, points, target)
+    _place(canvas, np.asarray([t]), np.asarray([slot]), points, target)
 
 
-def _place(canvas: Canvas, t: int, slot: int, points: np.ndarray, target: np.ndarray) -> None:
-    canvas.put("keypoints", (t, slot, points), target)
-    _settle(canvas, (t, slot, points), PLACED)
-    box = canvas.boxes[t, slot]
-    if box[2] > box[0]:
-        low, high = np.minimum(box[:2], target.min(axis=0)), np.maximum(box[2:4], target.max(axis=0))
-        canvas.put("boxes", (t, slot), np.concatenate([low, high, box[4:]]))
+def _place(canvas: Canvas, frames: np.ndarray, slots: np.ndarray, points: np.ndarray, target: np.ndarray) -> None:
+    """Place points at the same pixels (N, 2) in frames."""
+    index = (frames[:, None], slots[:, None], points)
+    canvas.put("keypoints", index, target)
+    _settle(canvas, index, PLACED)
+    _fit_boxes(canvas, frames, slots)
+
+
+def _fit_boxes(canvas: Canvas, frames: np.ndarray, slots: np.ndarray) -> None:
+    """Let the boxes hold what they held at first and the points that are placed by hand, and no more."""
+    first, now = canvas.first_boxes[frames, slots], canvas.boxes[frames, slots]
+    placed = (canvas.marks[frames, slots] == PLACED)[..., None]
+    points = np.where(placed, canvas.keypoints[frames, slots], np.nan)
+    low = np.fmin(first[:, :2], np.fmin.reduce(points, axis=1))
+    high = np.fmax(first[:, 2:4], np.fmax.reduce(points, axis=1))
+    boxes = np.concatenate([low, high, first[:, 4:]], axis=1)
+    rows = (first[:, 2] > first[:, 0]) & (boxes != now).any(axis=1)
+    canvas.put("boxes", (frames[rows], slots[rows]), boxes[rows])
 
 
 def _settle(canvas: Canvas, index: Any, mark: int) -> None:
@@ -128,6 +139,7 @@ def _delete(canvas: Canvas, fields: Fields) -> None:
     index = (frames[:, None], slots[:, None], fields.points())
     canvas.put("keypoints", index, np.nan)
     _settle(canvas, index, CHANGED)
+    _fit_boxes(canvas, frames, slots)
 
 
 def _restore(canvas: Canvas, fields: Fields) -> None:
@@ -136,6 +148,7 @@ def _restore(canvas: Canvas, fields: Fields) -> None:
     index = (frames[:, None], slots[:, None], fields.points())
     for name in POINT_ARRAYS:
         canvas.put(name, index, getattr(canvas, f"first_{name}")[index])
+    _fit_boxes(canvas, frames, slots)
 
 
 def _copy(canvas: Canvas, fields: Fields) -> None:
@@ -145,8 +158,7 @@ def _copy(canvas: Canvas, fields: Fields) -> None:
     if not np.isfinite(target).all():
         raise InputError(f"frame {t} does not show all of these points: copy from another frame")
     frames, slots = canvas.places(*fields.range(), track_id)
-    for frame, slot in zip(frames[frames != t].tolist(), slots[frames != t].tolist(), strict=True):
-        _place(canvas, frame, slot, points, target)
+    _place(canvas, frames[frames != t], slots[frames != t], points, target)
 
 
 def _exchange_sides(canvas: Canvas, fields: Fields) -> None:
@@ -238,6 +250,7 @@ def _put(canvas: Canvas, fields: Fields) -> None:
         _put_estimate(canvas, blank, np.full((canvas.point_count, 2), np.nan), 0)
         canvas.put("track_ids", (t, slot), canvas.new_id() if track_id is None else track_id)
         canvas.put("boxes", (t, slot), box)
+        canvas.put("first_boxes", (t, slot), box)
         canvas.put("checked", (t, slot), False)
     _put_estimate(canvas, (t, slot, points), keypoints, scores)
 

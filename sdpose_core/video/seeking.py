@@ -99,14 +99,17 @@ class _Jumps:
             if container.format.name == "avi":
                 return None
             stream = container.streams[source.stream_index]
+            stamps, keys = [], []
             try:
-                packets = [packet for packet in container.demux(stream) if packet.size]
+                for packet in container.demux(stream):  # one at a time: together they are the whole file
+                    if packet.size and (packet.pts is None or packet.is_corrupt or packet.is_discard):
+                        return None
+                    stamps += [packet.pts] * (packet.size > 0)
+                    keys += [packet.pts] * (packet.size > 0 and packet.is_keyframe)
             except av.error.FFmpegError:
                 return None
-            if any(packet.pts is None or packet.is_corrupt or packet.is_discard for packet in packets):
-                return None
-            stamps = sorted(packet.pts for packet in packets)
-            keys = sorted(packet.pts for packet in packets if packet.is_keyframe)
+            stamps.sort()
+            keys.sort()
             if len(set(stamps)) != len(stamps) or not keys or keys[0] != stamps[0]:
                 return None
             seconds = [float(stamp * stream.time_base) for stamp in stamps]

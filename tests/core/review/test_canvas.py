@@ -198,3 +198,19 @@ def test_a_result_without_people_is_cleaned_and_sorted_like_others():
     assert result.edited.shape == (40, 0, 17)
     for after in (clean(result), by_track(result), select_people(result, "leftmost")):
         assert after.track_ids.shape == (40, 0) and after.edited.shape == (40, 0, 17)
+
+
+def test_a_box_grows_by_placed_points_and_shrinks_when_they_move_back():
+    canvas = Canvas(two_people())
+    slot = canvas.slot(10, 4)
+    before = np.array(canvas.boxes[10, slot])
+    x, y = canvas.keypoints[10, slot, 9].tolist()
+    place = {"kind": "move", "t": 10, "id": 4, "points": [9], "spread": 0}
+    apply(canvas, {**place, "to": [[5000, -900]]})
+    assert canvas.boxes[10, slot, 2] == 5000 and canvas.boxes[10, slot, 1] == -900
+    apply(canvas, {**place, "to": [[x, y]]})
+    np.testing.assert_array_equal(canvas.boxes[10, slot], before)
+    for back in ("delete", "restore"):
+        apply(canvas, {**place, "to": [[5000, -900]]})
+        apply(canvas, {"kind": back, "from": 0, "to": 39, "id": 4, "points": [9]})
+        np.testing.assert_array_equal(canvas.boxes[10, slot], before)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def same_points(a: PoseSequence, b: PoseSequence) -> None:
 
 
 def test_a_disk_that_fills_up_within_a_line_leaves_no_part_of_it(tmp_path):
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of files")
     journal = Journal(tmp_path / "a.review.jsonl", {})
     journal.add(op={"kind": "check"})
     content = journal.path.read_bytes()
@@ -123,6 +124,7 @@ def test_a_journal_without_edits_becomes_that_of_other_poses(clip):
     same_points(reopened(clip), expected)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of arbitrary bytes are Linux's")
 def test_names_that_are_not_unicode_are_reviewed_like_others(tmp_path):
     clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.pose.npz"))
     two_people().save(clip)
@@ -147,3 +149,22 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_with_advice(clip, monkey
     monkeypatch.setattr(journal_module, "take_lock", refuse)
     with pytest.raises(InputError, match="Read-only file system.*copy the poses to a folder"):
         open_review(clip)
+
+
+def test_corrections_return_with_their_poses(clip):
+    expected, path = corrected(clip)
+    first = clip.read_bytes()
+    replace(two_people(), scores=two_people().scores / 2).save(clip)
+    other = open_review(clip)
+    assert not other.done
+    other.edit({"kind": "split", "t": 5, "id": 4})
+    other.close()
+    second = clip.read_bytes()
+    clip.write_bytes(first)
+    session = open_review(clip)
+    same_points(session.result(), expected)
+    assert any("applied again" in note for note in session.notes)
+    session.close()
+    clip.write_bytes(second)
+    assert [op["kind"] for op in open_review(clip).done] == ["split"]
+    assert sorted(file.name for file in clip.parent.glob("*.jsonl")) == ["clip.review-1.jsonl", "clip.review.jsonl"]

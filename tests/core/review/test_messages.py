@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from review_clips import two_people
-from review_server import EDIT, with_server
+from review_server import EDIT, aiohttp, with_server
 
 from sdpose_core.errors import InputError
+from sdpose_core.images import write_png
 from sdpose_core.review import files as files_module
 
 
@@ -96,6 +102,7 @@ def test_edits_do_not_wait_for_pictures_and_the_end_does_not_either(clip, monkey
     assert slow.stopped.is_set()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of arbitrary bytes are Linux's")
 def test_a_name_that_is_not_unicode_is_shown(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.pose.npz"))
     two_people().save(path)
@@ -117,3 +124,39 @@ def test_a_port_that_no_machine_has_is_an_error_of_one_line(clip):
 
     with pytest.raises(InputError, match="port 70000 cannot be used"):
         with_server(clip, use, 70000)
+
+
+HANGING = """
+import sys, time
+from sdpose_core.cli import review
+from sdpose_core.cli.main import main
+review.make_estimator = lambda args: time.sleep(600)
+sys.exit(main(["review", sys.argv[1], "--pictures", sys.argv[2], "--no-browser"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are handled elsewhere")
+def test_a_second_interrupt_does_not_wait_for_an_estimate(tmp_path):
+    replace(two_people(1), frame_rate=None).save(tmp_path / "a.pose.npz")
+    write_png(tmp_path / "a.png", np.zeros((240, 320, 3), np.uint8))
+    command = [sys.executable, "-c", HANGING, str(tmp_path / "a.pose.npz"), str(tmp_path / "a.png")]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        address = server.stdout.readline().strip()
+
+        async def ask() -> None:
+            async with aiohttp.ClientSession() as client:
+                box = {"t": 0, "id": None, "box": [0, 0, 50, 50]}
+                with pytest.raises(asyncio.TimeoutError):
+                    await client.post(address + "api/estimate", json=box, timeout=aiohttp.ClientTimeout(2))
+
+        asyncio.run(ask())
+        server.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.wait(5)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(10) == 130
+    finally:
+        server.kill()
+        server.communicate()

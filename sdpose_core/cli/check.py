@@ -90,8 +90,8 @@ def write_batch_check(path: Path, records: Sequence[Record], args: argparse.Name
 
 def summary(found: Mapping[str, Any]) -> str:
     """`doubts.figures` as a phrase."""
-    frames = counted(found["frames"], "moment")
-    return f"{_percent(found['doubtful'])} of the points are doubtful, {frames} to look at"
+    places = counted(found["frames"], "place")
+    return f"{_percent(found['doubtful'])} of the points are doubtful, {places} to look at"
 
 
 def _percent(share: float) -> str:

@@ -52,6 +52,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _run_import(args: argparse.Namespace) -> int:
+    if args.file.name.endswith(SUFFIX):
+        raise InputError(f"{args.file} is a pose sequence already: there is nothing to import")
     out = args.out or args.file.parent / f"{sequence_name(args.file)}{SUFFIX}"
     with checking_usage():
         if not out.name.endswith(SUFFIX):
@@ -62,7 +64,7 @@ def _run_import(args: argparse.Namespace) -> int:
     if args.overwrite or not os.path.exists(out):
         sequence.save(out)
     elif same_again(out, sequence.save):
-        say(f"{out}: kept, it already exists")
+        say(f"{out}: kept, it has these poses already")
     else:
         raise OtherOrigin(f"{out} exists, but it is of other poses: {INSTEAD}")
     people = len(np.unique(sequence.track_ids[sequence.track_ids >= 0]))

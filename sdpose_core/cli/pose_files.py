@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..files import ZIP, kind_of
 from ..images import IMAGE_SUFFIXES, read_image
+from ..imports.coco import is_coco
 from ..names import is_hidden
 from ..openpose.reader import JSON_SUFFIX, read_openpose_json
 from ..openpose.writer import clip_poses
 from ..origins import read_mark
 from ..poses import USUAL_RATE, PoseSequence
+from ..texts import read_json
 from ..tracking.frames import track_frames
 from ..video.frames import VIDEO_SUFFIXES
 from ..video.opening import open_video
@@ -113,7 +115,7 @@ def _from_json(
     path: Path, canvas: tuple[int, int] | None, frame_rate: Fraction | None, beside: Path | None
 ) -> PoseSequence:
     given = canvas or (size_of(beside) if beside is not None else None)
-    frames = read_openpose_json(path, size=given, ask="give the size of the picture with --canvas WxH")
+    frames = _frames(path, given)
     if not frames:
         raise InputError(f"{path} has no frames: expected OpenPose JSON of at least one")
     sizes = list(dict.fromkeys(frame.size for frame in frames))
@@ -135,6 +137,16 @@ def _from_json(
         say(note if note.startswith(str(path)) else f"{path}: {note}")
     meta = {name: value for name, value in sequence.meta.items() if name != "notes"}
     return replace(sequence, meta={**meta, "source": path.name, "notes": notes})
+
+
+def _frames(path: Path, size: tuple[int, int] | None) -> list[PoseKeypointFrame]:
+    """The frames of JSON. Raises `InputError`; for COCO annotations it names the command that reads them."""
+    try:
+        return read_openpose_json(path, size=size, ask="give the size of the picture with --canvas WxH")
+    except InputError:
+        if os.path.isfile(path) and is_coco(read_json(path)):
+            raise InputError(f"{path} has COCO annotations: `sdpose import` reads them as a {SUFFIX}") from None
+        raise
 
 
 def _sequence_of(frames: Sequence[PoseKeypointFrame], frame_rate: Fraction | None, notes: list[str]) -> PoseSequence:

@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import os
 import secrets
+import shlex
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,8 +49,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _run_review(args: argparse.Namespace) -> int:
+    require("aiohttp", "the page")
     with checking_usage():
-        require("aiohttp", "sdpose review")
         if args.video and args.pictures:
             raise InputError("--video and --pictures: expected one of them")
     estimate = _Estimate(args)
@@ -62,8 +64,19 @@ def _run_review(args: argparse.Namespace) -> int:
         asyncio.run(_serve(session, args))
     finally:
         session.close()
-    say(f"stopped; the corrections are kept in {session.journal.path}" if session.done else "stopped")
+    say("; ".join(["stopped", *_what_next(session)]))
     return OK
+
+
+def _what_next(session: ReviewSession) -> Iterator[str]:
+    """Where the corrections are, and what makes a file of them or of the file."""
+    if not session.done:
+        return
+    yield f"the corrections are kept in {session.journal.path}"
+    if session.saved_as is None or not session.state()["saved"]:
+        yield "they are not saved as poses yet: run the same command again, and press Save"
+    elif session.saved_as.suffix:
+        yield f"draw the corrected poses with: sdpose draw {shlex.quote(str(session.saved_as))}"
 
 
 async def _serve(session: ReviewSession, args: argparse.Namespace) -> None:
@@ -84,7 +97,9 @@ async def _serve(session: ReviewSession, args: argparse.Namespace) -> None:
 
     def ready(address: str) -> None:
         print(address, flush=True)
-        say("the page is open until Ctrl-C")
+        say(
+            "open this address in your browser; Ctrl-C ends the review" if args.no_browser else "Ctrl-C ends the review"
+        )
         if not args.no_browser:
             import webbrowser
 

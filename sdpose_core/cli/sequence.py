@@ -139,7 +139,7 @@ def _add_info(commands: Any) -> None:
     add_json_arguments(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub.add_argument(
-        "--check", action="store_true", help="also show the frames to distrust of each person, the worst first, and why"
+        "--check", action="store_true", help="show the frames of each person to distrust, the worst first, and why"
     )
     sub.set_defaults(run=_run_info)
 
@@ -149,11 +149,10 @@ def _run_info(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, indent=2))
     else:
-        check = found.pop("check", None)
-        for name, value in found.items():
-            for line in _lines(name, value):
-                print(on_one_line(line))
-        for line in check_lines(check) if check else ():
+        lines = (
+            check_lines(found["check"]) if args.check else (line for pair in found.items() for line in _lines(*pair))
+        )
+        for line in lines:
             print(on_one_line(line))
     return OK
 

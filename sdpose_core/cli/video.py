@@ -117,6 +117,8 @@ def _say_what_to_check(found: Mapping[str, Any], files: ClipFiles, args: argpars
     say(f"check: {summary(found)}")
     for doubt in found["worst"][:WORST]:
         say(f"  {in_words(doubt)}")
+    if found["frames"] > WORST:
+        say(f"  and {found['frames'] - WORST} more")
     if found["worst"]:
         words = [files.sequence, "--pictures" if os.path.isdir(args.input) else "--video", args.input]
         say(f"look at them with: sdpose review {' '.join(shlex.quote(str(word)) for word in words)}")

@@ -41,7 +41,8 @@ def _write_training_data(job: ExportJob, video: Path) -> None:
     files = write_training_data(job.sequence, frames, read, job.out, job.name, threshold=threshold)
     job.result.files += [file for file in files if file.suffix != ".png"]
     held = len(split_frames(frames)["val"])
-    job.result.note(f"{counted(len(frames), 'picture')} in {job.out / 'images'}; the last {held} are in val.json")
+    where = f"{held} of them for val.json" if held else "no val.json, which takes at least two: leave out --data.val-*"
+    job.result.note(f"{counted(len(frames), 'picture')} in {job.out / 'images'}; {where}")
     for note in notes:
         job.result.note(note)
 

@@ -18,6 +18,7 @@ from ..names import output_name, path_inside
 from ..npz_files import read_npz
 from ..poses import PoseSequence
 from ..texts import parse_json
+from ..video.frames import VIDEO_SUFFIXES
 from .journal import Journal
 from .pictures import Pictures, find_video, other_source, pictures_of_files, pictures_of_video
 from .session import Estimate, ReviewSession
@@ -43,7 +44,8 @@ def open_review(
     Raises `InputError` for files that cannot be read or do not belong together, and `InUse` if they are under review.
     """
     if not path.name.endswith(SUFFIX):
-        raise InputError(f"{path}: expected a {SUFFIX} file, or a folder with some")
+        how = ": first run sdpose video or sdpose image with it" if path.suffix.lower() in VIDEO_SUFFIXES else ""
+        raise InputError(f"{path}: expected a {SUFFIX} file, or a folder with some{how}")
     sequence = PoseSequence.load(path)
     about = {"sequence": path.name, "sha256": sha256_of(path), "frames": len(sequence)}
     name, notes = path.name.removesuffix(SUFFIX), list[str]()

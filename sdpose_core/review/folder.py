@@ -61,9 +61,13 @@ def _parts_in(folder: Path, notes: list[str]) -> list[Part]:
     results = set(map(_result_of, files))
     loaded = [(file, PoseSequence.load(file)) for file in files if file not in results]
     parts = [Part(file, poses, sha256_of(file)) for file, poses in loaded if len(poses) == 1]
+    clips = [file.name for file, poses in loaded if len(poses) > 1]
     if not parts:
-        raise InputError(f"{folder}: no {SUFFIX} of a picture in it: expected the results of 'sdpose image'")
-    if clips := [file.name for file, poses in loaded if len(poses) > 1]:
+        what = f"only poses of clips in it: run sdpose review {folder / clips[0]}" if clips else f"no {SUFFIX} in it"
+        raise InputError(
+            f"{folder}: {what}; of a folder, the poses of pictures are reviewed, as 'sdpose image' writes them"
+        )
+    if clips:
         notes.append(f"{counted(len(clips), 'clip')} left out ({clips[0]}): review each by itself")
     return parts
 

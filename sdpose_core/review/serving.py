@@ -25,7 +25,8 @@ def make_app(session: ReviewSession, token: str, port: int) -> web.Application:
     """An application with one session, which answers to the names of this machine's loopback alone."""
     from aiohttp import web
 
-    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+    names = ("127.0.0.1", "localhost")
+    hosts = {f"{name}:{port}" for name in names}.union(names if port == 80 else ())  # browsers leave out :80
 
     @web.middleware
     async def only_loopback(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -73,6 +73,7 @@ class ReviewSession:
         self.name, self.journal, self.pictures, self.store = name, journal, pictures, store
         self.estimate, self.sizes, self.notes = estimate, sizes, list(notes)
         self.version = 0
+        self.saved_as: Path | None = None
         self._lock, self._saving = threading.RLock(), threading.Lock()
         self.done, self.undone = active_edits(journal.entries)
         self.canvas, self._changes = self._applied(sequence, self.done)
@@ -213,6 +214,7 @@ class ReviewSession:
             with self._lock:
                 sequence, done = self.result(), list(self.done)
             path = self.store.save(sequence, name or self.store.default_name)  # a long clip takes seconds
+            self.saved_as = path
             with self._lock:
                 if self.done == done:  # distrust that came meanwhile changes nothing that was edited
                     self.journal.add(saved=path.name)

@@ -18,7 +18,7 @@ from ..poses import PoseSequence
 from .facing import drop_hidden_faces
 from .flips import repair_flips
 from .one_euro import smooth
-from .tracks import Track, each_point
+from .tracks import Track, as_given, each_point
 
 DECIDED = "visibility_decided"
 """Key in a sequence's meta: absent points are already NaN, so scores need no threshold."""
@@ -74,20 +74,8 @@ def clean(sequence: PoseSequence, options: CleanOptions | None = None) -> PoseSe
         cutoffs = {"body": o.smooth, "hands": o.smooth_hands, "face": o.smooth_face}
         sequence = smooth(sequence, cutoffs, speed=o.speed, two_way=o.two_way)
     if given.edited is not None:
-        sequence = _with_edits(sequence, given)
+        sequence = as_given(sequence, given, given.edited, ("keypoints",))
     return replace(sequence, meta={**sequence.meta, "clean": asdict(o)})
-
-
-def _with_edits(sequence: PoseSequence, given: PoseSequence) -> PoseSequence:
-    """The cleaned sequence, in which the points edited by hand are again where they were given."""
-    assert given.edited is not None
-    keypoints = np.array(sequence.keypoints)
-    frames, slots = np.nonzero(given.edited.any(axis=-1) & (given.track_ids >= 0))
-    rows, now = np.nonzero(sequence.track_ids[frames] == given.track_ids[frames, slots][:, None])
-    frames, slots = frames[rows], slots[rows]
-    edited, points = given.edited[frames, slots][..., None], given.keypoints[frames, slots]
-    keypoints[frames, now] = np.where(edited, points, keypoints[frames, now])
-    return replace(sequence, keypoints=keypoints)
 
 
 def drawing_threshold(meta: Mapping[str, Any], threshold: float) -> float:

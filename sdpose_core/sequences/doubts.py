@@ -18,7 +18,7 @@ DOUBTFUL = 0.5
 
 WORDS = {
     "low_score": "low score", "jump": "jump", "bone_length": "bone length", "left_right": "left and right",
-    "outside": "outside", "identity": "another person?", "unusual": "rarely seen", "other_person": "on another person",
+    "outside": "outside", "identity": "somebody else?", "unusual": "rarely seen", "other_person": "on another person",
     "filled": "filled gap",
 }  # fmt: skip
 """Reasons in words."""
@@ -152,4 +152,5 @@ def in_words(doubt: Mapping[str, Any]) -> str:
     reasons = ", ".join(WORDS.get(name, name) for name in doubt["reasons"])
     points = ", ".join(doubt["points"][:3]) + (f" and {len(doubt['points']) - 3} more" if doubt["points"][3:] else "")
     why = "; ".join(text for text in (reasons, points) if text)
-    return f"frame {doubt['frame']} ({doubt['seconds']:g} s), person {doubt['id']}: {doubt['distrust']:.2f} ({why})"
+    where = f"frame {doubt['frame']} ({doubt['seconds']:g} s), person {doubt['id']}"
+    return f"{where}: {doubt['distrust']:.0%} likely to be wrong ({why})"

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS, KeypointSet
-from .tracks import Track, each_track
+from .tracks import Track, as_given, each_track
 
 FLIP_COST = 0.05
 """Motion that a swap must save per frame, as a share of the body size."""
@@ -19,8 +19,8 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
 
     Separately for arms (with hands), legs (with feet) and head, the Viterbi algorithm finds the sequence of swaps with
     the least motion, at a cost of `FLIP_COST` per swapped frame. Longer runs are taken as turns of the person; a pause
-    of the recording ends a run. Scores move with their points. Keypoint sets without left and right are returned
-    unchanged.
+    of the recording ends a run. Scores move with their points. Limbs with a point that was edited by hand stay as they
+    are in that frame. Keypoint sets without left and right are returned unchanged.
     """
     known = KEYPOINT_SETS.get(sequence.keypoint_set)
     groups = flip_groups(sequence.keypoint_set) if known else []
@@ -36,7 +36,15 @@ def repair_flips(sequence: PoseSequence, frames: int = 8) -> PoseSequence:
             scores[at, left], scores[at, right] = scores[at, right], scores[at, left]
         return replace(track, keypoints=keypoints, scores=scores)
 
-    return each_track(sequence, change) if groups else sequence
+    if not groups:
+        return sequence
+    result = each_track(sequence, change)
+    if (edited := sequence.edited) is None:
+        return result
+    decided = np.zeros_like(edited)
+    for points in (pairs.ravel() for pairs in groups):
+        decided[..., points] = edited[..., points].any(axis=-1, keepdims=True)
+    return as_given(result, sequence, decided, ("keypoints", "scores"))
 
 
 _WORDS = {

@@ -149,6 +149,23 @@ def _carried(sequence: PoseSequence, track_ids: np.ndarray, scores: np.ndarray) 
     return result
 
 
+def as_given(sequence: PoseSequence, given: PoseSequence, mask: np.ndarray, names: Sequence[str]) -> PoseSequence:
+    """The sequence with some points as they are in `given`, in which the same people may have other slots.
+
+    Args:
+        mask: (T, P, K) bool: the points in `given`.
+        names: arrays (T, P, K, ...) to take from there.
+    """
+    frames, slots = np.nonzero(mask.any(axis=-1) & (given.track_ids >= 0))
+    rows, now = np.nonzero(sequence.track_ids[frames] == given.track_ids[frames, slots][:, None])
+    frames, slots = frames[rows], slots[rows]
+    places, points = np.nonzero(mask[frames, slots])
+    arrays: dict[str, Any] = {name: np.array(getattr(sequence, name)) for name in names}
+    for name, values in arrays.items():
+        values[frames[places], now[places], points] = getattr(given, name)[frames[places], slots[places], points]
+    return replace(sequence, **arrays)
+
+
 def _empty_slots(sequence: PoseSequence, slots: int) -> dict[str, Any]:
     shape, points = (len(sequence), slots), sequence.keypoints.shape[2]
     return {

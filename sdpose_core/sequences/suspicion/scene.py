@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from ...poses import PoseSequence
 from ..tracks import Track
 from .layout import Layout
 from .windows import distance, middle_of_seven, speed_of
+
+
+@dataclass(frozen=True, eq=False)
+class Others:
+    """The other people around one person.
+
+    Attributes:
+        sequence: of all of them.
+        frames: (N,) positions in it of the person's frames.
+        there: (N, P) bool: slots in which there is somebody else.
+    """
+
+    sequence: PoseSequence
+    frames: np.ndarray
+    there: np.ndarray
+
+    def each(self, points: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each slot: the rows (R,) of the N in which somebody is there, their points (R, k, 2), boxes (R, 4)."""
+        for slot in np.flatnonzero(self.there.any(axis=0)).tolist():
+            rows = np.flatnonzero(self.there[:, slot])
+            frames = self.frames[rows]
+            yield rows, self.sequence.keypoints[frames[:, None], slot, points], self.sequence.boxes[frames, slot, :4]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +43,7 @@ class Scene:
     Attributes:
         track: float32.
         raw: the same person and frames before cleaning, if known.
-        others: (M, N, K, 2) points and (M, N, 4) boxes of the other people, NaN where absent.
+        others: the people around.
         size: (w, h) of the picture.
         seconds: (N,) since the first frame.
         appears, disappears: whether the person does so within the recording, not at its ends or at a cut.
@@ -31,7 +55,7 @@ class Scene:
 
     track: Track
     raw: Track | None
-    others: tuple[np.ndarray, np.ndarray]
+    others: Others
     size: tuple[int, int]
     seconds: np.ndarray
     appears: bool

@@ -11,7 +11,7 @@ from ...poses import PoseSequence
 from ...times import clock_of, has_times
 from ..tracks import Track, iter_tracks
 from .layout import layout_of, radii
-from .scene import Scene
+from .scene import Others, Scene
 
 
 def is_pictures(sequence: PoseSequence) -> bool:
@@ -73,15 +73,10 @@ def _absent(track: Track) -> Track:
     )  # fmt: skip
 
 
-def _others(sequence: PoseSequence, track: Track) -> tuple[np.ndarray, np.ndarray]:
-    """(M, N, K, 2) points and (M, N, 4) boxes of the other slots while the person is there, NaN where empty."""
-    span = slice(track.start, track.start + len(track))
-    ids = sequence.track_ids[span]
-    other = (ids >= 0) & (ids != track.id)
-    slots = np.flatnonzero(other.any(axis=0))
-    keypoints = np.where(other[:, slots, None, None], sequence.keypoints[span][:, slots], np.nan)
-    boxes = np.where(other[:, slots, None], sequence.boxes[span][:, slots, :4], np.nan)
-    return keypoints.swapaxes(0, 1), boxes.swapaxes(0, 1)
+def _others(sequence: PoseSequence, track: Track) -> Others:
+    frames = np.arange(track.start, track.start + len(track))
+    ids = sequence.track_ids[frames]
+    return Others(sequence, frames, (ids >= 0) & (ids != track.id))
 
 
 def _pictures(sequence: PoseSequence) -> Iterator[tuple[Scene, np.ndarray, np.ndarray]]:
@@ -95,13 +90,9 @@ def _pictures(sequence: PoseSequence) -> Iterator[tuple[Scene, np.ndarray, np.nd
         0, 0, rows.astype(float), rows.astype(float), rows, np.ones(len(rows), bool),
         sequence.keypoints[frames, slots], sequence.scores[frames, slots], sequence.boxes[frames, slots],
     )  # fmt: skip
-    here = np.arange(sequence.track_ids.shape[1])
-    other = (sequence.track_ids[frames] >= 0) & (here != slots[:, None])
-    used = np.flatnonzero(other.any(axis=0))
-    keypoints = np.where(other[:, used, None, None], sequence.keypoints[frames][:, used], np.nan).swapaxes(0, 1)
-    boxes = np.where(other[:, used, None], sequence.boxes[frames][:, used, :4], np.nan).swapaxes(0, 1)
+    other = (sequence.track_ids[frames] >= 0) & (np.arange(sequence.track_ids.shape[1]) != slots[:, None])
     scene = Scene(
-        track, None, (keypoints, boxes), sequence.size, np.zeros(len(rows)), False, False,
+        track, None, Others(sequence, frames, other), sequence.size, np.zeros(len(rows)), False, False,
         radii(track, layout, alone=True), layout, rows, alone=True,
     )  # fmt: skip
     yield scene, frames, slots

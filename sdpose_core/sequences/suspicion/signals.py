@@ -165,9 +165,10 @@ def _people(scene: Scene, points: np.ndarray) -> tuple[np.ndarray, ...]:
     """The same joint of somebody else at the same place; a place within somebody else's box."""
     where, radius = scene.track.keypoints[:, points], scene.radius[:, points]
     shared, covered = np.zeros(radius.shape, np.float32), np.zeros(radius.shape, bool)
-    for theirs, box in zip(*scene.others, strict=True):
-        shared = np.fmax(shared, 1 - distance(where, theirs[:, points]) / radius / 3)
-        covered |= ((where > box[:, None, :2]) & (where < box[:, None, 2:4])).all(axis=-1)
+    for rows, theirs, boxes in scene.others.each(points):
+        here = where[rows]
+        shared[rows] = np.fmax(shared[rows], 1 - distance(here, theirs) / radius[rows] / 3)
+        covered[rows] |= ((here > boxes[:, None, :2]) & (here < boxes[:, None, 2:4])).all(axis=-1)
     return shared, covered
 
 

@@ -134,4 +134,7 @@ def test_a_page_shows_the_person_and_names_what_cannot_be_read(clip: SyntheticCl
     write_check_page(tmp_path / "check.html", rows, 1)
     text = (tmp_path / "check.html").read_text()
     assert "&lt;clip&gt;" in text and "<clip>" not in text
-    assert "frame 7 (0.28 s), person 0: 0.90 (jump; left_wrist)" in text and "2 frames to look at, of 1 clip" in text
+    assert (
+        "frame 7 (0.28 s), person 0: 90% likely to be wrong (jump; left_wrist)" in text
+        and "2 frames to look at, of 1 clip" in text
+    )

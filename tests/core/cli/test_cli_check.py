@@ -137,7 +137,7 @@ def test_info_lists_the_doubtful_frames_of_each_person(tmp_path: Path, capsys: p
     assert main(["info", str(tmp_path / "a.pose.npz"), "--check"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert "check: 0.2% of the points are doubtful (distrust of .5 or more)" in said
-    assert "    frame 185 (7.4 s), person 0: 0.95 (jump; left_wrist)" in said
+    assert "    frame 185 (7.4 s), person 0: 95% likely to be wrong (jump; left_wrist)" in said
     assert "    ... and 3 more (--json shows all)" in said
     assert main(["info", str(tmp_path / "a.pose.npz"), "--check", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["check"]

@@ -189,7 +189,7 @@ def test_export_with_the_video(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     words = ["export", tmp_path / "dance.pose.npz", "--to", "coco", "--frames", "edited", "-o", tmp_path / "out"]
     assert main([*map(str, words), "--video", str(tmp_path / "dance.mp4")]) == 0
     printed = capsys.readouterr()
-    assert "3 pictures in" in printed.err and "the last 1 are in val.json" in printed.err
+    assert "3 pictures in" in printed.err and "1 of them for val.json" in printed.err
     assert [Path(line).name for line in printed.out.split()] == [
         "dance_results.json", "dance_annotations.json", "train.json", "val.json",
     ]  # fmt: skip

@@ -259,3 +259,9 @@ def test_frames_of_a_video_have_its_rate_and_no_file_names(tmp_path: Path, capsy
     words = ["import", tmp_path / "walk_annotations.json", "--overwrite", "--video", tmp_path / "other.mp4"]
     assert main([*map(str, words)]) == 2
     assert "other.mp4 has 64 x 48 pixels, the annotations are of 200 x 200" in capsys.readouterr().err
+
+
+def test_other_commands_name_the_one_that_reads_annotations(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = write(tmp_path / "a.json", coco([person()]))
+    assert main(["draw", str(file)]) == 1
+    assert "COCO annotations: `sdpose import` reads them" in capsys.readouterr().err

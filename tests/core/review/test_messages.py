@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from review_clips import two_people
-from review_server import EDIT, aiohttp, with_server
+from review_server import EDIT, TOKEN, aiohttp, with_server
 
 from sdpose_core.errors import InputError
 from sdpose_core.images import write_png
 from sdpose_core.review import files as files_module
+from sdpose_core.review.serving import make_app
 
 
 @pytest.fixture
@@ -116,6 +117,21 @@ def test_a_name_that_is_not_unicode_is_shown(tmp_path):
             assert (await answer.json())["name"] == "caf__reviewed.pose.npz"
 
     with_server(path, use)
+
+
+@pytest.mark.parametrize(("port", "status"), [(80, 200), (8080, 403)])
+def test_the_usual_port_is_left_out_by_browsers(clip, port, status):
+    from aiohttp.test_utils import TestClient, TestServer
+
+    async def ask() -> int:
+        session = files_module.open_review(clip)
+        async with TestClient(TestServer(make_app(session, TOKEN, port))) as client:
+            headers = {"Host": "localhost", "Origin": "http://localhost"}
+            async with client.post(f"/{TOKEN}/api/edit", json=EDIT, headers=headers) as answer:
+                session.close()
+                return answer.status
+
+    assert asyncio.run(ask()) == status
 
 
 def test_a_port_that_no_machine_has_is_an_error_of_one_line(clip):

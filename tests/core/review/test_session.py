@@ -363,7 +363,7 @@ def test_files_that_are_no_poses_are_refused(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for name, words in (
         ("a.txt", "expected a .pose.npz"),
-        ("empty", "no .pose.npz of a picture"),
+        ("empty", "no .pose.npz in it"),
         ("no.pose.npz", "no such file"),
     ):
         assert main(["review", str(tmp_path / name), "--no-browser"]) == 1

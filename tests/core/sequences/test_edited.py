@@ -11,6 +11,7 @@ import pytest
 from sdpose_core.errors import InputError
 from sdpose_core.poses import OF_POINTS, PoseSequence
 from sdpose_core.sequences.cleaning import CleanOptions, clean
+from sdpose_core.sequences.flips import repair_flips
 from sdpose_core.sequences.tracks import by_track, join_tracks, split_tracks
 
 NO_CLEANING = CleanOptions(0, -1, outliers=0, fill_gaps=0, smooth=0, smooth_hands=0, smooth_face=0, hide_faces=False)
@@ -77,6 +78,25 @@ def test_cleaning_leaves_points_edited_by_hand_alone():
     np.testing.assert_array_equal(result.keypoints[edited], given.keypoints[edited])
     assert np.isfinite(clean(replace(given, edited=None)).keypoints[11, 0, 3]).all()  # it would have been filled
     np.testing.assert_array_equal(result.scores[edited], given.scores[edited])
+
+
+def test_the_limb_of_a_point_edited_by_hand_is_not_exchanged():
+    left, right = 15, 16  # ankles
+    keypoints = np.zeros((20, 1, 17, 2)) + np.arange(17)[:, None] * [60, 7] + np.arange(20)[:, None, None, None] * 0.1
+    keypoints[10, 0, [11, 12, 13, 14, 15, 16]] = keypoints[10, 0, [12, 11, 14, 13, 16, 15]]
+    scores = np.full((20, 1, 17), 0.4) + np.arange(17) / 100
+    edited = np.zeros((20, 1, 17), bool)
+    keypoints[10, 0, left] = keypoints[9, 0, left]  # what the user put right: the other ankle was left as it was
+    edited[10, 0, left] = True
+    given = PoseSequence(
+        keypoints, scores, np.tile([0, 0, 400, 200, 1], (20, 1, 1)), np.zeros((20, 1)), np.arange(20),
+        np.arange(20) / 25, (400, 200), Fraction(25), "coco_17",
+    )  # fmt: skip
+    exchanged = repair_flips(given)
+    assert not np.array_equal(exchanged.keypoints[10, 0, right], given.keypoints[10, 0, right])  # as it would be
+    result = repair_flips(replace(given, edited=edited))
+    np.testing.assert_array_equal(result.keypoints, given.keypoints)
+    np.testing.assert_array_equal(result.scores, given.scores)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def find_picture(sequence: PoseSequence, path: Path, given: Path | None) -> Path
     if given is None:
         return find_video(sequence, path)
     picture = given / Path(str(sequence.meta.get("source") or "-")).name if os.path.isdir(given) else given
-    return picture if picture.is_file() else None
+    return picture if os.path.isfile(picture) else None
 
 
 class ClipStore:

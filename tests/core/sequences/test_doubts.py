@@ -82,7 +82,7 @@ def test_figures_name_frames_of_the_source_and_points() -> None:
         ],
     }  # fmt: skip
     line = in_words(found["worst"][0])
-    assert line.startswith("frame 1010 (0.4 s), person 3: 0.90 (") and "left_knee, left_wrist" in line
+    assert line.startswith("frame 1010 (0.4 s), person 3: 90% likely to be wrong (") and "left_knee, left_wrist" in line
     assert described(given, doubts_of(given)[1])["frame"] == 1070
     assert doubtful_share(given, 8) == pytest.approx(1 / (FRAMES * 17))
 

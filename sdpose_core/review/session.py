@@ -225,7 +225,8 @@ class ReviewSession:
         """Write the frames that were looked at as training data. Returns the folder, its pictures and people."""
         if self.store is None or self.pictures is None:
             raise InputError("training data need the pictures: name the video or the folder of pictures")
-        return self.store.save_training(self, folder or "training_data")
+        with self._saving:  # two pages may ask at once
+            return self.store.save_training(self, folder or "training_data")
 
     def state(self) -> dict[str, Any]:
         """Counts for the page."""

@@ -309,7 +309,7 @@ def test_training_data_of_pictures_of_different_sizes(tmp_path):
         replace(part, size=size, frame_rate=None, meta={"source": f"{name}.png"}).save(tmp_path / f"{name}.pose.npz")
         write_png(tmp_path / f"{name}.png", np.full((size[1], size[0], 3), 50 * number, np.uint8))
     session = open_folder_review(tmp_path)
-    with pytest.raises(InputError, match="no frame was corrected"):
+    with pytest.raises(InputError, match="no point was placed by hand and nobody was found right"):
         session.save_training()
     session.edit({"kind": "move", "t": 1, "id": 4, "points": [0], "to": [[7, 8]], "spread": 0})
     session.edit({"kind": "check", "from": 2, "to": 2, "id": 9, "checked": True})

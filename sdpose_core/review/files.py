@@ -166,6 +166,6 @@ def write_looked_at(session: ReviewSession, out: Path, name: str) -> tuple[Path,
     people = (sequence.track_ids >= 0).sum(axis=1)
     frames = np.flatnonzero(people).tolist()
     if not frames or session.pictures is None:
-        raise InputError("no point was placed by hand and nobody was found right yet: training data are made of these frames")
+        raise InputError("no point was placed by hand and nobody was found right yet: training data are made of these")
     write_training_data(sequence, frames, session.pictures.picture, out, name, sizes=session.sizes)
     return out, len(frames), int(people.sum())

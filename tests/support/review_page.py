@@ -68,7 +68,7 @@ def opened(browser: Any, clip: Path, query: str = "", size: tuple[int, int] = (1
         review.open(query)
         yield review
         page.close()
-        assert review.problems == []
+        assert not review.problems, review.problems
 
 
 class ReviewPage:

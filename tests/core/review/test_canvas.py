@@ -125,7 +125,7 @@ def test_a_sequence_without_points_has_a_timeline():
 def test_edits_made_before_the_distrust_came_give_the_same_as_after(monkeypatch):
     go = threading.Event()
 
-    def late(sequence: PoseSequence) -> PoseSequence:
+    def late(sequence: PoseSequence, **_: Any) -> PoseSequence:
         assert go.wait(20)
         return with_distrust(sequence)
 

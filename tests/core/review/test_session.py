@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -276,6 +277,15 @@ def test_distrust_is_computed_while_the_review_is_open(clip):
     session.edit({"kind": "restore", "from": 10, "to": 10, "id": 4, "points": [9]})
     assert of_person(session.result(), 4, "distrust")[10, 9] == of_person(expected, 4, "distrust")[10, 9]
     session.close()
+
+
+def test_closing_stops_what_is_computed(clip):
+    two_people(4000, 133, "coco_wholebody_133").save(clip)
+    session = open_review(clip)
+    assert session.computing
+    session.close()
+    assert not session.computing and session.canvas.opened.distrust is None
+    assert not any(thread.name == session._learning.name for thread in threading.enumerate())
 
 
 def test_distrust_of_people_is_of_the_worst_part():

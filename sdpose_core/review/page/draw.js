@@ -1,6 +1,7 @@
 /** The skeletons as SVG in pixels of the screen. Whoever is not selected is a few paths, however many points. */
 
 import { distrustColor, distrustStep, personColor } from "./colors.js";
+import { byId } from "./elements.js";
 import { placed } from "./labels.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -104,7 +105,9 @@ function nameLabels(figures, app) {
     const [x, y] = [0, 1].map((axis) => Math.min(...here.map((p) => p[axis])));
     return [{ id, text: app.texts.person(id), x, y: y - 14 }];
   });
-  return placed(wanted, [width, height])
+  const card = byId("reason-card");
+  const covered = card.hidden ? [0, 0] : [card.offsetLeft + card.offsetWidth, card.offsetTop + card.offsetHeight];
+  return placed(wanted, [width, height], covered)
     .map(({ text, x, y }, i) => label(text, [x, y], personColor(wanted[i].id, 75), "name"));
 }
 

@@ -10,13 +10,15 @@ function widthOf(text) {
 
 const overlaps = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width && Math.abs(a.y - b.y) < HEIGHT;
 
-/** Places [{text, x, y, width}] for `wanted` [{text, x, y}] (left end of the base line) on a stage of `size` (w, h). */
-export function placed(wanted, [w, h]) {
+/** Places [{text, x, y, width}] for `wanted` [{text, x, y}] (left end of the base line) on a stage of `size` (w, h).
+ * `covered`: right and lower edge of what lies over the stage's upper left corner. */
+export function placed(wanted, [w, h], covered) {
   const done = [];
   for (const { text, x, y } of wanted) {
     const width = widthOf(text);
     const place = { text, width, x: Math.max(Math.min(x, w - width - 4), 4), y: Math.max(Math.min(y, h - 6), HEIGHT) };
-    const free = (top) => !done.some((other) => overlaps({ ...place, y: top }, other));
+    const hidden = (top) => place.x < covered[0] && top - HEIGHT < covered[1];
+    const free = (top) => !hidden(top) && !done.some((other) => overlaps({ ...place, y: top }, other));
     const steps = Array.from({ length: Math.ceil(h / HEIGHT) }, (_, step) => step * HEIGHT);
     const tops = steps.flatMap((step) => [place.y - step, place.y + step]);
     place.y = tops.find((top) => top >= HEIGHT && top <= h - 6 && free(top)) ?? place.y;

@@ -175,9 +175,9 @@ class App {
     return Boolean(person && person.first <= to && person.last >= from);
   }
 
-  /** Call `call` once frame `t` is here, unless another frame is shown by then. */
+  /** Call `call` once frame `t` is here as it is now, unless another frame is shown by then. */
   whenHere(t, call) {
-    if (this.cache.get(t)) return call();
+    if (this.cache.fresh(t)) return call();
     if (this.state.frame !== t) return undefined;
     this.cache.want(t, t);
     return setTimeout(() => this.whenHere(t, call), 30);

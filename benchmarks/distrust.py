@@ -109,7 +109,7 @@ def _write_table(clips: dict[str, Sequence[Estimated]]) -> None:
             for clip in some:
                 sequence, raw = _case(clip, form)
                 found.add(sequence, raw, errors(sequence, _truth_of(form, clip.truth)), form)
-    knots = knots_of((form, found) for (_, form), found in samples.items())
+    knots = knots_of((form, found) for (name, form), found in samples.items() if name == "preview")
     curves = {}
     for (name, form), found in samples.items():
         curves[f"{name} {form}"] = fit(found, form, knots, GROUPS if name == "preview" else list(found.wrong))

@@ -166,7 +166,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The first line of a journal and its entries; empty if there is none."""
     content = path.read_bytes() if path.exists() else b""
     whole = content[: content.rfind(b"\n") + 1].decode()
-    lines = [parse_json(line, str(path), DAMAGED) for line in whole.splitlines()]
+    lines = [parse_json(line, str(path), DAMAGED) for line in whole.splitlines() if line.strip()]
     return (lines[0], lines[1:]) if lines else ({}, [])
 
 

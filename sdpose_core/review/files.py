@@ -108,7 +108,7 @@ def find_picture(sequence: PoseSequence, path: Path, given: Path | None) -> Path
     if given is None:
         return find_video(sequence, path)
     picture = given / Path(str(sequence.meta.get("source") or "-")).name if os.path.isdir(given) else given
-    return picture if picture.is_file() else None
+    return picture if os.path.isfile(picture) else None
 
 
 class ClipStore:
@@ -166,6 +166,6 @@ def write_looked_at(session: ReviewSession, out: Path, name: str) -> tuple[Path,
     people = (sequence.track_ids >= 0).sum(axis=1)
     frames = np.flatnonzero(people).tolist()
     if not frames or session.pictures is None:
-        raise InputError("no frame was corrected or found right yet: training data are made of these")
+        raise InputError("no point was placed by hand and nobody was found right yet: training data are made of these")
     write_training_data(sequence, frames, session.pictures.picture, out, name, sizes=session.sizes)
     return out, len(frames), int(people.sum())

@@ -35,14 +35,15 @@ def open_folder_review(
     """
     notes: list[str] = []
     parts = _parts_in(folder, notes)
+    sequence = stacked([part.poses for part in parts])
     digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
     name = folder.resolve().name
     about = {"sequence": name, "sha256": digest, "frames": len(parts)}
     shown = _pictures_of(parts, pictures, notes)
     with open_journal(folder / f"{output_name(name, folder)}{JOURNAL}", about, notes) as journal:
         return ReviewSession(
-            stacked([part.poses for part in parts]), name=name, journal=journal, pictures=shown, estimate=estimate,
-            store=FolderStore(parts), sizes=[part.poses.size for part in parts], notes=notes,
+            sequence, name=name, journal=journal, pictures=shown, estimate=estimate, store=FolderStore(parts),
+            sizes=[part.poses.size for part in parts], notes=notes,
         )  # fmt: skip
 
 

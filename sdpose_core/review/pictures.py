@@ -178,7 +178,7 @@ def find_video(sequence: PoseSequence, path: Path) -> Path | None:
     """The video, picture or folder that the poses of the file `path` state as their source, if it lies beside the file,
     in the folder above or in the current one."""
     name = str(sequence.meta.get("source") or "")
-    if not name or Path(name).name != name:
+    if name in ("", "..") or Path(name).name != name:
         return None
     places = [folder / name for folder in (path.absolute().parent, path.absolute().parent.parent, Path.cwd())]
-    return next((place for place in places if place.exists()), None)
+    return next((place for place in places if os.path.exists(place)), None)  # the name may be any text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from ..poses import OF_POINTS, PoseSequence
 from ..sequences.distrust import with_distrust
 from .canvas import PLACED, Canvas, Change
 
@@ -22,25 +24,19 @@ OF_PEOPLE = frozenset({"exchange_ids", "exchange_sides", "split", "join", "remov
 def refresh(canvas: Canvas, change: Change) -> None:
     """Compute the distrust again near the ends of an edit, except of points that were decided by hand."""
     for end in sorted(set(change.frames or ())):
-        low, high = max(end - NEAR, 0), min(end + NEAR, len(canvas) - 1)
+        start, near = max(end - WINDOW, 0), slice(max(end - NEAR, 0), end + NEAR + 1)
+        again = _judged(canvas, slice(start, end + WINDOW + 1))
         ids = np.unique(canvas.track_ids[max(end - 1, 0) : end + 2])
-        for track_id in ids[ids >= 0].tolist():
-            _refresh_person(canvas, track_id, end, low, high)
+        wanted = np.isin(canvas.track_ids[near], ids[ids >= 0]) & ~canvas.checked[near]
+        frames, slots, points = np.nonzero(wanted[..., None] & (canvas.marks[near] < PLACED))
+        frames += near.start
+        for name in ("distrust", "distrust_reasons"):
+            canvas.put(name, (frames, slots, points), getattr(again, name)[frames - start, slots, points])
 
 
-def _refresh_person(canvas: Canvas, track_id: int, end: int, low: int, high: int) -> None:
-    frames, slots = canvas.places(max(end - WINDOW, 0), min(end + WINDOW, len(canvas) - 1), track_id)
-    opened = canvas.opened
-    person = replace(
-        opened, keypoints=canvas.keypoints[frames, slots][:, None], scores=canvas.scores[frames, slots][:, None],
-        boxes=canvas.boxes[frames, slots][:, None], track_ids=canvas.track_ids[frames, slots][:, None],
-        frame_index=opened.frame_index[frames], pts=opened.pts[frames], distrust=None, distrust_reasons=None,
-        edited=None,
-    )  # fmt: skip
-    again = with_distrust(person)
-    assert again.distrust is not None and again.distrust_reasons is not None
-    near = (frames >= low) & (frames <= high) & ~canvas.checked[frames, slots]
-    rows, points = np.nonzero(near[:, None] & (canvas.marks[frames, slots] < PLACED))
-    index = (frames[rows], slots[rows], points)
-    canvas.put("distrust", index, again.distrust[rows, 0, points])
-    canvas.put("distrust_reasons", index, again.distrust_reasons[rows, 0, points])
+def _judged(canvas: Canvas, frames: slice) -> PoseSequence:
+    """Everybody in some frames, with distrust."""
+    arrays = {name: getattr(canvas, name)[frames] for name in ("keypoints", "scores", "boxes", "track_ids")}
+    times = {name: getattr(canvas.opened, name)[frames] for name in ("frame_index", "pts")}
+    none: dict[str, Any] = dict.fromkeys(OF_POINTS)
+    return with_distrust(replace(canvas.opened, **arrays, **times, **none))

@@ -44,6 +44,10 @@ class Store(Protocol):
         ...
 
 
+class _Closed(Exception):
+    """The review was closed while something was computed for it."""
+
+
 class ReviewSession:
     """One review. All methods may be called by any thread; those that fail raise `InputError` and change nothing.
 
@@ -73,6 +77,8 @@ class ReviewSession:
         self.name, self.journal, self.pictures, self.store = name, journal, pictures, store
         self.estimate, self.sizes, self.notes = estimate, sizes, list(notes)
         self.version = 0
+        self._closed = False
+        self._learning: threading.Thread | None = None
         self.saved_as: Path | None = None
         self._lock, self._saving = threading.RLock(), threading.Lock()
         self.done, self.undone = active_edits(journal.entries)
@@ -81,13 +87,16 @@ class ReviewSession:
         saves = ["saved" in entry for entry in journal.entries]
         self._saved = saves[-1] if any(saves) else not self.done
         if self.computing:
-            threading.Thread(target=self._learn, args=(sequence,), daemon=True).start()
+            self._learning = threading.Thread(target=self._learn, args=(sequence,), daemon=True)
+            self._learning.start()
 
     def _learn(self, sequence: PoseSequence) -> None:
         """Compute the distrust, which takes long for a long clip or many edits, while the page is in use."""
         try:
-            known = sequence if sequence.distrust is not None else with_distrust(sequence)
-            while self.computing:
+            known = sequence
+            if sequence.distrust is None:
+                known = with_distrust(sequence, on_piece=self._stop_if_closed)
+            while self.computing and not self._closed:
                 with self._lock:
                     done = list(self.done)
                 canvas, changes = self._applied(known, done, judge=True)
@@ -95,8 +104,14 @@ class ReviewSession:
                     if self.done == done:
                         self.canvas, self._changes, self.computing = canvas, changes, False
                         self.version += 1
+        except _Closed:
+            pass
         finally:
             self.computing = False
+
+    def _stop_if_closed(self) -> None:
+        if self._closed:
+            raise _Closed
 
     # --- edits ------------------------------------------------------------------------------------------------------
 
@@ -225,7 +240,8 @@ class ReviewSession:
         """Write the frames that were looked at as training data. Returns the folder, its pictures and people."""
         if self.store is None or self.pictures is None:
             raise InputError("training data need the pictures: name the video or the folder of pictures")
-        return self.store.save_training(self, folder or "training_data")
+        with self._saving:  # two pages may ask at once
+            return self.store.save_training(self, folder or "training_data")
 
     def state(self) -> dict[str, Any]:
         """Counts for the page."""
@@ -251,7 +267,10 @@ class ReviewSession:
             self.pictures.stop()
 
     def close(self) -> None:
-        """Close the journal and the pictures."""
+        """Close the journal and the pictures, and stop computing."""
+        self._closed = True
+        if self._learning is not None:
+            self._learning.join()  # Python must not end while it is at work
         self.journal.close()
         if self.pictures is not None:
             self.pictures.close()

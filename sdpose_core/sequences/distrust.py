@@ -6,6 +6,7 @@ points (`suspicion.calibration`). Nothing is looked at but the sequence itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -28,12 +29,15 @@ _WEIGHTY = 0.5
 """A reason adds this much or more to the log-odds, or more than every other reason."""
 
 
-def with_distrust(sequence: PoseSequence, raw: PoseSequence | None = None) -> PoseSequence:
+def with_distrust(
+    sequence: PoseSequence, raw: PoseSequence | None = None, *, on_piece: Callable[[], None] = lambda: None
+) -> PoseSequence:
     """The sequence with `distrust` (T, P, K) and `distrust_reasons` (T, P, K).
 
     Args:
         sequence: as estimated, or cleaned (its meta says which).
         raw: the same frames before cleaning, if they are known: the figures are better with them.
+        on_piece: called between pieces of the work; may raise to stop.
 
     Distrust is NaN for absent points, and 0 for points placed by hand. `meta["distrust"]` names the calibration,
     and the groups of points for which the estimator has none of its own.
@@ -42,7 +46,7 @@ def with_distrust(sequence: PoseSequence, raw: PoseSequence | None = None) -> Po
     raw = raw if raw is not None and "clean" in sequence.meta else None
     _check_raw(sequence, raw)
     used = choose_calibration(sequence, raw)
-    distrust, reasons = _judge_all(sequence, raw, used)
+    distrust, reasons = _judge_all(sequence, raw, used, on_piece)
     if sequence.edited is not None:
         by_hand = sequence.edited & np.isfinite(distrust)
         distrust[by_hand], reasons[by_hand] = 0, 0
@@ -53,13 +57,16 @@ def with_distrust(sequence: PoseSequence, raw: PoseSequence | None = None) -> Po
     return replace(sequence, distrust=distrust, distrust_reasons=reasons, meta={**sequence.meta, "distrust": note})
 
 
-def _judge_all(sequence: PoseSequence, raw: PoseSequence | None, used: Calibration) -> tuple[np.ndarray, np.ndarray]:
+def _judge_all(
+    sequence: PoseSequence, raw: PoseSequence | None, used: Calibration, on_piece: Callable[[], None]
+) -> tuple[np.ndarray, np.ndarray]:
     """Distrust and reasons (T, P, K) each; person by person and in chunks of points, to save memory."""
     distrust = np.full(sequence.scores.shape, np.nan, np.float32)
     reasons = np.zeros(sequence.scores.shape, np.uint16)
     count = sequence.scores.shape[2]
     for scene, frames, slots in scenes(sequence, raw):
         for first in range(0, count, POINTS_AT_ONCE):
+            on_piece()
             points = np.arange(first, min(first + POINTS_AT_ONCE, count))
             probability, why = judge(scene, points, used)
             where = frames[:, None], slots[:, None], points

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from sdpose_core.poses import PoseSequence
+from sdpose_core.sequences.distrust import REASONS
 
 
 def two_people(frames: int = 40, points: int = 17, keypoint_set: str = "coco_17") -> PoseSequence:
@@ -42,3 +44,23 @@ def of_person(sequence: PoseSequence, track_id: int, name: str = "keypoints") ->
 def without_optional(sequence: PoseSequence) -> PoseSequence:
     """The sequence without distrust and edits."""
     return replace(sequence, distrust=None, distrust_reasons=None, edited=None)
+
+
+def doubted(sequence: PoseSequence, doubts: dict[tuple[int, int], float], points: Any, reason: str) -> PoseSequence:
+    """The sequence with {(frame, id): distrust} in `points`, and little elsewhere."""
+    distrust, reasons = np.full(sequence.scores.shape, 0.05), np.zeros(sequence.scores.shape, np.uint16)
+    for (t, track_id), value in doubts.items():
+        slot = sequence.track_ids[t].tolist().index(track_id)
+        distrust[t, slot, points], reasons[t, slot, points] = value, 1 << REASONS.index(reason)
+    return replace(sequence, distrust=distrust, distrust_reasons=reasons)
+
+
+def crowd(count: int) -> PoseSequence:
+    """`two_people` with more of them."""
+    two = two_people()
+    copies = (count + 1) // 2
+    shifted = [two.keypoints + np.array([7.0 * i, 5.0 * i]) for i in range(copies)]
+    return replace(
+        two, keypoints=np.concatenate(shifted, 1)[:, :count], scores=np.tile(two.scores, (1, copies, 1))[:, :count],
+        boxes=np.tile(two.boxes, (1, copies, 1))[:, :count], track_ids=np.tile(np.arange(count), (len(two), 1)),
+    )  # fmt: skip

@@ -6,12 +6,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chromium import find_chromium
+from review_clips import doubted, two_people
 
 from sdpose_core.poses import PoseSequence
 from sdpose_core.review.files import open_review
@@ -68,7 +69,15 @@ def opened(browser: Any, clip: Path, query: str = "", size: tuple[int, int] = (1
         review.open(query)
         yield review
         page.close()
-        assert review.problems == []
+        assert not review.problems, review.problems
+
+
+def opened_doubted(
+    browser: Any, folder: Path, doubts: dict[tuple[int, int], float], points: Any = 9, reason: str = "jump"
+) -> AbstractContextManager[ReviewPage]:
+    """The page with `two_people` in a file clip.pose.npz, of whom {(frame, id): distrust} is doubted in `points`."""
+    doubted(two_people(), doubts, points, reason).save(folder / "clip.pose.npz")
+    return opened(browser, folder / "clip.pose.npz")
 
 
 class ReviewPage:

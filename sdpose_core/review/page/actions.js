@@ -1,6 +1,8 @@
 /** What can be done to the poses: each action sends one edit operation, and says in the status line what it did. */
 
 export class Actions {
+  #history = []; // frames [from, to] of the edit after which so many can be undone, of those made here
+
   constructor(app) {
     this.app = app;
   }
@@ -18,6 +20,7 @@ export class Actions {
     app.state.set({ busy: app.state.busy + 1 });
     try {
       const answer = await app.api.post(path, body);
+      app.bars.clearError();
       app.takeOver(answer);
       app.say(typeof note === "function" ? note(answer) : note);
       return answer;
@@ -30,27 +33,42 @@ export class Actions {
     }
   }
 
-  /** Send one operation; its note is the text `done.KIND` with `values`. */
+  /** Send one operation; its note is the text `done.KIND` with `values`, or what `values(answer)` gives. */
   edit(op, values = {}) {
     const from = op.from ?? op.t;
     const where = this.app.whereText(from, Array.isArray(op.to) ? from : op.to ?? from);
-    const text = this.app.texts.t(`done.${op.kind}`, { ...values, where });
-    return this.send("api/edit", { op }, text);
+    const given = typeof values === "function" ? values : () => values;
+    const note = (answer) => this.app.texts.t(`done.${op.kind}`, { where, ...given(answer) });
+    const frames = op.kind === "join" ? undefined : [from, Array.isArray(op.to) ? from : op.to ?? from];
+    return this.#send("api/edit", { op }, note, frames);
   }
 
-  /** Id of the selected person; null, with a hint, if nobody is selected. */
-  #person(present = this.app.state.scope === "frame") {
-    const { state, cache, texts } = this.app;
-    if (state.person === null) {
-      this.app.say(texts.t("choose_person"));
-      return null;
-    }
-    const here = cache.get(state.frame)?.people.some((person) => person.id === state.person);
-    if (present && !here) {
-      this.app.say(texts.t("person_absent", { name: texts.person(state.person) }));
-      return null;
-    }
-    return state.person;
+  /** Send one operation with a note made from the answer; what it changes is found again by undo and redo. */
+  async #send(path, body, note, frames) {
+    const answer = await this.send(path, body, note);
+    if (answer) this.#history[answer.undo] = frames;
+    return answer;
+  }
+
+  /** Whether the selected person is in one of the frames that a change applies to, as far as the page knows. */
+  get applies() {
+    return this.app.isIn(this.app.state.person, ...this.frames);
+  }
+
+  /** Whether the selected person is marked as right in all these frames; of a range only the frame shown is known. */
+  isChecked() {
+    const { app } = this;
+    return app.state.scope === "frame" && Boolean(app.personHere(app.state.person)?.checked);
+  }
+
+  /** Id of the selected person; null, with a hint, if nobody is selected or they are not in `frames`. */
+  #person([from, to] = this.frames) {
+    const { app } = this;
+    const { person } = app.state;
+    if (app.isIn(person, from, to)) return person;
+    const values = { name: app.texts.person(person), where: app.whereText(from, to) };
+    app.say(app.texts.t(person === null ? "choose_person" : "person_absent", values));
+    return null;
   }
 
   /** Points that point actions apply to: the selected one, or the selected hand or face; null if none is. */
@@ -69,8 +87,17 @@ export class Actions {
     const rounded = to.map((at) => at.map((value) => Math.round(value * 100) / 100));
     app.preview = { id, t, to: new Map(points.map((k, i) => [k, rounded[i]])) };
     const op = { kind: "move", t, id, points, to: rounded, spread: state.spread };
-    const follow = state.spread ? app.texts.t("done.follow", { n: state.spread }) : "";
-    return this.edit(op, { points: app.pointsText(points), follow });
+    const shown = app.cache.get(t)?.people.find((person) => person.id === id);
+    const done = app.texts.t(points.some((k) => shown?.points[k]) ? "done.moved" : "done.placed");
+    return this.edit(op, (answer) => ({ done, points: app.pointsText(points), follow: this.#follow(t, answer) }));
+  }
+
+  /** Which frames follow a correction in frame `t`, in words. */
+  #follow(t, { changed: [from, to] }) {
+    const { app } = this;
+    if (from === to) return "";
+    if (t - from === to - t) return app.texts.t("done.follow", { n: to - t });
+    return app.texts.t("done.follow_frames", { from: app.number(from), to: app.number(to) });
   }
 
   #pointsOrAll() {
@@ -127,7 +154,7 @@ export class Actions {
   }
 
   exchangeIds(other) {
-    const id = this.#person(false);
+    const id = this.#person();
     if (id === null || other === null) return null;
     const [from, to] = this.frames;
     const values = { a: this.app.texts.person(id), b: this.app.texts.person(other) };
@@ -136,10 +163,13 @@ export class Actions {
 
   /** From this frame on the selected person gets a new id, and stays selected under it. */
   async split() {
-    const id = this.#person(true);
+    const { state, texts } = this.app;
+    const id = this.#person([state.frame, state.frame]);
     if (id === null) return;
-    const op = { kind: "split", t: this.app.state.frame, id };
-    await this.#selectNew(() => this.edit(op, { name: this.app.texts.person(id) }));
+    const before = new Set(state.people.map((person) => person.id));
+    const added = ({ people }) => people.find((person) => !before.has(person.id))?.id ?? id;
+    const values = (answer) => ({ name: texts.person(id), added: texts.person(added(answer)) });
+    await this.#selectNew(() => this.edit({ kind: "split", t: state.frame, id }, values));
   }
 
   /** Do what makes a new person, and select that one. */
@@ -153,7 +183,7 @@ export class Actions {
 
   /** The selected person becomes `other` in all frames, and stays selected under that id. */
   async join(other) {
-    const id = this.#person(false);
+    const id = this.#person([0, this.app.state.clip.frames - 1]);
     if (id === null || other === null) return;
     const { texts, state } = this.app;
     const values = { a: texts.person(other), b: texts.person(id) };
@@ -171,7 +201,7 @@ export class Actions {
 
   /** Looked at and right: no longer suggested. */
   check(checked = true) {
-    const id = this.#person(true);
+    const id = this.#person();
     if (id === null) return null;
     const [from, to] = this.frames;
     return this.edit({ kind: "check", from, to, id, checked }, { name: this.app.texts.person(id) });
@@ -183,7 +213,8 @@ export class Actions {
     const body = { t: state.frame, id, box: box.map((value) => Math.round(value * 10) / 10) };
     if (points) body.points = points;
     this.app.say(texts.t("estimating"));
-    return this.#selectNew(() => this.send("api/estimate", body, texts.t(id === null ? "done.add" : "done.estimate")));
+    const done = texts.t(id === null ? "done.add" : "done.estimate");
+    return this.#selectNew(() => this.#send("api/estimate", body, done, [state.frame, state.frame]));
   }
 
   undo() {
@@ -197,14 +228,17 @@ export class Actions {
   /** Undo or redo, and go to where something changed if it is not in the frame shown. */
   async #inHistory(name) {
     const { state, texts } = this.app;
-    const note = ({ changed }) => texts.t(`done.${name}`, { where: this.app.whereText(...changed) });
+    const framesOf = ({ undo, changed }) => this.#history[name === "undo" ? undo + 1 : undo] ?? changed;
+    const note = (answer) => texts.t(`done.${name}`, { where: this.app.whereText(...framesOf(answer)) });
     const answer = await this.send(`api/${name}`, {}, note);
-    const [from, to] = answer?.changed ?? [0, state.frame];
+    if (!answer) return;
+    const [from, to] = framesOf(answer);
     if (state.frame < from || state.frame > to) this.app.seek(Math.floor((from + to) / 2));
   }
 
   save(name) {
-    const note = (answer) => this.app.texts.t("done.save", { path: answer.path });
+    if (this.app.state.clip.in_comfy) return this.app.say(this.app.texts.t("save_comfy"));
+    const note = (answer) => this.app.texts.t("done.save", { name: answer.name });
     return this.send("api/save", name ? { name } : {}, note);
   }
 

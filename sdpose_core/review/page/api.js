@@ -28,6 +28,11 @@ export class Api {
     this.texts = texts;
   }
 
+  /** A promise that is fulfilled once all that was posted is answered. */
+  get settled() {
+    return this.#last;
+  }
+
   get(path) {
     return ask(path, {}, this.texts);
   }

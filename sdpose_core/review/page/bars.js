@@ -3,6 +3,9 @@
 import { byId } from "./elements.js";
 import { remember } from "./texts.js";
 
+const READ_MS = 4000; // a note stays so long, and so long more for each letter
+const READ_LETTER_MS = 80;
+
 export class Bars {
   constructor(app) {
     this.app = app;
@@ -12,6 +15,7 @@ export class Bars {
     state.watch(["clip", "undo", "redo", "saved", "busy", "language"], () => this.#showTop());
     state.watch(["clip", "frame", "playing", "language"], () => this.#showTransport());
     state.watch(["mode", "placing", "language"], () => this.#showMode());
+    state.watch(["frame", "person", "mode"], () => this.clearError());
   }
 
   #listenTop() {
@@ -21,7 +25,7 @@ export class Bars {
     byId("save").onclick = () => actions.save();
     byId("save-as").onclick = () => this.saveAs();
     byId("save-training").onclick = () => this.saveTraining();
-    byId("error-close").onclick = () => (byId("errors").hidden = true);
+    byId("error-close").onclick = () => this.clearError();
     byId("help").onclick = () => this.app.keys.show();
     byId("mode-cancel").onclick = () => this.app.pointer.cancel();
     for (const dialog of document.querySelectorAll("dialog")) {
@@ -92,10 +96,25 @@ export class Bars {
     byId("mode-text").textContent = texts.t("mode_place", { name });
   }
 
-  /** Show a sentence until it is closed. */
+  /** Show a sentence until it is closed, something else succeeds, or the user goes elsewhere. */
   fail(text) {
+    this.say("");
     byId("error-text").textContent = text;
     byId("errors").hidden = false;
+  }
+
+  clearError() {
+    byId("errors").hidden = true;
+  }
+
+  /** Show a note for as long as it takes to read it; `stays`: until the next one. */
+  say(text, stays = false) {
+    const status = byId("status");
+    if (text) this.clearError();
+    status.textContent = text;
+    status.title = text;
+    clearTimeout(this.fading);
+    if (!stays) this.fading = setTimeout(() => (status.textContent = ""), READ_MS + text.length * READ_LETTER_MS);
   }
 
   /** Ask for one line of text; null if the dialog was left. */

@@ -2,13 +2,13 @@
 
 const STOPS = [[54, 169, 141], [242, 182, 50], [226, 55, 63]];
 
-/** Hue of a person in degrees: neighbors in number are far apart in color. */
-export function hueOf(id) {
-  return (205 + id * 137.508) % 360;
-}
+const HUES = [205, 28, 130, 300, 55, 350, 170, 262, 82, 325]; // degrees; any six in a row differ clearly
+const LIGHTER = [0, 14, -14];
 
-export function personColor(id, lightness = 60, alpha = 1) {
-  return `hsl(${hueOf(id).toFixed(1)} 88% ${lightness}% / ${alpha})`;
+/** The color of a person: of its hue, and once all hues are used, lighter or darker. */
+export function personColor(id, lightness = 60) {
+  const shade = lightness + LIGHTER[Math.floor(id / HUES.length) % LIGHTER.length];
+  return `hsl(${HUES[id % HUES.length]} 88% ${Math.min(shade, 85)}%)`;
 }
 
 /** Green to yellow to red for a probability 0..1 that a point is wrong; gray where it is not known. */

@@ -1,6 +1,8 @@
 /** The skeletons as SVG in pixels of the screen. Whoever is not selected is a few paths, however many points. */
 
 import { distrustColor, distrustStep, personColor } from "./colors.js";
+import { byId } from "./elements.js";
+import { placed } from "./labels.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARKS = ["", " follows", " placed", " follows"]; // classes of joints by how they came about
@@ -93,12 +95,20 @@ function trail(figure, app) {
   return [shape("polyline", { class: "trail", points: points.map((p) => p.map(fixed).join(",")).join(" ") })];
 }
 
-function nameLabel(figure, app) {
-  const here = figure.at.filter(Boolean);
-  if (!here.length) return [];
-  const x = Math.min(...here.map((p) => p[0]));
-  const y = Math.max(Math.min(...here.map((p) => p[1])) - 14, 16);
-  return [label(app.texts.person(figure.id), [x, y], personColor(figure.id, 75))];
+/** The names of all who are seen on the stage; the selected person's stands where it wants to. */
+function nameLabels(figures, app) {
+  const { clientWidth: width, clientHeight: height } = app.stage.element;
+  const seen = ([x, y]) => x >= 0 && y >= 0 && x <= width && y <= height;
+  const wanted = [...figures].reverse().flatMap(({ id, at }) => {
+    const here = at.filter((p) => p && seen(p));
+    if (!here.length) return [];
+    const [x, y] = [0, 1].map((axis) => Math.min(...here.map((p) => p[axis])));
+    return [{ id, text: app.texts.person(id), x, y: y - 14 }];
+  });
+  const card = byId("reason-card");
+  const covered = card.hidden ? [0, 0] : [card.offsetLeft + card.offsetWidth, card.offsetTop + card.offsetHeight];
+  return placed(wanted, [width, height], covered)
+    .map(({ text, x, y }, i) => label(text, [x, y], personColor(wanted[i].id, 75), "name"));
 }
 
 function figureShapes(figure, app) {
@@ -108,7 +118,7 @@ function figureShapes(figure, app) {
   const rest = all.filter(closed);
   const shapes = [...limbs(figure, app), ...dots(figure, app, rest)];
   if (figure.selected) shapes.push(...trail(figure, app));
-  shapes.push(...single.map((k) => joint(figure, app, k)), ...figure.handles.map(handle), ...nameLabel(figure, app));
+  shapes.push(...single.map((k) => joint(figure, app, k)), ...figure.handles.map(handle));
   if (figure.selected && figure.at[app.state.point]) shapes.push(...halo(figure.at[app.state.point], 11));
   return shapes;
 }
@@ -133,7 +143,7 @@ function hoverShapes(figures, app) {
 /** Draw `figures` into `svg`, and the box that is being drawn: (x1, y1, x2, y2) of the screen, or null. */
 export function draw(svg, app, figures, box) {
   const shapes = figures.flatMap((figure) => figureShapes(figure, app));
-  shapes.push(...hoverShapes(figures, app));
+  shapes.push(...nameLabels(figures, app), ...hoverShapes(figures, app));
   if (box) {
     const [x1, y1, x2, y2] = box;
     shapes.push(shape("rect", {

@@ -9,6 +9,7 @@ export function testHandle(app) {
     get point() { return state.point; },
     get range() { return state.range; },
     get version() { return state.version; },
+    get people() { return state.people; },
     get ready() {
       return Boolean(stage.drawn?.whole && stage.drawn.frame === state.frame && !state.busy && !app.preview);
     },
@@ -16,8 +17,12 @@ export function testHandle(app) {
     screen(t, id, k) {
       const point = app.cache.get(t)?.people.find((person) => person.id === id)?.points[k];
       if (!point) return null;
+      return this.toWindow(point[0], point[1]);
+    },
+    /** The same of a place in the source. */
+    toWindow(sourceX, sourceY) {
       const box = stage.element.getBoundingClientRect();
-      const [x, y] = stage.toScreen(point[0], point[1]);
+      const [x, y] = stage.toScreen(sourceX, sourceY);
       return { x: x + box.left, y: y + box.top };
     },
     /** Pixels of the screen for one pixel of the source. */

@@ -4,6 +4,7 @@ import { byId, element } from "./elements.js";
 
 const FIELDS = "input:not([type=checkbox]), textarea, select";
 const NUDGE_WAIT_MS = 350;
+const MOUSE = ["limb", "group", "part", "look", "timeline_zoom", "timeline_pan"]; // texts "mouse.X" and "mouse_does.X"
 
 /** [text key, keys as shown, key that is pressed, modifiers, what it does]. */
 function bindings(app) {
@@ -37,6 +38,9 @@ function bindings(app) {
       ["nudge", "Alt ← → ↑ ↓", "ArrowLeft", "A", () => app.nudger.by(-1, 0)],
       ["", "", "ArrowRight", "A", () => app.nudger.by(1, 0)], ["", "", "ArrowUp", "A", () => app.nudger.by(0, -1)],
       ["", "", "ArrowDown", "A", () => app.nudger.by(0, 1)],
+      ["nudge_ten", "Shift Alt ← → ↑ ↓", "ArrowLeft", "AS", () => app.nudger.by(-10, 0)],
+      ["", "", "ArrowRight", "AS", () => app.nudger.by(10, 0)], ["", "", "ArrowUp", "AS", () => app.nudger.by(0, -10)],
+      ["", "", "ArrowDown", "AS", () => app.nudger.by(0, 10)],
       ["delete", "Delete", "Delete", "", () => actions.deletePoint()],
       ["", "", "Backspace", "", () => actions.deletePoint()],
       ["restore", "R", "r", "", () => actions.restore()], ["copy_previous", "C", "c", "", () => actions.copyPrevious()],
@@ -121,22 +125,28 @@ export class Keys {
     if (this.spaceView === this.app.state.view) this.app.playback.toggle();
   }
 
-  /** The list of all keys. */
+  /** The list of all keys, and what the mouse does with them. */
   show() {
-    const sections = Object.entries(this.groups).map(([group, list]) => {
-      const section = element("section");
-      const table = element("dl");
-      for (const [name, shown] of list) {
-        if (!name) continue;
-        const keys = element("dt");
-        keys.append(element("kbd", shown));
-        table.append(keys, element("dd", this.app.texts.t(`key.${name}`)));
-      }
-      section.append(element("h2", this.app.texts.t(group)), table);
-      return section;
-    });
-    byId("keys-list").replaceChildren(...sections);
+    const { texts } = this.app;
+    const sections = Object.entries(this.groups).map(([group, list]) => this.#section(
+      texts.t(group), list.filter(([name]) => name).map(([name, shown]) => [shown, texts.t(`key.${name}`)]),
+    ));
+    const mouse = MOUSE.map((name) => [texts.t(`mouse.${name}`), texts.t(`mouse_does.${name}`)]);
+    byId("keys-list").replaceChildren(...sections, this.#section(texts.t("keys_mouse"), mouse));
     byId("keys-dialog").showModal();
+  }
+
+  /** A heading and its rows [keys, what they do]. */
+  #section(heading, rows) {
+    const section = element("section");
+    const table = element("dl");
+    for (const [shown, does] of rows) {
+      const keys = element("dt");
+      keys.append(element("kbd", shown));
+      table.append(keys, element("dd", does));
+    }
+    section.append(element("h2", heading), table);
+    return section;
   }
 }
 

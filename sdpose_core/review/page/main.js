@@ -21,6 +21,8 @@ import { WorstPanel } from "./worst.js";
 
 const ASK_AGAIN_MS = 1000;
 
+const asSentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 class App {
   preview = null; // points that are being moved: {id, t, to: Map(point -> [x, y]), held: still in hand}
 
@@ -55,7 +57,7 @@ class App {
     this.stage.fit();
     this.timeline.fit();
     this.seek(Number(new URLSearchParams(location.search).get("frame") ?? 0));
-    if (clip.notes.length) this.say(clip.notes.join(" "));
+    if (clip.notes.length) this.bars.say(clip.notes.map(asSentence).join(" "), true);
   }
 
   /** Fetch frames. If they are of another version, another window edits the same file: all is read again. */
@@ -78,11 +80,23 @@ class App {
 
   /** Take over what the server says: {version, undo, redo, saved, computing, people, changed: [from, to]}. */
   takeOver(answer) {
-    if (answer.changed) this.cache.drop(...answer.changed);
+    if (answer.changed) {
+      this.cache.drop(...answer.changed);
+      this.worst.forget(...answer.changed);
+    }
     const names = ["version", "undo", "redo", "saved", "computing", "people"];
     this.state.set(Object.fromEntries(names.filter((name) => name in answer).map((name) => [name, answer[name]])));
     this.state.set({ data: this.state.data + 1 });
+    this.#leaveGone();
     if (answer.computing) this.#askLater();
+  }
+
+  /** Nobody can be changed who is no longer there. */
+  #leaveGone() {
+    const { state } = this;
+    const gone = (id) => id !== null && id !== undefined && !state.people.some((person) => person.id === id);
+    if (gone(state.placing?.id)) this.pointer.cancel();
+    if (gone(state.person)) state.set({ person: null, point: null, part: null, hover: null });
   }
 
   /** Ask for the state again while the server still computes the distrust of a long clip. */
@@ -99,12 +113,11 @@ class App {
   }
 
   say(text) {
-    byId("status").textContent = text;
-    byId("status").title = text;
+    this.bars.say(text);
   }
 
   fail(error) {
-    this.bars.fail(error.message.charAt(0).toUpperCase() + error.message.slice(1));
+    this.bars.fail(asSentence(error.message));
   }
 
   // --- where we are -------------------------------------------------------------------------------------------------
@@ -132,12 +145,11 @@ class App {
 
   /** Mark the first or last frame of the range; one mark alone reaches to the clip's end, or from its start. */
   mark(which) {
-    const { frame, range, clip } = this.state;
-    const last = clip.frames - 1;
-    const next = which === "in"
-      ? [frame, range && range[1] >= frame ? range[1] : last]
-      : [range && range[0] <= frame ? range[0] : 0, frame];
-    this.state.set({ range: next, scope: "range" });
+    const { frame, range, clip, rangeOpen } = this.state;
+    const other = which === "in" ? "out" : "in";
+    const kept = range && (which === "in" ? range[1] >= frame : range[0] <= frame);
+    const next = which === "in" ? [frame, kept ? range[1] : clip.frames - 1] : [kept ? range[0] : 0, frame];
+    this.state.set({ range: next, scope: "range", rangeOpen: kept && rangeOpen !== other ? null : other });
   }
 
   /** Leave what is going on: a mode, the range, the point, the person, in this order. */
@@ -155,9 +167,17 @@ class App {
     return this.cache.get(this.state.frame)?.people.find((person) => person.id === id) ?? null;
   }
 
-  /** Call `call` once frame `t` is here, unless another frame is shown by then. */
+  /** Whether person `id` is in one of the frames `from` to `to`; of several, only their first and last are known. */
+  isIn(id, from, to) {
+    const frame = from === to ? this.cache.get(from) : null;
+    if (frame) return frame.people.some((person) => person.id === id);
+    const person = this.state.people.find((other) => other.id === id);
+    return Boolean(person && person.first <= to && person.last >= from);
+  }
+
+  /** Call `call` once frame `t` is here as it is now, unless another frame is shown by then. */
   whenHere(t, call) {
-    if (this.cache.get(t)) return call();
+    if (this.cache.fresh(t)) return call();
     if (this.state.frame !== t) return undefined;
     this.cache.want(t, t);
     return setTimeout(() => this.whenHere(t, call), 30);
@@ -191,7 +211,7 @@ class App {
     const all = [...chosen, ...corners];
     const [xs, ys] = [all.map((p) => p[0]), all.map((p) => p[1])];
     const room = points?.length ? Math.max(person.box[3] - person.box[1], person.box[2] - person.box[0]) * 0.2 : 0;
-    this.stage.show([Math.min(...xs) - room, Math.min(...ys) - room, Math.max(...xs) + room, Math.max(...ys) + room]);
+    this.stage.show([Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)], room);
   }
 
   // --- modes --------------------------------------------------------------------------------------------------------
@@ -205,7 +225,10 @@ class App {
   /** Draw a box in which a person is estimated: a new one (`id` null), or some points of one. */
   startBox(id) {
     const { state, texts } = this;
-    if (!state.clip.can_estimate) return this.say(texts.t("no_estimate"));
+    if (!state.clip.can_estimate) {
+      const why = state.clip.in_comfy ? "no_estimate_comfy" : "no_estimate_pictures";
+      return this.say(texts.t(state.clip.pictures && !state.clip.in_comfy ? "no_estimate" : why));
+    }
     const part = id === null ? "all" : byId("estimate-part").value;
     const points = part === "all" ? null : state.clip.points.parts[part];
     this.playback.stop();

@@ -2,6 +2,7 @@
 
 import { personColor } from "./colors.js";
 import { byId, button, fillSelect } from "./elements.js";
+import { joinable } from "./joinable.js";
 
 const SIDES = ["all", "arms", "hands", "legs", "feet", "head"];
 
@@ -12,7 +13,8 @@ export class PeoplePanel {
     this.#listen();
     state.watch(["clip", "frame", "data", "person", "people", "language"], () => this.#showPeople());
     state.watch(["clip", "frame", "scope", "range", "language"], () => this.#showScope());
-    state.watch(["clip", "person", "people", "language", "data", "frame"], () => this.#showIds());
+    const ids = ["clip", "person", "people", "language", "data", "frame", "scope", "range", "timeline", "worst", "version"];
+    state.watch(ids, () => this.#showIds());
     state.watch(["clip", "language"], () => this.#showParts());
   }
 
@@ -87,22 +89,35 @@ export class PeoplePanel {
   }
 
   #showIds() {
-    const { state, texts } = this.app;
-    if (!state.clip) return;
+    const { state, texts, actions } = this.app;
+    if (!state.clip || state.playing) return;
     const here = this.here;
     const others = state.people.filter((person) => person.id !== state.person)
       .sort((a, b) => Number(here.includes(b.id)) - Number(here.includes(a.id)) || a.id - b.id);
     const options = others.map((person) => [person.id, texts.person(person.id)]);
     const chosenAnew = state.person !== this.shown && this.app.personHere(state.person);
     const near = chosenAnew ? this.#partner() : null;
-    for (const name of ["exchange-with", "join-with"]) fillSelect(byId(name), options, near ?? byId(name).value);
+    fillSelect(byId("exchange-with"), options, near ?? byId("exchange-with").value);
     if (chosenAnew) this.shown = state.person;
-    const nobody = state.person === null;
-    for (const name of ["exchange-ids", "join"]) {
-      byId(name).disabled = nobody;
-      byId(name).parentElement.hidden = !others.length;
-    }
-    for (const name of ["split", "remove", "exchange-sides", "looks-right"]) byId(name).disabled = nobody;
+    byId("exchange-ids").parentElement.hidden = !others.length;
+    for (const name of ["exchange-ids", "remove", "exchange-sides"]) byId(name).disabled = !actions.applies;
+    byId("split").disabled = !this.app.personHere(state.person);
+    const done = this.app.worst?.isDone && state.scope === "frame";
+    byId("looks-right").disabled = !actions.applies || actions.isChecked() || done;
+    this.#showJoin();
+  }
+
+  /** Offer those who may be the same as the selected person: nobody who is in a frame with them. */
+  #showJoin() {
+    const { state, texts } = this.app;
+    const partners = joinable(state);
+    const options = partners.map(({ id, sure }) =>
+      [id, sure ? texts.person(id) : texts.t("join_unsure", { name: texts.person(id) })]);
+    const chosen = this.joined === state.person ? byId("join-with").value : partners[0]?.id;
+    this.joined = state.person;
+    fillSelect(byId("join-with"), options, chosen);
+    byId("join").parentElement.hidden = !options.length;
+    byId("join").disabled = !options.length;
   }
 
   /** Id of who most likely was mixed up with the selected person: in a frame around, they stand where they stood. */

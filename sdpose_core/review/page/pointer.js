@@ -42,7 +42,7 @@ export class Pointer {
 
   #down(event) {
     const { app } = this;
-    if (event.target.closest("button") || !app.state.clip || this.#held) return;
+    if (event.target.closest("button, #errors") || !app.state.clip || this.#held) return;
     this.element.focus({ preventScroll: true });
     if (app.state.playing) app.playback.stop();
     const at = this.#at(event);
@@ -135,11 +135,21 @@ export class Pointer {
       this.#drag({ ...held, moved: true }, at);
       app.actions.move(held.id, held.points, held.turn ? this.#turned(held, at) : this.#shifted(held, at));
     } else if (held?.click && Math.hypot(at[0] - held.start[0], at[1] - held.start[1]) < STARTS_AT) {
-      const chosen = app.state.point !== null || app.state.part !== null;
-      app.state.set({ point: null, part: null, person: chosen ? app.state.person : null });
+      this.#selectAt(at);
     } else if (held?.kind === "box") this.#endBox(held, at);
     else if (held?.kind === "place") this.#place(at);
     this.#cursor();
+  }
+
+  /** Select whose box is under the pointer, the smallest; outside of all, first the point, then the person is left. */
+  #selectAt(at) {
+    const { state, cache, stage } = this.app;
+    const [x, y] = stage.toSource(...at);
+    const around = (cache.get(state.frame)?.people ?? [])
+      .filter(({ box: [x1, y1, x2, y2] }) => x >= x1 && x <= x2 && y >= y1 && y <= y2)
+      .sort(({ box: a }, { box: b }) => (a[2] - a[0]) * (a[3] - a[1]) - (b[2] - b[0]) * (b[3] - b[1]));
+    const chosen = state.point !== null || state.part !== null;
+    state.set({ point: null, part: null, person: around[0]?.id ?? (chosen ? state.person : null) });
   }
 
   #endBox({ start }, at) {

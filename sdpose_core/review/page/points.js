@@ -45,14 +45,16 @@ export class PointPanel {
     const { state, texts, parts } = this.app;
     if (state.person === null) return texts.t("points");
     const name = texts.person(state.person);
-    if (state.point !== null) return `${name}: ${texts.pointName(parts.names[state.point])}`;
-    return state.part ? `${name}: ${texts.t(`part.${state.part}`)}` : texts.t("points_of", { name });
+    if (state.point === null && !state.part) return texts.t("points_of", { name });
+    const what = state.point !== null ? texts.pointName(parts.names[state.point]) : texts.t(`part.${state.part}`);
+    return texts.t("point_of", { name, what });
   }
 
   #facts(person) {
     const { state, texts } = this.app;
     if (state.person === null) return texts.t("choose_person");
-    if (!person) return texts.t("person_absent", { name: texts.person(state.person) });
+    const where = this.app.whereText(state.frame, state.frame);
+    if (!person) return texts.t("person_absent", { name: texts.person(state.person), where });
     if (state.part !== null) return texts.t("n_points", { n: this.app.parts.groups[state.part].length });
     if (state.point === null) return texts.t("choose_point");
     const point = person.points[state.point];

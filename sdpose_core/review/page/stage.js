@@ -18,7 +18,8 @@ export class Stage {
     this.element = byId("stage");
     this.canvas = byId("picture");
     this.svg = byId("overlay");
-    this.view = { scale: 1, x: 0, y: 0, fitted: true };
+    this.view = { scale: 1, x: 0, y: 0, fitted: true, shown: null }; // shown: what `show` was asked for
+    this.last = [0, 0]; // size of the stage
     new ResizeObserver(() => this.#resize()).observe(this.element);
     const shown = ["frame", "person", "point", "hover", "data", "pictures", "view"];
     app.state.watch([...shown, "showDistrust", "language", "playing"], () => this.redraw());
@@ -44,7 +45,11 @@ export class Stage {
     const ratio = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
+    const [dx, dy] = [(width - this.last[0]) / 2, (height - this.last[1]) / 2];
+    this.last = [width, height];
     if (this.view.fitted) this.fit();
+    else if (this.view.shown) this.show(...this.view.shown);
+    else this.#look({ ...this.view, x: this.view.x + dx, y: this.view.y + dy });
     this.redraw();
   }
 
@@ -60,31 +65,43 @@ export class Stage {
     this.fittedSize = this.size;
     const { clientWidth: width, clientHeight: height } = this.element;
     const [w, h] = this.size;
-    const scale = Math.max(Math.min((width - 16) / w, (height - 16) / h), 0.01);
-    this.#look({ scale, x: (width - w * scale) / 2, y: (height - h * scale) / 2, fitted: true });
+    const scale = this.wholeScale;
+    this.#look({ scale, x: (width - w * scale) / 2, y: (height - h * scale) / 2, fitted: true, shown: null });
+  }
+
+  /** Pixels of the stage for one of the source, with which the whole frame is seen. */
+  get wholeScale() {
+    const [w, h] = this.size;
+    return Math.max(Math.min((this.element.clientWidth - 16) / w, (this.element.clientHeight - 16) / h), 0.01);
   }
 
   /** Zoom by `factor`; what is under (x, y) of the stage stays there (default: its middle). */
   zoom(factor, x = this.element.clientWidth / 2, y = this.element.clientHeight / 2) {
     const scale = Math.min(Math.max(this.view.scale * factor, 0.02), MOST_ZOOM);
     const [sx, sy] = this.toSource(x, y);
-    this.#look({ scale, x: x - sx * scale, y: y - sy * scale, fitted: false });
+    this.#look({ scale, x: x - sx * scale, y: y - sy * scale, fitted: false, shown: null });
   }
 
   pan(dx, dy) {
-    this.#look({ ...this.view, x: this.view.x + dx, y: this.view.y + dy, fitted: false });
+    this.#look({ ...this.view, x: this.view.x + dx, y: this.view.y + dy, fitted: false, shown: null });
   }
 
-  /** Show `box` (x1, y1, x2, y2 in source pixels), with room around it. */
-  show([x1, y1, x2, y2], share = 0.8, most = 6) {
+  /** Show (x1, y1, x2, y2), source pixels, with `room` around; if that is more than the whole frame, the whole frame. */
+  show([x1, y1, x2, y2], room, share = 0.8, most = 6) {
     const card = byId("reason-card");
     const top = card.hidden ? 0 : card.offsetTop + card.offsetHeight; // what lies over the stage hides nothing
     const [width, height] = [this.element.clientWidth, Math.max(this.element.clientHeight - top, 1)];
-    const fitted = Math.min((width * share) / Math.max(x2 - x1, 1), (height * share) / Math.max(y2 - y1, 1));
+    const [w, h] = [x2 - x1 + 2 * room, y2 - y1 + 2 * room];
+    const fitted = Math.min((width * share) / Math.max(w, 1), (height * share) / Math.max(h, 1));
     const scale = Math.min(fitted, most, MOST_ZOOM);
-    this.#look({
-      scale, x: width / 2 - ((x1 + x2) / 2) * scale, y: top + height / 2 - ((y1 + y2) / 2) * scale, fitted: false,
-    });
+    if (scale <= this.wholeScale && this.#isInside(x1, y1, x2, y2)) return this.fit();
+    const [x, y] = [width / 2 - ((x1 + x2) / 2) * scale, top + height / 2 - ((y1 + y2) / 2) * scale];
+    return this.#look({ scale, x, y, fitted: false, shown: [[x1, y1, x2, y2], room] });
+  }
+
+  #isInside(x1, y1, x2, y2) {
+    const [w, h] = this.size;
+    return x1 >= 0 && y1 >= 0 && x2 <= w && y2 <= h;
   }
 
   /** Ask for a drawing before the next frame of the screen. */
@@ -130,20 +147,21 @@ export class Stage {
     byId("no-picture").hidden = state.clip.pictures && !missing;
     const waits = !frame || (state.clip.pictures && !picture && !missing);
     byId("loading").hidden = !waits || state.playing;
-    if (!waits || !state.playing) this.#paint(picture);
+    if (!waits || !state.playing) this.#paint(picture, !state.clip.pictures || missing);
     this.figures = frame ? figuresOf(frame, this.app) : [];
     draw(this.svg, this.app, this.figures, this.box);
     this.drawn = { frame: state.frame, whole: !waits && cache.fresh(state.frame) };
   }
 
-  #paint(picture) {
+  /** Draw the picture; `none`: there is none, and the ground is gray. */
+  #paint(picture, none) {
     const context = this.canvas.getContext("2d");
     const ratio = window.devicePixelRatio || 1;
     const { scale, x, y } = this.view;
     const [width, height] = this.size;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.element.clientWidth, this.element.clientHeight);
-    context.fillStyle = "#202327";
+    context.fillStyle = none ? "#5c6167" : "#202327";
     context.fillRect(x, y, width * scale, height * scale);
     context.imageSmoothingEnabled = scale < 8; // beyond, the pixels themselves are of interest
     if (picture) context.drawImage(picture, x, y, width * scale, height * scale);

@@ -64,6 +64,11 @@ export class Texts {
     return name.replaceAll("_", " ");
   }
 
+  /** Several names in a row. */
+  list(names) {
+    return names.join(this.t("list_comma"));
+  }
+
   /** A part's name inside a sentence: "left hand". */
   partName(part) {
     const name = this.t(`part.${part}`);

@@ -1,8 +1,11 @@
 /** The clip over time: a row for each person, colored by distrust, with edits, checked frames and the marked range. */
 
+import { Divider } from "./divider.js";
+import { byId } from "./elements.js";
 import { drawLanes, drawRuler, GUTTER, ROW } from "./lanes.js";
 
 const MOST_BINS = 32768;
+const BESIDE_ROWS = 27; // pixels of the timeline that are not rows
 const SHORTEST = 20; // frames in view at the largest zoom
 
 export class Timeline {
@@ -11,10 +14,8 @@ export class Timeline {
 
   constructor(app) {
     this.app = app;
-    this.element = document.getElementById("timeline");
-    this.rows = document.getElementById("rows");
-    this.lanes = document.getElementById("lanes");
-    this.ruler = document.getElementById("ruler");
+    [this.element, this.rows, this.lanes, this.ruler] = ["timeline", "rows", "lanes", "ruler"].map(byId);
+    this.divider = new Divider(byId("divider"), this.element);
     this.from = 0; // frames in view: from this one (a fraction is possible)
     this.span = 1; // this many
     new ResizeObserver(() => this.redraw()).observe(this.element);
@@ -22,6 +23,8 @@ export class Timeline {
     for (const canvas of [this.lanes, this.ruler]) this.#listen(canvas);
     app.state.watch(["clip", "people", "person", "timeline", "range", "computing", "language"], () => this.redraw());
     app.state.watch(["frame", "clip"], () => this.#follow());
+    app.state.watch(["clip", "people"], () => this.divider.suit(app.timelineRows.length * ROW + BESIDE_ROWS));
+    app.state.watch(["person", "timeline"], () => this.#showRow());
     app.state.watch(["version"], () => this.load());
   }
 
@@ -121,9 +124,25 @@ export class Timeline {
     this.#movePlayhead();
   }
 
+  /** Bring the row of the selected person into view. */
+  #showRow() {
+    const number = this.app.timelineRows.findIndex(({ id }) => id === this.app.state.person);
+    if (number < 0) return;
+    const [top, height] = [number * ROW, this.rows.clientHeight];
+    if (top < this.rows.scrollTop) this.rows.scrollTop = top;
+    else if (top + ROW > this.rows.scrollTop + height) this.rows.scrollTop = top + ROW - height;
+  }
+
+  /** Say how many rows are below those in view. */
+  #showMore() {
+    const below = this.app.timelineRows.length - Math.floor((this.rows.scrollTop + this.rows.clientHeight + 4) / ROW);
+    byId("rows-more").hidden = below <= 0;
+    byId("rows-more").textContent = this.app.texts.t("rows_more", { n: below });
+  }
+
   #movePlayhead() {
     const x = this.x(this.app.state.frame + 0.5);
-    document.getElementById("playhead").style.transform = `translateX(${x.toFixed(1)}px)`;
+    byId("playhead").style.transform = `translateX(${x.toFixed(1)}px)`;
   }
 
   redraw() {
@@ -132,8 +151,9 @@ export class Timeline {
     requestAnimationFrame(() => {
       this.#due = false;
       if (!this.app.state.clip) return;
-      document.getElementById("rows-height").style.height = `${this.app.timelineRows.length * ROW + 4}px`;
+      byId("rows-height").style.height = `${this.app.timelineRows.length * ROW + 4}px`;
       this.#movePlayhead();
+      this.#showMore();
       drawRuler(this.ruler, this);
       drawLanes(this.lanes, this);
     });

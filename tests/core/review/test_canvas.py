@@ -21,7 +21,7 @@ from sdpose_core.review.operations import apply
 from sdpose_core.review.session import ReviewSession
 from sdpose_core.review.views import timeline_view
 from sdpose_core.sequences.cleaning import clean
-from sdpose_core.sequences.distrust import with_distrust
+from sdpose_core.sequences.distrust import REASONS, with_distrust
 from sdpose_core.sequences.people import select_people
 from sdpose_core.sequences.tracks import by_track
 
@@ -125,7 +125,7 @@ def test_a_sequence_without_points_has_a_timeline():
 def test_edits_made_before_the_distrust_came_give_the_same_as_after(monkeypatch):
     go = threading.Event()
 
-    def late(sequence: PoseSequence) -> PoseSequence:
+    def late(sequence: PoseSequence, **_: Any) -> PoseSequence:
         assert go.wait(20)
         return with_distrust(sequence)
 
@@ -214,3 +214,18 @@ def test_a_box_grows_by_placed_points_and_shrinks_when_they_move_back():
         apply(canvas, {**place, "to": [[5000, -900]]})
         apply(canvas, {"kind": back, "from": 0, "to": 39, "id": 4, "points": [9]})
         np.testing.assert_array_equal(canvas.boxes[10, slot], before)
+
+
+def test_distrust_after_exchanging_twice_is_what_it_was_also_of_people_on_one_another():
+    sequence = two_people()
+    keypoints, boxes = np.array(sequence.keypoints), np.array(sequence.boxes)
+    rows = np.arange(len(sequence))
+    first, second = (sequence.track_ids == 4).argmax(axis=1), (sequence.track_ids == 9).argmax(axis=1)
+    keypoints[rows, second], boxes[rows, second] = keypoints[rows, first] + 3, boxes[rows, first]
+    session = session_of(with_distrust(replace(sequence, keypoints=keypoints, boxes=boxes)))
+    before = session.result()
+    assert (before.distrust_reasons >> REASONS.index("other_person") & 1).any()
+    for _ in range(2):
+        session.edit({"kind": "exchange_ids", "from": 15, "to": 25, "ids": [4, 9]})
+    np.testing.assert_allclose(session.result().distrust, before.distrust, atol=1e-6)
+    np.testing.assert_array_equal(session.result().distrust_reasons, before.distrust_reasons)

@@ -27,11 +27,23 @@ def test_every_text_that_is_named_exists():
     for text in SCRIPTS.values():
         named |= set(re.findall(r'\.t\("([\w.]+)"', text))
     named |= set(re.findall(r'"(hint_\w+)"', FILES["hints.js"])) | {f"reason.{name}" for name in REASONS}
-    assert len(named) > 100 and not named - ENGLISH.keys()
+    mouse = re.search(r"MOUSE = (\[.*?\])", FILES["keys.js"])
+    named |= {f"{kind}.{name}" for name in json.loads(mouse[1]) for kind in ("mouse", "mouse_does")} if mouse else set()
+    assert mouse and len(named) > 100 and not named - ENGLISH.keys()
+
+
+def test_there_is_no_text_that_nothing_shows():
+    words = "\n".join([FILES["index.html"], *SCRIPTS.values()])
+    assert {key for key in ENGLISH if key.startswith("reason.")} == {f"reason.{name}" for name in REASONS}
+    prefixes = set(re.findall(r"[`\"]([a-z_]+[._])\$\{", words))  # of names that are put together
+    prefixes |= {f"{name}_" for name in re.findall(r'this\.ask\("(\w+)"', words)}
+    named = set(re.findall(r'["`]([\w.]+)["`]', words)) | set(re.findall(r"^    (keys_\w+): \[", words, re.MULTILINE))
+    named |= {f"{name}_alone" for name in named}
+    assert not {key for key in ENGLISH.keys() - named if not key.startswith(tuple(prefixes))}
 
 
 def test_every_key_in_the_list_of_keys_has_a_text():
-    shown = set(re.findall(r'\["(\w+)", "[^"]*", "[^"]+", "', FILES["keys.js"]))
+    shown = set(re.findall(r'\["(\w+)", "[^"]*", "[^"]+", "[A-Z*]*", (?:\(|step)', FILES["keys.js"]))
     groups = set(re.findall(r"^    (keys_\w+):", FILES["keys.js"], flags=re.MULTILINE))
     assert len(shown) > 20 and len(groups) == 5
     assert {f"key.{name}" for name in shown} | groups <= ENGLISH.keys()

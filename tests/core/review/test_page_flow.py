@@ -71,7 +71,7 @@ def test_the_hints_alone_lead_through_mixed_up_ids_and_a_wrong_wrist(tmp_path, b
         review.until(lambda: page.text_content("#worst-total") == "2")
         assert "Press N" in review.hint()
         review.press("n")
-        assert all(word in review.hint() for word in ("Press I", "O at the last", "Who is who", "Exchange"))
+        assert all(word in review.hint() for word in ("Press I", "O at the last", "Who is who", "Swap people"))
         review.press("o", *["ArrowLeft"] * 4, "i")
         assert review.ask("range") == [10, 14] and "frames 10–14" in review.hint()
         review.click("#exchange-ids")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -278,12 +279,24 @@ def test_distrust_is_computed_while_the_review_is_open(clip):
     session.close()
 
 
+def test_closing_stops_what_is_computed(clip):
+    two_people(4000, 133, "coco_wholebody_133").save(clip)
+    session = open_review(clip)
+    assert session.computing
+    session.close()
+    assert not session.computing and session.canvas.opened.distrust is None
+    assert not any(thread.name == session._learning.name for thread in threading.enumerate())
+
+
 def test_distrust_of_people_is_of_the_worst_part():
     distrust = np.full((2, 133), 0.1)
     distrust[0, 9] = 0.8
     distrust[1, 95] = 0.9  # one finger does not make a hand
-    assert person_distrust(distrust, "coco_wholebody_133")[0] == pytest.approx(0.8)
-    assert person_distrust(distrust, "coco_wholebody_133")[1] < 0.2
+    found = person_distrust(distrust, "coco_wholebody_133")
+    assert found[0] == pytest.approx(0.8) and found[1] == pytest.approx(0.1)
+    for value, expected in ((0.5, 0.1), (0.6, 0.2), (0.9, 0.8), (1.0, 1.0)):
+        distrust[1, 91:112] = value
+        assert person_distrust(distrust, "coco_wholebody_133")[1] == pytest.approx(expected)
     assert np.isnan(person_distrust(np.full((1, 17), np.nan), "coco_17"))[0]
 
 
@@ -309,7 +322,7 @@ def test_training_data_of_pictures_of_different_sizes(tmp_path):
         replace(part, size=size, frame_rate=None, meta={"source": f"{name}.png"}).save(tmp_path / f"{name}.pose.npz")
         write_png(tmp_path / f"{name}.png", np.full((size[1], size[0], 3), 50 * number, np.uint8))
     session = open_folder_review(tmp_path)
-    with pytest.raises(InputError, match="no frame was corrected"):
+    with pytest.raises(InputError, match="no point was placed by hand and nobody was found right"):
         session.save_training()
     session.edit({"kind": "move", "t": 1, "id": 4, "points": [0], "to": [[7, 8]], "spread": 0})
     session.edit({"kind": "check", "from": 2, "to": 2, "id": 9, "checked": True})

@@ -139,6 +139,24 @@ def test_another_video_of_the_same_size_is_noted(clip):
         session.close()
 
 
+@pytest.mark.parametrize("source", ["..", "../up.mp4", "x" * 300, "a\0b", "\ud800", "/", ".", 5, ["a"]])
+@pytest.mark.parametrize("frames", [1, 40])
+def test_a_source_that_is_no_name_is_not_looked_for(tmp_path, source, frames):
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    for place in (tmp_path, tmp_path / "a"):
+        picture(place / "picture.png", 5)
+        video(place / "up.mp4", 3)
+    rate = Fraction(25) if frames > 1 else None
+    replace(two_people(frames), frame_rate=rate, meta={"source": source}).save(folder / "clip.pose.npz")
+    session = open_review(folder / "clip.pose.npz")
+    assert session.pictures is None and len(session.notes) == 1
+    session.close()
+    if frames == 1:
+        with pytest.raises(InputError, match="has no"):
+            open_review(folder / "clip.pose.npz", pictures=folder)
+
+
 def test_frames_beyond_the_end_of_a_video_or_a_folder_are_errors(clip, tmp_path):
     (tmp_path / "frames").mkdir()
     for number in range(3):
@@ -270,7 +288,7 @@ def test_pictures_without_people_fit_any_keypoint_set(tmp_path):
 def test_poses_of_different_sets_are_refused(tmp_path):
     folder = folder_of(tmp_path, {"a": 1}, keypoint_set="mine", points=5)
     poses(1, "mine", 6).save(folder / "b.pose.npz")
-    with pytest.raises(InputError, match=r"mine \(5 points\) and mine \(6 points\)"):
+    with pytest.raises(InputError, match=r"^the pictures have poses of mine \(5 points\) and mine \(6 points\)"):
         open_folder_review(folder)
     assert not [name for name in os.listdir(folder) if "review" in name]
 

@@ -210,7 +210,7 @@ class App {
 
   switchFocus() {
     if (byId("side").contains(document.activeElement)) this.stage.element.focus();
-    else byId("worst-next").focus();
+    else byId(byId("worst-next").disabled ? "side" : "worst-next").focus();
   }
 
   /** Zoom on the selected hand, face or limb, or else on the selected person. */

@@ -38,7 +38,9 @@ export class PointPanel {
     byId("absent").hidden = absent.length === 0;
     byId("absent-title").textContent = texts.t("absent", { n: absent.length });
     const chips = this.#chips(absent, person);
+    const focused = document.activeElement?.dataset?.testid;
     byId("absent-list").replaceChildren(...chips);
+    chips.find((chip) => chip.dataset.testid === focused)?.focus();
   }
 
   #title() {

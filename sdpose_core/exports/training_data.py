@@ -90,7 +90,7 @@ def write_training_data(
 
 
 def edited_frames(sequence: PoseSequence) -> np.ndarray:
-    """(N,) positions of the frames with a point that was placed, swapped or deleted by hand, or that followed; rising."""
+    """(N,) positions, rising, of frames with a point that was placed, swapped or deleted by hand, or that followed."""
     if sequence.edited is None:
         return np.zeros(0, np.int64)
     return np.flatnonzero((sequence.edited & (sequence.track_ids >= 0)[..., None]).any(axis=(1, 2)))

@@ -1,9 +1,12 @@
 /** The keyboard. Every key is listed here once, with the text that the page shows for it. */
 
 import { byId, element } from "./elements.js";
+import { pivotOf, turned } from "./turn.js";
 
 const FIELDS = "input:not([type=checkbox]), textarea, select";
 const NUDGE_WAIT_MS = 350;
+const TURN = Math.PI / 90; // of a press of a key
+const GROW = 1.02;
 const MOUSE = ["limb", "group", "part", "look", "timeline_zoom", "timeline_pan"]; // texts "mouse.X" and "mouse_does.X"
 const AIM = { // keys while a point is placed or a box drawn: text "key.X" -> keys as shown
   aim_move: "← → ↑ ↓", aim_size: "Shift ← → ↑ ↓", aim_fine: "Alt ← → ↑ ↓", aim_take: "Enter", aim_leave: "Esc",
@@ -45,6 +48,8 @@ function bindings(app) {
       ["nudge_ten", "Shift Alt ← → ↑ ↓", "ArrowLeft", "AS", () => app.nudger.by(-10, 0)],
       ["", "", "ArrowRight", "AS", () => app.nudger.by(10, 0)], ["", "", "ArrowUp", "AS", () => app.nudger.by(0, -10)],
       ["", "", "ArrowDown", "AS", () => app.nudger.by(0, 10)],
+      ["turn", ", .", ",", "*", () => app.nudger.turn(-TURN, 1)], ["", "", ".", "*", () => app.nudger.turn(TURN, 1)],
+      ["size", "< >", "<", "*", () => app.nudger.turn(0, 1 / GROW)], ["", "", ">", "*", () => app.nudger.turn(0, GROW)],
       ["delete", "Delete", "Delete", "", () => actions.deletePoint()],
       ["", "", "Backspace", "", () => actions.deletePoint()],
       ["restore", "R", "r", "", () => actions.restore()], ["copy_previous", "C", "c", "", () => actions.copyPrevious()],
@@ -158,7 +163,7 @@ export class Keys {
   }
 }
 
-/** Moves the selected point, or hand, face or limb, pixel by pixel; one edit is sent when the keys rest. */
+/** Moves the selected point, moves and turns the selected hand, face or limb; one edit is sent when the keys rest. */
 export class Nudger {
   #timer = 0;
   #target = null;
@@ -169,6 +174,17 @@ export class Nudger {
 
   /** Move by (dx, dy) source pixels. */
   by(dx, dy) {
+    return this.#change((points) => points.map(([x, y]) => [x + dx, y + dy]));
+  }
+
+  /** Turn the selected part by `angle` (radians, clockwise) and size it by `factor`. */
+  turn(angle, factor) {
+    const { part } = this.app.state;
+    if (part === null) return this.app.say(this.app.texts.t("choose_part"));
+    return this.#change((points) => turned(points, pivotOf(part, points), angle, factor));
+  }
+
+  #change(changed) {
     const { app } = this;
     const { person: id, point, part, frame: t } = app.state;
     const here = app.personHere(id);
@@ -181,7 +197,7 @@ export class Nudger {
       const shown = app.preview?.id === id && app.preview.t === t ? app.preview.to : new Map();
       this.#target = { ...chosen, points, to: points.map((k) => shown.get(k) ?? here.points[k].slice(0, 2)) };
     }
-    this.#target.to = this.#target.to.map(([x, y]) => [x + dx, y + dy]);
+    this.#target.to = changed(this.#target.to);
     this.#show(this.#target);
     return undefined;
   }

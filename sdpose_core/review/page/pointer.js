@@ -1,6 +1,7 @@
 /** Mouse, pen and touch on the stage: select, drag, place, draw a box, pan and zoom. */
 
 import { hitTest } from "./figures.js";
+import { pivotOf, turned } from "./turn.js";
 
 const STARTS_AT = 3; // pixels: shorter movements are clicks
 
@@ -114,18 +115,15 @@ export class Pointer {
     return base.map(([x, y]) => [x + (at[0] - start[0]) / scale, y + (at[1] - start[1]) / scale]);
   }
 
-  /** The points turned and sized about their middle (a face) or their first point (a hand's root). */
+  /** The points turned and sized as the pointer went around what they turn about. */
   #turned({ start, base, hit }, at) {
-    const mean = (axis) => base.reduce((sum, p) => sum + p[axis], 0) / base.length;
-    const pivot = hit.handle.part === "face" ? [mean(0), mean(1)] : base[0];
+    const pivot = pivotOf(hit.handle.part, base);
     const fromPivot = ([x, y]) => [x - pivot[0], y - pivot[1]];
     const [from, to] = [start, at].map((p) => fromPivot(this.app.stage.toSource(...p)));
     const size = Math.max(Math.hypot(...from), 1e-6);
     const factor = Math.min(Math.max(Math.hypot(...to) / size, 0.05), 20);
     const angle = Math.atan2(to[1], to[0]) - Math.atan2(from[1], from[0]);
-    const [cos, sin] = [Math.cos(angle) * factor, Math.sin(angle) * factor];
-    return base.map(fromPivot)
-      .map(([x, y]) => [pivot[0] + x * cos - y * sin, pivot[1] + x * sin + y * cos]);
+    return turned(base, pivot, angle, factor);
   }
 
   #up(event) {

@@ -149,6 +149,34 @@ def test_the_whole_hand_and_then_the_arm_are_selected(tmp_path, browser):
         assert review.ask("part") == "right_arm" and "24 points" in review.page.text_content("#point-facts")
 
 
+def test_a_hand_is_turned_and_resized_with_keys(tmp_path, browser):
+    clip = tmp_path / "clip.pose.npz"
+    before = two_people(points=133, keypoint_set="coco_wholebody_133")
+    before.save(clip)
+    with opened(browser, clip) as review:
+        review.press("Tab", "[", ".")
+        assert "press H" in status(review)
+        review.press("h", ".", ".", ",", ">")
+        after = of_person(review.saved(clip), FIRST)[0]
+    start = of_person(before, FIRST)[0]
+    arms = start[RIGHT_HAND] - start[RIGHT_HAND[0]]
+    angle = np.deg2rad(2)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    assert after[RIGHT_HAND] == pytest.approx(start[RIGHT_HAND[0]] + 1.02 * arms @ turn, abs=0.02)
+    assert np.delete(after, RIGHT_HAND, axis=0) == pytest.approx(np.delete(start, RIGHT_HAND, axis=0), abs=0.001)
+
+
+def test_another_frame_ends_placing_and_keeps_a_box(tmp_path, browser):
+    with estimating(browser, tmp_path) as (review, asked):
+        review.press("Tab", "Tab")
+        review.page.locator('[data-testid="absent-left_ear"]').press("Enter")
+        review.press("End")
+        assert review.ask("aim") is None and review.ask("frame") == 39
+        review.press("a", "Home", "Enter")
+        review.until(lambda: "Added a person" in status(review))
+        assert review.ask("people")[-1]["first"] == 0 and len(asked) == 1
+
+
 def test_after_a_repair_the_hint_leads_to_the_next_frame(tmp_path, browser):
     with opened_doubted(browser, tmp_path, {(2, FIRST): 0.9, (30, SECOND): 0.6}) as review:
         review.until(lambda: review.page.text_content("#worst-total") == "2")

@@ -15,6 +15,7 @@ from ..sequences.distrust import with_distrust
 from ..version import __version__
 from .canvas import Canvas, Change
 from .operations import apply
+from .picture_reviews import list_in, mapping_in
 from .refresh import OF_PEOPLE, refresh
 
 UNDO_BYTES = 256 << 20
@@ -69,10 +70,10 @@ def result_of(canvas: Canvas, edits: Sequence[Mapping[str, Any]], about: Mapping
         about: the first line of their journal.
     """
     sequence = canvas.result()
-    earlier = sequence.meta.get("review")
+    earlier = list_in(mapping_in(sequence.meta, "review"), "edits")
     review = {
         "of": {key: value for key, value in about.items() if key != "journal"},
-        "edits": [*(earlier.get("edits", []) if isinstance(earlier, Mapping) else []), *edits],
+        "edits": [*earlier, *edits],
         "placed": canvas.placed(),
         "checked": checked_in(canvas),
         "library_version": __version__,

@@ -110,7 +110,8 @@ def stacked(parts: Sequence[PoseSequence]) -> PoseSequence:
     arrays = {name: _padded(parts, name, fill) for name, fill in _FILLS.items()}
     names = [str(part.meta.get("source") or "") for part in parts]
     meta = {"frame_names": names, "model": parts[0].meta.get("model", ""), "review": joined_reviews(parts)}
-    rough = sorted({group for part in parts for group in list_in(mapping_in(part.meta, "distrust"), "not_calibrated")})
+    stated = [mapping_in(part.meta, "distrust") for part in parts]
+    rough = sorted({str(group) for entry in stated for group in list_in(entry, "not_calibrated")})
     return PoseSequence(
         **arrays, frame_index=np.arange(len(parts)), pts=np.zeros(len(parts)), size=size, frame_rate=None,
         keypoint_set=keypoint_set,

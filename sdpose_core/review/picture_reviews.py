@@ -42,15 +42,19 @@ def review_of_picture(review: Mapping[str, Any], t: int, earlier: Mapping[str, A
     }
 
 
+_AT_ONE_FRAME = ("move", "put", "split")
+
+
 def frames_of(op: Mapping[str, Any]) -> range:
     """The pictures that an edit names, except the one that a copy is made of; it may change others too."""
-    if "from" in op:
-        return range(op["from"], op["to"] + 1)
-    return range(op["t"], op["t"] + 1) if "t" in op else range(0)
+    if op["kind"] == "join":
+        return range(0)
+    first, last = (op["t"], op["t"]) if op["kind"] in _AT_ONE_FRAME else (op["from"], op["to"])
+    return range(first, last + 1)
 
 
 def _in_picture(op: Mapping[str, Any]) -> dict[str, Any]:
     """The edit in one of its pictures. A copy has no `t` there: what was copied is in another picture."""
-    if "from" in op:
-        return {**{name: value for name, value in op.items() if name != "t"}, "from": 0, "to": 0}
-    return {**op, "t": 0} if "t" in op else dict(op)
+    if op["kind"] in _AT_ONE_FRAME:
+        return {**op, "t": 0}
+    return {**{name: value for name, value in op.items() if name != "t"}, "from": 0, "to": 0}

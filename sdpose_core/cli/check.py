@@ -17,11 +17,12 @@ from ..errors import counted
 from ..images import WHITE
 from ..poses import PoseSequence
 from ..sequences.distrust import with_distrust
-from ..sequences.doubts import described, doubtful_share, doubts_of, in_words
+from ..sequences.doubts import described, doubtful_share, doubts_of, in_words, is_calibrated
 from ..video.opening import open_video
 from .arguments import say
 from .progress import progress_bar
 
+ROUGH = "; not calibrated for this model: the order counts, the percentages are rough"
 MOST = 5
 """Frames of a person that `sdpose info --check` prints, and videos that `sdpose batch --check` names."""
 
@@ -43,12 +44,16 @@ def checked(sequence: PoseSequence) -> dict[str, Any]:
         for track_id in ids
     ]
     note = sequence.meta.get("distrust") or {}
-    return {"calibration": note.get("calibration"), "doubtful": round(doubtful_share(sequence), 5), "people": people}
+    return {
+        "calibration": note.get("calibration"), "calibrated": is_calibrated(sequence),
+        "doubtful": round(doubtful_share(sequence), 5), "people": people,
+    }  # fmt: skip
 
 
 def check_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The result of `checked` as lines of text."""
-    yield f"check: {_percent(found['doubtful'])} of the points are doubtful (distrust of .5 or more)"
+    rough = "" if found["calibrated"] else ROUGH
+    yield f"check: {_percent(found['doubtful'])} of the points are doubtful (distrust of .5 or more){rough}"
     for person in found["people"]:
         worst = person["worst"]
         yield f"  id {person['id']}: {_percent(person['doubtful'])} doubtful" + ("; look first at" if worst else "")
@@ -91,7 +96,8 @@ def write_batch_check(path: Path, records: Sequence[Record], args: argparse.Name
 def summary(found: Mapping[str, Any]) -> str:
     """`doubts.figures` as a phrase."""
     places = counted(found["frames"], "place")
-    return f"{_percent(found['doubtful'])} of the points are doubtful, {places} to look at"
+    rough = "" if found.get("calibrated", True) else ROUGH
+    return f"{_percent(found['doubtful'])} of the points are doubtful, {places} to look at{rough}"
 
 
 def _percent(share: float) -> str:

@@ -36,10 +36,8 @@ def add_parser(commands: Any) -> None:
     sub.add_argument(
         "sequence", type=arguments.path, metavar="SEQ", help="a .pose.npz, or a folder of those of 'sdpose image'"
     )
-    sub.add_argument("--video", type=arguments.path, metavar="FILE", help="the video that the poses are of")
-    sub.add_argument(
-        "--pictures", type=arguments.path, metavar="FOLDER", help="the folder of pictures that they are of"
-    )
+    sub.add_argument("--video", type=arguments.path, metavar="FILE", help="the source video")
+    sub.add_argument("--pictures", type=arguments.path, metavar="FOLDER", help="the folder of source pictures")
     sub.add_argument(
         "--port", type=lambda text: parse_whole(text, 0), default=0, metavar="N", help="port (default: any free one)"
     )

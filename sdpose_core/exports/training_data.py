@@ -2,7 +2,7 @@
 
 OUT/images/NAME_000012.png ..., OUT/annotations/train.json and val.json: the defaults of the recipes for own data, and
 of `evaluate.py --benchmark custom`. Several clips, each under its own name, share a folder; a clip that is written
-again replaces its frames of before.
+again replaces its earlier frames.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def write_training_data(
 
 
 def edited_frames(sequence: PoseSequence) -> np.ndarray:
-    """(N,) positions of the frames with a point that was placed or deleted by hand, rising."""
+    """(N,) positions, rising, of frames with a point that was placed, swapped or deleted by hand, or that followed."""
     if sequence.edited is None:
         return np.zeros(0, np.int64)
     return np.flatnonzero((sequence.edited & (sequence.track_ids >= 0)[..., None]).any(axis=(1, 2)))
@@ -290,7 +290,7 @@ def _write_part(file: Path, content: Mapping[str, Any]) -> list[Path]:
 
 
 def _remove_old(before: Mapping[str, Mapping[str, Any]], name: str, new: set[Path], out: Path) -> None:
-    """Remove the pictures of the clip's frames of before that are no longer among them."""
+    """Remove the clip's earlier pictures that are no longer among them."""
     for content in before.values():
         for image in content.get("images", ()):
             file = path_inside(out / "images", image["file_name"], "the picture")

@@ -19,6 +19,9 @@ from ..poses import PoseSequence
 ESTIMATED, FOLLOWS, PLACED, CHANGED = 0, 1, 2, 3
 """Marks of a point: as estimated; moved along with a correction nearby; placed by hand; changed otherwise by hand."""
 
+SEEN = 0.3
+"""Score from which a point is shown, unless the cleaning has decided."""
+
 POINT_ARRAYS = ("keypoints", "scores", "marks", "distrust", "distrust_reasons")
 """Arrays (T, P, K, ...) of the canvas."""
 FIRST_ARRAYS = (*(f"first_{name}" for name in POINT_ARRAYS), "first_boxes")

@@ -187,7 +187,7 @@ class FolderStore:
     def save(self, sequence: PoseSequence, name: str) -> Path:
         """Write NAME_reviewed.pose.npz for each picture that was changed or checked. Returns the folder.
 
-        Results of before are written again, as what they hold may have been undone. Raises `InputError`, with nothing
+        Earlier results are written again, as what they hold may have been undone. Raises `InputError`, with nothing
         written, if a file is in the way that is not such a result.
         """
         named = {t for op in sequence.meta["review"]["edits"] for t in frames_of(op)}

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, did_you_mean
+from ..sequences.cleaning import drawing_threshold
+from ..sequences.distrust import REASONS
 from ..sequences.flips import sides_of
 from ..skeletons import KEYPOINT_SETS
-from .canvas import CHANGED, FOLLOWS, PLACED, POINT_ARRAYS, Canvas, Change
+from .canvas import CHANGED, FOLLOWS, PLACED, POINT_ARRAYS, SEEN, Canvas, Change
 from .fields import Fields
 from .following import frames_with_the_error
 
@@ -162,16 +164,20 @@ def _copy(canvas: Canvas, fields: Fields) -> None:
 
 
 def _exchange_sides(canvas: Canvas, fields: Fields) -> None:
+    """Left becomes right. Points that were seen count as edited; what was distrusted for another reason stays so."""
     frames, slots = canvas.places(*fields.range(), fields.whole("id"))
     pairs = pairs_of(canvas.opened.keypoint_set, fields.text("part", otherwise="all"))
     left, right = pairs.T
     both, other = np.concatenate([left, right]), np.concatenate([right, left])
     index, crossed = (frames[:, None], slots[:, None], both), (frames[:, None], slots[:, None], other)
-    for name in ("keypoints", "scores", "marks"):
+    for name in POINT_ARRAYS:
         canvas.put(name, index, np.array(getattr(canvas, name)[crossed]))
-    canvas.put("marks", index, np.where(canvas.marks[index] == PLACED, PLACED, CHANGED))
-    canvas.put("distrust", index, 0)
-    canvas.put("distrust_reasons", index, 0)
+    threshold = drawing_threshold(canvas.opened.meta, SEEN)
+    seen = np.isfinite(canvas.keypoints[index]).all(axis=-1) & (canvas.scores[index] >= threshold)
+    canvas.put("marks", index, np.where(seen & (canvas.marks[index] != PLACED), CHANGED, canvas.marks[index]))
+    mended = (canvas.distrust_reasons[index] >> REASONS.index("left_right") & 1).astype(bool)
+    canvas.put("distrust", index, np.where(mended, 0, canvas.distrust[index]))
+    canvas.put("distrust_reasons", index, np.where(mended, 0, canvas.distrust_reasons[index]))
 
 
 def pairs_of(keypoint_set: str, part: str) -> np.ndarray:

@@ -33,7 +33,7 @@ class Pictures:
     Args:
         read: (position of a frame) -> RGB uint8 (H, W, 3); may raise `InputError`. Called by one thread at a time.
         count: number of frames.
-        slow_backward: whether going back is dear, so that frames before are made along the way.
+        slow_backward: whether going back is slow, so that frames before are made along the way.
         stop: makes `read`, which may take long, give up soon.
         close: frees what `read` uses.
     """

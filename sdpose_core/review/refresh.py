@@ -22,13 +22,13 @@ OF_PEOPLE = frozenset({"exchange_ids", "exchange_sides", "split", "join", "remov
 
 
 def refresh(canvas: Canvas, change: Change) -> None:
-    """Compute the distrust again near the ends of an edit, except of points that were decided by hand."""
+    """Compute the distrust again near the ends of an edit, except of points that were placed by hand."""
     for end in sorted(set(change.frames or ())):
         start, near = max(end - WINDOW, 0), slice(max(end - NEAR, 0), end + NEAR + 1)
         again = _judged(canvas, slice(start, end + WINDOW + 1))
         ids = np.unique(canvas.track_ids[max(end - 1, 0) : end + 2])
         wanted = np.isin(canvas.track_ids[near], ids[ids >= 0]) & ~canvas.checked[near]
-        frames, slots, points = np.nonzero(wanted[..., None] & (canvas.marks[near] < PLACED))
+        frames, slots, points = np.nonzero(wanted[..., None] & (canvas.marks[near] != PLACED))
         frames += near.start
         for name in ("distrust", "distrust_reasons"):
             canvas.put(name, (frames, slots, points), getattr(again, name)[frames - start, slots, points])

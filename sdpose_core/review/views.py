@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..sequences.cleaning import drawing_threshold
 from ..sequences.distrust import REASONS
 from ..sequences.doubts import Doubt, person_distrust, worst_people
 from ..skeletons import KEYPOINT_SETS
-from .canvas import PLACED, Canvas
+from .canvas import PLACED, SEEN, Canvas
 from .fields import is_number
 
 MAX_FRAMES = 256
@@ -44,7 +45,7 @@ def clip_view(session: Any) -> dict[str, Any]:
             "parts": {part: list(points) for part, points in known.parts.items()} if known else {},
         },
         "reasons": list(REASONS),
-        "threshold": 0.0 if opened.meta.get("visibility_decided") else 0.3,
+        "threshold": drawing_threshold(opened.meta, SEEN),
         "can_estimate": session.estimate is not None and session.pictures is not None,
         "can_save": session.store is not None,
         "in_comfy": session.store is None,

@@ -16,10 +16,13 @@ from .distrust import REASONS
 DOUBTFUL = 0.5
 """Points from this distrust on are more probably wrong than right."""
 
+PART_COUNTS = 0.75
+"""Mean distrust from which feet, a hand or the face count for a person."""
+
 WORDS = {
     "low_score": "low score", "jump": "jump", "bone_length": "bone length", "left_right": "left and right",
-    "outside": "outside", "identity": "somebody else?", "unusual": "rarely seen", "other_person": "on another person",
-    "filled": "filled gap",
+    "outside": "outside", "identity": "somebody else?", "unusual": "unusual position",
+    "other_person": "on another person", "filled": "filled gap",
 }  # fmt: skip
 """Reasons in words."""
 
@@ -45,10 +48,9 @@ class Doubt:
 
 
 def person_distrust(distrust: np.ndarray, keypoint_set: str) -> np.ndarray:
-    """(..., K) of points -> (...,) of people: the largest of the body's points.
+    """(..., K) of points -> (...,) of people: the largest of the body, or the mean of feet, a hand or the face.
 
-    Feet, hands and face are often a little off, and seldom matter as much: a mean of .5 counts 0, of 1 counts 1. NaN
-    where nothing is known.
+    These parts are often a little off: their mean counts from `PART_COUNTS` on. NaN where nothing is known.
     """
     known = KEYPOINT_SETS.get(keypoint_set)
     parts = known.parts if known else {"body": tuple(range(distrust.shape[-1]))}
@@ -61,7 +63,7 @@ def person_distrust(distrust: np.ndarray, keypoint_set: str) -> np.ndarray:
             value = np.where(absent, -1, values).max(axis=-1, initial=-1)
         else:
             mean = np.where(absent, 0, values).sum(axis=-1) / np.maximum(counts, 1)
-            value = np.maximum(2 * mean - 1, 0)
+            value = np.where(mean >= PART_COUNTS, mean, 0)
         result = np.fmax(result, np.where(counts > 0, value, np.nan))
     return result
 
@@ -143,10 +145,19 @@ def described(sequence: PoseSequence, doubt: Doubt) -> dict[str, Any]:
 
 def figures(sequence: PoseSequence, most: int = 5) -> dict[str, Any]:
     """The distrust of a sequence as JSON-able values: `doubtful`, the share of doubtful points; `frames`, the number of
-    doubtful people in frames, at most one a second; and the worst of them."""
+    doubtful people in frames, at most one a second; the worst of them; and `calibrated`."""
     found = doubts_of(sequence)
     worst = [described(sequence, doubt) for doubt in found[:most]]
-    return {"doubtful": round(doubtful_share(sequence), 5), "frames": len(found), "worst": worst}
+    return {
+        "doubtful": round(doubtful_share(sequence), 5), "frames": len(found), "worst": worst,
+        "calibrated": is_calibrated(sequence),
+    }  # fmt: skip
+
+
+def is_calibrated(sequence: PoseSequence) -> bool:
+    """Whether its distrust was fitted to the model that made it; otherwise it ranks points, and its value is rough."""
+    note = sequence.meta.get("distrust")
+    return not (isinstance(note, Mapping) and note.get("not_calibrated"))
 
 
 def in_words(doubt: Mapping[str, Any]) -> str:

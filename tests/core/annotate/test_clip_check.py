@@ -70,7 +70,7 @@ def test_distrust_is_of_the_poses_before_cleaning(clip: SyntheticClip, tmp_path:
     np.testing.assert_array_equal(found.distrust_reasons, expected.distrust_reasons)
     assert found.meta["distrust"]["calibration"].endswith("cleaned_raw")
     assert not np.array_equal(found.distrust, with_distrust(found).distrust, equal_nan=True)
-    assert set(outcome.distrust) == {"doubtful", "frames", "worst"}
+    assert set(outcome.distrust) == {"doubtful", "frames", "worst", "calibrated"}
 
 
 def test_without_check_nothing_is_computed(clip: SyntheticClip, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from review_clips import of_person, two_people
 from sdpose_core.errors import InputError
 from sdpose_core.review.canvas import CHANGED, FOLLOWS, PLACED, Canvas
 from sdpose_core.review.operations import KINDS, apply, pairs_of
+from sdpose_core.sequences.distrust import REASONS
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 
 OPS = [
@@ -131,6 +132,22 @@ def test_sides_are_exchanged_with_their_scores_for_every_pair_of_a_part():
                     assert points.names[left].replace("left", "right") == points.names[right] or part in ("all", "head")
                     expected[2:4, left], expected[2:4, right] = before[2:4, right], before[2:4, left]
                 np.testing.assert_array_equal(after, expected)
+
+
+def test_swapped_sides_show_no_point_that_was_hidden_and_stay_distrusted_for_other_reasons():
+    given = two_people()
+    scores, distrust = np.array(given.scores), np.full(given.scores.shape, 0.1, np.float32)
+    slot = given.track_ids[5].tolist().index(4)
+    scores[5, slot, 9] = 0.05  # the left wrist is hidden
+    reasons = np.zeros(given.scores.shape, np.uint16)
+    for point, reason in ((7, "left_right"), (13, "jump")):
+        distrust[5, slot, point], reasons[5, slot, point] = 0.9, 1 << REASONS.index(reason)
+    canvas = Canvas(replace(given, scores=scores, distrust=distrust, distrust_reasons=reasons))
+    apply(canvas, {"kind": "exchange_sides", "from": 5, "to": 5, "id": 4, "part": "all"})
+    shown = canvas.result().frame(5)
+    row = shown.scores[shown.track_ids.tolist().index(4)]
+    assert row[10] == np.float32(0.05) and row[9] >= 1  # it is the right one now, and still hidden
+    assert canvas.distrust[5, slot, 8] == 0 and canvas.distrust[5, slot, 14] == np.float32(0.9)
 
 
 def test_ids_are_exchanged_in_the_range_and_nowhere_else():

@@ -294,7 +294,7 @@ def test_distrust_of_people_is_of_the_worst_part():
     distrust[1, 95] = 0.9  # one finger does not make a hand
     found = person_distrust(distrust, "coco_wholebody_133")
     assert found[0] == pytest.approx(0.8) and found[1] == pytest.approx(0.1)
-    for value, expected in ((0.5, 0.1), (0.6, 0.2), (0.9, 0.8), (1.0, 1.0)):
+    for value, expected in ((0.5, 0.1), (0.7, 0.1), (0.8, 0.8), (1.0, 1.0)):
         distrust[1, 91:112] = value
         assert person_distrust(distrust, "coco_wholebody_133")[1] == pytest.approx(expected)
     assert np.isnan(person_distrust(np.full((1, 17), np.nan), "coco_17"))[0]

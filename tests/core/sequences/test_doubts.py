@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -80,7 +81,10 @@ def test_figures_name_frames_of_the_source_and_points() -> None:
             {"frame": 1010, "seconds": 0.4, "id": 3, "distrust": 0.9, "reasons": [*_both()],
              "points": ["left_knee", "left_wrist"]}
         ],
+        "calibrated": True,
     }  # fmt: skip
+    uncalibrated = replace(given, meta={**given.meta, "distrust": {"not_calibrated": ["head"]}})
+    assert not figures(uncalibrated)["calibrated"]
     line = in_words(found["worst"][0])
     assert line.startswith("frame 1010 (0.4 s), person 3: 90% likely to be wrong (") and "left_knee, left_wrist" in line
     assert described(given, doubts_of(given)[1])["frame"] == 1070

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..poses import Poses, PoseSequence
 from ..sequences.distrust import not_calibrated, with_distrust
+from ..sequences.doubts import is_calibrated
 from .applying import apply_all, apply_edit, remember, result_of
 from .canvas import PLACED, Canvas, Change
 from .journal import Journal, active_edits
@@ -250,7 +251,6 @@ class ReviewSession:
 
 def _notes_of(sequence: PoseSequence) -> list[str]:
     """What to know of the distrust that a sequence has, or will get."""
-    if sequence.distrust is None:
-        return [ROUGH] if not_calibrated(sequence) else []
-    stated = sequence.meta.get("distrust")
-    return [ROUGH] if isinstance(stated, Mapping) and stated.get("not_calibrated") else []
+    known = sequence.distrust is not None
+    fitted = is_calibrated(sequence) if known else not not_calibrated(sequence)
+    return [] if fitted else [ROUGH]

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError, counted
 from ..names import in_natural_order, is_hidden, output_name, path_inside
 from ..poses import OF_POINTS, PoseSequence
+from ..sequences.cleaning import DECIDED
 from ..sequences.distrust import with_distrust
 from .files import JOURNAL, SUFFIX, find_picture, open_journal, reviewed_poses, write_looked_at
 from .identity import digest_of
@@ -99,17 +100,24 @@ def _pictures_of(parts: Sequence[Part], given: Path | None, notes: list[str]) ->
     return pictures_of_files(found, [part.poses.size for part in parts])
 
 
+_MADE_BY = ("preview", "weights", "clean", DECIDED)
+"""Entries of meta on which distrust and what is shown depend."""
+
+
 def stacked(parts: Sequence[PoseSequence]) -> PoseSequence:
     """Sequences of one frame each as one. Its size is the largest width and height.
 
-    Its meta has what earlier reviews of them placed and checked, and what their distrust is not calibrated for.
+    Its meta has what earlier reviews of them placed and checked, what their distrust is not calibrated for, and what
+    all of them say of how they were made.
     Raises `InputError` if their keypoint sets differ.
     """
     keypoint_set = _keypoint_set_of(parts)
     size = tuple(np.max([part.size for part in parts], axis=0).tolist())
     arrays = {name: _padded(parts, name, fill) for name, fill in _FILLS.items()}
     names = [str(part.meta.get("source") or "") for part in parts]
-    meta = {"frame_names": names, "model": parts[0].meta.get("model", ""), "review": joined_reviews(parts)}
+    first = parts[0].meta
+    common = {name: first[name] for name in _MADE_BY if name in first and all(p.meta.get(name) for p in parts)}
+    meta = {**common, "frame_names": names, "model": first.get("model", ""), "review": joined_reviews(parts)}
     stated = [mapping_in(part.meta, "distrust") for part in parts]
     rough = sorted({str(group) for entry in stated for group in list_in(entry, "not_calibrated")})
     return PoseSequence(

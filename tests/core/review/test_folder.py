@@ -15,7 +15,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.images import write_png
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.review.files import open_review
-from sdpose_core.review.folder import open_folder_review
+from sdpose_core.review.folder import open_folder_review, stacked
 from sdpose_core.review.session import ROUGH
 from sdpose_core.sequences.distrust import with_distrust
 
@@ -223,3 +223,9 @@ def test_corrections_stay_with_pictures_that_get_distrust_and_leave_other_pictur
     empty = PoseSequence.load(folder / "b.pose.npz")
     replace(empty, meta={**empty.meta, "source": "other.png"}).save(folder / "b.pose.npz")
     assert not open_folder_review(folder).done
+
+
+def test_what_all_pictures_say_of_their_model_holds_for_the_folder():
+    made = [replace(two_people(1), frame_rate=None, meta={"source": f"{n}.png", "preview": True}) for n in "ab"]
+    assert stacked(made).meta["preview"] is True
+    assert "preview" not in stacked([made[0], replace(made[1], meta={"source": "b.png"})]).meta

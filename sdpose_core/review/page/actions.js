@@ -71,11 +71,16 @@ export class Actions {
     return null;
   }
 
-  /** Points that point actions apply to: the selected one, or the selected hand or face; null if none is. */
-  #points() {
-    const { state } = this.app;
+  /** The selected point, or the points of the selected hand, face or limb; none if nothing is selected. */
+  get chosen() {
+    const { state, parts } = this.app;
     if (state.point !== null) return [state.point];
-    if (state.part !== null) return this.app.parts.groups[state.part];
+    return state.part !== null ? parts.pointsOf(state.part) : [];
+  }
+
+  /** Points that point actions apply to; null, with a hint, if none is selected. */
+  #points() {
+    if (this.chosen.length) return this.chosen;
     this.app.say(this.app.texts.t("choose_point"));
     return null;
   }
@@ -101,9 +106,7 @@ export class Actions {
   }
 
   #pointsOrAll() {
-    const { state, parts } = this.app;
-    if (state.point !== null) return [state.point];
-    return state.part !== null ? parts.groups[state.part] : parts.names.map((_, k) => k);
+    return this.chosen.length ? this.chosen : this.app.parts.names.map((_, k) => k);
   }
 
   /** Of the points chosen, those that frame `t` shows. */

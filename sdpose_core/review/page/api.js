@@ -3,12 +3,12 @@
 export class ApiError extends Error {}
 
 /** JSON of `path`. Throws `ApiError` with the server's sentence, or that of `texts` if there is none. */
-async function ask(path, options, texts) {
+async function ask(path, options, { texts, inComfy }) {
   let response;
   try {
     response = await fetch(path, { cache: "no-store", ...options });
   } catch {
-    throw new ApiError(texts.t("unreachable"));
+    throw new ApiError(texts.t(inComfy ? "unreachable_comfy" : "unreachable"));
   }
   let body = null;
   try {
@@ -21,6 +21,7 @@ async function ask(path, options, texts) {
 }
 
 export class Api {
+  inComfy = false; // whether ComfyUI is the server, once that is known
   #last = Promise.resolve();
 
   /** `texts` gives the sentences for a server that does not answer. */
@@ -34,13 +35,13 @@ export class Api {
   }
 
   get(path) {
-    return ask(path, {}, this.texts);
+    return ask(path, {}, this);
   }
 
   /** POST `body`; requests that change something are sent one after the other, in the order of their calls. */
   post(path, body) {
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    const answer = this.#last.then(() => ask(path, options, this.texts));
+    const answer = this.#last.then(() => ask(path, options, this));
     this.#last = answer.catch(() => undefined);
     return answer;
   }

@@ -52,7 +52,7 @@ export class Bars {
     byId("zoom-in").onclick = () => app.stage.zoom(1.4);
     byId("zoom-out").onclick = () => app.stage.zoom(1 / 1.4);
     byId("zoom-fit").onclick = () => app.stage.fit();
-    byId("zoom-person").onclick = () => app.zoomTo(app.state.person, null);
+    byId("zoom-person").onclick = () => app.zoomToSelected();
   }
 
   #showTop() {
@@ -62,13 +62,18 @@ export class Bars {
     byId("clip-name").textContent = clip.name;
     byId("clip-name").title = clip.source || clip.name;
     const facts = { w: clip.size[0], h: clip.size[1], n: clip.frames };
-    byId("clip-facts").textContent = texts.t(clip.sizes ? "clip_facts_pictures" : "clip_facts", facts);
+    const model = clip.model ? texts.t("clip_model", { name: clip.model }) : "";
+    byId("clip-facts").textContent = texts.t(clip.sizes ? "clip_facts_pictures" : "clip_facts", facts) + model;
+    byId("clip-facts").title = byId("clip-facts").textContent; // it may be cut off
     byId("undo").disabled = !state.undo;
     byId("redo").disabled = !state.redo;
     const canSave = clip.can_save ?? true;
     for (const name of ["save", "save-as", "save-training"]) byId(name).hidden = !canSave;
     const kept = clip.in_comfy ? "kept_comfy" : state.saved ? "kept_saved" : "kept_unsaved";
     byId("kept").textContent = texts.t(state.busy ? "busy" : kept);
+    byId("kept").dataset.tip = clip.in_comfy ? "kept_tip_comfy" : "kept_tip";
+    byId("kept").title = texts.t(byId("kept").dataset.tip);
+    byId("kept").setAttribute("aria-label", byId("kept").title);
     byId("language").textContent = texts.t("language");
     document.title = texts.t("title", { name: clip.name });
   }

@@ -77,6 +77,28 @@ function handle({ kind, at: [x, y], part }) {
   return shape("rect", { class: "handle", ...square, "data-part": part });
 }
 
+/** A frame around the selected hand, face or limb. */
+function partBox(figure, indices) {
+  const here = indices.map((k) => figure.at[k]).filter(Boolean);
+  if (!here.length) return [];
+  const [xs, ys] = [0, 1].map((axis) => here.map((p) => p[axis]));
+  const [x, y] = [Math.min(...xs) - 10, Math.min(...ys) - 10];
+  return [shape("rect", { class: "part-box", x, y, width: Math.max(...xs) + 10 - x, height: Math.max(...ys) + 10 - y, rx: 6 })];
+}
+
+/** The cross or the box that the arrow keys move: corners in source pixels. */
+function aimShapes(aim, stage) {
+  const [x, y] = stage.toScreen(aim[0], aim[1]);
+  if (aim.length === 4) return [drawnBox([x, y, ...stage.toScreen(aim[2], aim[3])])];
+  const d = `M${fixed(x - 14)} ${fixed(y)}h28M${fixed(x)} ${fixed(y - 14)}v28`;
+  return [shape("path", { class: "halo dark", d }), shape("path", { class: "halo cross", d })];
+}
+
+function drawnBox([x1, y1, x2, y2]) {
+  const size = { width: Math.abs(x2 - x1), height: Math.abs(y2 - y1) };
+  return shape("rect", { class: "drawn-box", x: Math.min(x1, x2), y: Math.min(y1, y2), ...size });
+}
+
 function label(text, [x, y], color, small = "") {
   return shape("text", { class: `label ${small}`, x: fixed(x), y: fixed(y), fill: color }, text);
 }
@@ -120,6 +142,7 @@ function figureShapes(figure, app) {
   if (figure.selected) shapes.push(...trail(figure, app));
   shapes.push(...single.map((k) => joint(figure, app, k)), ...figure.handles.map(handle));
   if (figure.selected && figure.at[app.state.point]) shapes.push(...halo(figure.at[app.state.point], 11));
+  if (figure.selected && app.state.part) shapes.push(...partBox(figure, app.parts.pointsOf(app.state.part)));
   return shapes;
 }
 
@@ -144,11 +167,7 @@ function hoverShapes(figures, app) {
 export function draw(svg, app, figures, box) {
   const shapes = figures.flatMap((figure) => figureShapes(figure, app));
   shapes.push(...nameLabels(figures, app), ...hoverShapes(figures, app));
-  if (box) {
-    const [x1, y1, x2, y2] = box;
-    shapes.push(shape("rect", {
-      class: "drawn-box", x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1),
-    }));
-  }
+  if (box) shapes.push(drawnBox(box));
+  else if (app.state.aim) shapes.push(...aimShapes(app.state.aim, app.stage));
   svg.replaceChildren(...shapes);
 }

@@ -1,7 +1,7 @@
 /** People of a frame as they stand on the screen: what is drawn, and what a pointer can take hold of. */
 
 const OPEN_AT = { left_hand: 64, right_hand: 64, face: 150 }; // pixels on the screen from which single points show
-export const NEAR_POINT = 11; // pixels of the screen, radius
+const NEAR_POINT = 11; // pixels of the screen, radius
 const NEAR_LIMB = 7;
 const NEAR_HANDLE = 13;
 

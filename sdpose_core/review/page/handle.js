@@ -7,6 +7,8 @@ export function testHandle(app) {
     get frame() { return state.frame; },
     get person() { return state.person; },
     get point() { return state.point; },
+    get part() { return state.part; },
+    get aim() { return state.aim; },
     get range() { return state.range; },
     get version() { return state.version; },
     get people() { return state.people; },

@@ -30,12 +30,14 @@ function hintFor(app, here) {
   const { state } = app;
   if (!state.clip) return "hint_loading";
   if (state.mode === "place") return "hint_place";
-  if (state.mode === "box") return "hint_box";
+  if (state.mode === "box") return state.placing.id === null ? "hint_box" : "hint_box_again";
   if (state.playing) return "hint_playing";
   const ranged = state.range && state.scope === "range";
   if (ranged && state.rangeOpen) return `hint_range_${state.rangeOpen}`;
   if (state.person === null) return state.worst?.items.length ? "hint_start" : "hint_select";
   if (!here) return "hint_absent";
+  const { repaired } = state;
+  if (repaired?.t === state.frame && repaired.id === state.person && state.worst?.items.length) return "hint_next";
   if (ranged) return "hint_range";
   if (state.hover?.kind === "handle") return state.hover.handle.kind === "turn" ? "hint_turn" : "hint_handle";
   if (state.hover?.kind === "limb") return "hint_limb";
@@ -49,8 +51,8 @@ function hintFor(app, here) {
 export function startHints(app) {
   const { state, texts } = app;
   const names = [
-    "clip", "mode", "playing", "person", "point", "part", "range", "rangeOpen", "scope", "hover", "frame", "data",
-    "worst", "item", "language", "spread",
+    "clip", "mode", "placing", "playing", "person", "point", "part", "range", "rangeOpen", "scope", "hover", "frame",
+    "data", "worst", "item", "repaired", "language", "spread",
   ];
   state.watch(names, () => {
     const here = app.personHere(state.person);

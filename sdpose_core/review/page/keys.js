@@ -5,6 +5,9 @@ import { byId, element } from "./elements.js";
 const FIELDS = "input:not([type=checkbox]), textarea, select";
 const NUDGE_WAIT_MS = 350;
 const MOUSE = ["limb", "group", "part", "look", "timeline_zoom", "timeline_pan"]; // texts "mouse.X" and "mouse_does.X"
+const AIM = { // keys while a point is placed or a box drawn: text "key.X" -> keys as shown
+  aim_move: "← → ↑ ↓", aim_size: "Shift ← → ↑ ↓", aim_fine: "Alt ← → ↑ ↓", aim_take: "Enter", aim_leave: "Esc",
+};
 
 /** [text key, keys as shown, key that is pressed, modifiers, what it does]. */
 function bindings(app) {
@@ -32,7 +35,8 @@ function bindings(app) {
       ["focus", "F6", "F6", "", () => app.switchFocus()],
       ["zoom", "+ −", "+", "*", () => stage.zoom(1.4)], ["", "", "=", "", () => stage.zoom(1.4)],
       ["", "", "-", "", () => stage.zoom(1 / 1.4)], ["fit", "0", "0", "", () => stage.fit()],
-      ["zoom_person", "F", "f", "", () => app.zoomTo(state.person, null)],
+      ["zoom_person", "F", "f", "", () => app.zoomToSelected()],
+      ["part", "H", "h", "", () => app.choosePart()],
     ],
     keys_change: [
       ["nudge", "Alt ← → ↑ ↓", "ArrowLeft", "A", () => app.nudger.by(-1, 0)],
@@ -48,8 +52,8 @@ function bindings(app) {
       ["exchange_ids", "E", "e", "", () => actions.exchangeIds(other("exchange-with"))],
       ["split", "B", "b", "", () => actions.split()], ["join", "J", "j", "", () => actions.join(other("join-with"))],
       ["remove", "Shift Delete", "Delete", "S", () => actions.remove()],
-      ["add_person", "A", "a", "", () => app.startBox(null)],
-      ["estimate_again", "G", "g", "", () => app.startBox(state.person)],
+      ["add_person", "A", "a", "", () => app.modes.startBox(null)],
+      ["estimate_again", "G", "g", "", () => app.modes.startBoxAgain()],
     ],
     keys_file: [
       ["undo", "Ctrl Z", "z", "C", () => actions.undo()],
@@ -99,6 +103,7 @@ export class Keys {
     this.#byPointer = false;
     if (!this.app.state.clip || this.#belongsToFocus(event)) return;
     if (event.key === " " && !event.ctrlKey && !event.altKey) return this.#holdSpace(event);
+    if (this.app.modes.key(event)) return event.preventDefault();
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const control = event.ctrlKey || event.metaKey;
     const modifiers = `${control ? "C" : ""}${event.altKey ? "A" : ""}${event.shiftKey ? "S" : ""}`;
@@ -131,8 +136,11 @@ export class Keys {
     const sections = Object.entries(this.groups).map(([group, list]) => this.#section(
       texts.t(group), list.filter(([name]) => name).map(([name, shown]) => [shown, texts.t(`key.${name}`)]),
     ));
+    const aim = Object.entries(AIM).map(([name, shown]) => [shown, texts.t(`key.${name}`)]);
     const mouse = MOUSE.map((name) => [texts.t(`mouse.${name}`), texts.t(`mouse_does.${name}`)]);
-    byId("keys-list").replaceChildren(...sections, this.#section(texts.t("keys_mouse"), mouse));
+    byId("keys-list").replaceChildren(
+      ...sections, this.#section(texts.t("keys_aim"), aim), this.#section(texts.t("keys_mouse"), mouse),
+    );
     byId("keys-dialog").showModal();
   }
 
@@ -150,7 +158,7 @@ export class Keys {
   }
 }
 
-/** Moves the selected point pixel by pixel; one edit is sent when the keys rest. */
+/** Moves the selected point, or hand, face or limb, pixel by pixel; one edit is sent when the keys rest. */
 export class Nudger {
   #timer = 0;
   #target = null;
@@ -162,20 +170,27 @@ export class Nudger {
   /** Move by (dx, dy) source pixels. */
   by(dx, dy) {
     const { app } = this;
-    const { person, point, frame } = app.state;
-    const at = app.personHere(person)?.points[point];
-    if (!at) return app.say(app.texts.t("choose_point"));
-    const same = this.#target?.id === person && this.#target.point === point && this.#target.t === frame;
+    const { person: id, point, part, frame: t } = app.state;
+    const here = app.personHere(id);
+    const points = app.actions.chosen.filter((k) => here?.points[k]);
+    if (!points.length) return app.say(app.texts.t("choose_point"));
+    const chosen = { id, point, part, t };
+    const same = this.#target && Object.keys(chosen).every((name) => this.#target[name] === chosen[name]);
     if (!same) {
       this.flush();
-      this.#target = { id: person, point, t: frame, to: app.preview?.to?.get(point) ?? at.slice(0, 2) };
+      const shown = app.preview?.id === id && app.preview.t === t ? app.preview.to : new Map();
+      this.#target = { ...chosen, points, to: points.map((k) => shown.get(k) ?? here.points[k].slice(0, 2)) };
     }
-    this.#target.to = [this.#target.to[0] + dx, this.#target.to[1] + dy];
-    app.preview = { id: person, t: frame, held: true, to: new Map([[point, this.#target.to]]) };
-    app.stage.redraw();
+    this.#target.to = this.#target.to.map(([x, y]) => [x + dx, y + dy]);
+    this.#show(this.#target);
+    return undefined;
+  }
+
+  #show({ id, t, points, to }) {
+    this.app.preview = { id, t, held: true, to: new Map(points.map((k, i) => [k, to[i]])) };
+    this.app.stage.redraw();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.flush(), NUDGE_WAIT_MS);
-    return undefined;
   }
 
   /** Send what is waiting. */
@@ -183,6 +198,6 @@ export class Nudger {
     const target = this.#target;
     this.#target = null;
     clearTimeout(this.#timer);
-    if (target) this.app.actions.move(target.id, [target.point], [target.to], target.t);
+    if (target) this.app.actions.move(target.id, target.points, target.to, target.t);
   }
 }

@@ -8,6 +8,7 @@ import { byId } from "./elements.js";
 import { testHandle } from "./handle.js";
 import { startHints } from "./hints.js";
 import { Keys, Nudger } from "./keys.js";
+import { Modes } from "./modes.js";
 import { Parts } from "./parts.js";
 import { PeoplePanel } from "./people.js";
 import { Playback } from "./playback.js";
@@ -37,6 +38,7 @@ class App {
     this.playback = new Playback(this);
     this.stage = new Stage(this);
     this.pointer = new Pointer(this);
+    this.modes = new Modes(this);
     this.timeline = new Timeline(this);
     this.worst = new WorstPanel(this);
     this.bars = new Bars(this);
@@ -50,6 +52,7 @@ class App {
   /** Ask the server what is reviewed, and show it. */
   async open() {
     const clip = await this.api.get("api/clip");
+    this.api.inComfy = clip.in_comfy;
     this.parts = new Parts(clip.points);
     this.cache.begin(clip.frames, clip.people.reduce((sum, person) => sum + person.frames, 0) / clip.frames);
     this.state.set({ clip, spread: clip.frame_rate === null ? 0 : this.state.spread }); // pictures have no motion
@@ -149,7 +152,7 @@ class App {
     const other = which === "in" ? "out" : "in";
     const kept = range && (which === "in" ? range[1] >= frame : range[0] <= frame);
     const next = which === "in" ? [frame, kept ? range[1] : clip.frames - 1] : [kept ? range[0] : 0, frame];
-    this.state.set({ range: next, scope: "range", rangeOpen: kept && rangeOpen !== other ? null : other });
+    this.state.set({ range: next, scope: "range", repaired: null, rangeOpen: kept && rangeOpen !== other ? null : other });
   }
 
   /** Leave what is going on: a mode, the range, the point, the person, in this order. */
@@ -196,9 +199,24 @@ class App {
     this.state.set({ point: this.parts.step(this.state.point, by), part: null });
   }
 
+  /** Select the whole hand, face or limb of the selected point; of a selected hand or face, the arm or head. */
+  choosePart() {
+    const { state, texts, parts } = this;
+    if (this.personHere(state.person) === null) return this.say(texts.t("choose_person"));
+    if (!this.actions.chosen.length) return this.say(texts.t("choose_point"));
+    const part = parts.around(this.actions.chosen, state.part);
+    return part === null ? this.say(texts.t("no_part")) : state.set({ point: null, part });
+  }
+
   switchFocus() {
     if (byId("side").contains(document.activeElement)) this.stage.element.focus();
-    else byId("worst-next").focus();
+    else byId(byId("worst-next").disabled ? "side" : "worst-next").focus();
+  }
+
+  /** Zoom on the selected hand, face or limb, or else on the selected person. */
+  zoomToSelected() {
+    const { person, part } = this.state;
+    this.zoomTo(person, part === null ? null : this.parts.pointsOf(part));
   }
 
   /** Zoom on some points of a person; null: on the whole person. */
@@ -212,28 +230,6 @@ class App {
     const [xs, ys] = [all.map((p) => p[0]), all.map((p) => p[1])];
     const room = points?.length ? Math.max(person.box[3] - person.box[1], person.box[2] - person.box[0]) * 0.2 : 0;
     this.stage.show([Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)], room);
-  }
-
-  // --- modes --------------------------------------------------------------------------------------------------------
-
-  startPlacing(id, points, part) {
-    this.playback.stop();
-    this.state.set({ mode: "place", placing: { id, points, part }, hover: null });
-    this.stage.element.focus();
-  }
-
-  /** Draw a box in which a person is estimated: a new one (`id` null), or some points of one. */
-  startBox(id) {
-    const { state, texts } = this;
-    if (!state.clip.can_estimate) {
-      const why = state.clip.in_comfy ? "no_estimate_comfy" : "no_estimate_pictures";
-      return this.say(texts.t(state.clip.pictures && !state.clip.in_comfy ? "no_estimate" : why));
-    }
-    const part = id === null ? "all" : byId("estimate-part").value;
-    const points = part === "all" ? null : state.clip.points.parts[part];
-    this.playback.stop();
-    this.stage.element.focus();
-    return state.set({ mode: "box", placing: { id, points }, hover: null });
   }
 
   useLanguage(language) {
@@ -258,7 +254,7 @@ class App {
   pointsText(points) {
     if (points.length === 1) return this.texts.pointName(this.parts.names[points[0]]);
     const isWhole = ([, all]) => all.length === points.length && all[0] === points[0];
-    const group = Object.entries(this.parts.groups).find(isWhole);
+    const group = this.parts.named.find(isWhole);
     return group ? this.texts.partName(group[0]) : this.texts.t("n_points", { n: points.length });
   }
 

@@ -42,12 +42,25 @@ export class Parts {
     return Object.fromEntries(Object.entries(chains).filter(([, indices]) => indices.length > 1));
   }
 
+  /** [name, points] of the hands, the face, the arms, the legs and the head, the smallest first. */
+  get named() {
+    return Object.entries({ ...this.groups, ...this.chains }).sort(([, a], [, b]) => a.length - b.length);
+  }
+
+  /** Points of a hand, the face, an arm, a leg or the head by its name. */
+  pointsOf(name) {
+    return this.groups[name] ?? this.chains[name];
+  }
+
+  /** Name of the smallest part that has all of `points` and is larger than `part`; else `part`, which may be null. */
+  around(points, part) {
+    const fits = ([name, all]) => name !== part && points.every((k) => all.includes(k));
+    return this.named.find(fits)?.[0] ?? part;
+  }
+
   /** The smallest group that has all of `points`: a hand, an arm, a leg, the head; all points if there is none. */
   groupOf(points) {
-    const lists = [...Object.values(this.groups), ...Object.values(this.chains)];
-    const fitting = lists.filter((list) => points.every((k) => list.includes(k)));
-    fitting.sort((a, b) => a.length - b.length);
-    return fitting[0] ?? this.names.map((_, k) => k);
+    return this.pointsOf(this.around(points, null)) ?? this.names.map((_, k) => k);
   }
 
   /** Neighbors of a point in the skeleton: {previous, next} by number, round the end. */

@@ -29,7 +29,7 @@ export class PeoplePanel {
     byId("scope-frame").onclick = () => state.set({ scope: "frame" });
     byId("scope-range").onclick = () => state.set({ scope: "range" });
     byId("people-elsewhere").onchange = (event) => this.#goTo(Number(event.target.value));
-    byId("add-person").onclick = () => this.app.startBox(null);
+    byId("add-person").onclick = () => this.app.modes.startBox(null);
   }
 
   get here() {

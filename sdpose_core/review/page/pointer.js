@@ -1,7 +1,6 @@
 /** Mouse, pen and touch on the stage: select, drag, place, draw a box, pan and zoom. */
 
 import { hitTest } from "./figures.js";
-import { shapeOf } from "./templates.js";
 
 const STARTS_AT = 3; // pixels: shorter movements are clicks
 
@@ -78,7 +77,9 @@ export class Pointer {
     const at = this.#at(event);
     const held = this.#held;
     if (!held) {
-      if (this.app.state.mode === "edit" && !this.app.state.playing) this.#hover(at);
+      const { mode, playing } = this.app.state;
+      if (mode === "edit" && !playing) this.#hover(at);
+      if (mode === "place") this.app.state.set({ aim: this.app.stage.toSource(...at) });
     } else if (held.kind === "pan") {
       this.app.stage.pan(at[0] - held.last[0], at[1] - held.last[1]);
       held.last = at;
@@ -137,7 +138,7 @@ export class Pointer {
     } else if (held?.click && Math.hypot(at[0] - held.start[0], at[1] - held.start[1]) < STARTS_AT) {
       this.#selectAt(at);
     } else if (held?.kind === "box") this.#endBox(held, at);
-    else if (held?.kind === "place") this.#place(at);
+    else if (held?.kind === "place") app.modes.place(app.stage.toSource(...at));
     this.#cursor();
   }
 
@@ -158,34 +159,7 @@ export class Pointer {
     app.stage.redraw();
     const [x1, y1] = app.stage.toSource(Math.min(start[0], at[0]), Math.min(start[1], at[1]));
     const [x2, y2] = app.stage.toSource(Math.max(start[0], at[0]), Math.max(start[1], at[1]));
-    const [width, height] = app.stage.size;
-    const box = [Math.max(x1, 0), Math.max(y1, 0), Math.min(x2, width), Math.min(y2, height)];
-    if (box[2] - box[0] < 4 || box[3] - box[1] < 4) return app.say(app.texts.t("box_small"));
-    const { id, points } = app.state.placing;
-    app.state.set({ mode: "edit", placing: null });
-    return app.actions.estimate(id, box, points);
-  }
-
-  /** Place the absent point, or a rough hand or face, where the pointer is. */
-  #place(at) {
-    const { app } = this;
-    const { id, points, part } = app.state.placing;
-    const center = app.stage.toSource(...at);
-    const to = part ? shapeOf(part, center, ...this.#sizeOf(id, part)) : [center];
-    app.state.set({ mode: "edit", placing: null, person: id, point: part ? null : points[0], part: part ?? null });
-    app.actions.move(id, points, to);
-  }
-
-  /** Length in source pixels and angle of a new hand or face, from the person's box and forearm. */
-  #sizeOf(id, part) {
-    const person = this.app.personHere(id);
-    const [x1, y1, x2, y2] = person.box;
-    const height = Math.max(y2 - y1, (x2 - x1) / 2, 20);
-    const side = part.split("_")[0];
-    const [elbow, wrist] = ["elbow", "wrist"].map((end) => person.points[this.app.parts.index(`${side}_${end}`)]);
-    if (part === "face" || !elbow || !wrist) return [height * 0.11, part === "face" ? 0 : Math.PI];
-    const forearm = Math.hypot(wrist[0] - elbow[0], wrist[1] - elbow[1]);
-    return [Math.max(forearm * 0.7, 8), Math.atan2(wrist[0] - elbow[0], -(wrist[1] - elbow[1]))];
+    return app.modes.estimateIn([x1, y1, x2, y2]);
   }
 
   #wheel(event) {
@@ -207,7 +181,7 @@ export class Pointer {
     if (this.#held?.kind === "drag") this.app.preview = null;
     this.#held = null;
     this.app.stage.box = null;
-    this.app.state.set({ mode: "edit", placing: null });
+    this.app.modes.end();
     this.app.stage.redraw();
   }
 }

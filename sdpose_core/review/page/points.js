@@ -9,7 +9,7 @@ export class PointPanel {
     byId("delete").onclick = () => actions.deletePoint();
     byId("restore").onclick = () => actions.restore();
     byId("copy-previous").onclick = () => actions.copyPrevious();
-    byId("estimate-again").onclick = () => this.app.startBox(state.person);
+    byId("estimate-again").onclick = () => this.app.modes.startBoxAgain();
     byId("spread").onchange = (event) => {
       const value = Math.round(Number(event.target.value));
       state.set({ spread: Math.min(Math.max(Number.isFinite(value) ? value : 0, 0), 500) });
@@ -38,7 +38,9 @@ export class PointPanel {
     byId("absent").hidden = absent.length === 0;
     byId("absent-title").textContent = texts.t("absent", { n: absent.length });
     const chips = this.#chips(absent, person);
+    const focused = document.activeElement?.dataset?.testid;
     byId("absent-list").replaceChildren(...chips);
+    chips.find((chip) => chip.dataset.testid === focused)?.focus();
   }
 
   #title() {
@@ -55,7 +57,7 @@ export class PointPanel {
     if (state.person === null) return texts.t("choose_person");
     const where = this.app.whereText(state.frame, state.frame);
     if (!person) return texts.t("person_absent", { name: texts.person(state.person), where });
-    if (state.part !== null) return texts.t("n_points", { n: this.app.parts.groups[state.part].length });
+    if (state.part !== null) return texts.t("n_points", { n: this.app.parts.pointsOf(state.part).length });
     if (state.point === null) return texts.t("choose_point");
     const point = person.points[state.point];
     if (!point) return texts.t("point_absent");
@@ -72,7 +74,7 @@ export class PointPanel {
     const { parts, texts } = this.app;
     const whole = Object.entries(parts.groups).filter(([, indices]) => indices.every((k) => absent.includes(k)));
     const covered = new Set(whole.flatMap(([, indices]) => indices));
-    const start = (points, part) => this.app.startPlacing(person.id, points, part);
+    const start = (points, part) => this.app.modes.startPlacing(person.id, points, part);
     return [
       ...whole.map(([name, indices]) => this.#chip(texts.t(`part.${name}`), name, () => start(indices, name))),
       ...absent.filter((k) => !covered.has(k))

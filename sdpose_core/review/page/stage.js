@@ -21,7 +21,7 @@ export class Stage {
     this.view = { scale: 1, x: 0, y: 0, fitted: true, shown: null }; // shown: what `show` was asked for
     this.last = [0, 0]; // size of the stage
     new ResizeObserver(() => this.#resize()).observe(this.element);
-    const shown = ["frame", "person", "point", "hover", "data", "pictures", "view"];
+    const shown = ["frame", "person", "point", "part", "hover", "data", "pictures", "view", "aim"];
     app.state.watch([...shown, "showDistrust", "language", "playing"], () => this.redraw());
   }
 

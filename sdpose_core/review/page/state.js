@@ -37,7 +37,7 @@ export function firstState() {
   return {
     clip: null, version: -1, undo: 0, redo: 0, saved: true, computing: false, people: [],
     frame: 0, person: null, point: null, part: null, hover: null, range: null, rangeOpen: null, scope: "frame", spread: 5,
-    mode: "edit", placing: null, playing: false, speed: 1, showDistrust: true, spaceHeld: false,
+    mode: "edit", placing: null, aim: null, repaired: null, playing: false, speed: 1, showDistrust: true, spaceHeld: false,
     data: 0, pictures: 0, view: 0, busy: 0, language: "en", worst: null, item: null, timeline: null,
   };
 }

@@ -12,12 +12,14 @@ export class WorstPanel {
   #timer = 0;
   #asked = null; // {version, done: promise} of the request under way
   #going = Promise.resolve();
+  #led = null; // {person, point, part} that an item selected, until the user selects something else
 
   constructor(app) {
     this.app = app;
     byId("worst-next").onclick = () => this.next();
     byId("looks-right").onclick = () => this.looksRight();
     app.state.watch(["version"], () => this.#later());
+    app.state.watch(["person", "point", "part"], () => this.#selected());
     app.state.watch(["clip", "worst", "item", "computing", "language"], () => this.#show());
     app.state.watch(["item", "frame", "language", "person", "playing"], () => this.#showCard());
   }
@@ -57,7 +59,15 @@ export class WorstPanel {
   forget(from, to) {
     const { state } = this.app;
     for (const [key, t] of this.#visited) if (t >= from && t <= to) this.#visited.delete(key);
-    if (state.item && state.item.t >= from && state.item.t <= to) state.set({ item: null });
+    if (state.item && state.item.t >= from && state.item.t <= to) {
+      const { t, id } = state.item;
+      state.set({ item: null, repaired: { t, id } });
+    }
+  }
+
+  #selected() {
+    const { state } = this.app;
+    if (Object.entries(this.#led ?? {}).some(([name, value]) => state[name] !== value)) this.#led = null;
   }
 
   #key(item) {
@@ -88,7 +98,8 @@ export class WorstPanel {
     this.#visited.set(this.#key(item), item.t);
     app.playback.stop();
     const point = item.points.find((k) => app.parts.partOf[k] === null) ?? null;
-    app.state.set({ item, person: item.id, point: item.points.length ? point : null, part: null, scope: "frame" });
+    this.#led = { person: item.id, point, part: null };
+    app.state.set({ item, ...this.#led, repaired: null, scope: "frame" });
     app.seek(item.t);
     app.whenHere(item.t, () => queueMicrotask(() => app.zoomTo(item.id, item.points))); // once the card is shown
   }
@@ -98,6 +109,7 @@ export class WorstPanel {
     const { app } = this;
     if (app.actions.isChecked()) return app.say(app.texts.t("already_right"));
     if (this.isDone && app.state.scope === "frame") return app.say(byId("worst-empty").textContent);
+    if (this.isDone && this.#led) app.state.set({ person: null, point: null, part: null }); // the user chose nobody
     return (await app.actions.check()) && this.next();
   }
 

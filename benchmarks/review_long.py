@@ -1,4 +1,4 @@
-"""How the review page copes with a long clip: first paint, a jump to any frame, an edit, a save; seconds and memory.
+"""How the review page copes with a long clip: first paint, jumps, playing, edits, a save; seconds and memory.
 
     python benchmarks/review_long.py --chromium /usr/bin/chromium
 
@@ -80,7 +80,7 @@ def drive(page: Any, address: str, frames: int, server: int) -> dict[str, Any]:
     result["first_paint_s"] = time.perf_counter() - start
     result["server_mb_at_first_paint"] = memory_of(server)
     jumps = []
-    for t in np.random.default_rng(1).integers(0, frames, 40).tolist():
+    for t in np.random.default_rng(1).integers(0, frames - 500, 40).tolist():
         start = time.perf_counter()
         page.fill("#frame-number", str(t))
         page.press("#frame-number", "Enter")
@@ -88,6 +88,12 @@ def drive(page: Any, address: str, frames: int, server: int) -> dict[str, Any]:
         jumps.append(time.perf_counter() - start)
     result["jump_s_median"], result["jump_s_longest"] = statistics.median(jumps), max(jumps)
     result["server_mb_after_jumps"] = memory_of(server)
+    start = page.evaluate("window.sdposeReview.frame")
+    page.click("#play")
+    time.sleep(10)
+    page.click("#play")
+    result["frames_played_in_10_s"] = page.evaluate("window.sdposeReview.frame") - start
+    result["server_mb_after_playing"] = memory_of(server)
     while page.evaluate("fetch('api/state').then((a) => a.json()).then((s) => s.computing)"):
         time.sleep(1)
     result["server_mb_with_distrust"] = memory_of(server)

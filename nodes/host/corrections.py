@@ -13,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...sdpose_core.errors import InputError, counted
 from ...sdpose_core.files import atomic_write
+from ...sdpose_core.review.identity import digest_of
 from ...sdpose_core.texts import parse_json
 
 if TYPE_CHECKING:
@@ -31,14 +32,6 @@ APPLY, START_OVER, STOP = CHOICES = ("apply the corrections again", "start over"
 DAMAGED = "what this node wrote; the file is damaged: move it away"
 UNNAMED = "unnamed"
 """For graphs that were never open in the page."""
-
-
-def digest_of(sequence: PoseSequence) -> str:
-    """Of what can be corrected: points, scores, boxes, ids and frames."""
-    content = hashlib.sha256(repr((sequence.size, sequence.keypoint_set, sequence.scores.shape)).encode())
-    for name in ("keypoints", "scores", "boxes", "track_ids", "frame_index"):
-        content.update(getattr(sequence, name).tobytes())
-    return content.hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -84,18 +77,20 @@ class Corrections:
         If there are none, and the node's last corrections are of other poses: as `choice` says, one of `CHOICES`. Those
         stay as they are. Raises `InputError` for the choice `stop`.
         """
-        from ...sdpose_core.review.session import ReviewSession
+        from ...sdpose_core.review.applying import corrected, result_of
+        from ...sdpose_core.review.journal import active_edits
         from ...sdpose_core.review.views import worst_view
 
         digest = digest_of(sequence)
         last = self._last().get(node)
         notes = [] if self._path(digest).exists() or not last else self._carry(last, sequence, digest, choice)
         about, entries = _read(self._path(digest))
-        session = ReviewSession(sequence, name="", journal=_Reading(about, entries))
-        if session.done and last != digest:
+        edits, _ = active_edits(entries)  # read without a lock: another ComfyUI may have the journal open
+        canvas = corrected(sequence, edits)
+        if edits and last != digest:
             self._set_last(node, digest)
-        result = session.result() if session.done else sequence
-        return Corrected(result, len(session.done), worst_view(session.canvas, 0)["total"], notes)
+        result = result_of(canvas, edits, about) if edits else sequence
+        return Corrected(result, len(edits), worst_view(canvas, 0)["total"], notes)
 
     def journal(self, sequence: PoseSequence) -> Journal:
         """The journal of these poses, open for new corrections. Raises `InUse` if another ComfyUI has it open."""
@@ -149,13 +144,6 @@ class Corrections:
     def _set_last(self, node: str, digest: str) -> None:
         with atomic_write(self._folder / "last.json", "w") as file:
             json.dump({**self._last(), node: digest}, file)
-
-
-class _Reading:
-    """A journal that is only read, which needs no lock: another ComfyUI may have it open."""
-
-    def __init__(self, about: Mapping[str, Any], entries: list[dict[str, Any]]) -> None:
-        self.about, self.entries = about, entries
 
 
 def _without_distrust(sequence: PoseSequence) -> PoseSequence:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...sdpose_core.errors import InputError, SDPoseError
+from ...sdpose_core.review.identity import digest_of
 from ...sdpose_core.texts import parse_json
 from ..sockets.review_pictures import ReviewPictures
-from .corrections import Corrections, digest_of
+from .corrections import Corrections
 from .model import PreviewModel
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import numpy as np
 
 from ..errors import InputError, restated
 from ..exports.training_data import write_training_data
-from ..files import sha256_of
 from ..names import output_name, path_inside
 from ..npz_files import read_npz
 from ..poses import PoseSequence
 from ..texts import parse_json
 from ..video.frames import VIDEO_SUFFIXES
+from .identity import digest_of
 from .journal import Journal
 from .pictures import Pictures, find_video, other_source, pictures_of_files, pictures_of_video
 from .session import Estimate, ReviewSession
@@ -47,7 +47,7 @@ def open_review(
         how = ": first run sdpose video or sdpose image with it" if path.suffix.lower() in VIDEO_SUFFIXES else ""
         raise InputError(f"{path}: expected a {SUFFIX} file, or a folder with some{how}")
     sequence = PoseSequence.load(path)
-    about = {"sequence": path.name, "sha256": sha256_of(path), "frames": len(sequence)}
+    about = {"sequence": path.name, "sha256": digest_of(sequence), "frames": len(sequence)}
     name, notes = path.name.removesuffix(SUFFIX), list[str]()
     shown = _pictures(sequence, path, video or pictures, notes)
     with open_journal(path.with_name(output_name(name, path.parent) + JOURNAL), about, notes) as journal:
@@ -150,7 +150,7 @@ class ClipStore:
 
 
 def reviewed_poses(path: Path) -> str | None:
-    """The SHA-256 of the poses whose review wrote a `.pose.npz`; None for any other file."""
+    """The digest (see `digest_of`) of the poses whose review wrote a `.pose.npz`; None for any other file."""
     try:
         meta = parse_json(str(read_npz(path, str(path), ("meta",))["meta"]), "meta", "an object", dict)
     except (InputError, KeyError):

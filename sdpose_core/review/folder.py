@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, counted
-from ..files import sha256_of
 from ..names import in_natural_order, is_hidden, output_name, path_inside
 from ..poses import OF_POINTS, PoseSequence
+from ..sequences.cleaning import DECIDED
 from ..sequences.distrust import with_distrust
 from .files import JOURNAL, SUFFIX, find_picture, open_journal, reviewed_poses, write_looked_at
+from .identity import digest_of
+from .picture_reviews import frames_of, joined_reviews, list_in, mapping_in, review_of_picture
 from .pictures import Pictures, pictures_of_files
 from .session import Estimate, ReviewSession
 
@@ -36,9 +39,8 @@ def open_folder_review(
     notes: list[str] = []
     parts = _parts_in(folder, notes)
     sequence = stacked([part.poses for part in parts])
-    digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
     name = folder.resolve().name
-    about = {"sequence": name, "sha256": digest, "frames": len(parts)}
+    about = {"sequence": name, "sha256": _digest_of(parts), "frames": len(parts)}
     shown = _pictures_of(parts, pictures, notes)
     with open_journal(folder / f"{output_name(name, folder)}{JOURNAL}", about, notes) as journal:
         return ReviewSession(
@@ -49,11 +51,11 @@ def open_folder_review(
 
 @dataclass(frozen=True)
 class Part:
-    """The poses of one picture, their file, and its SHA-256 when it was read."""
+    """The poses of one picture, with distrust, their file, and their digest (see `digest_of`)."""
 
     file: Path
     poses: PoseSequence
-    sha256: str
+    digest: str
 
 
 def _parts_in(folder: Path, notes: list[str]) -> list[Part]:
@@ -61,16 +63,23 @@ def _parts_in(folder: Path, notes: list[str]) -> list[Part]:
     files = [file for file in in_natural_order(folder.glob(f"*{SUFFIX}")) if not is_hidden(file)]
     results = set(map(_result_of, files))
     loaded = [(file, PoseSequence.load(file)) for file in files if file not in results]
-    parts = [Part(file, poses, sha256_of(file)) for file, poses in loaded if len(poses) == 1]
+    pictures = [(file, poses) for file, poses in loaded if len(poses) == 1]
     clips = [file.name for file, poses in loaded if len(poses) > 1]
-    if not parts:
+    if not pictures:
         what = f"only poses of clips in it: run sdpose review {folder / clips[0]}" if clips else f"no {SUFFIX} in it"
         raise InputError(
             f"{folder}: {what}; of a folder, the poses of pictures are reviewed, as 'sdpose image' writes them"
         )
     if clips:
         notes.append(f"{counted(len(clips), 'clip')} left out ({clips[0]}): review each by itself")
-    return parts
+    known = judged([poses for _, poses in pictures])
+    return [Part(file, poses, digest_of(poses)) for (file, _), poses in zip(pictures, known, strict=True)]
+
+
+def _digest_of(parts: Sequence[Part]) -> str:
+    """Of the poses of all pictures, and of their names: those without people are alike."""
+    content = [[part.digest, str(part.poses.meta.get("source") or "")] for part in parts]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def _result_of(file: Path) -> Path:
@@ -91,40 +100,65 @@ def _pictures_of(parts: Sequence[Part], given: Path | None, notes: list[str]) ->
     return pictures_of_files(found, [part.poses.size for part in parts])
 
 
-def stacked(parts: Sequence[PoseSequence]) -> PoseSequence:
-    """Sequences of one frame each as one, with distrust. Its size is the largest width and height.
+_MADE_BY = ("preview", "weights", "clean", DECIDED)
+"""Entries of meta on which distrust and what is shown depend."""
 
+
+def stacked(parts: Sequence[PoseSequence]) -> PoseSequence:
+    """Sequences of one frame each as one. Its size is the largest width and height.
+
+    Its meta has what earlier reviews of them placed and checked, what their distrust is not calibrated for, and what
+    all of them say of how they were made.
     Raises `InputError` if their keypoint sets differ.
     """
+    keypoint_set = _keypoint_set_of(parts)
+    size = tuple(np.max([part.size for part in parts], axis=0).tolist())
+    arrays = {name: _padded(parts, name, fill) for name, fill in _FILLS.items()}
+    names = [str(part.meta.get("source") or "") for part in parts]
+    first = parts[0].meta
+    common = {name: first[name] for name in _MADE_BY if name in first and all(p.meta.get(name) for p in parts)}
+    meta = {**common, "frame_names": names, "model": first.get("model", ""), "review": joined_reviews(parts)}
+    stated = [mapping_in(part.meta, "distrust") for part in parts]
+    rough = sorted({str(group) for entry in stated for group in list_in(entry, "not_calibrated")})
+    return PoseSequence(
+        **arrays, frame_index=np.arange(len(parts)), pts=np.zeros(len(parts)), size=size, frame_rate=None,
+        keypoint_set=keypoint_set,
+        meta={**meta, **({"distrust": {"not_calibrated": rough}} if rough else {})},
+    )  # fmt: skip
+
+
+def _keypoint_set_of(parts: Sequence[PoseSequence]) -> str:
     sets = sorted({(part.keypoint_set, part.scores.shape[2]) for part in parts if part.track_ids.size})
     if len(sets) > 1:
         found = " and ".join(f"{name} ({count} points)" for name, count in sets)
         raise InputError(f"the pictures have poses of {found}: expected one keypoint set: move some away")
-    size = tuple(np.max([part.size for part in parts], axis=0).tolist())
-    arrays = {name: _padded(parts, name, fill) for name, fill in _FILLS.items()}
-    names = [str(part.meta.get("source") or "") for part in parts]
-    whole = PoseSequence(
-        **arrays, frame_index=np.arange(len(parts)), pts=np.zeros(len(parts)), size=size, frame_rate=None,
-        keypoint_set=sets[0][0] if sets else parts[0].keypoint_set,
-        meta={"frame_names": names, "model": parts[0].meta.get("model", "")},
-    )  # fmt: skip
-    return _judged(whole, parts)
+    return sets[0][0] if sets else parts[0].keypoint_set
 
 
-def _judged(whole: PoseSequence, parts: Sequence[PoseSequence]) -> PoseSequence:
-    """The stacked sequence with the distrust that its parts lack, of all pictures of one kind and size at once."""
+def judged(parts: Sequence[PoseSequence]) -> list[PoseSequence]:
+    """The parts, with distrust where they lack it; of all pictures of one kind and size at once.
+
+    Raises `InputError` if their keypoint sets differ.
+    """
+    _keypoint_set_of(parts)
     kinds: dict[Any, list[int]] = {}
     for t, part in enumerate(parts):
         if part.distrust is None:
-            kinds.setdefault((part.size, bool(part.meta.get("preview")), "clean" in part.meta), []).append(t)
-    assert whole.distrust is not None and whole.distrust_reasons is not None
-    distrust, reasons = np.array(whole.distrust), np.array(whole.distrust_reasons)
+            marks = bool(part.meta.get("preview")), "weights" in part.meta, "clean" in part.meta
+            kinds.setdefault((part.size, *marks), []).append(t)
+    result = list(parts)
     for rows in kinds.values():
-        arrays = {name: getattr(whole, name)[rows] for name in (*_FILLS, "frame_index", "pts")}
-        first = parts[rows[0]]
-        known = with_distrust(replace(whole, **arrays, size=first.size, meta=first.meta))
-        distrust[rows], reasons[rows] = known.distrust, known.distrust_reasons
-    return replace(whole, distrust=distrust, distrust_reasons=reasons)
+        alike = [parts[t] for t in rows]
+        known = with_distrust(replace(stacked(alike), meta=alike[0].meta))
+        assert known.distrust is not None and known.distrust_reasons is not None
+        for row, t in enumerate(rows):
+            shape = parts[t].scores.shape
+            result[t] = replace(
+                parts[t], distrust=known.distrust[row, : shape[1]].reshape(shape),
+                distrust_reasons=known.distrust_reasons[row, : shape[1]].reshape(shape),
+                meta={**parts[t].meta, "distrust": known.meta["distrust"]},
+            )  # fmt: skip
+    return result
 
 
 _COMPARED = ("keypoints", "scores", "boxes", "track_ids")
@@ -164,17 +198,14 @@ class FolderStore:
         Earlier results are written again, as what they hold may have been undone. Raises `InputError`, with nothing
         written, if a file is in the way that is not such a result.
         """
-        edits: dict[int, list[Any]] = {}
-        for op in sequence.meta["review"]["edits"]:
-            for t in _frames_of(op):
-                edits.setdefault(t, []).append(op)
-        written = {t for t, part in enumerate(self.parts) if reviewed_poses(_result_of(part.file)) == part.sha256}
-        wanted = {*edits, *written, *(t for t in range(len(self.parts)) if self._is_changed(sequence, t))}
+        named = {t for op in sequence.meta["review"]["edits"] for t in frames_of(op)}
+        written = {t for t, part in enumerate(self.parts) if reviewed_poses(_result_of(part.file)) == part.digest}
+        wanted = {*named, *written, *(t for t in range(len(self.parts)) if self._is_changed(sequence, t))}
         for t in sorted(wanted - written):
             if os.path.lexists(path := _result_of(self.parts[t].file)):
                 raise InputError(f"{path.name} exists and is not a review of these poses: move it away")
         for t in sorted(wanted):
-            self._save_one(sequence, t, edits.get(t, []))
+            self._save_one(sequence, t)
         return self.parts[0].file.parent
 
     def _is_changed(self, sequence: PoseSequence, t: int) -> bool:
@@ -184,24 +215,19 @@ class FolderStore:
         pairs = [(getattr(part, name)[0, before], getattr(sequence, name)[t, now]) for name in _COMPARED]
         return (before.any() or now.any()) and not all(np.array_equal(was, now, equal_nan=True) for was, now in pairs)
 
-    def _save_one(self, sequence: PoseSequence, t: int, ops: list[Any]) -> None:
+    def _save_one(self, sequence: PoseSequence, t: int) -> None:
         part = self.parts[t]
         seen = sequence.track_ids[t] >= 0
         arrays: dict[str, Any] = dict.fromkeys(_FILLS)
         for name in _FILLS:
             if (values := getattr(sequence, name)) is not None:
                 arrays[name] = values[t : t + 1, seen]
-        review = {"of": {"sequence": part.file.name, "sha256": part.sha256}, "edits": ops}
-        meta = {**part.poses.meta, "review": review}
+        done = review_of_picture(sequence.meta["review"], t, mapping_in(part.poses.meta, "review"))
+        of = {"sequence": part.file.name, "sha256": part.digest}
+        meta = {**part.poses.meta, "review": {"of": of, **done}}
         replace(part.poses, **arrays, keypoint_set=sequence.keypoint_set, meta=meta).save(_result_of(part.file))
 
     def save_training(self, session: ReviewSession, folder: str) -> tuple[Path, int, int]:
         """See `Store`."""
         parent = self.parts[0].file.parent
         return write_looked_at(session, path_inside(parent, folder, "the name of the folder"), session.name)
-
-
-def _frames_of(op: Mapping[str, Any]) -> range:
-    """The pictures that an edit names; it may change others too."""
-    first = op.get("t", op.get("from"))
-    return range(0) if first is None else range(first, op.get("t", op.get("to")) + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +10,18 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ..errors import InputError, restated
+from ..errors import InputError
 from ..poses import Poses, PoseSequence
-from ..sequences.distrust import with_distrust
-from ..version import __version__
+from ..sequences.distrust import not_calibrated, with_distrust
+from ..sequences.doubts import is_calibrated
+from .applying import apply_all, apply_edit, remember, result_of
 from .canvas import PLACED, Canvas, Change
 from .journal import Journal, active_edits
-from .operations import apply
 from .pictures import Pictures
-from .refresh import OF_PEOPLE, refresh
+from .refresh import OF_PEOPLE
 from .views import people_of
 
-UNDO_BYTES = 256 << 20
-"""Of what edits changed, kept for a quick undo; older edits are undone by applying all others again."""
+ROUGH = "distrust is not calibrated for this model: it ranks points, its percentages are rough"
 
 T = TypeVar("T")
 Estimate = Callable[[np.ndarray, np.ndarray], Poses]
@@ -59,7 +57,7 @@ class ReviewSession:
         estimate: for "estimate again"; None: not offered.
         store: None: nothing can be saved, as in ComfyUI, where the journal is the result.
         sizes: (w, h) of each frame, if they differ.
-        notes: for the page.
+        notes: for the page; one is added if the distrust is not calibrated for the model.
     """
 
     def __init__(
@@ -75,14 +73,14 @@ class ReviewSession:
         notes: Sequence[str] = (),
     ) -> None:
         self.name, self.journal, self.pictures, self.store = name, journal, pictures, store
-        self.estimate, self.sizes, self.notes = estimate, sizes, list(notes)
+        self.estimate, self.sizes, self.notes = estimate, sizes, [*notes, *_notes_of(sequence)]
         self.version = 0
         self._closed = False
         self._learning: threading.Thread | None = None
         self.saved_as: Path | None = None
         self._lock, self._saving = threading.RLock(), threading.Lock()
         self.done, self.undone = active_edits(journal.entries)
-        self.canvas, self._changes = self._applied(sequence, self.done)
+        self.canvas, self._changes = apply_all(sequence, self.done, judge=False)
         self.computing = sequence.distrust is None or any(op.get("kind") in OF_PEOPLE for op in self.done)
         saves = ["saved" in entry for entry in journal.entries]
         self._saved = saves[-1] if any(saves) else not self.done
@@ -99,7 +97,7 @@ class ReviewSession:
             while self.computing and not self._closed:
                 with self._lock:
                     done = list(self.done)
-                canvas, changes = self._applied(known, done, judge=True)
+                canvas, changes = apply_all(known, done, judge=True)
                 with self._lock:
                     if self.done == done:
                         self.canvas, self._changes, self.computing = canvas, changes, False
@@ -133,7 +131,7 @@ class ReviewSession:
                 change = self._changes.pop()
                 self.canvas.revert(change)
                 return self._changed(change)
-            self.canvas, self._changes = self._applied(self.canvas.opened, self.done, judge=not self.computing)
+            self.canvas, self._changes = apply_all(self.canvas.opened, self.done, judge=not self.computing)
             return self._changed(Change(frames=(0, len(self.canvas) - 1)))
 
     def redo(self) -> dict[str, Any]:
@@ -148,25 +146,15 @@ class ReviewSession:
     def _do(self, op: Mapping[str, Any], entry: Mapping[str, Any]) -> Change:
         """Apply an edit and write the entry into the journal, or change nothing."""
         # while distrust is computed, all edits are applied again to what comes
-        change = _apply(self.canvas, op, judge=not self.computing)
+        change = apply_edit(self.canvas, op, judge=not self.computing)
         try:
             self.journal.add(**entry)
         except BaseException:
             self.canvas.revert(change)
             raise
-        _remember(self._changes, change)
+        remember(self._changes, change)
         self.done.append(dict(op))
         return change
-
-    def _applied(
-        self, opened: PoseSequence, done: Sequence[Mapping[str, Any]], *, judge: bool = False
-    ) -> tuple[Canvas, deque[Change]]:
-        """The poses as they were opened with edits, and what these changed; `judge`: with the distrust after them."""
-        canvas, changes = Canvas(opened), deque[Change]()
-        for number, op in enumerate(done, 1):
-            with restated(f"correction {number} of {len(done)} cannot be applied again"):
-                _remember(changes, _apply(canvas, op, judge=judge))
-        return canvas, changes
 
     def _changed(self, change: Change) -> dict[str, Any]:
         self.version += 1
@@ -194,24 +182,9 @@ class ReviewSession:
     # --- results ----------------------------------------------------------------------------------------------------
 
     def result(self) -> PoseSequence:
-        """The poses as they are now; `meta["review"]` lists the edits, and what was placed by hand or checked."""
+        """The poses as they are now, see `result_of`."""
         with self._lock:
-            sequence = self.canvas.result()
-            earlier = sequence.meta.get("review")
-            edits = [*(earlier.get("edits", []) if isinstance(earlier, dict) else []), *self.done]
-            review = {
-                "of": {key: value for key, value in self.journal.about.items() if key != "journal"},
-                "edits": edits,
-                "placed": self.canvas.placed(),
-                "checked": self.checked(),
-                "library_version": __version__,
-            }
-            return replace(sequence, meta={**sequence.meta, "review": review})
-
-    def checked(self) -> list[list[int]]:
-        """[frame, id] of what was looked at and found right."""
-        frames, slots = np.nonzero(self.canvas.checked & (self.canvas.track_ids >= 0))
-        return [[int(t), int(self.canvas.track_ids[t, slot])] for t, slot in zip(frames, slots, strict=True)]
+            return result_of(self.canvas, self.done, self.journal.about)
 
     def looked_at(self) -> PoseSequence:
         """Only those people, in the frames, where a point was placed by hand or who were found right."""
@@ -276,20 +249,8 @@ class ReviewSession:
             self.pictures.close()
 
 
-def _apply(canvas: Canvas, op: Mapping[str, Any], *, judge: bool) -> Change:
-    """Apply an edit, with the distrust after it, or change nothing."""
-    change = apply(canvas, op)
-    try:
-        if judge and op["kind"] in OF_PEOPLE:
-            refresh(canvas, change)
-    except BaseException:
-        canvas.revert(change)
-        raise
-    return change
-
-
-def _remember(changes: deque[Change], change: Change) -> None:
-    """Keep a change for a quick undo, and forget the oldest if they are large."""
-    changes.append(change)
-    while len(changes) > 1 and sum(change.bytes for change in changes) > UNDO_BYTES:
-        changes.popleft()
+def _notes_of(sequence: PoseSequence) -> list[str]:
+    """What to know of the distrust that a sequence has, or will get."""
+    known = sequence.distrust is not None
+    fitted = is_calibrated(sequence) if known else not not_calibrated(sequence)
+    return [] if fitted else [ROUGH]

@@ -51,8 +51,7 @@ def with_distrust(
         by_hand = sequence.edited & np.isfinite(distrust)
         distrust[by_hand], reasons[by_hand] = 0, 0
     note = {"calibration": used.name, "reasons": list(REASONS)}
-    borrowed = [group for group in used.borrowed if (_groups(sequence) == GROUPS.index(group)).any()]
-    if borrowed:
+    if borrowed := not_calibrated(sequence, raw):
         note["not_calibrated"] = borrowed
     return replace(sequence, distrust=distrust, distrust_reasons=reasons, meta={**sequence.meta, "distrust": note})
 
@@ -76,6 +75,12 @@ def _judge_all(
 
 def _groups(sequence: PoseSequence) -> np.ndarray:
     return layout_of(sequence.keypoint_set, sequence.scores.shape[2]).group
+
+
+def not_calibrated(sequence: PoseSequence, raw: PoseSequence | None = None) -> list[str]:
+    """The groups of points for which the estimator has no calibration of its own; arguments as of `with_distrust`."""
+    used = choose_calibration(sequence, raw)
+    return [group for group in used.borrowed if (_groups(sequence) == GROUPS.index(group)).any()]
 
 
 def choose_calibration(sequence: PoseSequence, raw: PoseSequence | None) -> Calibration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +93,21 @@ def test_undone_on_the_page_is_undone_in_the_graph(review, page, clip):
     page().edit(MOVE)
     page().undo()
     assert wrist(review(clip)[0]) == wrist(before)
+
+
+def test_two_runs_give_the_same_poses_with_the_distrust_that_the_page_shows(review, page, clip):
+    before = review(clip)[0]
+    session = page()
+    for op in ({"kind": "exchange_ids", "from": 12, "to": 25, "ids": [4, 9]}, MOVE):
+        session.edit(op)
+    shown = session.result()
+    running = set(threading.enumerate())
+    results = [review(clip)[0] for _ in range(2)]
+    assert set(threading.enumerate()) <= running, "something is still being computed"
+    assert not np.array_equal(shown.distrust, before.distrust, equal_nan=True)
+    for result in results:
+        for field in fields(shown):
+            np.testing.assert_array_equal(getattr(result, field.name), getattr(shown, field.name), field.name)
 
 
 def test_the_host_runs_the_node_again_after_a_correction_and_only_then(nodes, review, page, clip, name):

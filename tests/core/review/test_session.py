@@ -20,7 +20,7 @@ from sdpose_core.cli.main import main
 from sdpose_core.errors import InputError
 from sdpose_core.images import read_image, write_png
 from sdpose_core.poses import Poses, PoseSequence
-from sdpose_core.review import session as session_module
+from sdpose_core.review import applying
 from sdpose_core.review.files import open_review
 from sdpose_core.review.folder import open_folder_review
 from sdpose_core.review.session import ReviewSession
@@ -63,7 +63,7 @@ def test_edits_survive_closing_without_saving(clip):
 
 def test_everything_can_be_undone_and_done_again_step_by_step(clip, monkeypatch):
     for limit in (1 << 30, 1):  # with and without the memory for a quick undo
-        monkeypatch.setattr(session_module, "UNDO_BYTES", limit)
+        monkeypatch.setattr(applying, "UNDO_BYTES", limit)
         session = open_review(clip)
         states = [session.result()]
         for op in EDITS:

@@ -1,4 +1,4 @@
-"""What a review is opened with: videos and pictures that fit or do not, folders of mixed results, names, results."""
+"""What a review is opened with: videos and pictures that fit or do not, names, results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from review_clips import two_people
 
 from sdpose_core.errors import InputError
 from sdpose_core.images import write_png
-from sdpose_core.poses import Poses, PoseSequence
+from sdpose_core.poses import PoseSequence
 from sdpose_core.review.files import open_review
 from sdpose_core.review.folder import open_folder_review
+from sdpose_core.review.session import ROUGH
 from sdpose_core.sequences.distrust import with_distrust
 from sdpose_core.video.writer import VideoWriter
 
@@ -199,109 +200,35 @@ def test_a_picture_of_another_size_is_not_shown_under_the_poses(tmp_path):
         session.pictures.picture(0)
 
 
-# --- folders of results ----------------------------------------------------------------------------------------------
+def test_corrections_stay_with_poses_whose_file_is_written_again_with_distrust(clip):
+    session = open_review(clip)
+    session.edit(MOVE)
+    saved, _ = session.save()
+    session.close()
+    content = clip.read_bytes()
+    with_distrust(PoseSequence.load(clip)).save(clip)  # as sdpose video --check does with poses that are kept
+    assert clip.read_bytes() != content
+    again = open_review(clip)
+    assert again.done == [MOVE] and not [note for note in again.notes if "changed" in note]
+    assert again.save()[0] == saved
+    again.close()
 
 
-def poses(people: int, keypoint_set: str = "coco_17", points: int = 17, source: str = "") -> Poses:
-    rng = np.random.default_rng(people)
-    boxes = np.tile([10, 10, 90, 110, 0.9], (people, 1)).reshape(people, 5)
-    return Poses(
-        rng.uniform(10, 90, (people, points, 2)), np.full((people, points), 0.8), boxes, (100, 120), keypoint_set,
-        meta={"source": source},
-    )  # fmt: skip
+@pytest.mark.parametrize("known", [True, False], ids=["stated", "computed"])
+def test_distrust_that_is_not_calibrated_for_the_model_is_noted(clip, known):
+    for meta, count in (({"weights": {}}, 1), ({"preview": True}, 0), ({}, 0)):
+        poses = replace(two_people(), meta=meta)
+        (with_distrust(poses) if known else poses).save(clip)
+        session = open_review(clip)
+        assert session.notes.count(ROUGH) == count
+        session.close()
 
 
-def folder_of(tmp_path: Path, counts: dict[str, int], **options: object) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    for number, (name, people) in enumerate(counts.items()):
-        poses(people, source=f"{name}.png", **options).save(folder / f"{name}.pose.npz")
-        picture(folder / f"{name}.png", number, (100, 120))
-    return folder
-
-
-def placed(folder: Path, name: str) -> list[int]:
-    """Numbers of the points that are marked in a result; [] without one."""
-    path = folder / f"{name}_reviewed.pose.npz"
-    return np.flatnonzero(PoseSequence.load(path).edited.any(axis=(0, 1))).tolist() if path.exists() else []
-
-
-def test_a_folder_of_pictures_clips_and_results_shows_the_pictures(tmp_path):
-    folder = folder_of(tmp_path, {"a": 2, "a_reviewed": 1, "b_reviewed": 1, "c": 0})
-    two_people().save(folder / "clip.pose.npz")
-    (folder / "c.png").unlink()
-    session = open_folder_review(folder)
-    assert session.canvas.opened.meta["frame_names"] == ["a.png", "b_reviewed.png", "c.png"]
-    assert any("1 clip left out (clip.pose.npz)" in note for note in session.notes)
-    assert any("1 picture of them not shown: c.png" in note for note in session.notes)
-    assert session.pictures.picture(1)[0, 0, 0] == 2
-    with pytest.raises(InputError, match="not there"):
-        session.pictures.picture(2)
-    session.edit({"kind": "move", "t": 0, "id": 0, "points": [1], "to": [[5, 5]]})
-    content = (folder / "a_reviewed.pose.npz").read_bytes()
-    with pytest.raises(InputError, match=r"a_reviewed\.pose\.npz exists and is not a review"):
-        session.save()
-    assert (folder / "a_reviewed.pose.npz").read_bytes() == content
-
-
-def test_what_was_undone_after_saving_is_undone_in_the_files_too(tmp_path):
-    folder = folder_of(tmp_path, {"a": 1, "b": 1})
-    session = open_folder_review(folder)
-    for t in (0, 1):
-        session.edit({"kind": "move", "t": t, "id": 0, "points": [3 + t], "to": [[5, 5]]})
-    session.save()
-    assert (placed(folder, "a"), placed(folder, "b")) == ([3], [4])
-    session.undo()
-    session.save()
-    assert (placed(folder, "a"), placed(folder, "b")) == ([3], [])
-    assert PoseSequence.load(folder / "b_reviewed.pose.npz").meta["review"]["edits"] == []
-    np.testing.assert_array_equal(
-        PoseSequence.load(folder / "b_reviewed.pose.npz").keypoints, PoseSequence.load(folder / "b.pose.npz").keypoints
-    )
-
-
-def test_edits_that_change_several_pictures_are_saved_in_all_of_them(tmp_path):
-    folder = folder_of(tmp_path, {"a": 1, "b": 2, "c": 2, "d": 0})
-    session = open_folder_review(folder)
-    session.edit({"kind": "split", "t": 1, "id": 0})
-    session.save()
-    ids = {
-        name: PoseSequence.load(path).track_ids.tolist()
-        for name in "abcd"
-        if (path := folder / f"{name}_reviewed.pose.npz").exists()
-    }
-    assert ids == {"b": [[2, 1]], "c": [[2, 1]]}
-
-
-def test_pictures_without_people_fit_any_keypoint_set(tmp_path):
-    folder = folder_of(tmp_path, {"a": 1}, keypoint_set="mine", points=5)
-    for name in ("0", "z"):
-        Poses.empty((100, 120), "mine").save(folder / f"{name}.pose.npz")
-        Poses.empty((100, 120), "coco_17").save(folder / f"{name}0.pose.npz")
-    session = open_folder_review(folder)
-    assert session.canvas.keypoints.shape == (5, 1, 5, 2)
-    session.edit({"kind": "move", "t": 2, "id": 0, "points": [1], "to": [[5, 5]]})
-    session.save()
-    assert [file.name for file in folder.glob("*_reviewed.pose.npz")] == ["a_reviewed.pose.npz"]
-
-
-def test_poses_of_different_sets_are_refused(tmp_path):
-    folder = folder_of(tmp_path, {"a": 1}, keypoint_set="mine", points=5)
-    poses(1, "mine", 6).save(folder / "b.pose.npz")
-    with pytest.raises(InputError, match=r"^the pictures have poses of mine \(5 points\) and mine \(6 points\)"):
-        open_folder_review(folder)
-    assert not [name for name in os.listdir(folder) if "review" in name]
-
-
-def test_distrust_of_many_pictures_is_that_of_each_by_itself(tmp_path):
-    folder = folder_of(tmp_path, {"a": 1, "b": 3, "c": 0, "d": 2})
-    small = PoseSequence.load(folder / "b.pose.npz")
-    replace(small, size=(60, 60), meta={"source": "b.png", "preview": True}).save(folder / "e.pose.npz")
-    with_distrust(small).save(folder / "b.pose.npz")
-    opened = open_folder_review(folder).canvas.opened
-    for t, name in enumerate("abcde"):
-        alone = with_distrust(PoseSequence.load(folder / f"{name}.pose.npz"))
-        people = alone.track_ids.shape[1]
-        np.testing.assert_array_equal(opened.distrust[t, :people], alone.distrust[0], name)
-        np.testing.assert_array_equal(opened.distrust_reasons[t, :people], alone.distrust_reasons[0], name)
-        assert np.isnan(opened.distrust[t, people:]).all()
+@pytest.mark.parametrize("stated", [None, 5, ["a"], {"not_calibrated": 5, "edits": 5}])
+def test_a_distrust_entry_that_somebody_else_wrote_is_no_error(clip, stated):
+    poses = with_distrust(two_people(1))
+    replace(poses, frame_rate=None, meta={"distrust": stated, "review": stated}).save(clip)
+    for opened in (open_review, lambda path: open_folder_review(path.parent)):
+        session = opened(clip)
+        session.result()
+        session.close()

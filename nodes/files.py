@@ -17,6 +17,7 @@ from ..sdpose_core.openpose.reader import json_files, read_openpose_json
 from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
+from .checks import answer
 from .host.folders import PLACES, annotated_path, file_stamp, save_path
 from .host.info import show_text
 from .host.progress import each_frame
@@ -190,6 +191,11 @@ class LoadPoses(io.ComfyNode):
         if file is None:  # it comes by wire
             return None
         return file, tuple(file_stamp(part) for part in json_files(pose_path(file)))
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Refuse a file that is gone before anything runs."""
+        return answer(lambda: file is None or pose_path(file))
 
     @classmethod
     def execute(cls, file: str, swap_hands: bool, canvas_width: int = 0, canvas_height: int = 0) -> io.NodeOutput:

@@ -12,6 +12,7 @@ from ..sdpose_core.errors import InputError
 from ..sdpose_core.exports.targets import TARGETS
 from ..sdpose_core.poses import Poses, PoseSequence
 from . import widgets
+from .checks import answer, check_canvas
 from .files import SUFFIXES, pose_files, pose_path
 from .host.folders import file_stamp, save_path
 from .host.info import show_text
@@ -58,6 +59,11 @@ class LoadSequence(io.ComfyNode):
     def fingerprint_inputs(cls, file: str | None) -> tuple | None:
         """Read again after the file is changed."""
         return None if file is None else (file, file_stamp(_sequence_path(file)))  # None: it comes by wire
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Refuse a file that is gone before anything runs."""
+        return answer(lambda: file is None or _sequence_path(file))
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -147,6 +153,11 @@ class ExportSequence(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(cls, width: int | None, height: int | None) -> bool | str:
+        """Refuse half a size before anything runs."""
+        return answer(lambda: check_canvas(width, height))
 
     @classmethod
     def execute(

@@ -369,7 +369,7 @@ def test_backgrounds(nodes: dict, estimate: Any, input_error: type[Exception]) -
     image, draw = picture(), nodes["SDPoseAnnotatorDraw"].execute
     nobody, _, _ = estimate([], image)
     assert draw(poses=nobody, **DRAW).args[0].max() == 0
-    green = draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "#00ff00"})).args[0]
+    green = draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "#00ff0080"})).args[0]
     assert green.reshape(-1, 3).unique(dim=0).tolist() == [[0.0, 1.0, 0.0]]
     over = draw(poses=nobody, image=image, **(DRAW | {"background": "picture"})).args[0]
     assert torch.allclose(over, image, atol=0.5 / 255 + 1e-6)

@@ -409,13 +409,13 @@ def test_wrong_videos_are_one_clear_message(
 def test_paths_as_people_paste_them(
     inside: Any, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    for name in ("HOME", "USERPROFILE"):
+    for name in ("HOME", "USERPROFILE", "SDPOSE_COMFYUI_FOLDERS"):
         monkeypatch.setenv(name, str(tmp_path))
     there = tmp_path / "it's [1].mp4", base / "input" / "sub" / "it's [1].mp4"
     for path in there:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    assert inside("nodes.annotate_video")._input_path(text.format(there[0])) == there["sub" in text]
+    assert inside("nodes.host.input_paths").input_path(text.format(there[0])) == there["sub" in text]
 
 
 def test_faces_and_tracks_of_poses_without_a_canvas(run: Any, input_error: type[Exception]) -> None:

@@ -24,10 +24,13 @@ from .host.folders import file_stamp
 from .host.info import Stopwatch, preview, show_text
 from .host.input_paths import input_path
 from .host.progress import Progress
+from .host.written import WRITTEN
 from .sockets.images import tensor_from_images
 from .sockets.poses import PoseClip
 from .sockets.sequence import describe
 from .sockets.video import video_file, video_of_file
+
+NODE = "SDPoseAnnotatorVideo"
 
 
 class AnnotateVideo(io.ComfyNode):
@@ -36,7 +39,7 @@ class AnnotateVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SDPoseAnnotatorVideo",
+            node_id=NODE,
             display_name="Annotate Video",
             category=widgets.CATEGORY,
             description="Video in, pose video and pose sequence out. The frames are streamed, so a long video needs no "
@@ -56,8 +59,8 @@ class AnnotateVideo(io.ComfyNode):
                 io.String.Input(
                     "folder",
                     default="poses",
-                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video; if that "
-                    "name is taken, a counter is added: NAME, NAME_00002, NAME_00003.",
+                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video, with a "
+                    "counter: NAME_00001, NAME_00002.",
                 ),
                 io.Boolean.Input(
                     "keep_finished",
@@ -115,9 +118,10 @@ class AnnotateVideo(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, path: str | None, **_others: Any) -> tuple | None:
-        """Run again after the file is replaced."""
-        return file_stamp(input_path(path)) if path and path.strip() else None  # None: it comes by wire
+    def fingerprint_inputs(cls, path: str | None, **others: Any) -> tuple:
+        """Run again after the file is replaced, or the results are gone."""
+        stamp = file_stamp(input_path(path)) if path and path.strip() else None  # None: it comes by wire
+        return stamp, WRITTEN.changes(NODE, cls.hidden.unique_id, {"path": path, **others})
 
     @classmethod
     def validate_inputs(
@@ -186,6 +190,8 @@ class AnnotateVideo(io.ComfyNode):
                 estimator=estimator, detector=finder, on_progress=Progress(1), on_draw=Progress(1),
             )  # fmt: skip
         files = ClipFiles(out, outcome.name, codec)
+        made = [files.sequence, *files.drawings(options)]
+        WRITTEN.remember(NODE, cls.hidden.unique_id, made, edited=False)
         sequence = PoseSequence.load(files.sequence)
         kept = outcome.status == "kept"
         did = ["these files were already finished"] if kept else [outcome.message, watch.speed(len(sequence))]

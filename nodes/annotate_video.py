@@ -187,7 +187,8 @@ class AnnotateVideo(io.ComfyNode):
             source = given or input_path(path)
             outcome = annotate_numbered(
                 source, out, _name_of(source), keep_finished, options=options, asked=clip_inputs.asked(*models),
-                estimator=estimator, detector=finder, on_progress=Progress(1), on_draw=Progress(1),
+                own=WRITTEN.intact(NODE, cls.hidden.unique_id), estimator=estimator, detector=finder,
+                on_progress=Progress(1), on_draw=Progress(1),
             )  # fmt: skip
         files = ClipFiles(out, outcome.name, codec)
         made = [files.sequence, *files.drawings(options)]

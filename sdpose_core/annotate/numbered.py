@@ -29,7 +29,14 @@ _COUNTER = 7
 
 
 def annotate_numbered(
-    source: Path, out: Path, name: str, keep_finished: bool, *, options: ClipOptions, **settings: Any
+    source: Path,
+    out: Path,
+    name: str,
+    keep_finished: bool,
+    *,
+    options: ClipOptions,
+    own: Collection[Path] = (),
+    **settings: Any,
 ) -> ClipOutcome:
     """`annotate_clip` under the first `numbered_name`. `settings`: of `annotate_clip`.
 
@@ -38,7 +45,7 @@ def annotate_numbered(
     tried: list[str] = []
 
     def choose(origin: Origin) -> str:
-        tried.append(numbered_name(out, name, origin, options, keep_finished, tried))
+        tried.append(numbered_name(out, name, origin, options, keep_finished, tried, own))
         return tried[-1]
 
     while True:
@@ -47,13 +54,20 @@ def annotate_numbered(
 
 
 def numbered_name(
-    out: Path, name: str, origin: Origin, options: ClipOptions, keep_finished: bool, tried: Collection[str] = ()
+    out: Path,
+    name: str,
+    origin: Origin,
+    options: ClipOptions,
+    keep_finished: bool,
+    tried: Collection[str] = (),
+    own: Collection[Path] = (),
 ) -> str:
     """The name under which `annotate_clip` writes a clip of this origin into `out`: of the first set that is not
     in `tried`, and is
 
     - unfinished and of the same origin: it is resumed;
-    - finished, of the same origin and drawn with the same settings, if `keep_finished`: it is used as it is.
+    - finished, of the same origin and drawn with the same settings, if `keep_finished` or if its poses are among `own`:
+      it is used as it is.
 
     Else it is NAME with a number above all that are there, as ComfyUI's save nodes count. With `keep_finished`, the
     keypoints of a set of the same origin that is drawn in another way are copied there first, so that nothing is
@@ -70,9 +84,9 @@ def numbered_name(
         poses = _poses_of(files, origin)
         if _is_begun(files, origin) if poses is None else _is_to_draw(files):
             return taken
+        if poses is not None and (keep_finished or files.sequence in own) and _is_drawn(files, poses, options):
+            return taken
         if poses is not None and keep_finished:
-            if _is_drawn(files, poses, options):
-                return taken
             earlier = earlier or files
     free = (f"{short}_{number:05d}" for number in itertools.count(max(numbers, default=0) + 1))
     files = ClipFiles(out, next(new for new in free if new not in tried), options.codec)

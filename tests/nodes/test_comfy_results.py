@@ -75,6 +75,32 @@ def test_results_that_are_gone_are_made_again_and_others_are_not(server: Server)
     assert files(out) == again
 
 
+def test_a_result_of_another_tab_is_not_shown_for_one_that_is_gone(server: Server) -> None:
+    """Two graphs whose nodes have the same id and the same values, over different videos."""
+
+    def prompt(start: float) -> dict[str, Any]:
+        cut = {"video": ["1", 0], "start_time": start, "duration": 0.25, "strict_duration": False}
+        return {
+            "1": {"class_type": "LoadVideo", "inputs": {"file": CLIP}},
+            "2": {"class_type": "Video Slice", "inputs": cut},
+            "3": node("SDPoseAnnotatorVideo", video=["2", 0], folder="tabs", smooth=False),
+            "4": node("SaveVideo", video=["3", 0], filename_prefix="tabs_of", format="auto", codec="auto"),
+        }
+
+    out = server.base / "output" / "tabs"
+    server.run(prompt(0.0))
+    first = files(out)
+    server.run(prompt(0.5))
+    second = {name: time for name, time in files(out).items() if name not in first}
+    for name in first:
+        (out / name).unlink()
+    server.run(prompt(0.0))
+    again = files(out)
+    assert second.items() < again.items() and len(again) == len(first) + len(second)
+    server.run(prompt(0.5))
+    assert files(out) == again, "its own files were there"
+
+
 def test_what_cannot_work_is_refused_before_anything_runs(server: Server) -> None:
     missing, there = ("/etc/nobody-has-this.mp4", "/etc/hostname")
     said = refusals(

@@ -708,17 +708,17 @@ def test_select_and_filter(nodes: dict, estimate: Any) -> None:
     ("format", "where"),
     [
         ("pose.npz", "a/b_00001_.pose.npz"),
-        ("OpenPose JSON, one file", "a/b_00001_.json"),
-        ("OpenPose JSON, one file per frame", "a/b_00001_/b_00001_000000000000_keypoints.json"),
+        ("OpenPose JSON, one file", "a/c_00001_.json"),
+        ("OpenPose JSON, one file per frame", "a/d_00001_/d_00001_000000000000_keypoints.json"),
     ],
 )
 def test_save_and_load(nodes: dict, estimate: Any, base: Path, format: str, where: str) -> None:
     poses, _, _ = estimate([[BOX, BOX | {"x": 1.0}], [], [BOX]], picture(frames=3))
     save = nodes["SDPoseAnnotatorSave"].execute
-    path = save(poses=poses, filename_prefix="a/b", format=format, threshold=0.3).args[0]
+    path = save(poses=poses, filename_prefix=where.partition("_")[0], format=format, threshold=0.3).args[0]
     assert Path(path) == base / "output" / where
     loader = nodes["SDPoseAnnotatorLoad"]
-    choice = (where if "per frame" not in format else "a/b_00001_/") + " [output]"
+    choice = (where if "per frame" not in format else "a/d_00001_/") + " [output]"
     assert choice in next(entry for entry in loader.define_schema().inputs if entry.id == "file").settings["options"]
     loaded = loader.execute(file=choice, swap_hands=False).args[0]
     assert [len(frame) for frame in loaded] == [2, 0, 1]

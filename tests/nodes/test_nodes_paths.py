@@ -204,12 +204,12 @@ def test_no_tree_is_walked_to_see_whether_a_folder_changed(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", watched)
-    stamp = nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")
+    stamp = nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")[0]
     assert stamp is not None and stamp[1] == 1
     assert deep not in looked
     (deep.parents[1] / "1.png").write_text("xx")
-    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")[1] == 3
-    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path=None) is None
+    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")[0][1] == 3
+    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path=None)[0] is None
 
 
 def test_names_in_the_text_of_a_node_are_no_html(inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:

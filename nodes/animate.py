@@ -15,13 +15,14 @@ from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
+from .checks import NOT_CONNECTED, answer, check_range
 from .detect import detector_options
 from .draw import draw
 from .host.info import Stopwatch, preview, show_text
 from .host.progress import Progress
 from .sockets.images import images_from_tensor, tensor_from_images
 from .sockets.poses import PoseClip
-from .sockets.sequence import describe, frame_rate_input, rate_from_socket
+from .sockets.sequence import FRAME_RATES, describe, frame_rate_input, rate_from_socket
 from .sockets.video import video_file, video_of_images
 
 if TYPE_CHECKING:
@@ -77,6 +78,16 @@ class AnimateAnyone(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, frame_rate: float | None, image: Any = NOT_CONNECTED, video: Any = NOT_CONNECTED
+    ) -> bool | str:
+        """Refuse two sources, or none, before anything runs."""
+        return answer(
+            lambda: _check_source(image is not NOT_CONNECTED, video is not NOT_CONNECTED),
+            lambda: check_range("frame_rate", frame_rate, *FRAME_RATES),
+        )
+
+    @classmethod
     def execute(
         cls,
         frame_rate: float,
@@ -101,8 +112,7 @@ class AnimateAnyone(io.ComfyNode):
         from ..sdpose_core.annotate.clip import annotate_frames
         from ..sdpose_core.exports.targets import TARGETS
 
-        if (image is None) == (video is None):
-            raise InputError("connect either image or video")
+        _check_source(image is not None, video is not None)
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, detect_every=detect_every, min_track=min_track
@@ -130,6 +140,12 @@ class AnimateAnyone(io.ComfyNode):
         show_text(cls, info)
         clip = video_of_images(maps, rate)
         return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=preview(cls, maps))
+
+
+def _check_source(image: bool, video: bool) -> None:
+    """Raise `InputError` unless exactly one of the two is connected."""
+    if image == video:
+        raise InputError("connect either image or video")
 
 
 def _frames(

@@ -18,14 +18,19 @@ from ..sdpose_core.poses import PoseSequence
 from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import clip_inputs, widgets
 from .annotate import NO_MODEL
+from .checks import NOT_CONNECTED, answer, check_canvas
 from .detect import detector_options
 from .host.folders import file_stamp
 from .host.info import Stopwatch, preview, show_text
+from .host.input_paths import input_path
 from .host.progress import Progress
+from .host.written import WRITTEN
 from .sockets.images import tensor_from_images
 from .sockets.poses import PoseClip
 from .sockets.sequence import describe
 from .sockets.video import video_file, video_of_file
+
+NODE = "SDPoseAnnotatorVideo"
 
 
 class AnnotateVideo(io.ComfyNode):
@@ -34,7 +39,7 @@ class AnnotateVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SDPoseAnnotatorVideo",
+            node_id=NODE,
             display_name="Annotate Video",
             category=widgets.CATEGORY,
             description="Video in, pose video and pose sequence out. The frames are streamed, so a long video needs no "
@@ -47,14 +52,15 @@ class AnnotateVideo(io.ComfyNode):
                     "path",
                     default="",
                     tooltip="A video file, an animated image or a folder of frames: a name in ComfyUI's input folder "
-                    "or a full path. Use it for long videos that no other node should load.",
+                    "or a full path in its input, output or temp folder. Use it for long videos that no other node "
+                    "should load.",
                 ),
                 clip_inputs.model_input(),
                 io.String.Input(
                     "folder",
                     default="poses",
-                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video; if that "
-                    "name is taken, a counter is added: NAME, NAME_00002, NAME_00003.",
+                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video, with a "
+                    "counter: NAME_00001, NAME_00002.",
                 ),
                 io.Boolean.Input(
                     "keep_finished",
@@ -112,9 +118,21 @@ class AnnotateVideo(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, path: str | None, **_others: Any) -> tuple | None:
-        """Run again after the file is replaced."""
-        return file_stamp(_input_path(path)) if path and path.strip() else None  # None: it comes by wire
+    def fingerprint_inputs(cls, path: str | None, **others: Any) -> tuple:
+        """Run again after the file is replaced, or the results are gone."""
+        stamp = file_stamp(input_path(path)) if path and path.strip() else None  # None: it comes by wire
+        return stamp, WRITTEN.changes(NODE, cls.hidden.unique_id, {"path": path, **others})
+
+    @classmethod
+    def validate_inputs(
+        cls, path: str | None, video: Any = NOT_CONNECTED, width: int | None = 0, height: int | None = 0
+    ) -> bool | str:
+        """Refuse a wrong source or size before anything runs."""
+        return answer(
+            lambda: path is None or _check_source(video is not NOT_CONNECTED, path),
+            lambda: path and path.strip() and input_path(path),
+            lambda: check_canvas(width, height),
+        )
 
     @classmethod
     def execute(
@@ -150,10 +168,7 @@ class AnnotateVideo(io.ComfyNode):
         from ..sdpose_core.annotate.clip import ClipFiles
         from ..sdpose_core.annotate.numbered import annotate_numbered
 
-        if video is None and not path.strip():
-            raise InputError("no video: connect a video or enter a file in path")
-        if video is not None and path.strip():
-            raise InputError("two videos: disconnect video, or clear path")
+        _check_source(video is not None, path)
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
@@ -169,12 +184,15 @@ class AnnotateVideo(io.ComfyNode):
         estimator, finder = clip_inputs.makers(*models)
         out = _output_folder(folder)
         with video_file(video) as given:
-            source = given or _input_path(path)
+            source = given or input_path(path)
             outcome = annotate_numbered(
                 source, out, _name_of(source), keep_finished, options=options, asked=clip_inputs.asked(*models),
-                estimator=estimator, detector=finder, on_progress=Progress(1), on_draw=Progress(1),
+                own=WRITTEN.intact(NODE, cls.hidden.unique_id), estimator=estimator, detector=finder,
+                on_progress=Progress(1), on_draw=Progress(1),
             )  # fmt: skip
         files = ClipFiles(out, outcome.name, codec)
+        made = [files.sequence, *files.drawings(options)]
+        WRITTEN.remember(NODE, cls.hidden.unique_id, made, edited=False)
         sequence = PoseSequence.load(files.sequence)
         kept = outcome.status == "kept"
         did = ["these files were already finished"] if kept else [outcome.message, watch.speed(len(sequence))]
@@ -193,20 +211,12 @@ def _told(file: Path, output: Output) -> str:
     return f"{file.name} (to look at)" if output.for_eyes else file.name
 
 
-def _input_path(text: str) -> Path:
-    """A full path, or a name in ComfyUI's input folder, also as shells and Windows write it: in quotes, with ~ or \\.
-
-    Raises `InputError` if nothing is there, or for a name that leads out of that folder.
-    """
-    import folder_paths
-
-    root, text = Path(folder_paths.get_input_directory()), text.strip()
-    bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
-    for name in (text, bare, full := os.path.expanduser(bare), bare.replace("\\", "/")):
-        place = root / name
-        if os.path.exists(place):
-            return place if os.path.isabs(name) else path_inside(root, name, "path")
-    raise InputError(f"path: {root / full} does not exist: expected a video file or a folder of frames")
+def _check_source(connected: bool, path: str) -> None:
+    """Raise `InputError` unless there is one video: connected, or named by a path."""
+    if not connected and not path.strip():
+        raise InputError("no video: connect a video or enter a file in path")
+    if connected and path.strip():
+        raise InputError("two videos: disconnect video, or clear path")
 
 
 def _output_folder(text: str) -> Path:

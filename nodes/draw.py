@@ -14,6 +14,7 @@ from ..sdpose_core.errors import InputError
 from ..sdpose_core.poses import Poses
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
+from .checks import answer
 from .host.info import preview, show_text, tally
 from .host.progress import each_frame
 from .select import poses_input
@@ -90,7 +91,7 @@ class DrawPoses(io.ComfyNode):
                 io.Combo.Input(
                     "background", options=list(BACKGROUNDS), default="black", tooltip="What the poses are drawn on."
                 ),
-                io.Color.Input("colour", default="#000000", tooltip="For background 'colour'."),
+                io.Color.Input("colour", default="#000000", tooltip="For background 'colour'. Its opacity is ignored."),
                 io.Boolean.Input(
                     "swap_hands",
                     default=False,
@@ -106,6 +107,11 @@ class DrawPoses(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, colour: str | None) -> bool | str:
+        """Refuse what is no color before anything runs."""
+        return answer(lambda: colour is None or widgets.rgb_of(colour))
 
     @classmethod
     def execute(

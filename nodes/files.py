@@ -17,9 +17,11 @@ from ..sdpose_core.openpose.reader import json_files, read_openpose_json
 from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
+from .checks import answer
 from .host.folders import PLACES, annotated_path, file_stamp, save_path
 from .host.info import show_text
 from .host.progress import each_frame
+from .host.written import WRITTEN
 from .select import pose_outputs, pose_values, poses_input
 from .sockets.poses import (
     canvas_inputs,
@@ -30,6 +32,7 @@ from .sockets.poses import (
     poses_from_socket,
 )
 
+SAVE = "SDPoseAnnotatorSave"
 FORMATS = ("pose.npz", "OpenPose JSON, one file per frame", "OpenPose JSON, one file")
 SUFFIXES = (".json", ".pose.npz")
 FRAME_SUFFIX = "_keypoints.json"
@@ -44,7 +47,7 @@ class SavePoses(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SDPoseAnnotatorSave",
+            node_id=SAVE,
             display_name="Save Poses",
             category=widgets.CATEGORY,
             description="Saves poses to ComfyUI's output folder. .pose.npz keeps everything (scores, boxes, IDs); "
@@ -73,6 +76,11 @@ class SavePoses(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> int:
+        """Save again after the files are removed."""
+        return WRITTEN.changes(SAVE, cls.hidden.unique_id, values)
+
+    @classmethod
     def execute(cls, poses: Any, filename_prefix: str, format: str, threshold: float) -> io.NodeOutput:
         frames, _ = poses_from_socket(poses)
         folder, name, counter = save_path(filename_prefix, frames[0].size)
@@ -83,6 +91,7 @@ class SavePoses(io.ComfyNode):
             written = [path]
         else:
             written = _write_openpose(base, frames, drawing_threshold(frames[0].meta, threshold), format == FORMATS[2])
+        WRITTEN.remember(SAVE, cls.hidden.unique_id, written, edited=True)
         show_text(cls, f"{counted(len(frames), 'frame')} -> {written[0]}")
         return io.NodeOutput(str(written[0]))
 
@@ -190,6 +199,11 @@ class LoadPoses(io.ComfyNode):
         if file is None:  # it comes by wire
             return None
         return file, tuple(file_stamp(part) for part in json_files(pose_path(file)))
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Refuse a file that is gone before anything runs."""
+        return answer(lambda: file is None or pose_path(file))
 
     @classmethod
     def execute(cls, file: str, swap_hands: bool, canvas_width: int = 0, canvas_height: int = 0) -> io.NodeOutput:

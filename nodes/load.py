@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..sdpose_core.estimation.options import EstimatorOptions
@@ -141,8 +143,8 @@ class DownloadWeights(io.ComfyNode):
             node_id="SDPoseAnnotatorDownload",
             display_name="Download SDPose Weights",
             category=CATEGORY,
-            description="Downloads weights into models/sdpose, only when you run it. A file that is already there "
-            "with the right size is kept.",
+            description="Downloads weights into models/sdpose, only when you run it with download on. Weights that "
+            "are already there are kept, and nothing is asked of the network for them.",
             search_aliases=[*ALIASES, "download model", "weights"],
             inputs=[
                 io.Combo.Input(
@@ -156,7 +158,7 @@ class DownloadWeights(io.ComfyNode):
                 io.Boolean.Input(
                     "download",
                     default=False,
-                    tooltip="Off: only show what would be downloaded, from where, and its size.",
+                    tooltip="Off: only show what would be downloaded and from where, without using the network.",
                 ),
             ],
             outputs=[io.String.Output("path", tooltip="Path of the weights. Load SDPose Model lists them by name.")],
@@ -166,13 +168,22 @@ class DownloadWeights(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, weights: str | None, **_others: Any) -> tuple | None:
+        """Run again after the weights are removed."""
+        return file_stamp(weights_folder() / weights) if weights in DOWNLOADS else None
+
+    @classmethod
     def execute(cls, weights: str, download: bool) -> io.NodeOutput:
-        from ..sdpose_core.checkpoints import download as hub
+        from ..sdpose_core.checkpoints.download import download as fetch
+        from ..sdpose_core.checkpoints.records import finished, outline
 
         folder = weights_folder() / weights
-        if download:
-            text = str(hub.download(weights, folder, on_bytes=Progress(1)))
-        else:
-            text = f"{hub.plan(weights, folder).describe()}\nTurn on 'download' to download it."
+        path = finished(weights, folder)
+        text = f"already here: {path}"
+        if path is None and download:
+            path = fetch(weights, folder, on_bytes=Progress(1))
+            text = str(path)
+        elif path is None:
+            text = f"{outline(weights, folder)}\nTurn on 'download' to download it."
         show_text(cls, text)
-        return io.NodeOutput(text)
+        return io.NodeOutput(text if path is None else str(path))

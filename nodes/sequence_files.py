@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ from ..sdpose_core.errors import InputError
 from ..sdpose_core.exports.targets import TARGETS
 from ..sdpose_core.poses import Poses, PoseSequence
 from . import widgets
+from .checks import answer, check_canvas
 from .files import SUFFIXES, pose_files, pose_path
 from .host.folders import file_stamp, save_path
 from .host.info import show_text
 from .host.progress import Progress
+from .host.written import WRITTEN
 from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
 from .sockets.sequence import (
     clip_input,
@@ -28,6 +29,7 @@ from .sockets.sequence import (
 from .sockets.video import video_file
 
 PERSONS = ("as the target wants", "all", "best score", "largest", "leftmost", "rightmost", "id")
+EXPORT = "SDPoseAnnotatorExport"
 NO_SEQUENCE = "(no .pose.npz found)"
 
 
@@ -60,6 +62,11 @@ class LoadSequence(io.ComfyNode):
         return None if file is None else (file, file_stamp(_sequence_path(file)))  # None: it comes by wire
 
     @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Refuse a file that is gone before anything runs."""
+        return answer(lambda: file is None or _sequence_path(file))
+
+    @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         sequence = PoseSequence.load(_sequence_path(file))
         return clip_values(cls, sequence, 0.3, [f"model: {sequence.meta.get('model', 'not stated')}"])
@@ -81,7 +88,7 @@ class ExportSequence(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SDPoseAnnotatorExport",
+            node_id=EXPORT,
             display_name="Export Pose Sequence",
             category=widgets.CATEGORY,
             description="Saves a pose sequence to ComfyUI's output folder in the format of an animation tool: "
@@ -149,6 +156,16 @@ class ExportSequence(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, width: int | None, height: int | None) -> bool | str:
+        """Refuse half a size before anything runs."""
+        return answer(lambda: check_canvas(width, height))
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> int:
+        """Export again after the files are removed."""
+        return WRITTEN.changes(EXPORT, cls.hidden.unique_id, values)
+
+    @classmethod
     def execute(
         cls,
         sequence: Any,
@@ -187,6 +204,7 @@ class ExportSequence(io.ComfyNode):
                 options=options,
                 on_progress=Progress(len(clip)),
             )
+        WRITTEN.remember(EXPORT, cls.hidden.unique_id, result.files, edited=True)
         info = "\n".join([*(str(file.relative_to(folder.parent)) for file in result.files), *result.notes, *notes])
         show_text(cls, info)
         return io.NodeOutput(str(folder), info)
@@ -200,6 +218,4 @@ def _one_frame(reference: Any) -> Poses | None:
 def _new_folder(prefix: str, size: tuple[int, int]) -> tuple[Path, str]:
     """A new folder (not made yet) in ComfyUI's output folder, and the name of its files."""
     folder, name, counter = save_path(prefix, size)
-    taken = [re.fullmatch(re.escape(name) + r"_(\d{5})_?", path.name) for path in folder.iterdir()]
-    counter = max([counter, *(int(match[1]) + 1 for match in taken if match)])
     return folder / f"{name}_{counter:05}", name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -154,10 +155,12 @@ def boxes(**settings: Any) -> io.BoundingBox.Input:
 
 
 def rgb_of(color: str) -> tuple[int, int, int]:
-    """ "#rrggbb" -> (r, g, b). Raises `InputError`."""
-    digits = color.strip().removeprefix("#")
-    try:
-        red, green, blue = bytes.fromhex(digits)
-    except ValueError:
-        raise InputError(f"colour: expected six hexadecimal digits like #00ff00, got {color!r}") from None
+    """ "#rrggbb" -> (r, g, b); of "#rrggbbaa", as ComfyUI's color picker may write it, the opacity is ignored.
+
+    Raises `InputError`.
+    """
+    found = re.fullmatch(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})?", color.strip(), re.IGNORECASE)
+    if found is None:
+        raise InputError(f"colour: expected six hexadecimal digits like #00ff00, got {color[:80]!r}")
+    red, green, blue = (int(digits, 16) for digits in found.groups()[:3])
     return red, green, blue

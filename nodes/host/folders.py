@@ -21,6 +21,9 @@ WEIGHT_FOLDERS = (FOLDER, "checkpoints", "diffusion_models")
 WEIGHT_SUFFIXES = (".safetensors", ".onnx")
 PLACES = ("input", "output")
 
+_GIVEN_OUT: dict[Path, int] = {}
+"""The last number of each set of files in this process."""
+
 OLDEST_COMFYUI = (0, 26)
 """The oldest version that the tests ran in; the same as `requires-comfyui` in pyproject.toml."""
 
@@ -128,7 +131,14 @@ def save_path(prefix: str, size: tuple[int, int]) -> tuple[Path, str, int]:
     prefix = prefix.strip() or "SDPose"
     path_inside(Path(output), prefix, "filename_prefix")
     folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, output, *size)
-    return Path(folder), name, counter
+    return Path(folder), name, unused_number(Path(folder) / name, counter)
+
+
+def unused_number(base: Path, number: int) -> int:
+    """`number`, or one above all that were given out for these files: ComfyUI shows results of earlier runs again, and
+    what they were called must not become the name of other files after they are removed."""
+    _GIVEN_OUT[base] = max(number, _GIVEN_OUT.get(base, 0) + 1)
+    return _GIVEN_OUT[base]
 
 
 def serve_help_and_graphs() -> None:

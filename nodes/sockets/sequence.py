@@ -22,11 +22,14 @@ def clip_input(name: str = "sequence", **settings: Any) -> io.MultiType.Input:
     return io.MultiType.Input(name, types=[PoseClip, PoseFrames, PoseKeypoint], **{"tooltip": tooltip, **settings})
 
 
+FRAME_RATES = (0.0, 1000.0)
+
+
 def frame_rate_input(**settings: Any) -> io.Float.Input:
     tooltip = "Frames per second of the source; 29.97 means 30000/1001. 0 means unknown."
-    return io.Float.Input(
-        "frame_rate", **{"default": 0.0, "min": 0.0, "max": 1000.0, "step": 0.001, "tooltip": tooltip, **settings}
-    )
+    low, high = FRAME_RATES
+    usual = {"default": 0.0, "min": low, "max": high, "step": 0.001, "tooltip": tooltip}
+    return io.Float.Input("frame_rate", **{**usual, **settings})
 
 
 def clip_outputs() -> list[io.Output]:

@@ -21,15 +21,13 @@ from ..files import atomic_write, sha256_of
 from ..folders import FolderKind
 from ..names import fitted_name, name_limit
 from ..network import endpoint, need_https, need_network
-from ..texts import read_json
 from .archives import ARCHIVES, KnownArchive, is_unpacked, unpack
 from .hub import RemoteFile, hub_errors, list_files
 from .published import KNOWN, UNFINISHED, home
+from .records import RECORD, read_record
 
 log = logging.getLogger(__name__)
 
-
-RECORD = "sdpose_download.json"
 
 _PARTS = FolderKind("an unfinished download", ("*.part",))
 
@@ -135,7 +133,7 @@ def download(
     planned = plan(name, to)
     if on_plan:
         on_plan(planned)
-    before = _record(planned.target)
+    before = read_record(planned.target)
     archive = planned.archive
     if archive is not None and is_unpacked(archive, planned.entry):
         return planned.entry
@@ -263,28 +261,6 @@ def _is_here(file: RemoteFile, planned: Plan, before: dict[str, Any]) -> bool:
         return False
     same = before.get("revision") == planned.revision and before["files"].get(file.name) == _entry(file)
     return same or (file.sha256 is not None and _mismatch(path, file) is None)
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """What is recorded of an earlier download; {} without a word if there is none, with a warning if it is damaged."""
-    path = folder / RECORD
-    if not os.path.lexists(path):
-        return {}
-    try:
-        content = read_json(path, "the record of a download")
-        files = content["files"].values()
-        if all(isinstance(file, dict) for file in files) and isinstance(content["repo"], str):
-            return content
-    except (InputError, LookupError, TypeError, AttributeError):
-        pass
-    log.warning("%s is damaged: the files are checked again", path)
-    return {}
-
-
-def downloaded_from(path: Path) -> str:
-    """ " (repository at revision)" of a checkpoint that `download` fetched, else ""."""
-    record = _record(path if path.is_dir() else path.parent)
-    return f" ({record['repo']} at {record['revision']})" if record else ""
 
 
 def _entry(file: RemoteFile) -> dict[str, Any]:

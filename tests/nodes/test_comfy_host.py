@@ -300,9 +300,9 @@ def test_the_graph_for_editing_saves_and_after_an_edit_draws_the_edited_file(ser
 
 VIDEO_GRAPHS = {
     "7_driving_video_to_animateanyone": ["SDPose/driving_00001_.mp4"],
-    "8_several_people_one_chosen": ["SDPose/one_person_00001_.mp4", "poses/group_kps.mp4"],
+    "8_several_people_one_chosen": ["SDPose/one_person_00001_.mp4", "poses/group_00001_kps.mp4"],
     "9_fit_a_character": ["SDPose/fitted_00001_.mp4", "poses/fitted_00001/fitted_kps.mp4"],
-    "10_long_video": ["poses/dancer_kps.mp4", "poses/long_00001/long_pose.mp4"],
+    "10_long_video": ["poses/dancer_00001_kps.mp4", "poses/long_00001/long_pose.mp4"],
 }
 
 

@@ -369,7 +369,7 @@ def test_backgrounds(nodes: dict, estimate: Any, input_error: type[Exception]) -
     image, draw = picture(), nodes["SDPoseAnnotatorDraw"].execute
     nobody, _, _ = estimate([], image)
     assert draw(poses=nobody, **DRAW).args[0].max() == 0
-    green = draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "#00ff00"})).args[0]
+    green = draw(poses=nobody, **(DRAW | {"background": "colour", "colour": "#00ff0080"})).args[0]
     assert green.reshape(-1, 3).unique(dim=0).tolist() == [[0.0, 1.0, 0.0]]
     over = draw(poses=nobody, image=image, **(DRAW | {"background": "picture"})).args[0]
     assert torch.allclose(over, image, atol=0.5 / 255 + 1e-6)
@@ -708,17 +708,17 @@ def test_select_and_filter(nodes: dict, estimate: Any) -> None:
     ("format", "where"),
     [
         ("pose.npz", "a/b_00001_.pose.npz"),
-        ("OpenPose JSON, one file", "a/b_00001_.json"),
-        ("OpenPose JSON, one file per frame", "a/b_00001_/b_00001_000000000000_keypoints.json"),
+        ("OpenPose JSON, one file", "a/c_00001_.json"),
+        ("OpenPose JSON, one file per frame", "a/d_00001_/d_00001_000000000000_keypoints.json"),
     ],
 )
 def test_save_and_load(nodes: dict, estimate: Any, base: Path, format: str, where: str) -> None:
     poses, _, _ = estimate([[BOX, BOX | {"x": 1.0}], [], [BOX]], picture(frames=3))
     save = nodes["SDPoseAnnotatorSave"].execute
-    path = save(poses=poses, filename_prefix="a/b", format=format, threshold=0.3).args[0]
+    path = save(poses=poses, filename_prefix=where.partition("_")[0], format=format, threshold=0.3).args[0]
     assert Path(path) == base / "output" / where
     loader = nodes["SDPoseAnnotatorLoad"]
-    choice = (where if "per frame" not in format else "a/b_00001_/") + " [output]"
+    choice = (where if "per frame" not in format else "a/d_00001_/") + " [output]"
     assert choice in next(entry for entry in loader.define_schema().inputs if entry.id == "file").settings["options"]
     loaded = loader.execute(file=choice, swap_hands=False).args[0]
     assert [len(frame) for frame in loaded] == [2, 0, 1]

@@ -45,12 +45,51 @@ def menu(nodes: dict[str, Any]) -> list[str]:
     return next(entry.settings["options"] for entry in inputs if entry.id == "model")
 
 
-def test_switched_off_it_says_what_it_would_fetch(nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path) -> None:
-    text = nodes[NODE].execute(weights="wholebody-comfy", download=False).args[0]
-    for expected in ("Comfy-Org/SDPose", "1 file, 26 MB", "RAIL", str(comfy_home / "models" / "sdpose")):
+@pytest.mark.parametrize(
+    ("weights", "said"), [("wholebody-comfy", "Comfy-Org/SDPose"), ("art-detector", "size: 94 MB"), ("body", "RAIL")]
+)
+def test_switched_off_it_says_what_it_would_fetch_and_asks_nobody(
+    nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path, monkeypatch: pytest.MonkeyPatch, weights: str, said: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    text = nodes[NODE].execute(weights=weights, download=False).args[0]
+    for expected in (said, "not downloaded", str(comfy_home / "models" / "sdpose" / weights), "Turn on 'download'"):
         assert expected in text
-    assert hub.log == []
+    assert hub.tokens == [], "a request was sent"
     assert list((comfy_home / "models" / "sdpose").iterdir()) == []
+
+
+def test_weights_that_are_here_need_no_network(
+    nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nodes[NODE].execute(weights="wholebody-comfy", download=True).args[0]
+    hub.tokens.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert [nodes[NODE].execute(weights="wholebody-comfy", download=on).args for on in (False, True)] == [(path,)] * 2
+    assert hub.tokens == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short", "unfinished", "of another repository"])
+def test_weights_that_are_not_whole_are_fetched_again(
+    nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path, damage: str
+) -> None:
+    fetch = lambda on=True: nodes[NODE].execute(weights="wholebody-comfy", download=on).args[0]  # noqa: E731
+    path = Path(fetch())
+    record = path.parents[1] / "sdpose_download.json"
+    before = nodes[NODE].fingerprint_inputs(weights="wholebody-comfy", download=True)
+    if damage == "gone":
+        path.unlink()
+        assert nodes[NODE].fingerprint_inputs(weights="wholebody-comfy", download=True) != before
+    elif damage == "cut short":
+        path.write_bytes(WEIGHTS[:-1])
+    elif damage == "unfinished":
+        (path.parents[1] / ".sdpose_download").mkdir()
+    else:
+        record.write_text(record.read_text().replace("Comfy-Org/SDPose", "Comfy-Org/Other"))
+    assert "not downloaded" in fetch(False)
+    hub.tokens.clear()
+    assert Path(fetch()) == path and path.read_bytes() == WEIGHTS
+    assert hub.tokens, "the hub was not asked"
 
 
 def test_fetched_weights_are_in_the_menu_of_load_model(nodes: dict, hub: fake_hub.FakeHub, comfy_home: Path) -> None:

@@ -131,16 +131,58 @@ def test_folders_inside_output(inside: Any, places: Path, input_error: Any) -> N
         choose("file")
 
 
-@pytest.mark.parametrize("text", ["../secret.json", "sub/../../secret.json", "../../comfy/secret.json"])
+@pytest.mark.parametrize("text", ["../secret.json", "sub/../../secret.json", "../../comfy/secret.json", "C:\\x", "~"])
 def test_names_of_videos_stay_in_input(inside: Any, places: Path, input_error: Any, text: str) -> None:
-    with pytest.raises(input_error, match="path .* lies outside"):
-        inside("nodes.annotate_video")._input_path(text)
+    with pytest.raises(input_error, match="path .* lies outside|path: .* lies outside"):
+        inside("nodes.host.input_paths").input_path(text)
 
 
-def test_a_full_path_is_the_users_own_but_must_be_a_video(
-    nodes: dict, inside: Any, places: Path, input_error: Any
+def test_full_paths_stay_in_the_folders_that_users_have(
+    inside: Any, places: Path, input_error: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert inside("nodes.annotate_video")._input_path(str(places / "secret.json")) == places / "secret.json"
+    input_path = inside("nodes.host.input_paths").input_path
+    monkeypatch.delenv("SDPOSE_COMFYUI_FOLDERS", raising=False)
+    for path in (places / "temp" / "secret.json", places / "input" / "sub", places / "output"):
+        assert input_path(str(path)) == path
+    assert input_path(f"{places}/output/../input/sub/secret.json") == places / "input" / "sub" / "secret.json"
+    with pytest.raises(input_error, match="does not exist"):
+        input_path(str(places / "input" / "missing.mp4"))
+    for path in (places / "secret.json", f"{places}/input/../secret.json", f"{places}/inputs/x", places, "/"):
+        with pytest.raises(input_error, match="lies outside ComfyUI's input, output, temp folders"):
+            input_path(str(path))
+
+
+def test_a_refused_path_does_not_tell_whether_it_exists(
+    nodes: dict, places: Path, input_error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the sentence nor by a look at the file, which for a Windows share would call another machine."""
+    monkeypatch.delenv("SDPOSE_COMFYUI_FOLDERS", raising=False)
+    looked, exists, stat = [], os.path.exists, os.stat
+    monkeypatch.setattr(os.path, "exists", lambda path: looked.append(str(path)) or exists(path))
+    monkeypatch.setattr(os, "stat", lambda path, **more: looked.append(str(path)) or stat(path, **more))
+    video, said = nodes["SDPoseAnnotatorVideo"], []
+    for name in ("secret.json", "missing"):
+        path = str(places / name)
+        said.append(str(video.validate_inputs(path=path)).replace(name, "NAME"))
+        with pytest.raises(input_error, match="lies outside"):
+            video.fingerprint_inputs(path=path)
+        assert path not in looked
+    assert said[0] == said[1] and "lies outside" in said[0]
+
+
+@pytest.mark.parametrize(("allowed", "text"), [("{0}/a:{0}", "{0}/secret.json"), ("*", "{0}/secret.json")])
+def test_the_owner_of_a_server_can_allow_more(
+    inside: Any, places: Path, input_error: Any, monkeypatch: pytest.MonkeyPatch, allowed: str, text: str
+) -> None:
+    input_path, path = inside("nodes.host.input_paths").input_path, text.format(places)
+    monkeypatch.setenv("SDPOSE_COMFYUI_FOLDERS", allowed.format(places).replace(":", os.pathsep))
+    assert input_path(path) == places / "secret.json"
+    monkeypatch.setenv("SDPOSE_COMFYUI_FOLDERS", f"{places}/other{os.pathsep}")
+    with pytest.raises(input_error, match="with SDPOSE_COMFYUI_FOLDERS"):
+        input_path(path)
+
+
+def test_what_is_named_must_be_a_video(inside: Any, places: Path, input_error: Any) -> None:
     open_video = inside("sdpose_core.video.opening").open_video
     for path, word in ((places / "secret.json", "cannot be read as a video"), (places, "no picture in this folder")):
         with pytest.raises(input_error, match=word):
@@ -162,12 +204,12 @@ def test_no_tree_is_walked_to_see_whether_a_folder_changed(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", watched)
-    stamp = nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")
+    stamp = nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")[0]
     assert stamp is not None and stamp[1] == 1
     assert deep not in looked
     (deep.parents[1] / "1.png").write_text("xx")
-    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")[1] == 3
-    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path=None) is None
+    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")[0][1] == 3
+    assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path=None)[0] is None
 
 
 def test_names_in_the_text_of_a_node_are_no_html(inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,11 +242,11 @@ def test_annotate_video_writes_streams_and_loads_again(
     run: Any, inside: Any, base: Path, video: Any, clip: Path
 ) -> None:
     pose_video, sequence, preview, path, info = run("Video", video=video(str(clip)), folder="dance")
-    assert Path(path) == base / "output" / "dance" / "dancer.pose.npz"
+    assert Path(path) == base / "output" / "dance" / "dancer_00001.pose.npz"
     assert inside("sdpose_core.video.opening").frame_count(pose_video.get_stream_source()) == len(sequence) == 16
     assert preview.shape == (1, 350, 350, 3) and preview.any()
     assert "16 frames at 16 fps, 1 person\nID 0: 16 frames" in info
-    loaded, _, _ = run("LoadSequence", file="dance/dancer.pose.npz [output]")
+    loaded, _, _ = run("LoadSequence", file="dance/dancer_00001.pose.npz [output]")
     np.testing.assert_array_equal(loaded.keypoints, sequence.keypoints)
     assert loaded.frame_rate == RATE
 
@@ -299,7 +299,7 @@ def test_two_nodes_and_a_rerun_write_files_of_their_own(run: Any, base: Path, sh
     styles = ("controlnet", "musepose", "controlnet")
     results = [run("Video", path=name, folder="apart", smooth=False, style=style) for style in styles]
     assert [Path(result[3]).name for result in results] == [
-        "same.pose.npz", "same_00002.pose.npz", "same_00003.pose.npz",
+        "same_00001.pose.npz", "same_00002.pose.npz", "same_00003.pose.npz",
     ]  # fmt: skip
     assert not torch.equal(results[0][2], results[1][2]) and torch.equal(results[0][2], results[2][2])
     assert len({result[0].get_stream_source() for result in results}) == 3
@@ -315,11 +315,15 @@ def test_size_and_width_of_the_pose_video_and_no_copy(
     settings = {"width": 64, "height": 96, "fit": "stretch", "line_width": 3.0, "playable": False}
     _, _, preview, _, info = run("Video", **clip, **settings)
     assert preview.shape == (1, 96, 64, 3)
-    assert names_of(base / "output" / "sized") == ["sized.pose.npz", "sized_kps.mp4"]
-    assert "sized_kps_play" not in info
+    assert names_of(base / "output" / "sized") == ["sized_00001.pose.npz", "sized_00001_kps.mp4"]
+    assert "_kps_play" not in info
     info = run("Video", **clip, **settings | {"playable": True, "keep_finished": True})[4]
-    assert names_of(base / "output" / "sized") == ["sized.pose.npz", "sized_kps.mp4", "sized_kps_play.mp4"]
-    assert "sized_kps_play.mp4 (to look at)" in info
+    assert names_of(base / "output" / "sized") == [
+        "sized_00001.pose.npz",
+        "sized_00001_kps.mp4",
+        "sized_00001_kps_play.mp4",
+    ]
+    assert "sized_00001_kps_play.mp4 (to look at)" in info
 
 
 def test_two_videos_of_one_name_never_mix(run: Any, base: Path, short_clip: Any) -> None:
@@ -327,17 +331,17 @@ def test_two_videos_of_one_name_never_mix(run: Any, base: Path, short_clip: Any)
     for turn, keep in ((0, False), (1, False), (0, True), (1, True)):
         card = short_clip(f"card{turn}/MVI.mp4", turn)
         paths.append(Path(run("Video", path=card, folder="two", smooth=False, keep_finished=keep)[3]).name)
-    assert paths == ["MVI.pose.npz", "MVI_00002.pose.npz"] * 2
+    assert paths == ["MVI_00001.pose.npz", "MVI_00002.pose.npz"] * 2
     assert len(names_of(base / "output" / "two")) == 6
 
 
 def test_a_file_that_was_there_before_stays(run: Any, base: Path, short_clip: Any) -> None:
     out = base / "output" / "theirs"
     out.mkdir(parents=True)
-    (out / "own_kps.mp4").write_bytes(b"somebody's")
+    (out / "own_00001_kps.mp4").write_bytes(b"somebody's")
     path = run("Video", path=short_clip("own.mp4"), folder="theirs", smooth=False, keep_finished=True)[3]
     assert Path(path).name == "own_00002.pose.npz"
-    assert (out / "own_kps.mp4").read_bytes() == b"somebody's"
+    assert (out / "own_00001_kps.mp4").read_bytes() == b"somebody's"
 
 
 def test_a_cancelled_video_goes_on_where_it_was(
@@ -409,13 +413,13 @@ def test_wrong_videos_are_one_clear_message(
 def test_paths_as_people_paste_them(
     inside: Any, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    for name in ("HOME", "USERPROFILE"):
+    for name in ("HOME", "USERPROFILE", "SDPOSE_COMFYUI_FOLDERS"):
         monkeypatch.setenv(name, str(tmp_path))
     there = tmp_path / "it's [1].mp4", base / "input" / "sub" / "it's [1].mp4"
     for path in there:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    assert inside("nodes.annotate_video")._input_path(text.format(there[0])) == there["sub" in text]
+    assert inside("nodes.host.input_paths").input_path(text.format(there[0])) == there["sub" in text]
 
 
 def test_faces_and_tracks_of_poses_without_a_canvas(run: Any, input_error: type[Exception]) -> None:

@@ -1154,7 +1154,7 @@ def numbered(out: Path, keep: bool = False, options: ClipOptions | None = None, 
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
     out, other = tmp_path / "out", ClipOptions(chunk=4, style="musepose")
     assert [numbered(out).name, numbered(out).name, numbered(out, options=other).name] == [
-        "clip", "clip_00002", "clip_00003",
+        "clip_00001", "clip_00002", "clip_00003",
     ]  # fmt: skip
     (tmp_path / "clip12.json").write_text('{"frames": 12, "another": "clip"}')
     before = files_in(out)
@@ -1169,12 +1169,11 @@ def test_finished_sets_are_used_if_asked_and_drawn_again_under_a_new_name(tmp_pa
     before = files_in(out)
     assert (numbered(out, keep=True, **model).status, files_in(out)) == ("kept", before)
     again = numbered(out, keep=True, options=other, **model)
-    assert (first.name, again.name, again.status) == ("clip", "clip_00002", "done")
+    assert (first.name, again.name, again.status) == ("clip_00001", "clip_00002", "done")
     assert before.items() <= files_in(out).items()
-    np.testing.assert_array_equal(
-        PoseSequence.load(out / "clip.pose.npz").keypoints, PoseSequence.load(out / "clip_00002.pose.npz").keypoints
-    )
-    for options, name in ((ClipOptions(chunk=4), "clip"), (other, "clip_00002")):
+    one, two = (PoseSequence.load(out / f"clip_0000{number}.pose.npz") for number in (1, 2))
+    np.testing.assert_array_equal(one.keypoints, two.keypoints)
+    for options, name in ((ClipOptions(chunk=4), "clip_00001"), (other, "clip_00002")):
         kept = numbered(out, keep=True, options=options, **model)
         assert (kept.name, kept.status) == (name, "kept")
     assert numbered(out, keep=True, options=ClipOptions(chunk=4, every=2)).name == "clip_00003"
@@ -1199,20 +1198,20 @@ def test_a_run_that_was_stopped_on_another_device_is_left_alone(tmp_path: Path) 
     with pytest.raises(Stop):
         again(FigureEstimator, on_progress=stop_after(6))
     assert again(OnOtherDevice).name == "clip_00002"
-    assert again(FigureEstimator).name == "clip"
+    assert again(FigureEstimator).name == "clip_00001"
 
 
 def test_what_a_kill_left_before_the_first_frame_takes_no_name(tmp_path: Path) -> None:
-    work = ClipFiles(tmp_path / "out", "clip").work
+    work = ClipFiles(tmp_path / "out", "clip_00001").work
     work.mkdir(parents=True)
     (work / "lock").touch()
-    assert numbered(tmp_path / "out").name == "clip"
-    assert names(tmp_path / "out") == ["clip.pose.npz", "clip_kps.mp4", "clip_kps_play.mp4"]
+    assert numbered(tmp_path / "out").name == "clip_00001"
+    assert names(tmp_path / "out") == [f"clip_00001{end}" for end in (".pose.npz", "_kps.mp4", "_kps_play.mp4")]
 
 
 def test_a_long_name_with_a_counter_still_fits(tmp_path: Path) -> None:
     found = [numbered_name(tmp_path, "x" * 250, Origin({}, {}), ClipOptions(), False)]
-    (tmp_path / f"{found[0]}_kps.mp4").touch()
+    (tmp_path / f"{found[0]}_kps_play.mp4").touch()
     found.append(numbered_name(tmp_path, "x" * 250, Origin({}, {}), ClipOptions(), False))
     assert len(set(found)) == 2 and max(map(len, found)) <= 215
     assert [output_name(name, tmp_path) for name in found] == found
@@ -1228,6 +1227,39 @@ def test_an_unfinished_set_is_resumed_under_its_name(tmp_path: Path, stop: str) 
     estimator = FigureEstimator()
     assert numbered(out, estimator=lambda: estimator).name == "clip_00002"
     assert sum(estimator.calls) == (8 if stop == "estimating" else 0)
+
+
+def test_numbers_count_on_as_those_of_comfyui(tmp_path: Path) -> None:
+    """A name that was removed is not given to other files while there are later ones."""
+    out = tmp_path / "out"
+    for _ in range(3):
+        numbered(out)
+    for path in (*out.glob("clip_00001*"), *out.glob("clip_00002*")):
+        path.unlink()
+    (out / "Clip_00007_.png").touch()
+    (out / "clip_00009x").touch()
+    (out / "clipper_00012_kps.mp4").touch()
+    (out / ".clip_00020.sdpose").mkdir()
+    assert numbered(out).name == "clip_00010"
+
+
+def test_a_set_is_not_drawn_again_in_another_codec_unless_it_was_stopped(tmp_path: Path) -> None:
+    """The other node's files stay its own: each set has poses and one pose video."""
+    out, other = tmp_path / "out", ClipOptions(chunk=4, codec="webm")
+    assert [numbered(out).name, numbered(out, options=other).name] == ["clip_00001", "clip_00002"]
+    (out / "clip_00001_kps.mp4").unlink()
+    never_again = {"estimator": never, "detector": never}
+    assert numbered(out).name == "clip_00003"
+    assert numbered(out, keep=True, options=other, **never_again).name == "clip_00002"
+
+
+def test_results_without_a_number_are_used_if_asked(tmp_path: Path) -> None:
+    """Those of `sdpose video`."""
+    out = tmp_path / "out"
+    short(out, options=ClipOptions(chunk=4), name="clip")
+    assert numbered(out).name == "clip_00001"
+    kept = numbered(out, keep=True, estimator=never, detector=never)
+    assert (kept.status, kept.name) == ("kept", "clip")
 
 
 def test_the_frame_rate_is_a_fraction() -> None:

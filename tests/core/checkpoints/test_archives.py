@@ -18,7 +18,8 @@ import pytest
 from sdpose_core.annotate.requests import models_asked
 from sdpose_core.checkpoints import download as download_module
 from sdpose_core.checkpoints.archives import ARCHIVES
-from sdpose_core.checkpoints.download import RECORD, download, plan
+from sdpose_core.checkpoints.download import download, plan
+from sdpose_core.checkpoints.records import RECORD
 from sdpose_core.cli.main import main
 from sdpose_core.detection.art_detector import ART_DETECTOR, FILE, art_detector_path
 from sdpose_core.detection.loading import load_detector

@@ -14,8 +14,9 @@ import fake_hub
 import pytest
 
 from sdpose_core.checkpoints import hub as hub_module
-from sdpose_core.checkpoints.download import RECORD, download, downloaded_from, plan
+from sdpose_core.checkpoints.download import download, plan
 from sdpose_core.checkpoints.published import KNOWN, UNFINISHED, KnownCheckpoint
+from sdpose_core.checkpoints.records import RECORD, downloaded_from
 from sdpose_core.cli.main import main
 from sdpose_core.errors import DownloadError
 

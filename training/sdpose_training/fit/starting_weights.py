@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from sdpose_core.checkpoints.download import downloaded_from
 from sdpose_core.checkpoints.layouts import read_base, read_checkpoint
 from sdpose_core.checkpoints.names import TEXT, VAE_DECODER
 from sdpose_core.checkpoints.published import find_weights
 from sdpose_core.checkpoints.reading import read_vae_decoder
+from sdpose_core.checkpoints.records import downloaded_from
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.network import SDPose

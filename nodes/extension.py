@@ -16,6 +16,7 @@ from .files import LoadPoses, SavePoses
 from .host.folders import register_folder, serve_help_and_graphs, warn_if_old
 from .host.reviews import serve_review_page
 from .load import DownloadWeights, LoadModel
+from .replacements import register_replacements
 from .retarget import RetargetPoses
 from .review import ReviewPoses
 from .select import FilterPoses, SelectPerson
@@ -55,6 +56,7 @@ class SDPoseAnnotatorExtension(ComfyExtension):
         register_folder()
         serve_help_and_graphs()
         serve_review_page()
+        await register_replacements()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes, in menu order."""

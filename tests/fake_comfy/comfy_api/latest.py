@@ -15,6 +15,7 @@ class Input:
 
     def __init__(self, id: str, *, optional: bool = False, tooltip: str | None = None, **settings: Any) -> None:
         self.id, self.optional, self.tooltip, self.settings = id, optional, tooltip, settings
+        self.default = settings.get("default")
 
     def get_io_type(self) -> str:
         return self.io_type
@@ -73,6 +74,33 @@ class Schema:
                 raise ValueError(f"{self.node_id}: {what} ids are not unique: {ids}")
 
 
+@dataclass
+class NodeReplace:
+    """What replaces a node of another pack."""
+
+    new_node_id: str
+    old_node_id: str
+    old_widget_ids: list[str]
+    input_mapping: list[dict[str, Any]]
+    output_mapping: list[dict[str, int]]
+
+
+class _NodeReplacement:
+    """Keeps what is registered, as the server does: once for each pair of ids."""
+
+    def __init__(self) -> None:
+        self.registered: dict[tuple[str, str], NodeReplace] = {}
+
+    async def register(self, node_replace: NodeReplace) -> None:
+        self.registered.setdefault((node_replace.old_node_id, node_replace.new_node_id), node_replace)
+
+
+class ComfyAPI:
+    """The host's services; one for all who ask."""
+
+    node_replacement = _NodeReplacement()
+
+
 class ComfyNode:
     """Base of nodes; a test may put a value under `hidden`."""
 
@@ -119,6 +147,7 @@ io = SimpleNamespace(
     Schema=Schema,
     ComfyNode=ComfyNode,
     NodeOutput=NodeOutput,
+    NodeReplace=NodeReplace,
     Input=Input,
     Output=Output,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import runpy
 import sys
 from pathlib import Path
 
@@ -141,9 +142,9 @@ def test_the_order_depends_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("package", ["pydantic", "tomli_w"])
 def test_without_the_train_extra_a_script_ends_in_one_line(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    code = (ROOT / "training" / "sdpose_training" / "recipe" / "__init__.py").read_text(encoding="utf-8")
+    file = ROOT / "training" / "sdpose_training" / "recipe" / "__init__.py"
     with pytest.raises(SystemExit, match=rf"needs the package '{package}'.*sdpose-annotator\[train\]"):
-        exec(compile(code, "recipe", "exec"), {})
+        runpy.run_path(str(file))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def packaged() -> list[str]:
 def test_tests_training_and_pictures_of_the_docs_stay_out(packaged: list[str]) -> None:
     assert not [file for file in packaged if file.startswith(tuple(f"{folder}/" for folder in LEFT_OUT))]
     assert not [file for file in packaged if file.startswith("docs/") and not file.endswith(".md")]
-    for needed in ("LICENSE", "NOTICE", "README.md", "requirements.txt", "requirements-opencv.txt", "pyproject.toml"):
+    for needed in ("LICENSE", "NOTICE", "README.md", "requirements.txt", "pyproject.toml"):
         assert needed in packaged
     for folder in ("nodes", "sdpose_core", "web", "locales", "workflows"):
         assert {file for file in git_files() if file.startswith(f"{folder}/")} <= set(packaged), folder

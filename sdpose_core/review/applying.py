@@ -34,23 +34,39 @@ def apply_edit(canvas: Canvas, op: Mapping[str, Any], *, judge: bool) -> Change:
     return change
 
 
-def apply_all(opened: PoseSequence, edits: Sequence[Mapping[str, Any]], *, judge: bool) -> tuple[Canvas, deque[Change]]:
+class History:
+    """What the last edits changed, for a quick undo; the oldest are forgotten if they are large."""
+
+    def __init__(self) -> None:
+        self._changes: deque[Change] = deque()
+        self._bytes = 0
+
+    def add(self, change: Change) -> None:
+        """Keep what an edit changed."""
+        self._changes.append(change)
+        self._bytes += change.bytes
+        while len(self._changes) > 1 and self._bytes > UNDO_BYTES:
+            self._bytes -= self._changes.popleft().bytes
+
+    def pop(self) -> Change | None:
+        """What the last edit changed, which is then forgotten; None if it is not kept any more."""
+        if not self._changes:
+            return None
+        change = self._changes.pop()
+        self._bytes -= change.bytes
+        return change
+
+
+def apply_all(opened: PoseSequence, edits: Sequence[Mapping[str, Any]], *, judge: bool) -> tuple[Canvas, History]:
     """The poses as they were opened with edits, and what these changed; `judge`: with the distrust after them.
 
     Raises `InputError` that names an edit that cannot be applied.
     """
-    canvas, changes = Canvas(opened), deque[Change]()
+    canvas, history = Canvas(opened), History()
     for number, op in enumerate(edits, 1):
         with restated(f"correction {number} of {len(edits)} cannot be applied again"):
-            remember(changes, apply_edit(canvas, op, judge=judge))
-    return canvas, changes
-
-
-def remember(changes: deque[Change], change: Change) -> None:
-    """Keep a change for a quick undo, and forget the oldest if they are large."""
-    changes.append(change)
-    while len(changes) > 1 and sum(change.bytes for change in changes) > UNDO_BYTES:
-        changes.popleft()
+            history.add(apply_edit(canvas, op, judge=judge))
+    return canvas, history
 
 
 def corrected(sequence: PoseSequence, edits: Sequence[Mapping[str, Any]]) -> Canvas:

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..poses import Poses, PoseSequence
 from ..sequences.distrust import not_calibrated, with_distrust
 from ..sequences.doubts import is_calibrated
-from .applying import apply_all, apply_edit, remember, result_of
+from .applying import apply_all, apply_edit, result_of
 from .canvas import PLACED, Canvas, Change
 from .journal import Journal, active_edits
 from .pictures import Pictures
@@ -80,7 +80,7 @@ class ReviewSession:
         self.saved_as: Path | None = None
         self._lock, self._saving = threading.RLock(), threading.Lock()
         self.done, self.undone = active_edits(journal.entries)
-        self.canvas, self._changes = apply_all(sequence, self.done, judge=False)
+        self.canvas, self._history = apply_all(sequence, self.done, judge=False)
         self.computing = sequence.distrust is None or any(op.get("kind") in OF_PEOPLE for op in self.done)
         saves = ["saved" in entry for entry in journal.entries]
         self._saved = saves[-1] if any(saves) else not self.done
@@ -97,10 +97,10 @@ class ReviewSession:
             while self.computing and not self._closed:
                 with self._lock:
                     done = list(self.done)
-                canvas, changes = apply_all(known, done, judge=True)
+                canvas, history = apply_all(known, done, judge=True)
                 with self._lock:
                     if self.done == done:
-                        self.canvas, self._changes, self.computing = canvas, changes, False
+                        self.canvas, self._history, self.computing = canvas, history, False
                         self.version += 1
         except _Closed:
             pass
@@ -127,11 +127,10 @@ class ReviewSession:
                 raise InputError("there is nothing to undo")
             self.journal.add(undo=True)
             self.undone.append(self.done.pop())
-            if self._changes:
-                change = self._changes.pop()
+            if (change := self._history.pop()) is not None:
                 self.canvas.revert(change)
                 return self._changed(change)
-            self.canvas, self._changes = apply_all(self.canvas.opened, self.done, judge=not self.computing)
+            self.canvas, self._history = apply_all(self.canvas.opened, self.done, judge=not self.computing)
             return self._changed(Change(frames=(0, len(self.canvas) - 1)))
 
     def redo(self) -> dict[str, Any]:
@@ -152,7 +151,7 @@ class ReviewSession:
         except BaseException:
             self.canvas.revert(change)
             raise
-        remember(self._changes, change)
+        self._history.add(change)
         self.done.append(dict(op))
         return change
 
@@ -226,7 +225,6 @@ class ReviewSession:
                 "saved": self._saved,
                 "computing": self.computing,
                 "people": people_of(self.canvas),
-                "note": "",
             }
 
     def view(self, make: Callable[[Canvas], T]) -> T:

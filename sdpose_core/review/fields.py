@@ -89,7 +89,7 @@ class Fields:
     def numbers(self, name: str, count: int) -> np.ndarray:
         """(count,) finite numbers."""
         value = self._get(name, _NEEDED)
-        if not isinstance(value, list) or len(value) != count or not all(map(is_number, value)):
+        if not isinstance(value, list) or len(value) != count or not all(map(_is_number, value)):
             raise self._refuse(name, f"{count} numbers")
         return np.asarray(value, np.float32)
 
@@ -103,11 +103,11 @@ class Fields:
     def _pair(self, name: str, pair: Any, absent: bool) -> Iterable[float]:
         if pair is None and absent:
             return (math.nan, math.nan)
-        if not isinstance(pair, list) or len(pair) != 2 or not all(map(is_number, pair)):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_number, pair)):
             raise self._refuse(name, "[x, y] in pixels for each point")
         return pair
 
 
-def is_number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     """Whether a value is a number that may be a coordinate."""
     return type(value) in (int, float) and abs(value) <= MAX_COORDINATE  # neither NaN, nor beyond what floats hold

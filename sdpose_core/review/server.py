@@ -147,15 +147,12 @@ def _edit(session: ReviewSession, body: dict[str, Any]) -> Any:
 
 
 def _estimate(session: ReviewSession, body: dict[str, Any]) -> Any:
-    from .views import as_numbers
+    from .fields import Fields
 
-    t, track_id = body.get("t"), body.get("id")
-    if type(t) is not int or not 0 <= t < len(session.canvas) or not (track_id is None or type(track_id) is int):
-        raise InputError("estimate: expected a frame and the id of a person or null")
-    points = body.get("points")
-    if points is not None and not (isinstance(points, list) and all(type(k) is int for k in points)):
-        raise InputError("estimate: expected numbers of points, or null for all")
-    return session.estimate_again(t, track_id, as_numbers(body.get("box"), 4, "box"), points)
+    fields = Fields({**body, "kind": "estimate"}, len(session.canvas), session.canvas.point_count)
+    points = None if body.get("points") is None else fields.points().tolist()
+    box = fields.numbers("box", 4).tolist()
+    return session.estimate_again(fields.frame("t"), fields.whole("id", otherwise=None), box, points)
 
 
 def _save(session: ReviewSession, body: dict[str, Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from ..sequences.distrust import REASONS
 from ..sequences.doubts import Doubt, person_distrust, worst_people
 from ..skeletons import KEYPOINT_SETS
 from .canvas import PLACED, SEEN, Canvas
-from .fields import is_number
 
 MAX_FRAMES = 256
 """In one answer."""
@@ -156,10 +154,3 @@ def _item(doubt: Doubt) -> dict[str, Any]:
         "points": list(doubt.points[:20]),
         "reasons": list(doubt.reasons),
     }
-
-
-def as_numbers(value: Any, count: int, what: str) -> Sequence[float]:
-    """A list of numbers of pixels from a page. Raises `InputError` for anything else."""
-    if not isinstance(value, list) or len(value) != count or not all(map(is_number, value)):
-        raise InputError(f"{what}: expected {count} numbers, got {value!r:.60}")
-    return [float(v) for v in value]

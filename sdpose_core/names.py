@@ -45,6 +45,14 @@ def path_inside(folder: Path, name: str, what: str, *, hidden: bool = True) -> P
     return folder.joinpath(*parts)
 
 
+def file_inside(folder: Path, name: str, what: str, *, hidden: bool = True) -> Path:
+    """`path_inside` of a file in `folder` itself. Raises `InputError` also for a name with folders, on any system."""
+    path = path_inside(folder, name, what, hidden=hidden)
+    if path.name != name or "\\" in name:
+        raise InputError(f"{what} {name!r} is a path: expected a name without folders")
+    return path
+
+
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     """Sort key that compares numbers as numbers (frame2 before frame10), the same on every system."""
     parts = re.split(r"([0-9]+)", folded(name))

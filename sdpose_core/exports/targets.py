@@ -13,7 +13,7 @@ import numpy as np
 from ..drawing.canvas import FITS
 from ..errors import InputError, did_you_mean
 from ..images import read_image
-from ..names import output_name, path_inside
+from ..names import file_inside, output_name
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.people import parse_person, select_people
 from ..sequences.selection import select_person
@@ -107,10 +107,7 @@ def export(
 
 def _name(name: str, out: Path) -> str:
     """NAME of the files, shortened if it is long. Raises `InputError` if they would lie elsewhere than in `out`."""
-    short = output_name(name, out)
-    if path_inside(out, short, "the name of the files").name != short or "\\" in short:
-        raise InputError(f"the name of the files {name!r} is a path: expected a name without folders")
-    return short
+    return file_inside(out, output_name(name, out), "the name of the files").name
 
 
 def _people(

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files import atomic_write, clean_once
 from ..folders import FolderKind
 from ..images import of_picture, write_png
-from ..names import path_inside
+from ..names import file_inside, path_inside
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.doubts import DOUBTFUL
@@ -118,8 +118,7 @@ def _picture_files(sequence: PoseSequence, frames: Sequence[int], out: Path, nam
         raise InputError(f"frame {frames[0] if frames[0] < 0 else frames[-1]}: expected 0 to {len(sequence) - 1}")
     if sequence.keypoint_set not in KEYPOINT_SETS:
         raise InputError(f"training data of {sequence.keypoint_set!r}: expected {' or '.join(KEYPOINT_SETS)}")
-    if path_inside(out, name, "the name of the clip").name != name or "\\" in name:
-        raise InputError(f"the name of the clip {name!r} is a path: expected a name without folders")
+    file_inside(out, name, "the name of the clip")
     return {t: out / "images" / f"{name}_{int(sequence.frame_index[t]):06d}.png" for t in frames}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError, restated
 from ..exports.training_data import write_training_data
-from ..names import output_name, path_inside
+from ..names import file_inside, output_name, path_inside
 from ..npz_files import read_npz
 from ..poses import PoseSequence
 from ..texts import parse_json
@@ -133,9 +133,7 @@ class ClipStore:
         folder, name = self.path.parent, name.strip().removesuffix(SUFFIX)
         if not name.isprintable():
             raise InputError(f"the name of the file {name!r:.60} has characters that cannot be printed: choose another")
-        path = path_inside(folder, output_name(name, folder) + SUFFIX, "the name of the file", hidden=False)
-        if path.parent != folder or "\\" in name:
-            raise InputError(f"the name of the file {name!r} is a path: expected a name without folders")
+        path = file_inside(folder, output_name(name, folder) + SUFFIX, "the name of the file", hidden=False)
         if path == self.path:
             raise InputError(f"{path.name} is under review and stays as it is: choose another name")
         if not self._may_write(path):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...sdpose_core.errors import InputError, counted
+from ...sdpose_core.errors import InputError, counted, restated
 from ...sdpose_core.files import atomic_write
 from ...sdpose_core.review.identity import digest_of
 from ...sdpose_core.texts import parse_json
@@ -132,8 +132,10 @@ class Corrections:
         """Write the first corrections of new poses, all or none of them."""
         if not edits:
             return
+        from ...sdpose_core.review.journal import VERSION
+
         _without_distrust(sequence).save(self._path(digest, ".pose.npz"))
-        about = {"journal": 1, "sha256": digest, "frames": len(sequence), "carried": len(edits), "from": last}
+        about = {"journal": VERSION, "sha256": digest, "frames": len(sequence), "carried": len(edits), "from": last}
         with atomic_write(self._path(digest), "w") as file:
             file.writelines(json.dumps(line) + "\n" for line in (about, *({"op": edit} for edit in edits)))
 
@@ -152,10 +154,10 @@ def _without_distrust(sequence: PoseSequence) -> PoseSequence:
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The first line of a journal and its entries; empty if there is none."""
-    content = path.read_bytes() if path.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1].decode()
-    lines = [parse_json(line, str(path), DAMAGED) for line in whole.splitlines() if line.strip()]
-    return (lines[0], lines[1:]) if lines else ({}, [])
+    from ...sdpose_core.review.journal import read_journal
+
+    with restated("the file is damaged"):
+        return read_journal(path)
 
 
 def _root() -> Path:

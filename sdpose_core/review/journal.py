@@ -48,9 +48,7 @@ class Journal:
             return stated, []
         with reading(self.path), open_regular(self.path) as file:
             content = file.read()
-        lines = [
-            self._line(number, text) for number, text in enumerate(self._whole(content).splitlines(), 1) if text.strip()
-        ]
+        lines = _lines_in(self._whole(content), self.path)
         if lines and lines[0].get("journal") != VERSION:
             raise InputError(f"{self.path} is not a journal of this version of sdpose: move it away, or update sdpose")
         if len(lines) < 2:  # nothing was edited yet: it may become the journal of other poses
@@ -65,7 +63,7 @@ class Journal:
         if not tail:
             return whole
         try:
-            self._line(0, tail)
+            _line(0, tail, self.path)
         except InputError:
             with writing(self.path):
                 os.truncate(self.path, len(whole))
@@ -73,15 +71,6 @@ class Journal:
         with writing(self.path):
             _append(self.path, b"\n")
         return content
-
-    def _line(self, number: int, text: bytes) -> dict[str, Any]:
-        try:
-            entry = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{self.path}: line {number} is damaged ({error}): move it away to begin again") from None
-        if not isinstance(entry, dict):
-            raise InputError(f"{self.path}: line {number}: expected an object: move it away to begin again")
-        return entry
 
     def add(self, **entry: Any) -> None:
         """Append an entry; it is on disk when this returns. Raises `InputError` if it cannot be written."""
@@ -126,6 +115,30 @@ def _locked(path: Path) -> BaseFileLock:
     except InputError as error:
         advice = "corrections are kept there: copy the poses to a folder that can be written to"
         raise InputError(f"{error}: {advice}") from None
+
+
+def read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The first line of a journal and its entries; empty if there is none.
+
+    It needs no lock: a last line that another process is writing is left out. Raises `InputError` for a damaged one.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    lines = _lines_in(content[: content.rfind(b"\n") + 1], path)
+    return (lines[0], lines[1:]) if lines else ({}, [])
+
+
+def _lines_in(content: bytes, path: Path) -> list[dict[str, Any]]:
+    return [_line(number, text, path) for number, text in enumerate(content.splitlines(), 1) if text.strip()]
+
+
+def _line(number: int, text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: line {number} is damaged ({error}): move it away to begin again") from None
+    if not isinstance(entry, dict):
+        raise InputError(f"{path}: line {number}: expected an object: move it away to begin again")
+    return entry
 
 
 def _poses_of(path: Path) -> str | None:

@@ -24,6 +24,7 @@ from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.doubts import DOUBTFUL
 from ..skeletons import KEYPOINT_SETS
+from ..stated import list_in, mapping_in
 from ..texts import read_json
 from .coco_entries import part_fields, person_category, point_rows, xywh
 
@@ -141,9 +142,8 @@ def split_frames(frames: Sequence[int]) -> dict[str, Sequence[int]]:
 
 def _found_right(sequence: PoseSequence) -> set[tuple[int, int]]:
     """(position, track id) of who was found right in a review."""
-    review = sequence.meta.get("review")
-    listed = review.get("checked") if isinstance(review, Mapping) else None
-    return {(pair[0], pair[1]) for pair in listed or () if isinstance(pair, list) and len(pair) == 2}
+    listed = list_in(mapping_in(sequence.meta, "review"), "checked", list)
+    return {(pair[0], pair[1]) for pair in listed if len(pair) == 2}
 
 
 def _people(
@@ -218,9 +218,7 @@ def _merged(
 
 def _source_of(sequence: PoseSequence) -> dict[str, Any]:
     """What tells clips of one name apart."""
-    origin = sequence.meta.get("origin") or {}
-    source = origin.get("source")
-    known = source.get("sha256") if isinstance(source, Mapping) else None
+    known = mapping_in(mapping_in(sequence.meta, "origin"), "source").get("sha256")
     name, frames = str(sequence.meta.get("source") or ""), len(sequence)
     return {"source": name, "frames": frames, "size": list(sequence.size), "sha256": known}
 

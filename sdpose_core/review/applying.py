@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import restated
 from ..poses import PoseSequence
 from ..sequences.distrust import with_distrust
+from ..stated import list_in, mapping_in
 from ..version import __version__
 from .canvas import Canvas, Change
 from .operations import apply
-from .picture_reviews import list_in, mapping_in
 from .refresh import OF_PEOPLE, refresh
 
 UNDO_BYTES = 256 << 20

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..pose_values import check_people
 from ..poses import PoseSequence
+from ..stated import list_in, mapping_in
 
 ESTIMATED, FOLLOWS, PLACED, CHANGED = 0, 1, 2, 3
 """Marks of a point: as estimated; moved along with a correction nearby; placed by hand; changed otherwise by hand."""
@@ -73,7 +74,7 @@ class Canvas:
         self.distrust_reasons = _copy(sequence.distrust_reasons, shape, 0, np.uint16)
         if sequence.edited is not None:
             self.marks[sequence.edited] = CHANGED
-            self._take_over(sequence.meta.get("review"), sequence.edited)
+            self._take_over(mapping_in(sequence.meta, "review"), sequence.edited)
         for name in POINT_ARRAYS:
             first = np.array(self.marks) if name == "marks" else getattr(sequence, name)
             if first is None:
@@ -83,16 +84,15 @@ class Canvas:
         self.first_boxes = sequence.boxes
         self._change: Change | None = None
 
-    def _take_over(self, review: Any, edited: np.ndarray) -> None:
+    def _take_over(self, review: Mapping[str, Any], edited: np.ndarray) -> None:
         """What an earlier review placed and checked; entries that do not fit these poses are passed over."""
-        review = review if isinstance(review, Mapping) else {}
-        for entry in _entries(review, "placed", Mapping):
+        for entry in list_in(review, "placed", Mapping):
             slot, points = self._known(entry.get("frame"), entry.get("id")), entry.get("points")
             if slot is not None and isinstance(points, list):
                 known = [point for point in points if type(point) is int and 0 <= point < self.point_count]
                 at = (entry["frame"], slot, known)
                 self.marks[at] = np.where(edited[at], PLACED, self.marks[at])
-        for pair in _entries(review, "checked", list):
+        for pair in list_in(review, "checked", list):
             if len(pair) == 2 and (slot := self._known(*pair)) is not None:
                 self.checked[pair[0], slot] = True
 
@@ -208,9 +208,3 @@ class Canvas:
 
 def _copy(values: np.ndarray | None, shape: tuple[int, ...], empty: float, dtype: type) -> np.ndarray:
     return np.full(shape, empty, dtype) if values is None else np.array(values)
-
-
-def _entries(review: Mapping[str, Any], name: str, kind: type) -> list[Any]:
-    """The entries of a list in a file that anybody may have written."""
-    found = review.get(name)
-    return [entry for entry in found if isinstance(entry, kind)] if isinstance(found, list) else []

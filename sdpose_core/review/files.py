@@ -16,6 +16,7 @@ from ..exports.training_data import write_training_data
 from ..names import file_inside, output_name, path_inside
 from ..npz_files import read_npz
 from ..poses import PoseSequence
+from ..stated import mapping_in
 from ..texts import parse_json
 from ..video.frames import VIDEO_SUFFIXES
 from .identity import digest_of
@@ -153,9 +154,7 @@ def reviewed_poses(path: Path) -> str | None:
         meta = parse_json(str(read_npz(path, str(path), ("meta",))["meta"]), "meta", "an object", dict)
     except (InputError, KeyError):
         return None
-    review = meta.get("review")
-    of = review.get("of") if isinstance(review, dict) else None
-    return of.get("sha256") if isinstance(of, dict) else None
+    return mapping_in(mapping_in(meta, "review"), "of").get("sha256")
 
 
 def write_looked_at(session: ReviewSession, out: Path, name: str) -> tuple[Path, int, int]:

@@ -17,9 +17,10 @@ from ..names import in_natural_order, is_hidden, output_name, path_inside
 from ..poses import OF_POINTS, PoseSequence
 from ..sequences.cleaning import DECIDED
 from ..sequences.distrust import with_distrust
+from ..stated import list_in, mapping_in
 from .files import JOURNAL, SUFFIX, find_picture, open_journal, reviewed_poses, write_looked_at
 from .identity import digest_of
-from .picture_reviews import frames_of, joined_reviews, list_in, mapping_in, review_of_picture
+from .picture_reviews import frames_of, joined_reviews, review_of_picture
 from .pictures import Pictures, pictures_of_files
 from .session import Estimate, ReviewSession
 

@@ -6,18 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..poses import PoseSequence
-
-
-def mapping_in(meta: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The entry of a meta, which anybody may have written; empty if it is missing or something else."""
-    found = meta.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def list_in(meta: Mapping[str, Any], name: str) -> list[Any]:
-    """The same for a list."""
-    found = meta.get(name)
-    return list(found) if isinstance(found, list) else []
+from ..stated import list_in, mapping_in
 
 
 def joined_reviews(parts: Sequence[PoseSequence]) -> dict[str, Any]:
@@ -25,10 +14,8 @@ def joined_reviews(parts: Sequence[PoseSequence]) -> dict[str, Any]:
     placed, checked = [], []
     for t, part in enumerate(parts):
         review = mapping_in(part.meta, "review")
-        for entry in list_in(review, "placed"):
-            if isinstance(entry, Mapping) and entry.get("frame") == 0:
-                placed.append({**entry, "frame": t})
-        checked += [[t, *pair[1:]] for pair in list_in(review, "checked") if isinstance(pair, list) and pair[:1] == [0]]
+        placed += [{**entry, "frame": t} for entry in list_in(review, "placed", Mapping) if entry.get("frame") == 0]
+        checked += [[t, *pair[1:]] for pair in list_in(review, "checked", list) if pair[:1] == [0]]
     return {"placed": placed, "checked": checked}
 
 

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..images import read_image
 from ..inputs import pictures_in
 from ..poses import PoseSequence
+from ..stated import mapping_in
 from ..video.opening import open_video
 from ..video.pictures import PictureFolder
 from ..video.seeking import FrameSeeker
@@ -165,11 +166,10 @@ def pictures_of_files(files: Sequence[Path | None], sizes: Sequence[tuple[int, i
 
 def other_source(sequence: PoseSequence, path: Path) -> list[str]:
     """A note if a video, picture or folder is, by its size on the disk, not what the poses say they were made from."""
-    origin = sequence.meta.get("origin")
-    stated = origin.get("source") if isinstance(origin, dict) else None
+    stated = mapping_in(mapping_in(sequence.meta, "origin"), "source")
     files = pictures_in(path) if os.path.isdir(path) else [path]
     size = sum(os.path.getsize(file) for file in files)
-    if not isinstance(stated, dict) or stated.get("bytes") in (None, size):
+    if stated.get("bytes") in (None, size):
         return []
     return [f"{path.name} is not the file that the poses were made from, or was changed since: see whether they fit"]
 

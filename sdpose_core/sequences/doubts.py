@@ -11,6 +11,7 @@ import numpy as np
 
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
+from ..stated import mapping_in
 from .distrust import REASONS
 
 DOUBTFUL = 0.5
@@ -156,8 +157,7 @@ def figures(sequence: PoseSequence, most: int = 5) -> dict[str, Any]:
 
 def is_calibrated(sequence: PoseSequence) -> bool:
     """Whether its distrust was fitted to the model that made it; otherwise it ranks points, and its value is rough."""
-    note = sequence.meta.get("distrust")
-    return not (isinstance(note, Mapping) and note.get("not_calibrated"))
+    return not mapping_in(sequence.meta, "distrust").get("not_calibrated")
 
 
 def in_words(doubt: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ import types
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 OUTSIDE = [
@@ -41,14 +40,6 @@ def places(pack: Any, tmp_path: Path) -> Any:
         (place / "secret.json").write_text(json.dumps({"canvas_width": 8, "canvas_height": 8, "people": []}))
     yield root
     folder_paths.use(before)
-
-
-@pytest.fixture
-def sequence(inside: Any) -> Any:
-    poses = inside("sdpose_core.poses")
-    points = np.full((1, 17, 2), 20, np.float32)
-    frame = poses.Poses(points, np.ones((1, 17), np.float32), np.ones((1, 5), np.float32), (64, 48), "coco_17")
-    return poses.PoseSequence.from_poses([frame, frame])
 
 
 @pytest.mark.parametrize("node", ["SDPoseAnnotatorLoad", "SDPoseAnnotatorLoadSequence"])

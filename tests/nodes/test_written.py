@@ -8,19 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from paths import DATA
 
 pytestmark = pytest.mark.usefixtures("remembered_networks")
-
-
-@pytest.fixture
-def sequence(inside: Any) -> Any:
-    poses = inside("sdpose_core.poses")
-    points = np.full((1, 17, 2), 20, np.float32)
-    frame = poses.Poses(points, np.ones((1, 17), np.float32), np.ones((1, 5), np.float32), (64, 48), "coco_17")
-    return poses.PoseSequence.from_poses([frame, frame])
 
 
 class Prompt:

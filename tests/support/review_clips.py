@@ -11,6 +11,9 @@ import numpy as np
 from sdpose_core.poses import PoseSequence
 from sdpose_core.sequences.distrust import REASONS
 
+FIRST, SECOND = 4, 9
+"""Ids of `two_people`."""
+
 
 def two_people(frames: int = 40, points: int = 17, keypoint_set: str = "coco_17") -> PoseSequence:
     """Two people who walk; ids 4 and 9, whose slots are exchanged every third frame; point 3 of id 9 is never seen."""

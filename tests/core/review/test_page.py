@@ -10,26 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from review_clips import of_person, two_people
-from review_page import ReviewPage, opened, started
+from review_clips import FIRST, SECOND, of_person, two_people
+from review_page import ReviewPage, opened
 from video_files import pictures, write
 
 from sdpose_core.poses import PoseSequence
 from sdpose_core.skeletons import COCO_17
 
-pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WRIST = 9
-FIRST, SECOND = 4, 9
-"""Ids of `two_people`."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with started() as chromium:
-        yield chromium
 
 
 @pytest.fixture(scope="module")

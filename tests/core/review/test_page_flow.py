@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from review_clips import of_person, two_people
-from review_page import opened, started
+from review_clips import FIRST, SECOND, of_person, two_people
+from review_page import opened
 
 from sdpose_core.sequences.distrust import REASONS
-
-pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WRIST = 9
-FIRST, SECOND = 4, 9
-"""Ids of `two_people`."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with started() as chromium:
-        yield chromium
 
 
 def test_next_to_check_leads_to_the_worst_and_yes_takes_it_off_the_list(tmp_path, browser):

@@ -10,27 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from review_clips import of_person, two_people
-from review_page import ReviewPage, opened, opened_doubted, served, started
+from review_clips import FIRST, SECOND, of_person, two_people
+from review_page import ReviewPage, opened, opened_doubted, served
 
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.review.pictures import Pictures
 
-pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-FIRST, SECOND = 4, 9
-"""Ids of `two_people`."""
 EAR, WRIST = 3, 9
 ARM = [5, 7, 9]
 RIGHT_HAND = list(range(112, 133))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with started() as chromium:
-        yield chromium
 
 
 @contextmanager

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from review_clips import crowd, two_people
-from review_page import opened, opened_doubted, started
-
-pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
+from review_page import opened, opened_doubted
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WRIST = 9
 FIRST = 4
 """An id of `two_people`."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with started() as chromium:
-        yield chromium
 
 
 def test_an_item_of_the_list_brings_its_points_on_the_screen(tmp_path, browser):

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from review_clips import two_people
-from review_page import ReviewPage, opened, opened_doubted, started
-
-pytest.importorskip("aiohttp", reason="aiohttp is not installed (extra review)")
+from review_clips import FIRST, SECOND, two_people
+from review_page import ReviewPage, opened, opened_doubted
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WRIST = 9
-FIRST, SECOND = 4, 9
-"""Ids of `two_people`."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with started() as chromium:
-        yield chromium
 
 
 def status(review: ReviewPage) -> str:

@@ -1,0 +1,17 @@
+"""What the tests of the nodes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def sequence(inside: Any) -> Any:
+    """Two frames of one person, of the pack's own classes."""
+    poses = inside("sdpose_core.poses")
+    points = np.full((1, 17, 2), 20, np.float32)
+    frame = poses.Poses(points, np.ones((1, 17), np.float32), np.ones((1, 5), np.float32), (64, 48), "coco_17")
+    return poses.PoseSequence.from_poses([frame, frame])

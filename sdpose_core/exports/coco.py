@@ -18,7 +18,6 @@ from ..skeletons import KEYPOINT_SETS, KeypointSet
 from .coco_entries import part_fields, person_category, point_rows, xywh
 from .profile import ExportJob, ExportProfile
 from .streams import write_list
-from .training_data import THRESHOLD, pictures_in_order, split_frames, write_training_data
 
 
 def write(job: ExportJob) -> None:
@@ -32,6 +31,9 @@ def write(job: ExportJob) -> None:
 
 def _write_training_data(job: ExportJob, video: Path) -> None:
     """The pictures of the frames, and annotations for `training/`, see `training_data`."""
+    # nodes import the targets when they register: what only this needs is imported here
+    from .training_data import THRESHOLD, pictures_in_order, split_frames, write_training_data
+
     if "retarget" in job.sequence.meta or job.size != job.sequence.size:
         raise InputError(f"the poses were fitted to another canvas than that of {video}: leave out the video")
     frames = sorted(set(job.timeline.nearest.tolist()))

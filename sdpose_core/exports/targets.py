@@ -20,8 +20,7 @@ from ..sequences.selection import select_person
 from ..times import clock_of, has_times, rate_of
 from . import animate_anyone, coco, mimicmotion, musepose, openpose, pose_video, unianimate, wan
 from .profile import ExportJob, ExportOptions, ExportProfile, ExportResult, OnProgress
-from .timing import Timeline, at_rate, every_frame, frame_count
-from .training_data import edited_frames
+from .timing import Timeline, at_rate, edited_frames, every_frame, frame_count
 
 TARGETS: Mapping[str, ExportProfile] = MappingProxyType(
     {

@@ -90,6 +90,13 @@ def frame_count(rule: str, available: int) -> int:
     return offset + step * max(-(-(available - offset) // step), 0)
 
 
+def edited_frames(sequence: PoseSequence) -> np.ndarray:
+    """(N,) positions, rising, of frames with a point that was placed, swapped or deleted by hand, or that followed."""
+    if sequence.edited is None:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero((sequence.edited & (sequence.track_ids >= 0)[..., None]).any(axis=(1, 2)))
+
+
 def pose_at(sequence: PoseSequence, timeline: Timeline, number: int) -> Poses:
     """The people of the frame nearest to a moment, interpolated if a person is in both frames.
 

@@ -90,13 +90,6 @@ def write_training_data(
     return [*files.values(), *written]
 
 
-def edited_frames(sequence: PoseSequence) -> np.ndarray:
-    """(N,) positions, rising, of frames with a point that was placed, swapped or deleted by hand, or that followed."""
-    if sequence.edited is None:
-        return np.zeros(0, np.int64)
-    return np.flatnonzero((sequence.edited & (sequence.track_ids >= 0)[..., None]).any(axis=(1, 2)))
-
-
 def pictures_in_order(frames: Iterable[Frame], sequence: PoseSequence, source: Path) -> Callable[[int], np.ndarray]:
     """A `picture_of` that reads on: positions must rise. `frames` are numbered as `sequence.frame_index`."""
     reading = iter(frames)

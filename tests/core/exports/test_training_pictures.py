@@ -15,7 +15,8 @@ from sdpose_core.cli.main import main
 from sdpose_core.errors import InputError
 from sdpose_core.exports.profile import ExportOptions
 from sdpose_core.exports.targets import export
-from sdpose_core.exports.training_data import edited_frames, write_training_data
+from sdpose_core.exports.timing import edited_frames
+from sdpose_core.exports.training_data import write_training_data
 from sdpose_core.images import read_image, write_png
 from sdpose_core.poses import PoseSequence
 from sdpose_core.skeletons import KEYPOINT_SETS

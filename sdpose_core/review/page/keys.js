@@ -72,6 +72,7 @@ function bindings(app) {
 export class Keys {
   #table = new Map();
   #byPointer = false;
+  #focused = null; // the element that had the focus last
 
   constructor(app) {
     this.app = app;
@@ -80,6 +81,7 @@ export class Keys {
       for (const [, , key, modifiers, call] of list) this.#table.set(`${modifiers} ${key}`, call);
     }
     document.addEventListener("keydown", (event) => this.#down(event));
+    document.addEventListener("focusin", (event) => (this.#focused = event.target));
     document.addEventListener("keyup", (event) => {
       if (event.key === " ") this.#releaseSpace(event);
     });
@@ -98,10 +100,18 @@ export class Keys {
   #belongsToFocus(event) {
     const { target, key } = event;
     if (document.querySelector("dialog[open]")) return true;
+    if (key === "Tab" && this.#focusIsLost()) return true;
     if (event.ctrlKey || event.metaKey) return false;
     if (target.matches(FIELDS)) return key !== "Escape";
     const onStage = target === document.body || target.id === "stage";
     return !onStage && ["Enter", " ", "Tab"].includes(key);
+  }
+
+  /** Whether the control with the focus was disabled, hidden or taken away: Tab goes on from where it was. */
+  #focusIsLost() {
+    const control = this.#focused;
+    if (!control || document.activeElement !== document.body) return false;
+    return !control.isConnected || control.matches(":disabled") || control.closest("[hidden]") !== null;
   }
 
   #down(event) {

@@ -72,6 +72,24 @@ def test_a_missing_point_is_placed_without_a_mouse(tmp_path, browser):
         assert placed[0, EAR] == pytest.approx([160 + moved, 121], abs=0.02)
 
 
+def test_tab_goes_on_from_a_control_that_was_disabled_under_it(tmp_path, browser):
+    with opened_doubted(browser, tmp_path, {}) as review:
+        held: list[Any] = []
+        review.page.route("**/api/worst*", lambda route: held.append(route))
+        review.page.reload()
+        review.settle()
+        review.press("Tab", "F6", "Tab")
+        focused = "() => document.activeElement.id || document.activeElement.dataset.testid"
+        assert review.page.evaluate(focused) == "looks-right"
+        person = review.ask("person")
+        review.until(lambda: bool(held))
+        held[0].continue_()  # nothing is doubted: there is nothing to confirm
+        review.until(lambda: not review.page.is_enabled("#looks-right"))
+        review.until(lambda: review.page.evaluate("() => document.activeElement === document.body"))
+        review.press("Tab")
+        assert review.page.evaluate(focused) == f"person-{FIRST}" and review.ask("person") == person
+
+
 def test_escape_places_nothing(tmp_path, browser):
     with opened_doubted(browser, tmp_path, {}) as review:
         review.press("Tab", "Tab")

@@ -178,7 +178,7 @@ class LoadPoses(io.ComfyNode):
                 "load keypoints",
                 "import json",
                 "load openpose json",
-                "from openpose editor",
+                "edited poses",
             ],
             inputs=[
                 io.Combo.Input(

@@ -1,7 +1,7 @@
 // Folds the advanced widgets of our nodes in classic rendering, as ComfyUI itself does in Nodes 2.0.
 //
-// A button under the widgets unfolds them. `showAdvanced` is ComfyUI's own flag for it: graphs keep it, and Nodes 2.0
-// uses it too. Values, saved graphs and prompts stay as they are: only what is laid out and drawn changes.
+// A button under the widgets unfolds them (Nodes 2.0 has one of its own). `showAdvanced` is ComfyUI's flag for both, and
+// graphs keep it. Values, saved graphs and prompts stay as they are: only what is laid out and drawn changes.
 
 import { app } from "../../scripts/app.js";
 import { language } from "./language.js";
@@ -13,8 +13,6 @@ const TEXTS = {
   en: { more: "More settings", changed: (number) => `More settings (${number} changed)`, fewer: "Fewer settings" },
   zh: { more: "更多设置", changed: (number) => `更多设置（已更改 ${number} 项）`, fewer: "收起设置" },
 };
-
-const classic = () => !window.LiteGraph?.vueNodesMode;
 
 const alwaysShown = () => app.extensionManager?.setting?.get("Comfy.Node.AlwaysShowAdvancedWidgets") ?? false;
 
@@ -55,7 +53,7 @@ function toggle(node) {
 }
 
 function fold(node, { folded }, button) {
-  const shown = (widget) => !classic() || (widget === button ? !alwaysShown() : !folded(widget));
+  const shown = (widget) => (widget === button ? !alwaysShown() : !folded(widget));
   for (const name of ["isWidgetVisible", "isWidgetRowVisible"]) {
     const asked = node[name];
     if (asked) node[name] = function (widget) { return asked.call(this, widget) && shown(widget); };

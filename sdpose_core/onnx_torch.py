@@ -5,8 +5,9 @@ ComfyUI always has PyTorch, but often neither onnxruntime nor OpenCV 5. Fields a
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,23 @@ class Graph:
         values = dict(self._values)
         for name, array in inputs.items():
             values[name] = torch.from_numpy(np.array(array, self._types[name]))
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             for node in self._nodes:
                 values |= node.run(values)
                 for name in node.finished:
                     del values[name]
         return [values[name].numpy() for name in self._outputs]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Networks this small lose more time waiting for other threads, on a busy machine, than these save."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Node:

@@ -51,7 +51,7 @@ def test_opencv_that_asks_for_libraries_of_a_desktop_is_replaced(
 ) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "cv2")
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
     with pytest.raises(inside("sdpose_core.errors").MissingDependency, match=r"importing it failed: libGL") as caught:
         inside("sdpose_core.dependencies").opencv()
     assert pip_line(caught.value)[1:] == "-m pip install --force-reinstall --no-deps opencv-python-headless".split()

@@ -15,7 +15,7 @@ WIDTH, COLUMN, GAP, TITLE = 340, 420, 60, 30
 LEFT, TOP = 60, 140
 SMALL, LARGE = (20, 24, 80), (26, 38, 150)
 """Heights of a socket, a widget and a text in pixels: classic, and at most in any rendering."""
-IMAGE, VIDEO, INFO = 320, 420, 130
+IMAGE, VIDEO, INFO = 320, 540, 130
 """Room for what a node shows after a run."""
 SHOWN = {
     "SaveImage": IMAGE, "PreviewImage": IMAGE, "SaveVideo": VIDEO, "PreviewAny": INFO,
@@ -62,7 +62,8 @@ class Node:
     pos: tuple[int, int] = (0, 0)
 
     def __getitem__(self, output: str) -> Wire:
-        return Wire(self, [name for name, _ in self.outputs].index(output))
+        """The output of this name, of which what stands in parentheses may be left out."""
+        return Wire(self, [name.partition(" (")[0] for name, _ in self.outputs].index(output))
 
     @property
     def widgets(self) -> list[str]:

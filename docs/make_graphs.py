@@ -302,7 +302,7 @@ the size you set. Files in the `input` folder are listed too.
         add = self.graph.add
         source, model = self.example("two_people.jpg"), self.model()
         pose = add("SDPoseAnnotator", image=source["image"], model=model["model"])
-        drawn = add("SDPoseDrawKeypoints", title="ComfyUI draws our poses", keypoints=pose["keypoints"])
+        drawn = add("SDPoseDrawKeypoints", title="ComfyUI draws our poses", keypoints=pose["POSE_KEYPOINT"])
         saved = self.save(drawn, "IMAGE", "drawn_by_comfyui")
         self.graph.place([source, model], [pose], [drawn], [saved], title="Our poses in ComfyUI's nodes")
         loaded = add("CheckpointLoaderSimple", ckpt_name=SDPOSE)
@@ -565,7 +565,7 @@ class Subgraphs(Examples):
             },
             {
                 "positive": applied["positive"], "negative": applied["negative"], "pose_map": pose["pose_map"],
-                "keypoints": pose["keypoints"],
+                "keypoints": pose["POSE_KEYPOINT"],
             },
         )  # fmt: skip
 
@@ -676,12 +676,12 @@ def save_video(path: Path, images: list[np.ndarray], rate: Fraction) -> None:
         file.mux(stream.encode())
 
 
-TILE, CARD = 320, (640, 360)
-"""Height of the pictures in a thumbnail, and the size of all thumbnails, in pixels."""
+CARD, EDGE = (640, 360), 10
+"""Size of all thumbnails, and what is left free around their pictures, in pixels."""
 
 
 def middle_picture(path: Path) -> Image.Image:
-    """A picture, or the frame in the middle of a video."""
+    """A picture, or a frame of a video, after its middle."""
     from sdpose_core.video.opening import open_video
 
     if path.suffix not in (".mp4", ".webm"):
@@ -691,26 +691,42 @@ def middle_picture(path: Path) -> Image.Image:
     return Image.fromarray(frames[len(frames) * 2 // 3])
 
 
+def in_rows(pictures: list[Image.Image], rows: int) -> tuple[int, list[list[Image.Image]]]:
+    """The height at which the pictures fill the card in so many rows, and the rows."""
+    each = -(-len(pictures) // rows)
+    lines = [pictures[start : start + each] for start in range(0, len(pictures), each)]
+    wide = [
+        (CARD[0] - EDGE * (len(line) + 1)) / sum(picture.width / picture.height for picture in line) for line in lines
+    ]
+    return int(min([*wide, (CARD[1] - EDGE * (rows + 1)) / rows])), lines
+
+
 def thumbnail(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures side by side on a dark card."""
-    card, gap = Image.new("RGB", CARD, (24, 24, 27)), 10
-    wide = sum(picture.width / picture.height for picture in pictures)
-    height = round(min(TILE, (CARD[0] - gap * (len(pictures) + 1)) / wide))
-    sized = [picture.resize((round(picture.width * height / picture.height), height)) for picture in pictures]
-    x = (CARD[0] - sum(each.width for each in sized) - gap * (len(sized) - 1)) // 2
-    for each in sized:
-        card.paste(each, (x, (CARD[1] - height) // 2))
-        x += each.width + gap
+    """Pictures on a dark card, in as many rows as show them largest."""
+    card = Image.new("RGB", CARD, (24, 24, 27))
+    height, lines = max((in_rows(pictures, rows) for rows in (1, 2)), key=lambda choice: choice[0])
+    y = (CARD[1] - height * len(lines) - EDGE * (len(lines) - 1)) // 2
+    for line in lines:
+        sized = [picture.resize((round(picture.width * height / picture.height), height)) for picture in line]
+        x = (CARD[0] - sum(each.width for each in sized) - EDGE * (len(sized) - 1)) // 2
+        for each in sized:
+            card.paste(each, (x, y))
+            x += each.width + EDGE
+        y += height + EDGE
     return card
 
 
 def shown(base: Path, outputs: dict[str, Any], prompt: dict[str, Any]) -> list[Image.Image]:
-    """The inputs of a graph that ran, and what it saved."""
-    files = [INPUTS / node["inputs"]["example"] for node in prompt.values() if "Example" in node["class_type"]]
-    for number, node in prompt.items():
-        if node["class_type"] in ("SaveImage", "SaveVideo"):
-            found = outputs[number]["images"][0]
-            files.append(base / found["type"] / found["subfolder"] / found["filename"])
+    """The inputs of a graph that ran, and what it saved or else showed."""
+    kinds = {number: node["class_type"] for number, node in prompt.items()}
+    files = [INPUTS / prompt[number]["inputs"]["example"] for number in kinds if kinds[number].endswith("Example")]
+    saving = [number for number in kinds if kinds[number] in ("SaveImage", "SaveVideo")]
+    showing = [
+        number for number, found in outputs.items() if "images" in found and not kinds[number].endswith("Example")
+    ]
+    for number in saving or showing:
+        found = outputs[number]["images"][0]
+        files.append(base / found["type"] / found["subfolder"] / found["filename"])
     return [middle_picture(path) for path in files]
 
 

@@ -24,7 +24,7 @@ class LoadExample(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorExample",
             display_name="Load Example",
-            category=widgets.CATEGORY,
+            category=widgets.FILES_CATEGORY,
             description="A picture or a short video that comes with this pack, to try its nodes. Put Load Image or "
             "Load Video in its place for your own files.",
             search_aliases=[*widgets.ALIASES, "sample picture", "sample video", "test image"],

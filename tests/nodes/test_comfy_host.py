@@ -91,11 +91,11 @@ def test_help_pages_are_served_though_the_folder_has_a_space_and_a_dot(server: S
         urllib.request.urlopen(address.replace("docs/", "%2e%2e/", 1))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "workflows").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "workflows").glob("*.*")), ids=lambda path: path.name)
 def test_the_template_browser_gets_graph_and_thumbnail(server: Server, path: Path) -> None:
     pack = urllib.parse.quote(FOLDER_NAME)
     assert path.stem in server.call("/api/workflow_templates")[FOLDER_NAME]
-    address = f"http://127.0.0.1:{server.port}/api/workflow_templates/{pack}/{path.name}"
+    address = f"http://127.0.0.1:{server.port}/api/workflow_templates/{pack}/{urllib.parse.quote(path.name)}"
     with urllib.request.urlopen(address) as response:
         assert response.read() == path.read_bytes()
 
@@ -274,13 +274,13 @@ def test_native_nodes_run_our_export_and_agree_with_our_stretched_crop(server: S
 
 def test_the_graph_for_anime_runs_to_a_pose_map(server: Server) -> None:
     """As it is in the template browser: it needs no weights."""
-    outputs = server.run(json.loads((TWINS / "5_anime_and_paintings.json").read_text()))
+    outputs = server.run(json.loads((TWINS / "04 Anime and paintings.json").read_text()))
     assert server.picture(outputs, "7").any(), "a black pose map"
 
 
 def test_the_graph_for_editing_saves_and_after_an_edit_draws_the_edited_file(server: Server) -> None:
     """The second half of that graph is muted at first, so it is put together here as the user wakes it."""
-    saved = server.run(json.loads((TWINS / "6_save_edit_reload.json").read_text()))
+    saved = server.run(json.loads((TWINS / "06 Save, edit, reload.json").read_text()))
     file = next((server.base / "output" / "poses").glob("astronaut_*.json"))
     frames = json.loads(file.read_text())
     body = frames[0]["people"][0]["pose_keypoints_2d"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from . import widgets
-from .host.info import preview, show_text
+from .host.info import clip_preview, node_ui
 from .host.progress import each_frame
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
@@ -76,12 +76,12 @@ class FaceCrops(io.ComfyNode):
         ids = one.track_ids[one.track_ids >= 0]
         track_id = int(ids[0]) if ids.size else -1
         boxes = face_boxes(clip, track_id, threshold=threshold, smooth_seconds=smooth)
-        faces = tensor_from_images(list(face_crops(each_frame(images), boxes, size)))
+        faces = list(face_crops(each_frame(images), boxes, size))
         found = np.isfinite(boxes).all(axis=1)
         rows = [
             np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)
         ]
         who = f"ID {track_id}" if ids.size else "nobody"
         info = "\n".join([f"{who}: a face in {int(found.sum())} of {counted(len(clip), 'frame')}", *notes])
-        show_text(cls, info)
-        return io.NodeOutput(faces, boxes_to_socket(rows), info, ui=preview(cls, faces))
+        shown = clip_preview(cls, faces, clip.frame_rate)
+        return io.NodeOutput(tensor_from_images(faces), boxes_to_socket(rows), info, ui=node_ui(info, shown))

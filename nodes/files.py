@@ -18,8 +18,9 @@ from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
 from .checks import answer
+from .host.errors import readable
 from .host.folders import PLACES, annotated_path, file_stamp, save_path
-from .host.info import show_text
+from .host.info import node_ui
 from .host.progress import each_frame
 from .host.written import WRITTEN
 from .select import pose_outputs, pose_values, poses_input
@@ -92,8 +93,8 @@ class SavePoses(io.ComfyNode):
         else:
             written = _write_openpose(base, frames, drawing_threshold(frames[0].meta, threshold), format == FORMATS[2])
         WRITTEN.remember(SAVE, cls.hidden.unique_id, written, edited=True)
-        show_text(cls, f"{counted(len(frames), 'frame')} -> {written[0]}")
-        return io.NodeOutput(str(written[0]))
+        text = f"{counted(len(frames), 'frame')} -> {readable(str(written[0]))}"
+        return io.NodeOutput(str(written[0]), ui=node_ui(text))
 
 
 def _write_openpose(base: Path, frames: Sequence[Poses], threshold: float, one_file: bool) -> list[Path]:

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.sequences.selection import ORDERS, keep_people, keep_points, select_person
 from . import widgets
-from .host.info import show_text, tally
+from .host.info import node_ui, tally
 from .sockets.poses import (
     PoseClip,
     PoseFrames,
@@ -42,8 +42,7 @@ def pose_outputs() -> list[io.Output]:
 def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str]) -> io.NodeOutput:
     """What `pose_outputs` declares."""
     info = "\n".join([tally(sum(map(len, poses)), len(poses)), *notes])
-    show_text(node, info)
-    return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info)
+    return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info))
 
 
 class SelectPerson(io.ComfyNode):

@@ -22,7 +22,7 @@ SHOWN = {
     **{
         f"SDPoseAnnotator{name}": INFO + more
         for more, names in (
-            (IMAGE, ("", "Draw")), (VIDEO, ("Example", "Video", "AnimateAnyone", "FaceCrops")),
+            (IMAGE, ("",)), (VIDEO, ("Example", "Draw", "Video", "AnimateAnyone", "FaceCrops")),
             (0, ("LoadModel", "Detect", "Estimate", "SelectPerson", "Filter", "Track", "Smooth", "Review", "Retarget",
                  "Export", "Save", "Load")),
         )

@@ -676,7 +676,7 @@ def save_video(path: Path, images: list[np.ndarray], rate: Fraction) -> None:
         file.mux(stream.encode())
 
 
-CARD, EDGE = (640, 360), 10
+CARD, EDGE = (480, 480), 10
 """Size of all thumbnails, and what is left free around their pictures, in pixels."""
 
 
@@ -704,7 +704,7 @@ def in_rows(pictures: list[Image.Image], rows: int) -> tuple[int, list[list[Imag
 def thumbnail(pictures: list[Image.Image]) -> Image.Image:
     """Pictures on a dark card, in as many rows as show them largest."""
     card = Image.new("RGB", CARD, (24, 24, 27))
-    height, lines = max((in_rows(pictures, rows) for rows in (1, 2)), key=lambda choice: choice[0])
+    height, lines = max((in_rows(pictures, rows) for rows in (1, 2, 3)), key=lambda choice: choice[0])
     y = (CARD[1] - height * len(lines) - EDGE * (len(lines) - 1)) // 2
     for line in lines:
         sized = [picture.resize((round(picture.width * height / picture.height), height)) for picture in line]

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.poses import USUAL_RATE
 from . import widgets
-from .host.info import preview
+from .host.info import clip_preview, preview
 from .sockets.images import tensor_from_images
 from .sockets.video import video_of_file, video_of_images
 
@@ -50,5 +50,6 @@ class LoadExample(io.ComfyNode):
             images = tensor_from_images([read_image(path)])
             return io.NodeOutput(images, video_of_images(images, USUAL_RATE), ui=preview(cls, images))
         with open_video(path) as video:
-            images = tensor_from_images([frame.image for frame in video.frames()])
-        return io.NodeOutput(images, video_of_file(path), ui=preview(cls, images))
+            frames = [frame.image for frame in video.frames()]
+            shown = clip_preview(cls, frames, video.info.frame_rate)
+        return io.NodeOutput(tensor_from_images(frames), video_of_file(path), ui=shown)

@@ -127,7 +127,7 @@ def test_cards_of_the_template_browser_are_in_order() -> None:
 @pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
 def test_all_thumbnails_have_one_size_and_show_something(path: Path) -> None:
     with Image.open(path.with_suffix(".jpg")) as image:
-        assert image.format == "JPEG" and image.size == (640, 360)
+        assert image.format == "JPEG" and image.size == (480, 480)
         assert image.convert("L").getextrema()[1] > 200
 
 

@@ -176,8 +176,9 @@ def test_a_subgraph_runs_in_the_page(page: ComfyPage, server: Server, path: Path
                 source.connect(name === "video" ? 1 : 0, subgraph, subgraph.findInputSlot(name));
             }
             const pictures = subgraph.outputs.filter((output) => output.type === "IMAGE");
-            for (const output of pictures) subgraph.connect(subgraph.findOutputSlot(output.name), add("PreviewImage"), 0);
-            return pictures.map((output) => output.name);
+            const names = pictures.map((output) => output.name);
+            for (const name of names) subgraph.connect(subgraph.findOutputSlot(name), add("PreviewImage"), 0);
+            return names;
         }""",
         EXAMPLES,
     )

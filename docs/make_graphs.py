@@ -8,106 +8,25 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from graph_files import FILES, PACK, SDPOSE, foreign_schemas
 from graph_layout import Graph, Node, Wire, write
-from PIL import Image
+from graph_pictures import make_inputs, shown, thumbnail
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-DATA, INPUTS = ROOT / "tests" / "data", ROOT / "workflows" / "inputs"
-HUB = "https://huggingface.co"
-SDPOSE = "sdpose_wholebody_fp16.safetensors"
-FILES = {
-    "checkpoints": {
-        SDPOSE: f"{HUB}/Comfy-Org/SDPose/resolve/main/checkpoints/{SDPOSE}",
-        "v1-5-pruned-emaonly-fp16.safetensors": f"{HUB}/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/"
-        "v1-5-pruned-emaonly-fp16.safetensors",
-        "sd_xl_base_1.0.safetensors": f"{HUB}/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/"
-        "sd_xl_base_1.0.safetensors",
-    },
-    "controlnet": {
-        "control_v11p_sd15_openpose_fp16.safetensors": f"{HUB}/comfyanonymous/ControlNet-v1-1_fp16_safetensors/resolve/"
-        "main/control_v11p_sd15_openpose_fp16.safetensors",
-        "controlnet-openpose-sdxl-1.0_xinsir.safetensors": f"{HUB}/xinsir/controlnet-openpose-sdxl-1.0/resolve/main/"
-        "diffusion_pytorch_model.safetensors",
-    },
-    "diffusion_models": {
-        "rt_detr_v4-x-hgnet_fp16.safetensors": f"{HUB}/Comfy-Org/SDPose/resolve/main/diffusion_models/"
-        "rt_detr_v4-x-hgnet_fp16.safetensors",
-        "wan2.2_animate_14B_bf16.safetensors": f"{HUB}/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files/"
-        "diffusion_models/wan2.2_animate_14B_bf16.safetensors",
-    },
-    "text_encoders": {
-        "umt5_xxl_fp8_e4m3fn_scaled.safetensors": f"{HUB}/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/"
-        "split_files/text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors",
-    },
-    "vae": {
-        "wan_2.1_vae.safetensors": f"{HUB}/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files/vae/"
-        "wan_2.1_vae.safetensors",
-    },
-    "clip_vision": {
-        "clip_vision_h.safetensors": f"{HUB}/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files/clip_vision/"
-        "clip_vision_h.safetensors",
-    },
-}
-"""Folder below models/, file, and where it is to be had; the page offers these downloads."""
-
-PACK = "[AnimateAnyone]"
-FOREIGN = {
-    "Load Pose Guider": (
-        {}, {"pose_guider_model_path": "./pretrained_weights/pose_guider.pth"}, ("pose_guider", "POSE_GUIDER")
-    ),
-    "Pose Guider Encode": ({"pose_guider": "POSE_GUIDER", "pose_images": "IMAGE"}, {}, ("pose_latent", "POSE_LATENT")),
-    "Load UNet2D ConditionModel": (
-        {}, {"pretrained_base_unet_folder_path": "./pretrained_weights/stable-diffusion-v1-5/unet/",
-             "unet2d_model_path": "./pretrained_weights/reference_unet.pth"}, ("unet2d", "UNET2D")
-    ),
-    "Load UNet3D ConditionModel": (
-        {}, {"pretrained_base_unet_folder_path": "./pretrained_weights/stable-diffusion-v1-5/unet/",
-             "unet3d_model_path": "./pretrained_weights/denoising_unet.pth",
-             "motion_module_path": "./pretrained_weights/motion_module.pth"}, ("unet3d", "UNET3D")
-    ),
-    "Animate Anyone Sampler": (
-        {"reference_unet": "UNET2D", "denoising_unet": "UNET3D", "ref_image_latent": "LATENT",
-         "clip_image_embeds": "CLIP_VISION_OUTPUT", "pose_latent": "POSE_LATENT"},
-        {"seed": 7, "steps": 20, "cfg": 3.5, "delta": 1.0, "cfg_type": ["rcfg_self_negative"], "steps_rcfg": 3,
-         "context_frames": 24, "context_stride": 1, "context_overlap": 4, "context_batch_size": 1,
-         "interpolation_factor": 1, "sampler_scheduler_pairs": ["DDIM"], "beta_start": 0.00085, "beta_end": 0.012,
-         "beta_schedule": ["linear"], "prediction_type": ["v_prediction"], "timestep_spacing": ["trailing"],
-         "steps_offset": 1}, ("latent", "LATENT")
-    ),
-}  # fmt: skip
-"""Nodes of ComfyUI-AnimateAnyone-Evolved, as its source declares them: sockets, widgets with values (menus as a list of
-the choice), output."""
-
-KINDS = {str: "STRING", int: "INT", float: "FLOAT"}
-
-
-def foreign_schemas() -> dict[str, Any]:
-    """These nodes in the form of /object_info."""
-    schemas = {}
-    for name, (sockets, widgets, (output, kind)) in FOREIGN.items():
-        inputs: dict[str, Any] = {key: [socket, {}] for key, socket in sockets.items()}
-        for key, value in widgets.items():
-            inputs[key] = [value, {}] if isinstance(value, list) else [KINDS[type(value)], {"default": value}]
-        if "seed" in inputs:
-            inputs["seed"][1]["control_after_generate"] = True
-        schemas[f"{PACK} {name}"] = {"input": {"required": inputs}, "output": [kind], "output_name": [output]}
-    return schemas
-
-
 TRY_YOURS = (
-    "**Load Example** brings what comes with this pack: put {} in its place. The built-in preview model runs at once; "
-    "it is not SDPose. For SDPose, choose its weights in **Load SDPose Model** (the first example graph gets them)."
+    "**Load Example** loads a file that comes with this pack: for your own, put {} in its place. The built-in preview "
+    "model runs at once, but it is not SDPose. For SDPose, choose its weights in **Load SDPose Model**; the first "
+    "example graph downloads them."
 )
 YOUR_IMAGE = TRY_YOURS.format("**Load Image**")
 YOUR_VIDEO = TRY_YOURS.format("**Load Video**")
-UNMUTE = "Hold Ctrl and drag around the nodes of {}, then press Ctrl+M"
+YOUR_BOTH = TRY_YOURS.format("**Load Video** or **Load Image**")
+UNMUTE = "Select the nodes of the lower group (hold Ctrl and drag around them) and press Ctrl+M"
 GENERATE = "Muted: choose your own checkpoint and ControlNet, then Ctrl+M"
 PROMPT = "portrait of an explorer in a jungle, natural light, detailed"
 NEGATIVE = "blurry, deformed"
@@ -158,10 +77,10 @@ class Examples:
         return f"""
 ## A picture to a pose map
 
-**SDPose Annotator** finds the people and draws their poses. **Load Example** brings a picture of this pack: put
-**Load Image** in its place.
+**SDPose Annotator** finds the people and draws their poses. **Load Example** loads a file that comes with this pack:
+for your own, put **Load Image** in its place.
 
-The built-in preview model runs at once; it is not SDPose. For SDPose: {UNMUTE.format("the lower group")}. ComfyUI
+The built-in preview model runs at once, but it is not SDPose. For SDPose: {UNMUTE[0].lower()}{UNMUTE[1:]}. ComfyUI
 then offers to download the weights into `models/checkpoints`. Or get them with **Download SDPose Weights**."""
 
     def _controlnet(self, name: str, style: str, checkpoint: str, controlnet: str, side: int) -> None:
@@ -201,7 +120,7 @@ then offers to download the weights into `models/checkpoints`. Or get them with 
 ## A picture to ControlNet (SD 1.5)
 
 The pose map is saved at once. To generate: choose your own SD 1.5 checkpoint and its OpenPose ControlNet in the
-lower group. {UNMUTE.format("that group")}; for files that you do not have, ComfyUI offers the download. Give the
+lower group. {UNMUTE}; for files that you do not have, ComfyUI offers the download. Give the
 latent the proportions of the picture.
 
 {YOUR_IMAGE}"""
@@ -214,8 +133,8 @@ latent the proportions of the picture.
 ## A picture to ControlNet (SDXL, xinsir)
 
 xinsir's ControlNet was trained with thicker limbs on large pictures: the style `xinsir` draws them. To generate:
-choose your own SDXL checkpoint and ControlNet in the lower group. {UNMUTE.format("that group")}. xinsir's file is
-called `diffusion_pytorch_model.safetensors`: save it under a name that you recognize.
+choose your own SDXL checkpoint and ControlNet in the lower group. {UNMUTE}. xinsir's file is
+called `diffusion_pytorch_model.safetensors`: rename it.
 
 {YOUR_IMAGE}"""
 
@@ -293,7 +212,7 @@ ID: one pose map for each person, to prompt them separately.
 ## Save, edit, reload
 
 **Save Poses** writes OpenPose JSON into `output/poses`. Run the graph once and press R. Edit the file in any
-OpenPose editor. {UNMUTE.format("the lower group")} and run again: **Load Poses** reads the file, and it is drawn at
+OpenPose editor. {UNMUTE} and run again: **Load Poses** reads the file, and it is drawn at
 the size you set. Files in the `input` folder are listed too.
 
 {YOUR_IMAGE}"""
@@ -330,7 +249,7 @@ POSE_KEYPOINT goes both ways. Top: our poses, drawn by ComfyUI. Bottom: ComfyUI'
 ComfyUI's and our node estimate them with the same weights, and this pack draws both. ComfyUI's node swaps left and
 right hands; `swap_hands` swaps them back.
 
-{UNMUTE.format("the lower group")}: ComfyUI then offers to download the weights. {YOUR_IMAGE}"""
+{UNMUTE}: ComfyUI then offers to download the weights. {YOUR_IMAGE}"""
 
     # --- videos
 
@@ -378,9 +297,9 @@ graph shows one of these packs.
 
 The nodes of the lower group belong to **ComfyUI-AnimateAnyone-Evolved** (MrForExample, commit fa383bd; checked
 against its source code, not run): they are red until you install that pack. The upper group runs without it. With
-the pack and its weights: choose your own files in the lower group. {UNMUTE.format("it")}.
+the pack and its weights: choose your own files in the lower group. {UNMUTE}.
 
-{YOUR_VIDEO}"""
+{YOUR_BOTH}"""
 
     def one_of_several(self) -> str:
         add = self.graph.add
@@ -434,7 +353,7 @@ The pose in the character's picture is the reference. **Retarget Poses** fits th
 and limb lengths; the result has the size of the picture. **Export Pose Sequence** writes it for a tool outside
 ComfyUI.
 
-{YOUR_VIDEO}"""
+{YOUR_BOTH}"""
 
     def wan(self) -> str:
         add = self.graph.add
@@ -454,10 +373,10 @@ ComfyUI.
 
 Wan Animate takes a picture of the character, a pose video and a face video. Here the motion is fitted to the
 character, and both videos are saved at once. To generate: choose your own Wan 2.2 Animate model and its parts in
-the lower group. {UNMUTE.format("it")}; for files that you do not have, ComfyUI offers the download. Its settings
-come from Wan's own inference code; that part was not run here.
+the lower group. {UNMUTE}; for files that you do not have, ComfyUI offers the download. Its settings
+come from Wan's own inference code; that part has not been run.
 
-{YOUR_VIDEO}"""
+{YOUR_BOTH}"""
 
     def _wan_animate(self, reference: Node, drawn: Node, faces: Node, parts: Node) -> None:
         add = self.graph.add
@@ -640,94 +559,6 @@ SUBGRAPHS = {
     "Video to Wan Animate (SDPose Annotator)": Subgraphs.wan_subgraph,
     "Two people (SDPose Annotator)": Subgraphs.two_people,
 }
-
-
-def make_inputs() -> None:
-    """The inputs of the examples, small, from the pictures and the video of the tests."""
-    from sdpose_core.images import read_image
-    from sdpose_core.video.opening import open_video
-
-    def save(name: str, image: np.ndarray) -> None:
-        Image.fromarray(image).save(INPUTS / name, quality=88)
-
-    INPUTS.mkdir(exist_ok=True)
-    woman, officer = (read_image(DATA / name) for name in ("astronaut.png", "grace_hopper.jpg"))
-    officer = np.asarray(Image.fromarray(officer).resize((437, 512)))
-    save("astronaut.jpg", woman)
-    save("character.jpg", read_image(DATA / "anime_sylvie.png"))
-    save("two_people.jpg", np.concatenate([woman, officer], axis=1))
-    with open_video(DATA / "dancer.mp4") as video:
-        frames, rate = [frame.image for frame in video.frames()], video.info.frame_rate
-    partner = [frame[:, ::-1] for frame in reversed(frames)]
-    save_video(INPUTS / "dancer.mp4", frames, rate)
-    save_video(INPUTS / "two_dancers.mp4", [np.hstack(pair) for pair in zip(frames, partner, strict=True)], rate)
-
-
-def save_video(path: Path, images: list[np.ndarray], rate: Fraction) -> None:
-    """H.264 in a quarter of the bytes that the library's own writer, which is made for pose maps, would take."""
-    import av
-
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=rate, options={"crf": "27", "preset": "veryslow"})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for image in images:
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
-        file.mux(stream.encode())
-
-
-CARD, EDGE = (480, 480), 10
-"""Size of all thumbnails, and what is left free around their pictures, in pixels."""
-
-
-def middle_picture(path: Path) -> Image.Image:
-    """A picture, or a frame of a video, after its middle."""
-    from sdpose_core.video.opening import open_video
-
-    if path.suffix not in (".mp4", ".webm"):
-        return Image.open(path).convert("RGB")
-    with open_video(path) as video:
-        frames = [frame.image for frame in video.frames()]
-    return Image.fromarray(frames[len(frames) * 2 // 3])
-
-
-def in_rows(pictures: list[Image.Image], rows: int) -> tuple[int, list[list[Image.Image]]]:
-    """The height at which the pictures fill the card in so many rows, and the rows."""
-    each = -(-len(pictures) // rows)
-    lines = [pictures[start : start + each] for start in range(0, len(pictures), each)]
-    wide = [
-        (CARD[0] - EDGE * (len(line) + 1)) / sum(picture.width / picture.height for picture in line) for line in lines
-    ]
-    return int(min([*wide, (CARD[1] - EDGE * (rows + 1)) / rows])), lines
-
-
-def thumbnail(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures on a dark card, in as many rows as show them largest."""
-    card = Image.new("RGB", CARD, (24, 24, 27))
-    height, lines = max((in_rows(pictures, rows) for rows in (1, 2, 3)), key=lambda choice: choice[0])
-    y = (CARD[1] - height * len(lines) - EDGE * (len(lines) - 1)) // 2
-    for line in lines:
-        sized = [picture.resize((round(picture.width * height / picture.height), height)) for picture in line]
-        x = (CARD[0] - sum(each.width for each in sized) - EDGE * (len(sized) - 1)) // 2
-        for each in sized:
-            card.paste(each, (x, y))
-            x += each.width + EDGE
-        y += height + EDGE
-    return card
-
-
-def shown(base: Path, outputs: dict[str, Any], prompt: dict[str, Any]) -> list[Image.Image]:
-    """The inputs of a graph that ran, and what it saved or else showed."""
-    kinds = {number: node["class_type"] for number, node in prompt.items()}
-    files = [INPUTS / prompt[number]["inputs"]["example"] for number in kinds if kinds[number].endswith("Example")]
-    saving = [number for number in kinds if kinds[number] in ("SaveImage", "SaveVideo")]
-    showing = [
-        number for number, found in outputs.items() if "images" in found and not kinds[number].endswith("Example")
-    ]
-    for number in saving or showing:
-        found = outputs[number]["images"][0]
-        files.append(base / found["type"] / found["subfolder"] / found["filename"])
-    return [middle_picture(path) for path in files]
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """A graph that was saved by an earlier version, opened in ComfyUI's page.
 
-`pytest -m comfy tests/nodes/test_comfy_saved_graphs.py`; how ComfyUI is started: `tests/support/comfy_host.py`. Chromium
-and Playwright are needed.
+`pytest -m comfy tests/nodes/test_comfy_saved_graphs.py`; how ComfyUI is started: `tests/support/comfy_host.py`.
+Chromium and Playwright are needed.
 """
 
 from __future__ import annotations

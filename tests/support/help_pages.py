@@ -1,7 +1,7 @@
-"""The tables of the help pages, from the schemas and the translations.
+"""The inputs and outputs in the help pages, from the schemas and the translations.
 
-`python tests/support/help_tables.py` writes them. Two columns, for the narrow panel. What a page says above its first
-table is written by hand.
+`python tests/support/help_pages.py` writes them, as lists: the panel is too narrow for tables. What a page says above
+them is written by hand.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Words:
     inputs: str
     advanced: str
     outputs: str
+    colon: str
     optional: str
     default: str
     on: str
@@ -41,12 +42,12 @@ class Words:
 
 LANGUAGES = {
     "en": Words(
-        "{}.md", "## Inputs\n\n| input | what it does |", "## More settings\n\n| input | what it does |",
-        "## Outputs\n\n| output | what it is |", " (optional)", " Default: {}.", "on", "off", False,
+        "{}.md", "## Inputs", "## More settings", "## Outputs", ": ", " (optional)", " Default: {}.", "on", "off",
+        other_names=False,
     ),
     "zh": Words(
-        "{}/zh.md", "## 输入\n\n| 输入 | 说明 |", "## 更多设置\n\n| 输入 | 说明 |", "## 输出\n\n| 输出 | 说明 |",
-        "（可选）", "默认：{}。", "开", "关", True,
+        "{}/zh.md", "## 输入", "## 更多设置", "## 输出", "：", "（可选）", "默认：{}。", "开", "关",
+        other_names=True,
     ),
 }  # fmt: skip
 """ComfyUI asks for docs/NODE/LANGUAGE.md, then for docs/NODE.md."""
@@ -56,44 +57,40 @@ def page_of(name: str, language: str) -> Path:
     return DOCS / LANGUAGES[language].page.format(name)
 
 
-def tables_of(name: str, language: str) -> str:
-    """Everything from the first table of a page to its end."""
+def lists_of(name: str, language: str) -> str:
+    """Everything from the inputs of a page to its end."""
     words, schema = LANGUAGES[language], SCHEMAS[name]
     texts = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))[name]
-    rows: dict[str, list[str]] = {words.inputs: [], words.advanced: [], words.outputs: []}
+    lists: dict[str, list[str]] = {words.inputs: [], words.advanced: [], words.outputs: []}
     for key, entry in schema["inputs"].items():
         heading = words.advanced if entry.get("advanced") else words.inputs
-        rows[heading].append(_input_row(key, entry, texts["inputs"][key], words))
+        lists[heading].append(_of_input(key, entry, texts["inputs"][key], words))
     for kind, text in zip(schema["outputs"].values(), texts["outputs"].values(), strict=True):
         named = f"**{text['name']}**" + f" {kind}" * (kind not in text["name"])
-        rows[words.outputs].append(_row(named, text["tooltip"]))
-    return "\n\n".join("\n".join([heading, "| --- | --- |", *own]) for heading, own in rows.items() if own) + "\n"
+        lists[words.outputs].append(f"- {named}{words.colon}{text['tooltip']}")
+    return "\n\n".join("\n".join([heading, "", *own]) for heading, own in lists.items() if own) + "\n"
 
 
-def _input_row(key: str, entry: dict[str, Any], text: dict[str, str], words: Words) -> str:
+def _of_input(key: str, entry: dict[str, Any], text: dict[str, str], words: Words) -> str:
     default = entry.get("default")
     named = f"`{key}`" + f" {text['name']}" * (words.other_names and text["name"] != key)
     if default is None and "options" not in entry:  # a socket
         kind = "" if "," in entry["type"] else f" {entry['type']}"
-        return _row(named + kind + words.optional * entry["optional"], text["tooltip"])
+        return f"- {named}{kind}{words.optional * entry['optional']}{words.colon}{text['tooltip']}"
     if isinstance(default, bool):
         default = words.on if default else words.off
     elif isinstance(default, float):
         default = f"{default:g}"
     known = default not in (None, "") and key not in FROM_THIS_MACHINE
-    return _row(named, text["tooltip"] + words.default.format(default) * known)
-
-
-def _row(first: str, second: str) -> str:
-    return f"| {first} | {second} |"
+    return f"- {named}{words.colon}{text['tooltip']}{words.default.format(default) * known}"
 
 
 def main() -> None:
     for name in SCHEMAS:
         for language, words in LANGUAGES.items():
             page = page_of(name, language)
-            by_hand = page.read_text(encoding="utf-8").partition(words.inputs.partition("\n")[0])[0]
-            page.write_text(by_hand + tables_of(name, language), encoding="utf-8")
+            by_hand = page.read_text(encoding="utf-8").partition(words.inputs)[0]
+            page.write_text(by_hand + lists_of(name, language), encoding="utf-8")
 
 
 if __name__ == "__main__":

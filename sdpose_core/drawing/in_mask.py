@@ -1,9 +1,8 @@
 """Pose maps inside a mask, the frames outside: the control video with which VACE replaces a person and keeps the rest.
 
-VACE takes such a pair of video and mask for edits of a region (ali-vilab/VACE: UserGuide.md, `src_video` and
-`src_mask`, white is generated). Where a control such as a pose is combined with a region, its own preprocessing
-(vace/annotators/composition.py) puts the control, a skeleton on black, into the region; a region to be filled freely is
-the gray of its inpainting (127.5 of 255), which other guides put under the skeleton.
+Sources, all in ali-vilab/VACE: `src_video` and `src_mask` (white is generated) and the gray of 127 for what is missing
+in UserGuide.md; where a control such as a pose is combined with a region, vace/annotators/composition.py puts the
+control, a skeleton on black, into the region.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from sdpose_training.synthetic.poses import (
     FOREARM,
     UPPER_ARM,
     Pose,
-    _make_arm,
+    make_arm,
     aim,
     euler,
     mirrored,
@@ -64,7 +64,7 @@ def test_aim_turns_the_start_to_the_target_and_mirrors():
     [(0, 0, (0, 0, -1)), (90, 0, (1, 0, 0)), (90, 90, (0, -1, 0)), (180, 0, (0, 0, 1)), (90, -45, (0.7071, 0.7071, 0))],
 )
 def test_the_left_arm_points_where_it_is_told_to(raised, forward, direction):
-    arm = _make_arm(raised, forward, twist=20, elbow=70)
+    arm = make_arm(raised, forward, twist=20, elbow=70)
     np.testing.assert_allclose(arm["clavicle"] @ arm["upperarm01"] @ UPPER_ARM, direction, atol=2e-3)
     bent = np.rad2deg(np.arccos(UPPER_ARM @ (arm["lowerarm01"] @ FOREARM)))
     assert bent == pytest.approx(70, abs=1)

@@ -21,7 +21,7 @@ from .draw import draw
 from .host.info import Stopwatch, preview, show_text
 from .host.progress import Progress
 from .sockets.images import images_from_tensor, tensor_from_images
-from .sockets.poses import PoseClip
+from .sockets.poses import sequence_output
 from .sockets.sequence import FRAME_RATES, describe, frame_rate_input, rate_from_socket
 from .sockets.video import video_file, video_of_images
 
@@ -41,7 +41,7 @@ class AnimateAnyone(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorAnimateAnyone",
             display_name="AnimateAnyone Pose Sequence",
-            category=widgets.CATEGORY,
+            category=widgets.VIDEO_CATEGORY,
             description="Driving video or frames in, pose maps of one person out: exactly one per frame, in the size "
             "and style that AnimateAnyone needs. If the person is not in a frame, its pose map is black.",
             search_aliases=[*widgets.ALIASES, "Moore AnimateAnyone", "driving video", "pose video", "dance"],
@@ -70,7 +70,7 @@ class AnimateAnyone(io.ComfyNode):
             outputs=[
                 io.Image.Output("pose_map", tooltip="One pose map per frame."),
                 io.Video.Output("video", tooltip="The pose maps as a video, at the frame rate of the source."),
-                PoseClip.Output("sequence", tooltip="The poses in source pixels, for the other nodes of this pack."),
+                sequence_output(tooltip="The poses in source pixels, for the other nodes of this pack."),
                 io.Float.Output("frame_rate", tooltip="Frames per second."),
                 io.String.Output("info", tooltip="Model, people and their IDs, and speed."),
             ],

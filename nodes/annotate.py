@@ -17,7 +17,7 @@ from .host.info import Stopwatch, preview, show_text
 from .host.model import PreviewModel
 from .sockets.boxes import FrameBoxes, boxes_from_socket, boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
-from .sockets.poses import PoseFrames, PoseKeypoint, PoseModel, keypoints_to_socket
+from .sockets.poses import PoseModel, keypoints_output, keypoints_to_socket, poses_output
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +33,10 @@ class Annotate(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotator",
             display_name="SDPose Annotator",
-            category=widgets.CATEGORY,
+            category=widgets.IMAGE_CATEGORY,
             description="Image in, pose map out: finds the people, estimates their poses and draws them for "
             "ControlNet. With Load SDPose Model it runs SDPose; without a model, the small preview model of this pack.",
             search_aliases=[*widgets.ESTIMATING, "multi-person", "controlnet", "pose map", "anime pose"],
-            essentials_category="Image Tools",
             inputs=[
                 io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input(
@@ -48,7 +47,7 @@ class Annotate(io.ComfyNode):
                     tooltip="Boxes around people, from another node. Not connected: the detector below finds them.",
                 ),
                 widgets.style(),
-                *widgets.part_switches(),
+                widgets.parts(),
                 widgets.threshold(),
                 io.Combo.Input(
                     "background",
@@ -72,10 +71,10 @@ class Annotate(io.ComfyNode):
                     "pose_map",
                     tooltip="For ControlNet: one image per frame, the size of the input unless you set another.",
                 ),
-                PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and pose editors."),
+                keypoints_output(),
                 io.BoundingBox.Output("boxes", tooltip="A box for each person, per frame."),
                 io.String.Output("info", tooltip="Model, device, number of people, and speed."),
-                PoseFrames.Output("poses", tooltip="All keypoints with scores, for the other nodes of this pack."),
+                poses_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -90,6 +89,7 @@ class Annotate(io.ComfyNode):
         cls,
         image: torch.Tensor,
         style: str,
+        parts: str,
         threshold: float,
         background: str,
         detector: str,
@@ -106,7 +106,6 @@ class Annotate(io.ComfyNode):
         fit: str = "pad",
         line_width: float = 0.0,
         min_person_score: float = MIN_PERSON_SCORE,
-        **switches: bool,
     ) -> io.NodeOutput:
         watch = Stopwatch()
         images = images_from_tensor(image)
@@ -120,10 +119,12 @@ class Annotate(io.ComfyNode):
         options = EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop)
         estimator = (model or PreviewModel()).estimator(options)
         poses = estimate(estimator, images, given)
-        size, parts = canvas_size(poses[0], width, height), widgets.chosen_parts(switches)
+        size = canvas_size(poses[0], width, height)
         shown = [place_picture(i, size, fit) for i in images] if background == "picture" else [None] * len(images)
         placed = [frame if frame.size == size else place(frame, size, fit) for frame in poses]
-        maps = draw(placed, shown, style=style, parts=parts, threshold=threshold, line_width=line_width or None)
+        maps = draw(
+            placed, shown, style=style, parts=widgets.PARTS[parts], threshold=threshold, line_width=line_width or None
+        )
         info = watch.describe(poses, [*given.notes, *([NO_MODEL] if model is None else [])])
         show_text(cls, info)
         result = tensor_from_images(maps)

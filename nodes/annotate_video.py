@@ -26,7 +26,7 @@ from .host.input_paths import input_path
 from .host.progress import Progress
 from .host.written import WRITTEN
 from .sockets.images import tensor_from_images
-from .sockets.poses import PoseClip
+from .sockets.poses import sequence_output
 from .sockets.sequence import describe
 from .sockets.video import video_file, video_of_file
 
@@ -41,7 +41,7 @@ class AnnotateVideo(io.ComfyNode):
         return io.Schema(
             node_id=NODE,
             display_name="Annotate Video",
-            category=widgets.CATEGORY,
+            category=widgets.VIDEO_CATEGORY,
             description="Video in, pose video and pose sequence out. The frames are streamed, so a long video needs no "
             "more memory than a short one. After a cancel or a crash, queue it again: it resumes where it stopped. "
             "Earlier results are never overwritten.",
@@ -56,24 +56,10 @@ class AnnotateVideo(io.ComfyNode):
                     "should load.",
                 ),
                 clip_inputs.model_input(),
-                io.String.Input(
-                    "folder",
-                    default="poses",
-                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video, with a "
-                    "counter: NAME_00001, NAME_00002.",
-                ),
-                io.Boolean.Input(
-                    "keep_finished",
-                    default=False,
-                    tooltip="Use earlier results of the same video, model and settings. If only the drawing "
-                    "(style, parts, size, codec) differs, it is redrawn from their keypoints under a new name. Off: "
-                    "estimate again.",
-                ),
+                widgets.style(),
+                widgets.parts(),
                 *clip_inputs.person_inputs("everybody"),
                 clip_inputs.clean_input(),
-                widgets.style(),
-                *widgets.part_switches(),
-                widgets.threshold(),
                 io.Combo.Input(
                     "codec",
                     options=["lossless", "h264", "webm", "gif"],
@@ -82,6 +68,22 @@ class AnnotateVideo(io.ComfyNode):
                     "browsers and many players show wrong colors: watch the copy NAME_kps_play.mp4. h264, webm and gif "
                     "are for watching, with slightly changed colors.",
                 ),
+                io.String.Input(
+                    "folder",
+                    default="poses",
+                    tooltip="A folder inside ComfyUI's output folder. The files are named after the video, with a "
+                    "counter: NAME_00001, NAME_00002.",
+                    advanced=True,
+                ),
+                io.Boolean.Input(
+                    "keep_finished",
+                    default=False,
+                    tooltip="Use earlier results of the same video, model and settings. If only the drawing "
+                    "(style, parts, size, codec) differs, it is redrawn from their keypoints under a new name. Off: "
+                    "estimate again.",
+                    advanced=True,
+                ),
+                widgets.threshold(advanced=True),
                 io.Int.Input(
                     "every",
                     default=1,
@@ -108,7 +110,7 @@ class AnnotateVideo(io.ComfyNode):
             ],
             outputs=[
                 io.Video.Output("pose_video", tooltip="The pose maps as a video, one per frame."),
-                PoseClip.Output("sequence", tooltip="Poses over time with IDs, for the other nodes of this pack."),
+                sequence_output(),
                 io.Image.Output("preview", tooltip="The pose map of the middle frame."),
                 io.String.Output("path", tooltip="The .pose.npz file. The pose video is in the same folder."),
                 io.String.Output("info", tooltip="Model, people and their IDs, speed, and warnings."),
@@ -138,14 +140,15 @@ class AnnotateVideo(io.ComfyNode):
     def execute(
         cls,
         path: str,
-        folder: str,
-        keep_finished: bool,
+        style: str,
+        parts: str,
         person: str,
         number: int,
         smooth: bool,
-        style: str,
-        threshold: float,
         codec: str,
+        folder: str,
+        keep_finished: bool,
+        threshold: float,
         every: int,
         detector: str,
         detect_threshold: float,
@@ -163,7 +166,6 @@ class AnnotateVideo(io.ComfyNode):
         playable: bool = True,
         min_person_score: float = MIN_PERSON_SCORE,
         min_track: float = MIN_SECONDS,
-        **switches: bool,
     ) -> io.NodeOutput:
         from ..sdpose_core.annotate.clip import ClipFiles
         from ..sdpose_core.annotate.numbered import annotate_numbered
@@ -172,7 +174,7 @@ class AnnotateVideo(io.ComfyNode):
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
-            parts=widgets.chosen_parts(switches), codec=codec, size=widgets.both_sides(width, height), fit=fit,
+            parts=widgets.PARTS[parts], codec=codec, size=widgets.both_sides(width, height), fit=fit,
             line_width=line_width or None, playable=playable, min_track=min_track,
         )  # fmt: skip
         models = (

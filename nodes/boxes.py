@@ -10,7 +10,7 @@ from .host.info import show_text, tally
 from .sockets.box_sources import BBOX_FORMATS, MASK_MEANINGS, SOURCE_TYPES, filled_masks, people_of
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import count_and_size, tensor_from_masks
-from .widgets import ALIASES, CATEGORY
+from .widgets import ALIASES, IMAGE_CATEGORY
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ class BoxesFrom(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorBoxesFrom",
             display_name="Boxes From ...",
-            category=CATEGORY,
+            category=IMAGE_CATEGORY,
             description="Turns the output of other nodes into boxes around people: BBOX, SEGS, masks, SAM 3 tracks, "
             "poses, SAM 3D Body. One list per frame, in the order of the source; tracked objects keep their ID.",
             search_aliases=[*ALIASES, "bbox", "segs", "mask to bbox", "sam3 track", "bounding box", "multi-person"],

@@ -47,9 +47,9 @@ def clean_input() -> io.Boolean.Input:
 
 def detector_inputs() -> list[io.Input]:
     return [
-        detect.detector_input(),
-        detect.threshold_input("detect_threshold"),
-        detect.max_people_input(),
+        detect.detector_input(advanced=True),
+        detect.threshold_input("detect_threshold", advanced=True),
+        detect.max_people_input(advanced=True),
         io.Int.Input(
             "detect_every",
             default=1,

@@ -17,7 +17,7 @@ from .host.info import Stopwatch, show_text, tally
 from .host.progress import each_frame
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor
-from .widgets import ALIASES, CATEGORY
+from .widgets import ALIASES, IMAGE_CATEGORY
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +101,7 @@ def min_person_score_input() -> io.Float.Input:
     )
 
 
-def threshold_input(name: str = "threshold") -> io.Float.Input:
+def threshold_input(name: str = "threshold", **settings: Any) -> io.Float.Input:
     return io.Float.Input(
         name,
         default=SURE,
@@ -109,20 +109,22 @@ def threshold_input(name: str = "threshold") -> io.Float.Input:
         max=1.0,
         step=0.01,
         tooltip="Score from which a detection is sure; less sure people need a clear pose.",
+        **settings,
     )
 
 
-def max_people_input() -> io.Int.Input:
+def max_people_input(**settings: Any) -> io.Int.Input:
     return io.Int.Input(
         "max_people",
         default=0,
         min=0,
         max=1000,
         tooltip="Maximum number of people per frame, highest scores first; 0 means no limit.",
+        **settings,
     )
 
 
-def detector_input() -> io.Combo.Input:
+def detector_input(**settings: Any) -> io.Combo.Input:
     return io.Combo.Input(
         "detector",
         options=detector_choices(),
@@ -130,6 +132,7 @@ def detector_input() -> io.Combo.Input:
         tooltip="Finds the people. auto: the art detector if it was downloaded, otherwise yolox, which comes with this "
         "node pack; whole picture treats the whole image as one person; YOLOX .onnx files and RT-DETR or D-FINE "
         "folders in models/sdpose are listed by name.",
+        **settings,
     )
 
 
@@ -141,7 +144,7 @@ class DetectPersons(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorDetect",
             display_name="Detect Persons",
-            category=CATEGORY,
+            category=IMAGE_CATEGORY,
             description="Finds people and outputs a box for each, per frame, highest score first. The boxes work with "
             "every node that takes BOUNDING_BOX, and boxes from the built-in detector work with this pack.",
             search_aliases=[*ALIASES, "person detection", "bounding box", "bbox", "yolox", "rt-detr", "multi-person"],

@@ -73,7 +73,7 @@ class DrawPoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorDraw",
             display_name="Draw Poses",
-            category=widgets.CATEGORY,
+            category=widgets.IMAGE_CATEGORY,
             description="Draws the pose map for a ControlNet or an animation model, at the size you need and in the "
             "style the model was trained on. Accepts POSE_KEYPOINT from any node.",
             search_aliases=[*widgets.ALIASES, "draw openpose", "skeleton", "pose map", "controlnet", "xinsir"],
@@ -85,13 +85,21 @@ class DrawPoses(io.ComfyNode):
                     tooltip="For background 'picture': one image per frame, or one for all. It sets the size.",
                 ),
                 widgets.style(),
-                *widgets.part_switches(),
-                widgets.threshold(),
+                *widgets.part_switches(folded=("head", "feet")),
+                widgets.threshold(advanced=True),
                 *widgets.canvas(),
                 io.Combo.Input(
-                    "background", options=list(BACKGROUNDS), default="black", tooltip="What the poses are drawn on."
+                    "background",
+                    options=list(BACKGROUNDS),
+                    default="black",
+                    tooltip="What the poses are drawn on: black, the input image, or the color set in colour.",
                 ),
-                io.Color.Input("colour", default="#000000", tooltip="For background 'colour'. Its opacity is ignored."),
+                io.Color.Input(
+                    "colour",
+                    default="#000000",
+                    tooltip="For background 'colour'. Its opacity is ignored.",
+                    advanced=True,
+                ),
                 io.Boolean.Input(
                     "swap_hands",
                     default=False,

@@ -18,7 +18,7 @@ from .host.info import Stopwatch, show_text
 from .host.progress import Progress
 from .sockets.boxes import FrameBoxes, boxes_from_socket
 from .sockets.images import images_from_tensor, masks_from_tensor
-from .sockets.poses import PoseFrames, PoseKeypoint, PoseModel, keypoints_to_socket
+from .sockets.poses import PoseModel, keypoints_output, keypoints_to_socket, poses_output
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ class EstimatePoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorEstimate",
             display_name="Estimate Poses",
-            category=widgets.CATEGORY,
+            category=widgets.IMAGE_CATEGORY,
             description="Estimates the pose of the person in each box. People from many frames share a batch. A frame "
             "without boxes stays empty unless if_nobody says otherwise.",
             search_aliases=[*widgets.ESTIMATING, "multi-person", "whole body", "hands", "face landmarks"],
@@ -76,8 +76,8 @@ class EstimatePoses(io.ComfyNode):
                 widgets.batch_size(),
             ],
             outputs=[
-                PoseFrames.Output("poses", tooltip="All keypoints with scores, for the other nodes of this pack."),
-                PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and pose editors."),
+                poses_output(),
+                keypoints_output(),
                 io.String.Output("info", tooltip="Model, device, number of people, speed, and warnings."),
             ],
             hidden=[io.Hidden.unique_id],

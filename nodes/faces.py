@@ -25,7 +25,7 @@ class FaceCrops(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorFaceCrops",
             display_name="Face Crops for Wan-Animate",
-            category=widgets.CATEGORY,
+            category=widgets.VIDEO_CATEGORY,
             description="Crops one person's face from every frame, as a steady square: the face video for Wan-Animate. "
             "While the face is turned away, the crop stays in place; before the face first appears, it is black.",
             search_aliases=[*widgets.ALIASES, "face video", "face bbox", "Wan Animate", "crop face"],

@@ -49,7 +49,7 @@ class SavePoses(io.ComfyNode):
         return io.Schema(
             node_id=SAVE,
             display_name="Save Poses",
-            category=widgets.CATEGORY,
+            category=widgets.FILES_CATEGORY,
             description="Saves poses to ComfyUI's output folder. .pose.npz keeps everything (scores, boxes, IDs); "
             "OpenPose JSON is for editors and other tools.",
             search_aliases=[*widgets.ALIASES, "save keypoints", "export json", "openpose json"],
@@ -170,7 +170,7 @@ class LoadPoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorLoad",
             display_name="Load Poses",
-            category=widgets.CATEGORY,
+            category=widgets.FILES_CATEGORY,
             description="Loads poses from ComfyUI's input and output folders: .pose.npz, and JSON from OpenPose, pose "
             "editors and other nodes. A folder is read as one file per frame.",
             search_aliases=[*widgets.ALIASES, "load keypoints", "import json", "openpose editor"],

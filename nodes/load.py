@@ -12,7 +12,7 @@ from .host.info import show_text
 from .host.model import PreviewModel, load_model
 from .host.progress import Progress
 from .sockets.poses import PoseModel
-from .widgets import ALIASES, CATEGORY
+from .widgets import ALIASES, FILES_CATEGORY
 
 PREVIEW = "preview (embedded)"
 DTYPES = ("auto", "fp32", "bf16", "fp16")
@@ -33,7 +33,7 @@ class LoadModel(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorLoadModel",
             display_name="Load SDPose Model",
-            category=CATEGORY,
+            category=FILES_CATEGORY,
             description="Loads SDPose weights in any of three layouts (this pack's single file, the authors' folder, "
             "Comfy-Org's single file) or the small preview model of this pack. Never downloads anything.",
             search_aliases=[*ALIASES, "pose estimation", "checkpoint", "sdpose wholebody", "load pose model"],
@@ -142,7 +142,7 @@ class DownloadWeights(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorDownload",
             display_name="Download SDPose Weights",
-            category=CATEGORY,
+            category=FILES_CATEGORY,
             description="Downloads weights into models/sdpose, only when you run it with download on. Weights that "
             "are already there are kept, and nothing is asked of the network for them.",
             search_aliases=[*ALIASES, "download model", "weights"],

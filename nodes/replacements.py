@@ -59,14 +59,12 @@ COMMUNITY = (
             "score_threshold", "overlay_alpha", "batch_size", "prompt", "gd_threshold", "save_for_editor",
             "filename_prefix_edit", "keep_face", "keep_hands", "keep_feet", "scale_for_xinsr",
         ),
-        {
-            "model": "sdpose_model", "image": "images", "threshold": "score_threshold", "face": "keep_face",
-            "hands": "keep_hands", "feet": "keep_feet",
-        },
+        {"model": "sdpose_model", "image": "images", "threshold": "score_threshold"},
         {"pose_map": 0, "keypoints": 1},
     ),
 )  # fmt: skip
-"""For ComfyUI-SDPose-OOD and the fork with New in its ids. Detectors are left out: our node has its own."""
+"""For ComfyUI-SDPose-OOD and the fork with New in its ids. Detectors are left out: our node has its own.
+Its switches of the parts too: a value goes over unchanged, and `parts` is one choice."""
 
 DWPOSE = Replacement(
     Annotate,
@@ -75,7 +73,7 @@ DWPOSE = Replacement(
         "detect_hand", "detect_body", "detect_face", "resolution", "bbox_detector", "pose_estimator",
         "scale_stick_for_xinsr_cn",
     ),
-    {"image": "image"},  # its switches are the words enable and disable, which ours do not take
+    {"image": "image"},
     {"pose_map": 0, "keypoints": 1},
 )  # fmt: skip
 

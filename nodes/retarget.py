@@ -22,7 +22,7 @@ class RetargetPoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorRetarget",
             display_name="Retarget Poses",
-            category=widgets.CATEGORY,
+            category=widgets.VIDEO_CATEGORY,
             description="Fits a pose sequence to the character in a reference: its position, its size and the length "
             "of its limbs. The result has the size of the reference image.",
             search_aliases=[*widgets.ALIASES, "align pose", "fit character", "bone length", "proportion", "reference"],

@@ -26,7 +26,7 @@ class ReviewPoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorReview",
             display_name="Review Poses",
-            category=widgets.CATEGORY,
+            category=widgets.VIDEO_CATEGORY,
             description="Opens the poses in an editor that shows the most doubtful frames first: move, delete and "
             "swap points by hand. Corrections are kept and applied again in every run.",
             search_aliases=[*widgets.ALIASES, "pose editor", "edit pose", "correct keypoints", "fix pose"],

@@ -9,7 +9,15 @@ from comfy_api.latest import io
 from ..sdpose_core.sequences.selection import ORDERS, keep_people, keep_points, select_person
 from . import widgets
 from .host.info import show_text, tally
-from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, keypoints_to_socket, poses_from_socket
+from .sockets.poses import (
+    PoseClip,
+    PoseFrames,
+    PoseKeypoint,
+    keypoints_output,
+    keypoints_to_socket,
+    poses_from_socket,
+    poses_output,
+)
 
 if TYPE_CHECKING:
     from ..sdpose_core.poses import Poses
@@ -25,8 +33,8 @@ def poses_input(name: str = "poses") -> io.MultiType.Input:
 
 def pose_outputs() -> list[io.Output]:
     return [
-        PoseFrames.Output("poses", tooltip="All keypoints with scores, for the other nodes of this pack."),
-        PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and pose editors."),
+        poses_output(),
+        keypoints_output(),
         io.String.Output("info", tooltip="Number of people and frames, and warnings."),
     ]
 
@@ -46,7 +54,7 @@ class SelectPerson(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorSelectPerson",
             display_name="Select Person",
-            category=widgets.CATEGORY,
+            category=widgets.IMAGE_CATEGORY,
             description="Keeps one person per frame: by ID, size, position, score or distance to a point. A frame "
             "without that person is left empty.",
             search_aliases=[*widgets.ALIASES, "choose person", "person id", "largest person", "multi-person"],
@@ -95,7 +103,7 @@ class FilterPoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorFilter",
             display_name="Filter Poses",
-            category=widgets.CATEGORY,
+            category=widgets.IMAGE_CATEGORY,
             description="Keeps the body parts and keypoints you want, and the people who have enough of them.",
             search_aliases=[*widgets.ALIASES, "remove face", "body only", "hands only", "confidence threshold"],
             inputs=[
@@ -109,6 +117,7 @@ class FilterPoses(io.ComfyNode):
                     max=2.0,
                     step=0.01,
                     tooltip="Minimum mean score of a person's remaining keypoints. People below it are removed.",
+                    advanced=True,
                 ),
                 io.Int.Input(
                     "min_points",
@@ -116,6 +125,7 @@ class FilterPoses(io.ComfyNode):
                     min=0,
                     max=133,
                     tooltip="Minimum number of remaining keypoints. People with fewer are removed.",
+                    advanced=True,
                 ),
                 io.Int.Input(
                     "max_people",

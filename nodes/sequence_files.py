@@ -41,7 +41,7 @@ class LoadSequence(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorLoadSequence",
             display_name="Load Pose Sequence",
-            category=widgets.CATEGORY,
+            category=widgets.FILES_CATEGORY,
             description="Loads a .pose.npz (from Annotate Video, Save Poses or the sdpose command) with its IDs and "
             "frame rate, from ComfyUI's input and output folders.",
             search_aliases=[*widgets.ALIASES, "load pose video", "pose.npz"],
@@ -90,7 +90,7 @@ class ExportSequence(io.ComfyNode):
         return io.Schema(
             node_id=EXPORT,
             display_name="Export Pose Sequence",
-            category=widgets.CATEGORY,
+            category=widgets.FILES_CATEGORY,
             description="Saves a pose sequence to ComfyUI's output folder in the format of an animation tool: "
             "AnimateAnyone, MusePose, MimicMotion, UniAnimate, Wan-Animate and others; OpenPose and COCO JSON.",
             search_aliases=[*widgets.ALIASES, "AnimateAnyone", "MusePose", "MimicMotion", "UniAnimate", "Wan Animate"],

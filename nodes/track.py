@@ -32,7 +32,7 @@ class TrackPoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorTrack",
             display_name="Track Poses",
-            category=widgets.CATEGORY,
+            category=widgets.VIDEO_CATEGORY,
             description="Gives each person in a video a stable ID, through crossings, short occlusions and frames "
             "where the detector missed someone. After a scene cut, everyone gets a new ID.",
             search_aliases=[*widgets.ALIASES, "multi-person", "person id", "tracking", "identity", "video pose"],
@@ -129,7 +129,7 @@ class SmoothPoses(io.ComfyNode):
         return io.Schema(
             node_id="SDPoseAnnotatorSmooth",
             display_name="Smooth Poses",
-            category=widgets.CATEGORY,
+            category=widgets.VIDEO_CATEGORY,
             description="Smooths a pose sequence, person by person: removes jitter and flicker, fills short gaps, "
             "corrects left/right swaps, removes faces from heads turned away. Scores do not change.",
             search_aliases=[

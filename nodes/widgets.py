@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -14,11 +14,23 @@ from ..sdpose_core.errors import InputError
 from .sockets.poses import MAX_SIDE
 
 CATEGORY = "SDPose Annotator"
+IMAGE_CATEGORY, VIDEO_CATEGORY, FILES_CATEGORY = (f"{CATEGORY}/{room}" for room in ("Image", "Video", "Files"))
 ALIASES = ["SDPose", "pose", "keypoints"]
 ESTIMATING = [*ALIASES, "pose estimation", "openpose", "dwpose", "skeleton", "preprocessor"]
 """For the nodes that replace other estimators: a search for dwpose should list these, not the nodes around them."""
 IF_NOBODY = ("empty", "full-image", "previous")
-_PARTS = {
+PARTS = {
+    "all": ("body", "head", "hands", "face", "feet"),
+    "body": ("body", "head", "feet"),
+    "body and hands": ("body", "head", "hands", "feet"),
+    "body and face": ("body", "head", "face", "feet"),
+    "body and hands, no head": ("body", "hands", "feet"),
+    "hands and face": ("hands", "face"),
+    "hands": ("hands",),
+    "face": ("face",),
+}
+"""Choices of `parts` -> the parts of the library that are drawn."""
+_SWITCHES = {
     "body": "Keep the body: torso, arms and legs.",
     "head": "Keep nose, eyes and ears. Turn off for people seen from behind.",
     "hands": "Keep the hands.",
@@ -38,7 +50,7 @@ def style() -> io.Combo.Input:
     )
 
 
-def threshold() -> io.Float.Input:
+def threshold(**settings: Any) -> io.Float.Input:
     return io.Float.Input(
         "threshold",
         default=0.3,
@@ -46,6 +58,7 @@ def threshold() -> io.Float.Input:
         max=2.0,
         step=0.01,
         tooltip="Minimum keypoint score. Keypoints that score lower count as missing and are not drawn.",
+        **settings,
     )
 
 
@@ -82,7 +95,7 @@ def canvas(**settings: Any) -> list[io.Input]:
         default="pad",
         tooltip="For a size other than the source's. pad: keep everything and the proportions; crop: fill "
         "the canvas and keep the proportions; stretch: change the proportions.",
-        **settings,
+        **{**settings, "advanced": True},
     )
     return [*sides, fit]
 
@@ -94,14 +107,27 @@ def both_sides(width: int, height: int) -> tuple[int, int] | None:
     return (width, height) if width else None
 
 
-def part_switches() -> list[io.Boolean.Input]:
-    """A switch for each part."""
-    return [io.Boolean.Input(part, default=True, tooltip=tooltip) for part, tooltip in _PARTS.items()]
+def parts() -> io.Combo.Input:
+    return io.Combo.Input(
+        "parts",
+        options=list(PARTS),
+        default="all",
+        tooltip="What to draw. body includes nose, eyes, ears and, in styles that draw them, feet; no head is for "
+        "people seen from behind. Draw Poses has a switch for each part.",
+    )
+
+
+def part_switches(folded: Collection[str] = ()) -> list[io.Boolean.Input]:
+    """A switch for each part; those that are folded are advanced."""
+    return [
+        io.Boolean.Input(part, default=True, tooltip=tooltip, advanced=True if part in folded else None)
+        for part, tooltip in _SWITCHES.items()
+    ]
 
 
 def chosen_parts(switches: Mapping[str, bool]) -> tuple[str, ...]:
     """The parts whose switch is on."""
-    return tuple(part for part in _PARTS if switches[part])
+    return tuple(part for part in _SWITCHES if switches[part])
 
 
 def crop() -> io.Combo.Input:

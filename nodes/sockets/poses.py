@@ -26,6 +26,24 @@ MAX_SIDE = 16384
 """Of images that are drawn, and of canvases."""
 
 
+def poses_output() -> io.Output:
+    return PoseFrames.Output(
+        "poses",
+        display_name="poses (this pack)",
+        tooltip="All keypoints with scores, for the other nodes of this pack.",
+    )
+
+
+def sequence_output(
+    tooltip: str = "Poses over time with IDs, for the other nodes of this pack.",
+) -> io.Output:
+    return PoseClip.Output("sequence", display_name="sequence (this pack)", tooltip=tooltip)
+
+
+def keypoints_output(tooltip: str = "For built-in nodes, controlnet_aux and pose editors.") -> io.Output:
+    return PoseKeypoint.Output("keypoints", display_name="POSE_KEYPOINT (other nodes)", tooltip=tooltip)
+
+
 def canvas_inputs(of: str) -> list[io.Int.Input]:
     """Width and height of the canvas, for poses that do not state it; 0 means none, see `canvas_of`."""
     return [

@@ -10,7 +10,16 @@ from comfy_api.latest import io
 from ...sdpose_core.errors import InputError, counted
 from ...sdpose_core.poses import PoseSequence
 from ..host.info import show_text
-from .poses import PoseClip, PoseFrames, PoseKeypoint, is_sequence, keypoints_to_socket, poses_from_socket
+from .poses import (
+    PoseClip,
+    PoseFrames,
+    PoseKeypoint,
+    is_sequence,
+    keypoints_output,
+    keypoints_to_socket,
+    poses_from_socket,
+    sequence_output,
+)
 
 FINEST = 1001
 """Denominator of the NTSC rates: the float 29.97 means 30000/1001."""
@@ -34,8 +43,8 @@ def frame_rate_input(**settings: Any) -> io.Float.Input:
 
 def clip_outputs() -> list[io.Output]:
     return [
-        PoseClip.Output("sequence", tooltip="Poses over time with IDs, for the other nodes of this pack."),
-        PoseKeypoint.Output("keypoints", tooltip="For built-in nodes, controlnet_aux and editors; with person_id."),
+        sequence_output(),
+        keypoints_output(tooltip="For built-in nodes, controlnet_aux and editors; with person_id."),
         io.String.Output("info", tooltip="Number of frames, people and their IDs, and notes."),
     ]
 

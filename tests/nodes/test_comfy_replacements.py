@@ -59,10 +59,10 @@ def test_a_prompt_of_the_community_pack_runs_with_our_node(server: Server) -> No
            "prompt": "person .", "gd_threshold": 0.3, "save_for_editor": False, "filename_prefix_edit": "x",
            "keep_face": False, "keep_hands": False, "keep_feet": False}  # fmt: skip
     processor = {"class_type": "SDPoseOODProcessor", "inputs": old, "_meta": {"title": "Run SDPose Estimation"}}
-    without_face = pose_map(server, processor, **{"5": node("SDPoseAnnotatorLoadModel", model="preview (embedded)")})
-    with_face = {**processor, "inputs": {**old, "keep_face": True}}
-    drawn = pose_map(server, with_face, **{"5": node("SDPoseAnnotatorLoadModel", model="preview (embedded)")})
-    assert drawn.any() and (drawn != without_face).any(), "keep_face was not passed on"
+    drawn = pose_map(server, processor, **{"5": node("SDPoseAnnotatorLoadModel", model="preview (embedded)")})
+    strict = {**processor, "inputs": {**old, "score_threshold": 2.0}}
+    empty = pose_map(server, strict, **{"5": node("SDPoseAnnotatorLoadModel", model="preview (embedded)")})
+    assert drawn.any() and not empty.any(), "score_threshold was not passed on"
 
 
 def saved_graph(processor: str = "SDPoseOODProcessor", loader: str = "SDPoseOODLoader") -> dict[str, Any]:
@@ -119,7 +119,7 @@ def test_the_page_offers_the_replacement_and_keeps_wires_and_values(server: Serv
     assert set(nodes) == {"LoadImage", "SDPoseAnnotatorLoadModel", "SDPoseAnnotator", "PreviewImage"}
     assert nodes["SDPoseAnnotatorLoadModel"]["values"]["dtype"] == "bf16"
     values, inputs = (nodes["SDPoseAnnotator"][kind] for kind in ("values", "inputs"))
-    assert (values["threshold"], values["face"], values["hands"], values["feet"]) == (0.45, False, True, False)
+    assert (values["threshold"], values["parts"]) == (0.45, "all")
     assert inputs["image"] is not None and inputs["model"] is not None
     assert nodes["PreviewImage"]["inputs"]["images"] is not None
     assert server.picture(server.run(prompt), "4").any()

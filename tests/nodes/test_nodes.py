@@ -12,23 +12,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import node_schemas
 import numpy as np
-import paths
 import pytest
 import torch
 from pack_loading import FAKE_COMFY
 from paths import DATA, ROOT, SUPPORT
 
-GOLDEN = paths.GOLDEN / "node_schemas.json"
 ASTRONAUT = DATA / "astronaut.png"
 PARTS = dict.fromkeys(("body", "head", "hands", "face", "feet"), True)
-WHOLE_DRAWING = {"style": "controlnet", "threshold": 0.3, **PARTS}
-DRAW = WHOLE_DRAWING | {
+DRAW = PARTS | {
+    "style": "controlnet", "threshold": 0.3,
     "width": 0, "height": 0, "fit": "pad", "background": "black", "colour": "#000000", "swap_hands": False,
 }  # fmt: skip
 ESTIMATE = {"threshold": 0.3, "if_nobody": "empty", "crop": "affine", "flip_test": False, "batch_size": 0}
-ANNOTATE = WHOLE_DRAWING | ESTIMATE | {
-    "background": "black", "detector": "yolox (embedded)", "detect_threshold": 0.3, "max_people": 0,
+ANNOTATE = ESTIMATE | {
+    "style": "controlnet", "parts": "all", "background": "black", "detector": "yolox (embedded)",
+    "detect_threshold": 0.3, "max_people": 0,
 }  # fmt: skip
 BOXES_FROM = {"bbox_format": "x, y, width, height", "mask_meaning": "each mask is a person", "with_masks": False}
 BOX = {"x": 10.0, "y": 5.0, "width": 20.0, "height": 40.0}
@@ -85,19 +85,40 @@ def estimate(nodes: dict[str, type], echo: EchoModel) -> Any:
 
 def test_schemas_are_as_written_down(nodes: dict[str, type]) -> None:
     """Renaming an input breaks saved graphs: change the golden file only with an entry in the changelog."""
-    found = {name: schema_of(node) for name, node in nodes.items()}
-    assert found == json.loads(GOLDEN.read_text(encoding="utf-8"))
+    found = {name: node_schemas.schema_of(node) for name, node in nodes.items()}
+    assert found == json.loads(node_schemas.OUT.read_text(encoding="utf-8"))
 
 
-def schema_of(node: type) -> dict[str, Any]:
-    schema = node.define_schema()
-    inputs = {
-        entry.id: {"type": entry.get_io_type(), "optional": entry.optional}
-        | {key: entry.settings[key] for key in ("default", "min", "max", "options") if key in entry.settings}
-        for entry in schema.inputs
-    }
-    outputs = {entry.id: entry.io_type for entry in schema.outputs}
-    return {"display_name": schema.display_name, "inputs": inputs, "outputs": outputs}
+WIDGETS = {"COMBO", "INT", "FLOAT", "STRING", "BOOLEAN", "COLOR"}
+
+
+def test_at_most_seven_widgets_and_the_button_for_the_others_are_seen(nodes: dict[str, type]) -> None:
+    for name, node in nodes.items():
+        entries = [entry for entry in node.define_schema().inputs if entry.get_io_type() in WIDGETS]
+        advanced = [entry.id for entry in entries if entry.settings.get("advanced")]
+        assert len(entries) - len(advanced) <= 7, name
+
+
+def test_outputs_are_named_for_what_they_connect_to(nodes: dict[str, type]) -> None:
+    labels = {
+        "POSE_KEYPOINT": "POSE_KEYPOINT (other nodes)", "SDPOSE_POSES": "poses (this pack)",
+        "SDPOSE_SEQUENCE": "sequence (this pack)",
+    }  # fmt: skip
+    for name, node in nodes.items():
+        for output in node.define_schema().outputs:
+            assert output.display_name == labels.get(output.io_type, output.id), name
+
+
+def test_every_choice_of_parts_draws_something_else(inside: Any) -> None:
+    choices, known = inside("nodes.widgets").PARTS, set(inside("sdpose_core.skeletons").PARTS)
+    assert set(choices["all"]) == known
+    assert len({frozenset(parts) for parts in choices.values()}) == len(choices)
+    for choice, parts in choices.items():
+        assert set(parts) <= known
+        if choice != "all":
+            said = set(choice.removesuffix(", no head").split(" and "))
+            implied = {"head", "feet"} if "body" in said else set()
+            assert set(parts) == (said | implied) - ({"head"} if "no head" in choice else set()), choice
 
 
 def test_who_types_dwpose_finds_the_nodes_that_take_its_place_and_not_their_helpers(nodes: dict[str, type]) -> None:
@@ -110,7 +131,7 @@ def test_every_node_is_described(nodes: dict[str, type]) -> None:
     for name, node in nodes.items():
         schema = node.define_schema()
         assert name.startswith("SDPoseAnnotator")
-        assert schema.category == "SDPose Annotator"
+        assert schema.category in {f"SDPose Annotator/{room}" for room in ("Image", "Video", "Files")}
         assert schema.description and schema.search_aliases
         assert all(entry.tooltip for entry in [*schema.inputs, *schema.outputs]), name
 
@@ -122,7 +143,9 @@ def test_english_texts_are_those_of_the_nodes(nodes: dict[str, type]) -> None:
         schema, own = node.define_schema(), texts[name]
         assert (own["display_name"], own["description"]) == (schema.display_name, schema.description)
         assert [entry["tooltip"] for entry in own["inputs"].values()] == [entry.tooltip for entry in schema.inputs]
-        assert [entry["tooltip"] for entry in own["outputs"].values()] == [entry.tooltip for entry in schema.outputs]
+        said = [(entry["name"], entry["tooltip"]) for entry in own["outputs"].values()]
+        assert said == [(entry.display_name, entry.tooltip) for entry in schema.outputs]
+        assert all(entry["name"] == key for key, entry in own["inputs"].items()), name
 
 
 def test_execute_takes_exactly_the_inputs(nodes: dict[str, type]) -> None:

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from help_tables import DOCS, LANGUAGES, SCHEMAS, page_of, tables_of
 from paths import ROOT
 from PIL import Image
 
-SCHEMAS: dict[str, Any] = json.loads((ROOT / "tests" / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
 GRAPHS = sorted((ROOT / "workflows").glob("*.json"))
-DOCS = ROOT / "web" / "docs"
-HELP_PAGES = {"en": "{}.md", "zh": "{}/zh.md"}
-"""ComfyUI asks for docs/NODE/LANGUAGE.md, then for docs/NODE.md."""
-DEFAULT = {"en": " Default: ", "zh": "默认："}
 NOTES = {"MarkdownNote"}
 MUTED = 2
 EXTRA_WIDGETS = {("KSampler", "seed"), ("LoadImage", "image")}
@@ -61,7 +57,8 @@ def test_our_nodes_in_a_graph_agree_with_their_schemas(path: Path) -> None:
     for node in nodes:
         schema = SCHEMAS[node["type"]]
         assert [(entry["name"], entry["type"]) for entry in node["inputs"]] == _in_order(schema["inputs"])
-        assert [(entry["name"], entry["type"]) for entry in node["outputs"]] == list(schema["outputs"].items())
+        outputs = list(zip(schema["output_names"], schema["outputs"].values(), strict=True))
+        assert [(entry["name"], entry["type"]) for entry in node["outputs"]] == outputs
         widgets = [entry["name"] for entry in node["inputs"] if "widget" in entry]
         for name, value in zip(widgets, node["widgets_values"], strict=True):
             entry = schema["inputs"][name]
@@ -94,38 +91,33 @@ def test_graph_has_a_thumbnail(path: Path) -> None:
         assert image.format == "JPEG" and min(image.size) >= 200
 
 
-@pytest.mark.parametrize("language", HELP_PAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_help_page_describes_every_input_and_output_as_the_node_does(name: str, language: str) -> None:
+    """`python tests/support/help_tables.py` writes the tables."""
     texts = read(ROOT / "locales" / language / "nodeDefs.json")[name]
-    page = help_page(name, language).read_text(encoding="utf-8")
+    page = page_of(name, language).read_text(encoding="utf-8")
     assert page.startswith(f"# {texts['display_name']}\n")
-    rows = {
-        (cells[0], cells[2].rpartition(DEFAULT[language])[0] or cells[2])
-        for line in page.splitlines()
-        if line.startswith("| `") and len(cells := line.strip("| ").split(" | ")) == 3
-    }
-    inputs, outputs = list(SCHEMAS[name]["inputs"]), list(SCHEMAS[name]["outputs"])
-    described = [*texts["inputs"].values(), *texts["outputs"].values()]
-    for entry, text in zip([*inputs, *outputs], described, strict=True):
-        assert any(f"`{entry}`" in cell and text["tooltip"] == said for cell, said in rows), (entry, text["tooltip"])
+    assert page.endswith(f"\n\n{tables_of(name, language)}")
 
 
-def help_page(name: str, language: str) -> Path:
-    return DOCS / HELP_PAGES[language].format(name)
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_tables_fit_the_narrow_panel(name: str, language: str) -> None:
+    for line in page_of(name, language).read_text(encoding="utf-8").splitlines():
+        assert not line.startswith("|") or line.count("|") == 3, line
 
 
-@pytest.mark.parametrize("language", HELP_PAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_links_and_pictures_of_a_help_page_lead_somewhere(name: str, language: str) -> None:
     """The web page resolves them against the folder `docs`, in every language."""
-    targets = re.findall(r"\]\(([^)#]+)", help_page(name, language).read_text(encoding="utf-8"))
-    assert f"images/{name}.jpg" in targets
+    targets = re.findall(r"\]\(([^)#]+)", page_of(name, language).read_text(encoding="utf-8"))
     assert [target for target in targets if "://" not in target and not (DOCS / target).is_file()] == []
 
 
 def test_there_is_no_help_page_of_an_unknown_node() -> None:
-    expected = {help_page(name, language) for name in SCHEMAS for language in HELP_PAGES}
+    expected = {page_of(name, language) for name in SCHEMAS for language in LANGUAGES}
     assert set(DOCS.rglob("*.md")) == expected
 
 

@@ -26,8 +26,8 @@ class Output:
 
     io_type = ""
 
-    def __init__(self, id: str, *, tooltip: str | None = None) -> None:
-        self.id, self.tooltip = id, tooltip
+    def __init__(self, id: str, *, display_name: str | None = None, tooltip: str | None = None) -> None:
+        self.id, self.display_name, self.tooltip = id, display_name or id, tooltip
 
 
 def Custom(io_type: str) -> type:

@@ -16,6 +16,9 @@ from .files import LoadPoses, SavePoses
 from .host.folders import register_folder, serve_help_and_graphs, warn_if_old
 from .host.reviews import serve_review_page
 from .load import DownloadWeights, LoadModel
+from .made import InterpolatePoses, PosePreset
+from .masks import DrawInMask, PersonMasks
+from .poses_from import PosesFrom
 from .replacements import register_replacements
 from .retarget import RetargetPoses
 from .review import ReviewPoses
@@ -44,6 +47,11 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     ExportSequence,
     LoadSequence,
     FaceCrops,
+    PersonMasks,
+    DrawInMask,
+    PosesFrom,
+    PosePreset,
+    InterpolatePoses,
 )
 
 

@@ -32,6 +32,7 @@ def schema_of(node: type) -> dict[str, Any]:
         "inputs": inputs,
         "outputs": {entry.id: entry.io_type for entry in schema.outputs},
         "output_names": [entry.display_name for entry in schema.outputs],
+        "lists": [entry.id for entry in schema.outputs if entry.is_output_list],
     }
 
 

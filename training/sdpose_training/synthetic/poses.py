@@ -134,7 +134,9 @@ def _stride(low: float, high: float, knee: float) -> Callable[[np.random.Generat
 
 def _sit(rng: np.random.Generator) -> dict[str, Rotation]:
     u, flex, knee, spread = rng.uniform, rng.uniform(65, 100), rng.uniform(20, 110), rng.uniform(-4, 28)
-    return _both_legs(lambda side: make_leg(flex + u(-8, 8), spread + u(-4, 4), u(-10, 15), knee + u(-15, 15), u(-10, 20)))
+    return _both_legs(
+        lambda side: make_leg(flex + u(-8, 8), spread + u(-4, 4), u(-10, 15), knee + u(-15, 15), u(-10, 20))
+    )
 
 
 def _crouch(rng: np.random.Generator) -> dict[str, Rotation]:
@@ -212,9 +214,7 @@ def _swinging_arms(rng: np.random.Generator, family: str, forward: float) -> lis
     """Arms opposite to the legs: the left arm goes back if `forward` is above 0, so the left leg is in front."""
     u, (low, high) = rng.uniform, (10, 40) if family == "walk" else (25, 75)
     elbow = u(5, 50) if family == "walk" else u(50, 115)
-    return [
-        make_arm(u(low, high), -70 if back else u(60, 90), u(0, 35), elbow) for back in (forward > 0, forward <= 0)
-    ]
+    return [make_arm(u(low, high), -70 if back else u(60, 90), u(0, 35), elbow) for back in (forward > 0, forward <= 0)]
 
 
 def _hand(rng: np.random.Generator) -> dict[str, Rotation]:

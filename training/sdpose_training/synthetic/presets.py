@@ -88,7 +88,7 @@ PRESETS: dict[str, Pose] = {
     "A-pose": _pose(arm((0.72, 0, -0.7), (0.7, -0.05, -0.7), curl=0), make_leg(0, 8, 6, 0)),
     "hands on hips": _pose(arm((0.75, 0.25, -0.75), (-0.75, -0.3, -0.62), curl=25), make_leg(0, 9, 10, 2)),
     "arms crossed": _pose(
-        arm((0.2, -0.32, -1), (-0.85, -0.42, 0.3), curl=20), STRAIGHT, arm((0.2, -0.3, -1), (-0.85, -0.5, 0.1), curl=20),
+        arm((0.22, -0.3, -1), (-0.95, -0.3, 0.16), curl=20), STRAIGHT, arm((0.22, -0.28, -1), (-0.95, -0.45, 0.06), curl=20),
     ),
     "waving": _pose(
         HANGING, STRAIGHT, arm((0.85, -0.15, 0.35), (0.35, -0.2, 1), curl=0), make_leg(0, 5, 8, 2), spine(side=-3),
@@ -124,7 +124,7 @@ PRESETS: dict[str, Pose] = {
         arm((0.12, -0.95, -0.15), (0.02, -1, -0.05), curl=5), make_leg(104, 20, 22, 122, -24), None, None, spine(lean=26),
         head(nod=-18),
     ),
-    "lying": _pose(HANGING, make_leg(2, 6, 10, 4, 20), None, make_leg(18, 8, 10, 30, 20), root=euler(x=-90)),
+    "lying": _pose(HANGING, make_leg(2, 6, 10, 4, 20), None, make_leg(18, 8, 10, 30, 20), root=euler(z=90) @ euler(x=-90)),
 }  # fmt: skip
 
 

@@ -56,8 +56,8 @@ class PosePreset(io.ComfyNode):
                     min=0.1,
                     max=1.0,
                     step=0.01,
-                    tooltip="Height of a standing person as a share of the canvas. All poses have the same scale, unless "
-                    "they would not fit.",
+                    tooltip="Height of a standing person as a share of the canvas. All poses have the same scale, "
+                    "unless they would not fit.",
                 ),
             ],
             outputs=pose_outputs(),
@@ -94,7 +94,7 @@ class InterpolatePoses(io.ComfyNode):
                     "easing",
                     options=list(EASINGS),
                     default="smooth",
-                    tooltip="linear: at an even speed. smooth: slow at both ends. slow start and slow end: slow at one.",
+                    tooltip="linear: at an even speed. smooth: slow at both ends. slow start, slow end: slow at one.",
                 ),
                 io.Combo.Input(
                     "way",

@@ -144,8 +144,8 @@ class DrawInMask(io.ComfyNode):
                     "fill",
                     options=list(FILLS),
                     default="black",
-                    tooltip="What is below the skeleton inside the mask. black: a pose map, as VACE's own tools combine "
-                    "them. gray: VACE's gray for what is missing.",
+                    tooltip="The background of the skeleton. black: as VACE's own tools combine pose and mask. gray: "
+                    "VACE's gray for missing parts.",
                 ),
                 widgets.style(),
                 widgets.parts(),

@@ -30,8 +30,8 @@ class PosesFrom(io.ComfyNode):
             node_id="SDPoseAnnotatorPosesFrom",
             display_name="Poses From Other Nodes",
             category=widgets.IMAGE_CATEGORY,
-            description="Turns the poses of other nodes into poses of this pack: POSE_KEYPOINT, SAM 3D Body, Sapiens with "
-            "its 308 points, and JSON text. Body, feet, hands and face as far as the source has them.",
+            description="Turns the poses of other nodes into poses of this pack: POSE_KEYPOINT, SAM 3D Body, the 308 "
+            "points of Sapiens, and JSON text. Body, feet, hands and face, as far as the source has them.",
             search_aliases=[*widgets.ALIASES, "SAM 3D Body", "MHR", "Sapiens", "308 keypoints", "convert pose"],
             inputs=[
                 io.MultiType.Input(

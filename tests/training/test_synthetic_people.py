@@ -30,9 +30,9 @@ from sdpose_training.synthetic.poses import (
     FOREARM,
     UPPER_ARM,
     Pose,
-    make_arm,
     aim,
     euler,
+    make_arm,
     mirrored,
     sample_pose,
 )

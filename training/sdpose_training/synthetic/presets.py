@@ -88,44 +88,78 @@ PRESETS: dict[str, Pose] = {
     "A-pose": _pose(arm((0.72, 0, -0.7), (0.7, -0.05, -0.7), curl=0), make_leg(0, 8, 6, 0)),
     "hands on hips": _pose(arm((0.75, 0.25, -0.75), (-0.75, -0.3, -0.62), curl=25), make_leg(0, 9, 10, 2)),
     "arms crossed": _pose(
-        arm((0.22, -0.3, -1), (-0.95, -0.3, 0.16), curl=20), STRAIGHT, arm((0.22, -0.28, -1), (-0.95, -0.45, 0.06), curl=20),
+        arm((0.22, -0.3, -1), (-0.95, -0.3, 0.16), curl=20),
+        STRAIGHT,
+        arm((0.22, -0.28, -1), (-0.95, -0.45, 0.06), curl=20),
     ),
     "waving": _pose(
-        HANGING, STRAIGHT, arm((0.85, -0.15, 0.35), (0.35, -0.2, 1), curl=0), make_leg(0, 5, 8, 2), spine(side=-3),
+        HANGING,
+        STRAIGHT,
+        arm((0.85, -0.15, 0.35), (0.35, -0.2, 1), curl=0),
+        make_leg(0, 5, 8, 2),
+        spine(side=-3),
     ),
-    "pointing": _pose(HANGING, STRAIGHT, arm((0.95, -0.35, 0.1), (1, -0.35, 0.12), curl=5), make_leg(0, 6, 10, 3),
-                      head(turn=-28)),
+    "pointing": _pose(
+        HANGING, STRAIGHT, arm((0.95, -0.35, 0.1), (1, -0.35, 0.12), curl=5), make_leg(0, 6, 10, 3), head(turn=-28)
+    ),
     "arms up": _pose(arm((0.5, -0.05, 1), (0.25, -0.1, 1), curl=5), make_leg(0, 8, 6, 3)),
     "walking": _pose(
-        arm((0.16, 0.42, -1), (0.12, 0.22, -1)), make_leg(24, 0, 4, 6, -8), arm((0.16, -0.35, -1), (0.05, -0.75, -0.85)),
-        make_leg(-17, 0, 4, 22, 14), spine(lean=4, twist=-5),
+        arm((0.16, 0.42, -1), (0.12, 0.22, -1)),
+        make_leg(24, 0, 4, 6, -8),
+        arm((0.16, -0.35, -1), (0.05, -0.75, -0.85)),
+        make_leg(-17, 0, 4, 22, 14),
+        spine(lean=4, twist=-5),
     ),
     "running": _pose(
-        arm((0.3, 0.85, -0.75), (0.1, -0.75, -0.75), curl=45), make_leg(58, 0, 4, 72, -5),
-        arm((0.3, -0.45, -1), (-0.25, -0.9, 0.55), curl=45), make_leg(-22, 0, 4, 62, 25), spine(lean=14, twist=-8),
+        arm((0.3, 0.85, -0.75), (0.1, -0.75, -0.75), curl=45),
+        make_leg(58, 0, 4, 72, -5),
+        arm((0.3, -0.45, -1), (-0.25, -0.9, 0.55), curl=45),
+        make_leg(-22, 0, 4, 62, 25),
+        spine(lean=14, twist=-8),
         head(nod=-8),
     ),
     "jumping": _pose(
-        arm((0.75, -0.2, 0.75), (0.45, -0.2, 1), curl=5), make_leg(35, 18, 10, 85, 30), None, make_leg(-5, 10, 8, 55, 35),
-        spine(lean=-6), head(nod=-8),
+        arm((0.75, -0.2, 0.75), (0.45, -0.2, 1), curl=5),
+        make_leg(35, 18, 10, 85, 30),
+        None,
+        make_leg(-5, 10, 8, 55, 35),
+        spine(lean=-6),
+        head(nod=-8),
     ),
     "dancing": _pose(
-        arm((0.8, -0.2, 0.7), (0.1, -0.25, 1), curl=10), make_leg(42, 26, 28, 78, 20),
-        arm((0.95, -0.15, -0.15), (0.9, -0.45, -0.2), curl=8), make_leg(4, 6, 12, 10), spine(side=9), head(tilt=-10),
+        arm((0.8, -0.2, 0.7), (0.1, -0.25, 1), curl=10),
+        make_leg(42, 26, 28, 78, 20),
+        arm((0.95, -0.15, -0.15), (0.9, -0.45, -0.2), curl=8),
+        make_leg(4, 6, 12, 10),
+        spine(side=9),
+        head(tilt=-10),
     ),
     "sitting": _pose(
-        arm((0.16, -0.3, -1), (-0.02, -0.9, -0.42), curl=15), make_leg(86, 9, 4, 86, 0), None, None, spine(lean=2),
+        arm((0.16, -0.3, -1), (-0.02, -0.9, -0.42), curl=15),
+        make_leg(86, 9, 4, 86, 0),
+        None,
+        None,
+        spine(lean=2),
     ),
     "kneeling": _pose(
-        arm((0.22, -0.2, -1), (0.0, -0.8, -0.65), curl=15), make_leg(88, 8, 6, 90, 0),
-        HANGING, make_leg(-4, 3, 2, 90, 40), spine(lean=3),
+        arm((0.22, -0.2, -1), (0.0, -0.8, -0.65), curl=15),
+        make_leg(88, 8, 6, 90, 0),
+        HANGING,
+        make_leg(-4, 3, 2, 90, 40),
+        spine(lean=3),
     ),
     "squatting": _pose(
-        arm((0.12, -0.95, -0.15), (0.02, -1, -0.05), curl=5), make_leg(104, 20, 22, 122, -24), None, None, spine(lean=26),
+        arm((0.12, -0.95, -0.15), (0.02, -1, -0.05), curl=5),
+        make_leg(104, 20, 22, 122, -24),
+        None,
+        None,
+        spine(lean=26),
         head(nod=-18),
     ),
-    "lying": _pose(HANGING, make_leg(2, 6, 10, 4, 20), None, make_leg(18, 8, 10, 30, 20), root=euler(z=90) @ euler(x=-90)),
-}  # fmt: skip
+    "lying": _pose(
+        HANGING, make_leg(2, 6, 10, 4, 20), None, make_leg(18, 8, 10, 30, 20), root=euler(z=90) @ euler(x=-90)
+    ),
+}
 
 
 def write_presets(path: Path) -> None:

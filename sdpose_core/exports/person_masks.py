@@ -112,7 +112,9 @@ def _softened(mask: np.ndarray, sigma: float) -> np.ndarray:
     import cv2
 
     soft = mask.astype(np.float32)
-    return soft if sigma < 0.3 else cv2.GaussianBlur(soft, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    if sigma < 0.3:
+        return soft
+    return np.minimum(cv2.GaussianBlur(soft, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), 1)
 
 
 # --- the body --------------------------------------------------------------------------------------------------------

@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 from paths import GOLDEN
 
-from sdpose_core.openpose.goliath import (
-    FACE_POINTS,
-    GOLIATH_COUNT,
-    LINES,
-    MHR_70,
-    MHR_COUNT,
-    whole_body_of_goliath,
-)
+from sdpose_core.openpose.goliath import FACE_POINTS, GOLIATH_COUNT, LINES, MHR_70, MHR_COUNT, whole_body_of_goliath
 from sdpose_core.openpose.reader import read_openpose_json, read_pose_keypoint
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
 
@@ -53,9 +46,10 @@ def face() -> np.ndarray:
     """(308, 3): a frontal face, left and right mirrored about x = 0, with the points between two corners on arcs."""
     points = np.zeros((GOLIATH_COUNT, 3))
     places = {
-        "center_of_nose_root": (0, 30), "tip_of_nose": (0, 60), "bottom_center_of_nose": (0, 66), "tip_of_chin": (0, 110),
+        "center_of_nose_root": (0, 30), "tip_of_nose": (0, 60), "bottom_center_of_nose": (0, 66),
+        "tip_of_chin": (0, 110), "midpoint_2_of_nose_bridge": (0, 46),
         "center_of_cupid_bow": (0, 78), "center_of_lower_outer_lip": (0, 92), "center_of_upper_inner_lip": (0, 83),
-        "center_of_lower_inner_lip": (0, 86), "midpoint_1_of_nose_bridge": (0, 38), "midpoint_2_of_nose_bridge": (0, 46),
+        "center_of_lower_inner_lip": (0, 86), "midpoint_1_of_nose_bridge": (0, 38),
         "midpoint_3_of_nose_bridge": (0, 53), "end_of_r_eyebrow": (-50, 20), "upper_startpoint_of_r_eyebrow": (-12, 16),
         "r_outer_end_of_upper_lash_line": (-40, 32), "r_inner_end_of_upper_lash_line": (-16, 34),
         "r_outer_corner_of_nose": (-14, 63), "inner_corner_of_r_nostril": (-5, 66),
@@ -141,12 +135,13 @@ def numbered(count: int) -> np.ndarray:
 
 SHAPES = {
     "kijai's raw_308": lambda p: {"people": [{"keypoints_2d": p.tolist()}], "canvas_width": 640, "canvas_height": 480},
-    "flat": lambda p: {"people": [{"pose_keypoints_2d": p.ravel().tolist()}], "canvas_width": 640, "canvas_height": 480},
+    "flat": lambda p: {
+        "people": [{"pose_keypoints_2d": p.ravel().tolist()}], "canvas_width": 640, "canvas_height": 480},
     "beside empty parts": lambda p: {
         "people": [{"pose_keypoints_2d": [], "face_keypoints_2d": [], "sapiens_keypoints_2d": p.ravel().tolist()}],
         "canvas_width": 640, "canvas_height": 480},
     "Sapiens2's file": lambda p: {
-        "video": "1", "image_size": [480, 640], "num_keypoints": len(p), "frames": [{"image_name": "1.jpg", "instances": [
+        "image_size": [480, 640], "num_keypoints": len(p), "frames": [{"image_name": "1.jpg", "instances": [
             {"bbox": [1, 2, 300, 400], "keypoints": p[:, :2].tolist(), "keypoint_scores": p[:, 2].tolist()}]}]},
 }  # fmt: skip
 
@@ -160,8 +155,8 @@ def test_other_tools_forms_are_read(shape: str, count: int, tmp_path) -> None:
     for [frame] in (read_pose_keypoint(content), read_openpose_json(path)):
         assert frame.size == (640, 480)
         [person] = frame.people
-        np.testing.assert_array_equal(person.left_hand[:, 0], [72, 55, 54, 53, 52, 59, 58, 57, 56, 63, 62, 61, 60, 67, 66,
-                                                                65, 64, 71, 70, 69, 68])  # fmt: skip
+        fingers = [first - joint for first in (55, 59, 63, 67, 71) for joint in range(4)]
+        np.testing.assert_array_equal(person.left_hand[:, 0], [72, *fingers])
         np.testing.assert_array_equal(person.body[2:5, 0], [16, 18, 51], "right shoulder, elbow, wrist")
         np.testing.assert_array_equal(person.feet[:, 0], np.arange(25, 31))
         assert person.face[:68, 2].any() == (count == 308)

@@ -37,6 +37,11 @@ def schema_of(node: type) -> dict[str, Any]:
     }
 
 
+def defaults(node: type) -> dict[str, Any]:
+    """The values of a node's inputs when nothing is set."""
+    return {entry.id: entry.settings["default"] for entry in node.define_schema().inputs if "default" in entry.settings}
+
+
 def main() -> None:
     sys.path.insert(0, str(FAKE_COMFY))
     import folder_paths

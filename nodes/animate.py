@@ -14,15 +14,14 @@ from ..sdpose_core.errors import InputError
 from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import clip_inputs, widgets
-from .annotate import NO_MODEL
 from .checks import NOT_CONNECTED, answer, check_range
 from .detect import detector_options
 from .draw import draw
-from .host.info import Stopwatch, preview, show_text
+from .host.info import Stopwatch, clip_preview, first_lines, nobody_found, node_ui
 from .host.progress import Progress
 from .sockets.images import images_from_tensor, tensor_from_images
 from .sockets.poses import sequence_output
-from .sockets.sequence import FRAME_RATES, describe, frame_rate_input, rate_from_socket
+from .sockets.sequence import FRAME_RATES, describe, frame_rate_input, people_in, rate_from_socket
 from .sockets.video import video_file, video_of_images
 
 if TYPE_CHECKING:
@@ -131,15 +130,13 @@ class AnimateAnyone(io.ComfyNode):
             )  # fmt: skip
         size = replace(TARGETS[TARGET], short_side=short_side).canvas_size(sequence.size)
         placed = [place(poses, size, "stretch") for poses in sequence.frames()]
-        maps = tensor_from_images(draw(placed, [None] * len(placed), style=TARGET, threshold=threshold))
+        drawn = draw(placed, [None] * len(placed), style=TARGET, threshold=threshold)
         rate = sequence.frame_rate or rate
-        notes = [
-            f"{size[0]} x {size[1]}; {watch.speed(len(sequence))}", *([NO_MODEL] if model is None else []), *notes
-        ]  # fmt: skip
-        info = describe(sequence, [str(sequence.meta.get("model", "")), *notes])
-        show_text(cls, info)
+        did = [str(sequence.meta.get("model", "")), f"{size[0]} x {size[1]}; {watch.speed(len(sequence))}"]
+        info = describe(sequence, [*did, *notes], first_lines(nobody=nobody_found(people_in(sequence)), model=model))
+        maps, shown = tensor_from_images(drawn), clip_preview(cls, drawn, rate)
         clip = video_of_images(maps, rate)
-        return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=preview(cls, maps))
+        return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=node_ui(info, shown))
 
 
 def _check_source(image: bool, video: bool) -> None:

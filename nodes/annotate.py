@@ -13,7 +13,7 @@ from ..sdpose_core.estimation.options import EstimatorOptions
 from . import detect, widgets
 from .draw import canvas_size, draw
 from .estimate import estimate, fill_empty_frames
-from .host.info import Stopwatch, preview, show_text
+from .host.info import Stopwatch, first_lines, no_boxes, nobody_found, node_ui, preview
 from .host.model import PreviewModel
 from .sockets.boxes import FrameBoxes, boxes_from_socket, boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
@@ -21,8 +21,6 @@ from .sockets.poses import PoseModel, keypoints_output, keypoints_to_socket, pos
 
 if TYPE_CHECKING:
     import torch
-
-NO_MODEL = "no model is connected: this is the preview, not SDPose; connect Load SDPose Model to run SDPose"
 
 
 class Annotate(io.ComfyNode):
@@ -36,7 +34,15 @@ class Annotate(io.ComfyNode):
             category=widgets.IMAGE_CATEGORY,
             description="Image in, pose map out: finds the people, estimates their poses and draws them for "
             "ControlNet. With Load SDPose Model it runs SDPose; without a model, the small preview model of this pack.",
-            search_aliases=[*widgets.ESTIMATING, "multi-person", "controlnet", "pose map", "anime pose"],
+            search_aliases=[
+                *widgets.ESTIMATING,
+                "openpose",
+                "dwpose",
+                "multi-person",
+                "controlnet pose",
+                "pose map",
+                "anime pose",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input(
@@ -125,9 +131,10 @@ class Annotate(io.ComfyNode):
         maps = draw(
             placed, shown, style=style, parts=widgets.PARTS[parts], threshold=threshold, line_width=line_width or None
         )
-        info = watch.describe(poses, [*given.notes, *([NO_MODEL] if model is None else [])])
-        show_text(cls, info)
+        people = sum(len(frame.boxes) for frame in given.people)
+        nobody = nobody_found(people) if boxes is None else no_boxes(people)
+        info = watch.describe(poses, given.notes, first_lines(nobody=nobody, model=model))
         result = tensor_from_images(maps)
         ids = [None if own.track_ids is None else p.track_ids for own, p in zip(given.people, poses, strict=True)]
         keypoints, rows = keypoints_to_socket(poses, threshold), boxes_to_socket([p.boxes for p in poses], ids)
-        return io.NodeOutput(result, keypoints, rows, info, poses, ui=preview(cls, result))
+        return io.NodeOutput(result, keypoints, rows, info, poses, ui=node_ui(info, preview(cls, result)))

@@ -17,20 +17,22 @@ from ..sdpose_core.names import path_inside
 from ..sdpose_core.poses import PoseSequence
 from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import clip_inputs, widgets
-from .annotate import NO_MODEL
 from .checks import NOT_CONNECTED, answer, check_canvas
 from .detect import detector_options
 from .host.folders import file_stamp
-from .host.info import Stopwatch, preview, show_text
+from .host.info import Stopwatch, first_lines, nobody_found, node_ui, video_preview
 from .host.input_paths import input_path
 from .host.progress import Progress
 from .host.written import WRITTEN
 from .sockets.images import tensor_from_images
 from .sockets.poses import sequence_output
-from .sockets.sequence import describe
+from .sockets.sequence import describe, people_in
 from .sockets.video import video_file, video_of_file
 
 NODE = "SDPoseAnnotatorVideo"
+LOSSLESS = "lossless"
+CODECS = {"h264": LOSSLESS, LOSSLESS: LOSSLESS, "webm": "webm", "gif": "gif"}
+"""Choice -> codec of NAME_kps; a lossless pose video has a playable copy."""
 
 
 class AnnotateVideo(io.ComfyNode):
@@ -45,7 +47,16 @@ class AnnotateVideo(io.ComfyNode):
             description="Video in, pose video and pose sequence out. The frames are streamed, so a long video needs no "
             "more memory than a short one. After a cancel or a crash, queue it again: it resumes where it stopped. "
             "Earlier results are never overwritten.",
-            search_aliases=[*widgets.ESTIMATING, "driving video", "long video", "pose video", "batch", "resume"],
+            search_aliases=[
+                *widgets.ESTIMATING,
+                "video openpose",
+                "video dwpose",
+                "driving video",
+                "long video",
+                "pose video",
+                "batch",
+                "resume",
+            ],
             inputs=[
                 io.Video.Input("video", optional=True, tooltip="For example from Load Video. Or enter a file in path."),
                 io.String.Input(
@@ -62,11 +73,11 @@ class AnnotateVideo(io.ComfyNode):
                 clip_inputs.clean_input(),
                 io.Combo.Input(
                     "codec",
-                    options=["lossless", "h264", "webm", "gif"],
-                    default="lossless",
-                    tooltip="Codec of the pose video. lossless keeps every pixel for the model that reads it, but "
-                    "browsers and many players show wrong colors: watch the copy NAME_kps_play.mp4. h264, webm and gif "
-                    "are for watching, with slightly changed colors.",
+                    options=list(CODECS),
+                    default="h264",
+                    tooltip="Codec of the output pose_video. h264 plays everywhere, with slightly changed colors. "
+                    "lossless keeps every pixel, but browsers and many players show wrong colors. Both choices write "
+                    "both files: NAME_kps.mp4 (lossless) and NAME_kps_play.mp4 (h264). webm and gif write one file.",
                 ),
                 io.String.Input(
                     "folder",
@@ -98,14 +109,6 @@ class AnnotateVideo(io.ComfyNode):
                 widgets.batch_size(),
                 *widgets.canvas(optional=True, advanced=True),
                 widgets.line_width(),
-                io.Boolean.Input(
-                    "playable",
-                    optional=True,
-                    default=True,
-                    tooltip="Also write NAME_kps_play.mp4: a copy of a lossless pose video that browsers and players "
-                    "show with its colors. Models should read the lossless one.",
-                    advanced=True,
-                ),
                 *clip_inputs.found_inputs(),
             ],
             outputs=[
@@ -163,7 +166,6 @@ class AnnotateVideo(io.ComfyNode):
         height: int = 0,
         fit: str = "pad",
         line_width: float = 0.0,
-        playable: bool = True,
         min_person_score: float = MIN_PERSON_SCORE,
         min_track: float = MIN_SECONDS,
     ) -> io.NodeOutput:
@@ -174,8 +176,8 @@ class AnnotateVideo(io.ComfyNode):
         watch = Stopwatch()
         options = clip_inputs.clip_options(
             person, number, smooth, threshold, every=every, detect_every=detect_every, style=style,
-            parts=widgets.PARTS[parts], codec=codec, size=widgets.both_sides(width, height), fit=fit,
-            line_width=line_width or None, playable=playable, min_track=min_track,
+            parts=widgets.PARTS[parts], codec=CODECS[codec], size=widgets.both_sides(width, height), fit=fit,
+            line_width=line_width or None, min_track=min_track,
         )  # fmt: skip
         models = (
             model,
@@ -192,7 +194,7 @@ class AnnotateVideo(io.ComfyNode):
                 own=WRITTEN.intact(NODE, cls.hidden.unique_id), estimator=estimator, detector=finder,
                 on_progress=Progress(1), on_draw=Progress(1),
             )  # fmt: skip
-        files = ClipFiles(out, outcome.name, codec)
+        files = ClipFiles(out, outcome.name, options.codec)
         made = [files.sequence, *files.drawings(options)]
         WRITTEN.remember(NODE, cls.hidden.unique_id, made, edited=False)
         sequence = PoseSequence.load(files.sequence)
@@ -201,12 +203,12 @@ class AnnotateVideo(io.ComfyNode):
         written = ", ".join(
             [files.sequence.name, *(_told(file, made) for file, made in files.drawings(options).items())]
         )
-        notes = [written, *did, *([NO_MODEL] if model is None else [])]
-        info = describe(sequence, notes)
-        show_text(cls, info)
+        first = first_lines(nobody=nobody_found(people_in(sequence)), model=model)
+        info = describe(sequence, [written, *did], first)
         middle = _frame_of(files.pose_video, len(sequence) // 2)
-        clip = video_of_file(files.pose_video)
-        return io.NodeOutput(clip, sequence, middle, str(files.sequence), info, ui=preview(cls, middle))
+        clip = video_of_file(files.pose_video if codec == LOSSLESS else files.playable)
+        shown = node_ui(info, video_preview(files.playable, "output"))
+        return io.NodeOutput(clip, sequence, middle, str(files.sequence), info, ui=shown)
 
 
 def _told(file: Path, output: Output) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..sdpose_core.errors import InputError
+from .host.errors import readable
 from .sockets.poses import MAX_SIDE
 from .widgets import both_sides
 
@@ -22,7 +23,7 @@ def answer(*checks: Callable[[], object]) -> bool | str:
         for check in checks:
             check()
     except InputError as error:
-        return str(error)
+        return readable(str(error))
     return True
 
 

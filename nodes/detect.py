@@ -13,7 +13,7 @@ from ..sdpose_core.detection import people
 from ..sdpose_core.detection.people import MIN_PERSON_SCORE, SURE, SURE_BOX, DetectorOptions, Found
 from ..sdpose_core.errors import counted
 from .host.folders import FOLDER, file_stamp, transformers_folders, weight_files, weight_path
-from .host.info import Stopwatch, show_text, tally
+from .host.info import Stopwatch, nobody_found, node_ui, tally
 from .host.progress import each_frame
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor
@@ -74,7 +74,7 @@ def find_people(detector: PersonDetector, images: Sequence[np.ndarray]) -> list[
 
 
 def how_found(found: Sequence[Found]) -> list[str]:
-    """Lines about unsure people and rejected boxes, and what to try if there is nobody."""
+    """Lines about unsure people and rejected boxes."""
     unsure = sum(how != SURE_BOX for image in found for how in image.how)
     rejected = sum(image.not_there for image in found)
     lines = []
@@ -82,8 +82,6 @@ def how_found(found: Sequence[Found]) -> list[str]:
         lines.append(f"{counted(unsure, 'person', 'people')} confirmed by pose: the detector was not sure")
     if rejected:
         lines.append(f"rejected {counted(rejected, 'box', 'boxes')}: no clear pose there; see min_person_score")
-    if not any(len(image.boxes) for image in found):
-        lines.append("nobody found: try a lower min_person_score, another detector, or boxes of your own")
     return lines
 
 
@@ -188,7 +186,7 @@ class DetectPersons(io.ComfyNode):
         finder = load(detector, detector_options(threshold, max_people, min_size, min_person_score))
         found = find_people(finder, images_from_tensor(image))
         boxes = [image.boxes for image in found]
-        did = f"{finder.name} | {tally(sum(map(len, boxes)), len(boxes))} | {watch.speed(len(boxes))}"
-        info = "\n".join([did, *how_found(found)])
-        show_text(cls, info)
-        return io.NodeOutput(boxes_to_socket(boxes), info)
+        people = sum(map(len, boxes))
+        did = f"{finder.name} | {tally(people, len(boxes))} | {watch.speed(len(boxes))}"
+        info = "\n".join(filter(None, [nobody_found(people, "threshold"), did, *how_found(found)]))
+        return io.NodeOutput(boxes_to_socket(boxes), info, ui=node_ui(info))

@@ -15,11 +15,11 @@ from ..sdpose_core.poses import Poses
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
 from .checks import answer
-from .host.info import preview, show_text, tally
+from .host.info import clip_preview, node_ui, preview, tally
 from .host.progress import each_frame
 from .select import poses_input
 from .sockets.images import count_and_size, images_from_tensor, tensor_from_images
-from .sockets.poses import MAX_SIDE, canvas_of, poses_from_socket
+from .sockets.poses import MAX_SIDE, canvas_of, is_sequence, poses_from_socket
 
 if TYPE_CHECKING:
     import torch
@@ -157,5 +157,5 @@ class DrawPoses(io.ComfyNode):
         maps = draw(frames, below, style=style, parts=parts, threshold=threshold, line_width=line_width or None)
         result = tensor_from_images(maps)
         info = "\n".join([f"{tally(sum(map(len, frames)), len(frames))}, {size[0]} x {size[1]}", *notes])
-        show_text(cls, info)
-        return io.NodeOutput(result, info, ui=preview(cls, result))
+        shown = clip_preview(cls, maps, poses.frame_rate) if is_sequence(poses) else preview(cls, result)
+        return io.NodeOutput(result, info, ui=node_ui(info, shown))

@@ -14,7 +14,7 @@ from ..sdpose_core.errors import counted
 from ..sdpose_core.estimation.options import EstimatorOptions
 from ..sdpose_core.poses import Poses
 from . import widgets
-from .host.info import Stopwatch, show_text
+from .host.info import Stopwatch, no_boxes, node_ui
 from .host.progress import Progress
 from .sockets.boxes import FrameBoxes, boxes_from_socket
 from .sockets.images import images_from_tensor, masks_from_tensor
@@ -56,7 +56,15 @@ class EstimatePoses(io.ComfyNode):
             category=widgets.IMAGE_CATEGORY,
             description="Estimates the pose of the person in each box. People from many frames share a batch. A frame "
             "without boxes stays empty unless if_nobody says otherwise.",
-            search_aliases=[*widgets.ESTIMATING, "multi-person", "whole body", "hands", "face landmarks"],
+            search_aliases=[
+                *widgets.ESTIMATING,
+                "estimate openpose",
+                "estimate dwpose",
+                "multi-person",
+                "whole body",
+                "hands",
+                "face landmarks",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input("model", tooltip="From Load SDPose Model."),
@@ -103,6 +111,6 @@ class EstimatePoses(io.ComfyNode):
         watch = Stopwatch()
         estimator = model.estimator(EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop))
         poses = estimate(estimator, images, given, per_frame)
-        info = watch.describe(poses, given.notes)
-        show_text(cls, info)
-        return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info)
+        nobody = no_boxes(sum(len(frame.boxes) for frame in given.people))
+        info = watch.describe(poses, given.notes, [nobody] if nobody else [])
+        return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info))

@@ -14,6 +14,7 @@ from .estimate import EstimatePoses
 from .faces import FaceCrops
 from .files import LoadPoses, SavePoses
 from .host.folders import register_folder, serve_help_and_graphs, warn_if_old
+from .host.page import for_page
 from .host.reviews import serve_review_page
 from .load import DownloadWeights, LoadModel
 from .made import InterpolatePoses, PosePreset
@@ -68,4 +69,4 @@ class SDPoseAnnotatorExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes, in menu order."""
-        return list(NODES)
+        return [for_page(node) for node in NODES]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from . import widgets
-from .host.info import preview, show_text
+from .host.info import clip_preview, node_ui
 from .host.progress import each_frame
 from .select import chosen_ids
 from .sockets.boxes import boxes_to_socket
@@ -93,8 +93,6 @@ class FaceCrops(io.ComfyNode):
         threshold: float,
         people: str = ONE,
     ) -> io.NodeOutput:
-        import torch
-
         from ..sdpose_core.errors import InputError
 
         images = images_from_tensor(image)
@@ -105,13 +103,14 @@ class FaceCrops(io.ComfyNode):
         results = [_face_of(images, clip, track, size, smooth, threshold) for track in ids]
         faces, boxes, lines = (list(values) for values in zip(*results, strict=True))
         info = "\n".join([*lines, *notes])
-        show_text(cls, info)
-        return io.NodeOutput(faces, boxes, info, ids, ui=preview(cls, torch.cat(faces)))
+        shown = clip_preview(cls, [picture for batch in faces for picture in batch], clip.frame_rate)
+        batches = [tensor_from_images(batch) for batch in faces]
+        return io.NodeOutput(batches, boxes, info, ids, ui=node_ui(info, shown))
 
 
 def _face_of(
     images: list[np.ndarray], clip: PoseSequence, track: int, size: int, smooth: float, threshold: float
-) -> tuple[torch.Tensor, list[Any], str]:
+) -> tuple[list[np.ndarray], list[Any], str]:
     """The crops of one person (-1: nobody), the box of each frame, and a line for the info text."""
     import numpy as np
 
@@ -119,7 +118,7 @@ def _face_of(
     from ..sdpose_core.exports.faces import face_boxes, face_crops
 
     boxes = face_boxes(clip, track, threshold=threshold, smooth_seconds=smooth)
-    faces = tensor_from_images(list(face_crops(each_frame(images), boxes, size)))
+    faces = list(face_crops(each_frame(images), boxes, size))
     found = np.isfinite(boxes).all(axis=1)
     rows = [np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)]
     who = "nobody" if track < 0 else f"ID {track}"

@@ -18,8 +18,9 @@ from ..sdpose_core.poses import Poses, PoseSequence
 from ..sdpose_core.sequences.cleaning import drawing_threshold
 from . import widgets
 from .checks import answer
+from .host.errors import readable
 from .host.folders import PLACES, annotated_path, file_stamp, save_path
-from .host.info import show_text
+from .host.info import node_ui
 from .host.progress import each_frame
 from .host.written import WRITTEN
 from .select import pose_outputs, pose_values, poses_input
@@ -52,7 +53,7 @@ class SavePoses(io.ComfyNode):
             category=widgets.FILES_CATEGORY,
             description="Saves poses to ComfyUI's output folder. .pose.npz keeps everything (scores, boxes, IDs); "
             "OpenPose JSON is for editors and other tools.",
-            search_aliases=[*widgets.ALIASES, "save keypoints", "export json", "openpose json"],
+            search_aliases=[*widgets.ALIASES, "save keypoints", "export json", "save openpose json"],
             inputs=[
                 poses_input(),
                 io.String.Input(
@@ -92,8 +93,8 @@ class SavePoses(io.ComfyNode):
         else:
             written = _write_openpose(base, frames, drawing_threshold(frames[0].meta, threshold), format == FORMATS[2])
         WRITTEN.remember(SAVE, cls.hidden.unique_id, written, edited=True)
-        show_text(cls, f"{counted(len(frames), 'frame')} -> {written[0]}")
-        return io.NodeOutput(str(written[0]))
+        text = f"{counted(len(frames), 'frame')} -> {readable(str(written[0]))}"
+        return io.NodeOutput(str(written[0]), ui=node_ui(text))
 
 
 def _write_openpose(base: Path, frames: Sequence[Poses], threshold: float, one_file: bool) -> list[Path]:
@@ -173,7 +174,13 @@ class LoadPoses(io.ComfyNode):
             category=widgets.FILES_CATEGORY,
             description="Loads poses from ComfyUI's input and output folders: .pose.npz, and JSON from OpenPose, pose "
             "editors and other nodes. A folder is read as one file per frame.",
-            search_aliases=[*widgets.ALIASES, "load keypoints", "import json", "openpose editor"],
+            search_aliases=[
+                *widgets.ALIASES,
+                "load keypoints",
+                "import json",
+                "load openpose json",
+                "edited poses",
+            ],
             inputs=[
                 io.Combo.Input(
                     "file",

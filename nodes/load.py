@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.estimation.options import EstimatorOptions
 from .host.folders import file_stamp, weight_files, weight_path, weights_folder
-from .host.info import show_text
+from .host.info import node_ui
 from .host.model import PreviewModel, load_model
 from .host.progress import Progress
 from .sockets.poses import PoseModel
@@ -130,8 +130,7 @@ class LoadModel(io.ComfyNode):
                 ),
             )
         info = loaded.describe()
-        show_text(cls, info)
-        return io.NodeOutput(loaded, info)
+        return io.NodeOutput(loaded, info, ui=node_ui(info))
 
 
 class DownloadWeights(io.ComfyNode):
@@ -185,5 +184,4 @@ class DownloadWeights(io.ComfyNode):
             text = str(path)
         elif path is None:
             text = f"{outline(weights, folder)}\nTurn on 'download' to download it."
-        show_text(cls, text)
-        return io.NodeOutput(text if path is None else str(path))
+        return io.NodeOutput(text if path is None else str(path), ui=node_ui(text))

@@ -71,7 +71,7 @@ class PosePreset(io.ComfyNode):
 
         made = preset(pose, (width, height), turn=turn, mirror=mirror, share=size)
         shown = preview(cls, tensor_from_images([draw_poses(made)]))
-        return pose_values(cls, [made], 0.3, [f"{pose}, {width} x {height}"], ui=shown)
+        return pose_values(cls, [made], 0.3, [f"{pose}, {width} x {height}"], media=shown)
 
 
 class InterpolatePoses(io.ComfyNode):

@@ -11,11 +11,11 @@ from ..sdpose_core.drawing.in_mask import FILLS, draw_in_mask
 from ..sdpose_core.errors import InputError, counted
 from ..sdpose_core.exports.person_masks import SHAPES
 from . import widgets
-from .host.info import preview, show_text, tally
+from .host.info import clip_preview, node_ui, tally
 from .host.progress import each_frame
 from .select import chosen_ids, poses_input
 from .sockets.images import images_from_tensor, masks_of, resized_masks, tensor_from_images, tensor_from_masks
-from .sockets.poses import poses_from_socket
+from .sockets.poses import is_sequence, poses_from_socket
 from .sockets.sequence import clip_input, sequence_from_socket
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ class PersonMasks(io.ComfyNode):
             covered = int(stack.flatten(1).any(dim=1).sum())
             lines.append(f"{who}: a mask in {covered} of {counted(len(clip), 'frame')}")
         info = "\n".join([*lines, *notes])
-        show_text(cls, info)
-        return io.NodeOutput(stacks, ids or [-1], info)
+        return io.NodeOutput(stacks, ids or [-1], info, ui=node_ui(info))
 
 
 class DrawInMask(io.ComfyNode):
@@ -181,7 +180,7 @@ class DrawInMask(io.ComfyNode):
             )
             for layers in each_frame(list(zip(images, inside, placed, strict=True)))
         ]  # fmt: skip
-        result = tensor_from_images(drawn)
         info = "\n".join([tally(sum(map(len, placed)), len(placed)), *notes])
-        show_text(cls, info)
-        return io.NodeOutput(result, tensor_from_masks([one[None] for one in inside]), info, ui=preview(cls, result))
+        shown = clip_preview(cls, drawn, poses.frame_rate if is_sequence(poses) else None)
+        passed = tensor_from_masks([one[None] for one in inside])
+        return io.NodeOutput(tensor_from_images(drawn), passed, info, ui=node_ui(info, shown))

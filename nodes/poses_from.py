@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import widgets
-from .host.info import show_text
+from .host.info import node_ui
 from .sockets.poses import (
     PoseKeypoint,
     canvas_inputs,
@@ -77,5 +77,4 @@ class PosesFrom(io.ComfyNode):
             clip, notes = sequence_from_socket(poses, frame_rate)
             notes = [*found, *notes]
         info = describe(clip, notes)
-        show_text(cls, info)
-        return io.NodeOutput(poses, clip, keypoints_to_socket(poses, 0.3), info)
+        return io.NodeOutput(poses, clip, keypoints_to_socket(poses, 0.3), info, ui=node_ui(info))

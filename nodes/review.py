@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from . import widgets
 from .host.corrections import CHOICES, Corrections
-from .host.info import show_text
+from .host.info import node_ui
 from .host.reviews import REVIEWS
 from .sockets.images import count_and_size
 from .sockets.poses import PoseModel, keypoints_to_socket
@@ -89,5 +89,5 @@ class ReviewPoses(io.ComfyNode):
         wires = {"image": image, "video": video, "model": model}
         REVIEWS.remember(kept, node, clip, **wires, notes=corrected.changes)
         info = "\n".join([*corrected.describe(), describe(corrected.sequence, notes)])
-        show_text(cls, info)
-        return io.NodeOutput(corrected.sequence, keypoints_to_socket(corrected.sequence.frames(), 0.3), info)
+        keypoints = keypoints_to_socket(corrected.sequence.frames(), 0.3)
+        return io.NodeOutput(corrected.sequence, keypoints, info, ui=node_ui(info))

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..sdpose_core.sequences.selection import ORDERS, keep_people, keep_points, select_person
 from . import widgets
-from .host.info import show_text, tally
+from .host.info import node_ui, tally
 from .sockets.poses import (
     PoseClip,
     PoseFrames,
@@ -38,11 +38,10 @@ def pose_outputs() -> list[io.Output]:
     ]
 
 
-def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str], ui: Any = None) -> io.NodeOutput:
-    """What `pose_outputs` declares; `ui` is what the node shows beside its text."""
+def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str], media: Any = None) -> io.NodeOutput:
+    """What `pose_outputs` declares; `media` is what the node shows beside its text."""
     info = "\n".join([tally(sum(map(len, poses)), len(poses)), *notes])
-    show_text(node, info)
-    return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=ui)
+    return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info, media))
 
 
 def chosen_ids(clip: PoseSequence, person: int, each: bool) -> list[int]:

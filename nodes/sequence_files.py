@@ -14,7 +14,7 @@ from . import widgets
 from .checks import answer, check_canvas
 from .files import SUFFIXES, pose_files, pose_path
 from .host.folders import file_stamp, save_path
-from .host.info import show_text
+from .host.info import node_ui
 from .host.progress import Progress
 from .host.written import WRITTEN
 from .sockets.poses import PoseClip, PoseFrames, PoseKeypoint, poses_from_socket
@@ -206,8 +206,7 @@ class ExportSequence(io.ComfyNode):
             )
         WRITTEN.remember(EXPORT, cls.hidden.unique_id, result.files, edited=True)
         info = "\n".join([*(str(file.relative_to(folder.parent)) for file in result.files), *result.notes, *notes])
-        show_text(cls, info)
-        return io.NodeOutput(str(folder), info)
+        return io.NodeOutput(str(folder), info, ui=node_ui(info))
 
 
 def _one_frame(reference: Any) -> Poses | None:

@@ -11,7 +11,17 @@ from ...sdpose_core.names import path_inside
 ALLOWED = "SDPOSE_COMFYUI_FOLDERS"
 """Environment variable: more folders, separated as in PATH; `*` allows every path."""
 
+EVERYWHERE = "*"
 _GIVEN = ("input", "output", "temp")
+
+
+def _entries() -> list[str]:
+    return [entry.strip() for entry in os.environ.get(ALLOWED, "").split(os.pathsep) if entry.strip()]
+
+
+def allowed_folders() -> list[str]:
+    """The folders that the owner of the server opened to users, beside those of ComfyUI."""
+    return [os.path.expanduser(entry) for entry in _entries() if entry != EVERYWHERE]
 
 
 def input_path(text: str) -> Path:
@@ -39,11 +49,9 @@ def _place(name: str) -> Path:
     if not os.path.isabs(full):
         return path_inside(Path(folder_paths.get_input_directory()), name, "path")
     place = Path(os.path.abspath(full))
-    more = [entry.strip() for entry in os.environ.get(ALLOWED, "").split(os.pathsep) if entry.strip()]
-    roots = [folder_paths.get_directory_by_type(kind) for kind in _GIVEN]
-    roots += [os.path.expanduser(entry) for entry in more if entry != "*"]
+    roots = [*(folder_paths.get_directory_by_type(kind) for kind in _GIVEN), *allowed_folders()]
     ways = {Path(way(root)) for root in roots for way in (os.path.abspath, os.path.realpath)}
-    if "*" not in more and not any(place.is_relative_to(root) for root in ways):
+    if EVERYWHERE not in _entries() and not any(place.is_relative_to(root) for root in ways):
         raise InputError(
             f"path: {name[:200]!r} lies outside ComfyUI's {', '.join(_GIVEN)} folders: put the video into the input "
             f"folder, or let the owner of this ComfyUI allow its folder with {ALLOWED}"

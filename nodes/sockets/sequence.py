@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -9,7 +10,7 @@ from comfy_api.latest import io
 
 from ...sdpose_core.errors import InputError, counted
 from ...sdpose_core.poses import PoseSequence
-from ..host.info import show_text
+from ..host.info import node_ui
 from .poses import (
     PoseClip,
     PoseFrames,
@@ -77,15 +78,24 @@ def sequence_from_socket(value: Any, frame_rate: float = 0.0, **settings: Any) -
     return track_frames(poses, rate_from_socket(frame_rate)), [*notes, "people were tracked without images"]
 
 
-def describe(sequence: PoseSequence, notes: list[str]) -> str:
-    """Frames, frame rate, how long each person is there; then the notes, one per line."""
-    ids = sorted({int(track) for track in sequence.track_ids.ravel() if track >= 0})
+def people_in(sequence: PoseSequence) -> int:
+    """The number of people who are in any frame."""
+    return len(_ids(sequence))
+
+
+def _ids(sequence: PoseSequence) -> list[int]:
+    return sorted({int(track) for track in sequence.track_ids.ravel() if track >= 0})
+
+
+def describe(sequence: PoseSequence, notes: Sequence[str], first: Sequence[str] = ()) -> str:
+    """The first lines; frames, frame rate, how long each person is there; the notes, one per line."""
+    ids = _ids(sequence)
     rate = f" at {float(sequence.frame_rate):.6g} fps" if sequence.frame_rate else ""
     frames = [f"ID {track}: {counted(_frames_with(sequence, track), 'frame')}" for track in ids[:12]]
     more = [f"and {len(ids) - 12} more"] if len(ids) > 12 else []
     people = ", ".join([*frames, *more]) or "nobody"
     total = f"{counted(len(sequence), 'frame')}{rate}, {counted(len(ids), 'person', 'people')}"
-    return "\n".join([total, people, *notes])
+    return "\n".join([*first, total, people, *notes])
 
 
 def _frames_with(sequence: PoseSequence, track: int) -> int:
@@ -95,5 +105,4 @@ def _frames_with(sequence: PoseSequence, track: int) -> int:
 def clip_values(node: Any, sequence: PoseSequence, threshold: float, notes: list[str]) -> io.NodeOutput:
     """What `clip_outputs` declares."""
     info = describe(sequence, notes)
-    show_text(node, info)
-    return io.NodeOutput(sequence, keypoints_to_socket(sequence.frames(), threshold), info)
+    return io.NodeOutput(sequence, keypoints_to_socket(sequence.frames(), threshold), info, ui=node_ui(info))

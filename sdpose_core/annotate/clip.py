@@ -32,10 +32,11 @@ from ..sequences.short_tracks import LEFT_OUT, drop_short_tracks
 from ..version import __version__
 from ..video.opening import open_video
 from ..video.pictures import PictureFolder
+from ..video.writer import CODECS
 from .chunks import ChunkResult, Given, join_chunks
 from .clip_options import ClipOptions, Selection
 from .images import FramePeople
-from .outputs import OVERLAY, POSE_VIDEO, Output, clip_outputs, look
+from .outputs import OVERLAY, PLAYABLE_COPY, POSE_VIDEO, Output, clip_outputs, look
 from .requests import before_cleaning, clip_origin
 from .stream import estimate_frames
 from .work_folder import WorkFolder, is_unfinished
@@ -65,6 +66,11 @@ class ClipFiles:
     def pose_video(self) -> Path:
         """The poses on black."""
         return self._file(POSE_VIDEO)
+
+    @property
+    def playable(self) -> Path:
+        """A pose video that plays everywhere: the pose video itself, or its copy."""
+        return self._file(POSE_VIDEO if CODECS[self.codec].plays else PLAYABLE_COPY)
 
     @property
     def overlay(self) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..boxes import clip
+from ..dependencies import opencv
 from ..errors import InputError
 from ..poses import PoseSequence
 from ..retarget.body import MID_HIP, NECK, USUAL, body_nodes, limb_lengths, quantile
@@ -100,7 +101,7 @@ def _person(
 
 
 def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
-    import cv2
+    cv2 = opencv()
 
     if round(radius) < 1:
         return mask
@@ -109,7 +110,7 @@ def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _softened(mask: np.ndarray, sigma: float) -> np.ndarray:
-    import cv2
+    cv2 = opencv()
 
     soft = mask.astype(np.float32)
     if sigma < 0.3:
@@ -171,7 +172,7 @@ def _draw_hand(mask: np.ndarray, points: np.ndarray, nodes: np.ndarray, wrist: i
 
 def _hull(mask: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> None:
     """Fill the convex hull of circles (N, 2), (N,); those at NaN are left out."""
-    import cv2
+    cv2 = opencv()
 
     seen = np.isfinite(centers).all(axis=1)
     if not seen.any():

@@ -90,6 +90,7 @@ def test_every_other_command_is_known() -> None:
     contributing = {
         "pre-commit install", "pytest", "pytest tests/core/drawing", "ruff check .", "ruff format --check .",
         "PYTHONPATH=training lint-imports", "mypy", "bash .ci/run",
+        "COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/nodes",
     }  # fmt: skip
     benchmarks = {
         "python benchmarks/memory_of_many_runs.py",
@@ -129,10 +130,10 @@ def test_the_readme_is_short() -> None:
     assert len(README.encode()) <= README_BYTES
 
 
-def test_every_node_is_in_the_table_with_its_picture() -> None:
+def test_every_node_is_in_the_table() -> None:
     schemas = json.loads((ROOT / "tests" / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
-    rows = dict(re.findall(r'^\| \*\*(.+?)\*\* \|.*<img src="(.+?)"', TEXTS["docs/comfyui.md"], flags=re.MULTILINE))
-    assert rows == {schema["display_name"]: f"../web/docs/images/{name}.jpg" for name, schema in schemas.items()}
+    rows = re.findall(r"^\| \*\*(.+?)\*\* \|", TEXTS["docs/comfyui.md"], flags=re.MULTILINE)
+    assert sorted(rows) == sorted(schema["display_name"] for schema in schemas.values())
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

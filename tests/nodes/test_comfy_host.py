@@ -79,7 +79,7 @@ def test_the_schemas_are_those_written_down(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["docs/SDPoseAnnotator.md", "docs/SDPoseAnnotator/zh.md", "docs/images/SDPoseAnnotator.jpg"]
+    "file", ["docs/SDPoseAnnotator.md", "docs/SDPoseAnnotator/zh.md", "docs/images/SDPoseAnnotator_result.jpg"]
 )
 @pytest.mark.parametrize("name", [FOLDER_NAME, FOLDER_NAME.split(".")[0]], ids=["folder", "as the page asks"])
 def test_help_pages_are_served_though_the_folder_has_a_space_and_a_dot(server: Server, name: str, file: str) -> None:

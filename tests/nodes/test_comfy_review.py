@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chromium import find_chromium
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
+from comfy_page import ComfyPage, chromium, write_settings
 from PIL import Image
 from review_clips import of_person, two_people
 
@@ -30,7 +30,6 @@ pytestmark = [
     pytest.mark.comfy,
     pytest.mark.skipif(not COMFYUI_PATH, reason="COMFYUI_PATH is not set: no real ComfyUI to test against"),
 ]
-CHROMIUM = find_chromium()
 MOVE = {"kind": "move", "t": 10, "id": 4, "points": [9], "to": [[60.5, 70.25]], "spread": 0}
 CLIP, VIDEO = "clip.pose.npz", "clip.mp4"
 WRIST = 9
@@ -41,9 +40,7 @@ def base(tmp_path: Path) -> Path:
     """Folders of a ComfyUI with a clip of two people: poses and video."""
     base = make_base(tmp_path / "comfy")
     two_people().save(base / "input" / CLIP)
-    settings = base / "user" / "default" / "comfy.settings.json"
-    settings.parent.mkdir()
-    settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}))  # else the page opens its templates
+    write_settings(base)
     with VideoWriter(base / "input" / VIDEO, (320, 240), Fraction(25)) as writer:
         for shade in range(40):
             writer.write(np.full((240, 320, 3), 100 + shade, np.uint8))
@@ -162,30 +159,15 @@ def test_other_sites_and_other_tokens_are_refused(base: Path) -> None:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium: set CHROMIUM to its path")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
-class Page:
+class Page(ComfyPage):
     """ComfyUI's page with a graph in it."""
 
-    def __init__(self, browser: Any, server: Server, *, nodes2: bool = False) -> None:
-        self.server = server
-        self.page = browser.new_page(viewport={"width": 1366, "height": 768})
-        self.page.goto(f"http://127.0.0.1:{server.port}/")
-        self.page.wait_for_function("window.app?.graph && window.app.extensionManager", timeout=60_000)
-        self.page.wait_for_selector("canvas#graph-canvas")
-        self.page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes2)
-        self.nodes2 = nodes2
-
-    def load(self, prompt: dict[str, Any]) -> None:
-        self.page.evaluate("prompt => app.loadApiJson(prompt, 'review')", prompt)
-        self.page.wait_for_function("app.graph.nodes.some((node) => node.comfyClass === 'SDPoseAnnotatorReview')")
+    def load(self, prompt: dict[str, Any], kind: str = "SDPoseAnnotatorReview") -> None:
+        super().load(prompt, kind)
 
     def run(self) -> PoseSequence:
         """What the graph gives."""

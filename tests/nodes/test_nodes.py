@@ -121,9 +121,14 @@ def test_every_choice_of_parts_draws_something_else(inside: Any) -> None:
             assert set(parts) == (said | implied) - ({"head"} if "no head" in choice else set()), choice
 
 
-def test_who_types_dwpose_finds_the_nodes_that_take_its_place_and_not_their_helpers(nodes: dict[str, type]) -> None:
-    """ComfyUI lists all that match, short names first: with the word on every node the right one is off the screen."""
-    found = {name for name, node in nodes.items() if "dwpose" in node.define_schema().search_aliases}
+@pytest.mark.parametrize("word", ["openpose", "dwpose"])
+def test_who_types_the_name_of_another_estimator_finds_the_annotator_first(nodes: dict[str, type], word: str) -> None:
+    """ComfyUI lists all that match, short names first, unless the word stands later: see test_comfy_widgets.py."""
+    aliases = {name: node.define_schema().search_aliases for name, node in nodes.items()}
+    assert {name for name, own in aliases.items() if any(alias.startswith(word) for alias in own)} == {
+        "SDPoseAnnotator"
+    }
+    found = {name for name, own in aliases.items() if any("dwpose" in alias for alias in own)}
     assert found == {"SDPoseAnnotator", "SDPoseAnnotatorEstimate", "SDPoseAnnotatorVideo"}
 
 
@@ -198,7 +203,9 @@ def test_boxes_of_every_shape(estimate: Any, boxes: Any, counts: list[int], note
     poses, keypoints, info = estimate(boxes, picture(frames=3))
     assert [len(frame) for frame in poses] == counts
     assert [len(frame["people"]) for frame in keypoints] == counts
-    assert (note in info) if note else ("\n" not in info)
+    lines = [line for line in info.splitlines() if not line.startswith("Nobody: no boxes came in")]
+    assert len(lines) == len(info.splitlines()) - (sum(counts) == 0)
+    assert (note in info) if note else len(lines) == 1
     assert boxes == given
 
 
@@ -255,8 +262,20 @@ def test_info_says_who_was_unsure_who_was_rejected_and_what_to_try(inside: Any) 
         "2 people confirmed by pose: the detector was not sure",
         "rejected 2 boxes: no clear pose there; see min_person_score",
     ]
-    (hint,) = detect.how_found([people.Found(nobody)] * 2)
-    assert hint.startswith("nobody found: try a lower min_person_score")
+    assert detect.how_found([people.Found(nobody)] * 2) == []
+
+
+def test_what_matters_is_said_first(nodes: dict, base: Path) -> None:
+    """A node in classic rendering shows few lines."""
+    preview = "Preview, not SDPose: connect Load SDPose Model"
+    nobody = "Nobody found: lower detect_threshold or min_person_score, or choose another detector"
+    black = torch.zeros(1, 64, 48, 3)
+    info = nodes["SDPoseAnnotator"].execute(image=black, **ANNOTATE).args[3].splitlines()
+    assert info[:2] == [nobody, preview] and "0 people in 1 frame" in info[2]
+    info = nodes["SDPoseAnnotator"].execute(image=picture(), boxes=[BOX], **ANNOTATE).args[3].splitlines()
+    assert info[0] == preview and "1 person in 1 frame" in info[1]
+    found = nodes["SDPoseAnnotatorDetect"].execute(black, "yolox (embedded)", 0.35, 0, 0).args[1]
+    assert found.startswith("Nobody found: lower threshold or min_person_score")
 
 
 @pytest.mark.parametrize(
@@ -434,9 +453,9 @@ def test_pictures_that_are_made_are_shown_on_the_node_and_not_too_many_of_them(n
     poses, _, _ = estimate(BOX, picture(8, 8, frames=70))
     drawn = nodes["SDPoseAnnotatorDraw"].execute(poses=poses, **DRAW)
     assert len(drawn.args[0]) == 70
-    assert torch.equal(drawn.ui.image, drawn.args[0][:64])
+    assert torch.equal(torch.stack(drawn.ui["images"]), drawn.args[0][:64])
     made = nodes["SDPoseAnnotator"].execute(image=picture(), **ANNOTATE)
-    assert torch.equal(made.ui.image, made.args[0])
+    assert torch.equal(torch.stack(made.ui["images"]), made.args[0])
 
 
 def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: Any) -> None:

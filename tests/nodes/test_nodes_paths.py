@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -201,15 +199,3 @@ def test_no_tree_is_walked_to_see_whether_a_folder_changed(
     (deep.parents[1] / "1.png").write_text("xx")
     assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path="clip")[0][1] == 3
     assert nodes["SDPoseAnnotatorVideo"].fingerprint_inputs(path=None)[0] is None
-
-
-def test_names_in_the_text_of_a_node_are_no_html(inside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    server = types.ModuleType("server")
-    server.PromptServer = types.SimpleNamespace(  # type: ignore[attr-defined]
-        instance=types.SimpleNamespace(send_progress_text=lambda text, _: shown.append(text))
-    )
-    monkeypatch.setitem(sys.modules, "server", server)
-    node = types.SimpleNamespace(hidden=types.SimpleNamespace(unique_id="1"))
-    inside("nodes.host.info").show_text(node, "<a href=x>a & 'b'</a>")
-    assert shown == ["&lt;a href=x&gt;a &amp; 'b'&lt;/a&gt;"]

@@ -77,7 +77,7 @@ def test_animate_anyone_gives_one_map_per_frame_in_its_size(run: Any, image: tor
     assert len(sequence) == 12 and sequence.frame_rate == RATE and rate == 16.0
     assert pose_video.get_components().frame_rate == RATE
     assert all(frame.any() for frame in maps), "the dancer is in every frame"
-    assert "no model is connected" in info and "MoveNet" in info
+    assert info.startswith("Preview, not SDPose") and "MoveNet" in info
 
 
 def test_animate_anyone_says_the_same_of_frames_and_of_the_video(
@@ -292,24 +292,26 @@ def test_two_nodes_and_a_rerun_write_files_of_their_own(run: Any, base: Path, sh
     assert len(names_of(out)) == 9, "poses, pose video and its copy"
 
 
-def test_size_and_width_of_the_pose_video_and_no_copy(
+def test_size_and_width_of_the_pose_video_and_its_copy(
     run: Any, base: Path, short_clip: Any, input_error: type[Exception]
 ) -> None:
     clip = {"path": short_clip("sized.mp4"), "folder": "sized"}
     with pytest.raises(input_error, match="both width and height"):
         run("Video", **clip, width=64)
-    settings = {"width": 64, "height": 96, "fit": "stretch", "line_width": 3.0, "playable": False}
+    settings = {"width": 64, "height": 96, "fit": "stretch", "line_width": 3.0, "codec": "webm"}
     _, _, preview, _, info = run("Video", **clip, **settings)
     assert preview.shape == (1, 96, 64, 3)
-    assert names_of(base / "output" / "sized") == ["sized_00001.pose.npz", "sized_00001_kps.mp4"]
+    assert names_of(base / "output" / "sized") == ["sized_00001.pose.npz", "sized_00001_kps.webm"]
     assert "_kps_play" not in info
-    info = run("Video", **clip, **settings | {"playable": True, "keep_finished": True})[4]
+    info = run("Video", **clip, **settings | {"codec": "h264", "keep_finished": True})[4]
     assert names_of(base / "output" / "sized") == [
         "sized_00001.pose.npz",
-        "sized_00001_kps.mp4",
-        "sized_00001_kps_play.mp4",
+        "sized_00001_kps.webm",
+        "sized_00002.pose.npz",
+        "sized_00002_kps.mp4",
+        "sized_00002_kps_play.mp4",
     ]
-    assert "sized_00001_kps_play.mp4 (to look at)" in info
+    assert "sized_00002_kps_play.mp4 (to look at)" in info
 
 
 def test_two_videos_of_one_name_never_mix(run: Any, base: Path, short_clip: Any) -> None:

@@ -155,8 +155,8 @@ def test_a_preset_shows_itself_and_gives_poses(nodes: dict[str, type], run: Any)
     poses, keypoints, info = run("Preset", pose="waving", width=192, height=256)
     assert poses[0].size == SIZE and len(keypoints[0]["people"]) == 1 and "waving, 192 x 256" in info
     values = {"pose": "waving", "width": 192, "height": 256, "turn": 0, "mirror": False, "size": 0.8}
-    shown = nodes["SDPoseAnnotatorPreset"].execute(**values).ui.image
-    assert shown.shape == (1, 256, 192, 3) and shown.any()
+    [shown] = nodes["SDPoseAnnotatorPreset"].execute(**values).ui["images"]
+    assert shown.shape == (256, 192, 3) and shown.any()
 
 
 def test_in_betweens_of_two_presets(run: Any) -> None:

@@ -116,6 +116,11 @@ def test_links_and_pictures_of_a_help_page_lead_somewhere(name: str, language: s
     assert [target for target in targets if "://" not in target and not (DOCS / target).is_file()] == []
 
 
+def test_every_picture_of_the_help_pages_is_shown() -> None:
+    pages = "".join(page_of(name, language).read_text(encoding="utf-8") for name in SCHEMAS for language in LANGUAGES)
+    assert {path.name for path in (DOCS / "images").iterdir()} == set(re.findall(r"\(images/(.+?)\)", pages))
+
+
 def test_there_is_no_help_page_of_an_unknown_node() -> None:
     expected = {page_of(name, language) for name in SCHEMAS for language in LANGUAGES}
     assert set(DOCS.rglob("*.md")) == expected

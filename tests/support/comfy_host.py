@@ -1,7 +1,8 @@
 """A real ComfyUI for tests: started on the CPU with folders of its own, and this pack under a name with a space in it.
 
-It runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it. Nothing in its
-checkout is written to.
+It runs with the interpreter `COMFYUI_PYTHON`, or that of `venv` or `.venv` in its folder or beside it, and with the
+front end in the folder `COMFYUI_FRONTEND` (`comfyui_frontend_package/static`), or its own. Nothing in its checkout is
+written to.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from paths import GOLDEN, ROOT
 from PIL import Image
 
 COMFYUI_PATH = os.environ.get("COMFYUI_PATH")
+COMFYUI_FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 SCHEMAS = json.loads((GOLDEN / "node_schemas.json").read_text(encoding="utf-8"))
 
 
@@ -106,6 +108,7 @@ def running(base: Path) -> Iterator[Server]:
     comfyui, log = Path(str(COMFYUI_PATH)).resolve(), base / "comfy.log"
     command = [interpreter(comfyui), str(comfyui / "main.py"), "--cpu", "--listen", "127.0.0.1", "--port", str(port)]
     command += ["--base-directory", str(base), "--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
+    command += ["--front-end-root", str(Path(COMFYUI_FRONTEND).resolve())] if COMFYUI_FRONTEND else []
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=base, stdout=out, stderr=subprocess.STDOUT)
     server = Server(base, port, process, log)

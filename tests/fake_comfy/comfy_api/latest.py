@@ -68,6 +68,7 @@ class Schema:
     search_aliases: list[str] = field(default_factory=list)
     is_output_node: bool = False
     not_idempotent: bool = False
+    has_intermediate_output: bool = False
     essentials_category: str | None = None
 
     def __post_init__(self) -> None:
@@ -128,6 +129,9 @@ class PreviewImage:
 
     def __init__(self, image: Any, cls: type | None = None) -> None:
         self.image = image
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"images": list(self.image), "animated": (False,)}
 
 
 _TYPES = {

@@ -19,6 +19,8 @@ from make_synthetic_people import _plan, build_parser, main
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import InputError, MissingDependency
 from sdpose_core.files import _machine
+from sdpose_core.presets import PRESETS as NAMES
+from sdpose_core.presets import PRESETS_FILE
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.synthetic import dataset, scene
 from sdpose_training.synthetic.backgrounds import KINDS, random_object, sample_background
@@ -36,6 +38,7 @@ from sdpose_training.synthetic.poses import (
     mirrored,
     sample_pose,
 )
+from sdpose_training.synthetic.presets import PRESETS, preset_points
 from sdpose_training.synthetic.render import Camera, Canvas, corner_weights, look_at
 from sdpose_training.synthetic.styles import STYLES, Layers, finish
 
@@ -568,3 +571,15 @@ def test_coco_tools_read_the_annotations(tmp_path, package, body, monkeypatch):
             [{k: p[k] for k in ("image_id", "category_id", "keypoints")} | {"score": 1.0} for p in people]
         ).anns
     ) == len(people)
+
+
+# Presets
+
+
+@needs_anny
+@pytest.mark.slow
+def test_the_presets_are_those_of_the_body_model() -> None:
+    with np.load(PRESETS_FILE, allow_pickle=False) as file:
+        assert file["names"].tolist() == list(PRESETS) == list(NAMES)
+        assert file["keypoints"].tolist() == list(KEYPOINT_NAMES)
+        np.testing.assert_allclose(file["points"], preset_points(BodyModel()), atol=2e-3)

@@ -174,13 +174,7 @@ class LoadPoses(io.ComfyNode):
             category=widgets.FILES_CATEGORY,
             description="Loads poses from ComfyUI's input and output folders: .pose.npz, and JSON from OpenPose, pose "
             "editors and other nodes. A folder is read as one file per frame.",
-            search_aliases=[
-                *widgets.ALIASES,
-                "load keypoints",
-                "import json",
-                "load openpose json",
-                "edited poses",
-            ],
+            search_aliases=[*widgets.ALIASES, "load keypoints", "import json", "load openpose json"],
             inputs=[
                 io.Combo.Input(
                     "file",

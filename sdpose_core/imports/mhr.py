@@ -6,7 +6,7 @@ points of `openpose.goliath`. All are predicted, also where they are hidden, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -37,20 +37,26 @@ def poses_of_mhr(value: Mapping[str, Any]) -> list[Poses]:
 
     Raises `InputError` for people without `pred_keypoints_2d`, and for other numbers of points.
     """
-    h, w = _numbers(value["image_size"], "image_size").reshape(-1)[:2].tolist()
-    size = check_size([int(w), int(h)])
-    return [_frame(frame or (), number, size) for number, frame in enumerate(value["frames"])]
+    sides = _numbers(value["image_size"], "image_size").reshape(-1)
+    if len(sides) != 2 or not np.isfinite(sides).all():
+        raise InputError(f"image_size: expected height and width, got {value['image_size']!r:.80}")
+    size = check_size(sides[::-1].astype(np.int64))
+    return [_frame(() if frame is None else frame, number, size) for number, frame in enumerate(value["frames"])]
 
 
 def sequence_of_mhr(value: Mapping[str, Any], frame_rate: Fraction | None = None) -> PoseSequence:
     """The same as a sequence. People are tracked if the number of people differs between frames."""
     poses = poses_of_mhr(value)
+    if not poses:
+        raise InputError("SAM 3D Body: it has no frames: expected at least one")
     if len({len(frame or ()) for frame in value["frames"]}) == 1:
         return PoseSequence.from_poses(poses, frame_rate=frame_rate)
     return track_frames(poses, frame_rate)
 
 
-def _frame(people: Sequence[Any], number: int, size: tuple[int, int]) -> Poses:
+def _frame(people: Any, number: int, size: tuple[int, int]) -> Poses:
+    if not isinstance(people, (list, tuple)):
+        raise InputError(f"frame {number}: expected a list of people, got {type(people).__name__}")
     check_people(len(people), f"frame {number}")
     found = {
         place: _points(person, f"frame {number}, person {place}")

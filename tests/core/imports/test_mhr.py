@@ -71,11 +71,15 @@ def test_people_are_tracked_if_their_number_differs() -> None:
         (data([{"pred_keypoints_2d": np.zeros((127, 2))}]), "expected 70 points x, y, got shape .127, 2."),
         (data([person(pred_face_keypoints_2d=np.zeros((68, 2)))]), "expected 238 points x, y, got shape .68, 2."),
         (data([{"pred_keypoints_2d": "no"}]), "expected numbers"),
+        (data({"a": 1}), "frame 0: expected a list of people, got dict"),
+        ({"frames": [], "image_size": None}, "image_size: expected height and width, got None"),
+        ({"frames": [], "image_size": (4, 0)}, "at least 1 pixel"),
+        (data(), "expected at least one"),
     ],
 )
 def test_other_values_are_refused(value: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        poses_of_mhr(value)
+        sequence_of_mhr(value)
 
 
 def test_what_it_is_is_seen() -> None:

@@ -1,4 +1,4 @@
-"""`OnnxModel` runs an ONNX file with onnxruntime or OpenCV 5 behind one interface, and says which one it uses."""
+"""`OnnxModel` runs an ONNX file with onnxruntime, OpenCV 5 or PyTorch behind one interface, and says which one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .dependencies import installed
+from .dependencies import install_command, installed, opencv
 from .errors import CheckpointError, InputError, MissingDependency, one_line
 from .files import sha256_of
 
@@ -25,7 +25,7 @@ Provider = str | tuple[str, dict[str, Any]]
 PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider")
 """onnxruntime providers, in the order in which they are tried."""
 
-BACKENDS = ("onnxruntime", "cv2")
+BACKENDS = ("onnxruntime", "cv2", "torch")
 
 MAX_THREADS = 8
 """More do not make these small models faster."""
@@ -61,18 +61,18 @@ class OnnxModel:
         path: the `.onnx` file.
         providers: onnxruntime providers to try in order, by name or as (name, options); None: `PROVIDERS`. Unavailable
             ones are skipped. If one does not start, this is logged and noted, and the next one is tried.
-        backend: "onnxruntime" or "cv2" (cv2.dnn of OpenCV 5); None takes onnxruntime if it is installed, else cv2.
+        backend: "onnxruntime", "cv2" (cv2.dnn of OpenCV 5) or "torch"; None takes the first of them that is installed.
         max_threads: upper limit, together with the number of CPUs.
 
     Attributes:
-        backend: "onnxruntime 1.x CPUExecutionProvider" or "cv2.dnn 5.x".
+        backend: "onnxruntime 1.x CPUExecutionProvider", "cv2.dnn 5.x" or "PyTorch 2.x".
         inputs: a `Port` per input.
         metadata: text entries of the file (onnxruntime only).
         notes: a line for everything that was tried and failed.
 
     Raises:
         CheckpointError: the file is missing or damaged, or the backend cannot run it.
-        MissingDependency: neither onnxruntime nor OpenCV 5 is installed.
+        MissingDependency: none of onnxruntime, OpenCV 5 and PyTorch is installed, or not the one that was asked for.
         InputError: an unknown backend, or none of `providers` is available.
     """
 
@@ -118,21 +118,23 @@ class OnnxModel:
         return self._engine.run(inputs)
 
     def _start(self, providers: Sequence[Provider], backend: str | None, max_threads: int) -> _Engine:
-        if backend != "cv2" and installed("onnxruntime"):
+        if backend in (None, "onnxruntime") and installed("onnxruntime"):
             try:
                 import onnxruntime
             except ImportError as error:  # built for another system, or a shared library is missing
                 self._note(f"onnxruntime is installed but importing it failed: {error}")
             else:
                 return _OnnxRuntime(onnxruntime, self.path, providers, max_threads, self._note)
-        if backend != "onnxruntime" and _opencv_major() >= 5:
+        if backend in (None, "cv2") and _opencv_major() >= 5:
             return _OpenCV(self.path)
-        needed = {"onnxruntime": "onnxruntime", "cv2": "OpenCV 5 or later"}.get(backend or "")
+        if backend in (None, "torch") and installed("torch"):
+            return _Torch(self.path)
+        needed = {"cv2": "OpenCV 5 or later", None: "onnxruntime, OpenCV 5 or later, or PyTorch"}.get(backend, backend)
         found = [*self.notes, f"found OpenCV {_opencv_major()}"]
-        how = "-U opencv-python" if backend == "cv2" else '"sdpose-annotator[onnx]"'
+        how = install_command(backend or "onnxruntime", broken=backend == "cv2")
         raise MissingDependency(
-            f"running {self.path.name} needs {needed or 'onnxruntime, or OpenCV 5 or later'}, which is not installed "
-            f"({'; '.join(found)}). Install it with: pip install {how}"
+            f"running {self.path.name} needs {needed}, which is not installed ({'; '.join(found)}). "
+            f"Install it with: {how}"
         )
 
     def _note(self, text: str) -> None:
@@ -141,7 +143,7 @@ class OnnxModel:
 
 
 def _opencv_major() -> int:
-    import cv2  # OpenCV 4 cannot be used: its importer lacks GatherND, which MoveNet needs
+    cv2 = opencv()  # OpenCV 4 cannot be used: its importer lacks GatherND, which MoveNet needs
 
     return int(cv2.__version__.partition(".")[0])
 
@@ -247,7 +249,7 @@ class _OpenCV:
     metadata: Mapping[str, str] = {}
 
     def __init__(self, path: Path) -> None:
-        import cv2
+        cv2 = opencv()
 
         self._path = path
         self.description = f"cv2.dnn {cv2.__version__}"
@@ -255,8 +257,8 @@ class _OpenCV:
         content = np.fromfile(path, dtype=np.uint8)
         if _OTHER_FILES.search(content.data):
             raise CheckpointError(
-                f"{path} keeps weights in other files, and {self.description} would read any file that it names: "
-                "install onnxruntime"
+                f"{path} keeps weights in other files, and {self.description} would read any file that it names. "
+                f"Install onnxruntime: {install_command('onnxruntime')}"
             )
         try:
             self._net = cv2.dnn.readNetFromONNX(content)
@@ -264,18 +266,45 @@ class _OpenCV:
             raise _unusable(path, self.description, error) from None
         self.inputs = ports_of_dump(self._net.dump())
         if not self.inputs:
-            raise CheckpointError(f"{path}: {self.description} does not list the model's inputs: install onnxruntime")
+            raise CheckpointError(
+                f"{path}: {self.description} does not list the model's inputs. "
+                f"Install onnxruntime: {install_command('onnxruntime')}"
+            )
         self._outputs = self._net.getUnconnectedOutLayersNames()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """See `OnnxModel.run`."""
-        import cv2
+        cv2 = opencv()
 
         try:
             for name, array in inputs.items():
                 self._net.setInput(np.ascontiguousarray(array), name)
             return [np.array(output) for output in self._net.forward(self._outputs)]
         except cv2.error as error:
+            raise _cannot_run(self._path, self.description, error) from error
+
+
+class _Torch:
+    metadata: Mapping[str, str] = {}
+
+    def __init__(self, path: Path) -> None:
+        import torch
+
+        from .onnx_torch import FAULTS, Graph
+
+        self._path, self._faults = path, FAULTS
+        self.description = f"PyTorch {torch.__version__}"
+        try:
+            self._graph = Graph(path.read_bytes())
+        except FAULTS as error:
+            raise _unusable(path, self.description, error) from None
+        self.inputs = tuple(Port(name, shape) for name, shape in self._graph.inputs.items())
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """See `OnnxModel.run`."""
+        try:
+            return self._graph.run(inputs)
+        except self._faults as error:
             raise _cannot_run(self._path, self.description, error) from error
 
 

@@ -136,7 +136,7 @@ def _patcher_of(sdpose: SDPose) -> Any:
     import torch
 
     _use_comfy_layers(sdpose, on_cpu=comfy.model_management.get_torch_device().type == "cpu")
-    managed = torch.nn.Module()
+    managed = type("SDPose", (torch.nn.Module,), {})()  # ComfyUI's log names this class
     managed.sdpose = sdpose
     return comfy.model_patcher.CoreModelPatcher(
         managed,

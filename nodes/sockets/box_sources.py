@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
+from ...sdpose_core.dependencies import opencv
 from ...sdpose_core.errors import InputError, counted
 from ...sdpose_core.images import MAX_PIXELS, as_array, is_tensor
 from ...sdpose_core.openpose.layouts import is_frame
@@ -171,7 +172,7 @@ def _from_masks(source: Any, frames: int, size: tuple[int, int], meaning: str) -
 
 def _connected_parts(mask: np.ndarray) -> np.ndarray:
     """(H, W) bool -> (N, H, W) bool: its connected parts, from left to right."""
-    import cv2
+    cv2 = opencv()
 
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     large = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= max(MIN_PART_SHARE * mask.size, 1)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..detection.loading import load_detector
 from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses
@@ -138,7 +139,7 @@ def resolution_size(size: tuple[int, int], resolution: int) -> tuple[int, int]:
 
 
 def _resized(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    import cv2
+    cv2 = opencv()
 
     enlarging = size[0] > rgb.shape[1]
     return cv2.resize(rgb, size, interpolation=cv2.INTER_LANCZOS4 if enlarging else cv2.INTER_AREA)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..drawing.canvas import place
 from ..drawing.pose_maps import overlay
 from ..errors import InputError, SDPoseError
@@ -147,7 +148,7 @@ def thumbnails(image: np.ndarray, poses: Poses, side: int = THUMBNAIL, **look: A
         side: pixels of the longer side.
         look: see `draw_poses`.
     """
-    import cv2
+    cv2 = opencv()
 
     w, h = poses.size
     scale = side / max(w, h)

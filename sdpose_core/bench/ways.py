@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -22,6 +21,7 @@ from ..checkpoints.layouts import read_checkpoint
 from ..codec.crops import affine_crop, make_crop
 from ..codec.device_crops import CropJob, DeviceCropper
 from ..codec.heatmaps import decode_dark_udp, flip_back
+from ..dependencies import opencv
 from ..images import read_image
 from ..model.approximations import approximate
 from ..model.backbone import POSE, class_embedding_input
@@ -131,6 +131,7 @@ def _person(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
         pixels = read_image(picture)
         return pixels, np.array([0, 0, pixels.shape[1], pixels.shape[0]], np.float32)
     coarse = np.random.default_rng(_SEED).integers(0, 256, (27, 48, 3), np.uint8)
+    cv2 = opencv()
     return cv2.resize(coarse, _PICTURE_SIZE, interpolation=cv2.INTER_CUBIC), _BOX
 
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from ..checkpoints.published import find_weights, identify
-from ..dependencies import installed
+from ..dependencies import install_command, installed
 from ..detection.art_detector import art_detector_path
 from ..detection.loading import load_detector
 from ..errors import SDPoseError
@@ -65,7 +65,7 @@ def _opencv(versions: dict[str, str]) -> Iterator[str]:
 def _torch() -> Iterator[str]:
     missing = [name for name in ("torch", "diffusers") if not installed(name)]
     if missing:
-        yield f'SDPose: cannot run without {" and ".join(missing)}: pip install "sdpose-annotator[torch]"'
+        yield f"SDPose: cannot run without {' and '.join(missing)}: {install_command(*missing)}"
         return
     from ..model.devices import pick_device, pick_dtype
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..boxes import box_problem
+from ..dependencies import opencv
 from ..errors import InputError
 
 CROP_MODES = ("affine", "stretch_native", "stretch_demo")
@@ -132,7 +133,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) ->
 
     Pictures too long for OpenCV (webtoons, panoramas) are cut first. Raises `InputError` if the part is still too long.
     """
-    import cv2
+    cv2 = opencv()
 
     if max(image.shape[:2]) > _OPENCV_SIDE:
         image, matrix = _needed_part(image, matrix, output_size)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..errors import CheckpointError
 from ..files import sha256_of
 from ..images import check_image
@@ -96,7 +97,7 @@ class YoloxDetector:
 
 def letterbox(image: np.ndarray, input_size: tuple[int, int]) -> tuple[np.ndarray, float]:
     """Fit a picture into the top left of `input_size` (w, h), gray 114 elsewhere -> (h, w, 3) uint8, scale."""
-    import cv2
+    cv2 = opencv()
 
     (h, w), (out_w, out_h) = image.shape[:2], input_size
     ratio = min(out_w / w, out_h / h)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..errors import InputError
 from ..poses import Poses
 
@@ -34,7 +35,7 @@ def place(poses: Poses, size: tuple[int, int], fit: str = "pad") -> Poses:
 
 def place_picture(image: np.ndarray, size: tuple[int, int], fit: str = "pad") -> np.ndarray:
     """The picture on a canvas of `size` (w, h), mapped as `place` maps the poses."""
-    import cv2
+    cv2 = opencv()
 
     h, w = image.shape[:2]
     if (w, h) == size:

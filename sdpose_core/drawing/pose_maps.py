@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..errors import InputError
 from ..images import check_pixels
 from ..openpose.order import OpenPosePerson, people
@@ -122,7 +123,7 @@ def comparison(
 
     Raises `InputError` as `overlay`.
     """
-    import cv2
+    cv2 = opencv()
 
     _check_picture(image, poses.size, "picture")
     if (size := compared_size(poses.size)) != poses.size:
@@ -150,7 +151,7 @@ def _draw(
     look: _Look,
     body_only: bool,
 ) -> np.ndarray:
-    import cv2
+    cv2 = opencv()
 
     figures = look.style
     w, h = size = _check_size(size or canvas_size)

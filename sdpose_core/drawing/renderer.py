@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..openpose.order import OPENPOSE_18_NAMES, OpenPosePerson
 from ..skeletons import HEAD
 from .styles import Canvas, Color, Style
@@ -113,7 +114,7 @@ class Renderer:
         return ("head" if HEAD_POINTS.intersection(joints) else "body") in self.parts
 
     def _limb(self, start: np.ndarray, end: np.ndarray, color: Color) -> None:
-        import cv2
+        cv2 = opencv()
 
         if not (start[2] and end[2]):
             return
@@ -161,7 +162,7 @@ class Renderer:
                 self._dot(point, radius, (0, 0, 255))
 
     def _finger(self, start: np.ndarray, end: np.ndarray, color: tuple[float, ...]) -> None:
-        import cv2
+        cv2 = opencv()
 
         if not (self._off_edge(start) and self._off_edge(end) and self._inside(start) and self._inside(end)):
             return
@@ -180,7 +181,7 @@ class Renderer:
                 self._dot(point, radius, (255, 255, 255))
 
     def _dot(self, point: np.ndarray, radius: int, color: Sequence[float]) -> None:
-        import cv2
+        cv2 = opencv()
 
         if point[2] and self._inside(point):
             shade = [int(c * self._light(point)) for c in color]

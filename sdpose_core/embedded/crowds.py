@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from .. import boxes as box_tools
+from ..dependencies import opencv
 from ..oks import oks
 from ..skeletons import COCO_17
 
@@ -44,7 +45,7 @@ def doubles(poses: Sequence[Pose], boxes: Sequence[np.ndarray]) -> Iterator[tupl
 
 def without(image: np.ndarray, pose: Pose, box: np.ndarray) -> np.ndarray:
     """The RGB picture with the head, torso and limbs of a person in a box (4,) painted black."""
-    import cv2
+    cv2 = opencv()
 
     result = image.copy()
     points = _seen(pose).clip(-(2**15), 2**15)

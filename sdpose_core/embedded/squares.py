@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..dependencies import opencv
+
 
 def square_around(box: np.ndarray, padding: float) -> tuple[tuple[float, float], float]:
     """Center (x, y) and side of the square around a box (x1, y1, x2, y2, ...): `padding` times its longer side."""
@@ -21,7 +23,7 @@ def square_crop(
 
     Where it reaches beyond the picture, it has the gray value `outside`.
     """
-    import cv2
+    cv2 = opencv()
 
     left, top = center[0] - side / 2, center[1] - side / 2
     x0, y0 = max(0, math.floor(left) - 1), max(0, math.floor(top) - 1)
@@ -68,7 +70,7 @@ class Square:
         """The square with its own "up" upward -> RGB uint8 (pixels, pixels, 3), black outside the picture."""
         if self.turn == 0:
             return square_crop(image, self.center, self.side, pixels)
-        import cv2
+        cv2 = opencv()
 
         wider = abs(math.cos(self.turn)) + abs(math.sin(self.turn))  # the upright square around the turned one
         around = math.ceil(pixels * wider)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.published import find_weights, identify
-from ..dependencies import installed
+from ..dependencies import install_command, installed
 from ..errors import CheckpointError, InputError, MissingDependency
 from ..options import with_settings
 from .crop_jobs import Estimator
@@ -116,7 +116,7 @@ def _need_torch(name: str) -> None:
     if absent:
         raise MissingDependency(
             f"SDPose ({name!r}) needs {' and '.join(absent)}, which this Python does not have: "
-            'pip install "sdpose-annotator[torch]" (or use the preview: --model preview)'
+            f"{install_command(*absent)} (or use the preview: --model preview)"
         )
 
 
@@ -131,7 +131,7 @@ def _find_any(search: Sequence[str | Path]) -> tuple[Path | None, str]:
             return path, ""
         return None, (
             f"SDPose weights found ({path}), but torch or diffusers is not installed: using the preview "
-            '(MoveNet and MediaPipe), not SDPose; pip install "sdpose-annotator[torch]"'
+            f"(MoveNet and MediaPipe), not SDPose; {install_command('torch', 'diffusers')}"
         )
     return None, (
         "no SDPose weights on this machine: using the preview (MoveNet and MediaPipe), not SDPose; "

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..errors import InputError
 from ..poses import PoseSequence
 from ..sequences.tracks import split_tracks
@@ -137,7 +138,7 @@ def _into_picture(squares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _crop(frame: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    import cv2
+    cv2 = opencv()
 
     if not np.isfinite(box).all():
         return np.zeros((size, size, 3), np.uint8)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..drawing.canvas import place
 from ..drawing.pose_maps import draw_poses
 from ..errors import InputError
@@ -210,7 +211,7 @@ class ExportJob:
 
     def pose_map(self, poses: Poses) -> np.ndarray:
         """The pose map of poses on the canvas: RGB uint8 (h, w, 3)."""
-        import cv2
+        cv2 = opencv()
 
         style, (w, h), threshold = self.profile.style, self.pose_map_size(), self.min_score(poses)
         if style is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dependencies import opencv
 from ..errors import InputError
 from ..images import read_image
 from ..inputs import pictures_in
@@ -97,7 +98,7 @@ class Pictures:
 
 
 def _encoded(rgb: np.ndarray, width: int) -> bytes:
-    import cv2
+    cv2 = opencv()
 
     h, w = rgb.shape[:2]
     if max(h, w) > MAX_SIDE:

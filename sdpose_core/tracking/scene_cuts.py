@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..dependencies import opencv
+
 GRID, BLOCK, BINS = 6, 8, 16
 """A frame is reduced to GRID x GRID blocks of BLOCK x BLOCK gray pixels, each a histogram of BINS bins."""
 
@@ -51,7 +53,7 @@ class SceneCuts:
 
 def _block_histograms(image: np.ndarray) -> np.ndarray:
     """(GRID * GRID, BINS) histograms of gray, blurred so that a small brightness change stays small."""
-    import cv2
+    cv2 = opencv()
 
     side = GRID * BLOCK
     gray = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)

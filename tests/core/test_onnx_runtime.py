@@ -1,4 +1,4 @@
-"""ONNX files on onnxruntime and on OpenCV: the same numbers, the choice said, one line for what cannot be used."""
+"""ONNX files on onnxruntime, OpenCV, PyTorch: the same numbers, the choice said, one line for what cannot be used."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import onnx_files
 import onnxruntime
 import pytest
+import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 import sdpose_core.onnx_runtime as rooms
@@ -21,7 +22,7 @@ ASSETS = Path(rooms.__file__).parent / "assets"
 YOLOX, MOVENET = ASSETS / "yolox_nano.onnx", ASSETS / "movenet_thunder_f16.onnx"
 
 needs_opencv_5 = pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason=f"OpenCV is {cv2.__version__}")
-BACKENDS = ["onnxruntime", pytest.param("cv2", marks=needs_opencv_5)]
+BACKENDS = ["onnxruntime", pytest.param("cv2", marks=needs_opencv_5), "torch"]
 
 
 def message(number: int, content: bytes | str | int) -> bytes:
@@ -49,21 +50,24 @@ def test_inputs_and_backend_are_told(backend: str) -> None:
     yolox, movenet = OnnxModel(YOLOX, backend=backend), OnnxModel(MOVENET, backend=backend)
     assert yolox.inputs == (Port("images", (1, 3, 416, 416)),)
     assert movenet.inputs == (Port("input:0", (1, 256, 256, 3)),)
-    version = {"onnxruntime": f"onnxruntime {onnxruntime.__version__}", "cv2": f"cv2.dnn {cv2.__version__}"}[backend]
-    assert yolox.backend.startswith(version)
+    names = {"onnxruntime": ("onnxruntime", onnxruntime), "cv2": ("cv2.dnn", cv2), "torch": ("PyTorch", torch)}
+    name, module = names[backend]
+    assert yolox.backend.startswith(f"{name} {module.__version__}")
     assert yolox.notes == []
 
 
-@needs_opencv_5
-def test_both_backends_give_the_same_numbers() -> None:
-    random = np.random.default_rng(0)
-    images = random.uniform(0, 255, (1, 3, 416, 416)).astype(np.float32)
-    crop = random.integers(0, 256, (1, 256, 256, 3)).astype(np.int32)
-    for path, inputs in ((YOLOX, {"images": images}), (MOVENET, {"input:0": crop})):
-        [expected] = OnnxModel(path, backend="onnxruntime").run(inputs)
-        [found] = OnnxModel(path, backend="cv2").run(inputs)
-        assert expected.std() > 0.01
-        np.testing.assert_allclose(found, expected, atol=1e-3)
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("path", sorted(ASSETS.glob("*.onnx")), ids=lambda path: path.stem)
+def test_all_backends_give_the_same_numbers(path: Path, backend: str) -> None:
+    model = OnnxModel(path, backend=backend)
+    [port] = model.inputs
+    highest = 255 if path in (YOLOX, MOVENET) else 1
+    picture = np.random.default_rng(0).uniform(0, highest, port.shape)
+    inputs = {port.name: picture.astype(np.int32 if path == MOVENET else np.float32)}
+    expected = OnnxModel(path, backend="onnxruntime").run(inputs)
+    assert expected[0].std() > 0.01
+    for found, wanted in zip(model.run(inputs), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3 * max(1, np.abs(wanted).max()))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -97,7 +101,7 @@ def test_weights_outside_the_folder_are_not_read(tmp_path: Path, backend: str, n
     path = with_other_file(tmp_path / "inside" / "m.onnx", name.format(root=tmp_path))
     with pytest.raises(CheckpointError) as error:
         OnnxModel(path, backend=backend)
-    assert "\n" not in str(error.value) and (backend != "cv2" or "keeps weights in other files" in str(error.value))
+    assert "\n" not in str(error.value) and (backend == "onnxruntime" or "weights in other files" in str(error.value))
 
 
 def test_weights_beside_the_file_are_read_by_onnxruntime(tmp_path: Path) -> None:
@@ -150,7 +154,7 @@ def test_damaged_files_are_one_clear_error(tmp_path: Path, backend: str, content
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("backend", [None, "onnxruntime", "cv2"])
+@pytest.mark.parametrize("backend", [None, "onnxruntime", "cv2", "torch"])
 def test_a_missing_file_or_a_folder(tmp_path: Path, backend: str | None) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
         with pytest.raises(CheckpointError, match="no such file"):
@@ -158,7 +162,7 @@ def test_a_missing_file_or_a_folder(tmp_path: Path, backend: str | None) -> None
 
 
 def test_unknown_backends_and_absent_providers_are_refused() -> None:
-    with pytest.raises(InputError, match="onnxruntime, cv2, got 'tensorrt'"):
+    with pytest.raises(InputError, match="onnxruntime, cv2, torch, got 'tensorrt'"):
         OnnxModel(YOLOX, backend="tensorrt")
     with pytest.raises(InputError, match="none of NoSuchProvider"):
         OnnxModel(YOLOX, providers=["NoSuchProvider"])
@@ -244,12 +248,27 @@ def test_opencv_runs_it_where_onnxruntime_is_absent_or_broken(
     assert (absent.backend, absent.notes) == (broken.backend, [])
 
 
+def test_pytorch_runs_it_where_onnxruntime_is_absent_and_opencv_is_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "__version__", "4.11.0")
+    monkeypatch.setattr(rooms, "installed", lambda name: name == "torch")
+    model = OnnxModel(YOLOX)
+    assert (model.backend, model.notes) == (f"PyTorch {torch.__version__}", [])
+
+
+def test_an_operator_that_pytorch_is_not_asked_for_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model_of("Softplus", 4))
+    with pytest.raises(CheckpointError, match=r"m\.onnx cannot be loaded by PyTorch .*\(operator Softplus\)"):
+        OnnxModel(path, backend="torch")
+
+
 @pytest.mark.parametrize(
     ("backend", "expected"),
     [
-        (None, r"needs onnxruntime, or OpenCV 5.*found OpenCV 4.*sdpose-annotator\[onnx\]"),
+        (None, r"needs onnxruntime, OpenCV 5 or later, or PyTorch.*found OpenCV 4.*sdpose-annotator\[onnx\]"),
         ("onnxruntime", r"needs onnxruntime, which.*sdpose-annotator\[onnx\]"),
-        ("cv2", r"needs OpenCV 5 or later, which.*pip install -U opencv-python"),
+        ("cv2", r"needs OpenCV 5 or later, which.*pip install .*opencv-python-headless"),
+        ("torch", r"needs torch, which.*sdpose-annotator\[torch\]"),
     ],
 )
 def test_nothing_to_run_it_names_what_to_install(

@@ -90,6 +90,7 @@ def test_every_other_command_is_known() -> None:
     contributing = {
         "pre-commit install", "pytest", "pytest tests/core/drawing", "ruff check .", "ruff format --check .",
         "PYTHONPATH=training lint-imports", "mypy", "bash .ci/run",
+        "COMFYUI_PATH=/path/to/ComfyUI pytest -m comfy tests/nodes",
     }  # fmt: skip
     benchmarks = {
         "python benchmarks/memory_of_many_runs.py",

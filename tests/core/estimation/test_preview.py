@@ -27,6 +27,7 @@ ASTRONAUT_BOX = np.array([[11, 20, 369, 507]], np.float32)
 BACKENDS = [
     "onnxruntime",
     pytest.param("cv2", marks=pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="needs OpenCV 5")),
+    "torch",
 ]
 
 

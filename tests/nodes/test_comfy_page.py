@@ -174,6 +174,8 @@ def test_the_sentence_of_an_error_is_read(page: ComfyPage, path: str, sentence: 
     assert lines(page, VIDEO)[0].startswith(sentence)
     seen = page.page.locator("body").inner_text()
     assert "custom_nodes" not in seen and str(Path(page.server.base)) not in seen and "sdpose_core" not in seen
+    page.page.evaluate("app.api.dispatchEvent(new CustomEvent('execution_start', { detail: { prompt_id: 'next' } }))")
+    assert page.page.locator(".sdpose_text").inner_text() == "", "a run that may not reach the node"
 
 
 def test_an_error_is_shown_by_its_short_name(server: Server) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sdpose_core.annotate.clip import annotate_frames
+from sdpose_core.annotate.clip_options import ClipOptions
 from sdpose_core.annotate.images import annotate_images
 from sdpose_core.cli.main import main as sdpose
 from sdpose_core.detection.loading import load_detector
@@ -21,14 +23,18 @@ from sdpose_core.drawing.canvas import place
 from sdpose_core.drawing.pose_maps import draw_poses
 from sdpose_core.drawing.styles import STYLES, TRAINED_SIDE
 from sdpose_core.estimation.loading import load_estimator
+from sdpose_core.exports.faces import face_boxes, face_crops
 from sdpose_core.images import read_image, write_png
 from sdpose_core.poses import Poses
+from sdpose_core.retarget.fitting import retarget
+from sdpose_core.sequences.selection import keep_points, select_person
 from sdpose_core.video.opening import open_video
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 OUT = Path(__file__).resolve().parent
 HELP = OUT.parent / "web" / "docs" / "images"
 HEIGHT = 300
+SMALL = 200
 GAP = 6
 ROWS = {
     "anime_sylvie": "a drawing; overlay; pose map",
@@ -37,6 +43,7 @@ ROWS = {
 }
 DANCER_FRAME = 30
 PORTRAITS = ("anime_sylvie.png", "astronaut.png", "grace_hopper.jpg")
+HELP_FRAMES = (6, 21, 36)
 HELP_STYLES = ("controlnet", "xinsir", "sdpose_native", "wan_animate", "musepose", "mimicmotion")
 
 
@@ -100,8 +107,12 @@ def first_screen() -> None:
 
 
 def posed(*names: str) -> list[tuple[np.ndarray, Poses]]:
+    """Pictures of the tests with the preview's poses."""
+    return estimated([read_image(DATA / name) for name in names])
+
+
+def estimated(images: list[np.ndarray]) -> list[tuple[np.ndarray, Poses]]:
     """Pictures with the preview's poses."""
-    images = [read_image(DATA / name) for name in names]
     poses = annotate_images(images, estimator=load_estimator("preview"), detector=load_detector("yolox"))
     return list(zip(images, poses, strict=True))
 
@@ -128,14 +139,52 @@ def boxed(image: np.ndarray) -> np.ndarray:
     return labeled(fitted(canvas), ", ".join(f"person {score:.2f}" for score in scores))
 
 
-def node_results() -> None:
-    maps = [view for image, poses in posed(*PORTRAITS[:2]) for view in (image, draw_poses(poses))]
-    save("SDPoseAnnotator_result.jpg", row([fitted(view) for view in maps]), HELP)
-    save("SDPoseAnnotatorDetect_result.jpg", row([boxed(read_image(DATA / name)) for name in PORTRAITS]), HELP)
-    save("SDPoseAnnotatorDraw_result.jpg", row(in_styles(200, HELP_STYLES)), HELP)
+def stacked(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows below each other on white, in the middle."""
+    width = max(image.shape[1] for image in rows)
+    return np.concatenate([centered(image, width) for image in rows])[:-GAP]
+
+
+def help_picture(node: str, *rows: list[np.ndarray]) -> None:
+    """What goes into a node and what comes out, small enough for the help panel: a few pictures in each row."""
+    save(f"{node}_result.jpg", stacked([row(images) for images in rows]), HELP)
+
+
+def pictures_of_images() -> None:
+    [(anime, drawn), (photo, taken)] = posed(*PORTRAITS[:2])
+    pairs = [[fitted(image), fitted(draw_poses(poses))] for image, poses in ((anime, drawn), (photo, taken))]
+    help_picture("SDPoseAnnotator", *pairs)
+    help_picture("SDPoseAnnotatorDetect", [boxed(read_image(DATA / name)) for name in PORTRAITS[:2]])
+    help_picture("SDPoseAnnotatorReview", [fitted(read_image(OUT / "review.jpg"), 440)])  # make_review_picture.py
+    styles = in_styles(190, HELP_STYLES)
+    help_picture("SDPoseAnnotatorDraw", styles[:3], styles[3:])
+    help_picture("SDPoseAnnotatorFilter", [pairs[0][1], fitted(draw_poses(keep_points(drawn, ("body", "head"))))])
+    [(both, people)] = estimated([row([fitted(anime, 700), fitted(photo, 700)])])
+    views = [both, draw_poses(people), draw_poses(select_person(people, "leftmost"))]
+    help_picture("SDPoseAnnotatorSelectPerson", *[[fitted(view)] for view in views])
+
+
+def pictures_of_videos() -> None:
+    """Of the nodes for videos: frames above, what comes out below."""
+    character = posed(PORTRAITS[0])[0][1]
+    with open_video(DATA / "dancer.mp4") as video:
+        frames = [frame for frame in video.frames() if frame.index <= HELP_FRAMES[-1]]
+        rate = video.info.frame_rate
+    models = {"estimator": load_estimator("preview"), "detector": load_detector("yolox")}
+    clip = annotate_frames(iter(frames), **models, options=ClipOptions(), frame_rate=rate)
+    poses, images = list(clip.frames()), [frame.image for frame in frames]
+    seen = [fitted(images[index], SMALL) for index in HELP_FRAMES]
+    maps = [fitted(draw_poses(poses[index]), SMALL) for index in HELP_FRAMES]
+    help_picture("SDPoseAnnotatorVideo", seen, maps)
+    fit = list(retarget(clip, character).frames())
+    help_picture("SDPoseAnnotatorRetarget", maps, [fitted(draw_poses(fit[index]), SMALL) for index in HELP_FRAMES])
+    boxes = face_boxes(clip, int(clip.track_ids.max()))
+    faces = list(face_crops(iter(images), boxes, 256))
+    help_picture("SDPoseAnnotatorFaceCrops", seen, [fitted(faces[index], SMALL) for index in HELP_FRAMES])
 
 
 if __name__ == "__main__":
     first_screen()
     styles()
-    node_results()
+    pictures_of_images()
+    pictures_of_videos()

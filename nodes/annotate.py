@@ -34,7 +34,15 @@ class Annotate(io.ComfyNode):
             category=widgets.IMAGE_CATEGORY,
             description="Image in, pose map out: finds the people, estimates their poses and draws them for "
             "ControlNet. With Load SDPose Model it runs SDPose; without a model, the small preview model of this pack.",
-            search_aliases=[*widgets.ESTIMATING, "multi-person", "controlnet", "pose map", "anime pose"],
+            search_aliases=[
+                *widgets.ESTIMATING,
+                "openpose",
+                "dwpose",
+                "multi-person",
+                "controlnet pose",
+                "pose map",
+                "anime pose",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input(

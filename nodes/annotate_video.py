@@ -47,7 +47,16 @@ class AnnotateVideo(io.ComfyNode):
             description="Video in, pose video and pose sequence out. The frames are streamed, so a long video needs no "
             "more memory than a short one. After a cancel or a crash, queue it again: it resumes where it stopped. "
             "Earlier results are never overwritten.",
-            search_aliases=[*widgets.ESTIMATING, "driving video", "long video", "pose video", "batch", "resume"],
+            search_aliases=[
+                *widgets.ESTIMATING,
+                "video openpose",
+                "video dwpose",
+                "driving video",
+                "long video",
+                "pose video",
+                "batch",
+                "resume",
+            ],
             inputs=[
                 io.Video.Input("video", optional=True, tooltip="For example from Load Video. Or enter a file in path."),
                 io.String.Input(

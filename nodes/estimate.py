@@ -56,7 +56,15 @@ class EstimatePoses(io.ComfyNode):
             category=widgets.IMAGE_CATEGORY,
             description="Estimates the pose of the person in each box. People from many frames share a batch. A frame "
             "without boxes stays empty unless if_nobody says otherwise.",
-            search_aliases=[*widgets.ESTIMATING, "multi-person", "whole body", "hands", "face landmarks"],
+            search_aliases=[
+                *widgets.ESTIMATING,
+                "estimate openpose",
+                "estimate dwpose",
+                "multi-person",
+                "whole body",
+                "hands",
+                "face landmarks",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="One image or a batch of frames."),
                 PoseModel.Input("model", tooltip="From Load SDPose Model."),

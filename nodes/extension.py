@@ -11,6 +11,7 @@ from .boxes import BoxesFrom
 from .detect import DetectPersons
 from .draw import DrawPoses
 from .estimate import EstimatePoses
+from .example import LoadExample
 from .faces import FaceCrops
 from .files import LoadPoses, SavePoses
 from .host.folders import register_folder, serve_help_and_graphs, warn_if_old
@@ -45,6 +46,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     ExportSequence,
     LoadSequence,
     FaceCrops,
+    LoadExample,
 )
 
 

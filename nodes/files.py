@@ -53,7 +53,7 @@ class SavePoses(io.ComfyNode):
             category=widgets.FILES_CATEGORY,
             description="Saves poses to ComfyUI's output folder. .pose.npz keeps everything (scores, boxes, IDs); "
             "OpenPose JSON is for editors and other tools.",
-            search_aliases=[*widgets.ALIASES, "save keypoints", "export json", "openpose json"],
+            search_aliases=[*widgets.ALIASES, "save keypoints", "export json", "save openpose json"],
             inputs=[
                 poses_input(),
                 io.String.Input(
@@ -174,7 +174,7 @@ class LoadPoses(io.ComfyNode):
             category=widgets.FILES_CATEGORY,
             description="Loads poses from ComfyUI's input and output folders: .pose.npz, and JSON from OpenPose, pose "
             "editors and other nodes. A folder is read as one file per frame.",
-            search_aliases=[*widgets.ALIASES, "load keypoints", "import json", "openpose editor"],
+            search_aliases=[*widgets.ALIASES, "load keypoints", "import json", "load openpose json"],
             inputs=[
                 io.Combo.Input(
                     "file",

@@ -15,9 +15,14 @@ from .sockets.poses import MAX_SIDE
 
 CATEGORY = "SDPose Annotator"
 IMAGE_CATEGORY, VIDEO_CATEGORY, FILES_CATEGORY = (f"{CATEGORY}/{room}" for room in ("Image", "Video", "Files"))
-ALIASES = ["SDPose", "pose", "keypoints"]
-ESTIMATING = [*ALIASES, "pose estimation", "openpose", "dwpose", "skeleton", "preprocessor"]
-"""For the nodes that replace other estimators: a search for dwpose should list these, not the nodes around them."""
+ALIASES = ["keypoints"]
+"""For all nodes. The page searches names too, so that SDPose and pose find every node without an alias."""
+ESTIMATING = [*ALIASES, "pose estimation", "skeleton", "preprocessor"]
+"""For the nodes that replace other estimators.
+
+Of nodes with a word among their aliases the page lists short names first, except where other words stand before it:
+`openpose` and `dwpose` alone belong to SDPose Annotator, which should come first.
+"""
 IF_NOBODY = ("empty", "full-image", "previous")
 PARTS = {
     "all": ("body", "head", "hands", "face", "feet"),

@@ -2,6 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { language } from "./language.js";
 
 const NODE = "SDPoseAnnotatorReview";
 const NAME = "corrections"; // the input with the name under which the corrections are kept
@@ -23,11 +24,6 @@ const TEXTS = {
     unreachable: "ComfyUI 没有响应。",
   },
 };
-
-function language() {
-  const chosen = app.extensionManager?.setting?.get("Comfy.Locale") ?? navigator.language;
-  return String(chosen).startsWith("zh") ? "zh" : "en";
-}
 
 const theme = () => (app.extensionManager?.setting?.get("Comfy.ColorPalette") === "light" ? "light" : "dark");
 

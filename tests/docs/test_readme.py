@@ -130,10 +130,10 @@ def test_the_readme_is_short() -> None:
     assert len(README.encode()) <= README_BYTES
 
 
-def test_every_node_is_in_the_table_with_its_picture() -> None:
+def test_every_node_is_in_the_table() -> None:
     schemas = json.loads((ROOT / "tests" / "golden" / "node_schemas.json").read_text(encoding="utf-8"))
-    rows = dict(re.findall(r'^\| \*\*(.+?)\*\* \|.*<img src="(.+?)"', TEXTS["docs/comfyui.md"], flags=re.MULTILINE))
-    assert rows == {schema["display_name"]: f"../web/docs/images/{name}.jpg" for name, schema in schemas.items()}
+    rows = re.findall(r"^\| \*\*(.+?)\*\* \|", TEXTS["docs/comfyui.md"], flags=re.MULTILINE)
+    assert sorted(rows) == sorted(schema["display_name"] for schema in schemas.values())
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

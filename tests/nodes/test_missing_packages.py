@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +34,16 @@ def pip_line(error: BaseException) -> list[str]:
     text = str(error)
     assert "\n" not in text
     return shlex.split(text.partition("Install it with: ")[2])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_manager_installs_opencv_only_where_there_is_none(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if there else None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(command))
+    code = (ROOT / "install.py").read_text(encoding="utf-8")
+    exec(compile(code, "install.py", "exec"), {})
+    assert ran == ([] if there else [[sys.executable, "-m", "pip", "install", "opencv-python-headless"]])
 
 
 @pytest.mark.parametrize("name", ["Detect", "Draw"])

@@ -121,9 +121,14 @@ def test_every_choice_of_parts_draws_something_else(inside: Any) -> None:
             assert set(parts) == (said | implied) - ({"head"} if "no head" in choice else set()), choice
 
 
-def test_who_types_dwpose_finds_the_nodes_that_take_its_place_and_not_their_helpers(nodes: dict[str, type]) -> None:
-    """ComfyUI lists all that match, short names first: with the word on every node the right one is off the screen."""
-    found = {name for name, node in nodes.items() if "dwpose" in node.define_schema().search_aliases}
+@pytest.mark.parametrize("word", ["openpose", "dwpose"])
+def test_who_types_the_name_of_another_estimator_finds_the_annotator_first(nodes: dict[str, type], word: str) -> None:
+    """ComfyUI lists all that match, short names first, unless the word stands later: see test_comfy_widgets.py."""
+    aliases = {name: node.define_schema().search_aliases for name, node in nodes.items()}
+    assert {name for name, own in aliases.items() if any(alias.startswith(word) for alias in own)} == {
+        "SDPoseAnnotator"
+    }
+    found = {name for name, own in aliases.items() if any("dwpose" in alias for alias in own)}
     assert found == {"SDPoseAnnotator", "SDPoseAnnotatorEstimate", "SDPoseAnnotatorVideo"}
 
 

@@ -491,3 +491,13 @@ def test_a_trimmed_video_keeps_its_times(run: Any, video: Any, clip: Path, base:
     trimmed = run("Video", video=video(str(base / "paused.mp4"), start_time=0.25, duration=2.5), smooth=False)[1]
     assert np.diff(trimmed.pts).max() == pytest.approx(2 + 1 / 16, abs=0.001)
     assert (len(trimmed), trimmed.frame_rate) == (8, RATE)
+
+
+def test_an_example_is_a_picture_and_a_video(run: Any, nodes: dict[str, type]) -> None:
+    (entry,) = nodes["SDPoseAnnotatorExample"].define_schema().inputs
+    for example in entry.settings["options"]:
+        images, video = run("Example", example=example)
+        assert images.ndim == 4 and images.shape[-1] == 3 and images.std() > 0.1
+        assert len(images) == (45 if example.endswith(".mp4") else 1)
+        source = video.get_stream_source() if example.endswith(".mp4") else None
+        assert source is None or Path(source).name == example

@@ -33,7 +33,7 @@ def test_tests_training_and_pictures_of_the_docs_stay_out(packaged: list[str]) -
     assert not [file for file in packaged if file.startswith("docs/") and not file.endswith(".md")]
     for needed in ("LICENSE", "NOTICE", "README.md", "requirements.txt", "pyproject.toml"):
         assert needed in packaged
-    for folder in ("nodes", "sdpose_core", "web", "locales", "workflows"):
+    for folder in ("nodes", "sdpose_core", "web", "locales", "workflows", "subgraphs"):
         assert {file for file in git_files() if file.startswith(f"{folder}/")} <= set(packaged), folder
 
 

@@ -376,6 +376,18 @@ def test_a_cancelled_video_goes_on_where_it_was(
     np.testing.assert_array_equal(resumed.keypoints, undisturbed.keypoints)
 
 
+def test_canceling_takes_effect_before_the_next_picture_is_looked_at(inside: Any) -> None:
+    import comfy.model_management as management
+
+    options = inside("sdpose_core.detection.people").DetectorOptions()
+    detector = inside("nodes.clip_inputs").makers(None, None, "whole picture", options)[1]()
+    image = np.zeros((40, 30, 3), np.uint8)
+    management.interrupted = True
+    with pytest.raises(management.InterruptProcessingException):
+        detector.find(image)
+    assert detector.find(image).boxes[:, :4].tolist() == [[0, 0, 30, 40]]
+
+
 def test_videos_in_memory_and_trimmed(run: Any, video: Any, clip: Path, image: torch.Tensor, base: Path) -> None:
     from comfy_api.latest import InputImpl, Types
 

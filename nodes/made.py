@@ -1,4 +1,4 @@
-"""Pose Preset, Interpolate Poses: poses that no picture shows."""
+"""Preset Pose, Interpolate Poses: poses that no picture shows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .sockets.sequence import clip_outputs, clip_values, frame_rate_input, rate_
 
 
 class PosePreset(io.ComfyNode):
-    """Pose Preset."""
+    """Preset Pose."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SDPoseAnnotatorPreset",
-            display_name="Pose Preset",
+            display_name="Preset Pose",
             category=widgets.IMAGE_CATEGORY,
             description="A ready-made pose, seen from any side: for an image without a source picture, or as the start "
             "and end of Interpolate Poses. Body, feet and hands; of the face nose, eyes and ears.",

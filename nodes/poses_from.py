@@ -1,4 +1,4 @@
-"""Poses From Other Nodes."""
+"""Convert Poses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .sockets.sequence import describe, frame_rate_input, rate_from_socket, sequ
 
 
 class PosesFrom(io.ComfyNode):
-    """Poses From Other Nodes."""
+    """Convert Poses."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SDPoseAnnotatorPosesFrom",
-            display_name="Poses From Other Nodes",
+            display_name="Convert Poses",
             category=widgets.IMAGE_CATEGORY,
             description="Turns the poses of other nodes into poses of this pack: POSE_KEYPOINT, SAM 3D Body, the 308 "
             "points of Sapiens, and JSON text. Body, feet, hands and face, as far as the source has them.",

@@ -1,4 +1,4 @@
-"""Writes the poses of the node Pose Preset: sdpose_core/assets/pose_presets.npz.
+"""Writes the poses of the node Preset Pose: sdpose_core/assets/pose_presets.npz.
 
     python training/make_pose_presets.py --out sdpose_core/assets/pose_presets.npz
 
@@ -14,7 +14,7 @@ from sdpose_training.synthetic.presets import write_presets
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the poses of the node Pose Preset.")
+    parser = argparse.ArgumentParser(description="Write the poses of the node Preset Pose.")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .npz file")
     write_presets(parser.parse_args().out)
 

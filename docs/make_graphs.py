@@ -1,7 +1,8 @@
 """Make the example graphs, their subgraphs, inputs and thumbnails.
 
 `COMFYUI_PATH=/path/to/ComfyUI python docs/make_graphs.py` writes `workflows/`, `subgraphs/` and `tests/workflows_api/`.
-The schemas of ComfyUI's own nodes are those of that ComfyUI; the thumbnails are what the graphs give there.
+The schemas of ComfyUI's own nodes are those of that ComfyUI: take 0.26, as graphs of a newer one may not run in it. The
+thumbnails are what the graphs give there.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ called `diffusion_pytorch_model.safetensors`: rename it.
             image=source["image"], background="picture",
         )  # fmt: skip
         saved = self.save(drawn, "pose_map", "anime")
-        self.graph.place([source, model], [boxes, poses, kept], [drawn], [over], [saved])
+        checked = add("PreviewImage", images=over["pose_map"])
+        self.graph.place([source, model], [boxes, poses, kept], [drawn, over], [saved, checked])
         return f"""
 ## Anime and paintings
 
@@ -212,7 +214,7 @@ ID: one pose map for each person, to prompt them separately.
 ## Save, edit, reload
 
 **Save Poses** writes OpenPose JSON into `output/poses`. Run the graph once and press R. Edit the file in any
-OpenPose editor. {UNMUTE} and run again: **Load Poses** reads the file, and it is drawn at
+OpenPose editor. {UNMUTE}; then run again: **Load Poses** reads the file, and it is drawn at
 the size you set. Files in the `input` folder are listed too.
 
 {YOUR_IMAGE}"""
@@ -441,7 +443,7 @@ the name of a file in ComfyUI's input folder in *path*. After a cancel or a cras
 after the last finished part. The results are in `output/poses`.
 
 The built-in preview model runs at once; it is not SDPose. For SDPose, choose its weights in **Load SDPose Model**
-(the first example graph gets them)."""
+(the first example graph downloads them)."""
 
 
 EXAMPLES = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from .host.info import node_ui, tally
+from .host.info import BOXES, node_ui, tally
 from .sockets.box_sources import BBOX_FORMATS, MASK_MEANINGS, SOURCE_TYPES, filled_masks, people_of
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import count_and_size, tensor_from_masks
@@ -75,5 +75,5 @@ class BoxesFrom(io.ComfyNode):
         people, notes = people_of(source, frames, size, bbox_format=bbox_format, mask_meaning=mask_meaning)
         boxes = boxes_to_socket([frame.boxes for frame in people], [frame.track_ids for frame in people])
         masks = tensor_from_masks([filled_masks(frame, size) for frame in people]) if with_masks else None
-        info = "\n".join([tally(sum(map(len, boxes)), frames), *notes])
+        info = "\n".join([tally(sum(map(len, boxes)), frames, BOXES), *notes])
         return io.NodeOutput(boxes, masks, info, ui=node_ui(info))

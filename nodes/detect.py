@@ -13,7 +13,7 @@ from ..sdpose_core.detection import people
 from ..sdpose_core.detection.people import MIN_PERSON_SCORE, SURE, SURE_BOX, DetectorOptions, Found
 from ..sdpose_core.errors import counted
 from .host.folders import FOLDER, file_stamp, transformers_folders, weight_files, weight_path
-from .host.info import Stopwatch, nobody_found, node_ui, tally
+from .host.info import BOXES, Stopwatch, nobody_found, node_ui, tally
 from .host.progress import each_frame
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor
@@ -187,6 +187,6 @@ class DetectPersons(io.ComfyNode):
         found = find_people(finder, images_from_tensor(image))
         boxes = [image.boxes for image in found]
         people = sum(map(len, boxes))
-        did = f"{finder.name} | {tally(people, len(boxes))} | {watch.speed(len(boxes))}"
+        did = f"{tally(people, len(boxes), BOXES)} | {finder.name} | {watch.speed(len(boxes))}"
         info = "\n".join(filter(None, [nobody_found(people, "threshold"), did, *how_found(found)]))
         return io.NodeOutput(boxes_to_socket(boxes), info, ui=node_ui(info))

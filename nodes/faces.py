@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from . import widgets
 from .host.info import clip_preview, node_ui
 from .host.progress import each_frame
-from .select import chosen_ids
+from .select import chosen_ids, nobody_of
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
 from .sockets.sequence import clip_input, sequence_from_socket
@@ -99,13 +99,14 @@ class FaceCrops(io.ComfyNode):
         clip, notes = sequence_from_socket(sequence, size=images[0].shape[1::-1])
         if len(images) != len(clip):
             raise InputError(f"frames: {len(clip)} in sequence, {len(images)} in image: connect the same frames")
-        ids = chosen_ids(clip, person, people == EACH) or [-1]
-        results = [_face_of(images, clip, track, size, smooth, threshold) for track in ids]
+        ids = chosen_ids(clip, person, people == EACH)
+        results = [_face_of(images, clip, track, size, smooth, threshold) for track in ids or [-1]]
         faces, boxes, lines = (list(values) for values in zip(*results, strict=True))
-        info = "\n".join([*lines, *notes])
+        who = [f"ID {track}" for track in ids] or [nobody_of(clip, person, people == EACH)]
+        info = "\n".join([*(f"{name}: {line}" for name, line in zip(who, lines, strict=True)), *notes])
         shown = clip_preview(cls, [picture for batch in faces for picture in batch], clip.frame_rate)
         batches = [tensor_from_images(batch) for batch in faces]
-        return io.NodeOutput(batches, boxes, info, ids, ui=node_ui(info, shown))
+        return io.NodeOutput(batches, boxes, info, ids or [-1], ui=node_ui(info, shown))
 
 
 def _face_of(
@@ -121,5 +122,4 @@ def _face_of(
     faces = list(face_crops(each_frame(images), boxes, size))
     found = np.isfinite(boxes).all(axis=1)
     rows = [np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)]
-    who = "nobody" if track < 0 else f"ID {track}"
-    return faces, boxes_to_socket(rows), f"{who}: a face in {int(found.sum())} of {counted(len(clip), 'frame')}"
+    return faces, boxes_to_socket(rows), f"a face in {int(found.sum())} of {counted(len(clip), 'frame')}"

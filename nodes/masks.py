@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.drawing.canvas import place
+from ..sdpose_core.drawing.canvas import place, same_shape
 from ..sdpose_core.drawing.in_mask import FILLS, draw_in_mask
 from ..sdpose_core.errors import InputError, counted
 from ..sdpose_core.exports.person_masks import SHAPES
 from . import widgets
 from .host.info import clip_preview, node_ui, tally
 from .host.progress import each_frame
-from .select import chosen_ids, poses_input
+from .select import chosen_ids, nobody_of, poses_input
 from .sockets.images import images_from_tensor, masks_of, resized_masks, tensor_from_images, tensor_from_masks
 from .sockets.poses import is_sequence, poses_from_socket
 from .sockets.sequence import clip_input, sequence_from_socket
@@ -116,7 +116,13 @@ class PersonMasks(io.ComfyNode):
             made = person_masks(clip, chosen, shape=shape, margin=margin, blur=blur, threshold=threshold)
             stack = torch.stack([torch.from_numpy(mask) for mask in each_frame(made, len(clip))])
             stacks.append(stack)
-            who = "nobody" if track is None else "everybody" if track == -1 else f"ID {track}"
+            who = (
+                nobody_of(clip, person, people == EACH)
+                if track is None
+                else "everybody"
+                if track == -1
+                else f"ID {track}"
+            )
             covered = int(stack.flatten(1).any(dim=1).sum())
             lines.append(f"{who}: a mask in {covered} of {counted(len(clip), 'frame')}")
         info = "\n".join([*lines, *notes])
@@ -167,7 +173,11 @@ class DrawInMask(io.ComfyNode):
         images = images_from_tensor(image)
         size = (images[0].shape[1], images[0].shape[0])
         frames, notes = poses_from_socket(poses, size=size)
-        masks = resized_masks(masks_of(mask), size)
+        masks = masks_of(mask)
+        if not same_shape(masks.shape[:0:-1], size):
+            (w, h), (width, height) = masks.shape[:0:-1], size
+            notes = [*notes, f"mask is {w} x {h}, image is {width} x {height}: the mask is stretched"]
+        masks = resized_masks(masks, size)
         if len(frames) != len(images) or len(masks) not in (1, len(images)):
             found = f"{len(images)} in image, {len(masks)} in mask, {len(frames)} in poses"
             raise InputError(f"frames: {found}: connect the same frames")

@@ -69,7 +69,7 @@ class PosesFrom(io.ComfyNode):
             clip, notes = sequence_of_mhr(source, rate_from_socket(frame_rate)), []
             poses = clip.frames()
         else:
-            content = parse_json(source, "source") if isinstance(source, str) else source
+            content = parse_json(source, "source", "the JSON of a pose tool") if isinstance(source, str) else source
             poses, found = poses_from_socket(
                 content, swap_hands=swap_hands, size=canvas_of(canvas_width, canvas_height),
                 ask="set canvas_width and canvas_height",

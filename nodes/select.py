@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..sdpose_core.errors import counted
 from ..sdpose_core.sequences.selection import ORDERS, keep_people, keep_points, select_person
 from . import widgets
-from .host.info import node_ui, tally
+from .host.info import few, node_ui, tally
 from .sockets.poses import (
     PoseClip,
     PoseFrames,
@@ -20,6 +21,10 @@ from .sockets.poses import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+
     from ..sdpose_core.poses import Poses, PoseSequence
 
 
@@ -38,9 +43,11 @@ def pose_outputs() -> list[io.Output]:
     ]
 
 
-def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str], media: Any = None) -> io.NodeOutput:
-    """What `pose_outputs` declares; `media` is what the node shows beside its text."""
-    info = "\n".join([tally(sum(map(len, poses)), len(poses)), *notes])
+def pose_values(
+    node: Any, poses: list[Poses], threshold: float, notes: list[str], media: Any = None, first: Sequence[str] = ()
+) -> io.NodeOutput:
+    """What `pose_outputs` declares; `media` is what the node shows beside its text, `first` the text's first lines."""
+    info = "\n".join([*first, tally(sum(map(len, poses)), len(poses)), *notes])
     return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info, media))
 
 
@@ -51,13 +58,29 @@ def chosen_ids(clip: PoseSequence, person: int, each: bool) -> list[int]:
     """
     from ..sdpose_core.sequences.people import select_people
 
-    known = sorted({int(track) for track in clip.track_ids.ravel() if track >= 0})
+    known = ids_of([clip.track_ids])
     if each:
         return known
     if person >= 0:
         return [person] if person in known else []
     best = select_people(clip, "best score", max_people=1).track_ids
-    return sorted({int(track) for track in best.ravel() if track >= 0})
+    return ids_of([best])
+
+
+def ids_of(arrays: Iterable[np.ndarray]) -> list[int]:
+    """The IDs in arrays of track ids, in order; -1 is nobody."""
+    return sorted({int(track) for array in arrays for track in array.ravel() if track >= 0})
+
+
+def nobody_of(clip: PoseSequence, person: int, each: bool) -> str:
+    """What to say where `chosen_ids` is empty: that nobody is there, or that the one with this ID is not."""
+    known = ids_of([clip.track_ids])
+    return "nobody" if each or person < 0 or not known else no_such_id(person, known)
+
+
+def no_such_id(number: int, known: Sequence[int]) -> str:
+    """That nobody has this ID, and the IDs there are."""
+    return f"Nobody has ID {number} (IDs: {', '.join(few(map(str, known)))})"
 
 
 class SelectPerson(io.ComfyNode):
@@ -106,7 +129,16 @@ class SelectPerson(io.ComfyNode):
     @classmethod
     def execute(cls, poses: Any, by: str, number: int, x: int, y: int) -> io.NodeOutput:
         frames, notes = poses_from_socket(poses)
-        return pose_values(cls, [select_person(frame, by, number, (x, y)) for frame in frames], 0.3, notes)
+        chosen = [select_person(frame, by, number, (x, y)) for frame in frames]
+        gone = any(map(len, frames)) and not any(map(len, chosen))
+        return pose_values(cls, chosen, 0.3, notes, first=[_nobody_chosen(frames, by, number)] if gone else [])
+
+
+def _nobody_chosen(frames: Sequence[Poses], by: str, number: int) -> str:
+    """Why none of the people were chosen."""
+    if by == "id":
+        return no_such_id(number, ids_of(frame.track_ids for frame in frames))
+    return f"Nobody is number {number}: at most {counted(max(map(len, frames)), 'person', 'people')} per frame, from 0"
 
 
 class FilterPoses(io.ComfyNode):

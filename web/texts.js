@@ -59,7 +59,8 @@ function show(node, text, failed = false) {
   node.setDirtyCanvas?.(true, true);
 }
 
-const textIn = (output) => output?.[KEY]?.join("\n\n");
+// Of a node that ran once per entry of a list: each text once.
+const textIn = (output) => output?.[KEY] && [...new Set(output[KEY])].join("\n\n");
 
 // On the node, and in a message: the page's own message does not have the sentence in every version.
 function showError(node, sentence) {

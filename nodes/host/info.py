@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREVIEWED = 64
 FEW = 5
+BOXES = ("box", "boxes")
 
 
 NOT_SDPOSE = "Preview, not SDPose: connect Load SDPose Model"
@@ -81,9 +82,9 @@ def video_preview(path: Path, place: str) -> dict[str, Any]:
     return {"images": [file], "animated": (path.suffix != ".gif",)}
 
 
-def tally(people: int, frames: int) -> str:
-    """ "3 people in 1 frame"."""
-    return f"{counted(people, 'person', 'people')} in {counted(frames, 'frame')}"
+def tally(found: int, frames: int, what: tuple[str, str] = ("pose", "poses")) -> str:
+    """ "3 people in 1 frame"; of several frames, where somebody counts once in each, "90 poses in 45 frames"."""
+    return f"{counted(found, *(('person', 'people') if frames == 1 else what))} in {counted(frames, 'frame')}"
 
 
 def few(lines: Iterable[str]) -> list[str]:
@@ -111,10 +112,10 @@ class Stopwatch:
         return f"{seconds:.2f} s, {frames / seconds:.2f} frames/s"
 
     def describe(self, poses: Sequence[Poses], notes: Sequence[str] = (), first: Sequence[str] = ()) -> str:
-        """The first lines; model, device, dtype, people, seconds, frames per second; the notes, one per line."""
+        """The first lines; people, model, device, dtype, seconds, frames per second; the notes, one per line."""
         meta = poses[0].meta if poses else {}
         settings = meta.get("settings", {})
         where = " ".join(str(settings[key]) for key in ("device", "dtype") if key in settings)
         count = tally(sum(map(len, poses)), len(poses))
-        parts = [str(meta.get("model", "unknown model")), where, count, self.speed(len(poses))]
+        parts = [count, str(meta.get("model", "unknown model")), where, self.speed(len(poses))]
         return "\n".join([*first, " | ".join(part for part in parts if part), *notes, *_skipped(poses)])

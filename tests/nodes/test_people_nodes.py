@@ -50,7 +50,8 @@ def test_faces_of_one_person_are_one_batch(run: Any, two: Any) -> None:
         faces, boxes, _, ids = run("FaceCrops", image=video(), sequence=two, size=64, person=person)
         assert ids == [expected] and len(faces) == len(boxes) == 1
     faces, _, info, ids = run("FaceCrops", image=video(), sequence=two, size=64, person=5)
-    assert ids == [-1] and not faces[0].any() and info.startswith("nobody")
+    assert ids == [-1] and not faces[0].any()
+    assert info == "Nobody has ID 5 (IDs: 3, 8): a face in 0 of 3 frames"
 
 
 def test_masks_of_everybody_one_and_each(run: Any, two: Any) -> None:
@@ -67,7 +68,8 @@ def test_masks_of_everybody_one_and_each(run: Any, two: Any) -> None:
     [eight], ids, _ = run("PersonMasks", sequence=two, people="one person", person=8)
     assert ids == [8] and torch.equal(eight, each[1])
     [nobody], ids, info = run("PersonMasks", sequence=two, people="one person", person=5)
-    assert ids == [-1] and not nobody.any() and info == "nobody: a mask in 0 of 3 frames"
+    assert ids == [-1] and not nobody.any()
+    assert info == "Nobody has ID 5 (IDs: 3, 8): a mask in 0 of 3 frames"
 
 
 def test_masks_of_poses_and_of_pose_keypoint(run: Any, two: Any) -> None:
@@ -84,6 +86,18 @@ def test_ids_choose_the_same_person_in_select_person(run: Any, two: Any) -> None
     assert [frame.track_ids.tolist() for frame in poses] == [[8], [8], []]
 
 
+@pytest.mark.parametrize(
+    ("by", "number", "said"),
+    [
+        ("id", 5, "Nobody has ID 5 (IDs: 3, 8)"),
+        ("largest", 2, "Nobody is number 2: at most 2 people per frame, from 0"),
+    ],
+)
+def test_a_person_who_is_not_there_is_named(run: Any, two: Any, by: str, number: int, said: str) -> None:
+    poses, _, info = run("SelectPerson", poses=two, by=by, number=number)
+    assert not any(map(len, poses)) and info.splitlines() == [said, "0 poses in 3 frames"]
+
+
 # --- pose maps in a mask ---------------------------------------------------------------------------------------------
 
 
@@ -91,7 +105,7 @@ def test_ids_choose_the_same_person_in_select_person(run: Any, two: Any) -> None
 def test_the_control_video_for_vace(run: Any, two: Any, fill: str, level: float) -> None:
     [mask], _, _ = run("PersonMasks", sequence=two, people="one person", person=8)
     control, passed, info = run("DrawInMask", image=video(0.8), mask=mask, poses=two, fill=fill)
-    assert torch.equal(passed, mask) and info == "5 people in 3 frames"
+    assert torch.equal(passed, mask) and info == "5 poses in 3 frames"
     outside = mask == 0
     assert (control[outside] - 0.8).abs().max() < 0.003
     inside = control[~outside]
@@ -103,9 +117,12 @@ def test_the_control_video_for_vace(run: Any, two: Any, fill: str, level: float)
 def test_one_mask_for_all_frames_of_another_size(run: Any, two: Any) -> None:
     mask = torch.zeros(1, SIZE[1] // 2, SIZE[0] // 2)
     mask[:, :, : SIZE[0] // 4] = 1
-    control, passed, _ = run("DrawInMask", image=video(), mask=mask, poses=two)
+    control, passed, info = run("DrawInMask", image=video(), mask=mask, poses=two)
+    assert "stretched" not in info
     assert passed.shape == (FRAMES, SIZE[1], SIZE[0]) and passed[:, :, : SIZE[0] // 2].all()
     assert (control[:, :, SIZE[0] // 2 :] - 0.5).abs().max() < 0.003
+    _, _, info = run("DrawInMask", image=video(), mask=torch.zeros(1, 64, 64), poses=two)
+    assert info.splitlines()[1] == "mask is 64 x 64, image is 192 x 256: the mask is stretched"
 
 
 def test_other_numbers_of_frames_are_refused(run: Any, input_error: type[Exception], two: Any) -> None:

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..sdpose_core.detection.people import find_people
 from ..sdpose_core.sequences.short_tracks import MIN_SECONDS
 from . import detect
 from .host.model import PreviewModel
+from .host.progress import stop_if_interrupted
 from .sockets.poses import PoseModel
 
 if TYPE_CHECKING:
-    from ..sdpose_core.detection.people import DetectorOptions, PersonDetector
+    import numpy as np
+
+    from ..sdpose_core.detection.people import Detections, DetectorOptions, Found, PersonDetector
     from ..sdpose_core.estimation.crop_jobs import Estimator
     from ..sdpose_core.estimation.options import EstimatorOptions
 
@@ -95,7 +99,25 @@ def makers(
 ) -> tuple[Callable[[], Estimator], Callable[[], PersonDetector]]:
     """Two functions that make the estimator and the detector, called when the first frame needs them."""
     chosen = model or PreviewModel()
-    return lambda: chosen.estimator(options), lambda: detect.load(detector, detector_options)
+    return lambda: chosen.estimator(options), lambda: StoppableDetector(detect.load(detector, detector_options))
+
+
+class StoppableDetector:
+    """A detector that stops before a picture if the user cancels: dozens are seen before the poses of the first."""
+
+    def __init__(self, detector: PersonDetector) -> None:
+        self.name, self.meta = detector.name, detector.meta
+        self._detector = detector
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """See `PersonDetector.detect`."""
+        stop_if_interrupted()
+        return self._detector.detect(image)
+
+    def find(self, image: np.ndarray) -> Found:
+        """See `find_people`."""
+        stop_if_interrupted()
+        return find_people(self._detector, image)
 
 
 def asked(model: Any, options: EstimatorOptions, detector: str, detector_options: DetectorOptions) -> dict[str, Any]:

@@ -94,6 +94,12 @@ class EstimatorCalls:
             accept(job, poses, call.chunk)
         self._calls.popleft()
 
+    def raise_failure(self) -> None:
+        """Raise what a call failed with, long before its poses are needed."""
+        for call in self._calls:
+            if call.result.done():
+                call.result.result()
+
     def more(self, frame: Frame, boxes: np.ndarray) -> Poses:
         """Poses of more people of a frame, now, in boxes (N, 5)."""
 

@@ -235,7 +235,8 @@ class _Stream:
         return len(self._chunk.times)
 
     def add(self, frame: Frame, last: bool) -> None:
-        """Add the next frame."""
+        """Add the next frame. Raises what an earlier call of the estimator failed with."""
+        self.calls.raise_failure()
         if _size_of(frame) != self.facts.size:
             raise InputError(
                 f"frame {frame.index} is {_size_of(frame)}, the first is {self.facts.size}: expected one size"

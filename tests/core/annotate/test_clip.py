@@ -231,6 +231,27 @@ def test_an_error_of_any_stage_comes_out_and_no_thread_stays(stage: str) -> None
     assert threading.active_count() == before
 
 
+def test_overlapped_a_failing_estimator_is_not_noticed_a_chunk_later() -> None:
+    """Otherwise who cancels waits for dozens of frames to be detected."""
+
+    class Canceled(BaseException):
+        pass
+
+    class Canceling(FigureEstimator):
+        def estimate(self, *args: Any, **settings: Any) -> list[Poses]:
+            raise Canceled
+
+    class Slow(ColorDetector):
+        def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            time.sleep(0.01)
+            return super().detect(image)
+
+    detector = Slow()
+    with pytest.raises(Canceled):
+        list(estimate_frames(frames(200), Canceling(), detector, ClipOptions(chunk=64), overlap=True))
+    assert 64 <= detector.calls < 120
+
+
 def test_who_leaves_early_leaves_no_thread() -> None:
     before = threading.active_count()
     chunks = estimate_frames(frames(1000), FigureEstimator(), ColorDetector(), ClipOptions(chunk=8), overlap=True)

@@ -107,8 +107,9 @@ def runs(base: Path, number: int) -> Iterator[str]:
                 sizes.append(process.memory_info().rss / 1e6)
             yield f"resident memory after each of {number} runs, {what}: {' '.join(f'{size:.0f}' for size in sizes)} MB"
         for what, prompt in {"SDPose Annotator": prompt_of_frames(), "Annotate Video": prompt_of_video()}.items():
-            seconds = [cancel(server, prompt, after) for after in CANCEL_AFTER]
-            yield f"from the request to cancel {what} to its end: {' '.join(f'{s:.2f}' for s in seconds)} s"
+            ends = [cancel(server, process, prompt, after) for after in CANCEL_AFTER]
+            times = ", ".join(f"{wall:.2f} ({cpu:.2f})" for wall, cpu in ends)
+            yield f"seconds (CPU seconds) from the request to cancel {what} to its end: {times}"
 
 
 def write_long_clip(path: Path) -> None:
@@ -148,18 +149,18 @@ def prompt_of_video() -> dict[str, Any]:
     return {"1": node("SDPoseAnnotatorVideo", path="long.mp4")}
 
 
-def cancel(server: Server, prompt: dict[str, Any], after: float) -> float:
-    """Seconds from the request to cancel to the end of a run that has lasted `after` seconds."""
+def cancel(server: Server, process: Any, prompt: dict[str, Any], after: float) -> tuple[float, float]:
+    """Seconds, and CPU seconds of the server, from the request to cancel to the end of a run of `after` seconds."""
     number = server.queue(prompt)
     time.sleep(after)
     if not server.call("/queue")["queue_running"]:
         raise SystemExit(f"the run ended within {after:g} s: there is nothing to cancel")
-    asked = time.monotonic()
+    asked, before = time.monotonic(), sum(process.cpu_times()[:2])
     server.call("/interrupt", {})
     entry = server.wait(number)
     if "execution_interrupted" not in [kind for kind, _ in entry["status"]["messages"]]:
         raise SystemExit(f"the run was not canceled: {entry['status']['messages']}")
-    return time.monotonic() - asked
+    return time.monotonic() - asked, sum(process.cpu_times()[:2]) - before
 
 
 if __name__ == "__main__":

@@ -71,18 +71,22 @@ class Node:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(w, h) without the title, in the classic rendering."""
-        return WIDTH, self._height(*SMALL)
+        """(w, h) without the title, in the classic rendering, with advanced widgets folded unless one is changed."""
+        changed = any(self.values[name] != default(kind, more) for name, kind, more in self._advanced())
+        return WIDTH, self._height(*SMALL, folded=0 if changed else max(0, len(self._advanced()) - 1))
 
     @property
     def room(self) -> int:
-        """Height that the node may need after a run, with its title."""
+        """Height that the node may need after a run, with its title and everything unfolded."""
         return TITLE + self._height(*LARGE) + SHOWN.get(self.kind, 0)
 
-    def _height(self, slot: int, widget: int, text: int) -> int:
+    def _advanced(self) -> list[tuple[str, Any, dict[str, Any]]]:
+        return [entry for entry in self.inputs if is_widget(*entry[1:]) and entry[2].get("advanced")]
+
+    def _height(self, slot: int, widget: int, text: int, *, folded: int = 0) -> int:
         texts = sum(bool(settings.get("multiline")) for _, _, settings in self.inputs)
         slots = max(len(self.inputs) - len(self.widgets), len(self.outputs))
-        return slot * slots + widget * len(self.widgets) + text * texts + 20
+        return slot * slots + widget * (len(self.widgets) - folded) + text * texts + 20
 
     def api(self) -> dict[str, Any]:
         """The node as a prompt has it."""

@@ -158,9 +158,9 @@ called `diffusion_pytorch_model.safetensors`: rename it.
 ## Anime and paintings
 
 Detectors are often unsure about drawn people: **Detect Persons** then lets their poses decide, and if it finds
-nobody, `if_nobody` takes the whole picture. If somebody is missing, lower `min_person_score`, get the art detector
-with **Download SDPose Weights**, or give boxes or a mask through **Boxes From ...**. SDPose is made for such
-pictures; the preview model is not.
+nobody, `if_nobody` takes the whole picture. For somebody who is not found, lower `min_person_score`, get the art
+detector with **Download SDPose Weights**, or give boxes or a mask through **Boxes From ...**. SDPose is made for
+such pictures; the preview model is not.
 
 {YOUR_IMAGE}"""
 

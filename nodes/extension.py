@@ -18,6 +18,9 @@ from .host.folders import register_folder, serve_help_and_graphs, warn_if_old
 from .host.page import for_page
 from .host.reviews import serve_review_page
 from .load import DownloadWeights, LoadModel
+from .made import InterpolatePoses, PosePreset
+from .masks import DrawInMask, PersonMasks
+from .poses_from import PosesFrom
 from .replacements import register_replacements
 from .retarget import RetargetPoses
 from .review import ReviewPoses
@@ -47,6 +50,11 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LoadSequence,
     FaceCrops,
     LoadExample,
+    PersonMasks,
+    DrawInMask,
+    PosesFrom,
+    PosePreset,
+    InterpolatePoses,
 )
 
 

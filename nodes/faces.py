@@ -9,12 +9,18 @@ from comfy_api.latest import io
 from . import widgets
 from .host.info import clip_preview, node_ui
 from .host.progress import each_frame
+from .select import chosen_ids
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
 from .sockets.sequence import clip_input, sequence_from_socket
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+
+    from ..sdpose_core.poses import PoseSequence
+
+ONE, EACH = PEOPLE = ("one person", "each person")
 
 
 class FaceCrops(io.ComfyNode):
@@ -26,7 +32,7 @@ class FaceCrops(io.ComfyNode):
             node_id="SDPoseAnnotatorFaceCrops",
             display_name="Face Crops for Wan-Animate",
             category=widgets.VIDEO_CATEGORY,
-            description="Crops one person's face from every frame, as a steady square: the face video for Wan-Animate. "
+            description="Crops faces from every frame, as a steady square: the face video for Wan-Animate. "
             "While the face is turned away, the crop stays in place; before the face first appears, it is black.",
             search_aliases=[*widgets.ALIASES, "face video", "face bbox", "Wan Animate", "crop face"],
             inputs=[
@@ -48,40 +54,72 @@ class FaceCrops(io.ComfyNode):
                     advanced=True,
                 ),
                 widgets.threshold(),
+                io.Combo.Input(
+                    "people",
+                    optional=True,
+                    options=list(PEOPLE),
+                    default=ONE,
+                    tooltip="one person: the one set in person. each person: a list with the faces of every person in "
+                    "turn, by ID; the nodes after this one run once per person.",
+                ),
             ],
             outputs=[
-                io.Image.Output("faces", tooltip="One square image per frame."),
-                io.BoundingBox.Output("boxes", tooltip="Where the face is, per frame; empty before it first appears."),
-                io.String.Output("info", tooltip="The person's ID, and the number of frames with a face."),
+                io.Image.Output(
+                    "faces", is_output_list=True, tooltip="One square image per frame; for each person, a list of them."
+                ),
+                io.BoundingBox.Output(
+                    "boxes",
+                    is_output_list=True,
+                    tooltip="Where the face is, per frame; empty before it first appears.",
+                ),
+                io.String.Output("info", tooltip="For each person the ID and the number of frames with a face."),
+                io.Int.Output(
+                    "ids",
+                    is_output_list=True,
+                    tooltip="The ID of each person, for number in Select Person and person in Person Masks.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
-        cls, image: torch.Tensor, sequence: Any, person: int, size: int, smooth: float, threshold: float
+        cls,
+        image: torch.Tensor,
+        sequence: Any,
+        person: int,
+        size: int,
+        smooth: float,
+        threshold: float,
+        people: str = ONE,
     ) -> io.NodeOutput:
-        import numpy as np
-
-        from ..sdpose_core.errors import InputError, counted
-        from ..sdpose_core.exports.faces import face_boxes, face_crops
-        from ..sdpose_core.sequences.people import select_people
+        from ..sdpose_core.errors import InputError
 
         images = images_from_tensor(image)
         clip, notes = sequence_from_socket(sequence, size=images[0].shape[1::-1])
         if len(images) != len(clip):
             raise InputError(f"frames: {len(clip)} in sequence, {len(images)} in image: connect the same frames")
-        chosen = {"by": "best score"} if person < 0 else {"by": "id", "number": person}
-        one = select_people(clip, **chosen, max_people=1)
-        ids = one.track_ids[one.track_ids >= 0]
-        track_id = int(ids[0]) if ids.size else -1
-        boxes = face_boxes(clip, track_id, threshold=threshold, smooth_seconds=smooth)
-        faces = list(face_crops(each_frame(images), boxes, size))
-        found = np.isfinite(boxes).all(axis=1)
-        rows = [
-            np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)
-        ]
-        who = f"ID {track_id}" if ids.size else "nobody"
-        info = "\n".join([f"{who}: a face in {int(found.sum())} of {counted(len(clip), 'frame')}", *notes])
-        shown = clip_preview(cls, faces, clip.frame_rate)
-        return io.NodeOutput(tensor_from_images(faces), boxes_to_socket(rows), info, ui=node_ui(info, shown))
+        ids = chosen_ids(clip, person, people == EACH) or [-1]
+        results = [_face_of(images, clip, track, size, smooth, threshold) for track in ids]
+        faces, boxes, lines = (list(values) for values in zip(*results, strict=True))
+        info = "\n".join([*lines, *notes])
+        shown = clip_preview(cls, [picture for batch in faces for picture in batch], clip.frame_rate)
+        batches = [tensor_from_images(batch) for batch in faces]
+        return io.NodeOutput(batches, boxes, info, ids, ui=node_ui(info, shown))
+
+
+def _face_of(
+    images: list[np.ndarray], clip: PoseSequence, track: int, size: int, smooth: float, threshold: float
+) -> tuple[list[np.ndarray], list[Any], str]:
+    """The crops of one person (-1: nobody), the box of each frame, and a line for the info text."""
+    import numpy as np
+
+    from ..sdpose_core.errors import counted
+    from ..sdpose_core.exports.faces import face_boxes, face_crops
+
+    boxes = face_boxes(clip, track, threshold=threshold, smooth_seconds=smooth)
+    faces = list(face_crops(each_frame(images), boxes, size))
+    found = np.isfinite(boxes).all(axis=1)
+    rows = [np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)]
+    who = "nobody" if track < 0 else f"ID {track}"
+    return faces, boxes_to_socket(rows), f"{who}: a face in {int(found.sum())} of {counted(len(clip), 'frame')}"

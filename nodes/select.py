@@ -20,15 +20,14 @@ from .sockets.poses import (
 )
 
 if TYPE_CHECKING:
-    from ..sdpose_core.poses import Poses
+    from ..sdpose_core.poses import Poses, PoseSequence
 
 
-def poses_input(name: str = "poses") -> io.MultiType.Input:
-    return io.MultiType.Input(
-        name,
-        types=[PoseFrames, PoseClip, PoseKeypoint],
-        tooltip="Poses or a pose sequence from this pack, or POSE_KEYPOINT from any node or pose editor.",
-    )
+def poses_input(
+    name: str = "poses",
+    tooltip: str = "Poses or a pose sequence from this pack, or POSE_KEYPOINT from any node or pose editor.",
+) -> io.MultiType.Input:
+    return io.MultiType.Input(name, types=[PoseFrames, PoseClip, PoseKeypoint], tooltip=tooltip)
 
 
 def pose_outputs() -> list[io.Output]:
@@ -39,10 +38,26 @@ def pose_outputs() -> list[io.Output]:
     ]
 
 
-def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str]) -> io.NodeOutput:
-    """What `pose_outputs` declares."""
+def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str], media: Any = None) -> io.NodeOutput:
+    """What `pose_outputs` declares; `media` is what the node shows beside its text."""
     info = "\n".join([tally(sum(map(len, poses)), len(poses)), *notes])
-    return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info))
+    return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info, media))
+
+
+def chosen_ids(clip: PoseSequence, person: int, each: bool) -> list[int]:
+    """The IDs of the people to make something of: everybody's, one, or, for -1, that of the best score.
+
+    Empty if there is nobody, or no such ID.
+    """
+    from ..sdpose_core.sequences.people import select_people
+
+    known = sorted({int(track) for track in clip.track_ids.ravel() if track >= 0})
+    if each:
+        return known
+    if person >= 0:
+        return [person] if person in known else []
+    best = select_people(clip, "best score", max_people=1).track_ids
+    return sorted({int(track) for track in best.ravel() if track >= 0})
 
 
 class SelectPerson(io.ComfyNode):

@@ -67,6 +67,14 @@ function showError(node, sentence) {
   app.extensionManager?.toast?.add({ severity: "error", summary: node.title, detail: sentence, life: 10000 });
 }
 
+// Errors of earlier runs: this run may not reach their nodes.
+function forgetErrors() {
+  const root = app.rootGraph ?? app.graph;
+  for (const graph of [root, ...(root.subgraphs?.values() ?? [])]) {
+    for (const node of graph.nodes) if (widgetOf(node)?.element.dataset.failed === "true") show(node, "");
+  }
+}
+
 // What the server refuses before a run: {id: {class_type, errors}}, with INPUT - SENTENCE for each input that was checked.
 function showRefused(nodes) {
   for (const [id, { class_type: kind, errors }] of Object.entries(nodes ?? {})) {
@@ -96,6 +104,7 @@ app.registerExtension({
   name: "sdpose_annotator.texts",
   setup() {
     watchRefusals();
+    api.addEventListener("execution_start", forgetErrors);
     api.addEventListener("execution_error", ({ detail }) => {
       if (!detail.node_type?.startsWith(OURS)) return;
       const node = nodeOf(detail.node_id);

@@ -40,9 +40,13 @@ class Progress:
         stop_if_interrupted()
 
 
-def each_frame(items: Sequence[Any]) -> Iterator[Any]:
-    """The items one by one, with a progress bar. Stops between two of them if the user cancels."""
-    progress = Progress(len(items))
+def each_frame(items: Iterable[Any], total: int | None = None) -> Iterator[Any]:
+    """The items one by one, with a progress bar. Stops between two of them if the user cancels.
+
+    `total` is their number, for items whose number is not known yet.
+    """
+    total = len(items) if total is None and isinstance(items, Sequence) else total or 1
+    progress = Progress(total)
     for number, item in enumerate(items):
         yield item
-        progress(number + 1, len(items))
+        progress(number + 1, total)

@@ -1,7 +1,7 @@
 """The frames and people in parsed JSON, whatever tool wrote it: names of keys, nesting, lists of people.
 
 Read are POSE_KEYPOINT and OpenPose of all versions, pose editors (openpose-editor, OpenPose-Studio), MMPose's
-predictions, rtmlib's arrays, AlphaPose's lists and COCO keypoint results.
+predictions, rtmlib's arrays, AlphaPose's lists, COCO keypoint results and Sapiens' 308 points.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _FRAME_NAME = r"(?:([0-9]{1,9})|.*_([0-9]{12})_keypoints)(?:\.[A-Za-z0-9]+)?"
 
 _PART_OF = {
     "posekeypoints": "body", "bodykeypoints": "body", "keypoints": "body", "joints": "body",
+    "sapienskeypoints": "body",
     "handleftkeypoints": "left_hand", "lefthandkeypoints": "left_hand",
     "handrightkeypoints": "right_hand", "righthandkeypoints": "right_hand",
     "facekeypoints": "face", "footkeypoints": "feet", "feetkeypoints": "feet",
@@ -255,7 +256,16 @@ def _canvas_of(content: Mapping[str, Any]) -> tuple[int, int] | None:
         w, h = (number_of(content[key]) if key is not None else 0.0 for key in keys)
         if 1 <= w < 1e6 and 1 <= h < 1e6:
             return int(w), int(h)
-    return None
+    return _canvas_of_sapiens(content)
+
+
+def _canvas_of_sapiens(content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(w, h) in a file of Sapiens2, whose `image_size` is (h, w); `num_keypoints` tells it from other tools' files."""
+    size, count = _key_of(content, ("imagesize",)), _key_of(content, ("numkeypoints",))
+    if size is None or count is None or not isinstance(content[size], list | tuple) or len(content[size]) != 2:
+        return None
+    h, w = map(number_of, content[size])
+    return (int(w), int(h)) if 1 <= w < 1e6 and 1 <= h < 1e6 else None
 
 
 def _canvas_of_any(people: Iterable[Mapping[str, Any]]) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, counted
 from . import order
+from .goliath import GOLIATH_COUNT, MHR_COUNT, whole_body_of_goliath
 from .layouts import as_list, number_of, part_of, scores_of
 
 PIXELS, FRACTIONS, SIGNED = "pixels", "0..1", "-1..1"
@@ -39,8 +40,8 @@ OPENPOSE_BODY = len(order.OPENPOSE_18_NAMES)
 _BODY_EYES = [order.OPENPOSE_18_NAMES.index("right_eye"), order.OPENPOSE_18_NAMES.index("left_eye")]
 _BODY_18_OF_25 = [order.BODY_25_NAMES.index(name) for name in order.OPENPOSE_18_NAMES]
 _FEET_OF_25 = [order.BODY_25_NAMES.index(name) for name in order.FOOT_NAMES]
-_COUNTS = {"body": "17, 18, 24, 25, 26, 133 or 136", "face": "68, 69 or 70"}
-_WHOLE = {17: "COCO", 26: "Halpe", 133: "COCO-WholeBody", 136: "Halpe"}
+_COUNTS = {"body": "17, 18, 24, 25, 26, 70, 133, 136 or 308", "face": "68, 69 or 70"}
+_WHOLE = {17: "COCO", 26: "Halpe", 70: "MHR70", 133: "COCO-WholeBody", 136: "Halpe", 308: "Sapiens"}
 
 
 @dataclass
@@ -233,13 +234,16 @@ def _present(points: np.ndarray, units: str, place: str, notes: list[str]) -> np
 
 
 def _of_whole_body(raw: Mapping[str, np.ndarray], notes: list[str]) -> dict[str, np.ndarray] | None:
-    """Parts of a body in COCO's or Halpe's order with 17, 26, 133 or 136 points; None for another number."""
+    """Parts of a body in COCO's, Halpe's or Goliath's order with 17, 26, 70, 133, 136 or 308 points; None for another
+    number."""
     body = raw["body"]
     if len(body) not in _WHOLE:
         return None
     notes.append(f"{len(body)} body points, read as {_WHOLE[len(body)]}; the neck is the midpoint of the shoulders")
     whole = np.zeros((133, 3), np.float32)
-    if len(body) in (26, 136):
+    if len(body) in (MHR_COUNT, GOLIATH_COUNT):
+        whole = whole_body_of_goliath(body)
+    elif len(body) in (26, 136):
         for coco, halpe in order.COCO_WHOLEBODY_133_FROM_HALPE.items():
             if halpe < len(body):
                 whole[coco] = body[halpe]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from node_schemas import defaults
 
 
 @pytest.fixture
@@ -15,3 +16,14 @@ def sequence(inside: Any) -> Any:
     points = np.full((1, 17, 2), 20, np.float32)
     frame = poses.Poses(points, np.ones((1, 17), np.float32), np.ones((1, 5), np.float32), (64, 48), "coco_17")
     return poses.PoseSequence.from_poses([frame, frame])
+
+
+@pytest.fixture
+def run(nodes: dict[str, type]) -> Any:
+    """Run a node with its defaults and what is given; its outputs."""
+
+    def run(name: str, **inputs: Any) -> tuple:
+        node = nodes[f"SDPoseAnnotator{name}"]
+        return node.execute(**{**defaults(node), **inputs}).args
+
+    return run

@@ -55,33 +55,37 @@ def page(request: pytest.FixtureRequest, server: Server, browser: Any) -> Iterat
     page.page.close()
 
 
-def results(server: Server, prompt_id: str) -> list[Path]:
-    """The files that a prompt, which succeeds, saved and showed."""
+def results(server: Server, prompt_id: str) -> list[list[Path]]:
+    """The files that each node of a prompt, which succeeds, saved or showed."""
     entry = server.wait(prompt_id)
     assert entry["status"]["status_str"] == "success", entry["status"]["messages"]
-    found = [file for output in entry["outputs"].values() for file in output.get("images", [])]
-    return [server.base / file["type"] / file["subfolder"] / file["filename"] for file in found]
+    found = [output["images"] for output in entry["outputs"].values() if output.get("images")]
+    return [[server.base / file["type"] / file["subfolder"] / file["filename"] for file in files] for files in found]
 
 
-def check_is_seen(file: Path) -> None:
-    """A picture, or every third frame of a video with as many frames as the source, is not black."""
+def brightest(file: Path) -> list[int]:
+    """Of a picture, or of every third frame of a video, which has as many frames as its source."""
     if file.suffix != ".mp4":
         with Image.open(file) as image:
-            assert image.convert("L").getextrema()[1] > 60, file
-        return
+            return [image.convert("L").getextrema()[1]]
     assert frame_count(file) == FRAMES, file
     with open_video(file) as video:
-        for frame in itertools.islice(video.frames(), 0, None, 3):
-            assert frame.image.max() > 60, (file, frame.index)
+        return [int(frame.image.max()) for frame in itertools.islice(video.frames(), 0, None, 3)]
+
+
+def check_is_seen(files: list[Path]) -> None:
+    """Nothing is black, but for face crops of the first half before the face is seen."""
+    seen = [value > 60 for file in files for value in brightest(file)]
+    assert all(seen[len(seen) // 2 :]) and all(seen[seen.index(True) :]), files
 
 
 @pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
 def test_a_graph_runs_on_a_fresh_install_to_pose_maps_that_are_not_black(server: Server, path: Path) -> None:
     prompt = json.loads((TWINS / path.name).read_text(encoding="utf-8"))
-    files = results(server, server.queue(prompt))
-    assert files
-    for file in files:
-        check_is_seen(file)
+    shown = results(server, server.queue(prompt))
+    assert shown
+    for files in shown:
+        check_is_seen(files)
 
 
 # --- in the page ------------------------------------------------------------------------------------------------------
@@ -160,6 +164,18 @@ def test_a_graph_opens_whole_and_nothing_overlaps_before_and_after_a_run(
 
 
 @pytest.mark.browser
+def test_an_unmuted_group_offers_its_download(page: ComfyPage) -> None:
+    path = GRAPHS[0]
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    open_graph(page, graph, path.stem)
+    (model,) = (node for node in graph["nodes"] if node["type"] == "SDPoseAnnotatorLoadModel" and node["mode"])
+    page.page.evaluate("id => app.canvas.selectItems([app.graph.getNodeById(id)])", model["id"])
+    page.page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.ToggleSelectedNodes.Mute')")
+    page.page.get_by_text("missing", exact=False).first.wait_for(timeout=10_000)
+    assert any("model" in line.lower() for line in complaints(page)), complaints(page)
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("path", SUBGRAPHS, ids=lambda path: path.stem)
 def test_a_subgraph_runs_in_the_page(page: ComfyPage, server: Server, path: Path) -> None:
     """With examples at its inputs; what needs a checkpoint stays unconnected. Each picture that comes out is shown."""
@@ -186,10 +202,9 @@ def test_a_subgraph_runs_in_the_page(page: ComfyPage, server: Server, path: Path
     page.queue()
     ((prompt_id, entry),) = server.call("/history?max_items=1").items()
     kinds = {number: node["class_type"] for number, node in entry["prompt"][2].items()}
-    files = [file for file in results(server, prompt_id) if file.suffix == ".png"]
     assert sum(kind == "PreviewImage" for kind in kinds.values()) == len(shown)
-    for file in files:
-        check_is_seen(file)
+    for files in results(server, prompt_id):
+        check_is_seen(files)
 
 
 def test_the_host_hands_out_the_subgraphs(server: Server) -> None:

@@ -14,17 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from node_schemas import defaults
 from paths import DATA
 
 pytestmark = pytest.mark.usefixtures("remembered_networks")
 
 DANCER = DATA / "dancer.mp4"
 RATE = Fraction(16)
-
-
-def defaults(node: type) -> dict[str, Any]:
-    """The values of a node's inputs when nothing is set."""
-    return {entry.id: entry.settings["default"] for entry in node.define_schema().inputs if "default" in entry.settings}
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +40,6 @@ def image(inside: Any, clip: Path) -> torch.Tensor:
     with inside("sdpose_core.video.opening").open_video(clip) as source:
         frames = [frame.image for frame, _ in zip(source.frames(), range(12), strict=False)]
     return torch.from_numpy(np.stack(frames)).float() / 255
-
-
-@pytest.fixture
-def run(nodes: dict[str, type]) -> Any:
-    """Run a node with its defaults and what is given; its outputs."""
-
-    def run(name: str, **inputs: Any) -> tuple:
-        node = nodes[f"SDPoseAnnotator{name}"]
-        return node.execute(**{**defaults(node), **inputs}).args
-
-    return run
 
 
 @pytest.fixture
@@ -226,7 +211,8 @@ def test_a_reference_without_a_canvas_takes_the_nodes_own(
 
 
 def test_face_crops(run: Any, input_error: type[Exception], image: torch.Tensor, sequence: Any) -> None:
-    faces, boxes, info = run("FaceCrops", image=image, sequence=sequence, size=128)
+    [faces], [boxes], info, ids = run("FaceCrops", image=image, sequence=sequence, size=128)
+    assert ids == [0]
     assert faces.shape == (12, 128, 128, 3)
     assert [len(entry) for entry in boxes] == [0] * 2 + [1] * 10  # her face is above the picture at first
     assert all(entry[0]["width"] == pytest.approx(entry[0]["height"]) for entry in boxes[2:])

@@ -45,8 +45,10 @@ class ComfyPage:
         self.page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes2)
 
     def wait(self) -> None:
-        """Until the page is there."""
-        self.page.wait_for_function("window.app?.graph && window.app.extensionManager", timeout=60_000)
+        """Until the page has opened its first graph, which would replace one that is loaded before."""
+        self.page.wait_for_function(
+            "window.app?.graph && window.app.extensionManager?.workflow?.activeWorkflow", timeout=60_000
+        )
         self.page.wait_for_selector("canvas#graph-canvas")
 
     def reload(self) -> None:

@@ -26,13 +26,20 @@ def schema_of(node: type) -> dict[str, Any]:
         | {key: entry.settings[key] for key in OF_INPUTS if entry.settings.get(key) is not None}
         for entry in schema.inputs
     }
+    lists = [entry.id for entry in schema.outputs if entry.is_output_list]
     return {
         "display_name": schema.display_name,
         "category": schema.category,
         "inputs": inputs,
         "outputs": {entry.id: entry.io_type for entry in schema.outputs},
         "output_names": [entry.display_name for entry in schema.outputs],
+        **({"lists": lists} if lists else {}),
     }
+
+
+def defaults(node: type) -> dict[str, Any]:
+    """The values of a node's inputs when nothing is set."""
+    return {entry.id: entry.settings["default"] for entry in node.define_schema().inputs if "default" in entry.settings}
 
 
 def main() -> None:

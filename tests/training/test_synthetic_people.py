@@ -19,6 +19,8 @@ from make_synthetic_people import _plan, build_parser, main
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import InputError, MissingDependency
 from sdpose_core.files import _machine
+from sdpose_core.presets import PRESETS as NAMES
+from sdpose_core.presets import PRESETS_FILE
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.synthetic import dataset, scene
 from sdpose_training.synthetic.backgrounds import KINDS, random_object, sample_background
@@ -30,12 +32,13 @@ from sdpose_training.synthetic.poses import (
     FOREARM,
     UPPER_ARM,
     Pose,
-    _make_arm,
     aim,
     euler,
+    make_arm,
     mirrored,
     sample_pose,
 )
+from sdpose_training.synthetic.presets import PRESETS, preset_points
 from sdpose_training.synthetic.render import Camera, Canvas, corner_weights, look_at
 from sdpose_training.synthetic.styles import STYLES, Layers, finish
 
@@ -64,7 +67,7 @@ def test_aim_turns_the_start_to_the_target_and_mirrors():
     [(0, 0, (0, 0, -1)), (90, 0, (1, 0, 0)), (90, 90, (0, -1, 0)), (180, 0, (0, 0, 1)), (90, -45, (0.7071, 0.7071, 0))],
 )
 def test_the_left_arm_points_where_it_is_told_to(raised, forward, direction):
-    arm = _make_arm(raised, forward, twist=20, elbow=70)
+    arm = make_arm(raised, forward, twist=20, elbow=70)
     np.testing.assert_allclose(arm["clavicle"] @ arm["upperarm01"] @ UPPER_ARM, direction, atol=2e-3)
     bent = np.rad2deg(np.arccos(UPPER_ARM @ (arm["lowerarm01"] @ FOREARM)))
     assert bent == pytest.approx(70, abs=1)
@@ -568,3 +571,15 @@ def test_coco_tools_read_the_annotations(tmp_path, package, body, monkeypatch):
             [{k: p[k] for k in ("image_id", "category_id", "keypoints")} | {"score": 1.0} for p in people]
         ).anns
     ) == len(people)
+
+
+# Presets
+
+
+@needs_anny
+@pytest.mark.slow
+def test_the_presets_are_those_of_the_body_model() -> None:
+    with np.load(PRESETS_FILE, allow_pickle=False) as file:
+        assert file["names"].tolist() == list(PRESETS) == list(NAMES)
+        assert file["keypoints"].tolist() == list(KEYPOINT_NAMES)
+        np.testing.assert_allclose(file["points"], preset_points(BodyModel()), atol=2e-3)

@@ -118,7 +118,7 @@ def test_two_boxes_around_one_person_give_one_face(whole: PreviewEstimator) -> N
 
 def test_the_notice_tells_the_assets_checksums() -> None:
     notice = (WEIGHTS.parent / "NOTICE.md").read_text(encoding="utf-8")
-    ours = {"NOTICE.md", "distrust.json"}
+    ours = {"NOTICE.md", "distrust.json", "pose_presets.npz"}
     files = [path for path in WEIGHTS.parent.iterdir() if path.name not in ours]
     assert len(files) == 6
     for path in files:

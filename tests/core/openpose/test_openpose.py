@@ -483,7 +483,7 @@ def test_person_ids(value, expected):
         ),
         (
             {"pose_keypoints_2d": flat(19)},
-            "person 0, pose_keypoints_2d: expected 17, 18, 24, 25, 26, 133 or 136 points, got 19",
+            "person 0, pose_keypoints_2d: expected 17, 18, 24, 25, 26, 70, 133, 136 or 308 points, got 19",
         ),
         ({"hand_left_keypoints_2d": flat(20)}, "person 0, hand_left_keypoints_2d: expected 21 points, got 20"),
         ({"face_keypoints_2d": flat(67)}, "person 0, face_keypoints_2d: expected 68, 69 or 70 points, got 67"),

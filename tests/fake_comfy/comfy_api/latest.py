@@ -26,8 +26,11 @@ class Output:
 
     io_type = ""
 
-    def __init__(self, id: str, *, display_name: str | None = None, tooltip: str | None = None) -> None:
+    def __init__(
+        self, id: str, *, display_name: str | None = None, tooltip: str | None = None, is_output_list: bool = False
+    ) -> None:
         self.id, self.display_name, self.tooltip = id, display_name or id, tooltip
+        self.is_output_list = is_output_list
 
 
 def Custom(io_type: str) -> type:

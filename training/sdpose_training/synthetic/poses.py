@@ -81,7 +81,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
         first = _choose(rng, ARMS)
         arms = [_arm(rng, first), _arm(rng, first if rng.random() < 0.35 else _choose(rng, ARMS))]
     for side, arm in zip("LR", arms, strict=True):
-        bones |= _on_side(arm | _hand(rng), side)
+        bones |= on_side(arm | _hand(rng), side)
     leans = {"run": rng.uniform(0, 25), "sit": rng.uniform(-12, 30), "crouch": rng.uniform(5, 50)}
     other = rng.uniform(10, 75) if rng.random() < 0.12 else rng.normal(4, 8)
     bones |= _spine(rng, leans.get(family, other))
@@ -93,11 +93,11 @@ def _choose(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return str(rng.choice(list(weights), p=shares / shares.sum()))
 
 
-def _on_side(left: dict[str, Rotation], side: str) -> dict[str, Rotation]:
+def on_side(left: dict[str, Rotation], side: str) -> dict[str, Rotation]:
     return {f"{bone}.{side}": turn if side == "L" else mirrored(turn) for bone, turn in left.items()}
 
 
-def _leg(flex: float, spread: float, twist: float, knee: float, ankle: float = 0.0) -> dict[str, Rotation]:
+def make_leg(flex: float, spread: float, twist: float, knee: float, ankle: float = 0.0) -> dict[str, Rotation]:
     """Left leg: thigh raised forward (`flex`) and sideways (`spread`), turned outward, knee bent, toes down."""
     return {
         "upperleg01": euler(x=-flex) @ euler(y=-spread) @ euler(z=twist),
@@ -107,12 +107,12 @@ def _leg(flex: float, spread: float, twist: float, knee: float, ankle: float = 0
 
 
 def _both_legs(make: Callable[[str], dict[str, Rotation]]) -> dict[str, Rotation]:
-    return _on_side(make("L"), "L") | _on_side(make("R"), "R")
+    return on_side(make("L"), "L") | on_side(make("R"), "R")
 
 
 def _stand(rng: np.random.Generator) -> dict[str, Rotation]:
     u, spread = rng.uniform, rng.uniform(-3, 18)
-    return _both_legs(lambda side: _leg(u(-6, 14), spread + u(-3, 3), u(-5, 25), u(0, 18), u(-6, 6)))
+    return _both_legs(lambda side: make_leg(u(-6, 14), spread + u(-3, 3), u(-5, 25), u(0, 18), u(-6, 6)))
 
 
 def _stride(low: float, high: float, knee: float) -> Callable[[np.random.Generator], dict[str, Rotation]]:
@@ -124,8 +124,8 @@ def _stride(low: float, high: float, knee: float) -> Callable[[np.random.Generat
 
         def leg(side: str) -> dict[str, Rotation]:
             if side == leading:
-                return _leg(swing + u(-5, 10), u(-4, 6), u(-5, 10), u(0, knee * 0.7), u(-15, 5))
-            return _leg(-swing * u(0.4, 0.9), u(-4, 6), u(-5, 10), u(5, knee), u(0, 30))
+                return make_leg(swing + u(-5, 10), u(-4, 6), u(-5, 10), u(0, knee * 0.7), u(-15, 5))
+            return make_leg(-swing * u(0.4, 0.9), u(-4, 6), u(-5, 10), u(5, knee), u(0, 30))
 
         return _both_legs(leg)
 
@@ -134,7 +134,9 @@ def _stride(low: float, high: float, knee: float) -> Callable[[np.random.Generat
 
 def _sit(rng: np.random.Generator) -> dict[str, Rotation]:
     u, flex, knee, spread = rng.uniform, rng.uniform(65, 100), rng.uniform(20, 110), rng.uniform(-4, 28)
-    return _both_legs(lambda side: _leg(flex + u(-8, 8), spread + u(-4, 4), u(-10, 15), knee + u(-15, 15), u(-10, 20)))
+    return _both_legs(
+        lambda side: make_leg(flex + u(-8, 8), spread + u(-4, 4), u(-10, 15), knee + u(-15, 15), u(-10, 20))
+    )
 
 
 def _crouch(rng: np.random.Generator) -> dict[str, Rotation]:
@@ -143,8 +145,8 @@ def _crouch(rng: np.random.Generator) -> dict[str, Rotation]:
 
     def leg(side: str) -> dict[str, Rotation]:
         if one_knee and side == "R":
-            return _leg(u(-15, 10), u(-3, 8), u(-5, 5), u(75, 110), u(15, 45))
-        return _leg(flex + u(-8, 8), spread, u(0, 20), flex * u(0.95, 1.2), u(-25, 0))
+            return make_leg(u(-15, 10), u(-3, 8), u(-5, 5), u(75, 110), u(15, 45))
+        return make_leg(flex + u(-8, 8), spread, u(0, 20), flex * u(0.95, 1.2), u(-25, 0))
 
     return _both_legs(leg)
 
@@ -155,8 +157,8 @@ def _kick(rng: np.random.Generator) -> dict[str, Rotation]:
 
     def leg(side: str) -> dict[str, Rotation]:
         if side == kicking:
-            return _leg(flex, spread, u(-10, 40), u(0, 110), u(-10, 30))
-        return _leg(u(-8, 15), u(-2, 8), u(-5, 15), u(0, 25), u(-5, 5))
+            return make_leg(flex, spread, u(-10, 40), u(0, 110), u(-10, 30))
+        return make_leg(u(-8, 15), u(-2, 8), u(-5, 15), u(0, 25), u(-5, 5))
 
     return _both_legs(leg)
 
@@ -164,9 +166,9 @@ def _kick(rng: np.random.Generator) -> dict[str, Rotation]:
 def _lunge(rng: np.random.Generator) -> dict[str, Rotation]:
     u, deep = rng.uniform, rng.uniform(20, 45)
     if rng.random() < 0.5:  # to the sides
-        return _both_legs(lambda side: _leg(u(0, 35), deep + u(-8, 8), u(0, 30), u(0, 60), u(-10, 10)))
-    front, back = _leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)), _leg(-deep, 0, 5, u(0, 40), 20)
-    return _on_side(front, "L") | _on_side(back, "R")
+        return _both_legs(lambda side: make_leg(u(0, 35), deep + u(-8, 8), u(0, 30), u(0, 60), u(-10, 10)))
+    front, back = make_leg(deep * 1.8, u(0, 15), u(0, 15), u(40, 100)), make_leg(-deep, 0, 5, u(0, 40), 20)
+    return on_side(front, "L") | on_side(back, "R")
 
 
 _LEGS: dict[str, Callable[[np.random.Generator], dict[str, Rotation]]] = {
@@ -181,7 +183,7 @@ _LEGS: dict[str, Callable[[np.random.Generator], dict[str, Rotation]]] = {
 }
 
 
-def _make_arm(raised: float, forward: float, twist: float, elbow: float) -> dict[str, Rotation]:
+def make_arm(raised: float, forward: float, twist: float, elbow: float) -> dict[str, Rotation]:
     """Left arm `raised` from down (0) to up (180), sideways (0) or `forward` (90); `elbow` bent (0 is straight)."""
     up, front = np.deg2rad(raised), np.deg2rad(forward)
     target = np.array([np.sin(up) * np.cos(front), -np.sin(up) * np.sin(front), -np.cos(up)])
@@ -205,16 +207,14 @@ def _arm(rng: np.random.Generator, kind: str) -> dict[str, Rotation]:
         "face": (u(30, 100), u(50, 90), u(-20, 40), u(115, 145)),
         "free": (u(5, 170), u(-30, 110), u(-60, 70), u(0, 135)),
     }
-    return _make_arm(*ranges[kind])
+    return make_arm(*ranges[kind])
 
 
 def _swinging_arms(rng: np.random.Generator, family: str, forward: float) -> list[dict[str, Rotation]]:
     """Arms opposite to the legs: the left arm goes back if `forward` is above 0, so the left leg is in front."""
     u, (low, high) = rng.uniform, (10, 40) if family == "walk" else (25, 75)
     elbow = u(5, 50) if family == "walk" else u(50, 115)
-    return [
-        _make_arm(u(low, high), -70 if back else u(60, 90), u(0, 35), elbow) for back in (forward > 0, forward <= 0)
-    ]
+    return [make_arm(u(low, high), -70 if back else u(60, 90), u(0, 35), elbow) for back in (forward > 0, forward <= 0)]
 
 
 def _hand(rng: np.random.Generator) -> dict[str, Rotation]:

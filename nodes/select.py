@@ -18,9 +18,13 @@ from .sockets.poses import (
     poses_from_socket,
     poses_output,
 )
+from .sockets.sequence import ids_in
 
 if TYPE_CHECKING:
     from ..sdpose_core.poses import Poses, PoseSequence
+
+ONE, EACH = "one person", "each person"
+"""Choices of nodes that make something of one person or, as a list, of everybody in turn."""
 
 
 def poses_input(
@@ -44,20 +48,20 @@ def pose_values(node: Any, poses: list[Poses], threshold: float, notes: list[str
     return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info, media))
 
 
-def chosen_ids(clip: PoseSequence, person: int, each: bool) -> list[int]:
-    """The IDs of the people to make something of: everybody's, one, or, for -1, that of the best score.
+def chosen_people(clip: PoseSequence, person: int, each: bool) -> dict[str, list[int]]:
+    """Whom to make something of: what the info text calls them -> their ID, in a list that is empty for nobody.
 
-    Empty if there is nobody, or no such ID.
+    Everybody in turn, or the one with the ID `person`; -1 is the one of the best score.
     """
     from ..sdpose_core.sequences.people import select_people
 
-    known = sorted({int(track) for track in clip.track_ids.ravel() if track >= 0})
-    if each:
-        return known
-    if person >= 0:
-        return [person] if person in known else []
-    best = select_people(clip, "best score", max_people=1).track_ids
-    return sorted({int(track) for track in best.ravel() if track >= 0})
+    ids = ids_in(clip)
+    if not each and person >= 0:
+        ids = [track for track in ids if track == person]
+    elif not each:
+        ids = ids_in(select_people(clip, "best score", max_people=1))
+    nobody = "nobody" if each or person < 0 else f"nobody has ID {person}"
+    return {f"ID {track}": [track] for track in ids} or {nobody: []}
 
 
 class SelectPerson(io.ComfyNode):

@@ -50,7 +50,7 @@ def test_faces_of_one_person_are_one_batch(run: Any, two: Any) -> None:
         faces, boxes, _, ids = run("FaceCrops", image=video(), sequence=two, size=64, person=person)
         assert ids == [expected] and len(faces) == len(boxes) == 1
     faces, _, info, ids = run("FaceCrops", image=video(), sequence=two, size=64, person=5)
-    assert ids == [-1] and not faces[0].any() and info.startswith("nobody")
+    assert ids == [-1] and not faces[0].any() and info.startswith("nobody has ID 5: a face in 0")
 
 
 def test_masks_of_everybody_one_and_each(run: Any, two: Any) -> None:
@@ -67,7 +67,7 @@ def test_masks_of_everybody_one_and_each(run: Any, two: Any) -> None:
     [eight], ids, _ = run("PersonMasks", sequence=two, people="one person", person=8)
     assert ids == [8] and torch.equal(eight, each[1])
     [nobody], ids, info = run("PersonMasks", sequence=two, people="one person", person=5)
-    assert ids == [-1] and not nobody.any() and info == "nobody: a mask in 0 of 3 frames"
+    assert ids == [-1] and not nobody.any() and info == "nobody has ID 5: a mask in 0 of 3 frames"
 
 
 def test_masks_of_poses_and_of_pose_keypoint(run: Any, two: Any) -> None:

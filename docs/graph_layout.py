@@ -77,8 +77,9 @@ class Node:
 
     @property
     def room(self) -> int:
-        """Height that the node may need after a run, with its title and everything unfolded."""
-        return TITLE + self._height(*LARGE) + SHOWN.get(self.kind, 0)
+        """Height that the node may need after a run, with its title and everything unfolded; where a pack is missing,
+        its nodes say so."""
+        return TITLE + self._height(*LARGE) + SHOWN.get(self.kind, INFO if self.kind.startswith("[") else 0)
 
     def _advanced(self) -> list[tuple[str, Any, dict[str, Any]]]:
         return [entry for entry in self.inputs if is_widget(*entry[1:]) and entry[2].get("advanced")]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.annotate.outputs import Output
 from ..sdpose_core.detection.people import MIN_PERSON_SCORE
 from ..sdpose_core.errors import InputError
 from ..sdpose_core.estimation.options import EstimatorOptions
@@ -28,6 +27,9 @@ from .sockets.images import tensor_from_images
 from .sockets.poses import sequence_output
 from .sockets.sequence import describe, people_in
 from .sockets.video import video_file, video_of_file
+
+if TYPE_CHECKING:
+    from ..sdpose_core.annotate.outputs import Output
 
 NODE = "SDPoseAnnotatorVideo"
 LOSSLESS = "lossless"

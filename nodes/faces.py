@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from . import widgets
 from .host.info import clip_preview, node_ui
 from .host.progress import each_frame
-from .select import chosen_ids, nobody_of
+from .select import EACH, ONE, chosen_people
 from .sockets.boxes import boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
 from .sockets.sequence import clip_input, sequence_from_socket
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import torch
 
     from ..sdpose_core.poses import PoseSequence
-
-ONE, EACH = PEOPLE = ("one person", "each person")
 
 
 class FaceCrops(io.ComfyNode):
@@ -57,7 +55,7 @@ class FaceCrops(io.ComfyNode):
                 io.Combo.Input(
                     "people",
                     optional=True,
-                    options=list(PEOPLE),
+                    options=[ONE, EACH],
                     default=ONE,
                     tooltip="one person: the one set in person. each person: a list with the faces of every person in "
                     "turn, by ID; the nodes after this one run once per person.",
@@ -93,33 +91,34 @@ class FaceCrops(io.ComfyNode):
         threshold: float,
         people: str = ONE,
     ) -> io.NodeOutput:
-        from ..sdpose_core.errors import InputError
+        from ..sdpose_core.errors import InputError, counted
 
         images = images_from_tensor(image)
         clip, notes = sequence_from_socket(sequence, size=images[0].shape[1::-1])
         if len(images) != len(clip):
             raise InputError(f"frames: {len(clip)} in sequence, {len(images)} in image: connect the same frames")
-        ids = chosen_ids(clip, person, people == EACH)
-        results = [_face_of(images, clip, track, size, smooth, threshold) for track in ids or [-1]]
-        faces, boxes, lines = (list(values) for values in zip(*results, strict=True))
-        who = [f"ID {track}" for track in ids] or [nobody_of(clip, person, people == EACH)]
-        info = "\n".join([*(f"{name}: {line}" for name, line in zip(who, lines, strict=True)), *notes])
+        wanted = chosen_people(clip, person, people == EACH)
+        ids = [chosen[0] if chosen else -1 for chosen in wanted.values()]
+        results = [_face_of(images, clip, track, size, smooth, threshold) for track in ids]
+        faces, boxes, seen = (list(values) for values in zip(*results, strict=True))
+        frames = counted(len(clip), "frame")
+        lines = [f"{who}: a face in {number} of {frames}" for who, number in zip(wanted, seen, strict=True)]
+        info = "\n".join([*lines, *notes])
         shown = clip_preview(cls, [picture for batch in faces for picture in batch], clip.frame_rate)
         batches = [tensor_from_images(batch) for batch in faces]
-        return io.NodeOutput(batches, boxes, info, ids or [-1], ui=node_ui(info, shown))
+        return io.NodeOutput(batches, boxes, info, ids, ui=node_ui(info, shown))
 
 
 def _face_of(
     images: list[np.ndarray], clip: PoseSequence, track: int, size: int, smooth: float, threshold: float
-) -> tuple[list[np.ndarray], list[Any], str]:
-    """The crops of one person (-1: nobody), the box of each frame, and a line for the info text."""
+) -> tuple[list[np.ndarray], list[Any], int]:
+    """The crops of one person (-1: nobody), the box of each frame, and in how many frames there is a face."""
     import numpy as np
 
-    from ..sdpose_core.errors import counted
     from ..sdpose_core.exports.faces import face_boxes, face_crops
 
     boxes = face_boxes(clip, track, threshold=threshold, smooth_seconds=smooth)
     faces = list(face_crops(each_frame(images), boxes, size))
     found = np.isfinite(boxes).all(axis=1)
     rows = [np.append(box, 1.0)[None] if there else np.zeros((0, 5)) for box, there in zip(boxes, found, strict=True)]
-    return faces, boxes_to_socket(rows), f"a face in {int(found.sum())} of {counted(len(clip), 'frame')}"
+    return faces, boxes_to_socket(rows), int(found.sum())

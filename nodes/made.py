@@ -84,7 +84,7 @@ class InterpolatePoses(io.ComfyNode):
             display_name="Interpolate Poses",
             category=widgets.VIDEO_CATEGORY,
             description="The poses between two poses, as a pose sequence that begins with the first and ends with the "
-            "last. A person in only one of them is there for the half of the time next to it.",
+            "last. A person who is in only one of them is shown in the half of the frames next to it.",
             search_aliases=[*widgets.ALIASES, "in-between", "tween", "keyframes", "pose animation", "blend poses"],
             inputs=[
                 poses_input("first", tooltip="The pose to start from; of several frames, the last one."),
@@ -107,7 +107,7 @@ class InterpolatePoses(io.ComfyNode):
                     "match",
                     options=list(MATCHES),
                     default=MATCHES[0],
-                    tooltip="Who in last is who in first. position: the nearest. ID: the person with the same ID.",
+                    tooltip="How people in the two poses are matched. position: the nearest. ID: the same ID.",
                 ),
                 frame_rate_input(tooltip="Frames per second of the result; 0 means unknown.", advanced=True),
             ],

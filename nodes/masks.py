@@ -13,7 +13,7 @@ from ..sdpose_core.exports.person_masks import SHAPES
 from . import widgets
 from .host.info import clip_preview, node_ui, tally
 from .host.progress import each_frame
-from .select import chosen_ids, nobody_of, poses_input
+from .select import EACH, ONE, chosen_people, poses_input
 from .sockets.images import images_from_tensor, masks_of, resized_masks, tensor_from_images, tensor_from_masks
 from .sockets.poses import is_sequence, poses_from_socket
 from .sockets.sequence import clip_input, sequence_from_socket
@@ -21,7 +21,8 @@ from .sockets.sequence import clip_input, sequence_from_socket
 if TYPE_CHECKING:
     import torch
 
-EVERYBODY, ONE, EACH = PEOPLE = ("everybody", "one person", "each person")
+EVERYBODY = "everybody"
+PEOPLE = (EVERYBODY, ONE, EACH)
 
 
 class PersonMasks(io.ComfyNode):
@@ -109,24 +110,17 @@ class PersonMasks(io.ComfyNode):
         from ..sdpose_core.exports.person_masks import person_masks
 
         clip, notes = sequence_from_socket(sequence)
-        ids = [-1] if people == EVERYBODY else chosen_ids(clip, person, people == EACH)
+        wanted = {EVERYBODY: None} if people == EVERYBODY else chosen_people(clip, person, people == EACH)
+        ids = [chosen[0] if chosen else -1 for chosen in wanted.values()]
         stacks, lines = [], []
-        for track in ids or [None]:
-            chosen = None if track == -1 else [] if track is None else [track]
+        for who, chosen in wanted.items():
             made = person_masks(clip, chosen, shape=shape, margin=margin, blur=blur, threshold=threshold)
             stack = torch.stack([torch.from_numpy(mask) for mask in each_frame(made, len(clip))])
             stacks.append(stack)
-            who = (
-                nobody_of(clip, person, people == EACH)
-                if track is None
-                else "everybody"
-                if track == -1
-                else f"ID {track}"
-            )
             covered = int(stack.flatten(1).any(dim=1).sum())
             lines.append(f"{who}: a mask in {covered} of {counted(len(clip), 'frame')}")
         info = "\n".join([*lines, *notes])
-        return io.NodeOutput(stacks, ids or [-1], info, ui=node_ui(info))
+        return io.NodeOutput(stacks, ids, info, ui=node_ui(info))
 
 
 class DrawInMask(io.ComfyNode):

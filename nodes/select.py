@@ -19,13 +19,15 @@ from .sockets.poses import (
     poses_from_socket,
     poses_output,
 )
+from .sockets.sequence import ids_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
-
     from ..sdpose_core.poses import Poses, PoseSequence
+
+ONE, EACH = "one person", "each person"
+"""Choices of nodes that make something of one person or, as a list, of everybody in turn."""
 
 
 def poses_input(
@@ -51,34 +53,23 @@ def pose_values(
     return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info, media))
 
 
-def chosen_ids(clip: PoseSequence, person: int, each: bool) -> list[int]:
-    """The IDs of the people to make something of: everybody's, one, or, for -1, that of the best score.
+def chosen_people(clip: PoseSequence, person: int, each: bool) -> dict[str, list[int]]:
+    """Whom to make something of: what the info text calls them -> their ID, in a list that is empty for nobody.
 
-    Empty if there is nobody, or no such ID.
+    Everybody in turn, or the one with the ID `person`; -1 is the one of the best score.
     """
     from ..sdpose_core.sequences.people import select_people
 
-    known = ids_of([clip.track_ids])
-    if each:
-        return known
-    if person >= 0:
-        return [person] if person in known else []
-    best = select_people(clip, "best score", max_people=1).track_ids
-    return ids_of([best])
+    ids = known = ids_in(clip)
+    if not each and person >= 0:
+        ids = [track for track in ids if track == person]
+    elif not each:
+        ids = ids_in(select_people(clip, "best score", max_people=1))
+    nobody = "nobody" if each or person < 0 or not known else _no_such_id(person, known)
+    return {f"ID {track}": [track] for track in ids} or {nobody: []}
 
 
-def ids_of(arrays: Iterable[np.ndarray]) -> list[int]:
-    """The IDs in arrays of track ids, in order; -1 is nobody."""
-    return sorted({int(track) for array in arrays for track in array.ravel() if track >= 0})
-
-
-def nobody_of(clip: PoseSequence, person: int, each: bool) -> str:
-    """What to say where `chosen_ids` is empty: that nobody is there, or that the one with this ID is not."""
-    known = ids_of([clip.track_ids])
-    return "nobody" if each or person < 0 or not known else no_such_id(person, known)
-
-
-def no_such_id(number: int, known: Sequence[int]) -> str:
+def _no_such_id(number: int, known: Iterable[int]) -> str:
     """That nobody has this ID, and the IDs there are."""
     return f"Nobody has ID {number} (IDs: {', '.join(few(map(str, known)))})"
 
@@ -137,7 +128,7 @@ class SelectPerson(io.ComfyNode):
 def _nobody_chosen(frames: Sequence[Poses], by: str, number: int) -> str:
     """Why none of the people were chosen."""
     if by == "id":
-        return no_such_id(number, ids_of(frame.track_ids for frame in frames))
+        return _no_such_id(number, sorted({int(track) for frame in frames for track in frame.track_ids}))
     return f"Nobody is number {number}: at most {counted(max(map(len, frames)), 'person', 'people')} per frame, from 0"
 
 

@@ -5,9 +5,9 @@ ComfyUI always has PyTorch, but often neither onnxruntime nor OpenCV 5. Fields a
 
 from __future__ import annotations
 
-import contextlib
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -53,13 +53,17 @@ class Graph:
         for name, node in last_use.items():
             if name not in self._outputs:
                 node.finished.append(name)
+        self._worker = _one_thread()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name -> all outputs in the file's order. Raises one of `FAULTS`."""
+        return self._worker.submit(self._run, inputs).result()
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         values = dict(self._values)
         for name, array in inputs.items():
             values[name] = torch.from_numpy(np.array(array, self._types[name]))
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode():
             for node in self._nodes:
                 values |= node.run(values)
                 for name in node.finished:
@@ -67,15 +71,18 @@ class Graph:
         return [values[name].numpy() for name in self._outputs]
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Networks this small lose more time waiting for other threads, on a busy machine, than these save."""
+def _one_thread() -> ThreadPoolExecutor:
+    """A thread in which PyTorch starts no others.
+
+    Networks this small lose more time waiting for other threads, on a busy machine, than these save. The number is one
+    of each thread, but new threads begin with the one that was set last: it is set back for SDPose and other models.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    worker = ThreadPoolExecutor(1, "onnx_torch")
+    worker.submit(torch.get_num_threads).result()  # until it has been asked for, a number that is set does not stay
+    worker.submit(torch.set_num_threads, 1).result()
+    torch.set_num_threads(before)
+    return worker
 
 
 class _Node:

@@ -80,16 +80,17 @@ def sequence_from_socket(value: Any, frame_rate: float = 0.0, **settings: Any) -
 
 def people_in(sequence: PoseSequence) -> int:
     """The number of people who are in any frame."""
-    return len(_ids(sequence))
+    return len(ids_in(sequence))
 
 
-def _ids(sequence: PoseSequence) -> list[int]:
+def ids_in(sequence: PoseSequence) -> list[int]:
+    """The IDs of the people who are in any frame, in order."""
     return sorted({int(track) for track in sequence.track_ids.ravel() if track >= 0})
 
 
 def describe(sequence: PoseSequence, notes: Sequence[str], first: Sequence[str] = ()) -> str:
     """The first lines; frames, frame rate, how long each person is there; the notes, one per line."""
-    ids = _ids(sequence)
+    ids = ids_in(sequence)
     rate = f" at {float(sequence.frame_rate):.6g} fps" if sequence.frame_rate else ""
     frames = [f"ID {track}: {counted(_frames_with(sequence, track), 'frame')}" for track in ids[:12]]
     more = [f"and {len(ids) - 12} more"] if len(ids) > 12 else []

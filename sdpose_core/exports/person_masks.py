@@ -22,7 +22,9 @@ SHAPES = ("body", "box")
 LONG = 0.7
 """Quantile over the limbs that gives the size of the body: limbs that point at the camera look short."""
 
-_CIRCLE = np.stack([np.cos(a := np.linspace(0, 2 * np.pi, 24, endpoint=False)), np.sin(a)], axis=1)
+_ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+"""(24, 2) points on a circle of radius 1."""
 
 _CAPSULES: tuple[tuple[int, int, float, float], ...] = (
     (5, 7, 0.17, 0.15), (7, 9, 0.15, 0.11), (6, 8, 0.17, 0.15), (8, 10, 0.15, 0.11),  # arms
@@ -62,7 +64,7 @@ def person_masks(
     """
     if shape not in SHAPES:
         raise InputError(f"shape: expected one of {', '.join(SHAPES)}, got {shape!r}")
-    if min(margin, blur) < 0:
+    if not (margin >= 0 and blur >= 0):  # NaN is refused too
         raise InputError(f"margin and blur: expected at least 0, got {margin:g} and {blur:g}")
     if sequence.keypoint_set not in (COCO_17.name, COCO_WHOLEBODY_133.name):
         raise InputError(f"masks: expected coco_17 or coco_wholebody_133, got {sequence.keypoint_set!r}")
@@ -72,6 +74,7 @@ def person_masks(
 def _frame(
     sequence: PoseSequence, t: int, ids: Sequence[int] | None, shape: str, margin: float, blur: float, threshold: float
 ) -> np.ndarray:
+    """(h, w) float32 of frame `t`: the largest value of the people's masks."""
     poses = sequence.frame(t)
     mask = np.zeros(poses.size[::-1], np.float32)
     for number, track in enumerate(poses.track_ids.tolist()):
@@ -101,6 +104,7 @@ def _person(
 
 
 def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
+    """(h, w) uint8, 0 or 1, grown by `radius` pixels."""
     cv2 = opencv()
 
     if round(radius) < 1:
@@ -110,6 +114,7 @@ def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _softened(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """(h, w) float32 with edges blurred by a Gaussian of `sigma` pixels."""
     cv2 = opencv()
 
     soft = mask.astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 import sdpose_core.onnx_runtime as rooms
+import sdpose_core.onnx_torch as onnx_torch
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
 from sdpose_core.onnx_runtime import OnnxModel, Port, ports_of_dump
 
@@ -282,3 +284,24 @@ def test_nothing_to_run_it_names_what_to_install(
 
 def test_a_dump_without_inputs_gives_none() -> None:
     assert ports_of_dump("{ model_format: 'ONNX' }") == ()
+
+
+def test_pytorch_runs_it_in_one_thread_and_leaves_other_threads_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SDPose may begin in a new thread while a detector runs: it must not be held to one thread."""
+    found: list[tuple[int, int]] = []
+
+    def relu(x: torch.Tensor) -> torch.Tensor:
+        with ThreadPoolExecutor(1) as new:
+            found.append((torch.get_num_threads(), new.submit(torch.get_num_threads).result()))
+        return torch.relu(x)
+
+    monkeypatch.setitem(onnx_torch.OPERATORS, "Relu", relu)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = OnnxModel(MOVENET, backend="torch")
+        [port] = model.inputs
+        model.run({port.name: np.zeros(port.shape, np.int32)})
+        assert set(found) == {(1, 2)} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

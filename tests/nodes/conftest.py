@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from comfy_page import chromium
 from node_schemas import defaults
 
 
@@ -27,3 +29,10 @@ def run(nodes: dict[str, type]) -> Any:
         return node.execute(**{**defaults(node), **inputs}).args
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the page of a real ComfyUI."""
+    with chromium() as browser:
+        yield browser

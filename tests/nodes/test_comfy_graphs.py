@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from comfy_host import COMFYUI_PATH, Server, make_base, running
-from comfy_page import ComfyPage, chromium, write_settings
+from comfy_page import ComfyPage, write_settings
 from paths import ROOT
 from PIL import Image
 
@@ -39,12 +39,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     write_settings(base)
     with running(base) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes 2.0"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
-from comfy_page import ComfyPage, chromium, write_settings
+from comfy_page import ComfyPage, write_settings
 from paths import DATA
 from PIL import Image
 
@@ -36,12 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     write_settings(base)
     with running(base) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[False, True], ids=["classic", "nodes 2.0"])

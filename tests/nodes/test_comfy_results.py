@@ -14,6 +14,8 @@ import pytest
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
 from paths import ROOT
 
+from sdpose_core.video.opening import open_video
+
 CLIP, PICTURE = "dancer.mp4", "astronaut.png"
 
 pytestmark = [
@@ -146,7 +148,9 @@ def test_values_by_wire_and_colors_with_opacity_are_let_through(server: Server) 
     }
     outputs = server.run(prompt)
     assert (server.picture(outputs, "7")[0, 0] == (0, 255, 0)).all()
-    assert server.picture(outputs, "4").shape == (96, 64, 3)
+    [shown] = outputs["4"]["images"]
+    with open_video(server.base / "output" / shown["subfolder"] / shown["filename"]) as video:
+        assert video.info.size == (64, 96)
 
 
 def test_the_download_node_in_a_graph_needs_no_network_while_it_is_off(server: Server) -> None:

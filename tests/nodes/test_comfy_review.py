@@ -10,7 +10,6 @@ import io
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
-from comfy_page import ComfyPage, chromium, write_settings
+from comfy_page import ComfyPage, write_settings
 from PIL import Image
 from review_clips import of_person, two_people
 
@@ -155,12 +154,6 @@ def test_other_sites_and_other_tokens_are_refused(base: Path) -> None:
 
 
 # --- in the page ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 class Page(ComfyPage):

@@ -118,7 +118,7 @@ def test_hips_below_the_picture_and_points_far_away() -> None:
     assert mask_of(Poses(points, np.isfinite(points[..., 0]) * 1.0, [[0, 0, 9, 9, 1]], SIZE, "coco_17")).any()
 
 
-@pytest.mark.parametrize("change", [{"shape": "oval"}, {"margin": -1}, {"blur": -0.1}])
+@pytest.mark.parametrize("change", [{"shape": "oval"}, {"margin": -1}, {"margin": float("nan")}, {"blur": -0.1}])
 def test_other_settings_are_refused(change: dict) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
         mask_of(preset("standing", SIZE), **change)

@@ -5,29 +5,26 @@ How it is started: `tests/support/comfy_host.py`. The test in the page needs Chr
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from chromium import find_chromium
 from comfy_host import COMFYUI_PATH, Server, make_base, node, running
+from comfy_page import ComfyPage, chromium, write_settings
 from paths import DATA
 
 pytestmark = [
     pytest.mark.comfy,
     pytest.mark.skipif(not COMFYUI_PATH, reason="COMFYUI_PATH is not set: no real ComfyUI to test against"),
 ]
-CHROMIUM = find_chromium()
 PICTURE = "astronaut.png"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = make_base(tmp_path_factory.mktemp("comfy"), [DATA / PICTURE])
-    settings = base / "user" / "default" / "comfy.settings.json"
-    settings.parent.mkdir()
-    settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}))
+    write_settings(base)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDPOSE_REPLACE_DWPOSE", "1")
         with running(base) as server:
@@ -97,17 +94,10 @@ def saved_graph(processor: str = "SDPoseOODProcessor", loader: str = "SDPoseOODL
 
 @pytest.mark.browser
 def test_the_page_offers_the_replacement_and_keeps_wires_and_values(server: Server) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium: set CHROMIUM to its path")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
-        page.goto(f"http://127.0.0.1:{server.port}/")
-        page.wait_for_function("window.app?.graph && window.app.extensionManager", timeout=60_000)
-        page.wait_for_selector("canvas#graph-canvas")
+    with chromium() as browser:
+        page = ComfyPage(browser, server).page
         page.evaluate("graph => app.loadGraphData(graph)", saved_graph())
-        page.get_by_role("button", name="Show swap nodes").click()
+        page.get_by_role("button", name=re.compile("Show swap nodes|View details")).click()  # 0.26 | 0.33
         page.get_by_role("button", name="Replace All", exact=True).click()
         page.wait_for_function("app.graph.nodes.some((node) => node.comfyClass === 'SDPoseAnnotator')")
         nodes = page.evaluate("""() => Object.fromEntries(app.graph.nodes.map((node) => [node.comfyClass, {
@@ -115,7 +105,6 @@ def test_the_page_offers_the_replacement_and_keeps_wires_and_values(server: Serv
             inputs: Object.fromEntries((node.inputs ?? []).map((input) => [input.name, input.link])),
         }]))""")
         prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
-        browser.close()
     assert set(nodes) == {"LoadImage", "SDPoseAnnotatorLoadModel", "SDPoseAnnotator", "PreviewImage"}
     assert nodes["SDPoseAnnotatorLoadModel"]["values"]["dtype"] == "bf16"
     values, inputs = (nodes["SDPoseAnnotator"][kind] for kind in ("values", "inputs"))

@@ -80,6 +80,7 @@ def test_animate_anyone_gives_one_map_per_frame_in_its_size(run: Any, image: tor
     assert info.startswith("Preview, not SDPose") and "MoveNet" in info
 
 
+@pytest.mark.slow
 def test_animate_anyone_says_the_same_of_frames_and_of_the_video(
     run: Any, video: Any, clip: Path, image: torch.Tensor
 ) -> None:
@@ -314,6 +315,7 @@ def test_size_and_width_of_the_pose_video_and_its_copy(
     assert "sized_00002_kps_play.mp4 (to look at)" in info
 
 
+@pytest.mark.slow
 def test_two_videos_of_one_name_never_mix(run: Any, base: Path, short_clip: Any) -> None:
     paths = []
     for turn, keep in ((0, False), (1, False), (0, True), (1, True)):
@@ -374,6 +376,7 @@ def test_canceling_takes_effect_before_the_next_picture_is_looked_at(inside: Any
     assert detector.find(image).boxes[:, :4].tolist() == [[0, 0, 30, 40]]
 
 
+@pytest.mark.slow
 def test_videos_in_memory_and_trimmed(run: Any, video: Any, clip: Path, image: torch.Tensor, base: Path) -> None:
     from comfy_api.latest import InputImpl, Types
 

@@ -189,6 +189,7 @@ def test_boxes_with_ids(tmp_path: Path, clip: Path) -> None:
     assert sequence.meta["boxes_from"] == "given"
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
     image = read_image(DATA / "astronaut.png")
     for n in (1, 2, 10):
@@ -387,6 +388,7 @@ def test_somebody_who_cannot_be_chosen(capsys: pytest.CaptureFixture) -> None:
     assert "expected an id, largest" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_person_is_kept(tmp_path: Path, clip: Path) -> None:
     rows = [{"image_id": n, "bbox": [60 + 90 * k, 0, 300 - 90 * k, 512]} for n in range(6) for k in range(2)]
     (tmp_path / "boxes.json").write_text(json.dumps(rows))
@@ -552,9 +554,8 @@ def test_info_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture) -
 # --- real clips ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "people", "every"), [("dancer", 1, 3), pytest.param("busker", 3, 1, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "people", "every"), [("dancer", 1, 3), ("busker", 3, 1)])
 def test_real_clips(tmp_path: Path, name: str, people: int, every: int) -> None:
     source = VIDEOS / f"{name}.mp4"
     if not source.exists():

@@ -17,7 +17,7 @@ from . import clip_inputs, widgets
 from .checks import NOT_CONNECTED, answer, check_range
 from .detect import detector_options
 from .draw import draw
-from .host.info import Stopwatch, clip_preview, first_lines, nobody_found, node_ui
+from .host.info import Stopwatch, clip_preview, nobody_found, node_ui, not_sdpose
 from .host.progress import Progress
 from .sockets.images import images_from_tensor, tensor_from_images
 from .sockets.poses import sequence_output
@@ -133,7 +133,7 @@ class AnimateAnyone(io.ComfyNode):
         drawn = draw(placed, [None] * len(placed), style=TARGET, threshold=threshold)
         rate = sequence.frame_rate or rate
         did = [str(sequence.meta.get("model", "")), f"{size[0]} x {size[1]}; {watch.speed(len(sequence))}"]
-        info = describe(sequence, [*did, *notes], first_lines(nobody=nobody_found(people_in(sequence)), model=model))
+        info = describe(sequence, [*did, *notes], [*nobody_found(people_in(sequence)), *not_sdpose(model)])
         maps, shown = tensor_from_images(drawn), clip_preview(cls, drawn, rate)
         clip = video_of_images(maps, rate)
         return io.NodeOutput(maps, clip, sequence, float(rate), info, ui=node_ui(info, shown))

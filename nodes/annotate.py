@@ -13,7 +13,7 @@ from ..sdpose_core.estimation.options import EstimatorOptions
 from . import detect, widgets
 from .draw import canvas_size, draw
 from .estimate import estimate, fill_empty_frames
-from .host.info import Stopwatch, first_lines, no_boxes, nobody_found, node_ui, preview
+from .host.info import Stopwatch, no_boxes, nobody_found, node_ui, not_sdpose, preview
 from .host.model import PreviewModel
 from .sockets.boxes import FrameBoxes, boxes_from_socket, boxes_to_socket
 from .sockets.images import images_from_tensor, tensor_from_images
@@ -133,7 +133,7 @@ class Annotate(io.ComfyNode):
         )
         people = sum(len(frame.boxes) for frame in given.people)
         nobody = nobody_found(people) if boxes is None else no_boxes(people)
-        info = watch.describe(poses, given.notes, first_lines(nobody=nobody, model=model))
+        info = watch.describe(poses, given.notes, [*nobody, *not_sdpose(model)])
         result = tensor_from_images(maps)
         ids = [None if own.track_ids is None else p.track_ids for own, p in zip(given.people, poses, strict=True)]
         keypoints, rows = keypoints_to_socket(poses, threshold), boxes_to_socket([p.boxes for p in poses], ids)

@@ -19,7 +19,7 @@ from . import clip_inputs, widgets
 from .checks import NOT_CONNECTED, answer, check_canvas
 from .detect import detector_options
 from .host.folders import file_stamp
-from .host.info import Stopwatch, first_lines, nobody_found, node_ui, video_preview
+from .host.info import Stopwatch, nobody_found, node_ui, not_sdpose, video_preview
 from .host.input_paths import input_path
 from .host.progress import Progress
 from .host.written import WRITTEN
@@ -205,7 +205,7 @@ class AnnotateVideo(io.ComfyNode):
         written = ", ".join(
             [files.sequence.name, *(_told(file, made) for file, made in files.drawings(options).items())]
         )
-        first = first_lines(nobody=nobody_found(people_in(sequence)), model=model)
+        first = [*nobody_found(people_in(sequence)), *not_sdpose(model)]
         info = describe(sequence, [written, *did], first)
         middle = _frame_of(files.pose_video, len(sequence) // 2)
         clip = video_of_file(files.pose_video if codec == LOSSLESS else files.playable)

@@ -188,5 +188,5 @@ class DetectPersons(io.ComfyNode):
         boxes = [image.boxes for image in found]
         people = sum(map(len, boxes))
         did = f"{tally(people, len(boxes), BOXES)} | {finder.name} | {watch.speed(len(boxes))}"
-        info = "\n".join(filter(None, [nobody_found(people, "threshold"), did, *how_found(found)]))
+        info = "\n".join([*nobody_found(people, "threshold"), did, *how_found(found)])
         return io.NodeOutput(boxes_to_socket(boxes), info, ui=node_ui(info))

@@ -19,7 +19,7 @@ from .host.info import clip_preview, node_ui, preview, tally
 from .host.progress import each_frame
 from .select import poses_input
 from .sockets.images import count_and_size, images_from_tensor, tensor_from_images
-from .sockets.poses import MAX_SIDE, canvas_of, is_sequence, poses_from_socket
+from .sockets.poses import MAX_SIDE, canvas_of, is_sequence, poses_from_socket, swap_hands_input
 
 if TYPE_CHECKING:
     import torch
@@ -100,13 +100,7 @@ class DrawPoses(io.ComfyNode):
                     tooltip="For background 'colour'. Its opacity is ignored.",
                     advanced=True,
                 ),
-                io.Boolean.Input(
-                    "swap_hands",
-                    default=False,
-                    tooltip="Swap the left and right hands of a POSE_KEYPOINT. ComfyUI's built-in SDPose node and the "
-                    "community pack write them swapped.",
-                    advanced=True,
-                ),
+                swap_hands_input(),
                 widgets.line_width(),
             ],
             outputs=[

@@ -112,5 +112,5 @@ class EstimatePoses(io.ComfyNode):
         estimator = model.estimator(EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop))
         poses = estimate(estimator, images, given, per_frame)
         nobody = no_boxes(sum(len(frame.boxes) for frame in given.people))
-        info = watch.describe(poses, given.notes, [nobody] if nobody else [])
+        info = watch.describe(poses, given.notes, nobody)
         return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info))

@@ -98,15 +98,14 @@ class FaceCrops(io.ComfyNode):
         if len(images) != len(clip):
             raise InputError(f"frames: {len(clip)} in sequence, {len(images)} in image: connect the same frames")
         wanted = chosen_people(clip, person, people == EACH)
-        ids = [chosen[0] if chosen else -1 for chosen in wanted.values()]
-        results = [_face_of(images, clip, track, size, smooth, threshold) for track in ids]
+        results = [_face_of(images, clip, track, size, smooth, threshold) for track in wanted.values()]
         faces, boxes, seen = (list(values) for values in zip(*results, strict=True))
         frames = counted(len(clip), "frame")
         lines = [f"{who}: a face in {number} of {frames}" for who, number in zip(wanted, seen, strict=True)]
         info = "\n".join([*lines, *notes])
         shown = clip_preview(cls, [picture for batch in faces for picture in batch], clip.frame_rate)
         batches = [tensor_from_images(batch) for batch in faces]
-        return io.NodeOutput(batches, boxes, info, ids, ui=node_ui(info, shown))
+        return io.NodeOutput(batches, boxes, info, list(wanted.values()), ui=node_ui(info, shown))
 
 
 def _face_of(

@@ -31,6 +31,7 @@ from .sockets.poses import (
     keypoints_to_socket,
     poses_from_frames,
     poses_from_socket,
+    swap_hands_input,
 )
 
 SAVE = "SDPoseAnnotatorSave"
@@ -182,11 +183,8 @@ class LoadPoses(io.ComfyNode):
                     tooltip="Pose files in the input and output folders. A name that ends with / is a folder of "
                     "frames. Press R to refresh the list.",
                 ),
-                io.Boolean.Input(
-                    "swap_hands",
-                    default=False,
-                    tooltip="Swap left and right hands: for JSON from ComfyUI's SDPose node or the community pack.",
-                    advanced=True,
+                swap_hands_input(
+                    tooltip="Swap left and right hands: for JSON from ComfyUI's SDPose node or the community pack."
                 ),
                 *canvas_inputs("JSON"),
             ],

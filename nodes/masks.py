@@ -110,17 +110,18 @@ class PersonMasks(io.ComfyNode):
         from ..sdpose_core.exports.person_masks import person_masks
 
         clip, notes = sequence_from_socket(sequence)
-        wanted = {EVERYBODY: None} if people == EVERYBODY else chosen_people(clip, person, people == EACH)
-        ids = [chosen[0] if chosen else -1 for chosen in wanted.values()]
+        everybody = people == EVERYBODY
+        wanted = {EVERYBODY: -1} if everybody else chosen_people(clip, person, people == EACH)
         stacks, lines = [], []
-        for who, chosen in wanted.items():
-            made = person_masks(clip, chosen, shape=shape, margin=margin, blur=blur, threshold=threshold)
+        for who, track in wanted.items():
+            ids = None if everybody else [track]
+            made = person_masks(clip, ids, shape=shape, margin=margin, blur=blur, threshold=threshold)
             stack = torch.stack([torch.from_numpy(mask) for mask in each_frame(made, len(clip))])
             stacks.append(stack)
             covered = int(stack.flatten(1).any(dim=1).sum())
             lines.append(f"{who}: a mask in {covered} of {counted(len(clip), 'frame')}")
         info = "\n".join([*lines, *notes])
-        return io.NodeOutput(stacks, ids, info, ui=node_ui(info))
+        return io.NodeOutput(stacks, list(wanted.values()), info, ui=node_ui(info))
 
 
 class DrawInMask(io.ComfyNode):

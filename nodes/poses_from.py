@@ -17,6 +17,7 @@ from .sockets.poses import (
     poses_from_socket,
     poses_output,
     sequence_output,
+    swap_hands_input,
 )
 from .sockets.sequence import describe, frame_rate_input, rate_from_socket, sequence_from_socket
 
@@ -40,13 +41,7 @@ class PosesFrom(io.ComfyNode):
                     tooltip="POSE_KEYPOINT of any node, MHR_POSE_DATA, or the JSON of a pose tool as text.",
                 ),
                 frame_rate_input(),
-                io.Boolean.Input(
-                    "swap_hands",
-                    default=False,
-                    tooltip="Swap the left and right hands of a POSE_KEYPOINT. ComfyUI's built-in SDPose node and the "
-                    "community pack write them swapped.",
-                    advanced=True,
-                ),
+                swap_hands_input(),
                 *canvas_inputs("a source"),
             ],
             outputs=[

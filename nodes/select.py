@@ -53,8 +53,8 @@ def pose_values(
     return io.NodeOutput(poses, keypoints_to_socket(poses, threshold), info, ui=node_ui(info, media))
 
 
-def chosen_people(clip: PoseSequence, person: int, each: bool) -> dict[str, list[int]]:
-    """Whom to make something of: what the info text calls them -> their ID, in a list that is empty for nobody.
+def chosen_people(clip: PoseSequence, person: int, each: bool) -> dict[str, int]:
+    """Whom to make something of: what the info text calls them -> their ID, -1 for nobody.
 
     Everybody in turn, or the one with the ID `person`; -1 is the one of the best score.
     """
@@ -66,7 +66,7 @@ def chosen_people(clip: PoseSequence, person: int, each: bool) -> dict[str, list
     elif not each:
         ids = ids_in(select_people(clip, "best score", max_people=1))
     nobody = "nobody" if each or person < 0 or not known else _no_such_id(person, known)
-    return {f"ID {track}": [track] for track in ids} or {nobody: []}
+    return {f"ID {track}": track for track in ids} or {nobody: -1}
 
 
 def _no_such_id(number: int, known: Iterable[int]) -> str:

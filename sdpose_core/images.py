@@ -333,6 +333,14 @@ def as_array(value: Any) -> np.ndarray:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
+def as_numbers(value: Any, what: str) -> np.ndarray:
+    """A tensor, array or list as float64. Raises `InputError` for anything else."""
+    try:
+        return as_array(value).astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{what}: expected numbers, got {value!r:.80}") from None
+
+
 def _plain_array(picture: Any) -> np.ndarray:
     """An array or a tensor as an array of numbers."""
     array = as_array(picture) if is_tensor(picture) else picture

@@ -4,9 +4,8 @@
 // graphs keep it. Values, saved graphs and prompts stay as they are: only what is laid out and drawn changes.
 
 import { app } from "../../scripts/app.js";
-import { language } from "./language.js";
+import { isOurs, language } from "./shared.js";
 
-const OURS = /^SDPoseAnnotator/;
 const FEWEST = 2; // with one advanced widget the button would take the place that it saves
 
 const TEXTS = {
@@ -69,7 +68,7 @@ function fold(node, { folded }, button) {
 app.registerExtension({
   name: "sdpose_annotator.advanced",
   nodeCreated(node) {
-    if (!OURS.test(node.comfyClass ?? "")) return;
+    if (!isOurs(node.comfyClass)) return;
     const its = folding(node);
     if (!its) return;
     resized(node, () => fold(node, its, addButton(node, its.label)));

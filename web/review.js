@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { language } from "./language.js";
+import { language } from "./shared.js";
 
 const NODE = "SDPoseAnnotatorReview";
 const NAME = "corrections"; // the input with the name under which the corrections are kept

@@ -2,8 +2,8 @@
 // here they are brought to the widgets of the same names first. New widgets keep their defaults.
 
 import { app } from "../../scripts/app.js";
+import { isOurs } from "./shared.js";
 
-const OURS = /^SDPoseAnnotator/;
 const SWITCHES = ["body", "head", "hands", "face", "feet"]; // what `parts` stands for now
 
 // The choice of `parts` for the switches of an older graph.
@@ -36,7 +36,7 @@ function byName(node, saved) {
 app.registerExtension({
   name: "sdpose_annotator.saved_graphs",
   nodeCreated(node) {
-    if (!OURS.test(node.comfyClass ?? "")) return;
+    if (!isOurs(node.comfyClass)) return;
     const configure = node.configure;
     node.configure = function (saved) {
       return configure.call(this, byName(this, saved));

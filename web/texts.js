@@ -2,8 +2,8 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { isOurs } from "./shared.js";
 
-const OURS = "SDPoseAnnotator";
 const KEY = "sdpose_text";
 const LINES = 5; // more can be scrolled to
 const LINE = 17; // pixels
@@ -79,7 +79,7 @@ function forgetErrors() {
 // What the server refuses before a run: {id: {class_type, errors}}, with INPUT - SENTENCE for each input that was checked.
 function showRefused(nodes) {
   for (const [id, { class_type: kind, errors }] of Object.entries(nodes ?? {})) {
-    const ours = kind?.startsWith(OURS) ? errors.filter((error) => error.type === "custom_validation_failed") : [];
+    const ours = isOurs(kind) ? errors.filter((error) => error.type === "custom_validation_failed") : [];
     const sentences = new Set(ours.map((error) => error.details.replace(`${error.extra_info?.input_name} - `, "")));
     const node = sentences.size && nodeOf(id);
     if (!node) continue;
@@ -107,13 +107,13 @@ app.registerExtension({
     watchRefusals();
     api.addEventListener("execution_start", forgetErrors);
     api.addEventListener("execution_error", ({ detail }) => {
-      if (!detail.node_type?.startsWith(OURS)) return;
+      if (!isOurs(detail.node_type)) return;
       const node = nodeOf(detail.node_id);
       if (node) showError(node, detail.exception_message.trim());
     });
   },
   nodeCreated(node) {
-    if (!node.comfyClass?.startsWith(OURS)) return;
+    if (!isOurs(node.comfyClass)) return;
     const executed = node.onExecuted;
     node.onExecuted = function (output, ...others) {
       executed?.call(this, output, ...others);

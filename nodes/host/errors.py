@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...sdpose_core.errors import SDPoseError
 from .folders import WEIGHT_FOLDERS
-from .input_paths import allowed_folders
+from .input_paths import both_ways, open_folders
 
 _COPY = r"(?:sdpose_\w{8}[/\\])?"
 """Folder of a video that was copied to ComfyUI's temporary folder."""
@@ -29,9 +29,8 @@ def _roots() -> set[str]:
     """ComfyUI's folders of files and weights, and those that its owner allows, as written and where they lead."""
     import folder_paths
 
-    given = [folder_paths.get_directory_by_type(kind) for kind in ("input", "output", "temp")]
-    given += [root for kind in WEIGHT_FOLDERS for root in folder_paths.get_folder_paths(kind)]
-    found = {way(root) for root in (*given, *allowed_folders()) for way in (os.path.abspath, os.path.realpath)}
+    weights = both_ways(root for kind in WEIGHT_FOLDERS for root in folder_paths.get_folder_paths(kind))
+    found = open_folders() | weights
     return {root for root in found if root != os.path.dirname(root)}
 
 

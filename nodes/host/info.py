@@ -22,24 +22,22 @@ if TYPE_CHECKING:
 PREVIEWED = 64
 FEW = 5
 BOXES = ("box", "boxes")
-
-
 NOT_SDPOSE = "Preview, not SDPose: connect Load SDPose Model"
 
 
-def first_lines(*, nobody: str = "", model: Any) -> list[str]:
-    """What comes before everything else: why there is nobody, if so, and that the preview model ran."""
-    return [*([nobody] if nobody else []), *([NOT_SDPOSE] if model is None else [])]
+def not_sdpose(model: Any) -> list[str]:
+    """That the preview model ran, if no model is connected. A first line, as those of `nobody_found` and `no_boxes`."""
+    return [NOT_SDPOSE] if model is None else []
 
 
-def nobody_found(people: int, threshold: str = "detect_threshold") -> str:
-    """What to try if a detector, whose threshold has this name, found no people; "" if it found some."""
-    return "" if people else f"Nobody found: lower {threshold} or min_person_score, or choose another detector"
+def nobody_found(people: int, threshold: str = "detect_threshold") -> list[str]:
+    """What to try if a detector, whose threshold has this name, found no people."""
+    return [] if people else [f"Nobody found: lower {threshold} or min_person_score, or choose another detector"]
 
 
-def no_boxes(people: int) -> str:
-    """What to do if no boxes came by wire; "" if some did."""
-    return "" if people else "Nobody: no boxes came in; check the node that finds the people, or set if_nobody"
+def no_boxes(people: int) -> list[str]:
+    """What to do if no boxes came by wire."""
+    return [] if people else ["Nobody: no boxes came in; check the node that finds the people, or set if_nobody"]
 
 
 def node_ui(text: str, media: Mapping[str, Any] | None = None) -> dict[str, Any]:

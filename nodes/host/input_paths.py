@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ...sdpose_core.errors import InputError
@@ -19,9 +20,17 @@ def _entries() -> list[str]:
     return [entry.strip() for entry in os.environ.get(ALLOWED, "").split(os.pathsep) if entry.strip()]
 
 
-def allowed_folders() -> list[str]:
-    """The folders that the owner of the server opened to users, beside those of ComfyUI."""
-    return [os.path.expanduser(entry) for entry in _entries() if entry != EVERYWHERE]
+def open_folders() -> set[str]:
+    """ComfyUI's own folders and those that the owner of the server opened to users, see `both_ways`."""
+    import folder_paths
+
+    allowed = [os.path.expanduser(entry) for entry in _entries() if entry != EVERYWHERE]
+    return both_ways([*(folder_paths.get_directory_by_type(kind) for kind in _GIVEN), *allowed])
+
+
+def both_ways(folders: Iterable[str]) -> set[str]:
+    """The full paths of folders, as written and where links lead."""
+    return {way(folder) for folder in folders for way in (os.path.abspath, os.path.realpath)}
 
 
 def input_path(text: str) -> Path:
@@ -49,9 +58,7 @@ def _place(name: str) -> Path:
     if not os.path.isabs(full):
         return path_inside(Path(folder_paths.get_input_directory()), name, "path")
     place = Path(os.path.abspath(full))
-    roots = [*(folder_paths.get_directory_by_type(kind) for kind in _GIVEN), *allowed_folders()]
-    ways = {Path(way(root)) for root in roots for way in (os.path.abspath, os.path.realpath)}
-    if EVERYWHERE not in _entries() and not any(place.is_relative_to(root) for root in ways):
+    if EVERYWHERE not in _entries() and not any(map(place.is_relative_to, open_folders())):
         raise InputError(
             f"path: {name[:200]!r} lies outside ComfyUI's {', '.join(_GIVEN)} folders: put the video into the input "
             f"folder, or let the owner of this ComfyUI allow its folder with {ALLOWED}"

@@ -13,7 +13,7 @@ from ...sdpose_core.annotate.images import FramePeople
 from ...sdpose_core.boxes import clip, xywh_to_xyxy
 from ...sdpose_core.dependencies import opencv
 from ...sdpose_core.errors import InputError, counted
-from ...sdpose_core.images import MAX_PIXELS, as_array, is_tensor
+from ...sdpose_core.images import MAX_PIXELS, as_array, as_numbers, is_tensor
 from ...sdpose_core.openpose.layouts import is_frame
 from ...sdpose_core.pose_values import check_size
 from ...sdpose_core.poses import Poses
@@ -152,7 +152,7 @@ def _from_bbox(source: Any, frames: int, bbox_format: str) -> list[FramePeople]:
 def _bbox_rows(rows: Sequence[Any], bbox_format: str) -> np.ndarray:
     if not len(rows):
         return np.zeros((0, 5), np.float32)
-    boxes = _numbers(rows, "BBOX").reshape(len(rows), -1)
+    boxes = as_numbers(rows, "BBOX").reshape(len(rows), -1)
     if boxes.shape[1] not in (4, 5):
         raise InputError(f"BBOX: expected boxes of four numbers (and a score), got {boxes.shape[1]} numbers")
     corners = boxes[:, :4] if bbox_format == BBOX_FORMATS[1] else xywh_to_xyxy(boxes[:, :4])
@@ -218,8 +218,8 @@ def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
     if not isinstance(person, Mapping):
         raise InputError(f"poses: expected an object for each person, got {person!r:.80}")
     if person.get("bbox") is not None:
-        return [*_numbers(person["bbox"], "bbox").reshape(-1)[:4], 1.0]
-    points = _numbers(person.get("pred_keypoints_2d", ()), "pred_keypoints_2d")
+        return [*as_numbers(person["bbox"], "bbox").reshape(-1)[:4], 1.0]
+    points = as_numbers(person.get("pred_keypoints_2d", ()), "pred_keypoints_2d")
     if points.ndim < 1 or points.shape[-1] < 2:
         return None
     points = points[..., :2].reshape(-1, 2)
@@ -229,14 +229,6 @@ def _mhr_row(person: Mapping[str, Any]) -> list[float] | None:
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.1 * (high - low)
     return [*(low - margin), *(high + margin), 1.0]
-
-
-def _numbers(value: Any, what: str) -> np.ndarray:
-    """A tensor, array or list as float64. Raises `InputError` for anything else."""
-    try:
-        return as_array(value).astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{what}: expected numbers, got {value!r:.80}") from None
 
 
 def _from_segs(source: Any, size: tuple[int, int]) -> tuple[list[FramePeople], list[str]]:
@@ -251,8 +243,8 @@ def _from_segs(source: Any, size: tuple[int, int]) -> tuple[list[FramePeople], l
     rows, masks = [], np.zeros((len(segments), height, width), bool)
     for mask, segment in zip(masks, segments, strict=True):
         own, confidence = getattr(segment, "bbox", None), getattr(segment, "confidence", None)
-        box = _numbers(segment.crop_region if own is None else own, "SEGS, bbox").reshape(-1)[:4]
-        scores = _numbers(() if confidence is None else confidence, "SEGS, confidence")
+        box = as_numbers(segment.crop_region if own is None else own, "SEGS, bbox").reshape(-1)[:4]
+        scores = as_numbers(() if confidence is None else confidence, "SEGS, confidence")
         rows.append([*box, float(scores.max()) if scores.size else 1.0])
         _paste_segment(mask, segment)
     boxes = box_array(rows, "SEGS")
@@ -262,7 +254,7 @@ def _from_segs(source: Any, size: tuple[int, int]) -> tuple[list[FramePeople], l
 
 def _paste_segment(mask: np.ndarray, segment: Any) -> None:
     """Set the pixels of (H, W) that a segment covers; its region may extend past the image."""
-    [[x1, y1, x2, y2, _]] = box_array([[*_numbers(segment.crop_region, "SEGS").reshape(-1)[:4], 1]], "SEGS").tolist()
+    [[x1, y1, x2, y2, _]] = box_array([[*as_numbers(segment.crop_region, "SEGS").reshape(-1)[:4], 1]], "SEGS").tolist()
     if not (0 < x2 - x1 < MAX_PIXELS and 0 < y2 - y1 < MAX_PIXELS and (x2 - x1) * (y2 - y1) <= MAX_PIXELS):
         raise InputError(f"SEGS: expected a crop_region of x1, y1, x2, y2 in pixels, got {segment.crop_region!r:.80}")
     x1, y1, x2, y2 = int(x1), int(y1), int(x2), int(y2)

@@ -44,6 +44,13 @@ def keypoints_output(tooltip: str = "For built-in nodes, controlnet_aux and pose
     return PoseKeypoint.Output("keypoints", display_name="POSE_KEYPOINT (other nodes)", tooltip=tooltip)
 
 
+def swap_hands_input(
+    tooltip: str = "Swap the left and right hands of a POSE_KEYPOINT. ComfyUI's built-in SDPose node and the community "
+    "pack write them swapped.",
+) -> io.Boolean.Input:
+    return io.Boolean.Input("swap_hands", default=False, tooltip=tooltip, advanced=True)
+
+
 def canvas_inputs(of: str) -> list[io.Int.Input]:
     """Width and height of the canvas, for poses that do not state it; 0 means none, see `canvas_of`."""
     return [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..images import as_array
+from ..images import as_array, as_numbers
 from ..openpose.goliath import GOLIATH_COUNT, MHR_COUNT, whole_body_of_goliath
 from ..pose_values import check_people, check_size
 from ..poses import Poses, PoseSequence
@@ -37,7 +37,7 @@ def poses_of_mhr(value: Mapping[str, Any]) -> list[Poses]:
 
     Raises `InputError` for people without `pred_keypoints_2d`, and for other numbers of points.
     """
-    sides = _numbers(value["image_size"], "image_size").reshape(-1)
+    sides = as_numbers(value["image_size"], "image_size").reshape(-1)
     if len(sides) != 2 or not np.isfinite(sides).all():
         raise InputError(f"image_size: expected height and width, got {value['image_size']!r:.80}")
     size = check_size(sides[::-1].astype(np.int64))
@@ -80,11 +80,11 @@ def _points(person: Any, place: str) -> np.ndarray:
     if not isinstance(person, Mapping) or person.get("pred_keypoints_2d") is None:
         found = f"keys {', '.join(map(str, person))}" if isinstance(person, Mapping) else type(person).__name__
         raise InputError(f"{place}: expected pred_keypoints_2d, got {found:.80}: connect the output of SAM 3D Body")
-    body = _numbers(person["pred_keypoints_2d"], f"{place}, pred_keypoints_2d")
+    body = as_numbers(person["pred_keypoints_2d"], f"{place}, pred_keypoints_2d")
     face = person.get("pred_face_keypoints_2d")
     parts = [(body, MHR_COUNT, "pred_keypoints_2d")]
     if face is not None:
-        face = _numbers(face, f"{place}, pred_face_keypoints_2d")
+        face = as_numbers(face, f"{place}, pred_face_keypoints_2d")
         parts.append((face, GOLIATH_COUNT - MHR_COUNT, "pred_face_keypoints_2d"))
     for array, count, name in parts:
         if array.ndim != 2 or array.shape[0] != count or array.shape[1] < 2:
@@ -99,14 +99,6 @@ def _points(person: Any, place: str) -> np.ndarray:
 def _box(person: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
     """(5,) x1, y1, x2, y2, score: the person's box, or that of the points."""
     if person.get("bbox") is not None:
-        return np.asarray([*_numbers(person["bbox"], "bbox").reshape(-1)[:4], SCORE])
+        return np.asarray([*as_numbers(person["bbox"], "bbox").reshape(-1)[:4], SCORE])
     seen = points[points[:, 2] > 0, :2]
     return np.asarray([*seen.min(axis=0), *seen.max(axis=0), SCORE]) if len(seen) else np.zeros(5)
-
-
-def _numbers(value: Any, what: str) -> np.ndarray:
-    """A tensor, array or list as float64. Raises `InputError` for anything else."""
-    try:
-        return as_array(value).astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{what}: expected numbers, got {value!r:.80}") from None

@@ -22,6 +22,9 @@ from sdpose_training.recipe.values import known_keys
 
 log = logging.getLogger("train")
 
+_SHORT = ("styles", "style_share")
+"""Values of the recipe's augmentation with an option of their own."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 trained to the end, or stopped by a signal; 1 an error; 2 wrong usage; 130 a second Ctrl-C.
@@ -29,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     The state is saved whenever a signal stopped it.
     """
     args, overrides = build_parser().parse_known_args(argv)
+    for key in _SHORT:
+        if (value := getattr(args, key)) is not None:
+            overrides += [f"--augmentation.{key}", value]
     start_log("accelerate", "faster_coco_eval")
     return exit_status(
         "train", lambda: run(load_recipe(args.recipe, overrides), RunFolder(args.out), args.resume),
@@ -84,6 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
         default="never",
         metavar="auto|never|STATE",
         help="continue from a state of the run (default: never)",
+    )
+    styles = "repaint a share of the crops: oil, sketch, posterise, edge (augmentation.styles)"
+    parser.add_argument("--styles", metavar="NAME,NAME", help=styles)
+    parser.add_argument(
+        "--style-share", metavar="SHARE", help="of the crops (augmentation.style-share; default: the recipe's)"
     )
     return parser
 

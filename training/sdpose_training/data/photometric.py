@@ -1,4 +1,4 @@
-"""Photometric augmentation of training crops: colors, blur and holes.
+"""Photometric augmentation of training crops: styles, colors, blur and holes.
 
 Everything works on RGB uint8 (H, W, 3), in numpy and OpenCV. Each step clips to 0..255 and truncates to integers, as in
 the released pipeline. Lookup tables replace its arithmetic: the same numbers in a tenth of the time.
@@ -15,6 +15,19 @@ BRIGHTNESS = 32.0
 CONTRAST = SATURATION = (0.5, 1.5)
 HUE = 18  # on OpenCV's scale of 0..179
 BLUR_SIZES = (3, 5, 7)
+
+
+def repaint(rng: np.random.Generator, image: np.ndarray, chances: AugmentationRecipe) -> np.ndarray:
+    """With the probability `style_share`, RGB uint8 (H, W, 3) through one of the recipe's style filters.
+
+    They get the crop, not the picture, so the time does not depend on the size of photographs. Without styles, no
+    random number is drawn.
+    """
+    if not chances.styles or not chances.style_share or rng.random() >= chances.style_share:
+        return image
+    from sdpose_training.styles.filters import FILTERS
+
+    return FILTERS[chances.styles[rng.integers(len(chances.styles))]](image)
 
 
 def distort(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> np.ndarray:

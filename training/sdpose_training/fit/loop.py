@@ -32,7 +32,15 @@ from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
 from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.pictures import prediction_sheet
-from sdpose_training.fit.setup import Parts, StagePlan, learning_rate, load_batches, share_out_batches
+from sdpose_training.fit.setup import (
+    Parts,
+    StagePlan,
+    learning_rate,
+    load_batches,
+    passes_multiple,
+    set_learning_rate,
+    share_out_batches,
+)
 from sdpose_training.fit.starting_weights import for_stage
 from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, predict
@@ -79,7 +87,7 @@ class Trainer:
         if self.progress.step and self._validation_is_due(last=False):
             self._validate()  # a signal interrupted it
         for plan in self.parts.stages:
-            if self.progress.step < plan.end and not self._fit_stage(plan, bar):
+            if self._goes_on(plan) and not self._fit_stage(plan, bar):
                 return False
         if self._validation_is_due(last=True):
             self._validate()
@@ -92,7 +100,7 @@ class Trainer:
         share_out_batches(self.parts.accelerator, self.parts.trained, plan)
         first = self.progress.step - plan.first_step
         with closing(load_batches(self.recipe, self.parts, plan, first)) as batches:
-            while self.progress.step < plan.end:
+            while self._goes_on(plan):
                 if self._fit_step(batches, plan, bar):
                     self._save()
                     return False
@@ -108,14 +116,13 @@ class Trainer:
         measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
         bar.set_postfix(loss=f"{figures['loss']:.3g}", **measured, refresh=False)
         bar.update()
-        self._at_intervals(last=self.progress.step == self.parts.stages[-1].end)
+        self._at_intervals()
         return stop
 
     def _step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, rate: float) -> tuple[dict[str, float], bool]:
         """One optimizer step; its figures and whether a signal asked to stop, the same in all processes."""
         parts, accelerator = self.parts, self.parts.accelerator
-        for group in parts.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(parts.optimizer, rate)
         seen, sums, norm = [], torch.zeros(2, device=accelerator.device), None
         for _ in range(plan.batch.accumulation):
             batch = next(batches)
@@ -167,20 +174,31 @@ class Trainer:
         norm = self.parts.accelerator.clip_grad_norm_(self.parts.trained.parameters(), limit)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm  # FSDP gives a sharded norm
 
-    def _at_intervals(self, last: bool) -> None:
+    def _at_intervals(self) -> None:
         """Validation, pictures and checkpoints that are due."""
         step, recipe = self.progress.step, self.recipe
+        last = step == self.parts.stages[-1].end
         if self._validation_is_due(last):
             self._validate()
+        last = last or self._patience_is_over()
         if self.parts.val is not None and _due(step, recipe.log.pictures_every, last):
             self._draw()
         if not last and _due(step, recipe.checkpoints.every, False):
             self._save()
 
     def _validation_is_due(self, last: bool) -> bool:
-        step = self.progress.step
-        due = self.parts.val is not None and _due(step, self.recipe.validation.every, last)
-        return due and self.progress.metrics_step != step
+        step, settings = self.progress.step, self.recipe.validation
+        if self.parts.val is None or self.progress.metrics_step == step:
+            return False
+        epochs = settings.every_epochs * len(self.parts.train)
+        return _due(step, settings.every, last) or passes_multiple(self.parts.stages, step, epochs)
+
+    def _goes_on(self, plan: StagePlan) -> bool:
+        return self.progress.step < plan.end and not self._patience_is_over()
+
+    def _patience_is_over(self) -> bool:
+        """True also when a run that ended so is resumed."""
+        return 0 < self.recipe.validation.patience <= self.progress.worse
 
     def _validate(self) -> None:
         """AP of the (averaged) weights; each process predicts its share of the people.
@@ -203,9 +221,12 @@ class Trainer:
         if self.log:
             seconds = time.perf_counter() - began
             self.log.write("validation", self.progress.step, **self.metrics, people=len(people), seconds=seconds)
-        if self.metrics["AP"] > self.progress.best_ap:
-            self.progress.best_ap, self.progress.best_step = self.metrics["AP"], self.progress.step
+        if self.progress.judge(self.metrics["AP"]):
             self._save_weights("best")
+        if self._patience_is_over() and self.log:
+            ap, step, worse = self.progress.best_ap, self.progress.best_step, self.progress.worse
+            self.log.write("early_stop", self.progress.step, best_ap=ap, best_step=step)
+            log.info("no better AP in %d validations: the run ends; the best is %.3f, after %d steps", worse, ap, step)
 
     def _draw(self) -> None:
         """The main process draws; with FSDP all processes must take part, as each has a shard of the weights."""
@@ -265,7 +286,7 @@ class Trainer:
     def _log_step(self, plan: StagePlan, figures: dict[str, float], seconds: float) -> None:
         step = self.progress.step
         if self.log and _due(step, self.recipe.log.every, step == plan.end):
-            samples = plan.first_sample + (step - plan.first_step) * plan.batch.total
+            samples = plan.samples_at(step)
             rate = plan.batch.total / seconds
             epoch = samples / len(self.parts.train)
             self.log.write("step", step, **figures, samples=samples, epoch=round(epoch, 4), samples_per_second=rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 PICTURES_LOOKED_FOR = 20
 """A run starts if one of these first pictures exists; other missing pictures count as damaged files."""
 
+RATE_FACTOR = "rate_factor"
+"""Key of the optimizer's groups: multiple of the stage's learning rate."""
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -50,6 +53,10 @@ class StagePlan:
     @property
     def end(self) -> int:
         return self.first_step + self.steps
+
+    def samples_at(self, step: int) -> int:
+        """Samples seen up to a step of the run in this stage."""
+        return self.first_sample + (step - self.first_step) * self.batch.total
 
 
 @dataclass
@@ -87,8 +94,8 @@ def set_up(recipe: Recipe) -> Parts:
     start = starting_model(recipe, train.keypoint_set)
     model = start.model
     _set_precision(model, recipe, accelerator)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
+    groups = parameter_groups(model, start.new, recipe.optimizer)
+    optimizer = make_optimizer(groups, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, len(train), accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
@@ -204,6 +211,14 @@ def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
     return plans
 
 
+def passes_multiple(stages: Sequence[StagePlan], step: int, samples: float) -> bool:
+    """Whether the samples seen reach or pass a multiple of `samples` (0: never) in this step of the run."""
+    plan = next((plan for plan in stages if plan.first_step < step <= plan.end), None)
+    if plan is None or not samples:
+        return False
+    return plan.samples_at(step) // samples > plan.samples_at(step - 1) // samples
+
+
 def batch_text(stages: Sequence[StagePlan]) -> str:
     """How each stage's total batch is split, for the log."""
     batches = (plan.batch for plan in stages)
@@ -232,14 +247,36 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     return Batches(loader)
 
 
-def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> torch.optim.AdamW:
+def parameter_groups(model: torch.nn.Module, new: Collection[str], recipe: OptimizerRecipe) -> list[dict[str, Any]]:
+    """The trained parameters as the optimizer's groups; those in `new` have a learning rate of their own.
+
+    Without a factor, there is one group, as in states of earlier versions.
+    """
+    factors = {name: recipe.new_learning_rate_factor if name in new else 1.0 for name, _ in model.named_parameters()}
+    trained = [(factors[name], parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for factor, parameter in trained if factor == each], RATE_FACTOR: each}
+        for each in dict.fromkeys(factor for factor, _ in trained)
+    ]
+
+
+def make_optimizer(
+    parameters: Sequence[torch.nn.Parameter | dict[str, Any]], recipe: OptimizerRecipe, rate: float
+) -> torch.optim.AdamW:
     """AdamW; the fused version takes a tenth of the time for many small tensors."""
     return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
 
 
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of each group, times the group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
+
+
 def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     """Learning rate at a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
-    warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
+    steps = recipe.warmup_steps or math.ceil(recipe.warmup_share * plan.steps)
+    warm = min(1.0, (step + 1) / steps) if steps else 1.0
     if plan.stage.schedule == "constant":
         return plan.stage.learning_rate * warm
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))

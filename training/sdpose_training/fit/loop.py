@@ -17,7 +17,8 @@ from accelerate.utils import DistributedType, gather_object
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
-from sdpose_core.checkpoints.layouts import save_checkpoint
+from sdpose_core.checkpoints.adapters import merged_state
+from sdpose_core.checkpoints.layouts import save_adapter, save_checkpoint
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import SDPoseError
 from sdpose_core.images import write_png
@@ -29,6 +30,7 @@ from sdpose_training.fit.curves import draw_curves
 from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_finite
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.log import RunLog, read_log
+from sdpose_training.fit.lora import own_tensors, plain_names
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
 from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.pictures import prediction_sheet
@@ -264,19 +266,27 @@ class Trainer:
                 self.log.write("checkpoint", step)
 
     def _save_weights(self, name: str) -> None:
-        """RUN/weights/NAME.safetensors and the model card, for inference."""
+        """RUN/weights/NAME.safetensors and the model card, for inference; with LoRA also RUN/adapters/."""
         parts, recipe = self.parts, self.recipe
         with parts.average.in_place() if parts.average else nullcontext():
             state = parts.accelerator.get_state_dict(parts.trained)  # the parameters, not copies
             if not parts.accelerator.is_main_process:
                 return
+            state = plain_names(state)
             commit = git_commit() or "unknown"
             metrics = self.metrics if self.progress.metrics_step == self.progress.step else {}
             metadata = {"training_step": self.progress.step, "recipe": recipe.name, "seed": recipe.seed}
             metadata |= {"started_from": parts.start.origin, "git_commit": commit, "metrics": json.dumps(metrics)}
+            dtype = DTYPES[recipe.checkpoints.weights_dtype]
+            if parts.adapter:
+                save_adapter(
+                    own_tensors(parts.model, state, parts.start.new), parts.adapter, parts.model.config,
+                    self.folder.adapters / f"{name}.safetensors", dtype=dtype, metadata=metadata,
+                )  # fmt: skip
+                state = merged_state(state, parts.adapter.scale)
             save_checkpoint(
                 {**state, **parts.start.kept}, parts.model.config, self.folder.weights / f"{name}.safetensors",
-                dtype=DTYPES[recipe.checkpoints.weights_dtype], metadata=metadata,
+                dtype=dtype, metadata=metadata,
             )  # fmt: skip
         write_model_card(
             self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data=parts.train.source,

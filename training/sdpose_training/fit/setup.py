@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
+from sdpose_core.checkpoints.adapters import Adapter
 from sdpose_core.errors import InputError
 from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
@@ -22,7 +23,9 @@ from sdpose_training.data.annotations import People, read_annotations, read_peop
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.data.order import BatchPlan, micro_batches, plan_batches
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
+from sdpose_training.fit.lora import adapter_of_run
 from sdpose_training.fit.starting_weights import Start, starting_model
+from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
 
@@ -67,6 +70,7 @@ class Parts:
         trained: `model` as accelerate wraps it.
         average: of the weights, if the recipe has `ema_decay`.
         start: origin of the weights, and tensors to save with them.
+        adapter: description of the adapter that is written, with LoRA.
         val: None without validation.
         problems: messages about damaged annotations.
     """
@@ -77,6 +81,7 @@ class Parts:
     optimizer: Any
     average: WeightAverage | None
     start: Start
+    adapter: Adapter | None
     train: People
     val: People | None
     problems: list[str]
@@ -93,6 +98,7 @@ def set_up(recipe: Recipe) -> Parts:
     val = _load_val(recipe, train.keypoint_set, problems) if recipe.validation.people else None
     start = starting_model(recipe, train.keypoint_set)
     model = start.model
+    choose_trained(model, recipe)
     _set_precision(model, recipe, accelerator)
     groups = parameter_groups(model, start.new, recipe.optimizer)
     optimizer = make_optimizer(groups, recipe.optimizer, recipe.stages[0].learning_rate)
@@ -100,7 +106,8 @@ def set_up(recipe: Recipe) -> Parts:
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
     average = _make_average(accelerator, model, recipe)
-    return Parts(accelerator, model, trained, optimizer, average, start, train, val, problems, stages)
+    adapter = adapter_of_run(recipe, start) if recipe.lora.rank else None
+    return Parts(accelerator, model, trained, optimizer, average, start, adapter, train, val, problems, stages)
 
 
 def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
@@ -283,9 +290,8 @@ def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
 
 
 def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Set up freezing, dtypes, checkpointing and compilation, before accelerate wraps the model."""
+    """Set up dtypes, checkpointing and compilation, before accelerate wraps the model."""
     hardware = recipe.hardware
-    model.vae.requires_grad_(not model.vae_is_frozen)
     if model.vae_is_frozen and accelerator.device.type != "cpu":
         model.vae.to(DTYPES[hardware.vae_dtype])
     if hardware.gradient_checkpointing:

@@ -37,12 +37,14 @@ class Start:
         kept: untrained tensors for every checkpoint: the VAE as it was read (training may round it to half precision)
             and its decoder.
         origin: of the weights, for the model card.
-        new: names of the tensors that the base lacks, which are random.
+        base: file or folder of the weights; None for random ones.
+        new: names of tensors that the base lacks.
     """
 
     model: SDPose
     kept: Tensors
     origin: str
+    base: Path | None = None
     new: tuple[str, ...] = ()
 
 
@@ -68,7 +70,7 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     frozen = {k: v for k, v in tensors.items() if k.startswith("vae.")} if model.vae_is_frozen else {}
     base = f"{recipe.model.base}{downloaded_from(path)}"
     origin = f"the VAE of {base}, a random U-Net" if recipe.model.random_unet else base
-    return Start(model, frozen | decoder, origin, new)
+    return Start(model, frozen | decoder, origin, path, new)
 
 
 def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
@@ -99,7 +101,7 @@ def for_stage(model: SDPose, stage: Stage) -> None:
 def fill(
     model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_lack: tuple[str, ...] = _NEW
 ) -> tuple[str, ...]:
-    """Load tensors into a model; those that are missing or have another shape stay random, and are returned by name.
+    """Load tensors into a model; those that are missing or have another shape stay random. Returns their names.
 
     Raises `CheckpointError` if a missing name does not start with one of the prefixes in `may_lack`.
     """

@@ -65,6 +65,7 @@ class ModelRecipe:
         feature_levels: one level, or several to fuse (F1 is the last up-block).
         random_unet: take only the VAE of the base, not its U-Net: the paper's "without diffusion prior".
         train_vae: also train the VAE's encoder, if there is no pretrained one (the paper freezes it).
+        freeze: parts of the model that are not trained, by module name: "unet.down_blocks", "head".
         unet, vae: sizes for "scratch" and for the tiny prior; other bases have their sizes.
     """
 
@@ -73,8 +74,26 @@ class ModelRecipe:
     feature_levels: tuple[str, ...] = ("F1",)
     timestep: int = Field(999, ge=0, lt=1000)
     train_vae: bool = False
+    freeze: tuple[str, ...] = ()
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class LoraRecipe:
+    """LoRA: a low-rank change of the U-Net's attention is trained instead of the U-Net (our choice; not in the paper).
+
+    Head and class embedding are trained in full. The usual learning rate is some ten times that of a full training.
+
+    Attributes:
+        rank: of the matrices; 0: no LoRA.
+        alpha: the change is multiplied by alpha / rank.
+        targets: last parts of the names of the linear layers.
+    """
+
+    rank: Count = 0
+    alpha: Positive = 16.0
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -269,6 +288,7 @@ class Recipe:
     seed: int = Field(0, ge=0, lt=1 << 63)
     rgb_reconstruction: bool = True
     model: ModelRecipe = field(default_factory=ModelRecipe)
+    lora: LoraRecipe = field(default_factory=LoraRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)

@@ -40,7 +40,18 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(data: Path, base: Path, out: Path, *more: str) -> list[str]:
-    return ["--recipe", str(DEBUG), "--data.root", str(data), "--model.base", str(base), "--out", str(out), *SHORT, *more]
+    return [
+        "--recipe",
+        str(DEBUG),
+        "--data.root",
+        str(data),
+        "--model.base",
+        str(base),
+        "--out",
+        str(out),
+        *SHORT,
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from sdpose_core.errors import SDPoseError
 from sdpose_core.images import write_png
 from sdpose_core.model.backbone import POSE, RGB
 from sdpose_core.model.devices import DTYPES
+from sdpose_training.data.annotations import People
 from sdpose_training.data.samples import LostWorker
 from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
@@ -192,7 +193,7 @@ class Trainer:
         step, settings = self.progress.step, self.recipe.validation
         if self.parts.val is None or self.progress.metrics_step == step:
             return False
-        epochs = settings.every_epochs * len(self.parts.train)
+        epochs = settings.every_epochs * self.parts.order.epoch
         return _due(step, settings.every, last) or passes_multiple(self.parts.stages, step, epochs)
 
     def _goes_on(self, plan: StagePlan) -> bool:
@@ -203,32 +204,49 @@ class Trainer:
         return 0 < self.recipe.validation.patience <= self.progress.worse
 
     def _validate(self) -> None:
-        """AP of the (averaged) weights; each process predicts its share of the people.
+        """AP of the (averaged) weights on each data set with validation people; the best weights are by the main one.
 
         A signal interrupts it without figures; then the next start repeats it.
         """
-        accelerator, people = self.parts.accelerator, self.parts.val
         began = time.perf_counter()
+        metrics: dict[str, float] = {}
+        for number, each in enumerate(self.parts.data_sets):
+            figures = self._measure(each.val) if each.val is not None else {}
+            if figures is None:
+                return
+            metrics |= (
+                {f"{name}/{each.name}": figures[name] for name in ("AP", "OKS") if figures} if number else figures
+            )
+        self.metrics = metrics
+        self.progress.metrics, self.progress.metrics_step = self.metrics, self.progress.step
+        if self.log:
+            seconds, people = time.perf_counter() - began, len(self.parts.val)
+            self.log.write("validation", self.progress.step, **self.metrics, people=people, seconds=seconds)
+        self._compare(self.metrics["AP"])
+
+    def _compare(self, ap: float) -> None:
+        """Save the best weights, or say that the run ends early."""
+        progress = self.progress
+        if progress.judge(ap):
+            self._save_weights("best")
+        if self._patience_is_over() and self.log:
+            self.log.write("early_stop", progress.step, best_ap=progress.best_ap, best_step=progress.best_step)
+            best = f"the best is {progress.best_ap:.3f}, after {progress.best_step} steps"
+            log.info("no better AP in %d validations, so the run ends: %s", progress.worse, best)
+
+    def _measure(self, people: People) -> dict[str, float] | None:
+        """COCO's figures; each process predicts its share of the people. None if a signal interrupted it."""
+        accelerator = self.parts.accelerator
         share = range(accelerator.process_index, len(people), accelerator.num_processes)
         with self._for_inference():
             settings = self.recipe.validation
             predicted = predict(self.parts.model, people, share, settings, stop=lambda: self._stop.asked)
             found = gather_object([predicted and (np.asarray(share), *predicted)])
         if None in found:
-            return
+            return None
         order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
         keypoints, scores = (np.concatenate([part[i] for part in found])[order] for i in (1, 2))
-        self.metrics = average_precision(people, keypoints, scores)
-        self.progress.metrics, self.progress.metrics_step = self.metrics, self.progress.step
-        if self.log:
-            seconds = time.perf_counter() - began
-            self.log.write("validation", self.progress.step, **self.metrics, people=len(people), seconds=seconds)
-        if self.progress.judge(self.metrics["AP"]):
-            self._save_weights("best")
-        if self._patience_is_over() and self.log:
-            ap, step, worse = self.progress.best_ap, self.progress.best_step, self.progress.worse
-            self.log.write("early_stop", self.progress.step, best_ap=ap, best_step=step)
-            log.info("no better AP in %d validations: the run ends; the best is %.3f, after %d steps", worse, ap, step)
+        return average_precision(people, keypoints, scores)
 
     def _draw(self) -> None:
         """The main process draws; with FSDP all processes must take part, as each has a shard of the weights."""
@@ -289,7 +307,7 @@ class Trainer:
                 dtype=dtype, metadata=metadata,
             )  # fmt: skip
         write_model_card(
-            self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data=parts.train.source,
+            self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data_sets=parts.data_sets,
             progress=self.progress, commit=commit,
         )  # fmt: skip
 
@@ -298,7 +316,7 @@ class Trainer:
         if self.log and _due(step, self.recipe.log.every, step == plan.end):
             samples = plan.samples_at(step)
             rate = plan.batch.total / seconds
-            epoch = samples / len(self.parts.train)
+            epoch = samples / self.parts.order.epoch
             self.log.write("step", step, **figures, samples=samples, epoch=round(epoch, 4), samples_per_second=rate)
 
     def _check_finite(self, figures: dict[str, float], batches: list[dict[str, Any]]) -> None:

@@ -293,7 +293,7 @@ class ValidationRecipe:
     Attributes:
         every: steps between validations.
         every_epochs: epochs between validations, in addition to those by steps.
-        patience: the run ends after so many validations in a row without a new best AP; 0 never.
+        patience: the run ends after so many validations in a row without a new best AP, once it is above 0; 0 never.
         people: only the first; -1 all, 0 no validation.
     """
 

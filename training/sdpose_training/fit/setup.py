@@ -16,7 +16,6 @@ from accelerate.utils import DistributedType
 
 from sdpose_core.checkpoints.adapters import Adapter
 from sdpose_core.errors import InputError
-from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import KeypointSet
 from sdpose_training.data.annotations import People, read_annotations, read_people
@@ -24,6 +23,8 @@ from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.data.order import BatchPlan, micro_batches, plan_batches
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
 from sdpose_training.fit.lora import adapter_of_run
+from sdpose_training.fit.optimizers import make_optimizer
+from sdpose_training.fit.precision import check_precision, make_accelerator, set_precision
 from sdpose_training.fit.starting_weights import Start, starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
@@ -85,14 +86,15 @@ def set_up(recipe: Recipe) -> Parts:
     """Read the data and build the model; raises `InputError` or `CheckpointError` for errors that a user can fix."""
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
-    accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
+    accelerator = make_accelerator(recipe.hardware.mixed_precision)
     check_launch(accelerator)
+    check_precision(recipe, accelerator)
     train, problems = load_people(recipe, "train")
     val = _load_val(recipe, train.keypoint_set, problems) if recipe.validation.people else None
     start = starting_model(recipe, train.keypoint_set)
     model = start.model
     parameters = choose_trained(model, recipe)
-    _set_precision(model, recipe, accelerator)
+    set_precision(model, recipe, accelerator.device)
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, len(train), accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
@@ -238,31 +240,12 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     return Batches(loader)
 
 
-def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> torch.optim.AdamW:
-    """AdamW; the fused version takes a tenth of the time for many small tensors."""
-    return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
-
-
 def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     """Learning rate at a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
     if plan.stage.schedule == "constant":
         return plan.stage.learning_rate * warm
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-
-
-def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Set up dtypes, checkpointing and compilation, before accelerate wraps the model."""
-    hardware = recipe.hardware
-    if model.vae_is_frozen and accelerator.device.type != "cpu":
-        model.vae.to(DTYPES[hardware.vae_dtype])
-    if hardware.gradient_checkpointing:
-        model.enable_gradient_checkpointing()
-    if hardware.channels_last:
-        model.to(memory_format=torch.channels_last)
-    if hardware.compile:
-        model.compile_backbone()
-    model.train()
 
 
 def _make_average(accelerator: Accelerator, model: SDPose, recipe: Recipe) -> WeightAverage | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -13,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from paths import ROOT
 from safetensors.torch import load_file
+from test_training_run import PATIENCE, losses, start
 
 from sdpose_core.checkpoints.layouts import convert
 from sdpose_core.checkpoints.loading import load_sdpose
@@ -265,3 +269,55 @@ def test_weights_in_bfloat16(data: Path, base: Path, lora: bool) -> None:
     parts.optimizer.step()
     changed = {name for name, value in before.items() if not parts.model.get_parameter(name).equal(value)}
     assert any("lora_B" in name for name in changed) == lora and any("head." in name for name in changed)
+
+
+# --- whole runs ----------------------------------------------------------------------------------------------------
+
+BF16 = ("--hardware.weights-dtype", "bf16", "--hardware.mixed-precision", "bf16")
+LORA = ("--lora.rank", "4")
+KINDS = {
+    "LoRA": LORA, "LoRA below bf16": (*LORA, *BF16), "bf16": BF16, "Adafactor": ("--optimizer.kind", "adafactor"),
+    "8 bits": ("--optimizer.kind", "adamw_8bit"), "frozen": ("--model.freeze", "unet.down_blocks,unet.class_embedding"),
+    "LoRA, compiled": (*LORA, "--hardware.compile", "on", "--hardware.gradient-checkpointing", "on"),
+    "channels last": ("--hardware.channels-last", "on", "--hardware.gradient-checkpointing", "on"),
+}  # fmt: skip
+
+
+@pytest.mark.slow  # trains twice
+@pytest.mark.parametrize("kind", KINDS)
+def test_resumed_is_bit_equal(data: Path, base: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "8 bits":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install bitsandbytes")
+    line = command(data, base, tmp_path / "run", *KINDS[kind], "--checkpoints.every", "2")
+    assert main(line) == 0
+    whole, first = load_file(tmp_path / "run" / "weights" / LAST), losses(tmp_path / "run")
+    (tmp_path / "run" / "weights" / LAST).unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
+    assert main([*line, "--resume", "auto"]) == 0
+    again = load_file(tmp_path / "run" / "weights" / LAST)
+    assert again.keys() == load_file(base).keys()
+    assert losses(tmp_path / "run") == first and all(again[name].equal(value) for name, value in whole.items())
+    assert any(not again[name].equal(value) for name, value in load_file(base).items())
+
+
+@pytest.mark.slow  # three starts of the program
+@pytest.mark.parametrize("kind", ["LoRA", "LoRA below bf16", "bf16"])
+def test_two_processes_train_as_one(data: Path, base: Path, tmp_path: Path, kind: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    more = (*SHORT, "--model.base", str(base), *KINDS[kind])
+    one = start(data, tmp_path / "one", *more)
+    both = [start(data, tmp_path / "two", *more, RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")]
+    for process in (one, *both):
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, errors
+    tolerance = 1e-5 if kind == "LoRA" else 2e-2
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=tolerance, atol=tolerance)
+    if kind == "LoRA":
+        ours, theirs = (load_file(tmp_path / run / "adapters" / LAST) for run in ("two", "one"))
+        assert ours.keys() == theirs.keys()
+        assert max((ours[name] - theirs[name]).abs().max().item() for name in theirs) < 1e-3

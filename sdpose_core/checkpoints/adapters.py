@@ -73,9 +73,7 @@ def adapter_of(metadata: Mapping[str, str], path: Path) -> Adapter | None:
         if found.rank < 1 or not base or Path(base).name != base:
             raise ValueError(f"rank {rank}, base {base!r}")
     except (KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: its metadata as an adapter cannot be read ({error!s:.80}): it is damaged"
-        ) from None
+        raise CheckpointError(f"{path}: its metadata is damaged ({error!s:.80}): get the adapter again") from None
     return found
 
 
@@ -165,16 +163,15 @@ def _layers(names: Mapping[str, object]) -> Iterator[str]:
 
 def _check_fit(path: Path, layers: set[str], own: Shapes, base: Shapes) -> None:
     """Raise `CheckpointError` for matrices that do not fit the base's weights."""
-    ranks = {layer: (own[layer + LORA_A][:1] + own.get(layer + LORA_B, ())[-1:]) for layer in layers}
     wrong = [
         layer
         for layer in sorted(layers)
-        if len(set(ranks[layer])) != 1
-        or len(ranks[layer]) != 2
-        or base.get(f"{layer}.weight") != own[layer + LORA_B][:1] + own[layer + LORA_A][1:]
+        if not _fits(own[layer + LORA_A], own.get(layer + LORA_B, ()), base.get(f"{layer}.weight", ()))
     ]
-    lonely = [name for name in own if name.endswith(LORA_B) and name.removesuffix(LORA_B) not in layers]
-    if wrong or lonely:
-        raise CheckpointError(
-            f"{path}: its matrices do not fit the base at {some(wrong + lonely)}: the adapter is damaged"
-        )
+    wrong += [name for name in own if name.endswith(LORA_B) and name.removesuffix(LORA_B) not in layers]
+    if wrong:
+        raise CheckpointError(f"{path}: its matrices do not fit the base at {some(wrong)}: the adapter is damaged")
+
+
+def _fits(a: tuple[int, ...], b: tuple[int, ...], weight: tuple[int, ...]) -> bool:
+    return len(a) == len(b) == 2 and a[0] == b[1] and weight == (b[0], a[1])

@@ -26,14 +26,8 @@ from sdpose_training.data.samples import PeopleSamples, SampleSettings
 from sdpose_training.fit import loop as training_loop
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.loop import Trainer
-from sdpose_training.fit.setup import (
-    learning_rate,
-    make_optimizer,
-    parameter_groups,
-    passes_multiple,
-    plan_stages,
-    set_learning_rate,
-)
+from sdpose_training.fit.optimizers import make_optimizer, parameter_groups, set_learning_rate
+from sdpose_training.fit.setup import learning_rate, passes_multiple, plan_stages
 from sdpose_training.fit.state import Progress
 from sdpose_training.recipe.recipe import AugmentationRecipe, OptimizerRecipe, Recipe, Stage, load_recipe
 from sdpose_training.styles.filters import FILTERS

@@ -28,22 +28,15 @@ from sdpose_training.data.annotations import People
 from sdpose_training.data.samples import LostWorker
 from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
-from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_finite
+from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps, StopSignal, check_finite
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.lora import own_tensors, plain_names
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
 from sdpose_training.fit.model_card import write_model_card
+from sdpose_training.fit.optimizers import set_learning_rate
 from sdpose_training.fit.pictures import prediction_sheet
-from sdpose_training.fit.setup import (
-    Parts,
-    StagePlan,
-    learning_rate,
-    load_batches,
-    passes_multiple,
-    set_learning_rate,
-    share_out_batches,
-)
+from sdpose_training.fit.setup import Parts, StagePlan, learning_rate, load_batches, passes_multiple, share_out_batches
 from sdpose_training.fit.starting_weights import for_stage
 from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, predict
@@ -64,6 +57,7 @@ class Trainer:
         self.metrics: dict[str, float] = dict(progress.metrics)
         self._saved_step = progress.step
         self._stop = StopSignal()
+        self._skipped = SkippedSteps()
 
     def fit(self) -> bool:
         """Train to the end of the recipe; False if a signal stopped the run (its state is saved).
@@ -144,14 +138,16 @@ class Trainer:
         loss = self.recipe.loss.heatmap * heatmap + self.recipe.loss.rgb * rgb
         figures = {"loss": loss, "heatmap_loss": heatmap, "rgb_loss": rgb, "gradient_norm": float(norm)}
         self._report([problem for batch in seen for problem in batch["problems"]])
-        self._check_finite(figures, seen)
+        # with fp16's scaling, the optimizer skips a step whose gradients overflow
+        skipped = accelerator.scaler is not None and not math.isfinite(figures["gradient_norm"])
+        self._check_finite({**figures, "gradient_norm": 0.0} if skipped else figures, seen)
         with self._stop.held():
             parts.optimizer.step()
             parts.optimizer.zero_grad()
-            if parts.average:
+            if parts.average and not skipped:
                 parts.average.update()
             self.progress.step += 1
-        return figures, stop > 0
+        return self._skipped.counted(figures, skipped), stop > 0
 
     def _losses(self, batch: dict[str, Any]) -> torch.Tensor:
         """(2,) heatmap and RGB loss of a micro-batch; both tasks share one U-Net batch."""

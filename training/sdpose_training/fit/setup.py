@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +15,20 @@ from accelerate.utils import DistributedType
 
 from sdpose_core.checkpoints.adapters import Adapter
 from sdpose_core.errors import InputError
-from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
 from sdpose_training.data.annotations import People
 from sdpose_training.data.order import BatchPlan, SampleOrder, micro_batches, plan_batches
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
 from sdpose_training.fit.data_sets import DataSet, read_data_sets
 from sdpose_training.fit.lora import adapter_of_run
+from sdpose_training.fit.optimizers import make_optimizer, parameter_groups
+from sdpose_training.fit.precision import check_precision, make_accelerator, set_precision
 from sdpose_training.fit.starting_weights import Start, starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
 
 log = logging.getLogger(__name__)
-
-RATE_FACTOR = "rate_factor"
-"""Key of the optimizer's groups: multiple of the stage's learning rate."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +94,15 @@ def set_up(recipe: Recipe) -> Parts:
     """Read the data and build the model; raises `InputError` or `CheckpointError` for errors that a user can fix."""
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
-    accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
+    accelerator = make_accelerator(recipe.hardware.mixed_precision)
     check_launch(accelerator)
+    check_precision(recipe, accelerator)
     data_sets = read_data_sets(recipe)
     order = sample_order(recipe, data_sets)
     start = starting_model(recipe, data_sets[0].people.keypoint_set)
     model = start.model
     choose_trained(model, recipe)
-    _set_precision(model, recipe, accelerator)
+    set_precision(model, recipe, accelerator.device)
     groups = parameter_groups(model, start.new, recipe.optimizer)
     optimizer = make_optimizer(groups, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, order.epoch, accelerator.num_processes)
@@ -226,32 +225,6 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     return Batches(loader)
 
 
-def parameter_groups(model: torch.nn.Module, new: Collection[str], recipe: OptimizerRecipe) -> list[dict[str, Any]]:
-    """The trained parameters as the optimizer's groups; those in `new` have a learning rate of their own.
-
-    Without a factor, there is one group, as in states of earlier versions.
-    """
-    factors = {name: recipe.new_learning_rate_factor if name in new else 1.0 for name, _ in model.named_parameters()}
-    trained = [(factors[name], parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for factor, parameter in trained if factor == each], RATE_FACTOR: each}
-        for each in dict.fromkeys(factor for factor, _ in trained)
-    ]
-
-
-def make_optimizer(
-    parameters: Sequence[torch.nn.Parameter | dict[str, Any]], recipe: OptimizerRecipe, rate: float
-) -> torch.optim.AdamW:
-    """AdamW; the fused version takes a tenth of the time for many small tensors."""
-    return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the rate of each group, times the group's factor."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
-
-
 def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     """Learning rate at a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
     steps = recipe.warmup_steps or math.ceil(recipe.warmup_share * plan.steps)
@@ -259,20 +232,6 @@ def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     if plan.stage.schedule == "constant":
         return plan.stage.learning_rate * warm
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-
-
-def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Set up dtypes, checkpointing and compilation, before accelerate wraps the model."""
-    hardware = recipe.hardware
-    if model.vae_is_frozen and accelerator.device.type != "cpu":
-        model.vae.to(DTYPES[hardware.vae_dtype])
-    if hardware.gradient_checkpointing:
-        model.enable_gradient_checkpointing()
-    if hardware.channels_last:
-        model.to(memory_format=torch.channels_last)
-    if hardware.compile:
-        model.compile_backbone()
-    model.train()
 
 
 def _make_average(accelerator: Accelerator, model: SDPose, recipe: Recipe) -> WeightAverage | None:

@@ -207,9 +207,12 @@ class LossRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class OptimizerRecipe:
-    """AdamW. The paper states only the learning rate (see `Stage`); the rest is our choice.
+    """AdamW, or an optimizer that takes less memory. The paper states only the learning rate (see `Stage`).
 
     Attributes:
+        kind: "adamw" (8 bytes per trained weight), "adamw_8bit" (2 bytes; bitsandbytes), or "adafactor" (next to
+            nothing; its learning rate is relative to the size of the weights: 1e-3 instead of 3e-5).
+        betas: not of Adafactor.
         warmup_steps: linear warm-up at the start of each stage.
         warmup_share: its length as a share of the stage's steps, if `warmup_steps` is 0.
         new_learning_rate_factor: learning rate of parameters that the base lacks, such as the head's last layer for
@@ -218,6 +221,7 @@ class OptimizerRecipe:
         ema_decay: decay of a moving average of the weights, which is then validated and saved; 0 for none.
     """
 
+    kind: Literal["adamw", "adamw_8bit", "adafactor"] = "adamw"
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: Count = 0
@@ -260,14 +264,18 @@ class HardwareRecipe:
 
     Attributes:
         batch_per_device: maximum micro-batch; gradients are accumulated up to the total batch.
-        mixed_precision: "no" or "bf16"; the trained weights are float32 in both cases.
+        mixed_precision: "no", "bf16", or "fp16" for GPUs without bf16: the loss is scaled, and steps whose gradients
+            overflow are skipped. The trained weights are float32 in all cases, except for `weights_dtype`.
+        weights_dtype: "bf16" halves weights, gradients and averages of AdamW, which then rounds by chance; accuracy
+            suffers. With LoRA, only the frozen weights are bf16. Needs mixed_precision "bf16".
         vae_dtype: of the frozen VAE on a GPU; on a CPU it is float32.
         workers: data loading processes per training process; 0 loads in the training process.
         threads: CPU threads of PyTorch; 0 for PyTorch's default.
     """
 
     batch_per_device: Size = 16
-    mixed_precision: Literal["no", "bf16"] = "bf16"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
+    weights_dtype: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = True
     vae_dtype: DtypeName = "bf16"
     channels_last: bool = False

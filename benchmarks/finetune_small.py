@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "training"))
 
 from evaluate import main as evaluate
 from make_synthetic_people import main as make_people
+from sdpose_core.checkpoints.layouts import inspect_checkpoint
 from sdpose_core.files import atomic_write
 from sdpose_core.texts import read_json
 from sdpose_training.fit.log import read_log
@@ -36,12 +37,12 @@ from sdpose_training.templates import markdown_table
 PEOPLE, VALIDATED, MEASURED = 500, 60, 200
 
 TINY_MODEL = (
-    "--rgb-reconstruction", "off", "--stages.0.input-size", "192,256", "--stages.0.heatmap-sigma", "2",
-    "--hardware.mixed-precision", "no", "--hardware.gradient-checkpointing", "off", "--hardware.channels-last", "on",
-    "--hardware.batch-per-device", "8", "--hardware.workers", "1", "--log.tensorboard", "off",
-    "--log.pictures-every", "0", "--checkpoints.weights-dtype", "fp32", "--validation.batch", "16",
+    "--rgb-reconstruction", "off", "--hardware.mixed-precision", "no", "--hardware.gradient-checkpointing", "off",
+    "--hardware.channels-last", "on", "--hardware.batch-per-device", "8", "--hardware.workers", "1",
+    "--log.tensorboard", "off", "--log.pictures-every", "0", "--checkpoints.weights-dtype", "fp32",
+    "--validation.batch", "16", "--stages.0.epochs", "8",
 )  # fmt: skip
-"""What a model of synthetic_cpu.toml needs instead of the full-size one: its size, a CPU, no RGB branch."""
+"""What a model of synthetic_cpu.toml needs instead of the full-size one: a CPU, no RGB branch, minutes."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ def arms(rate: float, known: Path) -> dict[str, Arm]:
     }
 
 
+def sizes_of(base: Path) -> list[str]:
+    """The base's feature levels, input size and heatmap sigma, as recipe values."""
+    config, _ = inspect_checkpoint(base)
+    size = ",".join(map(str, config.input_size))
+    words = ["--model.feature-levels", ",".join(config.feature_levels), "--stages.0.input-size", size]
+    return [*words, "--stages.0.heatmap-sigma", str(config.heatmap_sigma)]
+
+
 def make_data(folder: Path, style: str) -> None:
     """The style's people; val.json is split into validation.json and test.json."""
     words = ["--count", PEOPLE, "--val", VALIDATED + MEASURED, "--seed", 21, "--style", style, "--people", 1]
@@ -89,7 +98,7 @@ def train(arm: Arm, base: Path, data: Path, out: Path, more: list[str]) -> dict[
     """Train in a process of its own; returns its steps, the step of the measured weights, and its CPU minutes."""
     words = ["--model.base", base, "--data.root", data, "--data.val-annotations", "annotations/validation.json"]
     recipe = ROOT / "training" / "recipes" / f"{arm.recipe}.toml"
-    overrides = [*map(str, words), *TINY_MODEL, *arm.more, *more]
+    overrides = [*map(str, words), *TINY_MODEL, *sizes_of(base), *arm.more, *more]
     command = ["--recipe", str(recipe), "--out", str(out), "--resume", "auto", *overrides]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, str(ROOT / "training" / "train.py"), *command], check=True)

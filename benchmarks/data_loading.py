@@ -113,14 +113,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     points = keypoint_set(args.keypoint_set)
     w, h = args.input_size
-    settings = SampleSettings((w, h), 6.0, 8 if len(points) > 17 else 3, with_clean=True, seed=0)
+    filters = (FILTERS[args.style],) if args.style else ()
+    settings = SampleSettings((w, h), 6.0, 8 if len(points) > 17 else 3, with_clean=True, seed=0, filters=filters)
     with tempfile.TemporaryDirectory() as folder:
         if args.annotations:
             people, _ = read_people(read_annotations(args.annotations), args.images or args.annotations.parent, points)
         else:
             people = stand_in_people(Path(folder), points)
-        styles = (args.style,) if args.style else ()
-        samples = PeopleSamples(people, AugmentationRecipe(styles=styles, style_share=1.0), settings)
+        samples = PeopleSamples(people, AugmentationRecipe(style_share=1.0), settings)
         seconds, total = measure_stages(samples, args.count)
         loaded = measure_loader(samples, args.count, args.workers)
     print(f"{w} x {h}, {len(points)} keypoints, {len(people)} people: {1 / total:.1f} pictures/s on one core")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -27,9 +28,9 @@ from sdpose_training.fit import loop as training_loop
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.loop import Trainer
 from sdpose_training.fit.optimizers import make_optimizer, parameter_groups, set_learning_rate
-from sdpose_training.fit.setup import learning_rate, passes_multiple, plan_stages
+from sdpose_training.fit.setup import learning_rate, passes_multiple, plan_stages, sample_settings
 from sdpose_training.fit.state import Progress
-from sdpose_training.recipe.recipe import AugmentationRecipe, OptimizerRecipe, Recipe, Stage, load_recipe
+from sdpose_training.recipe.recipe import AugmentationRecipe, OptimizerRecipe, Recipe, Stage, StyleName, load_recipe
 from sdpose_training.styles.filters import FILTERS
 
 SMALL = ROOT / "training" / "recipes" / "finetune_small.toml"
@@ -133,7 +134,8 @@ def test_patience_without_validations_is_refused() -> None:
 @pytest.mark.parametrize("style", FILTERS)
 def test_crop_and_clean_target_are_repainted_and_the_keypoints_stay(people: People, style: str) -> None:
     plain = PeopleSamples(people, PLAIN, SETTINGS)[(1, 4)]
-    styled = PeopleSamples(people, replace(PLAIN, styles=(style,), style_share=1.0), SETTINGS)[(1, 4)]
+    settings = replace(SETTINGS, filters=(FILTERS[style],))
+    styled = PeopleSamples(people, replace(PLAIN, style_share=1.0), settings)[(1, 4)]
     np.testing.assert_array_equal(styled["clean"], FILTERS[style](plain["clean"]))
     np.testing.assert_array_equal(styled["input"], styled["clean"])
     for name in ("rows", "columns", "weights"):
@@ -142,20 +144,25 @@ def test_crop_and_clean_target_are_repainted_and_the_keypoints_stay(people: Peop
 
 def test_without_styles_nothing_is_drawn(people: People) -> None:
     whole = AugmentationRecipe()
-    for off in (replace(whole, style_share=1.0), replace(whole, styles=("oil",), style_share=0.0)):
-        for key in ((0, 1), (3, 7)):
-            before, after = (PeopleSamples(people, chances, SETTINGS)[key] for chances in (whole, off))
-            np.testing.assert_array_equal(before["input"], after["input"])
+    before = PeopleSamples(people, whole, SETTINGS)[(3, 7)]["input"]
+    for share, filters, same in ((1.0, (), True), (0.0, (FILTERS["oil"],), True), (1.0, (FILTERS["oil"],), False)):
+        samples = PeopleSamples(people, replace(whole, style_share=share), replace(SETTINGS, filters=filters))
+        assert np.array_equal(samples[(3, 7)]["input"], before) == same
 
 
 def test_each_style_has_its_share_and_depends_on_the_seed_alone() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
-    chances = AugmentationRecipe(styles=("sketch", "edge"), style_share=0.3)
-    painted = {name: FILTERS[name](image).tobytes() for name in chances.styles}
-    found = [repaint(np.random.default_rng(seed), image, chances).tobytes() for seed in range(1000)]
-    assert painted["sketch"] != painted["edge"] == image.tobytes()  # black stays black
-    assert np.mean([each == painted["sketch"] for each in found]) == pytest.approx(0.15, abs=0.03)
-    assert found == [repaint(np.random.default_rng(seed), image, chances).tobytes() for seed in range(1000)]
+    filters = (lambda rgb: rgb + 1, lambda rgb: rgb + 2)
+    found = [repaint(np.random.default_rng(seed), image, filters, 0.3)[0, 0, 0] for seed in range(4000)]
+    np.testing.assert_allclose(np.bincount(found) / 4000, (0.7, 0.15, 0.15), atol=0.02)
+    assert found[:9] == [repaint(np.random.default_rng(seed), image, filters, 0.3)[0, 0, 0] for seed in range(9)]
+
+
+def test_a_recipe_knows_the_filters_and_hands_them_to_the_samples() -> None:
+    assert get_args(StyleName) == tuple(FILTERS)
+    recipe = load_recipe(SMALL, ["--augmentation.styles", "edge,oil"])
+    assert sample_settings(recipe, recipe.stages[0]).filters == (FILTERS["edge"], FILTERS["oil"])
+    assert not sample_settings(Recipe(), Stage(epochs=1)).filters
 
 
 def test_styles_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +175,7 @@ def test_styles_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     found = [(recipe.augmentation.styles, recipe.augmentation.style_share) for recipe in seen]
     assert found == [(("oil", "sketch"), 0.4), (("edge",), 0.3), ((), 0.3)]
     assert train.main([*command, "--styles", "oil,monet"]) == 1
-    expected = "augmentation.styles: no style filter 'monet': expected some of oil, sketch, posterise, edge"
+    expected = "augmentation.styles: expected 'oil', 'sketch', 'posterise' or 'edge', found 'monet'"
     assert expected in capsys.readouterr().err
     assert train.main([*command, "--style-share", "30"]) == 1
     assert "augmentation.style_share: expected 1 or less, found 30" in capsys.readouterr().err

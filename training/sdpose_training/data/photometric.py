@@ -7,9 +7,14 @@ Written by hand because augmentation libraries order, round and draw these steps
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from sdpose_training.recipe.recipe import AugmentationRecipe
+
+Filter = Callable[[np.ndarray], np.ndarray]
+"""RGB uint8 (H, W, 3) in and out."""
 
 BRIGHTNESS = 32.0
 CONTRAST = SATURATION = (0.5, 1.5)
@@ -17,17 +22,15 @@ HUE = 18  # on OpenCV's scale of 0..179
 BLUR_SIZES = (3, 5, 7)
 
 
-def repaint(rng: np.random.Generator, image: np.ndarray, chances: AugmentationRecipe) -> np.ndarray:
-    """With the probability `style_share`, RGB uint8 (H, W, 3) through one of the recipe's style filters.
+def repaint(rng: np.random.Generator, image: np.ndarray, filters: Sequence[Filter], share: float) -> np.ndarray:
+    """With the probability `share`, RGB uint8 (H, W, 3) through one of the style filters.
 
-    They get the crop, not the picture, so the time does not depend on the size of photographs. Without styles, no
+    They get the crop, not the picture, so the time does not depend on the size of photographs. Without filters, no
     random number is drawn.
     """
-    if not chances.styles or not chances.style_share or rng.random() >= chances.style_share:
+    if not filters or not share or rng.random() >= share:
         return image
-    from sdpose_training.styles.filters import FILTERS
-
-    return FILTERS[chances.styles[rng.integers(len(chances.styles))]](image)
+    return filters[rng.integers(len(filters))](image)
 
 
 def distort(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> np.ndarray:

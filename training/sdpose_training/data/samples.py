@@ -18,7 +18,7 @@ from sdpose_core.codec.heatmaps import encode_udp_profiles
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_training.data.annotations import People
 from sdpose_training.data.augmentation import Placement, augment, place, visible_inside
-from sdpose_training.data.photometric import distort, occlude, repaint
+from sdpose_training.data.photometric import Filter, distort, occlude, repaint
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.recipe.recipe import AugmentationRecipe
 
@@ -39,6 +39,7 @@ class SampleSettings:
         min_visible: minimum labeled points in the crop; otherwise another person is chosen.
         with_clean: also return the crop before blur and hole, the target of the RGB task.
         seed: of all random choices.
+        filters: of styles; one of them repaints a crop with the recipe's `style_share`.
     """
 
     input_size: tuple[int, int]
@@ -46,6 +47,7 @@ class SampleSettings:
     min_visible: int
     with_clean: bool
     seed: int
+    filters: tuple[Filter, ...] = ()
 
 
 class PeopleSamples:
@@ -111,7 +113,8 @@ class PeopleSamples:
 
         if placement.mirrored:
             image = cv2.flip(image, 1)
-        crop = repaint(rng, warp(image, matrix, self.settings.input_size), self.augmentation)
+        crop = warp(image, matrix, self.settings.input_size)
+        crop = repaint(rng, crop, self.settings.filters, self.augmentation.style_share)
         if self.augmentation.photometric:
             crop = distort(rng, crop, self.augmentation.as_released)
         # The RGB task reconstructs what the model sees, style and colors included: the original picture is not in it.

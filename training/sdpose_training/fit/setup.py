@@ -27,6 +27,7 @@ from sdpose_training.fit.starting_weights import Start, starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
+from sdpose_training.styles.filters import FILTERS
 
 log = logging.getLogger(__name__)
 
@@ -206,13 +207,19 @@ def batch_text(stages: Sequence[StagePlan]) -> str:
     return f"batch {', '.join(dict.fromkeys(parts))}"
 
 
+def sample_settings(recipe: Recipe, stage: Stage) -> SampleSettings:
+    """How the samples of a stage are made."""
+    return SampleSettings(
+        stage.input_size, stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed,
+        tuple(FILTERS[name] for name in recipe.augmentation.styles),
+    )  # fmt: skip
+
+
 def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:
     """The micro-batches of this process from step `first` of a stage; the caller closes them."""
     from torch.utils.data import DataLoader
 
-    settings = SampleSettings(
-        plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed
-    )
+    settings = sample_settings(recipe, plan.stage)
     steps, process = range(first, plan.steps), parts.accelerator.process_index
     order = micro_batches(parts.order, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers

@@ -31,6 +31,7 @@ SMALLEST_SHARE = 1e-4
 _CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 DtypeName = Literal["fp32", "bf16", "fp16"]
+StyleName = Literal["oil", "sketch", "posterise", "edge"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -49,14 +50,6 @@ def _check_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     if not stages:
         raise ValueError("expected at least one of [[stages]]")
     return stages
-
-
-def _check_styles(names: tuple[str, ...]) -> tuple[str, ...]:
-    from sdpose_training.styles.filters import FILTERS  # loads OpenCV
-
-    if unknown := [name for name in names if name not in FILTERS]:
-        raise ValueError(f"no style filter {unknown[0]!r:.60}: expected some of {', '.join(FILTERS)}")
-    return names
 
 
 Range = AfterValidator(_check_range)
@@ -187,7 +180,7 @@ class AugmentationRecipe:
     scale_range: Annotated[tuple[Positive, Positive], Range] = (0.5, 1.5)
     rotation: Probability = 0.6
     rotation_range_deg: float = 80.0
-    styles: Annotated[tuple[str, ...], AfterValidator(_check_styles)] = ()
+    styles: tuple[StyleName, ...] = ()
     style_share: Probability = 0.3
     photometric: bool = True
     as_released: bool = True

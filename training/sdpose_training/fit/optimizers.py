@@ -10,7 +10,10 @@ import torch
 
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
-from sdpose_training.recipe.recipe import OptimizerRecipe
+from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe
+
+_KIND = "kind"
+"""Entry of an optimizer's parameter groups that is saved with its state."""
 
 
 def make_optimizer(parameters: Sequence[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> Any:
@@ -18,8 +21,29 @@ def make_optimizer(parameters: Sequence[torch.nn.Parameter], recipe: OptimizerRe
 
     Raises `MissingDependency` without bitsandbytes, and `InputError` for bfloat16 weights that would not be trained.
     """
+    rounded = any(parameter.dtype == torch.bfloat16 for parameter in parameters)
+    optimizer = _optimizer(parameters, recipe, rate, rounded)
+    for group in optimizer.param_groups:
+        group[_KIND] = _kind(recipe, rounded)
+    return optimizer
+
+
+def check_kind(optimizer: Any, recipe: Recipe) -> None:
+    """Raise `InputError` if a state of another kind of optimizer was loaded."""
+    expected = _kind(recipe.optimizer, recipe.hardware.weights_dtype == "bf16" and not recipe.lora.rank)
+    for group in optimizer.param_groups:
+        if (found := group.get(_KIND, expected)) != expected:
+            advice = "undo the changes to optimizer.kind and hardware.weights_dtype, or choose another --out"
+            raise InputError(f"cannot resume: the state is of the optimizer {found!r}, not {expected!r}: {advice}")
+
+
+def _kind(recipe: OptimizerRecipe, rounded: bool) -> str:
+    return f"{recipe.kind}, rounded by chance" if rounded else recipe.kind
+
+
+def _optimizer(parameters: Sequence[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float, rounded: bool) -> Any:
     decay = recipe.weight_decay
-    if any(parameter.dtype == torch.bfloat16 for parameter in parameters):
+    if rounded:
         if recipe.kind != "adamw":
             found = f"optimizer.kind {recipe.kind!r} with hardware.weights_dtype 'bf16'"
             raise InputError(f"{found}: its small steps would be rounded away: use 'adamw', or weights_dtype 'fp32'")

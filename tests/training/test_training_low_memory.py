@@ -25,7 +25,7 @@ from sdpose_core.skeletons import COCO_17
 from sdpose_training.fit import setup
 from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps
 from sdpose_training.fit.log import read_log
-from sdpose_training.fit.optimizers import make_optimizer, rounded_by_chance
+from sdpose_training.fit.optimizers import check_kind, make_optimizer, rounded_by_chance
 from sdpose_training.fit.starting_weights import starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.recipe.recipe import OptimizerRecipe, load_recipe
@@ -192,6 +192,17 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingDependency, match="optimizer.kind 'adamw_8bit' needs the package 'bitsandbytes'"):
         make_optimizer([torch.nn.Parameter(torch.ones(2))], OptimizerRecipe(kind="adamw_8bit"), 1e-3)
+
+
+@pytest.mark.parametrize(("change", "found"), [
+    (["--optimizer.kind", "adafactor"], "'adamw', not 'adafactor'"),
+    (["--hardware.weights-dtype", "bf16"], "'adamw', not 'adamw, rounded by chance'"),
+])  # fmt: skip
+def test_a_state_of_another_optimizer_is_refused(change: list[str], found: str) -> None:
+    optimizer = make_optimizer([torch.nn.Parameter(torch.ones(2))], OptimizerRecipe(), 1e-3)
+    check_kind(optimizer, load_recipe(DEBUG))
+    with pytest.raises(InputError, match=f"the state is of the optimizer {found}"):
+        check_kind(optimizer, load_recipe(DEBUG, change))
 
 
 # --- half precision ------------------------------------------------------------------------------------------------

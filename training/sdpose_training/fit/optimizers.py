@@ -10,7 +10,10 @@ import torch
 
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
-from sdpose_training.recipe.recipe import OptimizerRecipe
+from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe
+
+_KIND = "kind"
+"""Entry of an optimizer's parameter groups that is saved with its state."""
 
 RATE_FACTOR = "rate_factor"
 """Key of the optimizer's groups: multiple of the stage's learning rate."""
@@ -36,9 +39,30 @@ def make_optimizer(
 
     Raises `MissingDependency` without bitsandbytes, and `InputError` for bfloat16 weights that would not be trained.
     """
-    decay = recipe.weight_decay
     weights = [weight for each in parameters for weight in (each["params"] if isinstance(each, dict) else [each])]
-    if any(weight.dtype == torch.bfloat16 for weight in weights):
+    rounded = any(weight.dtype == torch.bfloat16 for weight in weights)
+    optimizer = _optimizer(parameters, recipe, rate, rounded)
+    for group in optimizer.param_groups:
+        group[_KIND] = _kind(recipe, rounded)
+    return optimizer
+
+
+def check_kind(optimizer: Any, recipe: Recipe) -> None:
+    """Raise `InputError` if a state of another kind of optimizer was loaded."""
+    expected = _kind(recipe.optimizer, recipe.hardware.weights_dtype == "bf16" and not recipe.lora.rank)
+    for group in optimizer.param_groups:
+        if (found := group.get(_KIND, expected)) != expected:
+            advice = "undo the changes to optimizer.kind and hardware.weights_dtype, or choose another --out"
+            raise InputError(f"cannot resume: the state is of the optimizer {found!r}, not {expected!r}: {advice}")
+
+
+def _kind(recipe: OptimizerRecipe, rounded: bool) -> str:
+    return f"{recipe.kind}, rounded by chance" if rounded else recipe.kind
+
+
+def _optimizer(parameters: Sequence[Any], recipe: OptimizerRecipe, rate: float, rounded: bool) -> Any:
+    decay = recipe.weight_decay
+    if rounded:
         if recipe.kind != "adamw":
             found = f"optimizer.kind {recipe.kind!r} with hardware.weights_dtype 'bf16'"
             raise InputError(f"{found}: its small steps would be rounded away: use 'adamw', or weights_dtype 'fp32'")

@@ -1,0 +1,278 @@
+"""Places without people, drawn in the perspective of the camera: rooms, streets, landscapes, halls, studios.
+
+The ground is z = 0 (meters, z up); the camera looks roughly along +y; everything is behind the people. Planes are colored per pixel
+by where its ray meets them; furniture, trees and cars are boxes and blobs, painted from far to near (`props`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sdpose_training.synthetic import props
+from sdpose_training.synthetic.palette import from_hsv, muted_color
+from sdpose_training.synthetic.render import Camera
+
+_FAR = 400.0  # meters
+_TILE = 256
+
+
+def draw_place(rng: np.random.Generator, camera: Camera, size: tuple[int, int]) -> np.ndarray:
+    """(h, w, 3) float32 RGB 0..255 of `size` (w, h): a random place of `PLACES`."""
+    kind = str(rng.choice(list(PLACES), p=np.array([share for share, _ in PLACES.values()])))
+    return np.clip(PLACES[kind][1](rng, Ground(rng, camera, size)), 0, 255).astype(np.float32)
+
+
+class Ground:
+    """The rays of a camera's pixels, and textures on the planes that they meet. `image` is the picture so far."""
+
+    def __init__(self, rng: np.random.Generator, camera: Camera, size: tuple[int, int]) -> None:
+        self.camera, self.size = camera, size
+        x, y = np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
+        seen = np.stack([x - camera.center_px[0], y - camera.center_px[1], np.full_like(x, camera.focal_px)], axis=-1)
+        rays = (seen / np.float32(camera.focal_px)) @ camera.rotation.astype(np.float32)
+        self.rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+        self.distance = np.full(size[::-1], _FAR, np.float32)
+        self.image = np.zeros((*size[::-1], 3), np.float32)
+        self.elevation = np.rad2deg(np.arcsin(np.clip(self.rays[..., 2], -1, 1)))
+        self._tile = _noise_tile(rng)
+
+    def sky(self, zenith: np.ndarray, horizon: np.ndarray) -> None:
+        share = np.clip(self.elevation / 45, 0, 1)[..., None] ** 0.6
+        self.image = (horizon + (zenith - horizon) * share).astype(np.float32)
+
+    def clouds(self, amount: float) -> None:
+        """White clouds, larger overhead."""
+        height = np.maximum(self.rays[..., 2], 0.02)
+        value = self.noise(self.rays[..., 0] / height / 3, self.rays[..., 1] / height / 3, 1.0)
+        cover = np.clip(value * 0.5 + amount - 0.5, 0, 1) * np.clip(self.elevation / 8, 0, 1)
+        self.image += (250 - self.image) * cover[..., None]
+
+    def plane(
+        self, axis: int, at: float, paint: Callable[[np.ndarray, np.ndarray], np.ndarray], below: float = np.inf
+    ) -> None:
+        """Paint the plane where coordinate `axis` is `at`, up to the height `below`: (N,), (N,) meters on it -> (N, 3) RGB."""
+        rays = self.rays[..., axis]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (at - self.camera.position[axis]) / rays
+        meets = (t > 0.05) & (t < self.distance)
+        place = self.camera.position.astype(np.float32) + self.rays[meets] * t[meets][:, None]
+        meets[meets] = (shown := (place[:, 2] < below) & (place[:, 2] > -0.001 if axis != 2 else True))
+        place = place[shown]
+        first, second = place[:, 1 if axis == 0 else 0], place[:, 1 if axis == 2 else 2]
+        self.image[meets] = paint(first, second)
+        self.distance[meets] = t[meets]
+
+    def noise(self, first: np.ndarray, second: np.ndarray, meters: float) -> np.ndarray:
+        """Smooth noise at places in meters, with a standard deviation of about 1 and details of about `meters` / 10."""
+        import cv2
+
+        scale = _TILE / 16 / meters
+        u, v = ((value * scale % _TILE).astype(np.float32).reshape(1, -1) for value in (first, second))
+        parts = [u[:, i : i + 30000] for i in range(0, u.size, 30000)], [v[:, i : i + 30000] for i in range(0, v.size, 30000)]
+        done = [cv2.remap(self._tile, a, b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP) for a, b in zip(*parts, strict=True)]
+        return np.concatenate(done, axis=1).reshape(first.shape) if done else np.zeros(first.shape, np.float32)
+
+    def paint(self, items: list[props.Item]) -> np.ndarray:
+        """The picture with furniture and the like, from far to near."""
+        for item in sorted(items, key=lambda item: -float(np.linalg.norm(item.place - self.camera.position))):
+            item.draw(self.image, self.camera)
+        return self.image
+
+
+def _noise_tile(rng: np.random.Generator) -> np.ndarray:
+    import cv2
+
+    tile = np.zeros((_TILE, _TILE), np.float32)
+    for cells, weight in ((8, 1.0), (32, 0.7), (128, 0.5)):
+        grid = rng.standard_normal((cells, cells)).astype(np.float32)
+        tile += weight * cv2.resize(np.tile(grid, (3, 3)), (3 * _TILE,) * 2, interpolation=cv2.INTER_CUBIC)[
+            _TILE : 2 * _TILE, _TILE : 2 * _TILE
+        ]
+    return tile / tile.std()
+
+
+Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _plain(ground: Ground, color: np.ndarray, grain: float, meters: float = 1.0) -> Paint:
+    """One color with spots."""
+    return lambda a, b: color * (1 + grain * ground.noise(a, b, meters))[:, None]
+
+
+def _floor(rng: np.random.Generator, ground: Ground) -> Paint:
+    """Planks, tiles or a carpet."""
+    color, kind = muted_color(rng, (0.25, 0.8), 0.5), rng.choice(["planks", "tiles", "carpet"])
+    wide, long, grain = rng.uniform(0.08, 0.6), rng.uniform(0.5, 2.0), rng.uniform(0.03, 0.12)
+    wide = max(wide, 0.3) if kind == "tiles" else wide
+
+    def paint(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        row = np.floor(a / wide)
+        light = 1 + grain * ground.noise(a, b * (0.15 if kind == "planks" else 1), 1.0)
+        if kind != "carpet":
+            step = np.floor(b / (long if kind == "planks" else wide) + 0.37 * row * (kind == "planks"))
+            light = light * (1 + 0.7 * grain * np.sin(row * 12.9 + step * 78.2))
+            light = np.where((a / wide) % 1 < 0.012 / wide, light * 0.7, light)
+        return color * light[:, None]
+
+    return paint
+
+
+def _facade(rng: np.random.Generator, ground: Ground) -> Paint:
+    """A house front: windows in rows, a band along the ground."""
+    wall, glass, frame = muted_color(rng, (0.35, 0.9)), from_hsv(0.58, rng.uniform(0, 0.3), rng.uniform(0.15, 0.7)), muted_color(rng)
+    pitch, storey = rng.uniform(1.4, 3.2), rng.uniform(2.7, 3.6)
+    half, low, high = rng.uniform(0.25, 0.42), rng.uniform(0.2, 0.35), rng.uniform(0.7, 0.88)
+    bricks = rng.random() < 0.4
+    shops = rng.random() < 0.4
+
+    def paint(a: np.ndarray, z: np.ndarray) -> np.ndarray:
+        light = 1 + 0.06 * ground.noise(a, z, 1.5)
+        if bricks:
+            row = np.floor(z / 0.12)
+            light = light * (1 + 0.08 * np.sin(row * 91.7 + np.floor(a / 0.25 + 0.5 * (row % 2)) * 37.3))
+        colors = wall * light[:, None]
+        u, v = (a / pitch) % 1, (z / storey) % 1
+        wide = np.where(z < storey, 0.44 if shops else half, half)
+        inside = (np.abs(u - 0.5) < wide) & (v > np.where(z < storey, 0.05 if shops else low, low)) & (v < high)
+        edge = inside & ((np.abs(u - 0.5) > wide - 0.04) | (np.abs(u - 0.5) < 0.015))
+        lit = 1 + 0.5 * np.sin(np.floor(a / pitch) * 12.9 + np.floor(z / storey) * 78.2)
+        colors[inside] = glass * lit[inside][:, None]
+        colors[edge] = frame
+        return colors
+
+    return paint
+
+
+def _earth(rng: np.random.Generator, ground: Ground) -> tuple[Paint, str]:
+    """Grass, sand, snow, earth or stone."""
+    kind = str(rng.choice(["grass", "sand", "snow", "earth", "stone"], p=[0.45, 0.15, 0.1, 0.15, 0.15]))
+    hue, saturation, value = {
+        "grass": (rng.uniform(0.19, 0.31), rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6)), "sand": (0.1, 0.3, 0.8),
+        "snow": (0.58, 0.06, 0.92), "earth": (0.08, 0.4, 0.42), "stone": (0.6, 0.06, 0.52),
+    }[kind]  # fmt: skip
+    color, grain = from_hsv(hue, saturation, value), 0.03 if kind == "snow" else rng.uniform(0.08, 0.2)
+
+    def paint(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        fade = np.clip(6 / np.maximum(np.abs(b - ground.camera.position[1]), 1), 0.15, 1)
+        light = 1 + grain * (0.6 * ground.noise(a, b, 4.0) + 0.8 * fade * ground.noise(a, b, 0.5))
+        return color * light[:, None]
+
+    return paint, kind
+
+
+def _room(rng: np.random.Generator, ground: Ground) -> np.ndarray:
+    u = rng.uniform
+    back, left, right, height = u(2.9, 6.0), -u(2.2, 5.0), u(2.2, 5.0), u(2.5, 3.4)
+    wall = muted_color(rng, (0.45, 0.95), 0.35)
+    ground.image[:] = wall * 0.6
+    ground.plane(2, 0.0, _floor(rng, ground))
+    ground.plane(2, height, _plain(ground, np.full(3, u(200, 245)), 0.01))
+    for axis, at, light in ((1, back, 1.0), (0, left, u(0.7, 1.0)), (0, right, u(0.7, 1.0))):
+        ground.plane(axis, at, _plain(ground, wall * light, 0.025, 3.0))
+    items = props.on_wall(rng, back - 0.01, left, right, height)
+    return ground.paint(items + props.furniture(rng, back, left, right))
+
+
+def _street(rng: np.random.Generator, ground: Ground) -> np.ndarray:
+    u = rng.uniform
+    _outdoor_sky(rng, ground)
+    road, walk = np.full(3, u(70, 130)) + u(-6, 6, 3), np.full(3, u(120, 190)) + u(-10, 10, 3)
+    curb, facade = u(2.5, 6), u(6, 18)
+
+    def pavement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        light = 1 + 0.06 * ground.noise(a, b, 0.6) + 0.04 * ground.noise(a, b, 5.0)
+        colors = np.where((b > curb)[:, None], road, walk) * light[:, None]
+        slabs = (b < curb) & (((a / 0.6) % 1 < 0.03) | ((b / 0.6) % 1 < 0.03))
+        colors[slabs] *= 0.85
+        colors[np.abs(b - curb) < 0.1] = walk * 1.1
+        colors[(np.abs(b - curb - 2.6) < 0.07) & (a % 3 < 1.6)] = 225
+        return colors
+
+    ground.plane(2, 0.0, pavement)
+    if rng.random() < 0.85:
+        ground.plane(1, facade, _facade(rng, ground), below=u(4, 16))
+    if rng.random() < 0.5:
+        ground.plane(0, rng.choice([-1, 1]) * u(3.5, 9), _facade(rng, ground), below=u(4, 14))
+    return ground.paint(props.on_street(rng, curb, facade))
+
+
+def _landscape(rng: np.random.Generator, ground: Ground) -> np.ndarray:
+    _outdoor_sky(rng, ground)
+    paint, kind = _earth(rng, ground)
+    haze = ground.image[np.abs(ground.elevation) < 6]
+    haze = haze.mean(0) if len(haze) else ground.image.mean((0, 1))
+    _hills(rng, ground, haze)
+    if rng.random() < 0.25:  # a lake or the sea
+        water, shore = from_hsv(0.56, rng.uniform(0.15, 0.5), rng.uniform(0.4, 0.8)), rng.uniform(5, 15)
+        land = paint
+
+        def paint(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            waves = 1 + 0.07 * ground.noise(a * 0.2, b, 0.8)
+            return np.where((b > shore + ground.noise(a, a, 9.0))[:, None], water * waves[:, None], land(a, b))
+
+    ground.plane(2, 0.0, paint)
+    share = np.clip(ground.distance / 160 - 0.1, 0, 0.7)[..., None] * (ground.distance < _FAR)[..., None]
+    ground.image += (haze - ground.image) * share
+    return ground.paint(props.in_nature(rng, kind))
+
+
+def _hall(rng: np.random.Generator, ground: Ground) -> np.ndarray:
+    """A gym, a stage or a sports ground: a floor with lines before a wide wall."""
+    u, floor, line = rng.uniform, muted_color(rng, (0.3, 0.75), 0.55), muted_color(rng, (0.6, 1.0), 0.5)
+    spacing, back, dark = u(1.5, 4.0), u(4, 12), u(0.15, 1.0)
+    wall = muted_color(rng, (0.15, 0.85))
+
+    def court(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        colors = floor * (1 + 0.04 * ground.noise(a, b, 2.0))[:, None]
+        colors[((a / spacing) % 1 < 0.05 / spacing) | ((b / spacing) % 1 < 0.05 / spacing)] = line
+        return colors
+
+    ground.image[:] = wall * 0.5
+    ground.plane(2, 0.0, court)
+    ground.plane(1, back, lambda a, z: wall * (1.1 - 0.35 * ((z / u(0.8, 3.0)) % 1 < 0.1))[:, None] * (0.7 + 0.3 * dark))
+    return ground.paint(props.furniture(rng, back, -6, 6) if rng.random() < 0.4 else [])
+
+
+def _studio(rng: np.random.Generator, ground: Ground) -> np.ndarray:
+    """A backdrop without corners: paper, cloth or a wall, lighter in the middle."""
+    color = muted_color(rng, (0.2, 0.98), 0.5)
+    glow = np.exp(-((ground.rays[..., 0] / rng.uniform(0.2, 0.8)) ** 2) - (ground.elevation / rng.uniform(15, 50)) ** 2)
+    floor = np.clip(-ground.elevation / 30, 0, 1)
+    ground.image = (color * (0.75 + 0.35 * glow - rng.uniform(-0.1, 0.25) * floor)[..., None]).astype(np.float32)
+    return ground.image
+
+
+def _outdoor_sky(rng: np.random.Generator, ground: Ground) -> None:
+    kind = rng.choice(["blue", "gray", "evening"], p=[0.5, 0.35, 0.15])
+    if kind == "blue":
+        ground.sky(from_hsv(rng.uniform(0.55, 0.62), rng.uniform(0.35, 0.7), rng.uniform(0.6, 0.95)), from_hsv(0.57, 0.15, 0.95))
+        ground.clouds(rng.uniform(0.1, 0.7))
+    elif kind == "gray":
+        ground.sky(np.full(3, rng.uniform(150, 225)), np.full(3, rng.uniform(190, 240)))
+        ground.clouds(rng.uniform(0.2, 0.6))
+    else:
+        ground.sky(from_hsv(rng.uniform(0.6, 0.75), 0.4, rng.uniform(0.3, 0.7)), from_hsv(rng.uniform(0.03, 0.1), 0.5, 0.95))
+
+
+def _hills(rng: np.random.Generator, ground: Ground, haze: np.ndarray) -> None:
+    """Up to three ranges of hills or woods along the horizon, hazy if far."""
+    around = np.rad2deg(np.arctan2(ground.rays[..., 0], ground.rays[..., 1]))
+    count = int(rng.integers(0, 4))
+    for number in range(count):
+        wavy = sum(
+            rng.uniform(0.5, 1) / k * np.sin(np.deg2rad(around) * k * rng.uniform(2, 4) + rng.uniform(0, 6.3)) for k in (1, 2, 4, 9)
+        )
+        crest = (count - number) * rng.uniform(1, 4) * (1 + 0.5 * wavy)
+        near = (number + 1) / (count + 1)
+        color = haze + (from_hsv(rng.uniform(0.2, 0.6), 0.35, 0.4) - haze) * near
+        rough = ground.noise(around / 4, ground.elevation / 4, 1.0) * near
+        below = (ground.elevation + 0.4 * rough < crest) & (ground.elevation > -4)
+        ground.image[below] = (color * (1 + 0.1 * rough[..., None]))[below]
+
+
+PLACES: dict[str, tuple[float, Callable[[np.random.Generator, Ground], np.ndarray]]] = {
+    "room": (0.3, _room), "street": (0.24, _street), "landscape": (0.26, _landscape), "hall": (0.1, _hall), "studio": (0.1, _studio),
+}  # fmt: skip
+"""Share and painter of each kind of place."""

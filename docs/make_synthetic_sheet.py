@@ -27,7 +27,7 @@ def poses_of(annotations: list[dict], size: tuple[int, int]) -> Poses:
     values = np.array(points).reshape(-1, 133, 3)
     x, y, w, h = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T
     boxes = np.stack([x, y, x + w, y + h, np.ones(len(values))], axis=1)
-    return Poses(values[..., :2], values[..., 2] > 0, boxes, size, "coco_wholebody_133")
+    return Poses(values[..., :2], (values[..., 2] > 0).astype(np.float32), boxes, size, "coco_wholebody_133")
 
 
 def smaller(image: np.ndarray) -> np.ndarray:

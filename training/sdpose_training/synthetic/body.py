@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -98,6 +99,18 @@ class BodyModel:
         a, b, c = (vertices[self.faces[:, i]] for i in range(3))
         normals = self._vertex_faces @ np.cross(b - a, c - a)  # weighted by the areas of the faces
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+    @cached_property
+    def _neighbors(self):
+        """Sparse (V, V): the mean over the vertices around a vertex."""
+        near = self._vertex_faces @ self._vertex_faces.T
+        return near.multiply(1 / near.sum(1)).tocsr()
+
+    def smooth(self, vertices: np.ndarray, times: int) -> np.ndarray:
+        """Vertices (V, 3) moved to the mean of their neighbors, several times."""
+        for _ in range(times):
+            vertices = self._neighbors @ vertices
+        return vertices
 
     def _forward(self, turns: np.ndarray, shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, ...]:
         """Rotations (P, J, 3, 3) -> vertices (P, V, 3), bone heads (P, J, 3), body and feet (P, 23, 3)."""

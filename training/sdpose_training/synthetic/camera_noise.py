@@ -60,7 +60,7 @@ def sample_camera_noise(rng: np.random.Generator, photo: bool) -> CameraNoise:
         return CameraNoise(shrink=shrink, quality=quality)
     return CameraNoise(
         shrink, u(2, 7) if rng.random() < 0.1 else 0.0, u(0, 180), u(1, 10) if rng.random() < 0.6 else 0.0,
-        u(0, 0.5) if rng.random() < 0.3 else 0.0, u(0.75, 1.3), quality,
+        u(0, 0.5) if rng.random() < 0.3 else 0.0, u(0.7, 1.15), quality,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from sdpose_training.synthetic.annotation import annotate
 from sdpose_training.synthetic.backgrounds import random_object
 from sdpose_training.synthetic.body import KEYPOINT_NAMES, BodyModel
 from sdpose_training.synthetic.dataset import coco
-from sdpose_training.synthetic.looks import Look, random_color, sample_shape
+from sdpose_training.synthetic.looks import Look, sample_shape
 from sdpose_training.synthetic.motion import Motion, sample_motion
 from sdpose_training.synthetic.poses import euler
 from sdpose_training.synthetic.proportions import Proportions
@@ -111,7 +111,7 @@ def make_clip(body: BodyModel, plan: ClipPlan, number: int) -> Iterator[tuple[np
     looks = stage(plan.scene, rng)
     actors = _sample_actors(rng, body, plan, seconds, looks)
     camera = _sample_camera(rng, actors, plan.scene.size)
-    objects = _sample_objects(rng, camera, actors, plan.scene)
+    objects = _sample_objects(rng, camera, actors, looks)
     style = looks.style(rng)
     look_seed, noise = int(rng.integers(2**31)), rng.uniform(0.5, 4)
     for t in range(plan.frames):
@@ -160,13 +160,12 @@ def _actor(
         for some in np.array_split(seconds, -(-len(seconds) // 16))
     ]
     points, keypoints = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    yaw, bulk = motion.yaw_at(seconds), look.bulk(body)[:, None]
+    yaw = motion.yaw_at(seconds)
     turns = np.stack([euler(z=float(angle)) for angle in yaw])
     move = np.column_stack([motion.place_at(seconds), np.zeros(len(seconds))])[:, None]
-    normals = np.stack([body.normals(frame) for frame in points])
-    dressed = (points + normals * bulk) @ turns.transpose(0, 2, 1) + move
+    dressed, normals = (np.stack(arrays) for arrays in zip(*(look.dress(body, frame) for frame in points), strict=True))
     return Actor(
-        dressed.astype(np.float32), (normals @ turns.transpose(0, 2, 1)).astype(np.float32),
+        (dressed @ turns.transpose(0, 2, 1) + move).astype(np.float32), (normals @ turns.transpose(0, 2, 1)).astype(np.float32),
         keypoints @ turns.transpose(0, 2, 1) + move, look, motion.kind, yaw,
     )  # fmt: skip
 
@@ -189,13 +188,14 @@ def _sample_camera(rng: np.random.Generator, actors: Sequence[Actor], size: tupl
 
 
 def _sample_objects(
-    rng: np.random.Generator, camera: Camera, actors: Sequence[Actor], settings: SceneSettings
+    rng: np.random.Generator, camera: Camera, actors: Sequence[Actor], looks: Staging
 ) -> list[tuple[np.ndarray, float, np.ndarray]]:
     """In half of the clips, one or two objects that stand in front of people or between them: mask, depth, color."""
     count = int(rng.integers(1, 3)) if rng.random() < 0.5 else 0
     depth = float(np.median(camera.project(np.concatenate([actor.keypoints[:, :17] for actor in actors]))[1]))
+    settings = looks.settings
     size = (settings.size[0] * settings.supersample, settings.size[1] * settings.supersample)
     return [
-        (random_object(rng, size, (0.06, 0.35)), max(depth + rng.uniform(-1.5, 0.5), 2 * NEAR), random_color(rng))
+        (random_object(rng, size, (0.06, 0.35)), max(depth + rng.uniform(-1.5, 0.5), 2 * NEAR), looks.object_color(rng))
         for _ in range(count)
     ]

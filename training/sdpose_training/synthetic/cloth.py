@@ -39,7 +39,7 @@ class Skirt:
         heights = np.arange(_TOP, max(_TOP - self.length, _KNEE), -0.05)
         span = (self.open_degrees, 360 - self.open_degrees)
         rows = [
-            ring(figure.band(z, "trunk"), left, figure.down(z, "trunk"), 0.014 + self.flare * (_TOP - z), span, _COLUMNS)
+            ring(figure.band(z, "trunk"), left, figure.down(z, "trunk"), 0.02 + self.flare * (_TOP - z), span, _COLUMNS)
             for z in heights
         ]
         wind = _swing(left, self.sway, self.phase, seconds)
@@ -77,7 +77,7 @@ class Cape:
         back = np.cross(left, [0.0, 0.0, -1.0])
         wind = self.wind * back + _swing(left, self.sway, self.phase, seconds)
         rows = hang(rows, self.length - done, self.flare / 2, wind)
-        return sheet(fold(rows, 0.03, 3, self.phase), self.cloth, CAPE_PART)
+        return sheet(fold(rows, 0.05, 5, self.phase), self.cloth, CAPE_PART)
 
 
 def _left(figure: Figure, joint: str) -> np.ndarray:

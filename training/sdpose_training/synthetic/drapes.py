@@ -114,7 +114,7 @@ def fold(rows: Sequence[np.ndarray], depth: float, waves: float, phase: float) -
     outward = unit(grid - grid.mean(1, keepdims=True))
     share = np.linspace(0, 1, len(grid))[:, None, None] ** 0.8
     angle = np.linspace(0, 2 * np.pi, grid.shape[1])[None, :, None]
-    return grid + depth * share * np.sin(waves * angle + phase + share) * outward
+    return grid + depth * share * (0.5 + 0.5 * np.sin(waves * angle + phase + share)) * outward
 
 
 def sheet(grid: np.ndarray, cloth: Cloth, part: int, closed: bool = False) -> Drape:

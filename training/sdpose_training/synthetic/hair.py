@@ -42,7 +42,7 @@ class LongHair:
             z = 0.5 - (done - 0.06)
             points = figure.band(z, "trunk", "neck")
             lateral = np.linspace(half, -half, columns) * (1 - 0.5 * done)
-            rows.append(behind(points, other - right, figure.down(z, "trunk"), 0.02 + 0.02 * self.gap, lateral))
+            rows.append(behind(points, other - right, figure.down(z, "trunk"), 0.03, lateral))
         wind = self.sway[0] * np.sin(2 * np.pi * self.sway[1] * seconds + self.phase) * unit(other - right)
         rows = hang(rows, self.length - 0.5, 0.0, wind)
         return sheet(fold(rows, 0.012, 9, self.phase), self.color, HAIR_PART)

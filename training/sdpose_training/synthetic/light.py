@@ -52,9 +52,9 @@ class SceneLight(Light):
     def at_vertices(self, normals: np.ndarray, toward_camera: np.ndarray) -> np.ndarray:
         lit = np.clip((normals @ self.toward + self.wrap) / (1 + self.wrap), 0, 1)
         around = self.ambient * (1 + self.sky * normals[:, 2])
-        edge = np.clip(1 - np.abs((normals * toward_camera).sum(1)), 0, 1) ** 3
+        edge = np.clip(1 - np.abs((normals * toward_camera).sum(1)), 0, 1) ** 4
         side = np.clip(0.5 - normals @ self.toward, 0, 1)  # the side that the main light does not reach
-        return np.column_stack([around + (1.12 - self.ambient) * lit, self.rim_strength * edge * side])
+        return np.column_stack([around + (1.3 - self.ambient) * lit, self.rim_strength * edge * side])
 
     def brightness(self, values: np.ndarray) -> np.ndarray:
         return values[:, 0]
@@ -74,8 +74,8 @@ def sample_scene_light(rng: np.random.Generator) -> SceneLight:
     u, behind = rng.uniform, rng.random() < 1 / 6
     direction = np.array([u(-1, 1), u(0.2, 1) if behind else u(-1, 0), u(0.35, 1.6)])
     return SceneLight(
-        direction / np.linalg.norm(direction), ambient=u(0.3, 0.65), sky=u(0.1, 0.35), wrap=u(0, 0.5),
-        rim_strength=u(0.6, 1.4) if behind or rng.random() < 0.2 else u(0, 0.25),
+        direction / np.linalg.norm(direction), ambient=u(0.35, 0.75), sky=u(0.1, 0.35), wrap=u(0, 0.5),
+        rim_strength=u(0.6, 1.4) if behind else u(0, 0.5),
         rim_color=from_hsv(rng.choice([0.1, 0.6]) + rng.normal(0, 0.03), u(0, 0.35), 1.0), shadow=u(0.3, 0.75),
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def ground_shadow(light: SceneLight, people: list[np.ndarray], camera: Camera, s
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(pixels * _SPLAT_M) + 1,) * 2)
     cast = cv2.GaussianBlur(cv2.dilate(cast, disc), (0, 0), max(0.018 * pixels, 0.7))
     near = cv2.GaussianBlur(cv2.dilate(near, disc), (0, 0), max(0.05 * pixels, 0.8))
-    return np.clip(light.shadow * cast + 0.5 * near, 0, 0.85)
+    return np.clip(light.shadow * (cast + 0.7 * near), 0, 0.85)
 
 
 def _splat(canvas: np.ndarray, points: np.ndarray, camera: Camera) -> None:

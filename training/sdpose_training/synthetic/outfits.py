@@ -16,6 +16,8 @@ from sdpose_training.synthetic.looks import Cloth, Look, sample_look
 from sdpose_training.synthetic.palette import fabric_color, from_hsv
 from sdpose_training.synthetic.proportions import Proportions, sample_proportions
 
+_SMOOTH = 12
+"""How often the surface under clothes is smoothed."""
 _IRISES = np.array([[70, 45, 30], [50, 80, 110], [60, 90, 60], [90, 90, 95]], float)
 
 
@@ -50,13 +52,27 @@ class DressedLook(Look):
             x, z = points[rows, 0], points[rows, 2]
             edge = 0.684 - self.fringe * (1 + 0.35 * np.sin(x * 130 + self.waves[0, 3]))
             hairy = rows[(parts[rows] == 4) | ((z > edge) & (points[rows, 1] < -0.06))]
-            strands = 1 + 0.13 * np.sin(170 * points[hairy, 0] + 60 * points[hairy, 1] + self.waves[1, 3])
+            strands = 1 + 0.05 * np.sin(210 * points[hairy, 0] + 60 * points[hairy, 1] + self.waves[1, 3])
             colors[hairy], parts[hairy] = self.hair * strands[:, None], 4
         return colors, parts
 
+    def dress(self, body: BodyModel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As of `Look`, but clothes lie over the hollows of the body, and normals are those of the clothes."""
+        surface, normals = super().dress(body, points)
+        clothed = self._clothed(body)
+        hollow = ((body.smooth(points, _SMOOTH) - points)[clothed] * normals[clothed]).sum(1)
+        surface[clothed] += np.clip(hollow, 0, 0.05)[:, None] * normals[clothed]
+        smooth = body.normals(body.smooth(surface, 4))
+        return surface, np.where(clothed[:, None], smooth, normals)
+
+    def _clothed(self, body: BodyModel) -> np.ndarray:
+        """(V,) bool: vertices under clothes that are not shoes."""
+        _, bottom, top = self.cut.covers(body.reference_vertices, body.zone)
+        return bottom | top
+
     def tilted(self, body: BodyModel, normals: np.ndarray) -> np.ndarray:
         """Normals (V, 3) with the folds of clothes."""
-        clothed = self.bulk(body) * (body.zone != ZONES.index("hair")) > 0
+        clothed = self._clothed(body)
         points = body.reference_vertices[clothed]
         tilt = sum(np.sin(points @ wave[:3] + wave[3])[:, None] * wave[:3] / np.linalg.norm(wave[:3]) for wave in self.waves)
         tilted = normals.copy()
@@ -100,11 +116,12 @@ class Outfit:
 def sample_outfit(rng: np.random.Generator, drawn: bool) -> Outfit:
     """A random outfit; `drawn` people have other proportions more often, and fancier hair."""
     proportions, plain = sample_proportions(rng, drawn), sample_look(rng)
-    worn = tuple(replace(cloth, colors=np.stack([fabric_color(rng), fabric_color(rng)])) for cloth in plain.worn)
+    worn = tuple(replace(cloth, colors=np.stack([_fabric(rng, plain.skin), fabric_color(rng)])) for cloth in plain.worn)
     worn = tuple(cloth if rng.random() < 0.5 else replace(cloth, kind="plain") for cloth in worn)
     look = replace(plain, worn=worn)
     if look.hair is not None and drawn and rng.random() < 0.3:
         look = replace(look, hair=from_hsv(rng.random(), rng.uniform(0.2, 0.6), rng.uniform(0.4, 0.95)))
+    look = replace(look, thickness=(0.008, rng.uniform(0.006, 0.03), rng.uniform(0.008, 0.035), look.thickness[3]))
     look, lower = _sample_lower(rng, look)
     hangings = [*lower, *_sample_cape(rng)]
     look, above = _sample_hair(rng, look)
@@ -114,10 +131,19 @@ def sample_outfit(rng: np.random.Generator, drawn: bool) -> Outfit:
     return Outfit(
         DressedLook(
             **{each.name: getattr(look, each.name) for each in fields(Look)}, eyes=proportions.eyes, iris=irises,
-            fringe=rng.uniform(0.0, 0.035) if rng.random() < 0.6 else -0.1, waves=waves, creases=rng.uniform(0.05, 0.3),
+            fringe=rng.uniform(0.0, 0.035) if rng.random() < 0.6 else -0.1, waves=waves, creases=rng.uniform(0.05, 0.22),
         ),
         proportions, [*hangings, *above],
     )  # fmt: skip
+
+
+def _fabric(rng: np.random.Generator, skin: np.ndarray) -> np.ndarray:
+    """A color of clothes that differs from the skin, as people would look undressed otherwise."""
+    while True:
+        color = fabric_color(rng)
+        alike = color @ skin / np.linalg.norm(color) / np.linalg.norm(skin)
+        if alike < np.cos(np.deg2rad(9)) or not 0.5 < np.linalg.norm(color) / np.linalg.norm(skin) < 1.8:
+            return color
 
 
 def _sample_lower(rng: np.random.Generator, look: Look) -> tuple[Look, list[Hanging]]:

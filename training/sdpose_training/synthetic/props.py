@@ -71,6 +71,20 @@ class Crown:
             cv2.circle(image, (int(x), int(y)), max(int(self.radius * camera.focal_px / far), 1), color.tolist(), -1)
 
 
+@dataclass(frozen=True, eq=False)
+class Wheel:
+    """A wheel seen from the side."""
+
+    place: np.ndarray
+    radius: float
+
+    def draw(self, image: np.ndarray, camera: Camera) -> None:
+        turns = np.linspace(0, 2 * np.pi, 17)[:-1]
+        circle = np.stack([np.cos(turns), np.zeros(16), np.sin(turns)], axis=1)
+        for share, gray in ((1.0, 28.0), (0.55, 150.0), (0.2, 90.0)):
+            fill(image, camera, self.place + share * self.radius * circle, np.full(3, gray))
+
+
 def fill(image: np.ndarray, camera: Camera, corners: np.ndarray, color: np.ndarray) -> None:
     """Paint a convex polygon (N, 3) of the world, unless it reaches behind the camera."""
     import cv2
@@ -163,7 +177,7 @@ def _sofa(rng: np.random.Generator, x: float, back: float, color: np.ndarray) ->
 
 def _plant(rng: np.random.Generator, x: float, back: float, color: np.ndarray) -> list[Item]:
     y, h = back - 0.5, rng.uniform(0.5, 1.4)
-    return [box(x, y, 0, 0.3, 0.3, 0.32, color), _crown(rng, np.array([x + 0.15, y + 0.15, 0.3 + h / 2]), (0.3, 0.3, h / 2), 60)]
+    return [box(x, y, 0, 0.3, 0.3, 0.32, color), _crown(rng, np.array([x + 0.15, y + 0.15, 0.3 + h / 2]), (0.3, 0.3, h / 2), 120)]
 
 
 _FURNITURE = {"cupboard": _cupboard, "shelf": _shelf, "table": _table, "sofa": _sofa, "plant": _plant}
@@ -176,20 +190,20 @@ def _crown(rng: np.random.Generator, middle: np.ndarray, radii: Sequence[float],
     hue, saturation, value = rng.choice([rng.uniform(0.2, 0.33), rng.uniform(0.06, 0.14)], p=[0.85, 0.15]), rng.uniform(0.3, 0.6), rng.uniform(0.25, 0.5)
     light = (1 + 0.4 * spots[:, 2] + rng.normal(0, 0.15, count))[:, None]
     order = np.argsort(-spots[:, 1])  # far ones first
-    return Crown((middle + spots * radii)[order], 0.22 * float(np.mean(radii)), np.clip(from_hsv(hue, saturation, value) * light, 0, 255)[order])
+    return Crown((middle + spots * radii)[order], 0.15 * float(np.mean(radii)), np.clip(from_hsv(hue, saturation, value) * light, 0, 255)[order])
 
 
 def tree(rng: np.random.Generator, x: float, y: float) -> list[Item]:
     """A trunk and a crown."""
     h, r = rng.uniform(2.5, 8), rng.uniform(0.8, 2.2)
     trunk, bark = rng.uniform(0.08, 0.25), from_hsv(0.07, 0.35, rng.uniform(0.2, 0.45))
-    return [box(x - trunk, y, 0, 2 * trunk, 2 * trunk, h * 0.8, bark), _crown(rng, np.array([x, y, h]), (r, r, r * rng.uniform(0.7, 1.5)), 110)]
+    return [box(x - trunk, y, 0, 2 * trunk, 2 * trunk, h * 0.8, bark), _crown(rng, np.array([x, y, h]), (r, r, r * rng.uniform(0.7, 1.5)), 220)]
 
 
 def car(rng: np.random.Generator, x: float, y: float) -> list[Item]:
     """A body, a cabin with windows, wheels; seen from the side."""
     color, dark = fabric_color(rng), np.full(3, 30.0)
-    wheels = [box(x + at, y - 0.02, 0, 0.6, 0.2, 0.6, dark) for at in (0.6, 2.9)]
+    wheels = [Wheel(np.array([x + at, y - 0.02, 0.31]), 0.31) for at in (0.85, 3.3)]
     return [box(x + 0.9, y + 0.1, 0.8, 2.2, 1.4, 0.6, color * 0.9), box(x, y, 0.3, 4.2, 1.6, 0.55, color),
             box(x + 1.0, y + 0.09, 0.88, 0.95, 0.01, 0.42, dark * 2), box(x + 2.05, y + 0.09, 0.88, 0.95, 0.01, 0.42, dark * 2), *wheels]  # fmt: skip
 
@@ -221,7 +235,7 @@ def in_nature(rng: np.random.Generator, kind: str) -> list[Item]:
             items += tree(rng, x, y)
         elif choice == "bush":
             r = u(0.4, 1.2)
-            items.append(_crown(rng, np.array([x, y, r * 0.6]), (r, r, r * 0.7), 70))
+            items.append(_crown(rng, np.array([x, y, r * 0.6]), (r, r, r * 0.7), 150))
         else:
             items.append(box(x, y, 0, u(0.3, 1.2), u(0.3, 1), u(0.2, 0.7), np.full(3, u(90, 160))))
     if rng.random() < 0.15:

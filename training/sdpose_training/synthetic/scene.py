@@ -10,7 +10,7 @@ from sdpose_training.synthetic.annotation import annotate
 from sdpose_training.synthetic.backgrounds import random_object
 from sdpose_training.synthetic.body import BodyModel
 from sdpose_training.synthetic.light import Light
-from sdpose_training.synthetic.looks import random_color, sample_shape
+from sdpose_training.synthetic.looks import sample_shape
 from sdpose_training.synthetic.poses import euler, sample_pose
 from sdpose_training.synthetic.render import NEAR, Camera, corner_weights, look_at
 from sdpose_training.synthetic.staging import Staging, stage
@@ -45,7 +45,7 @@ def sample_view(
     looks = looks or stage(settings, rng)
     people = _sample_people(rng, body, settings.max_people, looks)
     camera = _sample_camera(rng, people, settings.size, looks.lowest_camera)
-    return draw_people(body, people, camera, settings, objects=_sample_objects(rng, camera, people, settings))
+    return draw_people(body, people, camera, settings, objects=_sample_objects(rng, camera, people, looks))
 
 
 def _sample_people(rng: np.random.Generator, body: BodyModel, max_people: int, looks: Staging) -> list[Person]:
@@ -61,8 +61,8 @@ def _sample_people(rng: np.random.Generator, body: BodyModel, max_people: int, l
             spots.append(spot)
     for number, (pose, points, joints, spot) in enumerate(zip(poses, vertices, keypoints, spots, strict=True)):
         look, yaw = looks.look(rng, number), _sample_yaw(rng)
-        turn, move, normals = euler(z=yaw), np.array([*spot, 0.0]), body.normals(points)
-        dressed = points + normals * look.bulk(body)[:, None]
+        turn, move = euler(z=yaw), np.array([*spot, 0.0])
+        dressed, normals = look.dress(body, points)
         bare = Person(dressed @ turn.T + move, normals @ turn.T, joints @ turn.T + move, look, pose.family, yaw)
         people.append(looks.drape(body, bare, number))
     return people
@@ -94,14 +94,14 @@ def _sample_camera(rng: np.random.Generator, people: list[Person], size: tuple[i
 
 
 def _sample_objects(
-    rng: np.random.Generator, camera: Camera, people: list[Person], settings: SceneSettings
+    rng: np.random.Generator, camera: Camera, people: list[Person], looks: Staging
 ) -> list[tuple[np.ndarray, float, np.ndarray]]:
     """In three of ten pictures, one to three objects in front of, between or behind people: mask, depth, color."""
     count = int(rng.integers(1, 4)) if rng.random() < 0.3 else 0
     depth = camera.project(people[0].keypoints[:17])[1].mean()
-    size = tuple(side * settings.supersample for side in settings.size)
+    size = tuple(side * looks.settings.supersample for side in looks.settings.size)
     return [
-        (random_object(rng, size, (0.08, 0.5)), max(depth + rng.uniform(-1.2, 0.6), 2 * NEAR), random_color(rng))
+        (random_object(rng, size, (0.08, 0.5)), max(depth + rng.uniform(-1.2, 0.6), 2 * NEAR), looks.object_color(rng))
         for _ in range(count)
     ]
 

@@ -18,16 +18,16 @@ _FAR = 400.0  # meters
 _TILE = 256
 
 
-def draw_place(rng: np.random.Generator, camera: Camera, size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 3) float32 RGB 0..255 of `size` (w, h): a random place of `PLACES`."""
+def draw_place(rng: np.random.Generator, camera: Camera, size: tuple[int, int], grain: float = 1.0) -> np.ndarray:
+    """(h, w, 3) float32 RGB 0..255 of `size` (w, h): a random place of `PLACES`; `grain` is the strength of all textures."""
     kind = str(rng.choice(list(PLACES), p=np.array([share for share, _ in PLACES.values()])))
-    return np.clip(PLACES[kind][1](rng, Ground(rng, camera, size)), 0, 255).astype(np.float32)
+    return np.clip(PLACES[kind][1](rng, Ground(rng, camera, size, grain)), 0, 255).astype(np.float32)
 
 
 class Ground:
     """The rays of a camera's pixels, and textures on the planes that they meet. `image` is the picture so far."""
 
-    def __init__(self, rng: np.random.Generator, camera: Camera, size: tuple[int, int]) -> None:
+    def __init__(self, rng: np.random.Generator, camera: Camera, size: tuple[int, int], grain: float) -> None:
         self.camera, self.size = camera, size
         x, y = np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
         seen = np.stack([x - camera.center_px[0], y - camera.center_px[1], np.full_like(x, camera.focal_px)], axis=-1)
@@ -36,7 +36,7 @@ class Ground:
         self.distance = np.full(size[::-1], _FAR, np.float32)
         self.image = np.zeros((*size[::-1], 3), np.float32)
         self.elevation = np.rad2deg(np.arcsin(np.clip(self.rays[..., 2], -1, 1)))
-        self._tile = _noise_tile(rng)
+        self._tile = grain * _noise_tile(rng)
 
     def sky(self, zenith: np.ndarray, horizon: np.ndarray) -> None:
         share = np.clip(self.elevation / 45, 0, 1)[..., None] ** 0.6
@@ -65,7 +65,7 @@ class Ground:
         self.distance[meets] = t[meets]
 
     def noise(self, first: np.ndarray, second: np.ndarray, meters: float) -> np.ndarray:
-        """Smooth noise at places in meters, with a standard deviation of about 1 and details of about `meters` / 10."""
+        """Smooth noise at places in meters, with a standard deviation of `grain` and details of about `meters` / 10."""
         import cv2
 
         scale = _TILE / 16 / meters
@@ -96,6 +96,16 @@ def _noise_tile(rng: np.random.Generator) -> np.ndarray:
 Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+def _wall(ground: Ground, color: np.ndarray, dark: float) -> Paint:
+    """One color, darker toward the floor, over a skirting board."""
+
+    def paint(a: np.ndarray, z: np.ndarray) -> np.ndarray:
+        light = (1 + 0.02 * ground.noise(a, z, 3.0)) * (1 - dark * np.exp(-z / 0.5))
+        return color * np.where(z < 0.08, 0.75, light)[:, None]
+
+    return paint
+
+
 def _plain(ground: Ground, color: np.ndarray, grain: float, meters: float = 1.0) -> Paint:
     """One color with spots."""
     return lambda a, b: color * (1 + grain * ground.noise(a, b, meters))[:, None]
@@ -109,7 +119,7 @@ def _floor(rng: np.random.Generator, ground: Ground) -> Paint:
 
     def paint(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         row = np.floor(a / wide)
-        light = 1 + grain * ground.noise(a, b * (0.15 if kind == "planks" else 1), 1.0)
+        light = 1 + grain * ground.noise(a, b * (0.15 if kind == "planks" else 1), 0.3 if kind == "carpet" else 1.0)
         if kind != "carpet":
             step = np.floor(b / (long if kind == "planks" else wide) + 0.37 * row * (kind == "planks"))
             light = light * (1 + 0.7 * grain * np.sin(row * 12.9 + step * 78.2))
@@ -156,7 +166,7 @@ def _earth(rng: np.random.Generator, ground: Ground) -> tuple[Paint, str]:
 
     def paint(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         fade = np.clip(6 / np.maximum(np.abs(b - ground.camera.position[1]), 1), 0.15, 1)
-        light = 1 + grain * (0.6 * ground.noise(a, b, 4.0) + 0.8 * fade * ground.noise(a, b, 0.5))
+        light = 1 + grain * (0.5 * ground.noise(a, b, 6.0) + fade * ground.noise(a, b, 0.25))
         return color * light[:, None]
 
     return paint, kind
@@ -168,9 +178,10 @@ def _room(rng: np.random.Generator, ground: Ground) -> np.ndarray:
     wall = muted_color(rng, (0.45, 0.95), 0.35)
     ground.image[:] = wall * 0.6
     ground.plane(2, 0.0, _floor(rng, ground))
-    ground.plane(2, height, _plain(ground, np.full(3, u(200, 245)), 0.01))
+    if ground.camera.position[2] < height - 0.1:
+        ground.plane(2, height, _plain(ground, np.full(3, u(200, 245)), 0.01))
     for axis, at, light in ((1, back, 1.0), (0, left, u(0.7, 1.0)), (0, right, u(0.7, 1.0))):
-        ground.plane(axis, at, _plain(ground, wall * light, 0.025, 3.0))
+        ground.plane(axis, at, _wall(ground, wall * light, u(0.1, 0.35)))
     items = props.on_wall(rng, back - 0.01, left, right, height)
     return ground.paint(items + props.furniture(rng, back, left, right))
 
@@ -221,17 +232,20 @@ def _landscape(rng: np.random.Generator, ground: Ground) -> np.ndarray:
 def _hall(rng: np.random.Generator, ground: Ground) -> np.ndarray:
     """A gym, a stage or a sports ground: a floor with lines before a wide wall."""
     u, floor, line = rng.uniform, muted_color(rng, (0.3, 0.75), 0.55), muted_color(rng, (0.6, 1.0), 0.5)
-    spacing, back, dark = u(1.5, 4.0), u(4, 12), u(0.15, 1.0)
+    spacing, back, dark, height = u(1.5, 4.0), u(4, 12), u(0.15, 1.0), u(0.8, 3.0)
     wall = muted_color(rng, (0.15, 0.85))
 
+    shift = u(0, spacing, 2)
+
     def court(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a, b = a + shift[0], b + shift[1]
         colors = floor * (1 + 0.04 * ground.noise(a, b, 2.0))[:, None]
         colors[((a / spacing) % 1 < 0.05 / spacing) | ((b / spacing) % 1 < 0.05 / spacing)] = line
         return colors
 
     ground.image[:] = wall * 0.5
     ground.plane(2, 0.0, court)
-    ground.plane(1, back, lambda a, z: wall * (1.1 - 0.35 * ((z / u(0.8, 3.0)) % 1 < 0.1))[:, None] * (0.7 + 0.3 * dark))
+    ground.plane(1, back, lambda a, z: wall * (1.1 - 0.2 * np.exp(-z) - 0.3 * ((z / height) % 1 < 0.06))[:, None] * (0.7 + 0.3 * dark))
     return ground.paint(props.furniture(rng, back, -6, 6) if rng.random() < 0.4 else [])
 
 

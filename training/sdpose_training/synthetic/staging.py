@@ -14,9 +14,9 @@ from sdpose_training.synthetic.backgrounds import from_picture, sample_backgroun
 from sdpose_training.synthetic.body import BodyModel
 from sdpose_training.synthetic.camera_noise import sample_camera_noise
 from sdpose_training.synthetic.light import Light, SceneLight, ground_shadow, occlusion, sample_light, sample_scene_light
-from sdpose_training.synthetic.looks import Look, sample_look
+from sdpose_training.synthetic.looks import Look, random_color, sample_look
 from sdpose_training.synthetic.outfits import sample_outfit
-from sdpose_training.synthetic.palette import muted_color
+from sdpose_training.synthetic.palette import fabric_color, muted_color
 from sdpose_training.synthetic.proportions import Proportions
 from sdpose_training.synthetic.scenery import draw_place
 from sdpose_training.synthetic.styles import DRESSED_STYLES, STYLES, sample_style
@@ -49,6 +49,10 @@ class Staging:
         """The person with what hangs around the body, `seconds` into a clip."""
         return person
 
+    def object_color(self, rng: np.random.Generator) -> np.ndarray:
+        """(3,) of an object around the people."""
+        return random_color(rng)
+
     def light(self, rng: np.random.Generator) -> Light:
         return sample_light(rng)
 
@@ -76,6 +80,8 @@ class Dressed(Staging):
         self._style = sample_style(rng, settings.style, DRESSED_STYLES)
         self._photo = self._style in _PHOTO
         self._light = sample_scene_light(rng)
+        if not self._photo:  # many drawings have no shadows
+            self._light = replace(self._light, shadow=self._light.shadow * rng.choice([0.0, 0.5, 1.0]))
         self._noise = sample_camera_noise(rng, self._photo)
         self._backdrop: np.ndarray | None = None
         self._outfits: list = []
@@ -95,6 +101,10 @@ class Dressed(Staging):
         outfit = self._outfits[number]
         drapes = outfit.drapes(body, person.vertices, person.keypoints, seconds)
         return replace(person, drapes=drapes, normals=outfit.look.tilted(body, person.normals))
+
+    def object_color(self, rng: np.random.Generator) -> np.ndarray:
+        random_color(rng)
+        return fabric_color(self._place)
 
     def light(self, rng: np.random.Generator) -> SceneLight:
         return self._light
@@ -124,12 +134,12 @@ class Dressed(Staging):
             return np.clip(from_picture(rng, size, self.settings.backgrounds), 0, 255).astype(np.float32)
         if not self._photo and rng.random() < 0.35:
             return np.broadcast_to(muted_color(rng, (0.8, 1.0), 0.2).astype(np.float32), (size[1], size[0], 3)).copy()
-        if rng.random() < 0.12:
+        if rng.random() < 0.08:
             image = sample_background(rng, size)
             gray = image.mean(2, keepdims=True)
             self._grounded = False
             return gray + (image - gray) * rng.uniform(0, 0.6)
-        image = draw_place(rng, view.camera.scaled(1 / view.supersample), size)
+        image = draw_place(rng, view.camera.scaled(1 / view.supersample), size, 1.0 if self._photo else 0.25)
         if self._photo and rng.random() < 0.4:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 3.5))
         return image

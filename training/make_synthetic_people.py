@@ -61,8 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--size", type=size(32, 4096), default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
     add("--style", choices=[*STYLES, *FILTERED, "mixed"], default="mixed",
         help="default: mixed, 60%% shaded (40%% with --looks dressed)")  # fmt: skip
-    add("--looks", choices=LOOKS, default=LOOKS[0], help="plain: bare bodies before flat backgrounds, as ever for a seed "
-        "(default); dressed: hair, clothes, proportions of drawings, rooms, streets and landscapes")  # fmt: skip
+    add("--looks", choices=LOOKS, default=LOOKS[0], help="plain (default): bare bodies before flat backgrounds, the "
+        "same bytes for a seed as ever; dressed: hair, clothes, drawn proportions, light, rooms, streets, "
+        "landscapes")  # fmt: skip
     add("--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="maximum people per picture")
     add("--backgrounds", type=Path, metavar="DIR", help="pictures without people, for half of the backgrounds")
     add("--hidden-face", choices=["label", "omit"], default="label", help="visibility of nose, eyes and ears behind "

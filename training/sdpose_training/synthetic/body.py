@@ -102,15 +102,19 @@ class BodyModel:
 
     @cached_property
     def _neighbors(self):
-        """Sparse (V, V): the mean over the vertices around a vertex."""
-        near = self._vertex_faces @ self._vertex_faces.T
-        return near.multiply(1 / near.sum(1)).tocsr()
+        """Indices (N,) of the vertices of trunk and arms; sparse (N, N): the mean over the vertices around each."""
+        where = np.flatnonzero(np.isin(self.zone, [ZONES.index("trunk"), ZONES.index("arm")]))
+        near = self._vertex_faces[where] @ self._vertex_faces[where].T
+        return where, near.multiply(1 / near.sum(1)).tocsr()
 
     def smooth(self, vertices: np.ndarray, times: int) -> np.ndarray:
-        """Vertices (V, 3) moved to the mean of their neighbors, several times."""
+        """Vertices (V, 3) of which those of trunk and arms are moved to the mean of their neighbors, several times."""
+        where, mean = self._neighbors
+        smooth, part = vertices.copy(), vertices[where]
         for _ in range(times):
-            vertices = self._neighbors @ vertices
-        return vertices
+            part = mean @ part
+        smooth[where] = part
+        return smooth
 
     def _forward(self, turns: np.ndarray, shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, ...]:
         """Rotations (P, J, 3, 3) -> vertices (P, V, 3), bone heads (P, J, 3), body and feet (P, 23, 3)."""

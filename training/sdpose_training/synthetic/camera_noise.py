@@ -40,7 +40,9 @@ class CameraNoise:
             image = cv2.filter2D(image, -1, _line(self.blur_px, self.blur_degrees), borderType=cv2.BORDER_REPLICATE)
         if self.shrink < 1:
             small = max(round(w * self.shrink), 8), max(round(h * self.shrink), 8)
-            image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_CUBIC)
+            image = cv2.resize(
+                cv2.resize(image, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_CUBIC
+            )
         if self.noise:
             grain = rng.standard_normal(image.shape, np.float32)
             image = image + self.noise * grain * np.sqrt(np.clip(image, 0, 255) / 128 + 0.2)

@@ -119,7 +119,9 @@ def make_clip(body: BodyModel, plan: ClipPlan, number: int) -> Iterator[tuple[np
         view = draw_people(body, people, camera, plan.scene, objects)
         same = np.random.default_rng(look_seed)  # light, background and style are those of all frames
         layers = layers_of(same, body, view, looks, style)
-        picture = looks.develop(finish(same, style, layers)) + noise * rng.standard_normal((*layers.light.shape, 3), np.float32)
+        picture = looks.develop(finish(same, style, layers)) + noise * rng.standard_normal(
+            (*layers.light.shape, 3), np.float32
+        )
         found = [annotate(body, view, i, plan.scene) for i in range(len(actors))]
         entries = [{**entry, "track_id": i} for i, entry in enumerate(found) if entry]
         truth = _truth(entries, [keypoint_visibility(body, view, e["track_id"]) for e in entries], plan.scene.size)
@@ -165,7 +167,8 @@ def _actor(
     move = np.column_stack([motion.place_at(seconds), np.zeros(len(seconds))])[:, None]
     dressed, normals = (np.stack(arrays) for arrays in zip(*(look.dress(body, frame) for frame in points), strict=True))
     return Actor(
-        (dressed @ turns.transpose(0, 2, 1) + move).astype(np.float32), (normals @ turns.transpose(0, 2, 1)).astype(np.float32),
+        (dressed @ turns.transpose(0, 2, 1) + move).astype(np.float32),
+        (normals @ turns.transpose(0, 2, 1)).astype(np.float32),
         keypoints @ turns.transpose(0, 2, 1) + move, look, motion.kind, yaw,
     )  # fmt: skip
 

@@ -72,7 +72,9 @@ class Cape:
                 break
             half = (self.width + self.flare * done) / 2 * (0.7 if z > 0.46 else 1.0)
             gap = 0.02 + 0.1 * done
-            rows.append(behind(figure.band(z, "trunk"), left, figure.down(z, "trunk"), gap, np.linspace(half, -half, 24)))
+            rows.append(
+                behind(figure.band(z, "trunk"), left, figure.down(z, "trunk"), gap, np.linspace(half, -half, 24))
+            )
             done += 0.05
         back = np.cross(left, [0.0, 0.0, -1.0])
         wind = self.wind * back + _swing(left, self.sway, self.phase, seconds)

@@ -1,7 +1,7 @@
 """Sheets of cloth or hair around a posed body: rows of points that follow the body, then hang.
 
-A row follows the part of the body at one height of the reference body: around it (`ring`: skirts) or behind it (`behind`:
-capes, hair). Left, down and back are directions of the body; meters.
+A row follows the part of the body at one height of the reference body: around it (`ring`: skirts) or behind it
+(`behind`: capes, hair). Left, down and back are directions of the body; meters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _SUPPORTS = 32
 
 @dataclass(frozen=True, eq=False)
 class Drape:
-    """A two-sided sheet: vertices (N, 3), unit normals, faces (M, 3); `reference` (N, 3) are the points that `cloth` paints."""
+    """A two-sided sheet: vertices (N, 3), unit normals, faces (M, 3).
+
+    `cloth` paints it at the points `reference` (N, 3); `part` is its number for outlines.
+    """
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -72,8 +75,10 @@ def axes(left: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def ring(
     points: np.ndarray, left: np.ndarray, down: np.ndarray, gap: float, span: tuple[float, float], columns: int
 ) -> np.ndarray:
-    """(columns, 3) points around `points` (N, 3), `gap` outside of their hull, from `span[0]` to `span[1]` degrees: 0 is in
-    front, 90 to the left."""
+    """(columns, 3) points around `points` (N, 3), `gap` outside of their hull.
+
+    They go from `span[0]` to `span[1]` degrees: 0 is in front, 90 to the left.
+    """
     left, back = axes(left, down)
     angles = np.deg2rad(np.linspace(*span, _SUPPORTS))
     outward = np.sin(angles)[:, None] * left - np.cos(angles)[:, None] * back
@@ -94,7 +99,7 @@ def behind(points: np.ndarray, left: np.ndarray, down: np.ndarray, gap: float, s
 
 
 def hang(rows: list[np.ndarray], length: float, flare: float, wind: np.ndarray, step: float = 0.05) -> list[np.ndarray]:
-    """Continue at least two rows (C, 3) downward by `length`, wider by `flare` per meter and drawn along by the wind (3,)."""
+    """Continue at least two rows (C, 3) downward by `length`, wider by `flare` per meter, moved by the wind (3,)."""
     last, along = rows[-1], unit((rows[-1] - rows[-2]).mean(0))
     down = np.array([0.0, 0.0, -1.0]) + wind
     added = []

@@ -19,7 +19,8 @@ class LongHair:
     """Hair over the ears and down the back.
 
     Attributes:
-        length: meters from the chin down; can be negative (a bob). open_degrees: angle at the face that is free of hair.
+        length: meters from the chin down; can be negative (a bob).
+        open_degrees: angle at the face that is free of hair. gap: meters between head and hair.
     """
 
     color: Cloth

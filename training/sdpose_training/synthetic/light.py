@@ -1,4 +1,4 @@
-"""Light on synthetic people: a main light, light from the sky and the ground, and light from behind along the outlines."""
+"""Light on synthetic people: a main light, light from sky and ground, and light from behind along the outlines."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def sample_scene_light(rng: np.random.Generator) -> SceneLight:
 
 
 def ground_shadow(light: SceneLight, people: list[np.ndarray], camera: Camera, size: tuple[int, int]) -> np.ndarray:
-    """(h, w) share of light that people, vertices (V, 3) each, take away from the ground z = 0, seen at `size` (w, h)."""
+    """(h, w) share of light that people, vertices (V, 3) each, take from the ground z = 0; `size` is (w, h)."""
     import cv2
 
     cast, near = np.zeros(size[::-1], np.float32), np.zeros(size[::-1], np.float32)
@@ -109,7 +109,8 @@ def _splat(canvas: np.ndarray, points: np.ndarray, camera: Camera) -> None:
 def occlusion(inverse_depth: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """(h, w) share of light lost behind something nearer, from 1 / depth (h, w), 0 outside of `cover` (h, w).
 
-    Luft et al. 2006, "Image enhancement by unsharp masking the depth buffer": a surface is darker where its surroundings are nearer.
+    A surface is darker where its surroundings are nearer (Luft et al. 2006, "Image enhancement by unsharp masking the
+    depth buffer").
     """
     import cv2
 

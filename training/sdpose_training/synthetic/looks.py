@@ -108,7 +108,7 @@ class Look:
         return bulk
 
     def dress(self, body: BodyModel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (V, 3) of a posed body -> the surface of skin, clothes and hair (V, 3); unit normals (V, 3) of the skin."""
+        """Vertices (V, 3) of a posed body -> the surface of skin, clothes and hair (V, 3); unit normals (V, 3)."""
         normals = body.normals(points)
         return points + normals * self.bulk(body)[:, None], normals
 

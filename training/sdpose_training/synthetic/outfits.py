@@ -74,7 +74,9 @@ class DressedLook(Look):
         """Normals (V, 3) with the folds of clothes."""
         clothed = self._clothed(body)
         points = body.reference_vertices[clothed]
-        tilt = sum(np.sin(points @ wave[:3] + wave[3])[:, None] * wave[:3] / np.linalg.norm(wave[:3]) for wave in self.waves)
+        tilt = sum(
+            np.sin(points @ wave[:3] + wave[3])[:, None] * wave[:3] / np.linalg.norm(wave[:3]) for wave in self.waves
+        )
         tilted = normals.copy()
         tilted[clothed] += self.creases * tilt
         return tilted / np.maximum(np.linalg.norm(tilted, axis=1, keepdims=True), 1e-9)
@@ -86,11 +88,15 @@ class DressedLook(Look):
         spots = [(nose + [0, 0.01, -0.047], np.array([0.024, 0.03, 0.007]), lips, 0.8)]
         for eye in eyes:
             wide, tall = 0.016 * min(size, 1.45), 0.008 * size
-            spots.append((eye + [0, 0, 0.25 * tall], np.array([wide * 1.12, 0.03, tall * 1.25]), self.brows * 0.5, 0.85))
+            spots.append(
+                (eye + [0, 0, 0.25 * tall], np.array([wide * 1.12, 0.03, tall * 1.25]), self.brows * 0.5, 0.85)
+            )
             spots.append((eye - [0, 0, 0.1 * tall], np.array([wide, 0.03, tall]), np.full(3, 240.0), 1.0))
             spots.append((eye - [0, 0, 0.1 * tall], np.array([0.5 * wide, 0.03, 0.95 * tall]), self.iris, 1.0))
             spots.append((eye, np.array([0.26 * wide, 0.03, 0.5 * tall]), np.full(3, 18.0), 1.0))
-            spots.append((eye + [0.2 * wide, 0, 0.45 * tall], np.array([0.2, 0.9, 0.2]) * wide, np.full(3, 255.0), size > 1.3))
+            spots.append(
+                (eye + [0.2 * wide, 0, 0.45 * tall], np.array([0.2, 0.9, 0.2]) * wide, np.full(3, 255.0), size > 1.3)
+            )
             spots.append((eye + [0, 0, 0.012 + 1.3 * tall], np.array([0.021, 0.03, 0.004]), self.brows, 0.75))
         colors, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)
         for number, (middle, radii, color, share) in enumerate(spots):
@@ -131,7 +137,8 @@ def sample_outfit(rng: np.random.Generator, drawn: bool) -> Outfit:
     return Outfit(
         DressedLook(
             **{each.name: getattr(look, each.name) for each in fields(Look)}, eyes=proportions.eyes, iris=irises,
-            fringe=rng.uniform(0.0, 0.035) if rng.random() < 0.6 else -0.1, waves=waves, creases=rng.uniform(0.05, 0.22),
+            fringe=rng.uniform(0.0, 0.035) if rng.random() < 0.6 else -0.1, waves=waves,
+            creases=rng.uniform(0.05, 0.22),
         ),
         proportions, [*hangings, *above],
     )  # fmt: skip
@@ -182,7 +189,16 @@ def _sample_hair(rng: np.random.Generator, look: Look) -> tuple[Look, list[Hangi
         color, kind = _strands(look.hair), rng.choice(["short", "long", "tail", "tails"], p=[0.5, 0.33, 0.11, 0.06])
         sway = (u(0.03, 0.2), u(0.6, 1.4))
         if kind == "long":
-            above = [LongHair(color, float(rng.choice([u(-0.03, 0.06), u(0.08, 0.6)])), u(48, 75), u(0.002, 0.015), sway, u(0, 6.3))]
+            above = [
+                LongHair(
+                    color,
+                    float(rng.choice([u(-0.03, 0.06), u(0.08, 0.6)])),
+                    u(48, 75),
+                    u(0.002, 0.015),
+                    sway,
+                    u(0, 6.3),
+                )
+            ]
         elif kind == "tail":
             above = [Tail(color, 180, u(0.6, 0.7), u(0.2, 0.6), u(0.025, 0.05), u(0.5, 0.8), sway, u(0, 6.3))]
         elif kind == "tails":

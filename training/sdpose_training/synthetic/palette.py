@@ -11,7 +11,7 @@ _FABRICS = np.array(
      [196, 178, 146], [112, 84, 60], [128, 38, 44], [184, 62, 58], [86, 100, 66], [52, 88, 74], [206, 160, 66],
      [214, 164, 168], [112, 90, 130], [226, 214, 196], [58, 116, 128]], float
 )  # fmt: skip
-"""Black, white, grays, navy, denim, light blue, beige, brown, wine, red, olive, green, mustard, pink, violet, cream, teal."""
+"""Black, white, grays, navy, denim, light blue, beige, brown, reds, greens, mustard, pink, violet, cream, teal."""
 
 
 def fabric_color(rng: np.random.Generator) -> np.ndarray:

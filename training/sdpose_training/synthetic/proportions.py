@@ -1,7 +1,8 @@
 """Proportions of drawn people: large heads, long or short limbs. The joints move with the skin.
 
-Each part (head, thigh, shin, foot, upper arm, forearm, hand) has an affine motion; a vertex follows the parts by its skinning weights,
-as in linear blend skinning. A limb is stretched along its bone, and the parts after it are shifted by as much.
+Each part (head, thigh, shin, foot, upper arm, forearm, hand) has an affine motion; a vertex follows the parts by its
+skinning weights, as in linear blend skinning. A limb is stretched along its bone, and the parts
+after it are shifted by as much.
 """
 
 from __future__ import annotations
@@ -38,12 +39,17 @@ class Proportions:
 
 
 def sample_proportions(rng: np.random.Generator, drawn: bool) -> Proportions:
-    """Four of five photographed people have the body model's proportions; most drawn ones are long-legged or have large heads."""
-    u, kind = rng.uniform, rng.choice(["real", "tall", "large_head"], p=[0.25, 0.45, 0.3] if drawn else [0.8, 0.14, 0.06])
+    """Four of five photographed people are like the body model; most drawn ones have long legs or large heads."""
+    u, kind = (
+        rng.uniform,
+        rng.choice(["real", "tall", "large_head"], p=[0.25, 0.45, 0.3] if drawn else [0.8, 0.14, 0.06]),
+    )
     if kind == "real":
         return Proportions(eyes=u(0.95, 1.25))
     if kind == "tall":
-        return Proportions(u(1.0, 1.3), u(1.05, 1.3), u(1.0, 1.16), u(0.75, 1.0), u(0.85, 1.05), u(0.85, 1.1), u(1.2, 1.8))
+        return Proportions(
+            u(1.0, 1.3), u(1.05, 1.3), u(1.0, 1.16), u(0.75, 1.0), u(0.85, 1.05), u(0.85, 1.1), u(1.2, 1.8)
+        )
     return Proportions(u(1.3, 1.8), u(0.75, 1.1), u(0.8, 1.05), u(0.85, 1.1), u(0.9, 1.25), u(0.9, 1.3), u(1.3, 1.9))
 
 
@@ -56,13 +62,14 @@ class Stretcher:
     def __init__(self, labels: Sequence[str], bones: np.ndarray, weights: np.ndarray) -> None:
         self._labels = list(labels)
         self._part = [_part(label) for label in labels]
-        self._names = sorted({part for part in self._part if part})
-        in_part = np.array([[part == name for name in self._names] for part in self._part], float)
-        self._weights = np.einsum("vn,vnp->vp", weights, in_part[bones])
+        names = sorted({part for part in self._part if part})
+        in_part = np.array([[part == name for name in names] for part in self._part], float)
+        shares = np.einsum("vn,vnp->pv", weights, in_part[bones])
+        self._follow = [
+            (name, np.flatnonzero(share), share[share > 0, None]) for name, share in zip(names, shares, strict=True)
+        ]
 
-    def __call__(
-        self, vertices: np.ndarray, heads: np.ndarray, wanted: Proportions
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, vertices: np.ndarray, heads: np.ndarray, wanted: Proportions) -> tuple[np.ndarray, np.ndarray]:
         """Posed vertices (V, 3), starts (J, 3) of the bones -> the same with other proportions."""
         moves = {"head": _scaled(heads[self._labels.index(_HEAD_PIVOT)], wanted.head)}
         for length, end_size, bones, parts in _CHAINS:
@@ -71,9 +78,9 @@ class Stretcher:
                 moves |= _chain(joints, [f"{part}.{side}" for part in parts], getattr(wanted, length), wanted.slim,
                                 getattr(wanted, end_size))  # fmt: skip
         moved = vertices.copy()
-        for column, name in enumerate(self._names):
+        for name, where, share in self._follow:
             matrix, shift = moves[name]
-            moved += self._weights[:, column, None] * (vertices @ matrix.T + shift)
+            moved[where] += share * (vertices[where] @ matrix.T + shift)
         at = [moves.get(part, (np.zeros((3, 3)), np.zeros(3))) for part in self._part]
         return moved, np.stack([head + matrix @ head + shift for head, (matrix, shift) in zip(heads, at, strict=True)])
 

@@ -12,7 +12,8 @@ from sdpose_training.synthetic.palette import fabric_color, from_hsv, muted_colo
 from sdpose_training.synthetic.render import Camera
 
 _SIDES = (
-    ((0, 1, 5, 4), (0.0, -1.0, 0.0), 1.0), ((1, 3, 7, 5), (1.0, 0.0, 0.0), 0.75), ((2, 0, 4, 6), (-1.0, 0.0, 0.0), 0.75),
+    ((0, 1, 5, 4), (0.0, -1.0, 0.0), 1.0), ((1, 3, 7, 5), (1.0, 0.0, 0.0), 0.75),
+    ((2, 0, 4, 6), (-1.0, 0.0, 0.0), 0.75),
     ((4, 5, 7, 6), (0.0, 0.0, 1.0), 1.15), ((0, 1, 3, 2), (0.0, 0.0, -1.0), 0.45),
 )  # fmt: skip
 """Corners (bits: x, y, z), normal and light of the sides of a box; its far side is never seen."""
@@ -109,8 +110,11 @@ def on_wall(rng: np.random.Generator, y: float, left: float, right: float, heigh
         if kind == "window":
             w, low, top, white = u(0.8, 1.3), u(0.6, 1.0), height - u(0.3, 0.6), np.full(3, u(200, 250))
             sky = from_hsv(0.57, u(0, 0.35), u(0.75, 1.0))
-            items += [box(x, y, low, w, 0.01, top - low, white), box(x + 0.06, y - 0.01, low + 0.06, w - 0.12, 0.01, top - low - 0.12, sky),
-                      box(x + w / 2 - 0.02, y - 0.02, low, 0.04, 0.01, top - low, white)]  # fmt: skip
+            items += [
+                box(x, y, low, w, 0.01, top - low, white),
+                box(x + 0.06, y - 0.01, low + 0.06, w - 0.12, 0.01, top - low - 0.12, sky),
+                box(x + w / 2 - 0.02, y - 0.02, low, 0.04, 0.01, top - low, white),
+            ]
             if rng.random() < 0.5:
                 items += _curtains(rng, x, y, w, low, top)
         elif kind == "door":
@@ -118,9 +122,11 @@ def on_wall(rng: np.random.Generator, y: float, left: float, right: float, heigh
             items += [box(x, y, 0, 0.95, 0.01, 2.1, color * 0.8), box(x + 0.06, y - 0.01, 0, 0.83, 0.01, 2.04, color)]
         elif kind == "picture":
             w, h, z = u(0.3, 0.9), u(0.3, 0.8), u(1.2, 1.6)
-            items += [box(x, y, z, w, 0.01, h, muted_color(rng, (0.1, 0.5))),
-                      box(x + 0.04, y - 0.01, z + 0.04, w - 0.08, 0.01, h - 0.08, muted_color(rng, (0.4, 0.95), 0.6)),
-                      box(x + 0.04, y - 0.02, z + 0.04, w - 0.08, 0.01, h * u(0.2, 0.5), muted_color(rng, (0.2, 0.8), 0.6))]  # fmt: skip
+            items += [
+                box(x, y, z, w, 0.01, h, muted_color(rng, (0.1, 0.5))),
+                box(x + 0.04, y - 0.01, z + 0.04, w - 0.08, 0.01, h - 0.08, muted_color(rng, (0.4, 0.95), 0.6)),
+                box(x + 0.04, y - 0.02, z + 0.04, w - 0.08, 0.01, h * u(0.2, 0.5), muted_color(rng, (0.2, 0.8), 0.6)),
+            ]
     return items
 
 
@@ -143,7 +149,10 @@ def furniture(rng: np.random.Generator, back: float, left: float, right: float) 
 def _cupboard(rng: np.random.Generator, x: float, back: float, color: np.ndarray) -> list[Item]:
     w, h, d = rng.uniform(0.6, 1.8), rng.uniform(0.7, 2.2), rng.uniform(0.35, 0.6)
     doors = max(round(w / 0.5), 1)
-    fronts = [box(x + i * w / doors + 0.02, back - d - 0.005, 0.08, w / doors - 0.04, 0.004, h - 0.12, color * 1.12) for i in range(doors)]
+    fronts = [
+        box(x + i * w / doors + 0.02, back - d - 0.005, 0.08, w / doors - 0.04, 0.004, h - 0.12, color * 1.12)
+        for i in range(doors)
+    ]
     return [box(x, back - d, 0, w, d, h, color), *fronts]
 
 
@@ -163,21 +172,41 @@ def _shelf(rng: np.random.Generator, x: float, back: float, color: np.ndarray) -
 def _table(rng: np.random.Generator, x: float, back: float, color: np.ndarray) -> list[Item]:
     w, d, h, y = rng.uniform(0.8, 1.8), rng.uniform(0.5, 0.9), rng.uniform(0.45, 0.8), back - rng.uniform(0.9, 1.4)
     legs = [box(x + i * (w - 0.06), y + j * (d - 0.06), 0, 0.06, 0.06, h, color * 0.8) for j in (1, 0) for i in (0, 1)]
-    things = [box(x + rng.uniform(0, w - 0.25), y + 0.2, h + 0.04, rng.uniform(0.08, 0.25), 0.1, rng.uniform(0.05, 0.3), fabric_color(rng))
-              for _ in range(rng.integers(0, 4))]  # fmt: skip
+    things = [
+        box(
+            x + rng.uniform(0, w - 0.25),
+            y + 0.2,
+            h + 0.04,
+            rng.uniform(0.08, 0.25),
+            0.1,
+            rng.uniform(0.05, 0.3),
+            fabric_color(rng),
+        )
+        for _ in range(rng.integers(0, 4))
+    ]
     return [*legs, box(x, y, h, w, d, 0.04, color), *things]
 
 
 def _sofa(rng: np.random.Generator, x: float, back: float, color: np.ndarray) -> list[Item]:
     w, y, color = rng.uniform(0.9, 2.2), back - 0.95, fabric_color(rng)
-    cushions = [box(x + 0.2 + i * 0.5, y + 0.35, 0.45, 0.42, 0.15, 0.35, fabric_color(rng)) for i in range(int(w / 0.7))]
-    return [box(x, y + 0.6, 0, w, 0.25, 0.85, color), *cushions, box(x, y, 0.1, w, 0.8, 0.33, color * 1.05),
-            box(x, y, 0.1, 0.18, 0.8, 0.52, color * 0.92), box(x + w - 0.18, y, 0.1, 0.18, 0.8, 0.52, color * 0.92)]  # fmt: skip
+    cushions = [
+        box(x + 0.2 + i * 0.5, y + 0.35, 0.45, 0.42, 0.15, 0.35, fabric_color(rng)) for i in range(int(w / 0.7))
+    ]
+    return [
+        box(x, y + 0.6, 0, w, 0.25, 0.85, color),
+        *cushions,
+        box(x, y, 0.1, w, 0.8, 0.33, color * 1.05),
+        box(x, y, 0.1, 0.18, 0.8, 0.52, color * 0.92),
+        box(x + w - 0.18, y, 0.1, 0.18, 0.8, 0.52, color * 0.92),
+    ]
 
 
 def _plant(rng: np.random.Generator, x: float, back: float, color: np.ndarray) -> list[Item]:
     y, h = back - 0.5, rng.uniform(0.5, 1.4)
-    return [box(x, y, 0, 0.3, 0.3, 0.32, color), _crown(rng, np.array([x + 0.15, y + 0.15, 0.3 + h / 2]), (0.3, 0.3, h / 2), 120)]
+    return [
+        box(x, y, 0, 0.3, 0.3, 0.32, color),
+        _crown(rng, np.array([x + 0.15, y + 0.15, 0.3 + h / 2]), (0.3, 0.3, h / 2), 120),
+    ]
 
 
 _FURNITURE = {"cupboard": _cupboard, "shelf": _shelf, "table": _table, "sofa": _sofa, "plant": _plant}
@@ -187,25 +216,41 @@ def _crown(rng: np.random.Generator, middle: np.ndarray, radii: Sequence[float],
     """Leaves in an ellipsoid: brighter above, darker below."""
     spots = rng.normal(size=(count, 3))
     spots = spots / np.linalg.norm(spots, axis=1, keepdims=True) * rng.uniform(0.3, 1, (count, 1)) ** 0.4
-    hue, saturation, value = rng.choice([rng.uniform(0.2, 0.33), rng.uniform(0.06, 0.14)], p=[0.85, 0.15]), rng.uniform(0.3, 0.6), rng.uniform(0.25, 0.5)
+    hue, saturation, value = (
+        rng.choice([rng.uniform(0.2, 0.33), rng.uniform(0.06, 0.14)], p=[0.85, 0.15]),
+        rng.uniform(0.3, 0.6),
+        rng.uniform(0.25, 0.5),
+    )
     light = (1 + 0.4 * spots[:, 2] + rng.normal(0, 0.15, count))[:, None]
     order = np.argsort(-spots[:, 1])  # far ones first
-    return Crown((middle + spots * radii)[order], 0.15 * float(np.mean(radii)), np.clip(from_hsv(hue, saturation, value) * light, 0, 255)[order])
+    return Crown(
+        (middle + spots * radii)[order],
+        0.15 * float(np.mean(radii)),
+        np.clip(from_hsv(hue, saturation, value) * light, 0, 255)[order],
+    )
 
 
 def tree(rng: np.random.Generator, x: float, y: float) -> list[Item]:
     """A trunk and a crown."""
     h, r = rng.uniform(2.5, 8), rng.uniform(0.8, 2.2)
     trunk, bark = rng.uniform(0.08, 0.25), from_hsv(0.07, 0.35, rng.uniform(0.2, 0.45))
-    return [box(x - trunk, y, 0, 2 * trunk, 2 * trunk, h * 0.8, bark), _crown(rng, np.array([x, y, h]), (r, r, r * rng.uniform(0.7, 1.5)), 220)]
+    return [
+        box(x - trunk, y, 0, 2 * trunk, 2 * trunk, h * 0.8, bark),
+        _crown(rng, np.array([x, y, h]), (r, r, r * rng.uniform(0.7, 1.5)), 220),
+    ]
 
 
 def car(rng: np.random.Generator, x: float, y: float) -> list[Item]:
     """A body, a cabin with windows, wheels; seen from the side."""
     color, dark = fabric_color(rng), np.full(3, 30.0)
     wheels = [Wheel(np.array([x + at, y - 0.02, 0.31]), 0.31) for at in (0.85, 3.3)]
-    return [box(x + 0.9, y + 0.1, 0.8, 2.2, 1.4, 0.6, color * 0.9), box(x, y, 0.3, 4.2, 1.6, 0.55, color),
-            box(x + 1.0, y + 0.09, 0.88, 0.95, 0.01, 0.42, dark * 2), box(x + 2.05, y + 0.09, 0.88, 0.95, 0.01, 0.42, dark * 2), *wheels]  # fmt: skip
+    return [
+        box(x + 0.9, y + 0.1, 0.8, 2.2, 1.4, 0.6, color * 0.9),
+        box(x, y, 0.3, 4.2, 1.6, 0.55, color),
+        box(x + 1.0, y + 0.09, 0.88, 0.95, 0.01, 0.42, dark * 2),
+        box(x + 2.05, y + 0.09, 0.88, 0.95, 0.01, 0.42, dark * 2),
+        *wheels,
+    ]
 
 
 def on_street(rng: np.random.Generator, curb: float, facade: float) -> list[Item]:

@@ -1,7 +1,7 @@
 """Places without people, drawn in the perspective of the camera: rooms, streets, landscapes, halls, studios.
 
-The ground is z = 0 (meters, z up); the camera looks roughly along +y; everything is behind the people. Planes are colored per pixel
-by where its ray meets them; furniture, trees and cars are boxes and blobs, painted from far to near (`props`).
+The ground is z = 0 (meters, z up); the camera looks roughly along +y; everything is behind the people. Planes
+(`ground`) come first, then furniture, trees and cars (`props`), from far to near.
 """
 
 from __future__ import annotations
@@ -11,89 +11,15 @@ from collections.abc import Callable
 import numpy as np
 
 from sdpose_training.synthetic import props
+from sdpose_training.synthetic.ground import FAR, Ground, Paint
 from sdpose_training.synthetic.palette import from_hsv, muted_color
 from sdpose_training.synthetic.render import Camera
 
-_FAR = 400.0  # meters
-_TILE = 256
-
 
 def draw_place(rng: np.random.Generator, camera: Camera, size: tuple[int, int], grain: float = 1.0) -> np.ndarray:
-    """(h, w, 3) float32 RGB 0..255 of `size` (w, h): a random place of `PLACES`; `grain` is the strength of all textures."""
+    """(h, w, 3) float32 RGB 0..255 of `size` (w, h): one of `PLACES`; `grain` is the strength of textures."""
     kind = str(rng.choice(list(PLACES), p=np.array([share for share, _ in PLACES.values()])))
     return np.clip(PLACES[kind][1](rng, Ground(rng, camera, size, grain)), 0, 255).astype(np.float32)
-
-
-class Ground:
-    """The rays of a camera's pixels, and textures on the planes that they meet. `image` is the picture so far."""
-
-    def __init__(self, rng: np.random.Generator, camera: Camera, size: tuple[int, int], grain: float) -> None:
-        self.camera, self.size = camera, size
-        x, y = np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
-        seen = np.stack([x - camera.center_px[0], y - camera.center_px[1], np.full_like(x, camera.focal_px)], axis=-1)
-        rays = (seen / np.float32(camera.focal_px)) @ camera.rotation.astype(np.float32)
-        self.rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
-        self.distance = np.full(size[::-1], _FAR, np.float32)
-        self.image = np.zeros((*size[::-1], 3), np.float32)
-        self.elevation = np.rad2deg(np.arcsin(np.clip(self.rays[..., 2], -1, 1)))
-        self._tile = grain * _noise_tile(rng)
-
-    def sky(self, zenith: np.ndarray, horizon: np.ndarray) -> None:
-        share = np.clip(self.elevation / 45, 0, 1)[..., None] ** 0.6
-        self.image = (horizon + (zenith - horizon) * share).astype(np.float32)
-
-    def clouds(self, amount: float) -> None:
-        """White clouds, larger overhead."""
-        height = np.maximum(self.rays[..., 2], 0.02)
-        value = self.noise(self.rays[..., 0] / height / 3, self.rays[..., 1] / height / 3, 1.0)
-        cover = np.clip(value * 0.5 + amount - 0.5, 0, 1) * np.clip(self.elevation / 8, 0, 1)
-        self.image += (250 - self.image) * cover[..., None]
-
-    def plane(
-        self, axis: int, at: float, paint: Callable[[np.ndarray, np.ndarray], np.ndarray], below: float = np.inf
-    ) -> None:
-        """Paint the plane where coordinate `axis` is `at`, up to the height `below`: (N,), (N,) meters on it -> (N, 3) RGB."""
-        rays = self.rays[..., axis]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = (at - self.camera.position[axis]) / rays
-        meets = (t > 0.05) & (t < self.distance)
-        place = self.camera.position.astype(np.float32) + self.rays[meets] * t[meets][:, None]
-        meets[meets] = (shown := (place[:, 2] < below) & (place[:, 2] > -0.001 if axis != 2 else True))
-        place = place[shown]
-        first, second = place[:, 1 if axis == 0 else 0], place[:, 1 if axis == 2 else 2]
-        self.image[meets] = paint(first, second)
-        self.distance[meets] = t[meets]
-
-    def noise(self, first: np.ndarray, second: np.ndarray, meters: float) -> np.ndarray:
-        """Smooth noise at places in meters, with a standard deviation of `grain` and details of about `meters` / 10."""
-        import cv2
-
-        scale = _TILE / 16 / meters
-        u, v = ((value * scale % _TILE).astype(np.float32).reshape(1, -1) for value in (first, second))
-        parts = [u[:, i : i + 30000] for i in range(0, u.size, 30000)], [v[:, i : i + 30000] for i in range(0, v.size, 30000)]
-        done = [cv2.remap(self._tile, a, b, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP) for a, b in zip(*parts, strict=True)]
-        return np.concatenate(done, axis=1).reshape(first.shape) if done else np.zeros(first.shape, np.float32)
-
-    def paint(self, items: list[props.Item]) -> np.ndarray:
-        """The picture with furniture and the like, from far to near."""
-        for item in sorted(items, key=lambda item: -float(np.linalg.norm(item.place - self.camera.position))):
-            item.draw(self.image, self.camera)
-        return self.image
-
-
-def _noise_tile(rng: np.random.Generator) -> np.ndarray:
-    import cv2
-
-    tile = np.zeros((_TILE, _TILE), np.float32)
-    for cells, weight in ((8, 1.0), (32, 0.7), (128, 0.5)):
-        grid = rng.standard_normal((cells, cells)).astype(np.float32)
-        tile += weight * cv2.resize(np.tile(grid, (3, 3)), (3 * _TILE,) * 2, interpolation=cv2.INTER_CUBIC)[
-            _TILE : 2 * _TILE, _TILE : 2 * _TILE
-        ]
-    return tile / tile.std()
-
-
-Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _wall(ground: Ground, color: np.ndarray, dark: float) -> Paint:
@@ -131,7 +57,11 @@ def _floor(rng: np.random.Generator, ground: Ground) -> Paint:
 
 def _facade(rng: np.random.Generator, ground: Ground) -> Paint:
     """A house front: windows in rows, a band along the ground."""
-    wall, glass, frame = muted_color(rng, (0.35, 0.9)), from_hsv(0.58, rng.uniform(0, 0.3), rng.uniform(0.15, 0.7)), muted_color(rng)
+    wall, glass, frame = (
+        muted_color(rng, (0.35, 0.9)),
+        from_hsv(0.58, rng.uniform(0, 0.3), rng.uniform(0.15, 0.7)),
+        muted_color(rng),
+    )
     pitch, storey = rng.uniform(1.4, 3.2), rng.uniform(2.7, 3.6)
     half, low, high = rng.uniform(0.25, 0.42), rng.uniform(0.2, 0.35), rng.uniform(0.7, 0.88)
     bricks = rng.random() < 0.4
@@ -224,7 +154,7 @@ def _landscape(rng: np.random.Generator, ground: Ground) -> np.ndarray:
             return np.where((b > shore + ground.noise(a, a, 9.0))[:, None], water * waves[:, None], land(a, b))
 
     ground.plane(2, 0.0, paint)
-    share = np.clip(ground.distance / 160 - 0.1, 0, 0.7)[..., None] * (ground.distance < _FAR)[..., None]
+    share = np.clip(ground.distance / 160 - 0.1, 0, 0.7)[..., None] * (ground.distance < FAR)[..., None]
     ground.image += (haze - ground.image) * share
     return ground.paint(props.in_nature(rng, kind))
 
@@ -245,7 +175,11 @@ def _hall(rng: np.random.Generator, ground: Ground) -> np.ndarray:
 
     ground.image[:] = wall * 0.5
     ground.plane(2, 0.0, court)
-    ground.plane(1, back, lambda a, z: wall * (1.1 - 0.2 * np.exp(-z) - 0.3 * ((z / height) % 1 < 0.06))[:, None] * (0.7 + 0.3 * dark))
+    ground.plane(
+        1,
+        back,
+        lambda a, z: wall * (1.1 - 0.2 * np.exp(-z) - 0.3 * ((z / height) % 1 < 0.06))[:, None] * (0.7 + 0.3 * dark),
+    )
     return ground.paint(props.furniture(rng, back, -6, 6) if rng.random() < 0.4 else [])
 
 
@@ -261,13 +195,18 @@ def _studio(rng: np.random.Generator, ground: Ground) -> np.ndarray:
 def _outdoor_sky(rng: np.random.Generator, ground: Ground) -> None:
     kind = rng.choice(["blue", "gray", "evening"], p=[0.5, 0.35, 0.15])
     if kind == "blue":
-        ground.sky(from_hsv(rng.uniform(0.55, 0.62), rng.uniform(0.35, 0.7), rng.uniform(0.6, 0.95)), from_hsv(0.57, 0.15, 0.95))
+        ground.sky(
+            from_hsv(rng.uniform(0.55, 0.62), rng.uniform(0.35, 0.7), rng.uniform(0.6, 0.95)),
+            from_hsv(0.57, 0.15, 0.95),
+        )
         ground.clouds(rng.uniform(0.1, 0.7))
     elif kind == "gray":
         ground.sky(np.full(3, rng.uniform(150, 225)), np.full(3, rng.uniform(190, 240)))
         ground.clouds(rng.uniform(0.2, 0.6))
     else:
-        ground.sky(from_hsv(rng.uniform(0.6, 0.75), 0.4, rng.uniform(0.3, 0.7)), from_hsv(rng.uniform(0.03, 0.1), 0.5, 0.95))
+        ground.sky(
+            from_hsv(rng.uniform(0.6, 0.75), 0.4, rng.uniform(0.3, 0.7)), from_hsv(rng.uniform(0.03, 0.1), 0.5, 0.95)
+        )
 
 
 def _hills(rng: np.random.Generator, ground: Ground, haze: np.ndarray) -> None:
@@ -276,7 +215,8 @@ def _hills(rng: np.random.Generator, ground: Ground, haze: np.ndarray) -> None:
     count = int(rng.integers(0, 4))
     for number in range(count):
         wavy = sum(
-            rng.uniform(0.5, 1) / k * np.sin(np.deg2rad(around) * k * rng.uniform(2, 4) + rng.uniform(0, 6.3)) for k in (1, 2, 4, 9)
+            rng.uniform(0.5, 1) / k * np.sin(np.deg2rad(around) * k * rng.uniform(2, 4) + rng.uniform(0, 6.3))
+            for k in (1, 2, 4, 9)
         )
         crest = (count - number) * rng.uniform(1, 4) * (1 + 0.5 * wavy)
         near = (number + 1) / (count + 1)
@@ -287,6 +227,7 @@ def _hills(rng: np.random.Generator, ground: Ground, haze: np.ndarray) -> None:
 
 
 PLACES: dict[str, tuple[float, Callable[[np.random.Generator, Ground], np.ndarray]]] = {
-    "room": (0.3, _room), "street": (0.24, _street), "landscape": (0.26, _landscape), "hall": (0.1, _hall), "studio": (0.1, _studio),
+    "room": (0.3, _room), "street": (0.24, _street), "landscape": (0.26, _landscape),
+    "hall": (0.1, _hall), "studio": (0.1, _studio),
 }  # fmt: skip
 """Share and painter of each kind of place."""

@@ -1,7 +1,7 @@
 """The looks of a picture or clip: what its people wear, its light, its place, its camera.
 
-`Staging` is the plain kind: bare bodies painted with patterns before flat backgrounds; its random numbers are those of the people.
-`Dressed` has random numbers of its own, so both kinds show the same poses from the same side for a seed.
+`Staging` is the plain kind: bare bodies painted with patterns before flat backgrounds. `Dressed` has random numbers of
+its own, so both kinds show the same poses from the same side for a seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ import numpy as np
 from sdpose_training.synthetic.backgrounds import from_picture, sample_background
 from sdpose_training.synthetic.body import BodyModel
 from sdpose_training.synthetic.camera_noise import sample_camera_noise
-from sdpose_training.synthetic.light import Light, SceneLight, ground_shadow, occlusion, sample_light, sample_scene_light
+from sdpose_training.synthetic.light import (
+    Light,
+    SceneLight,
+    ground_shadow,
+    occlusion,
+    sample_light,
+    sample_scene_light,
+)
 from sdpose_training.synthetic.looks import Look, random_color, sample_look
 from sdpose_training.synthetic.outfits import sample_outfit
 from sdpose_training.synthetic.palette import fabric_color, muted_color
@@ -124,7 +131,8 @@ class Dressed(Staging):
         return self._noise.apply(self._grain, picture)
 
     def _new_backdrop(self, view: View) -> np.ndarray:
-        """A place, a given picture, paper (behind drawings), or an abstract background in muted colors; the first two can be blurred."""
+        """A place (sometimes blurred), a given picture, paper behind drawings, or an abstract background with muted
+        colors."""
         import cv2
 
         rng, size = self._place, self.settings.size

@@ -1,7 +1,7 @@
 """People as a camera sees them: the visible surface of every sample, and which keypoints are hidden.
 
-Visibility as in COCO: 2 visible, 1 in the picture but hidden (by the person, other people, an object, or by cloth or hair that
-hangs), 0 outside. A keypoint is visible if the first surface on its line of sight is the skin or cloth over it
+Visibility as in COCO: 2 visible, 1 in the picture but hidden (by the person, other people, an object, or by hanging
+cloth or hair), 0 outside. A keypoint is visible if the first surface on its line of sight is the skin or cloth over it
 (`BodyModel.patches`). Pixel centers have integer coordinates. "Samples" are the pixels of the supersampled picture.
 """
 
@@ -33,7 +33,7 @@ class SceneSettings:
         supersample: samples per pixel side.
         hidden_face: visibility of nose, eyes and ears behind the person's head: 1 (`label`) or 0 (`omit`).
         backgrounds: pictures to cut backgrounds from.
-        looks: one of `LOOKS`: bare bodies before patterns, or people with hair and clothes in rooms, streets and landscapes.
+        looks: one of `LOOKS`: bare bodies before patterns, or people with hair and clothes in rooms, streets, ...
     """
 
     size: tuple[int, int] = (288, 384)
@@ -52,8 +52,10 @@ class SceneSettings:
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """What is drawn of a person: vertices (V, 3), normals (V, 3), faces (F, 3); per vertex, the point of the reference body (V, 3)
-    and the zone (V,), from `len(ZONES)` for what hangs."""
+    """What is drawn of a person: vertices (V, 3), normals (V, 3), faces (F, 3).
+
+    Each vertex has a point of the reference body, (V, 3), and a zone, (V,): `len(ZONES)` and more for what hangs.
+    """
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -106,7 +108,7 @@ class View:
         camera: for the samples.
         surfaces: (h, w) of the samples: `firsts[n]` is the first surface of person n; objects follow all people.
         inverse_depth: (h, w) 1 / meters.
-        covered: (N,) flat indices of the samples that show a surface; owner: (N,) number of its person; objects come last.
+        covered: (N,) flat indices of the samples that show a surface; owner: (N,) number of its person, objects last.
         object_colors: (M, 3) RGB.
     """
 

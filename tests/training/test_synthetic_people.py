@@ -324,11 +324,6 @@ def test_without_anny_the_extra_is_named(monkeypatch):
 # People
 
 
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return BodyModel()
-
-
 SETTINGS = scene.SceneSettings(size=(96, 128), supersample=2)
 NAMED = {name: i for i, name in enumerate(KEYPOINT_NAMES)}
 

@@ -110,7 +110,7 @@ def make_clip(body: BodyModel, plan: ClipPlan, number: int) -> Iterator[tuple[np
     seconds = np.arange(plan.frames) / float(RATE)
     looks = stage(plan.scene, rng)
     actors = _sample_actors(rng, body, plan, seconds, looks)
-    camera = _sample_camera(rng, actors, plan.scene.size)
+    camera = _sample_camera(rng, actors, plan.scene.size, looks.lowest_camera)
     objects = _sample_objects(rng, camera, actors, looks)
     style = looks.style(rng)
     look_seed, noise = int(rng.integers(2**31)), rng.uniform(0.5, 4)
@@ -173,13 +173,14 @@ def _actor(
     )  # fmt: skip
 
 
-def _sample_camera(rng: np.random.Generator, actors: Sequence[Actor], size: tuple[int, int]) -> Camera:
+def _sample_camera(rng: np.random.Generator, actors: Sequence[Actor], size: tuple[int, int], lowest: float) -> Camera:
     """A camera that stands still and frames the people at one moment, often so closely that some are cut off."""
     moment = int(rng.integers(len(actors[0].keypoints)))
     points = np.concatenate([actor.keypoints[moment, :17] for actor in actors])
     target = (points.min(0) + points.max(0)) / 2
     distance, rise = rng.uniform(4.5, 9), np.deg2rad(np.clip(rng.normal(5, 9), -10, 35))
     position = target + distance * np.array([0, -np.cos(rise), np.sin(rise)])
+    position[2] = max(position[2], lowest)
     camera = look_at(position, target, rng.normal(0, 3))
     places, depth = camera.project(points)
     places = places[depth > NEAR] if (depth > NEAR).any() else places

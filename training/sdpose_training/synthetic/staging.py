@@ -22,7 +22,7 @@ from sdpose_training.synthetic.light import (
     sample_scene_light,
 )
 from sdpose_training.synthetic.looks import Look, random_color, sample_look
-from sdpose_training.synthetic.outfits import sample_outfit
+from sdpose_training.synthetic.outfits import Outfit, sample_outfit
 from sdpose_training.synthetic.palette import fabric_color, muted_color
 from sdpose_training.synthetic.proportions import Proportions
 from sdpose_training.synthetic.scenery import draw_place
@@ -91,7 +91,8 @@ class Dressed(Staging):
             self._light = replace(self._light, shadow=self._light.shadow * rng.choice([0.0, 0.5, 1.0]))
         self._noise = sample_camera_noise(rng, self._photo)
         self._backdrop: np.ndarray | None = None
-        self._outfits: list = []
+        self._grounded = True  # shadows fall on the ground
+        self._outfits: list[Outfit] = []
 
     def style(self, rng: np.random.Generator) -> str:
         return self._style
@@ -136,7 +137,6 @@ class Dressed(Staging):
         import cv2
 
         rng, size = self._place, self.settings.size
-        self._grounded = True
         if self.settings.backgrounds and rng.random() < 0.5:
             self._grounded = False
             return np.clip(from_picture(rng, size, self.settings.backgrounds), 0, 255).astype(np.float32)

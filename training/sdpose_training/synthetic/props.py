@@ -130,7 +130,7 @@ def on_wall(rng: np.random.Generator, y: float, left: float, right: float, heigh
     return items
 
 
-def _curtains(rng: np.random.Generator, x: float, y: float, w: float, low: float, top: float) -> list[Item]:
+def _curtains(rng: np.random.Generator, x: float, y: float, w: float, low: float, top: float) -> list[Box]:
     color, bottom = fabric_color(rng), rng.choice([0.05, low - 0.1])
     strips = [side + i * 0.06 for side in (x - 0.15, x + w - 0.2) for i in range(6)]
     return [box(at, y - 0.06, bottom, 0.06, 0.01, top - bottom + 0.1, color * rng.uniform(0.8, 1.1)) for at in strips]

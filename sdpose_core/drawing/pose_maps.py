@@ -49,8 +49,8 @@ def draw_poses(
         line_width: half width of a limb in pixels of the pose map; joints, hands and face follow in proportion. None:
             by the style: most have 4 at a short side of 512, and grow with the pose map (see `styles.py`).
 
-    Raises `InputError` for a style that is unknown or does not fit, an unknown part, a background of the wrong shape, or a line width
-    that is not positive.
+    Raises `InputError` for a style that is unknown or does not fit, an unknown part, a background of the wrong shape,
+    or a line width that is not positive.
     """
     look, known = _Look.of(style, parts, line_width), poses.keypoint_set in DRAWABLE
     check_style_of(style, poses.keypoint_set)

@@ -13,6 +13,9 @@ from .styles import Color
 PALE = 0.4
 """Saturation of what has no side, in a set that has sides."""
 
+LEFT_HUES = (1 / 12, 5 / 12)
+"""Orange to teal; far enough from their mirror images (hue -> 1 - hue) to tell left from right."""
+
 STICKS: tuple[tuple[int, int], ...] = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
     (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
@@ -51,8 +54,8 @@ OPENPOSE = Coloring(STICKS, COLORS[: len(STICKS)], COLORS, HEAD_POINTS)
 def coloring_of(points: KeypointSet) -> Coloring:
     """The coloring of a custom set: all its links, in colors that depend on nothing but the set.
 
-    What is left and what is right, by the flip pairs, gets pure colors: the left side has hues from red over green to
-    cyan, in the order of links (or points); the right side the same hues mirrored, from red over violet to blue. What
+    What is left or right, by the flip pairs, gets pure colors: the left side has hues from orange over green to
+    teal, in the order of links (or points); the right side the same hues mirrored, from pink over violet to blue. What
     has no side is pale, with hues all around the circle; pure, if the set has no sides at all.
     """
     partner = {right: left for left, right in points.flip_pairs}
@@ -75,7 +78,8 @@ def _colors(items: Sequence[tuple[Hashable, int]]) -> tuple[Color, ...]:
     colors = []
     for number, (key, side) in enumerate(items):
         if side:
-            hue = (sided.index(key) + 0.5) / (2 * len(sided))
+            low, high = LEFT_HUES
+            hue = low + (high - low) * (sided.index(key) + 0.5) / len(sided)
             colors.append(_color(hue if side > 0 else 1 - hue, 1.0))
         else:
             colors.append(_color(central.index(number) / len(central), PALE if sided else 1.0))

@@ -31,6 +31,7 @@ from .stage_times import MODEL, StageTimes
 if TYPE_CHECKING:
     import torch
 
+    from ..model.config import SDPoseConfig
     from ..model.network import SDPose
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,11 @@ NUMBERED = (
     "the weights do not name their keypoints: they are numbered and drawn without limbs (the file that training wrote "
     "has names and links)"
 )
+
+
+def notes_of(config: SDPoseConfig) -> list[str]:
+    """What readers of the results should know about a model: that its points have no names."""
+    return [] if config.keypoint_names or config.keypoint_set in KEYPOINT_SETS else [NUMBERED]
 
 
 class PoseEstimator:
@@ -84,8 +90,7 @@ class PoseEstimator:
     @property
     def notes(self) -> list[str]:
         """See `Estimator.notes`."""
-        config = self.model.config
-        return [] if config.keypoint_names or self.keypoint_set in KEYPOINT_SETS else [NUMBERED]
+        return notes_of(self.model.config)
 
     @property
     def keypoint_set(self) -> str:

@@ -41,6 +41,8 @@ def picture(height: int = 64, width: int = 48, frames: int = 1, channels: int = 
 class EchoModel:
     """Stands for a loaded model: finds in each box one person whose points fill its diagonal."""
 
+    keypoint_set = "coco_17"
+
     def __init__(self, poses_type: type, batch: int = 1) -> None:
         self.poses_type, self.batch, self.seen = poses_type, batch, []
 

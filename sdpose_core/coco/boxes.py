@@ -118,9 +118,7 @@ def _unwrapped(content: Any) -> Any:
     return rows if rows and all(isinstance(row, Mapping) and _picture(row) is not None for row in rows) else content
 
 
-def _keep_people(
-    entries: Sequence[_Entry], names: dict[Id, str], posed: set[Id], found: BoxRows, where: str
-) -> None:
+def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], posed: set[Id], found: BoxRows, where: str) -> None:
     """Add the boxes of people to `found`, or of what else has keypoints, and what was left out to its notes."""
     categories = {each.category for each in entries if each.category is not None}
     names = {**names, **{each: each for each in categories if isinstance(each, str)}}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, did_you_mean
+from .errors import InputError, counted, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ def skeleton_of(name: str, count: int, meta: Mapping[str, Any]) -> KeypointSet:
         return numbered(name, count)
     points = custom_set(name, meta[SKELETON])
     if count not in (0, len(points)):
-        raise InputError(f"keypoint set {name!r}: its description has {len(points)} points, the poses have {count}")
+        named = counted(len(points), "point")
+        raise InputError(f"keypoint set {name!r}: its description has {named}, the poses have {count}")
     return points
 
 

@@ -83,8 +83,8 @@ def read_boxes(content: Any, where: str) -> BoxRows:
     """The boxes of people in parsed JSON of one of the `FORMATS`, or of detectors' predictions with "bboxes".
 
     Crowds and other categories are left out. In a COCO file without people, these are the categories that name
-    keypoints: animals and things with a keypoint set of their own. `where` is the file, for errors. Raises `InputError` for another format,
-    values that are not numbers, or categories of which none can be told to be people.
+    keypoints: animals and things with a keypoint set of their own. `where` is the file, for errors. Raises `InputError`
+    for another format, values that are not numbers, or categories of which none can be told to be people.
     """
     found = BoxRows()
     names: dict[Id, str] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..errors import InputError, did_you_mean
+from ..errors import InputError, counted, did_you_mean
 from ..pose_values import MAX_NAME
 from ..skeletons import KEYPOINT_SETS, KeypointSet, custom_set, numbered
 
@@ -199,7 +199,8 @@ class SDPoseConfig:
         if any(type(i) is not int or not 0 <= i < count for i in flipped) or len(set(flipped)) != len(flipped):
             raise InputError(f"flip pairs: expected each of 0..{count - 1} at most once, got {flipped!r:.60}")
         if (self.keypoint_names or self.links or self.sigmas) and known is None and len(self.skeleton) != count:
-            raise InputError(f"keypoint set {name!r}: it names {len(self.skeleton)} points, the model has {count}")
+            named = counted(len(self.skeleton), "point")
+            raise InputError(f"keypoint set {name!r}: it names {named}, the model has {count}")
 
     @property
     def skeleton(self) -> KeypointSet:

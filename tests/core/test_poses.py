@@ -173,5 +173,5 @@ def test_a_custom_set_travels_with_its_poses(tmp_path: Path) -> None:
     assert read.skeleton == read.frame(0).skeleton == poses.skeleton == PEN
     assert Poses.empty((8, 8), "pen_4", poses.meta).skeleton == PEN
     damaged = replace(poses, meta={SKELETON: {"names": ["a"]}})
-    with pytest.raises(InputError, match="has 1 points, the poses have 4"):
+    with pytest.raises(InputError, match="has 1 point, the poses have 4"):
         damaged.save(tmp_path / "damaged.pose.npz")

@@ -148,7 +148,7 @@ WRONG_SIZES: list[tuple[Any, Table, str]] = [
     (SMALL, {"keypoint_set": "a\nb"}, "printable characters"),
     (SMALL, {"flip_pairs": ((0.0, 1),)}, "flip pairs"),
     (SMALL, {"flip_pairs": (0, 1)}, "pairs of keypoints"),
-    (SMALL, {**MINE, "keypoint_names": ("a",)}, "names 1 points, the model has 17"),
+    (SMALL, {**MINE, "keypoint_names": ("a",)}, "names 1 point, the model has 17"),
     (SMALL, {**MINE, "keypoint_names": 7}, "names as texts"),
     (SMALL, {**MINE, "links": ((0, 1),)}, "names as texts"),
     (SMALL, {**MINE, "keypoint_names": NAMES, "links": ((0, 17),)}, "outside 0..16"),

@@ -39,7 +39,7 @@ def hue_of(color: tuple[int, int, int]) -> tuple[float, float]:
 
 
 def test_the_colors_of_a_pen() -> None:
-    """Left green, right violet, the middle pale: written down, since pose maps are to look the same in every version."""
+    """Left green, right violet, the middle pale: as pose maps are to look in every version."""
     pen = coloring_of(PEN)
     assert pen.limb_colors == ((255, 153, 153), (128, 255, 0), (128, 0, 255))
     assert pen.point_colors == ((128, 255, 0), (128, 0, 255), (255, 153, 153), (153, 255, 255))

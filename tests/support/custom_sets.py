@@ -11,7 +11,9 @@ from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet, described
 
 PEN = KeypointSet("pen_4", ("left_end", "right_end", "tip", "cap"), ((2, 3), (0, 2), (1, 2)), ((0, 1),), (0.05,) * 4)
-KNIGHT = replace(COCO_17, name="knight", parts={}, sigmas=())
+KNIGHT = replace(
+    COCO_17, name="knight", names=tuple(f"{name}_armor" for name in COCO_17.names), parts={}, sigmas=()
+)  # fmt: skip
 HAND = KeypointSet(
     "hand_21", COCO_WHOLEBODY_133.names[91:112],
     tuple((a - 91, b - 91) for a, b in COCO_WHOLEBODY_133.links if 91 <= min(a, b) and max(a, b) < 112),

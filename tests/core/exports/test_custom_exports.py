@@ -1,4 +1,4 @@
-"""Custom keypoint sets in exports: COCO takes them, with or without pictures; tools that need OpenPose's points do not."""
+"""Exports of custom keypoint sets: to COCO, with or without pictures, and to nothing that needs OpenPose's points."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_pictures_for_training(tmp_path: Path) -> None:
     export(clip, "coco", tmp_path / "out", name="pens", video=source)
     path = tmp_path / "out" / "annotations" / "train.json"
     points = from_category(json.loads(path.read_text())["categories"])
-    people = read_people(read_annotations(path), tmp_path / "out" / "images", points)
-    assert points == PEN and len(people) == 2
+    people, problems = read_people(read_annotations(path), tmp_path / "out" / "images", points)
+    assert points == PEN and len(people) == 2 and not problems
     np.testing.assert_allclose(people.keypoints[0], clip.keypoints[0, 0], atol=1e-3)
 
 

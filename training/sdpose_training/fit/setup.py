@@ -94,7 +94,7 @@ def set_up(recipe: Recipe) -> Parts:
     start = starting_model(recipe, train.keypoint_set)
     model = start.model
     parameters = choose_trained(model, recipe)
-    set_precision(model, recipe, accelerator.device)
+    set_precision(model, recipe, accelerator.device.type)
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, len(train), accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])

@@ -2,8 +2,8 @@
 
     python benchmarks/training_ways.py --way plain --way channels-last --way compile [--size W H] [--batch N]
 
-The model of a recipe with random weights; the pose task alone; AdamW. CPU seconds are those of all threads, so they also
-compare on a busy machine. The first step, which compiles, is shown apart.
+The model of a recipe with random weights; the pose task alone; AdamW. CPU seconds are those of all threads, so they
+also compare on a busy machine. The first step, which compiles, is shown apart.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sdpose_training.fit.starting_weights import starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.recipe.recipe import Recipe, load_recipe
 
+RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "synthetic_cpu.toml"
 WAYS = {
     "plain": [], "channels-last": ["--hardware.channels-last", "on"], "compile": ["--hardware.compile", "on"],
     "checkpointing": ["--hardware.gradient-checkpointing", "on"],

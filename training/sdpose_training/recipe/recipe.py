@@ -147,8 +147,8 @@ class OptimizerRecipe:
     """AdamW, or an optimizer that takes less memory. The paper states only the learning rate (see `Stage`).
 
     Attributes:
-        kind: "adamw" (8 bytes per trained weight), "adamw_8bit" (2 bytes; bitsandbytes), or "adafactor" (next to
-            nothing; its learning rate is relative to the size of the weights: 1e-3 instead of 3e-5).
+        kind: "adamw" (8 bytes per trained weight), "adamw_8bit" (2 bytes; bitsandbytes), or "adafactor" (about 2 bytes;
+            its learning rate is relative to the size of the weights: 1e-3 instead of 3e-5).
         betas: not of Adafactor.
         warmup_steps: linear warm-up at the start of each stage.
         max_grad_norm: gradients are clipped to this norm; 0 never.

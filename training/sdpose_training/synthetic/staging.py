@@ -1,7 +1,7 @@
 """The looks of a picture or clip: what its people wear, its light, its place, its camera.
 
 `Staging` is the plain kind: bare bodies painted with patterns before flat backgrounds. `Dressed` has random numbers of
-its own, so both kinds show the same poses from the same side for a seed.
+its own, so both kinds show mostly the same poses for a seed.
 """
 
 from __future__ import annotations

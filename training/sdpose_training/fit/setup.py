@@ -18,7 +18,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import KeypointSet
-from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_training.data.annotations import People, read_annotations, read_people, with_body
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.data.order import BatchPlan, micro_batches, plan_batches
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
@@ -163,6 +163,8 @@ def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
     content = read_annotations(annotations)
     keypoint_set = find_keypoint_set(data.keypoint_set, content.get("categories", ()))
     people, problems = read_people(content, pictures, keypoint_set)
+    if data.need_body and part == "train":
+        people = with_body(people)
     _check_pictures(people, pictures)
     log.info("%s: %d people in %d pictures", annotations, len(people), len(set(people.files)))
     return people, problems
@@ -218,8 +220,9 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     from torch.utils.data import DataLoader
 
     settings = SampleSettings(
-        plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed
-    )
+        plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction,
+        recipe.seed, recipe.data.visible,
+    )  # fmt: skip
     steps, process = range(first, plan.steps), parts.accelerator.process_index
     order = micro_batches(len(parts.train), recipe.seed, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers

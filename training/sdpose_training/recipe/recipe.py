@@ -6,6 +6,7 @@ The defaults are the paper's (arXiv 2509.24980); where the paper says nothing, t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -20,6 +21,12 @@ from sdpose_training.recipe.toml_files import read_toml
 from sdpose_training.recipe.values import build, with_overrides
 
 SCRATCH = "scratch"
+
+FROM_ANNOTATIONS = "annotations"
+"""Keypoint set: as the category of the annotation file names it."""
+
+SMALLEST_SHARE = 1e-4
+"""Of a data set, and the step to which shares are rounded."""
 
 _CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -82,6 +89,35 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True, config=_CHECKED)
+class MoreData:
+    """One more data set, with the keys of `DataRecipe`: `[[data.more]]`.
+
+    Attributes:
+        name: of its validation figures (AP/NAME) and in messages.
+        share: of the samples; the main data set has what the others leave.
+        val_annotations: "" for no validation on this data set.
+        keypoint_set: as in `DataRecipe`; its points are mapped by name to those of the main data set.
+    """
+
+    name: str = ""
+    share: float = 0.0
+    root: str = ""
+    train_annotations: str = "annotations/train.json"
+    train_images: str = "images"
+    val_annotations: str = ""
+    val_images: str = "images"
+    keypoint_set: str = FROM_ANNOTATIONS
+
+    @model_validator(mode="after")
+    def _has_name_and_share(self) -> MoreData:
+        if not re.fullmatch("[A-Za-z0-9_.-]+", self.name):
+            raise ValueError(f"expected a name of letters, digits, _, - and ., found {self.name!r:.60}")
+        if not SMALLEST_SHARE <= self.share < 1:
+            raise ValueError(f"expected a share from {SMALLEST_SHARE} to less than 1, found {self.share:g}")
+        return self
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class DataRecipe:
     """Data in COCO format; paths are relative to `root` unless absolute.
 
@@ -91,8 +127,10 @@ class DataRecipe:
         min_visible: a sample with fewer points in the crop is replaced (released pipeline: 3, whole body 8).
         visible: which points count for it: "touching", those whose Gaussian touches the crop (as released), or
             "inside", those in the crop.
-        need_body: leave out people without a labeled body point from training (released pipeline: in whole-body data).
+        need_body: leave out people without a labeled body point, as the released pipeline does in whole-body data; only
+            in the training annotations of this data set.
         max_bad: the run stops if more pictures and annotations than this are damaged.
+        more: further data sets, with their shares of the samples.
     """
 
     root: str = ""
@@ -105,6 +143,17 @@ class DataRecipe:
     visible: Literal["touching", "inside"] = "touching"
     need_body: bool = False
     max_bad: Count = 100
+    more: tuple[MoreData, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_mixed(self) -> DataRecipe:
+        names, total = [each.name for each in self.more], sum(each.share for each in self.more)
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected different names in [[data.more]], found {', '.join(names)}")
+        if total > 1 - SMALLEST_SHARE:
+            found = f"the shares of [[data.more]] add up to {total:g}"
+            raise ValueError(f"{found}: expected less than 1, as the main data set has the rest")
+        return self
 
 
 @dataclass(frozen=True, config=_CHECKED)

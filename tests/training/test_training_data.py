@@ -40,7 +40,7 @@ from sdpose_training.data.samples import PeopleSamples, SampleSettings, collate
 from sdpose_training.fit.data_sets import read_data_sets
 from sdpose_training.fit.starting_weights import config_of
 from sdpose_training.options import exit_status
-from sdpose_training.recipe.recipe import AugmentationRecipe, Recipe, Stage
+from sdpose_training.recipe.recipe import AugmentationRecipe, Recipe, Stage, load_recipe
 
 COCO = SHARED / "data" / "coco_samples"
 NOTHING = AugmentationRecipe(

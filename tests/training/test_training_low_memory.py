@@ -25,7 +25,7 @@ from sdpose_core.skeletons import COCO_17
 from sdpose_training.fit import setup
 from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps
 from sdpose_training.fit.log import read_log
-from sdpose_training.fit.optimizers import check_kind, make_optimizer, rounded_by_chance
+from sdpose_training.fit.optimizers import check_kind, make_optimizer, rounded_by_chance, state_bytes
 from sdpose_training.fit.starting_weights import starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.recipe.recipe import OptimizerRecipe, load_recipe
@@ -161,6 +161,20 @@ def test_each_optimizer_takes_steps_of_the_learning_rate(kind: str) -> None:
     moved = 0.5 - weights_after(OptimizerRecipe(kind=kind, weight_decay=0), torch.float32, 1e-3, 10)
     expected = 1e-2 if kind != "adafactor" else 0.5 * 1e-2  # relative to the weights' root mean square
     torch.testing.assert_close(moved, torch.full_like(moved, expected), rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adamw_8bit", "adafactor"])
+@pytest.mark.parametrize("shape", [(7,), (64, 128), (5000,), (8, 4, 3, 3), (96, 96, 1, 1)])
+def test_the_size_of_an_optimizers_state(kind: str, shape: tuple[int, ...]) -> None:
+    if kind == "adamw_8bit":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install bitsandbytes")
+    weight, recipe = torch.nn.Parameter(torch.ones(shape)), OptimizerRecipe(kind=kind)
+    optimizer = make_optimizer([weight], recipe, 1e-3)
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    kept = {name: value for name, value in optimizer.state[weight].items() if isinstance(value, torch.Tensor)}
+    size = sum(v.numel() * v.element_size() for name, v in kept.items() if v.ndim and not name.startswith("qmap"))
+    assert size == state_bytes(recipe, weight)
 
 
 def test_bfloat16_weights_move_by_steps_below_their_precision() -> None:

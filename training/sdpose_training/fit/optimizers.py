@@ -82,6 +82,26 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
 
 
+def state_bytes(recipe: OptimizerRecipe, parameter: torch.Tensor) -> int:
+    """Bytes that the optimizer of a recipe keeps for a trained parameter, but for single numbers.
+
+    AdamW keeps two averages in the parameter's dtype; with 8 bits, a scale per 256 numbers of each, and small tensors
+    as without. Adafactor keeps rows and columns of a matrix, and the whole of a vector.
+    """
+    count = parameter.numel()
+    if recipe.kind == "adamw_8bit" and count >= _SMALLEST_OF_8_BITS:
+        return 2 * (count + 4 * math.ceil(count / 256))
+    if recipe.kind == "adafactor":
+        *outer, rows, columns = (1, *parameter.shape)
+        factored = parameter.ndim > 1
+        return parameter.element_size() * (math.prod(outer) * (rows + columns) if factored else count)
+    return 2 * count * parameter.element_size()
+
+
+_SMALLEST_OF_8_BITS = 4096
+"""bitsandbytes keeps smaller tensors in float32."""
+
+
 class RoundedAdamW(torch.optim.Optimizer):
     """AdamW for bfloat16 weights: computes in float32, and rounds weights and averages up or down by chance.
 

@@ -34,10 +34,13 @@ def check_precision(recipe: Recipe, accelerator: Accelerator) -> None:
         raise InputError("optimizer.ema_decay needs hardware.weights_dtype 'fp32': change one of them")
 
 
-def set_precision(model: SDPose, recipe: Recipe, device: torch.device) -> None:
-    """Set up dtypes, checkpointing and compilation, before accelerate wraps the model and moves it to the device."""
+def set_precision(model: SDPose, recipe: Recipe, device: str) -> None:
+    """Set up dtypes, checkpointing and compilation, before accelerate wraps the model and moves it to the device.
+
+    `device`: its type, "cuda" or "cpu".
+    """
     hardware = recipe.hardware
-    if model.vae_is_frozen and device.type != "cpu":
+    if model.vae_is_frozen and device != "cpu":
         model.vae.to(DTYPES[hardware.vae_dtype])
     if hardware.weights_dtype == "bf16":
         _halve(model, all_weights=not recipe.lora.rank)

@@ -103,7 +103,7 @@ def set_up(recipe: Recipe) -> Parts:
     start = starting_model(recipe, data_sets[0].people.keypoint_set)
     model = start.model
     choose_trained(model, recipe)
-    set_precision(model, recipe, accelerator.device)
+    set_precision(model, recipe, accelerator.device.type)
     groups = parameter_groups(model, start.new, recipe.optimizer)
     optimizer = make_optimizer(groups, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, order.epoch, accelerator.num_processes)
@@ -211,7 +211,7 @@ def sample_settings(recipe: Recipe, stage: Stage) -> SampleSettings:
     """How the samples of a stage are made."""
     return SampleSettings(
         stage.input_size, stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed,
-        tuple(FILTERS[name] for name in recipe.augmentation.styles),
+        recipe.data.visible, tuple(FILTERS[name] for name in recipe.augmentation.styles),
     )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from sdpose_core.checkpoints.layouts import read_base, read_checkpoint
 from sdpose_core.checkpoints.names import TEXT, VAE_DECODER
@@ -16,6 +18,7 @@ from sdpose_core.checkpoints.reading import read_vae_decoder
 from sdpose_core.checkpoints.records import downloaded_from
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.model.head import INITIAL_STD, HeatmapHead
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
@@ -57,12 +60,14 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     if recipe.model.base == SCRATCH:
         config = config_of(recipe, recipe.stages[0], keypoint_set, recipe.model.unet, recipe.model.vae)
         model = _random_model(config, recipe.rgb_reconstruction)
+        init_head(model.head, recipe.model.head_init)
         model.vae_is_frozen = not recipe.model.train_vae
         return Start(model, {}, "random weights")
     path = find_weights(recipe.model.base)
     unet, vae, tensors, decoder = _read(path)
     config = config_of(recipe, recipe.stages[0], keypoint_set, unet, vae)
     model = SDPose(config, with_rgb_branch=recipe.rgb_reconstruction)
+    init_head(model.head, recipe.model.head_init)
     if recipe.model.random_unet:
         tensors = {name: value for name, value in tensors.items() if not name.startswith("unet.")}
     new = fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
@@ -82,15 +87,35 @@ def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
     return SDPose(config, with_rgb_branch=with_rgb_branch)
 
 
+def init_head(head: HeatmapHead, how: str) -> None:
+    """Set the random weights of a new head as in `ModelRecipe.head_init`; "last" is how it was made."""
+    if how == "pytorch":
+        head.final_layer.reset_parameters()
+    if how == "all":
+        for layer in head.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.normal_(layer.weight, std=INITIAL_STD)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+
 def config_of(
     recipe: Recipe, stage: Stage, keypoint_set: KeypointSet, unet: UNetConfig, vae: VAEConfig
 ) -> SDPoseConfig:
     """The model's configuration in a stage."""
+    own = {} if keypoint_set.name in KEYPOINT_SETS else _of_custom(keypoint_set)
     return SDPoseConfig(
         keypoint_set=keypoint_set.name, num_keypoints=len(keypoint_set), feature_levels=recipe.model.feature_levels,
         input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma, timestep=recipe.model.timestep,
-        flip_pairs=None if keypoint_set.name in KEYPOINT_SETS else keypoint_set.flip_pairs, unet=unet, vae=vae,
+        unet=unet, vae=vae, **own,
     )  # fmt: skip
+
+
+def _of_custom(points: KeypointSet) -> dict[str, Any]:
+    """What the weights carry of a custom set."""
+    return {
+        "keypoint_names": points.names, "links": points.links, "flip_pairs": points.flip_pairs, "sigmas": points.sigmas,
+    }  # fmt: skip
 
 
 def for_stage(model: SDPose, stage: Stage) -> None:

@@ -205,7 +205,7 @@ class Trainer:
 
     def _patience_is_over(self) -> bool:
         """True also when a run that ended so is resumed."""
-        return 0 < self.recipe.validation.patience <= self.progress.worse
+        return self.progress.exhausts(self.recipe.validation.patience)
 
     def _validate(self) -> None:
         """AP of the (averaged) weights on each data set with validation people; the best weights are by the main one.

@@ -71,6 +71,10 @@ class Progress:
         self.worse = self.worse + 1 if self.best_ap > 0 and not better else 0
         return better
 
+    def exhausts(self, patience: int) -> bool:
+        """Whether the run ends, as so many validations in a row were not the best; 0 never."""
+        return 0 < patience <= self.worse
+
 
 def step_name(step: int) -> str:
     """ "step-00001000": sorts by name."""

@@ -249,6 +249,7 @@ class HardwareRecipe:
         weights_dtype: "bf16" halves weights, gradients and averages of AdamW, which then rounds by chance; accuracy
             suffers. With LoRA, only the frozen weights are bf16. Needs mixed_precision "bf16".
         vae_dtype: of the frozen VAE on a GPU; on a CPU it is float32.
+        compile: `torch.compile` the U-Net, once for each size of batch and picture.
         workers: data loading processes per training process; 0 loads in the training process.
         threads: CPU threads of PyTorch; 0 for PyTorch's default.
     """

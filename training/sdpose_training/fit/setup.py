@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 PICTURES_LOOKED_FOR = 20
 """A run starts if one of these first pictures exists; other missing pictures count as damaged files."""
 
+PREFETCHED = 4
+"""Micro-batches that each loader process prepares in advance."""
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -76,24 +79,41 @@ class Parts:
     stages: list[StagePlan]
 
 
-def set_up(recipe: Recipe) -> Parts:
-    """Read the data and build the model; raises `InputError` or `CheckpointError` for errors that a user can fix."""
+@dataclass(frozen=True)
+class Basis:
+    """What a run stands on, before there is a model: how it was launched, and its data as in `Parts`."""
+
+    accelerator: Accelerator
+    train: People
+    val: People | None
+    problems: list[str]
+
+
+def read_basis(recipe: Recipe) -> Basis:
+    """Start accelerate and read the annotations; raises `InputError` for errors that a user can fix."""
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
     accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
     check_launch(accelerator)
     train, problems = load_people(recipe, "train")
     val = _load_val(recipe, train.keypoint_set, problems) if recipe.validation.people else None
+    return Basis(accelerator, train, val, problems)
+
+
+def set_up(recipe: Recipe, basis: Basis | None = None) -> Parts:
+    """Build the model on its data; raises `InputError` or `CheckpointError` for errors that a user can fix."""
+    basis = basis or read_basis(recipe)
+    accelerator, train = basis.accelerator, basis.train
     start = starting_model(recipe, train.keypoint_set)
     model = start.model
-    _set_precision(model, recipe, accelerator)
+    set_precision(model, recipe, accelerator.device.type)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, len(train), accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
     average = _make_average(accelerator, model, recipe)
-    return Parts(accelerator, model, trained, optimizer, average, start, train, val, problems, stages)
+    return Parts(accelerator, model, trained, optimizer, average, start, train, basis.val, basis.problems, stages)
 
 
 def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
@@ -204,6 +224,11 @@ def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
     return plans
 
 
+def samples_at(stages: Sequence[StagePlan], step: int) -> int:
+    """Samples seen after so many steps of the run."""
+    return sum(min(max(step - plan.first_step, 0), plan.steps) * plan.batch.total for plan in stages)
+
+
 def batch_text(stages: Sequence[StagePlan]) -> str:
     """How each stage's total batch is split, for the log."""
     batches = (plan.batch for plan in stages)
@@ -226,7 +251,7 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     loader = DataLoader(
         PeopleSamples(parts.train, recipe.augmentation, settings),
         batch_sampler=order,  # type: ignore[arg-type]
-        num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=quiet_worker, collate_fn=collate,
+        num_workers=workers, prefetch_factor=PREFETCHED if workers else None, worker_init_fn=quiet_worker, collate_fn=collate,
         pin_memory=parts.accelerator.device.type == "cuda",
     )  # fmt: skip
     return Batches(loader)
@@ -245,11 +270,14 @@ def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
 
 
-def _set_precision(model: SDPose, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Set up freezing, dtypes, checkpointing and compilation, before accelerate wraps the model."""
+def set_precision(model: SDPose, recipe: Recipe, device: str) -> None:
+    """Set up freezing, dtypes, checkpointing and compilation, before accelerate wraps the model.
+
+    `device`: its type, "cuda" or "cpu".
+    """
     hardware = recipe.hardware
     model.vae.requires_grad_(not model.vae_is_frozen)
-    if model.vae_is_frozen and accelerator.device.type != "cpu":
+    if model.vae_is_frozen and device != "cpu":
         model.vae.to(DTYPES[hardware.vae_dtype])
     if hardware.gradient_checkpointing:
         model.enable_gradient_checkpointing()

@@ -215,12 +215,16 @@ class CheckpointRecipe:
 
     Attributes:
         every: steps between checkpoints; the last step always has one.
-        keep: number of newest states to keep; all weights are kept.
+        keep: number of newest states to keep.
+        weights: number of newest weights to keep, besides the best by AP.
+        weights_every: also keep the weights of every multiple of so many steps; 1 keeps all.
         weights_dtype: of RUN/weights.
     """
 
     every: Count = 1000
     keep: Size = 2
+    weights: Size = 1
+    weights_every: Count = 0
     weights_dtype: DtypeName = "fp16"
 
 

@@ -24,6 +24,7 @@ from sdpose_training.recipe.recipe import Recipe, load_recipe
 from sdpose_training.recipe.values import known_keys
 
 if TYPE_CHECKING:
+    from sdpose_training.fit.hub import Uploads
     from sdpose_training.fit.loop import Trainer
     from sdpose_training.fit.setup import Basis
 
@@ -67,6 +68,7 @@ def run(
     _check_budget(recipe, basis, folder, "warn" if plan else budget, sys.stdout if plan else sys.stderr)
     if plan == "show":
         return 0
+    uploads = _uploads(recipe, folder) if basis.accelerator.is_main_process and not plan else None
     parts = set_up(recipe, basis)
     if plan:
         _print_speed(Trainer(recipe, parts, folder, Progress(), None))
@@ -76,7 +78,7 @@ def run(
     run_log = _start_run_log(recipe, folder, progress.step) if parts.accelerator.is_main_process else None
     log.info("%s at step %d of %d; %s", recipe.name, progress.step, parts.stages[-1].end, batch_text(parts.stages))
     try:
-        trainer = Trainer(recipe, parts, folder, progress, run_log)
+        trainer = Trainer(recipe, parts, folder, progress, run_log, uploads)
         complete = trainer.fit()
         if complete and run_log:
             run_log.write("end", progress.step)
@@ -85,7 +87,19 @@ def run(
             run_log.close()
     log.info("%s at step %d", "trained" if complete else "stopped and saved", progress.step)
     parts.accelerator.end_training()
+    if uploads and complete:
+        uploads.finish()
     return 0
+
+
+def _uploads(recipe: Recipe, folder: RunFolder) -> Uploads | None:
+    """Uploads to the hub, if the recipe asks for them. What would prevent them is reported before the first step."""
+    if not recipe.hub.repo:
+        return None
+    from sdpose_training.fit.hub import Uploads, prepare
+
+    prepare(recipe.hub)
+    return Uploads(folder, recipe.hub)
 
 
 def _check_budget(recipe: Recipe, basis: Basis, folder: RunFolder, mode: str, stream: TextIO) -> None:

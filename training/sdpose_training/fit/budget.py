@@ -17,13 +17,16 @@ import torch
 from torch import nn
 
 from sdpose_core.model.devices import DTYPES
+from sdpose_core.model.network import VAE_AT_ONCE
 from sdpose_core.skeletons import KeypointSet
-from sdpose_training.fit.dry_run import step_memory, validation_memory
+from sdpose_training.fit.dry_run import encoder_memory, step_memory, validation_memory
 from sdpose_training.fit.setup import PREFETCHED, StagePlan, plan_stages, set_precision
 from sdpose_training.fit.starting_weights import outline
 from sdpose_training.recipe.recipe import (
     CheckpointRecipe,
     DataRecipe,
+    HardwareRecipe,
+    HubRecipe,
     LogRecipe,
     OptimizerRecipe,
     Recipe,
@@ -140,7 +143,7 @@ def needs_of(recipe: Recipe, keypoints: int, people: int, launch: Launch) -> Nee
     memory = {**fixed.memory(launch), "activations": _activations(recipe, keypoints, largest, launch, fixed)}
     memory["reserve"] = int(RESERVE * sum(memory.values()))
     kept = sum(memory[part] for part in ("weights", "frozen VAE", "optimizer states", "moving average"))
-    shown = _validation(_plain(recipe, recipe.stages[-1]), keypoints, launch.device) if recipe.validation.people else 0
+    shown = _validation(recipe, keypoints, launch) if recipe.validation.people else 0
     validation = int((kept + shown) * (1 + RESERVE)) if shown else 0
     return Needs(memory, validation, _shared_memory(recipe, stages, launch), _disk(recipe, stages[-1].end, fixed))
 
@@ -204,26 +207,48 @@ def _prepared(recipe: Recipe, keypoints: int, device: str) -> Any:
 
 def _activations(recipe: Recipe, keypoints: int, plan: StagePlan, launch: Launch, fixed: _Fixed) -> int:
     """Of a micro-batch. Where a step has only one, gradients appear while activations go, which takes less."""
-    growing = plan.batch.accumulation == 1 and launch == replace(launch, processes=1)
-    settings = replace(_plain(recipe, plan.stage), validation=ValidationRecipe())
-    peak = _step(settings, keypoints, plan.batch.micro, launch.device, growing)
-    return max(peak - fixed.gradients, 0) if growing else peak
+    growing = plan.batch.accumulation == launch.processes == 1
+    plain, micro = _plain(recipe, plan.stage), plan.batch.micro
+    peak = _step(replace(plain, validation=ValidationRecipe()), keypoints, micro, launch.device, growing)
+    pictures = 2 * micro if recipe.rgb_reconstruction else micro
+    return max(peak - fixed.gradients if growing else peak, _encoder(recipe, keypoints, plan.stage, pictures, launch))
 
 
-@lru_cache(maxsize=32)
-def _step(recipe: Recipe, keypoints: int, micro: int, device: str, growing: bool) -> int:
-    model = _prepared(recipe, keypoints, device)
-    return step_memory(model, micro, half=_half(recipe), on_cpu=device == "cpu", gradients=growing)
-
-
-@lru_cache(maxsize=32)
-def _validation(recipe: Recipe, keypoints: int, device: str) -> int:
+def _validation(recipe: Recipe, keypoints: int, launch: Launch) -> int:
     """Of a batch in the size of the last stage, where most validations are."""
-    model, settings = _prepared(recipe, keypoints, device), recipe.validation
+    settings, stage = recipe.validation, recipe.stages[-1]
     people = settings.batch if settings.people < 0 else min(settings.batch, settings.people)
-    return validation_memory(
-        model, people, flip_test=settings.flip_test, half=_half(recipe), on_cpu=device == "cpu"
-    )  # fmt: skip
+    crops = 2 * people if settings.flip_test else people
+    plain = _plain(recipe, stage)
+    hardware = replace(plain.hardware, gradient_checkpointing=False)
+    peak = _heatmaps(replace(plain, hardware=hardware), keypoints, people, launch.device)
+    return max(peak, _encoder(recipe, keypoints, stage, crops, launch))
+
+
+def _encoder(recipe: Recipe, keypoints: int, stage: Stage, pictures: int, launch: Launch) -> int:
+    """Of the frozen VAE, on a GPU a few pictures at a time."""
+    if recipe.model.train_vae:
+        return 0
+    at_once = pictures if launch.device == "cpu" else min(pictures, VAE_AT_ONCE)
+    hardware = HardwareRecipe(vae_dtype=recipe.hardware.vae_dtype)
+    plain = replace(_plain(recipe, stage), hardware=hardware, validation=ValidationRecipe())
+    return at_once * _one_encoded(plain, keypoints, launch.device)
+
+
+@lru_cache(maxsize=64)
+def _step(recipe: Recipe, keypoints: int, micro: int, device: str, growing: bool) -> int:
+    return step_memory(_prepared(recipe, keypoints, device), micro, half=_half(recipe), gradients=growing)
+
+
+@lru_cache(maxsize=64)
+def _heatmaps(recipe: Recipe, keypoints: int, people: int, device: str) -> int:
+    flip_test = recipe.validation.flip_test
+    return validation_memory(_prepared(recipe, keypoints, device), people, flip_test=flip_test, half=_half(recipe))
+
+
+@lru_cache(maxsize=64)
+def _one_encoded(recipe: Recipe, keypoints: int, device: str) -> int:
+    return encoder_memory(_prepared(recipe, keypoints, device), on_cpu=device == "cpu")
 
 
 def _half(recipe: Recipe) -> torch.dtype | None:
@@ -234,8 +259,9 @@ def _half(recipe: Recipe) -> torch.dtype | None:
 def _plain(recipe: Recipe, stage: Stage) -> Recipe:
     """A recipe of one stage without what has no influence on activations, so that equal ones are computed once."""
     return replace(
-        recipe, name="", seed=0, data=DataRecipe(), log=LogRecipe(), optimizer=OptimizerRecipe(),
-        checkpoints=CheckpointRecipe(), stages=(Stage(stage.input_size, stage.heatmap_sigma, samples=1),),
+        recipe, name="", seed=0, data=DataRecipe(), hub=HubRecipe(), log=LogRecipe(), optimizer=OptimizerRecipe(),
+        checkpoints=CheckpointRecipe(), hardware=replace(recipe.hardware, workers=0, batch_per_device=1),
+        stages=(Stage(stage.input_size, samples=1),),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
@@ -20,22 +21,21 @@ MIN_SIDE = 256
 
 def changed(recipe: Recipe, flags: Sequence[str]) -> Recipe:
     """The recipe with arguments "--key", "value", ... applied."""
-    return recipe_from(with_overrides(asdict(recipe), flags, Recipe))
+    values = json.loads(json.dumps(asdict(recipe)))  # lists, as in a TOML file
+    return recipe_from(with_overrides(values, flags, Recipe))
 
 
 def fitting_flags(recipe: Recipe, ladder: Sequence[Flags], fits: Callable[[Recipe], bool]) -> list[Flags]:
     """Changes with which a recipe fits, at most `MAX_CHOICES`.
 
-    Single rungs of the ladder that suffice, or else the shortest beginning of it that does, without the rungs that it
+    Single rungs of the ladder that suffice, the first of each key, or else the shortest beginning of it that does, without the rungs that it
     does not need; [] if all of them together do not suffice.
     """
-    alone = []
+    alone: dict[str, Flags] = {}
     for flags in ladder:
-        if fits(changed(recipe, flags)):
-            alone.append(flags)
-            if len(alone) == MAX_CHOICES:
-                break
-    return alone or _together(recipe, ladder, fits)
+        if len(alone) < MAX_CHOICES and flags[0] not in alone and fits(changed(recipe, flags)):
+            alone[flags[0]] = flags
+    return list(alone.values()) or _together(recipe, ladder, fits)
 
 
 def _together(recipe: Recipe, ladder: Sequence[Flags], fits: Callable[[Recipe], bool]) -> list[Flags]:

@@ -24,52 +24,73 @@ from sdpose_core.model.network import SDPose
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss
 
 
-def step_memory(
-    model: SDPose, batch: int, *, half: torch.dtype | None = None, on_cpu: bool = False, gradients: bool = False
-) -> int:
+def encoder_memory(model: SDPose, *, on_cpu: bool) -> int:
+    """Peak bytes of the frozen VAE for one picture.
+
+    Args:
+        model: on the meta device.
+        on_cpu: it works in strips, as it does on a CPU in float32.
+    """
+    w, h = model.config.input_size
+    model.vae.in_strips = on_cpu
+    live = _LiveTensors()
+    with live, _Kernels(None):
+        model.latents(torch.empty(1, 3, h, w, device="meta"))
+    return live.peak
+
+
+def step_memory(model: SDPose, batch: int, *, half: torch.dtype | None = None, gradients: bool = False) -> int:
     """Peak bytes of forward and backward pass of a micro-batch, besides the weights and whole gradients.
+
+    A frozen VAE, which runs before, is not in it.
 
     Args:
         model: on the meta device, for this run only: it gets hooks.
         batch: samples; both tasks run if the model has its RGB branch.
         half: dtype of autocast, as on a GPU.
-        on_cpu: the frozen VAE works in strips, as it does on a CPU.
         gradients: also count the gradients from where each is made, as in the first micro-batch of a step.
     """
-    w, h = model.config.input_size
-    model.vae.in_strips = on_cpu and model.vae_is_frozen
     for parameter in model.parameters():
-        parameter.grad = None
         if parameter.requires_grad and not gradients:
             parameter.register_post_accumulate_grad_hook(_drop_gradient)
     tasks = (POSE, RGB) if model.with_rgb_branch else (POSE,)
     live = _LiveTensors()
     with live, _Kernels(half) as kernels:
         _recompute_with(model, kernels)
-        images = torch.empty(batch * len(tasks), 3, h, w, device="meta")
-        latents = model.latents(images)
+        images, latents = _images(model, batch * len(tasks)), _latents(model, batch)
         if model.vae_is_frozen:
-            prediction = model(latents=latents[:batch], tasks=tasks)
+            prediction = model(latents=latents, tasks=tasks)
         else:
             prediction = model(images[:batch], tasks=tasks)
         kernels.forget_casts()
         weights = torch.empty(prediction.heatmaps.shape[:2], device="meta")
         loss = heatmap_loss(prediction.heatmaps, torch.empty_like(prediction.heatmaps), weights)
         if prediction.rgb_latents is not None:
-            loss = loss + rgb_loss(prediction.rgb_latents, latents[batch:].detach())
+            loss = loss + rgb_loss(prediction.rgb_latents, _latents(model, batch))
         torch.autograd.backward(loss)
     return live.peak
 
 
 @torch.no_grad()
-def validation_memory(model: SDPose, batch: int, *, flip_test: bool, half: torch.dtype | None, on_cpu: bool) -> int:
-    """Peak bytes of the heatmaps of so many people; the model is as for `step_memory`."""
-    w, h = model.config.input_size
-    model.vae.in_strips = on_cpu
+def validation_memory(model: SDPose, batch: int, *, flip_test: bool, half: torch.dtype | None) -> int:
+    """Peak bytes of the heatmaps of so many people, without the VAE, which runs before."""
+    crops = 2 * batch if flip_test else batch
     live = _LiveTensors()
     with live, _Kernels(half):
-        model.heatmaps(torch.empty(batch, 3, h, w, device="meta"), flip_test=flip_test)
+        images = _images(model, crops)
+        model(latents=_latents(model, crops), tasks=(POSE,))
+        del images
     return live.peak
+
+
+def _images(model: SDPose, count: int) -> torch.Tensor:
+    w, h = model.config.input_size
+    return torch.empty(count, 3, h, w, device="meta")
+
+
+def _latents(model: SDPose, count: int) -> torch.Tensor:
+    w, h = model.config.input_size
+    return torch.empty(count, model.config.vae.latent_channels, h // 8, w // 8, device="meta")
 
 
 def _drop_gradient(parameter: torch.Tensor) -> None:

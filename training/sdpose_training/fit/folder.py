@@ -27,7 +27,7 @@ from sdpose_training.recipe.values import differences
 
 log = logging.getLogger(__name__)
 
-_FREE_TO_CHANGE = ("hardware.", "log.", "checkpoints.", "validation.", "data.root", "name")
+_FREE_TO_CHANGE = ("hardware.", "log.", "checkpoints.", "hub.", "validation.", "data.root", "name")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
 from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_finite
 from sdpose_training.fit.folder import RunFolder
+from sdpose_training.fit.hub import Uploads
 from sdpose_training.fit.kept_weights import remove_old_weights
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
@@ -45,12 +46,17 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One run, from `progress` to its end. `run_log` is None in all processes but the main one."""
+    """One run, from `progress` to its end. `run_log` is None in all processes but the main one.
+
+    `uploads`: to the hub, after checkpoints.
+    """
 
     def __init__(
-        self, recipe: Recipe, parts: Parts, folder: RunFolder, progress: Progress, run_log: RunLog | None
-    ) -> None:
+        self, recipe: Recipe, parts: Parts, folder: RunFolder, progress: Progress, run_log: RunLog | None,
+        uploads: Uploads | None = None,
+    ) -> None:  # fmt: skip
         self.recipe, self.parts, self.folder = recipe, parts, folder
+        self._uploads = uploads
         self.progress, self.log = progress, run_log
         self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
         self.metrics: dict[str, float] = dict(progress.metrics)
@@ -266,6 +272,8 @@ class Trainer:
             self._saved_step = step
             if self.log:
                 self.log.write("checkpoint", step)
+            if self._uploads and self.recipe.hub.each_checkpoint:
+                self._uploads.start()
 
     def _save_weights(self, name: str) -> None:
         """RUN/weights/NAME.safetensors and the model card, for inference."""

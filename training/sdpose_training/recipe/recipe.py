@@ -6,6 +6,7 @@ The defaults are the paper's (arXiv 2509.24980); where the paper says nothing, t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -228,6 +229,27 @@ class CheckpointRecipe:
     weights_dtype: DtypeName = "fp16"
 
 
+def _check_repo(name: str) -> str:
+    if name and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
+        raise ValueError("expected a name such as user/my-pose")
+    return name
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class HubRecipe:
+    """Upload of the weights and the model card to the Hugging Face hub; needs a login (`hf auth login`).
+
+    Attributes:
+        repo: "user/name"; "" uploads nothing.
+        private: whether a repository that is made for it is private.
+        each_checkpoint: also upload during the run, in the background; otherwise only at its end.
+    """
+
+    repo: Annotated[str, AfterValidator(_check_repo)] = ""
+    private: bool = True
+    each_checkpoint: bool = False
+
+
 @dataclass(frozen=True, config=_CHECKED)
 class Recipe:
     """One run. `rgb_reconstruction` trains the second task (paper, section 4.3; off in its ablation)."""
@@ -245,6 +267,7 @@ class Recipe:
     log: LogRecipe = field(default_factory=LogRecipe)
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
     checkpoints: CheckpointRecipe = field(default_factory=CheckpointRecipe)
+    hub: HubRecipe = field(default_factory=HubRecipe)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -54,7 +54,7 @@ def run(
 
     Args:
         resume: "never", "auto", or the path of a state.
-        budget: "refuse" or "warn", if the run does not fit this machine.
+        budget: "refuse" or "warn", if the run does not fit this machine; "off": do not compute it.
         plan: "show" or "measure": print the table of what the run needs instead of training.
     """
     for package in ("accelerate", "faster_coco_eval"):
@@ -65,7 +65,8 @@ def run(
 
     state = None if plan else find_state(folder.states, resume)
     basis = read_basis(recipe)
-    _check_budget(recipe, basis, folder, "warn" if plan else budget, sys.stdout if plan else sys.stderr)
+    if plan or budget != "off":
+        _check_budget(recipe, basis, folder, "warn" if plan else budget, sys.stdout if plan else sys.stderr)
     if plan == "show":
         return 0
     uploads = _uploads(recipe, folder) if basis.accelerator.is_main_process and not plan else None
@@ -147,8 +148,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="continue from a state of the run (default: never)",
     )
     parser.add_argument(
-        "--budget", choices=(REFUSE, "warn"), default=REFUSE, help="what to do with a run that does not fit (refuse)"
-    )
+        "--budget", choices=(REFUSE, "warn", "off"), default=REFUSE,
+        help="what to do with a run that does not fit; off: do not compute what it needs (default: refuse)",
+    )  # fmt: skip
     parser.add_argument(
         "--plan", nargs="?", choices=("show", "measure"), const="show",
         help="print what the run needs, and end; measure: also time a few steps of each stage",

@@ -22,12 +22,25 @@ from sdpose_training.fit.losses import heatmap_loss, rgb_loss
 from sdpose_training.fit.pace import Pace, hours_left, hours_of, hours_text, rate_text
 from sdpose_training.fit.setup import make_optimizer, plan_stages, samples_at
 from sdpose_training.fit.starting_weights import outline, starting_model
-from sdpose_training.recipe.recipe import CheckpointRecipe, load_recipe
+from sdpose_training.recipe.recipe import CheckpointRecipe, Recipe, load_recipe
 from train import main
 
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
 BODY = ROOT / "training" / "recipes" / "body.toml"
 MIB = 1 << 20
+
+
+@pytest.fixture
+def by_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activations by a formula instead of a step without values, which takes a second of each size."""
+
+    def step(recipe: Recipe, _keypoints: int, micro: int, *_: object) -> int:
+        w, h = recipe.stages[0].input_size
+        return micro * w * h * (20 if recipe.hardware.gradient_checkpointing else 80)
+
+    monkeypatch.setattr(budget, "_step", step)
+    monkeypatch.setattr(budget, "_heatmaps", lambda _recipe, _keypoints, people, _device: people)
+    monkeypatch.setattr(budget, "_one_encoded", lambda *_: 1)
 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
@@ -51,6 +64,7 @@ def test_the_computed_memory_of_a_step_is_that_of_a_real_step(checkpointing: boo
     assert step_memory(drawn, 4, gradients=True) == pytest.approx(live.peak, rel=0.1)
 
 
+@pytest.mark.usefixtures("by_formula")
 def test_optimizer_states_and_files_have_the_computed_sizes(tmp_path: Path) -> None:
     recipe = load_recipe(DEBUG)
     model = starting_model(recipe, COCO_17).model
@@ -70,6 +84,7 @@ def test_optimizer_states_and_files_have_the_computed_sizes(tmp_path: Path) -> N
     assert needs.disk["weights"] == pytest.approx(3 * file, rel=0.05)  # the best, the newest, and one being written
 
 
+@pytest.mark.usefixtures("by_formula")
 def test_what_changes_the_needs() -> None:
     def memory(*flags: str, launch: Launch = Launch()) -> dict[str, int]:  # noqa: B008
         return dict(needs_of(load_recipe(DEBUG, flags), 17, 12, launch).memory)
@@ -86,6 +101,7 @@ def test_what_changes_the_needs() -> None:
     assert memory("--model.train-vae", "on")["frozen VAE"] == 0
 
 
+@pytest.mark.usefixtures("by_formula")
 def test_shared_memory_is_that_of_the_waiting_batches() -> None:
     recipe = load_recipe(DEBUG, ["--hardware.workers", "3", "--hardware.batch-per-device", "2"])
     pictures = 3 * 4 * 2 * 2  # workers, batches of each, samples, pictures per sample
@@ -96,6 +112,7 @@ def test_shared_memory_is_that_of_the_waiting_batches() -> None:
     ((), 12, 3), (("--checkpoints.weights-every", "2"), 12, 4), (("--checkpoints.weights", "9"), 12, 4),
     (("--validation.people", "0"), 12, 2), (("--checkpoints.every", "0"), 12, 2),
 ])  # fmt: skip
+@pytest.mark.usefixtures("by_formula")
 def test_the_disk_holds_the_kept_weights(settings: tuple[str, ...], steps: int, files: int) -> None:
     recipe = load_recipe(DEBUG, settings)
     model = outline(recipe, COCO_17)
@@ -112,6 +129,7 @@ def debug_budget(room: Room, *flags: str) -> Budget:
 PLENTY = Room(1 << 40, None, 1 << 40, "the CPU")
 
 
+@pytest.mark.usefixtures("by_formula")
 def test_what_fits_is_not_refused() -> None:
     budget = debug_budget(PLENTY)
     assert refusals(budget) == []
@@ -121,6 +139,7 @@ def test_what_fits_is_not_refused() -> None:
 
 
 @pytest.mark.parametrize("share", [0.9, 0.6])
+@pytest.mark.usefixtures("by_formula")
 def test_the_named_flags_make_it_fit(share: float) -> None:
     flags = ("--hardware.gradient-checkpointing", "off", "--hardware.batch-per-device", "8")
     full = debug_budget(PLENTY, *flags)
@@ -134,6 +153,7 @@ def test_the_named_flags_make_it_fit(share: float) -> None:
         assert tight.needs_with(changed(tight.recipe, way)).peak <= tight.room.memory
 
 
+@pytest.mark.usefixtures("by_formula")
 def test_shared_memory_and_disk_are_refused_with_what_fits() -> None:
     flags = ("--hardware.workers", "8", "--checkpoints.weights-every", "1")
     full = debug_budget(PLENTY, *flags)
@@ -149,7 +169,7 @@ def test_several_changes_are_named_together_without_those_that_do_not_help() -> 
     recipe = load_recipe(DEBUG)
     ladder = [("--seed", "1"), ("--name", "other"), ("--log.every", "7")]
 
-    def fits(recipe: object) -> bool:
+    def fits(recipe: Recipe) -> bool:
         return (recipe.seed, recipe.log.every) == (1, 7)
 
     assert fitting_flags(recipe, ladder, fits) == [("--seed", "1", "--log.every", "7")]
@@ -164,7 +184,19 @@ def test_the_ladder_holds_only_changes_of_the_recipe() -> None:
                 assert changed(recipe, flags) != recipe
 
 
-@pytest.mark.slow  # three models of full size, without values
+@pytest.mark.slow  # the model in several sizes, without values
+def test_activations_depend_on_the_settings() -> None:
+    def activations(*flags: str) -> int:
+        return needs_of(load_recipe(DEBUG, flags), 17, 12, Launch(device="cuda")).memory["activations"]
+
+    usual = activations()
+    assert activations("--hardware.batch-per-device", "2") < usual < activations("--hardware.batch-per-device", "8")
+    assert activations("--hardware.gradient-checkpointing", "off") > usual
+    assert activations("--hardware.mixed-precision", "bf16") < usual
+    assert activations("--rgb-reconstruction", "off") < usual
+
+
+@pytest.mark.slow  # models of full size, without values
 def test_a_card_of_24_gb_is_told_what_fits() -> None:
     recipe, launch = load_recipe(BODY), Launch(device="cuda")
     stages = plan_stages(recipe, 149_813, 1)
@@ -175,6 +207,7 @@ def test_a_card_of_24_gb_is_told_what_fits() -> None:
     assert "it fits with --hardware.batch-per-device" in problem
 
 
+@pytest.mark.usefixtures("by_formula")
 def test_the_plan_trains_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     command = ["--recipe", str(DEBUG), "--data.root", str(data), "--out", str(out), "--log.tensorboard", "off"]
@@ -185,12 +218,13 @@ def test_the_plan_trains_nothing(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("by_formula")
 @pytest.mark.parametrize("mode", ["refuse", "warn"])
 def test_a_run_that_does_not_fit_is_refused_before_its_weights_are_read(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch, mode: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(budget_table, "room_of", lambda *_: replace(PLENTY, memory=20 * MIB))
+    monkeypatch.setattr(budget_table, "room_of", lambda *_: replace(PLENTY, memory=2 * MIB))
     command = ["--recipe", str(DEBUG), "--data.root", str(data), "--out", str(tmp_path / "run"), "--budget", mode]
     command += ["--log.tensorboard", "off", "--validation.people", "0"]
     command += ["--model.base", "sd2-base"] if mode == "refuse" else ["--stages.0.samples", "8"]

@@ -139,7 +139,7 @@ def needs_of(recipe: Recipe, keypoints: int, people: int, launch: Launch) -> Nee
     """What a recipe needs for so many keypoints and so many people to train on. Raises as `outline`."""
     stages = plan_stages(recipe, people, launch.processes)
     largest = max(stages, key=_pixels)
-    fixed = _Fixed.of(_prepared(recipe, keypoints, launch.device), recipe)
+    fixed = _fixed(replace(_plain(recipe, largest.stage), optimizer=recipe.optimizer), keypoints, launch.device)
     memory = {**fixed.memory(launch), "activations": _activations(recipe, keypoints, largest, launch, fixed)}
     memory["reserve"] = int(RESERVE * sum(memory.values()))
     kept = sum(memory[part] for part in ("weights", "frozen VAE", "optimizer states", "moving average"))
@@ -233,6 +233,11 @@ def _encoder(recipe: Recipe, keypoints: int, stage: Stage, pictures: int, launch
     hardware = HardwareRecipe(vae_dtype=recipe.hardware.vae_dtype)
     plain = replace(_plain(recipe, stage), hardware=hardware, validation=ValidationRecipe())
     return at_once * _one_encoded(plain, keypoints, launch.device)
+
+
+@lru_cache(maxsize=64)
+def _fixed(recipe: Recipe, keypoints: int, device: str) -> _Fixed:
+    return _Fixed.of(_prepared(recipe, keypoints, device), recipe)
 
 
 @lru_cache(maxsize=64)

@@ -43,6 +43,7 @@ def by_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "_one_encoded", lambda *_: 1)
 
 
+@pytest.mark.slow  # steps, and steps without values
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_the_computed_memory_of_a_step_is_that_of_a_real_step(checkpointing: bool) -> None:
     """The same count of living tensors, of a step on the CPU. Its attention and its strips differ: 10%."""
@@ -207,30 +208,35 @@ def test_a_card_of_24_gb_is_told_what_fits() -> None:
     assert "it fits with --hardware.batch-per-device" in problem
 
 
+def command(data: Path, out: Path, *more: str) -> list[str]:
+    return ["--recipe", str(DEBUG), "--data.root", str(data), "--out", str(out), "--log.tensorboard", "off", *more]
+
+
 @pytest.mark.usefixtures("by_formula")
 def test_the_plan_trains_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "run"
-    command = ["--recipe", str(DEBUG), "--data.root", str(data), "--out", str(out), "--log.tensorboard", "off"]
-    assert main([*command, "--plan"]) == 0
-    assert "optimizer states" in capsys.readouterr().out and not out.exists()
-    assert main([*command, "--plan", "measure", "--stages.0.samples", "16", "--stages.1.samples", "8"]) == 0
+    assert main(command(data, tmp_path / "run", "--plan")) == 0
+    assert "optimizer states" in capsys.readouterr().out and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow  # trains a few steps
+def test_a_plan_can_measure_the_speed(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--stages.0.samples", "16", "--stages.1.samples", "8"]
+    assert main(command(data, tmp_path / "run", "--plan", "measure", *short)) == 0
     assert "stage 1: " in (text := capsys.readouterr().out) and "in all, without validation" in text
-    assert not out.exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("by_formula")
-@pytest.mark.parametrize("mode", ["refuse", "warn"])
+@pytest.mark.parametrize("mode", ["refuse", pytest.param("warn", marks=pytest.mark.slow)])
 def test_a_run_that_does_not_fit_is_refused_before_its_weights_are_read(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch, mode: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(budget_table, "room_of", lambda *_: replace(PLENTY, memory=2 * MIB))
-    command = ["--recipe", str(DEBUG), "--data.root", str(data), "--out", str(tmp_path / "run"), "--budget", mode]
-    command += ["--log.tensorboard", "off", "--validation.people", "0"]
-    command += ["--model.base", "sd2-base"] if mode == "refuse" else ["--stages.0.samples", "8"]
-    command += [] if mode == "refuse" else ["--stages.1.samples", "8"]
     monkeypatch.setenv("SDPOSE_HOME", str(tmp_path / "nothing"))
-    assert main(command) == (1 if mode == "refuse" else 0)
+    settings = ["--model.base", "sd2-base"] if mode == "refuse" else ["--stages.0.samples", "8"]
+    settings += ["--validation.people", "0", "--stages.1.samples", "8", "--budget", mode]
+    assert main(command(data, tmp_path / "run", *settings)) == (1 if mode == "refuse" else 0)
     said = capsys.readouterr().err + caplog.text
     assert "a step needs " in said and ("--budget warn" in said) == (mode == "refuse")
     assert (tmp_path / "run").exists() == (mode == "warn")

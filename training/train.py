@@ -47,9 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
 
 
-def run(
-    recipe: Recipe, folder: RunFolder, resume: str = "never", budget: str = REFUSE, plan: str | None = None
-) -> int:
+def run(recipe: Recipe, folder: RunFolder, resume: str = "never", budget: str = REFUSE, plan: str | None = None) -> int:
     """Train a recipe in a folder.
 
     Args:
@@ -106,6 +104,7 @@ def _uploads(recipe: Recipe, folder: RunFolder) -> Uploads | None:
 def _check_budget(recipe: Recipe, basis: Basis, folder: RunFolder, mode: str, stream: TextIO) -> None:
     """Print what the run needs; raise `InputError` in all processes if one of them has too little of something."""
     from accelerate.utils import gather_object
+
     from sdpose_training.fit.budget_table import budget_of, refusal, refusals, table
 
     budget = budget_of(recipe, basis, folder.root)

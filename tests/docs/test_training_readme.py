@@ -50,7 +50,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "make_coco_ood.py": make_coco_ood.build_parser,
     "push_to_hub.py": push_to_hub.build_parser,
 }
-READ_BY_SHELL = ("pip install", "cp ", "for ", "done", "docker build")
+READ_BY_SHELL = ("pip install", "cp ", "for ", "done", "docker build", "sbatch ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

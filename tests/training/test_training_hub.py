@@ -56,9 +56,7 @@ def test_weights_card_and_recipe_are_sent_to_a_private_repository(hub: FakeHub, 
     assert not [path for path in run.root.iterdir() if path.name.startswith(".")]
 
 
-def test_an_upload_that_breaks_off_is_continued(
-    hub: FakeHub, run: RunFolder, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_upload_that_breaks_off_is_continued(hub: FakeHub, run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     hub.broken_puts = 40  # the client tries a file several times itself
     with pytest.raises(UploadError):
         upload(run, MINE, pauses=())

@@ -1,6 +1,6 @@
 """What a run needs and what the machine has, before the first step: memory, shared memory, disk.
 
-The numbers follow from the recipe alone: no weights are read and nothing is downloaded. Time is measured, see `pace.py`.
+The numbers follow from the recipe: no weights are read and nothing is downloaded. Time is measured, see `pace.py`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ GIB = 1 << 30
 
 RESERVE = {"cpu": 0.25}
 OTHER_RESERVE = 0.06
-"""Share of the memory for what is not counted: fragments between tensors, workspaces of the kernels. On a CPU, a full-size
-step took 13% to 19% more than its tensors; on GPUs it is not measured."""
+"""Share of the memory for what is not counted: fragments between tensors, workspaces of the kernels. On a CPU, a
+full-size step took 13% to 19% more than its tensors; on GPUs it is not measured."""
 
 PICTURE_BYTES = 2_000_000
 """Of a sheet of predictions with eight people, rounded up."""

@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from sdpose_training.recipe.recipe import Recipe, recipe_from
-from sdpose_training.recipe.values import with_overrides
+from sdpose_training.recipe.values import known_keys, with_overrides
 
 Flags = tuple[str, ...]
 """("--key", "value", ...)"""
 
 MAX_CHOICES = 4
 """Ways that are named."""
+
+_LIGHTER_TRAINING = (("--optimizer.kind", "adamw_8bit"), ("--lora.rank", "16"))
+"""Changes of what is trained, and how."""
+
+_KNOWN = frozenset(known_keys(Recipe))
 
 MIN_SIDE = 256
 """Pixels of the shorter side of a proposed input; less shows too little of a person."""
@@ -28,8 +33,8 @@ def changed(recipe: Recipe, flags: Sequence[str]) -> Recipe:
 def fitting_flags(recipe: Recipe, ladder: Sequence[Flags], fits: Callable[[Recipe], bool]) -> list[Flags]:
     """Changes with which a recipe fits, at most `MAX_CHOICES`.
 
-    Single rungs of the ladder that suffice, the first of each key, or else the shortest beginning of it that does, without the rungs that it
-    does not need; [] if all of them together do not suffice.
+    Single rungs of the ladder that suffice, the first of each key, or else the shortest beginning of it that does,
+    without the rungs that it does not need; [] if all of them together do not suffice.
     """
     alone: dict[str, Flags] = {}
     for flags in ladder:
@@ -69,7 +74,8 @@ def memory_ladder(recipe: Recipe, device: str) -> list[Flags]:
         rungs += [("--validation.batch", str(batch)) for batch in _halves(recipe.validation.batch)]
     if optimizer.ema_decay:
         rungs.append(("--optimizer.ema-decay", "0"))
-    return [*rungs, *_smaller_inputs(recipe)]
+    rungs += [*_LIGHTER_TRAINING, *_smaller_inputs(recipe)]
+    return [flags for flags in rungs if flags[0].removeprefix("--").replace("-", "_") in _KNOWN or "stages" in flags[0]]
 
 
 def _halves(number: int) -> Iterator[int]:

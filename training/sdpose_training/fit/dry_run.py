@@ -6,7 +6,7 @@ Every tensor that PyTorch makes in the step is counted while it lives, at any si
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -148,7 +148,7 @@ class _Kernels(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self._half is not None and function in (*_IN_HALF, F.scaled_dot_product_attention):
-            args, kwargs = self._cast(args, self._half), dict(zip(kwargs, self._cast(kwargs.values(), self._half)))
+            args = self._cast(args, self._half)
         elif self._half is not None and function in _IN_FULL:
             args = self._cast(args, torch.float32)
         if function is F.scaled_dot_product_attention:

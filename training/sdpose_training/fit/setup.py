@@ -251,7 +251,8 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     loader = DataLoader(
         PeopleSamples(parts.train, recipe.augmentation, settings),
         batch_sampler=order,  # type: ignore[arg-type]
-        num_workers=workers, prefetch_factor=PREFETCHED if workers else None, worker_init_fn=quiet_worker, collate_fn=collate,
+        num_workers=workers, prefetch_factor=PREFETCHED if workers else None, worker_init_fn=quiet_worker,
+        collate_fn=collate,
         pin_memory=parts.accelerator.device.type == "cuda",
     )  # fmt: skip
     return Batches(loader)

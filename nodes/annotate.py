@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..sdpose_core.annotate.images import FramePeople
 from ..sdpose_core.detection.people import MIN_PERSON_SCORE
 from ..sdpose_core.drawing.canvas import place, place_picture
+from ..sdpose_core.drawing.styles import check_style_of
 from ..sdpose_core.estimation.options import EstimatorOptions
 from . import detect, widgets
 from .draw import canvas_size, draw
@@ -124,6 +125,7 @@ class Annotate(io.ComfyNode):
         given = fill_empty_frames(given, images, if_nobody)
         options = EstimatorOptions(batch_size=batch_size or None, flip_test=flip_test, crop=crop)
         estimator = (model or PreviewModel()).estimator(options)
+        check_style_of(style, estimator.keypoint_set)
         poses = estimate(estimator, images, given)
         size = canvas_size(poses[0], width, height)
         shown = [place_picture(i, size, fit) for i in images] if background == "picture" else [None] * len(images)

@@ -24,15 +24,7 @@ from .host.info import node_ui
 from .host.progress import each_frame
 from .host.written import WRITTEN
 from .select import pose_outputs, pose_values, poses_input
-from .sockets.poses import (
-    canvas_inputs,
-    canvas_of,
-    is_sequence,
-    keypoints_to_socket,
-    poses_from_frames,
-    poses_from_socket,
-    swap_hands_input,
-)
+from .sockets.poses import canvas_inputs, canvas_of, is_sequence, poses_from_frames, poses_from_socket, swap_hands_input
 
 SAVE = "SDPoseAnnotatorSave"
 FORMATS = ("pose.npz", "OpenPose JSON, one file per frame", "OpenPose JSON, one file")
@@ -100,7 +92,9 @@ class SavePoses(io.ComfyNode):
 
 def _write_openpose(base: Path, frames: Sequence[Poses], threshold: float, one_file: bool) -> list[Path]:
     """Write the frames, whose sizes may differ, next to `base` (a name without a suffix); returns the files."""
-    openpose = keypoints_to_socket(frames, threshold)
+    from ..sdpose_core.openpose.writer import to_pose_keypoint
+
+    openpose = to_pose_keypoint(frames, threshold)
     if one_file:
         return [_write_json(base.with_name(base.name + "_.json"), openpose)]
     folder = base.with_name(base.name + "_")

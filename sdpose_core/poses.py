@@ -30,7 +30,7 @@ from .pose_values import (
     check_size,
     check_track_ids,
 )
-from .skeletons import KEYPOINT_SETS
+from .skeletons import KEYPOINT_SETS, SKELETON, KeypointSet, skeleton_of
 from .texts import parse_json
 
 USUAL_RATE = Fraction(25)
@@ -61,7 +61,7 @@ class Poses:
         size: (w, h) of the source picture.
         keypoint_set: name of the set ("coco_17", "coco_wholebody_133", or a custom name).
         track_ids: (P,) int32; 0..P-1 unless tracked.
-        meta: model, settings, notes.
+        meta: model, settings, notes; of a custom set also its `skeleton`, see `skeletons.described`.
         box_index: (P,) int32, the box given to the estimator in which each person was found; 0..P-1 by default. It is
             not saved.
 
@@ -92,6 +92,11 @@ class Poses:
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    @property
+    def skeleton(self) -> KeypointSet:
+        """Names and links of the points, see `skeletons.skeleton_of`."""
+        return skeleton_of(self.keypoint_set, self.keypoints.shape[-2], self.meta)
 
     @classmethod
     def empty(cls, size: tuple[int, int], keypoint_set: str, meta: Mapping[str, Any] | None = None) -> Poses:
@@ -138,7 +143,8 @@ class PoseSequence:
         size: (w, h) of the source.
         frame_rate: frames per second as a Fraction, or None for pictures (stored as 0/1).
         keypoint_set: name of the keypoint set.
-        meta: model, SHA-256 of the weights, settings, versions, source; JSON-able.
+        meta: model, SHA-256 of the weights, settings, versions, source; of a custom set also its `skeleton`, see
+            `skeletons.described`; JSON-able.
         distrust: (T, P, K) float32 probability that a point is wrong, NaN unknown; None: not computed.
         distrust_reasons: (T, P, K) uint16 bit mask of `sequences.distrust.REASONS`; None: not computed.
         edited: (T, P, K) bool, what was placed or deleted by hand, see `review`; None: nothing.
@@ -187,6 +193,8 @@ class PoseSequence:
         check_rate(self.frame_rate)
         if not isinstance(self.meta, Mapping):
             raise InputError(f"meta: expected a mapping of names to values, got {type(self.meta).__name__}")
+        if SKELETON in self.meta:
+            self.skeleton  # noqa: B018 - raises for a damaged one
         check_track_ids(self.track_ids)
         seen = self.track_ids >= 0
         check_finite(self.keypoints, seen, "keypoints", absent=True)
@@ -198,6 +206,11 @@ class PoseSequence:
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    @property
+    def skeleton(self) -> KeypointSet:
+        """Names and links of the points, see `skeletons.skeleton_of`."""
+        return skeleton_of(self.keypoint_set, self.keypoints.shape[-2], self.meta)
 
     @classmethod
     def from_poses(

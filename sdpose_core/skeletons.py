@@ -6,13 +6,15 @@ right hand). OpenPose's order is in `openpose/order.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from .errors import InputError, did_you_mean
+from .errors import InputError, counted, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,68 @@ def keypoint_set(name: str) -> KeypointSet:
         hint = did_you_mean(name, known)
         raise InputError(f"unknown keypoint set {name!r}: known are {', '.join(sorted(known))}{hint and '; '}{hint}")
     return known[name]
+
+
+DESCRIBED = ("names", "links", "flip_pairs", "sigmas")
+"""What weights and poses carry of a custom set, beside its name."""
+
+SKELETON = "skeleton"
+"""The entry of `meta` with the description of a custom set."""
+
+
+def described(points: KeypointSet) -> dict[str, Any]:
+    """The entry of `meta` that `skeleton_of` reads: lists under `DESCRIBED`; {} for a known set, which needs none."""
+    if points.name in KEYPOINT_SETS:
+        return {}
+    pairs = {key: [list(pair) for pair in getattr(points, key)] for key in ("links", "flip_pairs")}
+    return {SKELETON: {"names": list(points.names), **pairs, "sigmas": list(points.sigmas)}}
+
+
+def skeleton_of(name: str, count: int, meta: Mapping[str, Any]) -> KeypointSet:
+    """The set called `name` of poses with `count` points: a known one, the one that `meta` describes, or numbered
+    points without links.
+
+    Raises `InputError` for a description that is damaged, or of another number of points (0: nobody was seen).
+    """
+    if name in KEYPOINT_SETS:
+        return KEYPOINT_SETS[name]
+    if SKELETON not in meta:
+        return numbered(name, count)
+    points = custom_set(name, meta[SKELETON])
+    if count not in (0, len(points)):
+        named = counted(len(points), "point")
+        raise InputError(f"keypoint set {name!r}: its description has {named}, the poses have {count}")
+    return points
+
+
+def numbered(name: str, count: int, flip_pairs: tuple[tuple[int, int], ...] = ()) -> KeypointSet:
+    """A custom set of which only the number of points is known: the names are "0", "1", ..."""
+    return KeypointSet(name, tuple(map(str, range(count))), flip_pairs=flip_pairs)
+
+
+def custom_set(name: str, table: Any) -> KeypointSet:
+    """A custom set from the values under `DESCRIBED`, with points by index. Raises `InputError` for other values."""
+    found = table if isinstance(table, Mapping) else {}
+    names, links, pairs, sigmas = (found.get(key, ()) for key in DESCRIBED)
+    fits = _is_list(names, lambda each: isinstance(each, str) and each.isprintable() and each) and names
+    if not (fits and _is_list(links, _is_pair) and _is_list(pairs, _is_pair) and _is_list(sigmas, _is_positive)):
+        expected = "names as texts, links and flip_pairs as pairs of numbers, sigmas above 0"
+        raise InputError(f"keypoint set {name!r:.60}: expected {expected}, found {table!r:.120}")
+    return KeypointSet(
+        name, tuple(names), tuple((a, b) for a, b in links), tuple((a, b) for a, b in pairs), tuple(sigmas)
+    )
+
+
+def _is_list(values: Any, fits: Callable[[Any], Any]) -> bool:
+    return isinstance(values, list | tuple) and all(fits(each) for each in values)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(type(each) is int for each in value)
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
 
 
 HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")

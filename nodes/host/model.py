@@ -77,6 +77,8 @@ class ManagedModel:
 
     def describe(self) -> str:
         """One line for the info text."""
+        from ...sdpose_core.estimation.sdpose import notes_of
+
         config = self._sdpose.config
         dtype = str(self._sdpose.dtype).removeprefix("torch.")
         w, h = config.input_size
@@ -84,7 +86,7 @@ class ManagedModel:
         parts.append(f"{w} x {h} crops")
         if self._sdpose.approximations:
             parts.append(f"approximations: {', '.join(sorted(self._sdpose.approximations))}")
-        return " | ".join(parts)
+        return " | ".join([*parts, *notes_of(config)])
 
     def _load(self, batch: int) -> None:
         import comfy.model_management

@@ -109,8 +109,18 @@ def poses_from_frames(frames: Sequence[PoseKeypointFrame]) -> tuple[list[Poses],
     return clip_poses(frames), few(note for frame in frames for note in frame.notes)
 
 
-def keypoints_to_socket(poses: Sequence[Poses], threshold: float) -> list[dict[str, Any]]:
-    """Poses of each frame -> POSE_KEYPOINT, in the form that built-in nodes and controlnet_aux read."""
+def keypoints_to_socket(poses: Sequence[Poses], threshold: float) -> Any:
+    """Poses of each frame -> POSE_KEYPOINT, in the form that built-in nodes and controlnet_aux read.
+
+    OpenPose has no points for a custom keypoint set: instead, something that stops the nodes connected to this output,
+    with a message, and no others.
+    """
+    from ...sdpose_core.openpose.order import DRAWABLE
     from ...sdpose_core.openpose.writer import to_pose_keypoint
 
+    if others := [frame.keypoint_set for frame in poses if frame.keypoint_set not in DRAWABLE]:
+        from comfy_execution.graph_utils import ExecutionBlocker
+
+        what = f"POSE_KEYPOINT has OpenPose's points, which {others[0]!r} does not have"
+        return ExecutionBlocker(f"{what}: connect poses or sequence to the nodes of this pack instead")
     return to_pose_keypoint(poses, threshold)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..drawing.sequence import Progress, draw_sequence
+from ..drawing.styles import check_style_of
 from ..errors import InputError, counted
 from ..estimation.crop_jobs import Estimator, OnBatch
 from ..estimation.stage_times import StageTimes
@@ -296,6 +297,7 @@ class _Run:
         if meanwhile is not None:  # another process finished it before this one had the lock
             return meanwhile
         estimator = make_estimator()
+        check_style_of(self.options.style, estimator.keypoint_set)
         detector = make_detector() if self.boxes is None else None
         self.notes += self.work.begin(self._settings(estimator, detector), self.options.overwrite)
         try:

@@ -35,7 +35,7 @@ class Output:
 
     Attributes:
         what: the end of its name, NAME_WHAT.
-        view: of `drawing.sequence.VIEWS`; "keypoints" for the OpenPose JSON.
+        view: of `drawing.sequence.VIEWS`; "keypoints" for the JSON.
         option: name of the option that asks for it; "" if it is always written.
         for_eyes: made for looking, not for tools.
     """

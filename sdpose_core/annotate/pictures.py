@@ -14,8 +14,10 @@ import numpy as np
 
 from ..drawing.canvas import place
 from ..drawing.pose_maps import comparison, draw_poses, overlay
+from ..drawing.styles import check_style_of
 from ..errors import InputError, SDPoseError, failing_alone
 from ..estimation.crop_jobs import Estimator
+from ..exports.coco_picture import write_coco_picture
 from ..images import MAX_PIXELS, WHITE, read_image, write_png
 from ..names import distinct_names, output_name
 from ..openpose.order import DRAWABLE
@@ -56,7 +58,8 @@ class PictureOptions:
         line_width: see `draw_poses`.
         overlay: also write NAME_overlay.png.
         compare: also write NAME_compare.png: picture, overlay and pose map side by side.
-        json_scores: write raw scores to the JSON instead of 1.0 and 0.0.
+        json_scores: write raw scores to the OpenPose JSON instead of 1.0 and 0.0. (That of a custom keypoint set, in
+            COCO's format, always has them.)
         overwrite: replace existing files.
         if_nobody, presence: see `annotate_images`.
         max_pixels: pictures with more pixels are refused (None: the reader's limit).
@@ -188,7 +191,9 @@ def annotate_pictures(
 
     def finish() -> Iterator[Outcome]:
         if pending:
-            outcomes.update(_estimate(pending, estimator(), detector() if boxes is None else None, options, on_crops))
+            model = estimator()
+            check_style_of(options.style, model.keypoint_set)
+            outcomes.update(_estimate(pending, model, detector() if boxes is None else None, options, on_crops))
         yield from (outcomes.pop(item.source) for item in waiting)
         waiting.clear()
         pending.clear()
@@ -230,12 +235,10 @@ def _given(boxes: BoxFile | None, source: Path, only: bool, image: np.ndarray) -
 
 def _redraw(item: _Item, poses: Poses, options: PictureOptions) -> Outcome:
     """Draw what is missing or differs from kept poses."""
-    drawable = poses.keypoint_set in DRAWABLE
-    marks = _marks(item, options) if drawable else {}
-    todo = [file for file in item.drawings if drawable and not is_drawn(file, marks[file])]
+    marks = _marks(item, options)
+    todo = [file for file in item.drawings if not is_drawn(file, marks[file])]
     if not todo:
-        message = "its files already exist" + ("" if drawable else f"; {_no_drawing(poses)}")
-        return Outcome(item.source, "kept", message, len(poses), [item.sequence, *marks])
+        return Outcome(item.source, "kept", "its files already exist", len(poses), [item.sequence, *marks])
     image = _read(item.source, options) if any(item.drawings[file].for_eyes for file in todo) else None
     _draw(item, todo, image, poses, options)
     again = ", ".join(file.name for file in todo)
@@ -306,28 +309,23 @@ def _write(entry: _Pending, poses: Poses, options: PictureOptions) -> Outcome:
         origin.refuse_other(meanwhile.meta, item.sequence)
     poses = poses.with_meta(source=item.source.name, origin=origin.as_meta())
     poses.save(item.sequence)
-    drawable = poses.keypoint_set in DRAWABLE
-    drawings = list(item.drawings) if drawable else []
-    _draw(item, drawings, entry.image, poses, options)
+    _draw(item, list(item.drawings), entry.image, poses, options)
     if options.overwrite:
         remove_stale(item.sequence, item.name)
-    message = describe(poses, options.threshold if drawable else None)
-    message += "" if drawable else f"; {_no_drawing(poses)}"
-    return Outcome(item.source, "done", message, len(poses), [item.sequence, *drawings])
-
-
-def _no_drawing(poses: Poses) -> str:
-    return f"no pose map and no OpenPose JSON: OpenPose has no points for {poses.keypoint_set!r}"
+    message = describe(poses, options.threshold)
+    return Outcome(item.source, "done", message, len(poses), [item.sequence, *item.drawings])
 
 
 def _draw(item: _Item, files: Sequence[Path], image: np.ndarray | None, poses: Poses, options: PictureOptions) -> None:
     """Write some of the files that are made from the saved poses; `image` is for those for eyes."""
     marks = {file: mark_text(mark) for file, mark in _marks(item, options).items()} if files else {}
     for file in files:
-        if item.drawings[file] == KEYPOINTS:
+        if item.drawings[file] != KEYPOINTS:
+            write_png(file, _picture(item.drawings[file], image, poses, options), {MARK: marks[file]})
+        elif poses.keypoint_set in DRAWABLE:
             write_openpose_json(file, poses, options.threshold, options.json_scores, mark=marks[file])
         else:
-            write_png(file, _picture(item.drawings[file], image, poses, options), {MARK: marks[file]})
+            write_coco_picture(file, poses, item.source.name, options.threshold, mark=marks[file])
 
 
 def _picture(output: Output, image: np.ndarray | None, poses: Poses, options: PictureOptions) -> np.ndarray:

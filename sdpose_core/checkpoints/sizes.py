@@ -20,8 +20,10 @@ from ..version import __version__
 from . import names as keys
 
 FORMAT = "sdpose-annotator"
-FORMAT_VERSION = 1
-SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", "flip_pairs")
+FORMAT_VERSION = 2
+"""2 is written only for a custom keypoint set with names, which version 1 did not have."""
+OF_KEYPOINTS = ("flip_pairs", "keypoint_names", "links", "sigmas")
+SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", *OF_KEYPOINTS)
 """Stored settings, besides the sizes of U-Net and VAE."""
 
 HEAD_DIM = 64
@@ -50,7 +52,7 @@ def metadata_of(config: SDPoseConfig) -> dict[str, str]:
     """The inverse of `settings_of_metadata`: safetensors metadata is text."""
     return {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(FORMAT_VERSION if config.keypoint_names else 1),
         "library_version": __version__,
         "keypoint_set": config.keypoint_set,
         "feature_levels": ",".join(config.feature_levels),
@@ -89,7 +91,7 @@ def config_of(
     count, width = shapes["head.final_layer.weight"][:2]
     stored = {_OTHER_WORDS.get(name, name): value for name, value in settings.items() if value is not None}
     if keypoint_set is not None:
-        stored.pop("flip_pairs", None)  # of the stored set
+        stored = {name: value for name, value in stored.items() if name not in OF_KEYPOINTS}  # of the stored set
     levels = feature_level or stored.get("feature_levels") or _level_from_shapes(shapes, unet, width, path)
     set_name = keypoint_set or stored.get("keypoint_set") or _set_of_count(count)
     values = {

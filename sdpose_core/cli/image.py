@@ -69,7 +69,9 @@ def add_parser(commands: Any) -> None:
     add_presence_arguments(sub)
     add_drawing_arguments(sub)
     group = sub.add_argument_group("reading and writing")
-    group.add_argument("--json-scores", action="store_true", help="write raw scores to the JSON, not 1.0 and 0.0")
+    group.add_argument(
+        "--json-scores", action="store_true", help="write raw scores to the OpenPose JSON, not 1.0 and 0.0"
+    )
     group.add_argument("--max-pixels", type=count, metavar="N", help="refuse pictures with more pixels")
     group.add_argument(
         "--alpha-color", type=color, metavar="R,G,B", help="color behind transparent pictures (default: white)"

@@ -13,7 +13,7 @@ from ..boxes import xywh_to_xyxy
 from ..errors import InputError
 from ..pose_values import MAX_COORDINATE, check_people
 from .annotations import Coco
-from .categories import OBJECTS, names_by_id, people_ids, used_categories
+from .categories import OBJECTS, names_by_id, people_ids, posed_ids, used_categories
 from .people import are_shares
 from .values import Id, as_written, is_coordinate, is_number, read_flag, read_id, read_number
 
@@ -82,14 +82,17 @@ class _Entry:
 def read_boxes(content: Any, where: str) -> BoxRows:
     """The boxes of people in parsed JSON of one of the `FORMATS`, or of detectors' predictions with "bboxes".
 
-    Crowds and other categories are left out. `where` is the file, for errors. Raises `InputError` for another format,
-    values that are not numbers, or categories of which none can be told to be people.
+    Crowds and other categories are left out. In a COCO file without people, these are the categories that name
+    keypoints: animals and things with a keypoint set of their own. `where` is the file, for errors. Raises `InputError`
+    for another format, values that are not numbers, or categories of which none can be told to be people.
     """
     found = BoxRows()
     names: dict[Id, str] = {}
+    posed: set[Id] = set()
     content = _unwrapped(content)
     if isinstance(content, Mapping) and isinstance(content.get("annotations"), list):
-        names = names_by_id(used_categories(content, where))
+        categories = used_categories(content, where)
+        names, posed = names_by_id(categories), posed_ids(categories)
         entries = _annotated(content, found, where)
     elif isinstance(content, Mapping) and isinstance(content.get("bboxes"), list):
         found.single = True
@@ -104,7 +107,7 @@ def read_boxes(content: Any, where: str) -> BoxRows:
         entries = _plain(content, None, f"{where}, the list")
     else:
         raise InputError(f"{where}: found {type(content).__name__}, expected {FORMATS}")
-    _keep_people(list(entries), names, found, where)
+    _keep_people(list(entries), names, posed, found, where)
     return found
 
 
@@ -115,11 +118,11 @@ def _unwrapped(content: Any) -> Any:
     return rows if rows and all(isinstance(row, Mapping) and _picture(row) is not None for row in rows) else content
 
 
-def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], found: BoxRows, where: str) -> None:
-    """Add the boxes of people to `found`, and what was left out to its notes."""
+def _keep_people(entries: Sequence[_Entry], names: dict[Id, str], posed: set[Id], found: BoxRows, where: str) -> None:
+    """Add the boxes of people to `found`, or of what else has keypoints, and what was left out to its notes."""
     categories = {each.category for each in entries if each.category is not None}
     names = {**names, **{each: each for each in categories if isinstance(each, str)}}
-    people, guess = people_ids(categories, names, where)
+    people, guess = (posed, None) if posed else people_ids(categories, names, where)
     others = [each.category for each in entries if each.category not in (None, *people)]
     left = Counter(names.get(category, str(category)) for category in others if category is not None)
     crowds = sum(each.crowd for each in entries)

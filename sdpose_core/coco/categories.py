@@ -100,6 +100,13 @@ def people_ids(found: Collection[Id], names: Mapping[Id, str], where: str) -> tu
     )
 
 
+def posed_ids(categories: Sequence[Mapping[str, Any]]) -> set[Id]:
+    """Ids of the categories with names of keypoints, if none of all categories is people; otherwise none."""
+    if any(is_person(name) for name in names_by_id(categories).values()):
+        return set()
+    return set(names_by_id([each for each in categories if each.get("keypoints")]))
+
+
 def keypoint_categories(
     categories: Sequence[Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]], keypoint_set: KeypointSet
 ) -> set[Id] | None:

@@ -6,7 +6,7 @@ Everything is drawn at the requested size, with widths for that size: nothing is
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,13 @@ import numpy as np
 from ..dependencies import opencv
 from ..errors import InputError
 from ..images import check_pixels
-from ..openpose.order import OpenPosePerson, people
+from ..openpose.order import DRAWABLE, OpenPosePerson, people, seen_points
 from ..poses import Poses
 from ..skeletons import PARTS
 from .canvas import place
+from .coloring import OPENPOSE, Coloring, coloring_of
 from .renderer import DrawnPerson, Renderer
-from .styles import MAX_LINE_WIDTH, Canvas, Color, Style, check_style
+from .styles import MAX_LINE_WIDTH, Canvas, Color, Style, check_style, check_style_of
 
 COMPARED_SIDE = 1280
 """Pixels: the longest side of a panel of a comparison. Three of them are to fit on a screen and into a decoder."""
@@ -38,20 +39,27 @@ def draw_poses(
     """The pose map of one picture: RGB uint8 (h, w, 3).
 
     Args:
-        poses: coco_17 or coco_wholebody_133, in pixels of the source picture.
-        style: a name of `STYLES`.
+        poses: in pixels of the source picture; those of a custom keypoint set are drawn by `coloring_of`.
+        style: a name of `STYLES`; of a custom set only the default.
         size: (w, h) of the pose map; keypoints are scaled to it. None: the source picture's.
-        parts: of `PARTS`; None draws everything that the style has, an empty collection nothing.
+        parts: of `PARTS`; None draws everything that the style has, an empty collection nothing. A custom set is all
+            "body".
         threshold: points with a lower score are absent.
         background: None for black, a color (r, g, b), or a uint8 picture (h, w, 3) of the pose map's size.
         line_width: half width of a limb in pixels of the pose map; joints, hands and face follow in proportion. None:
             by the style: most have 4 at a short side of 512, and grow with the pose map (see `styles.py`).
 
-    Raises `InputError` for an unknown style, part or keypoint set, a background of the wrong shape, or a line width
-    that is not positive.
+    Raises `InputError` for a style that is unknown or does not fit, an unknown part, a background of the wrong shape,
+    or a line width that is not positive.
     """
-    look = _Look.of(style, parts, line_width)
-    return _draw(people(poses, threshold), poses.size, size, background, look, poses.keypoint_set == "coco_17")
+    look, known = _Look.of(style, parts, line_width), poses.keypoint_set in DRAWABLE
+    check_style_of(style, poses.keypoint_set)
+    if known:
+        drawn = [person.parts() for person in people(poses, threshold)]
+    else:
+        drawn = [{"body": points} for points in seen_points(poses, threshold)]
+    coloring = OPENPOSE if known else coloring_of(poses.skeleton)
+    return _draw(drawn, poses.size, size, background, look, poses.keypoint_set == "coco_17", coloring)
 
 
 def draw_people(
@@ -66,7 +74,8 @@ def draw_people(
 ) -> np.ndarray:
     """As `draw_poses`, for people in OpenPose's order, in pixels of a canvas of `canvas_size` (w, h)."""
     body_only = all(person.has_only_body() for person in people)
-    return _draw(people, canvas_size, size, background, _Look.of(style, parts, line_width), body_only)
+    drawn = [person.parts() for person in people]
+    return _draw(drawn, canvas_size, size, background, _Look.of(style, parts, line_width), body_only)
 
 
 def overlay(
@@ -144,12 +153,13 @@ class _Look:
 
 
 def _draw(
-    people: Sequence[OpenPosePerson],
+    people: Sequence[Mapping[str, np.ndarray]],
     canvas_size: tuple[int, int],
     size: tuple[int, int] | None,
     background: Color | np.ndarray | None,
     look: _Look,
     body_only: bool,
+    coloring: Coloring = OPENPOSE,
 ) -> np.ndarray:
     cv2 = opencv()
 
@@ -161,14 +171,14 @@ def _draw(
     check_pixels((canvas.w, canvas.h), "the pose map")
     scale = (canvas.w / canvas_size[0], canvas.h / canvas_size[1])
     if figures.one_person and people:
-        people = [max(people, key=lambda person: person.body[:, 2].mean())]
+        people = [max(people, key=lambda person: person["body"][:, 2].mean())]
     drawn = [DrawnPerson.of(person, scale) for person in people]
     widths = figures.scale(canvas, look.line_width and look.line_width * enlarged)
     if enlarged == 1:
-        Renderer(pixels, canvas, figures, look.parts, widths).draw(drawn)
+        Renderer(pixels, canvas, figures, look.parts, widths, coloring).draw(drawn)
         return pixels
     large = np.zeros((canvas.h, canvas.w, 3), np.uint8)
-    Renderer(large, canvas, figures, look.parts, widths).draw(drawn)
+    Renderer(large, canvas, figures, look.parts, widths, coloring).draw(drawn)
     pose_map = cv2.resize(large, size)
     return np.where(pose_map.any(axis=2, keepdims=True), pose_map, pixels)
 

@@ -1,6 +1,6 @@
 """The renderer of pose maps: draws people on a canvas in a style.
 
-Limbs are filled ellipses in OpenPose's colors, fingers are lines, joints and face points are dots.
+Limbs are filled ellipses in the colors of a `Coloring`, fingers are lines, joints and face points are dots.
 Written by hand because ControlNets expect the exact pixels of their training maps, style by style.
 """
 
@@ -8,29 +8,15 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..dependencies import opencv
-from ..openpose.order import OPENPOSE_18_NAMES, OpenPosePerson
-from ..skeletons import HEAD
+from ..openpose.order import OPENPOSE_18_NAMES
+from .coloring import COLORS, OPENPOSE, Coloring
 from .styles import Canvas, Color, Style
-
-STICKS: tuple[tuple[int, int], ...] = (
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
-    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
-)  # fmt: skip
-"""Limbs between points of `OPENPOSE_18_NAMES`, in drawing order."""
-
-HEAD_POINTS = frozenset(OPENPOSE_18_NAMES.index(name) for name in HEAD)
-
-COLORS: tuple[Color, ...] = (
-    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
-    (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255),
-    (255, 0, 255), (255, 0, 170), (255, 0, 85),
-)  # fmt: skip
 
 FINGERS: tuple[tuple[int, int], ...] = tuple(
     (0 if joint == first else joint - 1, joint) for first in (1, 5, 9, 13, 17) for joint in range(first, first + 4)
@@ -46,6 +32,9 @@ CLIP_AT = 2.0**20
 """Pixels. Coordinates are clipped to this: OpenCV is slow with large ones and fails beyond 32 bits."""
 
 
+_NONE = np.zeros((0, 3))
+
+
 @dataclass(frozen=True)
 class DrawnPerson:
     """One person: rows of x, y, score in pixels of the canvas; float64, so that scaling does not change truncation."""
@@ -56,10 +45,12 @@ class DrawnPerson:
     hands: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, person: OpenPosePerson, scale: tuple[float, float]) -> DrawnPerson:
-        scaled = {name: points * np.array([*scale, 1.0]) for name, points in person.parts().items()}
+    def of(cls, parts: Mapping[str, np.ndarray], scale: tuple[float, float]) -> DrawnPerson:
+        """A person of the parts of an `OpenPosePerson`, or of a "body" (K, 3) alone."""
+        scaled = {name: points * np.array([*scale, 1.0]) for name, points in parts.items()}
         part = {name: points.clip(-CLIP_AT, CLIP_AT) for name, points in scaled.items()}
-        return cls(part["body"], part["feet"], part["face"][:68], (part["left_hand"], part["right_hand"]))
+        feet, face, left, right = (part.get(name, _NONE) for name in ("feet", "face", "left_hand", "right_hand"))
+        return cls(part["body"], feet, face[:68], (left, right))
 
     def toes(self) -> list[np.ndarray]:
         """Midpoints of big and small toe, left and right, with the lower score."""
@@ -76,6 +67,7 @@ class Renderer:
     style: Style
     parts: frozenset[str]
     scale: float = 1.0
+    coloring: Coloring = OPENPOSE
 
     def draw(self, people: Sequence[DrawnPerson]) -> None:
         layers = (self._limbs, self._joints, self._hands, self._face)
@@ -88,10 +80,10 @@ class Renderer:
                     layer([person])
 
     def _limbs(self, people: Sequence[DrawnPerson]) -> None:
-        for i, (start, end) in enumerate(STICKS):
+        for (start, end), color in zip(self.coloring.limbs, self.coloring.limb_colors, strict=True):
             if self._shows(start, end):
                 for person in people:
-                    self._limb(person.body[start], person.body[end], COLORS[i])
+                    self._limb(person.body[start], person.body[end], color)
         if self.style.feet == "toes" and "feet" in self.parts:
             for side, color in enumerate((COLORS[17], self.style.toe_colors[0])):
                 for person in people:
@@ -111,7 +103,7 @@ class Renderer:
 
     def _shows(self, *joints: int) -> bool:
         """Whether these body joints are drawn; a limb belongs to the head if one of its ends does."""
-        return ("head" if HEAD_POINTS.intersection(joints) else "body") in self.parts
+        return ("head" if self.coloring.head.intersection(joints) else "body") in self.parts
 
     def _limb(self, start: np.ndarray, end: np.ndarray, color: Color) -> None:
         cv2 = opencv()
@@ -130,7 +122,7 @@ class Renderer:
 
     def _joints(self, people: Sequence[DrawnPerson]) -> None:
         radius = self._scaled(self.style.joint(self.canvas, 0))
-        for i, color in enumerate(COLORS):
+        for i, color in enumerate(self.coloring.point_colors):
             if self._shows(i):
                 for person in people:
                     self._dot(person.body[i], radius, color)
@@ -154,6 +146,8 @@ class Renderer:
                 self._hand(person.hands[side])
 
     def _hand(self, hand: np.ndarray) -> None:
+        if not len(hand):
+            return
         for (start, end), color in zip(FINGERS, FINGER_COLORS, strict=True):
             self._finger(hand[start], hand[end], color)
         radius = self._scaled(self.style.hand_dot(self.canvas, 0))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ..errors import InputError, did_you_mean
+from ..skeletons import KEYPOINT_SETS
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,24 @@ STYLES: Mapping[str, Style] = MappingProxyType(
 """Name -> style. `animate_anyone` is an alias of `dwpose`."""
 
 
+DEFAULT_STYLE = "controlnet"
+
+
 def check_style(name: str) -> Style:
     """The style called `name`. Raises `InputError` with the closest and all known names."""
     if name in STYLES:
         return STYLES[name]
     hint = did_you_mean(name, STYLES)
     raise InputError(f"style {name!r} is not known: {hint}{hint and ' '}known styles: {', '.join(STYLES)}")
+
+
+def check_style_of(name: str, keypoint_set: str) -> Style:
+    """The style called `name`, for this keypoint set. Raises `InputError` for a style that is not known, or one of
+    another project with a custom set: these projects draw OpenPose's points."""
+    style = check_style(name)
+    if keypoint_set not in KEYPOINT_SETS and name != DEFAULT_STYLE:
+        raise InputError(
+            f"style {name!r} draws OpenPose's points, which {keypoint_set!r} does not have: leave it at "
+            f"{DEFAULT_STYLE!r}, in which a custom keypoint set gets colors of its own"
+        )
+    return style

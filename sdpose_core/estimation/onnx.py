@@ -104,7 +104,7 @@ class OnnxEstimator(PoseEstimator):
     @property
     def notes(self) -> list[str]:
         """The backend, and a line for each provider that was tried and did not start."""
-        return [self.model.backend, *self.model.notes]
+        return [self.model.backend, *self.model.notes, *super().notes]
 
     def meta(self) -> dict[str, Any]:
         """As `PoseEstimator.meta`, with onnxruntime's device."""

@@ -13,6 +13,7 @@ from ..codec.heatmaps import damage_in, decode_to_tensor, with_damage
 from ..codec.transfers import Download, upload
 from ..errors import InputError, NotFiniteError, SDPoseError
 from ..poses import Poses
+from ..skeletons import KEYPOINT_SETS, described
 from ..version import __version__
 from .crop_jobs import (
     BATCH_SIZE_OF_DEVICE,
@@ -30,9 +31,20 @@ from .stage_times import MODEL, StageTimes
 if TYPE_CHECKING:
     import torch
 
+    from ..model.config import SDPoseConfig
     from ..model.network import SDPose
 
 log = logging.getLogger(__name__)
+
+NUMBERED = (
+    "the weights do not name their keypoints: they are numbered and drawn without limbs (the file that training wrote "
+    "has names and links)"
+)
+
+
+def notes_of(config: SDPoseConfig) -> list[str]:
+    """What readers of the results should know about a model: that its points have no names."""
+    return [] if config.keypoint_names or config.keypoint_set in KEYPOINT_SETS else [NUMBERED]
 
 
 class PoseEstimator:
@@ -78,7 +90,7 @@ class PoseEstimator:
     @property
     def notes(self) -> list[str]:
         """See `Estimator.notes`."""
-        return []
+        return notes_of(self.model.config)
 
     @property
     def keypoint_set(self) -> str:
@@ -237,6 +249,7 @@ class PoseEstimator:
                 "input_size": list(config.input_size),
                 **({"approximations": approximations} if approximations else {}),
             },
+            **described(config.skeleton),
         }
 
     def _vae_dtype(self) -> dict[str, str]:

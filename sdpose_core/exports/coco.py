@@ -14,15 +14,12 @@ from ..errors import InputError, counted
 from ..files import atomic_write
 from ..images import IMAGE_SUFFIXES
 from ..poses import Poses
-from ..skeletons import KEYPOINT_SETS, KeypointSet
-from .coco_entries import part_fields, person_category, point_rows, xywh
+from .coco_entries import category, labeled_people, part_fields, point_rows, xywh
 from .profile import ExportJob, ExportProfile
 from .streams import write_list
 
 
 def write(job: ExportJob) -> None:
-    if job.sequence.keypoint_set not in KEYPOINT_SETS:
-        raise InputError(f"coco: expected coco_17 or coco_wholebody_133, got {job.sequence.keypoint_set!r}")
     job.add(job.out / f"{job.name}_results.json", lambda path: write_results(path, job))
     job.add(job.out / f"{job.name}_annotations.json", lambda path: write_annotations(path, job))
     if job.video is not None:
@@ -64,7 +61,7 @@ def _reporting(read: Callable[[int], np.ndarray], job: ExportJob, count: int) ->
 
 def write_results(path: Path, job: ExportJob) -> None:
     """A list of {image_id, category_id, keypoints, score, ...} with raw scores."""
-    points = KEYPOINT_SETS[job.sequence.keypoint_set]
+    points = job.sequence.skeleton
     entries = (
         {"image_id": image, "category_id": 1, "score": score, "bbox": xywh(box), **part_fields(points, rows)}
         for image, poses in _frames(job)
@@ -79,13 +76,12 @@ def write_annotations(path: Path, job: ExportJob) -> None:
 
     Pictures have their names if the sequence knows them, see `_file_names`.
     """
-    points = KEYPOINT_SETS[job.sequence.keypoint_set]
     names = zip(_image_ids(job).tolist(), _file_names(job), strict=True)
     with atomic_write(path, "w") as handle:
-        handle.write('{"categories": ' + json.dumps([person_category(points)]) + ', "images": ')
+        handle.write('{"categories": ' + json.dumps([category(job.sequence.skeleton)]) + ', "images": ')
         write_list(handle, (_image(image, name, job.size) for image, name in names))
         handle.write(', "annotations": ')
-        write_list(handle, _annotations(job, points))
+        write_list(handle, _annotations(job))
         handle.write("}\n")
 
 
@@ -93,20 +89,12 @@ def _image(image: int, name: str, size: tuple[int, int]) -> dict[str, Any]:
     return {"id": image, "file_name": name, "width": size[0], "height": size[1], "frame_index": image}
 
 
-def _annotations(job: ExportJob, points: KeypointSet) -> Iterator[dict[str, Any]]:
+def _annotations(job: ExportJob) -> Iterator[dict[str, Any]]:
     number = 0
     for image, poses in _frames(job):
-        assert poses.track_ids is not None
-        for rows, box, track in zip(point_rows(poses), poses.boxes, poses.track_ids, strict=True):
+        for person in labeled_people(poses, job.min_score(poses)):
             number += 1  # COCO's evaluation ignores the id 0
-            rows = np.where(rows[:, 2:] >= job.min_score(poses), rows, 0)
-            rows[:, 2] = np.where(rows[:, 2] > 0, 2, 0)
-            x, y, w, h = xywh(box)
-            yield {
-                "id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "bbox": [x, y, w, h], "area": w * h,
-                "num_keypoints": int((rows[:17, 2] > 0).sum()), "track_id": int(track),
-                **part_fields(points, rows, valid=True),
-            }  # fmt: skip
+            yield {"id": number, "image_id": image, **person}
 
 
 def _image_ids(job: ExportJob) -> np.ndarray:
@@ -139,4 +127,5 @@ PROFILE = ExportProfile(
     tool="COCO",
     files="NAME_results.json, NAME_annotations.json; with --video images/ and annotations/, for training",
     write=write,
+    any_points=True,
 )

@@ -51,6 +51,7 @@ class ExportProfile:
         frame_rate: frames per second; None: the source's.
         codec: of the pose video, see `video.writer.CODECS`.
         reference: what is needed of the character: "poses", "picture", or "" for nothing.
+        any_points: takes custom keypoint sets; other tools need the points of OpenPose.
     """
 
     tool: str
@@ -71,6 +72,7 @@ class ExportProfile:
     frame_rate: Fraction | None = None
     codec: str = "lossless"
     reference: str = ""
+    any_points: bool = False
 
     def canvas_size(self, source: tuple[int, int]) -> tuple[int, int]:
         """(w, h) of the canvas for a picture of `source` (w, h)."""

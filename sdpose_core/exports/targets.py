@@ -17,6 +17,7 @@ from ..names import file_inside, output_name
 from ..poses import USUAL_RATE, Poses, PoseSequence
 from ..sequences.people import parse_person, select_people
 from ..sequences.selection import select_person
+from ..skeletons import KEYPOINT_SETS
 from ..times import clock_of, has_times, rate_of
 from . import animate_anyone, coco, mimicmotion, musepose, openpose, pose_video, unianimate, wan
 from .profile import ExportJob, ExportOptions, ExportProfile, ExportResult, OnProgress
@@ -83,6 +84,11 @@ def export(
     result = ExportResult()
     if not len(sequence):
         raise InputError("the pose sequence has no frames")
+    if not profile.any_points and sequence.keypoint_set not in KEYPOINT_SETS:
+        raise InputError(
+            f"{target} needs the points of coco_17 or coco_wholebody_133, these are of {sequence.keypoint_set!r}: "
+            "export them to coco, or draw them with `sdpose draw`"
+        )
     selected = _people(sequence, profile, options, result)
     if options.frames == EDITED:
         timeline, frame_rate = _edited(selected, target, options), rate_of(selected) or USUAL_RATE

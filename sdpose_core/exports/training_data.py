@@ -23,10 +23,9 @@ from ..names import file_inside, path_inside
 from ..poses import PoseSequence
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.doubts import DOUBTFUL
-from ..skeletons import KEYPOINT_SETS
 from ..stated import list_in, mapping_in
 from ..texts import read_json
-from .coco_entries import part_fields, person_category, point_rows, xywh
+from .coco_entries import category, labeled_person, point_rows, xywh
 
 if TYPE_CHECKING:
     from ..video.frames import Frame
@@ -110,8 +109,6 @@ def _picture_files(sequence: PoseSequence, frames: Sequence[int], out: Path, nam
         raise InputError("no frames: correct some by hand, or choose frames")
     if not 0 <= frames[0] <= frames[-1] < len(sequence):
         raise InputError(f"frame {frames[0] if frames[0] < 0 else frames[-1]}: expected 0 to {len(sequence) - 1}")
-    if sequence.keypoint_set not in KEYPOINT_SETS:
-        raise InputError(f"training data of {sequence.keypoint_set!r}: expected {' or '.join(KEYPOINT_SETS)}")
     file_inside(out, name, "the name of the clip")
     return {t: out / "images" / f"{name}_{int(sequence.frame_index[t]):06d}.png" for t in frames}
 
@@ -143,7 +140,7 @@ def _people(
     sequence: PoseSequence, t: int, threshold: float, right: Collection[tuple[int, int]]
 ) -> list[dict[str, Any]]:
     """The annotations of a frame, without ids."""
-    points, poses = KEYPOINT_SETS[sequence.keypoint_set], sequence.frame(t)
+    points, poses = sequence.skeleton, sequence.frame(t)
     seen = sequence.track_ids[t] >= 0
     edited = np.zeros(poses.scores.shape, bool) if sequence.edited is None else sequence.edited[t, seen]
     doubtful = np.zeros(poses.scores.shape, bool)
@@ -155,14 +152,10 @@ def _people(
     labeled = (rows[..., 2] > 0) & (edited | (there & ~doubtful))
     rows = np.where(labeled[..., None], rows, 0)
     rows[..., 2] = 2 * labeled
-    result = []
-    for person, box, track in zip(rows, poses.boxes, poses.track_ids.tolist(), strict=True):
-        x, y, w, h = xywh(_around(box[:4], person))
-        result.append({
-            "category_id": 1, "iscrowd": 0, "bbox": [x, y, w, h], "area": round(w * h, 3), "track_id": track,
-            "num_keypoints": int((person[:17, 2] > 0).sum()), **part_fields(points, person, valid=True),
-        })  # fmt: skip
-    return result
+    return [
+        labeled_person(points, person, xywh(_around(box[:4], person)), track)
+        for person, box, track in zip(rows, poses.boxes, poses.track_ids.tolist(), strict=True)
+    ]
 
 
 def _is_labeled(annotation: Mapping[str, Any]) -> bool:
@@ -205,8 +198,7 @@ def _merged(
     clips = {clip: source for clip, source in before.get("info", {}).get("clips", {}).items() if clip != name}
     info = {"description": _WORD, _KEY: _VERSION, "keypoint_set": sequence.keypoint_set}
     info["clips"] = dict(sorted({**clips, name: _source_of(sequence)}.items()))
-    category = person_category(KEYPOINT_SETS[sequence.keypoint_set])
-    return {"info": info, "categories": [category], "images": images, "annotations": annotations}
+    return {"info": info, "categories": [category(sequence.skeleton)], "images": images, "annotations": annotations}
 
 
 def _source_of(sequence: PoseSequence) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..errors import InputError, did_you_mean
+from ..errors import InputError, counted, did_you_mean
 from ..pose_values import MAX_NAME
-from ..skeletons import KEYPOINT_SETS
+from ..skeletons import KEYPOINT_SETS, KeypointSet, custom_set, numbered
 
 FEATURE_LEVELS = ("F1", "F2", "F3", "F4")
 """F1 is the last up-block (finest), F4 the first (paper, section 4: decoder features)."""
@@ -148,6 +148,8 @@ class SDPoseConfig:
         timestep: fixed (the paper's t = 1000 of 1..1000 is 999 of 0..999).
         flip_pairs: (left, right) channels that swap in a mirrored picture. None: those of the known keypoint set. A
             custom set needs its own (or () for none) for a flip test.
+        keypoint_names, links, sigmas: of a custom set, see `KeypointSet`; () where they are not known, as in weights
+            of other tools.
     """
 
     keypoint_set: str = "coco_17"
@@ -157,6 +159,9 @@ class SDPoseConfig:
     heatmap_sigma: float = 6.0
     timestep: int = 999
     flip_pairs: tuple[tuple[int, int], ...] | None = None
+    keypoint_names: tuple[str, ...] = ()
+    links: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] = ()
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
 
@@ -193,6 +198,20 @@ class SDPoseConfig:
         flipped = [i for pair in pairs for i in pair]
         if any(type(i) is not int or not 0 <= i < count for i in flipped) or len(set(flipped)) != len(flipped):
             raise InputError(f"flip pairs: expected each of 0..{count - 1} at most once, got {flipped!r:.60}")
+        if (self.keypoint_names or self.links or self.sigmas) and known is None and len(self.skeleton) != count:
+            named = counted(len(self.skeleton), "point")
+            raise InputError(f"keypoint set {name!r}: it names {named}, the model has {count}")
+
+    @property
+    def skeleton(self) -> KeypointSet:
+        """The keypoint set: a known one, a custom one with its names and links, or only numbered points."""
+        name, pairs = self.keypoint_set, self.flip_pairs or ()
+        if name in KEYPOINT_SETS:
+            return KEYPOINT_SETS[name]
+        if not (self.keypoint_names or self.links or self.sigmas):
+            return numbered(name, self.num_keypoints, pairs)
+        values = {"names": self.keypoint_names, "links": self.links, "flip_pairs": pairs, "sigmas": self.sigmas}
+        return custom_set(name, values)
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
@@ -230,11 +249,10 @@ class SDPoseConfig:
         return tuple(partner.get(i, i) for i in range(self.num_keypoints))
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values for JSON or TOML; without the flip pairs if they are None."""
+        """Nested plain values for JSON or TOML; without what is not known of the keypoints."""
         values = asdict(self)
-        if self.flip_pairs is None:
-            del values["flip_pairs"]
-        return values
+        unknown = {"flip_pairs": None, "keypoint_names": (), "links": (), "sigmas": ()}
+        return {name: value for name, value in values.items() if name not in unknown or value != unknown[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SDPoseConfig:

@@ -158,13 +158,16 @@ def present_points(poses: Poses, threshold: float) -> np.ndarray:
             f"keypoint set {poses.keypoint_set!r} has no OpenPose form: expected coco_17 or coco_wholebody_133; "
             "save these poses as .pose.npz instead"
         )
-    count = poses.keypoints.shape[1]
     points = np.zeros((len(poses), 133, 3), np.float32)
-    seen = np.isfinite(poses.keypoints).all(axis=-1) & (poses.scores > 0) & (poses.scores >= threshold)
-    points[:, :count, :2] = poses.keypoints
-    points[:, :count, 2] = poses.scores
-    points[:, :count][~seen] = 0
+    points[:, : poses.keypoints.shape[1]] = seen_points(poses, threshold)
     return points
+
+
+def seen_points(poses: Poses, threshold: float) -> np.ndarray:
+    """(P, K, 3) float32 x, y, score of any keypoint set; absent points (not finite, below the threshold) are 0."""
+    points = np.concatenate([poses.keypoints, poses.scores[..., None]], axis=-1)
+    seen = np.isfinite(poses.keypoints).all(axis=-1) & (poses.scores > 0) & (poses.scores >= threshold)
+    return np.where(seen[..., None], points, 0)
 
 
 def parts_of_whole_body(points: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from ..errors import InputError, did_you_mean
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.distrust import REASONS
 from ..sequences.flips import sides_of
-from ..skeletons import KEYPOINT_SETS
+from ..skeletons import KeypointSet
 from .canvas import CHANGED, FOLLOWS, PLACED, POINT_ARRAYS, SEEN, Canvas, Change
 from .fields import Fields
 from .following import frames_with_the_error
@@ -166,7 +166,7 @@ def _copy(canvas: Canvas, fields: Fields) -> None:
 def _exchange_sides(canvas: Canvas, fields: Fields) -> None:
     """Left becomes right. Points that were seen count as edited; what was distrusted for another reason stays so."""
     frames, slots = canvas.places(*fields.range(), fields.whole("id"))
-    pairs = pairs_of(canvas.opened.keypoint_set, fields.text("part", otherwise="all"))
+    pairs = pairs_of(canvas.opened.skeleton, fields.text("part", otherwise="all"))
     left, right = pairs.T
     both, other = np.concatenate([left, right]), np.concatenate([right, left])
     index, crossed = (frames[:, None], slots[:, None], both), (frames[:, None], slots[:, None], other)
@@ -180,15 +180,14 @@ def _exchange_sides(canvas: Canvas, fields: Fields) -> None:
     canvas.put("distrust_reasons", index, np.where(mended, 0, canvas.distrust_reasons[index]))
 
 
-def pairs_of(keypoint_set: str, part: str) -> np.ndarray:
+def pairs_of(points: KeypointSet, part: str) -> np.ndarray:
     """(G, 2) points (left, right) of "all", "arms" (with hands), "legs" (with feet), "head", "hands" or "feet".
 
     Raises `InputError` for another part, and for a keypoint set without left and right.
     """
-    known = KEYPOINT_SETS.get(keypoint_set)
-    if known is None:
-        raise InputError(f"{keypoint_set!r} has no left and right that are known: expected coco_17 or the whole body")
-    parts = sides_of(known)
+    if not points.flip_pairs:
+        raise InputError(f"{points.name!r} has no pairs of left and right points: nothing to swap")
+    parts = sides_of(points)
     if part not in parts or not len(parts[part]):
         raise InputError(
             f"part {part!r}: expected one of {', '.join(name for name, found in parts.items() if len(found))}"

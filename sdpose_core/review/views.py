@@ -10,7 +10,6 @@ from ..errors import InputError
 from ..sequences.cleaning import drawing_threshold
 from ..sequences.distrust import REASONS
 from ..sequences.doubts import Doubt, person_distrust, worst_people
-from ..skeletons import KEYPOINT_SETS
 from .canvas import PLACED, SEEN, Canvas
 
 MAX_FRAMES = 256
@@ -23,8 +22,7 @@ MAX_CELLS = 1 << 20
 def clip_view(session: Any) -> dict[str, Any]:
     """What the page has to know before it shows anything."""
     canvas, opened = session.canvas, session.canvas.opened
-    known = KEYPOINT_SETS.get(opened.keypoint_set)
-    names = known.names if known else tuple(map(str, range(canvas.point_count)))
+    points = opened.skeleton
     return {
         "name": session.name,
         "source": str(opened.meta.get("source") or ""),
@@ -37,10 +35,10 @@ def clip_view(session: Any) -> dict[str, Any]:
         "names": opened.meta.get("frame_names"),
         "pictures": session.pictures is not None,
         "points": {
-            "names": list(names),
-            "links": [list(link) for link in known.links] if known else [],
-            "flip_pairs": [list(pair) for pair in known.flip_pairs] if known else [],
-            "parts": {part: list(points) for part, points in known.parts.items()} if known else {},
+            "names": list(points.names),
+            "links": [list(link) for link in points.links],
+            "flip_pairs": [list(pair) for pair in points.flip_pairs],
+            "parts": {part: list(indices) for part, indices in points.parts.items()},
         },
         "reasons": list(REASONS),
         "threshold": drawing_threshold(opened.meta, SEEN),

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from custom_sets import PEN, custom_poses
 
 from sdpose_core.errors import InputError
 from sdpose_core.poses import Poses, PoseSequence
+from sdpose_core.skeletons import SKELETON
 
 
 def make_poses(people: int, seed: int = 0, size: tuple[int, int] = (64, 48)) -> Poses:
@@ -162,3 +164,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         make_poses(2).save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["kept.pose.npz"]
+
+
+def test_a_custom_set_travels_with_its_poses(tmp_path: Path) -> None:
+    poses = custom_poses(PEN, [(1, 2), (3, 4), (5, 6), (7, 8)])
+    poses.save(tmp_path / "pen.pose.npz")
+    read = PoseSequence.load(tmp_path / "pen.pose.npz")
+    assert read.skeleton == read.frame(0).skeleton == poses.skeleton == PEN
+    assert Poses.empty((8, 8), "pen_4", poses.meta).skeleton == PEN
+    damaged = replace(poses, meta={SKELETON: {"names": ["a"]}})
+    with pytest.raises(InputError, match="has 1 point, the poses have 4"):
+        damaged.save(tmp_path / "damaged.pose.npz")

@@ -6,10 +6,20 @@ import json
 
 import numpy as np
 import pytest
+from custom_sets import SETS
 from paths import GOLDEN
 
 from sdpose_core.errors import InputError
-from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet, keypoint_set
+from sdpose_core.skeletons import (
+    COCO_17,
+    COCO_WHOLEBODY_133,
+    KEYPOINT_SETS,
+    SKELETON,
+    KeypointSet,
+    described,
+    keypoint_set,
+    skeleton_of,
+)
 
 OFFICIAL = json.loads((GOLDEN / "metainfo.json").read_text())
 TABLES = [("body", COCO_17), ("wholebody", COCO_WHOLEBODY_133), ("humanart", COCO_17)]
@@ -66,3 +76,38 @@ def test_unknown_names_suggest_the_nearest() -> None:
 def test_a_wrong_custom_set_is_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         KeypointSet(**{"name": "custom", "names": ("a", "b"), **change})
+
+
+@pytest.mark.parametrize("points", SETS, ids=lambda points: points.name)
+def test_a_custom_set_survives_its_description(points: KeypointSet) -> None:
+    meta = json.loads(json.dumps({"model": "x", **described(points)}))
+    found = skeleton_of(points.name, len(points), meta)
+    for key in ("name", "names", "links", "flip_pairs", "sigmas"):
+        assert getattr(found, key) == getattr(points, key)
+    assert skeleton_of(points.name, 0, meta) == found  # nobody was seen
+    with pytest.raises(InputError, match=f"has {len(points)} points, the poses have 5"):
+        skeleton_of(points.name, 5, meta)
+
+
+def test_known_sets_need_no_description_and_unknown_ones_are_numbered() -> None:
+    for known in KEYPOINT_SETS.values():
+        assert described(known) == {} and skeleton_of(known.name, len(known), {}) is known
+    assert skeleton_of("mine", 3, {}) == KeypointSet("mine", ("0", "1", "2"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        None, [], "names", {}, {"names": []}, {"names": "abcd"}, {"names": ["a", 2]}, {"names": ["a", "a"]},
+        {"names": ["a", ""]}, {"names": ["a", "b\n"]}, {"names": ["a", "b"], "links": [[0, 2]]},
+        {"names": ["a", "b"], "links": [[0, 1.0]]}, {"names": ["a", "b"], "links": [[0]]},
+        {"names": ["a", "b"], "links": [["a", "b"]]}, {"names": ["a", "b"], "flip_pairs": [[0, True]]},
+        {"names": ["a", "b"], "flip_pairs": [[0, 1], [1, 0]]}, {"names": ["a", "b"], "sigmas": [0.1]},
+        {"names": ["a", "b"], "sigmas": [0.1, 0]}, {"names": ["a", "b"], "sigmas": [0.1, float("nan")]},
+        {"names": ["a", "b"], "sigmas": 0.1}, {"names": ["a", "b"], "links": {}},
+    ],
+)  # fmt: skip
+def test_damaged_descriptions_are_one_line(damage: object) -> None:
+    with pytest.raises(InputError, match="'mine'") as error:
+        skeleton_of("mine", 2, {SKELETON: damage})
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300

@@ -16,8 +16,13 @@ import node_schemas
 import numpy as np
 import pytest
 import torch
+from custom_sets import PEN, custom_poses
 from pack_loading import FAKE_COMFY
 from paths import DATA, ROOT, SUPPORT
+
+from sdpose_core.drawing.pose_maps import draw_poses
+from sdpose_core.poses import PoseSequence
+from sdpose_core.skeletons import described
 
 ASTRONAUT = DATA / "astronaut.png"
 PARTS = dict.fromkeys(("body", "head", "hands", "face", "feet"), True)
@@ -40,6 +45,8 @@ def picture(height: int = 64, width: int = 48, frames: int = 1, channels: int = 
 
 class EchoModel:
     """Stands for a loaded model: finds in each box one person whose points fill its diagonal."""
+
+    keypoint_set = "coco_17"
 
     def __init__(self, poses_type: type, batch: int = 1) -> None:
         self.poses_type, self.batch, self.seen = poses_type, batch, []
@@ -908,3 +915,61 @@ def test_files_are_listed_in_natural_order_without_hidden_ones(
     monkeypatch.setattr(folder_paths, "get_filename_list", lambda _folder: weights)
     names = [name for name in inside("nodes.host.folders").weight_files() if name in weights]
     assert names == ["SDPose.safetensors", "w9.SAFETENSORS", "w10.safetensors"]
+
+
+# --- custom keypoint sets --------------------------------------------------------------------------------------------
+
+
+class PenModel(EchoModel):
+    """Finds a pen of four points, which is not OpenPose's, in each box."""
+
+    keypoint_set = "pen_4"
+
+    def _poses(self, image: np.ndarray, rows: np.ndarray) -> Any:
+        corners = rows[:, [[0, 1], [2, 3], [0, 3], [2, 1]]].reshape(-1, 4, 2)
+        size, meta = (image.shape[1], image.shape[0]), {"model": "pen", **described(PEN)}
+        return self.poses_type(corners, np.ones((len(rows), 4)), rows, size, "pen_4", meta=meta)
+
+
+@pytest.fixture
+def pen(inside: Any, run: Any) -> tuple:
+    """What the annotator gives with such a model: pose_map, keypoints, boxes, info, poses."""
+    model = PenModel(inside("sdpose_core.poses").Poses)
+    return run("", image=picture(frames=2) * 0, model=model, boxes=[[BOX], []])
+
+
+def test_a_custom_set_is_drawn_and_has_no_openpose_points(pen: tuple, run: Any) -> None:
+    pose_map, keypoints, _, info, poses = pen
+    expected = draw_poses(custom_poses(PEN, [(10, 5), (30, 45), (10, 45), (30, 5)], (48, 64)))
+    np.testing.assert_array_equal((pose_map[0].numpy() * 255).round().astype(np.uint8), expected)
+    assert not pose_map[1].any() and info.startswith("1 pose in 2 frames")
+    assert type(keypoints).__name__ == "ExecutionBlocker" and "'pen_4' does not have" in keypoints.message
+    drawn, _ = run("Draw", poses=poses)
+    assert torch.equal(drawn, pose_map)
+    chosen = run("SelectPerson", poses=poses)
+    assert len(chosen[0][0]) == 1 and chosen[1].message == keypoints.message
+    sequence, blocked, _ = run("Track", poses=poses)
+    assert torch.equal(run("Draw", poses=sequence)[0], pose_map) and blocked.message == keypoints.message
+
+
+def test_a_custom_set_is_saved_and_loaded_but_not_as_openpose(
+    pen: tuple, run: Any, nodes: dict, base: Path, input_error: type[Exception]
+) -> None:
+    values = {"poses": pen[4], "filename_prefix": "pens", "threshold": 0.3}
+    (path,) = run("Save", **values, format="pose.npz")
+    assert PoseSequence.load(path).skeleton == PEN
+    for format in ("OpenPose JSON, one file per frame", "OpenPose JSON, one file"):
+        with pytest.raises(input_error, match="'pen_4' has no OpenPose form"):
+            run("Save", **values, format=format)
+    assert [file.name for file in Path(path).parent.iterdir()] == [Path(path).name]
+
+
+def test_a_style_of_openpose_is_refused_for_a_custom_set(
+    inside: Any, run: Any, pen: tuple, input_error: type[Exception]
+) -> None:
+    model = PenModel(inside("sdpose_core.poses").Poses)
+    with pytest.raises(input_error, match="style 'xinsir' draws OpenPose's points"):
+        run("", image=picture(), model=model, boxes=[[BOX]], style="xinsir")
+    assert not model.seen
+    with pytest.raises(input_error, match="style 'xinsir' draws OpenPose's points"):
+        run("Draw", poses=pen[4], style="xinsir")

@@ -12,11 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from custom_sets import HAND, PEN
 from paths import GOLDEN, ROOT, SHARED
 
 from sdpose_core.codec.crops import fix_aspect, make_crop, warp
 from sdpose_core.codec.heatmaps import encode_udp, encode_udp_profiles
 from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.model.config import UNetConfig, VAEConfig
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.annotations import People, read_annotations, read_people
 from sdpose_training.data.augmentation import (
@@ -34,8 +36,9 @@ from sdpose_training.data.keypoint_sets import find_keypoint_set, from_category
 from sdpose_training.data.photometric import distort, hole, occlude
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in, read_picture
 from sdpose_training.data.samples import PeopleSamples, SampleSettings, collate
+from sdpose_training.fit.starting_weights import config_of
 from sdpose_training.options import exit_status
-from sdpose_training.recipe.recipe import AugmentationRecipe
+from sdpose_training.recipe.recipe import AugmentationRecipe, Recipe, Stage
 
 COCO = SHARED / "data" / "coco_samples"
 NOTHING = AugmentationRecipe(
@@ -417,6 +420,13 @@ def test_coco_and_wholebody_files() -> None:
         np.testing.assert_array_equal(whole.keypoints[row, :17], body.keypoints[shared[int(annotation)]])
     sample = PeopleSamples(whole, AugmentationRecipe(), replace(SMALL, input_size=(192, 256), min_visible=8))[(0, 0)]
     assert sample["rows"].shape == (133, 64) and sample["input"].shape == (256, 192, 3)
+
+
+def test_the_weights_of_own_keypoints_carry_the_set() -> None:
+    for points in (PEN, HAND, COCO_17):
+        config = config_of(Recipe(), Stage(epochs=1), points, UNetConfig(), VAEConfig())
+        assert config.skeleton == points
+    assert config.keypoint_names == () and config.flip_pairs is None  # of a known set
 
 
 def test_own_keypoints_from_a_toml_and_from_the_category(tmp_path: Path) -> None:

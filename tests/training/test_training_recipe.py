@@ -13,7 +13,7 @@ import pytest
 from paths import ROOT
 
 from sdpose_core.errors import InputError
-from sdpose_training.data.order import micro_batches, plan_batches
+from sdpose_training.data.order import SampleOrder, micro_batches, plan_batches
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.recipe.recipe import Recipe, Stage, load_recipe, recipe_from
 from sdpose_training.recipe.toml_files import read_toml, to_toml
@@ -122,7 +122,7 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 def _keys(people: int, steps: range, processes: int, micro: int, total: int = 8) -> list[list[tuple[int, int]]]:
     """Per step the samples of all processes, in their order."""
     plan = plan_batches(total, processes, micro)
-    shares = [list(micro_batches(people, 3, 20, steps, plan, p)) for p in range(processes)]
+    shares = [list(micro_batches(SampleOrder(3, (people,)), 20, steps, plan, p)) for p in range(processes)]
     per_step = plan.accumulation
     return [
         [key for share in shares for batch in share[i * per_step : (i + 1) * per_step] for key in batch]

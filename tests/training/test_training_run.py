@@ -585,8 +585,9 @@ def test_the_card_states_the_terms_of_the_data_it_was_given(
     recipe = load_recipe(DEBUG)
     config = starting_model(recipe, COCO_17).model.config
     progress = Progress(7, 0.5, 4, metrics={"AP": 0.4}, metrics_step=6)
+    data_set = SimpleNamespace(annotations="annotations/train.json", source={"info": info})
     write_model_card(
-        tmp_path, recipe, config, origin="random weights", data={"info": info}, progress=progress, commit="0"
+        tmp_path, recipe, config, origin="random weights", data_sets=[data_set], progress=progress, commit="0"
     )
     card = re.sub(" +", " ", (tmp_path / "README.md").read_text())
     assert f"license: {license}\n" in card and words in card
@@ -696,7 +697,7 @@ def test_sizes_that_do_not_fit_together_are_told(change: tuple[str, ...], messag
 def test_stages_follow_each_other() -> None:
     changes = ["--stages.1.epochs", "1.5", "--stages.1.samples", "0", "--optimizer.warmup-steps", "4"]
     recipe = load_recipe(DEBUG, changes)
-    first, second = plan_stages(recipe, people=12, processes=2)
+    first, second = plan_stages(recipe, epoch=12, processes=2)
     assert (first.first_step, first.steps, first.end) == (0, 8, 8)
     assert (second.first_step, second.steps, second.first_sample) == (8, 3, 64)
     rates = [learning_rate(recipe.optimizer, first, step) for step in range(6)]

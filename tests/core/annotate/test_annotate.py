@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from custom_sets import PEN
 from PIL import Image
 from stand_ins import StandInDetector, StandInEstimator
 
@@ -18,9 +19,13 @@ from sdpose_core.annotate.images import FramePeople, annotate_images, fill_empty
 from sdpose_core.annotate.pictures import PictureOptions, annotate_pictures, describe, output_names
 from sdpose_core.detection.box_files import BoxFile
 from sdpose_core.drawing.canvas import place
+from sdpose_core.drawing.pose_maps import draw_poses
 from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.images import read_image
 from sdpose_core.origins import file_identity, read_mark
 from sdpose_core.poses import Poses, PoseSequence
+from sdpose_core.skeletons import described
+from sdpose_training.data.keypoint_sets import from_category
 
 
 class CornerEstimator(StandInEstimator):
@@ -550,21 +555,41 @@ class PenEstimator(CornerEstimator):
     name, keypoint_set = "a pen model", "pen_4"
 
     def _one(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
-        keypoints = np.full((len(boxes), 4, 2), 9.0)
-        size = (image.shape[1], image.shape[0])
-        return Poses(keypoints, np.ones((len(boxes), 4)), boxes, size, "pen_4", meta={"model": self.name})
+        corners = boxes[:, [[0, 1], [2, 3], [0, 3], [2, 1]]].reshape(-1, 4, 2)
+        size, meta = (image.shape[1], image.shape[0]), {"model": self.name, **described(PEN)}
+        return Poses(corners, np.full((len(boxes), 4), (1, 1, 0.2, 1)), boxes, size, "pen_4", meta=meta)
 
 
-def test_own_keypoints_are_written_without_a_pose_map(tmp_path: Path) -> None:
-    source = picture(tmp_path / "a.png")
-    for status in ("done", "kept"):
-        (outcome,) = annotate_pictures(
-            [source], tmp_path / "out", estimator=PenEstimator, detector=FixedDetector,
-            options=PictureOptions(overlay=True), asked={},
-        )  # fmt: skip
-        assert outcome.status == status and "no pose map" in outcome.message and "'pen_4'" in outcome.message
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pose.npz"]
-    assert PoseSequence.load(tmp_path / "out" / "a.pose.npz").frame(0).keypoints.shape == (1, 4, 2)
+def test_own_keypoints_are_drawn_and_written_as_coco(tmp_path: Path) -> None:
+    source, out = picture(tmp_path / "a.png"), tmp_path / "out"
+    [outcome] = run([source], out, PenEstimator(), overlay=True, threshold=0.1)
+    assert (outcome.status, outcome.message) == ("done", "1 person; a pen model")
+    names = ["a.pose.npz", "a_keypoints.json", "a_overlay.png", "a_pose.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    poses = PoseSequence.load(out / "a.pose.npz").frame(0)
+    assert poses.skeleton == PEN
+    np.testing.assert_array_equal(read_image(out / "a_pose.png"), draw_poses(poses, threshold=0.1))
+    content = json.loads((out / "a_keypoints.json").read_text())
+    assert content["images"] == [{"id": 1, "file_name": "a.png", "width": 40, "height": 60}]
+    [category], [person] = content["categories"], content["annotations"]
+    assert "people" not in content and from_category(content["categories"]) == PEN
+    assert (category["name"], category["skeleton"]) == ("pen", [[3, 4], [1, 3], [2, 3]])
+    assert person["keypoints"] == [10, 10, 2, 30, 50, 2, 10, 50, 2, 30, 10, 2]
+    assert (person["bbox"], person["num_keypoints"], person["score"]) == ([10, 10, 20, 40], 4, pytest.approx(0.8))
+    assert person["keypoint_scores"] == pytest.approx([1, 1, 0.2, 1])
+    [outcome] = run([source], out, PenEstimator(), overlay=True, threshold=0.1)
+    assert outcome.status == "kept"
+    [outcome] = run([source], out, PenEstimator(), overlay=True, threshold=0.3)
+    assert "drawn again" in outcome.message
+    [person] = json.loads((out / "a_keypoints.json").read_text())["annotations"]
+    assert person["keypoints"][6:9] == [0, 0, 0] and person["num_keypoints"] == 3
+
+
+def test_a_style_of_openpose_is_refused_before_own_keypoints_are_estimated(tmp_path: Path) -> None:
+    estimator = PenEstimator()
+    with pytest.raises(InputError, match="style 'dwpose'"):
+        run([picture(tmp_path / "a.png")], tmp_path / "out", estimator, style="dwpose")
+    assert not estimator.calls
 
 
 @pytest.mark.parametrize("place", ["sdpose_core.images._rgb_of", "sdpose_core.annotate.pictures.draw_poses"])

@@ -122,6 +122,8 @@ def test_a_header_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
 
 
 UNET, VAE = SMALL.unet, SMALL.vae
+MINE: Table = {"keypoint_set": "mine"}
+NAMES = tuple(map(str, range(17)))
 WRONG_SIZES: list[tuple[Any, Table, str]] = [
     (UNET, {"block_out_channels": (10**9,) * 4}, "from 1 to 8192"),
     (UNET, {"block_out_channels": (16.0, 32, 32, 32)}, "a whole number"),
@@ -146,6 +148,11 @@ WRONG_SIZES: list[tuple[Any, Table, str]] = [
     (SMALL, {"keypoint_set": "a\nb"}, "printable characters"),
     (SMALL, {"flip_pairs": ((0.0, 1),)}, "flip pairs"),
     (SMALL, {"flip_pairs": (0, 1)}, "pairs of keypoints"),
+    (SMALL, {**MINE, "keypoint_names": ("a",)}, "names 1 point, the model has 17"),
+    (SMALL, {**MINE, "keypoint_names": 7}, "names as texts"),
+    (SMALL, {**MINE, "links": ((0, 1),)}, "names as texts"),
+    (SMALL, {**MINE, "keypoint_names": NAMES, "links": ((0, 17),)}, "outside 0..16"),
+    (SMALL, {**MINE, "keypoint_names": NAMES, "sigmas": (0.1,)}, "expected 17 sigmas"),
     (SMALL, {"feature_levels": "F1"}, "feature levels"),
     (SMALL, {"vae": VAEConfig(latent_channels=8)}, "in_channels: expected 8"),
 ]

@@ -268,3 +268,15 @@ def test_text_tracks_keep_their_number_over_the_frames(tmp_path: Path) -> None:
     rows = [{"image_id": i, "bbox": BOX, "track_id": track} for i, track in enumerate(["ann", "bob", "ann"])]
     file = boxes(tmp_path, rows)
     np.testing.assert_array_equal([file.people_of_frame(i)[1] for i in range(3)], [[0], [1], [0]])
+
+
+def test_animals_with_keypoints_count_where_there_are_no_people(tmp_path: Path) -> None:
+    dog = {"id": 18, "name": "dog", "keypoints": ["nose", "tail"]}
+    car, person = {"id": 3, "name": "car"}, {"id": 1, "name": "person", "keypoints": []}
+    images = [{"id": 1, "file_name": "a.png"}]
+    rows = [{"image_id": 1, "category_id": 18, "bbox": BOX}, {"image_id": 1, "category_id": 3, "bbox": BOX}]
+    content = {"images": images, "categories": [dog, car], "annotations": rows}
+    file = boxes(tmp_path, content)
+    assert (found(file), file.notes) == ([XYXY], ["boxes that are not people are left out: 1 of category car"])
+    assert found(boxes(tmp_path, {**content, "categories": [dog, car, person]})) == []
+    assert found(boxes(tmp_path, {**content, "categories": [{**dog, "keypoints": []}, car]})) == []

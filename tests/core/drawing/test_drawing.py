@@ -11,8 +11,8 @@ import pytest
 from golden.make_drawing_hashes import PROJECTS, digest, scenes
 from paths import GOLDEN
 
+from sdpose_core.drawing.coloring import HEAD_POINTS, STICKS
 from sdpose_core.drawing.pose_maps import COMPARED_SIDE, comparison, draw_people, draw_poses, overlay
-from sdpose_core.drawing.renderer import HEAD_POINTS, STICKS
 from sdpose_core.drawing.styles import STYLES, TRAINED_SIDE, Canvas, check_style
 from sdpose_core.errors import InputError
 from sdpose_core.openpose.order import OPENPOSE_18_NAMES, PART_SIZES, OpenPosePerson, people

@@ -12,6 +12,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from custom_sets import PEN
 from paths import GOLDEN
 from safetensors.torch import load_file, save_file
 from tiny import BODY as TINY_BODY
@@ -20,7 +21,9 @@ from tiny import golden_state as tiny_state
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdpose_core.checkpoints.loading import from_state, load_sdpose
+from sdpose_core.checkpoints.sizes import metadata_of, settings_of_metadata
 from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.estimation.sdpose import notes_of
 from sdpose_core.model import cpu_memory as strips
 from sdpose_core.model import head as head_module
 from sdpose_core.model.backbone import POSE, RGB, class_embedding_input
@@ -28,6 +31,7 @@ from sdpose_core.model.config import BODY, FEATURE_LEVELS, UP_BLOCK_OF_LEVEL, WH
 from sdpose_core.model.devices import pick_device, pick_dtype
 from sdpose_core.model.empty_prompt import empty_prompt_embedding
 from sdpose_core.model.network import SDPose
+from sdpose_core.skeletons import KeypointSet
 
 RELEASED_HEAD = {
     "head.deconv_layers.0.weight",
@@ -369,6 +373,20 @@ def test_config_with_flip_pairs_survives_json() -> None:
     assert SDPoseConfig.from_dict(TINY_BODY.to_dict()) == TINY_BODY
     with pytest.raises(InputError, match="flip pairs"):
         dataclasses.replace(config, flip_pairs=((0, 3),))
+
+
+def test_the_names_and_links_of_a_custom_set_survive_metadata(tmp_path: Path) -> None:
+    bare = dataclasses.replace(config_with("F1"), keypoint_set="pen_4", num_keypoints=4, flip_pairs=PEN.flip_pairs)
+    own = dataclasses.replace(bare, keypoint_names=PEN.names, links=PEN.links, sigmas=PEN.sigmas)
+    assert own.skeleton == PEN
+    assert bare.skeleton == KeypointSet("pen_4", ("0", "1", "2", "3"), flip_pairs=PEN.flip_pairs)
+    for config, version in ((own, "2"), (bare, "1"), (TINY_BODY, "1")):
+        metadata = metadata_of(config)
+        assert metadata["format_version"] == version  # earlier versions of the library read what they know
+        settings = settings_of_metadata(metadata, tmp_path)
+        assert SDPoseConfig(num_keypoints=config.num_keypoints, **settings) == config
+    assert "links" not in bare.to_dict() and "keypoint_names" not in TINY_BODY.to_dict()
+    assert (notes_of(own), notes_of(TINY_BODY), len(notes_of(bare))) == ([], [], 1)
 
 
 @pytest.mark.parametrize("config", [TINY_BODY, TINY_WHOLEBODY], ids=lambda config: config.keypoint_set)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from custom_sets import HAND, PEN
 from review_clips import of_person, two_people
 
 from sdpose_core.errors import InputError
@@ -121,17 +122,25 @@ def test_sides_are_exchanged_with_their_scores_for_every_pair_of_a_part():
         for part in ("all", "arms", "legs", "head", "hands", "feet"):
             if part in ("hands", "feet") and len(points) == 17:
                 with pytest.raises(InputError, match="expected one of all"):
-                    pairs_of(points.name, part)
+                    pairs_of(points, part)
                 continue
             canvas = Canvas(given)
             apply(canvas, {"kind": "exchange_sides", "from": 2, "to": 3, "id": 4, "part": part})
             for name in ("keypoints", "scores"):
                 before, after = of_person(given, 4, name), of_person(canvas.result(), 4, name)
                 expected = np.array(before)
-                for left, right in pairs_of(points.name, part):
+                for left, right in pairs_of(points, part):
                     assert points.names[left].replace("left", "right") == points.names[right] or part in ("all", "head")
                     expected[2:4, left], expected[2:4, right] = before[2:4, right], before[2:4, left]
                 np.testing.assert_array_equal(after, expected)
+
+
+def test_sides_of_a_custom_set_are_those_of_its_pairs() -> None:
+    assert pairs_of(PEN, "all").tolist() == [[0, 1]]
+    with pytest.raises(InputError, match="expected one of all"):
+        pairs_of(PEN, "arms")
+    with pytest.raises(InputError, match="'hand_21' has no pairs of left and right points"):
+        pairs_of(HAND, "all")
 
 
 def test_swapped_sides_show_no_point_that_was_hidden_and_stay_distrusted_for_other_reasons():

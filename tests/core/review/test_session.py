@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from custom_sets import PEN, custom_poses
 from review_clips import of_person, two_people
 
 from sdpose_core.cli.main import main
@@ -24,7 +25,7 @@ from sdpose_core.review import applying
 from sdpose_core.review.files import open_review
 from sdpose_core.review.folder import open_folder_review
 from sdpose_core.review.session import ReviewSession
-from sdpose_core.review.views import frames_view, person_distrust, timeline_view, worst_view
+from sdpose_core.review.views import clip_view, frames_view, person_distrust, timeline_view, worst_view
 from sdpose_core.sequences.distrust import with_distrust
 
 EDITS = [
@@ -221,6 +222,15 @@ def test_estimating_again_adds_a_person_or_replaces_points(clip):
     again = open_review(clip)  # without the model
     same_poses(again.result(), expected)
     again.close()
+
+
+def test_the_page_has_the_names_and_links_of_a_custom_set(tmp_path):
+    custom_poses(PEN, [(1, 2), (3, 4), (5, 6), (7, 8)]).save(tmp_path / "pen.pose.npz")
+    session = open_review(tmp_path / "pen.pose.npz")
+    points = clip_view(session)["points"]
+    assert points["names"] == list(PEN.names) and points["flip_pairs"] == [[0, 1]] and points["parts"] == {}
+    assert points["links"] == [[2, 3], [0, 2], [1, 2]]
+    session.close()
 
 
 def test_views_agree_with_the_poses(clip):

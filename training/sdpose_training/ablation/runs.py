@@ -235,10 +235,10 @@ def _figures(run: Run, tests: Sequence[EvaluationSet], weights: Path) -> dict[st
 
 def people_of(recipe: Recipe, test: EvaluationSet) -> People:
     """The people of a test; `InputError` if annotations or pictures are missing, or have another keypoint set."""
-    from sdpose_training.fit.setup import load_people
+    from sdpose_training.fit.data_sets import load_people
 
     data = replace(recipe.data, val_annotations=str(test.annotations.resolve()), val_images=str(test.images.resolve()))
-    return load_people(replace(recipe, data=data), "val")[0]
+    return load_people(data, "val")[0]
 
 
 def _source(test: EvaluationSet) -> dict[str, str]:

@@ -13,11 +13,11 @@ from sdpose_core.coco.categories import is_person, plain_names
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_core.skeletons import keypoint_set as known_keypoint_set
+from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 from sdpose_training.recipe.toml_files import read_toml
 
 log = logging.getLogger(__name__)
 
-FROM_ANNOTATIONS = "annotations"
 _KEYS = ("name", "names", "links", "flip_pairs", "sigmas", "upper_body", "lower_body")
 
 
@@ -46,7 +46,7 @@ def from_category(categories: Sequence[Mapping[str, Any]]) -> KeypointSet:
         raise InputError(f"'categories' of the annotations: expected a list of objects, found {categories!r:.60}")
     with_points = [category for category in categories if category.get("keypoints")]
     if not with_points:
-        raise InputError("the annotation file has no category with keypoint names: name a set in data.keypoint_set")
+        raise InputError("the annotation file has no category with keypoint names: name a set in keypoint_set")
     with_points = [each for each in with_points if is_person(each.get("name"))] or with_points
     category = with_points[0]
     names = category["keypoints"]

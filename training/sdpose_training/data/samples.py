@@ -51,14 +51,19 @@ class SampleSettings:
 class PeopleSamples:
     """Samples by (epoch, index), for torch's DataLoader."""
 
-    def __init__(self, people: People, augmentation: AugmentationRecipe, settings: SampleSettings) -> None:
-        self.people, self.augmentation, self.settings = people, augmentation, settings
+    def __init__(
+        self, people: People | Sequence[People], augmentation: AugmentationRecipe, settings: SampleSettings
+    ) -> None:
+        """`people`: of one keypoint set; those of several data sets are numbered through."""
+        self.data_sets = (people,) if isinstance(people, People) else tuple(people)
+        self.augmentation, self.settings = augmentation, settings
+        self._ends = np.cumsum([len(each) for each in self.data_sets])
 
     def __len__(self) -> int:
-        return len(self.people)
+        return int(self._ends[-1])
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The sample of person `index` in `epoch`, or of another one if that is not usable.
+        """The sample of person `index` in `epoch`, or of another one of the same data set if that is not usable.
 
         Returns:
             "input" and "clean" (with `with_clean`): (H, W, 3) uint8 RGB; "rows" (K, h), "columns" (K, w): factors of
@@ -68,24 +73,27 @@ class PeopleSamples:
         """
         epoch, index = key
         rng = np.random.default_rng((self.settings.seed, epoch, index))
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        people = self.data_sets[number]
+        first = int(self._ends[number]) - len(people)
         problems: list[str] = []
         for _ in range(MAX_TRIES):
             try:
-                sample = self._sample(rng, index)
+                sample = self._sample(rng, people, index - first)
             except InputError as error:
                 problems.append(str(error))
                 sample = None
             if sample is not None:
                 return {**sample, "index": index, "problems": problems}
-            index = int(rng.integers(len(self.people)))
+            index = first + int(rng.integers(len(people)))
         few = f"fewer than {self.settings.min_visible} points in the crop"
         damaged = f"a damaged picture ({'; '.join(problems[-3:]) or 'none'})"
         advice = "check the annotations or lower data.min_visible"
         raise SDPoseError(f"{MAX_TRIES} people in a row had {few} or {damaged}: {advice}")
 
-    def _sample(self, rng: np.random.Generator, index: int) -> dict[str, Any] | None:
+    def _sample(self, rng: np.random.Generator, people: People, index: int) -> dict[str, Any] | None:
         """None if too few points are in the crop, which is checked before the picture is read."""
-        people, settings = self.people, self.settings
+        settings = self.settings
         width = int(people.picture_sizes[index, 0])
         placement = place(people.keypoints[index], people.visibility[index], people.boxes_xyxy[index])
         placement = augment(rng, placement, width, people.keypoint_set, self.augmentation)

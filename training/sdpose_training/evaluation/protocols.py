@@ -19,8 +19,9 @@ from sdpose_core.files import sha256_of
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations, read_people
-from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_set
+from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.data.truth import read_truth
+from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from sdpose_core.estimation.sdpose import PoseEstimator
 from sdpose_core.files import sha256_of
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_training.data.annotations import read_annotations
-from sdpose_training.data.keypoint_sets import FROM_ANNOTATIONS, find_keypoint_set
+from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
 from sdpose_training.evaluation.options import OutputNames, Outputs
 from sdpose_training.evaluation.prediction_run import PARTS, Processes, predict
@@ -35,6 +35,7 @@ from sdpose_training.evaluation.result import result_of, write_result
 from sdpose_training.evaluation.scoring import score
 from sdpose_training.evaluation.worst_gallery import write_gallery
 from sdpose_training.peers.loading import load_peer
+from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 
 log = logging.getLogger("evaluate")
 

@@ -137,7 +137,7 @@ def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
         return 1 << 62
 
 
-def needs_of(recipe: Recipe, keypoints: int, people: int, launch: Launch) -> Needs:
+def needs_of(recipe: Recipe, keypoints: int, people: float, launch: Launch) -> Needs:
     """What a recipe needs for so many keypoints and so many people to train on. Raises as `outline`."""
     stages = plan_stages(recipe, people, launch.processes)
     largest = max(stages, key=_pixels)

@@ -22,13 +22,13 @@ class Budget:
 
     Attributes:
         keypoints: number of them.
-        people: to train on, of all data sets.
+        people: in an epoch, of all data sets.
         out: folder of the run.
     """
 
     recipe: Recipe
     keypoints: int
-    people: int
+    people: float
     stages: Sequence[StagePlan]
     launch: Launch
     room: Room
@@ -46,10 +46,10 @@ class Budget:
 
 def budget_of(recipe: Recipe, basis: Basis, out: Path) -> Budget:
     """The budget of a run in the folder `out`, on this machine."""
-    launch, people = launch_of(basis.accelerator), len(basis.train)
+    launch, people = launch_of(basis.accelerator), basis.order.epoch
     room = room_of(basis.accelerator, launch, out)
     stages = plan_stages(recipe, people, launch.processes)
-    return Budget(recipe, len(basis.train.keypoint_set), people, stages, launch, room, out)
+    return Budget(recipe, len(basis.data_sets[0].people.keypoint_set), people, stages, launch, room, out)
 
 
 def table(budget: Budget) -> str:

@@ -37,8 +37,9 @@ def draw_curves(runs: Sequence[Path], target: Path) -> None:
         above.plot(samples, loss, color=f"C{color}", alpha=0.2, linewidth=0.8)
         above.plot(_means(samples), _means(loss), color=f"C{color}", label=run.resolve().name)
         places = np.interp([line["step"] for line in validations], [line["step"] for line in steps], samples)
-        for name, style in (("AP", "o-"), ("AP50", "o:")):
-            values = [line[name] for line in validations]
+        more = sorted({name for line in validations for name in line if name.startswith("AP/")})
+        for name, style in (("AP", "o-"), ("AP50", "o:"), *((name, "s--") for name in more)):
+            values = [line.get(name, np.nan) for line in validations]
             below.plot(places, values, style, color=f"C{color}", label=f"{run.resolve().name} {name}", markersize=4)
     above.set(yscale="log", ylabel="training loss")
     below.set(xlabel="samples seen", ylabel="validation", ylim=(0, 1))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from sdpose_training.recipe.values import differences
 
 log = logging.getLogger(__name__)
 
-_FREE_TO_CHANGE = ("hardware.", "log.", "checkpoints.", "hub.", "validation.", "data.root", "name")
+_FREE_TO_CHANGE = re.compile(r"hardware\.|log\.|checkpoints\.|hub\.|validation\.|data\.(more\.\d+\.)?root$|name$")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class RunFolder:
         path = self.root / "config.toml"
         changed = differences(recipe_from(read_toml(path)), recipe) if path.exists() else []
         for key in changed:
-            level = logging.INFO if key.startswith(_FREE_TO_CHANGE) else logging.WARNING
+            level = logging.INFO if _FREE_TO_CHANGE.match(key) else logging.WARNING
             log.log(level, "%s: the recipe has a new value for %s", self.root, key)
         with atomic_write(path, "w") as file:
             file.write(to_toml(recipe))

@@ -24,6 +24,7 @@ from sdpose_core.errors import SDPoseError
 from sdpose_core.images import write_png
 from sdpose_core.model.backbone import POSE, RGB
 from sdpose_core.model.devices import DTYPES
+from sdpose_training.data.annotations import People
 from sdpose_training.data.samples import LostWorker
 from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
@@ -212,29 +213,41 @@ class Trainer:
         return due and self.progress.metrics_step != step
 
     def _validate(self) -> None:
-        """AP of the (averaged) weights; each process predicts its share of the people.
+        """AP of the (averaged) weights on each data set with validation people; the best weights are by the main one.
 
         A signal interrupts it without figures; then the next start repeats it.
         """
-        accelerator, people = self.parts.accelerator, self.parts.val
         began = time.perf_counter()
+        metrics: dict[str, float] = {}
+        for number, each in enumerate(self.parts.data_sets):
+            figures = self._measure(each.val) if each.val is not None else {}
+            if figures is None:
+                return
+            metrics |= (
+                {f"{name}/{each.name}": figures[name] for name in ("AP", "OKS") if figures} if number else figures
+            )
+        self.metrics = metrics
+        self.progress.metrics, self.progress.metrics_step = self.metrics, self.progress.step
+        if self.log:
+            seconds, people = time.perf_counter() - began, len(self.parts.val)
+            self.log.write("validation", self.progress.step, **self.metrics, people=people, seconds=seconds)
+        if self.metrics["AP"] > self.progress.best_ap:
+            self.progress.best_ap, self.progress.best_step = self.metrics["AP"], self.progress.step
+            self._save_weights("best")
+
+    def _measure(self, people: People) -> dict[str, float] | None:
+        """COCO's figures; each process predicts its share of the people. None if a signal interrupted it."""
+        accelerator = self.parts.accelerator
         share = range(accelerator.process_index, len(people), accelerator.num_processes)
         with self._for_inference():
             settings = self.recipe.validation
             predicted = predict(self.parts.model, people, share, settings, stop=lambda: self._stop.asked)
             found = gather_object([predicted and (np.asarray(share), *predicted)])
         if None in found:
-            return
+            return None
         order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
         keypoints, scores = (np.concatenate([part[i] for part in found])[order] for i in (1, 2))
-        self.metrics = average_precision(people, keypoints, scores)
-        self.progress.metrics, self.progress.metrics_step = self.metrics, self.progress.step
-        if self.log:
-            seconds = time.perf_counter() - began
-            self.log.write("validation", self.progress.step, **self.metrics, people=len(people), seconds=seconds)
-        if self.metrics["AP"] > self.progress.best_ap:
-            self.progress.best_ap, self.progress.best_step = self.metrics["AP"], self.progress.step
-            self._save_weights("best")
+        return average_precision(people, keypoints, scores)
 
     def _draw(self) -> None:
         """The main process draws; with FSDP all processes must take part, as each has a shard of the weights."""
@@ -291,7 +304,7 @@ class Trainer:
                 dtype=DTYPES[recipe.checkpoints.weights_dtype], metadata=metadata,
             )  # fmt: skip
         write_model_card(
-            self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data=parts.train.source,
+            self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data_sets=parts.data_sets,
             progress=self.progress, commit=commit,
         )  # fmt: skip
 
@@ -300,7 +313,7 @@ class Trainer:
         if self.log and _due(step, self.recipe.log.every, step == plan.end):
             samples = samples_at(self.parts.stages, step)
             rate = plan.batch.total / seconds
-            epoch = samples / len(self.parts.train)
+            epoch = samples / self.parts.order.epoch
             self.log.write("step", step, **figures, samples=samples, epoch=round(epoch, 4), samples_per_second=rate)
 
     def _check_finite(self, figures: dict[str, float], batches: list[dict[str, Any]]) -> None:

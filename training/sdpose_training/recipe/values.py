@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from itertools import pairwise
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -100,19 +101,25 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _put(values: dict[str, Any], key: str, text: str, cls: type) -> None:
-    """Set one dotted key; missing tables on its path are created."""
+    """Set one dotted key; missing tables on its path are created, also one after the last of a list."""
     *path, last = key.split(".")
     if ".".join("N" if _is_index(part) else part for part in (*path, last)) not in known_keys(cls):
         raise InputError(_unknown(key, known_keys(cls)))
     place: Any = values
-    for part in path:
+    for part, following in pairwise((*path, last)):
         if _is_index(part):
-            if not isinstance(place, list) or int(part) >= len(place):
-                raise InputError(f"--{key}: the recipe has no number {part} (they count from 0)")
-            place = place[int(part)]
+            place = _element(place, int(part), key)
         else:
-            place = _table(place, key).setdefault(part, {})
+            place = _table(place, key).setdefault(part, [] if _is_index(following) else {})
     _table(place, key)[last] = text
+
+
+def _element(place: Any, number: int, key: str) -> Any:
+    if isinstance(place, list) and number == len(place):
+        place.append({})
+    if not isinstance(place, list) or number >= len(place):
+        raise InputError(f"--{key}: the recipe has no number {number} (they count from 0)")
+    return place[number]
 
 
 def _table(place: Any, key: str) -> dict[str, Any]:

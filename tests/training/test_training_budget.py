@@ -240,6 +240,7 @@ def test_a_run_that_does_not_fit_is_refused_before_its_weights_are_read(
     said = capsys.readouterr().err + caplog.text
     assert "a step needs " in said and ("--budget warn" in said) == (mode == "refuse")
     assert (tmp_path / "run").exists() == (mode == "warn")
+    assert ("16/16 [" in said) == (mode == "warn")  # the bar counts samples
 
 
 def test_the_room_is_that_of_the_machine(tmp_path: Path) -> None:

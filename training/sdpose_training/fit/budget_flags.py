@@ -74,8 +74,8 @@ def memory_ladder(recipe: Recipe, device: str) -> list[Flags]:
         rungs += [("--validation.batch", str(batch)) for batch in _halves(recipe.validation.batch)]
     if optimizer.ema_decay:
         rungs.append(("--optimizer.ema-decay", "0"))
-    rungs += [*_LIGHTER_TRAINING, *_smaller_inputs(recipe)]
-    return [flags for flags in rungs if flags[0].removeprefix("--").replace("-", "_") in _KNOWN or "stages" in flags[0]]
+    rungs += [flags for flags in _LIGHTER_TRAINING if flags[0].removeprefix("--").replace("-", "_") in _KNOWN]
+    return [*rungs, *_smaller_inputs(recipe)]
 
 
 def _halves(number: int) -> Iterator[int]:

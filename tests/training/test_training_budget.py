@@ -252,7 +252,8 @@ def test_the_room_is_that_of_the_machine(tmp_path: Path) -> None:
 def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     assert budget._container_memory(tmp_path) > 1 << 60
     (tmp_path / "memory.current").write_text("100\n")
-    for limit, left in (("max\n", 1 << 62), ("350\n", 250), ("50\n", 0)):
+    (tmp_path / "memory.stat").write_text("anon 60\nactive_file 10\ninactive_file 20\nfile 40\n")
+    for limit, left in (("max\n", 1 << 62), ("350\n", 280), ("50\n", 0)):
         (tmp_path / "memory.max").write_text(limit)
         assert budget._container_memory(tmp_path) == left
 

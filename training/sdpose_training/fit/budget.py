@@ -129,10 +129,12 @@ def room_of(accelerator: Accelerator, launch: Launch, out: Path) -> Room:
 
 
 def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """What a container's limit (cgroup 2) leaves; very much without one."""
+    """What a container's limit (cgroup 2) leaves; very much without one. Cached files make room if it is needed."""
     try:
         limit, used = ((root / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return max(int(limit) - int(used), 0)
+        lines = (line.split() for line in (root / "memory.stat").read_text().splitlines())
+        cached = sum(int(size) for name, size in lines if name in ("active_file", "inactive_file"))
+        return max(int(limit) - int(used) + cached, 0)
     except (OSError, ValueError):  # no cgroup 2, or "max"
         return 1 << 62
 

@@ -16,7 +16,7 @@ _EXTRA_OF = {
     "torch": "torch", "diffusers": "torch", "onnxruntime": "onnx", "onnxscript": "onnx-export",
     "transformers": "transformers", "controlnet_aux": "aux", "ray": "ray", "aiohttp": "review",
     "accelerate": "train", "anny": "train", "faster_coco_eval": "train", "jinja2": "train", "matplotlib": "train",
-    "pydantic": "train", "sklearn": "train", "tabulate": "train", "tomli_w": "train",
+    "peft": "train", "pydantic": "train", "sklearn": "train", "tabulate": "train", "tomli_w": "train",
 }  # fmt: skip
 
 _PIP_NAME_OF = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn"}

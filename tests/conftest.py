@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 NEEDS = {
     "core/bench/*": ("torch", "diffusers"),
     "core/test_fuzz_inputs.py": ("torch", "diffusers", "onnxruntime", "accelerate", "faster_coco_eval"),
+    "core/checkpoints/test_adapters.py": ("torch", "diffusers"),
     "core/checkpoints/test_checkpoints.py": ("torch", "diffusers"),
     "core/checkpoints/test_onnx_export.py": ("torch", "diffusers", "onnxruntime", "onnxscript"),
     "core/codec/test_device_crops.py": ("torch",),
@@ -38,6 +39,7 @@ NEEDS = {
     "training/test_evaluation_peers.py": ("onnxruntime",),
     "training/test_evaluation_run.py": ("torch", "diffusers", "faster_coco_eval"),
     "training/test_evaluation_scoring.py": ("faster_coco_eval",),
+    "training/test_training_low_memory.py": ("peft",),
     "training/test_training_*.py": ("torch", "accelerate", "faster_coco_eval"),
 }
 """Files below tests/ and the optional packages without which all of their tests are skipped."""

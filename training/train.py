@@ -58,6 +58,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never", budget: str = 
     for package in ("accelerate", "faster_coco_eval"):
         require(package, "training")
     from sdpose_training.fit.loop import Trainer
+    from sdpose_training.fit.optimizers import check_kind
     from sdpose_training.fit.setup import batch_text, read_basis, set_up
     from sdpose_training.fit.state import Progress, check_same, find_state, load_state
 
@@ -74,6 +75,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never", budget: str = 
         return 0
     check_same(state)
     progress = load_state(parts.accelerator, state) if state else Progress()
+    check_kind(parts.optimizer, recipe)
     run_log = _start_run_log(recipe, folder, progress.step) if parts.accelerator.is_main_process else None
     log.info("%s at step %d of %d; %s", recipe.name, progress.step, parts.stages[-1].end, batch_text(parts.stages))
     try:

@@ -96,6 +96,13 @@ def weight_path(name: str) -> Path:
     raise InputError(f"{name!r} is no longer in models/{', models/'.join(WEIGHT_FOLDERS)}: choose another model")
 
 
+def weight_roots() -> list[Path]:
+    """The folders in which ComfyUI looks for weights."""
+    import folder_paths
+
+    return [Path(root) for folder in WEIGHT_FOLDERS for root in folder_paths.get_folder_paths(folder)]
+
+
 def weights_folder() -> Path:
     """models/sdpose (the first of its folders), where downloads go."""
     import folder_paths

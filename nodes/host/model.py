@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...sdpose_core.estimation.options import EstimatorOptions
+from .folders import weight_roots
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +99,10 @@ class ManagedModel:
 
 
 def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
-    """A checkpoint of any layout, in RAM, without the RGB branch. Raises `CheckpointError` if it is not SDPose."""
+    """A checkpoint of any layout, in RAM, without the RGB branch; the base of an adapter is in ComfyUI's model folders.
+
+    Raises `CheckpointError` if it is not SDPose, or if an adapter's base is missing.
+    """
     import comfy.model_management
 
     from ...sdpose_core.checkpoints.loading import load_sdpose
@@ -113,6 +117,7 @@ def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
         input_size=options.input_size,
         fold=True,
         pool_attention=options.pool_attention,
+        search=weight_roots(),
     )
     if options.compile:
         sdpose.compile_backbone()

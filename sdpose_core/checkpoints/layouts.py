@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import CheckpointError, InputError
-from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
-from ..tensor_files import Shapes, open_tensors, read_json, shape_problems, some
+from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
+from ..tensor_files import Shapes, read_json, shape_problems, some
 from . import names as keys
-from .reading import CheckpointInfo, damage_named, open_folder_part, opened, read_vae_decoder, renamed_tensors
+from .adapters import ADAPTER_KEYS, Adapter
+from .reading import CheckpointInfo, damage_named, is_needed, open_base, opened, read_vae_decoder
 from .sizes import metadata_of, unet_config, vae_config
 from .writing import write_file, write_folder
 
@@ -55,6 +56,8 @@ def read_checkpoint(
     feature_level: str | None = None,
     input_size: tuple[int, int] | None = None,
     with_rgb_branch: bool = False,
+    base: str | Path | None = None,
+    search: Sequence[str | Path] = (),
 ) -> tuple[SDPoseConfig, dict[str, torch.Tensor], CheckpointInfo]:
     """Read the tensors that a model needs.
 
@@ -63,6 +66,7 @@ def read_checkpoint(
         keypoint_set, feature_level, input_size: override or complete the stored configuration; several fused levels as
             "F1,F2".
         with_rgb_branch: also the later up-blocks and the output convolution, if the checkpoint has them.
+        base, search: of an adapter, see `adapters.find_base`. The weights that it changes are float32.
 
     Returns:
         The configuration, the state dict of an `SDPose`, and the origin (with the stored input size).
@@ -71,11 +75,11 @@ def read_checkpoint(
         CheckpointError: not an SDPose checkpoint; missing, unexpected or misshapen tensors, by name; NaN or infinity
             in one; a pickle; an override that does not fit.
     """
-    with opened(Path(path)) as source:
+    with opened(Path(path), base=base, search=search) as source:
         config, info = source.described(keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size)
         shapes = source.tensors.shapes
         rgb = with_rgb_branch and _has_rgb_branch(shapes)
-        wanted = {name: shape for name, shape in shapes.items() if _is_needed(name, config, rgb)}
+        wanted = {name: shape for name, shape in shapes.items() if is_needed(name, config, rgb)}
         _check(wanted, config, rgb, str(path))
         for note in source.notes:
             log.info("%s: %s", path, note)
@@ -137,6 +141,7 @@ def convert(
     feature_level: str | None = None,
     vae: str | Path | None = None,
     entry: str | None = None,
+    base: str | Path | None = None,
     overwrite: bool = False,
 ) -> ConversionReport:
     """Write a checkpoint in another layout: every tensor, bit for bit unless `dtype` is given.
@@ -150,6 +155,7 @@ def convert(
         vae: source of the VAE decoder, which loaders of ComfyUI and diffusers require: a folder with vae/, or a
             checkpoint that has it. None: the decoder of `source`, if any.
         entry: which set of weights to take from a training state that has several, such as "model" and "ema".
+        base: of an adapter, which becomes a whole checkpoint; None: found by its name, see `adapters.find_base`.
         overwrite: replace the target.
 
     Raises:
@@ -163,12 +169,14 @@ def convert(
         if read.resolve().is_relative_to(target.resolve()):
             what = "the source itself" if read.resolve() == target.resolve() else f"the folder that holds {read}"
             raise InputError(f"{target} is {what}: choose another name")
-    with opened(Path(source), pickles=True, entry=entry) as found:
+    with opened(Path(source), pickles=True, entry=entry, base=base) as found:
         config = found.config(keypoint_set=keypoint_set, feature_level=feature_level)
         state = {name: found.tensors.read(name) for name in found.tensors.shapes}
         if vae is not None:
             state |= read_vae_decoder(Path(vae))
-        kept = {k: v for k, v in found.info.metadata.items() if k not in metadata_of(config)}
+        if found.info.layout == "adapter" and dtype is None:
+            dtype = state["unet.conv_in.weight"].dtype  # the base's: merged weights are float32
+        kept = {k: v for k, v in found.info.metadata.items() if k not in (*metadata_of(config), *ADAPTER_KEYS)}
         report = save_checkpoint(state, config, target, layout=layout, dtype=dtype, metadata=kept, source=str(source))
         damage = [f"{text}: the weights are damaged" for text in [_damage(state)] if text]
         return replace(report, notes=(*found.notes, *damage, *report.notes))
@@ -189,12 +197,33 @@ def read_base(folder: str | Path) -> tuple[UNetConfig, VAEConfig, dict[str, torc
     """
     folder = Path(folder)
     with ExitStack() as stack, damage_named(folder):
-        parts = {f"{part}.": open_folder_part(folder, part, stack) for part in ("unet", "vae")}
-        if (folder / f"{keys.TEXT}.safetensors").exists():
-            parts[""] = stack.enter_context(open_tensors(folder / f"{keys.TEXT}.safetensors"))
-        tensors = renamed_tensors(parts)
+        tensors = open_base(folder, stack)
         unet, vae = (read_json(folder / part / "config.json") for part in ("unet", "vae"))
         return unet_config(unet), vae_config(vae), {name: tensors.read(name) for name in tensors.shapes}
+
+
+def save_adapter(
+    state: Mapping[str, torch.Tensor],
+    adapter: Adapter,
+    config: SDPoseConfig,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an adapter as one safetensors file, atomically.
+
+    Args:
+        state: what the fine-tuned model does not share with its base, under our names; the matrices of a layer as
+            `LAYER.lora_A.weight` and `LAYER.lora_B.weight`.
+        config: of the fine-tuned model.
+        dtype, metadata: as in `save_checkpoint`.
+
+    Raises `InputError`: a wrong suffix, or the path cannot be written.
+    """
+    tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
+    texts = {**{name: str(value) for name, value in (metadata or {}).items()}, **adapter.metadata()}
+    write_file(tensors, config, Path(path), texts, comfy=False)
 
 
 def _damage(state: Mapping[str, torch.Tensor]) -> str:
@@ -217,17 +246,6 @@ def _check_types(state: Mapping[str, torch.Tensor], source: str) -> None:
 
 def _has_rgb_branch(shapes: Shapes) -> bool:
     return any(name.startswith(keys.RGB_OUTPUT) for name in shapes)
-
-
-def _is_needed(name: str, config: SDPoseConfig, with_rgb_branch: bool) -> bool:
-    """Whether a model of this configuration has a tensor of this name."""
-    if name.startswith(keys.VAE_DECODER):
-        return False
-    if with_rgb_branch:
-        return True
-    last = max(UP_BLOCK_OF_LEVEL[level] for level in config.feature_levels)
-    later = tuple(f"unet.up_blocks.{i}." for i in range(last + 1, 4))
-    return not name.startswith(keys.RGB_OUTPUT + later)
 
 
 def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: str) -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: E402
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def load_sdpose(
     fold: bool = False,
     pool_attention: bool = False,
     tiny_encoder: str | Path | None = None,
+    base: str | Path | None = None,
+    search: Sequence[str | Path] = (),
 ) -> SDPose:
     """A trained SDPose, frozen and in evaluation mode.
 
@@ -54,21 +57,26 @@ def load_sdpose(
         fold: for pose estimation only: faster, without RGB branch, cannot be saved; see `folding.fold_constants`.
         pool_attention, tiny_encoder: see `approximations.approximate`. They, and an input size other than the
             checkpoint's, are recorded in the model's `approximations`.
+        base: the checkpoint that an adapter (a LoRA of training/) was trained on, a path or a known name; None: found
+            by the name that the adapter states, see `adapters.find_base`.
+        search: more folders in which to look for weights, and for the base of an adapter.
 
     Raises:
-        CheckpointError: no such file, another kind of file, missing or unexpected tensors.
+        CheckpointError: no such file, another kind of file, missing or unexpected tensors, no base or another one.
         InputError: an unknown override, dtype or device.
     """
     device = pick_device(device)
     chosen = pick_dtype(dtype, device)
     chosen_of_vae = chosen if vae_dtype is None else pick_dtype(vae_dtype, device)
-    path = find_weights(str(path_or_name))
+    path = find_weights(str(path_or_name), search=search)
     config, state, info = read_checkpoint(
         path,
         keypoint_set=keypoint_set,
         feature_level=feature_level,
         input_size=input_size,
         with_rgb_branch=with_rgb_branch and not fold,
+        base=base,
+        search=search,
     )
     model = from_state(config, state, str(path)).eval().requires_grad_(False)
     del state  # else a cast would hold the weights twice

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, InputError, reason_of
-from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
+from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
 from ..tensor_files import PICKLES, Tensors, files_of, kind_of, open_tensors, read_json, some
 from . import names as keys
+from .adapters import Adapter, adapter_of, find_base, merged_tensors
 from .sizes import config_of, settings_of_metadata, unet_config, unet_from_comfy, vae_config, vae_from_comfy, what_it_is
 from .wrappers import holds_a_head, unwrapped
 
@@ -25,7 +26,7 @@ class CheckpointInfo:
 
     Attributes:
         path: file or folder.
-        layout: one of `LAYOUTS`, or "pickle".
+        layout: one of `LAYOUTS`, "pickle", or "adapter".
         metadata: text entries (training step, recipe, ...) of a single file, or of a folder's sdpose.json.
         input_size: (w, h) of the checkpoint's crops, without overrides.
     """
@@ -65,16 +66,81 @@ class OpenedCheckpoint:
 
 
 @contextmanager
-def opened(path: Path, pickles: bool = False, entry: str | None = None) -> Iterator[OpenedCheckpoint]:
-    """The checkpoint at `path`; `entry` chooses one of several sets of weights. Raises `CheckpointError`."""
+def opened(
+    path: Path,
+    pickles: bool = False,
+    entry: str | None = None,
+    *,
+    base: str | Path | None = None,
+    search: Sequence[str | Path] = (),
+) -> Iterator[OpenedCheckpoint]:
+    """The checkpoint at `path`; an adapter with its base is one, too. Raises `CheckpointError`.
+
+    Args:
+        pickles: whether they may be read.
+        entry: chooses one of several sets of weights.
+        base, search: of an adapter, see `adapters.find_base`.
+    """
     with ExitStack() as stack:
         with damage_named(path):
             if path.is_dir():
                 checkpoint = _open_folder(path, stack, pickles)
             else:
                 found = stack.enter_context(open_tensors(path, pickles=pickles, entry=entry, fits=holds_a_head))
-                checkpoint = _from_single(path, unwrapped(found, path, None if entry == found.entry else entry))
+                adapter = adapter_of(found.metadata, path)
+                if adapter is not None:
+                    checkpoint = _open_adapter(path, adapter, found, base, search, stack)
+                else:
+                    checkpoint = _from_single(path, unwrapped(found, path, None if entry == found.entry else entry))
+        if base is not None and checkpoint.info.layout != "adapter":
+            raise CheckpointError(f"{path} is no adapter: leave out the base")
         yield checkpoint
+
+
+def _open_adapter(
+    path: Path,
+    adapter: Adapter,
+    found: Tensors,
+    base: str | Path | None,
+    search: Sequence[str | Path],
+    stack: ExitStack,
+) -> OpenedCheckpoint:
+    """An adapter and its base as one checkpoint."""
+    settings = settings_of_metadata(found.metadata, path)
+    if not settings:
+        raise CheckpointError(f"{path}: the adapter has no configuration in its metadata: it is damaged")
+    place = find_base(path, adapter, base, search)
+    if place.is_dir() and not (place / "decoder").is_dir():
+        below = open_base(place, stack)
+    else:
+        below = stack.enter_context(opened(place, search=search)).tensors
+    tensors = merged_tensors(path, adapter, found, below)
+    unet, vae = settings.pop("unet"), settings.pop("vae")
+    checkpoint = OpenedCheckpoint(CheckpointInfo(path, "adapter", dict(found.metadata)), tensors, settings, unet, vae)
+    if adapter.rgb_branch:
+        return checkpoint
+    config = checkpoint.config()
+    used = {n: s for n, s in tensors.shapes.items() if n.startswith(keys.VAE_DECODER) or is_needed(n, config, False)}
+    return replace(checkpoint, tensors=replace(tensors, shapes=used))
+
+
+def open_base(folder: Path, stack: ExitStack) -> Tensors:
+    """U-Net, VAE, and the embedding of the empty prompt if there is one, of a folder in diffusers' layout."""
+    parts = {f"{part}.": open_folder_part(folder, part, stack) for part in ("unet", "vae")}
+    if (folder / f"{keys.TEXT}.safetensors").exists():
+        parts[""] = stack.enter_context(open_tensors(folder / f"{keys.TEXT}.safetensors"))
+    return renamed_tensors(parts)
+
+
+def is_needed(name: str, config: SDPoseConfig, with_rgb_branch: bool) -> bool:
+    """Whether a model of this configuration has a tensor of this name."""
+    if name.startswith(keys.VAE_DECODER):
+        return False
+    if with_rgb_branch:
+        return True
+    last = max(UP_BLOCK_OF_LEVEL[level] for level in config.feature_levels)
+    later = tuple(f"unet.up_blocks.{i}." for i in range(last + 1, 4))
+    return not name.startswith(keys.RGB_OUTPUT + later)
 
 
 @contextmanager

@@ -30,6 +30,9 @@ def add_parser(commands: Any) -> None:
     sub.add_argument(
         "--entry", metavar="NAME", help="the set of weights to take from a training state with several, such as ema"
     )
+    sub.add_argument(
+        "--base", metavar="PATH|NAME", help="of an adapter: the weights it was trained on (default: found by name)"
+    )
     sub.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     sub.set_defaults(run=_run)
 
@@ -60,7 +63,7 @@ def _convert(args: argparse.Namespace, dtype: Any) -> Any:
         raise InputError("--input-size is for ONNX, whose crop size is fixed: leave it out for other layouts")
     return convert(
         args.input, args.output, args.layout or "ours", dtype=dtype, keypoint_set=args.keypoint_set,
-        feature_level=args.feature_level, vae=args.vae, entry=args.entry, overwrite=args.overwrite,
+        feature_level=args.feature_level, vae=args.vae, entry=args.entry, base=args.base, overwrite=args.overwrite,
     )  # fmt: skip
 
 
@@ -69,8 +72,8 @@ def _export_onnx(args: argparse.Namespace, dtype: Any) -> Any:
 
     if args.vae:
         raise InputError("--vae: an ONNX file has no VAE decoder: leave it out")
-    if args.entry:
-        raise InputError("--entry: convert to .safetensors first, and that file to ONNX")
+    if args.entry or args.base:
+        raise InputError("--entry, --base: convert to .safetensors first, and that file to ONNX")
     return export_onnx(
         args.input, args.output, dtype=dtype, keypoint_set=args.keypoint_set, feature_level=args.feature_level,
         input_size=args.input_size, overwrite=args.overwrite,

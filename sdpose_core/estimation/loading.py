@@ -54,7 +54,7 @@ def load_estimator(
         return PreviewEstimator(body_only=str(name_or_path) == "preview-body", note=why or None)
     if path.name.lower().endswith(".onnx"):
         return _load_export(path, options)
-    return _load_checkpoint(path, options)
+    return _load_checkpoint(path, options, search)
 
 
 def chosen_weights(name_or_path: str | Path = "auto", *, search: Sequence[str | Path] = ()) -> tuple[Path | None, str]:
@@ -87,7 +87,7 @@ def _load_export(path: Path, options: EstimatorOptions) -> Estimator:
     )  # fmt: skip
 
 
-def _load_checkpoint(path: Path, options: EstimatorOptions) -> PoseEstimator:
+def _load_checkpoint(path: Path, options: EstimatorOptions, search: Sequence[str | Path]) -> PoseEstimator:
     _need_torch(path.name)
     from ..checkpoints.loading import load_sdpose
     from ..model.devices import channels_last
@@ -95,7 +95,7 @@ def _load_checkpoint(path: Path, options: EstimatorOptions) -> PoseEstimator:
     model = load_sdpose(
         path, keypoint_set=options.keypoint_set, feature_level=options.feature_level, input_size=options.input_size,
         dtype=options.dtype, vae_dtype=options.vae_dtype, device=options.device, fold=True,
-        pool_attention=options.pool_attention, tiny_encoder=options.tiny_encoder,
+        pool_attention=options.pool_attention, tiny_encoder=options.tiny_encoder, search=search,
     )  # fmt: skip
     if options.channels_last or model.device.type == "cuda":
         channels_last(model)

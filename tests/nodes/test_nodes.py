@@ -15,6 +15,7 @@ from typing import Any
 import node_schemas
 import numpy as np
 import pytest
+import tiny
 import torch
 from custom_sets import PEN, custom_poses
 from pack_loading import FAKE_COMFY
@@ -490,6 +491,24 @@ def test_a_managed_model_gives_what_the_bare_model_gives(nodes: dict, inside: An
     assert "17 keypoints" in managed.describe()
     assert json.loads(json.dumps(managed.asked)) == managed.asked
     assert (managed.asked["dtype"], managed.asked["input_size"]) == ("float32", [192, 256])
+
+
+def test_an_adapter_loads_with_its_base_from_comfyuis_folders(nodes: dict, inside: Any, base: Path) -> None:
+    models = base / "models"
+    whole = tiny.make_checkpoint(models / "checkpoints" / "mine" / "base.safetensors")
+    tiny.make_adapter(models / "sdpose" / "adapter.safetensors", whole)
+    assert "adapter.safetensors" in inside("nodes.host.folders").weight_files()
+    node, settings = nodes["SDPoseAnnotatorLoadModel"], {"dtype": "fp32", "keypoints": "auto", "compile": False}
+    model, info = node.execute(model="adapter.safetensors", **settings).args
+    load_sdpose = inside("sdpose_core.checkpoints.loading").load_sdpose
+    expected = load_sdpose(models / "sdpose" / "adapter.safetensors", base=whole, device="cpu", fold=True)
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(model._sdpose.state_dict()[name], value, rtol=0, atol=0)
+    assert "adapter.safetensors" in info
+    whole.unlink()
+    with pytest.raises(inside("sdpose_core.errors").CheckpointError, match="needs its base 'base.safetensors'"):
+        node.execute(model="adapter.safetensors", **settings)
+    (models / "sdpose" / "adapter.safetensors").unlink()
 
 
 # --- files on disk ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import torch
 from paths import GOLDEN
 from safetensors.torch import load_file, save_file
 
-from sdpose_core.checkpoints.layouts import save_checkpoint
+from sdpose_core.checkpoints.adapters import LORA_A, LORA_B, Adapter, digests_of
+from sdpose_core.checkpoints.layouts import save_adapter, save_checkpoint
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.network import SDPose
 
@@ -62,3 +63,23 @@ def golden_folder(path: Path, kind: str) -> Path:
     text = torch.from_numpy(np.load(GOLDEN / "f_tiny.npz")["text_embed"])
     save_file({"empty_prompt_embedding": text}, path / "empty_prompt_embedding.safetensors")
     return path
+
+
+ADAPTED = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
+"""The weight that `make_adapter` changes."""
+
+
+def make_adapter(path: Path, source: Path, config: SDPoseConfig = SMALL, **changes: object) -> dict[str, torch.Tensor]:
+    """An adapter of rank 2 for the file or folder `source`: matrices on one layer, and a new head.
+
+    Returns the head, and what is added to the weight of the layer.
+    """
+    own = make_model(config, seed=7, with_rgb_branch=True).state_dict()
+    generator = torch.Generator().manual_seed(3)
+    a, b = (torch.randn(shape, generator=generator) for shape in ((2, own[ADAPTED].shape[1]), (len(own[ADAPTED]), 2)))
+    layer = ADAPTED.removesuffix(".weight")
+    whole = {name: value for name, value in own.items() if name.startswith("head.")}
+    adapter = Adapter(source.name, digests_of(source), 2, 3.0, ("to_q",), rgb_branch=True)
+    state = {**whole, layer + LORA_A: a, layer + LORA_B: b}
+    save_adapter(state, replace(adapter, **changes), config, path)  # type: ignore[arg-type]
+    return {**whole, ADAPTED: 1.5 * b @ a}

@@ -12,7 +12,7 @@ from typing import Any
 
 import sdpose_core
 
-PACKAGES = ("torch", "diffusers", "accelerate", "numpy", "opencv-python", "safetensors", "faster-coco-eval")
+PACKAGES = ("torch", "diffusers", "accelerate", "peft", "numpy", "opencv-python", "safetensors", "faster-coco-eval")
 
 
 def environment() -> dict[str, Any]:

@@ -20,8 +20,11 @@ from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import VAE_AT_ONCE
 from sdpose_core.skeletons import KeypointSet
 from sdpose_training.fit.dry_run import encoder_memory, step_memory, validation_memory
-from sdpose_training.fit.setup import PREFETCHED, StagePlan, plan_stages, set_precision
+from sdpose_training.fit.optimizers import state_bytes
+from sdpose_training.fit.precision import set_precision
+from sdpose_training.fit.setup import PREFETCHED, StagePlan, plan_stages
 from sdpose_training.fit.starting_weights import outline
+from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.recipe.recipe import (
     CheckpointRecipe,
     DataRecipe,
@@ -184,12 +187,10 @@ class _Fixed:
         def share(part: str, size: int) -> int:
             return size // launch.processes if part in launch.sharded else size
 
-        buckets = self.gradients if launch.processes > 1 and not launch.sharded else 0
         return {
             "weights": share("weights", self.weights), "frozen VAE": self.frozen_vae,
             "gradients": share("gradients", self.gradients),
             "optimizer states": share("optimizer", self.optimizer), "moving average": self.average,
-            "DDP buckets": buckets,
         }  # fmt: skip
 
 
@@ -197,14 +198,10 @@ def _bytes(parameters: Iterable[torch.Tensor]) -> int:
     return sum(p.numel() * p.element_size() for p in parameters)
 
 
-def state_bytes(recipe: OptimizerRecipe, parameter: torch.Tensor) -> int:
-    """Bytes of an optimizer's state for a parameter: AdamW keeps two averages in the parameter's dtype."""
-    return 2 * parameter.numel() * parameter.element_size()
-
-
 def _prepared(recipe: Recipe, keypoints: int, device: str) -> Any:
     names = tuple(map(str, range(keypoints)))
     model = outline(recipe, KeypointSet(f"{keypoints} points", names))
+    choose_trained(model, recipe)
     hardware = replace(recipe.hardware, compile=False)
     set_precision(model, replace(recipe, hardware=hardware), device)
     return model

@@ -6,19 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from sdpose_training.recipe.recipe import Recipe, recipe_from
-from sdpose_training.recipe.values import known_keys, with_overrides
+from sdpose_training.recipe.recipe import SCRATCH, Recipe, recipe_from
+from sdpose_training.recipe.values import with_overrides
 
 Flags = tuple[str, ...]
 """("--key", "value", ...)"""
 
 MAX_CHOICES = 4
 """Ways that are named."""
-
-_LIGHTER_TRAINING = (("--optimizer.kind", "adamw_8bit"), ("--lora.rank", "16"))
-"""Changes of what is trained, and how."""
-
-_KNOWN = frozenset(known_keys(Recipe))
 
 MIN_SIDE = 256
 """Pixels of the shorter side of a proposed input; less shows too little of a person."""
@@ -74,8 +69,20 @@ def memory_ladder(recipe: Recipe, device: str) -> list[Flags]:
         rungs += [("--validation.batch", str(batch)) for batch in _halves(recipe.validation.batch)]
     if optimizer.ema_decay:
         rungs.append(("--optimizer.ema-decay", "0"))
-    rungs += [flags for flags in _LIGHTER_TRAINING if flags[0].removeprefix("--").replace("-", "_") in _KNOWN]
-    return [*rungs, *_smaller_inputs(recipe)]
+    return [*rungs, *_lighter_training(recipe), *_smaller_inputs(recipe)]
+
+
+def _lighter_training(recipe: Recipe) -> Iterator[Flags]:
+    """Other optimizers, half of the weights, LoRA: changes of how, and of what is trained."""
+    if recipe.lora.rank:
+        return
+    hardware, can_be_adapted = recipe.hardware, recipe.model.base != SCRATCH and not recipe.model.random_unet
+    if recipe.optimizer.kind == "adamw" and hardware.weights_dtype == "fp32":
+        yield ("--optimizer.kind", "adamw_8bit")
+        if hardware.mixed_precision == "bf16" and not recipe.optimizer.ema_decay:
+            yield ("--hardware.weights-dtype", "bf16")
+    if can_be_adapted:
+        yield ("--lora.rank", "16")
 
 
 def _halves(number: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""How a run ends early: a signal, or a loss that is not finite."""
+"""How a run ends early: a signal, or a loss that is not finite; and steps that are skipped instead."""
 
 from __future__ import annotations
 
@@ -59,6 +59,32 @@ class StopSignal:
             return
         self.asked = True
         log.warning("signal %d: stopping after this step", number)
+
+
+class SkippedSteps:
+    """Counts steps that the scaling of fp16 skips, one after the other, because their gradients overflow.
+
+    After each, the scale is halved: some at the start of a run are normal.
+    """
+
+    MOST = 30
+    """From the largest scale, so many steps lead below 1: then it is not the scale."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def counted(self, figures: dict[str, float], skipped: bool) -> dict[str, float]:
+        """The figures of a step, without the norm of gradients that overflow. Raises `NonFiniteLoss`."""
+        self._count = self._count + 1 if skipped else 0
+        if not skipped:
+            return figures
+        if self._count > self.MOST:
+            raise NonFiniteLoss(
+                f"the gradients of {self._count} steps in a row are not finite in fp16: use hardware.mixed_precision "
+                "'bf16' or 'no', or lower the learning rate"
+            )
+        log.warning("skipped a step whose gradients overflow in fp16: the scale of the loss is halved")
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def check_finite(figures: Mapping[str, float], batches: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -5,6 +5,7 @@ RUN/environment.json   library versions, git commit, command line; one entry per
 RUN/log.jsonl          one line per step and event
 RUN/checkpoints/       states to resume from
 RUN/weights/           weights for inference, and their model card
+RUN/adapters/          with LoRA: the same as small files, which need the base
 RUN/pictures/          predictions on validation people
 RUN/curve.png          loss and validation AP
 RUN/tensorboard/
@@ -44,6 +45,10 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         return self.root / "weights"
+
+    @property
+    def adapters(self) -> Path:
+        return self.root / "adapters"
 
     @property
     def pictures(self) -> Path:

@@ -17,7 +17,8 @@ from accelerate.utils import DistributedType, gather_object
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
-from sdpose_core.checkpoints.layouts import save_checkpoint
+from sdpose_core.checkpoints.adapters import merged_state
+from sdpose_core.checkpoints.layouts import save_adapter, save_checkpoint
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import SDPoseError
@@ -28,11 +29,12 @@ from sdpose_training.data.annotations import People
 from sdpose_training.data.samples import LostWorker
 from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
-from sdpose_training.fit.endings import NonFiniteLoss, StopSignal, check_finite
+from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps, StopSignal, check_finite
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.hub import Uploads
 from sdpose_training.fit.kept_weights import remove_old_weights
 from sdpose_training.fit.log import RunLog, read_log
+from sdpose_training.fit.lora import own_tensors, plain_names
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
 from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.pace import COUNTED, Pace
@@ -64,6 +66,7 @@ class Trainer:
         self._saved_step = progress.step
         self._stop = StopSignal()
         self._pace = Pace(parts.stages)
+        self._skipped = SkippedSteps()
 
     def fit(self) -> bool:
         """Train to the end of the recipe; False if a signal stopped the run (its state is saved).
@@ -164,14 +167,16 @@ class Trainer:
         loss = self.recipe.loss.heatmap * heatmap + self.recipe.loss.rgb * rgb
         figures = {"loss": loss, "heatmap_loss": heatmap, "rgb_loss": rgb, "gradient_norm": float(norm)}
         self._report([problem for batch in seen for problem in batch["problems"]])
-        self._check_finite(figures, seen)
+        # with fp16's scaling, the optimizer skips a step whose gradients overflow
+        skipped = accelerator.scaler is not None and not math.isfinite(figures["gradient_norm"])
+        self._check_finite({**figures, "gradient_norm": 0.0} if skipped else figures, seen)
         with self._stop.held():
             parts.optimizer.step()
             parts.optimizer.zero_grad()
-            if parts.average:
+            if parts.average and not skipped:
                 parts.average.update()
             self.progress.step += 1
-        return figures, stop > 0
+        return self._skipped.counted(figures, skipped), stop > 0
 
     def _losses(self, batch: dict[str, Any]) -> torch.Tensor:
         """(2,) heatmap and RGB loss of a micro-batch; both tasks share one U-Net batch."""
@@ -281,7 +286,8 @@ class Trainer:
             self._save_weights(step_name(step))
             save_state(self.parts.accelerator, self.folder.states, self.progress, self.recipe.checkpoints.keep)
             if self.log:
-                remove_old_weights(self.folder.weights, step, self.recipe.checkpoints)
+                for folder in (self.folder.weights, self.folder.adapters):
+                    remove_old_weights(folder, step, self.recipe.checkpoints)
             self._saved_step = step
             if self.log:
                 self.log.write("checkpoint", step)
@@ -289,19 +295,27 @@ class Trainer:
                 self._uploads.start()
 
     def _save_weights(self, name: str) -> None:
-        """RUN/weights/NAME.safetensors and the model card, for inference."""
+        """RUN/weights/NAME.safetensors and the model card, for inference; with LoRA also RUN/adapters/."""
         parts, recipe = self.parts, self.recipe
         with parts.average.in_place() if parts.average else nullcontext():
             state = parts.accelerator.get_state_dict(parts.trained)  # the parameters, not copies
             if not parts.accelerator.is_main_process:
                 return
+            state = plain_names(state)
             commit = git_commit() or "unknown"
             metrics = self.metrics if self.progress.metrics_step == self.progress.step else {}
             metadata = {"training_step": self.progress.step, "recipe": recipe.name, "seed": recipe.seed}
             metadata |= {"started_from": parts.start.origin, "git_commit": commit, "metrics": json.dumps(metrics)}
+            dtype = DTYPES[recipe.checkpoints.weights_dtype]
+            if parts.adapter:
+                save_adapter(
+                    own_tensors(parts.model, state, parts.start.new), parts.adapter, parts.model.config,
+                    self.folder.adapters / f"{name}.safetensors", dtype=dtype, metadata=metadata,
+                )  # fmt: skip
+                state = merged_state(state, parts.adapter.scale)
             save_checkpoint(
                 {**state, **parts.start.kept}, parts.model.config, self.folder.weights / f"{name}.safetensors",
-                dtype=DTYPES[recipe.checkpoints.weights_dtype], metadata=metadata,
+                dtype=dtype, metadata=metadata,
             )  # fmt: skip
         write_model_card(
             self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data_sets=parts.data_sets,

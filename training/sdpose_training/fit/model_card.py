@@ -32,6 +32,10 @@ license: {{ license }}
 - recipe `{{ name }}` (every value: the run's `config.toml`), seed {{ recipe.seed }}, \
 {{ progress.step }} optimizer steps
 - started from {{ origin }}
+{% if recipe.lora.rank %}
+- LoRA of rank {{ recipe.lora.rank }}, alpha {{ "%g" % recipe.lora.alpha }}, merged into these weights; alone in \
+`../adapters`
+{% endif %}
 - stages: {{ stages | join(" + ") }}
 - data: {{ data }}; RGB task {{ "on" if recipe.rgb_reconstruction else "off" }}
 - code: {{ commit }}

@@ -13,14 +13,18 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
+from sdpose_core.checkpoints.adapters import Adapter
 from sdpose_core.errors import InputError
-from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
 from sdpose_training.data.annotations import People
 from sdpose_training.data.order import BatchPlan, SampleOrder, micro_batches, plan_batches
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
 from sdpose_training.fit.data_sets import DataSet, read_data_sets
+from sdpose_training.fit.lora import adapter_of_run
+from sdpose_training.fit.optimizers import make_optimizer
+from sdpose_training.fit.precision import check_precision, make_accelerator, set_precision
 from sdpose_training.fit.starting_weights import Start, starting_model
+from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
 
@@ -58,6 +62,7 @@ class Parts:
         trained: `model` as accelerate wraps it.
         average: of the weights, if the recipe has `ema_decay`.
         start: origin of the weights, and tensors to save with them.
+        adapter: description of the adapter that is written, with LoRA.
         data_sets: the main one first.
         order: of the samples.
     """
@@ -68,6 +73,7 @@ class Parts:
     optimizer: Any
     average: WeightAverage | None
     start: Start
+    adapter: Adapter | None
     data_sets: tuple[DataSet, ...]
     order: SampleOrder
     stages: list[StagePlan]
@@ -96,8 +102,9 @@ def read_basis(recipe: Recipe) -> Basis:
     """Start accelerate and read the annotations; raises `InputError` for errors that a user can fix."""
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
-    accelerator = Accelerator(mixed_precision=recipe.hardware.mixed_precision)
+    accelerator = make_accelerator(recipe.hardware.mixed_precision)
     check_launch(accelerator)
+    check_precision(recipe, accelerator)
     data_sets = read_data_sets(recipe)
     return Basis(accelerator, data_sets, sample_order(recipe, data_sets))
 
@@ -108,14 +115,15 @@ def set_up(recipe: Recipe, basis: Basis | None = None) -> Parts:
     accelerator, data_sets, order = basis.accelerator, basis.data_sets, basis.order
     start = starting_model(recipe, data_sets[0].people.keypoint_set)
     model = start.model
+    parameters = choose_trained(model, recipe)
     set_precision(model, recipe, accelerator.device.type)
-    parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, order.epoch, accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
     average = _make_average(accelerator, model, recipe)
-    return Parts(accelerator, model, trained, optimizer, average, start, data_sets, order, stages)
+    adapter = adapter_of_run(recipe, start) if recipe.lora.rank else None
+    return Parts(accelerator, model, trained, optimizer, average, start, adapter, data_sets, order, stages)
 
 
 def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
@@ -228,35 +236,12 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     return Batches(loader)
 
 
-def make_optimizer(parameters: list[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> torch.optim.AdamW:
-    """AdamW; the fused version takes a tenth of the time for many small tensors."""
-    return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
-
-
 def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     """Learning rate at a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
     if plan.stage.schedule == "constant":
         return plan.stage.learning_rate * warm
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-
-
-def set_precision(model: SDPose, recipe: Recipe, device: str) -> None:
-    """Set up freezing, dtypes, checkpointing and compilation, before accelerate wraps the model.
-
-    `device`: its type, "cuda" or "cpu".
-    """
-    hardware = recipe.hardware
-    model.vae.requires_grad_(not model.vae_is_frozen)
-    if model.vae_is_frozen and device != "cpu":
-        model.vae.to(DTYPES[hardware.vae_dtype])
-    if hardware.gradient_checkpointing:
-        model.enable_gradient_checkpointing()
-    if hardware.channels_last:
-        model.to(memory_format=torch.channels_last)
-    if hardware.compile:
-        model.compile_backbone()
-    model.train()
 
 
 def _make_average(accelerator: Accelerator, model: SDPose, recipe: Recipe) -> WeightAverage | None:

@@ -40,11 +40,15 @@ class Start:
         kept: untrained tensors for every checkpoint: the VAE as it was read (training may round it to half precision)
             and its decoder.
         origin: of the weights, for the model card.
+        base: file or folder of the weights; None for random ones.
+        new: names of tensors that the base lacks.
     """
 
     model: SDPose
     kept: Tensors
     origin: str
+    base: Path | None = None
+    new: tuple[str, ...] = ()
 
 
 def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
@@ -64,12 +68,12 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     model = SDPose(config, with_rgb_branch=recipe.rgb_reconstruction)
     if recipe.model.random_unet:
         tensors = {name: value for name, value in tensors.items() if not name.startswith("unet.")}
-    fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
+    new = fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
     model.vae_is_frozen = not recipe.model.train_vae
     frozen = {k: v for k, v in tensors.items() if k.startswith("vae.")} if model.vae_is_frozen else {}
     base = f"{recipe.model.base}{downloaded_from(path)}"
     origin = f"the VAE of {base}, a random U-Net" if recipe.model.random_unet else base
-    return Start(model, frozen | decoder, origin)
+    return Start(model, frozen | decoder, origin, path, new)
 
 
 def outline(recipe: Recipe, keypoint_set: KeypointSet) -> SDPose:
@@ -134,8 +138,10 @@ def for_stage(model: SDPose, stage: Stage) -> None:
     model.config = replace(model.config, input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma)
 
 
-def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_lack: tuple[str, ...] = _NEW) -> None:
-    """Load tensors into a model; those that are missing or have another shape stay random.
+def fill(
+    model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_lack: tuple[str, ...] = _NEW
+) -> tuple[str, ...]:
+    """Load tensors into a model; those that are missing or have another shape stay random. Returns their names.
 
     Raises `CheckpointError` if a missing name does not start with one of the prefixes in `may_lack`.
     """
@@ -149,6 +155,7 @@ def fill(model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_la
     model.load_state_dict({**state, **fitting}, strict=True)
     if new := sorted({name.rpartition(".")[0] for name in absent if name != TEXT}):
         log.info("%s: random weights for %s", source, ", ".join(new) if len(new) < 20 else f"{len(new)} modules")
+    return tuple(absent)
 
 
 def _is_base(path: Path) -> bool:

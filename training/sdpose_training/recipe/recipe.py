@@ -64,6 +64,7 @@ class ModelRecipe:
         feature_levels: one level, or several to fuse (F1 is the last up-block).
         random_unet: take only the VAE of the base, not its U-Net: the paper's "without diffusion prior".
         train_vae: also train the VAE's encoder, if there is no pretrained one (the paper freezes it).
+        freeze: parts of the model that are not trained, by module name: "unet.down_blocks", "head".
         unet, vae: sizes for "scratch" and for the tiny prior; other bases have their sizes.
     """
 
@@ -72,8 +73,26 @@ class ModelRecipe:
     feature_levels: tuple[str, ...] = ("F1",)
     timestep: int = Field(999, ge=0, lt=1000)
     train_vae: bool = False
+    freeze: tuple[str, ...] = ()
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class LoraRecipe:
+    """LoRA: a low-rank change of the U-Net's attention is trained instead of the U-Net (our choice; not in the paper).
+
+    Head and class embedding are trained in full. The usual learning rate is some ten times that of a full training.
+
+    Attributes:
+        rank: of the matrices; 0: no LoRA.
+        alpha: the change is multiplied by alpha / rank.
+        targets: last parts of the names of the linear layers.
+    """
+
+    rank: Count = 0
+    alpha: Positive = 16.0
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -173,14 +192,18 @@ class LossRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class OptimizerRecipe:
-    """AdamW. The paper states only the learning rate (see `Stage`); the rest is our choice.
+    """AdamW, or an optimizer that takes less memory. The paper states only the learning rate (see `Stage`).
 
     Attributes:
+        kind: "adamw" (8 bytes per trained weight), "adamw_8bit" (2 bytes; bitsandbytes), or "adafactor" (about 2 bytes;
+            its learning rate is relative to the size of the weights: 1e-3 instead of 3e-5).
+        betas: not of Adafactor.
         warmup_steps: linear warm-up at the start of each stage.
         max_grad_norm: gradients are clipped to this norm; 0 never.
         ema_decay: decay of a moving average of the weights, which is then validated and saved; 0 for none.
     """
 
+    kind: Literal["adamw", "adamw_8bit", "adafactor"] = "adamw"
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: Count = 0
@@ -221,14 +244,18 @@ class HardwareRecipe:
 
     Attributes:
         batch_per_device: maximum micro-batch; gradients are accumulated up to the total batch.
-        mixed_precision: "no" or "bf16"; the trained weights are float32 in both cases.
+        mixed_precision: "no", "bf16", or "fp16" for GPUs without bf16: the loss is scaled, and steps whose gradients
+            overflow are skipped. The trained weights are float32 in all cases, except for `weights_dtype`.
+        weights_dtype: "bf16" halves weights, gradients and averages of AdamW, which then rounds by chance; accuracy
+            suffers. With LoRA, only the frozen weights are bf16. Needs mixed_precision "bf16".
         vae_dtype: of the frozen VAE on a GPU; on a CPU it is float32.
         workers: data loading processes per training process; 0 loads in the training process.
         threads: CPU threads of PyTorch; 0 for PyTorch's default.
     """
 
     batch_per_device: Size = 16
-    mixed_precision: Literal["no", "bf16"] = "bf16"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
+    weights_dtype: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = True
     vae_dtype: DtypeName = "bf16"
     channels_last: bool = False
@@ -305,6 +332,7 @@ class Recipe:
     seed: int = Field(0, ge=0, lt=1 << 63)
     rgb_reconstruction: bool = True
     model: ModelRecipe = field(default_factory=ModelRecipe)
+    lora: LoraRecipe = field(default_factory=LoraRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)

@@ -6,8 +6,9 @@ import logging
 import re
 from pathlib import Path
 
-from sdpose_core.checkpoints.layouts import inspect_checkpoint
-from sdpose_core.errors import SDPoseError, reason_of
+from safetensors import SafetensorError, safe_open
+
+from sdpose_core.errors import reason_of
 from sdpose_training.recipe.recipe import CheckpointRecipe
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,18 @@ def _steps(folder: Path) -> list[int]:
 def _remove(path: Path, step: int) -> None:
     """Remove weights; a link, and a file that is not of this step, stay with a warning."""
     try:
-        ours = not path.is_symlink() and inspect_checkpoint(path)[1].metadata.get("training_step") == str(step)
-        if ours:
+        if not path.is_symlink() and _training_step(path) == str(step):
             path.unlink()
         else:
             log.warning("%s is not of this run: it was not removed", path)
-    except SDPoseError as error:
-        log.warning("%s; it was not removed", error)
     except OSError as error:
-        log.warning("cannot remove %s: %s", path, reason_of(error))
+        log.warning("%s was not removed: %s", path, reason_of(error))
+
+
+def _training_step(path: Path) -> str | None:
+    """The step that the header of weights names; None for another file."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return (file.metadata() or {}).get("training_step")
+    except SafetensorError:
+        return None

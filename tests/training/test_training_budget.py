@@ -20,8 +20,8 @@ from sdpose_training.fit.budget_table import Budget, refusal, refusals, table
 from sdpose_training.fit.dry_run import _LiveTensors, step_memory
 from sdpose_training.fit.kept_weights import remove_old_weights
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss
-from sdpose_training.fit.pace import Pace, hours_left, hours_of, hours_text, rate_text
 from sdpose_training.fit.optimizers import make_optimizer
+from sdpose_training.fit.pace import Pace, hours_left, hours_of, hours_text, rate_text
 from sdpose_training.fit.setup import plan_stages, samples_at
 from sdpose_training.fit.starting_weights import outline, starting_model
 from sdpose_training.recipe.recipe import CheckpointRecipe, Recipe, load_recipe

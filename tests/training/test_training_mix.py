@@ -360,12 +360,18 @@ def test_the_card_names_all_data_sets() -> None:
         name=MAIN, share=0.7, annotations="coco.json", source={"info": {"description": "COCO 2017 Dataset"}}
     )
     own = SimpleNamespace(name="own", share=0.3, annotations="own.json", source={"licenses": [{"name": "CC0"}]})
-    rendered = SimpleNamespace(source={"info": {"description": "Synthetic people"}}, annotations="s.json")
+    rendered = SimpleNamespace(
+        name="rendered", source={"info": {"description": "Synthetic people"}}, annotations="s.json"
+    )
     assert _data_text([coco]) == "`coco.json`"
     assert _data_text([coco, own]) == "0.7 from `coco.json` (main), 0.3 from `own.json` (own)"
     terms = re.sub(" +", " ", _all_data_terms([coco, own]))
-    assert "\n - trained on `coco.json`. COCO's annotations are CC BY 4.0" in terms
-    assert "\n - trained on `own.json`, whose terms are not known here (it names: CC0)" in terms
+    assert "\n - trained on `main: coco.json`. COCO's annotations are CC BY 4.0" in terms
+    assert "\n - trained on `own: own.json`, whose terms are not known here (it names: CC0)" in terms
+    same_file = SimpleNamespace(name="other", annotations="own.json", source={})
+    assert "`own: own.json`" in _all_data_terms([own, same_file]) and "`other: own.json`" in _all_data_terms(
+        [own, same_file]
+    )
     assert _all_data_terms([rendered, rendered]).startswith("trained on rendered people only")
     recipe = load_recipe(DEBUG)
     assert _license_tag(recipe, [rendered, rendered]) == "apache-2.0"

@@ -113,7 +113,9 @@ def _data_text(data_sets: Sequence[DataSet]) -> str:
 
 def _all_data_terms(data_sets: Sequence[DataSet]) -> str:
     """The third layer; a list if data sets have different terms."""
-    terms = list(dict.fromkeys(_data_terms(each.annotations, each.source) for each in data_sets))
+    names = [f"{each.name}: {each.annotations}" if len(data_sets) > 1 else each.annotations for each in data_sets]
+    terms = [_data_terms(name, each.source) for name, each in zip(names, data_sets, strict=True)]
+    terms = list(dict.fromkeys(terms))
     return terms[0] if len(terms) == 1 else "".join(f"\n   - {each}" for each in terms)
 
 

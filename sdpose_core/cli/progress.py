@@ -53,6 +53,8 @@ class _Lines:
 class _FewLines(tqdm):
     """A bar in a log file, where each refresh is a line: the first ones come soon, the later ones rarely."""
 
+    mininterval: float
+
     def display(self, *args: Any, **kwargs: Any) -> Any:
         if self.n > self.initial:
             self.mininterval = min(2 * self.mininterval, LOG_SECONDS)

@@ -1,6 +1,9 @@
-"""Contact sheet of a data set of `training/make_synthetic_people.py`, without and with keypoints.
+"""Contact sheet of a data set of `training/make_synthetic_people.py`: 48 pictures, the last row again with keypoints.
 
-python docs/make_synthetic_sheet.py DIR docs/synthetic_people.jpg
+python training/make_synthetic_people.py --count 48 --val 1 --out plain
+python docs/make_synthetic_sheet.py plain docs/synthetic_people.jpg
+python training/make_synthetic_people.py --count 48 --val 1 --looks dressed --out dressed
+python docs/make_synthetic_sheet.py dressed docs/synthetic_dressed.jpg
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from sdpose_core.drawing.pose_maps import overlay
 from sdpose_core.images import read_image
 from sdpose_core.poses import Poses
 
-COLUMNS, ROWS, HEIGHT = 8, 2, 230
+COLUMNS, ROWS, HEIGHT = 12, 4, 168
 PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 
 
@@ -27,7 +30,7 @@ def poses_of(annotations: list[dict], size: tuple[int, int]) -> Poses:
     values = np.array(points).reshape(-1, 133, 3)
     x, y, w, h = np.array([a["bbox"] for a in annotations]).reshape(-1, 4).T
     boxes = np.stack([x, y, x + w, y + h, np.ones(len(values))], axis=1)
-    return Poses(values[..., :2], values[..., 2] > 0, boxes, size, "coco_wholebody_133")
+    return Poses(values[..., :2], (values[..., 2] > 0).astype(np.float32), boxes, size, "coco_wholebody_133")
 
 
 def smaller(image: np.ndarray) -> np.ndarray:
@@ -36,21 +39,20 @@ def smaller(image: np.ndarray) -> np.ndarray:
 
 
 def main(folder: Path, out: Path) -> None:
-    """Write rows of pictures, each followed by the same row with keypoints."""
+    """Write rows of pictures, and the last row again with keypoints."""
     coco = json.loads((folder / "annotations" / "train.json").read_text(encoding="utf-8"))
     people = defaultdict(list)
     for annotation in coco["annotations"]:
         people[annotation["image_id"]].append(annotation)
-    rows = []
-    for start in range(0, COLUMNS * ROWS, COLUMNS):
-        chosen = coco["images"][start : start + COLUMNS]
-        pictures = [read_image(folder / "images" / image["file_name"]) for image in chosen]
-        drawn = [
-            overlay(picture, poses_of(people[image["id"]], (image["width"], image["height"])))
-            for picture, image in zip(pictures, chosen, strict=True)
-        ]
-        rows += [np.hstack([smaller(view) for view in views]) for views in (pictures, drawn)]
-    cv2.imwrite(str(out), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+    chosen = coco["images"][: COLUMNS * ROWS]
+    pictures = [read_image(folder / "images" / image["file_name"]) for image in chosen]
+    drawn = [
+        overlay(picture, poses_of(people[image["id"]], (image["width"], image["height"])))
+        for picture, image in list(zip(pictures, chosen, strict=True))[-COLUMNS:]
+    ]
+    small = [smaller(view) for view in (*pictures, *drawn)]
+    rows = [np.hstack(small[start : start + COLUMNS]) for start in range(0, len(small), COLUMNS)]
+    cv2.imwrite(str(out), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 72])
 
 
 if __name__ == "__main__":

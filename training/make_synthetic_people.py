@@ -24,8 +24,9 @@ from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in
 from sdpose_training.options import RESUMES, exit_status, size, whole_number
 from sdpose_training.synthetic.clip import ClipPlan, make_clips
 from sdpose_training.synthetic.dataset import DataSetPlan, make_data_set
-from sdpose_training.synthetic.scene import PEOPLE, SceneSettings
-from sdpose_training.synthetic.styles import STYLES
+from sdpose_training.synthetic.scene import PEOPLE
+from sdpose_training.synthetic.styles import FILTERED, STYLES
+from sdpose_training.synthetic.view import LOOKS, SceneSettings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR")
     add("--seed", type=whole_number(0), default=0)
     add("--size", type=size(32, 4096), default=(288, 384), metavar="WxH", help="picture size (default: 288x384)")
-    add("--style", choices=[*STYLES, "mixed"], default="mixed", help="default: mixed, 60%% shaded")
+    add("--style", choices=[*STYLES, *FILTERED, "mixed"], default="mixed",
+        help="default: mixed, 60%% shaded (40%% with --looks dressed)")  # fmt: skip
+    add("--looks", choices=LOOKS, default=LOOKS[0], help="plain (default): bare bodies before flat backgrounds, the "
+        "same bytes for a seed as ever; dressed: hair, clothes, drawn proportions, light, rooms, streets, "
+        "landscapes")  # fmt: skip
     add("--people", type=int, choices=range(1, len(PEOPLE) + 1), default=len(PEOPLE), help="maximum people per picture")
     add("--backgrounds", type=Path, metavar="DIR", help="pictures without people, for half of the backgrounds")
     add("--hidden-face", choices=["label", "omit"], default="label", help="visibility of nose, eyes and ears behind "
@@ -74,7 +79,7 @@ def _plan(options: argparse.Namespace) -> DataSetPlan:
     if options.backgrounds:
         pictures = tuple(pictures_in(options.backgrounds, "--backgrounds", COMMON_SUFFIXES))
     scene = SceneSettings(
-        options.size, options.style, options.people, options.supersample, options.hidden_face, pictures
+        options.size, options.style, options.people, options.supersample, options.hidden_face, pictures, options.looks
     )
     return DataSetPlan(options.out, options.seed, options.format, scene)
 

@@ -23,8 +23,12 @@ CLASS_LABEL_OF_TASK = {POSE: (1.0, 0.0), RGB: (0.0, 1.0)}
 """The paper's task switch c; the U-Net gets (sin c, cos c)."""
 
 
+_LOG_VARIANCE = (-30.0, 20.0)
+"""Limits of the log variance, as in diffusers."""
+
+
 class VAEEncoder(nn.Module):
-    """Pictures to latents: SD's VAE without decoder and without sampling."""
+    """Pictures to latents: SD's VAE without its decoder."""
 
     in_strips: bool | None = None
     """Whether to work in strips of rows. None: on a CPU in float32 without gradients, where it saves 2 GB."""
@@ -42,13 +46,18 @@ class VAEEncoder(nn.Module):
         )
         self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, kernel_size=1)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (N, 3, H, W) in [-1, 1], RGB -> latents (N, 4, H/8, W/8): the mean x scaling factor."""
+    def forward(self, images: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """Images (N, 3, H, W) in [-1, 1], RGB -> latents (N, 4, H/8, W/8): the mean x scaling factor.
+
+        With standard normal `noise` of their shape, a sample of the VAE's distribution instead of its mean.
+        """
         in_strips = self.in_strips
         if in_strips is None:
             in_strips = images.device.type == "cpu" and images.dtype == torch.float32 and not torch.is_grad_enabled()
         moments = self.quant_conv(_encode_in_strips(self.encoder, images) if in_strips else self.encoder(images))
-        mean, _log_variance = moments.chunk(2, dim=1)
+        mean, log_variance = moments.chunk(2, dim=1)
+        if noise is not None:
+            mean = mean + noise * (log_variance.clamp(*_LOG_VARIANCE) / 2).exp()
         return (mean * self.scaling_factor).contiguous()
 
 

@@ -11,6 +11,8 @@ from torch import nn
 
 from .config import STRIDE_OF_LEVEL, SDPoseConfig
 
+INITIAL_STD = 0.001
+"""Of the last layer's random weights, so that the first heatmaps are near zero."""
 CHANNELS_AT_ONCE = 160  # on a CPU in float32
 
 
@@ -35,8 +37,8 @@ class HeatmapHead(nn.Module):
         self.fusion = nn.ModuleDict()
         if len(widths) > 1:
             self.fusion.update({level: nn.Conv2d(w, width, kernel_size=1) for level, w in widths.items()})
-        # initial heatmaps near zero, as usual for heatmap heads; the paper does not specify it
-        nn.init.normal_(self.final_layer.weight, std=0.001)
+        # as usual for heatmap heads; the paper does not specify it
+        nn.init.normal_(self.final_layer.weight, std=INITIAL_STD)
         nn.init.zeros_(bias_of(self.final_layer))
 
     def fuse(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -76,9 +76,10 @@ class SDPose(nn.Module):
         """The dtype of the U-Net's weights."""
         return self.unet.conv_in.weight.dtype
 
-    def latents(self, images: torch.Tensor) -> torch.Tensor:
+    def latents(self, images: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Images (N, 3, H, W) in [-1, 1], RGB, H and W multiples of 64 -> (N, 4, H/8, W/8): VAE mean x 0.18215.
 
+        With standard normal `noise` of the result's shape, a sample of the VAE's distribution instead of its mean.
         The VAE is frozen (paper, section 4): no gradients, no autocast. Set `vae_is_frozen` to False to train it.
         """
         if images.ndim != 4 or images.shape[1] != 3 or any(side < 64 or side % 64 for side in images.shape[2:]):
@@ -86,19 +87,22 @@ class SDPose(nn.Module):
                 f"images: expected (N, 3, H, W) with H and W multiples of 64, got {tuple(images.shape)}; "
                 f"this model was made for (W, H) = {self.config.input_size}"
             )
+        inputs = (images,) if noise is None else (images, noise)
         if not self.vae_is_frozen:
-            return self.vae(images)
+            return self.vae(*inputs)
         on_meta = images.device.type == "meta"  # has no autocast
         as_is = nullcontext() if on_meta else torch.autocast(images.device.type, enabled=False)
         with torch.no_grad(), as_is:
-            latents = self._encode(images.to(next(self.vae.parameters()).dtype)).to(self.dtype)
+            dtype = next(self.vae.parameters()).dtype
+            latents = self._encode(*(values.to(dtype) for values in inputs)).to(self.dtype)
         return return_freed_memory(latents)
 
-    def _encode(self, images: torch.Tensor) -> torch.Tensor:
+    def _encode(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The VAE, on a GPU a few pictures at a time to limit its memory."""
         parts = []
-        for part in images.split(self._vae_at_once(images)):
-            latents = self.vae(part)
+        at_once = self._vae_at_once(inputs[0])
+        for part in zip(*(values.split(at_once) for values in inputs), strict=True):
+            latents = self.vae(*part)
             # the next CUDA graph, of the VAE or the U-Net, overwrites the output
             parts.append(latents.clone() if self.records_graphs else latents)
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -41,6 +41,7 @@ from sdpose_training.synthetic.poses import (
 from sdpose_training.synthetic.presets import PRESETS, preset_points
 from sdpose_training.synthetic.render import Camera, Canvas, corner_weights, look_at
 from sdpose_training.synthetic.styles import STYLES, Layers, finish
+from sdpose_training.synthetic.view import keypoint_visibility
 
 needs_anny = pytest.mark.skipif(not installed("anny"), reason="anny (extra `train`) is not installed")
 
@@ -324,11 +325,6 @@ def test_without_anny_the_extra_is_named(monkeypatch):
 # People
 
 
-@pytest.fixture(scope="module")
-def body() -> BodyModel:
-    return BodyModel()
-
-
 SETTINGS = scene.SceneSettings(size=(96, 128), supersample=2)
 NAMED = {name: i for i, name in enumerate(KEYPOINT_NAMES)}
 
@@ -355,8 +351,8 @@ def seen(body: BodyModel, people: list[scene.Person]) -> scene.View:
 
 @needs_anny
 def test_left_is_the_persons_left_and_points_lie_on_their_limbs(body):
-    points, _ = scene.keypoint_visibility(body, seen(body, [standing(body)]), 0)
-    back, _ = scene.keypoint_visibility(body, seen(body, [standing(body, 180)]), 0)
+    points, _ = keypoint_visibility(body, seen(body, [standing(body)]), 0)
+    back, _ = keypoint_visibility(body, seen(body, [standing(body, 180)]), 0)
     for left, name in enumerate(KEYPOINT_NAMES):
         if name.startswith("left_"):
             right = NAMED["right_" + name[5:]]
@@ -381,7 +377,7 @@ def test_the_poses_constants_are_the_models(body):
 @needs_anny
 def test_front_side_and_back_show_what_they_should(body):
     def shown(yaw: float, *names: str) -> list[int]:
-        _, visibility = scene.keypoint_visibility(body, seen(body, [standing(body, yaw)]), 0)
+        _, visibility = keypoint_visibility(body, seen(body, [standing(body, yaw)]), 0)
         return [int(visibility[NAMED[name]]) for name in names]
 
     face = ("nose", "left_eye", "right_eye")
@@ -391,7 +387,7 @@ def test_front_side_and_back_show_what_they_should(body):
     # Turned by 90 degrees, the person looks to the picture's right and shows the right side.
     assert shown(90, "nose", "right_ear", "right_shoulder", "right_hip") == [2] * 4
     assert shown(90, "left_ear", "left_shoulder", "left_hip") == [1] * 3
-    omitted = scene.keypoint_visibility(body, seen(body, [standing(body, 180)]), 0, hidden_face="omit")[1]
+    omitted = keypoint_visibility(body, seen(body, [standing(body, 180)]), 0, hidden_face="omit")[1]
     assert not omitted[:3].any() and (omitted[5:17] > 0).all()
 
 
@@ -434,7 +430,7 @@ def test_visibility_flags_agree_with_ray_casting(body):
         objects = len(view.people) * faces
         triangles = np.concatenate([person.vertices[body.faces] for person in view.people])
         for number, person in enumerate(view.people):
-            points, visibility = scene.keypoint_visibility(body, view, number)
+            points, visibility = keypoint_visibility(body, view, number)
             for k in np.flatnonzero((points >= 0).all(1) & (points <= [287, 383]).all(1)):
                 x, y = np.round((points[k] + 0.5) * 2 - 0.5).astype(int)
                 if view.surfaces[y, x] >= objects:

@@ -21,7 +21,8 @@ from sdpose_core.skeletons import COCO_17
 from sdpose_training.ablation import runs as ablation_runs
 from sdpose_training.ablation.arms import choose_arms, read_list
 from sdpose_training.ablation.table import summary, table_lines
-from sdpose_training.fit.starting_weights import starting_model
+from sdpose_training.fit.losses import term_weights
+from sdpose_training.fit.starting_weights import config_of, starting_model
 from sdpose_training.recipe.recipe import load_recipe
 
 RECIPES = ROOT / "training" / "recipes"
@@ -197,7 +198,7 @@ def test_lists_are_checked(text: str, message: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["body", "synthetic"])
 def test_the_paper_s_arms(name: str) -> None:
-    arms = read_list(RECIPES / f"ablations_{name}.toml").arms
+    arms = [arm for arm in read_list(RECIPES / f"ablations_{name}.toml").arms if arm.paper]
     assert {arm.name: tuple(arm.paper[b][0] for b in ("COCO", "HumanArt", "Monet")) for arm in arms} == PAPER_BODY
     by_name = {arm.name: arm.recipe for arm in arms}
     assert not by_name["no_rgb"].rgb_reconstruction and by_name["scratch"].model.random_unet
@@ -207,6 +208,18 @@ def test_the_paper_s_arms(name: str) -> None:
     wholebody = read_list(RECIPES / "ablations_wholebody.toml").arms
     assert [arm.recipe.model.feature_levels for arm in wholebody] == [("F1",), ("F2",), ("F3",), ("F4",)]
     assert [arm.paper["Monet"] for arm in wholebody] == [(44.7, 53.0), (46.6, 54.8), (45.5, 53.8), (37.1, 45.4)]
+
+
+def test_the_arms_of_open_choices() -> None:
+    arms = {arm.name: arm.recipe for arm in read_list(RECIPES / "ablations_synthetic.toml").arms if not arm.paper}
+    recipe = arms["full_sums"]
+    config = config_of(recipe, recipe.stages[0], COCO_17, recipe.model.unet, recipe.model.vae)
+    shares = {name: round(term_weights(recipe.loss, config)[1], 3) for name, recipe in arms.items()}
+    sums, full_size = round(32 / 68, 3), round(1 / 17, 3)
+    expected = {"full_sums": sums, "full_17": full_size, "scratch_sums": sums, "scratch_17": full_size, "head_all": 1}
+    assert shares == expected
+    assert {name for name, recipe in arms.items() if recipe.model.random_unet} == {"scratch_sums", "scratch_17"}
+    assert arms["head_all"].model.head_init == "all"
 
 
 def test_summary_and_cells() -> None:

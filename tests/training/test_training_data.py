@@ -19,8 +19,9 @@ from sdpose_core.codec.crops import fix_aspect, make_crop, warp
 from sdpose_core.codec.heatmaps import encode_udp, encode_udp_profiles
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.model.config import UNetConfig, VAEConfig
-from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
-from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet
+from sdpose_training.data import samples
+from sdpose_training.data.annotations import People, read_annotations, read_people, with_body
 from sdpose_training.data.augmentation import (
     augment,
     draw_jitter,
@@ -33,12 +34,13 @@ from sdpose_training.data.augmentation import (
     visible_inside,
 )
 from sdpose_training.data.keypoint_sets import find_keypoint_set, from_category
-from sdpose_training.data.photometric import distort, hole, occlude
+from sdpose_training.data.photometric import distort, hole, occlude, shifted_hues
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in, read_picture
 from sdpose_training.data.samples import PeopleSamples, SampleSettings, collate
+from sdpose_training.fit.data_sets import read_data_sets
 from sdpose_training.fit.starting_weights import config_of
 from sdpose_training.options import exit_status
-from sdpose_training.recipe.recipe import AugmentationRecipe, Recipe, Stage
+from sdpose_training.recipe.recipe import AugmentationRecipe, Recipe, Stage, load_recipe
 
 COCO = SHARED / "data" / "coco_samples"
 NOTHING = AugmentationRecipe(
@@ -172,6 +174,36 @@ def test_only_labelled_points_inside_count() -> None:
     assert visible_inside(points, np.array([1, 1, 1, 1, 1, 0]), (64, 128)) == 2
 
 
+def people_near_the_edge(people: People, outside: float) -> People:
+    """One person, two points in the middle of the picture and one `outside` of the box's crop, in crop pixels."""
+    box = np.array([[20, 20, 60, 100]], np.float32)
+    crop = place(people.keypoints[0], people.visibility[0], box[0]).warp_matrix(SMALL.input_size)
+    in_crop = np.array([[30, 60], [34, 64], [63 + outside, 60]])
+    keypoints = np.zeros((1, 17, 2), np.float32)
+    keypoints[0, :3] = (in_crop - crop[:, 2]) @ np.linalg.inv(crop[:, :2]).T
+    visibility = np.zeros((1, 17), np.float32)
+    visibility[0, :3] = 1
+    return replace(people.select([0]), keypoints=keypoints, visibility=visibility, boxes_xyxy=box)
+
+
+@pytest.mark.parametrize(("outside", "touching", "inside"), [
+    (-1, True, True), (2, True, False), (24, True, False), (30, False, False),
+])  # fmt: skip
+def test_points_near_the_crop_count_by_the_rule(
+    people: People, monkeypatch: pytest.MonkeyPatch, outside: float, touching: bool, inside: bool
+) -> None:
+    """The patch of a Gaussian with sigma 2 has a radius of 6 heatmap pixels, here 25.2 input pixels."""
+    monkeypatch.setattr(samples, "MAX_TRIES", 2)
+    near = people_near_the_edge(people, outside)
+    for visible, enough in (("touching", touching), ("inside", inside)):
+        settings = replace(SMALL, visible=visible)
+        if enough:
+            assert (PeopleSamples(near, NOTHING, settings)[(0, 0)]["weights"] > 0).sum() == 2 + touching
+        else:
+            with pytest.raises(SDPoseError, match="fewer than 3 points in the crop"):
+                PeopleSamples(near, NOTHING, settings)[(0, 0)]
+
+
 # --- colors -------------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +229,34 @@ def test_the_released_slip_in_contrast() -> None:
     assert shares[True][1] > 0.01 and shares[False][1] == 0  # 132 x 1.5 is 198, 132 x 1.5 x 1.5 is white
 
 
+@pytest.mark.parametrize("shift", range(-18, 18))
+def test_the_released_hues_wrap_around_where_they_are_stored(shift: int) -> None:
+    """Every hue: the released arithmetic in place; without it, the hue is turned on the circle of 180 steps."""
+    hsv = np.stack(np.meshgrid(np.arange(180), [40, 128, 255], [90, 255], indexing="ij"), axis=-1)
+    hsv = hsv.reshape(180, 6, 3).astype(np.uint8)
+    stored, turned = hsv.copy(), hsv.copy()
+    stored[..., 0] = stored[..., 0].astype(int) + shift  # wraps around at 256
+    turned[..., 0] = np.mod(turned[..., 0].astype(int) + shift, 180)
+    for as_released, expected in ((True, stored), (False, turned)):
+        ours = hsv.copy()
+        ours[..., 0] = shifted_hues(shift, as_released)[ours[..., 0]]
+        np.testing.assert_array_equal(cv2.cvtColor(ours, cv2.COLOR_HSV2RGB), cv2.cvtColor(expected, cv2.COLOR_HSV2RGB))
+
+
+def test_hues_below_red_turn_green_as_released() -> None:
+    """OpenCV reads uint8 hues above 179 modulo 180: 10 - 18 is stored as 248 and read as 68."""
+    color = {hue: cv2.cvtColor(np.array([[[hue, 255, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0] for hue in range(256)}
+    for hue in range(180, 256):
+        np.testing.assert_allclose(color[hue], color[hue - 180], atol=1)
+    assert shifted_hues(-18, as_released=True)[10] == 248 and color[248].tolist() == [0, 255, 68]
+    assert shifted_hues(-18, as_released=False)[10] == 172 and color[172].tolist() == [255, 0, 68]
+    image = np.full((1, 1, 3), (255, 20, 10), np.uint8)  # red
+    drawn = np.array([distort(np.random.default_rng(seed), image, True)[0, 0] for seed in range(300)]).astype(int)
+    fixed = np.array([distort(np.random.default_rng(seed), image, False)[0, 0] for seed in range(300)]).astype(int)
+    in_order = [np.array_equal(np.sort(one), np.sort(other)) for one, other in zip(drawn, fixed, strict=True)]
+    assert 0.1 < 1 - np.mean(in_order) < 0.9
+
+
 def test_photometric_changes_keep_shape_and_source() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     before = image.copy()
@@ -216,6 +276,24 @@ def test_the_hole_hides_and_the_blur_smooths() -> None:
     assert 0.04 * 0.8 < black.mean() < 0.16 and (holed[~black] == image[~black]).all()
     for chances in (replace(NOTHING, blur=1.0), replace(NOTHING, median_blur=1.0)):
         assert occlude(np.random.default_rng(0), image.copy(), chances).std() < image.std() * 0.7
+
+
+def test_the_two_kinds_of_blur() -> None:
+    """A white pixel: a box blur gives equal values, a Gaussian one falls off and sums up to the same."""
+    image = np.zeros((15, 15, 3), np.uint8)
+    image[7, 7] = 255
+    seen = set()
+    for seed in range(12):
+        box, gaussian = (
+            occlude(np.random.default_rng(seed), image.copy(), replace(NOTHING, blur=1.0, blur_kind=kind))[..., 0]
+            for kind in ("box", "gaussian")
+        )
+        side = int(np.sqrt((box > 0).sum()))
+        seen.add(side)
+        assert np.unique(box[box > 0]).tolist() == [round(255 / side**2)]
+        np.testing.assert_array_equal(gaussian, cv2.GaussianBlur(image, (side, side), 0)[..., 0])
+        assert gaussian.max() > box.max()
+    assert seen == {3, 5, 7}
 
 
 # --- samples -------------------------------------------------------------------------------------------------------
@@ -341,6 +419,35 @@ def test_people_with_too_few_points_in_the_crop_are_drawn_again(people: People) 
     visibility[0, 2:] = 0
     sample = PeopleSamples(replace(people, visibility=visibility), NOTHING, SMALL)[(0, 0)]
     assert sample["index"] != 0 and sample["problems"] == []
+
+
+@pytest.mark.parametrize(("labeled", "stays"), [([0], True), ([16], True), ([17], False), ([91, 132], False)])
+def test_whole_body_training_needs_a_body_point(people: People, labeled: list[int], stays: bool) -> None:
+    """COCO-WholeBody's `num_keypoints` counts the body alone; the released pipeline drops people where it is 0."""
+    visibility = np.zeros((2, 133), np.float32)
+    visibility[0, 5], visibility[1, labeled] = 1, 1
+    keypoints = np.zeros((2, 133, 2), np.float32)
+    whole = replace(people.select([3, 4]), keypoint_set=COCO_WHOLEBODY_133, keypoints=keypoints, visibility=visibility)
+    assert with_body(whole).files == whole.files[: 1 + stays]
+
+
+def test_the_recipe_selects_people_with_a_body(folder: Path, tmp_path: Path) -> None:
+    """For a set without COCO's points, this selection is refused."""
+    names = ", ".join(f'"point_{letter}"' for letter in "abcdefghijklmnopq")
+    (tmp_path / "other.toml").write_text(f'name = "other"\nnames = [{names}]\n')
+    files = ["--data.root", str(folder), "--data.keypoint-set", str(tmp_path / "other.toml")]
+    recipe = load_recipe(ROOT / "training" / "recipes" / "debug_cpu.toml", files)
+    assert len(read_data_sets(recipe)[0].people) == 12
+    with pytest.raises(InputError, match="data.need_body is on, but 'other' has none"):
+        read_data_sets(replace(recipe, data=replace(recipe.data, need_body=True)))
+
+
+def test_a_set_without_a_body_is_told(people: People) -> None:
+    pen = KeypointSet("pen", tuple("abcdefghijklmnopq"))
+    with pytest.raises(InputError, match="data.need_body is on, but 'pen' has none of COCO's 17 points"):
+        with_body(replace(people, keypoint_set=pen))
+    with pytest.raises(InputError, match="nobody has a labeled body point"):
+        with_body(replace(people, visibility=np.zeros_like(people.visibility)))
 
 
 # --- annotations and keypoint sets -----------------------------------------------------------------------------------

@@ -41,7 +41,10 @@ def test_the_papers_settings() -> None:
         assert (recipe.model.feature_levels, recipe.data.keypoint_set) == ((level,), points)
         assert recipe.rgb_reconstruction and (recipe.loss.heatmap, recipe.loss.rgb) == (1, 1)
         assert not recipe.model.train_vae and recipe.model.timestep == 999
+        assert recipe.data.visible == "touching" and recipe.augmentation.as_released
+        assert recipe.augmentation.blur_kind == "box" and recipe.loss.reduction == "mean"
     assert (body.data.min_visible, whole.data.min_visible) == (3, 8)
+    assert (body.data.need_body, whole.data.need_body) == (False, True)
 
 
 def test_the_command_line_wins() -> None:

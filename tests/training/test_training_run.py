@@ -32,28 +32,30 @@ from sdpose_core.checkpoints.loading import from_state, load_sdpose
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.images import read_image
 from sdpose_core.model.backbone import POSE, RGB
+from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig
 from sdpose_core.skeletons import COCO_17
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.fit import log as run_log
 from sdpose_training.fit import loop as training_loop
 from sdpose_training.fit import validation as validation_ap
 from sdpose_training.fit.endings import StopSignal
+from sdpose_training.fit.latents import posterior_noise
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.loop import Trainer
-from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
+from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps, term_weights
 from sdpose_training.fit.model_card import _data_terms, write_model_card
 from sdpose_training.fit.setup import check_launch, learning_rate, plan_stages, set_up
 from sdpose_training.fit.starting_weights import starting_model
 from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, crops_of
 from sdpose_training.fit.weight_average import WeightAverage
-from sdpose_training.recipe.recipe import load_recipe
+from sdpose_training.recipe.recipe import LossRecipe, load_recipe
 from sdpose_training.templates import markdown_table
 from train import main
 
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
 QUICK = ["--log.tensorboard", "off", "--validation.people", "0", "--hardware.gradient-checkpointing", "off"]
-SHORT = [*QUICK, "--stages.0.samples", "40", "--stages.1.samples", "8"]
+SHORT = [*QUICK, "--stages.0.samples", "40", "--stages.1.samples", "8", "--model.latents", "sample"]
 LONG = [*QUICK, "--stages.0.samples", "160", "--stages.1.samples", "16"]
 STEPS = 22
 PATIENCE = 900
@@ -76,7 +78,7 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def short(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As undisturbed, of six steps."""
+    """As undisturbed, of six steps and with sampled latents."""
     out = tmp_path_factory.mktemp("runs") / "short"
     assert main(command(data, out, *SHORT)) == 0
     return out
@@ -630,6 +632,71 @@ def test_both_tasks_in_one_pass_are_each_task_alone() -> None:
     np.testing.assert_allclose(both.rgb_latents.detach(), golden["rgb_recon_unet_out_class01"], atol=1e-4)
     np.testing.assert_allclose(both.heatmaps[:1].detach(), golden["body_mode_noflip_heatmaps"], atol=1e-4)
     assert rgb_loss(both.rgb_latents, both.rgb_latents + 2).item() == pytest.approx(4)
+
+
+@pytest.mark.parametrize(("config", "ratio"), [(BODY, 17), (WHOLEBODY, 133)])
+def test_two_means_weigh_the_rgb_term_more_than_the_papers_sums(config: SDPoseConfig, ratio: int) -> None:
+    """By the number of values at 768 x 1024: 835,584 or 6,537,216 of the heatmaps, 49,152 of the latents."""
+    (w, h), latents = config.input_size, (config.unet.out_channels, 128, 96)
+    assert (w // 8, h // 8) == latents[:0:-1]
+    heatmaps = torch.zeros(1, 1, h // 4, w // 4).expand(1, config.num_keypoints, -1, -1)
+    parts = heatmap_loss(heatmaps, heatmaps + 1, torch.ones(1, config.num_keypoints)), rgb_loss(*torch.eye(2))
+    assert [part.item() for part in parts] == [1, 1]  # one per value
+    sums = heatmaps.numel(), torch.zeros(latents).numel()
+    assert sums[0] / sums[1] == ratio
+    for loss, expected in ((LossRecipe(), 1), (LossRecipe(reduction="sum"), 1 / ratio)):
+        heatmap, rgb = term_weights(loss, config)
+        assert heatmap == 1 and rgb == pytest.approx(expected)
+
+
+def test_literal_sums_have_the_gradient_of_the_papers_loss() -> None:
+    """Up to one factor, the number of values of the heatmaps."""
+    model = starting_model(load_recipe(DEBUG), COCO_17).model
+    images = torch.rand(2, 3, 128, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    gradients = []
+    for literal in (True, False):
+        latents = model.latents(images)
+        found = model(latents=latents, tasks=(POSE, RGB))
+        if literal:
+            loss = (found.heatmaps - 1).square().sum() + (found.rgb_latents - latents).square().sum()
+            loss = loss / found.heatmaps.numel()
+        else:
+            heatmap, rgb = term_weights(LossRecipe(reduction="sum"), model.config)
+            loss = heatmap * heatmap_loss(found.heatmaps, torch.ones(()), torch.ones(2, 17))
+            loss = loss + rgb * rgb_loss(found.rgb_latents, latents)
+        parameters = [model.unet.conv_in.weight, model.unet.conv_out.weight, model.head.final_layer.weight]
+        gradients.append(torch.autograd.grad(loss, parameters))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9)
+
+
+def test_the_noise_of_a_sample_is_its_own() -> None:
+    """For two pictures of each sample: neither the other samples of a batch nor their number change it."""
+    seeds = torch.tensor([7, 1 << 62, 3])
+    whole = posterior_noise(seeds, torch.zeros(6, 3, 128, 64), 4)
+    assert whole.shape == (6, 4, 16, 8)
+    for i in range(3):
+        alone = posterior_noise(seeds[i : i + 1], torch.zeros(2, 3, 128, 64), 4)
+        assert alone.equal(whole[[i, 3 + i]]) and not alone[0].equal(alone[1])
+    assert whole.mean().abs() < 0.05 and whole.std().sub(1).abs() < 0.05
+
+
+def test_only_a_frozen_vae_is_sampled() -> None:
+    with pytest.raises(InputError, match='latents = "sample" needs a frozen VAE'):
+        load_recipe(DEBUG, ["--model.latents", "sample", "--model.train-vae", "on"])
+
+
+def test_the_heads_random_weights_follow_the_recipe() -> None:
+    heads = {
+        how: starting_model(load_recipe(DEBUG, ["--model.head-init", how]), COCO_17).model.head.requires_grad_(False)
+        for how in ("last", "all", "pytorch")
+    }
+    layers = {how: (h.deconv_layers[0], h.conv_layers[0], h.final_layer) for how, h in heads.items()}
+    small = {how: [bool(layer.weight.std() < 0.002) for layer in found] for how, found in layers.items()}
+    assert small == {"last": [False, False, True], "all": [True, True, True], "pytorch": [False, False, False]}
+    for layer in layers["all"]:
+        assert layer.weight.std() == pytest.approx(0.001, rel=0.1) and (layer.bias is None or not layer.bias.any())
+    assert layers["last"][1].weight.equal(layers["pytorch"][1].weight)
 
 
 def test_targets_are_products_of_their_factors() -> None:

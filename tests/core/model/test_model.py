@@ -115,6 +115,17 @@ def test_latents_are_the_scaled_mean(body: SDPose, golden: dict[str, np.ndarray]
     close(body.latents(images.flip(-1)), golden["vae_mean_of_flipped"] * 0.18215)
 
 
+def test_sampled_latents_are_the_official_ones(
+    body: SDPose, golden: dict[str, np.ndarray], images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Official mean and deviation; also one picture at a time, as on a GPU."""
+    noise = torch.randn(golden["vae_mean"].shape, generator=torch.Generator().manual_seed(123))
+    expected = (golden["vae_mean"] + golden["vae_std"] * noise.numpy()) * 0.18215
+    for _ in range(2):
+        np.testing.assert_allclose(body.latents(images, noise).numpy(), expected, rtol=1e-4, atol=1e-4)
+        monkeypatch.setattr(SDPose, "_vae_at_once", staticmethod(lambda _images: 1))
+
+
 @pytest.mark.parametrize("level", FEATURE_LEVELS)
 def test_features_of_every_level(level: str, golden: dict[str, np.ndarray], images: torch.Tensor) -> None:
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from sdpose_core.coco.annotations import Coco, CocoAnnotation, read_coco
 from sdpose_core.coco.files import picture_paths, picture_size
 from sdpose_core.coco.people import AnnotatedPerson
 from sdpose_core.errors import InputError
-from sdpose_core.skeletons import KeypointSet
+from sdpose_core.skeletons import COCO_17, KeypointSet
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,22 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     arrays = [np.asarray(column, kind) for column, kind in zip(columns, kinds, strict=False)]
     source = {key: content[key] for key in ("info", "licenses") if key in content}
     return People(keypoint_set, chosen, *arrays, *map(_ids, columns[len(kinds) :]), source=source), problems
+
+
+def with_body(people: People) -> People:
+    """The people with at least one labeled point of COCO's 17, as the released pipeline selects for COCO-WholeBody.
+
+    There, `num_keypoints` counts only the body, so that a person with a labeled hand or face alone is left out.
+    Raises `InputError` if the set has none of COCO's points, or nobody is left.
+    """
+    keypoint_set = people.keypoint_set
+    body = [index for index, name in enumerate(keypoint_set.names) if name in COCO_17.names]
+    chosen = np.flatnonzero(people.visibility[:, body].any(axis=1))
+    if not len(chosen):
+        what = "nobody has a labeled body point" if body else f"{keypoint_set.name!r} has none of COCO's 17 points"
+        raise InputError(f"data.need_body is on, but {what}: turn it off")
+    log.info("%d of %d people left out: no labeled body point", len(people) - len(chosen), len(people))
+    return people.select(chosen.tolist())
 
 
 def _reaches_beyond(person: AnnotatedPerson, size: tuple[int, int]) -> bool:

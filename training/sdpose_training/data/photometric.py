@@ -21,28 +21,33 @@ def distort(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> n
     """Random brightness, contrast, saturation, hue and channel order of RGB uint8 (H, W, 3), which is not modified.
 
     Args:
-        as_released: keep the contrast bug of the released code: with probability .25, the same factor is applied both
-            before and after saturation and hue. Otherwise it is applied once with probability .5, before or after.
+        as_released: keep two bugs of the released code. Contrast: with probability .25, the same factor is applied both
+            before and after saturation and hue; otherwise it is applied once with probability .5, before or after.
+            Hue: see `shifted_hues`.
     """
     if rng.random() < 0.5:
         image = _scaled(image, 1.0, rng.uniform(-BRIGHTNESS, BRIGHTNESS))
     before, after, factor = _contrast(rng, as_released)
     if before:
         image = _scaled(image, factor, 0.0)
-    image = _saturation_and_hue(rng, image)
+    image = _saturation_and_hue(rng, image, as_released)
     if after:
         image = _scaled(image, factor, 0.0)
     return image[..., rng.permutation(3)] if rng.random() < 0.5 else image
 
 
 def occlude(rng: np.random.Generator, image: np.ndarray, chances: AugmentationRecipe) -> np.ndarray:
-    """Blur, median blur and one black hole, each with its probability; (H, W, 3) uint8, may be modified in place."""
+    """Blur, median blur and one black hole, each with its probability; (H, W, 3) uint8, may be modified in place.
+
+    The released blur is a box blur. OpenCV derives the sigma of the Gaussian one from its size (.8, 1.1 or 1.4 pixels).
+    """
     import cv2
 
     image = np.ascontiguousarray(image)
     if rng.random() < chances.blur:
         size = int(rng.choice(BLUR_SIZES))
-        image = cv2.blur(image, (size, size))
+        gaussian = chances.blur_kind == "gaussian"
+        image = cv2.GaussianBlur(image, (size, size), 0) if gaussian else cv2.blur(image, (size, size))
     if rng.random() < chances.median_blur:
         image = cv2.medianBlur(image, int(rng.choice(BLUR_SIZES)))
     if rng.random() < chances.dropout:
@@ -60,6 +65,16 @@ def hole(
     return x, y, x + w, y + h
 
 
+def shifted_hues(shift: int, as_released: bool) -> np.ndarray:
+    """(256,) uint8: every hue on OpenCV's scale of 0..179, plus `shift`.
+
+    As released, the sum wraps around at 256, where it is stored as uint8. OpenCV reads hues above 179 modulo 180, so
+    sums below 0 end 76 too high: red (0) - 10 is read as 66, a green. Otherwise the sum wraps around at 180, a full
+    turn of the color circle.
+    """
+    return ((np.arange(256) + shift) % (256 if as_released else 180)).astype(np.uint8)
+
+
 def _contrast(rng: np.random.Generator, as_released: bool) -> tuple[bool, bool, float]:
     """Whether to apply contrast before and after saturation and hue, and the factor."""
     first, applied, factor = rng.random() < 0.5, rng.random() < 0.5, rng.uniform(*CONTRAST)
@@ -67,7 +82,7 @@ def _contrast(rng: np.random.Generator, as_released: bool) -> tuple[bool, bool, 
     return before, before if as_released else bool(applied and not first), factor
 
 
-def _saturation_and_hue(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def _saturation_and_hue(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> np.ndarray:
     """Each with probability .5, in one conversion to HSV and back."""
     import cv2
 
@@ -75,9 +90,9 @@ def _saturation_and_hue(rng: np.random.Generator, image: np.ndarray) -> np.ndarr
     if not (change_saturation or change_hue):
         return image
     identity = np.arange(256)
-    saturation = identity * rng.uniform(*SATURATION) if change_saturation else identity
-    hue = identity + rng.integers(-HUE, HUE) if change_hue else identity  # not wrapped around, as released
-    table = np.stack([hue, saturation, identity], axis=-1).clip(0, 255).astype(np.uint8)[None]
+    saturation = (identity * rng.uniform(*SATURATION)).clip(0, 255) if change_saturation else identity
+    hue = shifted_hues(int(rng.integers(-HUE, HUE)), as_released) if change_hue else identity
+    table = np.stack([hue, saturation, identity], axis=-1).astype(np.uint8)[None]
     hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)
 

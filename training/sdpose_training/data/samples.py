@@ -37,6 +37,7 @@ class SampleSettings:
         input_size: (w, h).
         heatmap_sigma: in heatmap pixels.
         min_visible: minimum labeled points in the crop; otherwise another person is chosen.
+        visible: which points count for it, as in `DataRecipe`.
         with_clean: also return the crop before blur and hole, the target of the RGB task.
         seed: of all random choices.
     """
@@ -46,6 +47,7 @@ class SampleSettings:
     min_visible: int
     with_clean: bool
     seed: int
+    visible: str = "touching"
 
 
 class PeopleSamples:
@@ -67,7 +69,8 @@ class PeopleSamples:
 
         Returns:
             "input" and "clean" (with `with_clean`): (H, W, 3) uint8 RGB; "rows" (K, h), "columns" (K, w): factors of
-            the target heatmaps; "weights" (K,); "index" of the person; "problems": messages about damaged files.
+            the target heatmaps; "weights" (K,); "index" of the person; "noise_seed", for the noise of the latents;
+            "problems": messages about damaged files.
 
         Raises `SDPoseError` if `MAX_TRIES` people in a row are not usable.
         """
@@ -84,7 +87,8 @@ class PeopleSamples:
                 problems.append(str(error))
                 sample = None
             if sample is not None:
-                return {**sample, "index": index, "problems": problems}
+                seed = int(rng.integers(1 << 63))
+                return {**sample, "index": index, "noise_seed": seed, "problems": problems}
             index = first + int(rng.integers(len(people)))
         few = f"fewer than {self.settings.min_visible} points in the crop"
         damaged = f"a damaged picture ({'; '.join(problems[-3:]) or 'none'})"
@@ -99,10 +103,15 @@ class PeopleSamples:
         placement = augment(rng, placement, width, people.keypoint_set, self.augmentation)
         matrix = placement.warp_matrix(settings.input_size)
         keypoints = placement.keypoints @ matrix[:, :2].T + matrix[:, 2]
-        if visible_inside(keypoints, placement.visibility, settings.input_size) < settings.min_visible:
+        target = self._target(keypoints, placement.visibility)
+        if settings.visible == "touching":  # the weight of a point whose Gaussian is outside of the crop is 0
+            visible = np.count_nonzero(target["weights"])
+        else:
+            visible = visible_inside(keypoints, placement.visibility, settings.input_size)
+        if visible < settings.min_visible:
             return None
         image = read_picture(people.files[index], tuple(people.picture_sizes[index]))
-        return {**self._pixels(rng, image, placement, matrix), **self._target(keypoints, placement.visibility)}
+        return {**self._pixels(rng, image, placement, matrix), **target}
 
     def _pixels(
         self, rng: np.random.Generator, image: np.ndarray, placement: Placement, matrix: np.ndarray
@@ -131,7 +140,8 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     arrays = [key for key, value in samples[0].items() if isinstance(value, np.ndarray)]
     batch: dict[str, Any] = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in arrays}
-    batch["index"] = torch.tensor([sample["index"] for sample in samples])
+    for key in ("index", "noise_seed"):
+        batch[key] = torch.tensor([sample[key] for sample in samples])
     batch["problems"] = [problem for sample in samples for problem in sample["problems"]]
     return batch
 

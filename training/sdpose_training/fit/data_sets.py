@@ -12,7 +12,7 @@ import numpy as np
 
 from sdpose_core.errors import InputError, restated
 from sdpose_core.skeletons import KeypointSet
-from sdpose_training.data.annotations import People, read_annotations, read_people
+from sdpose_training.data.annotations import People, read_annotations, read_people, with_body
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.data.mixing import describe_map, map_points, with_points
 from sdpose_training.recipe.recipe import DataRecipe, MoreData, Recipe
@@ -63,6 +63,8 @@ def read_data_sets(recipe: Recipe) -> tuple[DataSet, ...]:
 def _read_main(recipe: Recipe) -> DataSet:
     data = recipe.data
     people, problems = load_people(data, "train")
+    if data.need_body:
+        people = with_body(people)
     val, found = load_people(data, "val") if recipe.validation.people else (None, [])
     if val is not None and val.keypoint_set != people.keypoint_set:
         other = f"{data.val_annotations} has other keypoints ({_set_text(val.keypoint_set)})"

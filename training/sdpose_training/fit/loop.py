@@ -33,9 +33,10 @@ from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps, StopSignal,
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.hub import Uploads
 from sdpose_training.fit.kept_weights import remove_old_weights
+from sdpose_training.fit.latents import posterior_noise
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.lora import own_tensors, plain_names
-from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps
+from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps, term_weights
 from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.pace import COUNTED, Pace
 from sdpose_training.fit.pictures import prediction_sheet
@@ -62,6 +63,7 @@ class Trainer:
         self._uploads = uploads
         self.progress, self.log = progress, run_log
         self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
+        self.term_weights = term_weights(recipe.loss, parts.model.config)
         self.metrics: dict[str, float] = dict(progress.metrics)
         self._saved_step = progress.step
         self._stop = StopSignal()
@@ -153,7 +155,7 @@ class Trainer:
             seen.append(batch)
             with accelerator.accumulate(parts.trained):
                 terms = self._losses(batch)
-                accelerator.backward(terms @ terms.new_tensor([self.recipe.loss.heatmap, self.recipe.loss.rgb]))
+                accelerator.backward(terms @ terms.new_tensor(self.term_weights))
                 sums += terms.detach()
                 if accelerator.sync_gradients:
                     norm = self._clip()
@@ -164,7 +166,7 @@ class Trainer:
         asked = torch.tensor([float(self._stop.asked)], device=accelerator.device)
         heatmap, rgb, stop = accelerator.reduce(torch.cat([sums / len(seen), asked]), "sum").tolist()
         heatmap, rgb = heatmap / accelerator.num_processes, rgb / accelerator.num_processes
-        loss = self.recipe.loss.heatmap * heatmap + self.recipe.loss.rgb * rgb
+        loss = self.term_weights[0] * heatmap + self.term_weights[1] * rgb
         figures = {"loss": loss, "heatmap_loss": heatmap, "rgb_loss": rgb, "gradient_norm": float(norm)}
         self._report([problem for batch in seen for problem in batch["problems"]])
         # with fp16's scaling, the optimizer skips a step whose gradients overflow
@@ -184,7 +186,8 @@ class Trainer:
         images = _images(batch["input"], device)
         clean = _images(batch["clean"], device) if RGB in self.tasks else None
         if parts.model.vae_is_frozen:
-            latents = parts.model.latents(images if clean is None else torch.cat([images, clean]))
+            pictures = images if clean is None else torch.cat([images, clean])
+            latents = parts.model.latents(pictures, self._noise_for(pictures, batch["noise_seed"]))
             clean_latents = latents[len(images) :]
             prediction = parts.trained(latents=latents[: len(images)], tasks=self.tasks)
         else:
@@ -195,6 +198,11 @@ class Trainer:
         heatmap = heatmap_loss(prediction.heatmaps, target_heatmaps(rows, columns), weights)
         rgb = heatmap.new_zeros(()) if clean is None else rgb_loss(prediction.rgb_latents, clean_latents)
         return torch.stack([heatmap, rgb])
+
+    def _noise_for(self, pictures: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor | None:
+        if self.recipe.model.latents == "mode":
+            return None
+        return posterior_noise(seeds, pictures, self.parts.model.config.vae.latent_channels)
 
     def _clip(self) -> Any:
         """Clip the gradient to the recipe's norm; returns the norm before."""

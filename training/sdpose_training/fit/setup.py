@@ -221,8 +221,9 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     from torch.utils.data import DataLoader
 
     settings = SampleSettings(
-        plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed
-    )
+        plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction,
+        recipe.seed, recipe.data.visible,
+    )  # fmt: skip
     steps, process = range(first, plan.steps), parts.accelerator.process_index
     order = micro_batches(parts.order, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sdpose_core.checkpoints.layouts import inspect_checkpoint, read_base, read_checkpoint
 from sdpose_core.checkpoints.names import TEXT, VAE_DECODER
@@ -18,6 +19,7 @@ from sdpose_core.checkpoints.records import downloaded_from
 from sdpose_core.checkpoints.sizes import unet_config, vae_config
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.model.head import INITIAL_STD, HeatmapHead
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_core.tensor_files import read_json
@@ -60,12 +62,14 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     if recipe.model.base == SCRATCH:
         config = config_of(recipe, recipe.stages[0], keypoint_set, recipe.model.unet, recipe.model.vae)
         model = _random_model(config, recipe.rgb_reconstruction)
+        init_head(model.head, recipe.model.head_init)
         model.vae_is_frozen = not recipe.model.train_vae
         return Start(model, {}, "random weights")
     path = find_weights(recipe.model.base)
     unet, vae, tensors, decoder = _read(path)
     config = config_of(recipe, recipe.stages[0], keypoint_set, unet, vae)
     model = SDPose(config, with_rgb_branch=recipe.rgb_reconstruction)
+    init_head(model.head, recipe.model.head_init)
     if recipe.model.random_unet:
         tensors = {name: value for name, value in tensors.items() if not name.startswith("unet.")}
     new = fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
@@ -112,6 +116,18 @@ def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
         expected = f"expected {latent} as in model.vae.latent_channels, got {found} (or use --rgb-reconstruction off)"
         raise InputError(f"model.unet.out_channels: for the RGB task, {expected}")
     return SDPose(config, with_rgb_branch=with_rgb_branch)
+
+
+def init_head(head: HeatmapHead, how: str) -> None:
+    """Set the random weights of a new head as in `ModelRecipe.head_init`; "last" is how it was made."""
+    if how == "pytorch":
+        head.final_layer.reset_parameters()
+    if how == "all":
+        for layer in head.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.normal_(layer.weight, std=INITIAL_STD)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
 
 def config_of(

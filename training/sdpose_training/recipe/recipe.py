@@ -64,6 +64,10 @@ class ModelRecipe:
         feature_levels: one level, or several to fuse (F1 is the last up-block).
         random_unet: take only the VAE of the base, not its U-Net: the paper's "without diffusion prior".
         train_vae: also train the VAE's encoder, if there is no pretrained one (the paper freezes it).
+        head_init: random weights of a new head. "last": std .001 in the last layer, PyTorch's defaults in the others.
+            "all": std .001 in every layer. "pytorch": PyTorch's defaults in every layer. Reasons: docs/fidelity.md.
+        latents: of the frozen VAE in training: its "mode" (our choice), or a "sample" of its distribution, as in the
+            released evaluation; its noise follows from the seed. Validation and inference take the mode.
         freeze: parts of the model that are not trained, by module name: "unet.down_blocks", "head".
         unet, vae: sizes for "scratch" and for the tiny prior; other bases have their sizes.
     """
@@ -73,9 +77,17 @@ class ModelRecipe:
     feature_levels: tuple[str, ...] = ("F1",)
     timestep: int = Field(999, ge=0, lt=1000)
     train_vae: bool = False
+    head_init: Literal["last", "all", "pytorch"] = "last"
+    latents: Literal["mode", "sample"] = "mode"
     freeze: tuple[str, ...] = ()
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
+
+    @model_validator(mode="after")
+    def _samples_only_a_frozen_vae(self) -> ModelRecipe:
+        if self.train_vae and self.latents == "sample":
+            raise ValueError('latents = "sample" needs a frozen VAE: turn train_vae off, or use "mode"')
+        return self
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -132,6 +144,10 @@ class DataRecipe:
         keypoint_set: "coco_17", "coco_wholebody_133", a TOML file with a custom set, or "annotations" for the names in
             the annotation file's category.
         min_visible: a sample with fewer points in the crop is replaced (released pipeline: 3, whole body 8).
+        visible: which points count for it: "touching", those whose Gaussian touches the crop (as released), or
+            "inside", those in the crop.
+        need_body: leave out people without a labeled body point, as the released pipeline does in whole-body data; only
+            in the training annotations of this data set.
         max_bad: the run stops if more pictures and annotations than this are damaged.
         more: further data sets, with their shares of the samples.
     """
@@ -143,6 +159,8 @@ class DataRecipe:
     val_images: str = "val2017"
     keypoint_set: str = "coco_17"
     min_visible: Count = 3
+    visible: Literal["touching", "inside"] = "touching"
+    need_body: bool = False
     max_bad: Count = 100
     more: tuple[MoreData, ...] = ()
 
@@ -159,7 +177,12 @@ class DataRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class AugmentationRecipe:
-    """Probabilities and ranges, in the order of the released pipeline: see `augmentation.py` and `photometric.py`."""
+    """Probabilities and ranges, in the order of the released pipeline: see `augmentation.py` and `photometric.py`.
+
+    Attributes:
+        as_released: keep the bugs of the released photometric step, see `photometric.distort`.
+        blur_kind: "box", as released, or "gaussian".
+    """
 
     flip: Probability = 0.5
     half_body: Probability = 0.3
@@ -177,6 +200,7 @@ class AugmentationRecipe:
     photometric: bool = True
     as_released: bool = True
     blur: Probability = 0.1
+    blur_kind: Literal["box", "gaussian"] = "box"
     median_blur: Probability = 0.1
     dropout: Probability = 1.0
     dropout_range: Annotated[tuple[Probability, Probability], Range] = (0.2, 0.4)
@@ -184,10 +208,16 @@ class AugmentationRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class LossRecipe:
-    """Weights of the paper's two loss terms."""
+    """Weights of the paper's two loss terms.
+
+    Attributes:
+        reduction: "mean": each term is a mean over its own values. "sum": the ratio of the paper's squared norms, see
+            `losses.term_weights`. Which one trained the released weights is unpublished; "mean" is our choice.
+    """
 
     heatmap: float = Field(1.0, ge=0)
     rgb: float = Field(1.0, ge=0)
+    reduction: Literal["mean", "sum"] = "mean"
 
 
 @dataclass(frozen=True, config=_CHECKED)

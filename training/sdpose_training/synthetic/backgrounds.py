@@ -18,7 +18,7 @@ def sample_background(rng: np.random.Generator, size: tuple[int, int], pictures:
     import cv2
 
     if pictures and rng.random() < 0.5:
-        image = _from_picture(rng, size, pictures[rng.integers(len(pictures))])
+        image = from_picture(rng, size, pictures)
     else:
         kind = str(rng.choice(list(KINDS), p=np.array(list(KINDS.values())) / sum(KINDS.values())))
         image = _drawn(rng, size, kind)
@@ -93,11 +93,11 @@ def _tiles(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return np.where(mask[..., None], random_color(rng), random_color(rng)).astype(np.float32)
 
 
-def _from_picture(rng: np.random.Generator, size: tuple[int, int], path: Path) -> np.ndarray:
-    """A random crop of a picture, randomly mirrored, brighter or darker."""
+def from_picture(rng: np.random.Generator, size: tuple[int, int], pictures: Sequence[Path]) -> np.ndarray:
+    """A random crop (h, w, 3) of one of the pictures, randomly mirrored, brighter or darker."""
     import cv2
 
-    picture = read_image(path)
+    picture = read_image(pictures[rng.integers(len(pictures))])
     h, w = picture.shape[:2]
     scale = min(w / size[0], h / size[1]) * rng.uniform(0.4, 1.0)
     cut_w, cut_h = max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)

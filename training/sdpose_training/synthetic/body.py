@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from sdpose_core.dependencies import require
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
 from sdpose_training.synthetic.poses import Pose
+from sdpose_training.synthetic.proportions import Proportions, Stretcher
 
 FINGERTIPS = tuple(f"{side}_{finger}4" for side in ("left", "right")
                    for finger in ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger"))  # fmt: skip
@@ -68,17 +70,23 @@ class BodyModel:
         radii = np.array([_patch_radius(name) for name in KEYPOINT_NAMES])
         distances = np.linalg.norm(self.reference[None] - self.reference_keypoints[:, None], axis=-1)
         self.patches = distances < radii[:, None]
+        bones, weights = self._model.vertex_bone_indices.numpy(), self._model.vertex_bone_weights.numpy()
+        self._stretch = Stretcher(self.bone_labels, bones, weights)
 
-    def pose(self, poses: Sequence[Pose], shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, np.ndarray]:
+    def pose(
+        self, poses: Sequence[Pose], shapes: Sequence[dict[str, float]], proportions: Sequence[Proportions] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """P poses and shapes -> vertices (P, V, 3), keypoints (P, 65, 3), in meters; people face -y and stand on z = 0.
 
-        A shape has anny's phenotypes, 0..1; missing ones are 0.5.
+        A shape has anny's phenotypes, 0..1; missing ones are 0.5. Without `proportions`, they are the body model's.
         """
         turns = np.eye(3)[None, None].repeat(len(poses), 0).repeat(len(self.bone_labels), 1)
         for person, pose in enumerate(poses):
             for bone, turn in pose.bones.items():
                 turns[person, self.bone_labels.index(bone)] = turn
         vertices, heads, keypoints = self._forward(turns, shapes)
+        if proportions:
+            vertices, heads, keypoints = self._stretched(vertices, heads, proportions)
         keypoints = self._keypoints(vertices, heads, keypoints)
         for person, pose in enumerate(poses):
             vertices[person], keypoints[person] = vertices[person] @ pose.root.T, keypoints[person] @ pose.root.T
@@ -91,6 +99,22 @@ class BodyModel:
         a, b, c = (vertices[self.faces[:, i]] for i in range(3))
         normals = self._vertex_faces @ np.cross(b - a, c - a)  # weighted by the areas of the faces
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+    @cached_property
+    def _neighbors(self):
+        """Indices (N,) of the vertices of trunk and arms; sparse (N, N): the mean over the vertices around each."""
+        where = np.flatnonzero(np.isin(self.zone, [ZONES.index("trunk"), ZONES.index("arm")]))
+        near = self._vertex_faces[where] @ self._vertex_faces[where].T
+        return where, near.multiply(1 / near.sum(1)).tocsr()
+
+    def smooth(self, vertices: np.ndarray, times: int) -> np.ndarray:
+        """Vertices (V, 3) of which those of trunk and arms are moved to the mean of their neighbors, several times."""
+        where, mean = self._neighbors
+        smooth, part = vertices.copy(), vertices[where]
+        for _ in range(times):
+            part = mean @ part
+        smooth[where] = part
+        return smooth
 
     def _forward(self, turns: np.ndarray, shapes: Sequence[dict[str, float]]) -> tuple[np.ndarray, ...]:
         """Rotations (P, J, 3, 3) -> vertices (P, V, 3), bone heads (P, J, 3), body and feet (P, 23, 3)."""
@@ -109,6 +133,18 @@ class BodyModel:
             output["bone_poses"][..., :3, 3].double().numpy(),
             keypoints.double().numpy(),
         )
+
+    def _stretched(
+        self, vertices: np.ndarray, heads: np.ndarray, proportions: Sequence[Proportions]
+    ) -> tuple[np.ndarray, ...]:
+        """Vertices (P, V, 3) and bone heads (P, J, 3) of `_forward` -> its results with other proportions."""
+        import torch
+
+        moved = [self._stretch(*person) for person in zip(vertices, heads, proportions, strict=True)]
+        vertices, heads = (np.stack(arrays) for arrays in zip(*moved, strict=True))
+        with torch.no_grad():
+            keypoints = self._regressor({"vertices": torch.from_numpy(vertices).to(self._model.dtype)})
+        return vertices, heads, keypoints.double().numpy()
 
     def _keypoints(self, vertices: np.ndarray, heads: np.ndarray, body: np.ndarray) -> np.ndarray:
         points = dict(zip(_BODY_AND_FEET, np.moveaxis(body, 1, 0), strict=True))

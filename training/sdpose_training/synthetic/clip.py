@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,15 +20,19 @@ from sdpose_core.files import atomic_path, atomic_write
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.resumable import begin, refuse_other
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
+from sdpose_training.synthetic.annotation import annotate
 from sdpose_training.synthetic.backgrounds import random_object
 from sdpose_training.synthetic.body import KEYPOINT_NAMES, BodyModel
 from sdpose_training.synthetic.dataset import coco
-from sdpose_training.synthetic.looks import Look, random_color, sample_look, sample_shape
+from sdpose_training.synthetic.looks import Look, sample_shape
 from sdpose_training.synthetic.motion import Motion, sample_motion
 from sdpose_training.synthetic.poses import euler
+from sdpose_training.synthetic.proportions import Proportions
 from sdpose_training.synthetic.render import NEAR, Camera, look_at
-from sdpose_training.synthetic.scene import Person, SceneSettings, annotate, draw_people, keypoint_visibility, layers_of
-from sdpose_training.synthetic.styles import STYLES, finish
+from sdpose_training.synthetic.scene import layers_of
+from sdpose_training.synthetic.staging import Staging, stage
+from sdpose_training.synthetic.styles import finish
+from sdpose_training.synthetic.view import Person, SceneSettings, draw_people, keypoint_visibility
 
 RATE = Fraction(25)
 VERSION = 1
@@ -68,8 +72,8 @@ def make_clips(plan: ClipPlan, count: int) -> int:
 
     Raises `InputError` if the folder has clips with other settings, `MissingDependency` without anny.
     """
-    settings = {"clip_version": VERSION, "seed": plan.seed, "frames": plan.frames, **asdict(plan.scene)}
-    settings |= {"size": list(plan.scene.size), "backgrounds": [path.name for path in plan.scene.backgrounds]}
+    notes = plan.scene.notes([path.name for path in plan.scene.backgrounds])
+    settings = {"clip_version": VERSION, "seed": plan.seed, "frames": plan.frames, **notes}
     refuse_other(begin(plan.out / "settings.json", settings), settings, plan.out, "clips", "choose another --out")
     folders = [plan.out / f"clip_{number:04d}" for number in range(count)]
     missing = [number for number, folder in enumerate(folders) if not (folder / "truth.pose.npz").exists()]
@@ -104,21 +108,24 @@ def make_clip(body: BodyModel, plan: ClipPlan, number: int) -> Iterator[tuple[np
     """The frames of clip `number`: RGB uint8 (h, w, 3), COCO annotations with `track_id`, the true poses."""
     rng = np.random.default_rng([plan.seed, number])
     seconds = np.arange(plan.frames) / float(RATE)
-    actors = _sample_actors(rng, body, plan, seconds)
-    camera = _sample_camera(rng, actors, plan.scene.size)
-    objects = _sample_objects(rng, camera, actors, plan.scene)
-    shares = np.array(list(STYLES.values()))
-    style = str(rng.choice(list(STYLES), p=shares / shares.sum())) if plan.scene.style == "mixed" else plan.scene.style
+    looks = stage(plan.scene, rng)
+    actors = _sample_actors(rng, body, plan, seconds, looks)
+    camera = _sample_camera(rng, actors, plan.scene.size, looks.lowest_camera)
+    objects = _sample_objects(rng, camera, actors, looks)
+    style = looks.style(rng)
     look_seed, noise = int(rng.integers(2**31)), rng.uniform(0.5, 4)
     for t in range(plan.frames):
-        view = draw_people(body, [actor.at(t) for actor in actors], camera, plan.scene, objects)
+        people = [looks.drape(body, actor.at(t), i, float(seconds[t])) for i, actor in enumerate(actors)]
+        view = draw_people(body, people, camera, plan.scene, objects)
         same = np.random.default_rng(look_seed)  # light, background and style are those of all frames
-        layers = layers_of(same, body, view, plan.scene, outlined=style in ("flat", "sketch"))
-        picture = finish(same, style, layers) + noise * rng.standard_normal((*layers.light.shape, 3), np.float32)
+        layers = layers_of(same, body, view, looks, style)
+        picture = looks.develop(finish(same, style, layers)) + noise * rng.standard_normal(
+            (*layers.light.shape, 3), np.float32
+        )
         found = [annotate(body, view, i, plan.scene) for i in range(len(actors))]
-        people = [{**entry, "track_id": i} for i, entry in enumerate(found) if entry]
-        truth = _truth(people, [keypoint_visibility(body, view, p["track_id"]) for p in people], plan.scene.size)
-        yield np.clip(picture, 0, 255).astype(np.uint8), people, truth.with_meta(style=style)
+        entries = [{**entry, "track_id": i} for i, entry in enumerate(found) if entry]
+        truth = _truth(entries, [keypoint_visibility(body, view, e["track_id"]) for e in entries], plan.scene.size)
+        yield np.clip(picture, 0, 255).astype(np.uint8), entries, truth.with_meta(style=style)
 
 
 def _truth(people: list[dict], points: Sequence[tuple[np.ndarray, np.ndarray]], size: tuple[int, int]) -> Poses:
@@ -134,35 +141,46 @@ def _truth(people: list[dict], points: Sequence[tuple[np.ndarray, np.ndarray]], 
     return Poses(keypoints, scores, boxes.reshape(-1, 5), size, COCO_WHOLEBODY_133.name, ids, {"model": "truth"})
 
 
-def _sample_actors(rng: np.random.Generator, body: BodyModel, plan: ClipPlan, seconds: np.ndarray) -> list[Actor]:
+def _sample_actors(
+    rng: np.random.Generator, body: BodyModel, plan: ClipPlan, seconds: np.ndarray, looks: Staging
+) -> list[Actor]:
     count = int(rng.integers(1, plan.scene.max_people + 1))
-    return [_actor(rng, body, sample_motion(rng, float(seconds[-1])), seconds) for _ in range(count)]
+    wanted = looks.proportions(count)
+    return [
+        _actor(rng, body, sample_motion(rng, float(seconds[-1])), seconds, looks, i, wanted[i : i + 1])
+        for i in range(count)
+    ]
 
 
-def _actor(rng: np.random.Generator, body: BodyModel, motion: Motion, seconds: np.ndarray) -> Actor:
-    look, shape = sample_look(rng), sample_shape(rng)
+def _actor(
+    rng: np.random.Generator, body: BodyModel, motion: Motion, seconds: np.ndarray, looks: Staging, number: int,
+    proportions: list[Proportions],
+) -> Actor:  # fmt: skip
+    look, shape = looks.look(rng, number), sample_shape(rng)
     parts = [
-        body.pose(motion.at(some), [shape] * len(some)) for some in np.array_split(seconds, -(-len(seconds) // 16))
+        body.pose(motion.at(some), [shape] * len(some), proportions * len(some))
+        for some in np.array_split(seconds, -(-len(seconds) // 16))
     ]
     points, keypoints = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    yaw, bulk = motion.yaw_at(seconds), look.bulk(body)[:, None]
+    yaw = motion.yaw_at(seconds)
     turns = np.stack([euler(z=float(angle)) for angle in yaw])
     move = np.column_stack([motion.place_at(seconds), np.zeros(len(seconds))])[:, None]
-    normals = np.stack([body.normals(frame) for frame in points])
-    dressed = (points + normals * bulk) @ turns.transpose(0, 2, 1) + move
+    dressed, normals = (np.stack(arrays) for arrays in zip(*(look.dress(body, frame) for frame in points), strict=True))
     return Actor(
-        dressed.astype(np.float32), (normals @ turns.transpose(0, 2, 1)).astype(np.float32),
+        (dressed @ turns.transpose(0, 2, 1) + move).astype(np.float32),
+        (normals @ turns.transpose(0, 2, 1)).astype(np.float32),
         keypoints @ turns.transpose(0, 2, 1) + move, look, motion.kind, yaw,
     )  # fmt: skip
 
 
-def _sample_camera(rng: np.random.Generator, actors: Sequence[Actor], size: tuple[int, int]) -> Camera:
+def _sample_camera(rng: np.random.Generator, actors: Sequence[Actor], size: tuple[int, int], lowest: float) -> Camera:
     """A camera that stands still and frames the people at one moment, often so closely that some are cut off."""
     moment = int(rng.integers(len(actors[0].keypoints)))
     points = np.concatenate([actor.keypoints[moment, :17] for actor in actors])
     target = (points.min(0) + points.max(0)) / 2
     distance, rise = rng.uniform(4.5, 9), np.deg2rad(np.clip(rng.normal(5, 9), -10, 35))
     position = target + distance * np.array([0, -np.cos(rise), np.sin(rise)])
+    position[2] = max(position[2], lowest)
     camera = look_at(position, target, rng.normal(0, 3))
     places, depth = camera.project(points)
     places = places[depth > NEAR] if (depth > NEAR).any() else places
@@ -174,13 +192,14 @@ def _sample_camera(rng: np.random.Generator, actors: Sequence[Actor], size: tupl
 
 
 def _sample_objects(
-    rng: np.random.Generator, camera: Camera, actors: Sequence[Actor], settings: SceneSettings
+    rng: np.random.Generator, camera: Camera, actors: Sequence[Actor], looks: Staging
 ) -> list[tuple[np.ndarray, float, np.ndarray]]:
     """In half of the clips, one or two objects that stand in front of people or between them: mask, depth, color."""
     count = int(rng.integers(1, 3)) if rng.random() < 0.5 else 0
     depth = float(np.median(camera.project(np.concatenate([actor.keypoints[:, :17] for actor in actors]))[1]))
+    settings = looks.settings
     size = (settings.size[0] * settings.supersample, settings.size[1] * settings.supersample)
     return [
-        (random_object(rng, size, (0.06, 0.35)), max(depth + rng.uniform(-1.5, 0.5), 2 * NEAR), random_color(rng))
+        (random_object(rng, size, (0.06, 0.35)), max(depth + rng.uniform(-1.5, 0.5), 2 * NEAR), looks.object_color(rng))
         for _ in range(count)
     ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from sdpose_core.resumable import begin, refuse_other
 from sdpose_core.skeletons import COCO_17
 from sdpose_core.texts import read_json_lines
 from sdpose_training.synthetic.body import BodyModel
-from sdpose_training.synthetic.scene import SceneSettings, make_picture
+from sdpose_training.synthetic.scene import make_picture
+from sdpose_training.synthetic.view import SceneSettings
 
 SPLITS = ("train", "val")
 GENERATOR_VERSION = 1  # raise when the same seed gives other pictures
@@ -82,9 +83,9 @@ def make_data_set(plan: DataSetPlan, counts: dict[str, int], workers: int) -> in
 
 def _settings(plan: DataSetPlan) -> dict:
     """What all pictures in a folder must have in common, for JSON; background pictures by name and file size."""
-    scene = asdict(plan.scene) | {"size": list(plan.scene.size)}
-    scene["backgrounds"] = [[path.name, path.stat().st_size] for path in plan.scene.backgrounds]
-    return {"generator_version": GENERATOR_VERSION, "seed": plan.seed, "format": plan.suffix, **scene}
+    pictures = [[path.name, path.stat().st_size] for path in plan.scene.backgrounds]
+    notes = plan.scene.notes(pictures)
+    return {"generator_version": GENERATOR_VERSION, "seed": plan.seed, "format": plan.suffix, **notes}
 
 
 def _read_records(plan: DataSetPlan) -> dict[tuple[str, int], dict]:

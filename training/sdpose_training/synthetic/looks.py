@@ -107,6 +107,11 @@ class Look:
             bulk[body.zone == ZONES.index("hair")] = self.thickness[3]
         return bulk
 
+    def dress(self, body: BodyModel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V, 3) of a posed body -> the surface of skin, clothes and hair (V, 3); unit normals (V, 3)."""
+        normals = body.normals(points)
+        return points + normals * self.bulk(body)[:, None], normals
+
     def paint(self, body: BodyModel, points: np.ndarray, zone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 3) of the reference body, zones (N,) -> colors (N, 3), parts (N,) for outlines."""
         colors, parts = np.tile(self.skin, (len(points), 1)), np.zeros(len(points), np.int64)

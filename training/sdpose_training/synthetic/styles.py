@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from sdpose_training.styles.filters import FILTERS
 from sdpose_training.synthetic.looks import random_color
 
 STYLES = {"shaded": 0.6, "flat": 0.1, "sketch": 0.1, "contrast": 0.1, "painted": 0.1}
-"""Share of each style in `mixed`."""
+"""Share of each style in `mixed`, plain looks."""
+FILTERED = {f"filter_{name}": name for name in FILTERS}
+"""Styles that are a filter over the whole shaded picture."""
+DRESSED_STYLES = {
+    "shaded": 0.4, "flat": 0.18, "sketch": 0.14, "contrast": 0.05, "painted": 0.07,
+    "filter_oil": 0.05, "filter_sketch": 0.04, "filter_posterise": 0.05, "filter_edge": 0.02,
+}  # fmt: skip
+"""Share of each style in `mixed`, dressed looks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +31,7 @@ class Layers:
         cover: (h, w) the share of a pixel that they cover, 0..1.
         lines: (h, w) their outlines, 0..1.
         background: (h, w, 3) RGB 0..255.
+        rim: (h, w, 3) light from behind along their outlines, RGB.
     """
 
     color: np.ndarray
@@ -29,11 +39,19 @@ class Layers:
     cover: np.ndarray
     lines: np.ndarray
     background: np.ndarray
+    rim: np.ndarray | None = None
+
+
+def sample_style(rng: np.random.Generator, wanted: str, shares: Mapping[str, float]) -> str:
+    """The style that is wanted; for `mixed`, one of `shares`."""
+    weights = np.array(list(shares.values()))
+    return str(rng.choice(list(shares), p=weights / weights.sum())) if wanted == "mixed" else wanted
 
 
 def finish(rng: np.random.Generator, style: str, layers: Layers) -> np.ndarray:
     """Layers -> RGB uint8 (h, w, 3)."""
-    return np.clip(_FINISH[style](rng, layers), 0, 255).astype(np.uint8)
+    picture = np.clip(_FINISH.get(style, _shaded)(rng, layers), 0, 255).astype(np.uint8)
+    return FILTERS[FILTERED[style]](picture) if style in FILTERED else picture
 
 
 def _over(front: np.ndarray, layers: Layers, background: np.ndarray) -> np.ndarray:
@@ -42,7 +60,8 @@ def _over(front: np.ndarray, layers: Layers, background: np.ndarray) -> np.ndarr
 
 def _lit(layers: Layers) -> np.ndarray:
     """Color x light; both are averages over a pixel's surfaces."""
-    return layers.color * (layers.light / np.maximum(layers.cover, 1e-3))[..., None]
+    lit = layers.color * (layers.light / np.maximum(layers.cover, 1e-3))[..., None]
+    return lit if layers.rim is None else lit + layers.rim
 
 
 def _shaded(rng: np.random.Generator, layers: Layers) -> np.ndarray:

@@ -188,12 +188,12 @@ def hub_errors(repo: str, file: str = "") -> Iterator[None]:
         raise DownloadError(f"{where}: no such repository on the hub, or your token has expired") from None
     except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
         raise DownloadError(f"{where}: not on the hub ({one_line(error)})") from None
-    except _fetch_errors() as error:
+    except fetch_errors() as error:
         raise DownloadError(f"{where} could not be fetched ({one_line(error)}); run it again to resume") from None
     except (AttributeError, TypeError, ValueError) as error:  # the client expects errors to have a certain form
         raise DownloadError(f"{where} could not be fetched: the server does not answer like a hub") from error
 
 
-def _fetch_errors() -> tuple[type[Exception], ...]:
+def fetch_errors() -> tuple[type[Exception], ...]:
     """Errors of network and disk; those of the HTTP libraries that huggingface-hub uses may not be OSErrors."""
     return OSError, *(importlib.import_module(name).HTTPError for name in ("httpx", "httpx2") if installed(name))

@@ -13,7 +13,10 @@ from tqdm import tqdm
 from ..annotate.chunks import ChunkResult
 
 LOG_SECONDS = 30.0
-"""Between two lines of a bar that is written to a file."""
+"""Between two lines of a bar that is written to a file, in the long run."""
+
+SOON = 2.0
+"""Seconds between the first two of these lines; each later pause is twice as long, up to `LOG_SECONDS`."""
 
 
 FIRST_LOG_SECONDS = 30.0
@@ -47,13 +50,24 @@ class _Lines:
         return getattr(self._stream, name)
 
 
-def progress_bar(total: int | None, unit: str, what: str = "", **settings: Any) -> Any:
+class _FewLines(tqdm):
+    """A bar in a log file, where each refresh is a line: the first ones come soon, the later ones rarely."""
+
+    mininterval: float
+
+    def display(self, *args: Any, **kwargs: Any) -> Any:
+        if self.n > self.initial:
+            self.mininterval = min(2 * self.mininterval, LOG_SECONDS)
+            self.miniters = 0  # by the number of updates, tqdm would expect the old pause
+        return super().display(*args, **kwargs)
+
+
+def progress_bar(total: float | None, unit: str, what: str = "", **settings: Any) -> Any:
     """A tqdm bar called `what`. In a file, each refresh is a line, so there are few."""
-    live = sys.stderr.isatty()
-    pause = 0.1 if live else LOG_SECONDS
-    timing = {"mininterval": pause, "maxinterval": max(pause, 10)}
-    file = sys.stderr if live else _Lines(sys.stderr)
-    return tqdm(total=total, unit=unit, desc=what or None, file=file, **timing, **settings)
+    given = {"total": total, "unit": unit, "desc": what or None, **settings}
+    if sys.stderr.isatty():
+        return tqdm(file=sys.stderr, **given)
+    return _FewLines(file=_Lines(sys.stderr), mininterval=SOON, maxinterval=LOG_SECONDS, **given)
 
 
 class _Clock:

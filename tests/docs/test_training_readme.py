@@ -22,6 +22,7 @@ import downstream_check
 import make_coco_ood
 import make_synthetic_people
 import make_tiny_prior
+import push_to_hub
 import train
 from sdpose_training.ablation.arms import read_list
 from sdpose_training.evaluation import options as evaluation_options
@@ -47,8 +48,9 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "make_synthetic_people.py": make_synthetic_people.build_parser,
     "curves.py": curves.build_parser,
     "make_coco_ood.py": make_coco_ood.build_parser,
+    "push_to_hub.py": push_to_hub.build_parser,
 }
-READ_BY_SHELL = ("pip install", "cp ", "for ", "done")
+READ_BY_SHELL = ("pip install", "cp ", "for ", "done", "docker build", "sbatch ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,7 +1,8 @@
-"""A local model hub: the part of the Hugging Face hub's protocol that downloads use."""
+"""A local model hub: the part of the Hugging Face hub's protocol that downloads and uploads use."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -31,6 +32,10 @@ class FakeHub(ThreadingHTTPServer):
         sent: file name -> pieces to send as its content, without a stated length; may be endless.
         moved: file name -> address to send on to.
         silent: whether nothing is ever answered.
+        writers: tokens that may write.
+        private: repository -> whether it was made private.
+        stored: SHA-256 -> content of each large file that was sent.
+        broken_puts: number of next large files whose transfer fails.
     """
 
     daemon_threads = True
@@ -51,6 +56,10 @@ class FakeHub(ThreadingHTTPServer):
         self.moved: dict[str, str] = {}
         self.silent = False
         self.ended = threading.Event()
+        self.writers: set[str] = set()
+        self.private: dict[str, bool] = {}
+        self.stored: dict[str, bytes] = {}
+        self.broken_puts = 0
 
     @property
     def url(self) -> str:
@@ -87,6 +96,77 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(with_body=True)
 
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        path = unquote(self.path.partition("?")[0]).strip("/").split("/")
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if self.server.refuse:
+            self._send(self.server.refuse, self.server.refusal, {})
+        elif path == ["api", "validate-yaml"]:
+            self._json({"errors": [], "warnings": []})
+        elif token not in self.server.writers:
+            self._send(403 if token else 401, b"{}", {})
+        elif path == ["api", "repos", "create"]:
+            self._create(json.loads(body))
+        elif path[-2] == "preupload":
+            files = json.loads(body)["files"]
+            modes = [{**file, "uploadMode": "lfs" if "safetensors" in file["path"] else "regular"} for file in files]
+            self._json({"files": [{**mode, "shouldIgnore": False} for mode in modes]})
+        elif path[-1] == "batch":
+            self._json({"transfer": "basic", "objects": [self._target(each) for each in json.loads(body)["objects"]]})
+        elif path[-2] == "commit":
+            self._commit("/".join(path[2:4]), [json.loads(line) for line in body.splitlines()])
+        else:
+            self._send(404, b"{}", {})
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.broken_puts:
+            self.server.broken_puts -= 1
+            return self._send(500, b"", {})
+        self.server.stored[self.path.rpartition("/")[2]] = content
+        return self._send(200, b"", {})
+
+    def _create(self, asked: dict[str, Any]) -> None:
+        name = f"{asked.get('organization') or 'user'}/{asked['name']}"
+        known = name in self.server.repos
+        if not known:
+            self.server.repos[name] = {}
+            self.server.private[name] = asked.get("private", asked.get("visibility") == "private")
+        self._json({"url": f"{self.server.url}/{name}", "name": name, "id": "1"}, 409 if known else 200)
+
+    def _target(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Where a large file is to be sent; nowhere if it is here."""
+        if stored["oid"] in self.server.stored:
+            return stored
+        return {**stored, "actions": {"upload": {"href": f"{self.server.url}/lfs/{stored['oid']}", "header": {}}}}
+
+    def _commit(self, repo: str, lines: list[dict[str, Any]]) -> None:
+        files = self.server.repos[repo]
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.server.stored[value["oid"]]
+            elif line["key"] == "deletedFile":
+                files.pop(value["path"])
+        url = f"{self.server.url}/{repo}/commit/{COMMIT}"
+        self._json({"commitUrl": url, "commitOid": COMMIT, "success": True})
+
+    def _tree(self, repo: str) -> None:
+        """The files of a repository, as uploads ask for them."""
+        entries = []
+        for name, content in self.server.repos[repo].items():
+            entry: dict[str, Any] = {"type": "file", "path": name, "size": len(content), "oid": "b" * 40}
+            if name.endswith(".safetensors"):
+                entry["lfs"] = {"oid": self.server.sha256(name, content), "size": len(content), "pointerSize": 130}
+            entries.append(entry)
+        self._json(entries)
+
+    def _json(self, answer: Any, status: int = 200) -> None:
+        self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+
     def _answer(self, with_body: bool) -> None:
         path = unquote(self.path.partition("?")[0]).strip("/").split("/")
         self.server.tokens.append(self.headers.get("Authorization"))
@@ -95,6 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.server.refuse:
             code = {404: {"X-Error-Code": "RepoNotFound"}}.get(self.server.refuse, {})
             self._send(self.server.refuse, self.server.refusal, code)
+        elif path[:2] == ["api", "models"] and path[4:5] == ["tree"]:
+            self._tree("/".join(path[2:4]))
         elif path[:2] == ["api", "models"]:
             self._model(path[2:])
         elif len(path) > 4 and path[2] == "resolve":
@@ -156,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if with_body and self.command == "GET":
+        if with_body and self.command != "HEAD":
             self.wfile.write(body[:cut])
             if cut is not None:
                 self.wfile.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import socket
 import sys
@@ -21,6 +22,7 @@ from test_training_run import PATIENCE, losses, start
 from sdpose_core.checkpoints.layouts import convert
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import InputError, MissingDependency
+from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import COCO_17
 from sdpose_training.fit import setup
 from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps
@@ -62,6 +64,12 @@ def command(data: Path, base: Path, out: Path, *more: str) -> list[str]:
         *SHORT,
         *more,
     ]
+
+
+@pytest.fixture(scope="module")
+def started(base: Path) -> SDPose:
+    """The starting model: tests take copies."""
+    return starting_model(load_recipe(DEBUG, ["--model.base", str(base)]), COCO_17).model
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +119,18 @@ def test_training_goes_on_from_an_adapter(data: Path, base: Path, adapted: Path)
     (["--model.base", "scratch"], "LoRA needs a trained U-Net"),
     (["--model.random-unet", "on"], "LoRA needs a trained U-Net"),
 ])  # fmt: skip
-def test_lora_that_cannot_work_is_refused(base: Path, change: list[str], message: str) -> None:
-    recipe = load_recipe(DEBUG, ["--model.base", str(base), "--lora.rank", "4", *change])
+def test_lora_that_cannot_work_is_refused(started: SDPose, change: list[str], message: str) -> None:
+    recipe = load_recipe(DEBUG, ["--model.base", "base", "--lora.rank", "4", *change])
     with pytest.raises(InputError, match=message):
-        choose_trained(starting_model(recipe, COCO_17).model, recipe)
+        choose_trained(copy.deepcopy(started), recipe)
 
 
 # --- frozen parts --------------------------------------------------------------------------------------------------
 
 
-def test_frozen_parts_are_not_trained(base: Path) -> None:
-    recipe = load_recipe(DEBUG, ["--model.base", str(base), "--model.freeze", "unet.down_blocks,unet.up_blocks.1,head"])
-    model = starting_model(recipe, COCO_17).model
+def test_frozen_parts_are_not_trained(started: SDPose) -> None:
+    recipe = load_recipe(DEBUG, ["--model.freeze", "unet.down_blocks,unet.up_blocks.1,head"])
+    model = copy.deepcopy(started)
     trained = choose_trained(model, recipe)
     names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     frozen = ("unet.down_blocks.", "unet.up_blocks.1.", "head.", "vae.")
@@ -135,10 +143,9 @@ def test_frozen_parts_are_not_trained(base: Path) -> None:
     ("unet.down_blocks.9", "model has no part"), ("nothing", r"known are unet, head, vae, unet.conv_in, .*mid_block"),
     ("unet,head", "nothing is left to train"),
 ])  # fmt: skip
-def test_parts_that_cannot_be_frozen_are_named(base: Path, parts: str, message: str) -> None:
-    recipe = load_recipe(DEBUG, ["--model.base", str(base), "--model.freeze", parts])
+def test_parts_that_cannot_be_frozen_are_named(started: SDPose, parts: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        choose_trained(starting_model(recipe, COCO_17).model, recipe)
+        choose_trained(copy.deepcopy(started), load_recipe(DEBUG, ["--model.freeze", parts]))
 
 
 # --- optimizers ----------------------------------------------------------------------------------------------------
@@ -303,16 +310,21 @@ LORA = ("--lora.rank", "4")
 KINDS = {
     "LoRA": LORA, "LoRA below bf16": (*LORA, *BF16), "bf16": BF16, "Adafactor": ("--optimizer.kind", "adafactor"),
     "8 bits": ("--optimizer.kind", "adamw_8bit"), "frozen": ("--model.freeze", "unet.down_blocks,unet.class_embedding"),
-    "LoRA, compiled": (*LORA, "--hardware.compile", "on", "--hardware.gradient-checkpointing", "on"),
+    "compiled": (*LORA, "--hardware.compile", "on", "--hardware.gradient-checkpointing", "on"),
     "channels last": ("--hardware.channels-last", "on", "--hardware.gradient-checkpointing", "on"),
 }  # fmt: skip
 
 
 @pytest.mark.slow  # trains twice
 @pytest.mark.parametrize("kind", KINDS)
-def test_resumed_is_bit_equal(data: Path, base: Path, tmp_path: Path, kind: str) -> None:
+def test_resumed_is_bit_equal(
+    data: Path, base: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if kind == "8 bits":
         pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install bitsandbytes")
+    # traced, and run without the minutes that its C++ takes to compile
+    compile_ = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compile_(self, backend="aot_eager", **how))
     line = command(data, base, tmp_path / "run", *KINDS[kind], "--checkpoints.every", "2")
     assert main(line) == 0
     whole, first = load_file(tmp_path / "run" / "weights" / LAST), losses(tmp_path / "run")

@@ -108,7 +108,9 @@ def test_matrices_that_do_not_fit_are_told(folder: Path, tmp_path: Path, shape: 
         load_sdpose(path, base=folder / "base.safetensors", device="cpu")
 
 
-@pytest.mark.parametrize("layout", ["ours", "diffusers", "comfy"])
+@pytest.mark.parametrize(
+    "layout", ["ours", *(pytest.param(each, marks=pytest.mark.slow) for each in ("diffusers", "comfy"))]
+)
 def test_conversion_makes_whole_weights_in_the_number_type_of_the_base(tmp_path: Path, layout: str) -> None:
     config = replace(tiny.SMALL, unet=replace(tiny.SMALL.unet, cross_attention_dim=16))
     base = tmp_path / "base.safetensors"

@@ -208,3 +208,18 @@ def test_a_bar_of_unknown_length(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress_bar(None, "step", "training") as bar:
         bar.update(3)
     assert "training: 3step" in stream.text()
+
+
+def test_lines_of_a_log_file_come_soon_and_then_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, now, seen = Stream(False, "utf-8"), 0.0, []
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar(300, "step") as bar:
+        bar._time = lambda: now
+        bar.start_t = bar.last_print_t = 0.0
+        for second in range(1, 301):
+            now, before = float(second), len(stream.text())
+            bar.update()
+            seen += [second] if len(stream.text()) > before else []
+    assert seen[0] <= 3 and seen[1] <= 8 and len(seen) <= 15
+    pauses = np.diff(seen)
+    assert (np.diff(pauses) >= 0).all() and 25 < pauses[-1] <= 31

@@ -29,7 +29,7 @@ from sdpose_training.recipe.values import differences
 
 log = logging.getLogger(__name__)
 
-_FREE_TO_CHANGE = re.compile(r"hardware\.|log\.|checkpoints\.|validation\.|data\.(more\.\d+\.)?root$|name$")
+_FREE_TO_CHANGE = re.compile(r"hardware\.|log\.|checkpoints\.|hub\.|validation\.|data\.(more\.\d+\.)?root$|name$")
 
 
 @dataclass(frozen=True)

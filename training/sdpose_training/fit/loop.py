@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from sdpose_core.checkpoints.adapters import merged_state
 from sdpose_core.checkpoints.layouts import save_adapter, save_checkpoint
+from sdpose_core.cli.progress import progress_bar
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import SDPoseError
 from sdpose_core.images import write_png
@@ -30,14 +31,25 @@ from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
 from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps, StopSignal, check_finite
 from sdpose_training.fit.folder import RunFolder
+from sdpose_training.fit.hub import Uploads
+from sdpose_training.fit.kept_weights import remove_old_weights
 from sdpose_training.fit.latents import posterior_noise
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.lora import own_tensors, plain_names
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps, term_weights
 from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.optimizers import set_learning_rate
+from sdpose_training.fit.pace import COUNTED, Pace
 from sdpose_training.fit.pictures import prediction_sheet
-from sdpose_training.fit.setup import Parts, StagePlan, learning_rate, load_batches, passes_multiple, share_out_batches
+from sdpose_training.fit.setup import (
+    Parts,
+    StagePlan,
+    learning_rate,
+    load_batches,
+    passes_multiple,
+    samples_at,
+    share_out_batches,
+)
 from sdpose_training.fit.starting_weights import for_stage
 from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, predict
@@ -47,18 +59,24 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One run, from `progress` to its end. `run_log` is None in all processes but the main one."""
+    """One run, from `progress` to its end. `run_log` is None in all processes but the main one.
+
+    `uploads`: to the hub, after checkpoints.
+    """
 
     def __init__(
-        self, recipe: Recipe, parts: Parts, folder: RunFolder, progress: Progress, run_log: RunLog | None
-    ) -> None:
+        self, recipe: Recipe, parts: Parts, folder: RunFolder, progress: Progress, run_log: RunLog | None,
+        uploads: Uploads | None = None,
+    ) -> None:  # fmt: skip
         self.recipe, self.parts, self.folder = recipe, parts, folder
+        self._uploads = uploads
         self.progress, self.log = progress, run_log
         self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
         self.term_weights = term_weights(recipe.loss, parts.model.config)
         self.metrics: dict[str, float] = dict(progress.metrics)
         self._saved_step = progress.step
         self._stop = StopSignal()
+        self._pace = Pace(parts.stages)
         self._skipped = SkippedSteps()
 
     def fit(self) -> bool:
@@ -67,20 +85,31 @@ class Trainer:
         A second Ctrl-C, or a `LostWorker`, ends it at once; the last whole step is saved.
         Raises `NonFiniteLoss`, and `SDPoseError` for too many damaged files.
         """
-        total = self.parts.stages[-1].end
+        done, total = (samples_at(self.parts.stages, step) for step in (self.progress.step, self.parts.stages[-1].end))
         main = self.parts.accelerator.is_main_process
         self._report(self.parts.problems)
-        pause = 0.1 if sys.stderr.isatty() else 30.0  # in a log file, each refresh is a line
-        with (
-            self._stop,
-            tqdm(total=total, initial=self.progress.step, disable=not main, unit="step", mininterval=pause) as bar,
-        ):
+        with self._stop, progress_bar(total, "sample", initial=done, disable=not main) as bar:
             try:
                 return self._fit_stages(bar)
             except (KeyboardInterrupt, LostWorker):
                 if self.parts.accelerator.num_processes == 1:  # the others would wait for this one
                     self._save()
                 raise
+
+    def measure(self) -> list[float]:
+        """Samples per second of each stage, from a few steps. Nothing is written; the weights are changed."""
+        return [self._measure_stage(plan) for plan in self.parts.stages]
+
+    def _measure_stage(self, plan: StagePlan) -> float:
+        for_stage(self.parts.model, plan.stage)
+        share_out_batches(self.parts.accelerator, self.parts.trained, plan)
+        seconds = []
+        with closing(load_batches(self.recipe, self.parts, plan, 0)) as batches:
+            for _ in range(min(COUNTED + 1, plan.steps)):
+                began = time.perf_counter()
+                self._step(batches, plan, plan.stage.learning_rate)
+                seconds.append(time.perf_counter() - began)
+        return plan.batch.total / statistics.median(seconds[1:] or seconds)
 
     def _fit_stages(self, bar: tqdm) -> bool:
         if self.progress.step and self._validation_is_due(last=False):
@@ -109,17 +138,23 @@ class Trainer:
         """One step and what is due after it; True if a signal asked to stop."""
         began = time.perf_counter()
         rate = learning_rate(self.recipe.optimizer, plan, self.progress.step - plan.first_step)
-        figures, stop = self._step(batches, plan, rate)
+        figures, stop = self._step(batches, plan, rate, bar)
         seconds = time.perf_counter() - began
         self._log_step(plan, {**figures, "learning_rate": rate}, seconds)
         measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
-        bar.set_postfix(loss=f"{figures['loss']:.3g}", **measured, refresh=False)
-        bar.update()
+        bar.set_postfix(step=self.progress.step, loss=f"{figures['loss']:.3g}", **measured, refresh=False)
+        if (pace := self._pace.add(self.progress.step, plan, seconds)) and self.log:
+            log.info("%s", pace)
         self._at_intervals()
         return stop
 
-    def _step(self, batches: Iterator[dict[str, Any]], plan: StagePlan, rate: float) -> tuple[dict[str, float], bool]:
-        """One optimizer step; its figures and whether a signal asked to stop, the same in all processes."""
+    def _step(
+        self, batches: Iterator[dict[str, Any]], plan: StagePlan, rate: float, bar: tqdm | None = None
+    ) -> tuple[dict[str, float], bool]:
+        """One optimizer step; its figures and whether a signal asked to stop, the same in all processes.
+
+        The bar moves with each micro-batch.
+        """
         parts, accelerator = self.parts, self.parts.accelerator
         set_learning_rate(parts.optimizer, rate)
         seen, sums, norm = [], torch.zeros(2, device=accelerator.device), None
@@ -132,6 +167,8 @@ class Trainer:
                 sums += terms.detach()
                 if accelerator.sync_gradients:
                     norm = self._clip()
+            if bar is not None:
+                bar.update(plan.batch.total // plan.batch.accumulation)
         if not accelerator.sync_gradients:
             raise RuntimeError("gradients were not synchronized after the last micro-batch: the step would be skipped")
         asked = torch.tensor([float(self._stop.asked)], device=accelerator.device)
@@ -283,9 +320,14 @@ class Trainer:
         with self._stop.held():
             self._save_weights(step_name(step))
             save_state(self.parts.accelerator, self.folder.states, self.progress, self.recipe.checkpoints.keep)
+            if self.log:
+                for folder in (self.folder.weights, self.folder.adapters):
+                    remove_old_weights(folder, step, self.recipe.checkpoints)
             self._saved_step = step
             if self.log:
                 self.log.write("checkpoint", step)
+            if self._uploads and self.recipe.hub.each_checkpoint:
+                self._uploads.start()
 
     def _save_weights(self, name: str) -> None:
         """RUN/weights/NAME.safetensors and the model card, for inference; with LoRA also RUN/adapters/."""
@@ -318,7 +360,7 @@ class Trainer:
     def _log_step(self, plan: StagePlan, figures: dict[str, float], seconds: float) -> None:
         step = self.progress.step
         if self.log and _due(step, self.recipe.log.every, step == plan.end):
-            samples = plan.samples_at(step)
+            samples = samples_at(self.parts.stages, step)
             rate = plan.batch.total / seconds
             epoch = samples / self.parts.order.epoch
             self.log.write("step", step, **figures, samples=samples, epoch=round(epoch, 4), samples_per_second=rate)

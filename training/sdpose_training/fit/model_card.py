@@ -29,7 +29,7 @@ license: {{ license }}
 
 ## Training
 
-- recipe `{{ name }}` (every value: `../config.toml`), seed {{ recipe.seed }}, \
+- recipe `{{ name }}` (every value: the run's `config.toml`), seed {{ recipe.seed }}, \
 {{ progress.step }} optimizer steps
 - started from {{ origin }}
 {% if recipe.lora.rank %}

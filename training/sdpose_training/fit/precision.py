@@ -49,7 +49,8 @@ def set_precision(model: SDPose, recipe: Recipe, device: str) -> None:
     if hardware.channels_last:
         model.to(memory_format=torch.channels_last)
     if hardware.compile:
-        model.compile_backbone()
+        # one graph per size; with free sizes, PyTorch 2.13 cannot compile the backward pass of the VAE
+        model.unet.compile(dynamic=False)
     model.train()
 
 

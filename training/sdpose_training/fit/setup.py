@@ -31,6 +31,9 @@ from sdpose_training.styles.filters import FILTERS
 
 log = logging.getLogger(__name__)
 
+PREFETCHED = 4
+"""Micro-batches that each loader process prepares in advance."""
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -50,10 +53,6 @@ class StagePlan:
     @property
     def end(self) -> int:
         return self.first_step + self.steps
-
-    def samples_at(self, step: int) -> int:
-        """Samples seen up to a step of the run in this stage."""
-        return self.first_sample + (step - self.first_step) * self.batch.total
 
 
 @dataclass
@@ -91,15 +90,30 @@ class Parts:
         return [problem for each in self.data_sets for problem in each.problems]
 
 
-def set_up(recipe: Recipe) -> Parts:
-    """Read the data and build the model; raises `InputError` or `CheckpointError` for errors that a user can fix."""
+@dataclass(frozen=True)
+class Basis:
+    """What a run stands on, before there is a model: how it was launched, and its data as in `Parts`."""
+
+    accelerator: Accelerator
+    data_sets: tuple[DataSet, ...]
+    order: SampleOrder
+
+
+def read_basis(recipe: Recipe) -> Basis:
+    """Start accelerate and read the annotations; raises `InputError` for errors that a user can fix."""
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
     accelerator = make_accelerator(recipe.hardware.mixed_precision)
     check_launch(accelerator)
     check_precision(recipe, accelerator)
     data_sets = read_data_sets(recipe)
-    order = sample_order(recipe, data_sets)
+    return Basis(accelerator, data_sets, sample_order(recipe, data_sets))
+
+
+def set_up(recipe: Recipe, basis: Basis | None = None) -> Parts:
+    """Build the model on its data; raises `InputError` or `CheckpointError` for errors that a user can fix."""
+    basis = basis or read_basis(recipe)
+    accelerator, data_sets, order = basis.accelerator, basis.data_sets, basis.order
     start = starting_model(recipe, data_sets[0].people.keypoint_set)
     model = start.model
     choose_trained(model, recipe)
@@ -190,12 +204,14 @@ def plan_stages(recipe: Recipe, epoch: float, processes: int) -> list[StagePlan]
     return plans
 
 
+def samples_at(stages: Sequence[StagePlan], step: int) -> int:
+    """Samples seen after so many steps of the run."""
+    return sum(min(max(step - plan.first_step, 0), plan.steps) * plan.batch.total for plan in stages)
+
+
 def passes_multiple(stages: Sequence[StagePlan], step: int, samples: float) -> bool:
     """Whether the samples seen reach or pass a multiple of `samples` (0: never) in this step of the run."""
-    plan = next((plan for plan in stages if plan.first_step < step <= plan.end), None)
-    if plan is None or not samples:
-        return False
-    return plan.samples_at(step) // samples > plan.samples_at(step - 1) // samples
+    return samples > 0 and samples_at(stages, step) // samples > samples_at(stages, step - 1) // samples
 
 
 def batch_text(stages: Sequence[StagePlan]) -> str:
@@ -226,7 +242,8 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
     loader = DataLoader(
         PeopleSamples([each.people for each in parts.data_sets], recipe.augmentation, settings),
         batch_sampler=order,  # type: ignore[arg-type]
-        num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=quiet_worker, collate_fn=collate,
+        num_workers=workers, prefetch_factor=PREFETCHED if workers else None, worker_init_fn=quiet_worker,
+        collate_fn=collate,
         pin_memory=parts.accelerator.device.type == "cuda",
     )  # fmt: skip
     return Batches(loader)

@@ -11,16 +11,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdpose_core.checkpoints.layouts import read_base, read_checkpoint
+from sdpose_core.checkpoints.layouts import inspect_checkpoint, read_base, read_checkpoint
 from sdpose_core.checkpoints.names import TEXT, VAE_DECODER
-from sdpose_core.checkpoints.published import find_weights
+from sdpose_core.checkpoints.published import KNOWN, find_weights
 from sdpose_core.checkpoints.reading import read_vae_decoder
 from sdpose_core.checkpoints.records import downloaded_from
+from sdpose_core.checkpoints.sizes import unet_config, vae_config
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.head import INITIAL_STD, HeatmapHead
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
+from sdpose_core.tensor_files import read_json
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,35 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     base = f"{recipe.model.base}{downloaded_from(path)}"
     origin = f"the VAE of {base}, a random U-Net" if recipe.model.random_unet else base
     return Start(model, frozen | decoder, origin, path, new)
+
+
+def outline(recipe: Recipe, keypoint_set: KeypointSet) -> SDPose:
+    """The model of a recipe without values (on PyTorch's meta device), at the size of its first stage.
+
+    The base's weights are not read, only its sizes; if it is still to be downloaded, they are Stable Diffusion 2's.
+    Raises as `starting_model`.
+    """
+    unet, vae = _sizes(recipe)
+    with torch.device("meta"):
+        model = _random_model(config_of(recipe, recipe.stages[0], keypoint_set, unet, vae), recipe.rgb_reconstruction)
+    model.vae_is_frozen = not recipe.model.train_vae
+    return model
+
+
+def _sizes(recipe: Recipe) -> tuple[UNetConfig, VAEConfig]:
+    if recipe.model.base == SCRATCH:
+        return recipe.model.unet, recipe.model.vae
+    try:
+        path = find_weights(recipe.model.base)
+    except CheckpointError:
+        if recipe.model.base not in KNOWN:
+            raise
+        return UNetConfig(), VAEConfig()
+    if _is_base(path):
+        unet, vae = (read_json(path / part / "config.json") for part in ("unet", "vae"))
+        return unet_config(unet), vae_config(vae)
+    config, _ = inspect_checkpoint(path)
+    return config.unet, config.vae
 
 
 def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
@@ -143,9 +174,14 @@ def fill(
     return tuple(absent)
 
 
+def _is_base(path: Path) -> bool:
+    """Whether a folder has Stable Diffusion's parts, without SDPose's head."""
+    return path.is_dir() and not (path / "decoder").is_dir()
+
+
 def _read(path: Path) -> tuple[UNetConfig, VAEConfig, Tensors, Tensors]:
     """Sizes, the tensors of an SDPose, and those of the VAE's decoder if present."""
-    if path.is_dir() and not (path / "decoder").is_dir():
+    if _is_base(path):
         unet, vae, state = read_base(path)
         decoder = {name: value for name, value in state.items() if name.startswith(VAE_DECODER)}
         return unet, vae, state, decoder

@@ -289,6 +289,7 @@ class HardwareRecipe:
         weights_dtype: "bf16" halves weights, gradients and averages of AdamW, which then rounds by chance; accuracy
             suffers. With LoRA, only the frozen weights are bf16. Needs mixed_precision "bf16".
         vae_dtype: of the frozen VAE on a GPU; on a CPU it is float32.
+        compile: `torch.compile` the U-Net, once for each size of batch and picture.
         workers: data loading processes per training process; 0 loads in the training process.
         threads: CPU threads of PyTorch; 0 for PyTorch's default.
     """
@@ -347,13 +348,38 @@ class CheckpointRecipe:
 
     Attributes:
         every: steps between checkpoints; the last step always has one.
-        keep: number of newest states to keep; all weights are kept.
+        keep: number of newest states to keep.
+        weights: number of newest weights to keep, besides the best by AP.
+        weights_every: also keep the weights of every multiple of so many steps; 1 keeps all.
         weights_dtype: of RUN/weights.
     """
 
     every: Count = 1000
     keep: Size = 2
+    weights: Size = 1
+    weights_every: Count = 0
     weights_dtype: DtypeName = "fp16"
+
+
+def _check_repo(name: str) -> str:
+    if name and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
+        raise ValueError("expected a name such as user/my-pose")
+    return name
+
+
+@dataclass(frozen=True, config=_CHECKED)
+class HubRecipe:
+    """Upload of the weights and the model card to the Hugging Face hub; needs a login (`hf auth login`).
+
+    Attributes:
+        repo: "user/name"; "" uploads nothing.
+        private: whether a repository that is made for it is private.
+        each_checkpoint: also upload during the run, in the background; otherwise only at its end.
+    """
+
+    repo: Annotated[str, AfterValidator(_check_repo)] = ""
+    private: bool = True
+    each_checkpoint: bool = False
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -374,6 +400,7 @@ class Recipe:
     log: LogRecipe = field(default_factory=LogRecipe)
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
     checkpoints: CheckpointRecipe = field(default_factory=CheckpointRecipe)
+    hub: HubRecipe = field(default_factory=HubRecipe)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

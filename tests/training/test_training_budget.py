@@ -179,6 +179,26 @@ def test_several_changes_are_named_together_without_those_that_do_not_help() -> 
     assert fitting_flags(recipe, ladder[:2], fits) == []
 
 
+def test_changes_that_exclude_each_other_are_not_named_together() -> None:
+    recipe = load_recipe(BODY, ["--optimizer.ema-decay", "0.9"])
+
+    def lighter(recipe: Recipe) -> bool:
+        return recipe.hardware.weights_dtype == "bf16" and recipe.hardware.batch_per_device == 1
+
+    [flags] = fitting_flags(recipe, memory_ladder(recipe, "cuda"), lighter)
+    assert " ".join(flags) == ("--hardware.batch-per-device 1 --hardware.weights-dtype bf16 --optimizer.ema-decay 0")
+    assert changed(recipe, flags).optimizer.kind == "adamw"
+
+
+def test_lora_is_named_with_its_learning_rate() -> None:
+    recipe = load_recipe(BODY)
+    [flags] = fitting_flags(recipe, memory_ladder(recipe, "cuda"), lambda changed: changed.lora.rank > 0)
+    assert flags == ("--lora.rank", "16", "--stages.0.learning-rate", "0.0003")
+    with_lora = changed(recipe, flags)
+    names = {flags[0] for flags in memory_ladder(with_lora, "cuda")}
+    assert "--hardware.weights-dtype" in names and not names & {"--lora.rank", "--optimizer.kind"}
+
+
 def test_the_ladder_holds_only_changes_of_the_recipe() -> None:
     for path in (DEBUG, BODY):
         recipe = load_recipe(path, ["--optimizer.ema-decay", "0.9"])

@@ -124,6 +124,12 @@ def test_the_disk_holds_the_kept_weights(settings: tuple[str, ...], steps: int, 
     assert needs_of(recipe, 17, 12, Launch()).disk["weights"] == files * one
 
 
+def test_the_disk_holds_an_adapter_beside_each_file_of_weights() -> None:
+    fixed = budget._Fixed(0, 0, 0, 0, 0, saved=100, adapter=10)
+    disk = budget._disk(load_recipe(DEBUG), 12, fixed)
+    assert disk["weights"] == 10 * disk["adapters"] > 0
+
+
 def debug_budget(room: Room, *flags: str) -> Budget:
     recipe = load_recipe(DEBUG, flags)
     return Budget(recipe, 17, 12, plan_stages(recipe, 12, 1), Launch(), room, Path("runs/debug"))
@@ -180,7 +186,8 @@ def test_several_changes_are_named_together_without_those_that_do_not_help() -> 
 
 
 def test_changes_that_exclude_each_other_are_not_named_together() -> None:
-    recipe = load_recipe(BODY, ["--optimizer.ema-decay", "0.9"])
+    short = ["--hardware.batch-per-device", "2", "--validation.batch", "1"]
+    recipe = load_recipe(BODY, ["--optimizer.ema-decay", "0.9", *short])
 
     def lighter(recipe: Recipe) -> bool:
         return recipe.hardware.weights_dtype == "bf16" and recipe.hardware.batch_per_device == 1

@@ -84,13 +84,13 @@ def _lighter_training(recipe: Recipe) -> Iterator[Flags]:
     if recipe.optimizer.kind == "adamw" and hardware.weights_dtype == "fp32":
         if not has_lora:
             yield ("--optimizer.kind", "adamw_8bit")
-        if hardware.mixed_precision == "bf16":  # such weights go with neither 8 bits nor an average
-            yield (*_BF16_WEIGHTS, "--optimizer.ema-decay", "0")
+        if hardware.mixed_precision == "bf16":  # trained weights of bf16 exclude 8 bits and an average
+            yield _BF16_WEIGHTS[:2] if has_lora else _BF16_WEIGHTS
     if not has_lora and recipe.model.base != SCRATCH and not recipe.model.random_unet:
         yield ("--lora.rank", "16", *_rates_of_lora(recipe))
 
 
-_BF16_WEIGHTS = ("--hardware.weights-dtype", "bf16", "--optimizer.kind", "adamw")
+_BF16_WEIGHTS = ("--hardware.weights-dtype", "bf16", "--optimizer.kind", "adamw", "--optimizer.ema-decay", "0")
 
 
 def _rates_of_lora(recipe: Recipe) -> Iterator[str]:

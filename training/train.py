@@ -157,7 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
     styles = "repaint a share of the crops: oil, sketch, posterise, edge (augmentation.styles)"
     parser.add_argument("--styles", metavar="NAME,NAME", help=styles)
     parser.add_argument(
-        "--style-share", metavar="SHARE", help="of the crops (augmentation.style-share; default: the recipe's)"
+        "--style-share", metavar="SHARE", help="of the crops that are repainted (augmentation.style-share)"
     )
     parser.add_argument(
         "--budget", choices=(REFUSE, "warn", "off"), default=REFUSE,

@@ -23,7 +23,7 @@ from sdpose_core.skeletons import COCO_17
 from sdpose_training.data.annotations import People, read_annotations, read_people
 from sdpose_training.data.photometric import repaint
 from sdpose_training.data.samples import PeopleSamples, SampleSettings
-from sdpose_training.fit import loop as training_loop
+from sdpose_training.fit import validation
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.optimizers import make_optimizer, parameter_groups, set_learning_rate
 from sdpose_training.fit.setup import learning_rate, passes_multiple, plan_stages, sample_settings
@@ -206,7 +206,7 @@ def test_it_trains_validates_each_epoch_stops_early_and_resumes_bit_equal(
     command += ["--stages.0.input-size", "64,128", "--stages.0.heatmap-sigma", "2", "--stages.0.total-batch", "4"]
     command += ["--hardware.workers", "0", "--hardware.mixed-precision", "no", "--log.tensorboard", "off"]
     command += ["--validation.patience", "2"]
-    write, measured = RunLog.write, training_loop.average_precision
+    write, measured = RunLog.write, validation.average_precision
 
     def aps_in_turn() -> Callable[..., dict[str, float]]:
         """The real figures, but with an AP that has its best in the third epoch."""
@@ -219,9 +219,9 @@ def test_it_trains_validates_each_epoch_stops_early_and_resumes_bit_equal(
             signal.raise_signal(signal.SIGTERM)
 
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    monkeypatch.setattr(training_loop, "average_precision", aps_in_turn())
+    monkeypatch.setattr(validation, "average_precision", aps_in_turn())
     assert train.main([*command, "--out", str(whole)]) == 0
-    monkeypatch.setattr(training_loop, "average_precision", aps_in_turn())
+    monkeypatch.setattr(validation, "average_precision", aps_in_turn())
     with monkeypatch.context() as patch:
         patch.setattr(RunLog, "write", stop_at_seven)
         assert train.main([*command, "--out", str(resumed)]) == 0

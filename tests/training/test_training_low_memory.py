@@ -290,8 +290,10 @@ def test_weights_in_bfloat16(data: Path, base: Path, lora: bool) -> None:
         "--lora.rank",
         "2" if lora else "0",
     ]
-    recipe = load_recipe(DEBUG, ["--data.root", str(data), "--model.base", str(base), *SHORT, *half])
+    average = ["--optimizer.ema-decay", "0.9"] if lora else []  # of what is trained, so of float32
+    recipe = load_recipe(DEBUG, ["--data.root", str(data), "--model.base", str(base), *SHORT, *half, *average])
     parts = setup.set_up(recipe)
+    assert (parts.average is not None) == lora
     dtypes = {n: p.dtype for n, p in parts.model.named_parameters() if n.startswith(("unet.", "head."))}
     trained = {name for name, parameter in parts.model.named_parameters() if parameter.requires_grad}
     assert {name for name, dtype in dtypes.items() if dtype == torch.float32} == (trained if lora else set())

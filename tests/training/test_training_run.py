@@ -36,7 +36,7 @@ from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig
 from sdpose_core.skeletons import COCO_17
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.fit import log as run_log
-from sdpose_training.fit import loop as training_loop
+from sdpose_training.fit import task_losses
 from sdpose_training.fit import validation as validation_ap
 from sdpose_training.fit.endings import StopSignal
 from sdpose_training.fit.latents import posterior_noise
@@ -320,7 +320,7 @@ def test_a_loss_that_is_no_number_stops_with_the_batch(
     def spoilt(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         return heatmap_loss(predicted, target, weights) * (float("nan") if next(calls) == 9 else 1)
 
-    monkeypatch.setattr(training_loop, "heatmap_loss", spoilt)
+    monkeypatch.setattr(task_losses, "heatmap_loss", spoilt)
     assert main(command(data, tmp_path / "run", *QUICK)) == 1
     (path,) = (tmp_path / "run" / "non_finite").iterdir()
     batch = load_file(path)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import DistributedType, gather_object
 from torch.distributed.tensor import DTensor
@@ -28,9 +27,8 @@ from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps, StopSignal,
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.hub import Uploads
 from sdpose_training.fit.kept_weights import remove_old_weights
-from sdpose_training.fit.latents import posterior_noise
 from sdpose_training.fit.log import RunLog, read_log
-from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps, term_weights
+from sdpose_training.fit.losses import term_weights
 from sdpose_training.fit.optimizers import set_learning_rate
 from sdpose_training.fit.pace import COUNTED, Pace
 from sdpose_training.fit.pictures import prediction_sheet
@@ -45,7 +43,8 @@ from sdpose_training.fit.setup import (
 )
 from sdpose_training.fit.starting_weights import for_stage
 from sdpose_training.fit.state import Progress, save_state, step_name
-from sdpose_training.fit.validation import average_precision, predict
+from sdpose_training.fit.task_losses import task_losses
+from sdpose_training.fit.validation import measure
 from sdpose_training.fit.written_weights import write_weights
 from sdpose_training.recipe.recipe import Recipe
 
@@ -183,28 +182,7 @@ class Trainer:
         return self._skipped.counted(figures, skipped), stop > 0
 
     def _losses(self, batch: dict[str, Any]) -> torch.Tensor:
-        """(2,) heatmap and RGB loss of a micro-batch; both tasks share one U-Net batch."""
-        parts, device = self.parts, self.parts.accelerator.device
-        images = _images(batch["input"], device)
-        clean = _images(batch["clean"], device) if RGB in self.tasks else None
-        if parts.model.vae_is_frozen:
-            pictures = images if clean is None else torch.cat([images, clean])
-            latents = parts.model.latents(pictures, self._noise_for(pictures, batch["noise_seed"]))
-            clean_latents = latents[len(images) :]
-            prediction = parts.trained(latents=latents[: len(images)], tasks=self.tasks)
-        else:
-            prediction = parts.trained(images, tasks=self.tasks)
-            with torch.no_grad():  # with a gradient, target and prediction would collapse together
-                clean_latents = None if clean is None else parts.model.latents(clean)
-        rows, columns, weights = (batch[name].to(device, non_blocking=True) for name in ("rows", "columns", "weights"))
-        heatmap = heatmap_loss(prediction.heatmaps, target_heatmaps(rows, columns), weights)
-        rgb = heatmap.new_zeros(()) if clean is None else rgb_loss(prediction.rgb_latents, clean_latents)
-        return torch.stack([heatmap, rgb])
-
-    def _noise_for(self, pictures: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor | None:
-        if self.recipe.model.latents == "mode":
-            return None
-        return posterior_noise(seeds, pictures, self.parts.model.config.vae.latent_channels)
+        return task_losses(batch, self.parts, self.tasks, self.recipe.model.latents)
 
     def _clip(self) -> Any:
         """Clip the gradient to the recipe's norm; returns the norm before."""
@@ -269,18 +247,11 @@ class Trainer:
             log.info("no better AP in %d validations, so the run ends: %s", progress.worse, best)
 
     def _measure(self, people: People) -> dict[str, float] | None:
-        """COCO's figures; each process predicts its share of the people. None if a signal interrupted it."""
-        accelerator = self.parts.accelerator
-        share = range(accelerator.process_index, len(people), accelerator.num_processes)
+        """COCO's figures; None if a signal interrupted it."""
+        parts = self.parts
         with self._for_inference():
             settings = self.recipe.validation
-            predicted = predict(self.parts.model, people, share, settings, stop=lambda: self._stop.asked)
-            found = gather_object([predicted and (np.asarray(share), *predicted)])
-        if None in found:
-            return None
-        order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
-        keypoints, scores = (np.concatenate([part[i] for part in found])[order] for i in (1, 2))
-        return average_precision(people, keypoints, scores)
+            return measure(parts.accelerator, parts.model, people, settings, stop=lambda: self._stop.asked)
 
     def _draw(self) -> None:
         """The main process draws; with FSDP all processes must take part, as each has a shard of the weights."""
@@ -363,8 +334,3 @@ class Trainer:
 
 def _due(step: int, every: int, last: bool) -> bool:
     return last or (every > 0 and step % every == 0)
-
-
-def _images(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1] on the device."""
-    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

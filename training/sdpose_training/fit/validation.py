@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from sdpose_training.data.truth import Truth
 from sdpose_training.evaluation.coco_figures import Detections, coco_figures, extents
 from sdpose_training.evaluation.scoring import mean_of_good
 from sdpose_training.recipe.recipe import ValidationRecipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,22 @@ def predict(
         keypoints[rows] = [crop.to_image(in_crop) for crop, in_crop in zip(crops, points, strict=True)]
         scores[rows] = values
     return keypoints, scores
+
+
+def measure(
+    accelerator: Accelerator, model: SDPose, people: People, settings: ValidationRecipe, stop: Callable[[], bool]
+) -> dict[str, float] | None:
+    """COCO's figures; each process predicts its share of the people. None as soon as `stop` says so in one of them."""
+    from accelerate.utils import gather_object
+
+    share = range(accelerator.process_index, len(people), accelerator.num_processes)
+    predicted = predict(model, people, share, settings, stop)
+    found = gather_object([predicted and (np.asarray(share), *predicted)])
+    if None in found:
+        return None
+    order = np.argsort(np.concatenate([indices for indices, _, _ in found]))
+    keypoints, scores = (np.concatenate([part[i] for part in found])[order] for i in (1, 2))
+    return average_precision(people, keypoints, scores)
 
 
 def average_precision(people: People, keypoints: np.ndarray, scores: np.ndarray) -> dict[str, float]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("train")
 
 REFUSE = "refuse"
+_SHORT = ("styles", "style_share")
+"""Values of the recipe's augmentation with an option of their own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     The state is saved whenever a signal stopped it.
     """
     args, overrides = build_parser().parse_known_args(argv)
+    for key in _SHORT:
+        if (value := getattr(args, key)) is not None:
+            overrides += [f"--augmentation.{key}", value]
     start_log("accelerate", "faster_coco_eval")
     return exit_status(
         "train",
@@ -156,6 +161,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--plan", nargs="?", choices=("show", "measure"), const="show",
         help="print what the run needs, and end; measure: also time a few steps of each stage",
     )  # fmt: skip
+    styles = "repaint a share of the crops: oil, sketch, posterise, edge (augmentation.styles)"
+    parser.add_argument("--styles", metavar="NAME,NAME", help=styles)
+    parser.add_argument(
+        "--style-share", metavar="SHARE", help="of the crops (augmentation.style-share; default: the recipe's)"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Photometric augmentation of training crops: colors, blur and holes.
+"""Photometric augmentation of training crops: styles, colors, blur and holes.
 
 Everything works on RGB uint8 (H, W, 3), in numpy and OpenCV. Each step clips to 0..255 and truncates to integers, as in
 the released pipeline. Lookup tables replace its arithmetic: the same numbers in a tenth of the time.
@@ -7,14 +7,30 @@ Written by hand because augmentation libraries order, round and draw these steps
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from sdpose_training.recipe.recipe import AugmentationRecipe
+
+Filter = Callable[[np.ndarray], np.ndarray]
+"""RGB uint8 (H, W, 3) in and out."""
 
 BRIGHTNESS = 32.0
 CONTRAST = SATURATION = (0.5, 1.5)
 HUE = 18  # on OpenCV's scale of 0..179
 BLUR_SIZES = (3, 5, 7)
+
+
+def repaint(rng: np.random.Generator, image: np.ndarray, filters: Sequence[Filter], share: float) -> np.ndarray:
+    """With the probability `share`, RGB uint8 (H, W, 3) through one of the style filters.
+
+    They get the crop, not the picture, so the time does not depend on the size of photographs. Without filters, no
+    random number is drawn.
+    """
+    if not filters or not share or rng.random() >= share:
+        return image
+    return filters[rng.integers(len(filters))](image)
 
 
 def distort(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> np.ndarray:

@@ -18,7 +18,7 @@ from sdpose_core.codec.heatmaps import encode_udp_profiles
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_training.data.annotations import People
 from sdpose_training.data.augmentation import Placement, augment, place, visible_inside
-from sdpose_training.data.photometric import distort, occlude
+from sdpose_training.data.photometric import Filter, distort, occlude, repaint
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.recipe.recipe import AugmentationRecipe
 
@@ -40,6 +40,7 @@ class SampleSettings:
         visible: which points count for it, as in `DataRecipe`.
         with_clean: also return the crop before blur and hole, the target of the RGB task.
         seed: of all random choices.
+        filters: of styles; one of them repaints a crop with the recipe's `style_share`.
     """
 
     input_size: tuple[int, int]
@@ -48,6 +49,7 @@ class SampleSettings:
     with_clean: bool
     seed: int
     visible: str = "touching"
+    filters: tuple[Filter, ...] = ()
 
 
 class PeopleSamples:
@@ -121,8 +123,10 @@ class PeopleSamples:
         if placement.mirrored:
             image = cv2.flip(image, 1)
         crop = warp(image, matrix, self.settings.input_size)
+        crop = repaint(rng, crop, self.settings.filters, self.augmentation.style_share)
         if self.augmentation.photometric:
             crop = distort(rng, crop, self.augmentation.as_released)
+        # The RGB task reconstructs what the model sees, style and colors included: the original picture is not in it.
         crop = np.ascontiguousarray(crop)
         clean = {"clean": crop.copy()} if self.settings.with_clean else {}
         return {"input": occlude(rng, crop, self.augmentation), **clean}

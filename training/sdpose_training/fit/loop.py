@@ -38,9 +38,18 @@ from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.lora import own_tensors, plain_names
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps, term_weights
 from sdpose_training.fit.model_card import write_model_card
+from sdpose_training.fit.optimizers import set_learning_rate
 from sdpose_training.fit.pace import COUNTED, Pace
 from sdpose_training.fit.pictures import prediction_sheet
-from sdpose_training.fit.setup import Parts, StagePlan, learning_rate, load_batches, samples_at, share_out_batches
+from sdpose_training.fit.setup import (
+    Parts,
+    StagePlan,
+    learning_rate,
+    load_batches,
+    passes_multiple,
+    samples_at,
+    share_out_batches,
+)
 from sdpose_training.fit.starting_weights import for_stage
 from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, predict
@@ -106,7 +115,7 @@ class Trainer:
         if self.progress.step and self._validation_is_due(last=False):
             self._validate()  # a signal interrupted it
         for plan in self.parts.stages:
-            if self.progress.step < plan.end and not self._fit_stage(plan, bar):
+            if self._goes_on(plan) and not self._fit_stage(plan, bar):
                 return False
         if self._validation_is_due(last=True):
             self._validate()
@@ -119,7 +128,7 @@ class Trainer:
         share_out_batches(self.parts.accelerator, self.parts.trained, plan)
         first = self.progress.step - plan.first_step
         with closing(load_batches(self.recipe, self.parts, plan, first)) as batches:
-            while self.progress.step < plan.end:
+            while self._goes_on(plan):
                 if self._fit_step(batches, plan, bar):
                     self._save()
                     return False
@@ -136,7 +145,7 @@ class Trainer:
         bar.set_postfix(step=self.progress.step, loss=f"{figures['loss']:.3g}", **measured, refresh=False)
         if (pace := self._pace.add(self.progress.step, plan, seconds)) and self.log:
             log.info("%s", pace)
-        self._at_intervals(last=self.progress.step == self.parts.stages[-1].end)
+        self._at_intervals()
         return stop
 
     def _step(
@@ -147,8 +156,7 @@ class Trainer:
         The bar moves with each micro-batch.
         """
         parts, accelerator = self.parts, self.parts.accelerator
-        for group in parts.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(parts.optimizer, rate)
         seen, sums, norm = [], torch.zeros(2, device=accelerator.device), None
         for _ in range(plan.batch.accumulation):
             batch = next(batches)
@@ -210,20 +218,31 @@ class Trainer:
         norm = self.parts.accelerator.clip_grad_norm_(self.parts.trained.parameters(), limit)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm  # FSDP gives a sharded norm
 
-    def _at_intervals(self, last: bool) -> None:
+    def _at_intervals(self) -> None:
         """Validation, pictures and checkpoints that are due."""
         step, recipe = self.progress.step, self.recipe
+        last = step == self.parts.stages[-1].end
         if self._validation_is_due(last):
             self._validate()
+        last = last or self._patience_is_over()
         if self.parts.val is not None and _due(step, recipe.log.pictures_every, last):
             self._draw()
         if not last and _due(step, recipe.checkpoints.every, False):
             self._save()
 
     def _validation_is_due(self, last: bool) -> bool:
-        step = self.progress.step
-        due = self.parts.val is not None and _due(step, self.recipe.validation.every, last)
-        return due and self.progress.metrics_step != step
+        step, settings = self.progress.step, self.recipe.validation
+        if self.parts.val is None or self.progress.metrics_step == step:
+            return False
+        epochs = settings.every_epochs * self.parts.order.epoch
+        return _due(step, settings.every, last) or passes_multiple(self.parts.stages, step, epochs)
+
+    def _goes_on(self, plan: StagePlan) -> bool:
+        return self.progress.step < plan.end and not self._patience_is_over()
+
+    def _patience_is_over(self) -> bool:
+        """True also when a run that ended so is resumed."""
+        return self.progress.exhausts(self.recipe.validation.patience)
 
     def _validate(self) -> None:
         """AP of the (averaged) weights on each data set with validation people; the best weights are by the main one.
@@ -244,9 +263,17 @@ class Trainer:
         if self.log:
             seconds, people = time.perf_counter() - began, len(self.parts.val)
             self.log.write("validation", self.progress.step, **self.metrics, people=people, seconds=seconds)
-        if self.metrics["AP"] > self.progress.best_ap:
-            self.progress.best_ap, self.progress.best_step = self.metrics["AP"], self.progress.step
+        self._compare(self.metrics["AP"])
+
+    def _compare(self, ap: float) -> None:
+        """Save the best weights, or say that the run ends early."""
+        progress = self.progress
+        if progress.judge(ap):
             self._save_weights("best")
+        if self._patience_is_over() and self.log:
+            self.log.write("early_stop", progress.step, best_ap=progress.best_ap, best_step=progress.best_step)
+            best = f"the best is {progress.best_ap:.3f}, after {progress.best_step} steps"
+            log.info("no better AP in %d validations, so the run ends: %s", progress.worse, best)
 
     def _measure(self, people: People) -> dict[str, float] | None:
         """COCO's figures; each process predicts its share of the people. None if a signal interrupted it."""

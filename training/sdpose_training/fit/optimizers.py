@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,13 +15,32 @@ from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe
 _KIND = "kind"
 """Entry of an optimizer's parameter groups that is saved with its state."""
 
+RATE_FACTOR = "rate_factor"
+"""Key of the optimizer's groups: multiple of the stage's learning rate."""
 
-def make_optimizer(parameters: Sequence[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float) -> Any:
-    """The optimizer of a recipe.
+
+def parameter_groups(model: torch.nn.Module, new: Collection[str], recipe: OptimizerRecipe) -> list[dict[str, Any]]:
+    """The trained parameters as the optimizer's groups; those in `new` have a learning rate of their own.
+
+    Without a factor, there is one group, as in states of earlier versions.
+    """
+    factors = {name: recipe.new_learning_rate_factor if name in new else 1.0 for name, _ in model.named_parameters()}
+    trained = [(factors[name], parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for factor, parameter in trained if factor == each], RATE_FACTOR: each}
+        for each in dict.fromkeys(factor for factor, _ in trained)
+    ]
+
+
+def make_optimizer(
+    parameters: Sequence[torch.nn.Parameter] | Sequence[dict[str, Any]], recipe: OptimizerRecipe, rate: float
+) -> Any:
+    """The optimizer of a recipe, of parameters or of groups of them.
 
     Raises `MissingDependency` without bitsandbytes, and `InputError` for bfloat16 weights that would not be trained.
     """
-    rounded = any(parameter.dtype == torch.bfloat16 for parameter in parameters)
+    weights = [weight for each in parameters for weight in (each["params"] if isinstance(each, dict) else [each])]
+    rounded = any(weight.dtype == torch.bfloat16 for weight in weights)
     optimizer = _optimizer(parameters, recipe, rate, rounded)
     for group in optimizer.param_groups:
         group[_KIND] = _kind(recipe, rounded)
@@ -41,7 +60,7 @@ def _kind(recipe: OptimizerRecipe, rounded: bool) -> str:
     return f"{recipe.kind}, rounded by chance" if rounded else recipe.kind
 
 
-def _optimizer(parameters: Sequence[torch.nn.Parameter], recipe: OptimizerRecipe, rate: float, rounded: bool) -> Any:
+def _optimizer(parameters: Sequence[Any], recipe: OptimizerRecipe, rate: float, rounded: bool) -> Any:
     decay = recipe.weight_decay
     if rounded:
         if recipe.kind != "adamw":
@@ -55,6 +74,12 @@ def _optimizer(parameters: Sequence[torch.nn.Parameter], recipe: OptimizerRecipe
         return torch.optim.Adafactor(parameters, lr=rate, weight_decay=decay)
     # the fused version takes a tenth of the time for many small tensors
     return torch.optim.AdamW(parameters, lr=rate, betas=recipe.betas, weight_decay=decay, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of each group, times the group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
 
 
 def state_bytes(recipe: OptimizerRecipe, parameter: torch.Tensor) -> int:
@@ -85,9 +110,7 @@ class RoundedAdamW(torch.optim.Optimizer):
     round alike, and a resumed run as before.
     """
 
-    def __init__(
-        self, parameters: Iterable[torch.nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
-    ) -> None:
+    def __init__(self, parameters: Iterable[Any], lr: float, betas: tuple[float, float], weight_decay: float) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": 1e-8, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -21,12 +21,13 @@ from sdpose_training.data.order import BatchPlan, SampleOrder, micro_batches, pl
 from sdpose_training.data.samples import Batches, PeopleSamples, SampleSettings, collate, quiet_worker
 from sdpose_training.fit.data_sets import DataSet, read_data_sets
 from sdpose_training.fit.lora import adapter_of_run
-from sdpose_training.fit.optimizers import make_optimizer
+from sdpose_training.fit.optimizers import make_optimizer, parameter_groups
 from sdpose_training.fit.precision import check_precision, make_accelerator, set_precision
 from sdpose_training.fit.starting_weights import Start, starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
 from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
+from sdpose_training.styles.filters import FILTERS
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +116,10 @@ def set_up(recipe: Recipe, basis: Basis | None = None) -> Parts:
     accelerator, data_sets, order = basis.accelerator, basis.data_sets, basis.order
     start = starting_model(recipe, data_sets[0].people.keypoint_set)
     model = start.model
-    parameters = choose_trained(model, recipe)
+    choose_trained(model, recipe)
     set_precision(model, recipe, accelerator.device.type)
-    optimizer = make_optimizer(parameters, recipe.optimizer, recipe.stages[0].learning_rate)
+    groups = parameter_groups(model, start.new, recipe.optimizer)
+    optimizer = make_optimizer(groups, recipe.optimizer, recipe.stages[0].learning_rate)
     stages = plan_stages(recipe, order.epoch, accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
@@ -207,6 +209,11 @@ def samples_at(stages: Sequence[StagePlan], step: int) -> int:
     return sum(min(max(step - plan.first_step, 0), plan.steps) * plan.batch.total for plan in stages)
 
 
+def passes_multiple(stages: Sequence[StagePlan], step: int, samples: float) -> bool:
+    """Whether the samples seen reach or pass a multiple of `samples` (0: never) in this step of the run."""
+    return samples > 0 and samples_at(stages, step) // samples > samples_at(stages, step - 1) // samples
+
+
 def batch_text(stages: Sequence[StagePlan]) -> str:
     """How each stage's total batch is split, for the log."""
     batches = (plan.batch for plan in stages)
@@ -216,14 +223,19 @@ def batch_text(stages: Sequence[StagePlan]) -> str:
     return f"batch {', '.join(dict.fromkeys(parts))}"
 
 
+def sample_settings(recipe: Recipe, stage: Stage) -> SampleSettings:
+    """How the samples of a stage are made."""
+    return SampleSettings(
+        stage.input_size, stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction, recipe.seed,
+        recipe.data.visible, tuple(FILTERS[name] for name in recipe.augmentation.styles),
+    )  # fmt: skip
+
+
 def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:
     """The micro-batches of this process from step `first` of a stage; the caller closes them."""
     from torch.utils.data import DataLoader
 
-    settings = SampleSettings(
-        plan.stage.input_size, plan.stage.heatmap_sigma, recipe.data.min_visible, recipe.rgb_reconstruction,
-        recipe.seed, recipe.data.visible,
-    )  # fmt: skip
+    settings = sample_settings(recipe, plan.stage)
     steps, process = range(first, plan.steps), parts.accelerator.process_index
     order = micro_batches(parts.order, plan.first_sample, steps, plan.batch, process)
     workers = recipe.hardware.workers
@@ -239,7 +251,8 @@ def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> B
 
 def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     """Learning rate at a step of a stage (from 0): linear warm-up, then constant or a half cosine to 0."""
-    warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
+    steps = recipe.warmup_steps or math.ceil(recipe.warmup_share * plan.steps)
+    warm = min(1.0, (step + 1) / steps) if steps else 1.0
     if plan.stage.schedule == "constant":
         return plan.stage.learning_rate * warm
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))

@@ -47,6 +47,7 @@ class Progress:
     Attributes:
         step: optimizer steps done.
         best_ap, best_step: best validation AP so far (-1 before the first), and its step.
+        worse: validations in a row since the best AP, if it is above 0.
         bad: messages about damaged files and annotations so far, each once.
         metrics, metrics_step: of the last validation (empty before the first), and its step.
     """
@@ -54,9 +55,25 @@ class Progress:
     step: int = 0
     best_ap: float = -1.0
     best_step: int = 0
+    worse: int = 0
     bad: list[str] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     metrics_step: int = -1
+
+    def judge(self, ap: float) -> bool:
+        """Note the AP of a validation at this step; whether it is the best so far.
+
+        AP is 0 for a while if a new head is trained: such validations are not counted as worse ones.
+        """
+        better = ap > self.best_ap
+        if better:
+            self.best_ap, self.best_step = ap, self.step
+        self.worse = self.worse + 1 if self.best_ap > 0 and not better else 0
+        return better
+
+    def exhausts(self, patience: int) -> bool:
+        """Whether the run ends, as so many validations in a row were not the best; 0 never."""
+        return 0 < patience <= self.worse
 
 
 def step_name(step: int) -> str:

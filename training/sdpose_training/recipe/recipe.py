@@ -31,6 +31,7 @@ SMALLEST_SHARE = 1e-4
 _CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 DtypeName = Literal["fp32", "bf16", "fp16"]
+StyleName = Literal["oil", "sketch", "posterise", "edge"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -180,6 +181,8 @@ class AugmentationRecipe:
     """Probabilities and ranges, in the order of the released pipeline: see `augmentation.py` and `photometric.py`.
 
     Attributes:
+        styles: filters of `styles/filters.py`, one of which repaints a crop with the probability `style_share`. The
+            released pipeline has none.
         as_released: keep the bugs of the released photometric step, see `photometric.distort`.
         blur_kind: "box", as released, or "gaussian".
     """
@@ -197,6 +200,8 @@ class AugmentationRecipe:
     scale_range: Annotated[tuple[Positive, Positive], Range] = (0.5, 1.5)
     rotation: Probability = 0.6
     rotation_range_deg: float = 80.0
+    styles: tuple[StyleName, ...] = ()
+    style_share: Probability = 0.3
     photometric: bool = True
     as_released: bool = True
     blur: Probability = 0.1
@@ -229,6 +234,9 @@ class OptimizerRecipe:
             its learning rate is relative to the size of the weights: 1e-3 instead of 3e-5).
         betas: not of Adafactor.
         warmup_steps: linear warm-up at the start of each stage.
+        warmup_share: its length as a share of the stage's steps, if `warmup_steps` is 0.
+        new_learning_rate_factor: learning rate of parameters that the base lacks, such as the head's last layer for
+            other keypoints, as a multiple of the stage's.
         max_grad_norm: gradients are clipped to this norm; 0 never.
         ema_decay: decay of a moving average of the weights, which is then validated and saved; 0 for none.
     """
@@ -237,6 +245,8 @@ class OptimizerRecipe:
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: Count = 0
+    warmup_share: Probability = 0.0
+    new_learning_rate_factor: Positive = 1.0
     max_grad_norm: float = Field(1.0, ge=0)
     ema_decay: float = Field(0.0, ge=0, lt=1)
 
@@ -307,12 +317,29 @@ class LogRecipe:
 
 @dataclass(frozen=True, config=_CHECKED)
 class ValidationRecipe:
-    """AP on ground-truth boxes of the first `people` (-1 all, 0 no validation), also at the end of the run."""
+    """AP on ground-truth boxes, also at the end of the run.
+
+    Attributes:
+        every: steps between validations.
+        every_epochs: epochs between validations, in addition to those by steps.
+        patience: the run ends after so many validations in a row without a new best AP, once it is above 0; 0 never.
+        people: only the first; -1 all, 0 no validation.
+    """
 
     every: int = 0
+    every_epochs: float = Field(0.0, ge=0)
+    patience: Count = 0
     people: int = -1
     batch: Size = 16
     flip_test: bool = True
+
+    @model_validator(mode="after")
+    def _patience_has_validations(self) -> ValidationRecipe:
+        if self.patience and self.people and not self.every and not self.every_epochs:
+            raise ValueError(
+                "patience counts validations, but there are none before the end: set every_epochs or every"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=_CHECKED)

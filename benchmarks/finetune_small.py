@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--known", type=Path, required=True, metavar="DIR", help="the people that it was trained on")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--style", choices=STYLES, default="painted")
-    parser.add_argument("--rate", type=float, default=5e-4, help="learning rate of the tiny model")
+    parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of the tiny model")
     parser.add_argument("--only", nargs="+", metavar="ARM", help=f"of {', '.join(arms(0, Path()))}")
     return parser
 

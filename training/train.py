@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("train")
 
-REFUSE = "refuse"
 _SHORT = ("styles", "style_share")
 """Values of the recipe's augmentation with an option of their own."""
+
+REFUSE = "refuse"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,6 +154,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="auto|never|STATE",
         help="continue from a state of the run (default: never)",
     )
+    styles = "repaint a share of the crops: oil, sketch, posterise, edge (augmentation.styles)"
+    parser.add_argument("--styles", metavar="NAME,NAME", help=styles)
+    parser.add_argument(
+        "--style-share", metavar="SHARE", help="of the crops (augmentation.style-share; default: the recipe's)"
+    )
     parser.add_argument(
         "--budget", choices=(REFUSE, "warn", "off"), default=REFUSE,
         help="what to do with a run that does not fit; off: do not compute what it needs (default: refuse)",
@@ -161,11 +167,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--plan", nargs="?", choices=("show", "measure"), const="show",
         help="print what the run needs, and end; measure: also time a few steps of each stage",
     )  # fmt: skip
-    styles = "repaint a share of the crops: oil, sketch, posterise, edge (augmentation.styles)"
-    parser.add_argument("--styles", metavar="NAME,NAME", help=styles)
-    parser.add_argument(
-        "--style-share", metavar="SHARE", help="of the crops (augmentation.style-share; default: the recipe's)"
-    )
     return parser
 
 

@@ -5,7 +5,6 @@ Training uses peft; what is written needs nothing of it, see `sdpose_core.checkp
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 
 import torch
@@ -18,8 +17,6 @@ from sdpose_core.errors import InputError
 from sdpose_core.model.network import SDPose
 from sdpose_training.fit.starting_weights import Start
 from sdpose_training.recipe.recipe import LoraRecipe, Recipe
-
-log = logging.getLogger(__name__)
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -40,8 +37,6 @@ def add_lora(model: SDPose, recipe: LoraRecipe) -> None:
     settings = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=layers)
     peft.inject_adapter_in_model(settings, model.unet, _NAME)
     model.unet.get_submodule(_STILL_TRAINED).requires_grad_(True)
-    count = sum(p.numel() for name, p in model.unet.named_parameters() if ".lora_" in name)
-    log.info("LoRA of rank %d on %d layers: %.1f M parameters", recipe.rank, len(layers), count / 1e6)
 
 
 def adapter_of_run(recipe: Recipe, start: Start) -> Adapter:

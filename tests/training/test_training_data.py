@@ -37,10 +37,10 @@ from sdpose_training.data.keypoint_sets import find_keypoint_set, from_category
 from sdpose_training.data.photometric import distort, hole, occlude, shifted_hues
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in, read_picture
 from sdpose_training.data.samples import PeopleSamples, SampleSettings, collate
-from sdpose_training.fit.data_sets import read_data_sets
+from sdpose_training.fit.data_sets import load_people, read_data_sets
 from sdpose_training.fit.starting_weights import config_of
 from sdpose_training.options import exit_status
-from sdpose_training.recipe.recipe import AugmentationRecipe, Recipe, Stage, load_recipe
+from sdpose_training.recipe.recipe import AugmentationRecipe, DataRecipe, Recipe, Stage, load_recipe
 
 COCO = SHARED / "data" / "coco_samples"
 NOTHING = AugmentationRecipe(
@@ -506,6 +506,17 @@ def test_points_of_low_confidence_are_labelled_and_have_a_target(folder: Path) -
     assert people.visibility[0].tolist() == [1] * 17
     sample = PeopleSamples(people, NOTHING, SMALL)[(0, 0)]
     assert sample["rows"][:2].max(axis=1).min() > 0.9 and sample["weights"].tolist() == [1] * 17
+
+
+def test_annotations_that_are_missing_or_empty_name_the_file_and_what_to_do(tmp_path: Path) -> None:
+    data = DataRecipe(root=str(tmp_path), val_annotations="val.json")
+    with pytest.raises(InputError, match=r"no annotations .*val.json: set root and val_.*--validation.people 0"):
+        load_people(data, "val")
+    with pytest.raises(InputError, match=r"set root and train_annotations of the data$"):
+        load_people(data, "train")
+    (tmp_path / "val.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(InputError, match=r"val.json: no person with 'coco_17' keypoints"):
+        load_people(data, "val")
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[]", "COCO's format"), (None, "cannot read")])

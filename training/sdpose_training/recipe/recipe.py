@@ -271,15 +271,15 @@ class Stage:
 
     input_size: tuple[Side, Side] = (768, 1024)
     heatmap_sigma: Positive = 6.0
-    epochs: float = 0.0
-    samples: int = 0
+    epochs: float = Field(0.0, ge=0, le=1e6)
+    samples: int = Field(0, ge=0, le=10**12)
     learning_rate: Positive = 3e-5
     schedule: Literal["constant", "cosine"] = "constant"
     total_batch: Size = 128
 
     @model_validator(mode="after")
     def _has_a_length(self) -> Stage:
-        if self.epochs <= 0 and self.samples <= 0:
+        if not self.epochs and not self.samples:
             raise ValueError("expected epochs or samples for the length of the stage")
         return self
 

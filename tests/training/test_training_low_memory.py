@@ -116,6 +116,7 @@ def test_training_goes_on_from_an_adapter(data: Path, base: Path, adapted: Path)
 
 @pytest.mark.parametrize(("change", "message"), [
     (["--lora.targets", "to_q,to_x"], "no linear layer of the U-Net is called 'to_x': try attn1.to_k"),
+    (["--lora.rank", "10000"], "the target layers have ranks up to 32, found 10000"),
     (["--model.base", "scratch"], "LoRA needs a trained U-Net"),
     (["--model.random-unet", "on"], "LoRA needs a trained U-Net"),
 ])  # fmt: skip

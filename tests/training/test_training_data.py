@@ -19,7 +19,7 @@ from sdpose_core.codec.crops import fix_aspect, make_crop, warp
 from sdpose_core.codec.heatmaps import encode_udp, encode_udp_profiles
 from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.model.config import UNetConfig, VAEConfig
-from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet, described, skeleton_of
 from sdpose_training.data import samples
 from sdpose_training.data.annotations import People, read_annotations, read_people, with_body
 from sdpose_training.data.augmentation import (
@@ -37,10 +37,10 @@ from sdpose_training.data.keypoint_sets import find_keypoint_set, from_category
 from sdpose_training.data.photometric import distort, hole, occlude, shifted_hues
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in, read_picture
 from sdpose_training.data.samples import PeopleSamples, SampleSettings, collate
-from sdpose_training.fit.data_sets import read_data_sets
+from sdpose_training.fit.data_sets import load_people, read_data_sets
 from sdpose_training.fit.starting_weights import config_of
 from sdpose_training.options import exit_status
-from sdpose_training.recipe.recipe import AugmentationRecipe, Recipe, Stage, load_recipe
+from sdpose_training.recipe.recipe import AugmentationRecipe, DataRecipe, Recipe, Stage, load_recipe
 
 COCO = SHARED / "data" / "coco_samples"
 NOTHING = AugmentationRecipe(
@@ -508,6 +508,17 @@ def test_points_of_low_confidence_are_labelled_and_have_a_target(folder: Path) -
     assert sample["rows"][:2].max(axis=1).min() > 0.9 and sample["weights"].tolist() == [1] * 17
 
 
+def test_annotations_that_are_missing_or_empty_name_the_file_and_what_to_do(tmp_path: Path) -> None:
+    data = DataRecipe(root=str(tmp_path), val_annotations="val.json")
+    with pytest.raises(InputError, match=r"no annotations .*val.json: set root and val_.*--validation.people 0"):
+        load_people(data, "val")
+    with pytest.raises(InputError, match=r"set root and train_annotations of the data$"):
+        load_people(data, "train")
+    (tmp_path / "val.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(InputError, match=r"val.json: no person with 'coco_17' keypoints"):
+        load_people(data, "val")
+
+
 @pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[]", "COCO's format"), (None, "cannot read")])
 def test_files_that_are_no_annotations(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "a.json"
@@ -556,6 +567,44 @@ def test_own_keypoints_from_a_toml_and_from_the_category(tmp_path: Path) -> None
     (tmp_path / "bad.toml").write_text('name = "x"\nnames = ["a", "b"]\nsigmas = [0.1, 0]')
     with pytest.raises(InputError, match="expected numbers above 0"):
         find_keypoint_set(str(tmp_path / "bad.toml"))
+
+
+SET = 'name = "x"\nnames = ["a", "b"]\n'
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ('name = ["x"]\nnames = ["a"]', "'name': expected a text in one line"),
+    ('name = "x\\n"\nnames = ["a"]', "'name': expected a text in one line"),
+    ('name = "x"\nnames = "ab"', "'names': expected a list of names"),
+    ('name = "x"\nnames = ["a\\nb"]', "'names': expected a list of names"),
+    ('name = "x"\nnames = ["a", ""]', "'names': expected a list of names"),
+    ('name = "x"\nnames = ["a", 2]', "'names': expected a list of names"),
+    (SET + 'links = "ab"', "'links': expected a list of pairs"),
+    (SET + 'links = ["ab"]', "a pair in 'links': expected a list of names or numbers"),
+    (SET + "links = [[true, false]]", "a pair in 'links': expected a list of names or numbers"),
+    (SET + 'links = [["a"]]', "'links': expected pairs of two different points"),
+    (SET + 'links = [["a", "a"]]', "'links': expected pairs of two different points"),
+    (SET + 'links = [["a", "c"]]', r"a\.toml: keypoint set 'x' has no keypoint 'c'"),
+    (SET + "links = [[0, 2]]", "outside 0..1"),
+    (SET + "flip_pairs = 3", "'flip_pairs': expected a list of pairs"),
+    (SET + "sigmas = 0.1", "'sigmas': expected numbers above 0"),
+    (SET + "sigmas = [0.1, true]", "'sigmas': expected numbers above 0"),
+    (SET + "sigmas = [0.1]", "expected 2 sigmas"),
+    (SET + "upper_body = [7]", "outside 0..1"),
+])  # fmt: skip
+def test_a_set_that_weights_could_not_carry_is_refused_before_training(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        find_keypoint_set(str(tmp_path / "a.toml"))
+
+
+def test_a_set_of_any_printable_names_comes_back_from_its_description(tmp_path: Path) -> None:
+    (tmp_path / "a.TOML").write_text(
+        'name = "my \\"set\\""\nnames = ["left eye", "right eye", "\u9f3b"]\nlinks = [["\u9f3b", 0]]', encoding="utf-8"
+    )
+    found = find_keypoint_set(str(tmp_path / "a.TOML"))
+    assert (found.links, found.flip_pairs) == (((2, 0),), ((0, 1),))
+    assert skeleton_of(found.name, 3, described(found)) == found
 
 
 @pytest.mark.parametrize(("categories", "message"), [

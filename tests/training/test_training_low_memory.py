@@ -83,6 +83,7 @@ def adapted(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) ->
 # --- LoRA ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # trains
 def test_only_attention_head_and_class_embedding_have_changed(base: Path, adapted: Path) -> None:
     before, after = load_file(base), load_file(adapted / "weights" / LAST)
     assert before.keys() == after.keys()
@@ -95,6 +96,7 @@ def test_only_attention_head_and_class_embedding_have_changed(base: Path, adapte
     assert {"head.final_layer.weight", "unet.class_embedding.linear_2.weight"} <= changed
 
 
+@pytest.mark.slow  # trains
 def test_adapter_and_base_are_the_merged_weights(base: Path, adapted: Path, tmp_path: Path) -> None:
     merged = load_sdpose(adapted / "weights" / LAST, device="cpu").state_dict()
     adapter = adapted / "adapters" / LAST
@@ -106,6 +108,7 @@ def test_adapter_and_base_are_the_merged_weights(base: Path, adapted: Path, tmp_
     assert all(written[name].equal(value) for name, value in merged.items())
 
 
+@pytest.mark.slow  # trains
 def test_training_goes_on_from_an_adapter(data: Path, base: Path, adapted: Path) -> None:
     (beside := adapted / "adapters" / base.name).write_bytes(base.read_bytes())
     start = starting_model(load_recipe(DEBUG, ["--model.base", str(adapted / "adapters" / LAST)]), COCO_17)
@@ -116,6 +119,7 @@ def test_training_goes_on_from_an_adapter(data: Path, base: Path, adapted: Path)
 
 @pytest.mark.parametrize(("change", "message"), [
     (["--lora.targets", "to_q,to_x"], "no linear layer of the U-Net is called 'to_x': try attn1.to_k"),
+    (["--lora.rank", "10000"], "the target layers have ranks up to 32, found 10000"),
     (["--model.base", "scratch"], "LoRA needs a trained U-Net"),
     (["--model.random-unet", "on"], "LoRA needs a trained U-Net"),
 ])  # fmt: skip
@@ -279,6 +283,7 @@ def test_precisions_that_cannot_work_are_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow  # trains
 @pytest.mark.parametrize("lora", [False, True])
 def test_weights_in_bfloat16(data: Path, base: Path, lora: bool) -> None:
     """All of U-Net and head, or with LoRA all that is frozen; and they are trained."""

@@ -314,7 +314,7 @@ def test_the_parts_of_a_run_with_two_sets(data: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(("file", "text", "message"), [
-    ("annotations/train.json", None, r"data\.more\.0 \(dancers\): cannot read .*train.json"),
+    ("annotations/train.json", None, r"data\.more\.0 \(dancers\): no annotations .*train.json"),
     ("annotations/train.json", "{", r"data\.more\.0 \(dancers\): .*is not JSON"),
     ("annotations/train.json", '{"images": [], "annotations": []}', "name a set in keypoint_set"),
     ("images", None, r"data\.more\.0 \(dancers\): .*none of the first 7 pictures .*: set the folder in train_images"),

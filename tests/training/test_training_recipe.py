@@ -73,6 +73,12 @@ def test_the_command_line_wins() -> None:
         (["seed", "5"], "expected --key value, got 'seed'"),
         (["--stages.0.schedule", "step"], "'constant' or 'cosine'"),
         (["--stages.0.epochs", "0"], "epochs or samples"),
+        (["--stages.0.samples", "-5"], "stages.0.samples: expected 0 or more"),
+        (["--stages.0.epochs", "1e300"], "stages.0.epochs: expected 1e.06 or less"),
+        (["--validation.every", "-4"], "validation.every: expected 0 or more"),
+        (["--validation.people", "-7"], "validation.people: expected -1 or more"),
+        (["--log.pictures-every", "-1"], "log.pictures_every: expected 0 or more"),
+        (["--lora.rank", "4", "--lora.targets", ""], "lora: targets: expected names of layers"),
         (["--data", "x"], "unknown recipe key 'data'"),
     ],
 )

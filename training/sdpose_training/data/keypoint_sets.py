@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from sdpose_core.coco.categories import is_person, plain_names
-from sdpose_core.errors import InputError
-from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
+from sdpose_core.errors import InputError, restated
+from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet, custom_set
 from sdpose_core.skeletons import keypoint_set as known_keypoint_set
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 from sdpose_training.recipe.toml_files import read_toml
@@ -28,7 +28,7 @@ def find_keypoint_set(name: str, categories: Sequence[Mapping[str, Any]] = ()) -
     """
     if name == FROM_ANNOTATIONS:
         return from_category(categories)
-    if name.endswith(".toml"):
+    if name.lower().endswith(".toml"):
         return from_table(read_toml(name), name)
     return known_keypoint_set(name)
 
@@ -71,42 +71,58 @@ def from_table(table: Mapping[str, Any], source: str) -> KeypointSet:
     """A set from "name", "names" and optional "links", "flip_pairs", "sigmas", "upper_body", "lower_body", with points
     by name or index. Without "flip_pairs", names that differ only in left and right are paired. `source` is for errors.
 
-    Raises `InputError`: unknown or missing keys, unknown names, or values that do not fit together.
+    Raises `InputError`: unknown or missing keys, unknown names, or values that weights could not carry.
     """
     if unknown := [key for key in table if key not in _KEYS]:
         raise InputError(f"{source}: unknown keys {', '.join(unknown)}; known are {', '.join(_KEYS)}")
-    if not isinstance(table.get("names", ()), list | tuple):
-        raise InputError(f"{source}: 'names': expected a list of names, found {table['names']!r}")
-    names = tuple(str(name) for name in table.get("names", ()))
-    if not names or not table.get("name"):
+    name, names = table.get("name"), table.get("names")
+    if not name or not names:
         raise InputError(f"{source}: a keypoint set needs 'name' and 'names'")
-    if table["name"] in KEYPOINT_SETS:
-        raise InputError(f"{source}: {table['name']!r} is the name of a known set: choose another name")
-    bare = KeypointSet(name=str(table["name"]), names=names)
+    if not _is_text(name):
+        raise InputError(f"{source}: 'name': expected a text in one line, found {name!r:.60}")
+    if not isinstance(names, list | tuple) or not all(map(_is_text, names)):
+        raise InputError(f"{source}: 'names': expected a list of names, texts in one line, found {names!r:.120}")
+    if name in KEYPOINT_SETS:
+        raise InputError(f"{source}: {name!r} is the name of a known set: choose another name")
+    with restated(source):
+        return _with_references(KeypointSet(name, tuple(names)), table)
 
-    def index(point: int | str) -> int:
-        return point if isinstance(point, int) else bare.index(point)
 
-    def pairs(key: str) -> tuple[tuple[int, int], ...]:
-        return tuple((index(a), index(b)) for a, b in table.get(key) or ())
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value.strip())
 
-    try:
-        built = replace(
-            bare,
-            links=pairs("links"),
-            flip_pairs=pairs("flip_pairs") if "flip_pairs" in table else mirrored_names(names),
-            sigmas=tuple(float(sigma) for sigma in table.get("sigmas") or ()),
-            upper_body=tuple(map(index, table.get("upper_body") or ())),
-            lower_body=tuple(map(index, table.get("lower_body") or ())),
-        )
-    except InputError:
-        raise
-    except (TypeError, ValueError) as error:
-        expected = "lists of names or indices (links, flip_pairs: pairs of them; sigmas: numbers)"
-        raise InputError(f"{source}: expected {expected}: {error}") from error
-    if not all(0 < sigma < math.inf for sigma in built.sigmas):
-        raise InputError(f"{source}: sigmas: expected numbers above 0, found {list(built.sigmas)}")
-    return built
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+def _with_references(bare: KeypointSet, table: Mapping[str, Any]) -> KeypointSet:
+    """The set with what refers to its points; it is checked as when weights are read."""
+    pairs = _pairs(bare, table, "flip_pairs") if "flip_pairs" in table else mirrored_names(bare.names)
+    links, sigmas = _pairs(bare, table, "links"), table.get("sigmas", ())
+    if not isinstance(sigmas, list | tuple) or not all(_is_positive(each) for each in sigmas):
+        raise InputError(f"'sigmas': expected numbers above 0, found {sigmas!r:.60}")
+    described = {"names": bare.names, "links": links, "flip_pairs": pairs, "sigmas": sigmas}
+    upper, lower = (_indices(bare, table.get(key, ()), repr(key)) for key in ("upper_body", "lower_body"))
+    return replace(custom_set(bare.name, described), upper_body=upper, lower_body=lower)
+
+
+def _pairs(bare: KeypointSet, table: Mapping[str, Any], key: str) -> tuple[tuple[int, ...], ...]:
+    pairs = table.get(key, ())
+    if not isinstance(pairs, list | tuple):
+        raise InputError(f"{key!r}: expected a list of pairs, found {pairs!r:.60}")
+    found = tuple(_indices(bare, pair, f"a pair in {key!r}") for pair in pairs)
+    for pair, points in zip(pairs, found, strict=True):
+        if len(set(points)) != 2 or len(points) != 2:
+            raise InputError(f"{key!r}: expected pairs of two different points, found {pair!r:.60}")
+    return found
+
+
+def _indices(bare: KeypointSet, points: Any, what: str) -> tuple[int, ...]:
+    """The indices of points that are named or numbered."""
+    if not isinstance(points, list | tuple) or not all(type(each) in (int, str) for each in points):
+        raise InputError(f"{what}: expected a list of names or numbers of points, found {points!r:.60}")
+    return tuple(each if isinstance(each, int) else bare.index(each) for each in points)
 
 
 _LEFT = re.compile(r"left|(?<![a-z])l(?![a-z])", re.IGNORECASE)

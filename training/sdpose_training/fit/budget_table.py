@@ -71,7 +71,8 @@ def _stage_rows(stages: Sequence[StagePlan]) -> list[tuple[str, str, str]]:
     if len(stages) > 1:
         for number, plan in enumerate(stages):
             w, h = plan.stage.input_size
-            name = f"  stage {number}, {w} x {h}, {plan.steps:,} steps of {plan.batch.total}"
+            steps = "1 step" if plan.steps == 1 else f"{plan.steps:,} steps"
+            name = f"  stage {number}, {w} x {h}, {steps} of {plan.batch.total}"
             rows.append((name, f"{plan.steps * plan.batch.total:,}", ""))
     return rows
 

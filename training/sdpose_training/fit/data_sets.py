@@ -111,12 +111,21 @@ def load_people(data: DataRecipe | MoreData, part: str) -> tuple[People, list[st
     """The people of "train" or "val" with the keypoints of the file, and messages about damaged annotations."""
     names = (data.train_annotations, data.train_images) if part == "train" else (data.val_annotations, data.val_images)
     annotations, pictures = (Path(data.root) / name for name in names)
-    content = read_annotations(annotations)
+    content = read_annotations(_existing(annotations, part))
     keypoint_set = find_keypoint_set(data.keypoint_set, content.get("categories", ()))
-    people, problems = read_people(content, pictures, keypoint_set)
+    with restated(annotations):
+        people, problems = read_people(content, pictures, keypoint_set)
     _check_pictures(people, pictures, part)
     log.info("%s: %d people in %d pictures", annotations, len(people), len(set(people.files)))
     return people, problems
+
+
+def _existing(annotations: Path, part: str) -> Path:
+    """The path; `InputError` that names the keys to change if there is nothing."""
+    if not annotations.exists():
+        without = "; without pictures for validation, use --validation.people 0" if part == "val" else ""
+        raise InputError(f"no annotations {annotations}: set root and {part}_annotations of the data{without}")
+    return annotations
 
 
 def _set_text(keypoint_set: KeypointSet) -> str:

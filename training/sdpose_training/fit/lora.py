@@ -5,7 +5,6 @@ Training uses peft; what is written needs nothing of it, see `sdpose_core.checkp
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 
 import torch
@@ -19,8 +18,6 @@ from sdpose_core.model.network import SDPose
 from sdpose_training.fit.starting_weights import Start
 from sdpose_training.recipe.recipe import LoraRecipe, Recipe
 
-log = logging.getLogger(__name__)
-
 Tensors = Mapping[str, torch.Tensor]
 
 _NAME = "default"
@@ -33,15 +30,15 @@ _STILL_TRAINED = "class_embedding"
 def add_lora(model: SDPose, recipe: LoraRecipe) -> None:
     """Freeze the U-Net, except for its class embedding, and put trained matrices beside its target layers.
 
-    Raises `InputError` for a target that the U-Net does not have, `MissingDependency` without peft.
+    Raises `InputError` for a target that the U-Net does not have, and for a rank above that of all these layers;
+    `MissingDependency` without peft.
     """
     peft = require("peft", "LoRA (lora.rank)")
     layers = _target_layers(model.unet, recipe.targets)
+    _check_rank(model.unet, layers, recipe.rank)
     settings = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=layers)
     peft.inject_adapter_in_model(settings, model.unet, _NAME)
     model.unet.get_submodule(_STILL_TRAINED).requires_grad_(True)
-    count = sum(p.numel() for name, p in model.unet.named_parameters() if ".lora_" in name)
-    log.info("LoRA of rank %d on %d layers: %.1f M parameters", recipe.rank, len(layers), count / 1e6)
 
 
 def adapter_of_run(recipe: Recipe, start: Start) -> Adapter:
@@ -60,6 +57,13 @@ def _target_layers(unet: nn.Module, targets: Collection[str]) -> list[str]:
             known = sorted({name.partition("transformer_blocks.")[2].partition(".")[2] for name in linear} - {""})
             raise InputError(f"lora.targets: no linear layer of the U-Net is called {target!r}: try {', '.join(known)}")
     return [name for name in linear if any(_is(name, target) for target in targets)]
+
+
+def _check_rank(unet: nn.Module, layers: Collection[str], rank: int) -> None:
+    largest = max(min(unet.get_parameter(f"{name}.weight").shape) for name in layers)
+    if rank > largest:
+        advice = "lower it, or use 0 to train the whole U-Net"
+        raise InputError(f"lora.rank: the target layers have ranks up to {largest}, found {rank}: {advice}")
 
 
 def _is(name: str, target: str) -> bool:

@@ -116,7 +116,9 @@ def set_up(recipe: Recipe, basis: Basis | None = None) -> Parts:
     accelerator, data_sets, order = basis.accelerator, basis.data_sets, basis.order
     start = starting_model(recipe, data_sets[0].people.keypoint_set)
     model = start.model
-    choose_trained(model, recipe)
+    trained_count = sum(parameter.numel() for parameter in choose_trained(model, recipe))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    log.info("%.1f M of %.1f M parameters are trained", trained_count / 1e6, count / 1e6)
     set_precision(model, recipe, accelerator.device.type)
     groups = parameter_groups(model, start.new, recipe.optimizer)
     optimizer = make_optimizer(groups, recipe.optimizer, recipe.stages[0].learning_rate)

@@ -107,6 +107,12 @@ class LoraRecipe:
     alpha: Positive = 16.0
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
 
+    @model_validator(mode="after")
+    def _has_targets(self) -> LoraRecipe:
+        if self.rank and not self.targets:
+            raise ValueError("targets: expected names of layers such as to_q, found none")
+        return self
+
 
 @dataclass(frozen=True, config=_CHECKED)
 class MoreData:
@@ -265,15 +271,15 @@ class Stage:
 
     input_size: tuple[Side, Side] = (768, 1024)
     heatmap_sigma: Positive = 6.0
-    epochs: float = 0.0
-    samples: int = 0
+    epochs: float = Field(0.0, ge=0, le=1e6)
+    samples: int = Field(0, ge=0, le=10**12)
     learning_rate: Positive = 3e-5
     schedule: Literal["constant", "cosine"] = "constant"
     total_batch: Size = 128
 
     @model_validator(mode="after")
     def _has_a_length(self) -> Stage:
-        if self.epochs <= 0 and self.samples <= 0:
+        if not self.epochs and not self.samples:
             raise ValueError("expected epochs or samples for the length of the stage")
         return self
 
@@ -310,7 +316,7 @@ class LogRecipe:
     """What a run writes besides log.jsonl."""
 
     every: Size = 10
-    pictures_every: int = 1000
+    pictures_every: Count = 1000
     tensorboard: bool = True
     wandb: bool = False
 
@@ -326,10 +332,10 @@ class ValidationRecipe:
         people: only the first; -1 all, 0 no validation.
     """
 
-    every: int = 0
+    every: Count = 0
     every_epochs: float = Field(0.0, ge=0)
     patience: Count = 0
-    people: int = -1
+    people: int = Field(-1, ge=-1)
     batch: Size = 16
     flip_test: bool = True
 

@@ -278,6 +278,15 @@ def test_the_room_is_that_of_the_machine(tmp_path: Path) -> None:
     assert 0 < two.memory < one.memory and one.disk > 0 and one.device == "the CPU"
 
 
+def test_what_a_run_has_written_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    (weights := tmp_path / "run" / "weights").mkdir(parents=True)
+    before = budget.room_of(SimpleNamespace(device=torch.device("cpu")), Launch(), tmp_path / "run").disk
+    (weights / "best.safetensors").write_bytes(bytes(50))
+    after = budget.room_of(SimpleNamespace(device=torch.device("cpu")), Launch(), tmp_path / "run").disk
+    assert after == before + 50
+
+
 def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     assert budget._container_memory(tmp_path) > 1 << 60
     (tmp_path / "memory.current").write_text("100\n")

@@ -93,7 +93,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that are free: memory for one process, shared memory (None: not limited), disk; and the device's name."""
+    """Bytes that are free: memory for one process, shared memory (None: not limited), disk; and the device's name.
+
+    What the run has written before is free: a resumed run replaces it, or needs no more of it.
+    """
 
     memory: int
     shared: int | None
@@ -128,7 +131,8 @@ def room_of(accelerator: Accelerator, launch: Launch, out: Path) -> Room:
         memory, name = free // launch.local_processes, "the CPU" if device.type == "cpu" else str(device)
     shared = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None
     folder = next(folder for folder in (out.resolve(), *out.resolve().parents) if folder.is_dir())
-    return Room(memory, shared, shutil.disk_usage(folder).free, name)
+    written = sum(path.lstat().st_size for path in out.rglob("*"))
+    return Room(memory, shared, shutil.disk_usage(folder).free + written, name)
 
 
 def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> int:

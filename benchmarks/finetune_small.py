@@ -114,18 +114,8 @@ def train(arm: Arm, base: Path, data: Path, out: Path, more: list[str]) -> dict[
 
 def measure(weights: Path, folder: Path, annotations: str, out: Path) -> float:
     """AP on ground-truth boxes, as in the validation during training."""
-    words = [
-        "--checkpoint",
-        weights,
-        "--benchmark",
-        "custom",
-        "--data.root",
-        folder,
-        "--nms",
-        "none",
-        "--device",
-        "cpu",
-    ]
+    words = ["--checkpoint", weights, "--benchmark", "custom", "--data.root", folder]
+    words += ["--nms", "none", "--device", "cpu"]
     if evaluate([*map(str, words), "--annotations", str(folder / "annotations" / annotations), "--out", str(out)]):
         raise SystemExit(f"evaluate.py failed for {weights}")
     return read_json(out, "figures", dict)["AP"]

@@ -57,9 +57,7 @@ def seconds_of(recipe: Recipe, size: tuple[int, int], batch: int, steps: int) ->
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line per way."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--recipe", type=Path, default=Path(__file__).parents[1] / "training/recipes/synthetic_cpu.toml"
-    )
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--way", action="append", choices=WAYS, metavar="|".join(WAYS))
     parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("W", "H"))
     parser.add_argument("--batch", type=int, default=8)

@@ -124,6 +124,12 @@ def test_the_disk_holds_the_kept_weights(settings: tuple[str, ...], steps: int, 
     assert needs_of(recipe, 17, 12, Launch()).disk["weights"] == files * one
 
 
+def test_the_disk_holds_an_adapter_beside_each_file_of_weights() -> None:
+    fixed = budget._Fixed(0, 0, 0, 0, 0, saved=100, adapter=10)
+    disk = budget._disk(load_recipe(DEBUG), 12, fixed)
+    assert disk["weights"] == 10 * disk["adapters"] > 0
+
+
 def debug_budget(room: Room, *flags: str) -> Budget:
     recipe = load_recipe(DEBUG, flags)
     return Budget(recipe, 17, 12, plan_stages(recipe, 12, 1), Launch(), room, Path("runs/debug"))
@@ -177,6 +183,27 @@ def test_several_changes_are_named_together_without_those_that_do_not_help() -> 
 
     assert fitting_flags(recipe, ladder, fits) == [("--seed", "1", "--log.every", "7")]
     assert fitting_flags(recipe, ladder[:2], fits) == []
+
+
+def test_changes_that_exclude_each_other_are_not_named_together() -> None:
+    short = ["--hardware.batch-per-device", "2", "--validation.batch", "1"]
+    recipe = load_recipe(BODY, ["--optimizer.ema-decay", "0.9", *short])
+
+    def lighter(recipe: Recipe) -> bool:
+        return recipe.hardware.weights_dtype == "bf16" and recipe.hardware.batch_per_device == 1
+
+    [flags] = fitting_flags(recipe, memory_ladder(recipe, "cuda"), lighter)
+    assert " ".join(flags) == ("--hardware.batch-per-device 1 --hardware.weights-dtype bf16 --optimizer.ema-decay 0")
+    assert changed(recipe, flags).optimizer.kind == "adamw"
+
+
+def test_lora_is_named_with_its_learning_rate() -> None:
+    recipe = load_recipe(BODY)
+    [flags] = fitting_flags(recipe, memory_ladder(recipe, "cuda"), lambda changed: changed.lora.rank > 0)
+    assert flags == ("--lora.rank", "16", "--stages.0.learning-rate", "0.0003")
+    with_lora = changed(recipe, flags)
+    names = {flags[0] for flags in memory_ladder(with_lora, "cuda")}
+    assert "--hardware.weights-dtype" in names and not names & {"--lora.rank", "--optimizer.kind"}
 
 
 def test_the_ladder_holds_only_changes_of_the_recipe() -> None:

@@ -56,6 +56,17 @@ def test_weights_card_and_recipe_are_sent_to_a_private_repository(hub: FakeHub, 
     assert not [path for path in run.root.iterdir() if path.name.startswith(".")]
 
 
+def test_adapters_are_sent_in_a_folder(hub: FakeHub, run: RunFolder) -> None:
+    run.adapters.mkdir()
+    for step in (4, 8):
+        (run.adapters / f"step-{step:08d}.safetensors").write_bytes(b"adapter")
+        upload(run, MINE)
+        (run.adapters / f"step-{step:08d}.safetensors").unlink()
+    sent = hub.repos["user/pose"]
+    assert [name for name in sent if "/" in name] == ["adapters/step-00000008.safetensors"]
+    assert sent["adapters/step-00000008.safetensors"] == b"adapter" and sent["best.safetensors"] == b"best"
+
+
 def test_an_upload_that_breaks_off_is_continued(hub: FakeHub, run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     hub.broken_puts = 40  # the client tries a file several times itself
     with pytest.raises(UploadError):

@@ -163,7 +163,7 @@ def _pixels(plan: StagePlan) -> int:
 
 @dataclass(frozen=True)
 class _Fixed:
-    """Bytes that do not depend on pictures; `saved` are the numbers in a weights file."""
+    """Bytes that do not depend on pictures; `saved` and `adapter` are the numbers in these files."""
 
     weights: int
     frozen_vae: int
@@ -171,6 +171,7 @@ class _Fixed:
     optimizer: int
     average: int
     saved: int
+    adapter: int
 
     @classmethod
     def of(cls, model: nn.Module, recipe: Recipe) -> _Fixed:
@@ -181,6 +182,7 @@ class _Fixed:
             sum(state_bytes(recipe.optimizer, p) for p in trained),
             _bytes(trained) if recipe.optimizer.ema_decay else 0,
             sum(p.numel() for p in model.parameters()),
+            sum(p.numel() for p in trained) if recipe.lora.rank else 0,
         )  # fmt: skip
 
     def memory(self, launch: Launch) -> dict[str, int]:
@@ -291,5 +293,6 @@ def _disk(recipe: Recipe, steps: int, fixed: _Fixed) -> dict[str, int]:
     return {
         "states": min(checkpoints, settings.keep + 1) * state,
         "weights": files * fixed.saved * dtype.itemsize,
+        "adapters": files * fixed.adapter * dtype.itemsize,
         "pictures": sheets * PICTURE_BYTES,
     }

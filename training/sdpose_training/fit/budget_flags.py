@@ -29,13 +29,19 @@ def fitting_flags(recipe: Recipe, ladder: Sequence[Flags], fits: Callable[[Recip
     """Changes with which a recipe fits, at most `MAX_CHOICES`.
 
     Single rungs of the ladder that suffice, the first of each key, or else the shortest beginning of it that does,
-    without the rungs that it does not need; [] if all of them together do not suffice.
+    without the rungs that it does not need; [] if all of them together do not suffice. Values that the recipe has
+    already are left out.
     """
     alone: dict[str, Flags] = {}
     for flags in ladder:
         if len(alone) < MAX_CHOICES and flags[0] not in alone and fits(changed(recipe, flags)):
             alone[flags[0]] = flags
-    return list(alone.values()) or _together(recipe, ladder, fits)
+    return [_new_values(recipe, flags) for flags in alone.values() or _together(recipe, ladder, fits)]
+
+
+def _new_values(recipe: Recipe, flags: Flags) -> Flags:
+    pairs = zip(flags[::2], flags[1::2], strict=True)
+    return tuple(word for pair in pairs if changed(recipe, pair) != recipe for word in pair)
 
 
 def _together(recipe: Recipe, ladder: Sequence[Flags], fits: Callable[[Recipe], bool]) -> list[Flags]:
@@ -74,15 +80,24 @@ def memory_ladder(recipe: Recipe, device: str) -> list[Flags]:
 
 def _lighter_training(recipe: Recipe) -> Iterator[Flags]:
     """Other optimizers, half of the weights, LoRA: changes of how, and of what is trained."""
-    if recipe.lora.rank:
-        return
-    hardware, can_be_adapted = recipe.hardware, recipe.model.base != SCRATCH and not recipe.model.random_unet
+    hardware, has_lora = recipe.hardware, recipe.lora.rank > 0
     if recipe.optimizer.kind == "adamw" and hardware.weights_dtype == "fp32":
-        yield ("--optimizer.kind", "adamw_8bit")
-        if hardware.mixed_precision == "bf16" and not recipe.optimizer.ema_decay:
-            yield ("--hardware.weights-dtype", "bf16")
-    if can_be_adapted:
-        yield ("--lora.rank", "16")
+        if not has_lora:
+            yield ("--optimizer.kind", "adamw_8bit")
+        if hardware.mixed_precision == "bf16":  # trained weights of bf16 exclude 8 bits and an average
+            yield _BF16_WEIGHTS[:2] if has_lora else _BF16_WEIGHTS
+    if not has_lora and recipe.model.base != SCRATCH and not recipe.model.random_unet:
+        yield ("--lora.rank", "16", *_rates_of_lora(recipe))
+
+
+_BF16_WEIGHTS = ("--hardware.weights-dtype", "bf16", "--optimizer.kind", "adamw", "--optimizer.ema-decay", "0")
+
+
+def _rates_of_lora(recipe: Recipe) -> Iterator[str]:
+    """Ten times the learning rates of a full training; those of new weights are high enough then."""
+    for number, stage in enumerate(recipe.stages):
+        yield from (f"--stages.{number}.learning-rate", f"{10 * stage.learning_rate:g}")
+    yield from ("--optimizer.new-learning-rate-factor", "1")
 
 
 def _halves(number: int) -> Iterator[int]:

@@ -44,7 +44,7 @@ def prepare(recipe: HubRecipe) -> None:
 
 
 def upload(folder: RunFolder, recipe: HubRecipe, pauses: tuple[float, ...] = PAUSES) -> str:
-    """Upload the weights, the model card and config.toml of a run; returns the address of the repository.
+    """Upload weights, adapters, model card and config.toml of a run; returns the address of the repository.
 
     Step weights that the run no longer has are removed from the newest version of the repository. Waits and tries
     again if the network fails. Raises `UploadError`.
@@ -59,7 +59,7 @@ def _send(files: Path, recipe: HubRecipe) -> str:
         api.create_repo(recipe.repo, private=recipe.private, exist_ok=True)
         api.upload_folder(
             repo_id=recipe.repo, folder_path=files, commit_message="Weights of a training run",
-            delete_patterns="step-*.safetensors",
+            delete_patterns=["step-*.safetensors", "adapters/step-*.safetensors"],
         )  # fmt: skip
         return f"{endpoint()}/{recipe.repo}"
 
@@ -77,12 +77,16 @@ def _persistently(attempt: Callable[[], str], repo: str, pauses: tuple[float, ..
 @contextmanager
 def _snapshot(folder: RunFolder) -> Iterator[Path]:
     """A folder with what is uploaded, which stays while the run goes on. Raises `InputError` without weights."""
-    weights = sorted(folder.weights.glob("*.safetensors"))
+    weights, adapters = (sorted(each.glob("*.safetensors")) for each in (folder.weights, folder.adapters))
     if not weights:
         raise InputError(f"{folder.weights} has no weights yet: expected the folder of a run of train.py")
     with temporary_folder(folder.root / "upload") as files:
         for path in (*weights, folder.weights / "README.md", folder.root / "config.toml"):
             _link_or_copy(path, files / path.name)
+        for path in adapters:
+            target = files / "adapters" / path.name
+            target.parent.mkdir(exist_ok=True)
+            _link_or_copy(path, target)
         yield files
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import statistics
@@ -17,17 +16,13 @@ from accelerate.utils import DistributedType, gather_object
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
-from sdpose_core.checkpoints.adapters import merged_state
-from sdpose_core.checkpoints.layouts import save_adapter, save_checkpoint
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.dependencies import installed
 from sdpose_core.errors import SDPoseError
 from sdpose_core.images import write_png
 from sdpose_core.model.backbone import POSE, RGB
-from sdpose_core.model.devices import DTYPES
 from sdpose_training.data.annotations import People
 from sdpose_training.data.samples import LostWorker
-from sdpose_training.environment import git_commit
 from sdpose_training.fit.curves import draw_curves
 from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps, StopSignal, check_finite
 from sdpose_training.fit.folder import RunFolder
@@ -35,9 +30,7 @@ from sdpose_training.fit.hub import Uploads
 from sdpose_training.fit.kept_weights import remove_old_weights
 from sdpose_training.fit.latents import posterior_noise
 from sdpose_training.fit.log import RunLog, read_log
-from sdpose_training.fit.lora import own_tensors, plain_names
 from sdpose_training.fit.losses import heatmap_loss, rgb_loss, target_heatmaps, term_weights
-from sdpose_training.fit.model_card import write_model_card
 from sdpose_training.fit.optimizers import set_learning_rate
 from sdpose_training.fit.pace import COUNTED, Pace
 from sdpose_training.fit.pictures import prediction_sheet
@@ -53,6 +46,7 @@ from sdpose_training.fit.setup import (
 from sdpose_training.fit.starting_weights import for_stage
 from sdpose_training.fit.state import Progress, save_state, step_name
 from sdpose_training.fit.validation import average_precision, predict
+from sdpose_training.fit.written_weights import write_weights
 from sdpose_training.recipe.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -73,7 +67,6 @@ class Trainer:
         self.progress, self.log = progress, run_log
         self.tasks = (POSE, RGB) if recipe.rgb_reconstruction else (POSE,)
         self.term_weights = term_weights(recipe.loss, parts.model.config)
-        self.metrics: dict[str, float] = dict(progress.metrics)
         self._saved_step = progress.step
         self._stop = StopSignal()
         self._pace = Pace(parts.stages)
@@ -141,7 +134,8 @@ class Trainer:
         figures, stop = self._step(batches, plan, rate, bar)
         seconds = time.perf_counter() - began
         self._log_step(plan, {**figures, "learning_rate": rate}, seconds)
-        measured = {"ap": f"{self.metrics['AP']:.3f}"} if "AP" in self.metrics else {}
+        metrics = self.progress.metrics
+        measured = {"ap": f"{metrics['AP']:.3f}"} if "AP" in metrics else {}
         bar.set_postfix(step=self.progress.step, loss=f"{figures['loss']:.3g}", **measured, refresh=False)
         if (pace := self._pace.add(self.progress.step, plan, seconds)) and self.log:
             log.info("%s", pace)
@@ -258,12 +252,11 @@ class Trainer:
             metrics |= (
                 {f"{name}/{each.name}": figures[name] for name in ("AP", "OKS") if figures} if number else figures
             )
-        self.metrics = metrics
-        self.progress.metrics, self.progress.metrics_step = self.metrics, self.progress.step
+        self.progress.metrics, self.progress.metrics_step = metrics, self.progress.step
         if self.log:
             seconds, people = time.perf_counter() - began, len(self.parts.val)
-            self.log.write("validation", self.progress.step, **self.metrics, people=people, seconds=seconds)
-        self._compare(self.metrics["AP"])
+            self.log.write("validation", self.progress.step, **metrics, people=people, seconds=seconds)
+        self._compare(metrics["AP"])
 
     def _compare(self, ap: float) -> None:
         """Save the best weights, or say that the run ends early."""
@@ -330,32 +323,8 @@ class Trainer:
                 self._uploads.start()
 
     def _save_weights(self, name: str) -> None:
-        """RUN/weights/NAME.safetensors and the model card, for inference; with LoRA also RUN/adapters/."""
-        parts, recipe = self.parts, self.recipe
-        with parts.average.in_place() if parts.average else nullcontext():
-            state = parts.accelerator.get_state_dict(parts.trained)  # the parameters, not copies
-            if not parts.accelerator.is_main_process:
-                return
-            state = plain_names(state)
-            commit = git_commit() or "unknown"
-            metrics = self.metrics if self.progress.metrics_step == self.progress.step else {}
-            metadata = {"training_step": self.progress.step, "recipe": recipe.name, "seed": recipe.seed}
-            metadata |= {"started_from": parts.start.origin, "git_commit": commit, "metrics": json.dumps(metrics)}
-            dtype = DTYPES[recipe.checkpoints.weights_dtype]
-            if parts.adapter:
-                save_adapter(
-                    own_tensors(parts.model, state, parts.start.new), parts.adapter, parts.model.config,
-                    self.folder.adapters / f"{name}.safetensors", dtype=dtype, metadata=metadata,
-                )  # fmt: skip
-                state = merged_state(state, parts.adapter.scale)
-            save_checkpoint(
-                {**state, **parts.start.kept}, parts.model.config, self.folder.weights / f"{name}.safetensors",
-                dtype=dtype, metadata=metadata,
-            )  # fmt: skip
-        write_model_card(
-            self.folder.weights, recipe, parts.model.config, origin=parts.start.origin, data_sets=parts.data_sets,
-            progress=self.progress, commit=commit,
-        )  # fmt: skip
+        with self.parts.average.in_place() if self.parts.average else nullcontext():
+            write_weights(self.folder, name, self.recipe, self.parts, self.progress)
 
     def _log_step(self, plan: StagePlan, figures: dict[str, float], seconds: float) -> None:
         step = self.progress.step

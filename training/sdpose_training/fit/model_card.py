@@ -33,8 +33,8 @@ license: {{ license }}
 {{ progress.step }} optimizer steps
 - started from {{ origin }}
 {% if recipe.lora.rank %}
-- LoRA of rank {{ recipe.lora.rank }}, alpha {{ "%g" % recipe.lora.alpha }}, merged into these weights; alone in \
-`../adapters`
+- LoRA of rank {{ recipe.lora.rank }}, alpha {{ "%g" % recipe.lora.alpha }}, merged into these weights; by \
+itself in `adapters/`
 {% endif %}
 - stages: {{ stages | join(" + ") }}
 - data: {{ data }}; RGB task {{ "on" if recipe.rgb_reconstruction else "off" }}

@@ -30,8 +30,8 @@ def check_precision(recipe: Recipe, accelerator: Accelerator) -> None:
         raise InputError(f"hardware.weights_dtype 'bf16' with mixed_precision {found!r}: {expected}")
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise InputError("hardware.weights_dtype 'bf16' does not work with FSDP or DeepSpeed: use 'fp32', or DDP")
-    if recipe.optimizer.ema_decay:
-        raise InputError("optimizer.ema_decay needs hardware.weights_dtype 'fp32': change one of them")
+    if recipe.optimizer.ema_decay and not recipe.lora.rank:  # LoRA's own weights, which are averaged, are float32
+        raise InputError("optimizer.ema_decay needs hardware.weights_dtype 'fp32', or LoRA: change one of them")
 
 
 def set_precision(model: SDPose, recipe: Recipe, device: str) -> None:

@@ -87,6 +87,7 @@ def adapted(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) ->
 # --- LoRA ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # trains
 def test_only_attention_head_and_class_embedding_have_changed(base: Path, adapted: Path) -> None:
     before, after = load_file(base), load_file(adapted / "weights" / LAST)
     assert before.keys() == after.keys()
@@ -99,6 +100,7 @@ def test_only_attention_head_and_class_embedding_have_changed(base: Path, adapte
     assert {"head.final_layer.weight", "unet.class_embedding.linear_2.weight"} <= changed
 
 
+@pytest.mark.slow  # trains
 def test_adapter_and_base_are_the_merged_weights(base: Path, adapted: Path, tmp_path: Path) -> None:
     merged = load_sdpose(adapted / "weights" / LAST, device="cpu").state_dict()
     adapter = adapted / "adapters" / LAST
@@ -110,6 +112,7 @@ def test_adapter_and_base_are_the_merged_weights(base: Path, adapted: Path, tmp_
     assert all(written[name].equal(value) for name, value in merged.items())
 
 
+@pytest.mark.slow  # trains
 def test_training_goes_on_from_an_adapter(data: Path, base: Path, adapted: Path) -> None:
     (beside := adapted / "adapters" / base.name).write_bytes(base.read_bytes())
     start = starting_model(load_recipe(DEBUG, ["--model.base", str(adapted / "adapters" / LAST)]), COCO_17)
@@ -303,6 +306,7 @@ def test_precisions_that_cannot_work_are_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow  # trains
 @pytest.mark.parametrize("lora", [False, True])
 def test_weights_in_bfloat16(data: Path, base: Path, lora: bool) -> None:
     """All of U-Net and head, or with LoRA all that is frozen; and they are trained."""

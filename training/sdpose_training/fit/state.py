@@ -171,5 +171,5 @@ def load_state(accelerator: Accelerator, state: Path) -> Progress:
         reason = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)
         cause = "it is damaged, or was saved by another model than the recipe's"
         advice = "undo the changes to the recipe, resume from an earlier state, or choose another --out"
-        raise InputError(f"cannot resume from {state}: {reason}; {cause}: {advice}") from error
+        raise InputError(f"cannot resume from {state}: {reason:.200}; {cause}: {advice}") from error
     return progress

@@ -64,11 +64,11 @@ def need_https(url: str) -> None:
         raise DownloadError(f"{shown(url)}: expected an address that begins with https://")
 
 
-def need_network(what: str) -> None:
-    """Raise `DownloadError` if the user has forbidden downloads."""
+def need_network(what: str, cannot: str = "cannot be downloaded", instead: str = " or copy the files") -> None:
+    """Raise `DownloadError` if the user has forbidden to ask the network."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-            raise DownloadError(f"{what} cannot be downloaded: {name} is set: unset it or copy the files")
+            raise DownloadError(f"{what} {cannot}: {name} is set: unset it{instead}")
 
 
 @contextlib.contextmanager

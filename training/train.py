@@ -64,6 +64,7 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never", budget: str = 
     for package in ("accelerate", "faster_coco_eval"):
         require(package, "training")
     from sdpose_training.fit.loop import Trainer
+    from sdpose_training.fit.lora import check_same_adapter
     from sdpose_training.fit.optimizers import check_kind
     from sdpose_training.fit.setup import batch_text, read_basis, set_up
     from sdpose_training.fit.state import Progress, check_same, find_state, load_state
@@ -80,6 +81,8 @@ def run(recipe: Recipe, folder: RunFolder, resume: str = "never", budget: str = 
         _print_speed(Trainer(recipe, parts, folder, Progress(), None))
         return 0
     check_same(state)
+    if state:
+        check_same_adapter(parts.adapter, folder.adapters)
     progress = load_state(parts.accelerator, state) if state else Progress()
     check_kind(parts.optimizer, recipe)
     run_log = _start_run_log(recipe, folder, progress.step) if parts.accelerator.is_main_process else None

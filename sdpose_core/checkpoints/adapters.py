@@ -104,7 +104,8 @@ def find_base(path: Path, adapter: Adapter, base: str | Path | None, search: Seq
         others = some([str(candidate) for candidate in found])
         raise CheckpointError(f"{needs}; {others} has other content: get the weights that it was trained on, {give}")
     known = adapter.base in KNOWN
-    fetch = f"download it with 'sdpose download {adapter.base}'" if known else "put it beside the adapter"
+    place = f"into {home()}, as the adapter has its name" if path.name == adapter.base else "beside the adapter"
+    fetch = f"download it with 'sdpose download {adapter.base}'" if known else f"put it {place}"
     raise CheckpointError(f"{needs}, and that is not on this machine: {fetch}, {give}")
 
 

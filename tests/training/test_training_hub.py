@@ -9,7 +9,7 @@ import pytest
 from fake_hub import FakeHub, serve
 
 import push_to_hub
-from sdpose_core.errors import InputError
+from sdpose_core.errors import DownloadError, InputError
 from sdpose_training.fit import hub as uploading
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.fit.hub import UploadError, Uploads, prepare, upload
@@ -95,6 +95,12 @@ def test_what_prevents_uploads_is_told_before_the_first_step(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(UploadError, match=words):
+        prepare(MINE)
+
+
+def test_an_upload_without_a_network_allowed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="^user/pose cannot be uploaded to: HF_HUB_OFFLINE is set: unset it or"):
         prepare(MINE)
 
 

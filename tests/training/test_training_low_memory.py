@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,17 @@ from paths import ROOT
 from safetensors.torch import load_file
 from test_training_run import PATIENCE, losses, start
 
+from sdpose_core.checkpoints.adapters import adapter_of
 from sdpose_core.checkpoints.layouts import convert
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import InputError, MissingDependency
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import COCO_17
+from sdpose_core.tensor_files import open_tensors
 from sdpose_training.fit import setup
 from sdpose_training.fit.endings import NonFiniteLoss, SkippedSteps
 from sdpose_training.fit.log import read_log
+from sdpose_training.fit.lora import check_same_adapter
 from sdpose_training.fit.optimizers import check_kind, make_optimizer, rounded_by_chance, state_bytes
 from sdpose_training.fit.starting_weights import starting_model
 from sdpose_training.fit.trained_parts import choose_trained
@@ -115,6 +119,25 @@ def test_training_goes_on_from_an_adapter(data: Path, base: Path, adapted: Path)
     merged = load_file(adapted / "weights" / LAST)
     assert all(value.equal(merged[name]) for name, value in start.model.state_dict().items())
     beside.unlink()
+
+
+def test_a_resumed_run_keeps_its_lora_and_its_base(adapted: Path) -> None:
+    """Other matrices or another base would give adapters that are not what was trained."""
+    folder = adapted / "adapters"
+    with open_tensors(folder / LAST) as tensors:
+        own = adapter_of(tensors.metadata, folder / LAST)
+    assert own is not None
+    check_same_adapter(own, folder)
+    check_same_adapter(replace(own, base="moved.safetensors"), folder)
+    check_same_adapter(own, folder / "none")
+    for other, message in (
+        (replace(own, rank=8), "lora.rank was 4, now 8: undo"),
+        (replace(own, alpha=99.0), "lora.alpha was 16.0, now 99.0"),
+        (replace(own, base_sha256=("0" * 64,)), "model.base is another file than before"),
+        (None, "it trains LoRA of rank 4, the recipe has none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_same_adapter(other, folder)
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -75,6 +75,7 @@ def test_the_command_line_wins() -> None:
         (["--stages.0.epochs", "0"], "epochs or samples"),
         (["--stages.0.samples", "-5"], "stages.0.samples: expected 0 or more"),
         (["--stages.0.epochs", "1e300"], "stages.0.epochs: expected 1e.06 or less"),
+        (["--stages.0.total-batch", "100000000"], "stages.0.total_batch: expected 65536 or less"),
         (["--validation.every", "-4"], "validation.every: expected 0 or more"),
         (["--validation.people", "-7"], "validation.people: expected -1 or more"),
         (["--log.pictures-every", "-1"], "log.pictures_every: expected 0 or more"),

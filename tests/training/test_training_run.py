@@ -24,6 +24,7 @@ import tiny
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from paths import GOLDEN, ROOT
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 import curves
@@ -121,6 +122,32 @@ def test_old_states_go_only_if_they_are_ours(tmp_path: Path, caplog: pytest.LogC
     assert sorted(os.listdir(states)) == [step_name(step) for step in (0, 1, 4)]
     assert sorted(os.listdir(elsewhere)) == ["model.safetensors", "progress.json"]
     assert "is a link to" in caplog.text and "holds 'notes.md'" in caplog.text
+
+
+class FullDisk(StateSaver):
+    """As if the disk were full: the writers of PyTorch and safetensors do not raise `OSError`."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def save_state(self, folder: str) -> None:
+        (Path(folder) / "model.safetensors").write_text("wei")
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [
+    RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 1522688 vs 1522576"),
+    RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    OSError(28, "No space left on device"),
+])  # fmt: skip
+def test_a_state_on_a_full_disk_is_one_line_and_earlier_states_stay(tmp_path: Path, error: Exception) -> None:
+    save_state(StateSaver(), tmp_path, Progress(1), keep=1)
+    with pytest.raises(InputError, match=f"cannot write .*{step_name(2)}"):
+        save_state(FullDisk(error), tmp_path, Progress(2), keep=1)
+    assert os.listdir(tmp_path) == [step_name(1)]
+    with pytest.raises(RuntimeError, match="other"):
+        save_state(FullDisk(RuntimeError("other")), tmp_path, Progress(2), keep=1)
 
 
 # --- the ways a run goes -------------------------------------------------------------------------------------------

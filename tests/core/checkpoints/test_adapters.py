@@ -89,6 +89,20 @@ def test_a_base_that_is_missing_or_another_is_named(folder: Path, tmp_path: Path
         load_sdpose(checkpoint, base=checkpoint, device="cpu")
 
 
+def test_an_adapter_with_the_name_of_its_base_says_where_the_base_goes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As RUN/adapters/best.safetensors, trained on the best.safetensors of an earlier run."""
+    adapter, home = tmp_path / "base.safetensors", tmp_path / "home"
+    shutil.copy(folder / "my.safetensors", adapter)
+    monkeypatch.setenv("SDPOSE_HOME", str(home))
+    with pytest.raises(CheckpointError, match=r"put it into .*home, as the adapter has its name"):
+        inspect_checkpoint(adapter)
+    home.mkdir()
+    shutil.copy(folder / "base.safetensors", home)
+    assert inspect_checkpoint(adapter)[1].layout == "adapter"
+
+
 @pytest.mark.parametrize(("metadata", "message"), [
     ({"lora_rank": "x"}, "metadata is damaged"), ({"lora_rank": "0"}, "metadata is damaged"),
     ({"base": "../base.safetensors"}, "metadata is damaged"), ({"base_sha256": "["}, "metadata is damaged"),

@@ -103,6 +103,7 @@ def refusals(budget: Budget) -> list[str]:
         found.append(_advised(text, budget, ladder, lambda changed: changed.shared <= room.shared))
     if (disk := sum(needs.disk.values())) > room.disk:
         text = f"the run writes {size(disk)}, the disk of {budget.out} has {size(room.disk)} free"
+        text += " (for another disk, choose another --out)"
         found.append(
             _advised(text, budget, disk_ladder(recipe), lambda changed: sum(changed.disk.values()) <= room.disk)
         )

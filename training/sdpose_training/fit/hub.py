@@ -38,7 +38,7 @@ class _Unreachable(UploadError):
 
 def prepare(recipe: HubRecipe) -> None:
     """Make the repository, if it does not exist. Raises `UploadError`: no token, no right to write, an invalid name."""
-    need_network(f"{recipe.repo}: weights cannot be uploaded, as nothing")
+    need_network(recipe.repo, "cannot be uploaded to", " or leave out hub.repo")
     with _hub_errors(recipe.repo):
         _api().create_repo(recipe.repo, private=recipe.private, exist_ok=True)
 

@@ -6,15 +6,17 @@ Training uses peft; what is written needs nothing of it, see `sdpose_core.checkp
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from sdpose_core.checkpoints.adapters import LORA_A, LORA_B, Adapter, digests_of
+from sdpose_core.checkpoints.adapters import LORA_A, LORA_B, Adapter, adapter_of, digests_of
 from sdpose_core.checkpoints.published import KNOWN
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.model.network import SDPose
+from sdpose_core.tensor_files import open_tensors
 from sdpose_training.fit.starting_weights import Start
 from sdpose_training.recipe.recipe import LoraRecipe, Recipe
 
@@ -47,6 +49,28 @@ def adapter_of_run(recipe: Recipe, start: Start) -> Adapter:
     name = recipe.model.base if recipe.model.base in KNOWN else start.base.name
     lora = recipe.lora
     return Adapter(name, digests_of(start.base), lora.rank, lora.alpha, lora.targets, recipe.rgb_reconstruction)
+
+
+def check_same_adapter(adapter: Adapter | None, folder: Path) -> None:
+    """Raise `InputError` if a run that is resumed wrote adapters of another base or with other settings.
+
+    Args:
+        folder: of the run's adapters.
+    """
+    for path in sorted(folder.glob("step-*.safetensors"))[-1:]:
+        with open_tensors(path) as tensors:
+            before = adapter_of(tensors.metadata, path)
+        if before and (changed := _differences(before, adapter)):
+            advice = "undo these changes to the recipe, or choose another --out"
+            raise InputError(f"cannot resume {folder.parent}: {'; '.join(changed)}: {advice}")
+
+
+def _differences(before: Adapter, now: Adapter | None) -> list[str]:
+    if now is None:
+        return [f"it trains LoRA of rank {before.rank}, the recipe has none"]
+    pairs = {key: (getattr(before, key), getattr(now, key)) for key in ("rank", "alpha", "targets")}
+    changed = [f"lora.{key} was {old}, now {new}" for key, (old, new) in pairs.items() if old != new]
+    return changed + (["model.base is another file than before"] if before.base_sha256 != now.base_sha256 else [])
 
 
 def _target_layers(unet: nn.Module, targets: Collection[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from sdpose_core.errors import InputError
+from sdpose_core.errors import InputError, one_line
 from sdpose_core.files import atomic_write
 from sdpose_core.folders import FolderKind, atomic_folder
 from sdpose_core.texts import read_json
@@ -38,6 +38,9 @@ STATE = FolderKind(
 
 _DOES_NOT_FIT = (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)
 """Raised by PyTorch, safetensors and pickle for other names and shapes, and for truncated files."""
+
+_WRITERS = ("inline_container", "PytorchStreamWriter")
+"""In the messages of PyTorch's zip writer, which does not pass on what the system said."""
 
 
 @dataclass
@@ -92,7 +95,8 @@ def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep:
     with contextlib.ExitStack() as stack:
         shared = [str(stack.enter_context(atomic_folder(target, STATE))) if accelerator.is_main_process else ""]
         [unfinished] = broadcast_object_list(shared)
-        accelerator.save_state(unfinished)
+        with _whole(target):
+            accelerator.save_state(unfinished)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             with atomic_write(Path(unfinished) / _PROGRESS, "w") as file:
@@ -101,6 +105,20 @@ def save_state(accelerator: Accelerator, folder: Path, progress: Progress, keep:
         _remove_old(_states(folder)[:-keep])
     accelerator.wait_for_everyone()
     return target
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[None]:
+    """What PyTorch and safetensors raise if a file cannot be written to its end, as our error."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if not isinstance(error, SafetensorError) and not any(name in str(error) for name in _WRITERS):
+            raise
+        raise InputError(
+            f"cannot write {target}: a file ended early ({one_line(error):.80}): if the disk is full, make room, then "
+            "use --resume auto; earlier states are kept"
+        ) from None
 
 
 def _remove_old(states: Sequence[Path]) -> None:
@@ -171,5 +189,5 @@ def load_state(accelerator: Accelerator, state: Path) -> Progress:
         reason = next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)
         cause = "it is damaged, or was saved by another model than the recipe's"
         advice = "undo the changes to the recipe, resume from an earlier state, or choose another --out"
-        raise InputError(f"cannot resume from {state}: {reason}; {cause}: {advice}") from error
+        raise InputError(f"cannot resume from {state}: {reason:.200}; {cause}: {advice}") from error
     return progress

@@ -36,6 +36,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=1, le=1 << 16)]
 Side = Annotated[int, Field(ge=64, multiple_of=64)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -275,7 +276,7 @@ class Stage:
     samples: int = Field(0, ge=0, le=10**12)
     learning_rate: Positive = 3e-5
     schedule: Literal["constant", "cosine"] = "constant"
-    total_batch: Size = 128
+    total_batch: BatchSize = 128
 
     @model_validator(mode="after")
     def _has_a_length(self) -> Stage:
@@ -300,7 +301,7 @@ class HardwareRecipe:
         threads: CPU threads of PyTorch; 0 for PyTorch's default.
     """
 
-    batch_per_device: Size = 16
+    batch_per_device: BatchSize = 16
     mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
     weights_dtype: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = True
@@ -336,7 +337,7 @@ class ValidationRecipe:
     every_epochs: float = Field(0.0, ge=0)
     patience: Count = 0
     people: int = Field(-1, ge=-1)
-    batch: Size = 16
+    batch: BatchSize = 16
     flip_test: bool = True
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@
     python benchmarks/finetune_small.py --base base/weights/best.safetensors --known people --out tuning
 
 Makes 500 people of the style, with clothes and drawn proportions, for training, 60 for validation and 200 to measure,
-then fine-tunes by several commands: that of before `finetune_small.toml`, the recipe as it is, with LoRA, mixed with the
+then fine-tunes by several commands: that of before `finetune_small.toml`, this recipe, with LoRA, mixed with the
 known people. Prints AP on the new style and on the known people, which shows how much was forgotten. Finished arms are
 kept: the same command resumes.
 """

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import numpy as np
 import pytest
 import torch
 from comfy_host import COMFYUI_PATH, SCHEMAS, Server, make_base, node, running
+from custom_sets import PEN
 from pack_loading import FOLDER_NAME
 from paths import ROOT
 from safetensors.torch import save_file
 from tiny import BODY as TINY
+from tiny import make_adapter, make_checkpoint
 
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.model.config import WHOLEBODY
@@ -205,6 +208,34 @@ def test_a_tiny_checkpoint_of_each_layout_runs(server: Server, layout: str) -> N
     assert "1 person in 1 frame" in outputs["5"]["text"][0]
     assert "17 keypoints" in outputs["6"]["text"][0] and "192 x 256" in outputs["6"]["text"][0]
     assert "approximations" not in outputs["6"]["text"][0]
+
+
+def test_a_custom_keypoint_set_is_drawn_and_stops_only_what_needs_openpose(server: Server) -> None:
+    pen = {"keypoint_set": PEN.name, "num_keypoints": len(PEN), "keypoint_names": PEN.names}
+    pen |= {"links": PEN.links, "sigmas": PEN.sigmas, "flip_pairs": PEN.flip_pairs}
+    make_checkpoint(server.base / "models" / "sdpose" / "pen.safetensors", replace(TINY, **pen))
+    server.call("/object_info/SDPoseAnnotatorLoadModel")
+    prompt = chain() | {
+        "2": node("SDPoseAnnotatorLoadModel", model="pen.safetensors", dtype="fp32"),
+        "5": node("SDPoseAnnotatorDraw", poses=["4", 0], threshold=0.0),
+        "6": node("SaveImage", images=["5", 0], filename_prefix="pen"),
+        "7": {"class_type": "PreviewAny", "inputs": {"source": ["4", 1]}},
+    }
+    outputs = server.run(prompt)
+    assert server.picture(outputs, "6").any()
+    assert "7" not in outputs
+
+
+def test_an_adapter_is_loaded_with_its_base_from_the_model_folders(server: Server) -> None:
+    models = server.base / "models"
+    base = make_checkpoint(models / "checkpoints" / "tiny_base.safetensors", TINY)
+    make_adapter(models / "sdpose" / "tiny_adapter.safetensors", base, TINY)
+    server.call("/object_info/SDPoseAnnotatorLoadModel")
+    prompt = chain() | {
+        "2": node("SDPoseAnnotatorLoadModel", model="tiny_adapter.safetensors", dtype="fp32"),
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 2]}},
+    }
+    assert "1 person in 1 frame" in server.run(prompt)["5"]["text"][0]
 
 
 def test_stated_approximations_are_named(server: Server) -> None:

@@ -121,6 +121,7 @@ def test_training_goes_on_from_an_adapter(data: Path, base: Path, adapted: Path)
     beside.unlink()
 
 
+@pytest.mark.slow  # trains
 def test_a_resumed_run_keeps_its_lora_and_its_base(adapted: Path) -> None:
     """Other matrices or another base would give adapters that are not what was trained."""
     folder = adapted / "adapters"

@@ -334,6 +334,7 @@ def test_a_file_that_was_there_before_stays(run: Any, base: Path, short_clip: An
     assert (out / "own_00001_kps.mp4").read_bytes() == b"somebody's"
 
 
+@pytest.mark.slow  # takes seconds
 def test_a_cancelled_video_goes_on_where_it_was(
     run: Any, base: Path, clip: Path, inside: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -435,6 +435,7 @@ def test_sapiens_points_land_on_what_is_in_the_picture(tmp_path: Path, flip_test
     assert meta["settings"]["dtype"] == "float32"
 
 
+@pytest.mark.slow  # takes seconds
 def test_sapiens_of_308_points_gives_cocos_17(tmp_path: Path) -> None:
     """The wrists stand apart from the other body points there, after the fingers of each hand."""
     colors = [2] * 308

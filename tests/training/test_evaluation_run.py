@@ -215,6 +215,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, parts: int) -> list[int]:
     return begun
 
 
+@pytest.mark.slow  # takes seconds
 def test_a_stopped_run_goes_on(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_stopped_run_goes_on(
     assert (tmp_path / "r.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
+@pytest.mark.slow  # takes seconds
 def test_a_damaged_part_is_predicted_again_and_it_is_said(
     data: Path,
     checkpoint: Path,

@@ -118,6 +118,7 @@ def test_native_way_stretches_the_tight_box() -> None:
     assert (affine - native).abs().max() > 0.1
 
 
+@pytest.mark.slow  # takes seconds
 @pytest.mark.skipif(not has_fast_onednn(), reason="this PyTorch has not both MKL and oneDNN")
 @pytest.mark.parametrize(("min_tokens", "intel"), [(MIN_TOKENS, True), (1, False)])
 def test_faster_kernels_keep_state_dict_and_answer(

@@ -195,6 +195,7 @@ def test_ray_makes_the_same_bytes(videos: Path, one_process: Path, tmp_path: Pat
     assert files_of(tmp_path) == files_of(one_process)
 
 
+@pytest.mark.slow  # takes seconds
 def test_a_damaged_video_fails_alone(videos: Path, one_process: Path, tmp_path: Path) -> None:
     make_clip(tmp_path / "in" / "z.mp4", 1, frames=2)
     (tmp_path / "in" / "bad.mp4").write_bytes((tmp_path / "in" / "z.mp4").read_bytes()[:100])

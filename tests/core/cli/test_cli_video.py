@@ -98,6 +98,7 @@ def test_a_video_gives_its_poses_and_its_pose_video(
     assert "kept: its files already exist" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # takes seconds
 def test_videos_for_looking_play_and_the_one_for_tools_is_lossless(tmp_path: Path, clip: Path) -> None:
     with VideoWriter(tmp_path / "odd.mp4", (399, 511), Fraction(10)) as writer:
         for frame in frames_of(clip)[:2]:
@@ -401,6 +402,7 @@ def test_one_person_is_kept(tmp_path: Path, clip: Path) -> None:
     assert one.meta["clip_settings"]["person"]["by"] == "largest"
 
 
+@pytest.mark.slow  # takes seconds
 def test_an_id_that_is_not_there_is_told_and_what_was_finished_stays(
     tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture
 ) -> None:

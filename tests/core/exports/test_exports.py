@@ -528,6 +528,7 @@ def test_wan_takes_the_canvas_of_the_reference_picture(clip: PoseSequence, tmp_p
     assert abs(w / h - 4 / 3) < 0.03
 
 
+@pytest.mark.slow  # takes seconds
 def test_faces_come_from_the_poses_of_the_video(clip: PoseSequence, video: Path, tmp_path: Path) -> None:
     frames = [frame_of({BEST: ((200, 200), 0.8)}, (400, 400)) for _ in range(FRAMES)]
     fitted = PoseSequence.from_poses(frames, frame_rate=RATE)

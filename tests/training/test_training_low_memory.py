@@ -271,7 +271,22 @@ def test_steps_that_overflow_in_fp16_are_skipped(
 ) -> None:
     monkeypatch.setattr(setup, "make_accelerator", scaling_accelerator)
     out = tmp_path / "run"
-    assert main(command(data, base, out, "--optimizer.ema-decay", "0.5", "--checkpoints.every", "1")) == 0
+    assert (
+        main(
+            command(
+                data,
+                base,
+                out,
+                "--optimizer.ema-decay",
+                "0.5",
+                "--checkpoints.every",
+                "1",
+                "--checkpoints.weights-every",
+                "1",
+            )
+        )
+        == 0
+    )
     steps = read_log(out / "log.jsonl", "step")
     skipped = ["gradient_norm" not in line for line in steps]
     assert len(steps) == 4 and skipped[0] and not skipped[-1]

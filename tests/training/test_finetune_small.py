@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from accelerate.state import AcceleratorState, PartialState
 from paths import ROOT
 from safetensors.torch import load_file
 
@@ -178,13 +177,6 @@ def test_styles_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 # --- a whole run -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fresh_state() -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
 
 
 def outcome(out: Path) -> dict[str, list]:

@@ -6,7 +6,6 @@ import copy
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 import tiny
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import forget_accelerate
 from paths import ROOT
 from safetensors.torch import load_file
 from test_training_run import PATIENCE, losses, start
@@ -37,17 +36,12 @@ from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.recipe.recipe import OptimizerRecipe, load_recipe
 from train import main
 
+pytestmark = pytest.mark.usefixtures("fresh_state")
+
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
 QUICK = ["--log.tensorboard", "off", "--validation.people", "0", "--hardware.gradient-checkpointing", "off"]
 SHORT = [*QUICK, "--stages.0.samples", "24", "--stages.1.samples", "8", "--checkpoints.weights-dtype", "fp32"]
 LAST = "step-00000004.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def fresh_state() -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
 
 
 @pytest.fixture(scope="module")
@@ -376,8 +370,7 @@ def test_resumed_is_bit_equal(
     whole, first = load_file(tmp_path / "run" / "weights" / LAST), losses(tmp_path / "run")
     (tmp_path / "run" / "weights" / LAST).unlink()
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
+    forget_accelerate()
     assert main([*line, "--resume", "auto"]) == 0
     again = load_file(tmp_path / "run" / "weights" / LAST)
     assert again.keys() == load_file(base).keys()

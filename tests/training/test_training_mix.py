@@ -10,14 +10,12 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from accelerate.state import AcceleratorState, PartialState
 from drawn_people import make_people
 from paths import ROOT
 from safetensors.torch import load_file
@@ -36,19 +34,14 @@ from sdpose_training.recipe.recipe import AugmentationRecipe, MoreData, load_rec
 from sdpose_training.recipe.toml_files import to_toml
 from train import main
 
+pytestmark = pytest.mark.usefixtures("fresh_state")
+
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
 DANCER = KeypointSet("dancer_5", ("Left Shoulder", "tail", "left-wrist", "NOSE", "cape"), flip_pairs=())
 STILL = AugmentationRecipe(
     flip=0, half_body=0, shift=0, scale=0, rotation=0, photometric=False, blur=0, median_blur=0, dropout=0
 )
 SMALL = SampleSettings((64, 128), 2.0, 3, False, seed=0)
-
-
-@pytest.fixture(autouse=True)
-def fresh_state() -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import forget_accelerate
 from paths import GOLDEN, ROOT
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -54,6 +54,8 @@ from sdpose_training.recipe.recipe import LossRecipe, load_recipe
 from sdpose_training.templates import markdown_table
 from train import main
 
+pytestmark = pytest.mark.usefixtures("fresh_state")
+
 DEBUG = ROOT / "training" / "recipes" / "debug_cpu.toml"
 QUICK = ["--log.tensorboard", "off", "--validation.people", "0", "--hardware.gradient-checkpointing", "off"]
 SHORT = [*QUICK, "--stages.0.samples", "40", "--stages.1.samples", "8", "--model.latents", "sample"]
@@ -61,13 +63,6 @@ LONG = [*QUICK, "--stages.0.samples", "160", "--stages.1.samples", "16"]
 STEPS = 22
 PATIENCE = 900
 """Seconds after which a process is taken to hang: far more than it needs on a slow, busy machine."""
-
-
-@pytest.fixture(autouse=True)
-def fresh_state() -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
 
 
 @pytest.fixture(scope="module")
@@ -453,8 +448,7 @@ def test_it_goes_on_learning_with_other_micro_batches(data: Path, tmp_path: Path
     common += ["--checkpoints.weights-every", "1"]
     whole = [*common, "--hardware.batch-per-device", "8", "--stages.1.samples", "8"]
     assert main(command(data, out, *whole)) == 0
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
+    forget_accelerate()
     halves = [*common, "--hardware.batch-per-device", "4", "--stages.1.samples", "32", "--resume", "auto"]
     assert main(command(data, out, *halves)) == 0
     steps = [load_file(path) for path in sorted((out / "weights").glob("step-*"))]

@@ -214,7 +214,7 @@ def custom_set(name: str, table: Any) -> KeypointSet:
     found = table if isinstance(table, Mapping) else {}
     names, links, pairs, sigmas = (found.get(key, ()) for key in DESCRIBED)
     fits = _is_list(names, lambda each: isinstance(each, str) and each.isprintable() and each) and names
-    if not (fits and _is_list(links, _is_pair) and _is_list(pairs, _is_pair) and _is_list(sigmas, _is_positive)):
+    if not (fits and _is_list(links, _is_pair) and _is_list(pairs, _is_pair) and _is_list(sigmas, is_positive)):
         expected = "names as texts, links and flip_pairs as pairs of numbers, sigmas above 0"
         raise InputError(f"keypoint set {name!r:.60}: expected {expected}, found {table!r:.120}")
     return KeypointSet(
@@ -230,7 +230,8 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(type(each) is int for each in value)
 
 
-def _is_positive(value: Any) -> bool:
+def is_positive(value: Any) -> bool:
+    """Whether a value is a finite number above 0, as a sigma must be."""
     return type(value) in (int, float) and 0 < value < math.inf
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from sdpose_core.coco.categories import is_person, plain_names
 from sdpose_core.errors import InputError, restated
-from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet, custom_set
+from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet, custom_set, is_positive
 from sdpose_core.skeletons import keypoint_set as known_keypoint_set
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 from sdpose_training.recipe.toml_files import read_toml
@@ -92,15 +91,11 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and bool(value.strip())
 
 
-def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
-
-
 def _with_references(bare: KeypointSet, table: Mapping[str, Any]) -> KeypointSet:
     """The set with what refers to its points; it is checked as when weights are read."""
     pairs = _pairs(bare, table, "flip_pairs") if "flip_pairs" in table else mirrored_names(bare.names)
     links, sigmas = _pairs(bare, table, "links"), table.get("sigmas", ())
-    if not isinstance(sigmas, list | tuple) or not all(_is_positive(each) for each in sigmas):
+    if not isinstance(sigmas, list | tuple) or not all(is_positive(each) for each in sigmas):
         raise InputError(f"'sigmas': expected numbers above 0, found {sigmas!r:.60}")
     described = {"names": bare.names, "links": links, "flip_pairs": pairs, "sigmas": sigmas}
     upper, lower = (_indices(bare, table.get(key, ()), repr(key)) for key in ("upper_body", "lower_body"))

@@ -92,9 +92,13 @@ class Trainer:
         """Samples per second of each stage, from a few steps. Nothing is written; the weights are changed."""
         return [self._measure_stage(plan) for plan in self.parts.stages]
 
-    def _measure_stage(self, plan: StagePlan) -> float:
+    def _begin(self, plan: StagePlan) -> None:
+        """Set model and accelerate to the sizes of a stage."""
         for_stage(self.parts.model, plan.stage)
         share_out_batches(self.parts.accelerator, self.parts.trained, plan)
+
+    def _measure_stage(self, plan: StagePlan) -> float:
+        self._begin(plan)
         seconds = []
         with closing(load_batches(self.recipe, self.parts, plan, 0)) as batches:
             for _ in range(min(COUNTED + 1, plan.steps)):
@@ -116,8 +120,7 @@ class Trainer:
 
     def _fit_stage(self, plan: StagePlan, bar: tqdm) -> bool:
         """Train the rest of a stage; False if a signal stopped the run."""
-        for_stage(self.parts.model, plan.stage)
-        share_out_batches(self.parts.accelerator, self.parts.trained, plan)
+        self._begin(plan)
         first = self.progress.step - plan.first_step
         with closing(load_batches(self.recipe, self.parts, plan, first)) as batches:
             while self._goes_on(plan):
@@ -284,11 +287,10 @@ class Trainer:
         with self._stop.held():
             self._save_weights(step_name(step))
             save_state(self.parts.accelerator, self.folder.states, self.progress, self.recipe.checkpoints.keep)
+            self._saved_step = step
             if self.log:
                 for folder in (self.folder.weights, self.folder.adapters):
                     remove_old_weights(folder, step, self.recipe.checkpoints)
-            self._saved_step = step
-            if self.log:
                 self.log.write("checkpoint", step)
             if self._uploads and self.recipe.hub.each_checkpoint:
                 self._uploads.start()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdpose_training.synthetic.drapes import Drape, Figure, behind, fold, hang, ring, sheet
+from sdpose_training.synthetic.drapes import Drape, Figure, behind, fold, hang, ring, sheet, swing
 from sdpose_training.synthetic.looks import Cloth
 
 _TOP, _KNEE = -0.06, -0.39  # heights on the reference body where a skirt leaves the hips and the legs
@@ -42,7 +42,7 @@ class Skirt:
             ring(figure.band(z, "trunk"), left, figure.down(z, "trunk"), 0.02 + self.flare * (_TOP - z), span, _COLUMNS)
             for z in heights
         ]
-        wind = _swing(left, self.sway, self.phase, seconds)
+        wind = swing(self.sway, self.phase, seconds) * left / np.linalg.norm(left)
         rows = hang(rows, self.length - 0.05 * (len(rows) - 1), self.flare, wind)
         return sheet(fold(rows, *self.folds, self.phase), self.cloth, SKIRT_PART)
 
@@ -77,7 +77,7 @@ class Cape:
             )
             done += 0.05
         back = np.cross(left, [0.0, 0.0, -1.0])
-        wind = self.wind * back + _swing(left, self.sway, self.phase, seconds)
+        wind = self.wind * back + swing(self.sway, self.phase, seconds) * left / np.linalg.norm(left)
         rows = hang(rows, self.length - done, self.flare / 2, wind)
         return sheet(fold(rows, 0.05, 5, self.phase), self.cloth, CAPE_PART)
 
@@ -85,9 +85,3 @@ class Cape:
 def _left(figure: Figure, joint: str) -> np.ndarray:
     right, left = figure.joints(f"right_{joint}", f"left_{joint}")
     return left - right
-
-
-def _swing(left: np.ndarray, sway: tuple[float, float], phase: float, seconds: float) -> np.ndarray:
-    """The wind (3,) that swings cloth from side to side."""
-    reach, cycles = sway
-    return reach * np.sin(2 * np.pi * cycles * seconds + phase) * left / np.linalg.norm(left)

@@ -66,6 +66,12 @@ def unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9)
 
 
+def swing(sway: tuple[float, float], phase: float, seconds: float) -> float:
+    """How far cloth or hair swings to the left; `sway` is the reach, and cycles per second."""
+    reach, cycles = sway
+    return reach * np.sin(2 * np.pi * cycles * seconds + phase)
+
+
 def axes(left: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The direction to the left that is perpendicular to `down`, and the one to the back."""
     left = unit(left - (left @ down) * down)

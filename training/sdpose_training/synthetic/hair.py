@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdpose_training.synthetic.drapes import Drape, Figure, axes, behind, fold, hang, ring, sheet, unit
+from sdpose_training.synthetic.drapes import Drape, Figure, axes, behind, fold, hang, ring, sheet, swing, unit
 from sdpose_training.synthetic.looks import Cloth
 
 HAIR_PART, HAT_PART = 14, 15
@@ -44,7 +44,7 @@ class LongHair:
             points = figure.band(z, "trunk", "neck")
             lateral = np.linspace(half, -half, columns) * (1 - 0.5 * done)
             rows.append(behind(points, other - right, figure.down(z, "trunk"), 0.03, lateral))
-        wind = self.sway[0] * np.sin(2 * np.pi * self.sway[1] * seconds + self.phase) * unit(other - right)
+        wind = swing(self.sway, self.phase, seconds) * unit(other - right)
         rows = hang(rows, self.length - 0.5, 0.0, wind)
         return sheet(fold(rows, 0.012, 9, self.phase), self.color, HAIR_PART)
 
@@ -67,8 +67,7 @@ class Tail:
         points = figure.band(self.height, *_HEAD)
         start = ring(points, left, down, 0.0, (self.degrees, self.degrees), 2)[0]
         along = unit(unit(start - points.mean(0)) - 0.35 * down)
-        swing = self.sway[0] * np.sin(2 * np.pi * self.sway[1] * seconds + self.phase) * left
-        path, fall = [start], np.array([0.0, 0.0, -1.0]) + swing
+        path, fall = [start], np.array([0.0, 0.0, -1.0]) + swing(self.sway, self.phase, seconds) * left
         for _ in range(12):
             path.append(path[-1] + self.length / 12 * along)
             along = unit(self.stiffness * along + (1 - self.stiffness) * fall)

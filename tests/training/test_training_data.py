@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 from custom_sets import HAND, PEN
 from paths import GOLDEN, ROOT, SHARED
+from torch.utils.data import DataLoader
 
 from sdpose_core.codec.crops import fix_aspect, make_crop, warp
 from sdpose_core.codec.heatmaps import encode_udp, encode_udp_profiles
@@ -36,7 +40,7 @@ from sdpose_training.data.augmentation import (
 from sdpose_training.data.keypoint_sets import find_keypoint_set, from_category
 from sdpose_training.data.photometric import distort, hole, occlude, shifted_hues
 from sdpose_training.data.pictures import COMMON_SUFFIXES, pictures_in, read_picture
-from sdpose_training.data.samples import PeopleSamples, SampleSettings, collate
+from sdpose_training.data.samples import Batches, LostWorker, PeopleSamples, SampleSettings, collate
 from sdpose_training.fit.data_sets import load_people, read_data_sets
 from sdpose_training.fit.starting_weights import config_of
 from sdpose_training.options import exit_status
@@ -648,6 +652,30 @@ def test_workers_end_with_the_trainer_and_not_before() -> None:
     line = [sys.executable, "-c", WORKERS_OF_A_LOADER, str(ROOT / "training")]
     ended = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)
     assert (ended.returncode, ended.stdout) == (0, f"2 {sum(range(2, 102))}\n"), ended.stderr
+
+
+@pytest.mark.parametrize(("error", "killed"), [
+    (EOFError, True), (ConnectionResetError, True), (ConnectionRefusedError, True), (FileNotFoundError, True),
+    (EOFError, False),
+])  # fmt: skip
+def test_a_worker_killed_while_it_hands_over_a_batch_is_a_lost_worker(error: type[Exception], killed: bool) -> None:
+    batches = Batches(DataLoader(range(4), num_workers=0))
+    process = multiprocessing.get_context("fork").Process(target=signal.pause)
+    process.start()
+
+    def fail() -> Iterator[dict]:
+        if killed:
+            process.kill()
+        raise error("of a socket")
+        yield {}
+
+    batches._batches, batches._workers = fail(), [process]
+    try:
+        with pytest.raises(LostWorker if killed else error):
+            next(batches)
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_the_pictures_of_a_folder_by_code_points_without_hidden_ones(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import multiprocessing
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -192,12 +193,19 @@ class Batches:
             return next(self._batches)
         except MemoryError:
             raise LostWorker(_lost("ran out of memory")) from None
-        except RuntimeError as error:
-            if not self._workers or "DataLoader worker" not in str(error):
-                raise
-            raise LostWorker(_lost("was killed, perhaps because memory ran out")) from None
         except SDPoseError as error:  # torch puts the worker's traceback in front
             raise SDPoseError(str(error).strip().splitlines()[-1].partition("SDPoseError: ")[2] or str(error)) from None
+        except (RuntimeError, EOFError, OSError) as error:
+            if not self._lost_a_worker(error):
+                raise
+            raise LostWorker(_lost("was killed, perhaps because memory ran out")) from None
+
+    def _lost_a_worker(self, error: Exception) -> bool:
+        """Whether an error means that a worker is gone. If it is killed while it hands over a batch, its socket is
+        closed (`EOFError`, `ConnectionError`, a missing file) before torch or anyone else notices its end."""
+        if isinstance(error, RuntimeError) or not self._workers:
+            return bool(self._workers) and "DataLoader worker" in str(error)
+        return bool(wait([worker.sentinel for worker in self._workers], timeout=2))
 
     def close(self) -> None:
         if self._workers:

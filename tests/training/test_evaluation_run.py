@@ -328,19 +328,28 @@ def test_peers_and_comparison(
     worse.name = "six pixels off"
     with_peers(monkeypatch, good=good, worse=worse)
     seen: list[Any] = []
-    monkeypatch.setattr(evaluate, "write_comparison", lambda results, folder: seen.extend([results, folder]))
-    monkeypatch.setattr(evaluate, "format_comparison", lambda results: f"side by side: {len(results)}")
+    monkeypatch.setattr(evaluate, "write_comparison", lambda table, folder: seen.append((table, folder)))
     out, plots = tmp_path / "r.json", tmp_path / "plots"
-    assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
+    asked = ["--compare", plots, "--resamples", 50]
+    assert main(["--peer", "good", "--peer", "worse", *command(data, out, *asked)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")
     assert (first["AP"], first["AR"], first["OKS"]) == pytest.approx((1, 1, 1))
     assert second["AP"] < 0.9
-    assert seen == [[first, second], plots] and "side by side: 2" in capsys.readouterr().out
-    assert main(["--peer", "worse", *command(data, tmp_path / "again.json", "--also", out)]) == 0
-    assert re.findall(r"^(the truth|six pixels off) ", capsys.readouterr().out, re.MULTILINE)[-2:] == [
-        "six pixels off",
-        "the truth",
-    ]
+    ((table, folder),) = seen
+    assert folder == plots and list(table.rows) == ["the truth", "six pixels off"]
+    (difference,) = table.uncertainty.differences
+    assert difference.figures["AP"].value == pytest.approx(1 - second["AP"]) and difference.figures["AP"].low > 0
+    assert "custom: the truth - six pixels off" in capsys.readouterr().out
+    assert main(["--peer", "worse", *command(data, tmp_path / "again.json", "--also", out, *asked)]) == 0
+    again = seen[-1][0].uncertainty.differences[0]
+    assert (again.first, again.second) == ("six pixels off", "the truth")
+    assert (again.figures["AP"].low, again.figures["AP"].high) == pytest.approx(
+        (-difference.figures["AP"].high, -difference.figures["AP"].low)
+    )
+    (tmp_path / "r.matches.npz").unlink()
+    assert main(["--peer", "worse", *command(data, tmp_path / "more.json", "--also", out, *asked)]) == 0
+    assert "custom, the truth: no interval: r.matches.npz is not beside its result" in capsys.readouterr().out
+    assert seen[-1][0].uncertainty.differences == ()
 
 
 # --- benchmarks ----------------------------------------------------------------------------------------------------
@@ -675,7 +684,7 @@ def test_what_is_not_the_paper_s_protocol_is_said() -> None:
     settings = {"boxes": "ground truth", "nms": "oks", "score_mode": "bbox_keypoint", "predictor": made}
     counts = {"pictures": 5000}
     found = departures(BENCHMARKS["coco"], COCO_17.name, settings, counts)
-    assert found == ["no flip test", "crops of 384 x 512", "boxes: ground truth"]
+    assert found == ["boxes: ground truth", "no flip test", "crops of 384 x 512"]
     made["settings"] |= {"flip_test": True, "input_size": [768, 1024]}
     name = Path(BENCHMARKS["coco"].boxes).name
     assert departures(BENCHMARKS["coco"], COCO_17.name, {**settings, "boxes": name}, counts) == []

@@ -15,6 +15,7 @@ import numpy as np
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.coco.annotations import Coco
 from sdpose_core.errors import InputError
+from sdpose_core.files import clean_once
 from sdpose_core.resumable import read_settings
 from sdpose_training.data.annotations import read_annotations
 from sdpose_training.data.pictures import read_picture
@@ -118,6 +119,8 @@ _Job = tuple[str, list[Corruption]]
 
 def _jobs(names: Sequence[str], folder: CorruptedFolder, chosen: Sequence[Corruption]) -> list[_Job]:
     """Sources with their missing corruptions; first some from the whole list, for the estimate."""
+    for corruption in chosen:
+        clean_once(folder.file(corruption, "").parent)
     pairs = [(name, [c for c in chosen if not folder.file(c, name).is_file()]) for name in names]
     jobs = [(name, missing) for name, missing in pairs if missing]
     pilots = sorted({len(jobs) * k // _PILOTS for k in range(_PILOTS)} if jobs else ())
@@ -146,7 +149,7 @@ class _Space:
         if needed > free:
             raise InputError(
                 f"{self._folder}: {count:,} more pictures need about {_gb(needed)}, but only {_gb(free)} are free: "
-                "choose fewer --corruptions or --severities, another --out, or no folder (evaluate.py corrupts in memory)"
+                "choose fewer --corruptions or --severities, another --out, or none (evaluate.py corrupts in memory)"
             )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DOMAINS = {
     "coco": "COCO", "coco-wholebody": "COCO-WholeBody", "humanart": "HumanArt", "coco-ood-monet": "COCO-OOD Monet",
-    "coco-ood-ukiyoe": "COCO-OOD Ukiyo-e", "coco-ood-corruption": "COCO-OOD Corruption",
+    "coco-ood-ukiyoe": "COCO-OOD Ukiyo-e",
 }  # fmt: skip
 """Benchmarks in the order of the paper, from photographs to art; others follow by their own names."""
 

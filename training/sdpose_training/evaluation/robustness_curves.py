@@ -66,7 +66,9 @@ def draw_robustness(results: Results) -> Figure:
     _draw_kept(panels[1, 2], found)
     highest = max(100 * (each["clean"]["AP"] or 0) for each in found)
     for axes in panels.flat[:5]:
-        axes.set(xticks=(0, *SEVERITIES), ylim=(0, max(10.0, 1.08 * highest)), xlabel="severity (0: clean)")
+        axes.set(
+            xticks=(0, *SEVERITIES), ylim=(0, max(10.0, 1.08 * highest)), xlim=(-0.2, 5.2), xlabel="severity (0: clean)"
+        )
         axes.set_ylabel("AP (percent)")
         axes.grid(alpha=0.3)
     for axes in panels.flat:

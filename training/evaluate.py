@@ -19,6 +19,8 @@ from sdpose_training.evaluation.comparison_report import format_comparison, writ
 from sdpose_training.evaluation.options import parse
 from sdpose_training.evaluation.picture_matches import matches_of
 from sdpose_training.evaluation.result import read_result, table
+from sdpose_training.evaluation.robustness_curves import write_robustness
+from sdpose_training.evaluation.robustness_figures import robustness_table
 from sdpose_training.evaluation.run import evaluate_all, score_given
 from sdpose_training.options import RESUMES, exit_status, start_log
 
@@ -38,12 +40,17 @@ def _evaluate(args: argparse.Namespace) -> int:
         return 0
     results = [*results, *earlier]
     print(table(results))
+    curves = [result for result in results if "robustness" in result]
+    for result in curves:
+        print(f"\n{robustness_table(result)}")
     if args.compare:
         folders = [*[args.out.parent] * (len(results) - len(earlier)), *(path.parent for path in args.also)]
         matches = [matches_of(result, folder) for result, folder in zip(results, folders, strict=True)]
         comparison = compare(results, matches, Bootstrap(args.resamples, args.resample_seed), args.order)
         print(f"\n{format_comparison(comparison)}")
         write_comparison(comparison, args.compare)
+        if curves:
+            write_robustness(curves, args.compare / "robustness.png")
     return 0
 
 

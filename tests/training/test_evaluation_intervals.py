@@ -213,4 +213,4 @@ def test_pictures_show_intervals_and_zero() -> None:
     assert any(len(e) == 2 and e == pytest.approx([100 * wanted.low, 100 * wanted.high]) for e in map(list, ends))
     axes = draw_differences(table.uncertainty).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["good − bad"]
-    assert axes.dataLim.x0 <= 0 < axes.dataLim.x1
+    assert axes.get_xlim()[0] < 0 < axes.get_xlim()[1]

@@ -214,6 +214,8 @@ def matches_of(result: Mapping[str, Any], folder: Path) -> tuple[PictureMatches 
         result: content of its file.
         folder: of its file.
     """
+    if "robustness" in result:
+        return None, "its figures are means over corruptions, for which matches of pictures are not kept"
     entry = result.get("matches")
     if not isinstance(entry, Mapping):
         return None, "its result has no matches of pictures (made before they were kept): evaluate again"

@@ -150,6 +150,15 @@ def test_no_resamples_no_intervals() -> None:
     assert compared(Bootstrap(resamples=0), one=matches(15)).uncertainty is None
 
 
+def test_a_pair_has_the_order_of_the_table_on_every_domain() -> None:
+    found, other = matches(3, 40), matches(15, 40)
+    results = [
+        result("b", other, "humanart"), result("a", found, "humanart"), result("a", found), result("b", other)
+    ]  # fmt: skip
+    pairs = compare(results, [(other, ""), (found, ""), (found, ""), (other, "")], FAST).uncertainty.differences
+    assert [(each.domain, each.first, each.second) for each in pairs] == [("COCO", "b", "a"), ("HumanArt", "b", "a")]
+
+
 # --- order and groups ----------------------------------------------------------------------------------------------
 
 

@@ -106,6 +106,7 @@ def compare(
         Measured(label, _domain(result), result["AP"], *found)
         for label, result, found in zip(labels, results, matches, strict=False)
     ]
+    measured.sort(key=lambda each: list(rows).index(each.estimator))
     uncertainty = uncertainty_of(measured, domains, bootstrap) if measured and bootstrap.resamples else None
     return Comparison(
         domains, rows, peers_of(domains) if paper else {}, tuple(_remarks(results)),

@@ -84,18 +84,18 @@ READERS: Mapping[str, Reader] = {
 
 @dataclass(frozen=True)
 class Letterbox:
-    """A picture scaled by one factor into the middle of an input, with a gray border.
+    """A picture scaled into the middle of an input, with a gray border.
 
     Attributes:
-        factor: input pixels per picture pixel.
-        corner: (x, y) of the picture in the input, whole pixels.
-        size: (w, h) of the scaled picture.
+        picture: (w, h) of the picture.
+        size: (w, h) of the scaled picture, whole pixels.
+        corner: (x, y) of the scaled picture in the input.
         input_size: (w, h).
     """
 
-    factor: float
-    corner: tuple[int, int]
+    picture: tuple[int, int]
     size: tuple[int, int]
+    corner: tuple[int, int]
     input_size: tuple[int, int]
 
     @classmethod
@@ -103,7 +103,7 @@ class Letterbox:
         """The letterbox of a picture of (w, h), as large as fits."""
         factor = min(input_size[0] / picture[0], input_size[1] / picture[1])
         w, h = (max(1, round(side * factor)) for side in picture)
-        return cls(factor, ((input_size[0] - w) // 2, (input_size[1] - h) // 2), (w, h), input_size)
+        return cls(picture, (w, h), ((input_size[0] - w) // 2, (input_size[1] - h) // 2), input_size)
 
     def fill(self, image: np.ndarray) -> np.ndarray:
         """(h, w, 3) uint8: the picture in its place."""
@@ -114,8 +114,8 @@ class Letterbox:
         return canvas
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) in input pixels -> picture pixels."""
-        return (points - np.asarray(self.corner)) / self.factor
+        """Points (..., 2) in input pixels -> picture pixels, by sizes: as labels are scaled in training."""
+        return (points - np.asarray(self.corner)) * self.picture / np.asarray(self.size)
 
 
 class WholePicturePeer(Peer):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate_state import forget_accelerate
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from paths import GOLDEN, ROOT
 from safetensors.torch import load_file, save_file
 
@@ -63,6 +65,26 @@ def test_the_base_s_empty_prompt_is_the_first_background(base: Path) -> None:
     save_file({"empty_prompt_embedding": text}, base / "empty_prompt_embedding.safetensors")
     head = starting_model(load_recipe(DEBUG, [*MAPS, "--model.base", str(base)]), COCO_17).model.head
     assert isinstance(head, AttentionReadOut) and torch.equal(head.background_embeddings, text[0])
+
+
+def test_a_base_as_stable_diffusion_1_5(base: Path) -> None:
+    """Eight heads everywhere (here two), 1 x 1 convolutions around the attention, and no word of it in config.json."""
+    recipe = load_recipe(DEBUG, [*MAPS, "--model.base", str(base)])
+    sizes = asdict(replace(recipe.model.unet, use_linear_projection=False, attention_head_dim=(2,) * 4))
+    plain = UNet2DConditionModel(**{**sizes, "attention_head_dim": 2})
+    plain.save_pretrained(base / "unet")
+    stored = json.loads((base / "unet" / "config.json").read_text())
+    kept = {name: value for name, value in stored.items() if name in sizes or name == "_class_name"}
+    del kept["use_linear_projection"]
+    (base / "unet" / "config.json").write_text(json.dumps(kept))
+    start = starting_model(recipe, COCO_17)
+    weights = start.model.unet.state_dict()
+    assert weights["mid_block.attentions.0.proj_in.weight"].ndim == 4
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in weights.items())
+    maps, _ = start.model.unet(
+        torch.zeros(1, 4, 16, 8), start.model.unet.embedding(999, ["pose"]), start.model.text(1), num_pose=1
+    )
+    assert {level: tuple(each.shape[1:3]) for level, each in maps.items()} == dict.fromkeys(("F1", "F2", "F3"), (17, 4))
 
 
 def test_the_loss_falls_with_a_frozen_u_net() -> None:

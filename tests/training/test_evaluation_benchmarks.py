@@ -18,9 +18,10 @@ from sdpose_training.evaluation.departures import departures
 from sdpose_training.evaluation.picture_groups import SCENARIOS, group_figures, picture_groups
 from sdpose_training.evaluation.picture_matches import MATCH_FIGURES, match_pictures
 from sdpose_training.evaluation.predictions import Predictions, write_predictions
-from sdpose_training.evaluation.protocols import BENCHMARKS, Places, load_task, scored_set
+from sdpose_training.evaluation.protocols import BENCHMARKS, scored_set
 from sdpose_training.evaluation.scored_points import CROWDPOSE_12, CROWDPOSE_14, as_crowdpose, scored_points
 from sdpose_training.evaluation.scoring import score
+from sdpose_training.evaluation.tasks import Places, load_task
 
 PAPER = {"predictor": {"settings": {"flip_test": True, "crop": "affine", "input_size": [768, 1024]}}}
 

@@ -178,6 +178,9 @@ def test_photographs_come_first_and_an_order_may_be_stated() -> None:
 def test_what_differs_from_the_paper_is_in_the_comparison() -> None:
     told = result("a", matches(15, 12), departures=["no flip test", "4 of 5,000 pictures"])
     assert "COCO, a: not to be compared with the paper: no flip test; 4 of 5,000 pictures." in compare([told]).remarks
+    text = pytest.importorskip("matplotlib.text", reason=NEEDS_MATPLOTLIB)
+    drawn = draw_comparison(compare([{**told, "paper": {"AP": 0.8, "AR": 0.9}}])).findobj(text.Text)
+    assert any("Not all are to be compared with the paper" in each.get_text() for each in drawn)
 
 
 def test_groups_of_pictures_are_tables_of_their_own() -> None:

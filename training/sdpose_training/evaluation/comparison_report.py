@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sdpose_core.dependencies import require
 from sdpose_core.files import atomic_path, atomic_write
 from sdpose_training.evaluation.bootstrap import Estimate
-from sdpose_training.evaluation.comparison import PAPER, SHOWN, Comparison
+from sdpose_training.evaluation.comparison import NOT_COMPARABLE, PAPER, SHOWN, Comparison
 from sdpose_training.evaluation.comparison_plots import draw_bars, draw_differences
 from sdpose_training.templates import markdown_table, percent, plain_table
 
@@ -107,4 +107,6 @@ def _signed(value: Estimate | None) -> str:
 
 def draw_comparison(table: Comparison) -> Figure:
     """AP by domain, see `draw_bars`."""
-    return draw_bars(table.rows, table.domains, PAPER, table.uncertainty, table.order)
+    apart = PAPER in table.rows and any(NOT_COMPARABLE in remark for remark in table.remarks)
+    notes = [table.order, "Not all are to be compared with the paper: see comparison.md." if apart else ""]
+    return draw_bars(table.rows, table.domains, PAPER, table.uncertainty, notes)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dots import COLORS, picture_of_dots, points_of_dots
 
 from sdpose_core.errors import CheckpointError, DownloadError, MissingDependency
 from sdpose_core.files import sha256_of
@@ -45,11 +46,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of(tmp_path_factory.mktemp("models") / "sapiens2-pose-tiny")
 
 
-COLORS = {name: k % 3 for k, name in enumerate(COCO_17.names)}
-for _left, _right in COCO_17.flip_pairs:
-    COLORS[COCO_17.names[_right]] = COLORS[COCO_17.names[_left]]
-
-
 class SeesDots:
     """In place of the network: heatmaps a quarter of the crop; COCO's points are the dots, all others are nothing."""
 
@@ -61,7 +57,7 @@ class SeesDots:
         light = torch.nn.functional.interpolate(pixel_values.relu(), (h, w), mode="bilinear", align_corners=True)
         maps = torch.zeros(len(light), 308, h, w)
         for name, index in COCO_17_IN_308.items():
-            maps[:, index] = light[:, COLORS[name]]
+            maps[:, index] = light[:, COLORS[COCO_17.index(name)]]
         return SimpleNamespace(heatmaps=maps)
 
 
@@ -71,14 +67,11 @@ def test_points_land_on_what_is_in_the_picture(folder: Path, flip_test: bool) ->
     peer.input_size = (192, 256)
     peer.model = SeesDots(peer.model.config)
     dots = [(105.3, 70.8), (119.6, 84.2), (110.4, 76.9)]
-    y, x = np.mgrid[:250, :300]
     for box in BOXES:
         radius = max(box[2] - box[0], (box[3] - box[1]) * 0.75) / 25
-        light = [np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2)) for cx, cy in dots]
-        image = np.round(np.stack(light, axis=-1) * 255).astype(np.uint8)
+        image = picture_of_dots((300, 250), dots, radius=radius)
         [poses] = peer.estimate([image], [box[None]])
-        expected = np.array([dots[COLORS[name]] for name in COCO_17.names])
-        np.testing.assert_allclose(poses.keypoints[0], expected, atol=0.08 * radius + 0.1)
+        np.testing.assert_allclose(poses.keypoints[0], points_of_dots(dots), atol=0.08 * radius + 0.1)
 
 
 def test_the_network_s_heatmaps_are_those_of_transformers(folder: Path) -> None:

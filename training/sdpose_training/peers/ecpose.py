@@ -33,7 +33,7 @@ class EcPosePeer(WholePicturePeer):
             scores (n, N) and keypoints (n, N, K, 2), or 3 with scores of the points.
         settings: how people are found and matched.
         device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`.
+        options: batch of `Peer`; there is no flip test.
 
     Raises: see `load_peer`.
     """

@@ -127,11 +127,19 @@ class WholePicturePeer(Peer):
     Args:
         name, points, path: as for `Peer`.
         settings: how people are found and matched.
-        options: batch of `Peer`.
+        batch: of `Peer`.
+        flip_test: ignored.
     """
 
     def __init__(
-        self, name: str, points: KeypointSet, path: Path, settings: PeopleOptions, *, batch: int | None = None
+        self,
+        name: str,
+        points: KeypointSet,
+        path: Path,
+        settings: PeopleOptions,
+        *,
+        batch: int | None = None,
+        flip_test: bool = False,
     ) -> None:
         super().__init__(name, points, path, flip_test=False, batch=batch)
         self.settings = settings

@@ -68,7 +68,7 @@ class YoloPeer(WholePicturePeer):
         path: the ONNX file.
         settings: how people are found and matched.
         device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`.
+        options: batch of `Peer`; there is no flip test.
 
     Raises: see `load_peer`.
     """

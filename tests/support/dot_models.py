@@ -106,7 +106,13 @@ def _two_people(colors: Sequence[int], size: Size, threshold: float) -> tuple[li
 
 
 def write_yolo_cells(
-    path: Path, colors: Sequence[int], size: Size, *, turned: bool = False, metadata: Mapping[str, str] | None = None
+    path: Path,
+    colors: Sequence[int],
+    size: Size,
+    *,
+    turned: bool = False,
+    open_size: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """YOLOv8's output (1, 5 + 3 K, N): N cells of strides 8, 16, 32, of which a few see the people."""
     cells = sum((size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32))
@@ -140,7 +146,7 @@ def write_yolo_cells(
         node("Transpose", ["columns"], "output", perm=[0, 2, 1]) if turned else node("Identity", ["columns"], "output")
     )
     shape = (1, cells, columns) if turned else (1, columns, cells)
-    w, h = size
+    w, h = ("w", "h") if open_size else size
     return write_model(path, [*nodes, last], {"picture": (1, 3, h, w)}, {"output": shape}, constants, metadata)
 
 

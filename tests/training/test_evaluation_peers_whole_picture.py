@@ -125,6 +125,15 @@ def test_yolo_with_and_without_metadata(tmp_path: Path, turned: bool, metadata: 
     np.testing.assert_allclose(poses.keypoints[0], points_of_dots(LEFT), atol=1.0)
 
 
+def test_the_size_of_yolo_s_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leaves the size of its input open: give it, such as input=640x640"):
+        load_peer(spec_of(tmp_path, "cells", open_size=True))
+    for options, metadata in ((",input=160x128", {}), ("", {"imgsz": "[128, 160]"})):
+        peer = load_peer(spec_of(tmp_path, "cells", options, open_size=True, metadata=metadata))
+        [poses] = peer.estimate([two_people()], [TWO])
+        np.testing.assert_allclose(poses.keypoints[1], points_of_dots(RIGHT), atol=1.0)
+
+
 def test_yolo_without_a_person_among_its_classes(tmp_path: Path) -> None:
     animals = {"kpt_shape": "[17, 3]", "names": "{0: 'dog', 1: 'cat'}"}
     with pytest.raises(CheckpointError, match="has the classes dog, cat: expected one named person"):

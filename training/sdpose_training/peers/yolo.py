@@ -78,7 +78,8 @@ class YoloPeer(WholePicturePeer):
     ) -> None:
         path, settings = Path(path), settings or PeopleOptions()
         self.model = open_onnx(path, device)
-        self._input = picture_input(self.model, WHAT, settings.input, example="input=640x640")
+        asked = settings.input or _stated_size(self.model)
+        self._input = picture_input(self.model, WHAT, asked, example="input=640x640")
         w, h = self._input.size
         outputs = self.model.run({self._input.name: np.zeros((1, 3, h, w), np.float32)})
         self._layout = layout_of(outputs, self._input.size, self.model)
@@ -139,6 +140,14 @@ def _names(metadata: Mapping[str, str]) -> dict[int, str]:
     """Class -> name, from the file; {} if it does not say."""
     found = _literal(metadata.get("names", ""))
     return {int(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _stated_size(model: OnnxModel) -> tuple[int, int] | None:
+    """(w, h) that the file names in its metadata (h, w), where its input leaves it open."""
+    found = _literal(model.metadata.get("imgsz", ""))
+    is_open = any(None in port.shape[2:] for port in model.inputs)
+    fits = isinstance(found, list | tuple) and len(found) == 2 and all(type(n) is int and n > 0 for n in found)
+    return (found[1], found[0]) if fits and is_open else None
 
 
 def _keypoint_shape(metadata: Mapping[str, str]) -> tuple[int, int] | None:

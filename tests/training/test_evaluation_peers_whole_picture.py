@@ -140,10 +140,13 @@ def test_yolo_without_a_person_among_its_classes(tmp_path: Path) -> None:
         load_peer(spec_of(tmp_path, "people", metadata=animals))
 
 
-def test_ecpose_without_scores_of_points(tmp_path: Path) -> None:
-    [poses] = load_peer(spec_of(tmp_path, "ecpose", ",iou=.1", scores=False)).estimate([two_people()], [TWO])
+@pytest.mark.parametrize(("scores", "flat"), [(False, False), (False, True), (True, True)])
+def test_other_exports_of_ecpose(tmp_path: Path, scores: bool, flat: bool) -> None:
+    """Without scores of the points, and with the values of a person in one row."""
+    spec = spec_of(tmp_path, "ecpose", ",iou=.1", scores=scores, flat=flat)
+    [poses] = load_peer(spec).estimate([two_people()], [TWO])
     np.testing.assert_allclose(poses.keypoints[1], points_of_dots(RIGHT), atol=1.0)
-    assert (poses.scores > 0.9).all()  # the person's
+    assert (poses.scores > 0.9).all()  # the person's, where the points have none
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,12 @@ def suppressed(found: Found, settings: PeopleOptions, *, overlap: bool) -> Found
     return best.select(nms(best.boxes_xyxy, best.scores, settings.nms)) if overlap else best
 
 
+def split_values(length: int) -> tuple[int, int]:
+    """Number of keypoints and values of each, of so many values: with scores, if that is possible."""
+    values = 3 if length % 3 == 0 else 2
+    return length // values, values
+
+
 def points_of(count: int, asked: str | None, path: Path) -> KeypointSet:
     """The keypoint set that was asked for, or the known one with `count` points.
 

@@ -20,7 +20,15 @@ from sdpose_core.errors import CheckpointError
 from sdpose_core.onnx_runtime import OnnxModel
 from sdpose_training.peers.base import checked
 from sdpose_training.peers.onnx_files import open_onnx, picture_input, shapes_of, title_of
-from sdpose_training.peers.whole_picture import Found, Letterbox, PeopleOptions, WholePicturePeer, points_of, suppressed
+from sdpose_training.peers.whole_picture import (
+    Found,
+    Letterbox,
+    PeopleOptions,
+    WholePicturePeer,
+    points_of,
+    split_values,
+    suppressed,
+)
 
 WHAT = "a keypoint model of the YOLO family"
 
@@ -120,7 +128,7 @@ def layout_of(outputs: list[np.ndarray], input_size: tuple[int, int], model: Onn
     classes = max(len(names), 1) if cells else 1
     length = shape[1] if cells and not turned else shape[2]
     rest = length - (4 + classes if cells else _OF_A_PERSON)
-    count, values = _keypoint_shape(model.metadata) or _split(rest)
+    count, values = _keypoint_shape(model.metadata) or split_values(rest)
     if count < 1 or count * values != rest:
         raise _unknown(model, outputs)
     return YoloLayout(cells, turned, _person(names, model), classes, count, values)
@@ -128,12 +136,6 @@ def layout_of(outputs: list[np.ndarray], input_size: tuple[int, int], model: Onn
 
 def _cells(input_size: tuple[int, int]) -> int:
     return sum((input_size[0] // stride) * (input_size[1] // stride) for stride in (8, 16, 32))
-
-
-def _split(length: int) -> tuple[int, int]:
-    """Number of keypoints and values of each, of so many values: with scores, if that is possible."""
-    values = 3 if length % 3 == 0 else 2
-    return length // values, values
 
 
 def _names(metadata: Mapping[str, str]) -> dict[int, str]:

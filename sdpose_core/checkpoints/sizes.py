@@ -18,12 +18,13 @@ from ..tensor_files import Shapes, some
 from ..texts import parse_json
 from ..version import __version__
 from . import names as keys
+from .fusion import LATER, fused_levels, fusion_of, is_of_version_3
 
 FORMAT = "sdpose-annotator"
-FORMAT_VERSION = 2
-"""2 is written only for a custom keypoint set with names, which version 1 did not have."""
+FORMAT_VERSION = 3
+"""Written is the lowest that a model needs: 2 for a custom keypoint set with names, 3 for what `fusion.LATER` has."""
 OF_KEYPOINTS = ("flip_pairs", "keypoint_names", "links", "sigmas")
-SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", *OF_KEYPOINTS)
+SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", *OF_KEYPOINTS, *LATER)
 """Stored settings, besides the sizes of U-Net and VAE."""
 
 HEAD_DIM = 64
@@ -52,7 +53,7 @@ def metadata_of(config: SDPoseConfig) -> dict[str, str]:
     """The inverse of `settings_of_metadata`: safetensors metadata is text."""
     return {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION if config.keypoint_names else 1),
+        "format_version": str(_version_of(config)),
         "library_version": __version__,
         "keypoint_set": config.keypoint_set,
         "feature_levels": ",".join(config.feature_levels),
@@ -60,6 +61,13 @@ def metadata_of(config: SDPoseConfig) -> dict[str, str]:
         "heatmap_sigma": str(config.heatmap_sigma),
         "config": json.dumps(config.to_dict(), sort_keys=True),
     }
+
+
+def _version_of(config: SDPoseConfig) -> int:
+    """The format version that a reader of this model needs."""
+    if is_of_version_3(config):
+        return 3
+    return 2 if config.keypoint_names else 1
 
 
 def config_of(
@@ -93,11 +101,13 @@ def config_of(
     if keypoint_set is not None:
         stored = {name: value for name, value in stored.items() if name not in OF_KEYPOINTS}  # of the stored set
     levels = feature_level or stored.get("feature_levels") or _level_from_shapes(shapes, unet, width, path)
+    levels = levels.split(",") if isinstance(levels, str) else levels
+    stored |= fusion_of(shapes, levels, stored, path)
     set_name = keypoint_set or stored.get("keypoint_set") or _set_of_count(count)
     values = {
         **stored,
         "keypoint_set": find_keypoint_set(set_name).name if set_name in ("body", "wholebody") else set_name,
-        "feature_levels": levels.split(",") if isinstance(levels, str) else levels,
+        "feature_levels": levels,
         **({"input_size": input_size} if input_size else {}),
     }
     with restated(path, CheckpointError):
@@ -110,7 +120,7 @@ def _set_of_count(count: int) -> str:
 
 def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path) -> str:
     """The levels that the head fuses, or the one that fits its width and number of deconvolutions."""
-    fused = [level for level in FEATURE_LEVELS if f"head.fusion.{level}.weight" in shapes]
+    fused = fused_levels(shapes)
     deconvolutions = sum(name.startswith("head.deconv_layers.") for name in shapes)
     widths = unet.block_out_channels[::-1]
     fitting = [

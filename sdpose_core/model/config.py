@@ -33,6 +33,16 @@ MAX_INPUT_SIDE = 8192
 TIMESTEPS = 1000
 """Steps of Stable Diffusion's noise schedule."""
 
+SUM, GATED = AGGREGATIONS = ("sum", "gated")
+"""How several levels become one feature: see `head.HeatmapHead`, `aggregation.GatedAggregation`."""
+
+RGB_PASS, POSE_PASS = RECONSTRUCTIONS = ("rgb_pass", "pose_pass")
+"""The pass of the U-Net that the auxiliary task reconstructs the clean latent from.
+
+"rgb_pass": one of its own, with class label [0, 1], by the U-Net's output layers (versions 1 and 2 of the paper).
+"pose_pass": that of the heatmaps, from the same aggregated feature, by two layers of the head.
+"""
+
 _UNET_BLOCKS = {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -143,6 +153,8 @@ class SDPoseConfig:
         keypoint_set: name in `skeletons.KEYPOINT_SETS`, or a custom name.
         num_keypoints: K.
         feature_levels: one level, or several that are fused.
+        aggregation: how several are fused, one of `AGGREGATIONS`.
+        reconstruction: one of `RECONSTRUCTIONS`.
         input_size: (w, h) of the crop in pixels, multiples of 64; the heatmap is a quarter of it.
         heatmap_sigma: of the training target, in heatmap pixels.
         timestep: fixed (the paper's t = 1000 of 1..1000 is 999 of 0..999).
@@ -155,6 +167,8 @@ class SDPoseConfig:
     keypoint_set: str = "coco_17"
     num_keypoints: int = 17
     feature_levels: tuple[str, ...] = ("F1",)
+    aggregation: str = SUM
+    reconstruction: str = RGB_PASS
     input_size: tuple[int, int] = (768, 1024)
     heatmap_sigma: float = 6.0
     timestep: int = 999
@@ -171,6 +185,7 @@ class SDPoseConfig:
         fits = isinstance(levels, tuple) and levels and all(level in FEATURE_LEVELS for level in levels)
         if not fits or len(set(levels)) != len(levels):
             raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {levels!r:.60}")
+        self._check_choices()
         sides = self.input_size if isinstance(self.input_size, tuple) else ()
         if len(sides) != 2 or any(type(v) is not int or not 64 <= v <= MAX_INPUT_SIDE or v % 64 for v in sides):
             expected = f"(width, height) as multiples of 64, up to {MAX_INPUT_SIDE}"
@@ -182,6 +197,14 @@ class SDPoseConfig:
         if self.unet.in_channels != self.vae.latent_channels:
             expected = f"{self.vae.latent_channels} as in the VAE's latent_channels"
             raise InputError(f"U-Net in_channels: expected {expected}, found {self.unet.in_channels}")
+
+    def _check_choices(self) -> None:
+        for name, known in (("aggregation", AGGREGATIONS), ("reconstruction", RECONSTRUCTIONS)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"{name}: expected {' or '.join(known)}, found {value!r:.60}")
+        if self.aggregation == GATED and len(self.feature_levels) == 1:
+            found = f"only {self.feature_levels[0]}"
+            raise InputError(f'aggregation "gated": expected two or more feature levels, found {found}')
 
     def _check_keypoints(self) -> None:
         name, count = self.keypoint_set, self.num_keypoints
@@ -249,10 +272,13 @@ class SDPoseConfig:
         return tuple(partner.get(i, i) for i in range(self.num_keypoints))
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values for JSON or TOML; without what is not known of the keypoints."""
+        """Nested plain values for JSON or TOML; without what is not known of the keypoints, or usual in the model."""
         values = asdict(self)
-        unknown = {"flip_pairs": None, "keypoint_names": (), "links": (), "sigmas": ()}
-        return {name: value for name, value in values.items() if name not in unknown or value != unknown[name]}
+        left_out = {
+            "aggregation": SUM, "reconstruction": RGB_PASS,
+            "flip_pairs": None, "keypoint_names": (), "links": (), "sigmas": (),
+        }  # fmt: skip
+        return {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SDPoseConfig:

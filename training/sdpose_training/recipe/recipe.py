@@ -64,6 +64,9 @@ class ModelRecipe:
         base: "sd2-base" (`sdpose download sd2-base`), a folder with unet/ and vae/, an SDPose checkpoint (file, folder
             or known name), or "scratch" for random weights of the sizes below.
         feature_levels: one level, or several to fuse (F1 is the last up-block).
+        aggregation: of several levels: "sum" of 1 x 1 convolutions, or "gated" by a score per level and pixel.
+        reconstruction: what the RGB task reads the clean latent from: "rgb_pass", one of its own through the U-Net, or
+            "pose_pass", the feature of the heatmaps (a guess at the paper's third version: docs/fidelity.md).
         random_unet: take only the VAE of the base, not its U-Net: the paper's "without diffusion prior".
         train_vae: also train the VAE's encoder, if there is no pretrained one (the paper freezes it).
         head_init: random weights of a new head. "last": std .001 in the last layer, PyTorch's defaults in the others.
@@ -77,6 +80,8 @@ class ModelRecipe:
     base: str = "sd2-base"
     random_unet: bool = False
     feature_levels: tuple[str, ...] = ("F1",)
+    aggregation: Literal["sum", "gated"] = "sum"
+    reconstruction: Literal["rgb_pass", "pose_pass"] = "rgb_pass"
     timestep: int = Field(999, ge=0, lt=1000)
     train_vae: bool = False
     head_init: Literal["last", "all", "pytorch"] = "last"

@@ -162,12 +162,19 @@ def _unet_from_shapes(shapes: Shapes, path: Path) -> UNetConfig:
     widths = tuple(_shape(shapes, f"unet.down_blocks.{i}.resnets.0.conv1.weight", path)[0] for i in range(4))
     layers = sum(f"unet.down_blocks.0.resnets.{j}.conv1.weight" in shapes for j in range(9))
 
-    def types(part: str) -> tuple[str, ...]:
-        attends = [any(name.startswith(f"unet.{part}_blocks.{i}.attentions.") for name in shapes) for i in range(4)]
-        kind = part.capitalize()
-        return tuple(f"CrossAttn{kind}Block2D" if yes else f"{kind}Block2D" for yes in attends)
+    def attends(part: str, i: int) -> bool:
+        return any(name.startswith(f"unet.{part}_blocks.{i}.attentions.") for name in shapes)
 
-    return _standard_unet(widths, layers, _text_width(shapes, "unet."), types("down"), types("up"), path)
+    down = tuple(attends("down", i) for i in range(4))
+    # up-blocks after the last level may be left out: they mirror the down-blocks
+    built = sum(f"unet.up_blocks.{i}.resnets.0.conv1.weight" in shapes for i in range(4))
+    up = tuple(attends("up", i) if i < built else down[3 - i] for i in range(4))
+    types = (_block_types("Down", down), _block_types("Up", up))
+    return _standard_unet(widths, layers, _text_width(shapes, "unet."), *types, path)
+
+
+def _block_types(kind: str, attends: Sequence[bool]) -> tuple[str, ...]:
+    return tuple(f"CrossAttn{kind}Block2D" if yes else f"{kind}Block2D" for yes in attends)
 
 
 def unet_from_comfy(shapes: Shapes, path: Path) -> UNetConfig:

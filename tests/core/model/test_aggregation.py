@@ -1,4 +1,4 @@
-"""What models after the paper's third version add: the gated aggregation of levels, and the latent from the pose pass."""
+"""What models after the paper's third version add: gated aggregation of levels, and the latent from the pose pass."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_gate_chooses_between_levels() -> None:
 
 
 def test_both_tasks_are_one_pass_of_the_pose() -> None:
-    """Neither task changes the other's result, and the U-Net sees each sample once, with the class label of the pose."""
+    """Neither task changes the other's result, and the U-Net sees each sample once."""
     model = trainable(tiny.VERSION_3).eval()
     sizes: list[int] = []
     for block in model.unet.up_blocks:
@@ -95,7 +95,9 @@ def test_both_tasks_are_one_pass_of_the_pose() -> None:
     assert alone.heatmaps is None and alone.rgb_latents.equal(both.rgb_latents)
 
 
-@pytest.mark.parametrize(("levels", "share"), [(("F1",), 0.5), (("F2",), 0.46)])
+@pytest.mark.parametrize(("levels", "share"), [
+    (("F1",), 0.5), pytest.param(("F2",), 0.46, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_operations_of_a_training_step(levels: tuple[str, ...], share: float) -> None:
     """Counted in the U-Net, forward and backward: half of the pass with a branch for RGB, or less if it stops early."""
 

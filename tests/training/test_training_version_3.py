@@ -56,7 +56,7 @@ def losses(out: Path) -> list[tuple[float, float]]:
 
 
 def test_from_stable_diffusion_it_starts_as_its_denoiser(tmp_path: Path) -> None:
-    """The aggregation adds nothing yet, and the reconstruction is the U-Net's own output for the class label of pose."""
+    """The aggregation adds nothing yet, and the reconstruction is the U-Net's own output, for the label of pose."""
     for part in ("unet", "vae"):
         shutil.copytree(GOLDEN / "tiny_ckpt" / part, tmp_path / "sd2" / part)
     start = started("--model.base", str(tmp_path / "sd2"))

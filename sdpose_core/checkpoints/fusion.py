@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..model.config import FEATURE_LEVELS, GATED, POSE_PASS, RGB_PASS, SUM, SDPoseConfig
+from ..model.config import FEATURE_LEVELS, GATED, POSE_PASS, RGB_PASS, SUM, USUAL, SDPoseConfig
 from ..tensor_files import Shapes
 from . import names as keys
-
-LATER = {"aggregation": SUM, "reconstruction": RGB_PASS}
-"""Settings that format version 3 added, with the value of files without them."""
 
 _SUMMED, _AGGREGATED = "head.fusion.{}.weight", keys.AGGREGATION + "projections.{}.weight"
 
@@ -23,7 +20,7 @@ def fused_levels(shapes: Shapes) -> list[str]:
 
 
 def fusion_of(shapes: Shapes, levels: Any, stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The settings of `LATER`, by the tensors under our names.
+    """Aggregation and reconstruction, by the tensors under our names.
 
     Args:
         levels: of the configuration, or asked for.
@@ -65,11 +62,13 @@ def _levels_with(shapes: Shapes, name: str) -> list[str]:
 
 
 def described_levels(config: SDPoseConfig) -> str:
-    """ "F1", "F1, F2" or "F1, F2 (gated)", for messages."""
-    kind = "" if config.aggregation == SUM else f" ({config.aggregation})"
-    return ", ".join(config.feature_levels) + kind
+    """ "F1", "F1, F2", "F1, F2 (gated)" or "the cross-attention of F1", for messages."""
+    levels = ", ".join(config.feature_levels)
+    if config.reads_attention:
+        return f"the cross-attention of {levels}"
+    return levels if config.aggregation == SUM else f"{levels} ({config.aggregation})"
 
 
-def is_of_version_3(config: SDPoseConfig) -> bool:
-    """Whether the model has what no reader of versions 1 and 2 of the paper knows."""
-    return any(getattr(config, name) != value for name, value in LATER.items())
+def is_usual(config: SDPoseConfig) -> bool:
+    """Whether the model makes the choices of the released ones, so that their readers know its layers."""
+    return all(getattr(config, name) == value for name, value in USUAL.items())

@@ -11,20 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, restated
-from ..model.config import FEATURE_LEVELS, STRIDE_OF_LEVEL, UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
+from ..model.config import (
+    CROSS_ATTENTION,
+    FEATURE_LEVELS,
+    STRIDE_OF_LEVEL,
+    UP_BLOCK_OF_LEVEL,
+    USUAL,
+    SDPoseConfig,
+    UNetConfig,
+    VAEConfig,
+)
 from ..skeletons import KEYPOINT_SETS
 from ..skeletons import keypoint_set as find_keypoint_set
 from ..tensor_files import Shapes, some
 from ..texts import parse_json
 from ..version import __version__
 from . import names as keys
-from .fusion import LATER, fused_levels, fusion_of, is_of_version_3
+from .fusion import fused_levels, fusion_of, is_usual
 
 FORMAT = "sdpose-annotator"
 FORMAT_VERSION = 3
-"""Written is the lowest that a model needs: 2 for a custom keypoint set with names, 3 for what `fusion.LATER` has."""
+"""A file has the lowest that it needs: 2 for a custom keypoint set with names, 3 for choices that are not `USUAL`."""
 OF_KEYPOINTS = ("flip_pairs", "keypoint_names", "links", "sigmas")
-SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", *OF_KEYPOINTS, *LATER)
+SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", *OF_KEYPOINTS, *USUAL)
 """Stored settings, besides the sizes of U-Net and VAE."""
 
 HEAD_DIM = 64
@@ -59,13 +68,14 @@ def metadata_of(config: SDPoseConfig) -> dict[str, str]:
         "feature_levels": ",".join(config.feature_levels),
         "input_size": "x".join(map(str, config.input_size)),
         "heatmap_sigma": str(config.heatmap_sigma),
+        **({"read_out": config.read_out} if config.reads_attention else {}),
         "config": json.dumps(config.to_dict(), sort_keys=True),
     }
 
 
 def _version_of(config: SDPoseConfig) -> int:
     """The format version that a reader of this model needs."""
-    if is_of_version_3(config):
+    if not is_usual(config):
         return 3
     return 2 if config.keypoint_names else 1
 
@@ -94,6 +104,9 @@ def config_of(
         raise CheckpointError(
             f"{path} has no heatmap head (missing 'head.final_layer.weight'): choose an SDPose checkpoint"
         )
+    if "head.keypoint_embeddings" in shapes and settings.get("read_out") != CROSS_ATTENTION:
+        advice = "use the file that training wrote"
+        raise CheckpointError(f"{path}: its head reads cross-attention maps, but has no configuration: {advice}")
     unet = unet or _unet_from_shapes(shapes, path)
     vae = vae or _vae_from_shapes(shapes, path)
     count, width = shapes["head.final_layer.weight"][:2]
@@ -141,6 +154,8 @@ def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path)
 def unet_config(stored: Mapping[str, Any]) -> UNetConfig:
     """The sizes in unet/config.json."""
     known = _stored_fields(UNetConfig, stored)
+    if "_class_name" in stored:  # diffusers' own file, which leaves out its defaults, as Stable Diffusion 1.5's does
+        known.setdefault("use_linear_projection", False)
     if isinstance(heads := known.get("attention_head_dim"), int):
         known["attention_head_dim"] = (heads,) * 4
     return UNetConfig(**known)

@@ -13,7 +13,7 @@ from ..files import atomic_path
 from ..folders import FolderKind, atomic_folder
 from ..model.config import SDPoseConfig
 from . import names as keys
-from .fusion import described_levels, is_of_version_3
+from .fusion import described_levels, is_usual
 from .sizes import SETTINGS, metadata_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, "torch.Tensor"]
 
+
+_CLASS_EMBEDDING = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 4}
 
 EXPORTED = FolderKind(
     "an exported checkpoint",
@@ -37,7 +39,7 @@ def write_file(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mappi
     """Write one safetensors file, with our names or Comfy-Org's; returns notes."""
     if path.suffix.lower() != ".safetensors":
         raise InputError(f"{path}: a checkpoint of this layout is one file: choose a name that ends in .safetensors")
-    if comfy and is_of_version_3(config):
+    if comfy and not is_usual(config):
         raise InputError(
             f"{path}: ComfyUI's layout has no place for the head of {described_levels(config)}, reconstruction "
             f"{config.reconstruction!r}, and ComfyUI's own loader would leave layers out: use layout 'ours' or "
@@ -71,7 +73,7 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
             (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     text = "without text_encoder/ and tokenizer/, which only the official demo needs"
     later = f"the released code cannot read the head of {described_levels(config)}: our nodes read it"
-    notes = [text, later] if is_of_version_3(config) else [text]
+    notes = [text] if is_usual(config) else [text, later]
     return [*notes, *_missing_parts(state, config, "diffusers' loaders expect it")]
 
 
@@ -168,8 +170,7 @@ def _folder_configs(config: SDPoseConfig, metadata: Mapping[str, str]) -> dict[s
         "unet/config.json": {
             "_class_name": "UNet2DConditionModel",
             **unet,
-            "class_embed_type": "projection",
-            "projection_class_embeddings_input_dim": 4,
+            **({} if config.reads_attention else _CLASS_EMBEDDING),
             "sample_size": config.latent_size[0],
         },
         "vae/config.json": {

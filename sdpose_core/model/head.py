@@ -48,10 +48,6 @@ class HeatmapHead(nn.Module):
         nn.init.normal_(self.final_layer.weight, std=INITIAL_STD)
         nn.init.zeros_(bias_of(self.final_layer))
 
-    def released_parts(self) -> tuple[nn.Module, ...]:
-        """The layers that models of the paper's first two versions have."""
-        return self.deconv_layers, self.conv_layers, self.final_layer, self.fusion
-
     def fuse(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Features of the configured levels -> one (N, C, h, w) of the finest level's width and size."""
         if self.aggregation is not None:
@@ -62,6 +58,11 @@ class HeatmapHead(nn.Module):
         parts = [layer(features[level]) for level, layer in self.fusion.items()]
         return torch.stack([enlarged(part, size) for part in parts]).sum(dim=0)
 
+    def reconstruct(self, feature: torch.Tensor) -> torch.Tensor:
+        """Fused feature (N, C, h, w) -> clean latents (N, 4, H/8, W/8) of an (H, W) input; of a head built with it."""
+        assert self.reconstruction is not None
+        return self.reconstruction(feature)
+
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
         feature = feature.contiguous()  # instance norm would copy other layouts twice
@@ -71,7 +72,7 @@ class HeatmapHead(nn.Module):
 
     def in_whole_layers(self, feature: torch.Tensor) -> torch.Tensor:
         """`forward` without the channel groups that it uses on a CPU."""
-        return self._last(self.conv_layers(self.deconv_layers(feature)))
+        return last_layer(self.final_layer, self.conv_layers(self.deconv_layers(feature)))
 
     def _plain_layers(self) -> tuple[nn.ConvTranspose2d, nn.Conv2d, nn.Conv2d] | None:
         """The weighted layers of a head with one deconvolution; None if a host has replaced their classes."""
@@ -81,13 +82,14 @@ class HeatmapHead(nn.Module):
         usable = len(self.deconv_layers) == 3 and type(last) is nn.Conv2d
         return (deconvolution, convolution, last) if usable else None
 
-    def _last(self, feature: torch.Tensor) -> torch.Tensor:
-        """The last layer; half-precision weights run in float32, as their rounding would move a map's maximum."""
-        layer = self.final_layer
-        is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
-        if type(layer) is nn.Conv2d and is_half:  # other classes cast their weights themselves
-            return F.conv2d(feature.float(), layer.weight.float(), bias_of(layer).float())
+
+def last_layer(layer: nn.Conv2d, feature: torch.Tensor) -> torch.Tensor:
+    """The last layer of a head; half-precision weights run in float32, as their rounding would move a map's maximum."""
+    is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
+    if type(layer) is not nn.Conv2d or not is_half:  # other classes cast their weights themselves
         return layer(feature)
+    weight, bias = layer.weight.float(), bias_of(layer).float()
+    return F.conv2d(feature.float(), weight, bias, padding=layer.padding, groups=layer.groups)
 
 
 def _by_groups(

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sdpose_core.errors import restated
-from sdpose_core.model.config import UNetConfig, VAEConfig
+from sdpose_core.model.config import FEATURES, UNetConfig, VAEConfig
 from sdpose_training.recipe.toml_files import read_toml
 from sdpose_training.recipe.values import build, with_overrides
 
@@ -67,6 +67,9 @@ class ModelRecipe:
         aggregation: of several levels: "sum" of 1 x 1 convolutions, or "gated" by a score per level and pixel.
         reconstruction: what the RGB task reads the clean latent from: "rgb_pass", one of its own through the U-Net, or
             "pose_pass", the feature of the heatmaps (a guess at the paper's third version: docs/fidelity.md).
+        read_out: "features" (SDPose), or "cross_attention": the U-Net's attention, at these levels, to learned
+            embeddings of the keypoints (GenLoc's way, see docs/fidelity.md), without the RGB task.
+        train_unet: with "cross_attention", also train the U-Net, which is frozen otherwise.
         random_unet: take only the VAE of the base, not its U-Net: the paper's "without diffusion prior".
         train_vae: also train the VAE's encoder, if there is no pretrained one (the paper freezes it).
         head_init: random weights of a new head. "last": std .001 in the last layer, PyTorch's defaults in the others.
@@ -82,6 +85,8 @@ class ModelRecipe:
     feature_levels: tuple[str, ...] = ("F1",)
     aggregation: Literal["sum", "gated"] = "sum"
     reconstruction: Literal["rgb_pass", "pose_pass"] = "rgb_pass"
+    read_out: Literal["features", "cross_attention"] = FEATURES
+    train_unet: bool = False
     timestep: int = Field(999, ge=0, lt=1000)
     train_vae: bool = False
     head_init: Literal["last", "all", "pytorch"] = "last"
@@ -94,6 +99,12 @@ class ModelRecipe:
     def _samples_only_a_frozen_vae(self) -> ModelRecipe:
         if self.train_vae and self.latents == "sample":
             raise ValueError('latents = "sample" needs a frozen VAE: turn train_vae off, or use "mode"')
+        return self
+
+    @model_validator(mode="after")
+    def _unet_is_trained_by_default(self) -> ModelRecipe:
+        if self.train_unet and self.read_out == FEATURES:
+            raise ValueError('train_unet is for read_out = "cross_attention"; with "features", the U-Net is trained')
         return self
 
 
@@ -413,6 +424,19 @@ class Recipe:
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
     checkpoints: CheckpointRecipe = field(default_factory=CheckpointRecipe)
     hub: HubRecipe = field(default_factory=HubRecipe)
+
+    @model_validator(mode="after")
+    def _goes_with_attention_maps(self) -> Recipe:
+        if self.model.read_out == FEATURES:
+            return self
+        others = {
+            "rgb_reconstruction": self.rgb_reconstruction, "lora.rank": self.lora.rank > 0,
+            "hardware.compile": self.hardware.compile,
+        }  # fmt: skip
+        if wrong := [name for name, is_on in others.items() if is_on]:
+            found = f'model.read_out "cross_attention" does not go with {", ".join(wrong)}'
+            raise ValueError(f"{found}: turn it off (lora.rank: 0), or read features")
+        return self
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

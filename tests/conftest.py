@@ -25,6 +25,7 @@ NEEDS = {
     "core/test_fuzz_inputs.py": ("torch", "diffusers", "onnxruntime", "accelerate", "faster_coco_eval"),
     "core/checkpoints/test_adapters.py": ("torch", "diffusers"),
     "core/checkpoints/test_checkpoints.py": ("torch", "diffusers"),
+    "core/checkpoints/test_version_3.py": ("torch", "diffusers"),
     "core/checkpoints/test_onnx_export.py": ("torch", "diffusers", "onnxruntime", "onnxscript"),
     "core/codec/test_device_crops.py": ("torch",),
     "core/codec/test_heatmaps.py": ("torch",),

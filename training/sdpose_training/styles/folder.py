@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, clean_once, sha256_of
 from sdpose_core.names import path_inside
@@ -146,3 +148,13 @@ def copy_annotations(data: PaintedData, out: Path) -> dict[str, str]:
         if sha256_of(target) != digest:
             raise InputError(f"{target} differs from {files[place]}: choose another --out")
     return digests
+
+
+def write_picture(path: Path, rgb: np.ndarray, quality: int) -> None:
+    """Write RGB uint8 (H, W, 3) as JPEG or PNG, by the suffix, atomically."""
+    import cv2
+
+    values = [cv2.IMWRITE_PNG_COMPRESSION, 6] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, code = cv2.imencode(path.suffix.lower(), rgb[..., ::-1], values)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(code.tobytes())

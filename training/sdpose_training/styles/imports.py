@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sdpose_core.drawing.canvas import same_shape
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write, remove_abandoned, sha256_of
 from sdpose_core.images import read_image
-from sdpose_training.data.annotations import read_annotations
+from sdpose_training.data.annotations import only_pictures, read_annotations
 from sdpose_training.data.pictures import COMMON_SUFFIXES
 from sdpose_training.styles.alignment import MIN_CONFIDENCE, measure
 from sdpose_training.styles.folder import (
@@ -268,13 +268,6 @@ def _write_subsets(source: PaintedData, out: Path, names: set[str], style: str) 
     for file in sorted(files):
         target = out / "annotations" / f"{file.stem}_{style}.json"
         with atomic_write(target, "w") as handle:
-            json.dump(_subset(read_annotations(file), names), handle)
+            json.dump(only_pictures(read_annotations(file), names), handle)
         lines.append(f"annotations of these pictures alone: {target}")
     return lines
-
-
-def _subset(content: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    images = [image for image in content["images"] if str(image.get("file_name")) in names]
-    ids = {image["id"] for image in images}
-    people = [each for each in content["annotations"] if each.get("image_id") in ids]
-    return {**content, "images": images, "annotations": people}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from sdpose_core.drawing.styles import STYLES
 from sdpose_core.errors import InputError
+from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.estimation.options import EstimatorOptions
+from sdpose_core.estimation.preview import PREVIEWS
 from sdpose_training.downstream.options import add_checker, add_generation
 from sdpose_training.evaluation.predictors import load_sdpose_predictor
 from sdpose_training.figures.estimators import Column
@@ -81,7 +83,7 @@ def _add_people(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=whole_number(0), default=0, help="for the choice (default: 0)")
     listed = {"dest": "estimators", "action": "append", "default": []}
     add("--checkpoint", **listed, type=_tagged("checkpoint"), metavar="[NAME=]C", help="SDPose: a path, body or "
-        "wholebody; repeatable, columns in the given order")  # fmt: skip
+        "wholebody, or preview with hands and face; repeatable, columns in the given order")  # fmt: skip
     add("--peer", **listed, type=_tagged("peer"), metavar="[NAME=]SPEC", help="preview, vitpose:NAME, "
         "rtmpose:FILE.onnx, ...: as for evaluate.py")  # fmt: skip
     add("--no-flip-test", dest="flip_test", action="store_false", help="half the cost, but not the paper's protocol")
@@ -160,6 +162,8 @@ def _column(kind: str, value: str, options: argparse.Namespace) -> Column:
     if not spec:
         raise InputError(f"--{kind} {value!r}: expected [NAME=]{'PATH' if kind == 'checkpoint' else 'SPEC'}")
     device = None if options.device == "auto" else options.device
+    if kind == "checkpoint" and spec in PREVIEWS:
+        return Column(heading or None, lambda: load_estimator(spec))
     if kind == "checkpoint":
         settings = EstimatorOptions(device=device, dtype=options.dtype, flip_test=options.flip_test)
         return Column(heading or None, lambda: load_sdpose_predictor(spec, settings))

@@ -20,6 +20,9 @@ from sdpose_training.figures.failures import Failures, Rule, judge, mark, totals
 from sdpose_training.figures.scenes import Scene, Scenes
 from sdpose_training.figures.sheet import Row, Sheet, shown, write_figure
 
+THINNEST = 1.8
+"""Half width of a limb in pixels, at least: visible in small cells too."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -113,7 +116,8 @@ def _row(number: int, scene: Scene, answers: Sequence[Answer], rule: Rule, heigh
 
 def drawn(small: np.ndarray, poses: Poses, threshold: float) -> np.ndarray:
     """The poses over their picture, which is shown smaller or larger than it is: RGB uint8 (h, w, 3)."""
-    return overlay(small, place(poses, small.shape[1::-1], "stretch"), threshold=threshold)
+    placed, width = place(poses, small.shape[1::-1], "stretch"), max(min(small.shape[:2]) / 128, THINNEST)
+    return overlay(small, placed, threshold=threshold, line_width=width)
 
 
 def _totals(answer: Answer) -> dict[str, Any] | None:

@@ -139,7 +139,7 @@ def mark(image: np.ndarray, failures: Failures, scale: float) -> np.ndarray:
         draw.text(place, text, fill="white", font=ImageFont.load_default(12), stroke_width=2, stroke_fill=WRONG)
     for places, color in ((failures.missing, MISSING), (failures.wrong, WRONG)):
         for x, y in (places + 0.5) * scale - 0.5:
-            for half, width, tone in ((radius + 1, 4, "white"), (radius, 2, color)):
+            for half, width, tone in ((radius + 1, 5, "white"), (radius, 3, color)):
                 draw.ellipse((x - half, y - half, x + half, y + half), outline=tone, width=width)
     return np.asarray(picture)
 

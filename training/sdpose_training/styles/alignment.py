@@ -23,7 +23,7 @@ SCALES = np.geomspace(1 / 1.22, 1.22, 21)
 
 MIN_CONFIDENCE = 0.2
 """Correlation of the contours after alignment, below which a measured shift says nothing. Unrelated pictures reach
-.17 (`benchmarks/alignment_check.py`)."""
+.16 (`benchmarks/alignment_check.py`)."""
 
 _LARGEST_SHIFT = 0.25
 """Of the sides: larger shifts are not looked for."""

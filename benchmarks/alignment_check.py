@@ -47,7 +47,8 @@ def run(places: list[Path]) -> None:
         shift, offset, bend, confidence = rows.T
         print(
             f"| {name} | {np.median(shift):.2f} | {np.percentile(shift, 95):.2f} | {shift.max():.2f} "
-            f"| {np.percentile(offset, 95):.2f} | {offset.max():.2f} | {bend.max():.1f} | {confidence.min():.2f} |", flush=True,
+            f"| {np.percentile(offset, 95):.2f} | {offset.max():.2f} | {bend.max():.1f} | {confidence.min():.2f} |",
+            flush=True,
         )  # fmt: skip
     pairs = list(itertools.permutations(pictures, 2))
     paints = list(FILTERS.values())

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paths import SHARED
 
 import sdpose_core.dependencies as dependencies
 from sdpose_core.errors import InputError, MissingDependency
@@ -21,7 +20,6 @@ from sdpose_training.evaluation.comparison import (
     format_comparison,
     write_comparison,
 )
-from sdpose_training.evaluation.paper_tables import PEERS
 
 
 def result(model: str, benchmark: str, ap: float | None, ar: float | None = 0.5, **more: Any) -> dict[str, Any]:
@@ -196,20 +194,3 @@ def test_custom_data_are_domains_of_their_own() -> None:
     sets = [result("a", "custom", 0.6, domain="shaded"), result("a", "custom", 0.4, domain="sketch")]
     table = compare(sets)
     assert table.domains == ("shaded", "sketch") and list(table.rows) == ["a"] and not table.peers
-
-
-def test_what_the_paper_says_of_others_is_in_its_tables() -> None:
-    path = SHARED / "design" / "paper-tables.json"
-    if not path.exists():
-        pytest.skip("the paper's tables are not beside the project")
-    tables = json.loads(path.read_text())
-    places = {
-        "COCO": ("table3_coco", 1, 2),
-        "HumanArt": ("table4_humanart", 0, 3),
-        "COCO-WholeBody": ("table5_coco_wholebody", 8, 9),
-    }
-    for domain, (name, ap, ar) in places.items():
-        for peer, figures in PEERS[domain].items():
-            row = tables[name].get(peer) or tables["table1_body"][peer][(1 if domain == "COCO" else 3) :]
-            expected = (row[ap], row[ar]) if peer in tables[name] else tuple(row[:2])
-            assert figures == expected, (domain, peer)

@@ -41,6 +41,13 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
+def hours_text(hours: float) -> str:
+    """ "3.2 hours", "12 minutes" or "40 seconds"."""
+    if hours >= 1:
+        return f"{hours:,.1f} hours"
+    return f"{hours * 60:.0f} minutes" if hours >= 1 / 30 else f"{hours * 3600:.0f} seconds"
+
+
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A column of names, with their leading spaces, and columns of numbers."""
     return _table([header, *rows], "plain", numbers=True)

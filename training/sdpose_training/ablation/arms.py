@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdpose_core.errors import InputError, did_you_mean, restated
+from sdpose_training.evaluation.paper_tables import ablation_row
 from sdpose_training.options import check_seeds
 from sdpose_training.recipe.recipe import Recipe, recipe_from
 from sdpose_training.recipe.toml_files import read_toml
@@ -89,11 +90,17 @@ def _arm(values: Any, base: Mapping[str, Any], overrides: Sequence[str], path: P
 
 
 def _paper(table: Any, where: str) -> dict[str, tuple[float, float]]:
-    """Benchmark -> (AP, AR)."""
+    """Benchmark -> (AP, AR), from the table itself or from the row of the paper's table 2 that it names."""
+    if isinstance(table, str):
+        with restated(where):
+            return ablation_row(table)
     pairs = table.values() if isinstance(table, Mapping) else (None,)
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(v, int | float) for v in pair):
-            raise InputError(f"{where}: expected 'paper' to be a table of [AP, AR], found {table!r:.60}")
+            raise InputError(
+                f"{where}: expected 'paper' to be a table of [AP, AR], found {table!r:.60}; a row of "
+                "the paper's table 2 is named like 'body, F2'"
+            )
     return {benchmark: (float(ap), float(ar)) for benchmark, (ap, ar) in table.items()}
 
 

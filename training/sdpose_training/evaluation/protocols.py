@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,12 +20,17 @@ from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, Ke
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.data.keypoint_sets import find_keypoint_set
+from sdpose_training.data.pictures import read_picture
 from sdpose_training.data.truth import read_truth
+from sdpose_training.evaluation.paper_tables import PaperRow, ablation_row, sdpose_row
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 
 log = logging.getLogger(__name__)
 
 BODY, WHOLEBODY = COCO_17.name, COCO_WHOLEBODY_133.name
+
+CORRUPTION = "coco-ood-corruption"
+"""The benchmark that evaluates many times, see `robustness`; its pictures are the clean ones."""
 
 _BODY_FILE = "annotations/person_keypoints_val2017.json"
 _WHOLEBODY_FILE = "annotations/coco_wholebody_val_v1.0.json"
@@ -36,25 +41,6 @@ _GET_WHOLEBODY = "annotations: https://github.com/jin-s13/COCO-WholeBody"
 _GET_BOXES = "boxes: person_detection_results of https://huggingface.co/noahcao/sapiens-pose-coco"
 _GET_HUMANART = "https://idea-research.github.io/HumanArt/ (on request)"
 _GET_OOD = "https://github.com/T-S-Liang/SDPose-OOD (val2017oil), or make the pictures with make_coco_ood.py"
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """SDPose's figures in the paper, in percent.
-
-    Attributes:
-        source: table of arXiv 2509.24980.
-        figures: for all keypoints.
-        parts: of whole bodies, AP and AR of each part; "hands" is one figure for both.
-    """
-
-    source: str
-    figures: Mapping[str, float]
-    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-
-def _both(ap: float, ar: float) -> dict[str, float]:
-    return {"AP": ap, "AR": ar}
 
 
 @dataclass(frozen=True)
@@ -82,44 +68,40 @@ class Benchmark:
     paper: Mapping[str, PaperRow] = field(default_factory=dict)
 
 
-def _coco_ood(name: str, images: str, body: PaperRow, wholebody: PaperRow) -> Benchmark:
+def _coco_ood(name: str, images: str, domain: str) -> Benchmark:
+    body, wholebody = sdpose_row(domain), sdpose_row(f"{domain} (133)")
+    if other := _first_level(domain):
+        body = replace(body, source=f"{body.source}; Table 2 has {other} for F1 and these for F2")
     return Benchmark(
         name, "COCO", images, {BODY: _BODY_FILE, WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
         (_GET_OOD, _GET_COCO, _GET_BOXES), {BODY: body, WHOLEBODY: wholebody},
     )  # fmt: skip
 
 
+def _first_level(domain: str) -> str:
+    """AP / AR that table 2 has for level F1, "" if it does not have the domain."""
+    figures = ablation_row("body, F1").get(domain.removeprefix("COCO-OOD "))
+    return " / ".join(map(str, figures)) if figures else ""
+
+
 _ALL = (
     Benchmark(
         "coco", "COCO", "val2017", {BODY: _BODY_FILE}, _COCO_BOXES, 5000, (_GET_COCO, _GET_BOXES),
-        {BODY: PaperRow("Table 3", _both(81.3, 85.2))},
+        {BODY: sdpose_row("COCO")},
     ),
     Benchmark(
         "coco-wholebody", "COCO", "val2017", {WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
-        (_GET_COCO, _GET_WHOLEBODY, _GET_BOXES),
-        {WHOLEBODY: PaperRow("Table 5", _both(71.5, 78.4), {
-            "body": _both(77.9, 83.4), "feet": _both(81.5, 88.7), "face": _both(88.5, 92.2), "hands": _both(65.2, 74.0),
-        })},
+        (_GET_COCO, _GET_WHOLEBODY, _GET_BOXES), {WHOLEBODY: sdpose_row("COCO-WholeBody")},
     ),
     Benchmark(
         "humanart", "HumanArt", "", {BODY: "annotations/validation_humanart.json"}, None, None, (_GET_HUMANART,),
-        {BODY: PaperRow("Table 4", {"AP": 71.2, "AP50": 87.3, "AP75": 76.3, "AR": 73.9, "AR50": 88.6})},
+        {BODY: sdpose_row("HumanArt")},
     ),
-    _coco_ood(
-        "coco-ood-monet", "val2017oil",
-        PaperRow("Table 1; Table 2 has 63.5 / 68.2 for F1 and these for F2", _both(64.3, 68.9)),
-        PaperRow("Table 6", _both(46.6, 54.8), {
-            "body": _both(60.0, 66.1), "feet": _both(62.5, 72.0), "face": _both(64.2, 69.9),
-            "left_hand": _both(46.3, 55.2), "right_hand": _both(44.9, 54.4),
-        }),
-    ),
-    _coco_ood(
-        "coco-ood-ukiyoe", "val2017ukiyoe",
-        PaperRow("Table 1", _both(66.0, 70.7)),
-        PaperRow("Table 7", _both(47.7, 56.4), {
-            "body": _both(61.2, 67.5), "feet": _both(64.7, 75.0), "face": _both(64.7, 71.2),
-            "left_hand": _both(45.9, 55.7), "right_hand": _both(44.1, 54.3),
-        }),
+    _coco_ood("coco-ood-monet", "val2017oil", "COCO-OOD Monet"),
+    _coco_ood("coco-ood-ukiyoe", "val2017ukiyoe", "COCO-OOD Ukiyo-e"),
+    Benchmark(
+        CORRUPTION, "COCO", "val2017", {BODY: _BODY_FILE, WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
+        (_GET_COCO, _GET_WHOLEBODY, _GET_BOXES),
     ),
     Benchmark("custom", "", "images", {"": "annotations/val.json"}),
 )  # fmt: skip
@@ -173,6 +155,14 @@ class Task:
         """SHA-256 of the annotations and of the file of boxes (None: ground-truth boxes)."""
         boxes = sha256_of(self.boxes) if self.boxes else None
         return {"annotations": sha256_of(self.annotations), "boxes": boxes}
+
+    def picture(self, image_id: Any) -> np.ndarray:
+        """RGB uint8 (H, W, 3); `InputError` if it cannot be read, or has another size than annotated."""
+        return read_picture(self.files[image_id], self.sizes.get(image_id))
+
+    def origin(self) -> dict[str, Any]:
+        """How the pictures were made from the files, as settings of a run; {} if they are the files."""
+        return {}
 
 
 def find_benchmark(name: str) -> Benchmark:

@@ -12,7 +12,8 @@ from sdpose_core.files import atomic_write
 from sdpose_core.texts import read_json
 from sdpose_training.environment import versions
 from sdpose_training.evaluation.coco_figures import FIGURES
-from sdpose_training.evaluation.protocols import Benchmark, PaperRow
+from sdpose_training.evaluation.paper_tables import PaperRow
+from sdpose_training.evaluation.protocols import Benchmark
 from sdpose_training.evaluation.scoring import MAX_PER_PICTURE, MIN_POINT_SCORE, NMS_THRESHOLD, Scored
 from sdpose_training.templates import percent, plain_table
 

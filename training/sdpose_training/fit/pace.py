@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from sdpose_training.fit.setup import StagePlan
+from sdpose_training.templates import hours_text
 
 COUNTED = 4
 """Steps that are measured; the one before them, which warms up, is not."""
@@ -66,10 +67,3 @@ def rate_text(samples_per_second: float) -> str:
     if samples_per_second < 1:
         return f"{1 / samples_per_second:.1f} seconds per sample"
     return f"{samples_per_second:.1f} samples per second"
-
-
-def hours_text(hours: float) -> str:
-    """ "3.2 hours", "12 minutes" or "40 seconds"."""
-    if hours >= 1:
-        return f"{hours:,.1f} hours"
-    return f"{hours * 60:.0f} minutes" if hours >= 1 / 30 else f"{hours * 3600:.0f} seconds"

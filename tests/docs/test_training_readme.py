@@ -27,6 +27,7 @@ import robustness
 import train
 from sdpose_training.ablation.arms import read_list
 from sdpose_training.evaluation import options as evaluation_options
+from sdpose_training.figures import options as figure_options
 from sdpose_training.recipe.recipe import load_recipe
 
 
@@ -47,6 +48,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "evaluate.py": evaluation_options.build_parser,
     "analyze_features.py": analyze_features.build_parser,
     "downstream_check.py": downstream_check.build_parser,
+    "make_figures.py": figure_options.build_parser,
     "make_synthetic_people.py": make_synthetic_people.build_parser,
     "curves.py": curves.build_parser,
     "robustness.py": robustness.build_parser,

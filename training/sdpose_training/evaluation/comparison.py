@@ -13,6 +13,7 @@ from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, atomic_write
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
+from sdpose_training.evaluation.paper_names import with_paper_rows
 from sdpose_training.evaluation.paper_tables import peers_of
 from sdpose_training.templates import markdown_table, percent
 
@@ -72,7 +73,7 @@ def compare(results: Sequence[Mapping[str, Any]]) -> Comparison:
 def format_comparison(results: Sequence[Mapping[str, Any]]) -> str:
     """The table as text, in percent: a row per estimator, AP and AR per domain, the paper's rows last."""
     table = compare(results)
-    rows = {**table.rows, **table.peers}
+    rows = with_paper_rows(table.rows, table.peers)
     first = max(len(name) for name in rows)
     widths = [max(len(domain), 6 * len(SHOWN)) + 2 for domain in table.domains]
     head = " " * first + "".join(f"{domain:>{w}}" for domain, w in zip(table.domains, widths, strict=True))
@@ -188,7 +189,7 @@ def _markdown(table: Comparison) -> str:
     columns = [f"{domain} {figure}" for domain in table.domains for figure in SHOWN]
     rows = [
         [name, *(percent(row.get(domain, {}).get(figure)) for domain in table.domains for figure in SHOWN)]
-        for name, row in {**table.rows, **table.peers}.items()
+        for name, row in with_paper_rows(table.rows, table.peers).items()
     ]
     lines = markdown_table(["percent", *columns], rows, numbers=True)
     return "\n\n".join(["# Comparison", lines, *table.remarks, "![AP against domain](comparison.png)\n"])

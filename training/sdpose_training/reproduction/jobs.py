@@ -1,4 +1,4 @@
-"""Commands of a reproduction: each runs in a process of its own, in a folder of its own, and is kept when it is done."""
+"""Commands of a reproduction: each runs in its own process and folder, and is kept when it is done."""
 
 from __future__ import annotations
 
@@ -44,7 +44,15 @@ class Output:
     name: str = ""
 
 
-Argument = str | Path | Output
+@dataclass(frozen=True)
+class Named:
+    """An argument NAME=PATH."""
+
+    name: str
+    path: Path
+
+
+Argument = str | Path | Output | Named
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Job:
     def words(self, out: Path) -> list[str]:
         """The arguments as text."""
         folder = self.folder(out)
-        return [str(folder / each.name) if isinstance(each, Output) else str(each) for each in self.arguments]
+        return [_word(argument, folder) for argument in self.arguments]
 
     def command(self, out: Path) -> str:
         """The command line, from the folder of the project, that gives this result alone."""
@@ -113,10 +121,19 @@ class Outcome:
         return self.state in (DONE, KEPT)
 
 
+def _word(argument: Argument, folder: Path) -> str:
+    """An argument as the command has it."""
+    if isinstance(argument, Named):
+        return f"{argument.name}={argument.path}"
+    return str(folder / argument.name) if isinstance(argument, Output) else str(argument)
+
+
 def _settled(argument: Argument, out: Path) -> str:
     """An argument as the settings have it: the same however a path is spelled, and wherever the output folder is."""
     if isinstance(argument, Output):
         return f"OWN/{argument.name}"
+    if isinstance(argument, Named):
+        return f"{argument.name}={_settled(argument.path, out)}"
     if not isinstance(argument, Path):
         return argument
     whole, root = Path(os.path.abspath(argument)), Path(os.path.abspath(out))

@@ -1,0 +1,158 @@
+"""What is run for a table or figure: each part gives its commands for what is there, or says what is missing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdpose_training.evaluation.protocols import BODY, WHOLEBODY
+from sdpose_training.reproduction.jobs import Argument, Job, Named, Output
+from sdpose_training.reproduction.setup import Candidate, Ground, Setup
+
+RESULT = "result.json"
+TABLE = "table.json"
+ANALYSIS = "feature_analysis.json"
+
+_KINDS = {BODY: ("17 keypoints", "body"), WHOLEBODY: ("133 keypoints", "wholebody")}
+START = 10.0
+"""Seconds until an evaluation has loaded its libraries."""
+
+_DAY = 24 * 3600.0
+
+
+class Part(ABC):
+    """One thing that is run for a claim."""
+
+    @abstractmethod
+    def jobs(self, setup: Setup) -> tuple[Job, ...]:
+        """Its commands, at least one: what is missing is a job that says so."""
+
+
+@dataclass(frozen=True)
+class Evaluation(Part):
+    """evaluate.py, once for each estimator with these keypoints.
+
+    Attributes:
+        benchmark: of evaluate.py.
+        keypoint_set: of the estimators.
+        options: more options of the command.
+        small_options: more options of it in the small run.
+    """
+
+    benchmark: str
+    keypoint_set: str
+    options: tuple[str, ...] = ()
+    small_options: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        points = _KINDS[self.keypoint_set][0]
+        return f"{self.benchmark}, {points}"
+
+    def jobs(self, setup: Setup) -> tuple[Job, ...]:
+        """See `Part`."""
+        ground = setup.grounds[self.benchmark, self.keypoint_set]
+        found = tuple(self._job(setup, ground, each) for each in setup.of_set(self.keypoint_set))
+        points, checkpoint = _KINDS[self.keypoint_set]
+        nobody = f"an estimator of {points}: sdpose download {checkpoint}, then --checkpoint {checkpoint}"
+        problems = "; ".join(text for text in (nobody, ground.missing) if text)
+        return found or (Job(self.name, "evaluate.py", ground.arguments, (RESULT,), missing=problems),)
+
+    def _job(self, setup: Setup, ground: Ground, candidate: Candidate) -> Job:
+        seconds = None
+        if ground.boxes is not None and candidate.seconds is not None:
+            seconds = START + ground.boxes * candidate.seconds * self.passes(small=setup.small)
+        more = self.options + (self.small_options if setup.small else ())
+        arguments: tuple[Argument, ...] = (
+            *candidate.arguments(), "--benchmark", self.benchmark, *ground.arguments, *more, *setup.common,
+            "--out", Output(RESULT),
+        )  # fmt: skip
+        return Job(
+            f"{self.name}: {candidate.name}", "evaluate.py", arguments, (RESULT,), (*candidate.after, *ground.after),
+            {"estimator": candidate.identity, "data": ground.identity}, ground.missing, seconds, ground.note,
+        )  # fmt: skip
+
+    def passes(self, *, small: bool) -> int:
+        """How often all boxes are estimated."""
+        return 1
+
+
+@dataclass(frozen=True)
+class Ablation(Part):
+    """ablate.py: read from the folder of a finished ablation; in the small run, a few arms are trained.
+
+    Attributes:
+        list: in training/recipes.
+        title: of the list, by which its folder is found.
+        arms, days: how many runs, and the paper's days on 8 A100 GPUs for each.
+    """
+
+    list: str
+    title: str
+    arms: int
+    days: float
+
+    def jobs(self, setup: Setup) -> tuple[Job, ...]:
+        """See `Part`."""
+        if job := setup.prepared.get(self.list):
+            return (job,)
+        arguments: tuple[Argument, ...] = (
+            "--list", Path(f"training/recipes/{self.list}"), "--data.root", setup.root or Path("COCO"),
+            "--launch", "accelerate launch --num_processes 8", "--out", Path("ablations"),
+        )  # fmt: skip
+        missing = (
+            f"a finished ablation: run this command ({self.arms} runs of about {self.days:g} days on 8 A100 GPUs, as "
+            "the paper says of one), then give its folder with --ablation"
+        )
+        return (
+            Job(self.title, "ablate.py", arguments, (TABLE,), missing=missing, seconds=self.arms * self.days * _DAY),
+        )
+
+
+@dataclass(frozen=True)
+class Features(Part):
+    """analyze_features.py on the SDPose checkpoints of 17 points, and on Stable Diffusion 2 if it is given."""
+
+    def jobs(self, setup: Setup) -> tuple[Job, ...]:
+        """See `Part`."""
+        candidates = setup.of_set(BODY, checkpoints_only=True)
+        data = setup.prepared.get("styles")
+        name, results = "feature analysis", (ANALYSIS, "feature_analysis.png")
+        if not candidates or not (data or setup.root):
+            missing = "an SDPose checkpoint of 17 points (--checkpoint body) and COCO (--data.root)"
+            return (Job(name, "analyze_features.py", (), results, missing=missing),)
+        networks = [word for each in candidates for word in ("--checkpoint", _named(each))]
+        if base := setup.free.get("base"):
+            networks += ["--checkpoint", Named("SD2", base)]
+        styles, after = _styles(setup)
+        arguments = (*networks, "--random", *styles, *setup.common, "--out", Output())
+        after = (*after, *(job for each in candidates for job in each.after))
+        note = (
+            "" if base else "without the column of Stable Diffusion 2: sdpose download sd2-base, then --base sd2-base"
+        )
+        return (Job(name, "analyze_features.py", arguments, results, after, _weights(candidates), None, None, note),)
+
+
+def _named(candidate: Candidate) -> Argument:
+    if isinstance(candidate.source, Path):
+        return Named(candidate.name, candidate.source)
+    return f"{candidate.name}={candidate.source}"
+
+
+def _weights(candidates: tuple[Candidate, ...]) -> dict[str, object]:
+    return {each.name: each.identity for each in candidates}
+
+
+def _styles(setup: Setup) -> tuple[list[Argument], tuple[Job, ...]]:
+    """Options of analyze_features.py for pictures and styles, and the jobs that make them."""
+    if setup.small:
+        made = {style: setup.prepared[style] for style in ("people", "painted", "sketch")}
+        root = made["people"].folder(setup.out)
+        folders = [Named(style, (job.folder(setup.out) / "images").absolute()) for style, job in made.items()]
+        options: list[Argument] = ["--data.root", root, "--people", "40", "--pooling", "keypoints"]
+        return [*options, *(word for each in folders for word in ("--style", each))], tuple(made.values())
+    root = setup.root / "COCO" if (setup.root / "COCO").is_dir() else setup.root
+    names = {"photo": "val2017", "ukiyo-e": "val2017ukiyoe", "oil": "val2017oil"}
+    there = [f"{name}={folder}" for name, folder in names.items() if (root / folder).is_dir()]
+    return ["--data.root", root, *(word for each in [*there, "sketch"] for word in ("--style", each))], ()

@@ -37,6 +37,7 @@ NEEDS = {
     "training/test_evaluation_downstream.py": ("torch", "diffusers", "transformers"),
     "training/test_evaluation_features.py": ("torch", "diffusers", "sklearn", "matplotlib"),
     "training/test_evaluation_peers.py": ("onnxruntime",),
+    "training/test_evaluation_peers_onnx.py": ("onnxruntime", "torch"),
     "training/test_evaluation_run.py": ("torch", "diffusers", "faster_coco_eval"),
     "training/test_evaluation_scoring.py": ("faster_coco_eval",),
     "training/test_training_low_memory.py": ("peft",),

@@ -16,6 +16,8 @@ from sdpose_core.dependencies import require
 from sdpose_training.evaluation.comparison import format_comparison, write_comparison
 from sdpose_training.evaluation.options import parse
 from sdpose_training.evaluation.result import read_result, table
+from sdpose_training.evaluation.robustness_curves import write_robustness
+from sdpose_training.evaluation.robustness_figures import robustness_table
 from sdpose_training.evaluation.run import evaluate_all, score_given
 from sdpose_training.options import RESUMES, exit_status, start_log
 
@@ -35,9 +37,14 @@ def _evaluate(args: argparse.Namespace) -> int:
         return 0
     results = [*results, *earlier]
     print(table(results))
+    curves = [result for result in results if "robustness" in result]
+    for result in curves:
+        print(f"\n{robustness_table(result)}")
     if args.compare:
         print(f"\n{format_comparison(results)}")
         write_comparison(results, args.compare)
+        if curves:
+            write_robustness(curves, args.compare / "robustness.png")
     return 0
 
 

@@ -1,13 +1,15 @@
 """Make COCO-OOD: COCO's validation pictures in another style, with COCO's annotations.
 
     python training/make_coco_ood.py --style sketch --data.root COCO
+    python training/make_coco_ood.py --style corruption --corruptions noise,fog --severities 1,3,5 --data.root COCO
     python training/make_coco_ood.py convert latest_net_G.pth ukiyoe.safetensors --style ukiyoe
     python training/make_coco_ood.py --style ukiyoe --weights ukiyoe.safetensors --data.root COCO
     python training/make_coco_ood.py --style monet --weights monet.safetensors --style-pictures MONET --data.root COCO
 
-writes COCO/val2017oil (Monet), COCO/val2017ukiyoe or COCO/val2017filter_sketch: pictures with the same names and sizes,
-and make_coco_ood.json, which records how they were made. A picture depends only on its source, its name and the
-settings: interrupted runs resume, and shards (--shard 1/4 ... 4/4) give the same bytes as one run.
+writes COCO/val2017oil (Monet), COCO/val2017ukiyoe, COCO/val2017filter_sketch or COCO/val2017corruption/KIND/SEVERITY:
+pictures with the same names and sizes, and make_coco_ood.json, which records how they were made. A picture depends only
+on its source, its name and the settings: interrupted runs resume, and shards (--shard 1/4 ... 4/4) give the same bytes
+as one run.
 """
 
 from __future__ import annotations
@@ -20,16 +22,28 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from sdpose_core.batch.shards import Shard
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
-from sdpose_core.files import atomic_path, remove_abandoned, sha256_of
+from sdpose_core.files import remove_abandoned, sha256_of
 from sdpose_core.images import read_image
 from sdpose_training.options import RESUMES, exit_status, start_log, whole_number
+from sdpose_training.styles.corruption_folder import CORRUPTION_STYLE, CorruptedFolder, make_missing
+from sdpose_training.styles.corruption_options import add_corruptions
+from sdpose_training.styles.corruptions import corruptions
 from sdpose_training.styles.filters import FILTERS
-from sdpose_training.styles.folder import PaintedData, agree, copy_annotations, find_data, folder_name, picture_names
+from sdpose_training.styles.folder import (
+    PaintedData,
+    agree,
+    copy_annotations,
+    find_data,
+    folder_name,
+    picture_names,
+    write_picture,
+)
 
 GENERATOR_VERSION = 1  # raise when the same settings give other pictures
 PAINTED = ("ukiyoe", "monet")
@@ -56,8 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="make_coco_ood.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--style", choices=[*PAINTED, *FILTERS], required=True, help="ukiyoe (CycleGAN) and monet (StyTR2) need "
-        "weights, the others nothing")  # fmt: skip
+    add("--style", choices=[*PAINTED, *FILTERS, CORRUPTION_STYLE], required=True, help="ukiyoe (CycleGAN) and monet "
+        "(StyTR2) need weights, the others nothing")  # fmt: skip
     add("--weights", type=Path, metavar="FILE.safetensors", help="file written by 'make_coco_ood.py convert'")
     add("--style-pictures", type=Path, metavar="DIR", help="monet: paintings; each photo takes the style of one")
     add("--data.root", dest="root", type=Path, required=True, metavar="DIR")
@@ -71,6 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--max-side", type=whole_number(64, 16384), default=1024, metavar="PIXELS", help="ukiyoe and monet: larger "
         "pictures are painted at this size and enlarged, to save memory (default: 1024; COCO's are 640)")  # fmt: skip
     add("--quality", type=whole_number(1, 100), default=95, help="JPEG quality (default: 95)")
+    add("--png", action="store_true", help="corruption: lossless, with the pixels of corruption in memory")
+    add_corruptions(parser.add_argument_group("corruption"))
     add("--device", default="auto", help="ukiyoe and monet: cpu, cuda, mps (default: the best available)")
     return parser
 
@@ -89,8 +105,10 @@ def build_convert_parser() -> argparse.ArgumentParser:
 def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.style in PAINTED and options.weights is None:
         parser.error(f"--style {options.style} needs --weights FILE.safetensors: see 'make_coco_ood.py convert --help'")
-    if options.style in FILTERS and options.weights is not None:
-        parser.error(f"--style {options.style} takes no --weights: it is a filter")
+    if options.style not in PAINTED and options.weights is not None:
+        parser.error(f"--style {options.style} takes no --weights: it needs none")
+    if options.style != CORRUPTION_STYLE and options.png:
+        parser.error(f"--style {options.style} takes no --png: its pictures keep their formats")
     if (options.style == "monet") != (options.style_pictures is not None):
         parser.error("--style monet needs --style-pictures DIR (paintings); no other style takes it")
 
@@ -108,18 +126,41 @@ def _make(options: argparse.Namespace) -> int:
     source = find_data(options.root, options.images, options.annotations)
     shard = Shard.parse(options.shard) if options.shard else Shard(1, 1)
     names = picture_names(source)
-    of_shard = names[shard.number - 1 :: shard.of]
+    if options.style == CORRUPTION_STYLE:
+        return _corrupt(options, source, names, shard)
     paint, settings, made_with = _painter(options)
+    settings |= {"generator_version": GENERATOR_VERSION, "jpeg_quality": options.quality}
+    folder = _begin(options, source, settings, made_with)
+    made, failed = _paint_missing(source, names[shard.number - 1 :: shard.of], folder, paint, options.quality)
+    finished = sum((folder / name).is_file() for name in names)
+    print(f"{folder}: {finished} of {len(names)} pictures, {made} made now, {len(failed)} failed (shard {shard})")
+    return 1 if failed else 0
+
+
+def _begin(
+    options: argparse.Namespace, source: PaintedData, settings: dict[str, Any], made_with: dict[str, Any]
+) -> Path:
+    """The folder of the style, with annotations beside it and its settings in it, cleaned of interrupted work."""
     out = options.out or options.root
     folder = out / folder_name(source.images, options.style)
-    settings |= {"generator_version": GENERATOR_VERSION, "style": options.style, "pictures": source.images}
-    settings |= {"jpeg_quality": options.quality}
+    settings |= {"style": options.style, "pictures": source.images}
     notes = {"opencv": cv2.__version__, **made_with, "annotations_sha256": copy_annotations(source, out)}
     agree(folder, settings, notes)
     remove_abandoned(folder)
-    made, failed = _paint_missing(source, of_shard, folder, paint, options.quality)
-    finished = sum((folder / name).is_file() for name in names)
-    print(f"{folder}: {finished} of {len(names)} pictures, {made} made now, {len(failed)} failed (shard {shard})")
+    return folder
+
+
+def _corrupt(options: argparse.Namespace, source: PaintedData, names: Sequence[str], shard: Shard) -> int:
+    """Make KIND/SEVERITY/NAME for every kind and severity; the exit status."""
+    out = options.out or options.root
+    quality = None if options.png else options.quality
+    folder = CorruptedFolder(out / folder_name(source.images, options.style), options.corruption_seed, quality)
+    _begin(options, source, folder.settings(), {"numpy": np.__version__})
+    chosen = corruptions(options.corruptions, options.severities)
+    made, failed = make_missing(source, names[shard.number - 1 :: shard.of], folder, chosen)
+    finished = sum(folder.file(corruption, name).is_file() for name in names for corruption in chosen)
+    count = f"{finished:,} of {len(names) * len(chosen):,} pictures"
+    print(f"{folder.path}: {count}, {made:,} made now, {len(failed)} sources failed (shard {shard})")
     return 1 if failed else 0
 
 
@@ -174,14 +215,6 @@ def _paint_missing(
                 failed.append(name)
             bar.update()
     return len(missing) - len(failed), failed
-
-
-def write_picture(path: Path, rgb, quality: int) -> None:
-    """Write RGB uint8 (H, W, 3) as JPEG or PNG, by the suffix, atomically."""
-    values = [cv2.IMWRITE_PNG_COMPRESSION, 6] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
-    _, code = cv2.imencode(path.suffix.lower(), rgb[..., ::-1], values)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(code.tobytes())
 
 
 if __name__ == "__main__":

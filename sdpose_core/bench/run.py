@@ -84,7 +84,9 @@ class Settings:
     def config(self) -> SDPoseConfig:
         """The model's configuration: of the weights file, full size, or tiny."""
         if self.weights:
-            return inspect_checkpoint(self.weights)[0]
+            stored, _ = inspect_checkpoint(self.weights)
+            stored.need_features("the benchmark")
+            return stored
         config = CONFIGS[self.model]
         if not self.tiny:
             return config

@@ -117,6 +117,8 @@ def save_checkpoint(
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
+    if layout == "comfy":
+        config.need_features("layout comfy")
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
     _check(shapes, config, _has_rgb_branch(shapes), source)
     _check_types(state, source)
@@ -254,16 +256,19 @@ def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: 
 
     from ..model.network import SDPose
 
+    if with_rgb_branch and config.reads_attention:
+        raise CheckpointError(f"{source} has an RGB branch, which no model of read_out {config.read_out!r} has")
     with torch.device("meta"):
         model = SDPose(config, with_rgb_branch=with_rgb_branch)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    expected.pop(keys.TEXT)  # optional, of any length
-    if keys.TEXT in shapes:
+    has_text = expected.pop(keys.TEXT, None) is not None  # optional, of any length
+    if has_text and keys.TEXT in shapes:
         shape = shapes[keys.TEXT]
         tokens = shape[1] if len(shape) == 3 and 1 <= shape[1] <= MAX_TOKENS else 1
         expected[keys.TEXT] = (1, tokens, config.unet.cross_attention_dim)
     if problems := shape_problems(expected, shapes):
         levels = ", ".join(config.feature_levels)
+        levels = f"the cross-attention of {levels}" if config.reads_attention else levels
         raise CheckpointError(
             f"{source} does not hold an SDPose of {config.num_keypoints} keypoints at {levels}: {problems}"
         )

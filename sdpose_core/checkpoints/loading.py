@@ -80,7 +80,7 @@ def load_sdpose(
     )
     model = from_state(config, state, str(path)).eval().requires_grad_(False)
     del state  # else a cast would hold the weights twice
-    if fold:
+    if fold and not config.reads_attention:  # which has no constant text
         fold_constants(model, torch.float32)  # before the cast: rounded once
     _cast(model, chosen, chosen_of_vae)
     model = optimize_for_cpu(model.to(device=device))
@@ -92,7 +92,8 @@ def load_sdpose(
 def _cast(model: SDPose, dtype: torch.dtype, vae_dtype: torch.dtype) -> None:
     for part, part_dtype in ((model.vae, vae_dtype), (model.unet, dtype), (model.head, dtype)):
         nn.Module.to(part, dtype=part_dtype)  # diffusers' version would warn about mixed dtypes
-    model.empty_prompt_embedding = model.empty_prompt_embedding.to(dtype)
+    if model.empty_prompt_embedding is not None:
+        model.empty_prompt_embedding = model.empty_prompt_embedding.to(dtype)
 
 
 def input_size_change(config: SDPoseConfig, info: CheckpointInfo) -> str | None:
@@ -104,7 +105,7 @@ def input_size_change(config: SDPoseConfig, info: CheckpointInfo) -> str | None:
 def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPose:
     """A model of exactly these tensors, not copied; with the RGB branch if they have it. Raises `CheckpointError`."""
     state = dict(state)
-    if "empty_prompt_embedding" not in state:
+    if not config.reads_attention and "empty_prompt_embedding" not in state:
         if config.unet.cross_attention_dim != EMPTY_PROMPT_WIDTH:
             raise CheckpointError(
                 f"{source} has no embedding of the empty prompt, and its text width is "

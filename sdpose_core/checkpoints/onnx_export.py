@@ -68,6 +68,7 @@ def export_onnx(
     config, state, info = read_checkpoint(
         source, keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size
     )
+    config.need_features("exporting ONNX")
     model = from_state(config, state, str(source)).eval().requires_grad_(False)
     count = len(state)
     del state  # else a cast would hold the weights twice

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, restated
-from ..model.config import FEATURE_LEVELS, STRIDE_OF_LEVEL, UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
+from ..model.config import (
+    CROSS_ATTENTION,
+    FEATURE_LEVELS,
+    STRIDE_OF_LEVEL,
+    UP_BLOCK_OF_LEVEL,
+    SDPoseConfig,
+    UNetConfig,
+    VAEConfig,
+)
 from ..skeletons import KEYPOINT_SETS
 from ..skeletons import keypoint_set as find_keypoint_set
 from ..tensor_files import Shapes, some
@@ -20,10 +28,10 @@ from ..version import __version__
 from . import names as keys
 
 FORMAT = "sdpose-annotator"
-FORMAT_VERSION = 2
-"""2 is written only for a custom keypoint set with names, which version 1 did not have."""
+FORMAT_VERSION = 3
+"""3 is written only for another read-out than SDPose's, 2 for a custom keypoint set with names, else 1."""
 OF_KEYPOINTS = ("flip_pairs", "keypoint_names", "links", "sigmas")
-SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", *OF_KEYPOINTS)
+SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", "read_out", *OF_KEYPOINTS)
 """Stored settings, besides the sizes of U-Net and VAE."""
 
 HEAD_DIM = 64
@@ -52,12 +60,13 @@ def metadata_of(config: SDPoseConfig) -> dict[str, str]:
     """The inverse of `settings_of_metadata`: safetensors metadata is text."""
     return {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION if config.keypoint_names else 1),
+        "format_version": str(3 if config.reads_attention else 2 if config.keypoint_names else 1),
         "library_version": __version__,
         "keypoint_set": config.keypoint_set,
         "feature_levels": ",".join(config.feature_levels),
         "input_size": "x".join(map(str, config.input_size)),
         "heatmap_sigma": str(config.heatmap_sigma),
+        **({"read_out": config.read_out} if config.reads_attention else {}),
         "config": json.dumps(config.to_dict(), sort_keys=True),
     }
 
@@ -86,6 +95,9 @@ def config_of(
         raise CheckpointError(
             f"{path} has no heatmap head (missing 'head.final_layer.weight'): choose an SDPose checkpoint"
         )
+    if "head.keypoint_embeddings" in shapes and settings.get("read_out") != CROSS_ATTENTION:
+        advice = "use the file that training wrote"
+        raise CheckpointError(f"{path}: its head reads cross-attention maps, but has no configuration: {advice}")
     unet = unet or _unet_from_shapes(shapes, path)
     vae = vae or _vae_from_shapes(shapes, path)
     count, width = shapes["head.final_layer.weight"][:2]
@@ -131,6 +143,8 @@ def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path)
 def unet_config(stored: Mapping[str, Any]) -> UNetConfig:
     """The sizes in unet/config.json."""
     known = _stored_fields(UNetConfig, stored)
+    if "_class_name" in stored:  # diffusers' own file, which leaves out its defaults, as Stable Diffusion 1.5's does
+        known.setdefault("use_linear_projection", False)
     if isinstance(heads := known.get("attention_head_dim"), int):
         known["attention_head_dim"] = (heads,) * 4
     return UNetConfig(**known)

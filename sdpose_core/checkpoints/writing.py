@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "torch.Tensor"]
 
 
+_CLASS_EMBEDDING = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 4}
+
 EXPORTED = FolderKind(
     "an exported checkpoint",
     (
@@ -156,8 +158,7 @@ def _folder_configs(config: SDPoseConfig, metadata: Mapping[str, str]) -> dict[s
         "unet/config.json": {
             "_class_name": "UNet2DConditionModel",
             **unet,
-            "class_embed_type": "projection",
-            "projection_class_embeddings_input_dim": 4,
+            **({} if config.reads_attention else _CLASS_EMBEDDING),
             "sample_size": config.latent_size[0],
         },
         "vae/config.json": {

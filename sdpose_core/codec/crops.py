@@ -128,8 +128,8 @@ def masked(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return image if mask is None else np.where(np.asarray(mask, bool)[..., None], image, np.uint8(0))
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
-    """Affine warp of (H, W, C), bilinear, black outside; `matrix` (2, 3) maps picture to output pixels.
+def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int], *, cubic: bool = False) -> np.ndarray:
+    """Affine warp of (H, W, C), bilinear or bicubic, black outside; `matrix` (2, 3) maps picture to output pixels.
 
     Pictures too long for OpenCV (webtoons, panoramas) are cut first. Raises `InputError` if the part is still too long.
     """
@@ -142,7 +142,8 @@ def warp(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) ->
         raise InputError(
             f"a person of {w} x {h} pixels: at most {_OPENCV_SIDE:,} can be cropped; make the picture smaller"
         )
-    return cv2.warpAffine(image, matrix, output_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    flags = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    return cv2.warpAffine(image, matrix, output_size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
 def _needed_part(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -103,7 +103,7 @@ def _load_checkpoint(path: Path, options: EstimatorOptions, search: Sequence[str
         model.compile_backbone()
     return PoseEstimator(
         model,
-        name=f"SDPose {model.config.keypoint_set}",
+        name=f"SDPose {model.config.keypoint_set}" + ", cross-attention" * model.config.reads_attention,
         weights=identify(path),
         batch_size=options.batch_size,
         flip_test=options.flip_test,

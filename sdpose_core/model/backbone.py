@@ -111,6 +111,9 @@ def _resnet_in_strips(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
     return conv_in_strips(resnet.conv2, hidden, _SAME, before=group_norm_silu(resnet.norm2, hidden), add_to=sample)
 
 
+_CLASS_EMBEDDING = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 4}
+
+
 class PoseUNet(UNet2DConditionModel):
     """SD2's U-Net with the projection class embedding, run only as far as needed.
 
@@ -120,10 +123,13 @@ class PoseUNet(UNet2DConditionModel):
         config: sizes.
         levels: the feature levels that will be used; up-blocks after the last of them are not built.
         with_rgb_branch: build every up-block and the output convolution, for the RGB task.
+        with_class_embedding: False for Stable Diffusion's U-Net, which has none: there is one task, then.
     """
 
-    def __init__(self, config: UNetConfig, levels: Sequence[str], with_rgb_branch: bool) -> None:
-        super().__init__(**asdict(config), class_embed_type="projection", projection_class_embeddings_input_dim=4)
+    def __init__(
+        self, config: UNetConfig, levels: Sequence[str], with_rgb_branch: bool, with_class_embedding: bool = True
+    ) -> None:
+        super().__init__(**asdict(config), **(_CLASS_EMBEDDING if with_class_embedding else {}))
         self.levels = tuple(levels)
         if not with_rgb_branch:
             del self.up_blocks[_last_block(levels) + 1 :]
@@ -139,7 +145,8 @@ class PoseUNet(UNet2DConditionModel):
 
     def embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
         """Time plus class embedding (N, D) of N samples with the given tasks; cached while the weights are frozen."""
-        weights = [*self.time_embedding.parameters(), *self.class_embedding.parameters()]
+        parts = (self.time_embedding, self.class_embedding)
+        weights = [weight for part in parts if part is not None for weight in part.parameters()]
         if any(weight.requires_grad for weight in weights):
             self.forget_embeddings()
             return self._compute_embedding(timestep, tasks)
@@ -156,6 +163,8 @@ class PoseUNet(UNet2DConditionModel):
     def _compute_embedding(self, timestep: int, tasks: Sequence[str]) -> torch.Tensor:
         weight = self.time_embedding.linear_1.weight
         times = self.time_proj(torch.full((len(tasks),), timestep, device=weight.device)).to(weight.dtype)
+        if self.class_embedding is None:
+            return self.time_embedding(times)
         return self.time_embedding(times) + self.class_embedding(class_embedding_input(tasks).to(weight))
 
     def forward(

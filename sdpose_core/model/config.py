@@ -15,6 +15,10 @@ FEATURE_LEVELS = ("F1", "F2", "F3", "F4")
 
 UP_BLOCK_OF_LEVEL = {"F1": 3, "F2": 2, "F3": 1, "F4": 0}
 
+FEATURES, CROSS_ATTENTION = "features", "cross_attention"
+READ_OUTS = (FEATURES, CROSS_ATTENTION)
+"""What heatmaps are read from: features of the U-Net (SDPose), or its attention to learned tokens (GenLoc)."""
+
 STRIDE_OF_LEVEL = {"F1": 1, "F2": 1, "F3": 2, "F4": 4}
 """Latent pixels per feature pixel, after the up-block's upsampler."""
 
@@ -143,6 +147,7 @@ class SDPoseConfig:
         keypoint_set: name in `skeletons.KEYPOINT_SETS`, or a custom name.
         num_keypoints: K.
         feature_levels: one level, or several that are fused.
+        read_out: one of `READ_OUTS`; "cross_attention" reads the maps of these levels, see `attention_maps.py`.
         input_size: (w, h) of the crop in pixels, multiples of 64; the heatmap is a quarter of it.
         heatmap_sigma: of the training target, in heatmap pixels.
         timestep: fixed (the paper's t = 1000 of 1..1000 is 999 of 0..999).
@@ -162,6 +167,7 @@ class SDPoseConfig:
     keypoint_names: tuple[str, ...] = ()
     links: tuple[tuple[int, int], ...] = ()
     sigmas: tuple[float, ...] = ()
+    read_out: str = FEATURES
     unet: UNetConfig = field(default_factory=UNetConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
 
@@ -171,6 +177,7 @@ class SDPoseConfig:
         fits = isinstance(levels, tuple) and levels and all(level in FEATURE_LEVELS for level in levels)
         if not fits or len(set(levels)) != len(levels):
             raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {levels!r:.60}")
+        self._check_read_out()
         sides = self.input_size if isinstance(self.input_size, tuple) else ()
         if len(sides) != 2 or any(type(v) is not int or not 64 <= v <= MAX_INPUT_SIDE or v % 64 for v in sides):
             expected = f"(width, height) as multiples of 64, up to {MAX_INPUT_SIDE}"
@@ -201,6 +208,28 @@ class SDPoseConfig:
         if (self.keypoint_names or self.links or self.sigmas) and known is None and len(self.skeleton) != count:
             named = counted(len(self.skeleton), "point")
             raise InputError(f"keypoint set {name!r}: it names {named}, the model has {count}")
+
+    def _check_read_out(self) -> None:
+        if self.read_out not in READ_OUTS:
+            raise InputError(f"read_out: expected {' or '.join(READ_OUTS)}, found {self.read_out!r:.60}")
+        if not self.reads_attention or not isinstance(self.unet, UNetConfig):
+            return
+        kinds = self.unet.up_block_types
+        attending = [level for level in FEATURE_LEVELS if kinds[UP_BLOCK_OF_LEVEL[level]].startswith("CrossAttn")]
+        if blind := [level for level in self.feature_levels if level not in attending]:
+            found = f"this U-Net has no cross-attention at {', '.join(blind)}"
+            known = f"choose from {', '.join(attending)}" if attending else "choose another U-Net"
+            raise InputError(f'feature levels for read_out "cross_attention": {found}; {known}')
+
+    @property
+    def reads_attention(self) -> bool:
+        """Whether heatmaps are read from cross-attention maps."""
+        return self.read_out == CROSS_ATTENTION
+
+    def need_features(self, what: str) -> None:
+        """Raise `InputError` if heatmaps are read from attention maps: `what` is only for models that read features."""
+        if self.reads_attention:
+            raise InputError(f'{what}: not for a model with read_out "cross_attention": choose one that reads features')
 
     @property
     def skeleton(self) -> KeypointSet:
@@ -249,9 +278,9 @@ class SDPoseConfig:
         return tuple(partner.get(i, i) for i in range(self.num_keypoints))
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values for JSON or TOML; without what is not known of the keypoints."""
+        """Nested plain values for JSON or TOML; without what is not known of the keypoints, and the usual read-out."""
         values = asdict(self)
-        unknown = {"flip_pairs": None, "keypoint_names": (), "links": (), "sigmas": ()}
+        unknown = {"flip_pairs": None, "keypoint_names": (), "links": (), "sigmas": (), "read_out": FEATURES}
         return {name: value for name, value in values.items() if name not in unknown or value != unknown[name]}
 
     @classmethod

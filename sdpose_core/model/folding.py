@@ -37,8 +37,10 @@ def fold_constants(model: SDPose, dtype: torch.dtype | None = None) -> SDPose:
         dtype: of the new tensors; None: as those they replace. Use float32 for a model that is cast afterwards.
 
     Raises:
-        InputError: the model is trainable, or has its RGB branch, which needs another class label.
+        InputError: the model reads cross-attention maps, is trainable, or has its RGB branch, which needs another
+            class label.
     """
+    model.config.need_features("folding constants")
     if model.unet.is_folded:
         return model
     if model.with_rgb_branch or any(weight.requires_grad for weight in model.parameters()):
@@ -66,10 +68,11 @@ def _fold_embedding(model: SDPose, dtype: torch.dtype | None) -> None:
 
 
 def _fold_text(model: SDPose, dtype: torch.dtype | None) -> None:
+    text = model.text(1)[0]
     for block in list(model.unet.modules()):
         attention = getattr(block, "attn2", None)
         if isinstance(attention, Attention):
-            block.attn2 = ConstantCrossAttention(attention, model.empty_prompt_embedding[0], dtype)
+            block.attn2 = ConstantCrossAttention(attention, text, dtype)
 
 
 class ConstantCrossAttention(nn.Module):

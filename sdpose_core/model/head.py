@@ -58,7 +58,7 @@ class HeatmapHead(nn.Module):
 
     def in_whole_layers(self, feature: torch.Tensor) -> torch.Tensor:
         """`forward` without the channel groups that it uses on a CPU."""
-        return self._last(self.conv_layers(self.deconv_layers(feature)))
+        return last_layer(self.final_layer, self.conv_layers(self.deconv_layers(feature)))
 
     def _plain_layers(self) -> tuple[nn.ConvTranspose2d, nn.Conv2d, nn.Conv2d] | None:
         """The weighted layers of a head with one deconvolution; None if a host has replaced their classes."""
@@ -68,13 +68,14 @@ class HeatmapHead(nn.Module):
         usable = len(self.deconv_layers) == 3 and type(last) is nn.Conv2d
         return (deconvolution, convolution, last) if usable else None
 
-    def _last(self, feature: torch.Tensor) -> torch.Tensor:
-        """The last layer; half-precision weights run in float32, as their rounding would move a map's maximum."""
-        layer = self.final_layer
-        is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
-        if type(layer) is nn.Conv2d and is_half:  # other classes cast their weights themselves
-            return F.conv2d(feature.float(), layer.weight.float(), bias_of(layer).float())
+
+def last_layer(layer: nn.Conv2d, feature: torch.Tensor) -> torch.Tensor:
+    """The last layer of a head; half-precision weights run in float32, as their rounding would move a map's maximum."""
+    is_half = layer.weight.dtype in (torch.float16, torch.bfloat16)
+    if type(layer) is not nn.Conv2d or not is_half:  # other classes cast their weights themselves
         return layer(feature)
+    weight, bias = layer.weight.float(), bias_of(layer).float()
+    return F.conv2d(feature.float(), weight, bias, padding=layer.padding, groups=layer.groups)
 
 
 def _by_groups(

@@ -18,6 +18,7 @@ from torch import nn
 
 from ..codec.heatmaps import flip_back
 from ..errors import InputError
+from .attention_maps import AttentionReadOut, AttentionUNet
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
 from .config import SDPoseConfig
 from .cpu_memory import return_freed_memory
@@ -40,6 +41,8 @@ class SDPose(nn.Module):
     """The network of SDPose (arXiv 2509.24980) with random weights; `load_sdpose` returns a trained one.
 
     State dict: `vae.*`, `unet.*` (both with diffusers' names), `head.*` and `empty_prompt_embedding`.
+    With `config.read_out` "cross_attention", it is another network: see `attention_maps.py`. It has no RGB branch, and
+    its head has the learned condition in place of `empty_prompt_embedding`.
 
     Args:
         config: what to build.
@@ -50,7 +53,7 @@ class SDPose(nn.Module):
         empty_prompt_embedding: (1, T, cross_attention_dim), the text encoder's output for "".
     """
 
-    empty_prompt_embedding: torch.Tensor
+    empty_prompt_embedding: torch.Tensor | None
 
     def __init__(self, config: SDPoseConfig, *, with_rgb_branch: bool = False) -> None:
         super().__init__()
@@ -60,11 +63,22 @@ class SDPose(nn.Module):
         self.records_graphs = False
         self.approximations: dict[str, Any] = {}
         self.vae = VAEEncoder(config.vae)
+        self.unet: PoseUNet
+        self.head: HeatmapHead | AttentionReadOut
+        if config.reads_attention:
+            if with_rgb_branch:
+                raise InputError('read_out "cross_attention" has no class label, so no RGB task: turn it off')
+            self.unet = AttentionUNet(config.unet, config.feature_levels, config.num_keypoints)
+            self.head = AttentionReadOut(config)
+            self.register_buffer("empty_prompt_embedding", None)
+            if config.unet.cross_attention_dim == EMPTY_PROMPT_WIDTH and not self.head.keypoint_embeddings.is_meta:
+                self.head.start_from(empty_prompt_embedding())
+            return
         self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch)
         self.head = HeatmapHead(config)
-        self.register_buffer("empty_prompt_embedding", torch.randn(1, 2, config.unet.cross_attention_dim))
-        if config.unet.cross_attention_dim == EMPTY_PROMPT_WIDTH and not self.empty_prompt_embedding.is_meta:
-            self.empty_prompt_embedding = empty_prompt_embedding()
+        text = torch.randn(1, 2, config.unet.cross_attention_dim)
+        known = config.unet.cross_attention_dim == EMPTY_PROMPT_WIDTH and not text.is_meta
+        self.register_buffer("empty_prompt_embedding", empty_prompt_embedding() if known else text)
 
     @property
     def device(self) -> torch.device:
@@ -111,8 +125,14 @@ class SDPose(nn.Module):
     def _vae_at_once(images: torch.Tensor) -> int:
         return max(len(images), 1) if images.device.type == "cpu" else VAE_AT_ONCE
 
+    def text(self, count: int) -> torch.Tensor:
+        """(count, T, cross_attention_dim): what the U-Net gets in place of a text, for so many samples."""
+        condition = self.head.text() if isinstance(self.head, AttentionReadOut) else self.empty_prompt_embedding
+        assert condition is not None
+        return condition.repeat(count, 1, 1)
+
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images as in `latents` -> (N, C, h, w): the configured level, or several fused."""
+        """Images as in `latents` -> (N, C, h, w): the configured level, or several fused (or attention maps)."""
         return self.features_of(self.latents(images))
 
     def features_of(self, latents: torch.Tensor) -> torch.Tensor:
@@ -166,6 +186,7 @@ class SDPose(nn.Module):
             mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, one per batch size: faster for small
                 batches on fast cards.
         """
+        self.config.need_features("compilation")
         self.records_graphs = mode is not None
         self.vae.in_strips = False
         for part in (self.vae, self.unet):
@@ -185,5 +206,4 @@ class SDPose(nn.Module):
         count = len(latents)
         embedding = self.unet.embedding(self.config.timestep, [task for task in wanted for _ in range(count)])
         batch = torch.cat([latents.to(self.dtype)] * len(wanted))
-        text = self.empty_prompt_embedding.repeat(len(batch), 1, 1)
-        return self.unet(batch, embedding, text, num_pose=count if POSE in wanted else 0)
+        return self.unet(batch, embedding, self.text(len(batch)), num_pose=count if POSE in wanted else 0)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
 
+from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last
 
@@ -44,7 +45,7 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = OneDNNLinear
-            elif isinstance(module, Attention) and not is_intel():
+            elif isinstance(module, Attention) and not is_intel() and not isinstance(module.processor, MapAttention):
                 set_processor(module, OneDNNAttention())
     return model
 

@@ -24,16 +24,23 @@ def field(number: int, content: bytes | str | int) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 
+FLOAT32, INT64 = 1, 7
+WHOLE = "int64:"
+"""Before the name of an input or output of whole numbers."""
+
+
 def port(name: str, shape: Sequence[int | str]) -> bytes:
-    """A float32 input or output; a length given as a name is variable."""
+    """A float32 input or output, or an int64 one; a length given as a name is variable."""
     lengths = b"".join(field(1, field(2 if isinstance(n, str) else 1, n)) for n in shape)
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, lengths)))
+    kind = INT64 if name.startswith(WHOLE) else FLOAT32
+    return field(1, name.removeprefix(WHOLE)) + field(2, field(1, field(1, kind) + field(2, lengths)))
 
 
 def constant(name: str, values: np.ndarray) -> bytes:
-    """A float32 tensor in the file."""
-    array = np.ascontiguousarray(values, np.float32)
-    return b"".join(field(1, n) for n in array.shape) + field(2, 1) + field(8, name) + field(9, array.tobytes())
+    """A float32 tensor in the file, or an int64 one for whole numbers."""
+    kind = INT64 if values.dtype.kind in "iu" else FLOAT32
+    array = np.asarray(values, np.int64 if kind == INT64 else np.float32, order="C")
+    return b"".join(field(1, n) for n in array.shape) + field(2, kind) + field(8, name) + field(9, array.tobytes())
 
 
 def node(operator: str, inputs: Sequence[str], output: str, **attributes: int | Sequence[int]) -> bytes:

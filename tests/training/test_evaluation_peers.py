@@ -20,7 +20,8 @@ from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.peers import loading as peers
 from sdpose_training.peers import sapiens as peer_sapiens
 from sdpose_training.peers.loading import load_peer
-from sdpose_training.peers.simcc import SimccCrop, decode_simcc
+from sdpose_training.peers.plain_crop import PlainCrop
+from sdpose_training.peers.simcc import decode_simcc
 
 COCO = SHARED / "data" / "coco_samples"
 SIZE = (48, 64)
@@ -40,7 +41,7 @@ def picture_of_dots(size: tuple[int, int], dots: list[tuple[float, float]], radi
 
 def bin_in_picture(box: np.ndarray, size: tuple[int, int] = SIZE) -> float:
     """The width of a SimCC bin of a box's crop, in picture pixels."""
-    return float(SimccCrop.of_box(box, size).scale[0]) / size[0] / 2
+    return float(PlainCrop.of_box(box, size).scale[0]) / size[0] / 2
 
 
 # ------------------------------------------------------------------------------------------- the preview, the table
@@ -81,7 +82,7 @@ def test_what_is_no_peer(spec: str, message: str) -> None:
 
 
 def test_simcc_crop_and_its_inverse() -> None:
-    crop = SimccCrop.of_box(np.array([10, 20, 130, 60]), SIZE)  # wide: grown upwards
+    crop = PlainCrop.of_box(np.array([10, 20, 130, 60]), SIZE)  # wide: grown upwards
     np.testing.assert_allclose(crop.scale, [150, 200])
     points = np.array([[10.0, 20.0], [70.0, 40.0], [131.5, -3.25]])
     at_input = points @ crop.matrix[:, :2].T + crop.matrix[:, 2]

@@ -198,7 +198,7 @@ def test_lists_are_checked(text: str, message: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["body", "synthetic"])
 def test_the_paper_s_arms(name: str) -> None:
-    arms = [arm for arm in read_list(RECIPES / f"ablations_{name}.toml").arms if arm.paper]
+    arms = [arm for arm in read_list(RECIPES / f"ablations_{name}.toml").arms if "Monet" in arm.paper]  # table 2
     assert {arm.name: tuple(arm.paper[b][0] for b in ("COCO", "HumanArt", "Monet")) for arm in arms} == PAPER_BODY
     by_name = {arm.name: arm.recipe for arm in arms}
     assert not by_name["no_rgb"].rgb_reconstruction and by_name["scratch"].model.random_unet

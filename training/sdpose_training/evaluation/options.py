@@ -12,8 +12,10 @@ from sdpose_core.errors import InputError
 from sdpose_training.evaluation.coco_figures import SCORERS
 from sdpose_training.evaluation.predictors import BY_MEMORY
 from sdpose_training.evaluation.protocols import BENCHMARKS
+from sdpose_training.evaluation.robustness import SOURCES
 from sdpose_training.evaluation.scoring import NMS_MODES, SCORE_MODES
 from sdpose_training.options import add_device, size, whole_number
+from sdpose_training.styles.corruption_options import add_corruptions
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_inputs(parser)
     _add_model(parser)
+    _add_corruption(parser)
     _add_outputs(parser)
     return parser
 
@@ -134,6 +137,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--nms", choices=NMS_MODES, help="oks (at .9), soft, or none (default: oks; none for COCO results)")
     add("--score-mode", choices=SCORE_MODES, help="of a person (default: bbox_keypoint; bbox for COCO results)")
     add("--scorer", choices=SCORERS, default=SCORERS[0], help="the second is slower, with the same figures")
+
+
+def _add_corruption(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("benchmark coco-ood-corruption")
+    add_corruptions(group)
+    where = (
+        "the folder that make_coco_ood.py made beside the clean pictures, or memory (default: the folder if it exists)"
+    )
+    group.add_argument("--corrupted-pictures", choices=SOURCES, default=SOURCES[0], help=where)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -33,7 +33,6 @@ from sdpose_core.resumable import (
 )
 from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.version import __version__
-from sdpose_training.data.pictures import read_picture
 from sdpose_training.evaluation.predictions import Predictions, box_scales
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory
 from sdpose_training.evaluation.protocols import Task
@@ -46,9 +45,9 @@ BATCHES_PER_CHUNK = 8
 MAX_CHUNK = 128
 """Boxes per chunk: all pictures of a chunk are in memory at once."""
 
-_SETTINGS = "settings.json"
+SETTINGS = "settings.json"
 
-PARTS = FolderKind("unfinished predictions", (_SETTINGS, "part_*.npz"), markers=(_SETTINGS,))
+PARTS = FolderKind("unfinished predictions", (SETTINGS, "part_*.npz"), markers=(SETTINGS,))
 _LONG = timedelta(days=30)
 
 
@@ -118,7 +117,7 @@ def predict(
         if restart:
             PARTS.remove(folder)
     processes.wait()
-    settings = _agree(predictor, task, folder, processes)
+    settings = agree(predictor, task, folder, processes)
     run = settings_hash(settings)
     chunks = _chunks(len(task.boxes_xyxy), settings["chunk"], folder)
     missing = [chunk for chunk in chunks if not _is_finished(chunk, run, warn=processes.first)]
@@ -130,9 +129,13 @@ def predict(
     return _collected(task, chunks, settings) if processes.first else None
 
 
-def _agree(predictor: Estimator, task: Task, folder: Path, processes: Processes) -> dict[str, Any]:
-    """The settings of the run, the same in all processes; the first process writes them if the folder has none."""
-    file = folder / _SETTINGS
+def agree(predictor: Estimator, task: Task, folder: Path, processes: Processes) -> dict[str, Any]:
+    """The settings of the run, the same in all processes; the first process writes them if the folder has none.
+
+    The batch size of the predictor becomes the agreed one, if it is to be chosen by memory. Raises `InputError` if the
+    folder has predictions with other settings.
+    """
+    file = folder / SETTINGS
     by_memory = isinstance(predictor, PoseEstimator) and predictor.batch_size == BY_MEMORY
     if processes.first and not file.exists():
         if by_memory:
@@ -157,6 +160,7 @@ def run_settings(predictor: Estimator, task: Task) -> dict[str, Any]:
         "annotations": digest["annotations"], "boxes": digest["boxes"], "box_count": len(task.boxes_xyxy),
         "images": str(task.images.resolve()), "batch": batch,
         "chunk": batch * max(1, min(BATCHES_PER_CHUNK, MAX_CHUNK // batch)), "library_version": __version__,
+        **task.origin(),
     }  # fmt: skip
 
 
@@ -194,7 +198,7 @@ def _predict_chunk(predictor: Estimator, task: Task, chunk: Chunk) -> dict[str, 
     of_picture: dict[Any, list[int]] = {}
     for i in range(chunk.first, chunk.end):
         of_picture.setdefault(task.image_ids[i], []).append(i)
-    images = [read_picture(task.files[picture], task.sizes.get(picture)) for picture in of_picture]
+    images = [task.picture(picture) for picture in of_picture]
     boxes = [task.boxes_xyxy[members] for members in of_picture.values()]
     answers = predictor.estimate(images, boxes)
     indices = [ids[i] for ids, poses in zip(of_picture.values(), answers, strict=True) for i in poses.box_index]

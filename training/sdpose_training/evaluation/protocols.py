@@ -20,6 +20,7 @@ from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, Ke
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.data.keypoint_sets import find_keypoint_set
+from sdpose_training.data.pictures import read_picture
 from sdpose_training.data.truth import read_truth
 from sdpose_training.evaluation.paper_tables import PaperRow, ablation_row, sdpose_row
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
@@ -27,6 +28,9 @@ from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 log = logging.getLogger(__name__)
 
 BODY, WHOLEBODY = COCO_17.name, COCO_WHOLEBODY_133.name
+
+CORRUPTION = "coco-ood-corruption"
+"""The benchmark that evaluates many times, see `robustness`; its pictures are the clean ones."""
 
 _BODY_FILE = "annotations/person_keypoints_val2017.json"
 _WHOLEBODY_FILE = "annotations/coco_wholebody_val_v1.0.json"
@@ -95,6 +99,10 @@ _ALL = (
     ),
     _coco_ood("coco-ood-monet", "val2017oil", "COCO-OOD Monet"),
     _coco_ood("coco-ood-ukiyoe", "val2017ukiyoe", "COCO-OOD Ukiyo-e"),
+    Benchmark(
+        CORRUPTION, "COCO", "val2017", {BODY: _BODY_FILE, WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
+        (_GET_COCO, _GET_WHOLEBODY, _GET_BOXES),
+    ),
     Benchmark("custom", "", "images", {"": "annotations/val.json"}),
 )  # fmt: skip
 
@@ -147,6 +155,14 @@ class Task:
         """SHA-256 of the annotations and of the file of boxes (None: ground-truth boxes)."""
         boxes = sha256_of(self.boxes) if self.boxes else None
         return {"annotations": sha256_of(self.annotations), "boxes": boxes}
+
+    def picture(self, image_id: Any) -> np.ndarray:
+        """RGB uint8 (H, W, 3); `InputError` if it cannot be read, or has another size than annotated."""
+        return read_picture(self.files[image_id], self.sizes.get(image_id))
+
+    def origin(self) -> dict[str, Any]:
+        """How the pictures were made from the files, as settings of a run; {} if they are the files."""
+        return {}
 
 
 def find_benchmark(name: str) -> Benchmark:

@@ -14,17 +14,20 @@ from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.estimation.sdpose import PoseEstimator
 from sdpose_core.files import sha256_of
+from sdpose_core.folders import FolderKind
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_training.data.annotations import read_annotations
 from sdpose_training.data.keypoint_sets import find_keypoint_set
-from sdpose_training.evaluation.oks_report import match_people, mean_oks, write_oks
+from sdpose_training.evaluation.oks_report import Match, match_people, mean_oks, write_oks
 from sdpose_training.evaluation.options import OutputNames, Outputs
 from sdpose_training.evaluation.prediction_run import PARTS, Processes, predict
 from sdpose_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor
 from sdpose_training.evaluation.protocols import (
+    CORRUPTION,
     Benchmark,
     Places,
+    Task,
     check_pictures,
     find_benchmark,
     load_task,
@@ -32,7 +35,8 @@ from sdpose_training.evaluation.protocols import (
     scored_set,
 )
 from sdpose_training.evaluation.result import result_of, write_result
-from sdpose_training.evaluation.scoring import score
+from sdpose_training.evaluation.robustness import UNFINISHED, check_options, evaluate_corruptions
+from sdpose_training.evaluation.scoring import Scored, score
 from sdpose_training.evaluation.worst_gallery import write_gallery
 from sdpose_training.peers.loading import load_peer
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
@@ -61,26 +65,29 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
         from sdpose_core.model.devices import pick_device
 
         pick_device(args.device)  # checks the name, for peers too
+    check_options(args)
     processes = Processes(None if args.device == "auto" else args.device)
     names = OutputNames(args)
     results: list[dict[str, Any]] = []
-    unfinished: list[Path] = []
+    unfinished: list[tuple[FolderKind, Path]] = []
     try:
         for load in _loaders(args, processes.device):
             predictor = load()
             for benchmark in map(find_benchmark, args.benchmark):
                 outputs = names.next(benchmark.name, predictor.name)
-                unfinished.append(outputs.unfinished)
+                many = benchmark.name == CORRUPTION
+                unfinished.append((UNFINISHED if many else PARTS, outputs.unfinished))
                 if isinstance(predictor, PoseEstimator):
                     predictor.batch_size = args.batch or BY_MEMORY  # lack of memory may have lowered it
-                answers = _predict(predictor, benchmark, args, outputs, processes)
-                if answers is not None:
-                    results.append(_score(answers, args, outputs))
+                evaluate = _evaluate_corruptions if many else _evaluate
+                result = evaluate(predictor, benchmark, args, outputs, processes)
+                if result is not None:
+                    results.append(result)
             del predictor  # before the next one is loaded: both may not fit in memory
     finally:
         processes.end()
-    for folder in unfinished if results else ():  # only now: an interrupted run keeps finished benchmarks
-        PARTS.remove(folder)
+    for kind, folder in unfinished if results else ():  # only now: an interrupted run keeps finished benchmarks
+        kind.remove(folder)
     return results
 
 
@@ -99,27 +106,59 @@ def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[
         yield lambda spec=spec: load_peer(spec, device=device, **allowed, **more)
 
 
-def _predict(
+def _evaluate(
     predictor: Estimator, benchmark: Benchmark, args: argparse.Namespace, outputs: Outputs, processes: Processes
-) -> Answers | None:
-    """Predictions of a benchmark on the first process, None on the others."""
-    places = Places(args.data_root, args.annotations, args.images, args.boxes, args.ground_truth_boxes, args.pictures)
-    task = load_task(benchmark, places, predictor.keypoint_set, args.keypoint_set)
+) -> dict[str, Any] | None:
+    """The result of a benchmark, with its files written, on the first process; None on the others."""
+    task = _task(predictor, benchmark, args)
     check_pictures({key: task.files[key] for key in dict.fromkeys(task.image_ids)})
+    answers = _predict(predictor, task, args, outputs.unfinished, processes, restart=args.restart)
+    return None if answers is None else _score(answers, args, outputs)
+
+
+def _evaluate_corruptions(
+    predictor: Estimator, benchmark: Benchmark, args: argparse.Namespace, outputs: Outputs, processes: Processes
+) -> dict[str, Any] | None:
+    """The same for the benchmark of corruptions, which is many evaluations."""
+
+    def evaluate(task: Task, folder: Path) -> dict[str, Any] | None:
+        answers = _predict(predictor, task, args, folder, processes)
+        return None if answers is None else _figures(answers, args)[0]
+
+    task = _task(predictor, benchmark, args)
+    result = evaluate_corruptions(
+        predictor, task, args, outputs.unfinished, processes, evaluate, _protocol(args, final=False)
+    )
+    if result is not None:
+        write_result(result, outputs.result)
+    return result
+
+
+def _task(predictor: Estimator, benchmark: Benchmark, args: argparse.Namespace) -> Task:
+    places = Places(args.data_root, args.annotations, args.images, args.boxes, args.ground_truth_boxes, args.pictures)
+    return load_task(benchmark, places, predictor.keypoint_set, args.keypoint_set)
+
+
+def _predict(
+    predictor: Estimator, task: Task, args: argparse.Namespace, folder: Path, processes: Processes, *,
+    restart: bool = False,
+) -> Answers | None:  # fmt: skip
+    """Predictions of a task on the first process, None on the others; unfinished ones are in `folder`."""
     if processes.first:
         boxes, pictures = len(task.boxes_xyxy), len(task.files)
-        log.info("%s on %s: %d boxes in %d pictures", predictor.name, benchmark.name, boxes, pictures)
-    answer = predict(predictor, task, outputs.unfinished, processes, restart=args.restart)
+        log.info("%s on %s: %d boxes in %d pictures", predictor.name, task.benchmark.name, boxes, pictures)
+    answer = predict(predictor, task, folder, processes, restart=restart)
     if answer is None:
         return None
     predictions, settings = answer
     return Answers(
-        predictions, predictor.name, benchmark, task.keypoint_set, task.content, task.files,
+        predictions, predictor.name, task.benchmark, task.keypoint_set, task.content, task.files,
         settings={
             "boxes": task.boxes.name if task.boxes else "ground truth",
             "images": str(task.images),
             "pictures": args.pictures,
             **({"domain": args.domain} if args.domain else {}),
+            **task.origin(),
             **settings,
         },
         hashes={"weights": settings["predictor"].get("weights"), **task.digests()},
@@ -129,6 +168,7 @@ def _predict(
 
 def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Score predictions from a file, without a model."""
+    check_options(args)
     root = args.data_root or Path()
     annotations = root / args.annotations
     content = read_annotations(annotations)
@@ -157,16 +197,18 @@ def _set_of(name: str | None, points: int, content: Mapping[str, Any]) -> Keypoi
     return find_keypoint_set(name or FROM_ANNOTATIONS, content.get("categories", ()))
 
 
-def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
-    """Score, and write the files that were asked for, the result last."""
-    final = answers.predictions.final
-    if final and None in (args.nms, args.score_mode):
-        log.info("COCO results are scored as they are, unless --nms or --score-mode ask for more")
-    protocol = {
+def _protocol(args: argparse.Namespace, *, final: bool) -> dict[str, Any]:
+    """Settings of the scoring; those of `final` predictions leave them as they are."""
+    return {
         "nms": args.nms or ("none" if final else "oks"),
         "score_mode": args.score_mode or ("bbox" if final else "bbox_keypoint"),
         "scorer": args.scorer,
     }
+
+
+def _figures(answers: Answers, args: argparse.Namespace) -> tuple[dict[str, Any], Scored, list[Match]]:
+    """The result, and what it was made of."""
+    protocol = _protocol(args, final=answers.predictions.final)
     scored = score(answers.predictions, answers.content, answers.keypoint_set, **protocol)
     matches = match_people(scored)
     result = result_of(
@@ -174,6 +216,14 @@ def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict
         keypoint_set=answers.keypoint_set.name, settings={**protocol, **answers.settings}, hashes=answers.hashes,
         counts=answers.counts,
     )  # fmt: skip
+    return result, scored, matches
+
+
+def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
+    """Score, and write the files that were asked for, the result last."""
+    if answers.predictions.final and None in (args.nms, args.score_mode):
+        log.info("COCO results are scored as they are, unless --nms or --score-mode ask for more")
+    result, scored, matches = _figures(answers, args)
     if outputs.predictions:
         write_predictions(answers.predictions, outputs.predictions)
     if outputs.oks:

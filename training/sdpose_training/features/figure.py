@@ -19,7 +19,7 @@ _PERSON_COLORS = (
 )  # fmt: skip
 """Only this many people get a color, as more would look alike; the others are gray."""
 
-_STYLE_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+STYLE_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
 """By Okabe and Ito, for all kinds of color vision."""
 
 _GRAY = "#cfcfcf"
@@ -118,4 +118,4 @@ def _draw_styles(panel: Any, plane: np.ndarray) -> None:
 
 
 def _style_colors(count: int) -> list[str]:
-    return [_STYLE_COLORS[i % len(_STYLE_COLORS)] for i in range(count)]
+    return [STYLE_COLORS[i % len(STYLE_COLORS)] for i in range(count)]

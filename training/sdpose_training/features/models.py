@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdpose_core.checkpoints.layouts import read_base
+from sdpose_core.checkpoints.layouts import inspect_checkpoint, read_base
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.checkpoints.published import find_weights, identify
 from sdpose_core.errors import CheckpointError, InputError
@@ -82,6 +82,7 @@ def load_feature_model(name: str, checkpoint: str, options: ModelOptions) -> Fea
     if path.is_dir() and not (path / "decoder").is_dir():
         what = "Stable Diffusion 2, not fine-tuned; no class embedding"
         return _as_feature_model(name, what, _base(path), options, path)
+    inspect_checkpoint(path)[0].need_features("feature analysis")
     model = load_sdpose(path, input_size=options.input_size, device=options.device, dtype=options.dtype)
     return _as_feature_model(name, f"SDPose, {model.config.keypoint_set}", model, options, path)
 
@@ -127,8 +128,7 @@ def _as_feature_model(name: str, what: str, model: SDPose, options: ModelOptions
     def features(images: torch.Tensor) -> Features:
         latents = model.latents(images.to(device)).to(model.dtype)
         embedding = model.unet.embedding(config.timestep, [POSE] * len(images))
-        text = model.empty_prompt_embedding.repeat(len(images), 1, 1)
-        return model.unet(latents, embedding, text, num_pose=len(images), levels=levels)[0]
+        return model.unet(latents, embedding, model.text(len(images)), num_pose=len(images), levels=levels)[0]
 
     return FeatureModel(name, what, config.input_size, levels, features, identify(path) if path else {}, config)
 

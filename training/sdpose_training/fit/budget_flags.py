@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
+from sdpose_core.model.config import FEATURES
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, recipe_from
 from sdpose_training.recipe.values import with_overrides
 
@@ -86,7 +87,8 @@ def _lighter_training(recipe: Recipe) -> Iterator[Flags]:
             yield ("--optimizer.kind", "adamw_8bit")
         if hardware.mixed_precision == "bf16":  # trained weights of bf16 exclude 8 bits and an average
             yield _BF16_WEIGHTS[:2] if has_lora else _BF16_WEIGHTS
-    if not has_lora and recipe.model.base != SCRATCH and not recipe.model.random_unet:
+    adapts = recipe.model.read_out == FEATURES
+    if adapts and not has_lora and recipe.model.base != SCRATCH and not recipe.model.random_unet:
         yield ("--lora.rank", "16", *_rates_of_lora(recipe))
 
 

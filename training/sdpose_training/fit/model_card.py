@@ -23,7 +23,8 @@ license: {{ license }}
 ---
 # {{ name }}: SDPose for {{ config.keypoint_set }}
 
-{{ config.num_keypoints }} keypoints from {{ config.feature_levels | join(" + ") }}, input \
+{{ config.num_keypoints }} keypoints from \
+{% if config.reads_attention %}cross-attention maps of {% endif %}{{ config.feature_levels | join(" + ") }}, input \
 {{ config.input_size | join(" x ") }} pixels. Read by `sdpose image --model FILE` and the node Load SDPose Model; \
 `sdpose convert` writes the other layouts.
 
@@ -59,8 +60,11 @@ None yet.
 3. **Data**: {{ data_terms }}
 """
 _FINE_TUNED = """\
-they were fine-tuned from `{base}`. All weights derived from Stable Diffusion 2, including SDPose's, have the
-   use restrictions of its CreativeML Open RAIL++-M license."""
+they were fine-tuned from `{base}`. All weights derived from {family} have the
+   use restrictions of its {license} license."""
+_SD2 = {"family": "Stable Diffusion 2, including SDPose's,", "license": "CreativeML Open RAIL++-M", "tag": "openrail++"}
+_SD1 = {"family": "Stable Diffusion 1", "license": "CreativeML Open RAIL-M", "tag": "creativeml-openrail-m"}
+_TEXT_WIDTH_OF_SD1 = 768
 _OWN = "they were trained from random values; no other model's terms apply to them."
 _COCO = """\
 trained on `{annotations}`. COCO's annotations are CC BY 4.0 and its pictures stay their photographers'; the
@@ -84,14 +88,15 @@ def write_model_card(
             `make_synthetic_people.py`.
         commit: of the code.
     """
+    origins = _SD1 if config.unet.cross_attention_dim == _TEXT_WIDTH_OF_SD1 else _SD2
     values = [[name, f"{100 * value:.1f}"] for name, value in progress.metrics.items() if value >= 0]
     card = text(
         _CARD, name=inline(recipe.name), recipe=recipe, config=config, progress=progress, origin=origin, commit=commit,
-        license=_license_tag(recipe, data_sets), data=_data_text(data_sets),
+        license=_license_tag(recipe, data_sets, origins["tag"]), data=_data_text(data_sets),
         stages=[_stage_text(stage) for stage in recipe.stages],
         people="all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}",
         figures=markdown_table(["figure", "%"], values, numbers=True),
-        weights_terms=_OWN if recipe.model.base == SCRATCH else _FINE_TUNED.format(base=origin),
+        weights_terms=_OWN if recipe.model.base == SCRATCH else _FINE_TUNED.format(base=origin, **origins),
         data_terms=_all_data_terms(data_sets),
     )  # fmt: skip
     with atomic_write(folder / FILE, "w") as file:
@@ -130,9 +135,9 @@ def _data_terms(annotations: str, data: Mapping[str, Any]) -> str:
     return _UNKNOWN.format(annotations=annotations, named=f" (it names: {', '.join(licenses)})" if licenses else "")
 
 
-def _license_tag(recipe: Recipe, data_sets: Sequence[DataSet]) -> str:
+def _license_tag(recipe: Recipe, data_sets: Sequence[DataSet], of_base: str = "openrail++") -> str:
     if recipe.model.base != SCRATCH:
-        return "openrail++"
+        return of_base
     synthetic = all(_description(each.source).startswith("Synthetic people") for each in data_sets)
     return "apache-2.0" if synthetic else "other"
 

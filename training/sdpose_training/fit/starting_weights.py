@@ -18,6 +18,7 @@ from sdpose_core.checkpoints.reading import read_vae_decoder
 from sdpose_core.checkpoints.records import downloaded_from
 from sdpose_core.checkpoints.sizes import unet_config, vae_config
 from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.model.attention_maps import AttentionReadOut
 from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.head import INITIAL_STD, HeatmapHead
 from sdpose_core.model.network import SDPose
@@ -70,6 +71,8 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
     config = config_of(recipe, recipe.stages[0], keypoint_set, unet, vae)
     model = SDPose(config, with_rgb_branch=recipe.rgb_reconstruction)
     init_head(model.head, recipe.model.head_init)
+    if isinstance(model.head, AttentionReadOut) and TEXT in tensors:
+        model.head.start_from(tensors[TEXT])
     if recipe.model.random_unet:
         tensors = {name: value for name, value in tensors.items() if not name.startswith("unet.")}
     new = fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
@@ -118,7 +121,7 @@ def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
     return SDPose(config, with_rgb_branch=with_rgb_branch)
 
 
-def init_head(head: HeatmapHead, how: str) -> None:
+def init_head(head: HeatmapHead | AttentionReadOut, how: str) -> None:
     """Set the random weights of a new head as in `ModelRecipe.head_init`; "last" is how it was made."""
     if how == "pytorch":
         head.final_layer.reset_parameters()
@@ -138,7 +141,7 @@ def config_of(
     return SDPoseConfig(
         keypoint_set=keypoint_set.name, num_keypoints=len(keypoint_set), feature_levels=recipe.model.feature_levels,
         input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma, timestep=recipe.model.timestep,
-        unet=unet, vae=vae, **own,
+        read_out=recipe.model.read_out, unet=unet, vae=vae, **own,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Which parts of the model are trained: all but the VAE as in the paper, or fewer for less memory."""
+"""Which parts of the model are trained: all but the VAE as in the paper, or fewer: for less memory, or as GenLoc."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def choose_trained(model: SDPose, recipe: Recipe) -> list[nn.Parameter]:
             raise InputError("lora.rank: LoRA needs a trained U-Net below it: set model.base, or lora.rank to 0")
         add_lora(model, recipe.lora)
     model.vae.requires_grad_(not model.vae_is_frozen)
+    if model.config.reads_attention:
+        model.unet.requires_grad_(recipe.model.train_unet)
     for prefix in recipe.model.freeze:
         _freeze(model, prefix)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -18,13 +18,13 @@ from sdpose_core.estimation.crop_jobs import OnBatch, is_out_of_memory, plan_cro
 from sdpose_core.estimation.stage_times import MODEL, StageTimes
 from sdpose_core.files import sha256_of
 from sdpose_core.poses import Poses
-from sdpose_core.skeletons import KEYPOINT_SETS
+from sdpose_core.skeletons import KeypointSet, described, keypoint_set
 
 log = logging.getLogger(__name__)
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
-"""ImageNet's mean and deviation for RGB 0..255: all peers here were trained with them."""
+"""ImageNet's mean and deviation for RGB 0..255: most peers were trained with them."""
 
 BATCH_SIZE = 8
 
@@ -34,7 +34,7 @@ class Peer(ABC):
 
     Attributes:
         name: for tables.
-        keypoint_set: of its results.
+        points: keypoints of its results.
         path: file or folder of the weights, or None.
         flip_test: average with the mirrored crop (twice the cost).
         batch_size: people per pass.
@@ -42,14 +42,26 @@ class Peer(ABC):
     """
 
     def __init__(
-        self, name: str, keypoint_set: str, path: Path | None, *, flip_test: bool = True, batch: int | None = None
+        self,
+        name: str,
+        points: KeypointSet | str,
+        path: Path | None,
+        *,
+        flip_test: bool = True,
+        batch: int | None = None,
     ) -> None:
         if batch is not None and batch < 1:
             raise InputError(f"batch size: expected at least 1, got {batch}")
-        self.name, self.keypoint_set, self.path = name, keypoint_set, path
+        self.points = keypoint_set(points) if isinstance(points, str) else points
+        self.name, self.path = name, path
         self.flip_test, self.batch_size = flip_test, batch or BATCH_SIZE
         self.notes: list[str] = []
         self.times = StageTimes()
+
+    @property
+    def keypoint_set(self) -> str:
+        """Name of the set of its results."""
+        return self.points.name
 
     def to(self, device: Any) -> Peer:
         """Return itself: a peer stays on the device where it was loaded."""
@@ -75,7 +87,7 @@ class Peer(ABC):
                 results[job.image].add(job, keypoints, scores)
             if on_batch:
                 on_batch(start + len(batch), len(jobs))
-        count, meta = len(KEYPOINT_SETS[self.keypoint_set]), self.meta()
+        count, meta = len(self.points), self.meta()
         return [
             result.poses(image, self.keypoint_set, count, meta) for image, result in zip(images, results, strict=True)
         ]
@@ -88,6 +100,7 @@ class Peer(ABC):
             "weights": self._weights,
             "library_version": sdpose_core.__version__,
             "notes": list(self.notes),
+            **described(self.points),
             "settings": {"batch_size": self.batch_size, "flip_test": self.flip_test, **self._settings()},
         }
 
@@ -135,6 +148,6 @@ def unseen(keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
     return keypoints.astype(np.float32), np.where(seen, scores, 0).astype(np.float32)
 
 
-def normalized(crops_rgb: np.ndarray) -> np.ndarray:
-    """RGB crops (n, h, w, 3), 0..255 -> (n, 3, h, w) float32, by `MEAN` and `STD`."""
-    return np.ascontiguousarray(((crops_rgb.astype(np.float32) - MEAN) / STD).transpose(0, 3, 1, 2))
+def normalized(crops: np.ndarray, mean: np.ndarray = MEAN, std: np.ndarray = STD) -> np.ndarray:
+    """Crops (n, h, w, 3), 0..255 -> (n, 3, h, w) float32, by a mean and a deviation of each channel."""
+    return np.ascontiguousarray(((crops.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sdpose_core.errors import InputError, did_you_mean
 from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.preview import PreviewEstimator
+from sdpose_training.peers import heatmap, whole_picture
+from sdpose_training.peers.ecpose import EcPosePeer
+from sdpose_training.peers.heatmap import HeatmapOptions, HeatmapPeer
+from sdpose_training.peers.rtmo import RtmoPeer
 from sdpose_training.peers.sapiens import SapiensPeer
+from sdpose_training.peers.sapiens2 import Sapiens2Peer
 from sdpose_training.peers.simcc import SimccPeer
+from sdpose_training.peers.spec_options import read_options, split_options
 from sdpose_training.peers.vitpose import VitPosePeer
+from sdpose_training.peers.whole_picture import PeopleOptions
+from sdpose_training.peers.yolo import YoloPeer
 
 PEERS = {
     "preview": "preview: the 17 points of MoveNet Thunder, included in this package (preview-body elsewhere)",
@@ -17,9 +26,17 @@ PEERS = {
     "rtmpose": "rtmpose:FILE.onnx: RTMPose of 17, 26 or 133 points",
     "rtmw": "rtmw:FILE.onnx: RTMW",
     "dwpose": "dwpose:FILE.onnx: DWPose",
+    "heatmap": f"heatmap:FILE.onnx: a top-down heatmap model; options ({', '.join(heatmap.READERS)}) as ,KEY=VALUE",
+    "yolo": f"yolo:FILE.onnx: YOLO's keypoint models; options ({', '.join(whole_picture.READERS)}) as ,KEY=VALUE",
+    "rtmo": "rtmo:FILE.onnx: RTMO; options as of yolo",
+    "ecpose": "ecpose:FILE.onnx: ECPose of EdgeCrafter; options as of yolo",
     "sapiens": "sapiens:FILE_torchscript.pt2: Sapiens; runs code from the file, so it needs --trust-file",
+    "sapiens2": "sapiens2:FOLDER or sapiens2:HUB/NAME: Sapiens2 through transformers",
 }
 """Kind -> line for the help of commands."""
+
+_WHOLE_PICTURE: Mapping[str, Callable[..., Estimator]] = {"yolo": YoloPeer, "rtmo": RtmoPeer, "ecpose": EcPosePeer}
+_FROM_HUB: Mapping[str, Callable[..., Estimator]] = {"vitpose": VitPosePeer, "sapiens2": Sapiens2Peer}
 
 
 def load_peer(
@@ -37,12 +54,13 @@ def load_peer(
         spec: one of `PEERS`.
         device: None or "auto": the best available.
         trust_file: allow a Sapiens file to run its code.
-        download: allow the download of a ViTPose model. Nothing else here uses the network.
-        flip_test: average with the mirrored crop, as in the evaluations of all these projects; not for the preview.
+        download: allow the download of a ViTPose or Sapiens2 model. Nothing else here uses the network.
+        flip_test: average with the mirrored crop, as in the evaluations of all these projects; not for the preview and
+            for models that see whole pictures.
         batch: people per pass; None: 8.
 
     Raises:
-        InputError: an unknown spec; a Sapiens file without `trust_file`.
+        InputError: an unknown spec or option; a Sapiens file without `trust_file`.
         CheckpointError: the file is missing, damaged, or has other inputs, outputs, weights or keypoints.
         DownloadError: a hub name is not in the cache, and its download was not allowed or failed.
         MissingDependency: a package is missing; the message names the extra.
@@ -53,10 +71,17 @@ def load_peer(
     options: dict[str, Any] = {"device": None if device == "auto" else device, "flip_test": flip_test, "batch": batch}
     if kind == "preview":
         return PreviewEstimator(body_only=True)
-    if kind == "vitpose":
-        return VitPosePeer(source, download=download, **options)
+    if kind in _FROM_HUB:
+        return _FROM_HUB[kind](source, download=download, **options)
     if kind == "sapiens":
         return SapiensPeer(source, trust_file=trust_file, **options)
+    if kind == "heatmap":
+        file, given = split_options(source)
+        return HeatmapPeer(file, HeatmapOptions(**read_options(given, heatmap.READERS, kind)), **options)
+    if kind in _WHOLE_PICTURE:
+        file, given = split_options(source)
+        settings = PeopleOptions(**read_options(given, whole_picture.READERS, kind))
+        return _WHOLE_PICTURE[kind](file, settings, device=options["device"], batch=batch)
     return SimccPeer(kind, source, **options)
 
 

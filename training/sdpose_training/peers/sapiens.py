@@ -16,7 +16,7 @@ from sdpose_core.codec.crops import make_crop
 from sdpose_core.codec.heatmaps import decode_dark_udp, flip_back
 from sdpose_core.dependencies import require
 from sdpose_core.errors import CheckpointError, InputError
-from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet
 from sdpose_training.peers.base import Peer, checked, normalized
 
 INPUT_SIZE = (768, 1024)
@@ -72,7 +72,7 @@ class SapiensPeer(Peer):
         pixels = torch.from_numpy(normalized(np.stack([crop for crop, _ in cut])))
         heatmaps = self._heatmaps(pixels)
         if self.flip_test:
-            swap = KEYPOINT_SETS[self.keypoint_set].flip_indices
+            swap = self.points.flip_indices
             heatmaps = (heatmaps + flip_back(self._heatmaps(pixels.flip(-1)), swap)) / 2
         points, scores = decode_dark_udp(checked(self.name, heatmaps), INPUT_SIZE)
         return np.stack([crop.to_image(each) for (_, crop), each in zip(cut, points, strict=True)]), scores

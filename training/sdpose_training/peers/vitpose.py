@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,18 @@ import numpy as np
 from sdpose_core.boxes import xyxy_to_xywh
 from sdpose_core.codec.heatmaps import flip_back
 from sdpose_core.dependencies import require
-from sdpose_core.errors import CheckpointError, DownloadError, one_line
-from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS
-from sdpose_core.transformers_files import commit_of, damage, from_cache_or_hub, read_config
+from sdpose_core.errors import CheckpointError
+from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
+from sdpose_core.transformers_files import commit_of, from_cache_or_hub
 from sdpose_training.peers.base import Peer, checked, unseen
+from sdpose_training.peers.transformers_models import config_of, explained, weights_of
 
 SET_OF_COUNT = {17: COCO_17, 133: COCO_WHOLEBODY_133}
 
 EXPERT_OF_SET = {COCO_17.name: 0, COCO_WHOLEBODY_133.name: 5}
 """Experts of ViTPose++: 0 COCO, 1 AI Challenger, 2 MPII, 3 AP-10K, 4 APT-36K, 5 COCO-WholeBody."""
+
+_FILES = "config.json, preprocessor_config.json and model.safetensors"
 
 
 class VitPosePeer(Peer):
@@ -38,15 +41,15 @@ class VitPosePeer(Peer):
     def __init__(self, name: str, *, device: Any = None, download: bool = False, **options: Any) -> None:
         torch = require("torch", f"ViTPose ({name})")
         require("transformers", f"ViTPose ({name})")
-        self._local = os.path.isdir(name)
+        local = os.path.isdir(name)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model, self.processor = from_cache_or_hub(self._load, name, download=download)
+        self.model, self.processor = from_cache_or_hub(_load, name, download=download)
         self.model.to(self.device)
         count = self.model.config.num_labels
         if count not in SET_OF_COUNT:
             raise CheckpointError(f"{name} has {count} keypoints: expected 17 (COCO) or 133 (COCO-WholeBody)")
-        label = Path(name).name if self._local else name
-        path = Path(name) if self._local else None
+        label = Path(name).name if local else name
+        path = Path(name) if local else None
         super().__init__(f"ViTPose ({label})", SET_OF_COUNT[count].name, path, **options)
 
     def _find(self, images: Sequence[np.ndarray], boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +69,7 @@ class VitPosePeer(Peer):
         heatmaps = self._forward(pixels)
         if not self.flip_test:
             return heatmaps
-        swap = KEYPOINT_SETS[self.keypoint_set].flip_indices
+        swap = self.points.flip_indices
         return (heatmaps + flip_back(self._forward(pixels.flip(-1)), swap)) / 2
 
     def _forward(self, pixels: Any) -> Any:
@@ -85,42 +88,14 @@ class VitPosePeer(Peer):
             "revision": getattr(self.model.config, "_commit_hash", None),
         }
 
-    def _load(self, name: str, *, offline: bool) -> tuple[Any, Any]:
-        import transformers
 
-        def load(kind: Callable[..., Any], **options: Any) -> Any:
-            try:
-                return kind(name, **options)
-            except damage() as error:
-                raise self._failure(name, offline, error) from error
+def _load(name: str, *, offline: bool) -> tuple[Any, Any]:
+    """Model and processor."""
+    import transformers
 
-        config = load(read_config, offline=offline)
-        if config.model_type != "vitpose":
-            raise CheckpointError(f"{name} is a model of type {config.model_type!r}: expected 'vitpose'")
+    with explained(name, "ViTPose", _FILES, offline=offline):
+        config = config_of(name, "vitpose", offline=offline)
         # the plain name in transformers 5 needs torchvision
         kind = getattr(transformers, "VitPoseImageProcessorPil", None) or transformers.VitPoseImageProcessor
-        processor = load(kind.from_pretrained, local_files_only=offline, revision=commit_of(config))
-        model, report = load(
-            transformers.VitPoseForPoseEstimation.from_pretrained, config=config, local_files_only=offline,
-            use_safetensors=True, output_loading_info=True, revision=commit_of(config),
-        )  # fmt: skip
-        if report["missing_keys"]:
-            missing = sorted(report["missing_keys"])
-            raise CheckpointError(f"{name}: the weights lack tensors ({len(missing)}, the first {missing[0]!r})")
-        return model.float().eval(), processor
-
-    def _failure(self, name: str, offline: bool, error: Exception) -> CheckpointError | DownloadError:
-        reason = one_line(error)
-        if self._local:
-            return CheckpointError(
-                f"{name} cannot be loaded ({reason}): expected config.json, preprocessor_config.json and "
-                "model.safetensors of a ViTPose model"
-            )
-        if offline:
-            return DownloadError(
-                f"{name!r} is neither a folder nor complete in the local Hugging Face cache: give the folder of a "
-                "ViTPose model, or allow the download with --download"
-            )
-        return DownloadError(
-            f"cannot download {name!r} from the Hugging Face hub ({reason}): check the name and the network"
-        )
+        processor = kind.from_pretrained(name, local_files_only=offline, revision=commit_of(config))
+        return weights_of(name, "VitPoseForPoseEstimation", config, offline=offline), processor

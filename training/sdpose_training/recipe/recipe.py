@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sdpose_core.errors import restated
-from sdpose_core.model.config import UNetConfig, VAEConfig
+from sdpose_core.model.config import FEATURES, UNetConfig, VAEConfig
 from sdpose_training.recipe.toml_files import read_toml
 from sdpose_training.recipe.values import build, with_overrides
 
@@ -64,6 +64,9 @@ class ModelRecipe:
         base: "sd2-base" (`sdpose download sd2-base`), a folder with unet/ and vae/, an SDPose checkpoint (file, folder
             or known name), or "scratch" for random weights of the sizes below.
         feature_levels: one level, or several to fuse (F1 is the last up-block).
+        read_out: "features" (SDPose), or "cross_attention": the U-Net's attention, at these levels, to learned
+            embeddings of the keypoints (GenLoc's way, see docs/fidelity.md), without the RGB task.
+        train_unet: with "cross_attention", also train the U-Net, which is frozen otherwise.
         random_unet: take only the VAE of the base, not its U-Net: the paper's "without diffusion prior".
         train_vae: also train the VAE's encoder, if there is no pretrained one (the paper freezes it).
         head_init: random weights of a new head. "last": std .001 in the last layer, PyTorch's defaults in the others.
@@ -77,6 +80,8 @@ class ModelRecipe:
     base: str = "sd2-base"
     random_unet: bool = False
     feature_levels: tuple[str, ...] = ("F1",)
+    read_out: Literal["features", "cross_attention"] = FEATURES
+    train_unet: bool = False
     timestep: int = Field(999, ge=0, lt=1000)
     train_vae: bool = False
     head_init: Literal["last", "all", "pytorch"] = "last"
@@ -89,6 +94,12 @@ class ModelRecipe:
     def _samples_only_a_frozen_vae(self) -> ModelRecipe:
         if self.train_vae and self.latents == "sample":
             raise ValueError('latents = "sample" needs a frozen VAE: turn train_vae off, or use "mode"')
+        return self
+
+    @model_validator(mode="after")
+    def _unet_is_trained_by_default(self) -> ModelRecipe:
+        if self.train_unet and self.read_out == FEATURES:
+            raise ValueError('train_unet is for read_out = "cross_attention"; with "features", the U-Net is trained')
         return self
 
 
@@ -408,6 +419,19 @@ class Recipe:
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
     checkpoints: CheckpointRecipe = field(default_factory=CheckpointRecipe)
     hub: HubRecipe = field(default_factory=HubRecipe)
+
+    @model_validator(mode="after")
+    def _goes_with_attention_maps(self) -> Recipe:
+        if self.model.read_out == FEATURES:
+            return self
+        others = {
+            "rgb_reconstruction": self.rgb_reconstruction, "lora.rank": self.lora.rank > 0,
+            "hardware.compile": self.hardware.compile,
+        }  # fmt: skip
+        if wrong := [name for name, is_on in others.items() if is_on]:
+            found = f'model.read_out "cross_attention" does not go with {", ".join(wrong)}'
+            raise ValueError(f"{found}: turn it off (lora.rank: 0), or read features")
+        return self
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

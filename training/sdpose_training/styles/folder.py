@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_path, clean_once, sha256_of
 from sdpose_core.names import path_inside
@@ -36,7 +39,7 @@ _COMPANIONS = (
 )
 """Files that evaluate.py reads besides the pictures; copied if they exist."""
 
-_SUFFIX_OF = {"monet": "oil", "ukiyoe": "ukiyoe"}
+_SUFFIX_OF = {"monet": "oil", "ukiyoe": "ukiyoe", "corruption": "corruption"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ def picture_names(data: PaintedData) -> list[str]:
 
 
 def folder_name(images: str, style: str) -> str:
-    """The style's folder: val2017oil (Monet) and val2017ukiyoe, as released; val2017filter_oil for a filter."""
+    """The style's folder: val2017oil (Monet) and val2017ukiyoe, as released; val2017corruption; val2017filter_oil
+    for a filter."""
     return f"{images.rstrip('/')}{_SUFFIX_OF.get(style, f'filter_{style}')}"
 
 
@@ -146,3 +150,12 @@ def copy_annotations(data: PaintedData, out: Path) -> dict[str, str]:
         if sha256_of(target) != digest:
             raise InputError(f"{target} differs from {files[place]}: choose another --out")
     return digests
+
+
+def write_picture(path: Path, rgb: np.ndarray, quality: int) -> int:
+    """Write RGB uint8 (H, W, 3) as JPEG or PNG, by the suffix, atomically. Returns the size of the file in bytes."""
+    values = [cv2.IMWRITE_PNG_COMPRESSION, 6] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, code = cv2.imencode(path.suffix.lower(), rgb[..., ::-1], values)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(code.tobytes())
+    return len(code)

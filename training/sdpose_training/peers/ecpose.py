@@ -1,0 +1,84 @@
+"""ECPose of EdgeCrafter from ONNX files, as its own export writes them; DETRPose's have the same inputs and outputs.
+
+The picture is stretched to the input (640 x 640), RGB, with ImageNet's mean and deviation. The file gets the picture's
+size and gives people in picture pixels, best first, without suppression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdpose_core.dependencies import opencv
+from sdpose_core.errors import CheckpointError
+from sdpose_training.peers.base import checked, normalized
+from sdpose_training.peers.onnx_files import open_onnx, picture_input, shapes_of, title_of
+from sdpose_training.peers.whole_picture import Found, PeopleOptions, WholePicturePeer, points_of, suppressed
+
+WHAT = "an ECPose model"
+
+SIZE_INPUT = "orig_target_sizes"
+
+_Read = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class EcPosePeer(WholePicturePeer):
+    """ECPose over boxes. A person's box, to match it, is around the keypoints.
+
+    Args:
+        path: the ONNX file: a picture (n, 3, h, w) and its (w, h) as `orig_target_sizes` (n, 2); outputs labels (n, N),
+            scores (n, N) and keypoints (n, N, K, 2), or 3 with scores of the points.
+        settings: how people are found and matched.
+        device: "cpu", "cuda", or None for the best available.
+        options: batch of `Peer`.
+
+    Raises: see `load_peer`.
+    """
+
+    def __init__(
+        self, path: str | Path, settings: PeopleOptions | None = None, *, device: Any = None, **options: Any
+    ) -> None:
+        path, settings = Path(path), settings or PeopleOptions()
+        self.model = open_onnx(path, device)
+        self._input = picture_input(self.model, WHAT, settings.input, example="input=640x640", more=(SIZE_INPUT,))
+        w, h = self._input.size
+        _, _, keypoints = self._run(np.zeros((1, 3, h, w), np.float32), (w, h))
+        points = points_of(keypoints.shape[1], settings.keypoints, path)
+        super().__init__(f"ECPose ({title_of(path)})", points, path, settings, **options)
+        self.notes += self.model.notes
+
+    def _people(self, image_rgb: np.ndarray) -> Found:
+        cv2 = opencv()
+        stretched = cv2.resize(image_rgb, self._input.size, interpolation=cv2.INTER_LINEAR)
+        labels, scores, keypoints = self._run(normalized(stretched[None]), (image_rgb.shape[1], image_rgb.shape[0]))
+        checked(self.name, scores), checked(self.name, keypoints)
+        people = labels == labels.max(initial=0)  # of two classes, the first one is the background
+        scores, keypoints = scores[people], keypoints[people]
+        places = keypoints[..., :2]
+        boxes = np.concatenate([places.min(axis=1), places.max(axis=1)], axis=1)
+        seen = keypoints[..., 2] if keypoints.shape[2] == 3 else np.repeat(scores[:, None], places.shape[1], axis=1)
+        return suppressed(Found(boxes, scores, places, seen), self.settings, overlap=False)
+
+    def _run(self, pixels: np.ndarray, picture: tuple[int, int]) -> _Read:
+        """A picture (1, 3, h, w) of (w, h) before -> labels (N,), scores (N,), keypoints (N, K, 2 or 3)."""
+        outputs = self.model.run({self._input.name: pixels, SIZE_INPUT: np.array([picture])})
+        return self._read(outputs)
+
+    def _read(self, outputs: Sequence[np.ndarray]) -> _Read:
+        labels = [each for each in outputs if each.ndim == 2 and each.dtype.kind in "iu"]
+        scores = [each for each in outputs if each.ndim == 2 and each.dtype.kind == "f"]
+        points = [each for each in outputs if each.ndim == 4 and each.shape[3] in (2, 3)]
+        if not (len(labels) == len(scores) == len(points) == 1) or (
+            not labels[0].shape == scores[0].shape == points[0].shape[:2]
+        ):
+            raise CheckpointError(
+                f"{self.model.path} is not {WHAT}: its outputs are {shapes_of(outputs)}, expected labels (1, N), "
+                "scores (1, N) and keypoints (1, N, K, 2 or 3)"
+            )
+        return labels[0][0], scores[0][0].astype(np.float32), points[0][0].astype(np.float32)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"backend": self.model.backend, "input_size": list(self._input.size), **super()._settings()}

@@ -80,8 +80,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         TABLE, "2", "Ablations",
-        "RGB reconstruction helps a little, the diffusion prior a lot; on COCO, F1 is the best level for bodies, F2 for "
-        "whole bodies.",
+        "RGB reconstruction helps a little, the diffusion prior a lot; on COCO, F1 is the best level for bodies, F2 for"
+        " whole bodies.",
         (Ablation("ablations_body.toml", "Ablations, 17 points (paper, table 2)", 6, 3),
          Ablation("ablations_wholebody.toml", "Ablations, 133 points (paper, table 2)", 4, 3.5)),
         ("2, body", "2, whole body"),

@@ -29,6 +29,9 @@ SCRIPTS = Path(__file__).parents[2]
 RUNS = "runs"
 """Folder of all jobs inside the output folder."""
 
+_DONE, _SETTINGS, LOG = "done.json", "settings.json", "log"
+"""Ends of the names of what is beside a job's folder, which belongs to its command."""
+
 _HASH_DIGITS = 8
 _POLL_SECONDS = 0.2
 
@@ -154,16 +157,19 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
     return list(found.values())
 
 
+def beside(folder: Path, end: str) -> Path:
+    """A file about a job, beside its folder."""
+    return folder.with_name(f"{folder.name}.{end}")
+
+
 def kept(job: Job, out: Path) -> Outcome | None:
     """What an earlier run with the same settings noted, if its results are still there."""
     folder = job.folder(out)
-    if not all((folder / name).exists() for name in (_DONE, *job.results)):
+    note = beside(folder, _DONE)
+    if not note.exists() or not all((folder / name).exists() for name in job.results):
         return None
-    noted = read_json(folder / _DONE, "the costs of a job: remove its folder", dict)
+    noted = read_json(note, "the costs of a job: remove its folder", dict)
     return Outcome(KEPT, float(noted.get("seconds", 0.0)), noted.get("cpu_seconds"))
-
-
-_DONE, _SETTINGS, LOG = "done.json", "settings.json", "log.txt"
 
 
 def run_all(jobs: Iterable[Job], out: Path) -> Iterator[tuple[Job, Outcome]]:
@@ -185,12 +191,12 @@ def run_all(jobs: Iterable[Job], out: Path) -> Iterator[tuple[Job, Outcome]]:
 
 
 def _run(job: Job, out: Path) -> Outcome:
-    """Run the job's command in its folder, where log.txt has what it printed."""
+    """Run the job's command; its log has what it prints."""
     folder = job.folder(out)
-    begin(folder / _SETTINGS, job.settings(out))
+    begin(beside(folder, _SETTINGS), job.settings(out))
     log.info("%s: %s", job.name, job.command(out))
     began = time.monotonic()
-    with open(folder / LOG, "wb") as file:
+    with open(beside(folder, LOG), "wb") as file:
         command = [sys.executable, str(SCRIPTS / job.script), *job.words(out)]
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
@@ -202,7 +208,7 @@ def _run(job: Job, out: Path) -> Outcome:
     seconds = time.monotonic() - began
     if problem := _problem(job, folder, code):
         return Outcome(FAILED, seconds, cpu_seconds, problem)
-    with atomic_write(folder / _DONE, "w") as file:
+    with atomic_write(beside(folder, _DONE), "w") as file:
         json.dump({"seconds": seconds, "cpu_seconds": cpu_seconds}, file)
     return Outcome(DONE, seconds, cpu_seconds)
 
@@ -222,7 +228,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:
 def _problem(job: Job, folder: Path, code: int) -> str:
     """Why a job that ended did not end well; "" if it did."""
     if code:
-        return f"it ended with {code}: {_last_line(folder / LOG)}"
+        return f"it ended with {code}: {_last_line(beside(folder, LOG))}"
     absent = [name for name in job.results if not (folder / name).exists()]
     return f"it ended without an error, but wrote no {absent[0]}" if absent else ""
 

@@ -21,7 +21,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.resumable import take_lock
 from sdpose_training.options import RESUMES, add_device, exit_status, start_log
 from sdpose_training.reproduction import report, small
-from sdpose_training.reproduction.claims import EVALUATIONS, Claim, choose
+from sdpose_training.reproduction.claims import Claim, choose, evaluations
 from sdpose_training.reproduction.jobs import FAILED, MISSING, run_all
 from sdpose_training.reproduction.setup import Loading, Setup, find_ablations, find_grounds, load_candidates
 
@@ -43,7 +43,7 @@ def reproduce(args: argparse.Namespace) -> int:
     """Plan, run, write the page; 1 if something failed. Raises `InputError` for what concerns everything."""
     for package in ("jinja2", "tabulate", "matplotlib", "faster_coco_eval"):
         require(package, "the reproduction of the paper")
-    claims = choose(args.tables, args.figures)
+    claims = choose(args.tables, args.figures, args.more)
     setup = small_setup(args) if args.small else full_setup(args)
     jobs = report.jobs_of(claims, setup)
     outcomes = report.known_outcomes(jobs, setup)
@@ -76,7 +76,7 @@ def full_setup(args: argparse.Namespace) -> Setup:
     """Loads every estimator and reads all annotations, so that what is missing is known before the first hour."""
     loading = Loading(args.device, args.dtype, args.trust_file, args.download)
     candidates, absent = load_candidates(args.checkpoint, args.peer, loading)
-    pairs = [(part.benchmark, part.keypoint_set) for part in EVALUATIONS.values()]
+    pairs = [(part.benchmark, part.keypoint_set) for part in evaluations()]
     return Setup(
         args.out, candidates, absent, find_grounds(args.root, pairs), loading.arguments(),
         find_ablations(args.ablation), args.root, _free(args),
@@ -114,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("what to run").add_argument
     add("--tables", type=_numbers, metavar="N,N", help="only these tables (default: everything)")
     add("--figures", type=_numbers, metavar="N,N", help="only these figures (default: everything)")
+    add("--more", type=_numbers, metavar="NAME,NAME", help="only these beyond the paper, such as corruption")
     add("--small", action="store_true", help=f"minutes on two cores: {small.NOTICE}")
     add("--plan", action="store_true", help="print what runs, what is missing and how long it takes, and end")
     group = parser.add_argument_group("how")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sdpose_core.errors import InputError
 from sdpose_training.evaluation.protocols import BODY, WHOLEBODY
-from sdpose_training.reproduction.parts import Ablation, Evaluation, Features, Part
+from sdpose_training.reproduction.parts import Ablation, Corruptions, Evaluation, Features, Part
 
 TABLE, FIGURE, MORE = "table", "figure", "more"
 
@@ -118,21 +118,38 @@ CLAIMS: tuple[Claim, ...] = (
         ("The paper does not say how it pools the features: the pooling is stated in our figure.",
          "Color sketches, its fourth style, are replaced by our sketch filter."),
     ),
+    Claim(
+        MORE, "corruption", "COCO with 15 corruptions in 5 severities",
+        "The third version of the paper has such a subset; its figures are not known here.",
+        (Corruptions(),), (),
+        ("Corruptions as the field's benchmark defines them (mPC: mean AP under corruption; rPC: its share of the AP "
+         "on clean pictures); whether the paper's are the same is not known.",),
+    ),
 )  # fmt: skip
 
 
-def choose(tables: Sequence[str] | None, figures: Sequence[str] | None) -> tuple[Claim, ...]:
-    """The claims with these numbers; all if neither tables nor figures are named.
+def evaluations() -> tuple[Evaluation, ...]:
+    """All evaluations of all claims, each once."""
+    direct = [part for claim in CLAIMS for part in claim.parts if isinstance(part, Evaluation)]
+    corrupted = [part.evaluation for claim in CLAIMS for part in claim.parts if isinstance(part, Corruptions)]
+    return tuple(dict.fromkeys([*direct, *corrupted]))
+
+
+def choose(
+    tables: Sequence[str] | None, figures: Sequence[str] | None, more: Sequence[str] | None = None
+) -> tuple[Claim, ...]:
+    """The claims with these numbers or words; all if none are named.
 
     Raises `InputError` for a number that the paper, or this project, does not have.
     """
-    if tables is None and figures is None:
+    if tables is figures is more is None:
         return CLAIMS
     chosen: list[Claim] = []
-    for kind, numbers in ((TABLE, tables), (FIGURE, figures)):
+    for kind, numbers in ((TABLE, tables), (FIGURE, figures), (MORE, more)):
         known = {claim.number: claim for claim in CLAIMS if claim.kind == kind}
         for number in numbers or ():
             if number not in known:
-                raise InputError(f"--{kind}s {number}: there is no such {kind} here; known are {', '.join(known)}")
+                option = kind if kind == MORE else f"{kind}s"
+                raise InputError(f"--{option} {number}: expected some of {', '.join(known)}")
             chosen.append(known[number])
     return tuple(dict.fromkeys(chosen))

@@ -6,15 +6,19 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdpose_training.evaluation.protocols import BODY, WHOLEBODY
+from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY
 from sdpose_training.reproduction.jobs import Argument, Job, Named, Output
 from sdpose_training.reproduction.setup import Candidate, Ground, Setup
+from sdpose_training.styles.corruptions import KINDS, SEVERITIES
 
 RESULT = "result.json"
 TABLE = "table.json"
 ANALYSIS = "feature_analysis.json"
 
 _KINDS = {BODY: ("17 keypoints", "body"), WHOLEBODY: ("133 keypoints", "wholebody")}
+_FEW_KINDS, _FEW_SEVERITIES = ("gaussian_noise", "motion_blur", "fog", "jpeg_compression"), ("1", "3", "5")
+"""Of the small run: one kind of each family."""
+
 START = 10.0
 """Seconds until an evaluation has loaded its libraries."""
 
@@ -36,14 +40,15 @@ class Evaluation(Part):
     Attributes:
         benchmark: of evaluate.py.
         keypoint_set: of the estimators.
-        options: more options of the command.
-        small_options: more options of it in the small run.
+        small_options: more options of the command in the small run.
+        passes, small_passes: how often all boxes are estimated.
     """
 
     benchmark: str
     keypoint_set: str
-    options: tuple[str, ...] = ()
     small_options: tuple[str, ...] = ()
+    passes: int = 1
+    small_passes: int = 1
 
     @property
     def name(self) -> str:
@@ -62,8 +67,9 @@ class Evaluation(Part):
     def _job(self, setup: Setup, ground: Ground, candidate: Candidate) -> Job:
         seconds = None
         if ground.boxes is not None and candidate.seconds is not None:
-            seconds = START + ground.boxes * candidate.seconds * self.passes(small=setup.small)
-        more = self.options + (self.small_options if setup.small else ())
+            passes = self.small_passes if setup.small else self.passes
+            seconds = START + ground.boxes * candidate.seconds * passes
+        more = self.small_options if setup.small else ()
         arguments: tuple[Argument, ...] = (
             *candidate.arguments(), "--benchmark", self.benchmark, *ground.arguments, *more, *setup.common,
             "--out", Output(RESULT),
@@ -73,9 +79,24 @@ class Evaluation(Part):
             {"estimator": candidate.identity, "data": ground.identity}, ground.missing, seconds, ground.note,
         )  # fmt: skip
 
-    def passes(self, *, small: bool) -> int:
-        """How often all boxes are estimated."""
-        return 1
+
+@dataclass(frozen=True)
+class Corruptions(Part):
+    """The benchmark of corruptions for each estimator of 17 points, and the curves of all in one picture."""
+
+    evaluation: Evaluation = Evaluation(
+        CORRUPTION, BODY, ("--corruptions", ",".join(_FEW_KINDS), "--severities", ",".join(_FEW_SEVERITIES)),
+        1 + len(KINDS) * len(SEVERITIES), 1 + len(_FEW_KINDS) * len(_FEW_SEVERITIES),
+    )  # fmt: skip
+
+    def jobs(self, setup: Setup) -> tuple[Job, ...]:
+        """See `Part`."""
+        found = self.evaluation.jobs(setup)
+        if any(job.missing for job in found):
+            return found
+        results = tuple(job.result(setup.out) for job in found)
+        arguments = (*results, "--out", Output("robustness.png"))
+        return (*found, Job("robustness curves", "robustness.py", arguments, ("robustness.png",), found, seconds=START))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import sdpose_core
 from sdpose_core.errors import counted
 from sdpose_training.environment import versions
-from sdpose_training.reproduction.claims import Claim
+from sdpose_training.reproduction.claims import MORE, Claim
 from sdpose_training.reproduction.jobs import BLOCKED, DONE, FAILED, KEPT, MISSING, Job, Outcome, in_order, kept
 from sdpose_training.reproduction.page import Embedded, RunLine, Section, embedded, write_report
 from sdpose_training.reproduction.setup import Setup
@@ -78,7 +78,9 @@ def _used_for(claims: Sequence[Claim]) -> str:
     by_kind: dict[str, list[str]] = {}
     for claim in claims:
         by_kind.setdefault(claim.kind, []).append(claim.number)
+    more = by_kind.pop(MORE, [])
     parts = [f"{kind}{'s' if len(found) > 1 else ''} {', '.join(found)}" for kind, found in by_kind.items()]
+    parts += more
     return "; ".join(parts)
 
 

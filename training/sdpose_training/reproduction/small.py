@@ -17,7 +17,7 @@ from sdpose_core.files import atomic_path, atomic_write, sha256_of
 from sdpose_core.names import path_inside
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations
-from sdpose_training.evaluation.protocols import BODY, WHOLEBODY
+from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY
 from sdpose_training.reproduction.jobs import SCRIPTS, Argument, Job, Output
 from sdpose_training.reproduction.parts import TABLE
 from sdpose_training.reproduction.setup import CHECKPOINT, PEER, Candidate, Ground
@@ -134,6 +134,7 @@ def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[st
     note = f"{NOTICE}: {HELD_OUT} painted synthetic people instead of HumanArt"
     found = {("humanart", BODY): Ground(places, HELD_OUT, after=(painted,), note=note)}
     samples = copy_samples(root, out / "samples") if root else None
+    found[CORRUPTION, BODY] = _few_people(samples) if samples else _of_people(out, jobs)
     for keypoint_set in (BODY, WHOLEBODY):
         for benchmark in ("coco" if keypoint_set == BODY else "coco-wholebody", *_STYLES):
             key = benchmark, keypoint_set
@@ -149,6 +150,13 @@ def _of_people(out: Path, jobs: Mapping[str, Job]) -> Ground:
     )  # fmt: skip
     note = f"{NOTICE}: {HELD_OUT} synthetic people with annotated boxes, as no COCO pictures were given"
     return Ground(arguments, HELD_OUT, after=(people,), note=note)
+
+
+def _few_people(samples: Mapping[str, Any]) -> Ground:
+    """The annotated people of the photos, for what is estimated many times."""
+    note = f"{NOTICE}: {samples['pictures']} photos of 5,000, annotated boxes"
+    arguments = ("--data.root", samples["folder"], "--ground-truth-boxes")
+    return Ground(arguments, samples["people"], samples["hashes"], note=note)
 
 
 def _of_photos(samples: Mapping[str, Any], key: tuple[str, str], jobs: dict[str, Job], out: Path) -> Ground:
@@ -177,8 +185,8 @@ def _styled(samples: Mapping[str, Any], style: str) -> Job:
 def copy_samples(root: Path, folder: Path) -> dict[str, Any]:
     """A COCO folder with the first `PICTURES` annotated photos of `root`, their annotations and boxes.
 
-    Returns "folder", "boxes" (relative to it), "pictures" and "count" (of boxes), "wholebody" (whether there are such
-    annotations), "hashes". Raises `InputError` if `root` has none of the `LAYOUTS`.
+    Returns "folder", "boxes" (relative to it), the counts "pictures", "count" (of boxes) and "people", "wholebody"
+    (whether there are such annotations), "hashes". Raises `InputError` if `root` has none of the `LAYOUTS`.
     """
     found = [(place, each) for place in (root / "COCO", root) for each in LAYOUTS if (place / each[0]).is_file()]
     if not found:
@@ -186,7 +194,7 @@ def copy_samples(root: Path, folder: Path) -> dict[str, Any]:
         raise InputError(f"--data.root {root}: expected {expected} in it; without --data.root, people are synthetic")
     place, (body, whole, pictures, boxes) = found[0]
     content = Coco.of(read_annotations(place / body))
-    people = {each.entry["image_id"] for each in content.annotations if each.entry.get("num_keypoints")}
+    people = [each.entry["image_id"] for each in content.annotations if each.entry.get("num_keypoints")]
     chosen = {key: image.file_name for key, image in content.images.items() if key in people}
     chosen = dict(list(chosen.items())[:PICTURES])
     files = {LAYOUTS[0][0]: place / body, LAYOUTS[0][1]: place / whole}
@@ -203,7 +211,7 @@ def copy_samples(root: Path, folder: Path) -> dict[str, Any]:
     hashes = {name: sha256_of(folder / name) for name in (*files, target) if (folder / name).is_file()}
     return {
         "folder": folder, "boxes": target, "pictures": len(chosen), "count": len(inside),
-        "wholebody": (place / whole).is_file(), "hashes": hashes,
+        "wholebody": (place / whole).is_file(), "people": sum(key in chosen for key in people), "hashes": hashes,
     }  # fmt: skip
 
 

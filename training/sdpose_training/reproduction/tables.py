@@ -10,10 +10,12 @@ from typing import Any
 from sdpose_core.texts import read_json
 from sdpose_training.evaluation.paper_tables import SDPOSE, TABLES, PaperTable
 from sdpose_training.evaluation.result import read_result
+from sdpose_training.evaluation.robustness_figures import robustness_of
 from sdpose_training.reproduction.claims import EVALUATIONS, Claim
 from sdpose_training.reproduction.jobs import Job, Outcome
-from sdpose_training.reproduction.parts import Ablation, Evaluation, Features
+from sdpose_training.reproduction.parts import Ablation, Corruptions, Evaluation, Features
 from sdpose_training.reproduction.setup import CHECKPOINT, Setup
+from sdpose_training.styles.corruptions import FAMILIES
 
 OURS, PAPER, PEERS, DIFFERENCE = "ours", "paper", "peers", "difference"
 """Kinds of rows: measured here, SDPose in the paper, others in the paper, ours minus the paper's."""
@@ -66,6 +68,8 @@ def tables_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[Table]:
     for number, part in enumerate(claim.parts):
         if isinstance(part, Ablation):
             tables.append(ablation_table(TABLES[claim.tables[number]], _ablation_file(part, setup, outcomes)))
+        elif isinstance(part, Corruptions):
+            tables.append(corruption_table(results_of(part.evaluation, setup, outcomes)))
         elif isinstance(part, Features):
             tables += [features_table(job.result(setup.out)) for job in _good(part.jobs(setup), outcomes)]
     return tables
@@ -149,6 +153,17 @@ def remarks_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[str]:
                     remarks.append(f"{part.name}, {name}: {'; '.join(reasons)}: not to be compared with the paper.")
         remarks += [f"{job.name}: {job.note}." for job in part.jobs(setup) if job.note]
     return list(dict.fromkeys(remarks))
+
+
+def corruption_table(results: Mapping[tuple[str, str], Mapping[str, Any]]) -> Table:
+    """AP on clean pictures and under corruption, by family."""
+    rows = []
+    for (_, name), result in results.items():
+        found = robustness_of(result)
+        families = [found["families"].get(family, {}).get("AP") for family in FAMILIES]
+        values = [found["clean"]["AP"], found["mPC"], found["rPC"], *families]
+        rows.append(TableRow(name, tuple(_shown(None if value is None else 100 * value) for value in values)))
+    return Table("AP in percent", (), ("clean", "mPC", "rPC", *FAMILIES), tuple(rows))
 
 
 # --- ablations and features ----------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ _KINDS = {BODY: ("17 keypoints", "body"), WHOLEBODY: ("133 keypoints", "wholebod
 _FEW_KINDS, _FEW_SEVERITIES = ("gaussian_noise", "motion_blur", "fog", "jpeg_compression"), ("1", "3", "5")
 """Of the small run: one kind of each family."""
 
+_FEW_SECONDS = 60.0
+"""CPU seconds of the feature analysis in the small run."""
+
 START = 10.0
 """Seconds until an evaluation has loaded its libraries."""
 
@@ -152,7 +155,8 @@ class Features(Part):
         note = (
             "" if base else "without the column of Stable Diffusion 2: sdpose download sd2-base, then --base sd2-base"
         )
-        return (Job(name, "analyze_features.py", arguments, results, after, _weights(candidates), None, None, note),)
+        seconds = _FEW_SECONDS if setup.small else None
+        return (Job(name, "analyze_features.py", arguments, results, after, _weights(candidates), None, seconds, note),)
 
 
 def _named(candidate: Candidate) -> Argument:
@@ -171,7 +175,7 @@ def _styles(setup: Setup) -> tuple[list[Argument], tuple[Job, ...]]:
         made = {style: setup.prepared[style] for style in ("people", "painted", "sketch")}
         root = made["people"].folder(setup.out)
         folders = [Named(style, (job.folder(setup.out) / "images").absolute()) for style, job in made.items()]
-        options: list[Argument] = ["--data.root", root, "--people", "40", "--pooling", "keypoints"]
+        options: list[Argument] = ["--data.root", root, "--people", "24", "--pooling", "keypoints"]
         return [*options, *(word for each in folders for word in ("--style", each))], tuple(made.values())
     root = setup.root / "COCO" if (setup.root / "COCO").is_dir() else setup.root
     names = {"photo": "val2017", "ukiyo-e": "val2017ukiyoe", "oil": "val2017oil"}

@@ -25,7 +25,7 @@ from sdpose_training.reproduction.setup import CHECKPOINT, PEER, Candidate, Grou
 NOTICE = "small: not the paper's protocol, not to be compared"
 
 PICTURES = 4
-PEOPLE, HELD_OUT = 300, 40
+PEOPLE, HELD_OUT = 200, 24
 
 LAYOUTS = (
     ("annotations/person_keypoints_val2017.json", "annotations/coco_wholebody_val_v1.0.json", "val2017",
@@ -37,14 +37,14 @@ LAYOUTS = (
 BEST = "weights/best.safetensors"
 _STYLES = {"coco-ood-monet": "oil", "coco-ood-ukiyoe": "posterise"}
 _SECONDS = {
-    "people": 60,
-    "painted": 30,
-    "sketch": 30,
-    "body": 240,
-    "wholebody": 120,
-    "prior": 60,
-    "arms": 200,
-    "style": 10,
+    "people": 30,
+    "painted": 15,
+    "sketch": 15,
+    "body": 130,
+    "wholebody": 60,
+    "prior": 40,
+    "arms": 120,
+    "style": 5,
 }
 """CPU seconds of the jobs on a slow core, for the table of what runs."""
 
@@ -56,14 +56,14 @@ def prepare(root: Path | None, out: Path, given: frozenset[str]) -> tuple[dict[s
     """
     jobs = {"people": _people("shaded"), "painted": _people("painted"), "sketch": _people("sketch")}
     jobs["styles"] = jobs["people"]
-    jobs["body"] = body = _training("tiny SDPose, 17 points", jobs["people"], out, (1600, 1600, 800), _SECONDS["body"])
+    jobs["body"] = body = _training("tiny SDPose, 17 points", jobs["people"], out, (800, 800, 400), _SECONDS["body"])
     candidates = [Candidate(PEER, "preview", "preview (MoveNet Thunder)", BODY, 0.1)]
     if BODY not in given:
         candidates.append(Candidate(CHECKPOINT, body.folder(out) / BEST, "SDPose, tiny", BODY, 0.2, after=(body,)))
     if WHOLEBODY not in given:
         more = ("--data.keypoint-set", WHOLEBODY, "--model.base", body.folder(out) / BEST)
         name = "tiny SDPose, 133 points"
-        whole = _training(name, jobs["people"], out, (8, 8, 800), _SECONDS["wholebody"], more, (body,))
+        whole = _training(name, jobs["people"], out, (8, 8, 240), _SECONDS["wholebody"], more, (body,))
         jobs["wholebody"] = whole
         candidates.append(
             Candidate(CHECKPOINT, whole.folder(out) / BEST, "SDPose, tiny", WHOLEBODY, 0.3, after=(whole,))
@@ -114,15 +114,15 @@ def _ablation(jobs: Mapping[str, Job], out: Path) -> Job:
     prior = Job(
         "tiny prior", "make_tiny_prior.py",
         ("--recipe", recipes / "synthetic_ablation.toml", "--pictures", people / "images", "--encoder",
-         body.folder(out) / BEST, "--unet-samples", "800", "--out", Output()),
+         body.folder(out) / BEST, "--unet-samples", "400", "--out", Output()),
         ("unet/config.json",), (jobs["people"], body), seconds=_SECONDS["prior"],
     )  # fmt: skip
     arguments: tuple[Argument, ...] = (
         "--list", recipes / "ablations_synthetic.toml", "--data.root", people, "--model.base", prior.folder(out),
-        "--test", f"painted={jobs['painted'].folder(out)}", "--only", "full", "no_rgb", "scratch", "f2", "--seeds", "0",
-        "--stages.0.samples", "400", "--stages.1.samples", "400", "--out", Output(),
+        "--test", f"painted={jobs['painted'].folder(out)}", "--only", "full", "no_rgb", "scratch", "--seeds", "0",
+        "--stages.0.samples", "240", "--stages.1.samples", "160", "--out", Output(),
     )  # fmt: skip
-    note = "tiny models on synthetic people, 800 samples for each arm"
+    note = "tiny models on synthetic people, 400 samples for each arm"
     after = (prior, jobs["people"], jobs["painted"])
     return Job("ablation, tiny", "ablate.py", arguments, (TABLE,), after, seconds=_SECONDS["arms"], note=note)
 

@@ -33,7 +33,7 @@ _DONE, _SETTINGS, LOG = "done.json", "settings.json", "log"
 """Ends of the names of what is beside a job's folder, which belongs to its command."""
 
 _HASH_DIGITS = 8
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.05
 
 DONE, KEPT, FAILED, MISSING, BLOCKED = "done", "kept", "failed", "missing", "blocked"
 """How a job ended: it ran, an earlier run with the same settings had done it, it failed, it lacks something, or a job

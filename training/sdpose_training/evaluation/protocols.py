@@ -16,6 +16,7 @@ from sdpose_core.coco.boxes import FORMATS, read_boxes
 from sdpose_core.coco.files import picture_paths
 from sdpose_core.errors import InputError, restated
 from sdpose_core.files import sha256_of
+from sdpose_core.resumable import read_settings
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KEYPOINT_SETS, KeypointSet
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations, read_people
@@ -23,9 +24,13 @@ from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.data.truth import read_truth
 from sdpose_training.evaluation.paper_tables import PaperRow, ablation_row, sdpose_row
+from sdpose_training.evaluation.scored_points import CROWDPOSE_12, CROWDPOSE_14, SCORED_SETS, as_crowdpose
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 
 log = logging.getLogger(__name__)
+
+PAINTED = "make_coco_ood.json"
+"""In a folder of pictures, says that make_coco_ood.py made them."""
 
 BODY, WHOLEBODY = COCO_17.name, COCO_WHOLEBODY_133.name
 
@@ -40,6 +45,9 @@ _GET_COCO = "pictures and annotations: https://cocodataset.org/#download"
 _GET_WHOLEBODY = "annotations: https://github.com/jin-s13/COCO-WholeBody"
 _GET_BOXES = "boxes: person_detection_results of https://huggingface.co/noahcao/sapiens-pose-coco"
 _GET_HUMANART = "https://idea-research.github.io/HumanArt/ (on request)"
+_GET_OCHUMAN = "https://github.com/liruilong940607/OCHumanApi (form of the download)"
+_GET_CROWDPOSE = "https://github.com/Jeff-sjtu/CrowdPose; its own crowdpose_test.json is fine for --annotations"
+_GET_CROWD_BOXES = "boxes: MMPose's page of CrowdPose, or --ground-truth-boxes"
 _GET_OOD = "https://github.com/T-S-Liang/SDPose-OOD (val2017oil), or make the pictures with make_coco_ood.py"
 
 
@@ -56,6 +64,7 @@ class Benchmark:
         pictures: number of all pictures, None if unknown.
         where: how to get the files.
         paper: keypoint set -> the paper's figures.
+        grouping: kind of `picture_groups` that are scored by themselves, None for none.
     """
 
     name: str
@@ -66,6 +75,11 @@ class Benchmark:
     pictures: int | None = None
     where: tuple[str, ...] = ()
     paper: Mapping[str, PaperRow] = field(default_factory=dict)
+    grouping: str | None = None
+
+    def prepared(self, content: dict[str, Any], keypoint_set: KeypointSet) -> dict[str, Any]:
+        """Parsed annotations as this benchmark scores them."""
+        return as_crowdpose(content, keypoint_set) if CROWDPOSE_14.name in self.annotations else content
 
 
 def _coco_ood(name: str, images: str, domain: str) -> Benchmark:
@@ -76,6 +90,11 @@ def _coco_ood(name: str, images: str, domain: str) -> Benchmark:
         name, "COCO", images, {BODY: _BODY_FILE, WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
         (_GET_OOD, _GET_COCO, _GET_BOXES), {BODY: body, WHOLEBODY: wholebody},
     )  # fmt: skip
+
+
+def _ochuman(name: str, split: str, pictures: int) -> Benchmark:
+    file = f"annotations/ochuman_coco_format_{split}_range_0.00_1.00.json"
+    return Benchmark(name, "OCHuman", "images", {BODY: file}, None, pictures, (_GET_OCHUMAN,), grouping="ochuman")
 
 
 def _first_level(domain: str) -> str:
@@ -89,13 +108,21 @@ _ALL = (
         "coco", "COCO", "val2017", {BODY: _BODY_FILE}, _COCO_BOXES, 5000, (_GET_COCO, _GET_BOXES),
         {BODY: sdpose_row("COCO")},
     ),
+    Benchmark("coco-gt-boxes", "COCO", "val2017", {BODY: _BODY_FILE}, None, 5000, (_GET_COCO,)),
+    _ochuman("ochuman", "test", 2231),
+    _ochuman("ochuman-val", "val", 2500),
+    Benchmark(
+        "crowdpose", "crowdpose", "images",
+        dict.fromkeys((CROWDPOSE_14.name, CROWDPOSE_12.name), "annotations/mmpose_crowdpose_test.json"),
+        "annotations/det_for_crowd_test_0.1_0.5.json", 8000, (_GET_CROWDPOSE, _GET_CROWD_BOXES), grouping="crowdpose",
+    ),
     Benchmark(
         "coco-wholebody", "COCO", "val2017", {WHOLEBODY: _WHOLEBODY_FILE}, _COCO_BOXES, 5000,
         (_GET_COCO, _GET_WHOLEBODY, _GET_BOXES), {WHOLEBODY: sdpose_row("COCO-WholeBody")},
     ),
     Benchmark(
         "humanart", "HumanArt", "", {BODY: "annotations/validation_humanart.json"}, None, None, (_GET_HUMANART,),
-        {BODY: sdpose_row("HumanArt")},
+        {BODY: sdpose_row("HumanArt")}, "humanart",
     ),
     _coco_ood("coco-ood-monet", "val2017oil", "COCO-OOD Monet"),
     _coco_ood("coco-ood-ukiyoe", "val2017ukiyoe", "COCO-OOD Ukiyo-e"),
@@ -151,6 +178,11 @@ class Task:
     boxes: Path | None
     images: Path
 
+    def painted(self) -> str:
+        """Style in which make_coco_ood.py painted the pictures, "" if nothing says so."""
+        made = (read_settings(self.images / PAINTED) or {}).get("settings")
+        return str(made.get("style", "an unknown style")) if isinstance(made, Mapping) else ""
+
     def digests(self) -> dict[str, str | None]:
         """SHA-256 of the annotations and of the file of boxes (None: ground-truth boxes)."""
         boxes = sha256_of(self.boxes) if self.boxes else None
@@ -182,6 +214,8 @@ def scored_set(benchmark: Benchmark, predicted: str) -> str:
     if predicted == WHOLEBODY and BODY in benchmark.annotations:
         return BODY
     fits = [b.name for b in _ALL if predicted in b.annotations]
+    if CROWDPOSE_14.name in benchmark.annotations:
+        return CROWDPOSE_12.name if predicted in KEYPOINT_SETS else CROWDPOSE_14.name
     raise InputError(
         f"{benchmark.name} has annotations of {', '.join(benchmark.annotations)}, the model predicts {predicted!r}: "
         f"choose {' or '.join(fits) or 'the benchmark custom'}"
@@ -208,7 +242,8 @@ def load_task(benchmark: Benchmark, places: Places, predicted: str, keypoint_set
     usual = benchmark.annotations.get(scored) or next(iter(benchmark.annotations.values()))
     annotations = _expected(root, places.annotations or usual, "annotations", benchmark)
     content = _first_pictures(read_annotations(annotations), places.pictures)
-    points = _custom_set(content, keypoint_set, scored) if "" in benchmark.annotations else KEYPOINT_SETS[scored]
+    points = _custom_set(content, keypoint_set, scored) if "" in benchmark.annotations else SCORED_SETS[scored]
+    content = benchmark.prepared(content, points)
     images = _expected(root, benchmark.images if places.images is None else places.images, "images", benchmark)
     boxes = None if places.ground_truth_boxes else places.boxes or benchmark.boxes
     file = _expected(root, boxes, "boxes", benchmark) if boxes else None

@@ -18,6 +18,7 @@ from sdpose_core.names import path_inside
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations
 from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY
+from sdpose_training.reproduction.claims import OTHERS
 from sdpose_training.reproduction.jobs import SCRIPTS, Argument, Job, Output
 from sdpose_training.reproduction.parts import TABLE
 from sdpose_training.reproduction.setup import CHECKPOINT, PEER, Candidate, Ground
@@ -134,7 +135,9 @@ def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[st
     note = f"{NOTICE}: {HELD_OUT} painted synthetic people instead of HumanArt"
     found = {("humanart", BODY): Ground(places, HELD_OUT, after=(painted,), note=note)}
     samples = copy_samples(root, out / "samples") if root else None
-    found[CORRUPTION, BODY] = _few_people(samples) if samples else _of_people(out, jobs)
+    for name in (CORRUPTION, *OTHERS):
+        found[name, BODY] = _few_people(samples) if samples else _of_people(out, jobs)
+    found["crowdpose", BODY] = Ground(missing="the small run has nothing with the 14 points of CrowdPose")
     for keypoint_set in (BODY, WHOLEBODY):
         for benchmark in ("coco" if keypoint_set == BODY else "coco-wholebody", *_STYLES):
             key = benchmark, keypoint_set
@@ -155,7 +158,8 @@ def _of_people(out: Path, jobs: Mapping[str, Job]) -> Ground:
 def _few_people(samples: Mapping[str, Any]) -> Ground:
     """The annotated people of the photos, for what is estimated many times."""
     note = f"{NOTICE}: {samples['pictures']} photos of 5,000, annotated boxes"
-    arguments = ("--data.root", samples["folder"], "--ground-truth-boxes")
+    files = ("--annotations", LAYOUTS[0][0], "--images", LAYOUTS[0][2])
+    arguments = ("--data.root", samples["folder"], *files, "--ground-truth-boxes")
     return Ground(arguments, samples["people"], samples["hashes"], note=note)
 
 

@@ -11,16 +11,18 @@ from sdpose_core.texts import read_json
 from sdpose_training.evaluation.paper_tables import SDPOSE, TABLES, PaperTable
 from sdpose_training.evaluation.result import read_result
 from sdpose_training.evaluation.robustness_figures import robustness_of
-from sdpose_training.reproduction.claims import EVALUATIONS, Claim
+from sdpose_training.reproduction.claims import EVALUATIONS, MORE, Claim
 from sdpose_training.reproduction.jobs import Job, Outcome
 from sdpose_training.reproduction.parts import Ablation, Corruptions, Evaluation, Features
 from sdpose_training.reproduction.setup import CHECKPOINT, Setup
 from sdpose_training.styles.corruptions import FAMILIES
+from sdpose_training.templates import percent
 
 OURS, PAPER, PEERS, DIFFERENCE = "ours", "paper", "peers", "difference"
 """Kinds of rows: measured here, SDPose in the paper, others in the paper, ours minus the paper's."""
 
 NONE = "–"
+_BOTH = ("AP", "AR")
 _WHOLE = "all"
 
 _SILHOUETTES = {
@@ -65,6 +67,8 @@ def tables_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[Table]:
     tables = [] if any(isinstance(part, Ablation) for part in claim.parts) else [
         evaluation_table(TABLES[key], setup, outcomes) for key in claim.tables
     ]  # fmt: skip
+    if claim.kind == MORE:
+        tables += other_tables([part for part in claim.parts if isinstance(part, Evaluation)], setup, outcomes)
     for number, part in enumerate(claim.parts):
         if isinstance(part, Ablation):
             tables.append(ablation_table(TABLES[claim.tables[number]], _ablation_file(part, setup, outcomes)))
@@ -133,14 +137,7 @@ def _difference(ours: Sequence[float | None], paper: Sequence[float | None]) -> 
 
 def _why_not(result: Mapping[str, Any] | None) -> list[str]:
     """Why a result may not be compared with the paper's; empty if it may, or if there is none."""
-    if result is None:
-        return []
-    counts = result["counts"]
-    whole = counts.get("benchmark_pictures")
-    reasons = list(result.get("departures", ()))
-    if whole and counts["pictures"] != whole:
-        reasons.append(f"{counts['pictures']:,} of {whole:,} pictures")
-    return reasons
+    return list((result or {}).get("departures", ()))
 
 
 def remarks_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[str]:
@@ -153,6 +150,34 @@ def remarks_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[str]:
                     remarks.append(f"{part.name}, {name}: {'; '.join(reasons)}: not to be compared with the paper.")
         remarks += [f"{job.name}: {job.note}." for job in part.jobs(setup) if job.note]
     return list(dict.fromkeys(remarks))
+
+
+def other_tables(parts: Sequence[Evaluation], setup: Setup, outcomes: Outcomes) -> list[Table]:
+    """Benchmarks that no table of the paper has, side by side, then the groups of pictures of each."""
+    found = {part: results for part in parts if (results := results_of(part, setup, outcomes))}
+    if not found:
+        return []
+    rows = []
+    for key in dict.fromkeys(key for results in found.values() for key in results):
+        values = [_value(results.get(key), "", figure) for results in found.values() for figure in _BOTH]
+        rows.append(TableRow(key[1], tuple(map(_shown, values))))
+    groups = tuple((part.benchmark, len(_BOTH)) for part in found)
+    tables = [Table("AP and AR in percent", groups, _BOTH * len(found), tuple(rows))]
+    return tables + [table for part, results in found.items() for table in _group_tables(part, results)]
+
+
+def _group_tables(part: Evaluation, results: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[Table]:
+    """AP of every group of pictures that a benchmark has: a column each."""
+    tables = []
+    for grouping in dict.fromkeys(name for result in results.values() for name in result.get("groups", {})):
+        held = {name: result.get("groups", {}).get(grouping, {}) for (_, name), result in results.items()}
+        names = tuple(dict.fromkeys(group for groups in held.values() for group in groups))
+        rows = [
+            TableRow(label, tuple(percent(groups.get(name, {}).get("AP")) for name in names))
+            for label, groups in held.items()
+        ]
+        tables.append(Table(f"AP in percent by {grouping}, {part.benchmark}", (), names, tuple(rows)))
+    return tables
 
 
 def corruption_table(results: Mapping[tuple[str, str], Mapping[str, Any]]) -> Table:

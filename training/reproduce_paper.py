@@ -25,6 +25,9 @@ from sdpose_training.reproduction.claims import Claim, choose, evaluations
 from sdpose_training.reproduction.jobs import FAILED, MISSING, run_all
 from sdpose_training.reproduction.setup import Loading, Setup, find_ablations, find_grounds, load_candidates
 
+_FREE = ("base", "pictures", "driving", "generator", "controlnet", "motion")
+"""Options whose values the parts of figures take."""
+
 LOCK = ".reproduce_paper.lock"
 
 
@@ -92,12 +95,17 @@ def small_setup(args: argparse.Namespace) -> Setup:
     grounds = small.grounds(args.root, args.out, prepared)
     return Setup(
         args.out, (*given, *own), absent, grounds, loading.arguments(), find_ablations(args.ablation), args.root,
-        _free(args), True, prepared,
+        {**small.pictures(args.root, args.out), **_free(args)}, True, prepared,
     )  # fmt: skip
 
 
 def _free(args: argparse.Namespace) -> dict[str, Path]:
-    return {name: value for name in ("base",) if (value := getattr(args, name))}
+    """The inputs of figures that were given; `InputError` for one that is not there."""
+    found = {name: value for name in _FREE if (value := getattr(args, name))}
+    for name, path in found.items():
+        if not path.exists() and name != "base":  # which may be the name of a download
+            raise InputError(f"--{name} {path}: nothing is there")
+    return found
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -111,6 +119,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--ablation", type=Path, action="append", default=[], metavar="DIR", help="finished folder of ablate.py, for "
         "table 2; repeatable")  # fmt: skip
     add("--base", type=Path, metavar="DIR", help="Stable Diffusion 2, for figure 6 (sdpose download sd2-base)")
+    add("--pictures", type=Path, metavar="DIR", help="free pictures of people, for figures 1 and 7")
+    add("--driving", type=Path, metavar="VIDEO", help="for figure 8")
+    add("--generator", type=Path, metavar="DIR", help="Stable Diffusion for ControlNet, for figures 7 and 8")
+    add("--controlnet", type=Path, metavar="DIR", help="an OpenPose ControlNet for it")
+    add("--motion", type=Path, metavar="DIR", help="AnimateDiff's motion adapter for it, for figure 8")
     add = parser.add_argument_group("what to run").add_argument
     add("--tables", type=_numbers, metavar="N,N", help="only these tables (default: everything)")
     add("--figures", type=_numbers, metavar="N,N", help="only these figures (default: everything)")

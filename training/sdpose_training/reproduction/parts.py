@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY
-from sdpose_training.reproduction.jobs import Argument, Job, Named, Output
+from sdpose_training.reproduction.jobs import Argument, Job, Output
 from sdpose_training.reproduction.setup import Candidate, Ground, Setup
 from sdpose_training.styles.corruptions import KINDS, SEVERITIES
 
 RESULT = "result.json"
 TABLE = "table.json"
-ANALYSIS = "feature_analysis.json"
 
 _KINDS = {BODY: ("17 keypoints", "body"), WHOLEBODY: ("133 keypoints", "wholebody")}
 _FEW_KINDS, _FEW_SEVERITIES = ("gaussian_noise", "motion_blur", "fog", "jpeg_compression"), ("1", "3", "5")
 """Of the small run: one kind of each family."""
-
-_FEW_SECONDS = 60.0
-"""CPU seconds of the feature analysis in the small run."""
 
 START = 10.0
 """Seconds until an evaluation has loaded its libraries."""
@@ -132,52 +128,3 @@ class Ablation(Part):
         return (
             Job(self.title, "ablate.py", arguments, (TABLE,), missing=missing, seconds=self.arms * self.days * _DAY),
         )
-
-
-@dataclass(frozen=True)
-class Features(Part):
-    """analyze_features.py on the SDPose checkpoints of 17 points, and on Stable Diffusion 2 if it is given."""
-
-    def jobs(self, setup: Setup) -> tuple[Job, ...]:
-        """See `Part`."""
-        candidates = setup.of_set(BODY, checkpoints_only=True)
-        data = setup.prepared.get("styles")
-        name, results = "feature analysis", (ANALYSIS, "feature_analysis.png")
-        if not candidates or not (data or setup.root):
-            missing = "an SDPose checkpoint of 17 points (--checkpoint body) and COCO (--data.root)"
-            return (Job(name, "analyze_features.py", (), results, missing=missing),)
-        networks = [word for each in candidates for word in ("--checkpoint", _named(each))]
-        if base := setup.free.get("base"):
-            networks += ["--checkpoint", Named("SD2", base)]
-        styles, after = _styles(setup)
-        arguments = (*networks, "--random", *styles, *setup.common, "--out", Output())
-        after = (*after, *(job for each in candidates for job in each.after))
-        note = (
-            "" if base else "without the column of Stable Diffusion 2: sdpose download sd2-base, then --base sd2-base"
-        )
-        seconds = _FEW_SECONDS if setup.small else None
-        return (Job(name, "analyze_features.py", arguments, results, after, _weights(candidates), None, seconds, note),)
-
-
-def _named(candidate: Candidate) -> Argument:
-    if isinstance(candidate.source, Path):
-        return Named(candidate.name, candidate.source)
-    return f"{candidate.name}={candidate.source}"
-
-
-def _weights(candidates: tuple[Candidate, ...]) -> dict[str, object]:
-    return {each.name: each.identity for each in candidates}
-
-
-def _styles(setup: Setup) -> tuple[list[Argument], tuple[Job, ...]]:
-    """Options of analyze_features.py for pictures and styles, and the jobs that make them."""
-    if setup.small:
-        made = {style: setup.prepared[style] for style in ("people", "painted", "sketch")}
-        root = made["people"].folder(setup.out)
-        folders = [Named(style, (job.folder(setup.out) / "images").absolute()) for style, job in made.items()]
-        options: list[Argument] = ["--data.root", root, "--people", "24", "--pooling", "keypoints"]
-        return [*options, *(word for each in folders for word in ("--style", each))], tuple(made.values())
-    root = setup.root / "COCO" if (setup.root / "COCO").is_dir() else setup.root
-    names = {"photo": "val2017", "ukiyo-e": "val2017ukiyoe", "oil": "val2017oil"}
-    there = [f"{name}={folder}" for name, folder in names.items() if (root / folder).is_dir()]
-    return ["--data.root", root, *(word for each in [*there, "sketch"] for word in ("--style", each))], ()

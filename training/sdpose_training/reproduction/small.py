@@ -35,6 +35,9 @@ LAYOUTS = (
 )  # fmt: skip
 """Annotations of bodies and of whole bodies, pictures, boxes: in COCO's folder, and in a folder of a few samples."""
 
+SAMPLES = "samples"
+"""Folder of the photos in the output folder."""
+
 BEST = "weights/best.safetensors"
 _STYLES = {"coco-ood-monet": "oil", "coco-ood-ukiyoe": "posterise"}
 _SECONDS = {
@@ -134,7 +137,7 @@ def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[st
     places = ("--data.root", painted.folder(out), "--annotations", "annotations/val.json", "--images", "images")
     note = f"{NOTICE}: {HELD_OUT} painted synthetic people instead of HumanArt"
     found = {("humanart", BODY): Ground(places, HELD_OUT, after=(painted,), note=note)}
-    samples = copy_samples(root, out / "samples") if root else None
+    samples = copy_samples(root, out / SAMPLES) if root else None
     for name in (CORRUPTION, *OTHERS):
         found[name, BODY] = _few_people(samples) if samples else _of_people(out, jobs)
     found["crowdpose", BODY] = Ground(missing="the small run has nothing with the 14 points of CrowdPose")
@@ -153,6 +156,11 @@ def _of_people(out: Path, jobs: Mapping[str, Job]) -> Ground:
     )  # fmt: skip
     note = f"{NOTICE}: {HELD_OUT} synthetic people with annotated boxes, as no COCO pictures were given"
     return Ground(arguments, HELD_OUT, after=(people,), note=note)
+
+
+def pictures(root: Path | None, out: Path) -> dict[str, Path]:
+    """The photos, as free pictures for the figures."""
+    return {"pictures": out / SAMPLES / LAYOUTS[0][2]} if root else {}
 
 
 def _few_people(samples: Mapping[str, Any]) -> Ground:

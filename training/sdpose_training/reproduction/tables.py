@@ -12,8 +12,9 @@ from sdpose_training.evaluation.paper_tables import SDPOSE, TABLES, PaperTable
 from sdpose_training.evaluation.result import read_result
 from sdpose_training.evaluation.robustness_figures import robustness_of
 from sdpose_training.reproduction.claims import EVALUATIONS, MORE, Claim
+from sdpose_training.reproduction.figure_parts import Features
 from sdpose_training.reproduction.jobs import Job, Outcome
-from sdpose_training.reproduction.parts import Ablation, Corruptions, Evaluation, Features
+from sdpose_training.reproduction.parts import Ablation, Corruptions, Evaluation
 from sdpose_training.reproduction.setup import CHECKPOINT, Setup
 from sdpose_training.styles.corruptions import FAMILIES
 from sdpose_training.templates import percent

@@ -170,7 +170,8 @@ class Features(Part):
         if base := setup.free.get("base"):
             networks += ["--checkpoint", Named("SD2", base)]
         styles, after = _styles(setup)
-        arguments = (*networks, "--random", *styles, *setup.common, "--out", Output())
+        common = [word for word in setup.common if word != "--download"]  # its networks are on this machine
+        arguments = (*networks, "--random", *styles, *common, "--out", Output())
         after = (*after, *_trained(candidates))
         note = (
             "" if base else "without the column of Stable Diffusion 2: sdpose download sd2-base, then --base sd2-base"

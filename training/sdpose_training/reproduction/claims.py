@@ -64,8 +64,8 @@ class Claim:
 
     @property
     def name(self) -> str:
-        """ "Table 3"."""
-        return "Beyond the paper" if self.kind == MORE else f"{self.kind.capitalize()} {self.number}"
+        """ "Table 3", or "Corruption"."""
+        return self.number.capitalize() if self.kind == MORE else f"{self.kind.capitalize()} {self.number}"
 
     @property
     def anchor(self) -> str:

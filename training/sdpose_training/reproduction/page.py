@@ -45,7 +45,7 @@ figcaption { font-size: .85rem; opacity: .8; }
 @media (max-width: 40rem) {
   body { font-size: 15px; padding: .6rem .8rem 3rem; } dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .4rem; } td, th { padding: .2rem .4rem; }
-  .numbers td:first-child, .numbers th:first-child { max-width: 9.5rem; white-space: normal; } }
+  .numbers td:first-child, .numbers th:first-child { max-width: 9.5rem; min-width: 8rem; white-space: normal; } }
 """
 
 _PAGE = (

@@ -68,7 +68,11 @@ def plan_rows(claims: Sequence[Claim], setup: Setup, outcomes: Outcomes) -> list
 def plan_text(claims: Sequence[Claim], setup: Setup, outcomes: Outcomes) -> str:
     """The plan for the screen: a table, what is missing line by line, and a sum."""
     rows = plan_rows(claims, setup, outcomes)
-    missing = [f"{name}: missing: {why}" for name, state, *_, why in rows if state == MISSING]
+    names: dict[str, list[str]] = {}
+    for name, state, *_, why in rows:
+        if state == MISSING:
+            names.setdefault(why, []).append(name)
+    missing = [f"missing for {'; '.join(found)}:\n    {why}" for why, found in names.items()]
     table = plain_table(PLAN_COLUMNS[:-1], [row[:-1] for row in rows], numbers=False)
     return "\n\n".join(filter(None, [table, "\n".join(missing), total_text(jobs_of(claims, setup), outcomes)]))
 

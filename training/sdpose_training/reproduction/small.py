@@ -135,7 +135,7 @@ def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[st
     """The stand-ins for the files of every benchmark; without `root`, all are synthetic people."""
     painted = jobs["painted"]
     places = ("--data.root", painted.folder(out), "--annotations", "annotations/val.json", "--images", "images")
-    note = f"{NOTICE}: {HELD_OUT} painted synthetic people instead of HumanArt"
+    note = f"{HELD_OUT} painted synthetic people instead of HumanArt"
     found = {("humanart", BODY): Ground(places, HELD_OUT, after=(painted,), note=note)}
     samples = copy_samples(root, out / SAMPLES) if root else None
     for name in (CORRUPTION, *OTHERS):
@@ -154,7 +154,7 @@ def _of_people(out: Path, jobs: Mapping[str, Job]) -> Ground:
         "--data.root", people.folder(out), "--annotations", "annotations/val.json", "--images", "images",
         "--ground-truth-boxes",
     )  # fmt: skip
-    note = f"{NOTICE}: {HELD_OUT} synthetic people with annotated boxes, as no COCO pictures were given"
+    note = f"{HELD_OUT} synthetic people with annotated boxes, as no COCO pictures were given"
     return Ground(arguments, HELD_OUT, after=(people,), note=note)
 
 
@@ -165,7 +165,7 @@ def pictures(root: Path | None, out: Path) -> dict[str, Path]:
 
 def _few_people(samples: Mapping[str, Any]) -> Ground:
     """The annotated people of the photos, for what is estimated many times."""
-    note = f"{NOTICE}: {samples['pictures']} photos of 5,000, annotated boxes"
+    note = f"{samples['pictures']} photos of 5,000, annotated boxes"
     files = ("--annotations", LAYOUTS[0][0], "--images", LAYOUTS[0][2])
     arguments = ("--data.root", samples["folder"], *files, "--ground-truth-boxes")
     return Ground(arguments, samples["people"], samples["hashes"], note=note)

@@ -107,7 +107,12 @@ def evaluation_table(paper: PaperTable, setup: Setup, outcomes: Outcomes) -> Tab
     rows.append(TableRow("SDPose in the paper", tuple(map(_shown, paper.rows[SDPOSE])), PAPER))
     others = {name: cells for name, cells in paper.rows.items() if name != SDPOSE}
     rows += [TableRow(f"{name} in the paper", tuple(map(_shown, cells)), PEERS) for name, cells in others.items()]
-    return Table(f"AP and AR in percent, table {paper.number}", *_headings(paper), tuple(rows))
+    return Table(_title(paper), *_headings(paper), tuple(rows))
+
+
+def _title(paper: PaperTable) -> str:
+    key = next(key for key, table in TABLES.items() if table is paper)
+    return f"AP and AR in percent, table {key}"
 
 
 def _headings(paper: PaperTable) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
@@ -142,15 +147,19 @@ def _why_not(result: Mapping[str, Any] | None) -> list[str]:
 
 
 def remarks_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[str]:
-    """Differences from the paper's protocol of each result of a claim, and what its pictures are."""
-    remarks = []
+    """What stands in for the paper's data, and differences from its protocol of each result of a claim."""
+    remarks: dict[str, list[str]] = {}
     for part in claim.parts:
-        if isinstance(part, Evaluation):
-            for (_, name), result in results_of(part, setup, outcomes).items():
-                if reasons := _why_not(result):
-                    remarks.append(f"{part.name}, {name}: {'; '.join(reasons)}: not to be compared with the paper.")
-        remarks += [f"{job.name}: {job.note}." for job in part.jobs(setup) if job.note]
-    return list(dict.fromkeys(remarks))
+        jobs = part.jobs(setup)
+        if not isinstance(part, Evaluation):
+            remarks |= {f"{job.name}: {job.note}.": [] for job in jobs if job.note}
+            continue
+        remarks |= {f"{part.name}: {job.note}.": [] for job in jobs[:1] if job.note}
+        for (_, name), result in results_of(part, setup, outcomes).items():
+            if reasons := _why_not(result):
+                text = f"{part.name}: not to be compared with the paper: {'; '.join(reasons)}"
+                remarks.setdefault(text, []).append(name)
+    return [f"{text} ({', '.join(names)})." if names else text for text, names in remarks.items()]
 
 
 def other_tables(parts: Sequence[Evaluation], setup: Setup, outcomes: Outcomes) -> list[Table]:
@@ -218,7 +227,7 @@ def ablation_table(paper: PaperTable, file: Path | None) -> Table:
     groups, columns = _headings(paper)
     measured = (("measured here", len(tests)),) if tests else ()
     heads = tuple(f"{test} AP / AR" for test in tests)
-    return Table(f"Percent, table {paper.number}", measured + groups, heads + columns, tuple(rows))
+    return Table(_title(paper), measured + groups, heads + columns, tuple(rows))
 
 
 def _pair(figures: Mapping[str, float] | None) -> str:

@@ -132,7 +132,8 @@ def _word(argument: Argument, folder: Path) -> str:
 
 
 def _settled(argument: Argument, out: Path) -> str:
-    """An argument as the settings have it: the same however a path is spelled, and wherever the output folder is."""
+    """An argument as the settings have it: the same however a path is spelled, and wherever this project and the output
+    folder are."""
     if isinstance(argument, Output):
         return f"OWN/{argument.name}"
     if isinstance(argument, Named):
@@ -140,7 +141,11 @@ def _settled(argument: Argument, out: Path) -> str:
     if not isinstance(argument, Path):
         return argument
     whole, root = Path(os.path.abspath(argument)), Path(os.path.abspath(out))
-    return f"OUT/{whole.relative_to(root).as_posix()}" if whole.is_relative_to(root) else str(whole)
+    known = {"OUT": root, "TRAINING": SCRIPTS}
+    inside = (
+        f"{name}/{whole.relative_to(place).as_posix()}" for name, place in known.items() if place in whole.parents
+    )
+    return next(inside, str(whole))
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from sdpose_core.errors import InputError
 from sdpose_training.ablation.arms import read_list
 from sdpose_training.evaluation.paper_tables import TABLES
-from sdpose_training.evaluation.protocols import BENCHMARKS
+from sdpose_training.evaluation.protocols import find_benchmark, scored_set
 from sdpose_training.reproduction import jobs as jobs_module
 from sdpose_training.reproduction.claims import CLAIMS, EVALUATIONS, FIGURE, MORE, TABLE, choose, evaluations
 from sdpose_training.reproduction.jobs import (
@@ -120,6 +121,45 @@ def test_a_failure_ends_only_what_needs_it(script: Path, tmp_path: Path) -> None
     assert outcomes([bad], tmp_path)["bad"].state == FAILED, "a failure is tried again"
 
 
+WAITS = """\
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[-1]).parent
+def save(*_):
+    (folder / "saved").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+folder.mkdir(parents=True)
+(folder / "ready").touch()
+time.sleep(60)
+"""
+
+
+def test_an_interruption_lets_the_command_save_its_state(
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.write_text(WAITS)
+    each = job("a")
+    folder = each.folder(tmp_path)
+
+    class Clock:
+        """Time in which Ctrl-C is pressed once, when the command is at work."""
+
+        monotonic = staticmethod(time.monotonic)
+        pressed = False
+
+        def sleep(self, seconds: float) -> None:
+            if (folder / "ready").exists() and not self.pressed:
+                self.pressed = True
+                raise KeyboardInterrupt
+            time.sleep(seconds)
+
+    monkeypatch.setattr(jobs_module, "time", Clock())
+    with pytest.raises(KeyboardInterrupt):
+        outcomes([each], tmp_path)
+    assert (folder / "saved").exists()
+    assert jobs_module.kept(each, tmp_path) is None
+
+
 def test_jobs_come_once_and_after_what_they_need() -> None:
     a = job("a")
     b = job("b", after=(a,))
@@ -131,6 +171,12 @@ def test_a_path_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     spelled = [job("a", path).folder(tmp_path) for path in (Path("x"), Path("./y/../x"), tmp_path / "x")]
     assert len(set(spelled)) == 1
+
+
+def test_a_file_of_this_project_is_the_same_in_every_checkout(tmp_path: Path) -> None:
+    assert (
+        job("a", SCRIPTS / "recipes" / "body.toml").settings(tmp_path)["arguments"][0] == "TRAINING/recipes/body.toml"
+    )
 
 
 def test_a_command_is_what_a_shell_takes(tmp_path: Path) -> None:
@@ -165,7 +211,9 @@ def test_every_column_of_the_paper_is_filled_by_an_evaluation() -> None:
         for key in claim.tables if claim.number != "2" else ():
             assert all(EVALUATIONS[domain] in claim.parts for domain in TABLES[key].domains())
     for part in evaluations():
-        assert part.keypoint_set in BENCHMARKS[part.benchmark].annotations
+        assert scored_set(find_benchmark(part.benchmark), part.keypoint_set), (
+            "raises for keypoints that it does not have"
+        )
 
 
 def test_ablations_are_those_of_the_recipes() -> None:

@@ -199,7 +199,7 @@ def _run(job: Job, out: Path) -> Outcome:
     """Run the job's command; its log has what it prints."""
     folder = job.folder(out)
     begin(beside(folder, _SETTINGS), job.settings(out))
-    log.info("%s: %s", job.name, job.command(out))
+    log.info("%s: %s (its output: %s)", job.name, job.command(out), beside(folder, LOG))
     began = time.monotonic()
     with open(beside(folder, LOG), "wb") as file:
         command = [sys.executable, str(SCRIPTS / job.script), *job.words(out)]

@@ -121,7 +121,7 @@ def _people_and_styles(options: argparse.Namespace) -> tuple[People, list[Pictur
     for problem in problems[:5]:
         log.warning("%s", problem)
     people = choose_people(people, options.people, options.seed)
-    check_pictures(styles, people)
+    check_pictures(styles, people.files)
     return people, styles
 
 

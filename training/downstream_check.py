@@ -15,17 +15,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sdpose_core.drawing.styles import STYLES
-from sdpose_core.errors import InputError
-from sdpose_core.estimation.loading import load_estimator
-from sdpose_core.texts import read_json
-from sdpose_training.downstream.controlnet import ControlNetPictures, ControlNetSettings
+from sdpose_training.downstream.controlnet import ControlNetPictures
+from sdpose_training.downstream.options import (
+    add_checker,
+    add_generation,
+    generation_settings,
+    load_checker,
+    read_prompts,
+)
 from sdpose_training.downstream.pictures import PictureCheck, compare_pictures, find_pictures
 from sdpose_training.downstream.video import VideoCheck, compare_videos
-from sdpose_training.options import add_device, check_seeds, exit_status, start_log, whole_numbers
-from sdpose_training.peers.loading import load_peer
+from sdpose_training.options import add_device, check_seeds, exit_status, named_paths, start_log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,20 +49,9 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_pictures)
     add = parser.add_argument
     add("--pictures", type=Path, required=True, metavar="FOLDER", help="folder of source pictures, or one picture")
-    add("--base", type=Path, required=True, metavar="DIR", help="Stable Diffusion in diffusers' layout")
-    add("--controlnet", type=Path, required=True, metavar="DIR", help="an OpenPose ControlNet for it")
-    add("--prompt", default="a person, detailed", help="for pictures not in --prompts (default: %(default)r)")
-    add("--prompts", type=Path, metavar="FILE", help="JSON: picture name -> prompt")
-    add("--negative-prompt", default="")
-    add("--seeds", type=whole_numbers, default=(0,), metavar="0,1,...", help="one picture per seed (default: 0)")
-    add("--steps", type=int, default=20)
-    add("--guidance", type=float, default=7.5)
-    add("--conditioning-scale", type=float, default=1.0)
-    add("--short-side", type=int, default=512, help="of the generated pictures, in pixels (default: 512)")
+    add_generation(parser, required=True)
     add("--as-given", action="store_true", help="use the maps that the estimators drew, even if there are keypoints")
-    add("--estimator", default="preview", help="estimates poses in the generated pictures: preview, an SDPose, a peer "
-        "such as rtmpose:FILE.onnx, or none (default: preview)")  # fmt: skip
-    add("--trust-file", action="store_true", help="run the code in a TorchScript file given as --estimator")
+    add_checker(parser, "preview")
     add_device(parser)
     _add_common(parser, "an estimator's folder of NAME.pose.npz, NAME_keypoints.json or NAME.json, or else maps "
         "(NAME_pose.png or NAME.png)")  # fmt: skip
@@ -88,11 +79,12 @@ def _add_common(parser: argparse.ArgumentParser, poses: str) -> None:
 def run_pictures(options: argparse.Namespace) -> Path:
     """Compare generated pictures; returns the page."""
     check = PictureCheck(
-        find_pictures(options.pictures), _pairs("--poses", options.poses), options.prompt, _prompts(options.prompts),
-        check_seeds(options.seeds, "--seeds"), options.short_side, options.style, options.threshold, options.as_given,
+        find_pictures(options.pictures), named_paths("--poses", options.poses), options.prompt,
+        read_prompts(options.prompts), check_seeds(options.seeds, "--seeds"), options.short_side, options.style,
+        options.threshold, options.as_given,
     )  # fmt: skip
-    settings = ControlNetSettings(options.steps, options.guidance, options.conditioning_scale, options.negative_prompt)
-    estimator, where = _estimator(options), {"device": options.device, "dtype": options.dtype}
+    settings = generation_settings(options)
+    estimator, where = load_checker(options), {"device": options.device, "dtype": options.dtype}
     generate = ControlNetPictures(options.base, options.controlnet, settings, **where)
     return compare_pictures(check, generate, options.out, settings=generate.facts, estimator=estimator)
 
@@ -100,37 +92,10 @@ def run_pictures(options: argparse.Namespace) -> Path:
 def run_video(options: argparse.Namespace) -> Path:
     """Compare animations; returns the page."""
     check = VideoCheck(
-        options.driving, _pairs("--poses", options.poses), _pairs("--result", options.result),
+        options.driving, named_paths("--poses", options.poses), named_paths("--result", options.result),
         options.height, options.stills, options.style, options.threshold,
     )  # fmt: skip
     return compare_videos(check, options.out)
-
-
-def _estimator(options: argparse.Namespace) -> Any:
-    if options.estimator == "none":
-        return None
-    if ":" in options.estimator and not Path(options.estimator).exists():
-        return load_peer(options.estimator, device=options.device, trust_file=options.trust_file)
-    return load_estimator(options.estimator, device=options.device)
-
-
-def _pairs(option: str, values: Sequence[str]) -> dict[str, Path]:
-    pairs: dict[str, Path] = {}
-    for value in values:
-        name, _, path = value.partition("=")
-        if not name or not path or name in pairs:
-            raise InputError(f"{option} {value!r}: expected NAME=PATH, each name once")
-        pairs[name] = Path(path)
-    return pairs
-
-
-def _prompts(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    content = read_json(path, "the prompts of --prompts")
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise InputError(f'--prompts {path}: expected {{"picture": "its prompt", ...}}')
-    return content
 
 
 if __name__ == "__main__":

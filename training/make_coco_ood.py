@@ -5,11 +5,13 @@
     python training/make_coco_ood.py convert latest_net_G.pth ukiyoe.safetensors --style ukiyoe
     python training/make_coco_ood.py --style ukiyoe --weights ukiyoe.safetensors --data.root COCO
     python training/make_coco_ood.py --style monet --weights monet.safetensors --style-pictures MONET --data.root COCO
+    python training/make_coco_ood.py --style import --folder STYLIZED --style-name colorsketch --data.root COCO
 
 writes COCO/val2017oil (Monet), COCO/val2017ukiyoe, COCO/val2017filter_sketch or COCO/val2017corruption/KIND/SEVERITY:
 pictures with the same names and sizes, and make_coco_ood.json, which records how they were made. A picture depends only
 on its source, its name and the settings: interrupted runs resume, and shards (--shard 1/4 ... 4/4) give the same bytes
-as one run.
+as one run. The style "import" takes in pictures that another program made (COCO/val2017colorsketch) and that are aligned
+with the photos.
 """
 
 from __future__ import annotations
@@ -49,6 +51,9 @@ GENERATOR_VERSION = 1  # raise when the same settings give other pictures
 PAINTED = ("ukiyoe", "monet")
 """Styles painted by networks, whose weights the user provides."""
 
+IMPORT = "import"
+"""The style of pictures made elsewhere."""
+
 log = logging.getLogger("make_coco_ood")
 
 
@@ -70,10 +75,15 @@ def build_parser() -> argparse.ArgumentParser:
         prog="make_coco_ood.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--style", choices=[*PAINTED, *FILTERS, CORRUPTION_STYLE], required=True, help="ukiyoe (CycleGAN) and monet "
-        "(StyTR2) need weights, the others nothing")  # fmt: skip
+    add("--style", choices=[*PAINTED, *FILTERS, CORRUPTION_STYLE, IMPORT], required=True, help="ukiyoe (CycleGAN) and "
+        "monet (StyTR2) need weights, import --folder, the others nothing")  # fmt: skip
     add("--weights", type=Path, metavar="FILE.safetensors", help="file written by 'make_coco_ood.py convert'")
     add("--style-pictures", type=Path, metavar="DIR", help="monet: paintings; each photo takes the style of one")
+    add("--folder", type=Path, metavar="DIR", help="import: the stylized pictures, with the photos' names")
+    add("--style-name", metavar="NAME", help="import: of the style; ends the name of the new folder")
+    add("--max-offset", type=float, default=5.0, metavar="PIXELS", help="import: largest distance of a point from its "
+        "place in the photo, in pixels of the photo (default: 5)")  # fmt: skip
+    add("--leave-out", action="store_true", help="import: take in the others if some pictures do not fit")
     add("--data.root", dest="root", type=Path, required=True, metavar="DIR")
     add("--data.images", dest="images", metavar="FOLDER", help="in the root (default: val2017, or images)")
     add("--data.annotations", dest="annotations", metavar="FILE", help="COCO format; names the pictures (default: "
@@ -109,6 +119,10 @@ def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         parser.error(f"--style {options.style} takes no --weights: it needs none")
     if options.style != CORRUPTION_STYLE and options.png:
         parser.error(f"--style {options.style} takes no --png: its pictures keep their formats")
+    if options.style == IMPORT and (None in (options.folder, options.style_name) or options.shard):
+        parser.error("--style import needs --folder DIR and --style-name NAME, and takes no --shard")
+    if options.style != IMPORT and (options.folder or options.style_name or options.leave_out):
+        parser.error(f"--style {options.style} takes no --folder, --style-name or --leave-out: they are for import")
     if (options.style == "monet") != (options.style_pictures is not None):
         parser.error("--style monet needs --style-pictures DIR (paintings); no other style takes it")
 
@@ -124,6 +138,8 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _make(options: argparse.Namespace) -> int:
     source = find_data(options.root, options.images, options.annotations)
+    if options.style == IMPORT:
+        return _import(source, options)
     shard = Shard.parse(options.shard) if options.shard else Shard(1, 1)
     names = picture_names(source)
     if options.style == CORRUPTION_STYLE:
@@ -162,6 +178,14 @@ def _corrupt(options: argparse.Namespace, source: PaintedData, names: Sequence[s
     count = f"{finished:,} of {len(names) * len(chosen):,} pictures"
     print(f"{folder.path}: {count}, {made:,} made now, {len(failed)} sources failed (shard {shard})")
     return 1 if failed else 0
+
+
+def _import(source: PaintedData, options: argparse.Namespace) -> int:
+    from sdpose_training.styles.imports import ImportSettings, import_pictures
+
+    how = ImportSettings(options.folder, options.style_name, options.max_offset, options.leave_out, options.quality)
+    print(*import_pictures(source, options.out or options.root, how), sep="\n")
+    return 0
 
 
 def _painter(options: argparse.Namespace) -> tuple[Callable, dict[str, Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A tiny Stable Diffusion and ControlNet with random weights, as folders in diffusers' layout."""
+"""A tiny Stable Diffusion, ControlNet and motion adapter with random weights, as folders in diffusers' layout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, MotionAdapter, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 WIDTH = 32
@@ -53,6 +53,15 @@ def make_controlnet(folder: Path, width: int = WIDTH) -> Path:
         for layer in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
             layer.weight.normal_(std=3.0)
     net.save_pretrained(folder)
+    return folder
+
+
+def make_motion(folder: Path, longest: int = 6) -> Path:
+    """An AnimateDiff motion adapter for `make_base`, for up to `longest` frames."""
+    torch.manual_seed(2)
+    sides = {"block_out_channels": (8, 16), "motion_layers_per_block": 1, "motion_mid_block_layers_per_block": 1}
+    sides |= {"motion_num_attention_heads": 2, "motion_norm_num_groups": 4}
+    MotionAdapter(motion_max_seq_length=longest, **sides).save_pretrained(folder)
     return folder
 
 

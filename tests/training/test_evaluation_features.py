@@ -272,7 +272,7 @@ def test_a_style_that_lacks_pictures_is_refused_before_anything_runs(data: Path,
     (tmp_path / "data" / "blurred" / "004.jpg").unlink()
     styles = parse_styles(["original", "blurred=blurred"], tmp_path / "data", tmp_path / "data" / "images")
     with pytest.raises(InputError, match=r"1 of 6 pictures are not in .*'004.jpg'"):
-        check_pictures(styles, people_of(tmp_path / "data"))
+        check_pictures(styles, people_of(tmp_path / "data").files)
     with pytest.raises(InputError, match="at least two"):
         parse_styles(["original"], data, data / "images")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from sdpose_core.errors import InputError, SDPoseError
@@ -54,6 +55,17 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, got {text!r}") from None
+
+
+def named_paths(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """Values NAME=PATH of an option -> name -> path. `InputError` for another form, or a name that occurs twice."""
+    pairs: dict[str, Path] = {}
+    for value in values:
+        name, _, path = value.partition("=")
+        if not name or not path or name in pairs:
+            raise InputError(f"{option} {value!r}: expected NAME=PATH, each name once")
+        pairs[name] = Path(path)
+    return pairs
 
 
 def check_seeds(seeds: Any, where: str) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,14 @@ class People:
 def read_annotations(path: str | Path) -> dict[str, Any]:
     """A COCO file as parsed JSON; `InputError` if it is missing, damaged or not in COCO's format."""
     return read_coco(path)
+
+
+def only_pictures(content: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The parsed file with only the pictures of these file names, and their annotations."""
+    images = [image for image in content["images"] if str(image.get("file_name")) in names]
+    ids = {image["id"] for image in images}
+    people = [each for each in content["annotations"] if each.get("image_id") in ids]
+    return {**content, "images": images, "annotations": people}
 
 
 def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: KeypointSet) -> tuple[People, list[str]]:

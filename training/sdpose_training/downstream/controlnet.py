@@ -61,13 +61,16 @@ class ControlNetPictures:
         from sdpose_core.model.devices import pick_device, pick_dtype
 
         self.settings, self._device = settings, pick_device(device)
-        pipeline = _pipeline(Path(base), Path(controlnet))
+        from diffusers import StableDiffusionControlNetPipeline
+
+        unchecked = {"safety_checker": None, "requires_safety_checker": False}
+        pipeline = load_pipeline(StableDiffusionControlNetPipeline, Path(base), Path(controlnet), **unchecked)
         self._pipeline = pipeline.to(self._device, pick_dtype(dtype, self._device))
         self._pipeline.set_progress_bar_config(disable=True)
         self.facts = {
             "base": Path(base).name,
             "ControlNet": Path(controlnet).name,
-            "weights": _fingerprint(Path(base), Path(controlnet)),
+            "weights": fingerprint(Path(base), Path(controlnet)),
             "scheduler": type(self._pipeline.scheduler).__name__,
             "dtype": str(self._pipeline.unet.dtype).removeprefix("torch."),
             **asdict(settings),
@@ -88,10 +91,14 @@ class ControlNetPictures:
             controlnet_conditioning_scale=self.settings.conditioning_scale,
             generator=torch.Generator("cpu").manual_seed(seed), output_type="np",
         )  # fmt: skip
-        picture = output.images[0]
-        if not np.isfinite(picture).all():  # it would be black
-            raise NotFiniteError("ControlNet gave values that are not numbers (NaN or infinity): use full precision")
-        return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        return as_uint8(output.images[0])
+
+
+def as_uint8(picture: np.ndarray) -> np.ndarray:
+    """Values 0..1 -> uint8, of any shape. Raises `NotFiniteError`."""
+    if not np.isfinite(picture).all():  # it would be black
+        raise NotFiniteError("ControlNet gave values that are not numbers (NaN or infinity): use full precision")
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def _refuse_programs(folder: Path) -> None:
@@ -108,23 +115,33 @@ def _refuse_programs(folder: Path) -> None:
         refuse_elsewhere(read_json(file), str(file.parent))
 
 
-def _pipeline(base: Path, controlnet: Path) -> Any:
-    for folder, file, what in ((base, _INDEX, "--base"), (controlnet, "config.json", "--controlnet")):
-        if not (folder / file).is_file():
-            raise CheckpointError(f"{what} {folder} has no {file}: expected a folder in diffusers' layout")
-        _refuse_programs(folder)
-    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+def check_folder(folder: Path, file: str, option: str) -> None:
+    """Raise `CheckpointError` unless `folder` has `file` and holds weights and configurations alone."""
+    if not (folder / file).is_file():
+        raise CheckpointError(f"{option} {folder} has no {file}: expected a folder in diffusers' layout")
+    _refuse_programs(folder)
 
-    def load(kind: Any, folder: Path, **options: Any) -> Any:
-        try:
-            with quiet_client(offline=True):
-                return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # for damaged or other folders
-            raise CheckpointError(f"cannot load {folder}: {str(error).strip().splitlines()[0]}") from None
 
-    net = load(ControlNetModel, controlnet)
-    unchecked = {"safety_checker": None, "requires_safety_checker": False}
-    pipeline = load(StableDiffusionControlNetPipeline, base, controlnet=net, **unchecked)
+def load_part(kind: Any, folder: Path, **options: Any) -> Any:
+    """A model or pipeline of diffusers from a local folder of safetensors. Raises `CheckpointError`."""
+    try:
+        with quiet_client(offline=True):
+            return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # for damaged or other folders
+        raise CheckpointError(f"cannot load {folder}: {str(error).strip().splitlines()[0]}") from None
+
+
+def load_pipeline(kind: Any, base: Path, controlnet: Path, **parts: Any) -> Any:
+    """A pipeline with a ControlNet from two local folders, and more `parts`.
+
+    Raises `CheckpointError` for folders that are missing, damaged, hold programs, or do not fit together.
+    """
+    check_folder(base, _INDEX, "--base")
+    check_folder(controlnet, "config.json", "--controlnet")
+    from diffusers import ControlNetModel
+
+    net = load_part(ControlNetModel, controlnet)
+    pipeline = load_part(kind, base, controlnet=net, **parts)
     widths = (net.config.cross_attention_dim, pipeline.unet.config.cross_attention_dim)
     if widths[0] != widths[1]:
         raise CheckpointError(
@@ -133,7 +150,7 @@ def _pipeline(base: Path, controlnet: Path) -> Any:
     return pipeline
 
 
-def _fingerprint(*folders: Path) -> str:
+def fingerprint(*folders: Path) -> str:
     """A quick hash that tells weights apart: of their names, lengths, first and last megabytes."""
     digest = hashlib.sha256()
     for path in (file for folder in folders for file in sorted(folder.rglob("*.safetensors"))):

@@ -33,6 +33,7 @@ PHOTOS_FIRST = "Domains: photographs first, then as the paper lists them, then o
 
 SHOWN = ("AP", "AR")
 PAPER = "SDPose in the paper"
+NOT_COMPARABLE = "not to be compared with the paper"
 
 Figures = Mapping[str, float | None]
 Found = tuple[PictureMatches | None, str]
@@ -106,6 +107,7 @@ def compare(
         Measured(label, _domain(result), result["AP"], *found)
         for label, result, found in zip(labels, results, matches, strict=False)
     ]
+    measured.sort(key=lambda each: list(rows).index(each.estimator))
     uncertainty = uncertainty_of(measured, domains, bootstrap) if measured and bootstrap.resamples else None
     return Comparison(
         domains, rows, peers_of(domains) if paper else {}, tuple(_remarks(results)),
@@ -198,7 +200,7 @@ def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
         for result in column:
             if (differences := result.get("departures")) and result["benchmark"] not in UNNAMED:
                 who = f"{domain}, {_entry(result, 'model', 'name')}"
-                remarks.append(f"{who}: not to be compared with the paper: {'; '.join(differences)}.")
+                remarks.append(f"{who}: {NOT_COMPARABLE}: {'; '.join(differences)}.")
         older = [result for result in column if result.get("paper") and "departures" not in result]
         counts = [result.get("counts", {}) for result in older]
         partial = [c for c in counts if c.get("benchmark_pictures") not in (None, c.get("pictures"))]

@@ -115,7 +115,11 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add("--benchmark", action="append", default=[], metavar="NAME", choices=names, help=", ".join(names))
     add("--predictions", type=Path, metavar="FILE", help="score this file instead of running a model")
     add("--trust-file", action="store_true", help="allow a peer's file (TorchScript) to run its code")
-    add("--download", action="store_true", help="allow the download of a ViTPose model from the Hugging Face hub")
+    add(
+        "--download",
+        action="store_true",
+        help="allow the download of a ViTPose or Sapiens2 model from the Hugging Face hub",
+    )
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--data.root", dest="data_root", type=Path, metavar="DIR", help="folder of the data, or its parent")

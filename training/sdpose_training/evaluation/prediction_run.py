@@ -226,10 +226,10 @@ def _collected(task: Task, chunks: list[Chunk], settings: Mapping[str, Any]) -> 
     if halved:
         log.warning("memory ran out: some batches had %s instead of %d crops", halved, settings["batch"])
     origin = {"predictor": settings["predictor"], "batch": settings["batch"], "smaller_batches": halved}
-    return _of_set(predictions, task), origin
+    return of_set(predictions, task), origin
 
 
-def _of_set(predictions: Predictions, task: Task) -> Predictions:
+def of_set(predictions: Predictions, task: Task) -> Predictions:
     """The points to score: of a whole body the first 17, if only the body is annotated."""
     predicted, count = predictions.keypoints.shape[1], len(task.keypoint_set)
     chosen = scored_points(task.keypoint_set, predicted)

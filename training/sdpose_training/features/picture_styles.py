@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sdpose_core.errors import InputError
-from sdpose_training.data.annotations import People
 from sdpose_training.data.pictures import read_picture
 
 ORIGINAL = "original"
@@ -74,9 +73,9 @@ def _filter(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return FILTERS[name]
 
 
-def check_pictures(styles: Sequence[PictureStyle], people: People) -> None:
-    """Raise `InputError` if a style lacks pictures of these people, before any network runs."""
-    names = sorted({file.name for file in people.files})
+def check_pictures(styles: Sequence[PictureStyle], files: Iterable[Path]) -> None:
+    """Raise `InputError` if a style lacks pictures of these names, before any network runs."""
+    names = sorted({file.name for file in files})
     for style in styles:
         if missing := [name for name in names if not (style.folder / name).is_file()]:
             absent = f"{len(missing)} of {len(names)} pictures are not in {style.folder}, the first {missing[0]!r}"

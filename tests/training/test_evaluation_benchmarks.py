@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from random_truth import random_found, random_truth
+from stand_ins import StandInEstimator
 
 from evaluate import main
 from sdpose_core.coco.annotations import Coco
+from sdpose_core.images import write_png
+from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.truth import read_truth
+from sdpose_training.evaluation import run as evaluation
 from sdpose_training.evaluation.departures import departures
 from sdpose_training.evaluation.picture_groups import SCENARIOS, group_figures, picture_groups
 from sdpose_training.evaluation.picture_matches import MATCH_FIGURES, match_pictures
 from sdpose_training.evaluation.predictions import Predictions, write_predictions
-from sdpose_training.evaluation.protocols import BENCHMARKS, Places, load_task, scored_set
+from sdpose_training.evaluation.protocols import BENCHMARKS, scored_set
 from sdpose_training.evaluation.scored_points import CROWDPOSE_12, CROWDPOSE_14, as_crowdpose, scored_points
 from sdpose_training.evaluation.scoring import score
+from sdpose_training.evaluation.tasks import Places, load_task
 
 PAPER = {"predictor": {"settings": {"flip_test": True, "crop": "affine", "input_size": [768, 1024]}}}
 
@@ -39,7 +45,7 @@ def crowdpose(pictures: int = 30) -> dict[str, Any]:
         for i in range(len(truth.ids))
     ]  # fmt: skip
     images = [
-        {"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 640, "crowdIndex": round(float(rng.uniform()), 2)}
+        {"id": i, "file_name": f"{i}.png", "width": 640, "height": 640, "crowdIndex": round(float(rng.uniform()), 2)}
         for i in truth.picture_ids
     ]
     names = [*COCO_17.names[5:], "head", "neck"]
@@ -150,6 +156,51 @@ def test_crowdpose_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureF
     shown = " ".join(capsys.readouterr().out.split())
     assert "by crowding pictures p AP p AR easy" in shown
     assert "the paper has no figures for crowdpose" in shown and "12 of crowdpose's 14 points" in shown
+
+
+class Limbs(StandInEstimator):
+    """Finds the annotated person whose box it gets; of COCO's 17 points, those of CrowdPose."""
+
+    name = "limbs"
+    keypoint_set = COCO_17.name
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.people = {tuple(each["bbox"]): each for each in content["annotations"]}
+
+    def estimate(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], **_: Any) -> list[Poses]:
+        return [self._poses(image, own) for image, own in zip(images, boxes, strict=True)]
+
+    def _poses(self, image: np.ndarray, boxes: np.ndarray) -> Poses:
+        points = np.zeros((len(boxes), 17, 2), np.float32)
+        for found, (x1, y1, x2, y2) in zip(points, boxes.tolist(), strict=True):
+            known = self.people[x1, y1, x2 - x1, y2 - y1]["keypoints"]
+            found[5:] = np.reshape(known, (-1, 3))[:12, :2]
+        scored = np.concatenate([boxes, np.ones((len(boxes), 1))], axis=1)
+        return Poses(points, np.ones((len(boxes), 17)), scored, image.shape[1::-1], self.keypoint_set)
+
+
+def test_a_run_on_crowdpose_with_its_detections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = crowdpose(pictures=3)
+    for each in content["annotations"]:
+        each["bbox"] = [round(value) for value in each["bbox"]]
+    root = tmp_path / "crowdpose"
+    (root / "annotations").mkdir(parents=True)
+    (root / "images").mkdir()
+    for image in content["images"]:
+        write_png(root / "images" / image["file_name"], np.zeros((640, 640, 3), np.uint8))
+    (root / "annotations" / "mmpose_crowdpose_test.json").write_text(json.dumps(content))
+    people = [each for each in content["annotations"] if each["num_keypoints"]]
+    boxes = [{"image_id": p["image_id"], "category_id": 1, "bbox": p["bbox"], "score": 0.9} for p in people]
+    (root / "annotations" / "det_for_crowd_test_0.1_0.5.json").write_text(json.dumps(boxes))
+    monkeypatch.setattr(evaluation, "load_peer", lambda spec, **options: Limbs(content))
+    asked = ["--peer", "limbs", "--benchmark", "crowdpose", "--data.root", str(tmp_path)]
+    assert main([*asked, "--out", str(tmp_path / "r.json")]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["AP"] == pytest.approx(1) and result["settings"]["keypoint_set"] == "crowdpose_12"
+    assert result["settings"]["boxes"] == "det_for_crowd_test_0.1_0.5.json"
+    assert result["departures"][1:3] == [
+        "3 of 8,000 pictures", "12 of crowdpose's 14 points: COCO has neither its head nor its neck"
+    ]  # fmt: skip
 
 
 # --- groups of pictures --------------------------------------------------------------------------------------------

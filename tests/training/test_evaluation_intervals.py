@@ -150,6 +150,15 @@ def test_no_resamples_no_intervals() -> None:
     assert compared(Bootstrap(resamples=0), one=matches(15)).uncertainty is None
 
 
+def test_a_pair_has_the_order_of_the_table_on_every_domain() -> None:
+    found, other = matches(3, 40), matches(15, 40)
+    results = [
+        result("b", other, "humanart"), result("a", found, "humanart"), result("a", found), result("b", other)
+    ]  # fmt: skip
+    pairs = compare(results, [(other, ""), (found, ""), (found, ""), (other, "")], FAST).uncertainty.differences
+    assert [(each.domain, each.first, each.second) for each in pairs] == [("COCO", "b", "a"), ("HumanArt", "b", "a")]
+
+
 # --- order and groups ----------------------------------------------------------------------------------------------
 
 
@@ -169,17 +178,18 @@ def test_photographs_come_first_and_an_order_may_be_stated() -> None:
 def test_what_differs_from_the_paper_is_in_the_comparison() -> None:
     told = result("a", matches(15, 12), departures=["no flip test", "4 of 5,000 pictures"])
     assert "COCO, a: not to be compared with the paper: no flip test; 4 of 5,000 pictures." in compare([told]).remarks
+    text = pytest.importorskip("matplotlib.text", reason=NEEDS_MATPLOTLIB)
+    drawn = draw_comparison(compare([{**told, "paper": {"AP": 0.8, "AR": 0.9}}])).findobj(text.Text)
+    assert any("Not all are to be compared with the paper" in each.get_text() for each in drawn)
 
 
-def test_groups_of_pictures_are_tables_of_their_own(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason=NEEDS_MATPLOTLIB)
+def test_groups_of_pictures_are_tables_of_their_own() -> None:
     groups = {"scenario": {"dance": {"AP": 0.5, "pictures": 3}, "cartoon": {"AP": None, "pictures": 2}}}
     table = compare([result("a", matches(15, 12), "humanart", groups=groups), result("b", matches(9, 12), "humanart")])
     assert table.groups == {"HumanArt by scenario": {"a": groups["scenario"]}}
     text = " ".join(format_comparison(table).split())
     assert "HumanArt by scenario AP, percent a dance 50.0 cartoon -" in text
-    write_comparison(table, tmp_path)
-    assert json.loads((tmp_path / "comparison.json").read_text())["groups"] == table.groups
+    assert table.content()["groups"] == table.groups
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

@@ -41,14 +41,8 @@ from sdpose_training.evaluation.oks_report import MIN_OKS
 from sdpose_training.evaluation.prediction_run import predict
 from sdpose_training.evaluation.predictions import read_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory, load_sdpose_predictor
-from sdpose_training.evaluation.protocols import (
-    BENCHMARKS,
-    Places,
-    find_benchmark,
-    load_task,
-    picture_files,
-    scored_set,
-)
+from sdpose_training.evaluation.protocols import BENCHMARKS, find_benchmark, scored_set
+from sdpose_training.evaluation.tasks import Places, load_task, picture_files
 from sdpose_training.fit.validation import average_precision
 from sdpose_training.fit.validation import predict as predict_while_training
 from sdpose_training.recipe.recipe import ValidationRecipe

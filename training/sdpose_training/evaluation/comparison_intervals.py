@@ -106,13 +106,13 @@ def uncertainty_of(results: Sequence[Measured], domains: Sequence[str], bootstra
         f"{each.domain}, {each.estimator}: no interval: {problems[id(each)]}." for each in results if each not in usable
     ]
     sampled = {id(each): resampled_figures(_matches(each), bootstrap) for each in usable}
-    intervals: dict[str, dict[str, dict[str, Estimate]]] = {}
+    intervals: dict[str, dict[str, dict[str, Estimate]]] = {each.estimator: {} for each in usable}
     differences: list[Difference] = []
     for domain in domains:
         column = [each for each in usable if each.domain == domain]
         for each in column:
             figures = _estimates(_matches(each).figures(), sampled[id(each)], bootstrap)
-            intervals.setdefault(each.estimator, {})[domain] = figures
+            intervals[each.estimator][domain] = figures
         remarks += _column_remarks(domain, column)
         differences += _pairs(column, sampled, bootstrap)
     return Uncertainty(bootstrap, intervals, tuple(differences), tuple(remarks))

@@ -21,7 +21,7 @@ Rows = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 
 
 def draw_bars(
-    rows: Rows, domains: Sequence[str], paper: str, uncertainty: Uncertainty | None, order: str = ""
+    rows: Rows, domains: Sequence[str], paper: str, uncertainty: Uncertainty | None, notes: Sequence[str] = ()
 ) -> Figure:
     """AP by domain: a group of bars per domain, in it a bar per estimator with its value above and its interval.
 
@@ -30,7 +30,7 @@ def draw_bars(
         domains: from left to right.
         paper: the row that is the paper's.
         uncertainty: for the intervals, None: none.
-        order: says in which order the domains are.
+        notes: lines below the axes, such as in which order the domains are.
     """
     count = len(rows)
     width = 0.84 / max(count, 3)
@@ -51,8 +51,8 @@ def draw_bars(
     axes.set_ylabel("AP (percent)")
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=min(3, count), frameon=False, fontsize=9)
-    notes = [order, f"Lines: {uncertainty.title}" if uncertainty and uncertainty.intervals else ""]
-    axes.set_xlabel("\n".join(filter(None, notes)), fontsize=8, color="#555555", loc="left")
+    lines = [*notes, f"Lines: {uncertainty.title}" if uncertainty and uncertainty.intervals else ""]
+    axes.set_xlabel("\n".join(filter(None, lines)), fontsize=8, color="#555555", loc="left")
     return figure
 
 

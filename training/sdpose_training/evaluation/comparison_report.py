@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sdpose_core.dependencies import require
 from sdpose_core.files import atomic_path, atomic_write
 from sdpose_training.evaluation.bootstrap import Estimate
-from sdpose_training.evaluation.comparison import PAPER, SHOWN, Comparison
+from sdpose_training.evaluation.comparison import NOT_COMPARABLE, PAPER, SHOWN, Comparison
 from sdpose_training.evaluation.comparison_plots import draw_bars, draw_differences
+from sdpose_training.evaluation.paper_names import with_paper_rows
 from sdpose_training.templates import markdown_table, percent, plain_table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def format_comparison(table: Comparison) -> str:
     """The table as text, in percent: a row per estimator, AP and AR per domain, the paper's rows last; then remarks,
     intervals and differences."""
-    rows = {**table.rows, **table.peers}
+    rows = with_paper_rows(table.rows, table.peers)
     first = max(len(name) for name in rows)
     widths = [max(len(domain), 6 * len(SHOWN)) + 2 for domain in table.domains]
     head = " " * first + "".join(f"{domain:>{w}}" for domain, w in zip(table.domains, widths, strict=True))
@@ -63,7 +64,7 @@ def _markdown(table: Comparison) -> str:
     columns = [f"{domain} {figure}" for domain in table.domains for figure in SHOWN]
     rows = [
         [name, *(percent(row.get(domain, {}).get(figure)) for domain in table.domains for figure in SHOWN)]
-        for name, row in {**table.rows, **table.peers}.items()
+        for name, row in with_paper_rows(table.rows, table.peers).items()
     ]
     lines = markdown_table(["percent", *columns], rows, numbers=True)
     tables = [part for title, cells in _tables(table) for part in (f"## {title}", markdown_table(*cells, numbers=True))]
@@ -107,4 +108,6 @@ def _signed(value: Estimate | None) -> str:
 
 def draw_comparison(table: Comparison) -> Figure:
     """AP by domain, see `draw_bars`."""
-    return draw_bars(table.rows, table.domains, PAPER, table.uncertainty, table.order)
+    apart = PAPER in table.rows and any(NOT_COMPARABLE in remark for remark in table.remarks)
+    notes = [table.order, "Not all are to be compared with the paper: see comparison.md." if apart else ""]
+    return draw_bars(table.rows, table.domains, PAPER, table.uncertainty, notes)

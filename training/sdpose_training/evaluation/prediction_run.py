@@ -34,8 +34,8 @@ from sdpose_core.resumable import (
 from sdpose_core.version import __version__
 from sdpose_training.evaluation.predictions import Predictions, box_scales
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory
-from sdpose_training.evaluation.protocols import Task
 from sdpose_training.evaluation.scored_points import scored_points
+from sdpose_training.evaluation.tasks import Task
 
 log = logging.getLogger(__name__)
 

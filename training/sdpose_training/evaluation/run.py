@@ -25,21 +25,12 @@ from sdpose_training.evaluation.picture_matches import matches_file, write_match
 from sdpose_training.evaluation.prediction_run import PARTS, Processes, predict
 from sdpose_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor
-from sdpose_training.evaluation.protocols import (
-    CORRUPTION,
-    Benchmark,
-    Places,
-    Task,
-    check_pictures,
-    find_benchmark,
-    load_task,
-    picture_files,
-    scored_set,
-)
+from sdpose_training.evaluation.protocols import CORRUPTION, Benchmark, find_benchmark, scored_set
 from sdpose_training.evaluation.result import result_of, write_result
 from sdpose_training.evaluation.robustness import UNFINISHED, check_options, evaluate_corruptions
 from sdpose_training.evaluation.scored_points import SCORED_SETS, scored_points
 from sdpose_training.evaluation.scoring import Scored, score
+from sdpose_training.evaluation.tasks import Places, Task, check_pictures, load_task, picture_files
 from sdpose_training.evaluation.worst_gallery import write_gallery
 from sdpose_training.peers.loading import load_peer
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS

@@ -191,7 +191,8 @@ def find_grounds(root: Path | None, pairs: Sequence[tuple[str, str]]) -> dict[tu
 
 
 def _ground(root: Path, name: str, keypoint_set: str) -> Ground:
-    from sdpose_training.evaluation.protocols import Places, check_pictures, find_benchmark, load_task
+    from sdpose_training.evaluation.protocols import find_benchmark
+    from sdpose_training.evaluation.tasks import Places, check_pictures, load_task
 
     try:
         task = load_task(find_benchmark(name), Places(root), keypoint_set)

@@ -105,16 +105,29 @@ def _decay(similarity: np.ndarray, scores: np.ndarray) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class Kept:
+    """Predicted people after NMS, and the annotated ones.
+
+    Attributes:
+        kept: the predicted people.
+        scores: (N,) their scores.
+        truth: the annotated people.
+        sigmas: (K,) used.
+    """
+
+    kept: Predictions
+    scores: np.ndarray
+    truth: Truth
+    sigmas: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Kept):
     """The result of `score`.
 
     Attributes:
         figures: `FIGURES` as fractions, None where nobody is of that size.
         parts: of whole bodies: the same for "body", "feet", "face", "left_hand", "right_hand".
-        kept: the people that were scored, after NMS.
-        scores: (N,) their scores.
-        truth: the annotated people.
-        sigmas: (K,) used.
         counts: pictures, annotated people, predictions, kept, duplicates.
         matches: of each picture, for all keypoints.
         groups: grouping -> group -> figures, see `group_figures`.
@@ -122,10 +135,6 @@ class Scored:
 
     figures: dict[str, float | None]
     parts: dict[str, dict[str, float | None]]
-    kept: Predictions
-    scores: np.ndarray
-    truth: Truth
-    sigmas: np.ndarray
     counts: dict[str, int]
     matches: PictureMatches
     groups: dict[str, dict[str, dict[str, float | int | None]]]
@@ -168,7 +177,7 @@ def score(
     groups = group_figures(matches, picture_groups(coco, grouping)) if grouping else {}
     figures = _figures(truth, found, sigmas, scorer)
     parts = _part_figures(truth, found, keypoint_set, sigmas, scorer)
-    return Scored(figures, parts, kept, scores, truth, sigmas, counts, matches, groups)
+    return Scored(kept, scores, truth, sigmas, figures, parts, counts, matches, groups)
 
 
 def _of_known_pictures(predictions: Predictions, coco: Coco) -> Predictions:

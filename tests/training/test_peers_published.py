@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sdpose_training.evaluation.comparison import compare, format_comparison
+from sdpose_training.evaluation.comparison import compare
+from sdpose_training.evaluation.comparison_report import format_comparison
 from sdpose_training.evaluation.paper_names import estimator_in_paper
 from sdpose_training.evaluation.paper_tables import paper_row
 from sdpose_training.peers.conventions import DARK, PLAIN, UDP, Convention, convention_of
@@ -106,7 +107,7 @@ def result(model: str, benchmark: str, ap: float) -> dict:
 def test_the_paper_s_row_is_under_the_measured_one() -> None:
     models = ["YOLO (yolo11n-pose)", "ViTPose (usyd-community/vitpose-base)", "SDPose body"]
     results = [result(model, benchmark, 0.5) for model in models for benchmark in ("coco", "humanart")]
-    lines = format_comparison(results).splitlines()
+    lines = format_comparison(compare(results)).splitlines()
     labels = [line.partition("  ")[0] for line in lines[2:]]
     assert labels[:5] == [models[0], models[1], "ViTPose-B in the paper", models[2], "SDPose in the paper"]
     assert lines[4].split()[-4:] == ["75.8", "81.1", "55.5", "59.9"]

@@ -79,6 +79,7 @@ def test_a_random_unet_has_a_random_reconstruction(tmp_path: Path) -> None:
     assert name in at_f2.new and "head.reconstruction.out.bias" in at_f2.new
 
 
+@pytest.mark.slow
 def test_models_of_both_kinds_start_from_each_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     one = tiny.make_checkpoint(tmp_path / "one.safetensors")
     several = tiny.make_version_3(tmp_path / "several.safetensors")

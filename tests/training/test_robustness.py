@@ -184,7 +184,7 @@ def test_result_has_the_means_of_the_field(clean: Path, fragile: Fragile, tmp_pa
     assert found["severities"]["5"] == pytest.approx((kinds["fog"][1] + kinds["pixelate"][1]) / 2)
     assert result["counts"]["conditions"] == 4
     shown = capsys.readouterr().out
-    assert "AP under corruption by severity" in shown and "Only 2 of 15 kinds and 2 of 5 severities" in shown
+    assert "AP under corruption by severity" in shown and "2 of 15 kinds and 2 of 5 severities only" in shown
 
 
 def test_a_lossless_folder_gives_the_figures_of_memory(people: Path, fragile: Fragile, tmp_path: Path) -> None:

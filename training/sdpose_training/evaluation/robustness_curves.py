@@ -108,7 +108,7 @@ def _draw_family(axes: Axes, family: str, found: Sequence[Mapping[str, Any]]) ->
             steps = {step: figures["AP"] for step, figures in each["kinds"][name]["severities"].items()}
             _line(axes, each, steps, index + 1, label=name.replace("_", " "), linewidth=1.2)
         _line(axes, each, each["families"][family]["severities"], 0, label="mean", linewidth=3, alpha=0.5)
-        axes.legend(fontsize=8, frameon=False, loc="lower left")
+        axes.legend(fontsize=8, frameon=False, loc="best")
 
 
 def _draw_all(axes: Axes, found: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:

@@ -128,7 +128,7 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     kinds, steps = found["kinds"], found["severities"]
     if (len(kinds), len(steps)) != (len(KINDS), len(SEVERITIES)):
         lines.append(
-            f"Only {len(kinds)} of {len(KINDS)} kinds and {len(steps)} of {len(SEVERITIES)} severities: not the "
+            f"{len(kinds)} of {len(KINDS)} kinds and {len(steps)} of {len(SEVERITIES)} severities only: not the "
             "field's mPC and rPC."
         )
     if rising := [f"{kind} {before} to {after} (+{percent(gain)})" for kind, before, after, gain in rises(result)]:

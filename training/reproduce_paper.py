@@ -65,7 +65,7 @@ def run(claims: Sequence[Claim], setup: Setup) -> int:
     lock = take_lock(setup.out / LOCK)
     try:
         report.write(claims, setup, outcomes)
-        for job, outcome in run_all([job for job in jobs if job.name not in setup.ablations], setup.out):
+        for job, outcome in run_all(jobs, setup.out):
             outcomes[job.name] = outcome
             print(f"{job.name}: {outcome.state}{f': {outcome.problem}' if outcome.problem else ''}", flush=True)
             page = report.write(claims, setup, outcomes)

@@ -72,6 +72,7 @@ class Job:
         missing: what it lacks, and where to get it; None if it can run.
         seconds: how long it takes, None if unknown.
         note: what is special about it, for the page.
+        given: the folder of its results, if the user has them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Job:
     missing: str | None = None
     seconds: float | None = None
     note: str = ""
+    given: str = ""
 
     def settings(self, out: Path) -> dict[str, Any]:
         """Everything that decides the result, as plain values; `out` is the output folder of the reproduction."""
@@ -167,6 +169,13 @@ def beside(folder: Path, end: str) -> Path:
     return folder.with_name(f"{folder.name}.{end}")
 
 
+def settled(job: Job) -> Outcome | None:
+    """How a job ends that need not, or cannot, run."""
+    if job.given:
+        return Outcome(KEPT, problem=f"read from {job.given}")
+    return Outcome(MISSING, problem=job.missing) if job.missing else None
+
+
 def kept(job: Job, out: Path) -> Outcome | None:
     """What an earlier run with the same settings noted, if its results are still there."""
     folder = job.folder(out)
@@ -185,8 +194,8 @@ def run_all(jobs: Iterable[Job], out: Path) -> Iterator[tuple[Job, Outcome]]:
     ended: dict[str, Outcome] = {}
     for job in in_order(jobs):
         broken = [needed.name for needed in job.after if not ended[needed.name].is_good]
-        if job.missing:
-            outcome = Outcome(MISSING, problem=job.missing)
+        if known := settled(job):
+            outcome = known
         elif broken:
             outcome = Outcome(BLOCKED, problem=f"it needs the results of: {', '.join(broken)}")
         else:

@@ -19,7 +19,7 @@ from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations
 from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY
 from sdpose_training.reproduction.claims import OTHERS
-from sdpose_training.reproduction.jobs import SCRIPTS, Argument, Job, Output
+from sdpose_training.reproduction.jobs import SCRIPTS, Argument, Job, Named, Output
 from sdpose_training.reproduction.parts import TABLE
 from sdpose_training.reproduction.setup import CHECKPOINT, PEER, Candidate, Ground
 
@@ -47,7 +47,7 @@ _SECONDS = {
     "body": 130,
     "wholebody": 60,
     "prior": 40,
-    "arms": 120,
+    "arms": 180,
     "style": 5,
 }
 """CPU seconds of the jobs on a slow core, for the table of what runs."""
@@ -123,7 +123,8 @@ def _ablation(jobs: Mapping[str, Job], out: Path) -> Job:
     )  # fmt: skip
     arguments: tuple[Argument, ...] = (
         "--list", recipes / "ablations_synthetic.toml", "--data.root", people, "--model.base", prior.folder(out),
-        "--test", f"painted={jobs['painted'].folder(out)}", "--only", "full", "no_rgb", "scratch", "--seeds", "0",
+        "--test", Named("painted", jobs["painted"].folder(out)),
+        "--only", "full", "no_rgb", "scratch", "genloc", "v3", "--seeds", "0",
         "--stages.0.samples", "240", "--stages.1.samples", "160", "--out", Output(),
     )  # fmt: skip
     note = "tiny models on synthetic people, 400 samples for each arm"

@@ -64,8 +64,8 @@ def starts(script: Path) -> int:
     return len(Path(f"{script}.count").read_text()) if Path(f"{script}.count").exists() else 0
 
 
-def outcomes(jobs: list[Job], out: Path) -> dict[str, Outcome]:
-    return {each.name: outcome for each, outcome in run_all(jobs, out)}
+def outcomes(jobs: list[Job], out: Path, at_once: int = 1) -> dict[str, Outcome]:
+    return {each.name: outcome for each, outcome in run_all(jobs, out, at_once)}
 
 
 def test_a_finished_job_is_kept_also_where_its_folder_was_moved(script: Path, tmp_path: Path) -> None:
@@ -105,12 +105,13 @@ def test_a_removed_result_is_made_again(script: Path, tmp_path: Path) -> None:
     assert outcomes([job("a", "one")], tmp_path)["a"].state == DONE
 
 
-def test_a_failure_ends_only_what_needs_it(script: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_failure_ends_only_what_needs_it(script: Path, tmp_path: Path, at_once: int) -> None:
     bad = job("bad", "people", "fail")
     silent = job("silent", "nothing")
     lacking = job("lacking", missing="weights: get them")
     needs = job("needs", after=(bad, lacking))
-    found = outcomes([bad, silent, lacking, needs, job("good")], tmp_path)
+    found = outcomes([bad, silent, lacking, needs, job("good")], tmp_path, at_once)
     assert {name: outcome.state for name, outcome in found.items()} == {
         "bad": FAILED, "silent": FAILED, "lacking": MISSING, "needs": BLOCKED, "good": DONE,
     }  # fmt: skip

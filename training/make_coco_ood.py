@@ -10,8 +10,8 @@
 writes COCO/val2017oil (Monet), COCO/val2017ukiyoe, COCO/val2017filter_sketch or COCO/val2017corruption/KIND/SEVERITY:
 pictures with the same names and sizes, and make_coco_ood.json, which records how they were made. A picture depends only
 on its source, its name and the settings: interrupted runs resume, and shards (--shard 1/4 ... 4/4) give the same bytes
-as one run. The style "import" takes in pictures that another program made (COCO/val2017colorsketch) and that are aligned
-with the photos.
+as one run. The style "import" takes in pictures that another program made (COCO/val2017colorsketch), if they are
+aligned with the photos.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from paths import DATA
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from sdpose_core.bench.run import Settings
 from sdpose_core.checkpoints.layouts import convert, inspect_checkpoint, read_checkpoint, save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.cli.main import main
@@ -164,6 +165,12 @@ def test_without_its_reconstruction_it_stays_the_same_estimator(version_3: Path,
     torch.testing.assert_close(model.heatmaps(images()), expected, rtol=0, atol=1e-4)
     with pytest.raises(InputError, match="without its RGB branch"):
         model.reconstruct(images())
+
+
+def test_the_benchmark_of_ways_refuses_it(version_3: Path, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match=r"released code, which cannot run every model: .*F1, F2 \(gated\)"):
+        _ = Settings(weights=version_3).config
+    assert Settings(weights=checkpoint).config == tiny.SMALL
 
 
 # --- adapters, programs ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.texts import read_json
 from sdpose_training.downstream.controlnet import ControlNetSettings
-from sdpose_training.options import whole_number, whole_numbers
+from sdpose_training.options import whole_numbers
 from sdpose_training.peers.loading import load_peer
 
 
@@ -23,7 +23,7 @@ def add_generation(parser: argparse.ArgumentParser, *, required: bool) -> None:
     add("--prompts", type=Path, metavar="FILE", help="JSON: picture name -> prompt")
     add("--negative-prompt", default="")
     add("--seeds", type=whole_numbers, default=(0,), metavar="0,1,...", help="one picture per seed (default: 0)")
-    add("--steps", type=whole_number(1), default=20)
+    add("--steps", type=int, default=20)
     add("--guidance", type=float, default=7.5)
     add("--conditioning-scale", type=float, default=1.0)
     add("--short-side", type=int, default=512, help="of the generated pictures, in pixels (default: 512)")

@@ -198,7 +198,9 @@ def _ground(root: Path, name: str, keypoint_set: str) -> Ground:
         task = load_task(find_benchmark(name), Places(root), keypoint_set)
         check_pictures(task.files)
     except InputError as error:
-        text = re.sub(r", or give their place with --\w+", "", str(error))  # an option of evaluate.py
+        text = re.sub(
+            r"(, or give their place|: give their folder) with --\w+", "", str(error)
+        )  # an option of evaluate.py
         return Ground(("--data.root", root), missing=text)
     return Ground(("--data.root", root), len(task.boxes_xyxy), {**task.digests(), "images": str(task.images.resolve())})
 

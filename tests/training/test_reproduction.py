@@ -219,7 +219,7 @@ def test_every_column_of_the_paper_is_filled_by_an_evaluation() -> None:
 
 def test_ablations_are_those_of_the_recipes() -> None:
     for part in (part for claim in CLAIMS for part in claim.parts if isinstance(part, Ablation)):
-        found = read_list(SCRIPTS / "recipes" / part.list)
+        found = read_list(SCRIPTS / "recipes" / part.file)
         assert found.title == part.title
         assert set(part.arms) <= {arm.name for arm in found.arms}
 

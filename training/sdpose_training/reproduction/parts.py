@@ -94,7 +94,7 @@ class Corruptions(Part):
         if any(job.missing for job in found):
             return found
         results = tuple(job.result(setup.out) for job in found)
-        arguments = (*results, "--out", Output("robustness.png"))
+        arguments: tuple[Argument, ...] = (*results, "--out", Output("robustness.png"))
         return (*found, Job("robustness curves", "robustness.py", arguments, ("robustness.png",), found, seconds=START))
 
 
@@ -103,24 +103,24 @@ class Ablation(Part):
     """ablate.py: read from the folder of a finished ablation; in the small run, a few arms are trained.
 
     Attributes:
-        list: in training/recipes.
+        file: the list, in training/recipes.
         title: of the list, by which its folder is found.
         arms: of the list, those that are shown.
         days: the paper's, on 8 A100 GPUs, for one run.
     """
 
-    list: str
+    file: str
     title: str
     arms: tuple[str, ...]
     days: float
 
     def jobs(self, setup: Setup) -> tuple[Job, ...]:
         """See `Part`."""
-        if job := setup.prepared.get(self.list):
+        if job := setup.prepared.get(self.file):
             return (job,)
         folder = setup.ablations.get(self.title)
         arguments: tuple[Argument, ...] = (
-            "--list", Path(f"training/recipes/{self.list}"), "--only", *self.arms, "--data.root",
+            "--list", Path(f"training/recipes/{self.file}"), "--only", *self.arms, "--data.root",
             setup.root or Path("COCO"), "--launch", "accelerate launch --num_processes 8", "--out",
             folder or Path("ablations"),
         )  # fmt: skip

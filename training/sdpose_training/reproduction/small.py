@@ -78,7 +78,7 @@ def prepare(root: Path | None, out: Path, given: frozenset[str]) -> tuple[dict[s
 
 def _people(style: str) -> Job:
     count = PEOPLE if style == "shaded" else 1
-    arguments = (
+    arguments: tuple[Argument, ...] = (
         "--count",
         str(count),
         "--val",
@@ -135,7 +135,14 @@ def _ablation(jobs: Mapping[str, Job], out: Path) -> Job:
 def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[str, str], Ground]:
     """The stand-ins for the files of every benchmark; without `root`, all are synthetic people."""
     painted = jobs["painted"]
-    places = ("--data.root", painted.folder(out), "--annotations", "annotations/val.json", "--images", "images")
+    places: tuple[Argument, ...] = (
+        "--data.root",
+        painted.folder(out),
+        "--annotations",
+        "annotations/val.json",
+        "--images",
+        "images",
+    )
     note = f"{HELD_OUT} painted synthetic people instead of HumanArt"
     found = {("humanart", BODY): Ground(places, HELD_OUT, after=(painted,), note=note)}
     samples = copy_samples(root, out / SAMPLES) if root else None
@@ -151,7 +158,7 @@ def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[st
 
 def _of_people(out: Path, jobs: Mapping[str, Job]) -> Ground:
     people = jobs["people"]
-    arguments = (
+    arguments: tuple[Argument, ...] = (
         "--data.root", people.folder(out), "--annotations", "annotations/val.json", "--images", "images",
         "--ground-truth-boxes",
     )  # fmt: skip
@@ -168,7 +175,7 @@ def _few_people(samples: Mapping[str, Any]) -> Ground:
     """The annotated people of the photos, for what is estimated many times."""
     note = f"{samples['pictures']} photos of 5,000, annotated boxes"
     files = ("--annotations", LAYOUTS[0][0], "--images", LAYOUTS[0][2])
-    arguments = ("--data.root", samples["folder"], *files, "--ground-truth-boxes")
+    arguments: tuple[Argument, ...] = ("--data.root", samples["folder"], *files, "--ground-truth-boxes")
     return Ground(arguments, samples["people"], samples["hashes"], note=note)
 
 
@@ -177,7 +184,8 @@ def _of_photos(samples: Mapping[str, Any], key: tuple[str, str], jobs: dict[str,
     benchmark, keypoint_set = key
     boxes = samples["boxes"]
     arguments: tuple[Argument, ...] = ("--data.root", samples["folder"], "--boxes", boxes)
-    note, after = f"{NOTICE}: {samples['pictures']} photos of 5,000, boxes of {Path(boxes).name}", ()
+    note = f"{samples['pictures']} photos of 5,000, boxes of {Path(boxes).name}"
+    after: tuple[Job, ...] = ()
     if style := _STYLES.get(benchmark):
         job = jobs.setdefault(f"photos, {style}", _styled(samples, style))
         arguments, after = (*arguments, "--images", job.result(out).absolute()), (job,)
@@ -188,7 +196,7 @@ def _of_photos(samples: Mapping[str, Any], key: tuple[str, str], jobs: dict[str,
 
 
 def _styled(samples: Mapping[str, Any], style: str) -> Job:
-    arguments = ("--style", style, "--data.root", samples["folder"], "--out", Output())
+    arguments: tuple[Argument, ...] = ("--style", style, "--data.root", samples["folder"], "--out", Output())
     return Job(
         f"photos, {style}", "make_coco_ood.py", arguments, (f"val2017filter_{style}",),
         identity=samples["hashes"], seconds=_SECONDS["style"],

@@ -119,8 +119,9 @@ def _title(paper: PaperTable) -> str:
 def _headings(paper: PaperTable) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
     """Domains and parts with how many columns they span, and the figures."""
     spans: dict[str, int] = {}
+    by_part = any(part for _, part, _ in paper.columns)
     for domain, part, _ in paper.columns:
-        name = domain if len(paper.domains()) > 1 else (part or _WHOLE).replace("_", " ")
+        name = (part or _WHOLE).replace("_", " ") if by_part else domain
         spans[name] = spans.get(name, 0) + 1
     return tuple(spans.items()), tuple(figure for _, _, figure in paper.columns)
 

@@ -16,7 +16,7 @@ from sdpose_core.dependencies import require
 from sdpose_training.evaluation.bootstrap import Bootstrap
 from sdpose_training.evaluation.comparison import compare
 from sdpose_training.evaluation.comparison_report import format_comparison, write_comparison
-from sdpose_training.evaluation.options import parse
+from sdpose_training.evaluation.options import OutputNames, parse
 from sdpose_training.evaluation.picture_matches import matches_of
 from sdpose_training.evaluation.result import read_result, table
 from sdpose_training.evaluation.robustness_curves import write_robustness
@@ -38,14 +38,15 @@ def _evaluate(args: argparse.Namespace) -> int:
     results = score_given(args) if args.predictions else evaluate_all(args)
     if not results:
         return 0
+    names = OutputNames(args)
+    files = [names.next(result["benchmark"], result["model"]).result for result in results]
     results = [*results, *earlier]
     print(table(results))
     curves = [result for result in results if "robustness" in result]
     for result in curves:
         print(f"\n{robustness_table(result)}")
     if args.compare:
-        folders = [*[args.out.parent] * (len(results) - len(earlier)), *(path.parent for path in args.also)]
-        matches = [matches_of(result, folder) for result, folder in zip(results, folders, strict=True)]
+        matches = [matches_of(result, file) for result, file in zip(results, [*files, *args.also], strict=True)]
         comparison = compare(results, matches, Bootstrap(args.resamples, args.resample_seed), args.order)
         print(f"\n{format_comparison(comparison)}")
         write_comparison(comparison, args.compare)

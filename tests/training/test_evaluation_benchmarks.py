@@ -307,6 +307,13 @@ def test_every_difference_from_the_paper_is_named(
     assert departures(BENCHMARKS[name], keypoint_set, {**PAPER, **settings}, {"pictures": counts}) == expected
 
 
+def test_peers_have_crops_of_their_own_but_no_flip_test_is_told() -> None:
+    own = {"predictor": {"settings": {"input_size": [192, 256], "crop": "plain", "flip_test": True}}}
+    assert departures(BENCHMARKS["coco"], "coco_17", own, {"pictures": 5000}) == []
+    preview = {"predictor": {"settings": {"box_padding": 1.25}}}
+    assert departures(BENCHMARKS["coco"], "coco_17", preview, {"pictures": 5000}) == ["no flip test"]
+
+
 def test_predictions_from_a_file_may_be_made_in_any_way() -> None:
     (found,) = departures(BENCHMARKS["coco"], "coco_17", {}, {"pictures": 5000})
     assert found == "predictions from a file: their boxes, crops and flip test are not known"

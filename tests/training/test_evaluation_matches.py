@@ -108,7 +108,7 @@ def kept(folder: Path) -> tuple[PictureMatches, dict]:
 
 def test_kept_beside_a_result(tmp_path: Path) -> None:
     matches, result = kept(tmp_path)
-    again, note = matches_of(result, tmp_path)
+    again, note = matches_of(result, tmp_path / "r.json")
     assert note == "" and again is not None
     assert (again.picture_ids, again.figures()) == (matches.picture_ids, matches.figures())
     first = (tmp_path / "r.matches.npz").read_bytes()
@@ -118,11 +118,11 @@ def test_kept_beside_a_result(tmp_path: Path) -> None:
 
 def test_what_is_not_there_or_of_another_run_is_told(tmp_path: Path) -> None:
     matches, result = kept(tmp_path)
-    assert matches_of({}, tmp_path) == (None, matches_of({"AP": 1}, tmp_path)[1])
-    assert "evaluate again" in matches_of({}, tmp_path)[1]
-    assert "r.matches.npz is not beside its result" in matches_of(result, tmp_path / "elsewhere")[1]
+    assert matches_of({}, tmp_path / "r.json") == (None, matches_of({"AP": 1}, tmp_path / "r.json")[1])
+    assert "evaluate again" in matches_of({}, tmp_path / "r.json")[1]
+    assert "r.matches.npz is not beside its result" in matches_of(result, tmp_path / "elsewhere" / "r.json")[1]
     write_matches(replace(matches, scores=matches.scores / 2), tmp_path / "r.matches.npz")
-    assert "is of another run than its result" in matches_of(result, tmp_path)[1]
+    assert "is of another run than its result" in matches_of(result, tmp_path / "r.json")[1]
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(InputError, match=r"other\.npz holds no matches of evaluate\.py: it lacks picture_ids"):
         read_matches(tmp_path / "other.npz")

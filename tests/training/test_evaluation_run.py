@@ -674,7 +674,7 @@ def test_the_vae_runs_in_fp32_whatever_the_rest_does(checkpoint: Path) -> None:
 
 
 def test_what_is_not_the_paper_s_protocol_is_said() -> None:
-    made = {"settings": {"flip_test": False, "crop": "affine", "input_size": [384, 512]}}
+    made = {"settings": {"flip_test": False, "crop": "affine", "input_size": [384, 512], "feature_levels": [1]}}
     settings = {"boxes": "ground truth", "nms": "oks", "score_mode": "bbox_keypoint", "predictor": made}
     counts = {"pictures": 5000}
     found = departures(BENCHMARKS["coco"], COCO_17.name, settings, counts)

@@ -58,15 +58,15 @@ def _data(benchmark: Benchmark, keypoint_set: str, settings: Mapping[str, Any], 
 
 
 def _protocol(settings: Mapping[str, Any]) -> list[str]:
-    """Another way to predict, to score a person, or to leave out duplicates."""
+    """Another way to predict, to score a person, or to leave out duplicates. Peers have crops of their own."""
     predicted = settings.get("predictor", {}).get("settings", {})
+    unknown, ours = "predictor" not in settings, "feature_levels" in predicted
     size = predicted.get("input_size", PAPER_INPUT)
-    unknown = "predictor" not in settings
     found = {
         "predictions from a file: their boxes, crops and flip test are not known": unknown,
-        "no flip test": predicted.get("flip_test") is False,
-        f"crops cut as {predicted.get('crop')}": predicted.get("crop", "affine") != "affine",
-        f"crops of {size[0]} x {size[1]}": list(size) != PAPER_INPUT,
+        "no flip test": not unknown and not predicted.get("flip_test"),
+        f"crops cut as {predicted.get('crop')}": ours and predicted.get("crop", "affine") != "affine",
+        f"crops of {size[0]} x {size[1]}": ours and list(size) != PAPER_INPUT,
         f"NMS: {settings.get('nms')}": settings.get("nms", "oks") != "oks",
         f"score: {settings.get('score_mode')}": settings.get("score_mode", PAPER_SCORE) != PAPER_SCORE,
         "an approximation": bool(predicted.get("approximations")),

@@ -12,7 +12,7 @@ import numpy as np
 
 from sdpose_core.files import atomic_write
 from sdpose_core.oks import oks
-from sdpose_training.evaluation.scoring import Scored
+from sdpose_training.evaluation.scoring import Kept
 
 MIN_OKS = 0.01
 """A prediction with a lower OKS to a person does not match them."""
@@ -22,14 +22,14 @@ _FAR_AWAY = 1e6
 
 @dataclass(frozen=True)
 class Match:
-    """Index of a person in `Scored.truth` and of their prediction in `Scored.kept`; None and 0 without a match."""
+    """Index of a person in `Kept.truth` and of their prediction in `Kept.kept`; None and 0 without a match."""
 
     person: int
     prediction: int | None
     oks: float
 
 
-def match_people(scored: Scored) -> list[Match]:
+def match_people(scored: Kept) -> list[Match]:
     """Match each annotated person with labeled points to a prediction.
 
     As in COCO's evaluation, but without its OKS thresholds: in each picture, in the order of their scores, the
@@ -55,7 +55,7 @@ def _match(people: Sequence[int], found: Sequence[int], similarity: np.ndarray) 
     return [Match(person, *taken.get(row, (None, 0.0))) for row, person in enumerate(people)]
 
 
-def _oks_of_pairs(scored: Scored, people: Sequence[int], found: Sequence[int]) -> np.ndarray:
+def _oks_of_pairs(scored: Kept, people: Sequence[int], found: Sequence[int]) -> np.ndarray:
     """(N, M)."""
     points = scored.truth.keypoints[list(people)]
     known = np.where(points[..., 2:] > 0, points[..., :2], np.nan)
@@ -77,7 +77,7 @@ def mean_oks(matches: Sequence[Match]) -> float:
     return float(np.mean([match.oks for match in matches])) if matches else 0.0
 
 
-def write_oks(scored: Scored, matches: Sequence[Match], files: Mapping[Any, str], path: str | Path) -> None:
+def write_oks(scored: Kept, matches: Sequence[Match], files: Mapping[Any, str], path: str | Path) -> None:
     """JSON: for each picture its mean OKS, its people with OKS and prediction, and the unmatched predictions.
 
     Args:

@@ -36,11 +36,11 @@ CROWDING = (("easy", 0.2), ("medium", 0.8), ("hard", float("inf")))
 HEAVY_OVERLAP = 0.75
 """OCHuman's authors call a person hard whose box overlaps another one by more. Here it divides pictures, not people."""
 
-Places = Iterator[tuple[str, str]]
+Membership = Iterator[tuple[str, str]]
 """(grouping, group) of a picture."""
 
 
-def _humanart(image: CocoImage, _: list[np.ndarray]) -> Places:
+def _humanart(image: CocoImage, _: list[np.ndarray]) -> Membership:
     parts = PurePosixPath(str(image.file_name)).parts[:-1]
     name = str(image.entry.get("category") or (parts[-1] if parts else "")).strip().lower().replace(" ", "_")
     kind = next((kind for kind, names in SCENARIOS.items() if kind in parts or name in names), None)
@@ -51,13 +51,13 @@ def _humanart(image: CocoImage, _: list[np.ndarray]) -> Places:
     yield "scenario", name.replace("_", " ")
 
 
-def _crowdpose(image: CocoImage, _: list[np.ndarray]) -> Places:
+def _crowdpose(image: CocoImage, _: list[np.ndarray]) -> Membership:
     index = image.entry.get("crowdIndex")
     if isinstance(index, int | float):
         yield "crowding", next(level for level, below in CROWDING if index < below)
 
 
-def _ochuman(_: CocoImage, boxes: list[np.ndarray]) -> Places:
+def _ochuman(_: CocoImage, boxes: list[np.ndarray]) -> Membership:
     overlaps = [_overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
     if overlaps:
         yield "overlap", f"{'above' if max(overlaps) > HEAVY_OVERLAP else 'up to'} {HEAVY_OVERLAP}"
@@ -71,7 +71,7 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(shared / union) if union > 0 else 0.0
 
 
-GROUPINGS: Mapping[str, Callable[[CocoImage, list[np.ndarray]], Places]] = MappingProxyType(
+GROUPINGS: Mapping[str, Callable[[CocoImage, list[np.ndarray]], Membership]] = MappingProxyType(
     {"humanart": _humanart, "crowdpose": _crowdpose, "ochuman": _ochuman}
 )
 _ORDER = (

@@ -186,14 +186,14 @@ def matches_file(result: Path) -> Path:
 
 
 def write_matches(matches: PictureMatches, path: Path) -> dict[str, str]:
-    """Write the matches, atomically; what a result says of them: "file" (its name) and "sha256"."""
+    """Write the matches, atomically; what a result says of them: "sha256"."""
     with atomic_path(path) as temporary:
         np.savez_compressed(
             temporary, picture_ids=json.dumps(matches.picture_ids), people=matches.people.astype(np.int32),
             pictures=matches.pictures.astype(np.int32), scores=matches.scores,
             right=np.packbits(matches.right, axis=1), ignored=np.packbits(matches.ignored, axis=1),
         )  # fmt: skip
-    return {"file": path.name, "sha256": sha256_of(path)}
+    return {"sha256": sha256_of(path)}
 
 
 def read_matches(path: Path) -> PictureMatches:
@@ -207,19 +207,19 @@ def read_matches(path: Path) -> PictureMatches:
     return PictureMatches(ids, arrays["people"], arrays["pictures"], arrays["scores"], *bits)
 
 
-def matches_of(result: Mapping[str, Any], folder: Path) -> tuple[PictureMatches | None, str]:
+def matches_of(result: Mapping[str, Any], file: Path) -> tuple[PictureMatches | None, str]:
     """The matches of a result of `evaluate.py`, or None and why there are none.
 
     Args:
         result: content of its file.
-        folder: of its file.
+        file: its file.
     """
     if "robustness" in result:
         return None, "its figures are means over corruptions, for which matches of pictures are not kept"
     entry = result.get("matches")
     if not isinstance(entry, Mapping):
         return None, "its result has no matches of pictures (made before they were kept): evaluate again"
-    path = folder / str(entry.get("file"))
+    path = matches_file(file)
     if not path.is_file():
         return None, f"{path.name} is not beside its result: copy it there, or evaluate again"
     if sha256_of(path) != entry.get("sha256"):

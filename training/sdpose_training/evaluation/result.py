@@ -42,8 +42,7 @@ def result_of(
     """
     name = benchmark.name if benchmark else "predictions"
     row = benchmark.paper.get(keypoint_set) if benchmark else None
-    whole = benchmark.pictures if benchmark else None
-    counts = {**scored.counts, **counts, "benchmark_pictures": whole}
+    counts = {**scored.counts, **counts, "benchmark_pictures": benchmark.pictures if benchmark else None}
     differences = departures(benchmark, keypoint_set, settings, counts)
     protocol = {
         "keypoint_set": keypoint_set, "sigmas": [float(sigma) for sigma in scored.sigmas],

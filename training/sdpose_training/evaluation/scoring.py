@@ -105,16 +105,29 @@ def _decay(similarity: np.ndarray, scores: np.ndarray) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class Kept:
+    """Predicted people after NMS, and the annotated ones.
+
+    Attributes:
+        kept: the predicted people.
+        scores: (N,) their scores.
+        truth: the annotated people.
+        sigmas: (K,) used.
+    """
+
+    kept: Predictions
+    scores: np.ndarray
+    truth: Truth
+    sigmas: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Kept):
     """The result of `score`.
 
     Attributes:
         figures: `FIGURES` as fractions, None where nobody is of that size.
         parts: of whole bodies: the same for "body", "feet", "face", "left_hand", "right_hand".
-        kept: the people that were scored, after NMS.
-        scores: (N,) their scores.
-        truth: the annotated people.
-        sigmas: (K,) used.
         counts: pictures, annotated people, predictions, kept, duplicates.
         matches: of each picture, for all keypoints.
         groups: grouping -> group -> figures, see `group_figures`.
@@ -122,10 +135,6 @@ class Scored:
 
     figures: dict[str, float | None]
     parts: dict[str, dict[str, float | None]]
-    kept: Predictions
-    scores: np.ndarray
-    truth: Truth
-    sigmas: np.ndarray
     counts: dict[str, int]
     matches: PictureMatches
     groups: dict[str, dict[str, dict[str, float | int | None]]]
@@ -159,11 +168,6 @@ def score(
     indices, duplicates = keep_people(predictions, scores, sigmas, nms)
     kept, scores = predictions.select(indices), scores[indices]
     found = Detections(kept.image_ids, kept.keypoints, scores, extents(kept.keypoints))
-    parts = {
-        name: _figures(truth.part(points), replace(found, keypoints=found.keypoints[:, points]), sigmas[points], scorer)
-        for name, points in ((name, list(points)) for name, points in keypoint_set.parts.items())
-        if len(keypoint_set.parts) > 1
-    }
     people = int((~truth.crowd & (truth.labeled > 0)).sum())
     counts = {
         "pictures": len(truth.picture_ids), "annotated_people": people, "predictions": len(predictions),
@@ -172,7 +176,8 @@ def score(
     matches = match_pictures(truth, found, sigmas.tolist())
     groups = group_figures(matches, picture_groups(coco, grouping)) if grouping else {}
     figures = _figures(truth, found, sigmas, scorer)
-    return Scored(figures, parts, kept, scores, truth, sigmas, counts, matches, groups)
+    parts = _part_figures(truth, found, keypoint_set, sigmas, scorer)
+    return Scored(kept, scores, truth, sigmas, figures, parts, counts, matches, groups)
 
 
 def _of_known_pictures(predictions: Predictions, coco: Coco) -> Predictions:
@@ -203,6 +208,19 @@ def oks_sigmas(keypoint_set: KeypointSet) -> np.ndarray:
         return np.asarray(keypoint_set.sigmas, np.float64)
     log.warning("%s has no OKS sigmas: %g is used for every point", keypoint_set.name, UNKNOWN_SIGMA)
     return np.full(len(keypoint_set), UNKNOWN_SIGMA)
+
+
+def _part_figures(
+    truth: Truth, found: Detections, keypoint_set: KeypointSet, sigmas: np.ndarray, scorer: str
+) -> dict[str, dict[str, float | None]]:
+    """Part of the keypoint set -> figures; {} if it has only one."""
+    if len(keypoint_set.parts) < 2:
+        return {}
+    parts = ((name, list(points)) for name, points in keypoint_set.parts.items())
+    return {
+        name: _figures(truth.part(points), replace(found, keypoints=found.keypoints[:, points]), sigmas[points], scorer)
+        for name, points in parts
+    }
 
 
 def _figures(truth: Truth, found: Detections, sigmas: np.ndarray, scorer: str) -> dict[str, float | None]:

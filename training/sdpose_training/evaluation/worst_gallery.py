@@ -16,7 +16,7 @@ from sdpose_core.skeletons import KeypointSet
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.evaluation.oks_report import Match
 from sdpose_training.evaluation.pose_pictures import draw_points
-from sdpose_training.evaluation.scoring import Scored
+from sdpose_training.evaluation.scoring import Kept
 from sdpose_training.templates import html
 
 HEIGHT = 360
@@ -65,7 +65,7 @@ class _View:
 
 
 def write_gallery(
-    scored: Scored, matches: Sequence[Match], files: Mapping[Any, Path], keypoint_set: KeypointSet,
+    scored: Kept, matches: Sequence[Match], files: Mapping[Any, Path], keypoint_set: KeypointSet,
     folder: str | Path, *, count: int = 24, title: str = "",
 ) -> Path:  # fmt: skip
     """Write FOLDER/index.html with the `count` people of the lowest OKS; return its path.
@@ -80,7 +80,7 @@ def write_gallery(
     return path
 
 
-def _person(scored: Scored, match: Match, files: Mapping[Any, Path], keypoint_set: KeypointSet) -> dict[str, Any]:
+def _person(scored: Kept, match: Match, files: Mapping[Any, Path], keypoint_set: KeypointSet) -> dict[str, Any]:
     truth = scored.truth
     file = files.get(truth.image_ids[match.person])
     if file is None:

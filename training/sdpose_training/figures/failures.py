@@ -13,7 +13,7 @@ from sdpose_core.skeletons import KeypointSet
 from sdpose_training.data.truth import Truth
 from sdpose_training.evaluation.oks_report import match_people
 from sdpose_training.evaluation.predictions import Predictions
-from sdpose_training.evaluation.scoring import Scored, keep_people, oks_sigmas, person_scores
+from sdpose_training.evaluation.scoring import Kept, keep_people, oks_sigmas, person_scores
 
 WRONG, MISSING = (230, 25, 35), (255, 140, 0)
 """Red and orange: of wrong points and people, and of those that are missing."""
@@ -75,14 +75,14 @@ def judge(predictions: Predictions, truth: Truth, keypoint_set: KeypointSet, rul
     """The failures in every annotated picture, by its id, after OKS-NMS and matched as in `match_people`."""
     sigmas, scores = oks_sigmas(keypoint_set), person_scores(predictions)
     kept, _ = keep_people(predictions, scores, sigmas)
-    scored = Scored({}, {}, predictions.select(kept), scores[kept], truth, sigmas, {})
+    scored = Kept(predictions.select(kept), scores[kept], truth, sigmas)
     found: dict[Any, list] = {picture: [] for picture in truth.picture_ids}
     for match in match_people(scored):
         found[truth.image_ids[match.person]].append(match)
     return {picture: _failures(scored, matches, rule) for picture, matches in found.items()}
 
 
-def _failures(scored: Scored, matches: Sequence[Any], rule: Rule) -> Failures:
+def _failures(scored: Kept, matches: Sequence[Any], rule: Rule) -> Failures:
     wrong, missing, failed, lost, points = [], [], [], [], 0
     for match in matches:
         known = scored.truth.keypoints[match.person]

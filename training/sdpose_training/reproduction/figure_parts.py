@@ -108,14 +108,8 @@ class PoseSources(Part):
             return (Job(self.command, SCRIPT, (), (FIGURE,), missing=missing),)
         option = "--pictures" if self.source == "pictures" else "--video"
         arguments: tuple[Argument, ...] = (
-            "poses",
-            option,
-            place,
-            *_estimators(candidates),
-            *setup.common,
-            "--out",
-            Output(),
-        )
+            "poses", option, place, *_estimators(candidates, plain=True), *setup.common, "--out", Output(),
+        )  # fmt: skip
         names = [f"{_plain(each.name)}{'' if self.source == 'pictures' else '.pose.npz'}" for each in candidates]
         poses = Job(
             f"poses for {self.command}", SCRIPT, arguments, tuple(names), _trained(candidates), _weights(candidates),
@@ -154,8 +148,9 @@ def _annotated(benchmark: str, setup: Setup) -> tuple[Argument, ...]:
     )  # fmt: skip
 
 
-def _estimators(candidates: Sequence[Candidate]) -> list[Argument]:
-    return [word for each in candidates for word in (each.option, _named(each))]
+def _estimators(candidates: Sequence[Candidate], *, plain: bool = False) -> list[Argument]:
+    """Options of make_figures.py; with `plain` names, which can be those of folders."""
+    return [word for each in candidates for word in (each.option, _named(each, plain=plain))]
 
 
 def _trained(candidates: Sequence[Candidate]) -> tuple[Job, ...]:
@@ -197,8 +192,8 @@ class Features(Part):
         return (Job(name, "analyze_features.py", arguments, results, after, _weights(candidates), None, seconds, note),)
 
 
-def _named(candidate: Candidate) -> Argument:
-    name = _plain(candidate.name)
+def _named(candidate: Candidate, *, plain: bool = False) -> Argument:
+    name = _plain(candidate.name) if plain else candidate.name.replace("=", " ")
     return Named(name, candidate.source) if isinstance(candidate.source, Path) else f"{name}={candidate.source}"
 
 

@@ -168,7 +168,7 @@ CLAIMS: tuple[Claim, ...] = (
          "on clean pictures); whether the paper's are the same is not known.",),
     ),
     Claim(
-        MORE, "arms", "Arms beyond table 2: GenLoc's way, and version 3 of the paper",
+        MORE, "arms", "GenLoc's way, and version 3 of the paper",
         "Reading latents of a trained U-Net beats reading cross-attention of a frozen one; version 3 fuses levels and "
         "reconstructs latents (its tables are not known here).",
         (Ablation("ablations_body.toml", _LIST, ("full", "no_rgb", "genloc", "v3"), 3),), ("1, body",),
@@ -176,7 +176,7 @@ CLAIMS: tuple[Claim, ...] = (
          "Stable Diffusion 1.5.", "ablate.py measures with annotated boxes, the paper with detections."),
     ),
     Claim(
-        MORE, "benchmarks", "Other benchmarks, 17 points: annotated boxes, crowds, occlusion, scenarios of HumanArt",
+        MORE, "benchmarks", "annotated boxes, crowds, occlusion, scenarios of HumanArt; 17 points",
         "The paper has no figures for these, except HumanArt as a whole.",
         (*(Evaluation(name, BODY) for name in OTHERS), EVALUATIONS["HumanArt"]), (),
         (_MODE, "CrowdPose has 14 points of its own: estimators of COCO's 17 are scored on the 12 that both have."),

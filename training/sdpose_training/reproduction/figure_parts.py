@@ -60,7 +60,8 @@ class Estimators(Part):
             Output(FIGURE),
         )
         after = (*_trained(candidates), *(ground.after if ground else ()))
-        note = "which pictures are shown is drawn at random; the paper's choice is not known" if ground else ""
+        drawn = "which pictures are shown is drawn at random; the paper's choice is not known" if ground else ""
+        note = "; ".join(filter(None, [ground.note if ground else "", drawn]))
         return (Job(name, SCRIPT, arguments, (FIGURE,), after, _weights(candidates), None, 2 * START, note),)
 
 

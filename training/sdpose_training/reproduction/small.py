@@ -17,7 +17,7 @@ from sdpose_core.files import atomic_path, atomic_write, sha256_of
 from sdpose_core.names import path_inside
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations
-from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY
+from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY, find_benchmark
 from sdpose_training.reproduction.claims import OTHERS
 from sdpose_training.reproduction.jobs import SCRIPTS, Argument, Job, Named, Output
 from sdpose_training.reproduction.parts import TABLE
@@ -147,7 +147,7 @@ def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[st
     found = {("humanart", BODY): Ground(places, HELD_OUT, after=(painted,), note=note)}
     samples = copy_samples(root, out / SAMPLES) if root else None
     for name in (CORRUPTION, *OTHERS):
-        found[name, BODY] = _few_people(samples) if samples else _of_people(out, jobs)
+        found[name, BODY] = _few_people(samples, name) if samples else _of_people(out, jobs)
     found["crowdpose", BODY] = Ground(missing="the small run has nothing with the 14 points of CrowdPose")
     for keypoint_set in (BODY, WHOLEBODY):
         for benchmark in ("coco" if keypoint_set == BODY else "coco-wholebody", *_STYLES):
@@ -171,9 +171,10 @@ def pictures(root: Path | None, out: Path) -> dict[str, Path]:
     return {"pictures": out / SAMPLES / LAYOUTS[0][2]} if root else {}
 
 
-def _few_people(samples: Mapping[str, Any]) -> Ground:
+def _few_people(samples: Mapping[str, Any], name: str) -> Ground:
     """The annotated people of the photos, for what is estimated many times."""
-    note = f"{samples['pictures']} photos of 5,000, annotated boxes"
+    whose = "" if find_benchmark(name).folder == "COCO" else f" of COCO instead of the pictures of {name}"
+    note = f"{samples['pictures']} photos{whose}, annotated boxes"
     files = ("--annotations", LAYOUTS[0][0], "--images", LAYOUTS[0][2])
     arguments: tuple[Argument, ...] = ("--data.root", samples["folder"], *files, "--ground-truth-boxes")
     return Ground(arguments, samples["people"], samples["hashes"], note=note)

@@ -19,7 +19,7 @@ from pathlib import Path
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.resumable import take_lock
-from sdpose_training.options import RESUMES, add_device, exit_status, start_log
+from sdpose_training.options import RESUMES, add_device, exit_status, start_log, whole_number
 from sdpose_training.reproduction import report, small
 from sdpose_training.reproduction.claims import Claim, choose, evaluations
 from sdpose_training.reproduction.jobs import FAILED, MISSING, run_all
@@ -55,17 +55,17 @@ def reproduce(args: argparse.Namespace) -> int:
         return 0
     if all(outcome.state == MISSING for outcome in outcomes.values()) and len(outcomes) == len(jobs):
         raise InputError("nothing can run: see the table above for what is missing")
-    return run(claims, setup)
+    return run(claims, setup, args.jobs or (2 if args.small else 1))
 
 
-def run(claims: Sequence[Claim], setup: Setup) -> int:
-    """Run what is not done, and write the page after each command."""
+def run(claims: Sequence[Claim], setup: Setup, at_once: int) -> int:
+    """Run what is not done, `at_once` commands at a time, and write the page after each."""
     jobs = report.jobs_of(claims, setup)
     outcomes = report.known_outcomes(jobs, setup)
     lock = take_lock(setup.out / LOCK)
     try:
         report.write(claims, setup, outcomes)
-        for job, outcome in run_all([job for job in jobs if job.name not in setup.ablations], setup.out):
+        for job, outcome in run_all(jobs, setup.out, at_once):
             outcomes[job.name] = outcome
             print(f"{job.name}: {outcome.state}{f': {outcome.problem}' if outcome.problem else ''}", flush=True)
             page = report.write(claims, setup, outcomes)
@@ -129,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--figures", type=_numbers, metavar="N,N", help="only these figures (default: everything)")
     add("--more", type=_numbers, metavar="NAME,NAME", help="only these beyond the paper, such as corruption")
     add("--small", action="store_true", help=f"minutes on two cores: {small.NOTICE}")
+    add("--jobs", type=whole_number(1), metavar="N", help="commands at a time (default: 1; 2 with --small)")
     add("--plan", action="store_true", help="print what runs, what is missing and how long it takes, and end")
     group = parser.add_argument_group("how")
     add_device(group)

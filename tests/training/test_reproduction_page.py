@@ -24,6 +24,7 @@ from sdpose_training.reproduction import report
 from sdpose_training.reproduction.claims import CLAIMS, EVALUATIONS, choose, evaluations
 from sdpose_training.reproduction.jobs import DONE, FAILED, KEPT, MISSING, Job, Outcome
 from sdpose_training.reproduction.page import embedded
+from sdpose_training.reproduction.parts import Ablation
 from sdpose_training.reproduction.setup import CHECKPOINT, PEER, Candidate, Ground, Loading, Setup, find_ablations
 from sdpose_training.reproduction.small import LAYOUTS, NOTICE, copy_samples, grounds, prepare
 from sdpose_training.reproduction.small import pictures as small_pictures
@@ -179,7 +180,8 @@ def test_a_given_ablation_is_read(tmp_path: Path) -> None:
     ]
     folder = tmp_path / "ablations"
     folder.mkdir()
-    (folder / "table.json").write_text(json.dumps({"title": part.title, "arms": arms}))  # type: ignore[attr-defined]
+    assert isinstance(part, Ablation)
+    (folder / "table.json").write_text(json.dumps({"title": part.title, "arms": arms}))
     setup = make_setup(tmp_path, ablations=find_ablations([folder]))
     claims = choose(("2",), None)
     known = report.known_outcomes(report.jobs_of(claims, setup), setup)

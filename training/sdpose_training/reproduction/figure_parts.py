@@ -48,10 +48,20 @@ class Estimators(Part):
         if missing or not candidates:
             missing = "; ".join(filter(None, [None if candidates else _NO_ESTIMATOR, missing]))
             return (Job(name, SCRIPT, (), (FIGURE,), missing=missing),)
-        pictures = ("--pictures", setup.free["pictures"]) if self.source == FREE else _annotated(self.source, setup)
-        arguments = ("estimators", *pictures, *_estimators(candidates), *setup.common, "--out", Output(FIGURE))
+        pictures: tuple[Argument, ...] = (
+            ("--pictures", setup.free["pictures"]) if self.source == FREE else _annotated(self.source, setup)
+        )
+        arguments: tuple[Argument, ...] = (
+            "estimators",
+            *pictures,
+            *_estimators(candidates),
+            *setup.common,
+            "--out",
+            Output(FIGURE),
+        )
         after = (*_trained(candidates), *(ground.after if ground else ()))
-        note = "which pictures are shown is drawn at random; the paper's choice is not known" if ground else ""
+        drawn = "which pictures are shown is drawn at random; the paper's choice is not known" if ground else ""
+        note = "; ".join(filter(None, [ground.note if ground else "", drawn]))
         return (Job(name, SCRIPT, arguments, (FIGURE,), after, _weights(candidates), None, 2 * START, note),)
 
 
@@ -67,10 +77,10 @@ class StyleSheet(Part):
             return (Job("style sheet", SCRIPT, (), (FIGURE,), missing=f"COCO (--data.root), or {_NO_PICTURES}"),)
         folders = {"Monet": "val2017oil", "ukiyo-e": "val2017ukiyoe"}
         painted = [Named(name, root / each) for name, each in folders.items() if root and (root / each).is_dir()]
-        styles = ["original", *painted, *(("sketch",) if painted else ("oil", "sketch", "posterise"))]
+        styles: list[Argument] = ["original", *painted, *(("sketch",) if painted else ("oil", "sketch", "posterise"))]
         options = [word for each in styles for word in ("--style", each)]
         note = "" if len(painted) == len(folders) else "filters stand in for the painted styles that are not there"
-        arguments = ("styles", "--pictures", photos, *options, "--out", Output(FIGURE))
+        arguments: tuple[Argument, ...] = ("styles", "--pictures", photos, *options, "--out", Output(FIGURE))
         return (Job("style sheet", SCRIPT, arguments, (FIGURE,), seconds=START, note=note),)
 
 
@@ -98,7 +108,9 @@ class PoseSources(Part):
             missing = "; ".join(filter(None, [None if candidates else _NO_ESTIMATOR, None if place else lost]))
             return (Job(self.command, SCRIPT, (), (FIGURE,), missing=missing),)
         option = "--pictures" if self.source == "pictures" else "--video"
-        arguments = ("poses", option, place, *_estimators(candidates), *setup.common, "--out", Output())
+        arguments: tuple[Argument, ...] = (
+            "poses", option, place, *_estimators(candidates, plain=True), *setup.common, "--out", Output(),
+        )  # fmt: skip
         names = [f"{_plain(each.name)}{'' if self.source == 'pictures' else '.pose.npz'}" for each in candidates]
         poses = Job(
             f"poses for {self.command}", SCRIPT, arguments, tuple(names), _trained(candidates), _weights(candidates),
@@ -108,7 +120,7 @@ class PoseSources(Part):
 
     def _figure(self, setup: Setup, poses: Job, candidates: Sequence[Candidate], place: Path) -> Job:
         folder = poses.folder(setup.out)
-        given = [
+        given: list[Argument] = [
             word for each, name in zip(candidates, poses.results, strict=True)
             for word in ("--poses", Named(_plain(each.name), folder / name))
         ]  # fmt: skip
@@ -119,7 +131,7 @@ class PoseSources(Part):
         needed = " ".join(f"--{name} DIR" for name in self.weights)
         note = "" if generate else f"only the pose maps: to generate from them, give {needed}"
         source = "--pictures" if self.source == "pictures" else "--driving"
-        arguments = (self.command, source, place, *given, *generate, "--out", Output(FIGURE))
+        arguments: tuple[Argument, ...] = (self.command, source, place, *given, *generate, "--out", Output(FIGURE))
         seconds = None if generate else START
         return Job(self.command, SCRIPT, arguments, (FIGURE,), (poses,), {}, None, seconds, note)
 
@@ -137,8 +149,9 @@ def _annotated(benchmark: str, setup: Setup) -> tuple[Argument, ...]:
     )  # fmt: skip
 
 
-def _estimators(candidates: Sequence[Candidate]) -> list[Argument]:
-    return [word for each in candidates for word in (each.option, _named(each))]
+def _estimators(candidates: Sequence[Candidate], *, plain: bool = False) -> list[Argument]:
+    """Options of make_figures.py; with `plain` names, which can be those of folders."""
+    return [word for each in candidates for word in (each.option, _named(each, plain=plain))]
 
 
 def _trained(candidates: Sequence[Candidate]) -> tuple[Job, ...]:
@@ -166,12 +179,12 @@ class Features(Part):
         if not candidates or not (data or setup.root):
             missing = "an SDPose checkpoint of 17 points (--checkpoint body) and COCO (--data.root)"
             return (Job(name, "analyze_features.py", (), results, missing=missing),)
-        networks = [word for each in candidates for word in ("--checkpoint", _named(each))]
+        networks: list[Argument] = [word for each in candidates for word in ("--checkpoint", _named(each))]
         if base := setup.free.get("base"):
             networks += ["--checkpoint", Named("SD2", base)]
         styles, after = _styles(setup)
         common = [word for word in setup.common if word != "--download"]  # its networks are on this machine
-        arguments = (*networks, "--random", *styles, *common, "--out", Output())
+        arguments: tuple[Argument, ...] = (*networks, "--random", *styles, *common, "--out", Output())
         after = (*after, *_trained(candidates))
         note = (
             "" if base else "without the column of Stable Diffusion 2: sdpose download sd2-base, then --base sd2-base"
@@ -180,8 +193,8 @@ class Features(Part):
         return (Job(name, "analyze_features.py", arguments, results, after, _weights(candidates), None, seconds, note),)
 
 
-def _named(candidate: Candidate) -> Argument:
-    name = _plain(candidate.name)
+def _named(candidate: Candidate, *, plain: bool = False) -> Argument:
+    name = _plain(candidate.name) if plain else candidate.name.replace("=", " ")
     return Named(name, candidate.source) if isinstance(candidate.source, Path) else f"{name}={candidate.source}"
 
 

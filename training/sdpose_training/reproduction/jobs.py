@@ -72,6 +72,7 @@ class Job:
         missing: what it lacks, and where to get it; None if it can run.
         seconds: how long it takes, None if unknown.
         note: what is special about it, for the page.
+        given: the folder of its results, if the user has them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Job:
     missing: str | None = None
     seconds: float | None = None
     note: str = ""
+    given: str = ""
 
     def settings(self, out: Path) -> dict[str, Any]:
         """Everything that decides the result, as plain values; `out` is the output folder of the reproduction."""
@@ -167,6 +169,13 @@ def beside(folder: Path, end: str) -> Path:
     return folder.with_name(f"{folder.name}.{end}")
 
 
+def settled(job: Job) -> Outcome | None:
+    """How a job ends that need not, or cannot, run."""
+    if job.given:
+        return Outcome(KEPT, problem=f"read from {job.given}")
+    return Outcome(MISSING, problem=job.missing) if job.missing else None
+
+
 def kept(job: Job, out: Path) -> Outcome | None:
     """What an earlier run with the same settings noted, if its results are still there."""
     folder = job.folder(out)
@@ -177,57 +186,88 @@ def kept(job: Job, out: Path) -> Outcome | None:
     return Outcome(KEPT, float(noted.get("seconds", 0.0)), noted.get("cpu_seconds"))
 
 
-def run_all(jobs: Iterable[Job], out: Path) -> Iterator[tuple[Job, Outcome]]:
-    """Run the jobs one after the other; yields each with its outcome. A failure ends only what needs the job.
+def run_all(jobs: Iterable[Job], out: Path, at_once: int = 1) -> Iterator[tuple[Job, Outcome]]:
+    """Run the jobs; yields each with its outcome. A failure ends only what needs the job.
 
-    If the generator is closed or interrupted, the running process is asked to save its state, and waited for.
+    If the generator is closed or interrupted, the running processes are asked to save their state, and waited for.
+
+    Args:
+        at_once: maximum number of processes.
     """
+    waiting, running = in_order(jobs), list[_Process]()
     ended: dict[str, Outcome] = {}
-    for job in in_order(jobs):
-        broken = [needed.name for needed in job.after if not ended[needed.name].is_good]
-        if job.missing:
-            outcome = Outcome(MISSING, problem=job.missing)
-        elif broken:
-            outcome = Outcome(BLOCKED, problem=f"it needs the results of: {', '.join(broken)}")
-        else:
-            outcome = kept(job, out) or _run(job, out)
-        ended[job.name] = outcome
-        yield job, outcome
+    try:
+        while waiting or running:
+            for job in list(waiting):
+                if any(needed.name not in ended for needed in job.after):
+                    continue
+                outcome = settled(job) or _blocked(job, ended) or kept(job, out)
+                if outcome is None and len(running) == at_once:
+                    continue
+                waiting.remove(job)
+                if outcome is None:
+                    running.append(_Process(job, out, at_once))
+                else:
+                    ended[job.name] = outcome
+                    yield job, outcome
+            for process in list(running):
+                if outcome := process.outcome():
+                    running.remove(process)
+                    ended[process.job.name] = outcome
+                    yield process.job, outcome
+            if running:
+                time.sleep(_POLL_SECONDS)
+    finally:
+        for process in running:
+            process.stop()
 
 
-def _run(job: Job, out: Path) -> Outcome:
-    """Run the job's command; its log has what it prints."""
-    folder = job.folder(out)
-    begin(beside(folder, _SETTINGS), job.settings(out))
-    log.info("%s: %s (its output: %s)", job.name, job.command(out), beside(folder, LOG))
-    began = time.monotonic()
-    with open(beside(folder, LOG), "wb") as file:
+def _blocked(job: Job, ended: Mapping[str, Outcome]) -> Outcome | None:
+    broken = [needed.name for needed in job.after if not ended[needed.name].is_good]
+    return Outcome(BLOCKED, problem=f"it needs the results of: {', '.join(broken)}") if broken else None
+
+
+class _Process:
+    """The command of a job at work; its log has what it prints."""
+
+    def __init__(self, job: Job, out: Path, at_once: int) -> None:
+        self.job, self.folder, self._began = job, job.folder(out), time.monotonic()
+        begin(beside(self.folder, _SETTINGS), job.settings(out))
+        log.info("%s: %s (its output: %s)", job.name, job.command(out), beside(self.folder, LOG))
+        threads = str(max((os.cpu_count() or 1) // at_once, 1))
+        env = {"OMP_NUM_THREADS": threads, **os.environ} if at_once > 1 else None
         command = [sys.executable, str(SCRIPTS / job.script), *job.words(out)]
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-        try:
-            code, cpu_seconds = _wait(process)
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                _wait(process)
-    seconds = time.monotonic() - began
-    if problem := _problem(job, folder, code):
-        return Outcome(FAILED, seconds, cpu_seconds, problem)
-    with atomic_write(beside(folder, _DONE), "w") as file:
-        json.dump({"seconds": seconds, "cpu_seconds": cpu_seconds}, file)
-    return Outcome(DONE, seconds, cpu_seconds)
+        with open(beside(self.folder, LOG), "wb") as file:
+            self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=env)
+        self._cpu_seconds: float | None = None
 
+    def outcome(self) -> Outcome | None:
+        """How it ended; None if it is still at work. A good end is noted beside the folder."""
+        if not self._has_ended():
+            return None
+        seconds = time.monotonic() - self._began
+        if problem := _problem(self.job, self.folder, self._process.returncode):
+            return Outcome(FAILED, seconds, self._cpu_seconds, problem)
+        with atomic_write(beside(self.folder, _DONE), "w") as file:
+            json.dump({"seconds": seconds, "cpu_seconds": self._cpu_seconds}, file)
+        return Outcome(DONE, seconds, self._cpu_seconds)
 
-def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:
-    """The exit code of the process and its CPU seconds, children included."""
-    if not hasattr(os, "wait4"):
-        return process.wait(), None
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+    def _has_ended(self) -> bool:
+        """Also measures its CPU seconds, children included, if the system does."""
+        if self._process.returncode is not None or not hasattr(os, "wait4"):
+            return self._process.poll() is not None
+        pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
         if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage.ru_utime + usage.ru_stime
-        time.sleep(_POLL_SECONDS)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self._cpu_seconds = usage.ru_utime + usage.ru_stime
+        return pid != 0
+
+    def stop(self) -> None:
+        """Send SIGTERM, after which the command saves its state, and wait."""
+        if not self._has_ended():
+            self._process.terminate()
+        while not self._has_ended():
+            time.sleep(_POLL_SECONDS)
 
 
 def _problem(job: Job, folder: Path, code: int) -> str:

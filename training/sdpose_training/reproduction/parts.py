@@ -94,7 +94,7 @@ class Corruptions(Part):
         if any(job.missing for job in found):
             return found
         results = tuple(job.result(setup.out) for job in found)
-        arguments = (*results, "--out", Output("robustness.png"))
+        arguments: tuple[Argument, ...] = (*results, "--out", Output("robustness.png"))
         return (*found, Job("robustness curves", "robustness.py", arguments, ("robustness.png",), found, seconds=START))
 
 
@@ -103,28 +103,31 @@ class Ablation(Part):
     """ablate.py: read from the folder of a finished ablation; in the small run, a few arms are trained.
 
     Attributes:
-        list: in training/recipes.
+        file: the list, in training/recipes.
         title: of the list, by which its folder is found.
-        arms, days: how many runs, and the paper's days on 8 A100 GPUs for each.
+        arms: of the list, those that are shown.
+        days: the paper's, on 8 A100 GPUs, for one run.
     """
 
-    list: str
+    file: str
     title: str
-    arms: int
+    arms: tuple[str, ...]
     days: float
 
     def jobs(self, setup: Setup) -> tuple[Job, ...]:
         """See `Part`."""
-        if job := setup.prepared.get(self.list):
+        if job := setup.prepared.get(self.file):
             return (job,)
+        folder = setup.ablations.get(self.title)
         arguments: tuple[Argument, ...] = (
-            "--list", Path(f"training/recipes/{self.list}"), "--data.root", setup.root or Path("COCO"),
-            "--launch", "accelerate launch --num_processes 8", "--out", Path("ablations"),
+            "--list", Path(f"training/recipes/{self.file}"), "--only", *self.arms, "--data.root",
+            setup.root or Path("COCO"), "--launch", "accelerate launch --num_processes 8", "--out",
+            folder or Path("ablations"),
         )  # fmt: skip
         missing = (
-            f"a finished ablation: run this command ({self.arms} runs of about {self.days:g} days on 8 A100 GPUs, as "
-            "the paper says of one), then give its folder with --ablation"
+            f"a finished ablation: run this command ({len(self.arms)} runs of about {self.days:g} days on 8 A100 GPUs, "
+            "as the paper says of one), then give its folder with --ablation"
         )
-        return (
-            Job(self.title, "ablate.py", arguments, (TABLE,), missing=missing, seconds=self.arms * self.days * _DAY),
-        )
+        name, seconds = f"{self.title}: {', '.join(self.arms)}", len(self.arms) * self.days * _DAY
+        given = str(folder or "")
+        return (Job(name, "ablate.py", arguments, (TABLE,), (), {}, None if folder else missing, seconds, "", given),)

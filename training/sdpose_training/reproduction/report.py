@@ -9,7 +9,18 @@ import sdpose_core
 from sdpose_core.errors import counted
 from sdpose_training.environment import versions
 from sdpose_training.reproduction.claims import MORE, Claim
-from sdpose_training.reproduction.jobs import BLOCKED, DONE, FAILED, KEPT, MISSING, Job, Outcome, in_order, kept
+from sdpose_training.reproduction.jobs import (
+    BLOCKED,
+    DONE,
+    FAILED,
+    KEPT,
+    MISSING,
+    Job,
+    Outcome,
+    in_order,
+    kept,
+    settled,
+)
 from sdpose_training.reproduction.page import Embedded, RunLine, Section, embedded, write_report
 from sdpose_training.reproduction.setup import Setup
 from sdpose_training.reproduction.small import NOTICE
@@ -34,19 +45,9 @@ def known_outcomes(jobs: Sequence[Job], setup: Setup) -> dict[str, Outcome]:
     """What is known before anything runs: what an earlier run has done, and what is missing."""
     found: dict[str, Outcome] = {}
     for job in jobs:
-        if given := _given(job, setup):
-            found[job.name] = given
-        elif job.missing:
-            found[job.name] = Outcome(MISSING, problem=job.missing)
-        elif earlier := kept(job, setup.out):
-            found[job.name] = earlier
+        if known := settled(job) or kept(job, setup.out):
+            found[job.name] = known
     return found
-
-
-def _given(job: Job, setup: Setup) -> Outcome | None:
-    """An ablation whose finished folder the user has given."""
-    folder = setup.ablations.get(job.name)
-    return Outcome(KEPT, problem=f"read from {folder}") if folder else None
 
 
 def plan_rows(claims: Sequence[Claim], setup: Setup, outcomes: Outcomes) -> list[tuple[str, ...]]:

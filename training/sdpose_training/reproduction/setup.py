@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -139,6 +140,8 @@ def load_candidates(
                 found.append(_candidate(option, source, loading))
         except SDPoseError as error:
             absent[source] = str(error)
+    if torch := sys.modules.get("torch"):
+        torch.cuda.empty_cache()  # the commands need the memory
     names = [each.name for each in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"two estimators are named {twice[0]!r}: rename a file, so that the tables tell them apart")
@@ -198,7 +201,9 @@ def _ground(root: Path, name: str, keypoint_set: str) -> Ground:
         task = load_task(find_benchmark(name), Places(root), keypoint_set)
         check_pictures(task.files)
     except InputError as error:
-        text = re.sub(r", or give their place with --\w+", "", str(error))  # an option of evaluate.py
+        text = re.sub(
+            r"(, or give their place|: give their folder) with --\w+", "", str(error)
+        )  # an option of evaluate.py
         return Ground(("--data.root", root), missing=text)
     return Ground(("--data.root", root), len(task.boxes_xyxy), {**task.digests(), "images": str(task.images.resolve())})
 

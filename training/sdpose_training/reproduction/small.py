@@ -17,9 +17,9 @@ from sdpose_core.files import atomic_path, atomic_write, sha256_of
 from sdpose_core.names import path_inside
 from sdpose_core.texts import read_json
 from sdpose_training.data.annotations import read_annotations
-from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY
+from sdpose_training.evaluation.protocols import BODY, CORRUPTION, WHOLEBODY, find_benchmark
 from sdpose_training.reproduction.claims import OTHERS
-from sdpose_training.reproduction.jobs import SCRIPTS, Argument, Job, Output
+from sdpose_training.reproduction.jobs import SCRIPTS, Argument, Job, Named, Output
 from sdpose_training.reproduction.parts import TABLE
 from sdpose_training.reproduction.setup import CHECKPOINT, PEER, Candidate, Ground
 
@@ -47,7 +47,7 @@ _SECONDS = {
     "body": 130,
     "wholebody": 60,
     "prior": 40,
-    "arms": 120,
+    "arms": 180,
     "style": 5,
 }
 """CPU seconds of the jobs on a slow core, for the table of what runs."""
@@ -78,7 +78,7 @@ def prepare(root: Path | None, out: Path, given: frozenset[str]) -> tuple[dict[s
 
 def _people(style: str) -> Job:
     count = PEOPLE if style == "shaded" else 1
-    arguments = (
+    arguments: tuple[Argument, ...] = (
         "--count",
         str(count),
         "--val",
@@ -123,7 +123,8 @@ def _ablation(jobs: Mapping[str, Job], out: Path) -> Job:
     )  # fmt: skip
     arguments: tuple[Argument, ...] = (
         "--list", recipes / "ablations_synthetic.toml", "--data.root", people, "--model.base", prior.folder(out),
-        "--test", f"painted={jobs['painted'].folder(out)}", "--only", "full", "no_rgb", "scratch", "--seeds", "0",
+        "--test", Named("painted", jobs["painted"].folder(out)),
+        "--only", "full", "no_rgb", "scratch", "genloc", "v3", "--seeds", "0",
         "--stages.0.samples", "240", "--stages.1.samples", "160", "--out", Output(),
     )  # fmt: skip
     note = "tiny models on synthetic people, 400 samples for each arm"
@@ -134,12 +135,19 @@ def _ablation(jobs: Mapping[str, Job], out: Path) -> Job:
 def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[str, str], Ground]:
     """The stand-ins for the files of every benchmark; without `root`, all are synthetic people."""
     painted = jobs["painted"]
-    places = ("--data.root", painted.folder(out), "--annotations", "annotations/val.json", "--images", "images")
+    places: tuple[Argument, ...] = (
+        "--data.root",
+        painted.folder(out),
+        "--annotations",
+        "annotations/val.json",
+        "--images",
+        "images",
+    )
     note = f"{HELD_OUT} painted synthetic people instead of HumanArt"
     found = {("humanart", BODY): Ground(places, HELD_OUT, after=(painted,), note=note)}
     samples = copy_samples(root, out / SAMPLES) if root else None
     for name in (CORRUPTION, *OTHERS):
-        found[name, BODY] = _few_people(samples) if samples else _of_people(out, jobs)
+        found[name, BODY] = _few_people(samples, name) if samples else _of_people(out, jobs)
     found["crowdpose", BODY] = Ground(missing="the small run has nothing with the 14 points of CrowdPose")
     for keypoint_set in (BODY, WHOLEBODY):
         for benchmark in ("coco" if keypoint_set == BODY else "coco-wholebody", *_STYLES):
@@ -150,7 +158,7 @@ def grounds(root: Path | None, out: Path, jobs: dict[str, Job]) -> dict[tuple[st
 
 def _of_people(out: Path, jobs: Mapping[str, Job]) -> Ground:
     people = jobs["people"]
-    arguments = (
+    arguments: tuple[Argument, ...] = (
         "--data.root", people.folder(out), "--annotations", "annotations/val.json", "--images", "images",
         "--ground-truth-boxes",
     )  # fmt: skip
@@ -163,11 +171,12 @@ def pictures(root: Path | None, out: Path) -> dict[str, Path]:
     return {"pictures": out / SAMPLES / LAYOUTS[0][2]} if root else {}
 
 
-def _few_people(samples: Mapping[str, Any]) -> Ground:
+def _few_people(samples: Mapping[str, Any], name: str) -> Ground:
     """The annotated people of the photos, for what is estimated many times."""
-    note = f"{samples['pictures']} photos of 5,000, annotated boxes"
+    whose = "" if find_benchmark(name).folder == "COCO" else f" of COCO instead of the pictures of {name}"
+    note = f"{samples['pictures']} photos{whose}, annotated boxes"
     files = ("--annotations", LAYOUTS[0][0], "--images", LAYOUTS[0][2])
-    arguments = ("--data.root", samples["folder"], *files, "--ground-truth-boxes")
+    arguments: tuple[Argument, ...] = ("--data.root", samples["folder"], *files, "--ground-truth-boxes")
     return Ground(arguments, samples["people"], samples["hashes"], note=note)
 
 
@@ -176,7 +185,8 @@ def _of_photos(samples: Mapping[str, Any], key: tuple[str, str], jobs: dict[str,
     benchmark, keypoint_set = key
     boxes = samples["boxes"]
     arguments: tuple[Argument, ...] = ("--data.root", samples["folder"], "--boxes", boxes)
-    note, after = f"{NOTICE}: {samples['pictures']} photos of 5,000, boxes of {Path(boxes).name}", ()
+    note = f"{samples['pictures']} photos of 5,000, boxes of {Path(boxes).name}"
+    after: tuple[Job, ...] = ()
     if style := _STYLES.get(benchmark):
         job = jobs.setdefault(f"photos, {style}", _styled(samples, style))
         arguments, after = (*arguments, "--images", job.result(out).absolute()), (job,)
@@ -187,7 +197,7 @@ def _of_photos(samples: Mapping[str, Any], key: tuple[str, str], jobs: dict[str,
 
 
 def _styled(samples: Mapping[str, Any], style: str) -> Job:
-    arguments = ("--style", style, "--data.root", samples["folder"], "--out", Output())
+    arguments: tuple[Argument, ...] = ("--style", style, "--data.root", samples["folder"], "--out", Output())
     return Job(
         f"photos, {style}", "make_coco_ood.py", arguments, (f"val2017filter_{style}",),
         identity=samples["hashes"], seconds=_SECONDS["style"],

@@ -72,7 +72,8 @@ def tables_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[Table]:
         tables += other_tables([part for part in claim.parts if isinstance(part, Evaluation)], setup, outcomes)
     for number, part in enumerate(claim.parts):
         if isinstance(part, Ablation):
-            tables.append(ablation_table(TABLES[claim.tables[number]], _ablation_file(part, setup, outcomes)))
+            file = _ablation_file(part, setup, outcomes)
+            tables.append(ablation_table(TABLES[claim.tables[number]], part.arms, file))
         elif isinstance(part, Corruptions):
             tables.append(corruption_table(results_of(part.evaluation, setup, outcomes)))
         elif isinstance(part, Features):
@@ -118,8 +119,9 @@ def _title(paper: PaperTable) -> str:
 def _headings(paper: PaperTable) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
     """Domains and parts with how many columns they span, and the figures."""
     spans: dict[str, int] = {}
+    by_part = any(part for _, part, _ in paper.columns)
     for domain, part, _ in paper.columns:
-        name = domain if len(paper.domains()) > 1 else (part or _WHOLE).replace("_", " ")
+        name = (part or _WHOLE).replace("_", " ") if by_part else domain
         spans[name] = spans.get(name, 0) + 1
     return tuple(spans.items()), tuple(figure for _, _, figure in paper.columns)
 
@@ -212,14 +214,14 @@ def _ablation_file(part: Ablation, setup: Setup, outcomes: Outcomes) -> Path | N
     return done[0].result(setup.out) if done else None
 
 
-def ablation_table(paper: PaperTable, file: Path | None) -> Table:
-    """The arms that were measured, then the paper's rows."""
+def ablation_table(paper: PaperTable, names: Sequence[str], file: Path | None) -> Table:
+    """The arms with these names that were measured, then the paper's rows."""
     arms = read_json(file, "the table of ablate.py", dict)["arms"] if file else []
     tests = list(dict.fromkeys(test for arm in arms for test in arm["mean"]))
     empty = (NONE,) * len(paper.columns)
     rows = [
         TableRow(arm["title"], (*(_pair(arm["mean"].get(test)) for test in tests), *empty))
-        for arm in arms if any(arm["mean"].values())
+        for arm in arms if arm["name"] in names and any(arm["mean"].values())
     ]  # fmt: skip
     own = (NONE,) * len(tests)
     for name, cells in paper.rows.items():

@@ -1,6 +1,6 @@
-"""How long each scorer takes for random whole bodies in as many pictures as COCO val2017 has.
+"""How long scorers and resamples take for random whole bodies in as many pictures as COCO val2017 has.
 
-python benchmarks/score_speed.py [--people 5000] [--scorer faster-coco-eval|pycocotools]
+python benchmarks/score_speed.py [--people 5000] [--scorer faster-coco-eval|pycocotools] [--resamples 1000]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from sdpose_core.skeletons import COCO_WHOLEBODY_133, KeypointSet
+from sdpose_training.evaluation.bootstrap import Bootstrap, resampled_figures
 from sdpose_training.evaluation.coco_figures import SCORERS
 from sdpose_training.evaluation.predictions import Predictions
 from sdpose_training.evaluation.scoring import Scored, score
@@ -59,15 +60,26 @@ def timed(predictions: Predictions, content: dict[str, Any], keypoint_set: Keypo
     return scored
 
 
+def resample(scored: Scored, count: int) -> None:
+    """Print the time of the resamples for an interval, and how far the AP of the matches is from the scorer's."""
+    cpu = time.process_time()
+    resampled_figures(scored.matches, Bootstrap(count))
+    cpu = time.process_time() - cpu
+    apart = abs(scored.matches.figures()["AP"] - (scored.figures["AP"] or 0))
+    print(f"{count:,} resamples of the pictures in {cpu:.1f} CPU seconds; AP of the matches differs by {apart:.0e}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="How long scoring takes.")
     parser.add_argument("--people", type=int, default=5000)
     parser.add_argument("--pictures", type=int, default=2346, help="default: those of COCO val2017 with labeled people")
     parser.add_argument("--scorer", choices=SCORERS, action="append", help="default: both")
+    parser.add_argument("--resamples", type=int, default=1000)
     args = parser.parse_args()
     data = random_people(args.people, args.pictures)
     for scorer in args.scorer or SCORERS:
-        timed(*data, COCO_WHOLEBODY_133, scorer)
+        scored = timed(*data, COCO_WHOLEBODY_133, scorer)
+    resample(scored, args.resamples)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main(source: Path, out: Path) -> None:
             [tile(kind, [corrupted(picture, c, source.name) for c in each]) for kind, each in corruptions.items()]
         )
     rows[0].append(tile("clean", [picture]))  # the family of noise has three kinds only
-    cv2.imwrite(str(out), np.vstack([np.hstack(row) for row in rows])[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+    cv2.imwrite(str(out), np.vstack([np.hstack(row) for row in rows])[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 72])
 
 
 if __name__ == "__main__":

@@ -13,8 +13,11 @@ import sys
 from collections.abc import Sequence
 
 from sdpose_core.dependencies import require
-from sdpose_training.evaluation.comparison import format_comparison, write_comparison
+from sdpose_training.evaluation.bootstrap import Bootstrap
+from sdpose_training.evaluation.comparison import compare
+from sdpose_training.evaluation.comparison_report import format_comparison, write_comparison
 from sdpose_training.evaluation.options import parse
+from sdpose_training.evaluation.picture_matches import matches_of
 from sdpose_training.evaluation.result import read_result, table
 from sdpose_training.evaluation.robustness_curves import write_robustness
 from sdpose_training.evaluation.robustness_figures import robustness_table
@@ -41,8 +44,11 @@ def _evaluate(args: argparse.Namespace) -> int:
     for result in curves:
         print(f"\n{robustness_table(result)}")
     if args.compare:
-        print(f"\n{format_comparison(results)}")
-        write_comparison(results, args.compare)
+        folders = [*[args.out.parent] * (len(results) - len(earlier)), *(path.parent for path in args.also)]
+        matches = [matches_of(result, folder) for result, folder in zip(results, folders, strict=True)]
+        comparison = compare(results, matches, Bootstrap(args.resamples, args.resample_seed), args.order)
+        print(f"\n{format_comparison(comparison)}")
+        write_comparison(comparison, args.compare)
         if curves:
             write_robustness(curves, args.compare / "robustness.png")
     return 0

@@ -27,7 +27,7 @@ from sdpose_core.errors import InputError
 from sdpose_core.version import __version__
 from sdpose_training.downstream.options import generation_settings, load_checker, read_prompts
 from sdpose_training.downstream.pictures import PictureCheck, find_pictures
-from sdpose_training.evaluation.protocols import Places
+from sdpose_training.evaluation.tasks import Places
 from sdpose_training.figures.options import FIGURES, build_parser, check_names, columns_of
 from sdpose_training.figures.scenes import Scenes, annotated_scenes, free_scenes, need_scenes
 from sdpose_training.figures.sheet import check_figure_path

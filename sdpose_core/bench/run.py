@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checkpoints.fusion import described_levels, is_usual
 from ..checkpoints.layouts import inspect_checkpoint
 from ..codec.heatmaps import decode_dark_udp, encode_udp
 from ..dependencies import require
@@ -86,6 +87,11 @@ class Settings:
         if self.weights:
             stored, _ = inspect_checkpoint(self.weights)
             stored.need_features("the benchmark")
+            if not is_usual(stored):
+                found = f"this is one at {described_levels(stored)}, reconstruction {stored.reconstruction!r}"
+                raise InputError(
+                    f"the benchmark compares with the released code, which cannot run every model: {found}"
+                )
             return stored
         config = CONFIGS[self.model]
         if not self.tiny:

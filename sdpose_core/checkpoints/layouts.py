@@ -14,6 +14,7 @@ from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
 from ..tensor_files import Shapes, read_json, shape_problems, some
 from . import names as keys
 from .adapters import ADAPTER_KEYS, Adapter
+from .fusion import described_levels
 from .reading import CheckpointInfo, damage_named, is_needed, open_base, opened, read_vae_decoder
 from .sizes import metadata_of, unet_config, vae_config
 from .writing import write_file, write_folder
@@ -78,7 +79,7 @@ def read_checkpoint(
     with opened(Path(path), base=base, search=search) as source:
         config, info = source.described(keypoint_set=keypoint_set, feature_level=feature_level, input_size=input_size)
         shapes = source.tensors.shapes
-        rgb = with_rgb_branch and _has_rgb_branch(shapes)
+        rgb = with_rgb_branch and _has_rgb_branch(shapes, config)
         wanted = {name: shape for name, shape in shapes.items() if is_needed(name, config, rgb)}
         _check(wanted, config, rgb, str(path))
         for note in source.notes:
@@ -120,7 +121,7 @@ def save_checkpoint(
     if layout == "comfy":
         config.need_features("layout comfy")
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
-    _check(shapes, config, _has_rgb_branch(shapes), source)
+    _check(shapes, config, _has_rgb_branch(shapes, config), source)
     _check_types(state, source)
     tensors = {name: value.to(dtype or value.dtype).detach().contiguous() for name, value in state.items()}
     if dtype is not None and (lost := _damage(tensors)) and not _damage(state):
@@ -246,8 +247,8 @@ def _check_types(state: Mapping[str, torch.Tensor], source: str) -> None:
         raise CheckpointError(f"{source} has tensors that are not floating-point numbers: {some(names)}")
 
 
-def _has_rgb_branch(shapes: Shapes) -> bool:
-    return any(name.startswith(keys.RGB_OUTPUT) for name in shapes)
+def _has_rgb_branch(shapes: Shapes, config: SDPoseConfig) -> bool:
+    return any(name.startswith(keys.rgb_output(config)) for name in shapes)
 
 
 def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: str) -> None:
@@ -267,8 +268,7 @@ def _check(shapes: Shapes, config: SDPoseConfig, with_rgb_branch: bool, source: 
         tokens = shape[1] if len(shape) == 3 and 1 <= shape[1] <= MAX_TOKENS else 1
         expected[keys.TEXT] = (1, tokens, config.unet.cross_attention_dim)
     if problems := shape_problems(expected, shapes):
-        levels = ", ".join(config.feature_levels)
-        levels = f"the cross-attention of {levels}" if config.reads_attention else levels
+        levels = described_levels(config)
         raise CheckpointError(
             f"{source} does not hold an SDPose of {config.num_keypoints} keypoints at {levels}: {problems}"
         )

@@ -25,6 +25,7 @@ from ..model.folding import fold_constants
 from ..model.network import SDPose
 from ..model.onednn import optimize_for_cpu
 from .layouts import read_checkpoint
+from .names import rgb_output
 from .published import find_weights
 from .reading import CheckpointInfo
 
@@ -114,7 +115,7 @@ def from_state(config: SDPoseConfig, state: dict[str, Any], source: str) -> SDPo
             )
         state["empty_prompt_embedding"] = empty_prompt_embedding()
     with torch.device("meta"):  # does not allocate random weights
-        model = SDPose(config, with_rgb_branch="unet.conv_out.weight" in state)
+        model = SDPose(config, with_rgb_branch=any(name.startswith(rgb_output(config)) for name in state))
     try:
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..model.config import UNetConfig, VAEConfig
+from ..model.config import POSE_PASS, SDPoseConfig, UNetConfig, VAEConfig
 
 COMFY_UNET = "model.diffusion_model."
 COMFY_HEAD = "model.diffusion_model.heatmap_head."
@@ -21,6 +21,8 @@ VAE_DECODER = ("vae.decoder.", "vae.post_quant_conv.")
 """Our names; kept by conversion, never loaded."""
 RGB_OUTPUT = ("unet.conv_norm_out.", "unet.conv_out.")
 """Our names; used only by the RGB task, as are the later up-blocks."""
+AGGREGATION, RECONSTRUCTION = "head.aggregation.", "head.reconstruction."
+"""Our names, of models after the paper's third version; the second is used only by the RGB task."""
 
 _RESNET = {
     "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
@@ -31,6 +33,11 @@ _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "
 
 OLD_DIFFUSERS_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Early diffusers' names of the VAE's attention -> today's."""
+
+
+def rgb_output(config: SDPoseConfig) -> tuple[str, ...]:
+    """Beginnings of the names of the layers that give the RGB task's result, and nothing else."""
+    return (RECONSTRUCTION,) if config.reconstruction == POSE_PASS else RGB_OUTPUT
 
 
 def unet_modules(config: UNetConfig) -> dict[str, str]:

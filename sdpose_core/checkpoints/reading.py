@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, InputError, reason_of
-from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
+from ..model.config import POSE_PASS, UP_BLOCK_OF_LEVEL, SDPoseConfig, UNetConfig, VAEConfig
 from ..tensor_files import PICKLES, Tensors, files_of, kind_of, open_tensors, read_json, some
 from . import names as keys
 from .adapters import Adapter, adapter_of, find_base, merged_tensors
@@ -117,10 +117,8 @@ def _open_adapter(
     tensors = merged_tensors(path, adapter, found, below)
     unet, vae = settings.pop("unet"), settings.pop("vae")
     checkpoint = OpenedCheckpoint(CheckpointInfo(path, "adapter", dict(found.metadata)), tensors, settings, unet, vae)
-    if adapter.rgb_branch:
-        return checkpoint
-    config = checkpoint.config()
-    used = {n: s for n, s in tensors.shapes.items() if n.startswith(keys.VAE_DECODER) or is_needed(n, config, False)}
+    config, rgb = checkpoint.config(), adapter.rgb_branch
+    used = {n: s for n, s in tensors.shapes.items() if n.startswith(keys.VAE_DECODER) or is_needed(n, config, rgb)}
     return replace(checkpoint, tensors=replace(tensors, shapes=used))
 
 
@@ -136,11 +134,13 @@ def is_needed(name: str, config: SDPoseConfig, with_rgb_branch: bool) -> bool:
     """Whether a model of this configuration has a tensor of this name."""
     if name.startswith(keys.VAE_DECODER):
         return False
-    if with_rgb_branch:
+    from_pose = config.reconstruction == POSE_PASS
+    if with_rgb_branch and not from_pose:
         return True
     last = max(UP_BLOCK_OF_LEVEL[level] for level in config.feature_levels)
     later = tuple(f"unet.up_blocks.{i}." for i in range(last + 1, 4))
-    return not name.startswith(keys.RGB_OUTPUT + later)
+    reconstruction = () if with_rgb_branch else (keys.RECONSTRUCTION,)
+    return not name.startswith(keys.RGB_OUTPUT + later + reconstruction)
 
 
 @contextmanager

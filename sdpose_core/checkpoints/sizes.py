@@ -16,6 +16,7 @@ from ..model.config import (
     FEATURE_LEVELS,
     STRIDE_OF_LEVEL,
     UP_BLOCK_OF_LEVEL,
+    USUAL,
     SDPoseConfig,
     UNetConfig,
     VAEConfig,
@@ -26,12 +27,13 @@ from ..tensor_files import Shapes, some
 from ..texts import parse_json
 from ..version import __version__
 from . import names as keys
+from .fusion import fused_levels, fusion_of, is_usual
 
 FORMAT = "sdpose-annotator"
 FORMAT_VERSION = 3
-"""3 is written only for another read-out than SDPose's, 2 for a custom keypoint set with names, else 1."""
+"""A file has the lowest that it needs: 2 for a custom keypoint set with names, 3 for choices that are not `USUAL`."""
 OF_KEYPOINTS = ("flip_pairs", "keypoint_names", "links", "sigmas")
-SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", "read_out", *OF_KEYPOINTS)
+SETTINGS = ("keypoint_set", "feature_levels", "input_size", "heatmap_sigma", "timestep", *OF_KEYPOINTS, *USUAL)
 """Stored settings, besides the sizes of U-Net and VAE."""
 
 HEAD_DIM = 64
@@ -60,7 +62,7 @@ def metadata_of(config: SDPoseConfig) -> dict[str, str]:
     """The inverse of `settings_of_metadata`: safetensors metadata is text."""
     return {
         "format": FORMAT,
-        "format_version": str(3 if config.reads_attention else 2 if config.keypoint_names else 1),
+        "format_version": str(_version_of(config)),
         "library_version": __version__,
         "keypoint_set": config.keypoint_set,
         "feature_levels": ",".join(config.feature_levels),
@@ -69,6 +71,13 @@ def metadata_of(config: SDPoseConfig) -> dict[str, str]:
         **({"read_out": config.read_out} if config.reads_attention else {}),
         "config": json.dumps(config.to_dict(), sort_keys=True),
     }
+
+
+def _version_of(config: SDPoseConfig) -> int:
+    """The format version that a reader of this model needs."""
+    if not is_usual(config):
+        return 3
+    return 2 if config.keypoint_names else 1
 
 
 def config_of(
@@ -105,11 +114,13 @@ def config_of(
     if keypoint_set is not None:
         stored = {name: value for name, value in stored.items() if name not in OF_KEYPOINTS}  # of the stored set
     levels = feature_level or stored.get("feature_levels") or _level_from_shapes(shapes, unet, width, path)
+    levels = levels.split(",") if isinstance(levels, str) else levels
+    stored |= fusion_of(shapes, levels, stored, path)
     set_name = keypoint_set or stored.get("keypoint_set") or _set_of_count(count)
     values = {
         **stored,
         "keypoint_set": find_keypoint_set(set_name).name if set_name in ("body", "wholebody") else set_name,
-        "feature_levels": levels.split(",") if isinstance(levels, str) else levels,
+        "feature_levels": levels,
         **({"input_size": input_size} if input_size else {}),
     }
     with restated(path, CheckpointError):
@@ -122,7 +133,7 @@ def _set_of_count(count: int) -> str:
 
 def _level_from_shapes(shapes: Shapes, unet: UNetConfig, width: int, path: Path) -> str:
     """The levels that the head fuses, or the one that fits its width and number of deconvolutions."""
-    fused = [level for level in FEATURE_LEVELS if f"head.fusion.{level}.weight" in shapes]
+    fused = fused_levels(shapes)
     deconvolutions = sum(name.startswith("head.deconv_layers.") for name in shapes)
     widths = unet.block_out_channels[::-1]
     fitting = [
@@ -166,12 +177,19 @@ def _unet_from_shapes(shapes: Shapes, path: Path) -> UNetConfig:
     widths = tuple(_shape(shapes, f"unet.down_blocks.{i}.resnets.0.conv1.weight", path)[0] for i in range(4))
     layers = sum(f"unet.down_blocks.0.resnets.{j}.conv1.weight" in shapes for j in range(9))
 
-    def types(part: str) -> tuple[str, ...]:
-        attends = [any(name.startswith(f"unet.{part}_blocks.{i}.attentions.") for name in shapes) for i in range(4)]
-        kind = part.capitalize()
-        return tuple(f"CrossAttn{kind}Block2D" if yes else f"{kind}Block2D" for yes in attends)
+    def attends(part: str, i: int) -> bool:
+        return any(name.startswith(f"unet.{part}_blocks.{i}.attentions.") for name in shapes)
 
-    return _standard_unet(widths, layers, _text_width(shapes, "unet."), types("down"), types("up"), path)
+    down = tuple(attends("down", i) for i in range(4))
+    # up-blocks after the last level may be left out: they mirror the down-blocks
+    built = sum(f"unet.up_blocks.{i}.resnets.0.conv1.weight" in shapes for i in range(4))
+    up = tuple(attends("up", i) if i < built else down[3 - i] for i in range(4))
+    types = (_block_types("Down", down), _block_types("Up", up))
+    return _standard_unet(widths, layers, _text_width(shapes, "unet."), *types, path)
+
+
+def _block_types(kind: str, attends: Sequence[bool]) -> tuple[str, ...]:
+    return tuple(f"CrossAttn{kind}Block2D" if yes else f"{kind}Block2D" for yes in attends)
 
 
 def unet_from_comfy(shapes: Shapes, path: Path) -> UNetConfig:

@@ -13,6 +13,7 @@ from ..files import atomic_path
 from ..folders import FolderKind, atomic_folder
 from ..model.config import SDPoseConfig
 from . import names as keys
+from .fusion import described_levels, is_usual
 from .sizes import SETTINGS, metadata_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ def write_file(state: Tensors, config: SDPoseConfig, path: Path, metadata: Mappi
     """Write one safetensors file, with our names or Comfy-Org's; returns notes."""
     if path.suffix.lower() != ".safetensors":
         raise InputError(f"{path}: a checkpoint of this layout is one file: choose a name that ends in .safetensors")
+    if comfy and not is_usual(config):
+        raise InputError(
+            f"{path}: ComfyUI's layout has no place for the head of {described_levels(config)}, reconstruction "
+            f"{config.reconstruction!r}, and ComfyUI's own loader would leave layers out: use layout 'ours' or "
+            "'diffusers', which our nodes read"
+        )
     notes = _comfy_notes(state, config) if comfy else []
     written = _comfy_tensors(state, config) if comfy else dict(state)
     with _write_errors(path), atomic_path(path) as temporary:
@@ -65,7 +72,9 @@ def write_folder(state: Tensors, config: SDPoseConfig, path: Path, metadata: Map
             (temporary / name).parent.mkdir(exist_ok=True)
             (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     text = "without text_encoder/ and tokenizer/, which only the official demo needs"
-    return [text, *_missing_parts(state, "diffusers' loaders expect it")]
+    later = f"the released code cannot read the head of {described_levels(config)}: our nodes read it"
+    notes = [text] if is_usual(config) else [text, later]
+    return [*notes, *_missing_parts(state, config, "diffusers' loaders expect it")]
 
 
 def _save(tensors: Tensors, path: Path, metadata: Mapping[str, str]) -> None:
@@ -134,15 +143,18 @@ def _comfy_notes(state: Tensors, config: SDPoseConfig) -> list[str]:
             f"ComfyUI's own SDPose nodes only read 133 keypoints at F2, this is {config.num_keypoints} at "
             f"{', '.join(config.feature_levels)}: our nodes read it"
         )
-    return [*notes, *_missing_parts(state, "our nodes read it, ComfyUI's own loader rejects an incomplete model")]
+    return [
+        *notes,
+        *_missing_parts(state, config, "our nodes read it, ComfyUI's own loader rejects an incomplete model"),
+    ]
 
 
-def _missing_parts(state: Tensors, consequence: str) -> list[str]:
+def _missing_parts(state: Tensors, config: SDPoseConfig, consequence: str) -> list[str]:
     absent = [
         what
         for what, prefix in (
             ("the VAE decoder (add it with --vae)", keys.VAE_DECODER),
-            ("the RGB branch", keys.RGB_OUTPUT),
+            ("the RGB branch", keys.rgb_output(config)),
         )
         if not any(name.startswith(prefix) for name in state)
     ]

@@ -105,7 +105,7 @@ def make_crop(
         pixels = _resize_native(tight, input_size)
     else:
         factor = np.array([(w - 1) / (x2 - x1), (h - 1) / (y2 - y1)])
-        pixels = _resize_demo(tight, input_size)
+        pixels = resize_antialiased(tight, input_size)
     matrix = np.concatenate([np.diag(factor), -factor[:, None] * np.array([[x1], [y1]])], axis=1)
     return pixels, Crop(mode, input_size, matrix)
 
@@ -168,7 +168,8 @@ def _resize_native(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized[0].permute(1, 2, 0).numpy()
 
 
-def _resize_demo(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    from PIL import Image  # the official demo uses its antialiased bilinear filter
+def resize_antialiased(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> `size` (w, h) by Pillow's bilinear filter, as in the official demo and in torchvision."""
+    from PIL import Image
 
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BILINEAR))

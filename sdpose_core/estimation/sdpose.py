@@ -12,6 +12,7 @@ from ..codec.crops import CROP_MODES, Crop
 from ..codec.heatmaps import damage_in, decode_to_tensor, with_damage
 from ..codec.transfers import Download, upload
 from ..errors import InputError, NotFiniteError, SDPoseError
+from ..model.config import SUM
 from ..poses import Poses
 from ..skeletons import KEYPOINT_SETS, described
 from ..version import __version__
@@ -245,6 +246,7 @@ class PoseEstimator:
                 "dtype": str(self.dtype).removeprefix("torch."),
                 **self._vae_dtype(),
                 "feature_levels": list(config.feature_levels),
+                **({} if config.aggregation == SUM else {"aggregation": config.aggregation}),
                 "flip_test": self.flip_test,
                 "input_size": list(config.input_size),
                 **({"approximations": approximations} if approximations else {}),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..errors import InputError, counted, did_you_mean
+from ..errors import InputError, counted
 from ..pose_values import MAX_NAME
 from ..skeletons import KEYPOINT_SETS, KeypointSet, custom_set, numbered
+from .value_checks import MAX_CHANNELS, check_levels, check_number, check_whole, check_widths, known_values
 
 FEATURE_LEVELS = ("F1", "F2", "F3", "F4")
 """F1 is the last up-block (finest), F4 the first (paper, section 4: decoder features)."""
@@ -16,14 +17,23 @@ FEATURE_LEVELS = ("F1", "F2", "F3", "F4")
 UP_BLOCK_OF_LEVEL = {"F1": 3, "F2": 2, "F3": 1, "F4": 0}
 
 FEATURES, CROSS_ATTENTION = "features", "cross_attention"
-READ_OUTS = (FEATURES, CROSS_ATTENTION)
 """What heatmaps are read from: features of the U-Net (SDPose), or its attention to learned tokens (GenLoc)."""
+
+SUM, GATED = "sum", "gated"
+"""How several levels become one feature: see `head.HeatmapHead`, `aggregation.GatedAggregation`."""
+
+RGB_PASS, POSE_PASS = "rgb_pass", "pose_pass"
+"""The pass of the U-Net that the RGB task reconstructs the clean latent from: one of its own, with class label [0, 1]
+(versions 1 and 2 of the paper); or that of the heatmaps, from the same feature, by two layers of the head."""
+
+CHOICES = {
+    "read_out": (FEATURES, CROSS_ATTENTION), "aggregation": (SUM, GATED), "reconstruction": (RGB_PASS, POSE_PASS),
+}  # fmt: skip
+USUAL = {name: values[0] for name, values in CHOICES.items()}
+"""The choices of the released models, which files without them have."""
 
 STRIDE_OF_LEVEL = {"F1": 1, "F2": 1, "F3": 2, "F4": 4}
 """Latent pixels per feature pixel, after the up-block's upsampler."""
-
-MAX_CHANNELS = 8192
-"""Largest width of a level, of the text and of the latents; Stable Diffusion 2's is 1280."""
 
 MAX_LAYERS = 8
 """Most layers of a block; Stable Diffusion 2 has 2."""
@@ -43,52 +53,6 @@ _UNET_BLOCKS = {
 }
 
 
-def _known(cls: type, values: Any, what: str) -> dict[str, Any]:
-    """`values` as tuples; `InputError` for what is not a table, and for an unknown key, with the nearest known."""
-    if not isinstance(values, Mapping):
-        raise InputError(f"{what}: expected a table of values, found {values!r:.60}")
-    names = [f.name for f in fields(cls)]
-    for key in values:
-        if key not in names:
-            hint = did_you_mean(key, names) or f"known are {', '.join(names)}"
-            raise InputError(f"unknown {what} key {key!r:.60}: {hint}")
-    return {k: _tuples(v) for k, v in values.items()}
-
-
-def _tuples(value: Any) -> Any:
-    """Lists and lists of lists, as in JSON and TOML, to tuples."""
-    if not isinstance(value, (list, tuple)):
-        return value
-    return tuple(tuple(v) if isinstance(v, list) else v for v in value)
-
-
-def _check_whole(what: str, value: Any, low: int, high: int, multiple_of: int = 1) -> None:
-    """Raise `InputError` unless `value` is a whole number from `low` to `high`."""
-    if type(value) is not int or not low <= value <= high or value % multiple_of:
-        multiple = f", a multiple of {multiple_of}" if multiple_of > 1 else ""
-        raise InputError(f"{what}: expected a whole number from {low} to {high}{multiple}, found {value!r:.60}")
-
-
-def _check_number(what: str, value: Any, high: float) -> None:
-    """Raise `InputError` unless `value` is a number above 0, up to `high`; NaN is none."""
-    if type(value) not in (int, float) or not 0 < value <= high:
-        raise InputError(f"{what}: expected a number above 0, up to {high:g}, found {value!r:.60}")
-
-
-def _check_levels(what: str, values: Any) -> None:
-    """Raise `InputError` unless there are four values, one per level."""
-    if not isinstance(values, tuple) or len(values) != 4:
-        raise InputError(f"{what}: expected four levels, found {values!r:.60}")
-
-
-def _check_widths(what: str, widths: Any, groups: Any) -> None:
-    """Raise `InputError` unless there are four widths that `groups` norm groups divide."""
-    _check_levels(f"{what} block_out_channels", widths)
-    _check_whole(f"{what} norm_num_groups", groups, 1, MAX_CHANNELS)
-    for width in widths:
-        _check_whole(f"{what} block_out_channels", width, 1, MAX_CHANNELS, groups)
-
-
 @dataclass(frozen=True)
 class UNetConfig:
     """Sizes of the Stable Diffusion 2 U-Net (names as in diffusers' UNet2DConditionModel)."""
@@ -105,19 +69,19 @@ class UNetConfig:
     up_block_types: tuple[str, ...] = ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3)
 
     def __post_init__(self) -> None:
-        _check_widths("U-Net", self.block_out_channels, self.norm_num_groups)
-        _check_levels("U-Net attention_head_dim", self.attention_head_dim)
+        check_widths("U-Net", self.block_out_channels, self.norm_num_groups)
+        check_levels("U-Net attention_head_dim", self.attention_head_dim)
         for width, heads in zip(self.block_out_channels, self.attention_head_dim, strict=True):
-            _check_whole("U-Net attention_head_dim (heads of a level)", heads, 1, width)
+            check_whole("U-Net attention_head_dim (heads of a level)", heads, 1, width)
             if width % heads:
                 raise InputError(f"U-Net: {heads} heads do not divide {width} channels")
-        _check_whole("U-Net layers_per_block", self.layers_per_block, 1, MAX_LAYERS)
+        check_whole("U-Net layers_per_block", self.layers_per_block, 1, MAX_LAYERS)
         for name in ("cross_attention_dim", "in_channels", "out_channels"):
-            _check_whole(f"U-Net {name}", getattr(self, name), 1, MAX_CHANNELS)
+            check_whole(f"U-Net {name}", getattr(self, name), 1, MAX_CHANNELS)
         if not isinstance(linear := self.use_linear_projection, bool):
             raise InputError(f"U-Net use_linear_projection: expected true or false, found {linear!r:.60}")
         for name, known in _UNET_BLOCKS.items():
-            _check_levels(f"U-Net {name}", getattr(self, name))
+            check_levels(f"U-Net {name}", getattr(self, name))
             if unknown := [kind for kind in getattr(self, name) if kind not in known]:
                 raise InputError(f"U-Net {name}: expected {' or '.join(known)}, found {unknown[0]!r:.60}")
 
@@ -133,10 +97,10 @@ class VAEConfig:
     scaling_factor: float = 0.18215
 
     def __post_init__(self) -> None:
-        _check_widths("VAE", self.block_out_channels, self.norm_num_groups)
-        _check_whole("VAE layers_per_block", self.layers_per_block, 1, MAX_LAYERS)
-        _check_whole("VAE latent_channels", self.latent_channels, 1, MAX_CHANNELS)
-        _check_number("VAE scaling_factor", self.scaling_factor, 1000)
+        check_widths("VAE", self.block_out_channels, self.norm_num_groups)
+        check_whole("VAE layers_per_block", self.layers_per_block, 1, MAX_LAYERS)
+        check_whole("VAE latent_channels", self.latent_channels, 1, MAX_CHANNELS)
+        check_number("VAE scaling_factor", self.scaling_factor, 1000)
 
 
 @dataclass(frozen=True)
@@ -147,7 +111,8 @@ class SDPoseConfig:
         keypoint_set: name in `skeletons.KEYPOINT_SETS`, or a custom name.
         num_keypoints: K.
         feature_levels: one level, or several that are fused.
-        read_out: one of `READ_OUTS`; "cross_attention" reads the maps of these levels, see `attention_maps.py`.
+        aggregation, reconstruction: see `CHOICES`.
+        read_out: see `CHOICES`; "cross_attention" reads the maps of these levels, see `attention_maps.py`.
         input_size: (w, h) of the crop in pixels, multiples of 64; the heatmap is a quarter of it.
         heatmap_sigma: of the training target, in heatmap pixels.
         timestep: fixed (the paper's t = 1000 of 1..1000 is 999 of 0..999).
@@ -160,6 +125,8 @@ class SDPoseConfig:
     keypoint_set: str = "coco_17"
     num_keypoints: int = 17
     feature_levels: tuple[str, ...] = ("F1",)
+    aggregation: str = SUM
+    reconstruction: str = RGB_PASS
     input_size: tuple[int, int] = (768, 1024)
     heatmap_sigma: float = 6.0
     timestep: int = 999
@@ -177,13 +144,13 @@ class SDPoseConfig:
         fits = isinstance(levels, tuple) and levels and all(level in FEATURE_LEVELS for level in levels)
         if not fits or len(set(levels)) != len(levels):
             raise InputError(f"feature levels: expected some of F1, F2, F3, F4, each once, got {levels!r:.60}")
-        self._check_read_out()
+        self._check_choices()
         sides = self.input_size if isinstance(self.input_size, tuple) else ()
         if len(sides) != 2 or any(type(v) is not int or not 64 <= v <= MAX_INPUT_SIDE or v % 64 for v in sides):
             expected = f"(width, height) as multiples of 64, up to {MAX_INPUT_SIDE}"
             raise InputError(f"input size: expected {expected}, got {self.input_size!r:.60}")
-        _check_number("heatmap_sigma", self.heatmap_sigma, MAX_INPUT_SIDE / 4)
-        _check_whole("timestep", self.timestep, 0, TIMESTEPS - 1)
+        check_number("heatmap_sigma", self.heatmap_sigma, MAX_INPUT_SIDE / 4)
+        check_whole("timestep", self.timestep, 0, TIMESTEPS - 1)
         if not isinstance(self.unet, UNetConfig) or not isinstance(self.vae, VAEConfig):
             raise InputError("model configuration: expected tables of values for unet and vae")
         if self.unet.in_channels != self.vae.latent_channels:
@@ -195,7 +162,7 @@ class SDPoseConfig:
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
             expected = f"a name of 1 to {MAX_NAME} printable characters"
             raise InputError(f"keypoint set: expected {expected}, found {name!r:.60}")
-        _check_whole("num_keypoints", count, 1, MAX_KEYPOINTS)
+        check_whole("num_keypoints", count, 1, MAX_KEYPOINTS)
         known = KEYPOINT_SETS.get(name)
         if known is not None and len(known) != count:
             raise InputError(f"{name!r} has {len(known)} keypoints, the model has {count}")
@@ -209,11 +176,19 @@ class SDPoseConfig:
             named = counted(len(self.skeleton), "point")
             raise InputError(f"keypoint set {name!r}: it names {named}, the model has {count}")
 
+    def _check_choices(self) -> None:
+        for name, known in CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"{name}: expected {' or '.join(known)}, found {value!r:.60}")
+        if self.aggregation == GATED and len(self.feature_levels) == 1:
+            found = f"only {self.feature_levels[0]}"
+            raise InputError(f'aggregation "gated": expected two or more feature levels, found {found}')
+        if self.reads_attention and isinstance(self.unet, UNetConfig):
+            self._check_read_out()
+
     def _check_read_out(self) -> None:
-        if self.read_out not in READ_OUTS:
-            raise InputError(f"read_out: expected {' or '.join(READ_OUTS)}, found {self.read_out!r:.60}")
-        if not self.reads_attention or not isinstance(self.unet, UNetConfig):
-            return
+        if (self.aggregation, self.reconstruction) != (SUM, RGB_PASS):
+            self.need_features(f'aggregation "{self.aggregation}", reconstruction "{self.reconstruction}"')
         kinds = self.unet.up_block_types
         attending = [level for level in FEATURE_LEVELS if kinds[UP_BLOCK_OF_LEVEL[level]].startswith("CrossAttn")]
         if blind := [level for level in self.feature_levels if level not in attending]:
@@ -278,19 +253,19 @@ class SDPoseConfig:
         return tuple(partner.get(i, i) for i in range(self.num_keypoints))
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values for JSON or TOML; without what is not known of the keypoints, and the usual read-out."""
+        """Nested plain values for JSON or TOML; without what is not known of the keypoints, and the usual choices."""
         values = asdict(self)
-        unknown = {"flip_pairs": None, "keypoint_names": (), "links": (), "sigmas": (), "read_out": FEATURES}
-        return {name: value for name, value in values.items() if name not in unknown or value != unknown[name]}
+        left_out = {"flip_pairs": None, "keypoint_names": (), "links": (), "sigmas": (), **USUAL}
+        return {name: value for name, value in values.items() if name not in left_out or value != left_out[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SDPoseConfig:
         """The inverse of `to_dict`. Raises `InputError` for an unknown key, a wrong type or size."""
-        known = _known(cls, values, "model configuration")
+        known = known_values(cls, values, "model configuration")
         if isinstance(known.get("unet"), Mapping):
-            known["unet"] = UNetConfig(**_known(UNetConfig, known["unet"], "U-Net configuration"))
+            known["unet"] = UNetConfig(**known_values(UNetConfig, known["unet"], "U-Net configuration"))
         if isinstance(known.get("vae"), Mapping):
-            known["vae"] = VAEConfig(**_known(VAEConfig, known["vae"], "VAE configuration"))
+            known["vae"] = VAEConfig(**known_values(VAEConfig, known["vae"], "VAE configuration"))
         return cls(**known)
 
 

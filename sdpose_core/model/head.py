@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .config import STRIDE_OF_LEVEL, SDPoseConfig
+from .aggregation import GatedAggregation, LatentReconstruction, enlarged
+from .config import GATED, STRIDE_OF_LEVEL, SDPoseConfig
 
 INITIAL_STD = 0.001
 """Of the last layer's random weights, so that the first heatmaps are near zero."""
@@ -21,10 +22,14 @@ class HeatmapHead(nn.Module):
 
     The released head (F1 or F2) has one deconvolution, from latent size to twice that. F3 and F4 are two and four
     times smaller and get one and two more. Several levels are fused first: 1 x 1 convolutions to the width of the
-    finest level, enlarged to its size, summed.
+    finest level, enlarged to its size, summed; or by a `GatedAggregation`.
+
+    Args:
+        config: of the model.
+        with_reconstruction: also build what reconstructs the clean latent from the (fused) feature.
     """
 
-    def __init__(self, config: SDPoseConfig) -> None:
+    def __init__(self, config: SDPoseConfig, *, with_reconstruction: bool = False) -> None:
         super().__init__()
         self.finest_level = config.finest_level
         widths = config.feature_widths
@@ -35,7 +40,9 @@ class HeatmapHead(nn.Module):
         self.conv_layers = nn.Sequential(convolution, nn.InstanceNorm2d(width), nn.SiLU(inplace=True))
         self.final_layer = nn.Conv2d(width, config.num_keypoints, kernel_size=1)
         self.fusion = nn.ModuleDict()
-        if len(widths) > 1:
+        self.aggregation = GatedAggregation(config) if config.aggregation == GATED else None
+        self.reconstruction = LatentReconstruction(config) if with_reconstruction else None
+        if len(widths) > 1 and self.aggregation is None:
             self.fusion.update({level: nn.Conv2d(w, width, kernel_size=1) for level, w in widths.items()})
         # as usual for heatmap heads; the paper does not specify it
         nn.init.normal_(self.final_layer.weight, std=INITIAL_STD)
@@ -43,11 +50,18 @@ class HeatmapHead(nn.Module):
 
     def fuse(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Features of the configured levels -> one (N, C, h, w) of the finest level's width and size."""
+        if self.aggregation is not None:
+            return self.aggregation(features)
         if not self.fusion:
             return features[self.finest_level]
         size = features[self.finest_level].shape[-2:]
         parts = [layer(features[level]) for level, layer in self.fusion.items()]
-        return torch.stack([_enlarged(part, size) for part in parts]).sum(dim=0)
+        return torch.stack([enlarged(part, size) for part in parts]).sum(dim=0)
+
+    def reconstruct(self, feature: torch.Tensor) -> torch.Tensor:
+        """Fused feature (N, C, h, w) -> clean latents (N, 4, H/8, W/8) of an (H, W) input; of a head built with it."""
+        assert self.reconstruction is not None
+        return self.reconstruction(feature)
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Fused feature (N, C, h, w) -> heatmaps (N, K, H/4, W/4) of an (H, W) input."""
@@ -112,8 +126,3 @@ def _deconvolution(width: int) -> tuple[nn.Module, ...]:
     """Layers that double the size."""
     deconvolution = nn.ConvTranspose2d(width, width, kernel_size=4, stride=2, padding=1, bias=False)
     return deconvolution, nn.InstanceNorm2d(width), nn.SiLU(inplace=True)
-
-
-def _enlarged(feature: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    same = feature.shape[-2:] == size
-    return feature if same else F.interpolate(feature, size=size, mode="bilinear", align_corners=False)

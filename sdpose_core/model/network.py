@@ -20,7 +20,7 @@ from ..codec.heatmaps import flip_back
 from ..errors import InputError
 from .attention_maps import AttentionReadOut, AttentionUNet
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
-from .config import SDPoseConfig
+from .config import POSE_PASS, SDPoseConfig
 from .cpu_memory import return_freed_memory
 from .empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
 from .head import HeatmapHead
@@ -46,7 +46,8 @@ class SDPose(nn.Module):
 
     Args:
         config: what to build.
-        with_rgb_branch: also build what only the RGB task needs (later up-blocks, output convolution).
+        with_rgb_branch: also build what only the RGB task needs: later up-blocks and output convolution, or the
+            layers that reconstruct the latent from the pose pass.
 
     Attributes:
         approximations: JSON values that name what changes the checkpoint's results, see `approximations.py`.
@@ -74,8 +75,9 @@ class SDPose(nn.Module):
             if config.unet.cross_attention_dim == EMPTY_PROMPT_WIDTH and not self.head.keypoint_embeddings.is_meta:
                 self.head.start_from(empty_prompt_embedding())
             return
-        self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch)
-        self.head = HeatmapHead(config)
+        from_pose = config.reconstruction == POSE_PASS
+        self.unet = PoseUNet(config.unet, config.feature_levels, with_rgb_branch and not from_pose)
+        self.head = HeatmapHead(config, with_reconstruction=with_rgb_branch and from_pose)
         text = torch.randn(1, 2, config.unet.cross_attention_dim)
         known = config.unet.cross_attention_dim == EMPTY_PROMPT_WIDTH and not text.is_meta
         self.register_buffer("empty_prompt_embedding", empty_prompt_embedding() if known else text)
@@ -149,15 +151,20 @@ class SDPose(nn.Module):
         return (straight + flip_back(mirrored, indices)) * 0.5
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
-        """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's output for the RGB task, class label [0, 1]."""
-        _, latents = self._unet(self.latents(images), (RGB,))
+        """Images as in `latents` -> (N, 4, H/8, W/8): the U-Net's output for the RGB task, class label [0, 1].
+
+        If the model reconstructs from the pose pass, the result of the head's layers for it.
+        """
+        latents = self(images, tasks=(RGB,)).rgb_latents
         assert latents is not None
         return latents
 
     def forward(
         self, images: torch.Tensor | None = None, *, latents: torch.Tensor | None = None, tasks: Sequence[str] = (POSE,)
     ) -> Prediction:
-        """Run the tasks "pose", "rgb" or both as one U-Net batch; the entry point for DDP and FSDP.
+        """Run the tasks "pose", "rgb" or both; the entry point for DDP and FSDP.
+
+        Both are one batch of the U-Net; or one pass, if the model reconstructs from the pose pass.
 
         Args:
             images: as in the method `latents`; None if latents are passed.
@@ -168,9 +175,19 @@ class SDPose(nn.Module):
             latents = self.latents(images)
         elif latents is None or images is not None:
             raise InputError("expected either images or latents")
+        if self.config.reconstruction == POSE_PASS:
+            return self._from_pose_pass(latents, tasks)
         features, rgb_latents = self._unet(latents, tasks)
         heatmaps = self.head(self.head.fuse(features)).float() if features else None
         return Prediction(heatmaps, rgb_latents)
+
+    def _from_pose_pass(self, latents: torch.Tensor, tasks: Sequence[str]) -> Prediction:
+        """Both tasks from one pass of the U-Net, with the class label of the pose."""
+        wanted, head = self._wanted(tasks), self.head
+        assert isinstance(head, HeatmapHead)
+        feature = self.features_of(latents)
+        heatmaps = head(feature).float() if POSE in wanted else None
+        return Prediction(heatmaps, head.reconstruct(feature) if RGB in wanted else None)
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute the U-Net's activations in the backward pass: less memory, slower."""
@@ -194,11 +211,7 @@ class SDPose(nn.Module):
 
     def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Features and RGB latents of the tasks; pose samples come first in the batch."""
-        wanted = [task for task in (POSE, RGB) if task in tasks]
-        if len(wanted) != len(tasks) or not wanted:
-            raise InputError(f'tasks: expected "pose", "rgb" or both, got {tuple(tasks)}')
-        if RGB in wanted and not self.with_rgb_branch:
-            raise InputError("this SDPose was built without its RGB branch: build it with with_rgb_branch=True")
+        wanted = self._wanted(tasks)
         if self.unet.is_folded:
             features, rgb_latents = self.unet(latents.to(self.dtype), None, None, num_pose=len(latents))
             return_freed_memory(latents)
@@ -207,3 +220,12 @@ class SDPose(nn.Module):
         embedding = self.unet.embedding(self.config.timestep, [task for task in wanted for _ in range(count)])
         batch = torch.cat([latents.to(self.dtype)] * len(wanted))
         return self.unet(batch, embedding, self.text(len(batch)), num_pose=count if POSE in wanted else 0)
+
+    def _wanted(self, tasks: Sequence[str]) -> list[str]:
+        """The tasks in the order of the batch. Raises `InputError`."""
+        wanted = [task for task in (POSE, RGB) if task in tasks]
+        if len(wanted) != len(tasks) or not wanted:
+            raise InputError(f'tasks: expected "pose", "rgb" or both, got {tuple(tasks)}')
+        if RGB in wanted and not self.with_rgb_branch:
+            raise InputError("this SDPose was built without its RGB branch: build it with with_rgb_branch=True")
+        return wanted

@@ -23,6 +23,7 @@ import make_coco_ood
 import make_synthetic_people
 import make_tiny_prior
 import push_to_hub
+import robustness
 import train
 from sdpose_training.ablation.arms import read_list
 from sdpose_training.evaluation import options as evaluation_options
@@ -38,7 +39,8 @@ def commands(path: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-COMMANDS = commands("training/README.md") + [line for line in commands("README.md") if "training/" in line]
+COMMANDS = [line for page in ("training/README.md", "docs/robustness.md") for line in commands(page)]
+COMMANDS += [line for line in commands("README.md") if "training/" in line]
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train.py": train.build_parser,
     "ablate.py": ablate.build_parser,
@@ -49,6 +51,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "make_figures.py": figure_options.build_parser,
     "make_synthetic_people.py": make_synthetic_people.build_parser,
     "curves.py": curves.build_parser,
+    "robustness.py": robustness.build_parser,
     "make_coco_ood.py": make_coco_ood.build_parser,
     "push_to_hub.py": push_to_hub.build_parser,
 }

@@ -511,6 +511,18 @@ def test_an_adapter_loads_with_its_base_from_comfyuis_folders(nodes: dict, insid
     (models / "sdpose" / "adapter.safetensors").unlink()
 
 
+@pytest.mark.slow
+def test_a_model_after_the_papers_third_version_loads(nodes: dict, inside: Any, base: Path) -> None:
+    path = tiny.make_version_3(base / "models" / "sdpose" / "v3.safetensors")
+    settings = {"dtype": "fp32", "keypoints": "auto", "compile": False}
+    model, _ = nodes["SDPoseAnnotatorLoadModel"].execute(model=path.name, **settings).args
+    expected = inside("sdpose_core.checkpoints.loading").load_sdpose(path, device="cpu", dtype="fp32", fold=True)
+    crops = torch.rand(1, 3, 128, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert model._sdpose.config.aggregation == "gated"
+    torch.testing.assert_close(model._sdpose.heatmaps(crops), expected.heatmaps(crops), rtol=0, atol=1e-4)
+    path.unlink()
+
+
 # --- files on disk ----------------------------------------------------------------------------------------------------
 
 

@@ -106,7 +106,13 @@ def _two_people(colors: Sequence[int], size: Size, threshold: float) -> tuple[li
 
 
 def write_yolo_cells(
-    path: Path, colors: Sequence[int], size: Size, *, turned: bool = False, metadata: Mapping[str, str] | None = None
+    path: Path,
+    colors: Sequence[int],
+    size: Size,
+    *,
+    turned: bool = False,
+    open_size: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """YOLOv8's output (1, 5 + 3 K, N): N cells of strides 8, 16, 32, of which a few see the people."""
     cells = sum((size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32))
@@ -140,7 +146,7 @@ def write_yolo_cells(
         node("Transpose", ["columns"], "output", perm=[0, 2, 1]) if turned else node("Identity", ["columns"], "output")
     )
     shape = (1, cells, columns) if turned else (1, columns, cells)
-    w, h = size
+    w, h = ("w", "h") if open_size else size
     return write_model(path, [*nodes, last], {"picture": (1, 3, h, w)}, {"output": shape}, constants, metadata)
 
 
@@ -177,8 +183,8 @@ def write_rtmo(path: Path, colors: Sequence[int], size: Size) -> Path:
     return write_model(path, nodes, {"picture": ("batch", 3, h, w)}, outputs, constants)
 
 
-def write_ecpose(path: Path, colors: Sequence[int], size: Size, *, scores: bool = True) -> Path:
-    """ECPose's outputs, in pixels of the picture before: labels, scores (1, 4), keypoints (1, 4, K, 3, or 2).
+def write_ecpose(path: Path, colors: Sequence[int], size: Size, *, scores: bool = True, flat: bool = False) -> Path:
+    """ECPose's outputs, in pixels of the picture before: labels, scores (1, 4), keypoints (1, 4, K, 3, or 2), or flat.
 
     The people are there twice: as label 1, and less sure and in a wrong place as label 0, the background.
     """
@@ -206,8 +212,12 @@ def write_ecpose(path: Path, colors: Sequence[int], size: Size, *, scores: bool 
     nodes += [
         node("Identity", ["labels_of_all"], "labels"),
         node("Concat", ["left_sure", "right_sure", "left_unsure", "right_unsure"], "scores", axis=1),
-        node("Concat", ["left_body", "right_body", "left_wrong", "right_wrong"], "keypoints", axis=1),
+        node("Concat", ["left_body", "right_body", "left_wrong", "right_wrong"], "by_point", axis=1),
+        node("Reshape", ["by_point", "shape"], "keypoints"),
     ]
-    outputs = {f"{WHOLE}labels": (1, 4), "scores": (1, 4), "keypoints": (1, 4, len(colors), 3 if scores else 2)}
+    values = 3 if scores else 2
+    shape = (1, 4, len(colors) * values) if flat else (1, 4, len(colors), values)
+    constants["shape"] = np.array(shape)
+    outputs = {f"{WHOLE}labels": (1, 4), "scores": (1, 4), "keypoints": shape}
     inputs = {"picture": (1, 3, h, w), f"{WHOLE}orig_target_sizes": (1, 2)}
     return write_model(path, nodes, inputs, outputs, constants)

@@ -83,3 +83,18 @@ def make_adapter(path: Path, source: Path, config: SDPoseConfig = SMALL, **chang
     state = {**whole, layer + LORA_A: a, layer + LORA_B: b}
     save_adapter(state, replace(adapter, **changes), config, path)  # type: ignore[arg-type]
     return {**whole, ADAPTED: 1.5 * b @ a}
+
+
+VERSION_3 = replace(SMALL, feature_levels=("F1", "F2"), aggregation="gated", reconstruction="pose_pass")
+"""After the paper's third version."""
+
+
+def make_version_3(path: Path, config: SDPoseConfig = VERSION_3) -> Path:
+    """A file of such a model, whose aggregation is not zero, as after some training."""
+    state = make_model(config, with_rgb_branch=True).state_dict()
+    generator = torch.Generator().manual_seed(1)
+    for name, value in state.items():
+        if name.startswith("head.aggregation."):
+            value += 0.2 * torch.randn(value.shape, generator=generator)
+    save_checkpoint(state, config, path)
+    return path

@@ -18,8 +18,9 @@ from sdpose_core.skeletons import COCO_17
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.evaluation.predictions import Predictions, read_predictions
-from sdpose_training.evaluation.protocols import BENCHMARKS, Places, check_pictures, load_task
+from sdpose_training.evaluation.protocols import BENCHMARKS
 from sdpose_training.evaluation.scoring import score
+from sdpose_training.evaluation.tasks import Places, check_pictures, load_task
 from sdpose_training.recipe.toml_files import read_toml
 
 Change = Callable[[dict[str, Any]], None]

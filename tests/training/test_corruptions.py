@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from sdpose_core.errors import InputError
 from sdpose_training.styles import corruption_blur as blur
@@ -177,6 +178,18 @@ def test_enlarging_is_linear_between_coinciding_corners() -> None:
     larger = steps.zoom_into(ramp, (31, 9))
     assert larger == pytest.approx(np.linspace(0, 1, 31)[:, None] * np.ones((1, 9)), abs=1e-6)
     assert np.array_equal(steps.zoom_into(ramp, (7, 5)), ramp)
+
+
+def test_steps_are_those_of_scipy() -> None:
+    picture = rng().random((37, 53, 3), np.float32)
+    blurred = steps.gaussian_blur(picture, (1.5, 0.7), 4, cv2.BORDER_REPLICATE)
+    assert blurred == pytest.approx(ndimage.gaussian_filter(picture, (1.5, 0.7, 0), mode="nearest"), abs=1e-5)
+    part = picture[2:35, 3:50]
+    sides = [round(side * 1.11) for side in part.shape[:2]]
+    assert steps.zoom_into(part, tuple(sides)) == pytest.approx(ndimage.zoom(part, (1.11, 1.11, 1), order=1), abs=1e-5)
+    y, x = np.mgrid[0:37, 0:53] + rng().uniform(-4, 4, (2, 37, 53))
+    expected = [ndimage.map_coordinates(picture[..., c], (y, x), order=1, mode="reflect") for c in range(3)]
+    assert steps.sample(picture, y, x) == pytest.approx(np.stack(expected, axis=-1), abs=1e-5)
 
 
 # Weather.

@@ -12,14 +12,8 @@ import pytest
 import sdpose_core.dependencies as dependencies
 from sdpose_core.errors import InputError, MissingDependency
 from sdpose_core.images import read_image
-from sdpose_training.evaluation.comparison import (
-    DOMAINS,
-    PAPER,
-    compare,
-    draw_comparison,
-    format_comparison,
-    write_comparison,
-)
+from sdpose_training.evaluation.comparison import DOMAINS, PAPER, compare
+from sdpose_training.evaluation.comparison_report import draw_comparison, format_comparison, write_comparison
 
 
 def result(model: str, benchmark: str, ap: float | None, ar: float | None = 0.5, **more: Any) -> dict[str, Any]:
@@ -59,7 +53,7 @@ def test_the_table() -> None:
 
 
 def test_the_screen() -> None:
-    lines = format_comparison(RESULTS).splitlines()
+    lines = format_comparison(compare(RESULTS)).splitlines()
     assert [line.split(" in the paper")[0] for line in lines[5:7]] == ["SimpleBaseline", "HRNet"]
     sapiens = next(line for line in lines if line.startswith("Sapiens-2B in the paper"))
     assert sapiens.split()[4:] == ["82.2", "86.0", "59.6", "64.0", "62.3", "66.8"]
@@ -87,7 +81,7 @@ def test_whole_bodies_have_columns_of_their_own() -> None:
 def test_what_a_reader_must_know() -> None:
     four = {"pictures": 4, "paper": OURS}
     assert "COCO: measured on 4 of 5,000 pictures; the paper's figures are for all." in format_comparison(
-        [result("a", "coco", 0.5, **four)]
+        compare([result("a", "coco", 0.5, **four)])
     )
     other_boxes = compare([result("a", "coco", 0.5), result("b", "coco", 0.6, boxes="others")])
     assert other_boxes.remarks == ("COCO: the rows differ in pictures, annotations or boxes.",)
@@ -124,7 +118,7 @@ def test_models_of_one_name_stay_apart() -> None:
 
 def test_the_files(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason=NEEDS_MATPLOTLIB)
-    write_comparison(RESULTS, tmp_path / "new" / "folder")
+    write_comparison(compare(RESULTS), tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
     assert sorted(path.name for path in folder.iterdir()) == ["comparison.json", "comparison.md", "comparison.png"]
     content = json.loads((folder / "comparison.json").read_text())
@@ -148,7 +142,7 @@ def test_the_picture() -> None:
 def test_names_that_mean_something_to_markdown_or_matplotlib(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason=NEEDS_MATPLOTLIB)
     names = ["a|b", "_hidden", "costs $5 or $6", "x" * 80]
-    write_comparison([result(name, "coco", k / 10) for k, name in enumerate(names)], tmp_path)
+    write_comparison(compare([result(name, "coco", k / 10) for k, name in enumerate(names)]), tmp_path)
     text = (tmp_path / "comparison.md").read_text()
     assert all(len([c for c in line.replace("\\|", "") if c == "|"]) == 4 for line in text.splitlines() if "|" in line)
 
@@ -156,8 +150,8 @@ def test_names_that_mean_something_to_markdown_or_matplotlib(tmp_path: Path) -> 
 def test_figures_that_there_are_not(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason=NEEDS_MATPLOTLIB)
     results = [result("a", "coco", None, None), result("b", "coco", 0.0)]
-    assert format_comparison(results).splitlines()[2].split() == ["a", "-", "-"]
-    write_comparison(results, tmp_path)
+    assert format_comparison(compare(results)).splitlines()[2].split() == ["a", "-", "-"]
+    write_comparison(compare(results), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +165,7 @@ def test_figures_that_there_are_not(tmp_path: Path) -> None:
 )
 def test_what_is_no_result(results: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        write_comparison(results, tmp_path / "out")
+        write_comparison(compare(results), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -182,12 +176,15 @@ def test_without_matplotlib_nothing_is_written(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(dependencies, "installed", lambda module: False)
     monkeypatch.setattr(dependencies.importlib, "import_module", absent)
     with pytest.raises(MissingDependency, match="the picture of a comparison needs the package 'matplotlib'"):
-        write_comparison(RESULTS, tmp_path / "out")
+        write_comparison(compare(RESULTS), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_domains_are_those_of_the_paper() -> None:
-    assert list(DOMAINS) == ["coco", "coco-wholebody", "humanart", "coco-ood-monet", "coco-ood-ukiyoe"]
+def test_the_order_of_the_domains() -> None:
+    """Photographs first, then as table 1 has them."""
+    photos = ["coco", "coco-gt-boxes", "crowdpose", "ochuman-val", "ochuman", "coco-wholebody"]
+    art = ["humanart", "coco-ood-monet", "coco-ood-ukiyoe", "coco-ood-corruption"]
+    assert list(DOMAINS) == [*photos, *art]
 
 
 def test_custom_data_are_domains_of_their_own() -> None:

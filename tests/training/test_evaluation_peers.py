@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dots import COLORS, picture_of_dots
 from onnx_files import node, write_model, write_simcc_that_says, write_simcc_that_sees_dots
 from paths import SHARED
 
@@ -25,18 +26,6 @@ from sdpose_training.peers.simcc import decode_simcc
 
 COCO = SHARED / "data" / "coco_samples"
 SIZE = (48, 64)
-
-COLORS = [k % 3 for k in range(17)]
-"""Which dot each of 17 points is; the same for left and right, as the tests' models do not know one from the other."""
-for _left, _right in COCO_17.flip_pairs:
-    COLORS[_right] = COLORS[_left]
-
-
-def picture_of_dots(size: tuple[int, int], dots: list[tuple[float, float]], radius: float = 4.0) -> np.ndarray:
-    """RGB picture of `size` (w, h) with a soft red, green and blue dot at these places, black otherwise."""
-    y, x = np.mgrid[: size[1], : size[0]]
-    light = [np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2)) for cx, cy in dots]
-    return np.round(np.stack(light, axis=-1) * 255).astype(np.uint8)
 
 
 def bin_in_picture(box: np.ndarray, size: tuple[int, int] = SIZE) -> float:

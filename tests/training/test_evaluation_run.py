@@ -35,20 +35,14 @@ from sdpose_core.poses import Poses
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.evaluation import prediction_run
-from sdpose_training.evaluation import result as evaluation_result
 from sdpose_training.evaluation import run as evaluation
+from sdpose_training.evaluation.departures import departures
 from sdpose_training.evaluation.oks_report import MIN_OKS
 from sdpose_training.evaluation.prediction_run import predict
 from sdpose_training.evaluation.predictions import read_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory, load_sdpose_predictor
-from sdpose_training.evaluation.protocols import (
-    BENCHMARKS,
-    Places,
-    find_benchmark,
-    load_task,
-    picture_files,
-    scored_set,
-)
+from sdpose_training.evaluation.protocols import BENCHMARKS, find_benchmark, scored_set
+from sdpose_training.evaluation.tasks import Places, load_task, picture_files
 from sdpose_training.fit.validation import average_precision
 from sdpose_training.fit.validation import predict as predict_while_training
 from sdpose_training.recipe.recipe import ValidationRecipe
@@ -122,7 +116,7 @@ def test_a_run_says_everything(data: Path, checkpoint: Path, tmp_path: Path, cap
     shown = capsys.readouterr().out
     assert f"custom: {PEOPLE} pictures, {PEOPLE} annotated people" in shown
     assert re.search(rf"SDPose tiny +{100 * result['AP']:.1f} ", shown)
-    assert list(out.parent.iterdir()) == [out]  # nothing unfinished is left
+    assert {path.name for path in out.parent.iterdir()} == {"r.json", "r.matches.npz"}  # nothing unfinished is left
 
 
 @pytest.mark.parametrize("more", [[], ["--restart"]])
@@ -328,19 +322,28 @@ def test_peers_and_comparison(
     worse.name = "six pixels off"
     with_peers(monkeypatch, good=good, worse=worse)
     seen: list[Any] = []
-    monkeypatch.setattr(evaluate, "write_comparison", lambda results, folder: seen.extend([results, folder]))
-    monkeypatch.setattr(evaluate, "format_comparison", lambda results: f"side by side: {len(results)}")
+    monkeypatch.setattr(evaluate, "write_comparison", lambda table, folder: seen.append((table, folder)))
     out, plots = tmp_path / "r.json", tmp_path / "plots"
-    assert main(["--peer", "good", "--peer", "worse", *command(data, out, "--compare", plots)]) == 0
+    asked = ["--compare", plots, "--resamples", 50]
+    assert main(["--peer", "good", "--peer", "worse", *command(data, out, *asked)]) == 0
     first, second = read(out), read(tmp_path / "r_custom_six_pixels_off.json")
     assert (first["AP"], first["AR"], first["OKS"]) == pytest.approx((1, 1, 1))
     assert second["AP"] < 0.9
-    assert seen == [[first, second], plots] and "side by side: 2" in capsys.readouterr().out
-    assert main(["--peer", "worse", *command(data, tmp_path / "again.json", "--also", out)]) == 0
-    assert re.findall(r"^(the truth|six pixels off) ", capsys.readouterr().out, re.MULTILINE)[-2:] == [
-        "six pixels off",
-        "the truth",
-    ]
+    ((table, folder),) = seen
+    assert folder == plots and list(table.rows) == ["the truth", "six pixels off"]
+    (difference,) = table.uncertainty.differences
+    assert difference.figures["AP"].value == pytest.approx(1 - second["AP"]) and difference.figures["AP"].low > 0
+    assert "custom: the truth - six pixels off" in capsys.readouterr().out
+    assert main(["--peer", "worse", *command(data, tmp_path / "again.json", "--also", out, *asked)]) == 0
+    again = seen[-1][0].uncertainty.differences[0]
+    assert (again.first, again.second) == ("six pixels off", "the truth")
+    assert (again.figures["AP"].low, again.figures["AP"].high) == pytest.approx(
+        (-difference.figures["AP"].high, -difference.figures["AP"].low)
+    )
+    (tmp_path / "r.matches.npz").unlink()
+    assert main(["--peer", "worse", *command(data, tmp_path / "more.json", "--also", out, *asked)]) == 0
+    assert "custom, the truth: no interval: r.matches.npz is not beside its result" in capsys.readouterr().out
+    assert seen[-1][0].uncertainty.differences == ()
 
 
 # --- benchmarks ----------------------------------------------------------------------------------------------------
@@ -385,7 +388,7 @@ def test_benchmarks_of_coco(
         assert result["settings"]["boxes"] == "COCO_val2017_detections_AP_H_70_person.json"
     shown = capsys.readouterr().out
     assert f"SDPose in the paper, Table {'3' if benchmark == 'coco' else '1'}" in shown
-    assert f"cannot be compared with {PEOPLE}" in shown
+    assert f"not to be compared with the paper: {PEOPLE} of 5,000 pictures" in shown
 
 
 def test_whole_bodies_are_scored_by_their_bodies(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,7 +398,9 @@ def test_whole_bodies_are_scored_by_their_bodies(coco: Path, tmp_path: Path, mon
     assert main(["--peer", "whole", "--benchmark", "coco", "--data.root", str(coco), "--out", str(out)]) == 0
     assert read(out)["AP"] == pytest.approx(1)
     assert read(out)["settings"]["keypoint_set"] == COCO_17.name
-    with pytest.raises(InputError, match="coco_wholebody_133, the model predicts 'coco_17': choose coco or humanart"):
+    with pytest.raises(
+        InputError, match="coco_wholebody_133, the model predicts 'coco_17': choose coco or coco-gt-boxes or ochuman"
+    ):
         scored_set(BENCHMARKS["coco-wholebody"], COCO_17.name)
 
 
@@ -671,11 +676,12 @@ def test_the_vae_runs_in_fp32_whatever_the_rest_does(checkpoint: Path) -> None:
 def test_what_is_not_the_paper_s_protocol_is_said() -> None:
     made = {"settings": {"flip_test": False, "crop": "affine", "input_size": [384, 512]}}
     settings = {"boxes": "ground truth", "nms": "oks", "score_mode": "bbox_keypoint", "predictor": made}
-    found = evaluation_result._departures(settings, BENCHMARKS["coco"])
-    assert found == ["no flip test", "crops of 384 x 512", "boxes: ground truth"]
+    counts = {"pictures": 5000}
+    found = departures(BENCHMARKS["coco"], COCO_17.name, settings, counts)
+    assert found == ["boxes: ground truth", "no flip test", "crops of 384 x 512"]
     made["settings"] |= {"flip_test": True, "input_size": [768, 1024]}
     name = Path(BENCHMARKS["coco"].boxes).name
-    assert evaluation_result._departures({**settings, "boxes": name}, BENCHMARKS["coco"]) == []
+    assert departures(BENCHMARKS["coco"], COCO_17.name, {**settings, "boxes": name}, counts) == []
 
 
 def test_a_stop_loses_no_finished_benchmark(

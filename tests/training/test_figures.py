@@ -22,7 +22,7 @@ from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.video.writer import VideoWriter
 from sdpose_training.downstream.animation import ControlNetAnimation, animate
 from sdpose_training.downstream.controlnet import ControlNetSettings
-from sdpose_training.evaluation.protocols import Places
+from sdpose_training.evaluation.tasks import Places
 from sdpose_training.figures.estimators import Column, estimator_figure
 from sdpose_training.figures.failures import MISSING, WRONG, Rule
 from sdpose_training.figures.scenes import Scenes, annotated_scenes

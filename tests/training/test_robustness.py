@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +18,9 @@ import cv2
 import numpy as np
 import pytest
 from drawn_people import make_people
+from paths import ROOT
 from stand_ins import StandInEstimator
+from tiny import make_checkpoint
 
 import evaluate
 import make_coco_ood
@@ -210,6 +216,33 @@ def test_stopped_run_goes_on_where_it_was(clean: Path, fragile: Fragile, tmp_pat
     assert not (tmp_path / "r.parts").exists()
 
 
+@pytest.mark.slow  # two starts of the program
+def test_two_processes_write_the_file_of_one(clean: Path, tmp_path: Path) -> None:
+    """An SDPose checkpoint, whose batch the first process chooses for both."""
+    checkpoint = make_checkpoint(tmp_path / "tiny.safetensors", head_std=0.001)
+    data = ["--data.root", clean, "--annotations", "annotations/val.json", "--images", "images", "--ground-truth-boxes"]
+    model = ["--checkpoint", checkpoint, "--benchmark", "coco-ood-corruption", "--device", "cpu", *CHOSEN]
+
+    def asked(name: str) -> list[str]:
+        return [str(each) for each in (*model, *data, "--out", tmp_path / f"{name}.json")]
+
+    assert evaluate.main(asked("one")) == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    more = {**os.environ, **shared, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, str(ROOT / "training" / "evaluate.py"), *asked("two")]
+    both = [
+        subprocess.Popen(command, env={**more, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    errors = [process.communicate(timeout=600)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert (tmp_path / "two.json").read_bytes() == (tmp_path / "one.json").read_bytes()
+    assert not (tmp_path / "two.parts").exists()
+
+
 def test_what_does_not_fit_together_is_one_line(people: Path, fragile: Fragile, tmp_path: Path, capsys) -> None:
     def message(*more: object) -> str:
         assert run(people, tmp_path / "r.json", *CHOSEN, *more) == 1
@@ -270,6 +303,15 @@ def test_summary_follows_the_definitions(full: dict[str, Any]) -> None:
     assert relative(0.5, 0) is None and relative(None, 0.5) is None
     text = robustness_table(full)
     assert "AP rises with the severity: snow 2 to 3 (+10.0)." in text and "Only" not in text
+
+
+def test_parts_of_whole_bodies_have_means_too() -> None:
+    parts = [{"face": {"AP": ap, "AR": ap}} for ap in (0.9, 0.6, 0.2)]
+    conditions = (None, Corruption("fog", 1), Corruption("fog", 2))
+    made = summary({key: {**result(0.5), "parts": part} for key, part in zip(conditions, parts, strict=True)})
+    assert made["parts"]["face"]["AP"] == pytest.approx(0.4)
+    assert made["robustness"]["clean"]["parts"]["face"]["AP"] == 0.9
+    assert made["robustness"]["kinds"]["fog"]["severities"]["2"]["parts"]["face"]["AR"] == 0.2
 
 
 def test_figures_that_nobody_has_stay_empty() -> None:

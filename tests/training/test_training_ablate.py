@@ -205,13 +205,14 @@ def test_the_paper_s_arms(name: str) -> None:
     assert [by_name[each].model.feature_levels for each in ("full", "f2", "f3", "f4")] == [
         ("F1",), ("F2",), ("F3",), ("F4",),
     ]  # fmt: skip
-    wholebody = read_list(RECIPES / "ablations_wholebody.toml").arms
+    wholebody = [arm for arm in read_list(RECIPES / "ablations_wholebody.toml").arms if arm.paper]
     assert [arm.recipe.model.feature_levels for arm in wholebody] == [("F1",), ("F2",), ("F3",), ("F4",)]
     assert [arm.paper["Monet"] for arm in wholebody] == [(44.7, 53.0), (46.6, 54.8), (45.5, 53.8), (37.1, 45.4)]
 
 
 def test_the_arms_of_open_choices() -> None:
-    arms = {arm.name: arm.recipe for arm in read_list(RECIPES / "ablations_synthetic.toml").arms if not arm.paper}
+    listed = read_list(RECIPES / "ablations_synthetic.toml").arms
+    arms = {arm.name: arm.recipe for arm in listed if not arm.paper and not arm.name.startswith("v3")}
     recipe = arms["full_sums"]
     config = config_of(recipe, recipe.stages[0], COCO_17, recipe.model.unet, recipe.model.vae)
     shares = {name: round(term_weights(recipe.loss, config)[1], 3) for name, recipe in arms.items()}

@@ -48,9 +48,9 @@ def hours_text(hours: float) -> str:
     return f"{hours * 60:.0f} minutes" if hours >= 1 / 30 else f"{hours * 3600:.0f} seconds"
 
 
-def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A column of names, with their leading spaces, and columns of numbers."""
-    return _table([header, *rows], "plain", numbers=True)
+def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
+    """A column of names, with their leading spaces, and columns of numbers, or of text."""
+    return _table([header, *rows], "plain", numbers)
 
 
 def _table(lines: Sequence[Sequence[str]], layout: str, numbers: bool) -> str:

@@ -23,7 +23,8 @@ from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.video.writer import VideoWriter
 from sdpose_training.data.annotations import read_annotations, read_people
 from sdpose_training.data.pictures import read_picture
-from sdpose_training.evaluation.protocols import Places, find_benchmark, load_task
+from sdpose_training.evaluation.protocols import find_benchmark
+from sdpose_training.evaluation.tasks import Places, load_task
 
 SIZE, FRAMES, RATE = (96, 64), 12, Fraction(25)
 

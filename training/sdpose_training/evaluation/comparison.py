@@ -1,38 +1,45 @@
-"""Results of evaluate.py side by side: estimators against benchmarks, as text, Markdown, JSON and a picture."""
+"""Results of evaluate.py side by side: estimators against benchmarks, with intervals and differences."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
-from sdpose_core.files import atomic_path, atomic_write
 from sdpose_core.skeletons import COCO_WHOLEBODY_133
+from sdpose_training.evaluation.bootstrap import Bootstrap
+from sdpose_training.evaluation.comparison_intervals import Measured, Uncertainty, uncertainty_of
 from sdpose_training.evaluation.paper_tables import peers_of
-from sdpose_training.templates import markdown_table, percent
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from sdpose_training.evaluation.picture_matches import PictureMatches
+from sdpose_training.evaluation.result import UNNAMED
 
 DOMAINS = {
-    "coco": "COCO", "coco-wholebody": "COCO-WholeBody", "humanart": "HumanArt", "coco-ood-monet": "COCO-OOD Monet",
-    "coco-ood-ukiyoe": "COCO-OOD Ukiyo-e",
+    "coco": "COCO", "coco-gt-boxes": "COCO (ground-truth boxes)", "crowdpose": "CrowdPose",
+    "ochuman-val": "OCHuman val", "ochuman": "OCHuman", "coco-wholebody": "COCO-WholeBody", "humanart": "HumanArt",
+    "coco-ood-monet": "COCO-OOD Monet", "coco-ood-ukiyoe": "COCO-OOD Ukiyo-e",
+    "coco-ood-corruption": "COCO-OOD Corruption",
 }  # fmt: skip
-"""Benchmarks in the order of the paper, from photographs to art; others follow by their own names."""
+"""Benchmarks in their order: photographs, then art and other styles as the paper lists them."""
+
+PHOTOS = ("photo", "photos", "photograph", "photographs")
+"""Domains of custom data that come first."""
+
+AS_STATED = "Domains in the order of --order."
+PHOTOS_FIRST = "Domains: photographs first, then as the paper lists them, then others as given."
 
 SHOWN = ("AP", "AR")
 PAPER = "SDPose in the paper"
-
-_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")  # Okabe and Ito
-_HATCHES = ("", "//", "xx", "..")
-_PAPER_COLOR = "#bbbbbb"
+NOT_COMPARABLE = "not to be compared with the paper"
 
 Figures = Mapping[str, float | None]
+Found = tuple[PictureMatches | None, str]
+"""Matches, or None and why there are none."""
+
+DEFAULT = Bootstrap()
 
 
 @dataclass(frozen=True)
@@ -45,65 +52,79 @@ class Comparison:
             `PAPER`, has the paper's figures for SDPose, if the results have any.
         peers: the same for the paper's figures of other estimators.
         remarks: what limits the comparison.
+        order: says in which order the domains are.
+        uncertainty: intervals and differences, None without matches.
+        groups: domain and grouping of its pictures -> estimator -> group -> figures.
     """
 
     domains: tuple[str, ...]
     rows: Mapping[str, Mapping[str, Figures]]
     peers: Mapping[str, Mapping[str, Figures]]
     remarks: tuple[str, ...]
+    order: str = PHOTOS_FIRST
+    uncertainty: Uncertainty | None = None
+    groups: Mapping[str, Mapping[str, Mapping[str, Figures]]] = field(default_factory=dict)
+
+    @property
+    def all_remarks(self) -> tuple[str, ...]:
+        """Also those of the intervals."""
+        return (*self.remarks, *(self.uncertainty.remarks if self.uncertainty else ()))
+
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        plain = {key: getattr(self, key) for key in ("domains", "order", "rows", "peers", "groups")}
+        found = self.uncertainty.content() if self.uncertainty else {}
+        return {**plain, "remarks": self.all_remarks, **found}
 
 
-def compare(results: Sequence[Mapping[str, Any]]) -> Comparison:
-    """Results of `evaluate.py` as a table. Raises `InputError` without results, or if one is incomplete."""
+def compare(
+    results: Sequence[Mapping[str, Any]], matches: Sequence[Found] = (), bootstrap: Bootstrap = DEFAULT,
+    order: Sequence[str] = (),
+) -> Comparison:  # fmt: skip
+    """Results of `evaluate.py` as a table.
+
+    Args:
+        results: for any number of estimators and benchmarks.
+        matches: of each result, as `matches_of` gives them, for intervals and differences; (): none.
+        bootstrap: how to resample.
+        order: domains that come first; the others follow in the usual order.
+
+    Raises `InputError` without results, if one is incomplete, or for an unknown domain in `order`.
+    """
     if not results:
         raise InputError("nothing to compare: give at least one result of evaluate.py")
     rows: dict[str, dict[str, Figures]] = {}
     paper: dict[str, Figures] = {}
-    for label, result in zip(_labels(results), results, strict=True):
+    labels = _labels(results)
+    for label, result in zip(labels, results, strict=True):
         rows.setdefault(label, {})[_domain(result)] = _figures(result)
         if result.get("paper"):
             paper[_domain(result)] = _figures(result["paper"])
     if paper:
         rows[PAPER] = paper
-    domains = tuple(_ordered(results))
-    return Comparison(domains, rows, peers_of(domains) if paper else {}, tuple(_remarks(results)))
+    domains = tuple(_ordered(results, order))
+    measured = [
+        Measured(label, _domain(result), result["AP"], *found)
+        for label, result, found in zip(labels, results, matches, strict=False)
+    ]
+    measured.sort(key=lambda each: list(rows).index(each.estimator))
+    uncertainty = uncertainty_of(measured, domains, bootstrap) if measured and bootstrap.resamples else None
+    return Comparison(
+        domains, rows, peers_of(domains) if paper else {}, tuple(_remarks(results)),
+        AS_STATED if order else PHOTOS_FIRST, uncertainty, _groups(labels, results, domains),
+    )  # fmt: skip
 
 
-def format_comparison(results: Sequence[Mapping[str, Any]]) -> str:
-    """The table as text, in percent: a row per estimator, AP and AR per domain, the paper's rows last."""
-    table = compare(results)
-    rows = {**table.rows, **table.peers}
-    first = max(len(name) for name in rows)
-    widths = [max(len(domain), 6 * len(SHOWN)) + 2 for domain in table.domains]
-    head = " " * first + "".join(f"{domain:>{w}}" for domain, w in zip(table.domains, widths, strict=True))
-    under = " " * first + "".join(f"{''.join(f'{f:>6}' for f in SHOWN):>{w}}" for w in widths)
-    lines = [head, under]
-    for name, row in rows.items():
-        cells = ["".join(f"{percent(row.get(domain, {}).get(f)):>6}" for f in SHOWN) for domain in table.domains]
-        lines.append(f"{name:<{first}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
-    return "\n".join([*lines, *table.remarks])
-
-
-def write_comparison(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write `comparison.md`, `comparison.json` and `comparison.png` into `folder`, each atomically.
-
-    Args:
-        results: of `evaluate.py`, for any number of estimators and benchmarks.
-        folder: created if missing.
-
-    Raises:
-        InputError: no results, or the folder cannot be written to.
-        MissingDependency: matplotlib is not installed.
-    """
-    table = compare(results)
-    require("matplotlib", "the picture of a comparison")
-    with atomic_write(Path(folder) / "comparison.json", "w") as handle:
-        json.dump(asdict(table), handle, indent=1)
-        handle.write("\n")
-    with atomic_write(Path(folder) / "comparison.md", "w") as handle:
-        handle.write(_markdown(table))
-    with atomic_path(Path(folder) / "comparison.png") as path:
-        draw_comparison(table).savefig(path, bbox_inches="tight")
+def _groups(
+    labels: Sequence[str], results: Sequence[Mapping[str, Any]], domains: Sequence[str]
+) -> dict[str, dict[str, dict[str, Figures]]]:
+    """Domain and grouping -> estimator -> group -> figures, of the results that have groups of pictures."""
+    tables: dict[str, dict[str, dict[str, Figures]]] = {}
+    for domain in domains:
+        for label, result in zip(labels, results, strict=True):
+            for grouping, groups in result.get("groups", {}).items() if _domain(result) == domain else ():
+                tables.setdefault(f"{domain} by {grouping}", {})[label] = groups
+    return tables
 
 
 def _entry(result: Mapping[str, Any], *keys: str) -> str:
@@ -146,16 +167,20 @@ def _domain(result: Mapping[str, Any]) -> str:
     return f"{label} (133)" if whole and benchmark != "coco-wholebody" else label
 
 
-def _ordered(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each domain once: body before whole body, in the order of `DOMAINS`, then others as given."""
+def _ordered(results: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> list[str]:
+    """Each domain once: those of `order`, then body before whole body, photographs, `DOMAINS`, and others as given."""
+    found = list(dict.fromkeys(map(_domain, results)))
+    if unknown := [name for name in order if name not in found]:
+        raise InputError(f"--order names {unknown[0]!r}: the results have {', '.join(found)}")
     known = list(DOMAINS.values())
 
-    def place(label: str) -> tuple[bool, int]:
+    def place(label: str) -> tuple[int, bool, int]:
         plain = label.removesuffix(" (133)")
         whole = plain != label or plain == DOMAINS["coco-wholebody"]
-        return whole, known.index(plain) if plain in known else len(known)
+        rank = -1 if plain.casefold() in PHOTOS else known.index(plain) if plain in known else len(known)
+        return (order.index(label) if label in order else len(order)), whole, rank
 
-    return sorted(dict.fromkeys(map(_domain, results)), key=place)
+    return sorted(found, key=place)
 
 
 def _figures(result: Mapping[str, Any]) -> Figures:
@@ -172,7 +197,12 @@ def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
         column = [result for result in results if _domain(result) == domain]
         if len({_ground(result) for result in column}) > 1:
             remarks.append(f"{domain}: the rows differ in pictures, annotations or boxes.")
-        counts = [result.get("counts", {}) for result in column if result.get("paper")]
+        for result in column:
+            if (differences := result.get("departures")) and result["benchmark"] not in UNNAMED:
+                who = f"{domain}, {_entry(result, 'model', 'name')}"
+                remarks.append(f"{who}: {NOT_COMPARABLE}: {'; '.join(differences)}.")
+        older = [result for result in column if result.get("paper") and "departures" not in result]
+        counts = [result.get("counts", {}) for result in older]
         partial = [c for c in counts if c.get("benchmark_pictures") not in (None, c.get("pictures"))]
         if parts := [f"{c['pictures']:,} of {c['benchmark_pictures']:,}" for c in partial]:
             remarks.append(f"{domain}: measured on {parts[0]} pictures; the paper's figures are for all.")
@@ -182,54 +212,3 @@ def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _ground(result: Mapping[str, Any]) -> tuple[Any, ...]:
     hashes = result.get("hashes", {})
     return result.get("counts", {}).get("pictures"), hashes.get("annotations"), hashes.get("boxes")
-
-
-def _markdown(table: Comparison) -> str:
-    columns = [f"{domain} {figure}" for domain in table.domains for figure in SHOWN]
-    rows = [
-        [name, *(percent(row.get(domain, {}).get(figure)) for domain in table.domains for figure in SHOWN)]
-        for name, row in {**table.rows, **table.peers}.items()
-    ]
-    lines = markdown_table(["percent", *columns], rows, numbers=True)
-    return "\n\n".join(["# Comparison", lines, *table.remarks, "![AP against domain](comparison.png)\n"])
-
-
-def draw_comparison(table: Comparison) -> Figure:
-    """AP by domain: a group of bars per domain, in it a bar per estimator with its value above."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    count = len(table.rows)
-    figure = Figure(figsize=(max(6.0, 1.5 + len(table.domains) * max(1.6, 0.42 * count + 0.4)), 4.6), dpi=150)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    width = min(0.3, 0.84 / count)
-    for index, (name, row) in enumerate(table.rows.items()):
-        shares = [row.get(domain, {}).get("AP") for domain in table.domains]
-        places = [k + (index - (count - 1) / 2) * width for k, share in enumerate(shares) if share is not None]
-        heights = [100 * share for share in shares if share is not None]
-        bars = axes.bar(places, heights, width * 0.92, label=_escaped(name), **_look(index, name))
-        axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2, rotation=90 if count > 4 else 0)
-    axes.set_xticks(range(len(table.domains)), [domain.replace(" ", "\n", 1) for domain in table.domains])
-    axes.set_xlim(-0.6, len(table.domains) - 0.4)
-    axes.set_ylim(0, max(10.0, axes.dataLim.y1) * 1.15)
-    axes.set_ylabel("AP (percent)")
-    axes.grid(axis="y", alpha=0.3)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=min(3, count), frameon=False, fontsize=9)
-    return figure
-
-
-def _look(index: int, name: str) -> dict[str, Any]:
-    if name == PAPER:
-        return {"color": _PAPER_COLOR, "hatch": "//", "edgecolor": "#777777", "linewidth": 0}
-    color, hatch = _COLORS[index % len(_COLORS)], _HATCHES[index // len(_COLORS) % len(_HATCHES)]
-    return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
-
-
-def _escaped(name: str) -> str:
-    """Escape a label: matplotlib reads formulas between dollars and skips labels that begin with an underscore."""
-    label = name.replace("$", r"\$")
-    return f" {label}" if label.startswith("_") else label

@@ -81,6 +81,10 @@ def _problem(args: argparse.Namespace) -> str | None:
     return "--data.root is missing: the folder of the data" if args.data_root is None else None
 
 
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
 def _batch(value: str) -> int:
     if value == "auto":
         return BY_MEMORY
@@ -111,7 +115,11 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add("--benchmark", action="append", default=[], metavar="NAME", choices=names, help=", ".join(names))
     add("--predictions", type=Path, metavar="FILE", help="score this file instead of running a model")
     add("--trust-file", action="store_true", help="allow a peer's file (TorchScript) to run its code")
-    add("--download", action="store_true", help="allow the download of a ViTPose model from the Hugging Face hub")
+    add(
+        "--download",
+        action="store_true",
+        help="allow the download of a ViTPose or Sapiens2 model from the Hugging Face hub",
+    )
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--data.root", dest="data_root", type=Path, metavar="DIR", help="folder of the data, or its parent")
@@ -155,6 +163,11 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add("--oks-dump", type=Path, metavar="FILE.json", help="OKS of each person by picture")
     add("--gallery", type=Path, metavar="DIR", help="page of the people with the lowest OKS")
     add("--gallery-people", type=whole_number(1), default=24, metavar="N")
-    add("--compare", type=Path, metavar="DIR", help="table and plot of all results")
+    add("--compare", type=Path, metavar="DIR", help="tables and plots of all results, with intervals and differences")
     add("--also", type=Path, action="append", default=[], metavar="FILE.json", help="earlier results to include")
+    add("--order", type=_names, default=(), metavar="A,B,...", help="domains that come first in the comparison "
+        "(default: photographs, then as the paper lists them)")  # fmt: skip
+    add("--resamples", type=whole_number(0), default=1000, metavar="N", help="of the pictures, for the "
+        "intervals of the comparison (default: 1000; 0: none)")  # fmt: skip
+    add("--resample-seed", type=whole_number(0), default=0, metavar="S", help="of the resamples (default: 0)")
     add("--restart", action="store_true", help="delete predictions of an interrupted run")

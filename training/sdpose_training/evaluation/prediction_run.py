@@ -31,11 +31,11 @@ from sdpose_core.resumable import (
     settings_hash,
     write_piece,
 )
-from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_core.version import __version__
 from sdpose_training.evaluation.predictions import Predictions, box_scales
 from sdpose_training.evaluation.predictors import BY_MEMORY, batch_for_memory
-from sdpose_training.evaluation.protocols import Task
+from sdpose_training.evaluation.scored_points import scored_points
+from sdpose_training.evaluation.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -232,11 +232,10 @@ def _collected(task: Task, chunks: list[Chunk], settings: Mapping[str, Any]) -> 
 def of_set(predictions: Predictions, task: Task) -> Predictions:
     """The points to score: of a whole body the first 17, if only the body is annotated."""
     predicted, count = predictions.keypoints.shape[1], len(task.keypoint_set)
-    if task.keypoint_set.name in KEYPOINT_SETS and predicted > count:
-        return predictions.first_points(count)
-    if predicted != count:
+    chosen = scored_points(task.keypoint_set, predicted)
+    if chosen is None:
         raise InputError(
             f"the model predicts {predicted} points, {task.annotations} has {count} ({task.keypoint_set.name}): "
             "give the right set with --keypoint-set"
         )
-    return predictions
+    return predictions.points(chosen)

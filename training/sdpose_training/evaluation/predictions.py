@@ -68,9 +68,10 @@ class Predictions:
         image_ids, columns = tuple(self.image_ids[i] for i in at), (array[at] for array in arrays)
         return Predictions(self.ids[at], image_ids, *columns, final=self.final)
 
-    def first_points(self, count: int) -> Predictions:
-        """The first `count` points of each: the body of a whole body."""
-        return replace(self, keypoints=self.keypoints[:, :count], keypoint_scores=self.keypoint_scores[:, :count])
+    def points(self, indices: Sequence[int]) -> Predictions:
+        """The same people with only the points at `indices`, in that order."""
+        at = list(indices)
+        return replace(self, keypoints=self.keypoints[:, at], keypoint_scores=self.keypoint_scores[:, at])
 
 
 def box_scales(boxes_xyxy: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from sdpose_core.files import atomic_write
 from sdpose_core.texts import read_json
 from sdpose_training.environment import versions
 from sdpose_training.evaluation.coco_figures import FIGURES
+from sdpose_training.evaluation.departures import departures
 from sdpose_training.evaluation.paper_tables import PaperRow
 from sdpose_training.evaluation.protocols import Benchmark
 from sdpose_training.evaluation.scoring import MAX_PER_PICTURE, MIN_POINT_SCORE, NMS_THRESHOLD, Scored
@@ -20,9 +21,10 @@ from sdpose_training.templates import percent, plain_table
 SHOWN = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50")
 """Columns of the table; the JSON has all of `FIGURES`."""
 
-PAPER_INPUT = [768, 1024]
-
 HANDS = ("left_hand", "right_hand")
+
+UNNAMED = ("custom", "predictions")
+"""Data of which nobody expects figures in the paper."""
 
 
 def result_of(
@@ -40,6 +42,9 @@ def result_of(
     """
     name = benchmark.name if benchmark else "predictions"
     row = benchmark.paper.get(keypoint_set) if benchmark else None
+    whole = benchmark.pictures if benchmark else None
+    counts = {**scored.counts, **counts, "benchmark_pictures": whole}
+    differences = departures(benchmark, keypoint_set, settings, counts)
     protocol = {
         "keypoint_set": keypoint_set, "sigmas": [float(sigma) for sigma in scored.sigmas],
         "min_point_score": MIN_POINT_SCORE, "nms_threshold": NMS_THRESHOLD, "max_per_picture": MAX_PER_PICTURE,
@@ -51,29 +56,14 @@ def result_of(
         "OKS": oks,
         "parts": _with_hands(scored.parts),
         "paper": _as_fractions(row) if row else None,
-        "counts": {**scored.counts, **counts, "benchmark_pictures": benchmark.pictures if benchmark else None},
-        "departures": _departures(settings, benchmark) if row and benchmark else [],
+        "counts": counts,
+        "groups": scored.groups,
+        "paper_comparable": not differences,
+        "departures": differences,
         "settings": {**settings, **protocol},
         "hashes": dict(hashes),
         "versions": versions(),
     }
-
-
-def _departures(settings: Mapping[str, Any], benchmark: Benchmark) -> list[str]:
-    """Known differences from the paper's protocol; little is known of predictions from a file."""
-    predicted = settings.get("predictor", {}).get("settings", {})
-    boxes = Path(benchmark.boxes).name if benchmark.boxes else "ground truth"
-    size = predicted.get("input_size", PAPER_INPUT)
-    found = {
-        "no flip test": predicted.get("flip_test") is False,
-        f"crops cut as {predicted.get('crop')}": predicted.get("crop", "affine") != "affine",
-        f"crops of {size[0]} x {size[1]}": list(size) != PAPER_INPUT,
-        f"boxes: {settings.get('boxes')}": settings.get("boxes", boxes) != boxes,
-        f"NMS: {settings.get('nms')}": settings.get("nms", "oks") != "oks",
-        f"score: {settings.get('score_mode')}": settings.get("score_mode", "bbox_keypoint") != "bbox_keypoint",
-        "an approximation": bool(predicted.get("approximations")),
-    }
-    return [text for text, applies in found.items() if applies]
 
 
 def _with_hands(parts: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
@@ -121,8 +111,23 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         cells = [[label, *(percent(figures.get(column)) for column in SHOWN)] for label, figures in rows]
         counts = group[0]["counts"]
         title = f"{name}: {counts['pictures']:,} pictures, {counts['annotated_people']:,} annotated people (percent)"
-        blocks.append("\n".join([title, plain_table(["", *SHOWN], cells), *_remarks(group)]))
+        blocks.append("\n".join([title, plain_table(["", *SHOWN], cells), *_group_tables(group), *_remarks(group)]))
     return "\n\n".join(blocks)
+
+
+def _group_tables(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """AP and AR of groups of pictures: a row per group, two columns per result."""
+    names = dict.fromkeys(name for result in results for name in result.get("groups", {}))
+    for name in names:
+        held = [result for result in results if name in result.get("groups", {})]
+        rows = []
+        for group in dict.fromkeys(group for result in held for group in result["groups"][name]):
+            found = [result["groups"][name].get(group, {}) for result in held]
+            pictures = next(each["pictures"] for each in found if each)
+            figures = [percent(each.get(figure)) for each in found for figure in ("AP", "AR")]
+            rows.append([f"  {group}", f"{pictures:,}", *figures])
+        head = [f"{result['model']} {figure}" for result in held for figure in ("AP", "AR")]
+        yield plain_table([f"by {name}", "pictures", *head], rows)
 
 
 def _title(result: Mapping[str, Any]) -> str:
@@ -140,15 +145,10 @@ def _rows(label: str, figures: Mapping[str, Any]) -> list[tuple[str, Mapping[str
 
 def _remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
     remarks = []
-    counts = results[0]["counts"]
-    whole = counts.get("benchmark_pictures")
-    if whole and counts["pictures"] != whole and any(result.get("paper") for result in results):
-        remarks.append(
-            f"The paper's figures are for all {whole:,} pictures and cannot be compared with {counts['pictures']:,}."
-        )
     for result in results:
-        if result.get("departures"):
-            remarks.append(f"{result['model']}: not the paper's protocol ({'; '.join(result['departures'])}).")
+        differences = result.get("departures", [])
+        if differences and result["benchmark"] not in UNNAMED:
+            remarks.append(f"{result['model']}: not to be compared with the paper: {'; '.join(differences)}.")
         if result["counts"].get("left_out_boxes"):
             remarks.append(
                 f"{result['model']}: boxes in which nobody was found: {result['counts']['left_out_boxes']:,}."

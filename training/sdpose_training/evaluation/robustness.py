@@ -25,9 +25,10 @@ from sdpose_core.folders import FolderKind
 from sdpose_core.resumable import refuse_other
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.evaluation.prediction_run import PARTS, SETTINGS, Processes, agree
-from sdpose_training.evaluation.protocols import CORRUPTION, Task, check_pictures
+from sdpose_training.evaluation.protocols import CORRUPTION
 from sdpose_training.evaluation.result import read_result, write_result
 from sdpose_training.evaluation.robustness_figures import summary
+from sdpose_training.evaluation.tasks import Task, check_pictures
 from sdpose_training.styles.corruption_folder import CorruptedFolder, find_corrupted
 from sdpose_training.styles.corruptions import CORRUPTION_VERSION, Corruption, corrupted, corruptions
 from sdpose_training.templates import percent

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdpose_core.coco.annotations import Coco
+from sdpose_core.errors import InputError
 from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.estimation.options import EstimatorOptions
 from sdpose_core.estimation.sdpose import PoseEstimator
@@ -20,23 +21,16 @@ from sdpose_training.data.annotations import read_annotations
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.evaluation.oks_report import Match, match_people, mean_oks, write_oks
 from sdpose_training.evaluation.options import OutputNames, Outputs
+from sdpose_training.evaluation.picture_matches import matches_file, write_matches
 from sdpose_training.evaluation.prediction_run import PARTS, Processes, predict
 from sdpose_training.evaluation.predictions import Predictions, read_predictions, write_predictions
 from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor
-from sdpose_training.evaluation.protocols import (
-    CORRUPTION,
-    Benchmark,
-    Places,
-    Task,
-    check_pictures,
-    find_benchmark,
-    load_task,
-    picture_files,
-    scored_set,
-)
+from sdpose_training.evaluation.protocols import CORRUPTION, Benchmark, find_benchmark, scored_set
 from sdpose_training.evaluation.result import result_of, write_result
 from sdpose_training.evaluation.robustness import UNFINISHED, check_options, evaluate_corruptions
+from sdpose_training.evaluation.scored_points import SCORED_SETS, scored_points
 from sdpose_training.evaluation.scoring import Scored, score
+from sdpose_training.evaluation.tasks import Places, Task, check_pictures, load_task, picture_files
 from sdpose_training.evaluation.worst_gallery import write_gallery
 from sdpose_training.peers.loading import load_peer
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
@@ -155,7 +149,9 @@ def _predict(
         predictions, predictor.name, task.benchmark, task.keypoint_set, task.content, task.files,
         settings={
             "boxes": task.boxes.name if task.boxes else "ground truth",
+            "annotations": task.annotations.name,
             "images": str(task.images),
+            **({"painted": style} if (style := task.painted()) else {}),
             "pictures": args.pictures,
             **({"domain": args.domain} if args.domain else {}),
             **task.origin(),
@@ -176,9 +172,9 @@ def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
     predictions = read_predictions(args.predictions, coco)
     benchmark = find_benchmark(args.benchmark[0]) if args.benchmark else None
     keypoint_set = _set_of(args.keypoint_set, predictions.keypoints.shape[1], content)
-    if benchmark and (name := scored_set(benchmark, keypoint_set.name)) != keypoint_set.name:
-        keypoint_set = KEYPOINT_SETS[name]
-        predictions = predictions.first_points(len(keypoint_set))
+    if benchmark:
+        keypoint_set, predictions = _for_benchmark(benchmark, keypoint_set, predictions, args.predictions)
+        content = benchmark.prepared(content, keypoint_set)
     named = {key: Path(image.file_name) for key, image in coco.images.items() if image.file_name}
     files = named if args.images is None else picture_files(coco, root / args.images, annotations)
     answers = Answers(
@@ -188,6 +184,20 @@ def score_given(args: argparse.Namespace) -> list[dict[str, Any]]:
         counts={},
     )  # fmt: skip
     return [_score(answers, args, OutputNames(args).next("predictions", answers.model))]
+
+
+def _for_benchmark(
+    benchmark: Benchmark, predicted: KeypointSet, predictions: Predictions, file: Path
+) -> tuple[KeypointSet, Predictions]:
+    """What the benchmark scores of the predicted points; `InputError` if it is not all there."""
+    name = scored_set(benchmark, predicted.name)
+    if name == predicted.name:
+        return predicted, predictions
+    count = predictions.keypoints.shape[1]
+    chosen = scored_points(SCORED_SETS[name], count)
+    if chosen is None:
+        raise InputError(f"{file} has {count} points, {benchmark.name} needs those of {name!r}")
+    return SCORED_SETS[name], predictions.points(chosen)
 
 
 def _set_of(name: str | None, points: int, content: Mapping[str, Any]) -> KeypointSet:
@@ -209,7 +219,8 @@ def _protocol(args: argparse.Namespace, *, final: bool) -> dict[str, Any]:
 def _figures(answers: Answers, args: argparse.Namespace) -> tuple[dict[str, Any], Scored, list[Match]]:
     """The result, and what it was made of."""
     protocol = _protocol(args, final=answers.predictions.final)
-    scored = score(answers.predictions, answers.content, answers.keypoint_set, **protocol)
+    grouping = answers.benchmark.grouping if answers.benchmark else None
+    scored = score(answers.predictions, answers.content, answers.keypoint_set, grouping=grouping, **protocol)
     matches = match_people(scored)
     result = result_of(
         scored, mean_oks(matches), model=answers.model, benchmark=answers.benchmark,
@@ -234,5 +245,6 @@ def _score(answers: Answers, args: argparse.Namespace, outputs: Outputs) -> dict
             scored, matches, answers.files, answers.keypoint_set, outputs.gallery,
             count=args.gallery_people, title=title,
         )  # fmt: skip
+    result["matches"] = write_matches(scored.matches, matches_file(outputs.result))
     write_result(result, outputs.result)
     return result

@@ -15,6 +15,8 @@ from sdpose_core.oks import UNKNOWN_SIGMA
 from sdpose_core.skeletons import KeypointSet
 from sdpose_training.data.truth import Truth, read_truth
 from sdpose_training.evaluation.coco_figures import FIGURES, NO_FIGURE, Detections, coco_figures, extents
+from sdpose_training.evaluation.picture_groups import group_figures, picture_groups
+from sdpose_training.evaluation.picture_matches import PictureMatches, match_pictures
 from sdpose_training.evaluation.predictions import Predictions
 
 log = logging.getLogger(__name__)
@@ -114,6 +116,8 @@ class Scored:
         truth: the annotated people.
         sigmas: (K,) used.
         counts: pictures, annotated people, predictions, kept, duplicates.
+        matches: of each picture, for all keypoints.
+        groups: grouping -> group -> figures, see `group_figures`.
     """
 
     figures: dict[str, float | None]
@@ -123,11 +127,13 @@ class Scored:
     truth: Truth
     sigmas: np.ndarray
     counts: dict[str, int]
+    matches: PictureMatches
+    groups: dict[str, dict[str, dict[str, float | int | None]]]
 
 
 def score(
     predictions: Predictions, annotations: Mapping[str, Any], keypoint_set: KeypointSet, *, nms: str = "oks",
-    score_mode: str = "bbox_keypoint", scorer: str = "faster-coco-eval",
+    score_mode: str = "bbox_keypoint", scorer: str = "faster-coco-eval", grouping: str | None = None,
 ) -> Scored:  # fmt: skip
     """Score predictions against a parsed COCO file.
 
@@ -137,6 +143,7 @@ def score(
         keypoint_set: without sigmas, .08 is used for each point, with a warning.
         nms, score_mode: one of `NMS_MODES`, `SCORE_MODES`; by default the official protocol.
         scorer: see `coco_figures`.
+        grouping: kind of `picture_groups` to score by themselves; None: none.
 
     Raises `InputError` if predictions and annotations do not belong together.
     """
@@ -162,7 +169,10 @@ def score(
         "pictures": len(truth.picture_ids), "annotated_people": people, "predictions": len(predictions),
         "kept": len(kept), "duplicates": duplicates,
     }  # fmt: skip
-    return Scored(_figures(truth, found, sigmas, scorer), parts, kept, scores, truth, sigmas, counts)
+    matches = match_pictures(truth, found, sigmas.tolist())
+    groups = group_figures(matches, picture_groups(coco, grouping)) if grouping else {}
+    figures = _figures(truth, found, sigmas, scorer)
+    return Scored(figures, parts, kept, scores, truth, sigmas, counts, matches, groups)
 
 
 def _of_known_pictures(predictions: Predictions, coco: Coco) -> Predictions:

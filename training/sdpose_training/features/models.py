@@ -16,7 +16,7 @@ from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.checkpoints.published import find_weights, identify
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.backbone import POSE
-from sdpose_core.model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig
+from sdpose_core.model.config import SUM, UP_BLOCK_OF_LEVEL, SDPoseConfig
 from sdpose_core.model.devices import pick_device, pick_dtype
 from sdpose_core.model.empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
 from sdpose_core.model.network import SDPose
@@ -91,7 +91,7 @@ def random_model(name: str, config: SDPoseConfig, seed: int, options: ModelOptio
     """The same architecture with random weights, including the VAE, from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = SDPose(replace(config, feature_levels=("F1",)))
+        model = SDPose(replace(config, feature_levels=("F1",), aggregation=SUM))
     return _as_feature_model(name, f"random weights, seed {seed}", model, options, None)
 
 

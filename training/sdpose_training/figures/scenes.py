@@ -17,7 +17,8 @@ from sdpose_training.data.annotations import only_pictures
 from sdpose_training.data.pictures import read_picture
 from sdpose_training.data.truth import Truth, read_truth
 from sdpose_training.downstream.pictures import find_pictures
-from sdpose_training.evaluation.protocols import Places, Task, check_pictures, find_benchmark, load_task
+from sdpose_training.evaluation.protocols import find_benchmark
+from sdpose_training.evaluation.tasks import Places, Task, check_pictures, load_task
 
 
 @dataclass(frozen=True, eq=False)

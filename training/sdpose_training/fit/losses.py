@@ -30,5 +30,5 @@ def term_weights(recipe: LossRecipe, config: SDPoseConfig) -> tuple[float, float
     still a mean, so that gradient norms keep their size (AdamW sees only the ratio). An input pixel has C / 64 values
     of the latents and K / 16 of the heatmaps. For Stable Diffusion's four channels, the RGB term then weighs 1 / K.
     """
-    share = config.unet.out_channels / (4 * config.num_keypoints) if recipe.reduction == "sum" else 1.0
+    share = config.vae.latent_channels / (4 * config.num_keypoints) if recipe.reduction == "sum" else 1.0
     return recipe.heatmap, recipe.rgb * share

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdpose_core.files import atomic_write
-from sdpose_core.model.config import SDPoseConfig
+from sdpose_core.model.config import RGB_PASS, SUM, SDPoseConfig
 from sdpose_training.fit.data_sets import DataSet
 from sdpose_training.fit.state import Progress
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
@@ -23,8 +23,7 @@ license: {{ license }}
 ---
 # {{ name }}: SDPose for {{ config.keypoint_set }}
 
-{{ config.num_keypoints }} keypoints from \
-{% if config.reads_attention %}cross-attention maps of {% endif %}{{ config.feature_levels | join(" + ") }}, input \
+{{ config.num_keypoints }} keypoints from {{ levels }}, input \
 {{ config.input_size | join(" x ") }} pixels. Read by `sdpose image --model FILE` and the node Load SDPose Model; \
 `sdpose convert` writes the other layouts.
 
@@ -38,7 +37,7 @@ license: {{ license }}
 itself in `adapters/`
 {% endif %}
 - stages: {{ stages | join(" + ") }}
-- data: {{ data }}; RGB task {{ "on" if recipe.rgb_reconstruction else "off" }}
+- data: {{ data }}; RGB task {{ rgb_task }}
 - code: {{ commit }}
 
 ## Validation
@@ -93,6 +92,7 @@ def write_model_card(
     card = text(
         _CARD, name=inline(recipe.name), recipe=recipe, config=config, progress=progress, origin=origin, commit=commit,
         license=_license_tag(recipe, data_sets, origins["tag"]), data=_data_text(data_sets),
+        levels=_levels_text(config), rgb_task=_rgb_text(recipe),
         stages=[_stage_text(stage) for stage in recipe.stages],
         people="all" if recipe.validation.people < 0 else f"the first {recipe.validation.people}",
         figures=markdown_table(["figure", "%"], values, numbers=True),
@@ -101,6 +101,19 @@ def write_model_card(
     )  # fmt: skip
     with atomic_write(folder / FILE, "w") as file:
         file.write(card)
+
+
+def _levels_text(config: SDPoseConfig) -> str:
+    levels = " + ".join(config.feature_levels)
+    if config.reads_attention:
+        return f"cross-attention maps of {levels}"
+    return levels if config.aggregation == SUM else f"{levels} ({config.aggregation} aggregation)"
+
+
+def _rgb_text(recipe: Recipe) -> str:
+    if not recipe.rgb_reconstruction:
+        return "off"
+    return "on" if recipe.model.reconstruction == RGB_PASS else "on, from the pose pass"
 
 
 def _stage_text(stage: Stage) -> str:

@@ -12,18 +12,18 @@ import torch
 from torch import nn
 
 from sdpose_core.checkpoints.layouts import inspect_checkpoint, read_base, read_checkpoint
-from sdpose_core.checkpoints.names import TEXT, VAE_DECODER
+from sdpose_core.checkpoints.names import RECONSTRUCTION, TEXT, VAE_DECODER
 from sdpose_core.checkpoints.published import KNOWN, find_weights
 from sdpose_core.checkpoints.reading import read_vae_decoder
 from sdpose_core.checkpoints.records import downloaded_from
 from sdpose_core.checkpoints.sizes import unet_config, vae_config
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.attention_maps import AttentionReadOut
-from sdpose_core.model.config import SDPoseConfig, UNetConfig, VAEConfig
+from sdpose_core.model.config import RGB_PASS, SDPoseConfig, UNetConfig, VAEConfig
 from sdpose_core.model.head import INITIAL_STD, HeatmapHead
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
-from sdpose_core.tensor_files import read_json
+from sdpose_core.tensor_files import read_json, some
 from sdpose_training.recipe.recipe import SCRATCH, Recipe, Stage
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ def starting_model(recipe: Recipe, keypoint_set: KeypointSet) -> Start:
         model.head.start_from(tensors[TEXT])
     if recipe.model.random_unet:
         tensors = {name: value for name, value in tensors.items() if not name.startswith("unet.")}
+    tensors = _with_output_layers(model, tensors)
     new = fill(model, tensors, str(path), may_lack=(*_NEW, "unet.") if recipe.model.random_unet else _NEW)
     model.vae_is_frozen = not recipe.model.train_vae
     frozen = {k: v for k, v in tensors.items() if k.startswith("vae.")} if model.vae_is_frozen else {}
@@ -115,7 +116,7 @@ def _sizes(recipe: Recipe) -> tuple[UNetConfig, VAEConfig]:
 def _random_model(config: SDPoseConfig, with_rgb_branch: bool) -> SDPose:
     """Raises `InputError` if the sizes of a recipe do not fit together."""
     found, latent = config.unet.out_channels, config.vae.latent_channels
-    if with_rgb_branch and found != latent:
+    if with_rgb_branch and config.reconstruction == RGB_PASS and found != latent:
         expected = f"expected {latent} as in model.vae.latent_channels, got {found} (or use --rgb-reconstruction off)"
         raise InputError(f"model.unet.out_channels: for the RGB task, {expected}")
     return SDPose(config, with_rgb_branch=with_rgb_branch)
@@ -126,8 +127,9 @@ def init_head(head: HeatmapHead | AttentionReadOut, how: str) -> None:
     if how == "pytorch":
         head.final_layer.reset_parameters()
     if how == "all":
-        for layer in head.modules():
-            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        for name, layer in head.named_modules():
+            is_later = name.startswith(("aggregation.", "reconstruction."))  # not of the release's head
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and not is_later:
                 nn.init.normal_(layer.weight, std=INITIAL_STD)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
@@ -140,6 +142,7 @@ def config_of(
     own = {} if keypoint_set.name in KEYPOINT_SETS else _of_custom(keypoint_set)
     return SDPoseConfig(
         keypoint_set=keypoint_set.name, num_keypoints=len(keypoint_set), feature_levels=recipe.model.feature_levels,
+        aggregation=recipe.model.aggregation, reconstruction=recipe.model.reconstruction,
         input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma, timestep=recipe.model.timestep,
         read_out=recipe.model.read_out, unet=unet, vae=vae, **own,
     )  # fmt: skip
@@ -157,6 +160,18 @@ def for_stage(model: SDPose, stage: Stage) -> None:
     model.config = replace(model.config, input_size=stage.input_size, heatmap_sigma=stage.heatmap_sigma)
 
 
+def _with_output_layers(model: SDPose, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """`tensors`, with those of the U-Net's output layers as first weights of a reconstruction of the same width."""
+    state, added = model.state_dict(), {}
+    for ours, theirs in (("norm", "conv_norm_out"), ("out", "conv_out")):
+        for kind in ("weight", "bias"):
+            name, value = f"{RECONSTRUCTION}{ours}.{kind}", tensors.get(f"unet.{theirs}.{kind}")
+            if value is None or name not in state or value.shape != state[name].shape:
+                return dict(tensors)
+            added[name] = value
+    return {**added, **tensors}
+
+
 def fill(
     model: SDPose, tensors: Mapping[str, torch.Tensor], source: str, may_lack: tuple[str, ...] = _NEW
 ) -> tuple[str, ...]:
@@ -168,9 +183,13 @@ def fill(
     fitting = {k: tensors[k] for k, v in state.items() if k in tensors and tensors[k].shape == v.shape}
     absent = [name for name in state if name not in fitting]
     if lacking := [name for name in absent if not name.startswith(may_lack)]:
-        hint = " (saved without its RGB branch: use --rgb-reconstruction off, or another base)"
+        hint = " (saved without its RGB branch: use --rgb-reconstruction off, --model.reconstruction pose_pass, or "
+        hint += "another base)"
         hint = hint if lacking[0].startswith("unet.") else ""
         raise CheckpointError(f"{source} lacks {len(lacking)} tensors of this model, the first {lacking[0]!r}{hint}")
+    ours = (name for name in tensors if name.startswith("head.") and not name.startswith(RECONSTRUCTION))
+    if unused := [name for name in ours if name not in state]:
+        log.warning("%s: this model has no place for %s: the weights were trained with them", source, some(unused))
     model.load_state_dict({**state, **fitting}, strict=True)
     if new := sorted({name.rpartition(".")[0] for name in absent if name != TEXT}):
         log.info("%s: random weights for %s", source, ", ".join(new) if len(new) < 20 else f"{len(new)} modules")

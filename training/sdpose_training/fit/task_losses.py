@@ -1,4 +1,4 @@
-"""Both losses of a micro-batch: the pose task and the RGB task share one pass."""
+"""Both losses of a micro-batch: the pose task and the RGB task share one batch of the U-Net, or one pass."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from sdpose_training.fit.setup import Parts
 
 
 def task_losses(batch: dict[str, Any], parts: Parts, tasks: Sequence[str], latents_kind: str) -> torch.Tensor:
-    """(2,) heatmap and RGB loss of a micro-batch; both tasks share one U-Net batch.
+    """(2,) heatmap and RGB loss of a micro-batch.
 
+    The RGB task has its own half of the U-Net's batch; or none, if the model reconstructs from the pose pass.
     `latents_kind` is `ModelRecipe.latents`.
     """
     device = parts.accelerator.device

@@ -1,7 +1,7 @@
 """ECPose of EdgeCrafter from ONNX files, as its own export writes them; DETRPose's have the same inputs and outputs.
 
-The picture is stretched to the input (640 x 640), RGB, with ImageNet's mean and deviation. The file gets the picture's
-size and gives people in picture pixels, best first, without suppression.
+The picture is stretched to the input (640 x 640) by Pillow's bilinear filter, RGB, with ImageNet's mean and deviation.
+The file gets the picture's size and gives people in picture pixels, best first, without suppression.
 """
 
 from __future__ import annotations
@@ -12,15 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from sdpose_core.dependencies import opencv
+from sdpose_core.codec.crops import resize_antialiased
 from sdpose_core.errors import CheckpointError
 from sdpose_training.peers.base import checked, normalized
 from sdpose_training.peers.onnx_files import open_onnx, picture_input, shapes_of, title_of
-from sdpose_training.peers.whole_picture import Found, PeopleOptions, WholePicturePeer, points_of, suppressed
+from sdpose_training.peers.whole_picture import (
+    Found,
+    PeopleOptions,
+    WholePicturePeer,
+    points_of,
+    split_values,
+    suppressed,
+)
 
 WHAT = "an ECPose model"
 
 SIZE_INPUT = "orig_target_sizes"
+
+_BOX = 4
+"""Values of a box, which other exports also give."""
 
 _Read = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -30,10 +40,10 @@ class EcPosePeer(WholePicturePeer):
 
     Args:
         path: the ONNX file: a picture (n, 3, h, w) and its (w, h) as `orig_target_sizes` (n, 2); outputs labels (n, N),
-            scores (n, N) and keypoints (n, N, K, 2), or 3 with scores of the points.
+            scores (n, N) and keypoints (n, N, K, 2), or 3 with scores of the points, also as (n, N, 2 K or 3 K).
         settings: how people are found and matched.
         device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`.
+        options: batch of `Peer`; there is no flip test.
 
     Raises: see `load_peer`.
     """
@@ -51,8 +61,7 @@ class EcPosePeer(WholePicturePeer):
         self.notes += self.model.notes
 
     def _people(self, image_rgb: np.ndarray) -> Found:
-        cv2 = opencv()
-        stretched = cv2.resize(image_rgb, self._input.size, interpolation=cv2.INTER_LINEAR)
+        stretched = resize_antialiased(image_rgb, self._input.size)
         labels, scores, keypoints = self._run(normalized(stretched[None]), (image_rgb.shape[1], image_rgb.shape[0]))
         checked(self.name, scores), checked(self.name, keypoints)
         people = labels == labels.max(initial=0)  # of two classes, the first one is the background
@@ -70,7 +79,7 @@ class EcPosePeer(WholePicturePeer):
     def _read(self, outputs: Sequence[np.ndarray]) -> _Read:
         labels = [each for each in outputs if each.ndim == 2 and each.dtype.kind in "iu"]
         scores = [each for each in outputs if each.ndim == 2 and each.dtype.kind == "f"]
-        points = [each for each in outputs if each.ndim == 4 and each.shape[3] in (2, 3)]
+        points = [each for each in map(_by_point, outputs) if each.ndim == 4 and each.shape[3] in (2, 3)]
         if not (len(labels) == len(scores) == len(points) == 1) or (
             not labels[0].shape == scores[0].shape == points[0].shape[:2]
         ):
@@ -82,3 +91,11 @@ class EcPosePeer(WholePicturePeer):
 
     def _settings(self) -> dict[str, Any]:
         return {"backend": self.model.backend, "input_size": list(self._input.size), **super()._settings()}
+
+
+def _by_point(output: np.ndarray) -> np.ndarray:
+    """Keypoints (1, N, 2 K or 3 K) -> (1, N, K, 2 or 3); other outputs as they are."""
+    if output.ndim != 3 or output.shape[2] <= _BOX:
+        return output
+    count, values = split_values(output.shape[2])
+    return output.reshape(*output.shape[:2], count, values) if count * values == output.shape[2] else output

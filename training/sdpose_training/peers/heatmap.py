@@ -19,10 +19,10 @@ from sdpose_core.skeletons import COCO_17, KEYPOINT_SETS, KeypointSet
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.options import size, whole_number
 from sdpose_training.peers.base import MEAN, STD, Peer, checked, normalized
+from sdpose_training.peers.conventions import convention_of
 from sdpose_training.peers.decoding import BLUR_TAPS, DECODERS, decode, shifted
 from sdpose_training.peers.onnx_files import open_onnx, picture_input, run_in_batches, shapes_of, title_of
 from sdpose_training.peers.plain_crop import PlainCrop
-from sdpose_training.peers.published import convention_of
 from sdpose_training.peers.sapiens import COCO_17_IN_308
 from sdpose_training.peers.spec_options import Reader, channels, number, one_of, switch
 

@@ -15,7 +15,7 @@ from sdpose_training.peers.rtmo import RtmoPeer
 from sdpose_training.peers.sapiens import SapiensPeer
 from sdpose_training.peers.sapiens2 import Sapiens2Peer
 from sdpose_training.peers.simcc import SimccPeer
-from sdpose_training.peers.spec_options import read_options, split_options
+from sdpose_training.peers.spec_options import Reader, read_options, split_options
 from sdpose_training.peers.vitpose import VitPosePeer
 from sdpose_training.peers.whole_picture import PeopleOptions
 from sdpose_training.peers.yolo import YoloPeer
@@ -35,8 +35,14 @@ PEERS = {
 }
 """Kind -> line for the help of commands."""
 
-_WHOLE_PICTURE: Mapping[str, Callable[..., Estimator]] = {"yolo": YoloPeer, "rtmo": RtmoPeer, "ecpose": EcPosePeer}
 _FROM_HUB: Mapping[str, Callable[..., Estimator]] = {"vitpose": VitPosePeer, "sapiens2": Sapiens2Peer}
+_WITH_OPTIONS: Mapping[str, tuple[Callable[..., Estimator], Callable[..., Any], Mapping[str, Reader]]] = {
+    "heatmap": (HeatmapPeer, HeatmapOptions, heatmap.READERS),
+    "yolo": (YoloPeer, PeopleOptions, whole_picture.READERS),
+    "rtmo": (RtmoPeer, PeopleOptions, whole_picture.READERS),
+    "ecpose": (EcPosePeer, PeopleOptions, whole_picture.READERS),
+}
+"""Kind -> the peer, its options, and how they are read from the spec."""
 
 
 def load_peer(
@@ -75,13 +81,10 @@ def load_peer(
         return _FROM_HUB[kind](source, download=download, **options)
     if kind == "sapiens":
         return SapiensPeer(source, trust_file=trust_file, **options)
-    if kind == "heatmap":
+    if kind in _WITH_OPTIONS:
+        peer, settings, readers = _WITH_OPTIONS[kind]
         file, given = split_options(source)
-        return HeatmapPeer(file, HeatmapOptions(**read_options(given, heatmap.READERS, kind)), **options)
-    if kind in _WHOLE_PICTURE:
-        file, given = split_options(source)
-        settings = PeopleOptions(**read_options(given, whole_picture.READERS, kind))
-        return _WHOLE_PICTURE[kind](file, settings, device=options["device"], batch=batch)
+        return peer(file, settings(**read_options(given, readers, kind)), **options)
     return SimccPeer(kind, source, **options)
 
 

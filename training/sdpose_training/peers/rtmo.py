@@ -26,7 +26,7 @@ class RtmoPeer(WholePicturePeer):
         path: the ONNX file: one input (n, 3, h, w), outputs (n, N, 5) people and (n, N, K, 3) keypoints.
         settings: how people are found and matched.
         device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`.
+        options: batch of `Peer`; there is no flip test.
 
     Raises: see `load_peer`.
     """

@@ -127,11 +127,19 @@ class WholePicturePeer(Peer):
     Args:
         name, points, path: as for `Peer`.
         settings: how people are found and matched.
-        options: batch of `Peer`.
+        batch: of `Peer`.
+        flip_test: ignored.
     """
 
     def __init__(
-        self, name: str, points: KeypointSet, path: Path, settings: PeopleOptions, *, batch: int | None = None
+        self,
+        name: str,
+        points: KeypointSet,
+        path: Path,
+        settings: PeopleOptions,
+        *,
+        batch: int | None = None,
+        flip_test: bool = False,
     ) -> None:
         super().__init__(name, points, path, flip_test=False, batch=batch)
         self.settings = settings
@@ -190,6 +198,12 @@ def suppressed(found: Found, settings: PeopleOptions, *, overlap: bool) -> Found
     order = order[found.scores[order] >= settings.confidence][:CANDIDATES]
     best = found.select(order)
     return best.select(nms(best.boxes_xyxy, best.scores, settings.nms)) if overlap else best
+
+
+def split_values(length: int) -> tuple[int, int]:
+    """Number of keypoints and values of each, of so many values: with scores, if that is possible."""
+    values = 3 if length % 3 == 0 else 2
+    return length // values, values
 
 
 def points_of(count: int, asked: str | None, path: Path) -> KeypointSet:

@@ -20,7 +20,15 @@ from sdpose_core.errors import CheckpointError
 from sdpose_core.onnx_runtime import OnnxModel
 from sdpose_training.peers.base import checked
 from sdpose_training.peers.onnx_files import open_onnx, picture_input, shapes_of, title_of
-from sdpose_training.peers.whole_picture import Found, Letterbox, PeopleOptions, WholePicturePeer, points_of, suppressed
+from sdpose_training.peers.whole_picture import (
+    Found,
+    Letterbox,
+    PeopleOptions,
+    WholePicturePeer,
+    points_of,
+    split_values,
+    suppressed,
+)
 
 WHAT = "a keypoint model of the YOLO family"
 
@@ -68,7 +76,7 @@ class YoloPeer(WholePicturePeer):
         path: the ONNX file.
         settings: how people are found and matched.
         device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`.
+        options: batch of `Peer`; there is no flip test.
 
     Raises: see `load_peer`.
     """
@@ -78,7 +86,8 @@ class YoloPeer(WholePicturePeer):
     ) -> None:
         path, settings = Path(path), settings or PeopleOptions()
         self.model = open_onnx(path, device)
-        self._input = picture_input(self.model, WHAT, settings.input, example="input=640x640")
+        asked = settings.input or _stated_size(self.model)
+        self._input = picture_input(self.model, WHAT, asked, example="input=640x640")
         w, h = self._input.size
         outputs = self.model.run({self._input.name: np.zeros((1, 3, h, w), np.float32)})
         self._layout = layout_of(outputs, self._input.size, self.model)
@@ -119,7 +128,7 @@ def layout_of(outputs: list[np.ndarray], input_size: tuple[int, int], model: Onn
     classes = max(len(names), 1) if cells else 1
     length = shape[1] if cells and not turned else shape[2]
     rest = length - (4 + classes if cells else _OF_A_PERSON)
-    count, values = _keypoint_shape(model.metadata) or _split(rest)
+    count, values = _keypoint_shape(model.metadata) or split_values(rest)
     if count < 1 or count * values != rest:
         raise _unknown(model, outputs)
     return YoloLayout(cells, turned, _person(names, model), classes, count, values)
@@ -129,16 +138,18 @@ def _cells(input_size: tuple[int, int]) -> int:
     return sum((input_size[0] // stride) * (input_size[1] // stride) for stride in (8, 16, 32))
 
 
-def _split(length: int) -> tuple[int, int]:
-    """Number of keypoints and values of each, of so many values: with scores, if that is possible."""
-    values = 3 if length % 3 == 0 else 2
-    return length // values, values
-
-
 def _names(metadata: Mapping[str, str]) -> dict[int, str]:
     """Class -> name, from the file; {} if it does not say."""
     found = _literal(metadata.get("names", ""))
     return {int(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _stated_size(model: OnnxModel) -> tuple[int, int] | None:
+    """(w, h) that the file names in its metadata (h, w), where its input leaves it open."""
+    found = _literal(model.metadata.get("imgsz", ""))
+    is_open = any(None in port.shape[2:] for port in model.inputs)
+    fits = isinstance(found, list | tuple) and len(found) == 2 and all(type(n) is int and n > 0 for n in found)
+    return (found[1], found[0]) if fits and is_open else None
 
 
 def _keypoint_shape(metadata: Mapping[str, str]) -> tuple[int, int] | None:

@@ -64,6 +64,9 @@ class ModelRecipe:
         base: "sd2-base" (`sdpose download sd2-base`), a folder with unet/ and vae/, an SDPose checkpoint (file, folder
             or known name), or "scratch" for random weights of the sizes below.
         feature_levels: one level, or several to fuse (F1 is the last up-block).
+        aggregation: of several levels: "sum" of 1 x 1 convolutions, or "gated" by a score per level and pixel.
+        reconstruction: what the RGB task reads the clean latent from: "rgb_pass", one of its own through the U-Net, or
+            "pose_pass", the feature of the heatmaps (a guess at the paper's third version: docs/fidelity.md).
         read_out: "features" (SDPose), or "cross_attention": the U-Net's attention, at these levels, to learned
             embeddings of the keypoints (GenLoc's way, see docs/fidelity.md), without the RGB task.
         train_unet: with "cross_attention", also train the U-Net, which is frozen otherwise.
@@ -80,6 +83,8 @@ class ModelRecipe:
     base: str = "sd2-base"
     random_unet: bool = False
     feature_levels: tuple[str, ...] = ("F1",)
+    aggregation: Literal["sum", "gated"] = "sum"
+    reconstruction: Literal["rgb_pass", "pose_pass"] = "rgb_pass"
     read_out: Literal["features", "cross_attention"] = FEATURES
     train_unet: bool = False
     timestep: int = Field(999, ge=0, lt=1000)

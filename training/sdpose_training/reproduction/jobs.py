@@ -1,4 +1,4 @@
-"""Commands of a reproduction: each runs in a process of its own, in a folder of its own, and is kept when it is done."""
+"""Commands of a reproduction: each runs in its own process and folder, and is kept when it is done."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ SCRIPTS = Path(__file__).parents[2]
 RUNS = "runs"
 """Folder of all jobs inside the output folder."""
 
+_DONE, _SETTINGS, LOG = "done.json", "settings.json", "log"
+"""Ends of the names of what is beside a job's folder, which belongs to its command."""
+
 _HASH_DIGITS = 8
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.05
 
 DONE, KEPT, FAILED, MISSING, BLOCKED = "done", "kept", "failed", "missing", "blocked"
 """How a job ended: it ran, an earlier run with the same settings had done it, it failed, it lacks something, or a job
@@ -44,7 +47,15 @@ class Output:
     name: str = ""
 
 
-Argument = str | Path | Output
+@dataclass(frozen=True)
+class Named:
+    """An argument NAME=PATH."""
+
+    name: str
+    path: Path
+
+
+Argument = str | Path | Output | Named
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class Job:
     def words(self, out: Path) -> list[str]:
         """The arguments as text."""
         folder = self.folder(out)
-        return [str(folder / each.name) if isinstance(each, Output) else str(each) for each in self.arguments]
+        return [_word(argument, folder) for argument in self.arguments]
 
     def command(self, out: Path) -> str:
         """The command line, from the folder of the project, that gives this result alone."""
@@ -113,14 +124,28 @@ class Outcome:
         return self.state in (DONE, KEPT)
 
 
+def _word(argument: Argument, folder: Path) -> str:
+    """An argument as the command has it."""
+    if isinstance(argument, Named):
+        return f"{argument.name}={argument.path}"
+    return str(folder / argument.name) if isinstance(argument, Output) else str(argument)
+
+
 def _settled(argument: Argument, out: Path) -> str:
-    """An argument as the settings have it: the same however a path is spelled, and wherever the output folder is."""
+    """An argument as the settings have it: the same however a path is spelled, and wherever this project and the output
+    folder are."""
     if isinstance(argument, Output):
         return f"OWN/{argument.name}"
+    if isinstance(argument, Named):
+        return f"{argument.name}={_settled(argument.path, out)}"
     if not isinstance(argument, Path):
         return argument
     whole, root = Path(os.path.abspath(argument)), Path(os.path.abspath(out))
-    return f"OUT/{whole.relative_to(root).as_posix()}" if whole.is_relative_to(root) else str(whole)
+    known = {"OUT": root, "TRAINING": SCRIPTS}
+    inside = (
+        f"{name}/{whole.relative_to(place).as_posix()}" for name, place in known.items() if place in whole.parents
+    )
+    return next(inside, str(whole))
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
@@ -137,16 +162,19 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
     return list(found.values())
 
 
+def beside(folder: Path, end: str) -> Path:
+    """A file about a job, beside its folder."""
+    return folder.with_name(f"{folder.name}.{end}")
+
+
 def kept(job: Job, out: Path) -> Outcome | None:
     """What an earlier run with the same settings noted, if its results are still there."""
     folder = job.folder(out)
-    if not all((folder / name).exists() for name in (_DONE, *job.results)):
+    note = beside(folder, _DONE)
+    if not note.exists() or not all((folder / name).exists() for name in job.results):
         return None
-    noted = read_json(folder / _DONE, "the costs of a job: remove its folder", dict)
+    noted = read_json(note, "the costs of a job: remove its folder", dict)
     return Outcome(KEPT, float(noted.get("seconds", 0.0)), noted.get("cpu_seconds"))
-
-
-_DONE, _SETTINGS, LOG = "done.json", "settings.json", "log.txt"
 
 
 def run_all(jobs: Iterable[Job], out: Path) -> Iterator[tuple[Job, Outcome]]:
@@ -168,12 +196,12 @@ def run_all(jobs: Iterable[Job], out: Path) -> Iterator[tuple[Job, Outcome]]:
 
 
 def _run(job: Job, out: Path) -> Outcome:
-    """Run the job's command in its folder, where log.txt has what it printed."""
+    """Run the job's command; its log has what it prints."""
     folder = job.folder(out)
-    begin(folder / _SETTINGS, job.settings(out))
-    log.info("%s: %s", job.name, job.command(out))
+    begin(beside(folder, _SETTINGS), job.settings(out))
+    log.info("%s: %s (its output: %s)", job.name, job.command(out), beside(folder, LOG))
     began = time.monotonic()
-    with open(folder / LOG, "wb") as file:
+    with open(beside(folder, LOG), "wb") as file:
         command = [sys.executable, str(SCRIPTS / job.script), *job.words(out)]
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
@@ -185,7 +213,7 @@ def _run(job: Job, out: Path) -> Outcome:
     seconds = time.monotonic() - began
     if problem := _problem(job, folder, code):
         return Outcome(FAILED, seconds, cpu_seconds, problem)
-    with atomic_write(folder / _DONE, "w") as file:
+    with atomic_write(beside(folder, _DONE), "w") as file:
         json.dump({"seconds": seconds, "cpu_seconds": cpu_seconds}, file)
     return Outcome(DONE, seconds, cpu_seconds)
 
@@ -205,7 +233,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:
 def _problem(job: Job, folder: Path, code: int) -> str:
     """Why a job that ended did not end well; "" if it did."""
     if code:
-        return f"it ended with {code}: {_last_line(folder / LOG)}"
+        return f"it ended with {code}: {_last_line(beside(folder, LOG))}"
     absent = [name for name in job.results if not (folder / name).exists()]
     return f"it ended without an error, but wrote no {absent[0]}" if absent else ""
 

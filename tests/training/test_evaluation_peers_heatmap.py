@@ -1,57 +1,33 @@
-"""Heatmap models and models that see whole pictures: where their points land, their options, and what they refuse."""
+"""Any top-down heatmap model: where its points land, its options, and what is refused."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dot_models import write_ecpose, write_heatmaps, write_rtmo, write_yolo_cells, write_yolo_people
+from dot_models import write_ecpose, write_heatmaps
+from dots import COLORS, DOTS, picture_of_dots, points_of_dots
 from onnx_files import node, write_model, write_simcc_that_sees_dots
 
 from sdpose_core.errors import CheckpointError, InputError, NotFiniteError
 from sdpose_core.files import sha256_of
-from sdpose_core.skeletons import COCO_17
 from sdpose_training.peers.decoding import decode, shifted
 from sdpose_training.peers.loading import load_peer
 from sdpose_training.peers.plain_crop import PlainCrop
-from sdpose_training.peers.whole_picture import Letterbox
 
+PICTURE = (300, 250)
 SIZE = (48, 64)
-COLORS = [k % 3 for k in range(17)]
-"""Which dot each point is; the same for left and right, as the stand-ins do not know one from the other."""
-for _left, _right in COCO_17.flip_pairs:
-    COLORS[_right] = COLORS[_left]
-
-DOTS = [(101.3, 70.8), (120.6, 140.2), (95.4, 120.9)]
 BOXES = {
     "upright": (40, 30, 160, 230), "wide": (20, 60, 270, 150), "over the edge": (-30, -20, 150, 200),
     "fractions": (90.5, 40.25, 140.75, 160.5),
 }  # fmt: skip
 
 
-def picture(*people: list[tuple[float, float]], size: tuple[int, int] = (300, 250), radius: float = 4.0) -> np.ndarray:
-    """RGB picture of `size` (w, h): a soft red, green and blue dot for each person, black otherwise."""
-    y, x = np.mgrid[: size[1], : size[0]]
-    image = np.zeros((size[1], size[0], 3))
-    for dots in people:
-        light = [np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius**2)) for cx, cy in dots]
-        image = np.maximum(image, np.stack(light, axis=-1))
-    return np.round(image * 255).astype(np.uint8)
-
-
-def expected(dots: list[tuple[float, float]]) -> np.ndarray:
-    return np.array([dots[color] for color in COLORS])
-
-
 def heatmap_pixel(box: np.ndarray, udp: bool = False) -> float:
     """The width of a heatmap's pixel in picture pixels."""
     return float(PlainCrop.of_box(box, SIZE).scale[0]) / (SIZE[0] // 4 - udp)
-
-
-# ------------------------------------------------------------------------------------------- heatmaps
 
 
 @pytest.mark.parametrize("box", [*BOXES.values()], ids=[*BOXES])
@@ -65,12 +41,12 @@ def test_heatmaps_land_on_what_is_in_the_picture(
     pixel = heatmap_pixel(given[0], udp)
     path = write_heatmaps(tmp_path / "m.onnx", COLORS, SIZE, udp=udp)
     spec = f"heatmap:{path},udp={'on' if udp else 'off'},decode={how}"
-    image = picture(DOTS, radius=pixel)
+    image = picture_of_dots(PICTURE, DOTS, radius=pixel)
     [poses] = load_peer(spec, flip_test=False).estimate([image], [given])
-    np.testing.assert_allclose(poses.keypoints[0], expected(DOTS), atol=within * pixel + 0.1)
+    np.testing.assert_allclose(poses.keypoints[0], points_of_dots(DOTS), atol=within * pixel + 0.1)
     [mirrored] = load_peer(spec).estimate([image], [given])
     slack = 0 if udp else 0.125  # half of the quarter pixel that shifting by a whole one leaves
-    np.testing.assert_allclose(mirrored.keypoints[0], expected(DOTS), atol=(within + slack) * pixel + 0.1)
+    np.testing.assert_allclose(mirrored.keypoints[0], points_of_dots(DOTS), atol=(within + slack) * pixel + 0.1)
     np.testing.assert_array_equal(poses.boxes, [[*given[0], 1]])
 
 
@@ -78,13 +54,13 @@ def test_the_convention_matters(tmp_path: Path) -> None:
     """A model of the other convention is off by what UDP corrects: that the tests above can tell them apart."""
     path = write_heatmaps(tmp_path / "m.onnx", COLORS, SIZE, udp=True)
     box = np.array([BOXES["upright"]], np.float32)
-    image = picture(DOTS, radius=heatmap_pixel(box[0]))
+    image = picture_of_dots(PICTURE, DOTS, radius=heatmap_pixel(box[0]))
     right, wrong = (
         load_peer(f"heatmap:{path},decode=dark,udp={udp}", flip_test=False).estimate([image], [box])[0]
         for udp in ("on", "off")
     )
-    off = np.abs(wrong.keypoints[0] - expected(DOTS)).max()
-    assert off > 10 * np.abs(right.keypoints[0] - expected(DOTS)).max()
+    off = np.abs(wrong.keypoints[0] - points_of_dots(DOTS)).max()
+    assert off > 10 * np.abs(right.keypoints[0] - points_of_dots(DOTS)).max()
 
 
 def test_decoders_on_known_maps() -> None:
@@ -147,7 +123,7 @@ def test_options_of_heatmaps(tmp_path: Path) -> None:
     assert (settings["mean"], settings["std"], settings["color"]) == ([100, 50, 0], [2, 2, 2], "bgr")
     assert (settings["box_padding"], settings["blur"], settings["flip_shift"]) == (1.5, 7, False)
     box = np.array([BOXES["upright"]], np.float32)
-    [poses] = peer.estimate([picture(DOTS, radius=5)], [box])
+    [poses] = peer.estimate([picture_of_dots(PICTURE, DOTS, radius=5)], [box])
     swapped = np.array([DOTS[2 - color] for color in COLORS])  # the model takes blue for red
     np.testing.assert_allclose(poses.keypoints[0], swapped, atol=0.3 * 1.2 * heatmap_pixel(box[0]))
 
@@ -175,15 +151,15 @@ def test_keypoints_of_heatmaps(tmp_path: Path) -> None:
     halpe = load_peer(f"heatmap:{write_heatmaps(tmp_path / 'halpe.onnx', colors, SIZE, udp=False)}")
     assert (halpe.keypoint_set, halpe.notes) == ("coco_17", ["COCO's 17 of its 26 points are used"])
     box = np.array([BOXES["upright"]], np.float32)
-    [poses] = halpe.estimate([picture(DOTS, radius=8)], [box])
-    np.testing.assert_allclose(poses.keypoints[0], expected(DOTS), atol=0.5 * heatmap_pixel(box[0]))
+    [poses] = halpe.estimate([picture_of_dots(PICTURE, DOTS, radius=8)], [box])
+    np.testing.assert_allclose(poses.keypoints[0], points_of_dots(DOTS), atol=0.5 * heatmap_pixel(box[0]))
     names = '["tip", "left_end", "right_end"]'
     (tmp_path / "pen.toml").write_text(f'name = "pen"\nnames = {names}\nsigmas = [0.05, 0.05, 0.05]\n')
     path = write_heatmaps(tmp_path / "pen.onnx", [0, 1, 1], SIZE, udp=True)
     with pytest.raises(CheckpointError, match=r"has 3 heatmaps: known are 17, 133, .*keypoints=my_points.toml"):
         load_peer(f"heatmap:{path}")
     peer = load_peer(f"heatmap:{path},udp=on,keypoints={tmp_path / 'pen.toml'}")
-    [poses] = peer.estimate([picture(DOTS, radius=8)], [box])
+    [poses] = peer.estimate([picture_of_dots(PICTURE, DOTS, radius=8)], [box])
     assert poses.keypoint_set == "pen" and poses.meta["skeleton"]["names"] == ["tip", "left_end", "right_end"]
     np.testing.assert_allclose(poses.keypoints[0], [DOTS[0], DOTS[1], DOTS[1]], atol=0.1 * heatmap_pixel(box[0]))
 
@@ -192,7 +168,7 @@ def test_keypoints_of_heatmaps(tmp_path: Path) -> None:
 def test_batches_of_heatmaps(tmp_path: Path, batch: int | str) -> None:
     path = write_heatmaps(tmp_path / "m.onnx", COLORS, SIZE, udp=False, batch=batch)
     boxes = np.array([*BOXES.values()], np.float32)
-    images = [picture(DOTS, radius=8), picture(DOTS, radius=5)]
+    images = [picture_of_dots(PICTURE, DOTS, radius=8), picture_of_dots(PICTURE, DOTS, radius=5)]
     together, alone = (load_peer(f"heatmap:{path}", batch=n).estimate(images, [boxes, boxes[:1]]) for n in (8, 1))
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a.keypoints, b.keypoints, atol=1e-3)
@@ -267,165 +243,6 @@ def test_heatmaps_that_are_no_numbers_fail_the_picture(tmp_path: Path, value: fl
     constants = {"zero": np.zeros(1), "values": maps}
     path = write_model(tmp_path / "m.onnx", nodes, {"crop": (1, 3, 64, 48)}, {"maps": maps.shape}, constants)
     with pytest.raises(NotFiniteError, match="1 values of Heatmaps"):
-        load_peer(f"heatmap:{path}").estimate([picture(DOTS)], [np.array([BOXES["upright"]], np.float32)])
-
-
-# ------------------------------------------------------------------------------------------- whole pictures
-
-INPUT = (160, 128)
-LEFT = DOTS
-RIGHT = [(x + 140, y + 15) for x, y in DOTS]
-TWO = np.array([[75, 55, 140, 155], [215, 70, 280, 170]], np.float32)
-NOBODY = np.array([[0, 200, 20, 240]], np.float32)
-
-Writer = Callable[..., Path]
-WRITERS: dict[str, tuple[str, Writer]] = {
-    "cells": ("yolo", write_yolo_cells), "people": ("yolo", write_yolo_people), "rtmo": ("rtmo", write_rtmo),
-    "ecpose": ("ecpose", write_ecpose),
-}  # fmt: skip
-
-
-def spec_of(folder: Path, which: str, options: str = "", **more: object) -> str:
-    kind, write = WRITERS[which]
-    return f"{kind}:{write(folder / f'{which}.onnx', COLORS, INPUT, **more)}{options}"
-
-
-def two_people(size: tuple[int, int] = (330, 250)) -> np.ndarray:
-    return picture(LEFT, RIGHT, size=size, radius=5.0)
-
-
-@pytest.mark.parametrize("which", WRITERS)
-def test_people_of_a_picture_land_in_their_boxes(tmp_path: Path, which: str) -> None:
-    """Letterbox or stretch, decoding, suppression, matching, back. An input pixel is two of the picture."""
-    peer = load_peer(spec_of(tmp_path, which, ",iou=.1"))
-    [poses] = peer.estimate([two_people()], [np.concatenate([TWO[::-1], NOBODY])])
-    np.testing.assert_allclose(poses.keypoints[0], expected(RIGHT), atol=1.0)
-    np.testing.assert_allclose(poses.keypoints[1], expected(LEFT), atol=1.0)
-    assert np.isnan(poses.keypoints[2]).all() and (poses.scores[2] == 0).all()
-    assert (poses.scores[:2] > 0.9).all()
-    assert len(peer._people(two_people()).scores) == 2  # no double, no dog, no background
-
-
-@pytest.mark.parametrize("which", ["cells", "people", "rtmo"])
-@pytest.mark.parametrize("size", [(330, 250), (250, 330), (330, 600), (163, 121)])
-def test_any_shape_of_picture(tmp_path: Path, which: str, size: tuple[int, int]) -> None:
-    scale = min(size[0] / 330, size[1] / 250)
-    people = [[(x * scale, y * scale) for x, y in dots] for dots in (LEFT, RIGHT)]
-    pixel = size[0] / Letterbox.of(size, INPUT).size[0]
-    image = picture(*people, size=size, radius=2.4 * pixel)
-    [poses] = load_peer(spec_of(tmp_path, which)).estimate([image], [TWO * scale])
-    for keypoints, dots in zip(poses.keypoints, people, strict=True):
-        np.testing.assert_allclose(keypoints, expected(dots), atol=0.7 * pixel)
-
-
-@pytest.mark.parametrize("which", WRITERS)
-def test_the_view_of_a_box(tmp_path: Path, which: str) -> None:
-    """Only what is around the box is seen: the person in it is then in the right half of the view."""
-    box = np.array([[20, 50, 145, 160]], np.float32)
-    peer = load_peer(spec_of(tmp_path, which, ",view=box,padding=1.1,iou=0.05"))
-    [poses] = peer.estimate([two_people()], [box])
-    np.testing.assert_allclose(poses.keypoints[0], expected(LEFT), atol=1.0)
-    assert peer.meta()["settings"]["box_padding"] == 1.1
-
-
-def test_a_picture_is_seen_once_for_all_its_boxes(tmp_path: Path) -> None:
-    peer = load_peer(spec_of(tmp_path, "cells"), batch=1)
-    seen: list[tuple[int, ...]] = []
-    people = peer._people
-    peer._people = lambda image: (seen.append(image.shape), people(image))[1]
-    image = two_people()
-    peer.estimate([image, image[:, :200].copy()], [np.concatenate([TWO, TWO]), TWO[:1]])
-    assert seen == [(250, 330, 3), (250, 200, 3)]
-    image[:] = 0  # a video's buffer, used again
-    [poses] = peer.estimate([image], [TWO])
-    assert np.isnan(poses.keypoints).all()
-
-
-def test_letterbox_and_its_inverse() -> None:
-    box = Letterbox.of((330, 250), INPUT)
-    assert (box.size, box.corner) == ((160, 121), (0, 3))
-    filled = box.fill(np.zeros((250, 330, 3), np.uint8))
-    assert (filled[:3] == 114).all() and (filled[3:124] == 0).all() and (filled[124:] == 114).all()
-    np.testing.assert_allclose(box.to_image(np.array([0.0, 3.0])), [0, 0])
-    np.testing.assert_allclose(box.to_image(np.array([160.0, 124.0])), [330, 250])
-    assert Letterbox.of((1, 5000), INPUT).size == (1, 128)
-
-
-def test_options_of_whole_pictures(tmp_path: Path) -> None:
-    spec = spec_of(tmp_path, "cells")
-    none, both = (load_peer(spec + option)._people(two_people()) for option in (",confidence=1", ",nms=.95"))
-    assert len(none.scores) == 0 and len(both.scores) == 4
-    strict = load_peer(spec + ",iou=.99").estimate([two_people()], [TWO])[0]
-    assert np.isnan(strict.keypoints).all()
-    settings = json.loads(json.dumps(load_peer(spec, batch=2).meta()))["settings"]
-    assert settings == {
-        "batch_size": 2, "flip_test": False, "view": "picture", "min_iou": 0.3, "confidence": 0.001,
-        "suppression": 0.7, "input_size": [160, 128], "backend": settings["backend"],
-    }  # fmt: skip
-    with pytest.raises(InputError, match="yolo: view: expected one of picture, box, got 'crop'"):
-        load_peer(spec + ",view=crop")
-    with pytest.raises(InputError, match="iou: expected a number from 0 to 1, got '3'"):
-        load_peer(spec + ",iou=3")
-    with pytest.raises(InputError, match="has 17 keypoints, keypoints=wholebody has 133"):
-        load_peer(spec + ",keypoints=wholebody")
-
-
-ULTRALYTICS = {"task": "pose", "kpt_shape": "[17, 3]", "names": "{0: 'person'}"}
-
-
-@pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("metadata", [{}, ULTRALYTICS, {"kpt_shape": "odd(", "names": "{"}])
-def test_yolo_with_and_without_metadata(tmp_path: Path, turned: bool, metadata: dict[str, str]) -> None:
-    peer = load_peer(spec_of(tmp_path, "cells", turned=turned, metadata=metadata))
-    [poses] = peer.estimate([two_people()], [TWO])
-    np.testing.assert_allclose(poses.keypoints[0], expected(LEFT), atol=1.0)
-
-
-def test_yolo_without_a_person_among_its_classes(tmp_path: Path) -> None:
-    animals = {"kpt_shape": "[17, 3]", "names": "{0: 'dog', 1: 'cat'}"}
-    with pytest.raises(CheckpointError, match="has the classes dog, cat: expected one named person"):
-        load_peer(spec_of(tmp_path, "people", metadata=animals))
-
-
-def test_ecpose_without_scores_of_points(tmp_path: Path) -> None:
-    [poses] = load_peer(spec_of(tmp_path, "ecpose", ",iou=.1", scores=False)).estimate([two_people()], [TWO])
-    np.testing.assert_allclose(poses.keypoints[1], expected(RIGHT), atol=1.0)
-    assert (poses.scores > 0.9).all()  # the person's
-
-
-@pytest.mark.parametrize(
-    ("kind", "which", "message"),
-    [
-        ("yolo", "rtmo", r"is not a keypoint model of the YOLO family: its outputs are \(1, 2, 5\), \(1, 2, 17, 3\)"),
-        ("rtmo", "cells", r"is not an RTMO model: its outputs are \(1, 56, 420\)"),
-        ("ecpose", "cells", r"is not an ECPose model: expected one input .* and orig_target_sizes"),
-        ("yolo", "ecpose", r"is not a keypoint model of the YOLO family: expected one input"),
-        ("rtmpose", "cells", r"is not an RTMPose, RTMW or DWPose model"),
-        ("heatmap", "people", r"is not a top-down heatmap model: its outputs are \(1, 3, 57\)"),
-    ],
-)
-def test_files_of_another_kind(tmp_path: Path, kind: str, which: str, message: str) -> None:
-    file = spec_of(tmp_path, which).partition(":")[2]
-    with pytest.raises(CheckpointError, match=message) as caught:
-        load_peer(f"{kind}:{file}")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [
-        ((1, 1260, 56), "three boxes per cell, as YOLOv5 and YOLOv7"),
-        ((1, 83, 420), r"has 26 keypoints: known are 17, 133.*keypoints=my_points.toml"),
-        ((1, 5, 420), "is not a keypoint model of the YOLO family"),
-        ((1, 300, 6), "is not a keypoint model of the YOLO family"),
-    ],
-)
-def test_other_outputs_of_yolo(tmp_path: Path, shape: tuple[int, ...], message: str) -> None:
-    nodes = [
-        node("ReduceMax", ["picture"], "most", axes=[1, 2, 3], keepdims=0), node("Mul", ["most", "zero"], "nothing"),
-        node("Add", ["nothing", "values"], "output"),
-    ]  # fmt: skip
-    constants = {"zero": np.zeros(1), "values": np.zeros(shape)}
-    path = write_model(tmp_path / "m.onnx", nodes, {"picture": (1, 3, 128, 160)}, {"output": shape}, constants)
-    with pytest.raises(CheckpointError, match=message):
-        load_peer(f"yolo:{path}")
+        load_peer(f"heatmap:{path}").estimate(
+            [picture_of_dots(PICTURE, DOTS)], [np.array([BOXES["upright"]], np.float32)]
+        )

@@ -1,4 +1,4 @@
-"""What the names of published models say: how a heatmap model is cropped and decoded, and its row in the paper.
+"""Which row of the paper's tables a published model has, by its name.
 
 Names as in MMPose (config and weights, 0.x and 1.x), on the Hugging Face hub, and in DWPose's and Sapiens' releases.
 """
@@ -6,36 +6,12 @@ Names as in MMPose (config and weights, 0.x and 1.x), on the Hugging Face hub, a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from sdpose_training.evaluation.paper_tables import paper_row
+from sdpose_training.evaluation.paper_tables import in_the_paper, paper_row
 
-
-@dataclass(frozen=True)
-class Convention:
-    """How a top-down heatmap model was trained: with UDP's crop or without, and its decoder (`decoding.DECODERS`)."""
-
-    udp: bool
-    decode: str
-
-
-PLAIN = Convention(False, "quarter")
-DARK = Convention(False, "dark")
-UDP = Convention(True, "dark-udp")
-
-
-def convention_of(name: str) -> Convention:
-    """The convention of a published heatmap model, by its name; `PLAIN` if the name does not tell.
-
-    In MMPose, ViTPose and models with "udp" in their names use UDP, and models with "dark" use DARK; all others, such
-    as SimpleBaseline, HRNet and HRFormer, move the maximum by a quarter of a pixel. Sapiens uses UDP.
-    """
-    plain = _plain(name)
-    if re.search(r"vitpose|udp|sapiens", plain):
-        return UDP
-    return DARK if "dark" in plain else PLAIN
-
+Row = TypeVar("Row", bound=Mapping)
 
 _COCO, _HUMANART = ("COCO",), ("HumanArt",)
 _WHOLEBODY = ("COCO-WholeBody", "COCO-OOD Monet (133)", "COCO-OOD Ukiyo-e (133)")
@@ -71,19 +47,30 @@ def estimator_in_paper(model: str, domain: str) -> str | None:
     """The paper's name of a model that evaluate.py has measured on a domain; None if the paper does not have it there.
 
     Args:
-        model: name of a peer, such as "ViTPose (usyd-community/vitpose-plus-huge)".
+        model: name of a peer, such as "ViTPose (usyd-community/vitpose-plus-huge)"; more may follow.
         domain: as in `comparison`.
     """
-    inside = re.search(r"\((.*)\)$", model)
-    plain = _plain(inside[1] if inside else model)
+    inside = re.search(r"\(([^()]*)\)", model)
+    name = (inside[1] if inside else model).rpartition("/")[2].lower()
+    plain = re.sub(r"[\s_\-]+", "-", name)
     for pattern, domains, template in _RULES:
         if domain in domains and (found := re.search(pattern, plain)):
             size = found.groupdict().get("size", "")
-            name = template.format(size=_LETTER.get(size, size.upper()))
-            return name if paper_row(name, domain) else None
+            estimator = template.format(size=_LETTER.get(size, size.upper()))
+            return estimator if paper_row(estimator, domain) else None
     return None
 
 
-def _plain(name: str) -> str:
-    """Lower case, with one hyphen between words; without the folder."""
-    return re.sub(r"[\s_\-]+", "-", name.rpartition("/")[2].lower())
+def with_paper_rows(rows: Mapping[str, Row], peers: Mapping[str, Row]) -> dict[str, Row]:
+    """Every row in the order of reading: under a measured estimator its row in the paper, then the paper's others.
+
+    Args:
+        rows: estimator -> domain -> figures, as measured.
+        peers: the same for the paper's figures of others, with the labels of `in_the_paper`.
+    """
+    result: dict[str, Row] = {}
+    for label, row in rows.items():
+        result[label] = row
+        names = {estimator_in_paper(label, domain) for domain in row} - {None}
+        result |= {name: peers[name] for name in map(in_the_paper, sorted(map(str, names))) if name in peers}
+    return result | {name: row for name, row in peers.items() if name not in result}

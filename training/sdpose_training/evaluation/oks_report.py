@@ -12,6 +12,8 @@ import numpy as np
 
 from sdpose_core.files import atomic_write
 from sdpose_core.oks import oks
+from sdpose_training.data.truth import Truth
+from sdpose_training.evaluation.predictions import Predictions
 from sdpose_training.evaluation.scoring import Scored
 
 MIN_OKS = 0.01
@@ -30,18 +32,22 @@ class Match:
 
 
 def match_people(scored: Scored) -> list[Match]:
-    """Match each annotated person with labeled points to a prediction.
+    """The matches of a result, see `match_predictions`."""
+    return match_predictions(scored.truth, scored.kept, scored.scores, scored.sigmas)
+
+
+def match_predictions(truth: Truth, kept: Predictions, scores: np.ndarray, sigmas: np.ndarray) -> list[Match]:
+    """Match each annotated person with labeled points to a prediction of `kept`, with `scores` (N,); `sigmas` (K,).
 
     As in COCO's evaluation, but without its OKS thresholds: in each picture, in the order of their scores, the
     predictions choose the most similar person that is still free. Crowds are left out.
     """
-    truth = scored.truth
-    people_in, found_in = _by_picture(truth.image_ids), _by_picture(scored.kept.image_ids)
+    people_in, found_in = _by_picture(truth.image_ids), _by_picture(kept.image_ids)
     matches: list[Match] = []
     for picture in truth.picture_ids:
         people = [i for i in people_in.get(picture, ()) if not truth.crowd[i] and (truth.keypoints[i, :, 2] > 0).any()]
-        found = sorted(found_in.get(picture, ()), key=lambda j: -scored.scores[j])
-        matches += _match(people, found, _oks_of_pairs(scored, people, found))
+        found = sorted(found_in.get(picture, ()), key=lambda j: -scores[j])
+        matches += _match(people, found, _oks_of_pairs(truth, kept, people, found, sigmas))
     return matches
 
 
@@ -55,14 +61,14 @@ def _match(people: Sequence[int], found: Sequence[int], similarity: np.ndarray) 
     return [Match(person, *taken.get(row, (None, 0.0))) for row, person in enumerate(people)]
 
 
-def _oks_of_pairs(scored: Scored, people: Sequence[int], found: Sequence[int]) -> np.ndarray:
+def _oks_of_pairs(
+    truth: Truth, kept: Predictions, people: Sequence[int], found: Sequence[int], sigmas: np.ndarray
+) -> np.ndarray:
     """(N, M)."""
-    points = scored.truth.keypoints[list(people)]
+    points = truth.keypoints[list(people)]
     known = np.where(points[..., 2:] > 0, points[..., :2], np.nan)
-    predicted = scored.kept.keypoints[list(found)]
-    return oks(
-        known, np.where(np.isfinite(predicted), predicted, _FAR_AWAY), scored.truth.areas[list(people)], scored.sigmas
-    )
+    predicted = kept.keypoints[list(found)]
+    return oks(known, np.where(np.isfinite(predicted), predicted, _FAR_AWAY), truth.areas[list(people)], sigmas)
 
 
 def _by_picture(image_ids: Sequence[Any]) -> dict[Any, list[int]]:

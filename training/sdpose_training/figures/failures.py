@@ -11,9 +11,9 @@ import numpy as np
 from sdpose_core.errors import InputError
 from sdpose_core.skeletons import KeypointSet
 from sdpose_training.data.truth import Truth
-from sdpose_training.evaluation.oks_report import match_people
+from sdpose_training.evaluation.oks_report import Match, match_predictions
 from sdpose_training.evaluation.predictions import Predictions
-from sdpose_training.evaluation.scoring import Scored, keep_people, oks_sigmas, person_scores
+from sdpose_training.evaluation.scoring import keep_people, oks_sigmas, person_scores
 
 WRONG, MISSING = (230, 25, 35), (255, 140, 0)
 """Red and orange: of wrong points and people, and of those that are missing."""
@@ -72,31 +72,31 @@ class Failures:
 
 
 def judge(predictions: Predictions, truth: Truth, keypoint_set: KeypointSet, rule: Rule) -> dict[Any, Failures]:
-    """The failures in every annotated picture, by its id, after OKS-NMS and matched as in `match_people`."""
+    """The failures in every annotated picture, by its id, after OKS-NMS and matched as in `match_predictions`."""
     sigmas, scores = oks_sigmas(keypoint_set), person_scores(predictions)
-    kept, _ = keep_people(predictions, scores, sigmas)
-    scored = Scored({}, {}, predictions.select(kept), scores[kept], truth, sigmas, {})
-    found: dict[Any, list] = {picture: [] for picture in truth.picture_ids}
-    for match in match_people(scored):
+    indices, _ = keep_people(predictions, scores, sigmas)
+    kept = predictions.select(indices)
+    found: dict[Any, list[Match]] = {picture: [] for picture in truth.picture_ids}
+    for match in match_predictions(truth, kept, scores[indices], sigmas):
         found[truth.image_ids[match.person]].append(match)
-    return {picture: _failures(scored, matches, rule) for picture, matches in found.items()}
+    return {picture: _failures(truth, kept, matches, rule) for picture, matches in found.items()}
 
 
-def _failures(scored: Scored, matches: Sequence[Any], rule: Rule) -> Failures:
+def _failures(truth: Truth, kept: Predictions, matches: Sequence[Match], rule: Rule) -> Failures:
     wrong, missing, failed, lost, points = [], [], [], [], 0
     for match in matches:
-        known = scored.truth.keypoints[match.person]
-        box = _box(scored.truth, match.person)
+        known = truth.keypoints[match.person]
+        box = _box(truth, match.person)
         points += int((known[:, 2] > 0).sum())
         if match.prediction is None:
             lost.append(box)
             continue
         if match.oks < rule.min_oks:
             failed.append((box, match.oks))
-        predicted = scored.kept.keypoints[match.prediction]
-        seen = np.isfinite(predicted).all(axis=1) & (scored.kept.keypoint_scores[match.prediction] >= rule.threshold)
+        predicted = kept.keypoints[match.prediction]
+        seen = np.isfinite(predicted).all(axis=1) & (kept.keypoint_scores[match.prediction] >= rule.threshold)
         distance = np.linalg.norm(predicted - known[:, :2], axis=1)
-        labeled, limit = known[:, 2] > 0, rule.max_distance * np.sqrt(max(scored.truth.areas[match.person], 1))
+        labeled, limit = known[:, 2] > 0, rule.max_distance * np.sqrt(max(truth.areas[match.person], 1))
         wrong.append(predicted[labeled & seen & (distance > limit)])
         missing.append(known[labeled & ~seen, :2])
     rings = [np.concatenate(each) if each else np.zeros((0, 2)) for each in (wrong, missing)]

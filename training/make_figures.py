@@ -104,6 +104,8 @@ def make_animation(options: argparse.Namespace) -> list[Path]:
     from sdpose_training.figures.animation import AnimationFigure, animation_figure
 
     poses, results = _sources(options)
+    if options.prompts is not None or len(options.seeds) > 1:
+        raise InputError("animation takes one --prompt and one seed (--seeds 0), for all sources of poses")
     figure = AnimationFigure(
         options.driving, poses, results, options.of_chosen, options.first, options.every, options.frames,
         options.columns, options.height, options.short_side, options.map_style, options.threshold, options.prompt,

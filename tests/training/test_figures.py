@@ -360,6 +360,13 @@ def test_frames_of_a_tool_are_under_the_frames_of_the_driving_video(clip: Path, 
     assert "but not for B" in capsys.readouterr().err
     assert run(*clip_command(clip, out, "--first", 30)) == 1
     assert "has 8 frames" in capsys.readouterr().err
+    assert run(*clip_command(clip, out, "--frames", 1)) == 0  # the maps of the run before are gone
+    assert [path.name for path in (clip / "f_maps" / "B").iterdir()] == ["000000.png"]
+    PoseSequence.from_poses([standing()] * 3, frame_rate=Fraction(10)).save(clip / "B.pose.npz")
+    assert run(*clip_command(clip, out)) == 1
+    assert "has 3 frames, expected at least 6" in capsys.readouterr().err
+    assert run(*clip_command(clip, out, "--seeds", "0,1")) == 1
+    assert "one seed" in capsys.readouterr().err
 
 
 def test_a_tool_may_return_the_chosen_frames_alone(clip: Path, capsys) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -73,31 +73,32 @@ def chosen_maps(
 
     Raises `InputError` if the sequence is shorter.
     """
-    wanted, found = set(indices), []
-    for index, pose_map in enumerate(pose_frames(poses, size, style=style, threshold=threshold)):
-        if index in wanted:
+    wanted, found, count = set(indices), [], 0
+    for count, pose_map in enumerate(pose_frames(poses, size, style=style, threshold=threshold), 1):
+        if count - 1 in wanted:
             found.append(pose_map)
         if len(found) == len(wanted):
             return found
-    raise InputError(f"{poses} has poses up to frame {index if found else 'none'}, expected frame {max(wanted)}")
+    raise InputError(f"{poses} has {count} frames, expected at least {max(wanted) + 1}: give fewer --frames")
 
 
 def chosen_frames(video: Path, indices: Sequence[int]) -> list[np.ndarray]:
     """These frames (rising) of a video or folder. `InputError` if it is shorter."""
     wanted = set(indices)
     with open_video(video) as source:
-        found = [frame.image for number, frame in _numbered(source, max(wanted) + 1) if number in wanted]
+        first = islice(enumerate(source.frames()), max(wanted) + 1)
+        found = [frame.image for number, frame in first if number in wanted]
     if len(found) < len(wanted):
         raise InputError(f"{video} ends before frame {max(wanted)}: give fewer --frames, or another --first")
     return found
 
 
-def _numbered(source, count: int) -> Iterator[tuple[int, object]]:
-    return islice(enumerate(source.frames()), count)
-
-
 def write_maps(folder: Path, maps: Sequence[np.ndarray]) -> Path:
-    """FOLDER/000000.png, ... for another tool; returns the folder."""
-    for number, pose_map in enumerate(maps):
-        write_png(folder / f"{number:06d}.png", pose_map)
+    """FOLDER/000000.png, ... for another tool, and no other maps there; returns the folder."""
+    names = [f"{number:06d}.png" for number in range(len(maps))]
+    for name, pose_map in zip(names, maps, strict=True):
+        write_png(folder / name, pose_map)
+    for old in folder.glob("[0-9]*.png"):
+        if old.name not in names:
+            old.unlink()
     return folder

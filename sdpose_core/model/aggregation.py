@@ -32,9 +32,8 @@ class GatedAggregation(nn.Module):
         self.norms = nn.ModuleDict({level: nn.GroupNorm(groups, width) for level in widths})
         self.gates = nn.ModuleDict({level: nn.Conv2d(width, 1, kernel_size=1) for level in widths})
         self.mix = nn.Conv2d(width, width, kernel_size=3, padding=1)
-        for layer in (*self.gates.values(), self.mix):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*self.gates.parameters(), *self.mix.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Features (N, C of the level, h, w of the level) -> (N, C, h, w) of the finest level's width and size."""

@@ -47,7 +47,8 @@ class MapStore:
     @contextmanager
     def collecting(self) -> Iterator[dict[str, list[torch.Tensor]]]:
         """The maps of what runs in the block, by level, in the order of the layers."""
-        self._maps = found = {}
+        found: dict[str, list[torch.Tensor]] = {}
+        self._maps = found
         try:
             yield found
         finally:

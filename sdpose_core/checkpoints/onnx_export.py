@@ -19,6 +19,7 @@ from ..dependencies import require
 from ..errors import InputError, writing
 from ..files import temporary_folder
 from ..model.folding import fold_constants
+from ..model.head import HeatmapHead
 from ..model.network import SDPose
 from .layouts import ConversionReport, read_checkpoint
 from .loading import from_state, input_size_change
@@ -104,11 +105,12 @@ class _Network(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, 3, H, W) float32 -> heatmaps (N, K, H/4, W/4) float32."""
-        model = self.model
+        model, head = self.model, self.model.head
+        assert isinstance(head, HeatmapHead)
         moments = model.vae.quant_conv(model.vae.encoder(images.to(model.dtype)))
         latents = moments.chunk(2, dim=1)[0] * model.vae.scaling_factor
         features, _ = model.unet(latents, None, None, num_pose=images.shape[0])
-        return model.head.in_whole_layers(model.head.fuse(features)).float()
+        return head.in_whole_layers(head.fuse(features)).float()
 
 
 class StagedGroupNorm(nn.GroupNorm):

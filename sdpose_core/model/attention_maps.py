@@ -172,7 +172,7 @@ class AttentionReadOut(nn.Module):
         parts = []
         for level, layer in self.mixing.items():
             stride = 2 ** (3 - UP_BLOCK_OF_LEVEL[level])
-            mixed = layer(maps[level].flatten(1, 2).to(layer.weight.dtype))
+            mixed = layer(maps[level].flatten(1, 2).to(self.final_layer.weight.dtype))
             parts.append(F.interpolate(mixed, scale_factor=2 * stride, mode="bilinear", align_corners=False))
         return torch.stack(parts).sum(dim=0)
 

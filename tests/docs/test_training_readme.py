@@ -23,6 +23,7 @@ import make_coco_ood
 import make_synthetic_people
 import make_tiny_prior
 import push_to_hub
+import reproduce_paper
 import robustness
 import train
 from sdpose_training.ablation.arms import read_list
@@ -54,6 +55,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "robustness.py": robustness.build_parser,
     "make_coco_ood.py": make_coco_ood.build_parser,
     "push_to_hub.py": push_to_hub.build_parser,
+    "reproduce_paper.py": reproduce_paper.build_parser,
 }
 READ_BY_SHELL = ("pip install", "cp ", "for ", "done", "docker build", "sbatch ")
 

@@ -266,7 +266,7 @@ def test_compare_adds_curves_and_earlier_results(clean: Path, fragile: Fragile, 
     more = ["--also", tmp_path / "first.json", "--compare", tmp_path / "c"]
     assert run(clean, tmp_path / "second.json", *CHOSEN, *more) == 0
     assert cv2.imread(str(tmp_path / "c" / "robustness.png")) is not None
-    assert "coco-ood-corruption AP" in (tmp_path / "c" / "comparison.md").read_text()
+    assert "COCO-OOD Corruption AP" in (tmp_path / "c" / "comparison.md").read_text()
 
 
 # --- figures and curves ----------------------------------------------------------------------------------------------

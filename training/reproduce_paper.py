@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdpose_core.cli.arguments import check_folder
 from sdpose_core.dependencies import require
 from sdpose_core.errors import InputError
 from sdpose_core.resumable import take_lock
@@ -46,6 +47,7 @@ def reproduce(args: argparse.Namespace) -> int:
     """Plan, run, write the page; 1 if something failed. Raises `InputError` for what concerns everything."""
     for package in ("jinja2", "tabulate", "matplotlib", "faster_coco_eval"):
         require(package, "the reproduction of the paper")
+    check_folder(args.out, "--out")
     claims = choose(args.tables, args.figures, args.more)
     setup = small_setup(args) if args.small else full_setup(args)
     jobs = report.jobs_of(claims, setup)
@@ -128,7 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--tables", type=_numbers, metavar="N,N", help="only these tables (default: everything)")
     add("--figures", type=_numbers, metavar="N,N", help="only these figures (default: everything)")
     add("--more", type=_numbers, metavar="NAME,NAME", help="only these beyond the paper, such as corruption")
-    add("--small", action="store_true", help=f"minutes on two cores: {small.NOTICE}")
+    add("--small", action="store_true", help="minutes on two cores, with stand-ins: not to be compared")
     add("--jobs", type=whole_number(1), metavar="N", help="commands at a time (default: 1; 2 with --small)")
     add("--plan", action="store_true", help="print what runs, what is missing and how long it takes, and end")
     group = parser.add_argument_group("how")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdpose_training.evaluation.result import read_result
+from sdpose_training.evaluation.result import read_named
 from sdpose_training.evaluation.robustness_curves import write_robustness
 from sdpose_training.evaluation.robustness_figures import robustness_table
 from sdpose_training.options import exit_status
@@ -26,13 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="robustness.py", description="Robustness curves of results of evaluate.py.")
-    parser.add_argument("results", nargs="+", type=Path, metavar="FILE.json", help="result of coco-ood-corruption")
+    parser.add_argument("results", nargs="+", metavar="[NAME=]FILE.json", help="result of coco-ood-corruption, under "
+        "its model's name or another")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     return parser
 
 
 def _draw(args: argparse.Namespace) -> None:
-    results = [read_result(path) for path in args.results]
+    results = [read_named(value)[0] for value in args.results]
     print("\n\n".join(robustness_table(result) for result in results))
     write_robustness(results, args.out)
 

@@ -86,10 +86,10 @@ def say_which_is_which(for_tools: Path, to_look_at: Sequence[Path]) -> None:
         say(f"{for_tools.name} is for tools, without loss; to look at: {', '.join(file.name for file in to_look_at)}")
 
 
-def check_folder(out: Path) -> Path:
-    """OUT, if it is a folder or can become one. Raises `InputError` if it is something else."""
+def check_folder(out: Path, option: str = "OUT") -> Path:
+    """`out`, if it is a folder or can become one. Raises `InputError` if it is something else; `option` names it."""
     if os.path.lexists(out) and not os.path.isdir(out):
-        raise InputError(f"OUT: {out} is {'a broken link' if out.is_symlink() else 'a file'}: expected a folder")
+        raise InputError(f"{option}: {out} is {'a broken link' if out.is_symlink() else 'a file'}: expected a folder")
     return out
 
 

@@ -57,6 +57,15 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, got {text!r}") from None
 
 
+def split_name(value: str) -> tuple[str, str]:
+    """ "NAME=SOURCE" -> both; a source without a name -> "" and the source.
+
+    A name has no colon, as `KIND:FILE,key=value` is a source alone; so is what exists as a file or folder.
+    """
+    name, equals, source = value.partition("=")
+    return (name, source) if equals and ":" not in name and not Path(value).exists() else ("", value)
+
+
 def named_paths(option: str, values: Sequence[str]) -> dict[str, Path]:
     """Values NAME=PATH of an option -> name -> path. `InputError` for another form, or a name that occurs twice."""
     pairs: dict[str, Path] = {}

@@ -25,6 +25,9 @@ DOMAINS = {
 }  # fmt: skip
 """Benchmarks in their order: photographs, then art and other styles as the paper lists them."""
 
+WHOLE = " (133)"
+"""Ends the name of a domain that is evaluated with the points of the whole body."""
+
 PHOTOS = ("photo", "photos", "photograph", "photographs")
 """Domains of custom data that come first."""
 
@@ -164,23 +167,38 @@ def _domain(result: Mapping[str, Any]) -> str:
         return str(domain)
     label = DOMAINS.get(benchmark, benchmark)
     whole = result.get("settings", {}).get("keypoint_set") == COCO_WHOLEBODY_133.name
-    return f"{label} (133)" if whole and benchmark != "coco-wholebody" else label
+    return f"{label}{WHOLE}" if whole and benchmark != "coco-wholebody" else label
 
 
 def _ordered(results: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> list[str]:
     """Each domain once: those of `order`, then body before whole body, photographs, `DOMAINS`, and others as given."""
     found = list(dict.fromkeys(map(_domain, results)))
-    if unknown := [name for name in order if name not in found]:
-        raise InputError(f"--order names {unknown[0]!r}: the results have {', '.join(found)}")
+    _refuse_unknown(order, found)
     known = list(DOMAINS.values())
 
     def place(label: str) -> tuple[int, bool, int]:
-        plain = label.removesuffix(" (133)")
+        plain = label.removesuffix(WHOLE)
         whole = plain != label or plain == DOMAINS["coco-wholebody"]
         rank = -1 if plain.casefold() in PHOTOS else known.index(plain) if plain in known else len(known)
         return (order.index(label) if label in order else len(order)), whole, rank
 
     return sorted(found, key=place)
+
+
+def domains_of(benchmarks: Sequence[str]) -> list[str]:
+    """The domains that results of these benchmarks may have, whatever the keypoints."""
+    labels = [DOMAINS.get(name, name) for name in benchmarks]
+    return [*labels, *(f"{label}{WHOLE}" for label in labels if label != DOMAINS["coco-wholebody"])]
+
+
+def check_order(order: Sequence[str], coming: Sequence[str], earlier: Sequence[Mapping[str, Any]]) -> None:
+    """`InputError` for a name in `order` that neither the `coming` domains nor those of `earlier` results have."""
+    _refuse_unknown(order, [*coming, *map(_domain, earlier)])
+
+
+def _refuse_unknown(order: Sequence[str], domains: Sequence[str]) -> None:
+    if unknown := [name for name in order if name not in domains]:
+        raise InputError(f"--order names {unknown[0]!r}: the results have {', '.join(dict.fromkeys(domains))}")
 
 
 def _figures(result: Mapping[str, Any]) -> Figures:

@@ -29,6 +29,11 @@ class Outputs:
     gallery: Path | None
 
 
+def same_name(model: str) -> InputError:
+    """The error for two models that tables and files could not tell apart."""
+    return InputError(f"two models are named {model!r}: name them, with --checkpoint NAME=PATH or --peer NAME=SPEC")
+
+
 class OutputNames:
     """Names of output files: as given for the first result, then with benchmark and model appended."""
 
@@ -41,7 +46,7 @@ class OutputNames:
         words = re.sub(r"[^\w.-]+", "_", f"{benchmark}_{model}").strip("_")
         ending = f"_{words}" if self._used else ""
         if words in self._used.values():
-            raise InputError(f"two models are named {model!r}: evaluate them one by one, each with its own --out")
+            raise same_name(model)
         self._used[ending] = words
         args = self._args
         extras = [
@@ -109,8 +114,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what to evaluate (repeatable)").add_argument
-    add("--checkpoint", action="append", default=[], metavar="C", help="SDPose weights: a path, body or wholebody")
-    add("--peer", action="append", default=[], metavar="SPEC", help="preview, vitpose:NAME, rtmpose:FILE.onnx, ...")
+    add("--checkpoint", action="append", default=[], metavar="[NAME=]C", help="SDPose weights: a path, body or "
+        "wholebody; NAME: for tables")  # fmt: skip
+    add("--peer", action="append", default=[], metavar="[NAME=]SPEC", help="preview, vitpose:NAME, rtmpose:FILE.onnx, "
+        "...")  # fmt: skip
     names = list(BENCHMARKS)
     add("--benchmark", action="append", default=[], metavar="NAME", choices=names, help=", ".join(names))
     add("--predictions", type=Path, metavar="FILE", help="score this file instead of running a model")
@@ -164,7 +171,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add("--gallery", type=Path, metavar="DIR", help="page of the people with the lowest OKS")
     add("--gallery-people", type=whole_number(1), default=24, metavar="N")
     add("--compare", type=Path, metavar="DIR", help="tables and plots of all results, with intervals and differences")
-    add("--also", type=Path, action="append", default=[], metavar="FILE.json", help="earlier results to include")
+    add("--also", action="append", default=[], metavar="[NAME=]FILE.json", help="earlier result to include, under its "
+        "model's name or another")  # fmt: skip
     add("--order", type=_names, default=(), metavar="A,B,...", help="domains that come first in the comparison "
         "(default: photographs, then as the paper lists them)")  # fmt: skip
     add("--resamples", type=whole_number(0), default=1000, metavar="N", help="of the pictures, for the "

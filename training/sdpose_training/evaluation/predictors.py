@@ -43,10 +43,15 @@ def load_sdpose_predictor(
     estimator = load_estimator(checkpoint, options)
     if not isinstance(estimator, PoseEstimator):
         raise InputError(f"{checkpoint}: expected an SDPose checkpoint; to evaluate the preview, give --peer preview")
-    estimator.name = f"SDPose {Path(checkpoint).name.removesuffix('.safetensors')}"  # tells checkpoints apart
+    estimator.name = predictor_name(checkpoint)
     if by_memory:
         estimator.batch_size = BY_MEMORY
     return estimator
+
+
+def predictor_name(checkpoint: str | Path) -> str:
+    """The name of a checkpoint in tables: tells checkpoints apart."""
+    return f"SDPose {Path(checkpoint).name.removesuffix('.safetensors')}"
 
 
 def batch_for_memory(estimator: PoseEstimator) -> int:

@@ -16,6 +16,7 @@ from sdpose_training.evaluation.departures import departures
 from sdpose_training.evaluation.paper_tables import PaperRow
 from sdpose_training.evaluation.protocols import Benchmark
 from sdpose_training.evaluation.scoring import MAX_PER_PICTURE, MIN_POINT_SCORE, NMS_THRESHOLD, Scored
+from sdpose_training.options import split_name
 from sdpose_training.templates import percent, plain_table
 
 SHOWN = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50")
@@ -95,6 +96,13 @@ def read_result(path: str | Path) -> dict[str, Any]:
     if not isinstance(result, dict) or not {"benchmark", "model", "AP", "AR", "counts"} <= result.keys():
         raise InputError(f"{path} is not a result of evaluate.py: expected benchmark, model, AP, AR, counts")
     return result
+
+
+def read_named(value: str) -> tuple[dict[str, Any], Path]:
+    """The result of "NAME=FILE.json", with NAME as its model, or of "FILE.json"; and the file."""
+    name, file = split_name(value)
+    result = read_result(file)
+    return {**result, "model": name or result["model"]}, Path(file)
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:

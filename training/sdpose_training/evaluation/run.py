@@ -20,11 +20,11 @@ from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_training.data.annotations import read_annotations
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.evaluation.oks_report import Match, match_people, mean_oks, write_oks
-from sdpose_training.evaluation.options import OutputNames, Outputs
+from sdpose_training.evaluation.options import OutputNames, Outputs, same_name
 from sdpose_training.evaluation.picture_matches import matches_file, write_matches
 from sdpose_training.evaluation.prediction_run import PARTS, Processes, predict
 from sdpose_training.evaluation.predictions import Predictions, read_predictions, write_predictions
-from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor
+from sdpose_training.evaluation.predictors import BY_MEMORY, load_sdpose_predictor, predictor_name
 from sdpose_training.evaluation.protocols import CORRUPTION, Benchmark, find_benchmark, scored_set
 from sdpose_training.evaluation.result import result_of, write_result
 from sdpose_training.evaluation.robustness import UNFINISHED, check_options, evaluate_corruptions
@@ -32,6 +32,7 @@ from sdpose_training.evaluation.scored_points import SCORED_SETS, scored_points
 from sdpose_training.evaluation.scoring import Scored, score
 from sdpose_training.evaluation.tasks import Places, Task, check_pictures, load_task, picture_files
 from sdpose_training.evaluation.worst_gallery import write_gallery
+from sdpose_training.options import split_name
 from sdpose_training.peers.loading import load_peer
 from sdpose_training.recipe.recipe import FROM_ANNOTATIONS
 
@@ -60,6 +61,7 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
 
         pick_device(args.device)  # checks the name, for peers too
     check_options(args)
+    _check_names(args)
     processes = Processes(None if args.device == "auto" else args.device)
     names = OutputNames(args)
     results: list[dict[str, Any]] = []
@@ -92,12 +94,27 @@ def _loaders(args: argparse.Namespace, device: str | None) -> Iterator[Callable[
         input_size=args.input_size,
     )  # fmt: skip
     by_memory = args.batch == BY_MEMORY
-    for checkpoint in args.checkpoint:
-        yield lambda checkpoint=checkpoint: load_sdpose_predictor(checkpoint, options, by_memory=by_memory)
+    for name, checkpoint in map(split_name, args.checkpoint):
+        yield lambda name=name, checkpoint=checkpoint: _titled(
+            load_sdpose_predictor(checkpoint, options, by_memory=by_memory), name
+        )
     allowed = {"trust_file": args.trust_file, "download": args.download}
     more = {"flip_test": args.flip_test, "batch": None if by_memory else args.batch}
-    for spec in args.peer:
-        yield lambda spec=spec: load_peer(spec, device=device, **allowed, **more)
+    for name, spec in map(split_name, args.peer):
+        yield lambda name=name, spec=spec: _titled(load_peer(spec, device=device, **allowed, **more), name)
+
+
+def _titled(estimator: Estimator, name: str) -> Estimator:
+    estimator.name = name or estimator.name
+    return estimator
+
+
+def _check_names(args: argparse.Namespace) -> None:
+    """`InputError` for two models of one name, as far as names are known before loading."""
+    checkpoints = [name or predictor_name(source) for name, source in map(split_name, args.checkpoint)]
+    names = [*checkpoints, *(name or spec for name, spec in map(split_name, args.peer))]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise same_name(twice[0])
 
 
 def _evaluate(

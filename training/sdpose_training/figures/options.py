@@ -14,7 +14,7 @@ from sdpose_core.estimation.preview import PREVIEWS
 from sdpose_training.downstream.options import add_checker, add_generation
 from sdpose_training.evaluation.predictors import load_sdpose_predictor
 from sdpose_training.figures.estimators import Column
-from sdpose_training.options import add_device, whole_number
+from sdpose_training.options import add_device, split_name, whole_number
 from sdpose_training.peers.loading import load_peer
 
 FIGURES = {
@@ -88,7 +88,8 @@ def _add_people(parser: argparse.ArgumentParser) -> None:
         "rtmpose:FILE.onnx, ...: as for evaluate.py")  # fmt: skip
     add("--no-flip-test", dest="flip_test", action="store_false", help="half the cost, but not the paper's protocol")
     add("--trust-file", action="store_true", help="allow a peer's file (TorchScript) to run its code")
-    add("--download", action="store_true", help="allow the download of a ViTPose model from the Hugging Face hub")
+    add("--download", action="store_true", help="allow the download of a ViTPose or Sapiens2 model from the "
+        "Hugging Face hub")  # fmt: skip
     add_device(parser)
 
 
@@ -156,9 +157,7 @@ def columns_of(options: argparse.Namespace) -> list[Column]:
 
 
 def _column(kind: str, value: str, options: argparse.Namespace) -> Column:
-    heading, given, spec = value.partition("=")
-    if not given or Path(value).exists():
-        heading, spec = "", value
+    heading, spec = split_name(value)
     if not spec:
         raise InputError(f"--{kind} {value!r}: expected [NAME=]{'PATH' if kind == 'checkpoint' else 'SPEC'}")
     device = None if options.device == "auto" else options.device

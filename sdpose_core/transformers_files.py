@@ -57,10 +57,12 @@ def read_config(name: str, *, offline: bool) -> Any:
     from transformers.utils import cached_file
     from transformers.utils.hub import extract_commit_hash
 
-    file = str(cached_file(name, "config.json", local_files_only=offline))
-    refuse_elsewhere(read_json(file), name)
+    file = cached_file(name, "config.json", local_files_only=offline)
+    if file is None:  # some versions say so instead of raising
+        raise OSError("no config.json")
+    refuse_elsewhere(read_json(str(file)), name)
     config = AutoConfig.from_pretrained(name, local_files_only=offline, trust_remote_code=False)  # None would ask
-    config._commit_hash = extract_commit_hash(file, None)  # some versions leave it out
+    config._commit_hash = extract_commit_hash(str(file), None)  # some versions leave it out
     return config
 
 

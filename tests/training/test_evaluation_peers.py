@@ -348,7 +348,7 @@ def test_vitpose_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_vitpose_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="expected config.json"):
+    with pytest.raises(CheckpointError, match=r"\(no config.json\): expected config.json"):
         load_peer(f"vitpose:{tmp_path}")
     folder = vitpose_folder(tmp_path / "vitpose")
     config = json.loads((folder / "config.json").read_text())

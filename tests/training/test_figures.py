@@ -234,6 +234,7 @@ def test_the_command_takes_free_and_annotated_pictures(people: Scenes, tmp_path:
         (columns, "either --pictures"), (["--data.root", data], "no estimator"), (["--data.root", tmp_path, *columns],
         "no annotations at"), (["--data.root", data, "--peer", "x=y"], "unknown peer"),
         (["--pictures", tmp_path / "gone", *columns], "no such folder"),
+        (["--data.root", data, "--peer", "preview", "--peer", "preview"], "two estimators are named"),
     ):  # fmt: skip
         assert run("estimators", *wrong, "--out", out) == 1
         assert message in capsys.readouterr().err
@@ -335,6 +336,12 @@ def clip_command(folder: Path, out: Path, *more: object) -> list[object]:
     poses = [value for name in "AB" for value in ("--poses", f"{name}={folder / name}.pose.npz")]
     return ["figure8", "--driving", folder / "driving.mp4", *poses, "--short-side", 64, "--height", 64, "--first", 1,
             "--every", 2, "--frames", 3, "--out", out, *more]  # fmt: skip
+
+
+def test_a_clip_shorter_than_asked_is_told(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(*clip_command(clip, clip / "f.png"), "--frames", 9) == 0
+    assert "has 8 frames: 4 of 9 are animated" in caplog.text
+    assert record(clip / "f.png")["title"] == "Animations from 2 sources of poses"
 
 
 def test_frames_of_a_tool_are_under_the_frames_of_the_driving_video(clip: Path, capsys) -> None:

@@ -146,7 +146,8 @@ def test_every_reason_is_said_and_a_changed_file_is_checked_again(coco: Path, ca
     (folder / "c.png").write_bytes(b"no picture")
     (folder / "d.jpg").unlink()
     assert run(coco, "--leave-out") == 1
-    assert "none fits" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "none fits" in said and "a.jpg: other shape (130 x 200, the photo 240 x 200)" in said
     rows = json.loads((coco / "imagespencil" / REPORT).read_text())["pictures"]
     assert [row["verdict"] for row in rows] == ["other shape", "cannot be measured", "unreadable", "missing"]
     make_coco_ood.write_picture(folder / "d.jpg", read_image(coco / "images" / "d.jpg"), 95)
@@ -159,12 +160,14 @@ def test_every_reason_is_said_and_a_changed_file_is_checked_again(coco: Path, ca
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--folder", "nowhere"], "no such folder"), (["--style-name", "a/b"], "letters, digits"),
     (["--max-offset", "nan"], "pixels above 0"), (["--folder", "EMPTY"], "no pictures in it"),
+    (["--folder", "OTHER"], "no picture in it has a photo's name; it has x.png, the photos are a.jpg"),
 ])  # fmt: skip
 def test_what_cannot_be_imported_is_named(
     coco: Path, arguments: list[str], message: str, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(coco.parent)
     Path("EMPTY").mkdir()
+    write_png(Path("OTHER", "x.png"), np.zeros((8, 8, 3), np.uint8))
     assert run(coco, *arguments) == 1
     assert message in capsys.readouterr().err
 

@@ -28,7 +28,15 @@ from sdpose_training.reproduction.parts import Ablation
 from sdpose_training.reproduction.setup import CHECKPOINT, PEER, Candidate, Ground, Loading, Setup, find_ablations
 from sdpose_training.reproduction.small import LAYOUTS, NOTICE, copy_samples, grounds, prepare
 from sdpose_training.reproduction.small import pictures as small_pictures
-from sdpose_training.reproduction.tables import DIFFERENCE, OURS, PAPER, TableRow, evaluation_table, tables_of
+from sdpose_training.reproduction.tables import (
+    DIFFERENCE,
+    OURS,
+    PAPER,
+    TableRow,
+    evaluation_table,
+    remarks_of,
+    tables_of,
+)
 
 CANDIDATES = (
     Candidate(CHECKPOINT, "body", "SDPose body", BODY, 0.5),
@@ -101,6 +109,18 @@ def test_what_cannot_be_compared_has_no_difference(tmp_path: Path, change: dict[
     table = evaluation_table(TABLES["3"], setup, finish(setup, result("x", **(change or {}))))
     assert rows_of(OURS, table.rows)
     assert not rows_of(DIFFERENCE, table.rows)
+
+
+def test_what_many_results_share_is_said_once(tmp_path: Path) -> None:
+    setup = make_setup(tmp_path)
+    outcomes = finish(setup, result("x", departures=["no flip test"]))
+    lines = [line for claim in CLAIMS[:1] for line in remarks_of(claim, setup, outcomes)]
+    assert len(lines) == len(set(lines))
+    shared = [line for line in lines if line.endswith(": not to be compared with the paper: no flip test.")]
+    assert len(shared) == 1
+    for part in (part for part in CLAIMS[0].parts if part.jobs(setup)):
+        assert part.name in shared[0]
+    assert "(SDPose body, a <peer>)" in shared[0] and "(SDPose whole)" in shared[0]
 
 
 def test_the_plan_says_what_runs_and_what_is_missing(tmp_path: Path) -> None:

@@ -305,7 +305,8 @@ def test_hours_grow_with_the_pixels() -> None:
     said = [pace.add(step, stages[0], seconds) for step, seconds in enumerate((90, 4, 4, 4, 40, 4), 1)]
     assert [text is None for text in said] == [True] * 4 + [False, True]
     assert said[4] == "2.0 samples per second: 60 seconds to the end"
-    assert [hours_text(hours) for hours in (16.42, 0.5, 0.01)] == ["16.4 hours", "30 minutes", "36 seconds"]
+    assert [hours_text(hours) for hours in (336, 16.42, 0.5)] == ["14.0 days", "16.4 hours", "30 minutes"]
+    assert hours_text(0.01) == "36 seconds"
     assert (rate_text(0.25), rate_text(12.34)) == ("4.0 seconds per sample", "12.3 samples per second")
     assert [samples_at(stages, step) for step in (0, 7, 9, 12)] == [0, 56, 72, 96]
 

@@ -42,7 +42,9 @@ def percent(value: float | None) -> str:
 
 
 def hours_text(hours: float) -> str:
-    """ "3.2 hours", "12 minutes" or "40 seconds"."""
+    """ "3.5 days", "3.2 hours", "12 minutes" or "40 seconds"."""
+    if hours >= 48:
+        return f"{hours / 24:,.1f} days"
     if hours >= 1:
         return f"{hours:,.1f} hours"
     return f"{hours * 60:.0f} minutes" if hours >= 1 / 30 else f"{hours * 3600:.0f} seconds"

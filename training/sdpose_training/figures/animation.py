@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from sdpose_training.downstream.poses import resized
 from sdpose_training.downstream.video import fitted
 from sdpose_training.figures.pose_sources import chosen_frames, chosen_maps, write_maps
 from sdpose_training.figures.sheet import Row, Sheet, cell_size, check_figure_path, write_figure
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def animation_figure(
             rows.append(_row(f"{name}: result", chosen_frames(result, numbers), cell))
     headings = [f"frame {indices[i]}, {float(indices[i] / rate):.2f} s" for i in shown]
     facts = {**(record or {}), **(generate.facts if generate is not None else {}), "frames": indices}
-    title = "Animations from two sources of poses" if len(maps) > 1 else "Animation from poses"
+    title = f"Animations from {len(maps)} sources of poses" if len(maps) > 1 else "Animation from poses"
     return write_figure(path, Sheet(title, headings, rows, _caption(figure, generate)), facts)
 
 
@@ -106,6 +109,8 @@ def _indices(figure: AnimationFigure) -> list[int]:
     indices = list(range(figure.first, count, figure.every))[: figure.frames]
     if not indices:
         raise InputError(f"{figure.driving} has {count} frames: expected --first below that, got {figure.first}")
+    if len(indices) < figure.frames:
+        log.warning("%s has %d frames: %d of %d are animated", figure.driving, count, len(indices), figure.frames)
     return indices
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sdpose_core.cli.progress import progress_bar
 from sdpose_core.drawing.canvas import place
 from sdpose_core.drawing.pose_maps import overlay
+from sdpose_core.errors import InputError
 from sdpose_core.estimation.crop_jobs import Estimator
 from sdpose_core.poses import Poses
 from sdpose_training.evaluation.prediction_run import of_set
@@ -55,9 +56,11 @@ def estimator_figure(
         height: of a cell in pixels.
         with_source: begin with a column of the pictures themselves.
 
-    Raises `InputError` for pictures that cannot be read, and what the estimators raise.
+    Raises `InputError` for pictures that cannot be read or two estimators of one name, and what the estimators raise.
     """
-    answers = [_answer(column, scenes, rule) for column in columns]
+    answers: list[Answer] = []
+    for column in columns:
+        answers.append(_answer(column, scenes, rule, [answer.heading for answer in answers]))
     rows = [_row(number, scene, answers, rule, height, with_source) for number, scene in enumerate(scenes.scenes)]
     headings = ["picture"] if with_source else []
     sheet = Sheet(
@@ -69,9 +72,11 @@ def estimator_figure(
     return write_figure(path, sheet, {**(record or {}), "pictures": pictures, "estimators": results})
 
 
-def _answer(column: Column, scenes: Scenes, rule: Rule) -> Answer:
+def _answer(column: Column, scenes: Scenes, rule: Rule, taken: Sequence[str]) -> Answer:
     estimator = column.load()
     heading = column.heading or estimator.name
+    if heading in taken:
+        raise InputError(f"two estimators are named {heading!r}: give --checkpoint NAME=PATH or --peer NAME=SPEC")
     poses = estimate(estimator, scenes.scenes, heading)
     failures = None
     if scenes.task is not None and scenes.truth is not None:

@@ -7,25 +7,14 @@ The file gets the picture's size and gives people in picture pixels, best first,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sdpose_core.codec.crops import resize_antialiased
 from sdpose_core.errors import CheckpointError
 from sdpose_training.peers.base import checked, normalized
-from sdpose_training.peers.onnx_files import open_onnx, picture_input, shapes_of, title_of
-from sdpose_training.peers.whole_picture import (
-    Found,
-    PeopleOptions,
-    WholePicturePeer,
-    points_of,
-    split_values,
-    suppressed,
-)
-
-WHAT = "an ECPose model"
+from sdpose_training.peers.onnx_files import shapes_of
+from sdpose_training.peers.whole_picture import Found, OnnxPeoplePeer, split_values, suppressed
 
 SIZE_INPUT = "orig_target_sizes"
 
@@ -35,30 +24,20 @@ _BOX = 4
 _Read = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class EcPosePeer(WholePicturePeer):
+class EcPosePeer(OnnxPeoplePeer):
     """ECPose over boxes. A person's box, to match it, is around the keypoints.
 
     Args:
         path: the ONNX file: a picture (n, 3, h, w) and its (w, h) as `orig_target_sizes` (n, 2); outputs labels (n, N),
             scores (n, N) and keypoints (n, N, K, 2), or 3 with scores of the points, also as (n, N, 2 K or 3 K).
-        settings: how people are found and matched.
-        device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`; there is no flip test.
-
-    Raises: see `load_peer`.
+        settings, device, options: see `OnnxPeoplePeer`.
     """
 
-    def __init__(
-        self, path: str | Path, settings: PeopleOptions | None = None, *, device: Any = None, **options: Any
-    ) -> None:
-        path, settings = Path(path), settings or PeopleOptions()
-        self.model = open_onnx(path, device)
-        self._input = picture_input(self.model, WHAT, settings.input, example="input=640x640", more=(SIZE_INPUT,))
-        w, h = self._input.size
-        _, _, keypoints = self._run(np.zeros((1, 3, h, w), np.float32), (w, h))
-        points = points_of(keypoints.shape[1], settings.keypoints, path)
-        super().__init__(f"ECPose ({title_of(path)})", points, path, settings, **options)
-        self.notes += self.model.notes
+    title, what = "ECPose", "an ECPose model"
+    more_inputs = (SIZE_INPUT,)
+
+    def _count(self) -> int:
+        return self._run(self._empty(), self._input.size)[2].shape[1]
 
     def _people(self, image_rgb: np.ndarray) -> Found:
         stretched = resize_antialiased(image_rgb, self._input.size)
@@ -84,13 +63,10 @@ class EcPosePeer(WholePicturePeer):
             not labels[0].shape == scores[0].shape == points[0].shape[:2]
         ):
             raise CheckpointError(
-                f"{self.model.path} is not {WHAT}: its outputs are {shapes_of(outputs)}, expected labels (1, N), "
+                f"{self.model.path} is not {self.what}: its outputs are {shapes_of(outputs)}, expected labels (1, N), "
                 "scores (1, N) and keypoints (1, N, K, 2 or 3)"
             )
         return labels[0][0], scores[0][0].astype(np.float32), points[0][0].astype(np.float32)
-
-    def _settings(self) -> dict[str, Any]:
-        return {"backend": self.model.backend, "input_size": list(self._input.size), **super()._settings()}
 
 
 def _by_point(output: np.ndarray) -> np.ndarray:

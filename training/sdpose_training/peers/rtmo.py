@@ -6,42 +6,27 @@ Pictures are BGR from 0 to 255 in a letterbox; the file suppresses by itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sdpose_core.errors import CheckpointError
 from sdpose_training.peers.base import checked
-from sdpose_training.peers.onnx_files import open_onnx, picture_input, shapes_of, title_of
-from sdpose_training.peers.whole_picture import Found, Letterbox, PeopleOptions, WholePicturePeer, points_of, suppressed
-
-WHAT = "an RTMO model"
+from sdpose_training.peers.onnx_files import shapes_of
+from sdpose_training.peers.whole_picture import Found, Letterbox, OnnxPeoplePeer, suppressed
 
 
-class RtmoPeer(WholePicturePeer):
+class RtmoPeer(OnnxPeoplePeer):
     """RTMO over boxes.
 
     Args:
         path: the ONNX file: one input (n, 3, h, w), outputs (n, N, 5) people and (n, N, K, 3) keypoints.
-        settings: how people are found and matched.
-        device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`; there is no flip test.
-
-    Raises: see `load_peer`.
+        settings, device, options: see `OnnxPeoplePeer`.
     """
 
-    def __init__(
-        self, path: str | Path, settings: PeopleOptions | None = None, *, device: Any = None, **options: Any
-    ) -> None:
-        path, settings = Path(path), settings or PeopleOptions()
-        self.model = open_onnx(path, device)
-        self._input = picture_input(self.model, WHAT, settings.input, example="input=640x640")
-        w, h = self._input.size
-        _, keypoints = self._read(self.model.run({self._input.name: np.zeros((1, 3, h, w), np.float32)}))
-        points = points_of(keypoints.shape[1], settings.keypoints, path)
-        super().__init__(f"RTMO ({title_of(path)})", points, path, settings, **options)
-        self.notes += self.model.notes
+    title, what = "RTMO", "an RTMO model"
+
+    def _count(self) -> int:
+        return self._read(self.model.run({self._input.name: self._empty()}))[1].shape[1]
 
     def _people(self, image_rgb: np.ndarray) -> Found:
         box = Letterbox.of((image_rgb.shape[1], image_rgb.shape[0]), self._input.size)
@@ -58,10 +43,7 @@ class RtmoPeer(WholePicturePeer):
         points = [each for each in outputs if each.ndim == 4 and each.shape[0] == 1 and each.shape[3] == 3]
         if len(outputs) != 2 or not people or not points or people[0].shape[1] != points[0].shape[1]:
             raise CheckpointError(
-                f"{self.model.path} is not {WHAT}: its outputs are {shapes_of(outputs)}, expected people (1, N, 5) and "
-                "keypoints (1, N, K, 3)"
+                f"{self.model.path} is not {self.what}: its outputs are {shapes_of(outputs)}, expected people "
+                "(1, N, 5) and keypoints (1, N, K, 3)"
             )
         return people[0][0].astype(np.float32), points[0][0].astype(np.float32)
-
-    def _settings(self) -> dict[str, Any]:
-        return {"backend": self.model.backend, "input_size": list(self._input.size), **super()._settings()}

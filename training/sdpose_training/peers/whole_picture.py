@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from sdpose_core.skeletons import KEYPOINT_SETS, KeypointSet
 from sdpose_training.data.keypoint_sets import find_keypoint_set
 from sdpose_training.options import size
 from sdpose_training.peers.base import Peer, unseen
+from sdpose_training.peers.onnx_files import open_onnx, picture_input, title_of
 from sdpose_training.peers.spec_options import Reader, number, one_of
 
 GRAY = 114
@@ -190,6 +191,51 @@ class WholePicturePeer(Peer):
         how = self.settings
         matched = {"view": how.view, "min_iou": how.iou, "confidence": how.confidence}
         return {**matched, **({"box_padding": how.padding} if how.view == "box" else {})}
+
+
+class OnnxPeoplePeer(WholePicturePeer):
+    """A `WholePicturePeer` from an ONNX file; subclasses implement `_people` and `_count`, and name themselves.
+
+    Args:
+        path: the ONNX file.
+        settings: how people are found and matched.
+        device: "cpu", "cuda", or None for the best available.
+        options: batch of `Peer`; there is no flip test.
+
+    Raises: see `load_peer`.
+    """
+
+    title: ClassVar[str]
+    what: ClassVar[str]
+    """The kind of model, for errors."""
+    more_inputs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, path: str | Path, settings: PeopleOptions | None = None, *, device: Any = None, **options: Any
+    ) -> None:
+        path, settings = Path(path), settings or PeopleOptions()
+        self.model = open_onnx(path, device)
+        asked = settings.input or self._stated_size()
+        self._input = picture_input(self.model, self.what, asked, example="input=640x640", more=self.more_inputs)
+        points = points_of(self._count(), settings.keypoints, path)
+        super().__init__(f"{self.title} ({title_of(path)})", points, path, settings, **options)
+        self.notes += self.model.notes
+
+    def _stated_size(self) -> tuple[int, int] | None:
+        """(w, h) that the file states beside its input, if there is such a place."""
+        return None
+
+    def _empty(self) -> np.ndarray:
+        """A black input (1, 3, h, w) float32, to learn the outputs' shapes."""
+        w, h = self._input.size
+        return np.zeros((1, 3, h, w), np.float32)
+
+    @abstractmethod
+    def _count(self) -> int:
+        """The number of keypoints. Raises `CheckpointError` for outputs of another kind of model."""
+
+    def _settings(self) -> dict[str, Any]:
+        return {"backend": self.model.backend, "input_size": list(self._input.size), **super()._settings()}
 
 
 def suppressed(found: Found, settings: PeopleOptions, *, overlap: bool) -> Found:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,8 @@ from sdpose_core.detection.yolox import strides_of
 from sdpose_core.errors import CheckpointError
 from sdpose_core.onnx_runtime import OnnxModel
 from sdpose_training.peers.base import checked
-from sdpose_training.peers.onnx_files import open_onnx, picture_input, shapes_of, title_of
-from sdpose_training.peers.whole_picture import (
-    Found,
-    Letterbox,
-    PeopleOptions,
-    WholePicturePeer,
-    points_of,
-    split_values,
-    suppressed,
-)
+from sdpose_training.peers.onnx_files import shapes_of
+from sdpose_training.peers.whole_picture import Found, Letterbox, OnnxPeoplePeer, split_values, suppressed
 
 WHAT = "a keypoint model of the YOLO family"
 
@@ -69,31 +60,23 @@ class YoloLayout:
         return Found(boxes, scores, points[..., :2], seen)
 
 
-class YoloPeer(WholePicturePeer):
+class YoloPeer(OnnxPeoplePeer):
     """A YOLO keypoint model over boxes.
 
     Args:
         path: the ONNX file.
-        settings: how people are found and matched.
-        device: "cpu", "cuda", or None for the best available.
-        options: batch of `Peer`; there is no flip test.
-
-    Raises: see `load_peer`.
+        settings, device, options: see `OnnxPeoplePeer`.
     """
 
-    def __init__(
-        self, path: str | Path, settings: PeopleOptions | None = None, *, device: Any = None, **options: Any
-    ) -> None:
-        path, settings = Path(path), settings or PeopleOptions()
-        self.model = open_onnx(path, device)
-        asked = settings.input or _stated_size(self.model)
-        self._input = picture_input(self.model, WHAT, asked, example="input=640x640")
-        w, h = self._input.size
-        outputs = self.model.run({self._input.name: np.zeros((1, 3, h, w), np.float32)})
+    title, what = "YOLO", WHAT
+
+    def _stated_size(self) -> tuple[int, int] | None:
+        return _stated_size(self.model)
+
+    def _count(self) -> int:
+        outputs = self.model.run({self._input.name: self._empty()})
         self._layout = layout_of(outputs, self._input.size, self.model)
-        points = points_of(self._layout.count, settings.keypoints, path)
-        super().__init__(f"YOLO ({title_of(path)})", points, path, settings, **options)
-        self.notes += self.model.notes
+        return self._layout.count
 
     def _people(self, image_rgb: np.ndarray) -> Found:
         box = Letterbox.of((image_rgb.shape[1], image_rgb.shape[0]), self._input.size)
@@ -106,7 +89,7 @@ class YoloPeer(WholePicturePeer):
 
     def _settings(self) -> dict[str, Any]:
         kind = {"suppression": self.settings.nms} if self._layout.cells else {}
-        return {"backend": self.model.backend, "input_size": list(self._input.size), **super()._settings(), **kind}
+        return {**super()._settings(), **kind}
 
 
 def layout_of(outputs: list[np.ndarray], input_size: tuple[int, int], model: OnnxModel) -> YoloLayout:

@@ -132,7 +132,7 @@ def _facts(setup: Setup, outcomes: Outcomes) -> dict[str, str]:
         "estimators": "; ".join(f"{each.name} ({each.keypoint_set})" for each in setup.candidates) or "none",
         "data": str(setup.root or "none"),
         "commands": ", ".join(f"{count} {state}" for state, count in named if count) or "none ran yet",
-        "time": f"{hours_text(wall / 3600)}, {hours_text(cpu / 3600)} of CPU",
+        "time": f"{hours_text(wall / 3600)} (sum over the commands), {hours_text(cpu / 3600)} of CPU",
         "version": f"{sdpose_core.__version__}, commit {commit or 'unknown'}",
     }
 

@@ -150,18 +150,29 @@ def _why_not(result: Mapping[str, Any] | None) -> list[str]:
 
 def remarks_of(claim: Claim, setup: Setup, outcomes: Outcomes) -> list[str]:
     """What stands in for the paper's data, and differences from its protocol of each result of a claim."""
-    remarks: dict[str, list[str]] = {}
+    remarks: dict[str, dict[str, list[str]]] = {}  # what is said -> of which part -> of which of its estimators
     for part in claim.parts:
         jobs = part.jobs(setup)
         if not isinstance(part, Evaluation):
-            remarks |= {f"{job.name}: {job.note}.": [] for job in jobs if job.note}
+            for job in jobs:
+                remarks.setdefault(job.note, {})[job.name] = []
             continue
-        remarks |= {f"{part.name}: {job.note}.": [] for job in jobs[:1] if job.note}
+        remarks.setdefault(jobs[0].note if jobs else "", {})[part.name] = []
         for (_, name), result in results_of(part, setup, outcomes).items():
             if reasons := _why_not(result):
-                text = f"{part.name}: not to be compared with the paper: {'; '.join(reasons)}"
-                remarks.setdefault(text, []).append(name)
-    return [f"{text} ({', '.join(names)})." if names else text for text, names in remarks.items()]
+                text = f"not to be compared with the paper: {'; '.join(reasons)}"
+                remarks.setdefault(text, {}).setdefault(part.name, []).append(name)
+    return [f"{_who(parts)}: {text}." for text, parts in remarks.items() if text]
+
+
+def _who(parts: Mapping[str, Sequence[str]]) -> str:
+    """Parts with their estimators, each set of estimators once."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    for part, names in parts.items():
+        together.setdefault(tuple(names), []).append(part)
+    return "; ".join(
+        "; ".join(found) + (f" ({', '.join(names)})" if names else "") for names, found in together.items()
+    )
 
 
 def other_tables(parts: Sequence[Evaluation], setup: Setup, outcomes: Outcomes) -> list[Table]:

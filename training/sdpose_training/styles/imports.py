@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ class Checked:
     verdict: str
     sha256: str = ""
     resized_from: tuple[int, int] | None = None
+    photo_size: tuple[int, int] | None = None
     shift: tuple[float, float] = (0.0, 0.0)
     scale: float = 1.0
     offset: float = 0.0
@@ -95,6 +96,9 @@ class Checked:
 
     def line(self) -> str:
         """In words."""
+        if self.verdict == SHAPE and self.resized_from and self.photo_size:
+            (w, h), (w0, h0) = self.resized_from, self.photo_size
+            return f"{self.name}: {SHAPE} ({w} x {h}, the photo {w0} x {h0})"
         if self.verdict not in (ALIGNED, MOVED):
             return f"{self.name}: {self.verdict}"
         x, y = self.shift
@@ -147,16 +151,26 @@ def check_all(source: PaintedData, folder: Path, settings: ImportSettings) -> li
     names = picture_names(source)
     known = _report_of(folder / REPORT)
     files = _files_by_stem(settings.folder)
+    found = [_file_of(name, files) for name in names]
+    if not any(found):
+        raise InputError(
+            f"--folder {settings.folder}: no picture in it has a photo's name; it has "
+            f"{min(files.values()).relative_to(settings.folder)}, the photos are {names[0]}, ..."
+        )
     checked: list[Checked] = []
     with progress_bar(len(names), "picture", "checking", smoothing=0.05) as bar:
-        for name in names:
-            file = files.get(name.casefold(), files.get(Path(name).with_suffix("").as_posix().casefold()))
+        for name, file in zip(names, found, strict=True):
             checked.append(_check(source.pictures / name, name, file, known.get(name), settings))
             bar.update()
             if len(checked) % _SAVED_EVERY == 0:
                 _write_report(folder / REPORT, checked, settings)
     _write_report(folder / REPORT, checked, settings)
     return checked
+
+
+def _file_of(name: str, files: Mapping[str, Path]) -> Path | None:
+    """The stylized picture of a photo: with its name, or else with another suffix."""
+    return files.get(name.casefold(), files.get(Path(name).with_suffix("").as_posix().casefold()))
 
 
 def _files_by_stem(folder: Path) -> dict[str, Path]:
@@ -188,8 +202,10 @@ def _check(photo: Path, name: str, file: Path | None, known: Checked | None, set
     size, found = original.shape[1::-1], stylized.shape[1::-1]
     resized = None if size == found else tuple(found)
     if not same_shape(size, found):
-        return Checked(name, place, SHAPE, digest, resized)
-    result = Checked(name, place, UNSURE, digest, resized, **asdict(measure(original, _fitted(stylized, size))))
+        return Checked(name, place, SHAPE, digest, resized, tuple(size))
+    result = Checked(
+        name, place, UNSURE, digest, resized, tuple(size), **asdict(measure(original, _fitted(stylized, size)))
+    )
     return replace(result, verdict=_verdict(result, settings))
 
 

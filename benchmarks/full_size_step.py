@@ -24,10 +24,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "training"))
 
+from sdpose_core.bench.settings import Settings
 from sdpose_core.checkpoints.adapters import merged_state
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.model.backbone import POSE, RGB
-from sdpose_core.model.config import BODY, WHOLEBODY, VAEConfig
+from sdpose_core.model.config import VAEConfig
 from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
 from sdpose_training.fit.lora import plain_names
@@ -65,7 +66,7 @@ def memory_of(model: SDPose, recipe: OptimizerRecipe) -> dict[str, float]:
 
 def full_size_model(args: argparse.Namespace) -> tuple[SDPose, Recipe]:
     """The model with random weights and the recipe of the options, prepared as for training."""
-    base = WHOLEBODY if args.keypoint_set == "wholebody" else BODY
+    base = Settings(model=args.keypoint_set, tiny=args.tiny).config
     recipe = Recipe(
         lora=LoraRecipe(rank=args.lora),
         model=ModelRecipe(base="random weights", freeze=tuple(args.freeze)),
@@ -165,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model, only to check that the command runs")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the weights after the step")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")

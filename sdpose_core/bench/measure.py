@@ -1,45 +1,16 @@
-"""Measurements of `sdpose bench`: time, peak memory, speed of matrix products, counted operations."""
+"""Measurements of `sdpose bench`: time, speed of matrix products, counted operations."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from ..errors import SDPoseError
 
 if TYPE_CHECKING:
     import torch
 
     from .ways import Stage
-
-
-def in_own_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function` in a fresh process, whose peak memory has nothing of earlier measurements.
-
-    It may use huge pages: with small ones, allocation takes a sixth of the released way's CPU seconds on a virtual
-    machine. Ours is as fast without.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_allow_huge_pages) as pool:
-        try:
-            return pool.submit(function, *args).result()
-        except BrokenProcessPool as error:
-            raise SDPoseError(
-                "the system ended the measuring process, probably because memory ran out: close other programs (the "
-                "released way takes 6.4 GB at full size)"
-            ) from error
-
-
-def _allow_huge_pages() -> None:
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch at its first allocation
 
 
 def current(device: torch.device) -> AbstractContextManager[Any]:
@@ -79,22 +50,6 @@ def wait_for(device: torch.device) -> None:
 def cost_key(device_type: str) -> str:
     """What ratios compare: on a CPU, CPU seconds, which depend less on the machine's other load; else seconds."""
     return "cpu_seconds" if device_type == "cpu" else "seconds"
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes of tensors on a CUDA device, else of this process with the weights; None if unknown."""
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "linux":  # getrusage would count memory of the parent process
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
-    if sys.platform == "darwin":
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return None
 
 
 def gemm_rates(device: torch.device, dtype: torch.dtype, size: int) -> dict[str, float]:

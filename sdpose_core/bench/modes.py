@@ -44,7 +44,11 @@ MODES = {
     **{dtype: Mode(dtype) for dtype in _DTYPES},
     **{f"{dtype}-flip": Mode(dtype, flip_test=True) for dtype in _DTYPES},
     **{f"{dtype}-compile": Mode(dtype, compile=True) for dtype in _DTYPES},
-    **{f"{dtype}-graphs": Mode(dtype, compile=True, compile_mode="reduce-overhead") for dtype in ("bf16", "fp16")},
+    **{
+        f"{dtype}-{name}": Mode(dtype, compile=True, compile_mode=mode)
+        for dtype in _DTYPES
+        for name, mode in (("graphs", "reduce-overhead"), ("autotune", "max-autotune"))
+    },
     **{f"{dtype}-pool": Mode(dtype, pool_attention=True) for dtype in _DTYPES},
     **{f"{dtype}-{w}x{h}": Mode(dtype, input_size=(w, h)) for dtype in _DTYPES for w, h in ((576, 768), (384, 512))},
 }
@@ -53,9 +57,9 @@ MODES = {
 _ON_CUDA = ("fp32", "bf16", "fp16", "bf16-flip", "bf16-compile", "bf16-graphs")
 
 
-def default_modes(device: torch.device) -> tuple[str, ...]:
-    """The modes to measure by default. On a CPU only fp32, as half precision can take minutes."""
-    return _ON_CUDA if device.type == "cuda" else ("fp32",)
+def default_modes(device: torch.device, dtype: str) -> tuple[str, ...]:
+    """The modes to measure by default. On a CPU only fp32 and `dtype`, as half precision can take minutes."""
+    return _ON_CUDA if device.type == "cuda" else tuple(dict.fromkeys(("fp32", dtype)))
 
 
 def parse_modes(text: str) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ..dependencies import require
+from ..errors import counted
 from ..files import atomic_path
+from .rounds import load_text
 
 FAIR_SHARE = 0.75
 """Fraction of the speed of `torch.matmul` that the released way must reach on a CPU to be a fair baseline."""
@@ -18,7 +20,7 @@ def format_table(result: dict[str, Any]) -> str:
     device = f"{result['device']}: {result['processor']}, {result['threads']} threads, torch {result['torch']}"
     rates = ", ".join(f"{name} {rate:.0f}" for name, rate in result["gemm"].items())
     lines = [
-        f"{title}, {result['dtype']} on {device}",
+        f"{title}, {result['dtype']} on {device} (--dtype auto: {result['auto_dtype']})",
         f"matrix multiplication, GFLOP/s: {rates}",
         "",
         f"{'way':<12} {'stage':<7} {'ms':>9} {'CPU s':>8} {'GFLOP':>8} {'of peak':>8} {'peak GB':>8} {'people/s':>9}",
@@ -38,26 +40,47 @@ def _several_people(result: dict[str, Any]) -> list[str]:
     lines = []
     for name, measured in result["modes"].items():
         for point in measured.get("growth", {}).get("people", []):
+            start = f"{name:<12} {point['count']:>3} in a batch:"
+            if "error" in point:
+                lines.append(f"{start} {point['error']}")
+                continue
             rate = point["people_per_second"]
             released, native = (rate / result["ways"][way]["people_per_second"] for way in ("released", "native"))
-            lines.append(
-                f"{name:<12} {point['count']:>3} in a batch: {rate:.3f} people/s, "
-                f"{released:.2f} x released, {native:.2f} x native"
-            )
+            lines.append(f"{start} {rate:.3f} people/s, {released:.2f} x released, {native:.2f} x native")
     return ["ours, by people in a batch", *lines] if lines else []
 
 
 def _ratios(result: dict[str, Any]) -> list[str]:
-    decode = result["decode"]
+    decode, what = result["decode"], "CPU seconds" if result["device"] == "cpu" else "seconds"
+    rounds, pairs = result["rounds"], result["pairs"]
+    models = "models stay loaded" if result["processes_kept"] else "models are loaded for each"
+    loads = ", ".join(load_text(each["load_average"]) for each in rounds)
+    stolen = ", ".join(f"{each['stolen']:.0%}" for each in rounds)
+    lines = [
+        f"{counted(len(rounds), 'round')} ({models}); load {loads}; taken by the machine's host {stolen}",
+        *(_pair(f"ours : {way}", pair, what, len(rounds)) for way, pair in pairs.items()),
+        *(
+            _pair(f"{name} : released", mode["pair"], what, len(rounds))
+            for name, mode in result["modes"].items()
+            if "error" not in mode and name != result["dtype"]
+        ),
+    ]
     return [
-        f"ours : released = {result['ratio_to_released']:.2f} in time, {result['gflop_ratio_to_released']:.2f} in "
-        f"operations;  ours : native = {result['ratio_to_native']:.2f}",
+        *lines,
+        f"ours : released = {result['gflop_ratio_to_released']:.2f} in operations",
         f"released way: {result['released_share_of_matmul']:.0%} of the speed of torch.matmul in fp32, "
         f"{result['released_share_of_peak']:.0%} of the fastest matrix multiplication",
         f"ours from released: {_difference(result)}",
         f"decoding {decode['shape'][0]} crops x {decode['shape'][1]} points: {decode['seconds']:.2f} s "
         f"({decode['cpu_seconds']:.2f} CPU s)",
     ]
+
+
+def _pair(names: str, pair: dict[str, Any], what: str, rounds: int) -> str:
+    """A ratio with its two figures, and its spread."""
+    (cost, other), (low, high) = pair["costs"], pair["spread"]
+    spread = f"round {pair['round']}, the quietest; {low:.2f} to {high:.2f} over all" if rounds > 1 else "one round"
+    return f"{names} = {pair['ratio']:.2f} in {what} ({cost:.3g} : {other:.3g}; {spread})"
 
 
 def _mode_differences(result: dict[str, Any]) -> list[str]:
@@ -86,13 +109,22 @@ def _number(value: float | None) -> str:
 
 
 def _warnings(result: dict[str, Any]) -> list[str]:
-    share = result["released_share_of_matmul"]
-    if result["device"] != "cpu" or result["tiny"] or share >= FAIR_SHARE:
+    if result["tiny"]:
         return []
-    return [
-        f"warning: the released way reached {share:.0%} of this machine's speed of torch.matmul, less than "
-        f"{FAIR_SHARE:.0%}: the ratios above favor ours; run again on an idle machine"
+    lines = [
+        f"warning: ours : {way} varied by {high - low:.2f} over the rounds, more than its distance from 1 "
+        f"({abs(1 - pair['ratio']):.2f}): run again on an idle machine, or with more --rounds"
+        for way, pair in result["pairs"].items()
+        for low, high in [pair["spread"]]
+        if high - low > abs(1 - pair["ratio"])
     ]
+    share = result["released_share_of_matmul"]
+    if result["device"] == "cpu" and share < FAIR_SHARE:
+        lines.append(
+            f"warning: the released way reached {share:.0%} of this machine's speed of torch.matmul, less than "
+            f"{FAIR_SHARE:.0%}: the ratios above favor ours; run again on an idle machine"
+        )
+    return lines
 
 
 def _row(way: str, stage: str, values: dict[str, Any]) -> str:
@@ -119,7 +151,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
             axis = axes[row][column]
             for name, measured in result["modes"].items():
                 points = measured.get("growth", {}).get(what, [])
-                known = [(point["count"], point[key] / unit) for point in points if point[key] is not None]
+                known = [(point["count"], point[key] / unit) for point in points if point.get(key)]
                 if known:
                     axis.plot(*zip(*known, strict=True), "o-", label=name)
             axis.set(xlabel=what, ylabel=label, ylim=(0, axis.dataLim.y1 * 1.1 if axis.lines else None), xlim=(0, None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..dependencies import opencv
 from ..images import read_image
 from ..model.approximations import approximate
 from ..model.backbone import POSE, class_embedding_input
-from ..model.config import UP_BLOCK_OF_LEVEL, SDPoseConfig, VAEConfig
+from ..model.config import RGB_PASS, UP_BLOCK_OF_LEVEL, SDPoseConfig, VAEConfig
 from ..model.devices import DTYPES, channels_last
 from ..model.folding import fold_constants
 from ..model.network import SDPose
@@ -60,16 +60,15 @@ def build(
 
     On the meta device the weights are only shapes, for counting operations; `in_strips` then sets how the VAE is run.
     """
-    dtype = DTYPES[mode.dtype]
-    model = _model(config, way, device, weights)
+    model = our_model(config, device, mode, weights) if way == "ours" else _model(config, way, device, weights)
     crop_mode = "stretch_native" if way == "native" else "affine"
     half_precision_unet = device.type == "cuda"  # as in the official evaluation: bf16 autocast for all but the VAE
     if way == "released":
         network = _diffusers(model.to(device), autocast=half_precision_unet)
     elif way == "native":
-        network = _diffusers(model.to(device, dtype), autocast=False)
+        network = _diffusers(model.to(device, DTYPES[mode.dtype]), autocast=False)
     else:
-        network = _ours(_prepared(model, mode, device, dtype), mode.flip_test)
+        network = _ours(model, mode.flip_test)
         if in_strips is not None:
             model.vae.in_strips = in_strips
     crop = functools.partial(crop_tensor, config, crop_mode)
@@ -84,6 +83,8 @@ def build(
 
 def _model(config: SDPoseConfig, way: str, device: torch.device, weights: Path | None) -> SDPose:
     """The model on the CPU, or its shapes; parts that a checkpoint lacks, such as unused up-blocks, stay random."""
+    if way != "ours":  # the whole U-Net, also if latents are reconstructed without its end
+        config = replace(config, reconstruction=RGB_PASS)
     with torch.device("meta") if device.type == "meta" else contextlib.nullcontext():
         torch.manual_seed(_SEED)
         model = SDPose(config, with_rgb_branch=way != "ours").eval().requires_grad_(False)
@@ -95,9 +96,10 @@ def _model(config: SDPoseConfig, way: str, device: torch.device, weights: Path |
     return model
 
 
-def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtype) -> SDPose:
-    """Prepared as in `load_estimator`."""
-    model = optimize_for_cpu(fold_constants(model).to(device, dtype))
+def our_model(config: SDPoseConfig, device: torch.device, mode: Mode, weights: Path | None = None) -> SDPose:
+    """The model of our way, prepared as in `load_estimator`; weights as in `build`."""
+    model = _model(config, "ours", device, weights)
+    model = optimize_for_cpu(fold_constants(model).to(device, DTYPES[mode.dtype]))
     approximate(model, pool_attention=mode.pool_attention)
     if device.type == "cuda":
         channels_last(model)
@@ -109,8 +111,8 @@ def _prepared(model: SDPose, mode: Mode, device: torch.device, dtype: torch.dtyp
 def crop_tensor(
     config: SDPoseConfig, mode: str, device: torch.device, people: int = 1, picture: Path | None = None
 ) -> torch.Tensor:
-    """(people, 3, H, W) in [-1, 1], RGB: the crop of `_person` in the crop `mode`, repeated."""
-    crop, _ = make_crop(*_person(picture), config.input_size, mode)
+    """(people, 3, H, W) in [-1, 1], RGB: the crop of `person` in the crop `mode`, repeated."""
+    crop, _ = make_crop(*person(picture), config.input_size, mode)
     images = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
     return images.repeat(people, 1, 1, 1).contiguous().to(device)
 
@@ -119,13 +121,13 @@ def device_crop_tensor(
     config: SDPoseConfig, device: torch.device, people: int = 1, picture: Path | None = None
 ) -> torch.Tensor:
     """As `crop_tensor` in the crop mode "affine", but cut on the device."""
-    pixels, box = _person(picture)
+    pixels, box = person(picture)
     job = CropJob(pixels, affine_crop(box, config.input_size))
     return DeviceCropper([job] * people, device).cut(0, people).round_().div_(127.5).sub_(1)
 
 
 @functools.lru_cache(maxsize=1)
-def _person(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
+def person(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and box (4,): all of `picture`, or a part of a smooth random one. Cached, so that it is not measured."""
     if picture:
         pixels = read_image(picture)
@@ -156,9 +158,10 @@ def _diffusers(model: SDPose, autocast: bool) -> list[Stage]:
     """
     config, device, dtype = model.config, model.device, model.dtype
     vae, unet = _plain_vae(model), _plain_unet(model)
-    seen: list[torch.Tensor] = []
-    block = unet.up_blocks[UP_BLOCK_OF_LEVEL[config.finest_level]]
-    block.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    seen: dict[str, torch.Tensor] = {}
+    for level in config.feature_levels:
+        block = unet.up_blocks[UP_BLOCK_OF_LEVEL[level]]
+        block.register_forward_hook(lambda _module, _inputs, output, level=level: seen.update({level: output}))
     labels = class_embedding_input([POSE]).to(device, dtype)
 
     def precision() -> contextlib.AbstractContextManager[Any]:
@@ -171,7 +174,9 @@ def _diffusers(model: SDPose, autocast: bool) -> list[Stage]:
         timestep = torch.tensor([config.timestep], device=device)
         with precision():
             unet(latents, timestep, model.empty_prompt_embedding, class_labels=labels)
-        return seen.pop()
+            feature = model.head.fuse(seen)
+        seen.clear()
+        return feature
 
     def head(feature: torch.Tensor) -> torch.Tensor:
         with precision():

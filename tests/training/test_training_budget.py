@@ -287,15 +287,6 @@ def test_what_a_run_has_written_counts_as_free(tmp_path: Path, monkeypatch: pyte
     assert after == before + 50
 
 
-def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
-    assert budget._container_memory(tmp_path) > 1 << 60
-    (tmp_path / "memory.current").write_text("100\n")
-    (tmp_path / "memory.stat").write_text("anon 60\nactive_file 10\ninactive_file 20\nfile 40\n")
-    for limit, left in (("max\n", 1 << 62), ("350\n", 280), ("50\n", 0)):
-        (tmp_path / "memory.max").write_text(limit)
-        assert budget._container_memory(tmp_path) == left
-
-
 def test_hours_grow_with_the_pixels() -> None:
     stages = plan_stages(load_recipe(DEBUG), 12, 1)  # 8 steps of 64 x 128, 4 of 128 x 192: three times the pixels
     assert hours_left(stages, 0, stages[0], 1.0) * 3600 == pytest.approx(64 + 3 * 32)

@@ -14,7 +14,9 @@ from paths import DATA
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sdpose_core.bench.run import Settings
+from sdpose_core.bench.modes import Mode
+from sdpose_core.bench.settings import Settings
+from sdpose_core.bench.ways import NETWORK_STAGES, WAYS, build
 from sdpose_core.checkpoints.layouts import convert, inspect_checkpoint, read_checkpoint, save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.cli.main import main
@@ -167,10 +169,17 @@ def test_without_its_reconstruction_it_stays_the_same_estimator(version_3: Path,
         model.reconstruct(images())
 
 
-def test_the_benchmark_of_ways_refuses_it(version_3: Path, checkpoint: Path) -> None:
-    with pytest.raises(InputError, match=r"released code, which cannot run every model: .*F1, F2 \(gated\)"):
-        _ = Settings(weights=version_3).config
-    assert Settings(weights=checkpoint).config == tiny.SMALL
+@pytest.mark.parametrize("changes", [{}, {"aggregation": "sum", "reconstruction": "rgb_pass"}])
+def test_every_way_of_the_benchmark_gives_its_heatmaps(tmp_path: Path, changes: dict[str, str]) -> None:
+    """Plain diffusers modules with the weights' own head, on the whole U-Net, which version 3 has only a part of."""
+    path = tiny.make_version_3(tmp_path / "v3.safetensors", replace(tiny.VERSION_3, **changes))
+    config, expected = Settings(weights=path).config, load_sdpose(path, device="cpu", dtype="fp32").heatmaps(images())
+    for way in WAYS:
+        value = images()
+        with torch.no_grad():
+            for name, step in build(way, config, torch.device("cpu"), Mode("fp32"), weights=path):
+                value = step(value) if name in NETWORK_STAGES else value
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-4)
 
 
 # --- adapters, programs ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from sdpose_core.bench.processes import container_memory
 from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import VAE_AT_ONCE
 from sdpose_core.skeletons import KeypointSet
@@ -127,23 +128,12 @@ def room_of(accelerator: Accelerator, launch: Launch, out: Path) -> Room:
     if device.type == "cuda":
         memory, name = torch.cuda.mem_get_info(device)[0], f"{device} ({torch.cuda.get_device_name(device)})"
     else:
-        free = min(psutil.virtual_memory().available, _container_memory())
+        free = min(psutil.virtual_memory().available, container_memory())
         memory, name = free // launch.local_processes, "the CPU" if device.type == "cpu" else str(device)
     shared = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None
     folder = next(folder for folder in (out.resolve(), *out.resolve().parents) if folder.is_dir())
     written = sum(path.lstat().st_size for path in out.rglob("*"))
     return Room(memory, shared, shutil.disk_usage(folder).free + written, name)
-
-
-def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """What a container's limit (cgroup 2) leaves; very much without one. Cached files make room if it is needed."""
-    try:
-        limit, used = ((root / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        lines = (line.split() for line in (root / "memory.stat").read_text().splitlines())
-        cached = sum(int(size) for name, size in lines if name in ("active_file", "inactive_file"))
-        return max(int(limit) - int(used) + cached, 0)
-    except (OSError, ValueError):  # no cgroup 2, or "max"
-        return 1 << 62
 
 
 def needs_of(recipe: Recipe, keypoints: int, people: float, launch: Launch) -> Needs:

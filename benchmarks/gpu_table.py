@@ -63,6 +63,8 @@ def cells_of(args: argparse.Namespace, settings: Settings) -> list[Cell]:
     providers = PROVIDERS if device.type == "cuda" else {"cpu": "CPUExecutionProvider", **PROVIDERS}
     script = ROOT / "benchmarks"
     step = ["--device", str(device), *(["--tiny"] if settings.tiny else [])]
+    if device.type == "cpu":  # bf16 can be a hundred times slower there
+        step += ["--autocast", "no", "--weights-dtype", "fp32"]
     people = ["--checkpoint", str(args.weights), "--data.root", str(args.root), "--device", str(device)]
     return [
         Cell("speed", lambda: run_bench(own)),
@@ -90,7 +92,7 @@ def cells_of(args: argparse.Namespace, settings: Settings) -> list[Cell]:
         ),
         *(
             Cell(f"train-{name}", lambda name=name, options=options: program(
-                script / "full_size_step.py", *step, *options, "--json", str(args.out / f"{name}-step.json")
+                script / "full_size_step.py", *options, *step, "--json", str(args.out / f"{name}-step.json")
             ))
             for name, options in TRAINING.items()
         ),

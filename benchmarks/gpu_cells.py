@@ -99,7 +99,7 @@ def program(script: Path, *options: str, needs: dict[str, Any] | None = None) ->
         raise Skipped(f"no {' and no '.join(missing)} given")
     done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"it ended with exit code {done.returncode}"]
         raise SDPoseError(lines[-1][:200])
     if "--json" in options:
         return json.loads(Path(options[options.index("--json") + 1]).read_text(encoding="utf-8"))

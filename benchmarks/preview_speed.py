@@ -1,14 +1,14 @@
-"""Pictures per second of the detector and the whole-body preview, part by part, and of other tools on the same pictures.
+"""Pictures per second of the detector and the whole-body preview, part by part, and of other tools.
 
     python benchmarks/preview_speed.py [PICTURE...] [--threads 1] [--device openvino] [--ways ours,mediapipe,rtmlib]
 
 Without pictures: those of tests/data, and of ../shared/data/coco_samples if it is there. Each way sees all pictures in
-every round; the rounds take turns, the first does not count, and the quietest one does. On a busy machine, CPU seconds
+every round, after a warm-up; the rounds take turns, and the quietest one counts. On a busy machine, CPU seconds
 are what counts.
 
     ours        finds everybody: detector, body, hands, face and feet of each person, picture by picture
     batched     the same, all pictures in one call of the estimator
-    mediapipe   MediaPipe Holistic, one person per picture (pip install mediapipe==0.10.21, the last that has its models)
+    mediapipe   MediaPipe Holistic, one person per picture (pip install mediapipe==0.10.21, which has its models)
     rtmlib      rtmlib's Wholebody, everybody (pip install rtmlib; it downloads its models when it starts)
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = (
+PICTURES = (ROOT / "tests" / "data", Path(os.environ.get("SDPOSE_SHARED", ROOT.parent / "shared")) / "data" / "coco_samples")
     ROOT / "tests" / "data",
     ROOT.parent / "shared" / "data" / "coco_samples",
     ROOT.parents[1] / "shared" / "data" / "coco_samples",
@@ -170,11 +170,11 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - another tool may fail in any way, and then is not measured
             print(f"{name}: not measured: {type(error).__name__}: {error}", file=sys.stderr)
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
-    for number in range(args.rounds + 1):
+    for _, run in ways.values():
+        run(images[:1])  # warm-up
+    for _ in range(args.rounds):
         for name, (_, run) in ways.items():
-            found = measure(run, images, parts)
-            if number:
-                rounds[name].append(found)
+            rounds[name].append(measure(run, images, parts))
     print(f"{len(os.sched_getaffinity(0))} cores; {', '.join(file.name for file in files)}")
     for name, found in rounds.items():
         table(name, ways[name][0], found, len(images))

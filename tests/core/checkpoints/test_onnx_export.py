@@ -322,8 +322,8 @@ def test_mistakes_are_told_in_a_line(
         onnx_export.export_onnx(checkpoint, file)
     with pytest.raises(InputError, match=r"\.onnx"):
         onnx_export.export_onnx(checkpoint, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match="fp32 or fp16"):
-        onnx_export.export_onnx(checkpoint, tmp_path / "x.onnx", dtype=torch.bfloat16)
+    with pytest.raises(InputError, match="fp32, fp16 or bf16"):
+        onnx_export.export_onnx(checkpoint, tmp_path / "x.onnx", dtype=torch.float64)
     assert main(["convert", str(checkpoint), str(tmp_path / "x.safetensors"), "--input-size", "64x64"]) == 1
     assert "--input-size is for ONNX" in capsys.readouterr().err
     with pytest.raises(InputError, match="leave out dtype, input-size"):

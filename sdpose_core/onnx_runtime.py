@@ -88,8 +88,10 @@ class OnnxModel:
         self.notes: list[str] = []
         if not os.path.isfile(self.path):
             raise CheckpointError(f"{self.path}: no such file: expected an ONNX model (.onnx)")
-        asked = providers or providers_of(device)
-        self._engine = self._start(asked or PROVIDERS, "onnxruntime" if asked else backend, max_threads)
+        asked = providers or providers_of(device) or PROVIDERS
+        if not any(provider_name(provider) == "CPUExecutionProvider" for provider in asked):
+            backend = "onnxruntime"  # the others run on a CPU
+        self._engine = self._start(asked, backend, max_threads)
         self.backend = self._engine.description
         self.inputs = self._engine.inputs
         self.metadata = self._engine.metadata

@@ -191,6 +191,6 @@ def _alone(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def movenet(backend: str | None, device: str | None = None) -> MoveNet:
+def movenet(backend: str | None, device: str | None) -> MoveNet:
     """The MoveNet of this process: what finds people and what estimates them share it, and its crops."""
     return MoveNet(device=device, backend=backend)

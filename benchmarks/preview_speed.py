@@ -25,11 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = (ROOT / "tests" / "data", Path(os.environ.get("SDPOSE_SHARED", ROOT.parent / "shared")) / "data" / "coco_samples")
-    ROOT / "tests" / "data",
-    ROOT.parent / "shared" / "data" / "coco_samples",
-    ROOT.parents[1] / "shared" / "data" / "coco_samples",
-)
+PICTURES = (ROOT / "tests" / "data", ROOT.parent / "shared" / "data" / "coco_samples")
 
 Run = Callable[[list[Any]], int]
 """All pictures, RGB uint8 (H, W, 3) -> number of people."""

@@ -15,11 +15,12 @@ import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
+from paths import ROOT
 
 import sdpose_core.onnx_runtime as rooms
 import sdpose_core.onnx_torch as onnx_torch
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
-from sdpose_core.onnx_devices import only_onnx
+from sdpose_core.onnx_devices import device_names, only_onnx
 from sdpose_core.onnx_runtime import OnnxModel, Port, ports_of_dump
 
 ASSETS = Path(rooms.__file__).parent / "assets"
@@ -279,6 +280,12 @@ def test_a_device_that_onnxruntime_lacks_says_what_brings_it() -> None:
 def test_unknown_devices_are_refused_with_those_there_are(device: str) -> None:
     with pytest.raises(InputError, match=f"device '{device}': for ONNX files choose one of auto, cuda, cuda:N.*npu"):
         OnnxModel(YOLOX, device=device)
+
+
+def test_every_device_is_in_the_documentation() -> None:
+    table = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    for name in device_names().split(", "):
+        assert f"`{name.replace('N', '1')}`" in table, name
 
 
 def test_only_devices_that_torch_lacks_are_for_the_small_models_too() -> None:

@@ -216,7 +216,7 @@ def test_what_does_not_fit_the_arm_is_refused(
     assert stand_in(monkeypatch, hands, **options).find(IMAGE, *arm) == {}
 
 
-@pytest.mark.parametrize(("presence", "looks"), [((0.1, 0.3, 1.0), 2), ((0.1, 0.5, 0.9), 3)])
+@pytest.mark.parametrize(("presence", "looks"), [((0.1, 0.3, 1.0), 2), ((0.1, 0.6, 0.9), 3)])
 def test_a_hand_that_will_be_refused_is_not_looked_at_again(
     presence: tuple[float, ...], looks: int, monkeypatch: pytest.MonkeyPatch, arm: tuple
 ) -> None:

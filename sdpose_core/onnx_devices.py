@@ -35,7 +35,7 @@ class OnnxDevice:
         given = self.parts.get("N" if part.isdigit() else part, {}) if part else {}
         if part and not given:
             return None
-        options = self.options | {name: value.replace("N", part) for name, value in given.items()}
+        options = self.options | {name: part if value == "N" else value for name, value in given.items()}
         return (self.provider, options) if options else self.provider
 
 

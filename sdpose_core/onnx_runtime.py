@@ -233,7 +233,7 @@ class _OnnxRuntime:
             options.enable_mem_pattern = False
             options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         if name == "OpenVINOExecutionProvider":  # which has threads of its own
-            given = {} if isinstance(provider, str) else provider[1]
+            given: dict[str, Any] = {} if isinstance(provider, str) else provider[1]
             providers = [(name, {"num_of_threads": str(options.intra_op_num_threads)} | given)]
         return onnxruntime.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
 

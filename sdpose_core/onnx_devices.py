@@ -70,8 +70,9 @@ DEVICES: dict[str, OnnxDevice] = {
 PROVIDERS: tuple[Provider, ...] = tuple(device.provider for device in DEVICES.values() if device.automatic)
 """Providers that are tried where none is asked for. OpenVINO is not among them: see docs/benchmark.md."""
 
-_OF_TORCH = ("cuda", "cpu", "mps")
-"""Devices that PyTorch has too."""
+_FOR_SDPOSE = ("cuda", "cpu", "tensorrt")
+"""Devices that do not concern the preview and the detectors: PyTorch has the first two, and TensorRT would build an
+engine of each small model, which takes minutes."""
 
 
 def device_names() -> str:
@@ -94,9 +95,9 @@ def providers_of(device: Any) -> Sequence[Provider] | None:
 
 
 def only_onnx(device: Any) -> str | None:
-    """The device, if it is one for ONNX files alone: then it is meant for the preview and the detector too."""
+    """The device, if it is for the preview and the detectors too: OpenVINO and others that PyTorch does not have."""
     name = str(device).partition(":")[0]
-    return str(device) if name in DEVICES and name not in _OF_TORCH else None
+    return str(device) if name in DEVICES and name not in _FOR_SDPOSE else None
 
 
 def provider_name(provider: Provider) -> str:

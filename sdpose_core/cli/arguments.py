@@ -138,8 +138,8 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
     group.add_argument(
         "--device", metavar="NAME",
-        help=f"cuda, cuda:1, mps or cpu; for ONNX files {device_names()}; those that PyTorch lacks are for the preview "
-        "and the detector too (default: the best)",
+        help=f"cuda, cuda:1, mps or cpu; for ONNX files {device_names()}; openvino, coreml, directml, migraphx "
+        "also run the preview and the detector (default: the best)",
     )  # fmt: skip
     group.add_argument("--batch-size", type=count, metavar="N", help="crops per pass (default: by device)")
     group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; takes twice the time")

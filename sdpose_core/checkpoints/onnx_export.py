@@ -54,7 +54,7 @@ def export_onnx(
         source: a checkpoint of any layout.
         target: NAME.onnx; weights above 1 GB go to NAME.onnx.DIGEST.data in the same folder.
         dtype: of weights and computation, float32 (default), float16 or bfloat16; input, output, norms' statistics and
-            the head's last layer are always float32. onnxruntime's CPU provider cannot run bfloat16.
+            the head's last layer are always float32.
         keypoint_set, feature_level, input_size: see `read_checkpoint`.
         external_data: whether weights go to a separate file; None: by their size.
         overwrite: replace the target.

@@ -158,7 +158,6 @@ def test_norms_of_half_precision_compute_in_float() -> None:
 
 @pytest.mark.slow  # an export more
 def test_a_bf16_export_keeps_norms_and_the_last_layer_in_float(body: Path, tmp_path: Path) -> None:
-    """onnxruntime's CPU provider has no bf16 convolution, and says so."""
     import onnx
 
     path = tmp_path / "bf16.onnx"

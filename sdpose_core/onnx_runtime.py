@@ -16,14 +16,9 @@ import numpy as np
 from .dependencies import install_command, installed, opencv
 from .errors import CheckpointError, InputError, MissingDependency, one_line
 from .files import sha256_of
+from .onnx_devices import PROVIDERS, Provider, how_to_get, provider_name, providers_of
 
 log = logging.getLogger(__name__)
-
-Provider = str | tuple[str, dict[str, Any]]
-"""An onnxruntime provider by name, or as (name, options)."""
-
-PROVIDERS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider")
-"""onnxruntime providers, in the order in which they are tried."""
 
 BACKENDS = ("onnxruntime", "cv2", "torch")
 
@@ -59,8 +54,10 @@ class OnnxModel:
 
     Args:
         path: the `.onnx` file.
-        providers: onnxruntime providers to try in order, by name or as (name, options); None: `PROVIDERS`. Unavailable
-            ones are skipped. If one does not start, this is logged and noted, and the next one is tried.
+        device: one of `onnx_devices.DEVICES`, such as "cuda:1" or "openvino:gpu"; None: see `providers`.
+        providers: instead of a device, onnxruntime providers to try in order, by name or as (name, options); None:
+            `PROVIDERS`. Unavailable ones are skipped. If one does not start, this is logged and noted, and the next
+            one is tried.
         backend: "onnxruntime", "cv2" (cv2.dnn of OpenCV 5) or "torch"; None takes the first of them that is installed.
         max_threads: upper limit, together with the number of CPUs.
 
@@ -73,13 +70,14 @@ class OnnxModel:
     Raises:
         CheckpointError: the file is missing or damaged, or the backend cannot run it.
         MissingDependency: none of onnxruntime, OpenCV 5 and PyTorch is installed, or not the one that was asked for.
-        InputError: an unknown backend, or none of `providers` is available.
+        InputError: an unknown backend or device, or nothing that was asked for is available and starts.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
+        device: Any = None,
         providers: Sequence[Provider] | None = None,
         backend: str | None = None,
         max_threads: int = MAX_THREADS,
@@ -90,7 +88,10 @@ class OnnxModel:
         self.notes: list[str] = []
         if not os.path.isfile(self.path):
             raise CheckpointError(f"{self.path}: no such file: expected an ONNX model (.onnx)")
-        self._engine = self._start(providers or PROVIDERS, backend, max_threads)
+        asked = providers or providers_of(device) or PROVIDERS
+        if not any(provider_name(provider) == "CPUExecutionProvider" for provider in asked):
+            backend = "onnxruntime"  # the others run on a CPU
+        self._engine = self._start(asked, backend, max_threads)
         self.backend = self._engine.description
         self.inputs = self._engine.inputs
         self.metadata = self._engine.metadata
@@ -161,10 +162,10 @@ class _OnnxRuntime:
         available = onnxruntime.get_available_providers()
         wanted = [provider for provider in providers if provider_name(provider) in available]
         if not wanted:
-            asked = ", ".join(map(provider_name, providers))
-            raise InputError(f"onnxruntime here has {', '.join(available)}: none of {asked}")
+            asked, how = ", ".join(map(provider_name, providers)), how_to_get(providers)
+            raise InputError(f"onnxruntime here has {', '.join(available)}: none of {asked}{how and f' ({how})'}")
         self._session = self._first_that_starts(onnxruntime, wanted, note)
-        self.description = f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+        self.description = f"onnxruntime {onnxruntime.__version__} {self._running_on(wanted)}"
         try:
             ports = self._session.get_inputs()
             self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -188,22 +189,34 @@ class _OnnxRuntime:
         return outputs
 
     def _first_that_starts(self, onnxruntime: Any, wanted: Sequence[Provider], note: Note) -> Any:
-        for provider in wanted[:-1]:
+        problems = []
+        for provider in wanted:
+            name = provider_name(provider)
             try:
                 session = self._session_on(onnxruntime, provider)
             except self._errors as error:
-                if type(error).__name__ in _FAULTS_OF_THE_FILE:
+                if type(error).__name__ == "NotImplemented":
+                    raise InputError(
+                        f"{self._path.name}: {name} cannot compute one of its operators in this type of number "
+                        f"({one_line(error)}): choose another device, or export in fp32 or fp16"
+                    ) from None
+                if name == "CPUExecutionProvider" or type(error).__name__ in _FAULTS_OF_THE_FILE:
                     raise _unusable(self._path, "onnxruntime", error) from None
-                note(f"{provider_name(provider)} did not start ({one_line(error)})")
-                continue
-            # onnxruntime silently uses the CPU if the libraries of a provider are missing
-            if session.get_providers()[0] == provider_name(provider):
-                return session
-            note(f"{provider_name(provider)} did not start (its libraries are missing or incompatible)")
-        try:
-            return self._session_on(onnxruntime, wanted[-1])
-        except self._errors as error:
-            raise _unusable(self._path, "onnxruntime", error) from None
+                problems.append(f"{name} did not start ({one_line(error)})")
+            else:
+                # onnxruntime silently uses the CPU if the libraries of a provider are missing
+                if session.get_providers()[0] == name:
+                    return session
+                problems.append(f"{name} did not start (its libraries are missing or incompatible)")
+            if provider is not wanted[-1]:
+                note(problems[-1])
+        raise InputError(f"{self._path.name}: {'; '.join(problems)}: choose another device")
+
+    def _running_on(self, wanted: Sequence[Provider]) -> str:
+        """The provider's name, with the kind of device that it was told."""
+        name = self._session.get_providers()[0]
+        kinds = [p[1].get("device_type") for p in wanted if not isinstance(p, str) and p[0] == name]
+        return f"{name} ({kinds[0]})" if any(kinds) else name
 
     def _session_on(self, onnxruntime: Any, provider: Provider) -> Any:
         options = onnxruntime.SessionOptions()
@@ -213,14 +226,16 @@ class _OnnxRuntime:
         options.log_severity_level = 4  # failures raise errors, too, which we report
         # fallback off: onnxruntime's own prints and leaves no trace; ours is logged and noted
         providers = [provider]
-        if provider_name(provider) == "TensorrtExecutionProvider":  # for the operators that TensorRT cannot run
+        name = provider_name(provider)
+        if name == "TensorrtExecutionProvider":  # for the operators that TensorRT cannot run
             providers.append("CUDAExecutionProvider")
+        if name == "DmlExecutionProvider":  # which has neither memory patterns nor parallel execution
+            options.enable_mem_pattern = False
+            options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        if name == "OpenVINOExecutionProvider":  # which has threads of its own
+            given: dict[str, Any] = {} if isinstance(provider, str) else provider[1]
+            providers = [(name, {"num_of_threads": str(options.intra_op_num_threads)} | given)]
         return onnxruntime.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
-
-
-def provider_name(provider: Provider) -> str:
-    """The provider's name without its options."""
-    return provider if isinstance(provider, str) else provider[0]
 
 
 _FAULTS_OF_THE_FILE = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile", "UnicodeDecodeError")

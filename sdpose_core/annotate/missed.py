@@ -52,7 +52,7 @@ def confirmed(image: np.ndarray, box: np.ndarray, points: np.ndarray, others: Po
     box = box_tools.clip(np.asarray(box[None, :4], np.float64), size)[0]
     if (box[2:] - box[:2]).min() < 2:
         return None
-    keypoints, scores = movenet(None).find(image, box)
+    keypoints, scores = movenet(None, None).find(image, box)
     sure = scores >= SURE
     if sure.sum() < FEWEST_SURE or _share_inside(keypoints[sure], box) < INSIDE or _is_one_of(others, keypoints, sure):
         return None

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ..dependencies import require
 from ..errors import InputError, writing
@@ -33,7 +34,7 @@ EXTERNAL_ABOVE = 1 << 30
 
 NETWORK = "images (N, 3, H, W) float32 RGB in [-1, 1] -> heatmaps (N, K, H/4, W/4) float32; N is free"
 
-_DTYPES = (torch.float32, torch.float16)
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def export_onnx(
@@ -52,7 +53,8 @@ def export_onnx(
     Args:
         source: a checkpoint of any layout.
         target: NAME.onnx; weights above 1 GB go to NAME.onnx.DIGEST.data in the same folder.
-        dtype: of weights and computation, float32 (default) or float16; input and output are always float32.
+        dtype: of weights and computation, float32 (default), float16 or bfloat16; input, output, norms' statistics and
+            the head's last layer are always float32.
         keypoint_set, feature_level, input_size: see `read_checkpoint`.
         external_data: whether weights go to a separate file; None: by their size.
         overwrite: replace the target.
@@ -93,7 +95,7 @@ def _check(target: Path, dtype: torch.dtype, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: choose another name, or use --overwrite")
     if dtype not in _DTYPES:
-        raise InputError(f"ONNX in {str(dtype).removeprefix('torch.')}: choose fp32 or fp16")
+        raise InputError(f"ONNX in {str(dtype).removeprefix('torch.')}: choose fp32, fp16 or bf16")
 
 
 class _Network(nn.Module):
@@ -117,8 +119,8 @@ class StagedGroupNorm(nn.GroupNorm):
     """Group norm that averages rows first, then the row means.
 
     A traced group norm becomes onnxruntime's InstanceNormalization, which on a CPU sums the millions of values of a
-    group one by one: in the VAE's first layers its error is 6e-4, here 3e-6, in the same time. Half precision keeps the
-    single fast layer, as its rounding is as large.
+    group one by one: in the VAE's first layers its error is 6e-4, here 3e-6, in the same time. In half precision,
+    whose rounding is as large, see `FloatGroupNorm`.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -136,6 +138,22 @@ class StagedInstanceNorm(nn.InstanceNorm2d):
         return _normalized(x, self.eps)
 
 
+class FloatGroupNorm(nn.GroupNorm):
+    """Group norm of half-precision values in float32, in a single layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, ...) -> the same shape and dtype."""
+        return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+
+
+class FloatInstanceNorm(nn.InstanceNorm2d):
+    """The same for instance norm."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> the same shape and dtype."""
+        return F.instance_norm(x.float(), eps=self.eps).to(x.dtype)
+
+
 def _normalized(rows: torch.Tensor, eps: float) -> torch.Tensor:
     """(N, G, R, W) normalized over R and W."""
     away = rows - _mean(rows)
@@ -147,14 +165,15 @@ def _mean(rows: torch.Tensor) -> torch.Tensor:
 
 
 _STAGED = {nn.GroupNorm: StagedGroupNorm, nn.InstanceNorm2d: StagedInstanceNorm}
+_IN_FLOAT = {nn.GroupNorm: FloatGroupNorm, nn.InstanceNorm2d: FloatInstanceNorm}
 
 
 def trace(model: SDPose) -> Any:
-    """A folded model -> `torch.onnx.ONNXProgram`, "images" to "heatmaps". In float32, stages its norms in place."""
+    """A folded model -> `torch.onnx.ONNXProgram`, "images" to "heatmaps". Replaces its norms in place."""
     w, h = model.config.input_size
-    if model.dtype == torch.float32:
-        for module in model.modules():
-            module.__class__ = _STAGED.get(type(module), type(module))
+    norms = _STAGED if model.dtype == torch.float32 else _IN_FLOAT  # ONNX has layer norm's statistics in float32
+    for module in model.modules():
+        module.__class__ = norms.get(type(module), type(module))
     with torch.no_grad():
         return torch.onnx.export(
             _Network(model).eval(),

@@ -23,6 +23,7 @@ from ..errors import InputError, SDPoseError, counted, on_one_line, restated
 from ..estimation.loading import load_estimator
 from ..estimation.options import EstimatorOptions
 from ..images import MAX_PIXELS
+from ..onnx_devices import device_names, only_onnx
 from ..options import options_among
 from ..streams import log_to_stderr
 
@@ -135,7 +136,11 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto, preview, preview-body, body, wholebody, a checkpoint, or NAME.onnx (default: auto)",
     )
     group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="default: by device")
-    group.add_argument("--device", help="cuda, cuda:1, mps or cpu; with NAME.onnx also tensorrt (default: the best)")
+    group.add_argument(
+        "--device", metavar="NAME",
+        help=f"cuda, cuda:1, mps or cpu; for ONNX files {device_names()}; openvino, coreml, directml, migraphx "
+        "also run the preview and the detector (default: the best)",
+    )  # fmt: skip
     group.add_argument("--batch-size", type=count, metavar="N", help="crops per pass (default: by device)")
     group.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; takes twice the time")
     group.add_argument(
@@ -235,6 +240,7 @@ def _detector_options(args: argparse.Namespace) -> DetectorOptions:
     return DetectorOptions(
         threshold=args.detector_threshold, max_people=args.max_people, min_size=args.min_size,
         sure_only=args.sure_only, min_person_score=args.min_person_score, download=args.download,
+        device=only_onnx(args.device),
     )  # fmt: skip
 
 

@@ -16,15 +16,17 @@ from ..detection.loading import load_detector
 from ..errors import SDPoseError
 from ..estimation.preview import PreviewEstimator
 from ..files import why_missing
+from ..onnx_devices import DEVICES
 from ..version import __version__
 from .arguments import OK
 
 _PACKAGES = (
     "numpy", "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
     "pillow", "scipy", "av", "safetensors", "huggingface-hub", "torch", "diffusers", "transformers", "onnxruntime",
-    "onnxruntime-gpu", "controlnet-aux", "ray",
+    "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-migraphx", "controlnet-aux", "ray",
 )  # fmt: skip
-_OPENCV = tuple(name for name in _PACKAGES if name.startswith("opencv"))
+_ONE_OF_EACH = ("opencv", "onnxruntime")
+"""Packages of these names overwrite each other's files."""
 
 
 def add_parser(commands: Any) -> None:
@@ -43,7 +45,7 @@ def _report() -> Iterator[str]:
     yield f"sdpose {__version__}, Python {sys.version.split()[0]}, {platform.system()} {platform.machine()}"
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
     yield from (f"  {name} {version}" for name, version in versions.items())
-    yield from _opencv(versions)
+    yield from _doubles(versions)
     yield from _torch()
     yield from _onnx()
     yield from _weights()
@@ -56,10 +58,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _opencv(versions: dict[str, str]) -> Iterator[str]:
-    found = [name for name in _OPENCV if name in versions]
-    if len(found) > 1:
-        yield f"warning: {' and '.join(found)} overwrite each other's files; keep one of them"
+def _doubles(versions: dict[str, str]) -> Iterator[str]:
+    for kind in _ONE_OF_EACH:
+        found = [name for name in versions if name.startswith(kind)]
+        if len(found) > 1:
+            yield f"warning: {' and '.join(found)} overwrite each other's files; keep one of them"
 
 
 def _torch() -> Iterator[str]:
@@ -77,7 +80,9 @@ def _onnx() -> Iterator[str]:
     if installed("onnxruntime"):
         import onnxruntime
 
-        yield f"ONNX: onnxruntime with {', '.join(onnxruntime.get_available_providers())}"
+        available = onnxruntime.get_available_providers()
+        devices = [name for name, device in DEVICES.items() if device.provider in available]
+        yield f"ONNX: onnxruntime with {', '.join(available)}: --device {', '.join(devices)}"
     try:
         yield f"detector: {load_detector().name}"
         if missing := why_missing(art_detector_path()):

@@ -17,6 +17,7 @@ from .. import boxes as box_tools
 from ..embedded.crowds import SEEN, doubles, same_pose, without
 from ..embedded.movenet import MoveNet, movenet
 from ..images import check_image
+from ..onnx_devices import only_onnx
 from .people import LOWEST, SURE_BOX, Detections, DetectorOptions, Found, PersonDetector, with_score_column
 
 MOST_DOUBTFUL = 8
@@ -83,7 +84,7 @@ class PersonFinder:
 
     @functools.cached_property
     def judge(self) -> MoveNet:
-        return movenet(self.options.backend)
+        return movenet(self.options.backend, only_onnx(self.options.device))
 
     def meta(self) -> dict[str, Any]:
         """See `PersonDetector.meta`: the detector's, with the judge and what it demands."""
@@ -151,13 +152,13 @@ class PersonFinder:
         if person.strength < FIRST_LOOK * needed:
             return []
         fitted = self._fitted(image, person)
-        if fitted and self._certainty(image, fitted) >= needed:
+        if fitted and self._is_certain(image, fitted, needed):
             return [fitted]
-        return [person] if self._certainty(image, person) >= IN_ANY_BOX * needed else []
+        return [person] if self._is_certain(image, person, IN_ANY_BOX * needed) else []
 
-    def _certainty(self, image: np.ndarray, person: _Person) -> float:
-        """The score of a pose; lower if the mirrored picture has another one."""
-        return min(person.strength, pose_score(self.judge.agreed(image, person.box)))
+    def _is_certain(self, image: np.ndarray, person: _Person, needed: float) -> bool:
+        """Whether the pose has the score that is needed, in the picture and as far as the mirrored one has it too."""
+        return person.strength >= needed and pose_score(self.judge.agreed(image, person.box)) >= needed
 
     def _look(self, image: np.ndarray, row: np.ndarray, how: str) -> _Person:
         return _Person(row[:4], float(row[4]), how, *self.judge.find(image, row[:4]))

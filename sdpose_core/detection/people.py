@@ -106,7 +106,8 @@ class DetectorOptions(Limits):
         threshold, nms_iou, max_people, min_size: see `Limits`.
         sure_only, min_person_score: see `finding.PersonFinder`.
         backend: for ONNX files, "onnxruntime" or "cv2"; None: the first one installed.
-        device: for RT-DETR and D-FINE; None: CUDA if available, otherwise the CPU.
+        device: for RT-DETR and D-FINE, CUDA if available or else the CPU if it is None; one for ONNX files alone, such
+            as "openvino", is for YOLOX and the poses that confirm people.
         download: whether a name on the Hugging Face hub that is not in its local cache may be downloaded.
     """
 

@@ -35,7 +35,7 @@ class YoloxDetector:
         path: the ONNX file; it sets the input size (640 x 640 if it is not fixed).
         limits: which detections count.
         name: for results, followed by the backend; None: the file's name.
-        backend: see `OnnxModel`.
+        device, backend: see `OnnxModel`.
 
     Raises:
         CheckpointError: the file is missing or damaged, or a picture is not its only input.
@@ -43,11 +43,12 @@ class YoloxDetector:
     """
 
     def __init__(
-        self, path: str | Path, limits: Limits | None = None, *, name: str | None = None, backend: str | None = None
-    ) -> None:
+        self, path: str | Path, limits: Limits | None = None, *, name: str | None = None, device: str | None = None,
+        backend: str | None = None,
+    ) -> None:  # fmt: skip
         self.path = Path(path)
         self.limits = limits or Limits()
-        self.model = OnnxModel(path, backend=backend)
+        self.model = OnnxModel(path, device=device, backend=backend)
         self.name = f"{name or self.path.name}, {self.model.backend}"
         shapes = [port.shape for port in self.model.inputs]
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (3, None) or shapes[0][0] not in (1, None):

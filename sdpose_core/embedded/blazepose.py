@@ -30,15 +30,15 @@ class BlazePose:
     """Finds the feet of a body.
 
     Args:
-        backend: see `OnnxModel`.
+        device, backend: see `OnnxModel`.
 
     Raises `MissingDependency` if nothing can run ONNX here.
     """
 
     name = "BlazePose full"
 
-    def __init__(self, *, backend: str | None = None) -> None:
-        self.model = LandmarkModel(self.name, WEIGHTS, backend=backend)
+    def __init__(self, *, device: str | None = None, backend: str | None = None) -> None:
+        self.model = LandmarkModel(self.name, WEIGHTS, device=device, backend=backend)
 
     def find(
         self, image: np.ndarray, box: np.ndarray, keypoints: np.ndarray, scores: np.ndarray

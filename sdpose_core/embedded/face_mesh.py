@@ -53,15 +53,15 @@ class FaceMesh:
     """Finds the face of a body.
 
     Args:
-        backend: see `OnnxModel`.
+        device, backend: see `OnnxModel`.
 
     Raises `MissingDependency` if nothing can run ONNX here.
     """
 
     name = "MediaPipe face mesh"
 
-    def __init__(self, *, backend: str | None = None) -> None:
-        self.model = LandmarkModel(self.name, WEIGHTS, backend=backend)
+    def __init__(self, *, device: str | None = None, backend: str | None = None) -> None:
+        self.model = LandmarkModel(self.name, WEIGHTS, device=device, backend=backend)
 
     def find(self, image: np.ndarray, keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, float] | None:
         """Points (68, 2) in picture pixels and score of the face; None if there is none or it is another person's.
@@ -72,8 +72,10 @@ class FaceMesh:
         if scores[:3].mean() < HEAD_FOUND:
             return None
         square, runs = _first_square(keypoints), []
-        for _ in range(RUNS):
+        for left in reversed(range(RUNS)):
             runs.append(self._look(image, square))
+            if sum(presence for _, presence in runs) + left < PRESENT * RUNS:
+                return None  # whatever the runs that are left find: no presence is above 1
             mesh = runs[-1][0]
             square = Square.around(mesh, PADDING, _turn(mesh[MESH_RIGHT_EYE] - mesh[MESH_LEFT_EYE]))
         face = max(runs, key=lambda run: run[1])[0][CHOSEN]

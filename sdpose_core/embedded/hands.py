@@ -61,15 +61,15 @@ class Hands:
     """Finds the hands of a body.
 
     Args:
-        backend: see `OnnxModel`.
+        device, backend: see `OnnxModel`.
 
     Raises `MissingDependency` if nothing can run ONNX here.
     """
 
     name = "MediaPipe hand landmarks"
 
-    def __init__(self, *, backend: str | None = None) -> None:
-        self.model = LandmarkModel(self.name, WEIGHTS, backend=backend)
+    def __init__(self, *, device: str | None = None, backend: str | None = None) -> None:
+        self.model = LandmarkModel(self.name, WEIGHTS, device=device, backend=backend)
 
     def find(self, image: np.ndarray, keypoints: np.ndarray, scores: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
         """By side, the points (21, 2) in picture pixels and the score of each hand that is accepted.
@@ -101,8 +101,10 @@ class Hands:
         for mirrored in (False, True):
             square = first_square(elbow, wrist, torso_length)
             runs: list[Hand] = []
-            for _ in range(RUNS):
+            for left in reversed(range(RUNS)):
                 runs.append(self._look(image, square, mirrored))
+                if sum(run.presence for run in runs) + left < PRESENT * RUNS:
+                    break  # refused, whatever the runs that are left find: no presence is above 1
                 square = _square_around(runs[-1])
             best = max(runs, key=lambda run: run.presence)
             score = float(np.mean([run.presence for run in runs]))

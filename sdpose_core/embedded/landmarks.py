@@ -19,13 +19,13 @@ class LandmarkModel(OnnxModel):
     Args:
         name: for messages.
         weights: the file.
-        backend: see `OnnxModel`.
+        device, backend: see `OnnxModel`.
 
     Raises `MissingDependency` if nothing can run ONNX here.
     """
 
-    def __init__(self, name: str, weights: Path, *, backend: str | None = None) -> None:
-        super().__init__(weights, backend=backend)
+    def __init__(self, name: str, weights: Path, *, device: str | None = None, backend: str | None = None) -> None:
+        super().__init__(weights, device=device, backend=backend)
         self.name = name
         self.pixels = int(self.inputs[0].shape[1] or 0)
 

@@ -49,15 +49,15 @@ class MoveNet:
     as high (mean OKS on the project's four check photos: 0.84 instead of 0.82, and steadier with loose boxes).
 
     Args:
-        backend: see `OnnxModel`.
+        device, backend: see `OnnxModel`.
 
     Raises `MissingDependency` if nothing can run ONNX here.
     """
 
     name = "MoveNet Thunder"
 
-    def __init__(self, *, backend: str | None = None) -> None:
-        self.model = OnnxModel(WEIGHTS, backend=backend)
+    def __init__(self, *, device: str | None = None, backend: str | None = None) -> None:
+        self.model = OnnxModel(WEIGHTS, device=device, backend=backend)
         self._known: dict[bytes, np.ndarray] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -84,11 +84,12 @@ class MoveNet:
         side = float((box[2:4] - box[:2]).max())
         distance = _to_edge(image, keypoints)
         near = (distance < NEAR_EDGE * side) & (scores >= FOUND)
-        if not near.any():
-            return near
+        on_edge = near & (distance < ON_EDGE * side)
+        if not (near & ~on_edge & (scores < SURE_POINT)).any():  # what the wider square shows would change nothing
+            return on_edge
         again, _ = self._run(image, *square_around(box, BOX_PADDING * WIDER), outside=128)
         at_edge = np.minimum(distance, _to_edge(image, again)) < AT_EDGE * side
-        return near & ((distance < ON_EDGE * side) | (at_edge & (scores < SURE_POINT)))
+        return on_edge | (near & at_edge & (scores < SURE_POINT))
 
     def agreed(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
         """Scores (17,) of the person in a box (4,), low for points that the mirrored picture has elsewhere.
@@ -190,6 +191,6 @@ def _alone(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def movenet(backend: str | None) -> MoveNet:
+def movenet(backend: str | None, device: str | None) -> MoveNet:
     """The MoveNet of this process: what finds people and what estimates them share it, and its crops."""
-    return MoveNet(backend=backend)
+    return MoveNet(device=device, backend=backend)

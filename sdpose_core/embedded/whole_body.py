@@ -33,18 +33,18 @@ class WholeBody:
     """The embedded models together.
 
     Args:
-        backend: see `OnnxModel`.
+        device, backend: see `OnnxModel`.
 
     Raises `MissingDependency` if nothing can run ONNX here.
     """
 
     name = "MoveNet, MediaPipe"
 
-    def __init__(self, *, backend: str | None = None) -> None:
-        self.body = movenet(backend)
-        self.hands = Hands(backend=backend)
-        self.face = FaceMesh(backend=backend)
-        self.feet = BlazePose(backend=backend)
+    def __init__(self, *, device: str | None = None, backend: str | None = None) -> None:
+        self.body = movenet(backend, device)
+        self.hands = Hands(device=device, backend=backend)
+        self.face = FaceMesh(device=device, backend=backend)
+        self.feet = BlazePose(device=device, backend=backend)
         self.models = [part.model for part in (self.body, self.hands, self.face, self.feet)]
 
     def find(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

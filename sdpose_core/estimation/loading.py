@@ -37,7 +37,7 @@ def load_estimator(
         name_or_path: "auto" (SDPose weights if this machine has them, whole body before body; otherwise the preview,
             as the log and every result say), "preview" (the embedded models, 133 points), "preview-body" (17 points),
             "body", "wholebody", or the path of a checkpoint or of an ONNX file made by `export_onnx`.
-        options: how to load and run it; the preview ignores them.
+        options: how to load and run it; the preview ignores them, but for a device such as "openvino".
         search: more folders in which to look for weights.
         settings: fields of `EstimatorOptions` by name; they replace those of `options`.
 
@@ -51,7 +51,8 @@ def load_estimator(
     if path is None:
         if why:
             log.info("%s", why)
-        return PreviewEstimator(body_only=str(name_or_path) == "preview-body", note=why or None)
+        body_only = str(name_or_path) == "preview-body"
+        return PreviewEstimator(body_only=body_only, note=why or None, device=options.device)
     if path.name.lower().endswith(".onnx"):
         return _load_export(path, options)
     return _load_checkpoint(path, options, search)

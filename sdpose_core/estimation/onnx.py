@@ -13,9 +13,10 @@ import numpy as np
 from ..checkpoints.published import identify
 from ..codec.heatmaps import flip_back
 from ..dependencies import require
-from ..errors import CheckpointError, InputError, restated
+from ..errors import CheckpointError, restated
 from ..model.config import SDPoseConfig
-from ..onnx_runtime import OnnxModel, Provider, provider_name
+from ..onnx_devices import Provider
+from ..onnx_runtime import OnnxModel
 from ..texts import parse_json
 from .crop_jobs import BATCH_SIZE_OF_DEVICE
 from .sdpose import PoseEstimator
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
-
-PROVIDERS_OF_DEVICE: dict[str, tuple[str, ...]] = {
-    "cpu": ("CPUExecutionProvider",),
-    "cuda": ("CUDAExecutionProvider",),
-    "tensorrt": ("TensorrtExecutionProvider",),
-    "coreml": ("CoreMLExecutionProvider",),
-    "directml": ("DmlExecutionProvider",),
-}
-"""onnxruntime's providers for `--device`; the default is the first of CUDA, CoreML, DirectML and CPU that starts."""
 
 
 class OnnxNetwork:
@@ -44,10 +36,12 @@ class OnnxNetwork:
         backend: see `OnnxModel`.
     """
 
-    def __init__(self, path: str | Path, providers: Sequence[Provider] | None = None) -> None:
+    def __init__(self, path: str | Path, providers: Sequence[Provider] | None = None, *, device: Any = None) -> None:
         require("torch", "reading heatmaps")
         require("onnxruntime", f"running {Path(path).name}")
-        self._onnx = OnnxModel(path, providers=providers, backend="onnxruntime", max_threads=os.cpu_count() or 1)
+        self._onnx = OnnxModel(
+            path, device=device, providers=providers, backend="onnxruntime", max_threads=os.cpu_count() or 1
+        )
         self.backend, self.notes = self._onnx.backend, self._onnx.notes
         if "config" not in self._onnx.metadata:
             raise CheckpointError(
@@ -124,7 +118,7 @@ def load_onnx_estimator(
 
     Args:
         path: NAME.onnx, with NAME.onnx.DIGEST.data beside it if the export wrote one.
-        device: one of `PROVIDERS_OF_DEVICE`, optionally with a number ("cuda:1"), or None.
+        device: one of `onnx_devices.DEVICES`, optionally with a part ("cuda:1", "openvino:gpu"), or None.
         providers: onnxruntime's names, or (name, options), in order of preference; instead of `device`.
         settings: batch_size, flip_test, crop: as in `PoseEstimator`.
 
@@ -134,24 +128,8 @@ def load_onnx_estimator(
         MissingDependency: torch or onnxruntime is not installed.
     """
     path = Path(path)
-    asked = providers or _providers_of(device)
-    network = OnnxNetwork(path, asked)
-    if asked and not any(provider_name(provider) in network.backend for provider in asked):
-        raise InputError(
-            f"{path.name}: {', '.join(map(provider_name, asked))} did not start "
-            f"({'; '.join(network.notes) or 'its libraries are missing'}): choose another device"
-        )
-    if settings.get("batch_size") is None and "CPUExecutionProvider" not in network.backend:
+    network = OnnxNetwork(path, providers, device=device)
+    if settings.get("batch_size") is None and "CPU" not in network.backend:  # CPUExecutionProvider, OpenVINO on a CPU
         settings["batch_size"] = BATCH_SIZE_OF_DEVICE["cuda"]
     name = f"SDPose {network.config.keypoint_set} (ONNX)"
     return OnnxEstimator(network, name=name, weights=identify(path), **settings)  # type: ignore[arg-type]
-
-
-def _providers_of(device: Any) -> Sequence[Provider] | None:
-    if device is None or str(device) == "auto":
-        return None
-    kind, _, number = str(device).partition(":")
-    if kind not in PROVIDERS_OF_DEVICE or (number and not number.isdigit()):
-        raise InputError(f"device {str(device)!r}: for an ONNX file choose auto, {', '.join(PROVIDERS_OF_DEVICE)}")
-    names = PROVIDERS_OF_DEVICE[kind]
-    return [(name, {"device_id": number}) for name in names] if number else names

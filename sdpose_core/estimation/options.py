@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from ..onnx_runtime import Provider
+    from ..onnx_devices import Provider
 
 _KEY = "fixed by an export"
 
@@ -25,8 +25,8 @@ class EstimatorOptions:
     """How an estimator is loaded, and how it runs.
 
     Attributes:
-        device: "cuda", "cuda:1", "mps", "cpu"; for an ONNX file also "tensorrt", "coreml", "directml"; None or "auto":
-            the best one available.
+        device: "cuda", "cuda:1", "mps", "cpu"; for an ONNX file one of `onnx_devices.DEVICES`, such as "openvino:gpu";
+            None or "auto": the best one available.
         batch_size: crops per pass; None: by device.
         flip_test: average with the mirrored crop (twice the cost).
         crop: one of `codec.crops.CROP_MODES`; "affine" is the crop used in training.

@@ -15,6 +15,7 @@ from ..embedded.crowds import doubles, same_pose, without
 from ..embedded.movenet import MoveNet, movenet
 from ..embedded.whole_body import WholeBody, one_owner_each
 from ..errors import NotFiniteError
+from ..onnx_devices import only_onnx
 from ..poses import Poses
 from ..skeletons import COCO_17, COCO_WHOLEBODY_133
 from ..version import __version__
@@ -35,13 +36,18 @@ class PreviewEstimator:
     Args:
         body_only: the 17 points of the body instead of the 133 of the whole body.
         note: a line for `meta["notes"]`: why the preview is used.
+        device: one for ONNX files alone, such as "openvino"; others do not concern it, see `onnx_devices.only_onnx`.
         backend: see `OnnxModel`.
 
-    Raises `MissingDependency` if nothing can run ONNX here.
+    Raises `MissingDependency` if nothing can run ONNX here, and `InputError` if the device does not start.
     """
 
-    def __init__(self, *, body_only: bool = False, note: str | None = None, backend: str | None = None) -> None:
-        self.model: MoveNet | WholeBody = movenet(backend) if body_only else WholeBody(backend=backend)
+    def __init__(
+        self, *, body_only: bool = False, note: str | None = None, device: Any = None, backend: str | None = None
+    ) -> None:
+        device = only_onnx(device)
+        self.model: MoveNet | WholeBody
+        self.model = movenet(backend, device) if body_only else WholeBody(device=device, backend=backend)
         self.name = f"preview ({self.model.name})"
         self._files = [self.model.model] if isinstance(self.model, MoveNet) else self.model.models
         self.notes = [*([note] if note else []), *(line for file in self._files for line in file.notes)]

@@ -14,10 +14,13 @@ import onnxruntime
 import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
+from paths import ROOT
 
 import sdpose_core.onnx_runtime as rooms
 import sdpose_core.onnx_torch as onnx_torch
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
+from sdpose_core.onnx_devices import device_names, only_onnx
 from sdpose_core.onnx_runtime import OnnxModel, Port, ports_of_dump
 
 ASSETS = Path(rooms.__file__).parent / "assets"
@@ -181,12 +184,14 @@ class Sessions:
     def __call__(self, path: str, options: object, *, providers: list[str], enable_fallback: int):
         assert enable_fallback == 0
         self.asked += providers
-        what = self.behaviour.get(providers[0])
+        self.options = options
+        names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+        what = self.behaviour.get(names[0])
         if what == "fails":
             raise Fail("no driver\nand more lines")
         session = self.real(path, options, providers=["CPUExecutionProvider"])
         if what == "works":
-            session.get_providers = lambda: [*providers, "CPUExecutionProvider"]
+            session.get_providers = lambda: [*names, "CPUExecutionProvider"]
         return session
 
 
@@ -224,6 +229,77 @@ def test_providers_that_do_not_start_are_noted_and_the_next_is_tried(
     assert model.notes[0] == "CUDAExecutionProvider did not start (no driver and more lines)"
     assert "libraries are missing" in model.notes[2]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "options"),
+    [
+        ("cuda:1", "CUDA", {"device_id": "1"}),
+        ("directml", "Dml", {}),
+        ("coreml", "CoreML", {"ModelFormat": "MLProgram"}),
+        ("openvino", "OpenVINO", {"device_type": "CPU", "precision": "FP32"}),
+        ("openvino:gpu", "OpenVINO", {"device_type": "GPU", "precision": "FP32"}),
+        ("openvino:npu", "OpenVINO", {"device_type": "NPU", "precision": "ACCURACY"}),
+        ("migraphx:0", "MIGraphX", {"device_id": "0"}),
+    ],
+)
+def test_a_device_is_a_provider_with_its_options(providers, device: str, name: str, options: dict[str, str]) -> None:
+    sessions = providers(**{name: "works"})
+    model = OnnxModel(YOLOX, device=device, max_threads=1)
+    [asked] = sessions.asked
+    found_name, found = (asked, {}) if isinstance(asked, str) else asked
+    assert found_name == f"{name}ExecutionProvider" and options.items() <= found.items()
+    kind = f" ({options['device_type']})" if "device_type" in options else ""
+    assert model.backend.endswith(f"{name}ExecutionProvider{kind}") and model.notes == []
+    assert (found.get("num_of_threads") == "1") == (name == "OpenVINO")
+    assert sessions.options.enable_mem_pattern == (name != "Dml")
+
+
+def test_openvino_is_not_taken_unasked(providers) -> None:
+    sessions = providers(OpenVINO="works", Tensorrt="works", MIGraphX="works")
+    assert OnnxModel(YOLOX).backend.endswith("CPUExecutionProvider")
+    assert sessions.asked == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("what", ["fails", "silently the CPU"])
+def test_a_device_that_was_asked_for_and_does_not_start_is_one_sentence(providers, what: str) -> None:
+    providers(OpenVINO=what)
+    with pytest.raises(
+        InputError, match=r"OpenVINOExecutionProvider did not start \(.*\): choose another dev"
+    ) as error:
+        OnnxModel(YOLOX, device="openvino:gpu")
+    assert "\n" not in str(error.value)
+
+
+def test_a_device_that_onnxruntime_lacks_says_what_brings_it() -> None:
+    with pytest.raises(InputError, match="DmlExecutionProvider comes with onnxruntime-directml"):
+        OnnxModel(YOLOX, device="directml")
+
+
+@pytest.mark.parametrize("device", ["gpu", "openvino:vpu", "cuda:", "cuda:x", "cpu:1", "openvino:", "CUDA"])
+def test_unknown_devices_are_refused_with_those_there_are(device: str) -> None:
+    with pytest.raises(InputError, match=f"device '{device}': for ONNX files choose one of auto, cuda, cuda:N.*npu"):
+        OnnxModel(YOLOX, device=device)
+
+
+def test_every_device_is_in_the_documentation() -> None:
+    table = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    for name in device_names().split(", "):
+        assert f"`{name.replace('N', '1')}`" in table, name
+
+
+def test_only_devices_that_torch_lacks_are_for_the_small_models_too() -> None:
+    devices = ["openvino:gpu", "directml:1", "tensorrt", "cuda:1", "cpu", "mps", "auto", None, torch.device("cuda")]
+    assert [only_onnx(device) for device in devices] == ["openvino:gpu", "directml:1", *[None] * 7]
+
+
+def test_a_type_of_numbers_without_kernels_is_not_called_damage(providers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplemented_("no implementation for Conv(11)")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    with pytest.raises(InputError, match="CPUExecutionProvider cannot compute one of its operators in this type"):
+        OnnxModel(YOLOX)
 
 
 def test_a_damaged_file_is_not_blamed_on_a_provider(providers, tmp_path: Path) -> None:

@@ -144,6 +144,37 @@ def test_a_file_is_whole_and_says_what_it_is(body: Path) -> None:
     assert "InstanceNormalization" not in used and "ScatterND" not in used
 
 
+def test_norms_of_half_precision_compute_in_float() -> None:
+    """Values whose squares are beyond half precision."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 6, 5) * 1000 + 3000
+    for plain in (torch.nn.GroupNorm(4, 8), torch.nn.InstanceNorm2d(8)):
+        expected = plain(x.half().float())
+        plain.half().__class__ = onnx_export._IN_FLOAT[type(plain)]
+        found = plain(x.half())
+        assert found.dtype == torch.float16
+        torch.testing.assert_close(found.float(), expected, rtol=0, atol=4e-3)
+
+
+@pytest.mark.slow  # an export more
+def test_a_bf16_export_keeps_norms_and_the_last_layer_in_float(body: Path, tmp_path: Path) -> None:
+    import onnx
+
+    path = tmp_path / "bf16.onnx"
+    onnx_export.export_onnx(body, path, dtype=torch.bfloat16, input_size=(64, 64))
+    graph = onnx.load(path).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)}
+    by_kind = {
+        kind: [types[node.input[0]] for node in graph.node if node.op_type == kind]
+        for kind in ("Conv", "InstanceNormalization")
+    }
+    assert set(by_kind["InstanceNormalization"]) == {onnx.TensorProto.FLOAT}
+    assert by_kind["Conv"][-1] == onnx.TensorProto.FLOAT and set(by_kind["Conv"][:-1]) == {onnx.TensorProto.BFLOAT16}
+    assert types["images"] == types["heatmaps"] == onnx.TensorProto.FLOAT
+    with pytest.raises(InputError, match="CPUExecutionProvider cannot compute one of its operators"):
+        OnnxNetwork(path, device="cpu")
+
+
 @pytest.mark.slow  # an export more
 def test_large_weights_lie_beside_the_file(wholebody: Path) -> None:
     import onnx
@@ -322,8 +353,8 @@ def test_mistakes_are_told_in_a_line(
         onnx_export.export_onnx(checkpoint, file)
     with pytest.raises(InputError, match=r"\.onnx"):
         onnx_export.export_onnx(checkpoint, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match="fp32 or fp16"):
-        onnx_export.export_onnx(checkpoint, tmp_path / "x.onnx", dtype=torch.bfloat16)
+    with pytest.raises(InputError, match="fp32, fp16 or bf16"):
+        onnx_export.export_onnx(checkpoint, tmp_path / "x.onnx", dtype=torch.float64)
     assert main(["convert", str(checkpoint), str(tmp_path / "x.safetensors"), "--input-size", "64x64"]) == 1
     assert "--input-size is for ONNX" in capsys.readouterr().err
     with pytest.raises(InputError, match="leave out dtype, input-size"):

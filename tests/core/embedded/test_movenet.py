@@ -31,7 +31,7 @@ def counted_runs(model: MoveNet, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_what_the_finder_saw_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     movenet.cache_clear()
-    runs = counted_runs(movenet(None), monkeypatch)
+    runs = counted_runs(movenet(None, None), monkeypatch)
     boxes, _ = load_detector().detect(ASTRONAUT)
     looked = len(runs)
     assert looked
@@ -52,6 +52,24 @@ def test_a_picture_that_was_drawn_on_is_looked_at_again(monkeypatch: pytest.Monk
     image[:, :200] = 0
     assert (model.find(image, BOX)[0] != before[0]).any()
     assert len(runs) > seen
+
+
+@pytest.mark.parametrize(("score", "looks"), [(0.5, 1), (0.7, 0), (0.1, 0)])
+def test_the_edge_is_looked_at_only_if_that_can_change_a_point(
+    score: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sure points near the edge stay, those on the edge go, and neither needs another look."""
+    model, runs = MoveNet(), []
+    keypoints, scores = np.tile([[250.0, 250.0]], (17, 1)), np.full(17, 0.9)
+    keypoints[15], keypoints[16], scores[15] = (250, 490), (250, 511), score
+
+    def run(*_: object, **__: object) -> tuple[np.ndarray, np.ndarray]:
+        runs.append(1)
+        return np.where(np.arange(17)[:, None] == 15, [[250.0, 511.0]], keypoints), scores
+
+    monkeypatch.setattr(model, "_run", run)
+    beyond = model._beyond_edge(ASTRONAUT, BOX, keypoints, scores)
+    assert (len(runs), beyond.nonzero()[0].tolist()) == (looks, [15, 16] if looks else [16])
 
 
 def test_only_so_many_crops_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

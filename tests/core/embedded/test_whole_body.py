@@ -216,6 +216,24 @@ def test_what_does_not_fit_the_arm_is_refused(
     assert stand_in(monkeypatch, hands, **options).find(IMAGE, *arm) == {}
 
 
+@pytest.mark.parametrize(("presence", "looks"), [((0.1, 0.3, 1.0), 2), ((0.1, 0.6, 0.9), 3)])
+def test_a_hand_that_will_be_refused_is_not_looked_at_again(
+    presence: tuple[float, ...], looks: int, monkeypatch: pytest.MonkeyPatch, arm: tuple
+) -> None:
+    keypoints, scores = arm
+    scores[COCO_17.index("right_wrist")] = 0
+    model = stand_in(monkeypatch, BOTH, presence=presence)
+    look, straight = model.model.look, []
+
+    def counted(image: np.ndarray, square, mirrored: bool = False) -> list[np.ndarray]:
+        straight.append(not mirrored)
+        return look(image, square, mirrored=mirrored)
+
+    monkeypatch.setattr(model.model, "look", counted)
+    assert sorted(model.find(IMAGE, keypoints, scores)) == (["left"] if looks == 3 else [])
+    assert sum(straight) == looks
+
+
 def test_a_hand_of_the_other_side_is_refused(monkeypatch: pytest.MonkeyPatch, arm: tuple) -> None:
     assert list(stand_in(monkeypatch, BOTH, right=True).find(IMAGE, *arm)) == ["right"]
     assert list(stand_in(monkeypatch, BOTH, right=False).find(IMAGE, *arm)) == ["left"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sdpose_core.errors import CheckpointError, InputError, MissingDependency
-from sdpose_core.onnx_runtime import PROVIDERS, OnnxModel
-
-log = logging.getLogger(__name__)
-
-_PROVIDERS_OF_DEVICE = {"cpu": ("CPUExecutionProvider",), "cuda": ("CUDAExecutionProvider",)}
+from sdpose_core.errors import CheckpointError, InputError
+from sdpose_core.onnx_devices import DEVICES
+from sdpose_core.onnx_runtime import OnnxModel
 
 
 @dataclass(frozen=True)
@@ -34,20 +30,11 @@ class PictureInput:
 
 
 def open_onnx(path: Path, device: Any = None) -> OnnxModel:
-    """Load an ONNX file on "cpu", "cuda" or the best device (None).
+    """Load an ONNX file on a device of `onnx_devices.DEVICES`, or on the best one for any other device and None.
 
-    Raises what `OnnxModel` raises, and `MissingDependency` if CUDA was asked for and cannot be used.
+    Raises what `OnnxModel` raises.
     """
-    kind, _, number = str(device).partition(":")
-    if number not in ("", "0"):
-        log.warning("ONNX files run on the first GPU, not on %s: choose one with CUDA_VISIBLE_DEVICES", device)
-    model = OnnxModel(path, providers=_PROVIDERS_OF_DEVICE.get(kind, PROVIDERS))
-    if kind == "cuda" and "CUDA" not in model.backend:
-        raise MissingDependency(
-            f"{path.name} cannot run on {device}, only {model.backend} works: "
-            'pip install "sdpose-annotator[onnx-gpu]", or give --device cpu'
-        )
-    return model
+    return OnnxModel(path, device=device if str(device).partition(":")[0] in DEVICES else None)
 
 
 def picture_input(

@@ -22,13 +22,7 @@ from sdpose_core.errors import InputError, SDPoseError
 from sdpose_core.model import cpu_memory, onednn
 from sdpose_core.model.cpu_memory import MIN_TOKENS, return_freed_memory
 from sdpose_core.model.network import SDPose
-from sdpose_core.model.onednn import (
-    OneDNNAttention,
-    OneDNNLinear,
-    has_fast_onednn,
-    optimize_for_cpu,
-    self_attention,
-)
+from sdpose_core.model.onednn import OneDNNAttention, OneDNNLinear, has_fast_onednn, optimize_for_cpu, self_attention
 
 FLOPS = GOLDEN / "flops.json"
 CPU = torch.device("cpu")

@@ -50,8 +50,7 @@ class LoadModel(io.ComfyNode):
                     "dtype",
                     options=list(DTYPES),
                     default="auto",
-                    tooltip="Data type of the weights. auto: bf16 or fp16 if your GPU supports it, bf16 on a CPU "
-                    "where that is faster, otherwise fp32. "
+                    tooltip="Data type of the weights. auto: bf16 or fp16 if your device supports it, otherwise fp32. "
                     "Heatmaps are always decoded in fp32.",
                 ),
                 io.Combo.Input(

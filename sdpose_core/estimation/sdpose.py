@@ -254,7 +254,7 @@ class PoseEstimator:
                 "device": self.device.type,
                 "dtype": str(self.dtype).removeprefix("torch."),
                 **self._vae_dtype(),
-                "dtype_reason": getattr(self.model, "why_dtype", "as asked"),
+                **({"dtype_reason": why} if (why := getattr(self.model, "why_dtype", "")) else {}),
                 "feature_levels": list(config.feature_levels),
                 **({} if config.aggregation == SUM else {"aggregation": config.aggregation}),
                 "flip_test": self.flip_test,

@@ -23,7 +23,7 @@ MIN_GAIN = 1.3
 _BF16 = {
     "AMX-BF16": ("amx_bf16", ("AMX",)),
     "AVX512-BF16": ("avx512_bf16", ("BF16", "FP16", "AMX", "AVX10")),
-    "ARM's BF16": ("bf16", ()),
+    "ARM's BF16": ("bf16", ("SVE",)),
 }
 """Instructions: their flag, and what a value of ONEDNN_MAX_CPU_ISA has in its name if it allows them."""
 
@@ -85,7 +85,7 @@ def _limit() -> str:
 
 
 def _allows(limit: str, names: tuple[str, ...]) -> bool:
-    return not limit or not names or any(name in limit for name in names)
+    return not limit or any(name in limit for name in names)
 
 
 def onednn_uses_bf16() -> bool:

@@ -200,7 +200,7 @@ def attention_error(dtype: torch.dtype, attention: object, heads: list[torch.Ten
 
 @pytest.mark.parametrize("common", [0, 8])
 def test_attention_in_bf16_against_float64(common: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As accurate as PyTorch's where keys share a large vector, which no softmax sees; in blocks that do not divide.
+    """As accurate as PyTorch's, also where keys share a large vector; in blocks that do not divide.
 
     Products are summed in float32, as instructions for bf16 do; processors without them sum in bf16.
     """
@@ -217,7 +217,7 @@ def test_attention_in_bf16_against_float64(common: float, monkeypatch: pytest.Mo
     assert attention_error(torch.float32, self_attention, heads) < 1e-5
     error = attention_error(torch.bfloat16, self_attention, heads)
     assert error < 0.01, error
-    assert error < 2 * attention_error(torch.bfloat16, by_torch, heads) + 0.002
+    assert error < 1.5 * attention_error(torch.bfloat16, by_torch, heads)
 
 
 @pytest.mark.skipif(not has_fast_onednn(), reason="this PyTorch has not both MKL and oneDNN")

@@ -156,7 +156,7 @@ def heads_of(attn: Attention, tokens: torch.Tensor, read: torch.Tensor) -> list[
 def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """softmax(query key^T / sqrt(D)) value for (N, L, heads, D), a few rows of one head at a time.
 
-    Scores and softmax are float32 for bf16 too, as rounded scores made the error six times as large; only the product
+    Scores and softmax are float32 for bf16 too, as rounded scores made the error five times as large; only the product
     with the values is in bf16.
     """
     n, length, heads, width = query.shape

@@ -217,7 +217,7 @@ def test_attention_in_bf16_against_float64(common: float, monkeypatch: pytest.Mo
     assert attention_error(torch.float32, self_attention, heads) < 1e-5
     error = attention_error(torch.bfloat16, self_attention, heads)
     assert error < 0.01, error
-    assert error < 1.5 * attention_error(torch.bfloat16, by_torch, heads)
+    assert error < 2 * attention_error(torch.bfloat16, by_torch, heads)
 
 
 @pytest.mark.skipif(not has_fast_onednn(), reason="this PyTorch has not both MKL and oneDNN")

@@ -21,7 +21,7 @@ from torch import nn
 from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last, name_of
-from .processor import times_as_fast
+from .processor import bf16_instructions, times_as_fast
 
 if TYPE_CHECKING:
     from .network import SDPose
@@ -47,7 +47,7 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
     if weight.device.type != "cpu" or weight.requires_grad or not has_fast_onednn():
         return model
     for part in (model.vae, model.unet):  # the head's instance norms are faster without
-        if next(part.parameters()).dtype in (torch.float32, torch.bfloat16):
+        if is_native(next(part.parameters()).dtype):
             channels_last(part)
     w, h = model.config.input_size
     has_many_tokens = (w // 8) * (h // 8) >= MIN_TOKENS
@@ -61,11 +61,16 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
     return model
 
 
+def is_native(dtype: torch.dtype) -> bool:
+    """Whether this CPU has instructions for products in this dtype; without them, they take a hundred times as long."""
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and bf16_instructions() is not None)
+
+
 @functools.cache
 def blocks_are_faster(width: int, dtype: torch.dtype) -> bool:
-    """Whether `self_attention` clearly beats PyTorch's for heads of this width here, by a measurement of under a
-    second."""
-    if dtype not in (torch.float32, torch.bfloat16):
+    """Whether `self_attention` clearly beats PyTorch's for heads of this width here, by a measurement of about a
+    CPU second."""
+    if not is_native(dtype):
         return False
     rows, tokens = max(2 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
     query, key, value = (

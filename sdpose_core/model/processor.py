@@ -34,11 +34,10 @@ def bf16_pays(smallest_map: tuple[int, int]) -> tuple[bool, str]:
     Args:
         smallest_map: (w, h) of the smallest picture inside the network, on which bf16 is compared with float32.
     """
-    flags, limit = cpu_flags(), _limit()
-    name = next((name for name, (flag, allowed) in _BF16.items() if flag in flags and _allows(limit, allowed)), None)
+    name = bf16_instructions()
     if name is None:
-        capped = any(flag in flags for flag, _ in _BF16.values())
-        return False, "CPU without bf16 instructions" + f" that ONEDNN_MAX_CPU_ISA={limit} allows" * capped
+        capped = any(flag in cpu_flags() for flag, _ in _BF16.values())
+        return False, "CPU without bf16 instructions" + f" that ONEDNN_MAX_CPU_ISA={_limit()} allows" * capped
     cpu = f"CPU with {name}"
     if not onednn_uses_bf16():
         return False, f"{cpu}, which this PyTorch does not use"
@@ -48,6 +47,12 @@ def bf16_pays(smallest_map: tuple[int, int]) -> tuple[bool, str]:
     if bf16_gain() < MIN_GAIN:
         return False, f"{cpu}, where bf16 was not clearly faster when measured"
     return True, cpu
+
+
+def bf16_instructions() -> str | None:
+    """The best instructions for bf16 that oneDNN may use here, such as "AVX512-BF16"; None: there are none."""
+    flags, limit = cpu_flags(), _limit()
+    return next((name for name, (flag, allowed) in _BF16.items() if flag in flags and _allows(limit, allowed)), None)
 
 
 @functools.cache

@@ -225,6 +225,7 @@ def test_attention_in_bf16_against_float64(common: float, monkeypatch: pytest.Mo
 def test_a_model_in_bf16_is_prepared_too(
     checkpoint: Path, vae_dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pretend(monkeypatch, ZEN_4)
     measured = set()
 
     def faster(width: int, dtype: torch.dtype) -> bool:
@@ -257,5 +258,9 @@ def test_blocks_are_for_many_tokens_on_a_cpu_without_gradients() -> None:
 @pytest.mark.parametrize(("gain", "faster"), [(1.19, False), (1.2, True), (0.5, False)])
 def test_a_near_tie_goes_to_pytorch(gain: float, faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onednn, "times_as_fast", lambda new, old, rounds: gain)
+    pretend(monkeypatch, ZEN_4)
+    assert onednn.blocks_are_faster.__wrapped__(64, torch.bfloat16) is faster
+    pretend(monkeypatch, AVX2)
+    assert not onednn.blocks_are_faster.__wrapped__(64, torch.bfloat16), "no instructions: not even measured"
     assert onednn.blocks_are_faster.__wrapped__(64, torch.float32) is faster
     assert not onednn.blocks_are_faster.__wrapped__(64, torch.float16)

@@ -20,6 +20,9 @@ from paths import ROOT, TESTS
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Tiny matrices on many threads spend their time waiting; programs that tests start inherit it."""
 
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+"""So that "auto" is fp32 on every processor; tests/core/model/test_processor.py pretends to have others."""
+
 NEEDS = {
     "core/bench/*": ("torch", "diffusers"),
     "core/test_fuzz_inputs.py": ("torch", "diffusers", "onnxruntime", "accelerate", "faster_coco_eval"),

@@ -78,7 +78,7 @@ class ManagedModel:
 
     def describe(self) -> str:
         """One line for the info text."""
-        from ...sdpose_core.estimation.sdpose import notes_of
+        from ...sdpose_core.estimation.sdpose import dtype_notes, notes_of
 
         config = self._sdpose.config
         dtype = str(self._sdpose.dtype).removeprefix("torch.")
@@ -87,7 +87,7 @@ class ManagedModel:
         parts.append(f"{w} x {h} crops")
         if self._sdpose.approximations:
             parts.append(f"approximations: {', '.join(sorted(self._sdpose.approximations))}")
-        return " | ".join([*parts, *notes_of(config)])
+        return " | ".join([*parts, *notes_of(config), *dtype_notes(self._sdpose)])
 
     def _load(self, batch: int) -> None:
         import comfy.model_management
@@ -124,13 +124,18 @@ def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
     return ManagedModel(sdpose, f"SDPose {sdpose.config.keypoint_set} ({path.name})", identify(path))
 
 
-def _dtype_of(choice: str | torch.dtype | None) -> str | torch.dtype:
-    """None ("auto"): the dtype ComfyUI uses on its device (bf16, else fp16, else fp32); other choices as they are."""
+def _dtype_of(choice: str | torch.dtype | None) -> str | torch.dtype | None:
+    """None ("auto") on a CPU: the library's choice; elsewhere the dtype ComfyUI uses (bf16, else fp16, else fp32).
+
+    Other choices as they are.
+    """
     import comfy.model_management
 
     if choice is not None:
         return choice
     device = comfy.model_management.get_torch_device()
+    if device.type == "cpu":
+        return None
     if comfy.model_management.should_use_bf16(device):
         return "bf16"
     return "fp16" if comfy.model_management.should_use_fp16(device) else "fp32"
@@ -155,13 +160,16 @@ def _patcher_of(sdpose: SDPose) -> Any:
 def _use_comfy_layers(sdpose: SDPose, on_cpu: bool) -> None:
     """Give the layers ComfyUI's classes, which fetch their weights as they run, so that some may stay in RAM.
 
-    On the CPU the library's faster linear layers stay: there is nothing to fetch.
+    On the CPU the library's faster linear layers stay, and the last layer, which runs in fp32 there: there is nothing
+    to fetch.
     """
     import comfy.ops
     import torch
 
     class_of = {getattr(torch.nn, name): getattr(comfy.ops.disable_weight_init, name) for name in COMFY_LAYERS}
     for module in sdpose.modules():
+        if on_cpu and module is sdpose.head.final_layer:
+            continue
         kinds = (type(module),) if on_cpu else type(module).__mro__
         kind = next((kind for kind in kinds if kind in class_of), None)
         if kind:

@@ -316,8 +316,9 @@ class _Run:
 
     def _settings(self, estimator: Estimator, detector: PersonDetector | None) -> dict[str, Any]:
         """Everything on which the chunks depend, except the batch size, which is in their states."""
+        apart = ("batch_size", "dtype_reason")
         meta = estimator.meta()
-        settings = {key: value for key, value in meta.get("settings", {}).items() if key != "batch_size"}
+        settings = {key: value for key, value in meta.get("settings", {}).items() if key not in apart}
         return {
             "source": self.origin.source,
             "asked": before_cleaning(self.origin),

@@ -108,7 +108,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     import diffusers
     import torch
 
-    from ..model.onednn import processor_name
+    from ..model.processor import processor_name
 
     host, on_cuda = processor_name() or platform.machine(), device.type == "cuda"
     return {

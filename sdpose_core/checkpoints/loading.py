@@ -3,6 +3,7 @@
 # ruff: noqa: E402
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch import nn
 from ..errors import CheckpointError, one_line
 from ..model.approximations import approximate
 from ..model.config import SDPoseConfig
-from ..model.devices import pick_device, pick_dtype
+from ..model.devices import choose_dtype, name_of, pick_device
 from ..model.empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
 from ..model.folding import fold_constants
 from ..model.network import SDPose
@@ -28,6 +29,8 @@ from .layouts import read_checkpoint
 from .names import rgb_output
 from .published import find_weights
 from .reading import CheckpointInfo
+
+log = logging.getLogger(__name__)
 
 
 def load_sdpose(
@@ -51,8 +54,9 @@ def load_sdpose(
     Args:
         path_or_name: a checkpoint of any layout, or the name of a downloaded one.
         keypoint_set, feature_level, input_size: override the stored configuration.
-        dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto"): see `pick_dtype`.
-        vae_dtype: of the VAE alone, such as "fp32" for the official evaluation; None: `dtype`.
+        dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto"): see `devices.choose_dtype`. Why it was chosen is
+            in the model's `why_dtype`.
+        vae_dtype: of the VAE alone, such as "fp32" for the official evaluation; None: the chosen dtype.
         device: None ("auto") takes cuda, mps, cpu in that order.
         with_rgb_branch: also load what only `reconstruct` needs, if the checkpoint has it.
         fold: for pose estimation only: faster, without RGB branch, cannot be saved; see `folding.fold_constants`.
@@ -67,8 +71,6 @@ def load_sdpose(
         InputError: an unknown override, dtype or device.
     """
     device = pick_device(device)
-    chosen = pick_dtype(dtype, device)
-    chosen_of_vae = chosen if vae_dtype is None else pick_dtype(vae_dtype, device)
     path = find_weights(str(path_or_name), search=search)
     config, state, info = read_checkpoint(
         path,
@@ -79,11 +81,17 @@ def load_sdpose(
         base=base,
         search=search,
     )
+    w, h = config.input_size
+    smallest_map = (max(w // 64, 1), max(h // 64, 1))
+    chosen, why = choose_dtype(dtype, device, smallest_map)
+    chosen_of_vae = chosen if vae_dtype is None else choose_dtype(vae_dtype, device, smallest_map).dtype
     model = from_state(config, state, str(path)).eval().requires_grad_(False)
     del state  # else a cast would hold the weights twice
     if fold and not config.reads_attention:  # which has no constant text
         fold_constants(model, torch.float32)  # before the cast: rounded once
     _cast(model, chosen, chosen_of_vae)
+    model.why_dtype = why
+    log.info("computing in %s on %s: %s", name_of(chosen), device, why)
     model = optimize_for_cpu(model.to(device=device))
     if changed := input_size_change(config, info):
         model.approximations["input_size"] = changed

@@ -187,9 +187,13 @@ class ClipRun:
             return make_clip_detector(self._args)
 
 
+_MAY_DIFFER = ("batch_size", "device", "dtype_reason")
+"""Settings that processes of a batch need not share; the batch size is agreed upon."""
+
+
 def _what_must_agree(meta: Mapping[str, Any]) -> dict[str, Any]:
     """The part of an estimator's `meta()` that must be the same in all processes of a batch, as read from JSON."""
-    settings = {name: value for name, value in meta["settings"].items() if name not in ("batch_size", "device")}
+    settings = {name: value for name, value in meta["settings"].items() if name not in _MAY_DIFFER}
     mine = {"batch_size": meta["settings"]["batch_size"], "model": meta["model"], "settings": settings}
     return plain(mine | {"weights": meta["weights"].get("sha256", {})})
 

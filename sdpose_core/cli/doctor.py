@@ -70,10 +70,11 @@ def _torch() -> Iterator[str]:
     if missing:
         yield f"SDPose: cannot run without {' and '.join(missing)}: {install_command(*missing)}"
         return
-    from ..model.devices import pick_device, pick_dtype
+    from ..model.devices import choose_dtype, name_of, pick_device
 
     device = pick_device(None)
-    yield f"SDPose: would run on {device} in {str(pick_dtype(None, device)).removeprefix('torch.')}"
+    dtype, why = choose_dtype(None, device)
+    yield f"SDPose: would run on {device} in {name_of(dtype)} ({why})"
 
 
 def _onnx() -> Iterator[str]:

@@ -48,6 +48,15 @@ def notes_of(config: SDPoseConfig) -> list[str]:
     return [] if config.keypoint_names or config.keypoint_set in KEYPOINT_SETS else [NUMBERED]
 
 
+def dtype_notes(model: SDPose) -> list[str]:
+    """What "auto" chose on a CPU that has bf16."""
+    why = getattr(model, "why_dtype", "")
+    if not why.startswith("CPU with "):
+        return []
+    half = str(model.dtype) == "torch.bfloat16"
+    return [f"{why}: computing in {'bf16 (dtype fp32 for exact results)' if half else 'fp32'}"]
+
+
 class PoseEstimator:
     """SDPose on boxes.
 
@@ -91,7 +100,7 @@ class PoseEstimator:
     @property
     def notes(self) -> list[str]:
         """See `Estimator.notes`."""
-        return notes_of(self.model.config)
+        return [*notes_of(self.model.config), *dtype_notes(self.model)]
 
     @property
     def keypoint_set(self) -> str:
@@ -245,6 +254,7 @@ class PoseEstimator:
                 "device": self.device.type,
                 "dtype": str(self.dtype).removeprefix("torch."),
                 **self._vae_dtype(),
+                **({"dtype_reason": why} if (why := getattr(self.model, "why_dtype", "")) else {}),
                 "feature_levels": list(config.feature_levels),
                 **({} if config.aggregation == SUM else {"aggregation": config.aggregation}),
                 "flip_test": self.flip_test,

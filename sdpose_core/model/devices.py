@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
 from ..errors import InputError
+from .processor import bf16_pays
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -33,17 +36,62 @@ def channels_last(module: nn.Module) -> None:
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's types
 
 
-def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The requested dtype; for None and "auto", bf16 on CUDA devices that support it, fp16 on older ones, else fp32.
+AS_ASKED = "as asked"
 
-    The official evaluation runs a bf16 U-Net. CPUs without AMX or AVX512-BF16 are a hundred times slower in bf16.
+
+class DtypeChoice(NamedTuple):
+    """A dtype, and why: "as asked", or what "auto" found."""
+
+    dtype: torch.dtype
+    why: str
+
+
+FULL_SIZE_MAP = (12, 16)
+"""(w, h) of the U-Net's smallest map for the usual crop of 768 x 1024."""
+
+
+def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The requested dtype; for None and "auto" see `choose_dtype`. Raises `InputError` for an unknown one."""
+    return choose_dtype(dtype, device).dtype
+
+
+def choose_dtype(
+    dtype: str | torch.dtype | None, device: torch.device, smallest_map: tuple[int, int] = FULL_SIZE_MAP
+) -> DtypeChoice:
+    """The requested dtype; for None and "auto" the fastest that is accurate enough, and why.
+
+    bf16 on CUDA devices that support it, as in the official evaluation, fp16 on older ones. On a CPU bf16 if it has
+    the instructions and a measurement shows that they pay, see `processor.bf16_pays`. Else fp32.
+
+    Args:
+        dtype: "fp32", "bf16", "fp16", a torch.dtype, or None ("auto").
+        device: where the model runs.
+        smallest_map: (w, h) of the U-Net's smallest map, for which a CPU's bf16 is checked.
+
+    Raises:
+        InputError: an unknown dtype.
     """
     if isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype is None or dtype == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
-    if dtype not in DTYPES:
-        raise InputError(f"unknown dtype {dtype!r}: choose auto, {', '.join(DTYPES)}, or a torch.dtype")
-    return DTYPES[dtype]
+        return DtypeChoice(dtype, AS_ASKED)
+    if dtype is not None and dtype != "auto":
+        if dtype not in DTYPES:
+            raise InputError(f"unknown dtype {dtype!r}: choose auto, {', '.join(DTYPES)}, or a torch.dtype")
+        return DtypeChoice(DTYPES[dtype], AS_ASKED)
+    if device.type == "cpu":
+        pays, why = bf16_pays(smallest_map)
+        return DtypeChoice(torch.bfloat16 if pays else torch.float32, why)
+    if device.type != "cuda":
+        return DtypeChoice(torch.float32, f"default on {device.type}")
+    has_bf16 = torch.cuda.get_device_capability(device)[0] >= 8
+    return DtypeChoice(*((torch.bfloat16, "GPU with bf16") if has_bf16 else (torch.float16, "GPU without bf16")))
+
+
+def fp32_on_cpu(dtype: str | torch.dtype | None, device: str | torch.device | None) -> str | torch.dtype | None:
+    """`dtype`, but fp32 for None and "auto" on a CPU: for figures, which must not depend on the processor."""
+    is_auto = dtype is None or dtype == "auto"
+    return "fp32" if is_auto and pick_device(device).type == "cpu" else dtype
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """ "fp32", "bf16", "fp16", or torch's name of another dtype."""
+    return next((name for name, known in DTYPES.items() if known == dtype), str(dtype).removeprefix("torch."))

@@ -22,6 +22,7 @@ from .attention_maps import AttentionReadOut, AttentionUNet
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
 from .config import POSE_PASS, SDPoseConfig
 from .cpu_memory import return_freed_memory
+from .devices import AS_ASKED
 from .empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
 from .head import HeatmapHead
 
@@ -51,6 +52,7 @@ class SDPose(nn.Module):
 
     Attributes:
         approximations: JSON values that name what changes the checkpoint's results, see `approximations.py`.
+        why_dtype: why `load_sdpose` chose the dtype, see `devices.DtypeChoice`.
         empty_prompt_embedding: (1, T, cross_attention_dim), the text encoder's output for "".
     """
 
@@ -63,6 +65,7 @@ class SDPose(nn.Module):
         self.vae_is_frozen = True
         self.records_graphs = False
         self.approximations: dict[str, Any] = {}
+        self.why_dtype = AS_ASKED
         self.vae = VAEEncoder(config.vae)
         self.unet: PoseUNet
         self.head: HeatmapHead | AttentionReadOut

@@ -1,17 +1,16 @@
 """The same network with faster kernels on x86 CPUs; results differ only by rounding.
 
 PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC (Zen 5), MKL is half as fast. So
-large products (linear layers, attention among 12,288 tokens) run as 1 x 1 convolutions by oneDNN, with channels-last
-weights and tensors. On Intel CPUs, MKL is as fast and PyTorch's fused attention is faster, so attention stays with
-PyTorch. Packed weights and huge pages were measured and do not pay.
+large linear layers run as 1 x 1 convolutions by oneDNN, with channels-last weights and tensors. Attention among 12,288
+tokens does so where a short measurement shows that it beats PyTorch's fused attention: on a Zen 5 it does, on a Zen 3
+it takes twice as long. Packed weights and huge pages were measured and do not pay.
 """
 
 from __future__ import annotations
 
 import functools
-import platform
+import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,33 +20,66 @@ from torch import nn
 
 from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
-from .devices import channels_last
+from .devices import channels_last, name_of
+from .processor import bf16_instructions, times_as_fast
 
 if TYPE_CHECKING:
     from .network import SDPose
+
+log = logging.getLogger(__name__)
 
 MIN_ROWS = 64
 """Smaller products, such as those of the text's two tokens, stay with MKL."""
 
 QUERIES_AT_ONCE = 384
-"""Rows of attention scores in memory: 19 MB for 12,288 tokens."""
+"""Rows of attention scores in memory: 19 MB for 12,288 tokens in float32."""
+
+CLEARLY_FASTER = 1.2
+"""Our attention must be this many times as fast as PyTorch's to be used: a near tie always gives the same choice."""
 
 
 def optimize_for_cpu(model: SDPose) -> SDPose:
-    """Replace layers in place by faster ones if the model is frozen, float32 and on an x86 CPU; returns `model`.
+    """Replace layers in place by faster ones if the model is frozen and on an x86 CPU; returns `model`.
 
-    The state dict stays the same.
+    In float32 and bf16, which VAE and U-Net may mix. The state dict stays the same.
     """
     weight = next(model.parameters())
-    if weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.requires_grad and has_fast_onednn():
-        for part in (model.vae, model.unet):  # the head's instance norms are faster without
+    if weight.device.type != "cpu" or weight.requires_grad or not has_fast_onednn():
+        return model
+    for part in (model.vae, model.unet):  # the head's instance norms are faster without
+        if is_native(next(part.parameters()).dtype):
             channels_last(part)
-        for module in model.modules():
-            if type(module) is nn.Linear:
-                module.__class__ = OneDNNLinear
-            elif isinstance(module, Attention) and not is_intel() and not isinstance(module.processor, MapAttention):
+    w, h = model.config.input_size
+    has_many_tokens = (w // 8) * (h // 8) >= MIN_TOKENS
+    for module in model.modules():
+        if type(module) is nn.Linear and module.weight.dtype == torch.float32:
+            module.__class__ = OneDNNLinear
+        elif isinstance(module, Attention) and not isinstance(module.processor, MapAttention):
+            width, dtype = module.inner_dim // module.heads, next(module.parameters()).dtype
+            if has_many_tokens and blocks_are_faster(width, dtype):
                 set_processor(module, OneDNNAttention())
     return model
+
+
+def is_native(dtype: torch.dtype) -> bool:
+    """Whether this CPU has instructions for products in this dtype; without them, they take a hundred times as long."""
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and bf16_instructions() is not None)
+
+
+@functools.cache
+def blocks_are_faster(width: int, dtype: torch.dtype) -> bool:
+    """Whether `self_attention` clearly beats PyTorch's for heads of this width here, by a measurement of about a
+    CPU second."""
+    if not is_native(dtype):
+        return False
+    rows, tokens = max(2 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
+    query, key, value = (
+        torch.linspace(-1, 1, n * width, dtype=dtype).view(1, n, 1, -1) for n in (rows, tokens, tokens)
+    )
+    by_torch = functools.partial(F.scaled_dot_product_attention, *(x.transpose(1, 2) for x in (query, key, value)))
+    gain = times_as_fast(lambda: self_attention(query, key, value), by_torch, rounds=3)
+    log.info("attention in blocks is %.1f times as fast as PyTorch's (%s, width %d)", gain, name_of(dtype), width)
+    return gain >= CLEARLY_FASTER
 
 
 def set_processor(attention: Attention, processor: Any) -> None:
@@ -58,20 +90,6 @@ def set_processor(attention: Attention, processor: Any) -> None:
 def has_fast_onednn() -> bool:
     """Whether this PyTorch has both MKL and oneDNN, as on x86."""
     return torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-
-
-@functools.cache
-def is_intel() -> bool:
-    """Whether the processor is Intel's, by its name: a timing would make results differ from run to run."""
-    return "intel" in processor_name().lower()
-
-
-def processor_name() -> str:
-    """The processor's name; may be empty."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        return next((x.split(":")[1].strip() for x in cpuinfo.read_text().splitlines() if "model name" in x), "")
-    return platform.processor()
 
 
 class OneDNNLinear(nn.Linear):
@@ -106,10 +124,10 @@ class OneDNNAttention(AttnProcessor2_0):
 
 
 def pays_for(hidden_states: torch.Tensor) -> bool:
-    """Whether oneDNN is faster for self-attention: float32 on a CPU, many tokens, no gradients."""
+    """Whether to compute self-attention in blocks: on a CPU, many tokens, no gradients."""
     count = hidden_states.shape[2:].numel() if hidden_states.ndim == 4 else hidden_states.shape[1]
-    on_cpu = hidden_states.device.type == "cpu" and hidden_states.dtype == torch.float32
-    return on_cpu and count >= MIN_TOKENS and not torch.is_grad_enabled()
+    known = hidden_states.dtype in (torch.float32, torch.bfloat16)
+    return known and hidden_states.device.type == "cpu" and count >= MIN_TOKENS and not torch.is_grad_enabled()
 
 
 def attend(
@@ -141,17 +159,21 @@ def heads_of(attn: Attention, tokens: torch.Tensor, read: torch.Tensor) -> list[
 
 
 def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """softmax(query key^T / sqrt(D)) value for (N, L, heads, D), a few rows of one head at a time."""
+    """softmax(query key^T / sqrt(D)) value for (N, L, heads, D), a few rows of one head at a time.
+
+    Scores and softmax are float32 for bf16 too, as rounded scores made the error five times as large; only the product
+    with the values is in bf16.
+    """
     n, length, heads, width = query.shape
     out = torch.empty_like(query)
     for sample, head in ((i, j) for i in range(n) for j in range(heads)):
-        keys = (key[sample, :, head] * width**-0.5).contiguous()
+        keys = (key[sample, :, head].float() * width**-0.5).contiguous()
         columns = value[sample, :, head].t().contiguous()
         for start in range(0, length, QUERIES_AT_ONCE):
             rows = slice(start, start + QUERIES_AT_ONCE)
-            scores = product(query[sample, rows, head].contiguous(), keys)
+            scores = product(query[sample, rows, head].float().contiguous(), keys)
             torch.softmax(scores, dim=1, out=scores)
-            out[sample, rows, head] = product(scores, columns)
+            out[sample, rows, head] = product(scores.to(value.dtype), columns)
     return out
 
 

@@ -53,7 +53,7 @@ class ControlNetAnimation:
             require(package, "animations")
         from diffusers import AnimateDiffControlNetPipeline, DDIMScheduler, MotionAdapter
 
-        from sdpose_core.model.devices import pick_device, pick_dtype
+        from sdpose_core.model.devices import fp32_on_cpu, pick_device, pick_dtype
 
         check_folder(Path(motion), "config.json", "--motion")
         adapter = load_part(MotionAdapter, Path(motion))
@@ -62,7 +62,7 @@ class ControlNetAnimation:
         )  # fmt: skip
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **_LINEAR)
         self.settings, self._device = settings, pick_device(device)
-        self._pipeline = pipeline.to(self._device, pick_dtype(dtype, self._device))
+        self._pipeline = pipeline.to(self._device, pick_dtype(fp32_on_cpu(dtype, self._device), self._device))
         self._pipeline.set_progress_bar_config(disable=True)
         self.longest = int(adapter.config.motion_max_seq_length)
         folders = [Path(folder) for folder in (base, controlnet, motion)]

@@ -58,14 +58,14 @@ class ControlNetPictures:
     ) -> None:
         for package in ("torch", "diffusers", "transformers"):
             require(package, "the downstream check")
-        from sdpose_core.model.devices import pick_device, pick_dtype
+        from sdpose_core.model.devices import fp32_on_cpu, pick_device, pick_dtype
 
         self.settings, self._device = settings, pick_device(device)
         from diffusers import StableDiffusionControlNetPipeline
 
         unchecked = {"safety_checker": None, "requires_safety_checker": False}
         pipeline = load_pipeline(StableDiffusionControlNetPipeline, Path(base), Path(controlnet), **unchecked)
-        self._pipeline = pipeline.to(self._device, pick_dtype(dtype, self._device))
+        self._pipeline = pipeline.to(self._device, pick_dtype(fp32_on_cpu(dtype, self._device), self._device))
         self._pipeline.set_progress_bar_config(disable=True)
         self.facts = {
             "base": Path(base).name,

@@ -48,7 +48,10 @@ def load_checker(options: argparse.Namespace) -> Any:
         return None
     if ":" in options.estimator and not Path(options.estimator).exists():
         return load_peer(options.estimator, device=options.device, trust_file=options.trust_file)
-    return load_estimator(options.estimator, device=options.device)
+    from sdpose_core.model.devices import fp32_on_cpu
+
+    dtype = None if options.estimator.lower().endswith(".onnx") else fp32_on_cpu(None, options.device)
+    return load_estimator(options.estimator, device=options.device, dtype=dtype)
 
 
 def read_prompts(path: Path | None) -> dict[str, str]:

@@ -29,7 +29,7 @@ EVALUATION = EstimatorOptions(flip_test=True)
 def load_sdpose_predictor(
     checkpoint: str | Path, options: EstimatorOptions = EVALUATION, *, by_memory: bool = False
 ) -> PoseEstimator:
-    """SDPose with its VAE in fp32, as in the official evaluation.
+    """SDPose with its VAE in fp32, as in the official evaluation; "auto" is fp32 on every CPU.
 
     Args:
         checkpoint: a checkpoint in any layout, or the name of a downloaded one ("body", "wholebody").
@@ -38,8 +38,10 @@ def load_sdpose_predictor(
 
     Raises what `load_estimator` raises.
     """
+    from sdpose_core.model.devices import fp32_on_cpu
+
     if not str(checkpoint).lower().endswith(".onnx"):
-        options = replace(options, vae_dtype="fp32")
+        options = replace(options, dtype=fp32_on_cpu(options.dtype, options.device), vae_dtype="fp32")
     estimator = load_estimator(checkpoint, options)
     if not isinstance(estimator, PoseEstimator):
         raise InputError(f"{checkpoint}: expected an SDPose checkpoint; to evaluate the preview, give --peer preview")

@@ -17,7 +17,7 @@ from sdpose_core.checkpoints.published import find_weights, identify
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.model.backbone import POSE
 from sdpose_core.model.config import SUM, UP_BLOCK_OF_LEVEL, SDPoseConfig
-from sdpose_core.model.devices import pick_device, pick_dtype
+from sdpose_core.model.devices import fp32_on_cpu, pick_device, pick_dtype
 from sdpose_core.model.empty_prompt import EMPTY_PROMPT_WIDTH, empty_prompt_embedding
 from sdpose_core.model.network import SDPose
 from sdpose_core.model.onednn import optimize_for_cpu
@@ -61,7 +61,7 @@ class FeatureModel:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How networks are loaded. Without `input_size` (w, h), the network's; without `dtype`, the best for the device."""
+    """How networks are loaded. Without `input_size` (w, h), the network's; without `dtype`, the GPU's best, or fp32."""
 
     device: str | None = None
     dtype: str | None = None
@@ -76,6 +76,7 @@ def load_feature_model(name: str, checkpoint: str, options: ModelOptions) -> Fea
     Raises `CheckpointError`: missing, damaged, or of another kind; `InputError`: an untrusted TorchScript file, or an
     invalid device, dtype or size.
     """
+    options = replace(options, dtype=fp32_on_cpu(options.dtype, options.device))
     path = find_weights(checkpoint)
     if path.suffix.lower() in TORCHSCRIPT_SUFFIXES:
         return _torchscript(name, path, options)
@@ -118,7 +119,11 @@ def _base(folder: Path) -> SDPose:
 
 def _as_feature_model(name: str, what: str, model: SDPose, options: ModelOptions, path: Path | None) -> FeatureModel:
     device = pick_device(options.device)
-    model = model.to(device=device, dtype=pick_dtype(options.dtype, device)).eval().requires_grad_(False)
+    model = (
+        model.to(device=device, dtype=pick_dtype(fp32_on_cpu(options.dtype, device), device))
+        .eval()
+        .requires_grad_(False)
+    )
     optimize_for_cpu(model)
     config = model.config if options.input_size is None else replace(model.config, input_size=options.input_size)
     levels = tuple(level for level in LEVELS if UP_BLOCK_OF_LEVEL[level] < len(model.unet.up_blocks))

@@ -1,8 +1,8 @@
 """A small encoder of our own that replaces the VAE's: nothing runs at full size, and it is wide where latents are.
 
-One convolution goes to a quarter of the size, a second one to an eighth. Between and after them are residual blocks as in
-ConvNeXt: each pixel sees 7 x 7 neighbors, then a layer per pixel. Their norm takes mean and variance of the whole picture,
-as the VAE's norms do.
+One convolution goes to a quarter of the size, a second one to an eighth. Between and after them are residual blocks as
+in ConvNeXt: each pixel sees 7 x 7 neighbors, then a layer per pixel. Their norm takes mean and variance of the whole
+picture, as the VAE's norms do.
 """
 
 from __future__ import annotations

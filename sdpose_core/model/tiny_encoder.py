@@ -1,8 +1,8 @@
 """A small encoder that replaces the VAE's: a stated approximation, with weights from the user.
 
-Two layouts. TAESD's (github.com/madebyollin/taesd, MIT): fifteen numbered layers of 64 channels, of which three halve the
-size and ten are residual blocks of three convolutions; its input is 0..1. And our own, see `small_encoder.py`. Files of
-`training/distill_encoder.py` name layout, sizes and the weights they were taught for in their metadata.
+Two layouts. TAESD's (github.com/madebyollin/taesd, MIT): fifteen numbered layers of 64 channels, of which three halve
+the size and ten are residual blocks of three convolutions; its input is 0..1. And our own, see `small_encoder.py`. Files
+of `training/distill_encoder.py` name layout, sizes and the weights they were taught for in their metadata.
 """
 
 from __future__ import annotations

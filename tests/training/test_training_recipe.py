@@ -54,7 +54,7 @@ def test_the_command_line_wins() -> None:
     ]  # fmt: skip
     recipe = load_recipe(RECIPES / "body.toml", arguments)
     assert (recipe.data.root, recipe.rgb_reconstruction, recipe.seed) == ("d", False, 7)
-    assert recipe.stages[0] == Stage((192, 256), 6.0, epochs=40, learning_rate=1e-5)
+    assert recipe.stages[0] == Stage((192, 256), epochs=40, learning_rate=1e-5)
     assert recipe.model.feature_levels == ("F1", "F2") and recipe.augmentation.scale_range == (0.8, 1.2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.seed = 1  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Teach a small encoder that replaces the VAE's in front of your SDPose weights, on pictures without labels; see README.md.
+"""Teach a small encoder that replaces the VAE's, on pictures without labels; see README.md.
 
     python training/distill_encoder.py --weights W.safetensors --pictures FOLDER --out RUN [--layout small|taesd]
 

@@ -11,21 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-WIDTHS = (96, 320)
-"""Channels at a quarter and at an eighth of the size."""
+from .encoder_config import SIZES, SMALL
 
-BLOCKS = (2, 5)
-"""Residual blocks at these sizes."""
-
+_WIDTHS, _BLOCKS = SIZES[SMALL]
 _REACH = 7
 _EXPANSION = 4
 
 
 class SmallEncoder(nn.Module):
-    """Pictures to latents, with random weights."""
+    """Pictures to latents, with random weights. `widths`, `blocks`: at a quarter and at an eighth of the size."""
 
     def __init__(
-        self, latent_channels: int = 4, widths: tuple[int, int] = WIDTHS, blocks: tuple[int, int] = BLOCKS
+        self, latent_channels: int = 4, widths: tuple[int, int] = _WIDTHS, blocks: tuple[int, int] = _BLOCKS
     ) -> None:
         super().__init__()
         fine, coarse = widths

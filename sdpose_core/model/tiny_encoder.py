@@ -1,8 +1,8 @@
 """A small encoder that replaces the VAE's: a stated approximation, with weights from the user.
 
 Two layouts. TAESD's (github.com/madebyollin/taesd, MIT): fifteen numbered layers of 64 channels, of which three halve
-the size and ten are residual blocks of three convolutions; its input is 0..1. And our own, see `small_encoder.py`. Files
-of `training/distill_encoder.py` name layout, sizes and the weights they were taught for in their metadata.
+the size and ten are residual blocks of three convolutions; its input is 0..1. And our own, see `small_encoder.py`.
+Files of `training/distill_encoder.py` name layout, sizes and the weights they were taught for in their metadata.
 """
 
 from __future__ import annotations
@@ -20,22 +20,14 @@ from torch import nn
 from ..errors import CheckpointError, InputError
 from ..files import atomic_path
 from ..tensor_files import open_tensors, shape_problems
-from .small_encoder import BLOCKS, WIDTHS, SmallEncoder
-from .value_checks import MAX_CHANNELS, check_whole, known_values
+from .encoder_config import SIZES, SMALL, TAESD, EncoderConfig
+from .small_encoder import SmallEncoder
+from .value_checks import known_values
 
 if TYPE_CHECKING:
     from ..tensor_files import Tensors
 
-WIDTH = 64
-BLOCKS_OF_STAGE = (1, 3, 3, 3)
-"""Residual blocks at full size, half, a quarter, an eighth."""
-
-TAESD, SMALL = "taesd", "small"
-SIZES = {TAESD: ((WIDTH,), BLOCKS_OF_STAGE), SMALL: (WIDTHS, BLOCKS)}
-"""Widths and blocks of each layout at full size."""
-
-MAX_BLOCKS = 64
-
+(_WIDTH,), _BLOCKS = SIZES[TAESD]
 _CONFIG, _TAUGHT_FOR = "encoder_config", "taught_for"
 """Entries of a file's metadata: JSON of `EncoderConfig`, and of the digests of the weights."""
 
@@ -44,37 +36,10 @@ _NAME = re.compile(r"^(?:(?:taesd_)?encoder\.)?(?:layers\.)?(\d+\..+)$")
 ("taesd_encoder.0.weight") and in diffusers' ("encoder.layers.0.weight")."""
 
 
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Layout and sizes.
-
-    Attributes:
-        layout: "taesd" or "small".
-        widths: channels: one number for TAESD, two for "small" (at a quarter and an eighth of the size).
-        blocks: residual blocks of each size: four numbers for TAESD (from full size on), two for "small".
-    """
-
-    layout: str = SMALL
-    widths: tuple[int, ...] = WIDTHS
-    blocks: tuple[int, ...] = BLOCKS
-    latent_channels: int = 4
-
-    def __post_init__(self) -> None:
-        if self.layout not in SIZES:
-            raise InputError(f"encoder layout: expected {' or '.join(SIZES)}, found {self.layout!r:.60}")
-        for name, smallest, largest in (("widths", 1, MAX_CHANNELS), ("blocks", 0, MAX_BLOCKS)):
-            values, expected = getattr(self, name), len(SIZES[self.layout][name == "blocks"])
-            if not isinstance(values, tuple) or len(values) != expected:
-                raise InputError(f"encoder {name}: the layout {self.layout!r} has {expected}, found {values!r:.60}")
-            for value in values:
-                check_whole(f"encoder {name}", value, smallest, largest)
-        check_whole("encoder latent_channels", self.latent_channels, 1, MAX_CHANNELS)
-
-
 class TinyEncoder(nn.Module):
     """Pictures to latents in TAESD's layout, with random weights; `load_tiny_encoder` loads trained ones."""
 
-    def __init__(self, latent_channels: int = 4, width: int = WIDTH, blocks: tuple[int, ...] = BLOCKS_OF_STAGE) -> None:
+    def __init__(self, latent_channels: int = 4, width: int = _WIDTH, blocks: tuple[int, ...] = _BLOCKS) -> None:
         super().__init__()
         layers: list[nn.Module] = [_conv(3, width)]
         for stage, count in enumerate(blocks):

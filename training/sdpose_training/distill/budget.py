@@ -12,9 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sdpose_core.errors import InputError
 from sdpose_core.model.config import SDPoseConfig
 from sdpose_core.model.devices import DTYPES
+from sdpose_core.model.encoder_config import EncoderConfig
 from sdpose_core.model.folding import fold_constants
 from sdpose_core.model.network import VAE_AT_ONCE, SDPose
-from sdpose_core.model.tiny_encoder import EncoderConfig, make_encoder
+from sdpose_core.model.tiny_encoder import make_encoder
 from sdpose_training.distill.recipe import DistillRecipe, TeachingStage
 from sdpose_training.fit.budget import OTHER_RESERVE, RESERVE, Room
 from sdpose_training.fit.budget_table import GO_ON, size
@@ -46,9 +47,8 @@ def needs_of(
     recipe: DistillRecipe, model: SDPoseConfig, student: EncoderConfig, stages: Sequence[StagePlan], device: str
 ) -> Needs:
     """What a recipe needs on a device of this type, for a model and an encoder of these sizes."""
-    half = (
-        None if recipe.hardware.mixed_precision == "no" or device == "cpu" else DTYPES[recipe.hardware.mixed_precision]
-    )
+    precision = recipe.hardware.mixed_precision
+    half = None if precision == "no" or device == "cpu" else DTYPES[precision]
     teacher = _teacher(recipe, model, half, device)
     with torch.device("meta"):
         encoder = make_encoder(student)

@@ -25,8 +25,8 @@ from sdpose_training.fit.state import step_name
 from sdpose_training.fit.task_losses import as_images
 
 LICENSE = (
-    "taught by the weights named in taught_for, whose license goes with it: for SDPose, Stable Diffusion 2's CreativeML "
-    "Open RAIL++-M with its use restrictions"
+    "taught by the weights named in taught_for, whose license goes with it: for SDPose, Stable Diffusion 2's "
+    "CreativeML Open RAIL++-M with its use restrictions"
 )
 
 RESULT = "encoder.safetensors"

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sdpose_core.errors import restated
-from sdpose_core.model.tiny_encoder import SIZES, EncoderConfig
+from sdpose_core.model.encoder_config import SIZES, EncoderConfig
 from sdpose_training.recipe.recipe import (
     CHECKED,
     AnyStage,

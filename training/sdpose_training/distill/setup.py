@@ -17,9 +17,10 @@ from sdpose_core.checkpoints.published import find_weights, identify
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
 from sdpose_core.model.devices import DTYPES
+from sdpose_core.model.encoder_config import EncoderConfig
 from sdpose_core.model.folding import fold_constants
 from sdpose_core.model.network import SDPose
-from sdpose_core.model.tiny_encoder import AnyEncoder, EncoderConfig, load_tiny_encoder, make_encoder
+from sdpose_core.model.tiny_encoder import AnyEncoder, load_tiny_encoder, make_encoder
 from sdpose_core.texts import read_json
 from sdpose_training.data.order import SampleOrder
 from sdpose_training.distill.crops import Crops, Pictures, read_pictures

@@ -59,9 +59,9 @@ def compare(
     """Figures of `student` in front of `model`; each process takes its share. None as soon as `stop` says so.
 
     Returns:
-        "latents_error", "features_error", "heatmaps_error": see `ErrorSum.rms`; "shift_px" and "shift_95_px": median and
-        95% of the distances between the keypoints of both encoders, in pixels of the crop; "fidelity": 1 / (1 + error
-        of the features); with annotated people, "AP" and "AP_full_encoder".
+        "latents_error", "features_error", "heatmaps_error": see `ErrorSum.rms`; "shift_px" and "shift_95_px": median
+        and 95% of the distances between the keypoints of both encoders, in pixels of the crop; "fidelity": 1 / (1 +
+        error of the features); with annotated people, "AP" and "AP_full_encoder".
 
     Raises `NotFiniteError`, and `InputError` if no crop can be read.
     """

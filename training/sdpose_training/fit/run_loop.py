@@ -25,14 +25,7 @@ from sdpose_training.fit.kept_weights import remove_old_weights
 from sdpose_training.fit.log import RunLog
 from sdpose_training.fit.optimizers import set_learning_rate
 from sdpose_training.fit.pace import COUNTED, Pace
-from sdpose_training.fit.setup import (
-    RunParts,
-    StagePlan,
-    learning_rate,
-    passes_multiple,
-    samples_at,
-    share_out_batches,
-)
+from sdpose_training.fit.setup import RunParts, StagePlan, learning_rate, passes_multiple, samples_at, share_out_batches
 from sdpose_training.fit.state import Progress, save_state, step_name
 
 log = logging.getLogger(__name__)

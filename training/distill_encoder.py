@@ -14,11 +14,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdpose_core.dependencies import require
 from sdpose_training.fit.folder import RunFolder
 from sdpose_training.options import exit_status, start_log
 from sdpose_training.recipe.values import known_keys
+
+if TYPE_CHECKING:
+    from sdpose_training.distill.recipe import DistillRecipe
+    from sdpose_training.distill.setup import Basis
 
 log = logging.getLogger("distill_encoder")
 
@@ -63,11 +68,11 @@ def run(
 
     recipe = load_distill_recipe(recipe_file, overrides)
     state = None if plan else find_state(folder.states, resume)
-    basis = read_basis(recipe)
-    parts = set_up(recipe, basis)
-    main_process = parts.accelerator.is_main_process
+    basis = read_basis(recipe, folder.root)
+    main_process = basis.accelerator.is_main_process
     if plan or budget != "off":
-        _check_budget(recipe, parts, folder.root, "warn" if plan else budget, main_process)
+        _check_budget(recipe, basis, folder.root, "warn" if plan else budget)
+    parts = set_up(recipe, basis)
     if plan == "measure":
         trainer = EncoderTrainer(recipe, parts, folder, Progress(), None)
         text = speed_text(parts.stages, trainer.measure(), parts.accelerator.device)
@@ -101,19 +106,18 @@ def run(
     return 0
 
 
-def _check_budget(recipe, parts, out: Path, mode: str, main_process: bool) -> None:
+def _check_budget(recipe: DistillRecipe, basis: Basis, out: Path, mode: str) -> None:
     """Print what the run needs; refuse it, or warn, if this machine has too little of something."""
     from sdpose_core.errors import InputError
     from sdpose_training.distill.budget import check, needs_of, table
-    from sdpose_training.fit.budget import launch_of, room_of
+    from sdpose_training.fit.setup import plan_stages
 
-    launch = launch_of(parts.accelerator)
-    room = room_of(parts.accelerator, launch, out)
-    needs = needs_of(recipe, parts.teacher.model.config, parts.config, parts.stages, launch.device)
-    if main_process:
-        print(table(recipe, parts.stages, needs, room, out), file=sys.stderr)
+    stages = plan_stages(recipe, len(basis.pictures.train), basis.accelerator.num_processes)
+    needs = needs_of(recipe, basis.teacher.model.config, basis.config, stages, basis.accelerator.device.type)
+    if basis.accelerator.is_main_process:
+        print(table(recipe, stages, needs, basis.room, out), file=sys.stderr)
     try:
-        check(needs, room)
+        check(needs, basis.room)
     except InputError as error:
         if mode == "refuse":
             raise

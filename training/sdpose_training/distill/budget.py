@@ -69,6 +69,7 @@ def needs_of(
     memory["reserve"] = int(RESERVE.get(device, OTHER_RESERVE) * sum(memory.values()))
     w, h = recipe.input_size
     images = torch.empty(1, 3, h, w, device="meta")
+    teacher = _teacher(recipe, model, None, "cpu")  # without what counts memory
     teacher.vae.in_strips = False
     with torch.no_grad():
         vae, alone = _gflop(lambda: teacher.vae(images)), _gflop(lambda: encoder(images))

@@ -25,6 +25,7 @@ from sdpose_core.texts import read_json
 from sdpose_training.data.order import SampleOrder
 from sdpose_training.distill.crops import Crops, Pictures, read_pictures
 from sdpose_training.distill.recipe import DistillRecipe, StudentRecipe
+from sdpose_training.fit.budget import Room, launch_of, room_of
 from sdpose_training.fit.optimizers import make_optimizer
 from sdpose_training.fit.precision import make_accelerator
 from sdpose_training.fit.setup import RunParts, check_launch, make_average, plan_stages
@@ -41,7 +42,6 @@ class Teacher:
 
     Attributes:
         name, digests: of the files of its weights.
-        encoder: its VAE alone, or the whole model with `model.vae`.
     """
 
     model: SDPose
@@ -51,9 +51,11 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Basis:
-    """What a run stands on: how it was launched, the teacher on the CPU in float32, the pictures, the encoder."""
+    """What a run stands on: how it was launched, what was free before anything was loaded, the teacher on the CPU in
+    float32, the pictures, the encoder."""
 
     accelerator: Accelerator
+    room: Room
     teacher: Teacher
     pictures: Pictures
     student: AnyEncoder
@@ -84,8 +86,8 @@ class DistillParts(RunParts):
         return self.pictures.problems
 
 
-def read_basis(recipe: DistillRecipe) -> Basis:
-    """Start accelerate, read the weights and find the pictures; raises as `SDPose` and `InputError`."""
+def read_basis(recipe: DistillRecipe, out: Path) -> Basis:
+    """Start accelerate, read the weights and find the pictures; raises `CheckpointError` and `InputError`."""
     if recipe.hardware.threads:
         torch.set_num_threads(recipe.hardware.threads)
     accelerator = make_accelerator(recipe.hardware.mixed_precision)
@@ -93,12 +95,13 @@ def read_basis(recipe: DistillRecipe) -> Basis:
     if accelerator.distributed_type.value not in ("NO", "MULTI_GPU", "MULTI_CPU"):
         found = f"a small encoder is trained on one process or with DDP, found {accelerator.distributed_type.value}"
         raise InputError(f"{found}: choose another configuration of accelerate")
+    room = room_of(accelerator, launch_of(accelerator), out)
     teacher = load_teacher(recipe)
     pictures = read_pictures(recipe.data, teacher.model.config.skeleton)
     log.info("%d crops to learn from, %d held out", len(pictures.train), len(pictures.val))
     torch.manual_seed(recipe.seed)
     student, config = first_student(recipe.student, teacher.model.config.vae.latent_channels)
-    return Basis(accelerator, teacher, pictures, student, config)
+    return Basis(accelerator, room, teacher, pictures, student, config)
 
 
 def load_teacher(recipe: DistillRecipe) -> Teacher:

@@ -81,7 +81,7 @@ def compare(
     if crops.people is not None:
         rows = [row for part in found for row in part.rows]
         for number, name in enumerate(("AP_full_encoder", "AP")):
-            keypoints = np.full((len(crops), *found[0].points[0].shape[2:]), np.nan, np.float32)
+            keypoints = np.full((len(crops), model.config.num_keypoints, 2), np.nan, np.float32)
             scores = np.zeros(keypoints.shape[:2], np.float32)
             keypoints[rows] = np.concatenate([each[number] for part in found for each in part.points])
             scores[rows] = np.concatenate([each[number] for part in found for each in part.scores])

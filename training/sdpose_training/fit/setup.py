@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -26,10 +26,20 @@ from sdpose_training.fit.precision import check_precision, make_accelerator, set
 from sdpose_training.fit.starting_weights import Start, starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
-from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
+from sdpose_training.recipe.recipe import AnyStage, HardwareRecipe, OptimizerRecipe, Recipe, Stage
 from sdpose_training.styles.filters import FILTERS
 
 log = logging.getLogger(__name__)
+
+
+class AnyRecipe(Protocol):
+    """What the steps of any run follow from."""
+
+    @property
+    def stages(self) -> tuple[AnyStage, ...]: ...
+    @property
+    def hardware(self) -> HardwareRecipe: ...
+
 
 PREFETCHED = 4
 """Micro-batches that each loader process prepares in advance."""
@@ -40,11 +50,12 @@ class StagePlan:
     """A stage in optimizer steps.
 
     Attributes:
+        stage: a `Stage`, or the other kind of `AnyStage` that the recipe has.
         first_step, steps: start, counted over the whole run, and length.
         first_sample: number of samples seen before the stage.
     """
 
-    stage: Stage
+    stage: Any
     first_step: int
     steps: int
     first_sample: int
@@ -214,7 +225,7 @@ def sample_order(recipe: Recipe, data_sets: Sequence[DataSet]) -> SampleOrder:
     return SampleOrder(recipe.seed, tuple(sizes), tuple(shares))
 
 
-def plan_stages(recipe: Recipe, epoch: float, processes: int) -> list[StagePlan]:
+def plan_stages(recipe: AnyRecipe, epoch: float, processes: int) -> list[StagePlan]:
     """The stages in optimizer steps, rounded up to full steps; `epoch` is in samples."""
     plans: list[StagePlan] = []
     step = sample = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from sdpose_core.model.tiny_encoder import make_encoder
 from sdpose_training.distill.recipe import DistillRecipe, TeachingStage
 from sdpose_training.fit.budget import OTHER_RESERVE, RESERVE, Room
 from sdpose_training.fit.budget_table import GO_ON, size
-from sdpose_training.fit.dry_run import encoder_memory, teaching_loss, teaching_memory
+from sdpose_training.fit.dry_run import encoder_memory, teaching_memory
 from sdpose_training.fit.optimizers import state_bytes
 from sdpose_training.fit.setup import StagePlan
 from sdpose_training.templates import plain_table
@@ -73,11 +73,9 @@ def needs_of(
     teacher.vae.in_strips = False
     with torch.no_grad():
         vae, alone = _gflop(lambda: teacher.vae(images)), _gflop(lambda: encoder(images))
-    teaching = {
-        each: _gflop(lambda each=each: teaching_loss(teacher, encoder, images, with_unet=each).backward())
-        for each in {_needs_unet(plan) for plan in stages}
-    }
-    operations = [vae + teaching[_needs_unet(plan)] for plan in stages]
+    unet = _gflop(lambda: _compared(teacher)) if any(_needs_unet(plan) for plan in stages) else 0.0
+    # a backward pass is two forward passes (PyTorch's counter is wrong for those of depthwise convolutions)
+    operations = [vae + 3 * alone + unet * _needs_unet(plan) for plan in stages]
     kept = recipe.checkpoints.keep + 1
     disk = kept * (weights + states + average) + (recipe.checkpoints.weights + 3) * weights
     return Needs(memory, operations, disk, alone, vae)
@@ -101,7 +99,16 @@ def _teacher(recipe: DistillRecipe, config: SDPoseConfig, half: torch.dtype | No
     return model
 
 
-def _gflop(work) -> float:
+def _compared(teacher: SDPose) -> None:
+    """Features of the VAE's latents and of the encoder's, and the gradient of the latter."""
+    w, h = teacher.config.latent_size
+    latents = torch.empty(1, teacher.config.vae.latent_channels, h, w, device="meta", requires_grad=True)
+    with torch.no_grad():
+        teacher.features_of(latents)
+    teacher.features_of(latents).sum().backward()
+
+
+def _gflop(work: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 1e9
@@ -111,13 +118,14 @@ def table(recipe: DistillRecipe, stages: Sequence[StagePlan], needs: Needs, room
     """Steps, samples and operations of each stage, then what is needed beside what is free."""
     w, h = recipe.input_size
     samples = [plan.steps * plan.batch.total for plan in stages]
-    total = sum(count * each for count, each in zip(samples, needs.operations, strict=True)) / 1e6
+    total = sum(count * each for count, each in zip(samples, needs.operations, strict=True))
     rows = [("steps", f"{stages[-1].end:,}", ""), ("samples", f"{sum(samples):,}", "")]
     for number, (plan, count, gflop) in enumerate(zip(stages, samples, needs.operations, strict=True)):
         what = "features" if _needs_unet(plan) else "latents only"
         name = f"  stage {number}, {w} x {h}, {what}, {plan.steps:,} steps of {plan.batch.total}"
         rows.append((name, f"{count:,}", f"{gflop:,.1f} GFLOP each"))
-    rows.append(("operations", f"{total:,.3g} PFLOP", "in all"))
+    all_of_them = f"{total / 1e6:,.0f} PFLOP" if total >= 1e6 else f"{total:,.0f} GFLOP"
+    rows.append(("operations", all_of_them, ""))
     rows.append(("encoder of one crop", f"{needs.encoder:,.3g} GFLOP", f"{needs.vae:,.3g} of the VAE"))
     rows.append((f"memory of {room.device}", size(sum(needs.memory.values())), size(room.memory)))
     rows += [(f"  {name}", size(value), "") for name, value in needs.memory.items() if value]

@@ -88,20 +88,15 @@ def teaching_memory(
     live = _LiveTensors()
     with live, _Kernels(half) as kernels:
         _recompute_with(model, kernels)
-        torch.autograd.backward(teaching_loss(model, student, _images(model, batch), with_unet=with_unet))
+        target = _latents(model, batch)
+        latents = student(_images(model, batch))
+        loss = (latents - target).square().mean()
+        if with_unet:
+            with torch.no_grad():
+                exact = model.features_of(target)
+            loss = loss + (model.features_of(latents) - exact).float().square().mean()
+        torch.autograd.backward(loss)
     return live.peak
-
-
-def teaching_loss(model: SDPose, student: nn.Module, images: torch.Tensor, *, with_unet: bool) -> torch.Tensor:
-    """The operations of a loss of distill_encoder.py, without its scale and without the VAE."""
-    target = _latents(model, len(images))
-    latents = student(images)
-    loss = (latents - target).square().mean()
-    if with_unet:
-        with torch.no_grad():
-            exact = model.features_of(target)
-        loss = loss + (model.features_of(latents) - exact).float().square().mean()
-    return loss
 
 
 @torch.no_grad()

@@ -117,6 +117,7 @@ def test_errors_are_in_units_of_the_targets_spread() -> None:
 # --- sizes and operations --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # seconds
 def test_operations_and_memory_of_the_recipe_for_a_card() -> None:
     """GFLOP at 768 x 1024 as in training/README.md; the tiny U-Net stands for the full one, which takes seconds."""
     recipe = load_distill_recipe(RECIPES / "distill_encoder.toml")
@@ -135,7 +136,7 @@ def test_operations_and_memory_of_the_recipe_for_a_card() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--pictures", "nowhere"], "--weights: expected the SDPose checkpoint"),
+    (["--pictures", "."], "--weights: expected the SDPose checkpoint"),
     (["--weights", "CHECKPOINT"], r"--pictures \(not given\): expected a folder"),
     (["--weights", "CHECKPOINT", "--pictures", "nowhere"], "--pictures nowhere: expected a folder of pictures"),
     (["--weights", "CHECKPOINT", "--stages.1.input-size", "64,64"], "the same input_size in all stages"),
@@ -149,8 +150,6 @@ def test_mistakes_are_one_line(
     checkpoint: Path, tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [str(checkpoint) if argument == "CHECKPOINT" else argument for argument in arguments]
-    if "--student.widths" in given:
-        given += ["--pictures", str(pictures(tmp_path / "pictures", 2))]
     more = [argument for argument in TINY if argument not in ("--student.widths", "8,16")]
     assert main([*more, *given, "--out", str(tmp_path / "run")]) == 1
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("distill_encoder: ")]

@@ -86,11 +86,17 @@ def random_box(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return np.array([x, y, x + width, y + height], np.float32)
 
 
-def read_pictures(recipe: PicturesRecipe, points: KeypointSet) -> Pictures:
-    """The pictures of a recipe; `points` are those of the model, for AP. Raises `InputError`."""
+def picture_folder(recipe: PicturesRecipe) -> Path:
+    """The folder of a recipe; `InputError` if it is none."""
     folder = Path(recipe.pictures)
     if not recipe.pictures or not folder.is_dir():
         raise InputError(f"--pictures {recipe.pictures or '(not given)'}: expected a folder of pictures")
+    return folder
+
+
+def read_pictures(recipe: PicturesRecipe, points: KeypointSet) -> Pictures:
+    """The pictures of a recipe; `points` are those of the model, for AP. Raises `InputError`."""
+    folder = picture_folder(recipe)
     if recipe.annotations:
         return _annotated(recipe, folder, points)
     found = expand([str(folder)], PICTURES, folder / "none", recursive=True).sources

@@ -43,8 +43,17 @@ class StudentRecipe:
     blocks: tuple[Count, ...] = ()
     start: str = ""
 
+    @model_validator(mode="after")
+    def _fits_the_layout(self) -> StudentRecipe:
+        for name, given, usual in zip(
+            ("widths", "blocks"), (self.widths, self.blocks), SIZES[self.layout], strict=True
+        ):
+            if given and len(given) != len(usual):
+                raise ValueError(f"{name}: the layout {self.layout!r} has {len(usual)}, found {len(given)}")
+        return self
+
     def config(self, latent_channels: int) -> EncoderConfig:
-        """Raises `InputError` for a wrong number of widths or blocks."""
+        """Raises `InputError` for widths beyond all measure."""
         widths, blocks = SIZES[self.layout]
         return EncoderConfig(self.layout, self.widths or widths, self.blocks or blocks, latent_channels)
 

@@ -23,7 +23,7 @@ from sdpose_core.model.network import SDPose
 from sdpose_core.model.tiny_encoder import AnyEncoder, load_tiny_encoder, make_encoder
 from sdpose_core.texts import read_json
 from sdpose_training.data.order import SampleOrder
-from sdpose_training.distill.crops import Crops, Pictures, read_pictures
+from sdpose_training.distill.crops import Crops, Pictures, picture_folder, read_pictures
 from sdpose_training.distill.recipe import DistillRecipe, StudentRecipe
 from sdpose_training.fit.budget import Room, launch_of, room_of
 from sdpose_training.fit.optimizers import make_optimizer
@@ -95,6 +95,7 @@ def read_basis(recipe: DistillRecipe, out: Path) -> Basis:
     if accelerator.distributed_type.value not in ("NO", "MULTI_GPU", "MULTI_CPU"):
         found = f"a small encoder is trained on one process or with DDP, found {accelerator.distributed_type.value}"
         raise InputError(f"{found}: choose another configuration of accelerate")
+    picture_folder(recipe.data)  # before the weights, which take longer to read
     room = room_of(accelerator, launch_of(accelerator), out)
     teacher = load_teacher(recipe)
     pictures = read_pictures(recipe.data, teacher.model.config.skeleton)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("distill_encoder")
 
 RECIPE = Path(__file__).parent / "recipes" / "distill_encoder.toml"
+RESULT = "encoder.safetensors"
+"""File of a finished run."""
+
 _SHORT = {
     "weights": "weights", "pictures": "data.pictures", "annotations": "data.annotations", "layout": "student.layout",
     "start": "student.start",
@@ -100,7 +103,7 @@ def run(
             run_log.close()
     log.info("%s at step %d", "taught" if complete else "stopped and saved", progress.step)
     if complete:
-        trainer.write_result()
+        trainer.write_result(RESULT)
         log.info("%s", {name: round(value, 4) for name, value in progress.metrics.items()} or "not validated")
     parts.accelerator.end_training()
     return 0

@@ -29,9 +29,6 @@ LICENSE = (
     "CreativeML Open RAIL++-M with its use restrictions"
 )
 
-RESULT = "encoder.safetensors"
-"""File of a run: the best encoder, or the last one without validation."""
-
 
 class EncoderTrainer(RunLoop):
     """A run of distill_encoder.py."""
@@ -96,10 +93,10 @@ class EncoderTrainer(RunLoop):
             },
         )  # fmt: skip
 
-    def write_result(self) -> None:
-        """Copy the best encoder to RUN/encoder.safetensors, at the end of the run."""
+    def write_result(self, name: str) -> None:
+        """Copy the best encoder, or the last one without validation, to RUN/`name` at the end of the run."""
         if self.parts.accelerator.is_main_process:
             best = self.folder.weights / "best.safetensors"
             last = self.folder.weights / f"{step_name(self.progress.step)}.safetensors"
-            with atomic_path(self.folder.root / RESULT) as temporary:
+            with atomic_path(self.folder.root / name) as temporary:
                 shutil.copyfile(best if best.exists() else last, temporary)

@@ -159,7 +159,7 @@ def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
 
 
 def measure_encoders(checkpoint: Path, root: Path, count: int, encoders: Sequence[Path]) -> None:
-    """Print errors, AP and CPU seconds of small encoders, on validation people with flip test."""
+    """Print CPU time of small encoders, and on `count` validation people (0: none) with flip test errors and AP."""
     from accelerate import Accelerator
 
     from sdpose_core.skeletons import keypoint_set
@@ -177,13 +177,17 @@ def measure_encoders(checkpoint: Path, root: Path, count: int, encoders: Sequenc
     print(f"{'full encoder':<32} {_encoder_and_crop(model, images)}")
     for file in encoders:
         small = load_sdpose(checkpoint, device="cpu", fold=True, tiny_encoder=file)
+        name = f"{file.parent.name}/{file.name}"
+        print(f"{name:<32} {_encoder_and_crop(small, images)}")
+        if not count:
+            continue
         found = compare(Accelerator(cpu=True), model, small.vae, Crops(people.files, people), ValidationRecipe())
         assert found is not None
         errors = ", ".join(f"{name} {found[f'{name}_error']:.3f}" for name in ("latents", "features", "heatmaps"))
         print(
-            f"{file.parent.name + '/' + file.name:<32} AP {found['AP']:.3f} (full {found['AP_full_encoder']:.3f}); "
+            f"{'':<32} AP {found['AP']:.3f} (full {found['AP_full_encoder']:.3f}); "
             f"relative error: {errors}; points move by {found['shift_px']:.2f} px of the crop (median), "
-            f"{found['shift_95_px']:.1f} (95%); {_encoder_and_crop(small, images)}"
+            f"{found['shift_95_px']:.1f} (95%)"
         )
 
 
@@ -223,7 +227,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE")
     root = "with annotations/val.json and images/"
     parser.add_argument("--data.root", dest="root", type=Path, metavar="DIR", help=root)
-    parser.add_argument("--people", type=int, default=-1, metavar="N", help="only the first N (default: all)")
+    parser.add_argument(
+        "--people", type=int, default=-1, metavar="N", help="only the first N (default: all; 0: time only)"
+    )
     add = parser.add_argument
     add("--tiny-encoder", type=Path, action="append", default=[], metavar="FILE", help="also measure this encoder")
     add("--full-size-encoders", action="store_true", help="only time the full-size encoders, with random weights")
@@ -236,7 +242,8 @@ def main() -> None:
         count_operations(config)
     measure_interpolation()
     if args.checkpoint:
-        measure_ap(args.checkpoint, args.root, args.people)
+        if args.people:
+            measure_ap(args.checkpoint, args.root, args.people)
         measure_encoders(args.checkpoint, args.root, args.people, args.tiny_encoder)
     if args.full_size:
         measure_full_size(WHOLEBODY)

@@ -55,8 +55,8 @@ def modes(config: SDPoseConfig) -> Iterator[Mode]:
     for size in SIZES:
         yield "{}x{}".format(*size), lambda model, size=size: _resized(model, size)
     yield (
-        "our encoder, pooled, {}x{}".format(*SIZES[0]),
-        lambda model: approximate(_resized(_with_encoder(model, SMALL), SIZES[0]), pool_attention=True),
+        "TAESD's, pooled, {}x{}".format(*SIZES[0]),
+        lambda model: approximate(_resized(_with_encoder(model, TAESD), SIZES[0]), pool_attention=True),
     )
 
 

@@ -22,7 +22,7 @@ class SmallEncoder(nn.Module):
     """Pictures to latents, with random weights. `widths`, `blocks`: at a quarter and at an eighth of the size."""
 
     def __init__(
-        self, latent_channels: int = 4, widths: tuple[int, int] = _WIDTHS, blocks: tuple[int, int] = _BLOCKS
+        self, latent_channels: int = 4, widths: tuple[int, ...] = _WIDTHS, blocks: tuple[int, ...] = _BLOCKS
     ) -> None:
         super().__init__()
         fine, coarse = widths
@@ -46,8 +46,8 @@ class _Block(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.expand = nn.Conv2d(width, _EXPANSION * width, kernel_size=1)
         self.reduce = nn.Conv2d(_EXPANSION * width, width, kernel_size=1)
-        nn.init.zeros_(self.reduce.weight)  # the identity at first
-        nn.init.zeros_(self.reduce.bias)
+        for parameter in self.reduce.parameters():
+            nn.init.zeros_(parameter)  # the identity at first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) -> the same shape."""

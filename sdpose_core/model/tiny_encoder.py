@@ -90,7 +90,7 @@ class LoadedEncoder:
 def make_encoder(config: EncoderConfig) -> AnyEncoder:
     """An encoder with random weights."""
     if config.layout == SMALL:
-        return SmallEncoder(config.latent_channels, config.widths, config.blocks)  # type: ignore[arg-type]
+        return SmallEncoder(config.latent_channels, config.widths, config.blocks)
     return TinyEncoder(config.latent_channels, config.widths[0], config.blocks)
 
 
